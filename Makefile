@@ -1,0 +1,100 @@
+# Every target makes the virtual environment it needs. `make` alone lists the targets.
+
+VENV   ?= .venv
+PYTHON ?= python3
+ARGS   ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+UV  := uv==0.13.9 # makes the locks; nothing else needs it
+
+# A PYTHON that was asked for is taken or refused; else the first that fits is taken.
+ifeq ($(origin PYTHON),file)
+PYTHONS := $(PYTHON) python3.12 python3.11
+else
+PYTHONS := $(PYTHON)
+endif
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check bench soak format lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@echo "Variables: VENV (.venv), PYTHON (python3: 3.11 or 3.12), ARGS (handed to the command)"
+
+demo: $(VENV)/.stamp-package ## start the sample in one command
+	@$(BIN)/nextbest demo $(ARGS)
+
+test: $(VENV)/.stamp-dev ## run the tests
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+check: $(VENV)/.stamp-dev ## format, lint, types, architecture, tests: what CI runs
+	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted: run 'make format'." >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-logo >$(VENV)/lint-imports.txt 2>&1 || { cat $(VENV)/lint-imports.txt >&2; exit 1; }
+	@$(MAKE) test
+
+bench: $(VENV)/.stamp-dev ## measure (benchmarks/)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(VENV)/.stamp-dev ## run the long tests, which `make test` leaves out
+	@$(BIN)/python -m pytest -q -m soak $(ARGS)
+
+format: $(VENV)/.stamp-dev ## format the code and mend what ruff can
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format --quiet .
+
+# Pins stay as they are unless pyproject.toml forbids them; `make lock ARGS=--upgrade` renews them.
+# The build tools are held by the runtime pins, the runtime pins by nothing, the rest by both.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+	--generate-hashes --no-emit-index-url --no-header --no-config $(ARGS)
+lock: $(VENV)/bin/python ## resolve pyproject.toml into the three requirements*.lock
+	@$(PIP) install $(UV)
+	@$(COMPILE) pyproject.toml -o requirements.lock
+	@printf 'hatchling>=1.27\neditables\nsetuptools\nwheel\n' | \
+		$(COMPILE) -c requirements.lock - -o requirements-build.lock
+	@$(COMPILE) -c requirements.lock --extra dev --no-emit-package nextbest pyproject.toml \
+		-o requirements-dev.lock
+
+clean: ## remove the virtual environment, caches and builds
+	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './.*' -prune -exec rm -rf {} +
+
+# ---- the virtual environment: made once, mended when a lock is newer than its stamp
+
+$(VENV)/bin/python:
+	@fits='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))'; \
+	python=; for each in $(PYTHONS); do \
+		if "$$each" -c "$$fits" >/dev/null 2>&1; then python=$$each; break; fi; done; \
+	if [ -z "$$python" ]; then \
+		echo "nextbest needs CPython 3.11 or 3.12 (the rule engine does not load on 3.13)." >&2; \
+		echo "Tried: $(PYTHONS). Say where one is: make PYTHON=/path/to/python3.12" >&2; exit 1; fi; \
+	echo "Making $(VENV) with $$("$$python" --version)"; \
+	"$$python" -m venv --clear $(VENV) >/dev/null 2>&1 || { \
+		"$$python" -m venv --clear --without-pip $(VENV) && \
+		"$$python" -m pip --python $(VENV)/bin/python --quiet install pip; } || { \
+		rm -rf $(VENV); echo "Python has neither venv nor pip: apt-get install python3-venv" >&2; exit 1; }
+
+# The rule engine has no wheels: it is compiled, with the build tools of requirements-build.lock.
+$(VENV)/.stamp-runtime: requirements.lock requirements-build.lock | $(VENV)/bin/python
+	@command -v $${CC:-gcc} >/dev/null || { \
+		echo "A C compiler is needed to build durable-rules: apt-get install gcc (or set CC)" >&2; exit 1; }
+	@header=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h; \
+	[ -f "$$header" ] || { \
+		echo "Python's headers are needed to build durable-rules: apt-get install python3-dev" >&2; exit 1; }
+	@echo "Installing requirements.lock"
+	@$(PIP) install --require-hashes -r requirements-build.lock
+	@$(PIP) install --require-hashes --no-build-isolation -r requirements.lock
+	@touch $@
+
+$(VENV)/.stamp-package: pyproject.toml $(VENV)/.stamp-runtime
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.stamp-dev: requirements-dev.lock $(VENV)/.stamp-package
+	@echo "Installing requirements-dev.lock"
+	@$(PIP) install --require-hashes --no-build-isolation -r requirements-dev.lock
+	@touch $@
