@@ -1,0 +1,119 @@
+"""The customer's local calendar: days, weeks, months and quiet hours, exact across clock changes.
+
+Instants are microseconds since the epoch. Around a change of the clocks a local time may not
+exist (a gap) or exist twice (an overlap); every answer here is an instant, so neither is a
+special case to the caller.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time, timedelta, tzinfo
+from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from decision.core.clock import DAY, MINUTE, from_micros, to_micros
+from decision.core.definition import CalendarPeriod, QuietHours
+
+WEEKDAY_NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+@lru_cache(maxsize=1024)
+def zone(name: str) -> ZoneInfo:
+    """The time zone of an IANA name.
+
+    Raises:
+        ValueError: there is no such zone.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"{name!r} is not a time zone; write it as Asia/Shanghai or UTC") from None
+
+
+def _transition(zone: tzinfo, low: int, high: int) -> int:
+    """The first instant in (low, high] whose offset from UTC differs from that at `low`."""
+    before = from_micros(low).astimezone(zone).utcoffset()
+    while high - low > 1:
+        middle = (low + high) // 2
+        if from_micros(middle).astimezone(zone).utcoffset() == before:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _offset(zone: tzinfo, at: int) -> timedelta | None:
+    return from_micros(at).astimezone(zone).utcoffset()
+
+
+@lru_cache(maxsize=4096)
+def day_start(day: date, zone: tzinfo) -> int:
+    """The first instant of a local day, also where its midnight does not exist."""
+    at = to_micros(datetime.combine(day, time(), zone))
+    before = at - DAY // 2
+    if _offset(zone, before) != _offset(zone, at):
+        change = _transition(zone, before, at)
+        if change < at and from_micros(change).astimezone(zone).date() >= day:
+            return change
+    return at
+
+
+def period_start(period: CalendarPeriod, now: int, zone: tzinfo, week_starts: str) -> int:
+    """The first instant of the local day, week or month that `now` lies in."""
+    return day_start(_first_day(period, now, zone, week_starts), zone)
+
+
+def period_end(period: CalendarPeriod, now: int, zone: tzinfo, week_starts: str) -> int:
+    """The first instant after the local day, week or month that `now` lies in."""
+    first = _first_day(period, now, zone, week_starts)
+    if period == "month":
+        following = (first.replace(day=28) + timedelta(days=4)).replace(day=1)
+    else:
+        following = first + timedelta(days=1 if period == "day" else 7)
+    return day_start(following, zone)
+
+
+def _first_day(period: CalendarPeriod, now: int, zone: tzinfo, week_starts: str) -> date:
+    today = from_micros(now).astimezone(zone).date()
+    match period:
+        case "day":
+            return today
+        case "week":
+            back = (today.weekday() - WEEKDAY_NAMES.index(week_starts)) % 7
+            return today - timedelta(days=back)
+        case "month":
+            return today.replace(day=1)
+
+
+def is_quiet(hours: QuietHours, minute: int) -> bool:
+    """Whether a local minute of the day lies in quiet hours; their end is outside."""
+    if hours.start < hours.end:
+        return hours.start <= minute < hours.end
+    return minute >= hours.start or minute < hours.end
+
+
+def local_minute(at: int, zone: tzinfo) -> int:
+    """The local minute of the day, 0 to 1439."""
+    local = from_micros(at).astimezone(zone)
+    return local.hour * 60 + local.minute
+
+
+def quiet_end(hours: QuietHours, now: int, zone: tzinfo) -> int:
+    """The earliest instant from `now` on that lies outside quiet hours; `now` if it does."""
+    if not is_quiet(hours, local_minute(now, zone)):
+        return now
+    today = from_micros(now).astimezone(zone).date()
+    end = time(hours.end // 60, hours.end % 60)
+    ends = [
+        to_micros(datetime.combine(today + timedelta(days=days), end, zone).replace(fold=fold))
+        for days in (0, 1, 2)
+        for fold in (0, 1)
+    ]
+    last = max(ends)
+    at, step = now, 12 * 60 * MINUTE
+    while at < last:
+        following = min(at + step, last)
+        if _offset(zone, at) != _offset(zone, following):
+            ends.append(_transition(zone, at, following))
+        at = following
+    return min(end for end in ends if end > now and not is_quiet(hours, local_minute(end, zone)))

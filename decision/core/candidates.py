@@ -1,0 +1,16 @@
+"""A candidate as models and rules see it: one message on one channel."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class CandidateInfo(NamedTuple):
+    """What is known of a message × channel without a customer; value in `settings.currency`."""
+
+    message: str
+    channel: str
+    category: str
+    purpose: str
+    tags: tuple[str, ...]
+    value: float

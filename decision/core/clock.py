@@ -1,0 +1,56 @@
+"""Times are whole microseconds since 1970-01-01 UTC; durations are whole microseconds.
+
+Nothing here reads a clock: the present is always passed in.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+MICROSECOND = 1
+SECOND = 1_000_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
+_DURATION = re.compile(r"([1-9][0-9]{0,8})([smhd])")
+
+
+def to_micros(moment: datetime) -> int:
+    """Microseconds since the epoch of a time with an offset; exact.
+
+    Raises:
+        ValueError: the time has no offset.
+    """
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment.isoformat()} has no offset; write it as 2026-11-21T10:00:00Z")
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def from_micros(micros: int) -> datetime:
+    """The time in UTC of microseconds since the epoch; exact."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def parse_duration(text: str) -> int:
+    """Microseconds of `30s`, `15m`, `48h` or `7d`.
+
+    Raises:
+        ValueError: the text is not a whole positive number followed by one of s, m, h, d.
+    """
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is not a duration; write it as 30s, 15m, 48h or 7d")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def format_duration(micros: int) -> str:
+    """The shortest of `7d`, `48h`, `15m`, `30s` that is exact; days only from 72 hours on."""
+    for name in ("d", "h", "m"):
+        unit = _UNITS[name]
+        if micros % unit == 0 and (name != "d" or micros >= 3 * DAY or micros == DAY):
+            return f"{micros // unit}{name}"
+    return f"{micros / SECOND:g}s"

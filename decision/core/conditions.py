@@ -1,0 +1,220 @@
+"""Conditions: one tree with three readers.
+
+`compile_condition` here is the plain evaluator: the judge in tests and the narrator in
+explanations. The mask compiler (`eligibility`) and the rule engine read the same tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+import msgspec
+import re2
+
+from decision.core.values import MISSING, Value, comparable, equal, in_words
+
+OPERATORS: Final = (
+    "eq",
+    "ne",
+    "gt",
+    "gte",
+    "lt",
+    "lte",
+    "in",
+    "not_in",
+    "contains",
+    "matches",
+    "exists",
+)
+
+
+class Clause(msgspec.Struct, frozen=True):
+    """One comparison of a field: `field op value`. `value` of lists is a tuple."""
+
+    field: str
+    op: str
+    value: Value
+
+
+class All(msgspec.Struct, frozen=True):
+    """Holds when every part holds; an empty one always holds."""
+
+    parts: tuple[Condition, ...]
+
+
+class AnyOf(msgspec.Struct, frozen=True):
+    """Holds when at least one part holds; an empty one never holds."""
+
+    parts: tuple[Condition, ...]
+
+
+class Not(msgspec.Struct, frozen=True):
+    """Holds exactly when its part does not."""
+
+    part: Condition
+
+
+Condition = Clause | All | AnyOf | Not
+ALWAYS: Final = All(())
+
+Test = Callable[[Sequence[Value]], bool]
+"""A compiled condition: takes the slot values of one decision."""
+
+
+def clauses(condition: Condition) -> Iterator[Clause]:
+    """Every clause of the tree, in the order written."""
+    match condition:
+        case Clause():
+            yield condition
+        case Not(part):
+            yield from clauses(part)
+        case All(parts) | AnyOf(parts):
+            for part in parts:
+                yield from clauses(part)
+
+
+def holds(clause: Clause, value: Value) -> bool:
+    """Whether the clause holds for the field's value: the definition of every operator.
+
+    A missing field makes every operator false, except `ne`, `not_in` and `exists: false`,
+    which are exact negations of `eq`, `in` and `exists: true`.
+    """
+    wanted = clause.value
+    match clause.op:
+        case "eq":
+            return equal(value, wanted)
+        case "ne":
+            return not equal(value, wanted)
+        case "in":
+            return any(equal(value, item) for item in wanted)
+        case "not_in":
+            return not any(equal(value, item) for item in wanted)
+        case "exists":
+            return (value is not MISSING) is wanted
+        case "contains":
+            if isinstance(value, list | tuple):
+                return any(equal(item, wanted) for item in value)
+            return isinstance(value, str) and isinstance(wanted, str) and wanted in value
+        case "matches":
+            return isinstance(value, str) and re2.search(wanted, value) is not None
+    if not comparable(value, wanted):
+        return False
+    match clause.op:
+        case "gt":
+            return bool(value > wanted)
+        case "gte":
+            return bool(value >= wanted)
+        case "lt":
+            return bool(value < wanted)
+        case "lte":
+            return bool(value <= wanted)
+    raise ValueError(f"unknown operator {clause.op!r}; one of {', '.join(OPERATORS)}")
+
+
+def compile_clause(clause: Clause, slot: int) -> Test:
+    """`holds` for one clause as a closure over the field's slot, fast for the common kinds."""
+    wanted = clause.value
+    text = isinstance(wanted, str)
+    number = isinstance(wanted, int | float) and not isinstance(wanted, bool)
+    match clause.op:
+        case "eq" if text:
+            return lambda values: bool(values[slot] == wanted)
+        case "ne" if text:
+            return lambda values: bool(values[slot] != wanted)
+        case "eq" if isinstance(wanted, bool):
+            return lambda values: values[slot] is wanted
+        case "eq" if number:
+            return lambda values: values[slot] == wanted and not isinstance(values[slot], bool)
+        case "in" if all(isinstance(item, str) for item in wanted):
+            words = frozenset(wanted)
+            return lambda values: isinstance(values[slot], str) and values[slot] in words
+        case "exists":
+            return lambda values: (values[slot] is not MISSING) is wanted
+        case "gte" if number:
+            return lambda values: type(values[slot]) in _NUMBERS and values[slot] >= wanted
+        case "gt" if number:
+            return lambda values: type(values[slot]) in _NUMBERS and values[slot] > wanted
+        case "lte" if number:
+            return lambda values: type(values[slot]) in _NUMBERS and values[slot] <= wanted
+        case "lt" if number:
+            return lambda values: type(values[slot]) in _NUMBERS and values[slot] < wanted
+        case "matches":
+            pattern = re2.compile(wanted)
+            return lambda values: (
+                isinstance(values[slot], str) and pattern.search(values[slot]) is not None
+            )
+    return lambda values: holds(clause, values[slot])
+
+
+_NUMBERS = frozenset({int, float})
+
+
+def compile_condition(condition: Condition, slot_of: Callable[[str], int]) -> Test:
+    """The plain evaluator of a tree: a function of the slot values of one decision."""
+    match condition:
+        case Clause():
+            return compile_clause(condition, slot_of(condition.field))
+        case Not(part):
+            inner = compile_condition(part, slot_of)
+            return lambda values: not inner(values)
+        case All(parts):
+            tests = tuple(compile_condition(part, slot_of) for part in parts)
+            if len(tests) == 1:
+                return tests[0]
+            return lambda values: all(test(values) for test in tests)
+        case AnyOf(parts):
+            tests = tuple(compile_condition(part, slot_of) for part in parts)
+            return lambda values: any(test(values) for test in tests)
+
+
+_IN_WORDS = {
+    "eq": "must be {}",
+    "ne": "must not be {}",
+    "gt": "must be more than {}",
+    "gte": "must be at least {}",
+    "lt": "must be less than {}",
+    "lte": "must be at most {}",
+    "in": "must be one of {}",
+    "not_in": "must be none of {}",
+    "contains": "must contain {}",
+    "matches": "must match {}",
+}
+
+
+def clause_in_words(clause: Clause, value: Value) -> str:
+    """`events.purchase.count_2h is 1, must be 0`."""
+    if clause.op == "exists":
+        wanted = "must exist" if clause.value else "must not exist"
+    else:
+        wanted = _IN_WORDS[clause.op].format(in_words(clause.value))
+    return f"{clause.field} is {in_words(value)}, {wanted}"
+
+
+def failures(
+    condition: Condition, values: Sequence[Value], slot_of: Callable[[str], int]
+) -> list[str]:
+    """In words, the clauses that keep the condition from holding; empty where it holds."""
+    match condition:
+        case Clause():
+            value = values[slot_of(condition.field)]
+            return [] if holds(condition, value) else [clause_in_words(condition, value)]
+        case All(parts):
+            return [line for part in parts for line in failures(part, values, slot_of)]
+        case AnyOf(parts):
+            found = [failures(part, values, slot_of) for part in parts]
+            if any(not lines for lines in found) and parts:
+                return []
+            return ["none of: " + " | ".join("; ".join(lines) for lines in found)]
+        case Not(part):
+            if failures(part, values, slot_of):
+                return []
+            return ["must not hold: " + "; ".join(facts_of(part, values, slot_of))]
+
+
+def facts_of(
+    condition: Condition, values: Sequence[Value], slot_of: Callable[[str], int]
+) -> list[str]:
+    """In words, the value of each field that the condition names, once each."""
+    seen = dict.fromkeys(clause.field for clause in clauses(condition))
+    return [f"{field} is {in_words(values[slot_of(field)])}" for field in seen]

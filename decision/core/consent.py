@@ -1,0 +1,77 @@
+"""Whether a customer agreed to a purpose on a channel.
+
+The more specific consent wins: purpose and channel, then purpose or channel alone, then
+neither; where two are equally specific (`marketing: {"*": …}` and `"*": {email: …}`), the
+stricter one does.
+"""
+
+from __future__ import annotations
+
+from decision.core.definition import Purpose
+from decision.core.document import Consent
+
+ANY = "*"
+Consents = dict[str, dict[str, Consent]]
+
+
+def stated(consents: Consents, purpose: str, channel: str) -> bool | None:
+    """What the customer said about a purpose on a channel: granted, denied, or nothing (None)."""
+    own, general = consents.get(purpose), consents.get(ANY)
+    if own is not None and (found := own.get(channel)) is not None:
+        return found.granted
+    equals = [
+        found.granted
+        for found in (own.get(ANY) if own else None, general.get(channel) if general else None)
+        if found is not None
+    ]
+    if equals:
+        return all(equals)
+    if general is not None and (found := general.get(ANY)) is not None:
+        return found.granted
+    return None
+
+
+def permits(purpose: Purpose, consents: Consents, channel: str) -> bool:
+    """Whether a message of that purpose may be given on the channel."""
+    if purpose.consent == "not_required":
+        return True
+    said = stated(consents, purpose.name, channel)
+    return said if said is not None else purpose.consent == "opt_out"
+
+
+def in_words(purpose: Purpose, consents: Consents, channel: str) -> str:
+    """`marketing on email is not stated, must be granted`."""
+    said = stated(consents, purpose.name, channel)
+    shown = "not stated" if said is None else "granted" if said else "denied"
+    wanted = "must be granted" if purpose.consent == "opt_in" else "must not be denied"
+    return f"consent to {purpose.name} on {channel} is {shown}, {wanted}"
+
+
+def merge(into: Consents, other: Consents) -> Consents:
+    """The consents of two customers united: the stricter wins wherever either said something.
+
+    What one said in general also holds against what the other said in particular, so that no
+    denial is lost.
+    """
+    purposes = {*into, *other}
+    united: Consents = {}
+    for purpose in purposes:
+        channels = {*into.get(purpose, {}), *other.get(purpose, {})}
+        for channel in channels:
+            said = [
+                consent
+                for consents in (into, other)
+                if (consent := _most_specific(consents, purpose, channel)) is not None
+            ]
+            strictest = min(said, key=lambda consent: (consent.granted, -consent.at))
+            united.setdefault(purpose, {})[channel] = strictest
+    return united
+
+
+def _most_specific(consents: Consents, purpose: str, channel: str) -> Consent | None:
+    for key in (purpose, ANY):
+        for place in (channel, ANY):
+            found = consents.get(key, {}).get(place)
+            if found is not None:
+                return found
+    return None

@@ -1,0 +1,379 @@
+"""The contact policy: caps, suppressions, quiet hours and reply windows over one contact history.
+
+A contact counts while it is reserved, once it is confirmed, and when its reservation expired with
+`then: count`. A rolling window is (now − within, now]; a calendar window is the customer's local
+day, week or month. Contacts made a moment in the future, by a replica whose clock is ahead,
+count too: a cap is never exceeded.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from datetime import tzinfo
+
+import msgspec
+
+from decision.core import calendar
+from decision.core.candidates import CandidateInfo
+from decision.core.clock import DAY, SECOND
+from decision.core.definition import Cap, Channel, PolicyDefinition, ReplyWindow, Suppression
+from decision.core.document import Contact, ContactKind, ContactState, Document, Signal
+from decision.core.selectors import matches
+
+NEVER = 1 << 62
+"""Later than every instant: the leaving time of what does not leave by itself."""
+
+
+class CapGroup(msgspec.Struct, frozen=True):
+    """The contacts that one cap counts together, and the candidates they hold back."""
+
+    cap: int
+    key: str
+    mask: int
+
+
+class QuietChannel(msgspec.Struct, frozen=True):
+    """A channel with quiet hours, and its candidates that obey them."""
+
+    channel: Channel
+    mask: int
+
+
+class ReplyChannel(msgspec.Struct, frozen=True):
+    """A channel that only a reply opens: its windows, the widest first."""
+
+    channel: str
+    windows: tuple[ReplyWindow, ...]
+    mask: int
+
+
+class Standing(msgspec.Struct):
+    """How one customer's contact history stands at one moment.
+
+    `counts` are the contacts counted by each cap group that has any; `capped` is the mask of
+    candidates that a full group holds back.
+    """
+
+    counts: dict[int, int]
+    capped: int
+
+
+def counts_until(contact: Contact) -> int:
+    """Until when (exclusive) a contact counts, windows aside: 0 if released, NEVER if for good."""
+    if contact.state == ContactState.RELEASED:
+        return 0
+    if contact.state == ContactState.RESERVED_THEN_RELEASE:
+        return contact.at + contact.mark * SECOND
+    return NEVER
+
+
+class ContactPolicy:
+    """Caps, suppressions, quiet hours and reply windows of a policy, compiled."""
+
+    def __init__(
+        self, definition: PolicyDefinition, candidates: Sequence[CandidateInfo], zone: tzinfo
+    ) -> None:
+        self.caps: tuple[Cap, ...] = definition.caps
+        self.suppressions: tuple[Suppression, ...] = definition.suppressions
+        self._week_starts = definition.settings.week_starts
+        self._default_zone = zone
+        self.groups: list[CapGroup] = []
+        self._group_ids: dict[tuple[int, str], int] = {}
+        self._make_groups(candidates)
+        self.candidate_groups = [self._groups_of(candidate) for candidate in candidates]
+        self._kind_groups: dict[int, tuple[int, ...]] = {}
+        self._suppression_masks = self._make_suppression_masks(candidates)
+        self._suppressed_types = {suppression.event for suppression in self.suppressions}
+        self.quiet_channels: list[QuietChannel] = []
+        self.reply_channels: list[ReplyChannel] = []
+        for channel in definition.channels:
+            mask = 0
+            awake = 0
+            for index, candidate in enumerate(candidates):
+                if candidate.channel == channel.name:
+                    mask |= 1 << index
+                    if (
+                        channel.quiet_hours
+                        and candidate.purpose in channel.quiet_hours.except_purposes
+                    ):
+                        awake |= 1 << index
+            if channel.quiet_hours is not None and mask & ~awake:
+                self.quiet_channels.append(QuietChannel(channel, mask & ~awake))
+            if channel.reply_windows and mask:
+                widest_first = sorted(channel.reply_windows, key=lambda window: -window.lasts)
+                self.reply_channels.append(ReplyChannel(channel.name, tuple(widest_first), mask))
+
+    # Caps
+
+    def _make_groups(self, candidates: Sequence[CandidateInfo]) -> None:
+        masks: dict[tuple[int, str], int] = {}
+        for index, candidate in enumerate(candidates):
+            for cap_index, cap in enumerate(self.caps):
+                if matches(cap.of, candidate, globs=False):
+                    key = (cap_index, _key(cap.per, candidate))
+                    masks[key] = masks.get(key, 0) | 1 << index
+        for (cap_index, name), mask in masks.items():
+            self._group_ids[cap_index, name] = len(self.groups)
+            self.groups.append(CapGroup(cap=cap_index, key=name, mask=mask))
+
+    def _groups_of(self, kind: CandidateInfo | ContactKind) -> tuple[int, ...]:
+        found = []
+        for cap_index, cap in enumerate(self.caps):
+            group = self._group_ids.get((cap_index, _key(cap.per, kind)))
+            if group is not None and matches(cap.of, kind, globs=False):
+                found.append(group)
+        return tuple(found)
+
+    def _groups_of_kind(self, kind: int, kinds: Sequence[ContactKind]) -> tuple[int, ...]:
+        """The cap groups that count contacts of a kind, remembered by the register's number."""
+        found = self._kind_groups.get(kind)
+        if found is None:
+            found = self._kind_groups[kind] = self._groups_of(kinds[kind])
+        return found
+
+    def window_start(self, cap: Cap, now: int, zone: tzinfo) -> int:
+        """The latest instant that is already outside the cap's window at `now`."""
+        if isinstance(cap.within, int):
+            return now - cap.within
+        return calendar.period_start(cap.within, now, zone, self._week_starts) - 1
+
+    def standing(self, document: Document, now: int, zone: tzinfo) -> Standing:
+        """Counts every cap over the customer's contacts."""
+        if not self.groups or not document.contacts:
+            return Standing(counts={}, capped=0)
+        counts: dict[int, int] = {}
+        starts = self._starts(now, zone)
+        for kind, times in _counted_by_kind(document.contacts, now).items():
+            newest = times[-1]
+            for group in self._groups_of_kind(kind, document.kinds):
+                start = starts[self.groups[group].cap]
+                if newest > start:
+                    counts[group] = counts.get(group, 0) + len(times) - bisect_right(times, start)
+        capped = 0
+        for group, count in counts.items():
+            if count >= self.caps[self.groups[group].cap].at_most:
+                capped |= self.groups[group].mask
+        return Standing(counts=counts, capped=capped)
+
+    def _starts(self, now: int, zone: tzinfo) -> list[int]:
+        periods: dict[str, int] = {}
+        starts = []
+        for cap in self.caps:
+            if isinstance(cap.within, int):
+                starts.append(now - cap.within)
+            else:
+                if cap.within not in periods:
+                    periods[cap.within] = self.window_start(cap, now, zone)
+                starts.append(periods[cap.within])
+        return starts
+
+    def add(self, standing: Standing, candidate: int) -> None:
+        """Counts one more contact, of a candidate just selected."""
+        for group in self.candidate_groups[candidate]:
+            count = standing.counts.get(group, 0) + 1
+            standing.counts[group] = count
+            if count >= self.caps[self.groups[group].cap].at_most:
+                standing.capped |= self.groups[group].mask
+
+    def full_groups(self, standing: Standing, candidate: int) -> list[CapGroup]:
+        """The groups that hold a candidate back, in the order of the caps."""
+        return [
+            self.groups[group]
+            for group in self.candidate_groups[candidate]
+            if standing.counts.get(group, 0) >= self.caps[self.groups[group].cap].at_most
+        ]
+
+    def group_id(self, group: CapGroup) -> int:
+        """The group's number in `Standing.counts`."""
+        return self._group_ids[group.cap, group.key]
+
+    def cap_opens(self, group: CapGroup, document: Document, now: int, zone: tzinfo) -> int:
+        """When a full group lets a contact through again, if none is added; `now` if it does."""
+        cap = self.caps[group.cap]
+        group_id = self.group_id(group)
+        start = self.window_start(cap, now, zone)
+        leaving = []
+        for contact in document.contacts:
+            until = counts_until(contact)
+            if contact.at <= start or until <= now:
+                continue
+            if group_id not in self._groups_of_kind(contact.kind, document.kinds):
+                continue
+            if isinstance(cap.within, int):
+                leaves = contact.at + cap.within
+            else:
+                leaves = calendar.period_end(
+                    cap.within, max(now, contact.at), zone, self._week_starts
+                )
+            leaving.append(min(until, leaves))
+        if len(leaving) < cap.at_most:
+            return now
+        leaving.sort()
+        return leaving[len(leaving) - cap.at_most]
+
+    def history_needed(self) -> int:
+        """How long contacts must be kept so that every window in force can be counted."""
+        longest = 0
+        for cap in self.caps:
+            if isinstance(cap.within, int):
+                longest = max(longest, cap.within)
+            else:
+                longest = max(longest, {"day": 2, "week": 8, "month": 32}[cap.within] * DAY)
+        for reply in self.reply_channels:
+            longest = max(longest, *(window.lasts for window in reply.windows))
+        return longest
+
+    # Suppressions
+
+    def _make_suppression_masks(self, candidates: Sequence[CandidateInfo]) -> list[dict[str, int]]:
+        found: list[dict[str, int]] = []
+        for suppression in self.suppressions:
+            masks: dict[str, int] = {}
+            for index, candidate in enumerate(candidates):
+                key = _key(suppression.per, candidate)
+                masks[key] = masks.get(key, 0) | 1 << index
+            found.append(masks)
+        return found
+
+    def counts_signals_of(self, event_type: str) -> bool:
+        """Whether some suppression counts events of that type."""
+        return event_type in self._suppressed_types
+
+    def pauses(self, signals: Sequence[Signal], now: int) -> list[tuple[int, int, int]]:
+        """(suppression index, mask of candidates, end) of every pause in force."""
+        if not signals:
+            return []
+        found = []
+        for index, suppression in enumerate(self.suppressions):
+            by_key: dict[str, list[int]] = {}
+            for signal in signals:
+                if signal.type == suppression.event:
+                    by_key.setdefault(_key(suppression.per, signal), []).append(signal.at)
+            for key, times in by_key.items():
+                mask = self._suppression_masks[index].get(key, 0)
+                end = _pause_end(suppression, times)
+                if mask and end > now:
+                    found.append((index, mask, end))
+        return found
+
+    def signals_needed(self, event_type: str) -> int:
+        """How long signals of a type must be kept."""
+        return max(
+            (
+                suppression.within + suppression.pause
+                for suppression in self.suppressions
+                if suppression.event == event_type
+            ),
+            default=0,
+        )
+
+    # Quiet hours
+
+    def quiet(self, now: int, zone: tzinfo) -> int:
+        """The mask of candidates whose channel is in quiet hours for them."""
+        if not self.quiet_channels:
+            return 0
+        minute = calendar.local_minute(now, zone)
+        mask = 0
+        for quiet in self.quiet_channels:
+            hours = quiet.channel.quiet_hours
+            if hours is not None and calendar.is_quiet(hours, minute):
+                mask |= quiet.mask
+        return mask
+
+    # Reply windows
+
+    def open_window(
+        self, reply: ReplyChannel, document: Document, now: int
+    ) -> tuple[ReplyWindow, int] | None:
+        """The widest open window of a channel and the time it was opened, or None."""
+        for window in reply.windows:
+            history = document.events.get(window.opened_by)
+            if history is not None and history.last_at and now < history.last_at + window.lasts:
+                return window, history.last_at
+        return None
+
+    def replies_used(self, channel: str, document: Document, since: int, now: int) -> int:
+        """How many contacts on a channel count since a reply window was opened."""
+        return sum(
+            1
+            for contact in document.contacts
+            if contact.at >= since
+            and counts_until(contact) > now
+            and document.kinds[contact.kind].channel == channel
+        )
+
+    def closed(self, document: Document, now: int, pending: Sequence[CandidateInfo] = ()) -> int:
+        """The mask of candidates whose channel needs a reply window and has none left."""
+        mask = 0
+        for reply in self.reply_channels:
+            taken = sum(1 for candidate in pending if candidate.channel == reply.channel)
+            if not self._is_open(reply, document, now, taken):
+                mask |= reply.mask
+        return mask
+
+    def reply_opens(self, reply: ReplyChannel, document: Document, now: int) -> int:
+        """The earliest instant from `now` on with a window open and not used up, else NEVER.
+
+        Only time passes meanwhile: reservations expire and windows close, and a narrower window
+        counts once the wider one has closed.
+        """
+        moments = {now}
+        for window in reply.windows:
+            history = document.events.get(window.opened_by)
+            if history is not None and history.last_at:
+                moments.add(history.last_at + window.lasts)
+        for contact in document.contacts:
+            if document.kinds[contact.kind].channel == reply.channel:
+                moments.add(counts_until(contact))
+        for moment in sorted(moments):
+            if moment >= now and self._is_open(reply, document, moment):
+                return moment
+        return NEVER
+
+    def _is_open(self, reply: ReplyChannel, document: Document, now: int, pending: int = 0) -> bool:
+        found = self.open_window(reply, document, now)
+        if found is None:
+            return False
+        window, since = found
+        return (
+            window.allows is None
+            or self.replies_used(reply.channel, document, since, now) + pending < window.allows
+        )
+
+
+def _key(per: str | None, thing: CandidateInfo | ContactKind | Signal) -> str:
+    match per:
+        case "message":
+            return thing.message
+        case "category":
+            return thing.category
+        case "channel":
+            return thing.channel
+    return ""
+
+
+def _counted_by_kind(contacts: Iterable[Contact], now: int) -> dict[int, list[int]]:
+    """The times of the contacts that count at `now`, ascending, by kind."""
+    found: dict[int, list[int]] = {}
+    for kind, at, state, mark, _ in contacts:
+        if state == 3 or (state == 1 and at + mark * SECOND <= now):
+            continue
+        times = found.get(kind)
+        if times is None:
+            found[kind] = [at]
+        else:
+            times.append(at)
+    return found
+
+
+def _pause_end(suppression: Suppression, times: list[int]) -> int:
+    """When the last pause that the events cause ends; 0 where they cause none."""
+    times.sort()
+    end = 0
+    need = suppression.times
+    for last in range(need - 1, len(times)):
+        if times[last - need + 1] > times[last] - suppression.within:
+            end = times[last] + suppression.pause
+    return end

@@ -1,0 +1,196 @@
+"""What rule files say, read and checked: the definitions from which a policy is compiled.
+
+Field names are those of the rule files. Times and durations are microseconds.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from decision.core.clock import DAY
+from decision.core.conditions import ALWAYS, Condition
+from decision.core.values import Value
+
+
+class Definition(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of everything that has a name and a place (`file:line`) in the rule files."""
+
+    name: str
+    source: str = ""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """`settings:`. `exploration` is γ of inverse-gap weighting; None is no exploration."""
+
+    timezone: str = "UTC"
+    currency: str = "EUR"
+    week_starts: str = "monday"
+    exploration: float | None = 100.0
+    starting_probability: float = 0.05
+    starting_evidence: float = 100.0
+    request_id_lasts: int = DAY // 24
+
+
+class Purpose(Definition, frozen=True):
+    """`purposes:`."""
+
+    consent: Literal["opt_in", "opt_out", "not_required"]
+
+
+class QuietHours(msgspec.Struct, frozen=True, kw_only=True):
+    """Local minutes of the day from which, and until which (exclusive), a channel is silent."""
+
+    start: int
+    end: int
+    except_purposes: tuple[str, ...] = ()
+
+
+class Reservation(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a contact stays reserved, and whether it counts when nobody confirmed it."""
+
+    expires_after: int = 3 * DAY
+    then: Literal["count", "release"] = "count"
+
+
+class ReplyWindow(msgspec.Struct, frozen=True, kw_only=True):
+    """A window that the customer opens by an event, for a number of contacts (None: any)."""
+
+    opened_by: str
+    lasts: int
+    allows: int | None = None
+    source: str = ""
+
+
+class Channel(Definition, frozen=True):
+    """`channels:`. `reply_windows` empty: none is needed. `max_length` bounds a content field."""
+
+    cost: float = 0.0
+    quiet_hours: QuietHours | None = None
+    reservation: Reservation = Reservation()
+    reply_windows: tuple[ReplyWindow, ...] = ()
+    max_length: dict[str, int] = {}
+
+
+class Placement(Definition, frozen=True):
+    """`placements:`. A priority at or below `threshold` is silence."""
+
+    channels: tuple[str, ...]
+    fallback: str | None = None
+    threshold: float = 0.0
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a message may be given in all, and per day of `settings.timezone`."""
+
+    total: int | None = None
+    per_day: int | None = None
+    source: str = ""
+
+
+class Goal(msgspec.Struct, frozen=True, kw_only=True):
+    """What counts as a response to a message: an event type within a time."""
+
+    event: str
+    within: int
+
+
+class Message(Definition, frozen=True):
+    """`messages:`. `placements` None: every placement that has one of its channels.
+
+    `content` values are templates (text) or plain data; `contents` may hold one content per
+    channel, which is laid over `content`.
+    """
+
+    purpose: str
+    channels: tuple[str, ...]
+    category: str = ""
+    tags: tuple[str, ...] = ()
+    placements: tuple[str, ...] | None = None
+    value: float = 0.0
+    active_from: int | None = None
+    active_until: int | None = None
+    when: Condition = ALWAYS
+    budget: Budget | None = None
+    goal: Goal | None = None
+    content: dict[str, Any] = {}
+
+
+class Selector(msgspec.Struct, frozen=True, kw_only=True):
+    """Chooses candidates: all keys given must match; `messages` are globs. Empty: all."""
+
+    messages: tuple[str, ...] | None = None
+    tags: tuple[str, ...] | None = None
+    category: tuple[str, ...] | None = None
+    purpose: tuple[str, ...] | None = None
+    channel: tuple[str, ...] | None = None
+
+
+CalendarPeriod = Literal["day", "week", "month"]
+
+
+class Cap(Definition, frozen=True):
+    """`caps:`. `within` is a rolling window in microseconds, or a calendar period.
+
+    `of` filters contacts by `channel, purpose, category, tags, message`; its `messages` are
+    exact names, not globs.
+    """
+
+    of: Selector
+    at_most: int
+    within: int | CalendarPeriod
+    per: Literal["message", "category", "channel"] | None = None
+
+
+class Suppression(Definition, frozen=True):
+    """`suppressions:`: so many events within a time pause what they were about."""
+
+    event: str
+    times: int
+    within: int
+    pause: int
+    per: Literal["message", "category", "channel"] | None = None
+
+
+class State(Definition, frozen=True):
+    """`states:`; the first that holds is `customer.state`."""
+
+    when: Condition = ALWAYS
+
+
+class Rule(Definition, frozen=True):
+    """`rules:`. Does one of: set fields, exclude, allow only, boost (by a factor)."""
+
+    when: Condition = ALWAYS
+    set: dict[str, Value] = {}
+    exclude: Selector | None = None
+    allow_only: Selector | None = None
+    boost: Selector | None = None
+    by: float = 1.0
+
+
+class Experiment(Definition, frozen=True):
+    """`experiments:`. A holdout has `share` (0 to 1) and `keeps`; a test has `variants`."""
+
+    seed: str
+    share: float | None = None
+    keeps: tuple[str, ...] = ()
+    variants: dict[str, float] = {}
+
+
+class PolicyDefinition(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything under one rules folder. `version` is the hash of its content."""
+
+    version: str
+    settings: Settings = Settings()
+    purposes: tuple[Purpose, ...] = ()
+    channels: tuple[Channel, ...] = ()
+    placements: tuple[Placement, ...] = ()
+    messages: tuple[Message, ...] = ()
+    caps: tuple[Cap, ...] = ()
+    suppressions: tuple[Suppression, ...] = ()
+    states: tuple[State, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    experiments: tuple[Experiment, ...] = ()
+    files: dict[str, str] = {}

@@ -1,0 +1,104 @@
+"""A customer as the store keeps them: everything that a decision reads, in one record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import NamedTuple
+
+import msgspec
+
+from decision.core.values import Value
+
+
+class ContactKind(NamedTuple):
+    """What a contact was when it was made; later changes of the message do not change it."""
+
+    message: str
+    channel: str
+    purpose: str
+    category: str
+    tags: tuple[str, ...]
+
+
+class ContactState(IntEnum):
+    """Where a contact stands. A reservation has also an expiry, see `Contact.mark`."""
+
+    RESERVED_THEN_COUNT = 0
+    RESERVED_THEN_RELEASE = 1
+    CONFIRMED = 2
+    RELEASED = 3
+
+
+class Contact(NamedTuple):
+    """One message × channel given to the customer.
+
+    `kind` indexes the register of contact kinds (`Document.kinds`); `at` is microseconds;
+    `mark` is whole seconds after `at`: of the expiry while reserved, of the event that confirmed
+    or released afterwards; `tag` is `decision_tag` of the decision that made it.
+    """
+
+    kind: int
+    at: int
+    state: int
+    mark: int
+    tag: int
+
+
+class Consent(msgspec.Struct, array_like=True):
+    """One consent: granted or denied, since when (microseconds) and from where."""
+
+    granted: bool
+    at: int = 0
+    source: str = ""
+
+
+class Signal(NamedTuple):
+    """One event that a suppression counts: its type, time (microseconds) and what it was about."""
+
+    type: str
+    at: int
+    message: str
+    channel: str
+    category: str
+
+
+class EventHistory(msgspec.Struct, array_like=True):
+    """What is kept of one event type of one customer.
+
+    `buckets` ascend: (second, count, sums…), one number a summed property in the order of the
+    policy's `Measure.sums`; those older than 48 hours are merged by hour. `days` are the
+    ordinals of the local days with at least one event, ascending.
+    """
+
+    total: int = 0
+    last_at: int = 0
+    last: dict[str, Value] = {}
+    buckets: list[list[float]] = []
+    days: list[int] = []
+    sums: list[str] = []
+
+
+class Document(msgspec.Struct, kw_only=True):
+    """One customer. A customer never seen before is `Document(customer_id=…)`.
+
+    `consents` is purpose → channel or `*` → consent. `reachable` None means every channel;
+    `unreachable` lists channels that bounced for good. `moved_to` is set while this customer is
+    being merged into another. `kinds` is the store's register of contact kinds: shared,
+    append-only, indexed by `Contact.kind`.
+    """
+
+    customer_id: str
+    exists: bool = False
+    attributes: dict[str, Value] = {}
+    timezone: str | None = None
+    aliases: dict[str, list[str]] = {}
+    consents: dict[str, dict[str, Consent]] = {}
+    reachable: list[str] | None = None
+    unreachable: list[str] = []
+    contacts: list[Contact] = []
+    signals: list[Signal] = []
+    events: dict[str, EventHistory] = {}
+    merged: list[str] = []
+    moved_to: str | None = None
+    kinds: Sequence[ContactKind] = ()

@@ -1,0 +1,189 @@
+"""What is kept of a customer's events, and the measures read from it.
+
+Windows are exact to the second up to 48 hours and to the hour beyond; 90 days at most.
+"""
+
+from __future__ import annotations
+
+import bisect
+from datetime import tzinfo
+from typing import Any
+
+import msgspec
+
+from decision.core.clock import DAY, HOUR, SECOND, from_micros
+from decision.core.document import EventHistory
+from decision.core.values import MISSING, Value
+
+EXACT_WINDOW = 48 * HOUR
+LONGEST_WINDOW = 90 * DAY
+_EXACT_SECONDS = EXACT_WINDOW // SECOND
+_HOUR_SECONDS = 3600
+
+
+class Measure(msgspec.Struct, frozen=True, kw_only=True):
+    """What must be kept of one event type so that every field and window in force can be read.
+
+    `window` is the longest window in microseconds (0: none), `days` the longest count of days,
+    `sums` and `last` the properties that are summed or remembered.
+    """
+
+    window: int = 0
+    days: int = 0
+    sums: tuple[str, ...] = ()
+    last: tuple[str, ...] = ()
+
+    def __or__(self, other: Measure) -> Measure:
+        return Measure(
+            window=max(self.window, other.window),
+            days=max(self.days, other.days),
+            sums=tuple(sorted({*self.sums, *other.sums})),
+            last=tuple(sorted({*self.last, *other.last})),
+        )
+
+
+def record(
+    history: EventHistory,
+    measure: Measure,
+    at: int,
+    properties: dict[str, Any],
+    now: int,
+    zone: tzinfo,
+) -> None:
+    """Adds one event to the history, in any order of time, and drops what no window can reach."""
+    history.total += 1
+    if at >= history.last_at:
+        history.last_at = at
+        for name in measure.last:
+            if properties.get(name) is not None:
+                history.last[name] = properties[name]
+    if measure.window:
+        _add_to_buckets(history, measure, at, properties, now)
+    if measure.days:
+        day = from_micros(at).astimezone(zone).date().toordinal()
+        index = bisect.bisect_left(history.days, day)
+        if index == len(history.days) or history.days[index] != day:
+            history.days.insert(index, day)
+        oldest = from_micros(now).astimezone(zone).date().toordinal() - measure.days
+        del history.days[: bisect.bisect_right(history.days, oldest)]
+
+
+def _add_to_buckets(
+    history: EventHistory, measure: Measure, at: int, properties: dict[str, Any], now: int
+) -> None:
+    if tuple(history.sums) != measure.sums:
+        _reorder_sums(history, measure.sums)
+    amounts = [_number(properties.get(name)) for name in measure.sums]
+    merge_bucket(history, [at // SECOND, 1, *amounts])
+    coarsen(history, measure, now)
+
+
+def merge_bucket(history: EventHistory, bucket: list[float]) -> None:
+    """Adds a bucket at its second, to the bucket already there if there is one."""
+    buckets = history.buckets
+    index = bisect.bisect_left(buckets, bucket[:1])
+    if index < len(buckets) and buckets[index][0] == bucket[0]:
+        buckets[index] = [
+            bucket[0],
+            *(a + b for a, b in zip(buckets[index][1:], bucket[1:], strict=True)),
+        ]
+    else:
+        buckets.insert(index, bucket)
+
+
+def coarsen(history: EventHistory, measure: Measure, now: int) -> None:
+    """Merges buckets older than 48 hours by hour; drops those no window in force can reach."""
+    second = now // SECOND
+    oldest = second - measure.window // SECOND - _HOUR_SECONDS
+    coarse_before = second - _EXACT_SECONDS - _HOUR_SECONDS
+    buckets = history.buckets
+    while buckets and buckets[0][0] <= oldest:
+        del buckets[0]
+    merged: list[list[float]] = []
+    for index, bucket in enumerate(buckets):
+        if bucket[0] >= coarse_before:
+            merged.extend(buckets[index:])
+            break
+        hour = bucket[0] // _HOUR_SECONDS * _HOUR_SECONDS
+        if merged and merged[-1][0] == hour:
+            merged[-1] = [
+                hour,
+                *(a + b for a, b in zip(merged[-1][1:], bucket[1:], strict=True)),
+            ]
+        else:
+            merged.append([hour, *bucket[1:]])
+    history.buckets = merged
+
+
+def _reorder_sums(history: EventHistory, sums: tuple[str, ...]) -> None:
+    """Fits buckets kept for other properties to the properties in force; a new sum starts at 0."""
+    places = {name: index for index, name in enumerate(history.sums)}
+    history.buckets = [
+        [*bucket[:2], *(bucket[2 + places[name]] if name in places else 0 for name in sums)]
+        for bucket in history.buckets
+    ]
+    history.sums = list(sums)
+
+
+def _number(value: Any) -> float:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
+
+
+def count_within(history: EventHistory | None, window: int, now: int) -> int:
+    """How many events in (now − window, now]; 0 where there is no history."""
+    if history is None:
+        return 0
+    return int(_sum_column(history, 1, window, now))
+
+
+def sum_within(history: EventHistory | None, name: str, window: int, now: int) -> float:
+    """The sum of a property over the events in (now − window, now]; what is no number adds 0."""
+    if history is None or name not in history.sums:
+        return 0
+    return _sum_column(history, 2 + history.sums.index(name), window, now)
+
+
+def _sum_column(history: EventHistory, column: int, window: int, now: int) -> float:
+    latest = now // SECOND
+    oldest = latest - window // SECOND
+    if window > EXACT_WINDOW:
+        oldest = oldest // _HOUR_SECONDS * _HOUR_SECONDS - 1
+    found: float = 0
+    for bucket in reversed(history.buckets):
+        if bucket[0] <= oldest:
+            break
+        if bucket[0] <= latest:
+            found += bucket[column]
+    return found
+
+
+def active_days(history: EventHistory | None, days: int, today: int) -> int:
+    """On how many of the last `days` local days, today included, there was an event."""
+    if history is None:
+        return 0
+    low = bisect.bisect_right(history.days, today - days)
+    return bisect.bisect_right(history.days, today) - low
+
+
+def days_since(history: EventHistory | None, now: int) -> Value:
+    """Whole days since the latest event, or MISSING where there was none."""
+    if history is None or not history.total:
+        return MISSING
+    return max(0, now - history.last_at) // DAY
+
+
+def merge_histories(into: EventHistory, other: EventHistory) -> None:
+    """Unites the histories of one event type of two customers, `into` being kept."""
+    into.total += other.total
+    if other.last_at >= into.last_at:
+        into.last_at = other.last_at
+        into.last = {**into.last, **other.last}
+    else:
+        into.last = {**other.last, **into.last}
+    sums = tuple(sorted({*into.sums, *other.sums}))
+    _reorder_sums(into, sums)
+    fitted = EventHistory(buckets=list(other.buckets), sums=list(other.sums))
+    _reorder_sums(fitted, sums)
+    for bucket in fitted.buckets:
+        merge_bucket(into, bucket)
+    into.days = sorted({*into.days, *other.days})

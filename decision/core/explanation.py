@@ -1,0 +1,232 @@
+"""Why each candidate was chosen or not, in words, from the verdict that decided it.
+
+Nothing is evaluated anew but the words: the reason of every row is the stage at which the verdict
+itself let the candidate fall.
+"""
+
+from __future__ import annotations
+
+from decision.core import consent
+from decision.core.clock import format_duration, from_micros
+from decision.core.conditions import facts_of, failures
+from decision.core.decide import Scored, Verdict
+from decision.core.definition import Cap, QuietHours
+from decision.core.policy import Policy
+from decision.core.reasons import Reason
+from decision.core.schema import ExplanationRow
+from decision.core.selectors import indices
+
+Told = tuple[str | None, str | None]
+"""(detail, source) of a row."""
+
+
+def explain(policy: Policy, verdict: Verdict) -> list[ExplanationRow]:
+    """One row per candidate of the policy, in the order of the rule files."""
+    reasons: dict[int, Reason] = {
+        index: reason
+        for reason, mask in verdict.fallen.items()
+        for index in indices(mask & policy.everything)
+    }
+    scored = {row.candidate: row for row in verdict.scored}
+    narrator = _Narrator(policy, verdict)
+    rows = []
+    for index, candidate in enumerate(policy.candidates):
+        reason = reasons.get(index)
+        detail, source = narrator.tell(index, reason)
+        row = scored.get(index)
+        rows.append(
+            ExplanationRow(
+                message=candidate.message,
+                channel=candidate.channel,
+                reason=reason.value if reason else None,
+                detail=detail,
+                source=source,
+                response_probability=row.response_probability if row else None,
+                value=candidate.value if row else None,
+                lever=row.lever if row else None,
+                cost=policy.costs[index] if row else None,
+                priority=row.priority if row else None,
+                selection_probability=_probability(row),
+            )
+        )
+    return rows
+
+
+def _probability(row: Scored | None) -> float | None:
+    return row.selection_probability if row else None
+
+
+class _Narrator:
+    """Puts one verdict into words."""
+
+    def __init__(self, policy: Policy, verdict: Verdict) -> None:
+        self.policy = policy
+        self.verdict = verdict
+
+    def tell(self, index: int, reason: Reason | None) -> Told:
+        message, channel = self.policy.pairs[index]
+        match reason:
+            case None:
+                return self._chosen(index), message.source
+            case Reason.INACTIVE:
+                return self._inactive(index), message.source
+            case Reason.NOT_IN_PLACEMENT:
+                return self._not_in_placement(index)
+            case Reason.NOT_ELIGIBLE:
+                lines = failures(message.when, self.verdict.values, self.policy.fields.slot)
+                return "; ".join(lines), message.source
+            case Reason.NO_CONSENT:
+                purpose = self.policy.purposes[message.purpose]
+                consents = self.verdict.document.consents
+                return consent.in_words(purpose, consents, channel.name), purpose.source
+            case Reason.SUPPRESSED:
+                return self._suppressed(index)
+            case Reason.UNREACHABLE:
+                return self._unreachable(channel.name), channel.source
+            case Reason.QUIET_HOURS:
+                return self._quiet(channel.name, channel.quiet_hours), channel.source
+            case Reason.REPLY_WINDOW_CLOSED:
+                return self._reply(channel.name), channel.source
+            case Reason.RULE_EXCLUDED:
+                return self._rule(index)
+            case Reason.CAPPED:
+                return self._capped(index)
+            case Reason.BUDGET_SPENT:
+                return f"the budget of {message.name} is spent", (
+                    (message.budget.source or message.source) if message.budget else message.source
+                )
+            case Reason.HOLDOUT:
+                return self._holdout(index)
+            case Reason.BELOW_THRESHOLD:
+                return self._below(index)
+            case Reason.OUTRANKED:
+                return self._outranked(index), message.source
+
+    def _chosen(self, index: int) -> str:
+        row = self._row(index)
+        return (
+            f"chosen with priority {row.priority:.6g}, by a probability of "
+            f"{row.selection_probability:.6g}"
+        )
+
+    def _row(self, index: int) -> Scored:
+        return next(row for row in self.verdict.scored if row.candidate == index)
+
+    def _inactive(self, index: int) -> str:
+        message, _ = self.policy.pairs[index]
+        parts = []
+        if message.active_from is not None:
+            parts.append(f"from {from_micros(message.active_from).isoformat()}")
+        if message.active_until is not None:
+            parts.append(f"until {from_micros(message.active_until).isoformat()} (exclusive)")
+        return f"it is {from_micros(self.verdict.now).isoformat()}, active {' '.join(parts)}"
+
+    def _not_in_placement(self, index: int) -> Told:
+        message, channel = self.policy.pairs[index]
+        placement = self.policy.placements[self.verdict.question.placement]
+        if channel.name not in placement.channels:
+            names = ", ".join(placement.channels)
+            return f"placement {placement.name} has {names}, not {channel.name}", placement.source
+        if message.placements is not None and placement.name not in message.placements:
+            names = ", ".join(message.placements)
+            return f"{message.name} is for {names}, not {placement.name}", message.source
+        names = ", ".join(self.verdict.question.channels or ())
+        return f"the request asks for {names or 'no channel'}, not {channel.name}", None
+
+    def _suppressed(self, index: int) -> Told:
+        for number, mask, end in self.verdict.pauses:
+            if mask >> index & 1:
+                rule = self.policy.contact_policy.suppressions[number]
+                return (
+                    f"{rule.name}: {rule.times} × {rule.event} within "
+                    f"{format_duration(rule.within)}, paused until {from_micros(end).isoformat()}",
+                    rule.source,
+                )
+        return None, None
+
+    def _unreachable(self, channel: str) -> str:
+        document = self.verdict.document
+        if channel in document.unreachable:
+            return f"{channel} bounced for good"
+        names = ", ".join(document.reachable or ())
+        return f"reachable on {names or 'no channel'}, not {channel}"
+
+    def _quiet(self, channel: str, hours: QuietHours | None) -> str:
+        local = from_micros(self.verdict.now).astimezone(self.verdict.zone)
+        span = f"{_clock(hours.start)} to {_clock(hours.end)}" if hours else "always"
+        return f"it is {local:%H:%M} in {self.verdict.zone}, {channel} is quiet from {span}"
+
+    def _reply(self, name: str) -> str:
+        contact_policy = self.policy.contact_policy
+        reply = next(r for r in contact_policy.reply_channels if r.channel == name)
+        found = contact_policy.open_window(reply, self.verdict.document, self.verdict.now)
+        if found is None:
+            opened_by = " or ".join(
+                f"{window.opened_by} within {format_duration(window.lasts)}"
+                for window in reply.windows
+            )
+            return f"no reply window of {name} is open: needs {opened_by}"
+        window, since = found
+        return (
+            f"the reply window opened by {window.opened_by} at {from_micros(since).isoformat()} "
+            f"allows {window.allows} and they are used"
+        )
+
+    def _rule(self, index: int) -> Told:
+        for number in indices(self.verdict.fired):
+            if self.policy.effects[number].removes >> index & 1:
+                rule = self.policy.rules[number]
+                facts = facts_of(rule.when, self.verdict.values, self.policy.fields.slot)
+                return f"rule {rule.name} holds: {'; '.join(facts) or 'always'}", rule.source
+        return None, None
+
+    def _capped(self, index: int) -> Told:
+        contact_policy = self.policy.contact_policy
+        for group in contact_policy.full_groups(self.verdict.standing, index):
+            cap = contact_policy.caps[group.cap]
+            group_id = contact_policy.group_id(group)
+            count = self.verdict.standing.counts[group_id]
+            about = f" for {cap.per} {group.key}" if cap.per else ""
+            contacts = "1 contact" if count == 1 else f"{count} contacts"
+            return f"{cap.name}: {contacts}{about} within {within(cap)}, at most {cap.at_most}", (
+                cap.source
+            )
+        return None, None
+
+    def _holdout(self, index: int) -> Told:
+        for group in self.policy.holdouts:
+            if not group.keeps >> index & 1:
+                experiment = group.experiment
+                kept = ", ".join(experiment.keeps) or "nothing"
+                return f"in the control group {experiment.name}, which keeps {kept}", (
+                    experiment.source
+                )
+        return None, None
+
+    def _below(self, index: int) -> Told:
+        row = self._row(index)
+        placement = self.policy.placements[self.verdict.question.placement]
+        return (
+            f"priority is {row.priority:.6g}, must be more than {placement.threshold:.6g}",
+            placement.source,
+        )
+
+    def _outranked(self, index: int) -> str:
+        row = self._row(index)
+        winners = [
+            f"{self.policy.candidates[winner.candidate].message}/"
+            f"{self.policy.candidates[winner.candidate].channel} ({winner.priority:.6g})"
+            for winner in self.verdict.chosen
+        ]
+        return f"priority is {row.priority:.6g}, chosen was {', '.join(winners)}"
+
+
+def within(cap: Cap) -> str:
+    """A cap's window in words."""
+    if isinstance(cap.within, int):
+        return format_duration(cap.within)
+    return f"the calendar {cap.within}"
+
+
+def _clock(minutes: int) -> str:
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"

@@ -1,0 +1,58 @@
+"""Exploration with probabilities in closed form: inverse-gap weighting.
+
+Foster & Rakhlin 2020, "Beyond UCB: Optimal and Efficient Contextual Bandits with Regression
+Oracles" (https://arxiv.org/abs/2002.04926): SquareCB.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+
+def inverse_gap_weights(scores: Sequence[float], gamma: float | None) -> list[float]:
+    """The probability with which each candidate is chosen, in the order of the scores.
+
+    p(a) = 1 / (K + γ · (best − score(a))) for all but the best, which takes the rest. The first
+    of equal bests counts as the best. γ ≥ 0 weighs a gap of 1, so give scores divided by the
+    largest |score|; γ None always takes the best. No scores give no probabilities.
+
+    Raises:
+        ValueError: a score is not finite, or γ is negative or not finite.
+    """
+    if gamma is not None and not (math.isfinite(gamma) and gamma >= 0):
+        raise ValueError(f"gamma is {gamma}; must be a finite number of at least 0, or None")
+    if not all(map(math.isfinite, scores)):
+        raise ValueError(f"scores are {list(scores)}; each must be finite")
+    if not scores:
+        return []
+    top = max(scores)
+    best = scores.index(top)
+    if gamma is None:
+        weights = [0.0] * len(scores)
+        weights[best] = 1.0
+        return weights
+    count = len(scores)
+    weights = [1 / (count + gamma * (top - score)) for score in scores]
+    weights[best] = 0.0
+    weights[best] = 1.0 - math.fsum(weights)
+    return weights
+
+
+def choose(probabilities: Sequence[float], u: float) -> int:
+    """The index that `u` in [0, 1) falls on by inverse CDF; never one of probability zero.
+
+    Raises:
+        ValueError: no probability is above zero.
+    """
+    total = 0.0
+    last = -1
+    for index, probability in enumerate(probabilities):
+        if probability > 0:
+            last = index
+            total += probability
+            if u < total:
+                return index
+    if last < 0:
+        raise ValueError(f"no probability of {list(probabilities)} is above zero")
+    return last  # rounding left the sum a little below `u`

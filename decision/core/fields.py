@@ -1,0 +1,309 @@
+"""Fields: what rule files and models may name, and how each is read from a situation.
+
+A `FieldTable` gives every field named by a policy or model a slot; one pass over it turns a
+situation into the list of slot values that all conditions and features read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from datetime import datetime, tzinfo
+from difflib import get_close_matches
+from typing import Any
+
+import msgspec
+
+from decision.core import events
+from decision.core.clock import DAY, from_micros, parse_duration
+from decision.core.document import ContactState, Document
+from decision.core.events import LONGEST_WINDOW, Measure
+from decision.core.schema import TriggerEvent
+from decision.core.values import MISSING, Value
+
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+STATE_FIELD = "customer.state"
+
+
+class Situation:
+    """One customer at one moment at one placement: what fields are read from."""
+
+    __slots__ = ("_local", "context", "document", "event", "now", "placement", "variants", "zone")
+
+    def __init__(
+        self,
+        document: Document,
+        placement: str,
+        now: int,
+        zone: tzinfo,
+        event: TriggerEvent | None = None,
+        context: dict[str, Any] | None = None,
+        variants: Callable[[str], Value] | None = None,
+    ) -> None:
+        self.document = document
+        self.placement = placement
+        self.now = now
+        self.zone = zone
+        self.event = event
+        self.context = context or {}
+        self.variants = variants
+        self._local: datetime | None = None
+
+    @property
+    def local(self) -> datetime:
+        """The customer's local time."""
+        if self._local is None:
+            self._local = from_micros(self.now).astimezone(self.zone)
+        return self._local
+
+
+Read = Callable[[Situation], Value]
+
+
+class Field(msgspec.Struct, frozen=True, kw_only=True):
+    """A field: its name, how it is read, and the event measure it needs kept."""
+
+    name: str
+    read: Read
+    event_type: str | None = None
+    measure: Measure = Measure()
+    experiment: str | None = None
+    channel: str | None = None
+
+
+class UnknownField(ValueError):
+    """A field name that leads nowhere; the text says why and names the nearest valid form."""
+
+
+def _path(root: dict[str, Any], name: str) -> Value:
+    """A value by its name, or by a path through nested objects; null reads as missing."""
+    found = root.get(name, MISSING)
+    if found is MISSING and "." in name:
+        node: Any = root
+        for part in name.split("."):
+            if not isinstance(node, dict):
+                return MISSING
+            node = node.get(part, MISSING)
+        found = node
+    return MISSING if found is None else found
+
+
+_FAMILIES = (
+    "customer",
+    "event",
+    "context",
+    "placement",
+    "experiment",
+    "time",
+    "contacts",
+    "events",
+)
+_COUNT = re.compile(r"count_([0-9]+[smhd])")
+_ACTIVE = re.compile(r"active_days_([0-9]+)d")
+_SUM = re.compile(r"sum_(.+)_([0-9]+[smhd])")
+
+
+def parse_field(name: str) -> Field:
+    """The field of that name.
+
+    Raises:
+        UnknownField: no such field can exist.
+    """
+    family, _, rest = name.partition(".")
+    if name == "placement":
+        return Field(name=name, read=lambda s: s.placement)
+    if family not in _FAMILIES:
+        near = get_close_matches(family, _FAMILIES, 1)
+        hint = (
+            f"; did you mean {near[0]}.…?"
+            if near
+            else f"; fields start with {', '.join(_FAMILIES)}"
+        )
+        raise UnknownField(f"{name!r} is not a field{hint}")
+    if not rest:
+        raise UnknownField(f"{name!r} is not a field; write {family}.<name>")
+    match family:
+        case "customer":
+            if name == STATE_FIELD:
+                return Field(name=name, read=lambda s: MISSING)
+            return Field(name=name, read=lambda s: _path(s.document.attributes, rest))
+        case "event":
+            return Field(name=name, read=lambda s: _event(s, rest))
+        case "context":
+            return Field(name=name, read=lambda s: _path(s.context, rest))
+        case "experiment":
+            return Field(
+                name=name,
+                read=lambda s: s.variants(rest) if s.variants else MISSING,
+                experiment=rest,
+            )
+        case "time":
+            return Field(name=name, read=_time_reader(name, rest))
+        case "contacts":
+            return _contacts_field(name, rest)
+        case "events":
+            return _events_field(name, rest)
+    raise UnknownField(f"{name!r} is not a field")
+
+
+def _event(situation: Situation, rest: str) -> Value:
+    event = situation.event
+    if event is None:
+        return MISSING
+    return event.type if rest == "type" else _path(event.properties, rest)
+
+
+def _time_reader(name: str, rest: str) -> Read:
+    match rest:
+        case "hour":
+            return lambda s: s.local.hour
+        case "weekday":
+            return lambda s: WEEKDAYS[s.local.weekday()]
+        case "date":
+            return lambda s: s.local.date().isoformat()
+    raise UnknownField(f"{name!r} is not a field; one of time.hour, time.weekday, time.date")
+
+
+def _window(name: str, text: str) -> int:
+    try:
+        window = parse_duration(text)
+    except ValueError as error:
+        raise UnknownField(f"{name!r}: {error}") from None
+    if window > LONGEST_WINDOW:
+        raise UnknownField(f"{name!r}: windows reach 90d at most, {text} is longer")
+    return window
+
+
+def _contacts_field(name: str, rest: str) -> Field:
+    channel, _, measure = rest.rpartition(".")
+    found = _COUNT.fullmatch(measure)
+    if not channel or found is None:
+        raise UnknownField(f"{name!r} is not a field; write contacts.<channel>.count_7d")
+    window = _window(name, found[1])
+    return Field(
+        name=name,
+        read=lambda s: count_contacts(s.document, channel, window, s.now),
+        channel=channel,
+    )
+
+
+def count_contacts(document: Document, channel: str, window: int, now: int) -> int:
+    """How many contacts on a channel count in (now − window, now]."""
+    kinds = document.kinds
+    return sum(
+        1
+        for contact in document.contacts
+        if contact.at > now - window
+        and kinds[contact.kind].channel == channel
+        and (
+            contact.state == ContactState.CONFIRMED
+            or contact.state == ContactState.RESERVED_THEN_COUNT
+            or (
+                contact.state == ContactState.RESERVED_THEN_RELEASE
+                and now < contact.at + contact.mark * 1_000_000
+            )
+        )
+    )
+
+
+def _events_field(name: str, rest: str) -> Field:
+    kind, _, measure = rest.rpartition(".")
+    if not kind:
+        raise UnknownField(f"{name!r} is not a field; write events.<type>.count_7d")
+    if measure == "count":
+        return Field(name=name, event_type=kind, read=lambda s: _total(s, kind))
+    if measure == "days_since":
+        return Field(
+            name=name,
+            event_type=kind,
+            read=lambda s: events.days_since(s.document.events.get(kind), s.now),
+        )
+    if found := _COUNT.fullmatch(measure):
+        window = _window(name, found[1])
+        return Field(
+            name=name,
+            event_type=kind,
+            measure=Measure(window=window),
+            read=lambda s: events.count_within(s.document.events.get(kind), window, s.now),
+        )
+    if found := _ACTIVE.fullmatch(measure):
+        days = int(found[1])
+        if not 1 <= days * DAY <= LONGEST_WINDOW:
+            raise UnknownField(f"{name!r}: days from 1 to 90, not {days}")
+        return Field(
+            name=name,
+            event_type=kind,
+            measure=Measure(days=days),
+            read=lambda s: events.active_days(
+                s.document.events.get(kind), days, s.local.date().toordinal()
+            ),
+        )
+    if found := _SUM.fullmatch(measure):
+        window, summed = _window(name, found[2]), found[1]
+        return Field(
+            name=name,
+            event_type=kind,
+            measure=Measure(window=window, sums=(summed,)),
+            read=lambda s: events.sum_within(s.document.events.get(kind), summed, window, s.now),
+        )
+    if measure.startswith("last_") and len(measure) > 5:
+        last = measure[5:]
+        return Field(
+            name=name,
+            event_type=kind,
+            measure=Measure(last=(last,)),
+            read=lambda s: _last(s, kind, last),
+        )
+    raise UnknownField(
+        f"{name!r} is not a field; the last part is one of count, count_<duration>, "
+        "sum_<property>_<duration>, active_days_<n>d, days_since, last_<property>"
+    )
+
+
+def _total(situation: Situation, kind: str) -> int:
+    history = situation.document.events.get(kind)
+    return history.total if history else 0
+
+
+def _last(situation: Situation, kind: str, name: str) -> Value:
+    history = situation.document.events.get(kind)
+    return history.last.get(name, MISSING) if history else MISSING
+
+
+class FieldTable:
+    """Slots for a set of fields; the same name always has the same slot."""
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self.fields: list[Field] = []
+        self._slots: dict[str, int] = {}
+        for name in names:
+            self.slot(name)
+
+    def slot(self, name: str) -> int:
+        """The slot of a field, made where there is none yet.
+
+        Raises:
+            UnknownField: no such field can exist.
+        """
+        found = self._slots.get(name)
+        if found is None:
+            self.fields.append(parse_field(name))
+            found = self._slots[name] = len(self.fields) - 1
+        return found
+
+    def names(self) -> list[str]:
+        """The fields' names in slot order."""
+        return [field.name for field in self.fields]
+
+    def read(self, situation: Situation) -> list[Value]:
+        """The values of all slots."""
+        return [field.read(situation) for field in self.fields]
+
+    def measures(self) -> dict[str, Measure]:
+        """What must be kept of each event type so that every slot can be read."""
+        found: dict[str, Measure] = {}
+        for field in self.fields:
+            if field.event_type is not None:
+                kept = found.get(field.event_type, Measure())
+                found[field.event_type] = kept | field.measure
+        return found

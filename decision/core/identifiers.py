@@ -1,0 +1,46 @@
+"""Decision ids: ULIDs that carry their time and partition, so that a look-up needs no index.
+
+A ULID is 48 bits of milliseconds and 80 bits of randomness in Crockford's base 32
+(https://github.com/ulid/spec). Here the first 8 of those 80 bits are the partition.
+"""
+
+from __future__ import annotations
+
+from zlib import crc32
+
+PARTITIONS = 256
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_VALUES = {letter: index for index, letter in enumerate(_ALPHABET)}
+_PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
+
+
+def partition_of(customer_id: str) -> int:
+    """The partition (0–255) that holds all keys of a customer; stable for ever."""
+    return crc32(customer_id.encode()) & 0xFF
+
+
+def decision_id(millis: int, partition: int, randomness: int) -> str:
+    """The id for a time in milliseconds, a partition and 72 random bits."""
+    number = (millis & (1 << 48) - 1) << 80 | (partition & 0xFF) << 72 | randomness & (1 << 72) - 1
+    return "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])
+
+
+def parse_decision_id(text: str) -> tuple[int, int, int]:
+    """(milliseconds, partition, randomness) of an id.
+
+    Raises:
+        ValueError: the text is not a decision id.
+    """
+    if len(text) != 26 or text[0] > "7":
+        raise ValueError(f"{text[:40]!r} is not a decision id: 26 characters of Crockford base 32")
+    number = 0
+    for letter in text:
+        if letter not in _VALUES:
+            raise ValueError(f"{text[:40]!r} is not a decision id: {letter!r} is not in base 32")
+        number = number << 5 | _VALUES[letter]
+    return number >> 80, number >> 72 & 0xFF, number & (1 << 72) - 1
+
+
+def decision_tag(text: str) -> int:
+    """32 bits of a decision id, by which its contacts are found again in a customer's document."""
+    return crc32(text.encode())

@@ -1,0 +1,210 @@
+"""What the core and the engine need of `store`, `scoring` and `rulebook`, which provide it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from decision.core.document import ContactKind, Document
+from decision.core.values import Value
+
+
+class RuleMatcher(Protocol):
+    """Says which of the business rules of one stratum hold. Synchronous, free of I/O."""
+
+    def match(self, stratum: int, values: Sequence[Value]) -> int:
+        """A bit mask over the policy's rules: bit i is set where rule i of that stratum holds.
+
+        `values` are the slot values as the strata before have left them.
+        """
+        ...
+
+
+class Scorer(Protocol):
+    """Estimates response probabilities for a set of candidates. Synchronous, free of I/O."""
+
+    version: str | None
+
+    def score(
+        self, candidates: Sequence[int], values: Sequence[Value], document: Document, now: int
+    ) -> Sequence[float]:
+        """P(goal | customer, context, candidate) in [0, 1] for each candidate index."""
+        ...
+
+    def features(
+        self, candidate: int, values: Sequence[Value], document: Document, now: int
+    ) -> dict[str, Value]:
+        """The features of one candidate as the model sees them, by name."""
+        ...
+
+
+class StoreUnavailable(Exception):
+    """The store could not be reached or did not answer in time.
+
+    `uncertain` is true where a write was sent and its answer is not known.
+    """
+
+    def __init__(self, message: str, *, uncertain: bool = False) -> None:
+        super().__init__(message)
+        self.uncertain = uncertain
+
+
+Section = Literal["profile", "contacts", "events"]
+
+
+class Version(msgspec.Struct, frozen=True):
+    """The versions of a document's sections as read; 0 where there is no document.
+
+    *profile*: attributes, timezone, aliases. *contacts*: consents, reachable, unreachable,
+    contacts, signals, merged, moved_to. *events*: event histories.
+    """
+
+    profile: int = 0
+    contacts: int = 0
+    events: int = 0
+
+
+class ReadResult(msgspec.Struct, kw_only=True):
+    """One batch read: the document, its version, an earlier answer to the same request id
+    (as given to `Commit.answer`), the spent counts of the budgets asked for, and which of the
+    event ids asked for are already known. `raw` is the stored document as `unpack` reads it.
+    """
+
+    document: Document
+    version: Version
+    raw: bytes = b""
+    answer: bytes | None = None
+    budgets: dict[str, int] = {}
+    known_events: frozenset[str] = frozenset()
+
+
+class LogRecord(msgspec.Struct, kw_only=True):
+    """One entry of the log. `id` is unique: a decision id, or the event's id."""
+
+    kind: Literal["decision", "event", "erasure", "consent", "merge"]
+    id: str
+    body: bytes
+
+
+class Commit(msgspec.Struct, kw_only=True):
+    """One atomic write for one customer: all of it happens, or none.
+
+    `id` names this write: repeating it after a lost reply changes nothing. `write` lists the
+    sections to write from `document`; `expect` lists the sections whose version must still be
+    that of `version`. `event_ids` must all be unknown and are known afterwards for
+    `event_ids_last` microseconds. With `request_id`, `answer` is kept for `answer_lasts`
+    microseconds; where an answer is already kept, nothing is written and that one comes back.
+    """
+
+    id: str
+    customer_id: str
+    document: Document
+    version: Version
+    expect: tuple[Section, ...]
+    write: tuple[Section, ...] = ()
+    records: Sequence[LogRecord] = ()
+    request_id: str | None = None
+    answer: bytes | None = None
+    answer_lasts: int = 0
+    event_ids: Sequence[str] = ()
+    event_ids_last: int = 0
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """The write has happened, now or when it was tried before."""
+
+
+class Conflict(msgspec.Struct, kw_only=True):
+    """Nothing was written: `latest` is what a fresh read gives, `latest.answer` included."""
+
+    latest: ReadResult
+
+
+class Store(Protocol):
+    """Customers' documents, the log, budgets and look-ups. Raises `StoreUnavailable`.
+
+    No method retries a write except `commit`, which repeats the very same commit (recognised by
+    its id) after a lost connection, within `timeout` seconds.
+    """
+
+    async def start(self) -> None:
+        """Connects; raises StoreUnavailable with what to mend where it cannot."""
+        ...
+
+    async def close(self) -> None: ...
+
+    async def ping(self) -> None:
+        """Returns where the store answers; raises StoreUnavailable otherwise."""
+        ...
+
+    async def register_kinds(self, kinds: Sequence[ContactKind]) -> list[int]:
+        """The register's number of each kind of contact, made where there is none yet."""
+        ...
+
+    async def read(
+        self,
+        customer_id: str,
+        *,
+        request_id: str | None = None,
+        budgets: Sequence[str] = (),
+        event_ids: Sequence[str] = (),
+        timeout: float | None = None,
+    ) -> ReadResult: ...
+
+    async def commit(
+        self, commit: Commit, *, timeout: float | None = None
+    ) -> Committed | Conflict: ...
+
+    async def erase(self, customer_id: str, record: LogRecord) -> bool:
+        """Removes the document, aliases, answers and event ids; false where there was none."""
+        ...
+
+    def pack(self, document: Document) -> bytes:
+        """The document as stored, version aside: for keeping what a decision saw in the log."""
+        ...
+
+    def unpack(self, customer_id: str, raw: bytes) -> Document:
+        """The document that `pack` or `ReadResult.raw` gave; an empty one for no bytes."""
+        ...
+
+    async def resolve_alias(
+        self, kind: str, value: str, *, timeout: float | None = None
+    ) -> str | None:
+        """The customer id that an alias leads to."""
+        ...
+
+    async def set_alias(self, kind: str, value: str, customer_id: str) -> str:
+        """Points an alias to a customer; returns the customer it now leads to."""
+        ...
+
+    async def delete_alias(self, kind: str, value: str, customer_id: str) -> None:
+        """Removes an alias where it leads to that customer."""
+        ...
+
+    async def take_budgets(
+        self, limits: Mapping[str, int], token: str, *, timeout: float | None = None
+    ) -> str | None:
+        """Adds 1 to every named counter, or to none: then the first that stands at its limit is
+        returned. Taking again with the same token changes nothing.
+        """
+        ...
+
+    async def return_budgets(self, names: Sequence[str], token: str) -> None:
+        """Gives back what was taken with that token; a token gives back once."""
+        ...
+
+    async def find_record(self, decision_id: str) -> LogRecord | None:
+        """The log record of a decision, from the log of its partition, or None."""
+        ...
+
+    async def log_records(self, partition: int) -> list[LogRecord]:
+        """Every record still in one partition's log, oldest first."""
+        ...
+
+    async def put_blob(self, name: str, data: bytes) -> None:
+        """Keeps a named value, such as a policy's files by version."""
+        ...
+
+    async def get_blob(self, name: str) -> bytes | None: ...

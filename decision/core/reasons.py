@@ -1,0 +1,28 @@
+"""Why a candidate was not chosen, in the order in which candidates fall."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """The reason codes; the order of the members is the order of the stages."""
+
+    INACTIVE = "inactive"
+    NOT_IN_PLACEMENT = "not_in_placement"
+    NOT_ELIGIBLE = "not_eligible"
+    NO_CONSENT = "no_consent"
+    SUPPRESSED = "suppressed"
+    UNREACHABLE = "unreachable"
+    QUIET_HOURS = "quiet_hours"
+    REPLY_WINDOW_CLOSED = "reply_window_closed"
+    RULE_EXCLUDED = "rule_excluded"
+    CAPPED = "capped"
+    BUDGET_SPENT = "budget_spent"
+    HOLDOUT = "holdout"
+    BELOW_THRESHOLD = "below_threshold"
+    OUTRANKED = "outranked"
+
+
+TIME_ONLY = frozenset({Reason.QUIET_HOURS, Reason.CAPPED, Reason.SUPPRESSED})
+"""Reasons that pass with time alone."""

@@ -1,0 +1,198 @@
+"""What an event changes in a customer's document: counters, contacts, consents, signals.
+
+Applying the same events in another order gives the same contacts: what the customer is known to
+have seen stays confirmed; between *sent* and *failed* the later time wins.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from decision.core import calendar, events
+from decision.core.clock import SECOND
+from decision.core.document import (
+    Consent,
+    Contact,
+    ContactKind,
+    ContactState,
+    Document,
+    EventHistory,
+    Signal,
+)
+from decision.core.events import Measure
+from decision.core.identifiers import decision_tag
+from decision.core.policy import Policy
+
+SEEN: Final = frozenset(
+    f"message.{name}"
+    for name in ("shown", "opened", "clicked", "replied", "dismissed", "converted")
+)
+CONFIRMING: Final = SEEN | {"message.sent", "message.delivered"}
+RELEASING: Final = frozenset({"message.failed", "message.not_shown", "message.bounced"})
+OUTCOMES: Final = CONFIRMING | RELEASING | {"message.complained", "message.unsubscribed"}
+FINAL_MARK: Final = (1 << 32) - 1
+DEFAULT_PURPOSE: Final = "marketing"
+
+
+class Occurrence(msgspec.Struct, frozen=True, kw_only=True):
+    """One event, checked: `at` in microseconds, `id` unique."""
+
+    id: str
+    type: str
+    at: int
+    properties: dict[str, Any] = {}
+    decision_id: str | None = None
+    message: str | None = None
+    value: float | None = None
+
+
+class AmbiguousContact(ValueError):
+    """The decision had several messages and the event names none of them."""
+
+
+def find_contact(document: Document, occurrence: Occurrence) -> int | None:
+    """The place of the contact that an event is about, or None.
+
+    Raises:
+        AmbiguousContact: the decision made several contacts and no `message` tells which.
+    """
+    if occurrence.decision_id is None:
+        return None
+    tag = decision_tag(occurrence.decision_id)
+    found = [
+        index
+        for index, contact in enumerate(document.contacts)
+        if contact.tag == tag and occurrence.message in (None, document.kinds[contact.kind].message)
+    ]
+    if len(found) > 1:
+        names = ", ".join(document.kinds[document.contacts[index].kind].message for index in found)
+        raise AmbiguousContact(
+            f"decision {occurrence.decision_id} had several messages ({names}); give `message`"
+        )
+    return found[0] if found else None
+
+
+def apply(
+    document: Document,
+    occurrence: Occurrence,
+    policy: Policy,
+    measures: dict[str, Measure],
+    now: int,
+) -> None:
+    """Changes the document as the event demands.
+
+    Raises:
+        AmbiguousContact: see `find_contact`; the document is unchanged.
+    """
+    place = find_contact(document, occurrence)
+    kind = None
+    if place is not None:
+        contact = document.contacts[place]
+        kind = document.kinds[contact.kind]
+        document.contacts[place] = settle(contact, occurrence.type, occurrence.at)
+    measure = measures.get(occurrence.type)
+    if measure is not None:
+        zone = calendar.zone(document.timezone) if document.timezone else policy.zone
+        history = document.events.get(occurrence.type)
+        if history is None:
+            history = document.events[occurrence.type] = EventHistory(last={}, buckets=[], days=[])
+        properties = occurrence.properties
+        if occurrence.value is not None:
+            properties = {"value": occurrence.value, **properties}
+        events.record(history, measure, occurrence.at, properties, now, zone)
+    if policy.contact_policy.counts_signals_of(occurrence.type):
+        _add_signal(document, occurrence, kind, policy, now)
+    if occurrence.type in ("message.complained", "message.unsubscribed"):
+        _deny(document, occurrence, kind)
+    if occurrence.type == "message.bounced" and occurrence.properties.get("permanent") is True:
+        channel = _channel(occurrence, kind)
+        if channel is not None and channel not in document.unreachable:
+            document.unreachable = [*document.unreachable, channel]
+
+
+def settle(contact: Contact, event_type: str, at: int) -> Contact:
+    """The contact after an event about it."""
+    if event_type in SEEN:
+        return contact._replace(state=ContactState.CONFIRMED, mark=FINAL_MARK)
+    confirms = event_type in CONFIRMING
+    if not confirms and event_type not in RELEASING:
+        return contact
+    mark = min(max(0, (at - contact.at) // SECOND), FINAL_MARK - 1)
+    settled = contact.state in (ContactState.CONFIRMED, ContactState.RELEASED)
+    if settled and (contact.mark > mark or (contact.mark == mark and not confirms)):
+        return contact
+    state = ContactState.CONFIRMED if confirms else ContactState.RELEASED
+    return contact._replace(state=state, mark=mark)
+
+
+def _channel(occurrence: Occurrence, kind: ContactKind | None) -> str | None:
+    named = occurrence.properties.get("channel")
+    if isinstance(named, str):
+        return named
+    return kind.channel if kind else None
+
+
+def _deny(document: Document, occurrence: Occurrence, kind: ContactKind | None) -> None:
+    """Denies consent: as the properties say, else to marketing (and what it was) on its channel."""
+    channel = _channel(occurrence, kind) or "*"
+    named = occurrence.properties.get("purpose")
+    if isinstance(named, str):
+        purposes = {named}
+    else:
+        purposes = {DEFAULT_PURPOSE}
+        if kind is not None and occurrence.type == "message.complained":
+            purposes.add(kind.purpose)
+    denial = Consent(granted=False, at=occurrence.at, source=occurrence.type)
+    consents = {purpose: dict(channels) for purpose, channels in document.consents.items()}
+    for purpose in sorted(purposes):
+        channels = consents.setdefault(purpose, {})
+        if channel == "*":
+            channels.clear()
+        channels[channel] = denial
+    document.consents = consents
+
+
+def _add_signal(
+    document: Document,
+    occurrence: Occurrence,
+    kind: ContactKind | None,
+    policy: Policy,
+    now: int,
+) -> None:
+    message = occurrence.message or (kind.message if kind else "")
+    category = kind.category if kind else ""
+    if kind is None and message in policy.messages:
+        category = policy.messages[message].category
+    signal = Signal(
+        type=occurrence.type,
+        at=occurrence.at,
+        message=message,
+        channel=_channel(occurrence, kind) or "",
+        category=category,
+    )
+    kept = policy.contact_policy.signals_needed
+    document.signals = sorted(
+        (old for old in (*document.signals, signal) if old.at > now - max(kept(old.type), 1)),
+        key=lambda old: old.at,
+    )
+
+
+def prune_contacts(document: Document, policy: Policy, now: int, floor: int) -> None:
+    """Forgets contacts that no window in force can count any more, but none younger than `floor`.
+
+    `floor` and the policy's own need are in microseconds; the longer one holds.
+    """
+    oldest = now - max(policy.contact_policy.history_needed(), floor)
+    if document.contacts and document.contacts[0].at <= oldest:
+        document.contacts = [contact for contact in document.contacts if contact.at > oldest]
+
+
+def add_contact(document: Document, contact: Contact) -> None:
+    """Adds a contact at its place in time."""
+    contacts = document.contacts
+    index = len(contacts)
+    while index and contacts[index - 1].at > contact.at:
+        index -= 1
+    document.contacts = [*contacts[:index], contact, *contacts[index:]]

@@ -1,0 +1,193 @@
+"""Caps, suppressions, quiet hours and reply windows agree with the oracle at every instant."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from decision.core.clock import DAY, HOUR, MINUTE, SECOND
+from decision.core.decide import Verdict
+from decision.core.definition import (
+    Cap,
+    Channel,
+    PolicyDefinition,
+    QuietHours,
+    ReplyWindow,
+    Selector,
+    Settings,
+    Suppression,
+)
+from decision.core.document import Contact, ContactState, Document, EventHistory, Signal
+from decision.core.policy import Policy
+from decision.core.reasons import Reason
+from tests.core import oracle
+from tests.core.small import KINDS, ask, at, customer, definition
+
+ZONES = ["UTC", "Asia/Shanghai", "America/New_York", "Europe/London", "Asia/Kathmandu"]
+STARTS = [
+    at("2026-03-08T06:30:00+00:00"),
+    at("2026-11-01T05:30:00+00:00"),
+    at("2026-03-29T00:30:00+00:00"),
+    at("2026-10-25T00:30:00+00:00"),
+    at("2026-11-21T12:00:00+00:00"),
+    at("2026-12-31T15:59:00+00:00"),
+]
+
+ofs = st.builds(
+    Selector,
+    channel=st.sampled_from([None, ("push",), ("email",), ("push", "email")]),
+    purpose=st.sampled_from([None, ("marketing",), ("service",)]),
+    category=st.sampled_from([None, ("sale",), ("content", "order")]),
+    tags=st.sampled_from([None, ("coupon",), ("coupon", "old")]),
+    messages=st.sampled_from([None, ("offer",), ("retired",)]),
+)
+caps = st.builds(
+    Cap,
+    name=st.just("cap"),
+    of=ofs,
+    at_most=st.integers(1, 3),
+    within=st.one_of(
+        st.sampled_from(["day", "week", "month"]),
+        st.sampled_from([SECOND, HOUR, DAY, 7 * DAY]),
+    ),
+    per=st.sampled_from([None, "message", "category", "channel"]),
+)
+minutes = st.integers(0, 1439)
+quiet_hours = st.one_of(
+    st.none(),
+    st.tuples(minutes, minutes)
+    .filter(lambda pair: pair[0] != pair[1])
+    .map(lambda pair: QuietHours(start=pair[0], end=pair[1], except_purposes=("service",))),
+)
+windows = st.lists(
+    st.builds(
+        ReplyWindow,
+        opened_by=st.sampled_from(["wechat.message", "wechat.scan"]),
+        lasts=st.sampled_from([MINUTE, HOUR, 48 * HOUR]),
+        allows=st.sampled_from([None, 1, 2]),
+    ),
+    max_size=2,
+    unique_by=lambda window: window.lasts,
+)
+suppressions = st.builds(
+    Suppression,
+    name=st.just("pause"),
+    event=st.sampled_from(["message.dismissed", "mute"]),
+    times=st.integers(1, 2),
+    within=st.sampled_from([HOUR, DAY]),
+    pause=st.sampled_from([HOUR, 3 * DAY]),
+    per=st.sampled_from([None, "message", "category", "channel"]),
+)
+policies = st.builds(
+    lambda caps, push, email, replies, suppressions, week_starts: definition(
+        settings=Settings(timezone="UTC", exploration=None, week_starts=week_starts),
+        caps=tuple(caps),
+        channels=(
+            Channel(name="push", quiet_hours=push, reply_windows=tuple(replies)),
+            Channel(name="email", quiet_hours=email),
+        ),
+        suppressions=tuple(suppressions),
+    ),
+    st.lists(caps, max_size=3),
+    quiet_hours,
+    quiet_hours,
+    windows,
+    st.lists(suppressions, max_size=2),
+    st.sampled_from(["monday", "sunday", "saturday"]),
+)
+ages = st.one_of(
+    st.sampled_from([0, 1, SECOND, HOUR - 1, HOUR, DAY - 1, DAY, 7 * DAY - 1, 7 * DAY]),
+    st.integers(0, 40 * DAY),
+)
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> tuple[PolicyDefinition, Document, int, ZoneInfo]:
+    rules = draw(policies)
+    now = draw(st.sampled_from(STARTS)) + draw(st.integers(0, 2 * DAY))
+    contacts = [
+        Contact(
+            kind=draw(st.integers(0, len(KINDS) - 1)),
+            at=now - draw(ages),
+            state=draw(st.sampled_from(list(ContactState))),
+            mark=draw(st.sampled_from([1, 3600, 86_400, 86_401, 1_000_000])),
+            tag=0,
+        )
+        for _ in range(draw(st.integers(0, 6)))
+    ]
+    signals = [
+        Signal(
+            type=draw(st.sampled_from(["message.dismissed", "mute"])),
+            at=now - draw(ages),
+            message=draw(st.sampled_from(["offer", "news"])),
+            channel="push",
+            category=draw(st.sampled_from(["sale", "content"])),
+        )
+        for _ in range(draw(st.integers(0, 3)))
+    ]
+    events = {
+        kind: EventHistory(total=1, last_at=now - draw(ages))
+        for kind in draw(st.sets(st.sampled_from(["wechat.message", "wechat.scan"])))
+    }
+    zone = draw(st.sampled_from(ZONES))
+    document = customer(
+        timezone=zone,
+        contacts=sorted(contacts, key=lambda contact: contact.at),
+        signals=signals,
+        events=events,
+    )
+    return rules, document, now, ZoneInfo(zone)
+
+
+TIMELY = {Reason.SUPPRESSED, Reason.QUIET_HOURS, Reason.REPLY_WINDOW_CLOSED, Reason.CAPPED}
+
+
+def held(verdict: Verdict) -> int:
+    mask = 0
+    for reason, fallen in verdict.fallen.items():
+        if reason in TIMELY:
+            mask |= fallen
+    return mask
+
+
+@given(situations())
+@settings(deadline=None, max_examples=400)
+def test_every_candidate_passes_exactly_when_the_oracle_says_so(
+    situation: tuple[PolicyDefinition, Document, int, ZoneInfo],
+) -> None:
+    rules, document, now, zone = situation
+    policy = Policy(rules)
+    verdict = ask(policy, document, now)
+    offered = policy.placement_masks["outbound"]
+    for index, candidate in enumerate(policy.candidates):
+        if offered >> index & 1:
+            expected = not oracle.passes(rules, document, candidate, now, zone)
+            assert bool(held(verdict) >> index & 1) == expected, candidate
+
+
+@given(situations())
+@settings(deadline=None, max_examples=600)
+def test_not_before_is_the_first_instant_at_which_something_passes(
+    situation: tuple[PolicyDefinition, Document, int, ZoneInfo],
+) -> None:
+    rules, document, now, zone = situation
+    policy = Policy(rules)
+    verdict = ask(policy, document, now)
+    if verdict.chosen:
+        assert verdict.not_before is None
+        return
+
+    def anything(moment: int) -> bool:
+        return ask(policy, document, moment).outcome == "selected"
+
+    if verdict.not_before is None:
+        later = [now + step for step in (SECOND, HOUR, DAY, 9 * DAY, 35 * DAY, 100 * DAY)]
+        assert not any(map(anything, later))
+        return
+    assert verdict.not_before > now
+    assert anything(verdict.not_before)
+    assert not anything(verdict.not_before - 1)
+    span = verdict.not_before - now
+    assert not any(anything(now + span * part // 97) for part in range(97))
