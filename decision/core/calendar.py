@@ -27,7 +27,9 @@ def zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"{name!r} is not a time zone; write it as Asia/Shanghai or UTC") from None
+        raise ValueError(
+            f"{name[:60]!r} is not a time zone; write it as Asia/Shanghai or UTC"
+        ) from None
 
 
 def _transition(zone: tzinfo, low: int, high: int) -> int:

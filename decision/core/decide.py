@@ -9,16 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import tzinfo
-from math import isfinite
 from typing import Any
 
 import msgspec
 
 from decision.core import business_rules, calendar, consent
+from decision.core.arbitration import (
+    Lever,
+    Scored,
+    Scores,
+    arbitrate,
+    mask_of,
+    no_scores,
+    positions,
+    prioritise,
+)
 from decision.core.business_rules import Override
 from decision.core.contact_policy import NEVER, CapGroup, ContactPolicy, Standing
 from decision.core.document import Document
-from decision.core.exploration import choose, inverse_gap_weights
 from decision.core.fields import Situation
 from decision.core.policy import Policy, in_holdout
 from decision.core.ports import RuleMatcher, Scorer
@@ -36,20 +44,6 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     event: TriggerEvent | None = None
     context: dict[str, Any] = {}
     limit: int = 1
-
-
-class Scored(msgspec.Struct):
-    """A survivor: what it scored, and the probability with which the policy chose it.
-
-    `selection_probability` is that of the draw in which it was chosen, or of the last draw that
-    it took part in.
-    """
-
-    candidate: int
-    response_probability: float
-    lever: float
-    priority: float
-    selection_probability: float = 0.0
 
 
 class Verdict(msgspec.Struct, kw_only=True):
@@ -70,7 +64,7 @@ class Verdict(msgspec.Struct, kw_only=True):
     fired: int
     standing: Standing
     pauses: list[tuple[int, int, int]]
-    scored: list[Scored]
+    scores: Scores
     chosen: list[Scored]
     outcome: Outcome
     reason: Reason | None
@@ -167,18 +161,19 @@ def decide(
             held |= ~group.keeps
     fall(held, Reason.HOLDOUT)
 
-    scored: list[Scored] = []
+    scores = no_scores()
     chosen: list[Scored] = []
     if alive:
-        scored = _score(policy, scorer, indices(alive), levers, values, document, now)
-        low = 0
-        for row in scored:
-            if not row.priority > placement.threshold:
-                low |= 1 << row.candidate
-        fall(low, Reason.BELOW_THRESHOLD)
+        candidates = positions(alive)
+        probabilities = scorer.score(candidates, values, document, now)
+        scores = prioritise(policy, candidates, probabilities, levers)
+        low = ~(scores.priority > placement.threshold)
+        if low.any():
+            fall(mask_of(candidates[low]), Reason.BELOW_THRESHOLD)
         if alive:
-            rows = [row for row in scored if alive >> row.candidate & 1]
-            chosen = _arbitrate(policy, document, question.limit, now, rows, standing, fallen, draw)
+            chosen = arbitrate(
+                policy, document, now, question.limit, scores, alive, standing, fallen, draw
+            )
 
     not_before = None
     outcome: Outcome = "selected"
@@ -199,7 +194,7 @@ def decide(
         fired=fired,
         standing=standing,
         pauses=pauses,
-        scored=scored,
+        scores=scores,
         chosen=chosen,
         outcome=outcome,
         reason=None if chosen else reason,
@@ -248,7 +243,7 @@ def _unreachable(policy: Policy, document: Document) -> int:
     return mask
 
 
-def _rule_effects(policy: Policy, fired: int) -> tuple[int, list[tuple[int, float]]]:
+def _rule_effects(policy: Policy, fired: int) -> tuple[int, list[Lever]]:
     removed = 0
     levers = []
     for index in indices(fired):
@@ -257,87 +252,6 @@ def _rule_effects(policy: Policy, fired: int) -> tuple[int, list[tuple[int, floa
         if effect.boosts:
             levers.append((effect.boosts, effect.factor))
     return removed, levers
-
-
-def _score(
-    policy: Policy,
-    scorer: Scorer,
-    candidates: list[int],
-    levers: list[tuple[int, float]],
-    values: Sequence[Value],
-    document: Document,
-    now: int,
-) -> list[Scored]:
-    worth, costs = policy.values, policy.costs
-    scored = []
-    probabilities = scorer.score(candidates, values, document, now)
-    for index, probability in zip(candidates, probabilities, strict=True):
-        lever = 1.0
-        for mask, factor in levers:
-            if mask >> index & 1:
-                lever *= factor
-        priority = probability * worth[index] * lever - costs[index]
-        scored.append(Scored(index, float(probability), lever, float(priority)))
-    return scored
-
-
-def _arbitrate(
-    policy: Policy,
-    document: Document,
-    limit: int,
-    now: int,
-    rows: list[Scored],
-    standing: Standing,
-    fallen: dict[Reason, int],
-    draw: Callable[[], float],
-) -> list[Scored]:
-    """Draws up to `limit` different messages, one after another, caps counting all together."""
-    contact_policy = policy.contact_policy
-    chosen: list[Scored] = []
-    scored = rows
-    while rows:
-        largest = max(abs(row.priority) for row in rows)
-        scale = 1 / largest if largest > 0 and isfinite(1 / largest) else 1.0
-        weights = inverse_gap_weights(
-            [row.priority * scale for row in rows], policy.settings.exploration
-        )
-        for row, weight in zip(rows, weights, strict=True):
-            row.selection_probability = weight
-        winner = rows[choose(weights, draw())] if len(rows) > 1 else rows[0]
-        chosen.append(winner)
-        if len(chosen) == limit:
-            break
-        contact_policy.add(standing, winner.candidate)
-        taken = policy.message_masks[policy.candidates[winner.candidate].message]
-        closed = contact_policy.closed(
-            document, now, [policy.candidates[row.candidate] for row in chosen]
-        )
-        rest = []
-        for row in rows:
-            bit = 1 << row.candidate
-            if taken & bit:
-                continue
-            if closed & bit:
-                _add(fallen, Reason.REPLY_WINDOW_CLOSED, bit)
-            elif standing.capped & bit:
-                _add(fallen, Reason.CAPPED, bit)
-            else:
-                rest.append(row)
-        rows = rest
-    outranked = 0
-    for row in scored:
-        outranked |= 1 << row.candidate
-    for winner in chosen:
-        outranked &= ~(1 << winner.candidate)
-    for mask in fallen.values():
-        outranked &= ~mask
-    if outranked:
-        fallen[Reason.OUTRANKED] = outranked
-    return chosen
-
-
-def _add(fallen: dict[Reason, int], reason: Reason, bit: int) -> None:
-    fallen[reason] = fallen.get(reason, 0) | bit
 
 
 def _opens(

@@ -7,9 +7,10 @@ itself let the candidate fall.
 from __future__ import annotations
 
 from decision.core import consent
+from decision.core.arbitration import Scored
 from decision.core.clock import format_duration, from_micros
 from decision.core.conditions import facts_of, failures
-from decision.core.decide import Scored, Verdict
+from decision.core.decide import Verdict
 from decision.core.definition import Cap, QuietHours
 from decision.core.policy import Policy
 from decision.core.reasons import Reason
@@ -27,8 +28,8 @@ def explain(policy: Policy, verdict: Verdict) -> list[ExplanationRow]:
         for reason, mask in verdict.fallen.items()
         for index in indices(mask & policy.everything)
     }
-    scored = {row.candidate: row for row in verdict.scored}
-    narrator = _Narrator(policy, verdict)
+    scored = {row.candidate: row for row in verdict.scores.rows()}
+    narrator = _Narrator(policy, verdict, scored)
     rows = []
     for index, candidate in enumerate(policy.candidates):
         reason = reasons.get(index)
@@ -44,7 +45,7 @@ def explain(policy: Policy, verdict: Verdict) -> list[ExplanationRow]:
                 response_probability=row.response_probability if row else None,
                 value=candidate.value if row else None,
                 lever=row.lever if row else None,
-                cost=policy.costs[index] if row else None,
+                cost=float(policy.costs[index]) if row else None,
                 priority=row.priority if row else None,
                 selection_probability=_probability(row),
             )
@@ -59,9 +60,10 @@ def _probability(row: Scored | None) -> float | None:
 class _Narrator:
     """Puts one verdict into words."""
 
-    def __init__(self, policy: Policy, verdict: Verdict) -> None:
+    def __init__(self, policy: Policy, verdict: Verdict, scored: dict[int, Scored]) -> None:
         self.policy = policy
         self.verdict = verdict
+        self.scored = scored
 
     def tell(self, index: int, reason: Reason | None) -> Told:
         message, channel = self.policy.pairs[index]
@@ -103,14 +105,11 @@ class _Narrator:
                 return self._outranked(index), message.source
 
     def _chosen(self, index: int) -> str:
-        row = self._row(index)
+        row = self.scored[index]
         return (
             f"chosen with priority {row.priority:.6g}, by a probability of "
             f"{row.selection_probability:.6g}"
         )
-
-    def _row(self, index: int) -> Scored:
-        return next(row for row in self.verdict.scored if row.candidate == index)
 
     def _inactive(self, index: int) -> str:
         message, _ = self.policy.pairs[index]
@@ -204,7 +203,7 @@ class _Narrator:
         return None, None
 
     def _below(self, index: int) -> Told:
-        row = self._row(index)
+        row = self.scored[index]
         placement = self.policy.placements[self.verdict.question.placement]
         return (
             f"priority is {row.priority:.6g}, must be more than {placement.threshold:.6g}",
@@ -212,7 +211,7 @@ class _Narrator:
         )
 
     def _outranked(self, index: int) -> str:
-        row = self._row(index)
+        row = self.scored[index]
         winners = [
             f"{self.policy.candidates[winner.candidate].message}/"
             f"{self.policy.candidates[winner.candidate].channel} ({winner.priority:.6g})"

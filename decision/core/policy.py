@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import msgspec
+import numpy as np
 
 from decision.core import business_rules, calendar
 from decision.core.bucketing import hash_v2
@@ -103,8 +104,8 @@ class Policy:
             for message, channel in self.pairs
         ]
         self.everything = (1 << len(self.candidates)) - 1
-        self.values = [candidate.value for candidate in self.candidates]
-        self.costs = [channel.cost for _, channel in self.pairs]
+        self.values = np.array([candidate.value for candidate in self.candidates], dtype=np.float64)
+        self.costs = np.array([channel.cost for _, channel in self.pairs], dtype=np.float64)
         self.fields = FieldTable()
         self.state_slot = self.fields.slot(STATE_FIELD)
         self.message_masks = self._masks(lambda candidate: [candidate.message])

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from decision.core.document import ContactKind, Document
 from decision.core.values import Value
@@ -28,8 +30,12 @@ class Scorer(Protocol):
     version: str | None
 
     def score(
-        self, candidates: Sequence[int], values: Sequence[Value], document: Document, now: int
-    ) -> Sequence[float]:
+        self,
+        candidates: NDArray[np.intp],
+        values: Sequence[Value],
+        document: Document,
+        now: int,
+    ) -> NDArray[np.float64]:
         """P(goal | customer, context, candidate) in [0, 1] for each candidate index."""
         ...
 

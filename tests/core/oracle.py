@@ -98,9 +98,7 @@ def paused(
     return False
 
 
-def quiet(
-    definition: PolicyDefinition, candidate: CandidateInfo, now: int, zone: ZoneInfo
-) -> bool:
+def quiet(definition: PolicyDefinition, candidate: CandidateInfo, now: int, zone: ZoneInfo) -> bool:
     channel = next(c for c in definition.channels if c.name == candidate.channel)
     hours = channel.quiet_hours
     if hours is None or candidate.purpose in hours.except_purposes:
@@ -152,5 +150,3 @@ def passes(
         or closed(definition, document, candidate, now)
         or capped(definition, document, candidate, now, zone)
     )
-
-

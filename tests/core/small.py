@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from decision.core.business_rules import PlainMatcher
 from decision.core.clock import to_micros
 from decision.core.decide import Question, Verdict, decide
@@ -44,14 +46,12 @@ class Fixed:
     version = "fixed"
 
     def __init__(self, policy: Policy, probabilities: dict[str, float]) -> None:
-        self.by_candidate = [
-            probabilities.get(candidate.message, 0.1) for candidate in policy.candidates
-        ]
+        self.by_candidate = np.array(
+            [probabilities.get(candidate.message, 0.1) for candidate in policy.candidates]
+        )
 
-    def score(
-        self, candidates: Sequence[int], values: Any, document: Document, now: int
-    ) -> list[float]:
-        return [self.by_candidate[index] for index in candidates]
+    def score(self, candidates: Any, values: Any, document: Document, now: int) -> Any:
+        return self.by_candidate[candidates]
 
     def features(self, candidate: int, values: Any, document: Document, now: int) -> dict[str, Any]:
         return {}

@@ -66,9 +66,7 @@ def test_the_best_priority_is_chosen() -> None:
 
 
 def test_inactive_until_its_first_instant_and_from_its_last() -> None:
-    policy = Policy(
-        definition(messages=change("offer", active_from=NOON, active_until=NOON + DAY))
-    )
+    policy = Policy(definition(messages=change("offer", active_from=NOON, active_until=NOON + DAY)))
     for now, reason in [
         (NOON - 1, "inactive"),
         (NOON, None),
@@ -249,9 +247,7 @@ def test_rule_excluded_by_exclude_and_by_allow_only() -> None:
     assert (verdict.outcome, verdict.reason) == ("none", Reason.RULE_EXCLUDED)
 
 
-WEEKLY = Cap(
-    name="email-weekly", of=Selector(channel=("email",)), at_most=2, within=7 * DAY
-)
+WEEKLY = Cap(name="email-weekly", of=Selector(channel=("email",)), at_most=2, within=7 * DAY)
 
 
 def test_capped_in_a_half_open_window() -> None:
@@ -272,9 +268,7 @@ def test_released_and_expired_reservations_do_not_count_but_expired_then_count_d
     policy = Policy(definition(caps=(msgspec.structs.replace(WEEKLY, at_most=1),)))
 
     def capped(state: ContactState, mark: int) -> bool:
-        document = customer(
-            reachable=["email"], contacts=[contact(1, NOON - HOUR, state, mark)]
-        )
+        document = customer(reachable=["email"], contacts=[contact(1, NOON - HOUR, state, mark)])
         return ask(policy, document).reason == Reason.CAPPED
 
     assert capped(ContactState.CONFIRMED, 0)
@@ -388,6 +382,6 @@ def test_selection_probabilities_of_the_survivors_sum_to_one(
         probabilities={"offer": probabilities[0], "news": probabilities[1]},
     )
     if verdict.chosen:
-        alive = [r for r in verdict.scored if r.priority > 0]
+        alive = [r for r in verdict.scores.rows() if r.priority > 0]
         assert sum(r.selection_probability for r in alive) == pytest.approx(1.0, abs=1e-12)
         assert verdict.chosen[0].selection_probability > 0

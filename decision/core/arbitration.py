@@ -1,0 +1,148 @@
+"""Arbitration: the survivors' priorities in one table, and the draw of who wins.
+
+priority = response probability × value × lever − channel cost, in `settings.currency`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import isfinite
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from decision.core.contact_policy import Standing
+from decision.core.document import Document
+from decision.core.exploration import choose, inverse_gap_weights
+from decision.core.policy import Policy
+from decision.core.reasons import Reason
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
+Lever = tuple[int, float]
+"""(mask of candidates, factor) of one boost that holds."""
+
+
+class Scored(msgspec.Struct, frozen=True):
+    """A survivor: what it scored, and the probability with which the policy chose it."""
+
+    candidate: int
+    response_probability: float
+    lever: float
+    priority: float
+    selection_probability: float
+
+
+class Scores(msgspec.Struct, frozen=True):
+    """All survivors, one column a figure; `candidates` are indices in the policy, ascending.
+
+    `selection` is the probability of the draw in which a candidate was chosen, or of the last
+    draw that it took part in; 0 where it took part in none.
+    """
+
+    candidates: Indices
+    probability: Floats
+    lever: Floats
+    priority: Floats
+    selection: Floats
+
+    def row(self, place: int) -> Scored:
+        """One survivor by its place in the table."""
+        return Scored(
+            int(self.candidates[place]),
+            float(self.probability[place]),
+            float(self.lever[place]),
+            float(self.priority[place]),
+            float(self.selection[place]),
+        )
+
+    def rows(self) -> list[Scored]:
+        """All survivors."""
+        return [self.row(place) for place in range(len(self.candidates))]
+
+
+def no_scores() -> Scores:
+    """The table of no survivors."""
+    none = np.empty(0)
+    return Scores(np.empty(0, dtype=np.intp), none, none, none, none)
+
+
+def positions(mask: int) -> Indices:
+    """The set bits of a non-negative mask, ascending."""
+    data = mask.to_bytes((mask.bit_length() + 7) // 8, "little")
+    bits = np.unpackbits(np.frombuffer(data, dtype=np.uint8), bitorder="little")
+    return np.flatnonzero(bits)
+
+
+def mask_of(candidates: Indices) -> int:
+    """The bit mask of candidate indices."""
+    mask = 0
+    for index in candidates.tolist():
+        mask |= 1 << index
+    return mask
+
+
+def prioritise(
+    policy: Policy, candidates: Indices, probability: Floats, levers: list[Lever]
+) -> Scores:
+    """The table of survivors with their priorities."""
+    lever = np.ones(len(candidates))
+    for mask, factor in levers:
+        touched = np.fromiter(
+            (mask >> index & 1 for index in candidates.tolist()), np.bool_, len(candidates)
+        )
+        lever[touched] *= factor
+    priority = probability * policy.values[candidates] * lever - policy.costs[candidates]
+    return Scores(candidates, probability, lever, priority, np.zeros(len(candidates)))
+
+
+def arbitrate(
+    policy: Policy,
+    document: Document,
+    now: int,
+    limit: int,
+    scores: Scores,
+    alive: int,
+    standing: Standing,
+    fallen: dict[Reason, int],
+    draw: Callable[[], float],
+) -> list[Scored]:
+    """Draws up to `limit` different messages, one after another, caps counting all together.
+
+    `fallen` is completed: survivors that a selection of this very decision capped or closed fall
+    for that, the others are outranked.
+    """
+    contact_policy = policy.contact_policy
+    places = [place for place, index in enumerate(scores.candidates.tolist()) if alive >> index & 1]
+    chosen: list[Scored] = []
+    while places:
+        weights = _weights(scores.priority[places], policy.settings.exploration)
+        scores.selection[places] = weights
+        winner = scores.row(places[choose(weights, draw()) if len(places) > 1 else 0])
+        chosen.append(winner)
+        alive &= ~(1 << winner.candidate)
+        if len(chosen) == limit:
+            break
+        contact_policy.add(standing, winner.candidate)
+        pending = [policy.candidates[row.candidate] for row in chosen]
+        taken = policy.message_masks[policy.candidates[winner.candidate].message]
+        closed = alive & ~taken & contact_policy.closed(document, now, pending)
+        capped = alive & ~taken & ~closed & standing.capped
+        for reason, mask in ((Reason.REPLY_WINDOW_CLOSED, closed), (Reason.CAPPED, capped)):
+            if mask:
+                fallen[reason] = fallen.get(reason, 0) | mask
+        alive &= ~(closed | capped)
+        left = alive & ~taken
+        places = [place for place in places if left >> int(scores.candidates[place]) & 1]
+    if alive:
+        fallen[Reason.OUTRANKED] = alive
+    return chosen
+
+
+def _weights(priorities: Floats, gamma: float | None) -> list[float]:
+    """Selection probabilities; γ weighs gaps in parts of the largest priority."""
+    found: list[float] = priorities.tolist()
+    largest = max(*found, -min(found))
+    scale = 1 / largest if largest > 0 and isfinite(1 / largest) else 1.0
+    return inverse_gap_weights([priority * scale for priority in found], gamma)

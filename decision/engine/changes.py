@@ -1,0 +1,148 @@
+"""What callers may change of a customer: checked first, then applied to the document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from decision.core import calendar, consent
+from decision.core.document import Consent, Document
+from decision.core.policy import Policy
+from decision.core.schema import ConsentUpdate, CustomerUpdate
+from decision.engine.context import Context, clean_id
+from decision.engine.errors import InputError, unknown
+
+_DEEPEST = 4
+_LEAST, _MOST = -(2**63), 2**64 - 1
+
+
+def check_update(update: CustomerUpdate, policy: Policy) -> None:
+    """Refuses what cannot be stored.
+
+    Raises:
+        InputError: an unknown timezone or channel, or a value that no field can hold.
+    """
+    if isinstance(update.timezone, str):
+        try:
+            calendar.zone(update.timezone)
+        except ValueError as error:
+            raise InputError("timezone", str(error)) from None
+    for name, value in update.attributes.items():
+        _check_value(f"attributes.{name}", value)
+    for kind, alias in update.aliases.items():
+        if alias is not None:
+            clean_id(f"aliases.{kind}", alias)
+    if isinstance(update.reachable, list):
+        for index, channel in enumerate(update.reachable):
+            if channel not in policy.channels:
+                raise unknown(f"reachable[{index}]", "channel", channel, policy.channels)
+
+
+def apply_update(document: Document, update: CustomerUpdate) -> list[tuple[str, str]]:
+    """Merges an update into the document; returns the aliases (type, value) that it removed."""
+    removed: list[tuple[str, str]] = []
+    for name, value in update.attributes.items():
+        if value is None:
+            document.attributes.pop(name, None)
+        else:
+            document.attributes[name] = value
+    if update.timezone is not msgspec.UNSET:
+        document.timezone = update.timezone
+    if update.reachable is not msgspec.UNSET:
+        document.reachable = update.reachable
+        document.unreachable = [
+            channel for channel in document.unreachable if channel not in (update.reachable or ())
+        ]
+    for kind, alias in update.aliases.items():
+        if alias is None:
+            removed.extend((kind, old) for old in document.aliases.pop(kind, []))
+        elif alias not in document.aliases.get(kind, []):
+            document.aliases[kind] = [*document.aliases.get(kind, []), alias]
+    return removed
+
+
+def check_consents(update: ConsentUpdate, policy: Policy) -> None:
+    """Refuses consents to what the policy does not have.
+
+    Raises:
+        InputError: a purpose or channel is not one of the policy's.
+    """
+    for purpose, channels in update.items():
+        if purpose not in policy.purposes and purpose != consent.ANY:
+            raise unknown(purpose, "purpose", purpose, policy.purposes)
+        for channel in channels:
+            if channel not in policy.channels and channel != consent.ANY:
+                raise unknown(f"{purpose}.{channel}", "channel", channel, policy.channels)
+
+
+def apply_consents(document: Document, update: ConsentUpdate, at: int, source: str) -> None:
+    """States consents as of a time in microseconds; null forgets one."""
+    consents = {name: dict(stated) for name, stated in document.consents.items()}
+    for purpose, channels in update.items():
+        stated = consents.setdefault(purpose, {})
+        for channel, state in channels.items():
+            if state is None:
+                stated.pop(channel, None)
+            else:
+                stated[channel] = Consent(state == "granted", at, source)
+        if not stated:
+            del consents[purpose]
+    document.consents = consents
+
+
+def check_size(document: Document, context: Context) -> None:
+    """Refuses a document that is larger than is kept.
+
+    Raises:
+        InputError: it is.
+    """
+    size = len(context.store.pack(document))
+    if size > context.settings.largest_document:
+        raise InputError(
+            "attributes",
+            f"the customer would take {size} bytes, at most "
+            f"{context.settings.largest_document} are kept",
+        )
+
+
+async def claim_aliases(context: Context, customer_id: str, update: CustomerUpdate) -> None:
+    """Points the update's aliases to the customer.
+
+    Raises:
+        InputError: one leads to another customer.
+    """
+    for kind, value in update.aliases.items():
+        if value is None:
+            continue
+        owner = await context.store.set_alias(kind, value, customer_id)
+        if owner == customer_id:
+            continue
+        found = await context.read(owner)
+        target = (await context.read(customer_id)).document.customer_id
+        if found.document.customer_id != target:
+            raise InputError(
+                f"aliases.{kind}",
+                f"{value[:60]!r} is an alias of another customer; "
+                "merge the two, or delete it there first",
+            )
+
+
+def _check_value(path: str, value: Any, depth: int = 0) -> None:
+    """Refuses what a field cannot hold.
+
+    Raises:
+        InputError: nested too deeply, a text with NUL, or a number of more than 64 bits.
+    """
+    if depth > _DEEPEST:
+        raise InputError(path, f"is nested more than {_DEEPEST} levels deep")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_value(f"{path}.{key}", item, depth + 1)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _check_value(f"{path}[{index}]", item, depth + 1)
+    elif isinstance(value, str) and "\x00" in value:
+        raise InputError(path, "must not have NUL characters")
+    elif isinstance(value, int) and not _LEAST <= value <= _MOST:
+        raise InputError(path, f"{str(value)[:30]} does not fit into 64 bits; store it as text")

@@ -1,0 +1,350 @@
+"""Customers: what is stored of them, changed, merged, erased."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from decision.core import calendar, consent, events
+from decision.core.clock import from_micros
+from decision.core.contact_policy import NEVER, counts_until
+from decision.core.document import ContactState, Document
+from decision.core.fields import Situation
+from decision.core.ports import Commit, Conflict, LogRecord, ReadResult, Section, StoreUnavailable
+from decision.core.schema import ConsentUpdate, CustomerUpdate
+from decision.engine import records
+from decision.engine.changes import (
+    apply_consents,
+    apply_update,
+    check_consents,
+    check_size,
+    check_update,
+    claim_aliases,
+)
+from decision.engine.context import Context, clean_id
+from decision.engine.errors import InputError, NotFound
+
+ALL_SECTIONS: tuple[Section, ...] = ("profile", "contacts", "events")
+
+
+class ContactView(msgspec.Struct, frozen=True, kw_only=True):
+    """One contact, for reading. `state` is `reserved`, `confirmed`, `expired` or `released`."""
+
+    message: str
+    channel: str
+    at: datetime
+    state: str
+    counts: bool
+    expires_at: datetime | None = None
+
+
+class EventView(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of one event type."""
+
+    count: int
+    last_at: datetime | None
+
+
+class ConsentView(msgspec.Struct, frozen=True, kw_only=True):
+    """One consent, since when and from where."""
+
+    state: str
+    at: datetime | None
+    source: str
+
+
+class CustomerView(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything stored about one customer, with what is derived from it."""
+
+    customer_id: str
+    attributes: dict[str, Any]
+    timezone: str | None
+    aliases: dict[str, list[str]]
+    reachable: list[str] | None
+    unreachable: list[str]
+    consents: dict[str, dict[str, ConsentView]]
+    state: str | None
+    events: dict[str, EventView]
+    contacts: list[ContactView]
+    merged: list[str]
+
+
+class Customers:
+    """Reads and changes customers."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    async def get(self, customer_id: str) -> CustomerView:
+        """Everything stored about a customer.
+
+        Raises:
+            NotFound: nothing is.
+        """
+        found = await self.context.read(clean_id("customer_id", customer_id))
+        if not found.document.exists:
+            raise NotFound(f"customer {customer_id[:60]!r} is not known")
+        return self._view(found.document)
+
+    async def update(self, customer_id: str, update: CustomerUpdate) -> CustomerView:
+        """Merges attributes, aliases, timezone and reachable channels; a null deletes.
+
+        Raises:
+            InputError: a value cannot be stored; nothing was changed then.
+        """
+        clean_id("customer_id", customer_id)
+        check_update(update, self.context.snapshot.policy)
+        await claim_aliases(self.context, customer_id, update)
+        removed: list[tuple[str, str]] = []
+
+        def change(document: Document) -> None:
+            removed[:] = apply_update(document, update)
+
+        document = await self._change(customer_id, change, ("profile", "contacts"))
+        for kind, value in removed:
+            await self.context.store.delete_alias(kind, value, document.customer_id)
+        return self._view(document)
+
+    async def set_consents(
+        self, customer_id: str, update: ConsentUpdate, source: str = "api"
+    ) -> CustomerView:
+        """States consents; null forgets one. They hold from the very next decision on.
+
+        Raises:
+            InputError: a purpose or channel is not one of the policy's.
+        """
+        clean_id("customer_id", customer_id)
+        check_consents(update, self.context.snapshot.policy)
+        now = self.context.clock()
+
+        def change(document: Document) -> None:
+            apply_consents(document, update, now, source)
+
+        record = records.ChangeRecord(
+            customer_id=customer_id, at=now, change={"consents": update, "source": source}
+        )
+        return self._view(
+            await self._change(customer_id, change, ("contacts",), ("consent", record))
+        )
+
+    async def erase(self, customer_id: str) -> bool:
+        """Erases a customer, their aliases and history. False where there was nothing."""
+        clean_id("customer_id", customer_id)
+        now = self.context.clock()
+        record = records.ChangeRecord(customer_id=customer_id, at=now)
+        return await self.context.store.erase(
+            customer_id,
+            LogRecord(
+                kind="erasure",
+                id=self.context.new_id(customer_id),
+                body=records.encode(record),
+            ),
+        )
+
+    async def merge(self, customer_id: str, other_id: str) -> CustomerView:
+        """Merges another customer into this one; the other id then leads here.
+
+        Contacts are united, the stricter consent wins, the later attribute wins. Done in three
+        writes, each of which leaves a state that the next read can carry on from: the other is
+        first marked as moving (from then on nothing is decided on its own document), then united,
+        then emptied.
+
+        Raises:
+            NotFound: the other customer is not known.
+            InputError: the two are the same.
+        """
+        clean_id("customer_id", customer_id)
+        clean_id("from", other_id)
+        into = await self.context.read(customer_id)
+        target = into.document.customer_id
+        raw = await self.context.store.read(other_id)
+        if raw.document.moved_to is not None:
+            final = await self.context.read(other_id)
+            if final.document.customer_id != target:
+                raise InputError(
+                    "from", f"{other_id[:60]!r} was merged into {final.document.customer_id!r}"
+                )
+        elif other_id == target:
+            raise InputError("from", "a customer cannot be merged into itself")
+        elif not raw.document.exists:
+            raise NotFound(f"customer {other_id[:60]!r} is not known")
+
+        def mark(document: Document) -> None:
+            document.moved_to = target
+
+        other = await self._change(other_id, mark, ("contacts",), follow=False)
+        moving = (await self.context.store.read(other_id)).document
+
+        def unite(document: Document) -> None:
+            if other_id not in document.merged:
+                _unite(document, moving)
+
+        record = records.ChangeRecord(
+            customer_id=target, at=self.context.clock(), change={"from": other_id}
+        )
+        united = await self._change(target, unite, ALL_SECTIONS, ("merge", record))
+        for kind, values in moving.aliases.items():
+            for value in values:
+                await self.context.store.delete_alias(kind, value, other.customer_id)
+                await self.context.store.set_alias(kind, value, target)
+        await self._change(other_id, _empty_out, ALL_SECTIONS, follow=False)
+        return self._view(united)
+
+    async def _change(
+        self,
+        customer_id: str,
+        change: Callable[[Document], None],
+        sections: tuple[Section, ...],
+        record: tuple[Any, records.ChangeRecord] | None = None,
+        *,
+        follow: bool = True,
+    ) -> Document:
+        """Reads, changes and commits until nobody else wrote in between."""
+        context = self.context
+        found = await self._read(customer_id, follow)
+        for _ in range(context.settings.attempts):
+            document = found.document
+            change(document)
+            check_size(document, context)
+            write_id = context.new_id(document.customer_id)
+            log = (
+                [LogRecord(kind=record[0], id=write_id, body=records.encode(record[1]))]
+                if record
+                else []
+            )
+            result = await context.store.commit(
+                Commit(
+                    id=write_id,
+                    customer_id=document.customer_id,
+                    document=document,
+                    version=found.version,
+                    expect=sections,
+                    write=sections,
+                    records=log,
+                )
+            )
+            if not isinstance(result, Conflict):
+                document.exists = True
+                return document
+            found = result.latest
+            if follow and found.document.moved_to is not None:
+                found = await self._read(customer_id, follow)
+        raise StoreUnavailable(f"too many writes at once for customer {customer_id!r}; try again")
+
+    async def _read(self, customer_id: str, follow: bool) -> ReadResult:
+        if follow:
+            return await self.context.read(customer_id)
+        return await self.context.store.read(customer_id)
+
+    def _view(self, document: Document) -> CustomerView:
+        now = self.context.clock()
+        return CustomerView(
+            customer_id=document.customer_id,
+            attributes=document.attributes,
+            timezone=document.timezone,
+            aliases=document.aliases,
+            reachable=document.reachable,
+            unreachable=document.unreachable,
+            consents={
+                purpose: {
+                    channel: ConsentView(
+                        state="granted" if stated.granted else "denied",
+                        at=from_micros(stated.at) if stated.at else None,
+                        source=stated.source,
+                    )
+                    for channel, stated in channels.items()
+                }
+                for purpose, channels in document.consents.items()
+            },
+            state=self._state(document, now),
+            events={
+                name: EventView(
+                    count=history.total,
+                    last_at=from_micros(history.last_at) if history.last_at else None,
+                )
+                for name, history in sorted(document.events.items())
+            },
+            contacts=_contacts(document, now),
+            merged=document.merged,
+        )
+
+    def _state(self, document: Document, now: int) -> str | None:
+        policy = self.context.snapshot.policy
+        zone = calendar.zone(document.timezone) if document.timezone else policy.zone
+        values = policy.fields.read(
+            Situation(
+                document,
+                "",
+                now,
+                zone,
+                variants=lambda name: policy.variant(name, document.customer_id),
+            )
+        )
+        return next((state for state, test in policy.states if test(values)), None)
+
+
+def _contacts(document: Document, now: int) -> list[ContactView]:
+    found = []
+    for contact in document.contacts:
+        kind = document.kinds[contact.kind]
+        reserved = contact.state in (
+            ContactState.RESERVED_THEN_COUNT,
+            ContactState.RESERVED_THEN_RELEASE,
+        )
+        expires = contact.at + contact.mark * 1_000_000
+        if reserved:
+            state = "reserved" if now < expires else "expired"
+        else:
+            state = "confirmed" if contact.state == ContactState.CONFIRMED else "released"
+        found.append(
+            ContactView(
+                message=kind.message,
+                channel=kind.channel,
+                at=from_micros(contact.at),
+                state=state,
+                counts=counts_until(contact) in (NEVER,) or counts_until(contact) > now,
+                expires_at=from_micros(expires) if reserved else None,
+            )
+        )
+    return found
+
+
+def _unite(document: Document, other: Document) -> None:
+    document.attributes = {**document.attributes, **other.attributes}
+    document.timezone = document.timezone or other.timezone
+    for kind, values in other.aliases.items():
+        own = document.aliases.get(kind, [])
+        document.aliases[kind] = [*own, *(value for value in values if value not in own)]
+    document.consents = consent.merge(document.consents, other.consents)
+    if other.reachable is not None:
+        document.reachable = (
+            other.reachable
+            if document.reachable is None
+            else [channel for channel in document.reachable if channel in other.reachable]
+        )
+    document.unreachable = sorted({*document.unreachable, *other.unreachable})
+    document.contacts = sorted([*document.contacts, *other.contacts], key=lambda row: row.at)
+    document.signals = sorted([*document.signals, *other.signals], key=lambda row: row.at)
+    for name, history in other.events.items():
+        if name in document.events:
+            events.merge_histories(document.events[name], history)
+        else:
+            document.events[name] = history
+    document.merged = [*document.merged, other.customer_id, *other.merged]
+
+
+def _empty_out(document: Document) -> None:
+    """Leaves of a merged customer only where it went."""
+    document.attributes = {}
+    document.aliases = {}
+    document.timezone = None
+    document.consents = {}
+    document.reachable = None
+    document.unreachable = []
+    document.contacts = []
+    document.signals = []
+    document.events = {}
+    document.merged = []

@@ -1,0 +1,551 @@
+"""The decision's path: read once, decide purely, reserve and log once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from decision.core import recording
+from decision.core.arbitration import Scored
+from decision.core.clock import SECOND, from_micros, to_micros
+from decision.core.decide import Question, Verdict, decide
+from decision.core.document import Contact, ContactState
+from decision.core.explanation import explain
+from decision.core.identifiers import decision_tag
+from decision.core.ports import (
+    Commit,
+    Conflict,
+    LogRecord,
+    ReadResult,
+    Section,
+    Store,
+    StoreUnavailable,
+)
+from decision.core.reasons import Reason
+from decision.core.schema import Decision, DecisionRequest, Selection
+from decision.engine import records
+from decision.engine.context import Context, EngineSettings, Observer, wall_clock
+from decision.engine.customers import Customers
+from decision.engine.errors import unknown
+from decision.engine.events import Events, occurrence_of
+from decision.engine.replay import Replay
+from decision.engine.snapshot import Snapshot
+
+_encode_answer = msgspec.json.Encoder().encode
+_decode_answer = msgspec.json.Decoder(Decision).decode
+
+
+class Engine:
+    """Decides, records, keeps customers. One an event loop; safe for concurrent use in it."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: EngineSettings | None = None,
+        clock: Callable[[], int] = wall_clock,
+    ) -> None:
+        self.context = Context(store, settings or EngineSettings(), clock)
+        self.customers = Customers(self.context)
+        self.events = Events(self.context)
+        self.replay = Replay(self.context)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The policy and model in force."""
+        return self.context.snapshot
+
+    def use(self, snapshot: Snapshot) -> None:
+        """Puts a snapshot in force, from the next decision on."""
+        self.context.use(snapshot)
+
+    def observe(self, observer: Observer) -> None:
+        """Names who is told of every decision and event."""
+        self.context.observer = observer
+
+    async def decide(self, request: DecisionRequest, *, now: int | None = None) -> Decision:
+        """Decides. `now` in microseconds is the present; left out, the clock is asked.
+
+        Where the store is away or the deadline passes, the answer is the placement's fallback or
+        `none`, with `store` or `deadline` in `degraded`: never a message whose caps and consents
+        could not be read.
+
+        Raises:
+            InputError: the request names what does not exist, or is contradictory.
+        """
+        return await _Deciding(self.context, self.replay, request, now).run()
+
+
+class _Deciding:
+    """One decision on its way."""
+
+    def __init__(
+        self, context: Context, replay: Replay, request: DecisionRequest, now: int | None
+    ) -> None:
+        self.context = context
+        self.replay = replay
+        self.store = context.store
+        self.settings = context.settings
+        self.snapshot = context.snapshot
+        self.request = request
+        self.now = context.clock() if now is None else now
+        self.began = time.perf_counter()
+        self.steps: dict[str, float] = {}
+        self.deadline = request.deadline_ms / 1000 if request.deadline_ms else self.settings.timeout
+        self.draws: list[float] = []
+        self.spent = 0
+        self.contended = False
+
+    async def run(self) -> Decision:
+        self._check()
+        try:
+            async with asyncio.timeout(self.deadline):
+                return await self._decide()
+        except (StoreUnavailable, TimeoutError) as error:
+            late = isinstance(error, TimeoutError)
+            decision = self._without_store("deadline" if late else "store")
+            self._tell(decision, None, written=False)
+            return decision
+
+    def _check(self) -> None:
+        """Refuses a request that names what the policy does not have."""
+        policy, request = self.snapshot.policy, self.request
+        if request.placement not in policy.placements:
+            raise unknown("placement", "placement", request.placement, policy.placements)
+        for index, channel in enumerate(request.channels or ()):
+            if channel not in policy.channels:
+                raise unknown(f"channels[{index}]", "channel", channel, policy.channels)
+        event = request.event
+        if event is not None and event.at is not None:
+            self.context.moment("event.at", to_micros(event.at), self.now)
+
+    def _step(self, name: str, since: float) -> float:
+        now = time.perf_counter()
+        self.steps[name] = self.steps.get(name, 0.0) + now - since
+        return now
+
+    def left(self) -> float:
+        """The seconds left for the store."""
+        return max(0.001, self.deadline - (time.perf_counter() - self.began))
+
+    async def _decide(self) -> Decision:
+        request, context = self.request, self.context
+        at = time.perf_counter()
+        customer_id = await context.customer_id(
+            request.customer_id, request.alias, timeout=self.left()
+        )
+        budgets = self._budgets()
+        event_ids = (request.event.id,) if request.event and request.event.id else ()
+        found = await context.read(
+            customer_id,
+            request_id=None if request.dry_run else request.request_id,
+            budgets=tuple(budgets),
+            event_ids=event_ids,
+            timeout=self.left(),
+        )
+        at = self._step("read", at)
+        for _ in range(self.settings.attempts):
+            if found.answer is not None:
+                return await self._again(found.answer)
+            attempt = _Attempt(self, found, budgets)
+            at = self._step("decide", at)
+            if request.dry_run:
+                decision = attempt.decision()
+                self._tell(decision, attempt.verdict, written=False)
+                return decision
+            latest = await attempt.commit()
+            at = self._step("reserve", at)
+            if latest is None:
+                decision = attempt.decision()
+                self._tell(decision, attempt.verdict, written=True)
+                return decision
+            if latest is not found and latest.document.moved_to is not None:
+                latest = await context.read(
+                    latest.document.moved_to,
+                    request_id=request.request_id,
+                    budgets=tuple(budgets),
+                    event_ids=event_ids,
+                    timeout=self.left(),
+                )
+            found = latest
+        return await self._contended(found, budgets)
+
+    async def _again(self, answer: bytes) -> Decision:
+        """The answer that this request id got before."""
+        decision = _decode_answer(answer)
+        if self.request.explain:
+            looked_up = await self.replay.find(decision.decision_id)
+            if looked_up is not None:
+                return msgspec.structs.replace(decision, explanation=looked_up.explanation)
+        return decision
+
+    async def _contended(self, found: ReadResult, budgets: dict[str, tuple[int, int]]) -> Decision:
+        """Too many decisions at once for one customer: silence, which can break no cap."""
+        self.contended = True
+        self.spent = self.snapshot.policy.everything
+        attempt = _Attempt(self, found, budgets)
+        latest = await attempt.commit()
+        if latest is not None and latest.answer is not None:
+            return await self._again(latest.answer)
+        decision = attempt.decision()
+        self._tell(decision, attempt.verdict, written=latest is None)
+        return decision
+
+    def _budgets(self) -> dict[str, tuple[int, int]]:
+        """Counter name → (its limit, the mask of candidates it holds back)."""
+        policy = self.snapshot.policy
+        if not policy.budget_masks:
+            return {}
+        day = from_micros(self.now).astimezone(policy.zone).date().isoformat()
+        found = {}
+        for message, budget, mask in policy.budget_masks:
+            if budget.total is not None:
+                found[f"{message}:total"] = (budget.total, mask)
+            if budget.per_day is not None:
+                found[f"{message}:{day}"] = (budget.per_day, mask)
+        return found
+
+    def draw(self) -> float:
+        """The next number in [0, 1): fresh, or from the seed where one is set."""
+        seed = self.settings.seed
+        if seed is None:
+            number = random.random()
+        else:
+            request = self.request
+            who = request.customer_id or (request.alias and request.alias.value)
+            text = "\x1f".join(
+                [
+                    seed,
+                    str(who),
+                    request.request_id or "",
+                    request.placement,
+                    str(len(self.draws)),
+                ]
+            )
+            digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+            number = (int.from_bytes(digest, "big") >> 11) / (1 << 53)
+        self.draws.append(number)
+        return number
+
+    def fallback(self, namespaces: Mapping[str, Any]) -> list[Selection]:
+        """The placement's fallback message, where it has one."""
+        found = self.snapshot.fallbacks.get(self.request.placement)
+        if found is None:
+            return []
+        message, channel, render = found
+        return [Selection(message=message, channel=channel, content=render(namespaces))]
+
+    def _without_store(self, what: str) -> Decision:
+        """The answer where customer, caps and consents could not be read or written."""
+        request = self.request
+        customer_id = request.customer_id or (request.alias.value if request.alias else "")
+        selections = self.fallback(_namespaces(request, {}))
+        return Decision(
+            decision_id=self.context.new_id(customer_id),
+            request_id=request.request_id,
+            customer_id=customer_id,
+            placement=request.placement,
+            decided_at=from_micros(self.now),
+            outcome="fallback" if selections else "none",
+            selections=selections,
+            degraded=["store"] if what == "store" else ["store", what],
+            policy_version=self.snapshot.policy_version,
+            model_version=self.snapshot.model_version,
+            explanation=[] if request.explain else None,
+        )
+
+    def _tell(self, decision: Decision, verdict: Verdict | None, *, written: bool) -> None:
+        if self.context.observer is not None:
+            self.steps["total"] = time.perf_counter() - self.began
+            self.context.observer.decided(decision, verdict, self.steps, written)
+
+
+class _Attempt:
+    """One pass over one state of the customer: decided at once, then committed or not."""
+
+    def __init__(
+        self,
+        deciding: _Deciding,
+        found: ReadResult,
+        budgets: dict[str, tuple[int, int]],
+    ) -> None:
+        self.deciding = deciding
+        self.found = found
+        self.decision_id = deciding.context.new_id(found.document.customer_id)
+        self.budgets = budgets
+        self.records: list[LogRecord] = []
+        self.event_ids: list[str] = []
+        self.document = found.document
+        self.raw = found.raw
+        snapshot, request = deciding.snapshot, deciding.request
+        self._record_event(request, snapshot)
+        deciding.draws.clear()
+        self.spent = deciding.spent
+        for name, (limit, mask) in budgets.items():
+            if found.budgets.get(name, 0) >= limit:
+                self.spent |= mask
+        self.question = Question(
+            placement=request.placement,
+            channels=tuple(request.channels) if request.channels is not None else None,
+            event=request.event,
+            context=request.context,
+            limit=request.limit,
+        )
+        self.verdict = decide(
+            snapshot.policy,
+            snapshot.matcher,
+            snapshot.scorer,
+            self.document,
+            self.question,
+            deciding.now,
+            deciding.draw,
+            spent=self.spent,
+        )
+
+    def _record_event(self, request: DecisionRequest, snapshot: Snapshot) -> None:
+        """Records the request's own event first, where it has an id and is not known yet."""
+        event = request.event
+        if event is None or event.id is None or event.id in self.found.known_events:
+            return
+        if request.dry_run:
+            return
+        now = self.deciding.now
+        occurrence = occurrence_of(event, event.id, now)
+        recording.apply(self.document, occurrence, snapshot.policy, snapshot.measures, now)
+        self.raw = self.deciding.store.pack(self.document)
+        self.event_ids.append(event.id)
+        self.records.append(
+            LogRecord(
+                kind="event",
+                id=event.id,
+                body=records.encode(
+                    records.EventRecord(
+                        event_id=event.id,
+                        customer_id=self.document.customer_id,
+                        type=event.type,
+                        at=occurrence.at,
+                        received_at=now,
+                        properties=event.properties,
+                    )
+                ),
+            )
+        )
+
+    async def commit(self) -> ReadResult | None:
+        """Reserves and logs. None when it is done, else the state to decide again on."""
+        deciding, store = self.deciding, self.deciding.store
+        taken = self._budgets_needed()
+        if taken:
+            limits = {name: self.budgets[name][0] for name in taken}
+            full = await store.take_budgets(limits, self.decision_id, timeout=deciding.left())
+            if full is not None:
+                deciding.spent |= self.budgets[full][1]
+                return self.found_again()
+        write: list[Section] = []
+        if self.event_ids:
+            write.append("events")
+        if self.verdict.chosen:
+            self._reserve()
+        if self.verdict.chosen or self.event_ids:
+            write.append("contacts")
+        decision_record = LogRecord(
+            kind="decision", id=self.decision_id, body=records.encode(self._record())
+        )
+        try:
+            result = await store.commit(
+                self._commit(write, decision_record), timeout=deciding.left()
+            )
+        except StoreUnavailable as error:
+            if taken and not error.uncertain:
+                with contextlib.suppress(StoreUnavailable):
+                    await store.return_budgets(taken, self.decision_id)
+            raise
+        if not isinstance(result, Conflict):
+            return None
+        if taken:
+            await store.return_budgets(taken, self.decision_id)
+        return result.latest
+
+    def _commit(self, write: list[Section], decision_record: LogRecord) -> Commit:
+        deciding, request = self.deciding, self.deciding.request
+        return Commit(
+            id=self.decision_id,
+            customer_id=self.document.customer_id,
+            document=self.document,
+            version=self.found.version,
+            expect=tuple(write),
+            write=tuple(write),
+            records=[*self.records, decision_record],
+            request_id=request.request_id,
+            answer=_encode_answer(self.decision(stored=True)) if request.request_id else None,
+            answer_lasts=deciding.snapshot.policy.settings.request_id_lasts,
+            event_ids=self.event_ids,
+            event_ids_last=deciding.settings.event_ids_last,
+        )
+
+    def found_again(self) -> ReadResult:
+        """The same state, to be decided again because a budget has run out meanwhile."""
+        document = self.deciding.store.unpack(self.document.customer_id, self.found.raw)
+        return msgspec.structs.replace(self.found, document=document)
+
+    def _budgets_needed(self) -> list[str]:
+        if not self.budgets:
+            return []
+        mask = 0
+        for row in self.verdict.chosen:
+            mask |= 1 << row.candidate
+        return [name for name, (_, held) in self.budgets.items() if held & mask]
+
+    def _reserve(self) -> None:
+        snapshot, now = self.deciding.snapshot, self.deciding.now
+        tag = decision_tag(self.decision_id)
+        for row in self.verdict.chosen:
+            channel = snapshot.policy.pairs[row.candidate][1]
+            state = (
+                ContactState.RESERVED_THEN_COUNT
+                if channel.reservation.then == "count"
+                else ContactState.RESERVED_THEN_RELEASE
+            )
+            recording.add_contact(
+                self.document,
+                Contact(
+                    kind=snapshot.kinds[row.candidate],
+                    at=now,
+                    state=state,
+                    mark=channel.reservation.expires_after // SECOND,
+                    tag=tag,
+                ),
+            )
+        recording.prune_contacts(
+            self.document, snapshot.policy, now, self.deciding.settings.contacts_kept
+        )
+
+    def _reserved_until(self, row: Scored) -> int:
+        channel = self.deciding.snapshot.policy.pairs[row.candidate][1]
+        return self.deciding.now + channel.reservation.expires_after
+
+    def decision(self, *, stored: bool = False) -> Decision:
+        """The answer. One that is stored for a request id carries no explanation."""
+        deciding, verdict = self.deciding, self.verdict
+        snapshot, request = deciding.snapshot, deciding.request
+        namespaces = _namespaces(request, _attributes(snapshot, verdict))
+        if verdict.chosen:
+            selections = [
+                Selection(
+                    message=snapshot.policy.candidates[row.candidate].message,
+                    channel=snapshot.policy.candidates[row.candidate].channel,
+                    content=snapshot.renders[row.candidate](namespaces),
+                    response_probability=row.response_probability,
+                    priority=row.priority,
+                    selection_probability=row.selection_probability,
+                    reserved_until=None
+                    if request.dry_run
+                    else from_micros(self._reserved_until(row)),
+                )
+                for row in verdict.chosen
+            ]
+        else:
+            selections = deciding.fallback(namespaces)
+        return Decision(
+            decision_id=self.decision_id,
+            request_id=request.request_id,
+            customer_id=self.document.customer_id,
+            placement=request.placement,
+            decided_at=from_micros(deciding.now),
+            outcome=verdict.outcome,
+            selections=selections,
+            reason=self._reason(),
+            not_before=from_micros(verdict.not_before) if verdict.not_before else None,
+            degraded=self._degraded(),
+            policy_version=snapshot.policy_version,
+            model_version=snapshot.model_version,
+            explanation=explain(snapshot.policy, verdict)
+            if request.explain and not stored
+            else None,
+        )
+
+    def _reason(self) -> str | None:
+        if self.deciding.contended:
+            return Reason.CAPPED.value
+        return self.verdict.reason.value if self.verdict.reason else None
+
+    def _degraded(self) -> list[str]:
+        degraded = list(self.deciding.snapshot.degraded)
+        return [*degraded, "contention"] if self.deciding.contended else degraded
+
+    def _record(self) -> records.DecisionRecord:
+        deciding, verdict = self.deciding, self.verdict
+        snapshot, request = deciding.snapshot, deciding.request
+        policy = snapshot.policy
+        return records.DecisionRecord(
+            decision_id=self.decision_id,
+            request_id=request.request_id,
+            decided_at=deciding.now,
+            customer_id=self.document.customer_id,
+            placement=request.placement,
+            event_type=request.event.type if request.event else None,
+            outcome=verdict.outcome,
+            reason=self._reason(),
+            not_before=verdict.not_before,
+            question=self.question,
+            document=self.raw,
+            draws=list(deciding.draws),
+            spent=records.mask_bytes(self.spent & policy.everything),
+            policy_version=snapshot.policy_version,
+            model_version=snapshot.model_version,
+            selections=[
+                records.LoggedSelection(
+                    message=policy.candidates[row.candidate].message,
+                    channel=policy.candidates[row.candidate].channel,
+                    response_probability=row.response_probability,
+                    priority=row.priority,
+                    selection_probability=row.selection_probability,
+                    features=snapshot.scorer.features(
+                        row.candidate, verdict.values, self.document, deciding.now
+                    ),
+                )
+                for row in verdict.chosen
+            ],
+            candidates=records.pack_scores(verdict.scores),
+            fallen={
+                reason.value: records.mask_bytes(mask) for reason, mask in verdict.fallen.items()
+            },
+            experiments={
+                field.experiment: value
+                for field, value in zip(policy.fields.fields, verdict.values, strict=True)
+                if field.experiment is not None and isinstance(value, str)
+            },
+            holdout=verdict.holdout,
+            degraded=self._degraded(),
+            latency_us=int((time.perf_counter() - deciding.began) * 1_000_000),
+        )
+
+
+def _attributes(snapshot: Snapshot, verdict: Verdict) -> dict[str, Any]:
+    """The customer's attributes as this decision sees them, what rules set included."""
+    document = verdict.document
+    overrides = {
+        snapshot.policy.fields.fields[override.slot].name.removeprefix("customer."): override.value
+        for override in verdict.overrides
+    }
+    state = verdict.values[snapshot.policy.state_slot]
+    if isinstance(state, str):
+        overrides["state"] = state
+    return {**document.attributes, **overrides}
+
+
+def _namespaces(request: DecisionRequest, customer: dict[str, Any]) -> dict[str, Any]:
+    """What content templates may name."""
+    event = request.event
+    return {
+        "customer": customer,
+        "event": {**event.properties, "type": event.type} if event else {},
+        "context": request.context,
+        "placement": request.placement,
+    }

@@ -1,0 +1,124 @@
+"""What the log holds: one record a decision, one an event.
+
+A decision's record keeps what the decision saw (the question, the document, the scores, the
+numbers drawn), so that it can be decided again, purely, and explained in full.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from decision.core.arbitration import Scores
+from decision.core.decide import Question
+from decision.core.values import Value
+
+
+class LoggedSelection(msgspec.Struct, kw_only=True):
+    """One selection, with the features as the model saw them."""
+
+    message: str
+    channel: str
+    response_probability: float
+    priority: float
+    selection_probability: float
+    features: dict[str, Value]
+
+
+class LoggedScores(msgspec.Struct, array_like=True, frozen=True):
+    """The survivors, packed: candidate indices as little-endian u16, the figures as float64."""
+
+    candidates: bytes = b""
+    probability: bytes = b""
+    priority: bytes = b""
+    selection: bytes = b""
+
+
+class DecisionRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One decision. Times are microseconds; `fallen` is reason → candidates' bit mask as bytes."""
+
+    decision_id: str
+    decided_at: int
+    customer_id: str
+    placement: str
+    outcome: str
+    question: Question
+    document: bytes
+    draws: list[float]
+    policy_version: str
+    selections: list[LoggedSelection] = []
+    candidates: LoggedScores = LoggedScores()
+    fallen: dict[str, bytes] = {}
+    spent: bytes = b""
+    request_id: str | None = None
+    event_type: str | None = None
+    reason: str | None = None
+    not_before: int | None = None
+    model_version: str | None = None
+    experiments: dict[str, str] = {}
+    holdout: bool = False
+    degraded: list[str] = []
+    latency_us: int = 0
+
+
+class EventRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One accepted event. Times are microseconds."""
+
+    event_id: str
+    customer_id: str
+    type: str
+    at: int
+    received_at: int
+    properties: dict[str, Any] = {}
+    decision_id: str | None = None
+    message: str | None = None
+    value: float | None = None
+
+
+class ChangeRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A change of a customer that is no event: consents, a merge, an erasure."""
+
+    customer_id: str
+    at: int
+    change: dict[str, Any] = {}
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode_decision = msgspec.msgpack.Decoder(DecisionRecord).decode
+decode_event = msgspec.msgpack.Decoder(EventRecord).decode
+decode_change = msgspec.msgpack.Decoder(ChangeRecord).decode
+
+
+def pack_scores(scores: Scores) -> LoggedScores:
+    """The survivors as they are logged."""
+    return LoggedScores(
+        scores.candidates.astype("<u2").tobytes(),
+        scores.probability.tobytes(),
+        scores.priority.tobytes(),
+        scores.selection.tobytes(),
+    )
+
+
+def unpack_scores(logged: LoggedScores) -> list[tuple[int, float, float, float]]:
+    """(candidate, response probability, priority, selection probability) of each survivor."""
+    return list(
+        zip(
+            np.frombuffer(logged.candidates, "<u2").tolist(),
+            np.frombuffer(logged.probability).tolist(),
+            np.frombuffer(logged.priority).tolist(),
+            np.frombuffer(logged.selection).tolist(),
+            strict=True,
+        )
+    )
+
+
+def mask_bytes(mask: int) -> bytes:
+    """A bit mask as little-endian bytes."""
+    return mask.to_bytes((mask.bit_length() + 7) // 8, "little")
+
+
+def mask_of(data: bytes) -> int:
+    """The bit mask of `mask_bytes`."""
+    return int.from_bytes(data, "little")
