@@ -8,9 +8,11 @@ stricter one does.
 from __future__ import annotations
 
 from decision.core.definition import Purpose
-from decision.core.document import Consent
+from decision.core.document import Consent, ConsentChange, Document
 
 ANY = "*"
+TRAIL_LENGTH = 50
+"""How many changes of consents are remembered for each customer."""
 Consents = dict[str, dict[str, Consent]]
 
 
@@ -37,6 +39,23 @@ def permits(purpose: Purpose, consents: Consents, channel: str) -> bool:
         return True
     said = stated(consents, purpose.name, channel)
     return said if said is not None else purpose.consent == "opt_out"
+
+
+def state(
+    document: Document, purpose: str, channel: str, granted: bool | None, at: int, source: str
+) -> None:
+    """Writes one consent into the document, and a line into its trail; None takes it back."""
+    consents = {name: dict(channels) for name, channels in document.consents.items()}
+    channels = consents.setdefault(purpose, {})
+    if granted is None:
+        channels.pop(channel, None)
+    else:
+        channels[channel] = Consent(granted=granted, at=at, source=source)
+    if not channels:
+        del consents[purpose]
+    document.consents = consents
+    change = ConsentChange(at, purpose, channel, granted, source)
+    document.consent_trail = [*document.consent_trail, change][-TRAIL_LENGTH:]
 
 
 def in_words(purpose: Purpose, consents: Consents, channel: str) -> str:

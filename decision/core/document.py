@@ -53,6 +53,19 @@ class Consent(msgspec.Struct, array_like=True):
     source: str = ""
 
 
+class ConsentChange(NamedTuple):
+    """One line of the trail of consents: when (microseconds), what, and from where.
+
+    `granted` None: the statement was taken back.
+    """
+
+    at: int
+    purpose: str
+    channel: str
+    granted: bool | None
+    source: str
+
+
 class Signal(NamedTuple):
     """One event that a suppression counts: its type, time (microseconds) and what it was about."""
 
@@ -82,6 +95,10 @@ class EventHistory(msgspec.Struct, array_like=True):
 class Document(msgspec.Struct, kw_only=True):
     """One customer. A customer never seen before is `Document(customer_id=…)`.
 
+    `attributes` are in the order of their last change; `attribute_runs` gives the times of those
+    changes as (second, how many attributes) along that order. `consent_trail` holds the latest
+    changes of consents, oldest first.
+
     `consents` is purpose → channel or `*` → consent. `reachable` None means every channel;
     `unreachable` lists channels that bounced for good. `moved_to` is set while this customer is
     being merged into another. `kinds` is the store's register of contact kinds: shared,
@@ -91,9 +108,11 @@ class Document(msgspec.Struct, kw_only=True):
     customer_id: str
     exists: bool = False
     attributes: dict[str, Value] = {}
+    attribute_runs: list[tuple[int, int]] = []
     timezone: str | None = None
     aliases: dict[str, list[str]] = {}
     consents: dict[str, dict[str, Consent]] = {}
+    consent_trail: list[ConsentChange] = []
     reachable: list[str] | None = None
     unreachable: list[str] = []
     contacts: list[Contact] = []

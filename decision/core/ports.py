@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -207,6 +207,10 @@ class Store(Protocol):
 
     async def log_records(self, partition: int) -> list[LogRecord]:
         """Every record still in one partition's log, oldest first."""
+        ...
+
+    async def forget(self, partition: int, belongs: Callable[[LogRecord], bool]) -> int:
+        """Removes from one partition's log the records that belong to somebody erased."""
         ...
 
     async def put_blob(self, name: str, data: bytes) -> None:

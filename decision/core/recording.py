@@ -10,10 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
-from decision.core import calendar, events
+from decision.core import calendar, consent, events
 from decision.core.clock import SECOND
 from decision.core.document import (
-    Consent,
     Contact,
     ContactKind,
     ContactState,
@@ -32,7 +31,7 @@ SEEN: Final = frozenset(
 CONFIRMING: Final = SEEN | {"message.sent", "message.delivered"}
 RELEASING: Final = frozenset({"message.failed", "message.not_shown", "message.bounced"})
 OUTCOMES: Final = CONFIRMING | RELEASING | {"message.complained", "message.unsubscribed"}
-FINAL_MARK: Final = (1 << 32) - 1
+FINAL_MARK: Final = (1 << 31) - 1
 DEFAULT_PURPOSE: Final = "marketing"
 
 
@@ -127,6 +126,12 @@ def settle(contact: Contact, event_type: str, at: int) -> Contact:
     return contact._replace(state=state, mark=mark)
 
 
+def later_state(one: Contact, other: Contact) -> Contact:
+    """The one of two copies of a contact that knows more: settled beats reserved, later earlier."""
+    settled = (ContactState.CONFIRMED, ContactState.RELEASED)
+    return max(one, other, key=lambda copy: (copy.state in settled, copy.mark))
+
+
 def _channel(occurrence: Occurrence, kind: ContactKind | None) -> str | None:
     named = occurrence.properties.get("channel")
     if isinstance(named, str):
@@ -136,7 +141,7 @@ def _channel(occurrence: Occurrence, kind: ContactKind | None) -> str | None:
 
 def _deny(document: Document, occurrence: Occurrence, kind: ContactKind | None) -> None:
     """Denies consent: as the properties say, else to marketing (and what it was) on its channel."""
-    channel = _channel(occurrence, kind) or "*"
+    channel = _channel(occurrence, kind) or consent.ANY
     named = occurrence.properties.get("purpose")
     if isinstance(named, str):
         purposes = {named}
@@ -144,14 +149,12 @@ def _deny(document: Document, occurrence: Occurrence, kind: ContactKind | None) 
         purposes = {DEFAULT_PURPOSE}
         if kind is not None and occurrence.type == "message.complained":
             purposes.add(kind.purpose)
-    denial = Consent(granted=False, at=occurrence.at, source=occurrence.type)
-    consents = {purpose: dict(channels) for purpose, channels in document.consents.items()}
     for purpose in sorted(purposes):
-        channels = consents.setdefault(purpose, {})
-        if channel == "*":
-            channels.clear()
-        channels[channel] = denial
-    document.consents = consents
+        if channel == consent.ANY:
+            # Said of the whole purpose: what was granted on single channels is taken back.
+            for single in document.consents.get(purpose, {}):
+                consent.state(document, purpose, single, None, occurrence.at, occurrence.type)
+        consent.state(document, purpose, channel, False, occurrence.at, occurrence.type)
 
 
 def _add_signal(

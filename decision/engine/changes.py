@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
-from decision.core import calendar, consent
-from decision.core.document import Consent, Document
+from decision.core import attributes, calendar, consent
+from decision.core.clock import SECOND
+from decision.core.document import Document
 from decision.core.policy import Policy
 from decision.core.schema import ConsentUpdate, CustomerUpdate
 from decision.engine.context import Context, clean_id
@@ -39,14 +40,14 @@ def check_update(update: CustomerUpdate, policy: Policy) -> None:
                 raise unknown(f"reachable[{index}]", "channel", channel, policy.channels)
 
 
-def apply_update(document: Document, update: CustomerUpdate) -> list[tuple[str, str]]:
-    """Merges an update into the document; returns the aliases (type, value) that it removed."""
+def apply_update(document: Document, update: CustomerUpdate, at: int) -> list[tuple[str, str]]:
+    """Merges an update, made at a time in microseconds, into the document.
+
+    Returns the aliases (type, value) that it removed.
+    """
     removed: list[tuple[str, str]] = []
-    for name, value in update.attributes.items():
-        if value is None:
-            document.attributes.pop(name, None)
-        else:
-            document.attributes[name] = value
+    if update.attributes:
+        attributes.change(document, update.attributes, at // SECOND)
     if update.timezone is not msgspec.UNSET:
         document.timezone = update.timezone
     if update.reachable is not msgspec.UNSET:
@@ -78,17 +79,10 @@ def check_consents(update: ConsentUpdate, policy: Policy) -> None:
 
 def apply_consents(document: Document, update: ConsentUpdate, at: int, source: str) -> None:
     """States consents as of a time in microseconds; null forgets one."""
-    consents = {name: dict(stated) for name, stated in document.consents.items()}
     for purpose, channels in update.items():
-        stated = consents.setdefault(purpose, {})
         for channel, state in channels.items():
-            if state is None:
-                stated.pop(channel, None)
-            else:
-                stated[channel] = Consent(state == "granted", at, source)
-        if not stated:
-            del consents[purpose]
-    document.consents = consents
+            granted = None if state is None else state == "granted"
+            consent.state(document, purpose, channel, granted, at, source)
 
 
 def check_size(document: Document, context: Context) -> None:

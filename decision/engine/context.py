@@ -15,18 +15,17 @@ from decision.core.document import Document
 from decision.core.identifiers import decision_id, partition_of
 from decision.core.ports import ReadResult, Store, StoreUnavailable
 from decision.core.schema import Alias, Decision
+from decision.engine import merging
 from decision.engine.errors import InputError
 from decision.engine.snapshot import Snapshot
-
-LONGEST_CHAIN = 8
-"""How many merges in a row are followed from an old customer id to the one in use."""
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What may be set about the engine. Times are microseconds, timeouts seconds.
 
-    `seed` makes exploration repeatable: the same seed, customer, request id and placement draw
-    the same numbers. It is for replays and tests; left out, every draw is fresh.
+    `seed` makes exploration repeatable: the same seed, customer, placement and request id draw
+    the same numbers; without a request id the event's id serves, or how many contacts the
+    customer has had. It is for replays and tests; left out, every draw is fresh.
     """
 
     seed: str | None = None
@@ -120,7 +119,7 @@ class Context:
         timeout: float | None = None,
     ) -> ReadResult:
         """Reads a customer, following merges to the id in use now."""
-        for _ in range(LONGEST_CHAIN):
+        for _ in range(merging.LONGEST_CHAIN):
             found = await self.store.read(
                 customer_id,
                 request_id=request_id,
@@ -128,8 +127,10 @@ class Context:
                 event_ids=event_ids,
                 timeout=timeout,
             )
-            if found.document.moved_to is None:
+            if found.document.moved_to is None or found.answer is not None:
                 return found
+            if not merging.is_empty(found.document):
+                await merging.carry_on(self, found.document)
             customer_id = found.document.moved_to
         raise StoreUnavailable(f"customer {customer_id!r} was merged in a circle")
 

@@ -8,14 +8,15 @@ from typing import Any
 
 import msgspec
 
-from decision.core import calendar, consent, events
+from decision.core import calendar
 from decision.core.clock import from_micros
 from decision.core.contact_policy import NEVER, counts_until
 from decision.core.document import ContactState, Document
 from decision.core.fields import Situation
-from decision.core.ports import Commit, Conflict, LogRecord, ReadResult, Section, StoreUnavailable
+from decision.core.identifiers import partition_of
+from decision.core.ports import Commit, Conflict, LogRecord, Section, StoreUnavailable
 from decision.core.schema import ConsentUpdate, CustomerUpdate
-from decision.engine import records
+from decision.engine import merging, records
 from decision.engine.changes import (
     apply_consents,
     apply_update,
@@ -25,7 +26,7 @@ from decision.engine.changes import (
     claim_aliases,
 )
 from decision.engine.context import Context, clean_id
-from decision.engine.errors import InputError, NotFound
+from decision.engine.errors import NotFound
 
 ALL_SECTIONS: tuple[Section, ...] = ("profile", "contacts", "events")
 
@@ -56,6 +57,16 @@ class ConsentView(msgspec.Struct, frozen=True, kw_only=True):
     source: str
 
 
+class ConsentLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One change of a consent; `state` null: it was taken back."""
+
+    at: datetime
+    purpose: str
+    channel: str
+    state: str | None
+    source: str
+
+
 class CustomerView(msgspec.Struct, frozen=True, kw_only=True):
     """Everything stored about one customer, with what is derived from it."""
 
@@ -70,6 +81,7 @@ class CustomerView(msgspec.Struct, frozen=True, kw_only=True):
     events: dict[str, EventView]
     contacts: list[ContactView]
     merged: list[str]
+    consent_trail: list[ConsentLine]
 
 
 class Customers:
@@ -101,7 +113,7 @@ class Customers:
         removed: list[tuple[str, str]] = []
 
         def change(document: Document) -> None:
-            removed[:] = apply_update(document, update)
+            removed[:] = apply_update(document, update, self.context.clock())
 
         document = await self._change(customer_id, change, ("profile", "contacts"))
         for kind, value in removed:
@@ -131,67 +143,36 @@ class Customers:
         )
 
     async def erase(self, customer_id: str) -> bool:
-        """Erases a customer, their aliases and history. False where there was nothing."""
+        """Erases a customer with aliases, history, earlier ids; false where there was nothing."""
         clean_id("customer_id", customer_id)
         now = self.context.clock()
-        record = records.ChangeRecord(customer_id=customer_id, at=now)
-        return await self.context.store.erase(
-            customer_id,
-            LogRecord(
-                kind="erasure",
-                id=self.context.new_id(customer_id),
-                body=records.encode(record),
-            ),
-        )
+        document = (await self.context.read(customer_id)).document
+        known = False
+        for own_id in dict.fromkeys([document.customer_id, customer_id, *document.merged]):
+            record = records.ChangeRecord(customer_id=own_id, at=now)
+            known |= await self.context.store.erase(
+                own_id,
+                LogRecord(
+                    kind="erasure",
+                    id=self.context.new_id(own_id),
+                    body=records.encode(record),
+                ),
+            )
+            await self.context.store.forget(partition_of(own_id), records.about(own_id))
+        return known
 
     async def merge(self, customer_id: str, other_id: str) -> CustomerView:
         """Merges another customer into this one; the other id then leads here.
 
-        Contacts are united, the stricter consent wins, the later attribute wins. Done in three
-        writes, each of which leaves a state that the next read can carry on from: the other is
-        first marked as moving (from then on nothing is decided on its own document), then united,
-        then emptied.
+        Contacts are united, the stricter consent wins, the later attribute wins.
 
         Raises:
             NotFound: the other customer is not known.
-            InputError: the two are the same.
+            InputError: the two are the same, or the other was merged elsewhere before.
         """
         clean_id("customer_id", customer_id)
         clean_id("from", other_id)
-        into = await self.context.read(customer_id)
-        target = into.document.customer_id
-        raw = await self.context.store.read(other_id)
-        if raw.document.moved_to is not None:
-            final = await self.context.read(other_id)
-            if final.document.customer_id != target:
-                raise InputError(
-                    "from", f"{other_id[:60]!r} was merged into {final.document.customer_id!r}"
-                )
-        elif other_id == target:
-            raise InputError("from", "a customer cannot be merged into itself")
-        elif not raw.document.exists:
-            raise NotFound(f"customer {other_id[:60]!r} is not known")
-
-        def mark(document: Document) -> None:
-            document.moved_to = target
-
-        other = await self._change(other_id, mark, ("contacts",), follow=False)
-        moving = (await self.context.store.read(other_id)).document
-
-        def unite(document: Document) -> None:
-            if other_id not in document.merged:
-                _unite(document, moving)
-
-        record = records.ChangeRecord(
-            customer_id=target, at=self.context.clock(), change={"from": other_id}
-        )
-        united = await self._change(target, unite, ALL_SECTIONS, ("merge", record))
-        for kind, values in moving.aliases.items():
-            for value in values:
-                await self.context.store.delete_alias(kind, value, other.customer_id)
-                await self.context.store.set_alias(kind, value, target)
-        await self._change(other_id, _empty_out, ALL_SECTIONS, follow=False)
-        return self._view(united)
+        return self._view(await merging.merge(self.context, customer_id, other_id))
 
     async def _change(
         self,
@@ -199,12 +180,10 @@ class Customers:
         change: Callable[[Document], None],
         sections: tuple[Section, ...],
         record: tuple[Any, records.ChangeRecord] | None = None,
-        *,
-        follow: bool = True,
     ) -> Document:
         """Reads, changes and commits until nobody else wrote in between."""
         context = self.context
-        found = await self._read(customer_id, follow)
+        found = await context.read(customer_id)
         for _ in range(context.settings.attempts):
             document = found.document
             change(document)
@@ -230,14 +209,9 @@ class Customers:
                 document.exists = True
                 return document
             found = result.latest
-            if follow and found.document.moved_to is not None:
-                found = await self._read(customer_id, follow)
+            if found.document.moved_to is not None:
+                found = await context.read(customer_id)
         raise StoreUnavailable(f"too many writes at once for customer {customer_id!r}; try again")
-
-    async def _read(self, customer_id: str, follow: bool) -> ReadResult:
-        if follow:
-            return await self.context.read(customer_id)
-        return await self.context.store.read(customer_id)
 
     def _view(self, document: Document) -> CustomerView:
         now = self.context.clock()
@@ -251,7 +225,7 @@ class Customers:
             consents={
                 purpose: {
                     channel: ConsentView(
-                        state="granted" if stated.granted else "denied",
+                        state=_said(stated.granted),
                         at=from_micros(stated.at) if stated.at else None,
                         source=stated.source,
                     )
@@ -269,6 +243,16 @@ class Customers:
             },
             contacts=_contacts(document, now),
             merged=document.merged,
+            consent_trail=[
+                ConsentLine(
+                    at=from_micros(change.at),
+                    purpose=change.purpose,
+                    channel=change.channel,
+                    state=None if change.granted is None else _said(change.granted),
+                    source=change.source,
+                )
+                for change in document.consent_trail
+            ],
         )
 
     def _state(self, document: Document, now: int) -> str | None:
@@ -284,6 +268,10 @@ class Customers:
             )
         )
         return next((state for state, test in policy.states if test(values)), None)
+
+
+def _said(granted: bool) -> str:
+    return "granted" if granted else "denied"
 
 
 def _contacts(document: Document, now: int) -> list[ContactView]:
@@ -310,41 +298,3 @@ def _contacts(document: Document, now: int) -> list[ContactView]:
             )
         )
     return found
-
-
-def _unite(document: Document, other: Document) -> None:
-    document.attributes = {**document.attributes, **other.attributes}
-    document.timezone = document.timezone or other.timezone
-    for kind, values in other.aliases.items():
-        own = document.aliases.get(kind, [])
-        document.aliases[kind] = [*own, *(value for value in values if value not in own)]
-    document.consents = consent.merge(document.consents, other.consents)
-    if other.reachable is not None:
-        document.reachable = (
-            other.reachable
-            if document.reachable is None
-            else [channel for channel in document.reachable if channel in other.reachable]
-        )
-    document.unreachable = sorted({*document.unreachable, *other.unreachable})
-    document.contacts = sorted([*document.contacts, *other.contacts], key=lambda row: row.at)
-    document.signals = sorted([*document.signals, *other.signals], key=lambda row: row.at)
-    for name, history in other.events.items():
-        if name in document.events:
-            events.merge_histories(document.events[name], history)
-        else:
-            document.events[name] = history
-    document.merged = [*document.merged, other.customer_id, *other.merged]
-
-
-def _empty_out(document: Document) -> None:
-    """Leaves of a merged customer only where it went."""
-    document.attributes = {}
-    document.aliases = {}
-    document.timezone = None
-    document.consents = {}
-    document.reachable = None
-    document.unreachable = []
-    document.contacts = []
-    document.signals = []
-    document.events = {}
-    document.merged = []

@@ -101,6 +101,7 @@ class _Deciding:
         self.draws: list[float] = []
         self.spent = 0
         self.contended = False
+        self.contacts_seen = 0
 
     async def run(self) -> Decision:
         self._check()
@@ -223,7 +224,9 @@ class _Deciding:
                 [
                     seed,
                     str(who),
-                    request.request_id or "",
+                    request.request_id
+                    or (request.event and request.event.id)
+                    or f"#{self.contacts_seen}",
                     request.placement,
                     str(len(self.draws)),
                 ]
@@ -286,6 +289,7 @@ class _Attempt:
         snapshot, request = deciding.snapshot, deciding.request
         self._record_event(request, snapshot)
         deciding.draws.clear()
+        deciding.contacts_seen = len(self.document.contacts)
         self.spent = deciding.spent
         for name, (limit, mask) in budgets.items():
             if found.budgets.get(name, 0) >= limit:

@@ -156,7 +156,7 @@ class _Attempt:
     ) -> None:
         snapshot = context.snapshot
         self.document = document = found.document
-        self.removed = apply_update(document, row)
+        self.removed = apply_update(document, row, now)
         changes = _news(document, row.consents)
         log: list[LogRecord] = []
         if changes:

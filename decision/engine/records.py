@@ -6,6 +6,7 @@ numbers drawn), so that it can be decided again, purely, and explained in full.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ import numpy as np
 
 from decision.core.arbitration import Scores
 from decision.core.decide import Question
+from decision.core.ports import LogRecord
 from decision.core.values import Value
 
 
@@ -89,6 +91,27 @@ encode = msgspec.msgpack.Encoder().encode
 decode_decision = msgspec.msgpack.Decoder(DecisionRecord).decode
 decode_event = msgspec.msgpack.Decoder(EventRecord).decode
 decode_change = msgspec.msgpack.Decoder(ChangeRecord).decode
+
+
+class _Owner(msgspec.Struct):
+    customer_id: str
+
+
+_decode_owner = msgspec.msgpack.Decoder(_Owner).decode
+
+
+def about(customer_id: str) -> Callable[[LogRecord], bool]:
+    """A test of log records: whether one is about the customer. Erasures are about nobody."""
+    needle = customer_id.encode()
+
+    def belongs(record: LogRecord) -> bool:
+        return (
+            record.kind != "erasure"
+            and needle in record.body
+            and _decode_owner(record.body).customer_id == customer_id
+        )
+
+    return belongs
 
 
 def pack_scores(scores: Scores) -> LoggedScores:

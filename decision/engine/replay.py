@@ -100,9 +100,8 @@ class Replay:
 
     async def _snapshot(self, version: str) -> Snapshot | None:
         """The policy of that version: the one in force, or compiled from the store's copy."""
-        current = self.context.snapshot
-        if current.policy_version == version:
-            return current
+        if self.context.ready and self.context.snapshot.policy_version == version:
+            return self.context.snapshot
         if version not in self._snapshots:
             files = await self.context.store.get_blob(policy_blob(version))
             if files is None:
@@ -116,7 +115,7 @@ class Replay:
                 definition,
                 None,
                 self.context.store,
-                current.loaded_at,
+                from_micros(self.context.clock()),
                 durable=False,
             )
         return self._snapshots[version]

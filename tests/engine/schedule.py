@@ -1,0 +1,79 @@
+"""Runs concurrent coroutines in every order of their store operations, without sleeping.
+
+A `Gated` store stops each operation before it begins until the scheduler lets it go on, and each
+is atomic; `next_choices` walks the tree of all choices.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+GATED = frozenset({"read", "commit", "take_budgets", "return_budgets", "set_alias", "erase"})
+
+
+class Gated:
+    """A store whose operations wait for their turn."""
+
+    def __init__(self, store: Any) -> None:
+        self.store = store
+        self.waiting: dict[int, asyncio.Future[None]] = {}
+        self.task_numbers: dict[Any, int] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.store, name)
+        if name not in GATED:
+            return found
+
+        async def operate(*args: Any, **options: Any) -> Any:
+            await self._turn()
+            return await found(*args, **options)
+
+        return operate
+
+    async def _turn(self) -> None:
+        number = self.task_numbers.get(asyncio.current_task())
+        if number is None:
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self.waiting[number] = turn
+        await turn
+
+
+async def run_order(
+    gated: Gated, works: Sequence[Callable[[], Awaitable[Any]]], choices: list[int]
+) -> tuple[list[Any], list[int]]:
+    """Runs the works, at each step letting go on the choice-th of those that wait.
+
+    Returns the results, and how many could be chosen from at each step.
+    """
+    options: list[int] = []
+    tasks = []
+    for number, work in enumerate(works):
+        task = asyncio.ensure_future(work())
+        gated.task_numbers[task] = number
+        tasks.append(task)
+    while not all(task.done() for task in tasks):
+        for _ in range(200):
+            await asyncio.sleep(0)
+            if all(task.done() or number in gated.waiting for number, task in enumerate(tasks)):
+                break
+        ready = sorted(gated.waiting)
+        if not ready:
+            continue
+        step = len(options)
+        choice = min(choices[step], len(ready) - 1) if step < len(choices) else 0
+        options.append(len(ready))
+        gated.waiting.pop(ready[choice]).set_result(None)
+    return [task.result() for task in tasks], options
+
+
+def next_choices(choices: list[int], options: list[int]) -> list[int] | None:
+    """The choices of the next order in the walk over all; None after the last."""
+    taken = choices + [0] * (len(options) - len(choices))
+    for step in range(len(options) - 1, -1, -1):
+        if taken[step] + 1 < options[step]:
+            return [*taken[:step], taken[step] + 1]
+    return None
+
