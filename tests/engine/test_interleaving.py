@@ -119,7 +119,7 @@ async def test_three_decisions_with_a_budget_of_one_in_sampled_orders(
 ) -> None:
     """All orders of three are too many: a fixed spread of them is walked."""
     chooser = random.Random(7)
-    for _ in range(300):
+    for _ in range(100):
         gated = Gated(MemoryStore(lambda: clock.now / 1_000_000))
         rules = one_a_week().replace("total: 5", "total: 1")
         engine = await make_engine(rules, gated)

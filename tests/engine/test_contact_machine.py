@@ -1,0 +1,369 @@
+"""A state machine drives the real store and is judged, decision by decision, by the oracle."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from decision.core.clock import DAY, HOUR, MINUTE, SECOND, from_micros
+from decision.core.consent import ANY
+from decision.core.document import Contact, ContactKind, ContactState, Document, EventHistory, Signal
+from decision.core.identifiers import partition_of
+from decision.core.schema import CustomerUpdate, DecisionRequest, Event
+from decision.engine import Engine, EngineSettings, NotFound, build_snapshot
+from decision.engine import records as log
+from decision.rulebook.reader import load_files
+from decision.store import MemoryStore, RedisStore
+from tests.core import oracle
+from tests.core.small import NOON
+
+RULES = """
+settings: {timezone: UTC, currency: EUR, exploration: "off"}
+purposes:
+  marketing: {consent: opt_in}
+  tips: {consent: opt_out}
+  service: {consent: not_required}
+channels:
+  push:
+    quiet_hours: {from: "22:00", to: "08:00", except: [service]}
+    reservation: {expires_after: 1h, then: release}
+  email: {reservation: {expires_after: 2h, then: count}}
+  wechat:
+    reply_window:
+      - {opened_by: wechat.message, lasts: 48h, allows: 2}
+      - {opened_by: wechat.scan, lasts: 1m, allows: 1}
+placements:
+  outbound: {channels: [push, email, wechat]}
+messages:
+  offer: {purpose: marketing, category: sale, tags: [coupon], channels: [push, email], value: 10, content: {title: a}}
+  chat: {purpose: marketing, category: chat, channels: [wechat], value: 9, content: {title: b}}
+  tip: {purpose: tips, category: content, channels: [push, email], value: 8, content: {title: c}}
+  order: {purpose: service, category: order, channels: [push], value: 1, content: {title: d}}
+caps:
+  marketing-week: {of: {purpose: marketing}, at_most: 3, within: 7d}
+  push-day: {of: {channel: push}, at_most: 2, within: calendar day}
+  once: {of: {tags: coupon}, per: message, at_most: 1, within: 1d}
+  by-category: {of: {purpose: [marketing, tips]}, per: category, at_most: 2, within: 48h}
+suppressions:
+  dismissed: {event: message.dismissed, times: 2, within: 3d, per: message, pause: 5d}
+"""
+PURPOSES = ("marketing", "tips")
+CHANNELS = ("push", "email", "wechat")
+CUSTOMERS = ("anna", "bo", "王")
+CONFIRM = ("message.sent", "message.delivered")
+SEEN = ("message.shown", "message.opened", "message.clicked", "message.replied")
+RELEASE = ("message.failed", "message.not_shown")
+_prefixes = itertools.count()
+
+
+@dataclass
+class Row:
+    """One contact as the oracle keeps it."""
+
+    kind: ContactKind
+    at: int
+    decision_id: str
+    lasts: int
+    then: str
+    settled: str | None = None
+    settled_at: int = 0
+    final: bool = False
+
+
+@dataclass
+class Person:
+    """One customer as the oracle keeps it."""
+
+    zone: str = "UTC"
+    contacts: list[Row] = field(default_factory=list)
+    consents: dict[tuple[str, str], bool] = field(default_factory=dict)
+    unreachable: set[str] = field(default_factory=set)
+    signals: list[Signal] = field(default_factory=list)
+    opened: dict[str, int] = field(default_factory=dict)
+
+    def document(self) -> Document:
+        kinds = [row.kind for row in self.contacts]
+        contacts = [
+            Contact(index, row.at, self._state(row), row.lasts // SECOND, 0)
+            for index, row in enumerate(self.contacts)
+        ]
+        events = {kind: EventHistory(total=1, last_at=at) for kind, at in self.opened.items()}
+        return Document(
+            customer_id="", contacts=contacts, kinds=kinds, signals=self.signals, events=events
+        )
+
+    @staticmethod
+    def _state(row: Row) -> ContactState:
+        if row.settled is not None:
+            return ContactState.CONFIRMED if row.settled == "confirmed" else ContactState.RELEASED
+        return (
+            ContactState.RESERVED_THEN_COUNT
+            if row.then == "count"
+            else ContactState.RESERVED_THEN_RELEASE
+        )
+
+    def agrees(self, purpose: str, channel: str) -> bool:
+        if purpose == "service":
+            return True
+        for key in ((purpose, channel), (purpose, ANY)):
+            if key in self.consents:
+                return self.consents[key]
+        return purpose == "tips"
+
+
+class ContactMachine(RuleBasedStateMachine):
+    """The engine on one store beside the oracle's people."""
+
+    backend = "memory"
+    url = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.now = NOON
+        self.people = {name: Person() for name in CUSTOMERS}
+        self.leads = {name: name for name in CUSTOMERS}
+        self.decided: list[tuple[str, str]] = []
+        self.logged = dict.fromkeys(CUSTOMERS, 0)
+
+    @initialize()
+    def start(self) -> None:
+        definition = load_files({"rules.yaml": RULES}).definition
+        assert definition is not None
+        self.definition = definition
+        self.store: Any = (
+            MemoryStore()
+            if self.backend == "memory"
+            else RedisStore(self.url, prefix=f"machine{next(_prefixes)}:")
+        )
+        self.run(self.store.start())
+        self.engine = Engine(self.store, EngineSettings(timeout=20), lambda: self.now)
+        self.engine.use(
+            self.run(
+                build_snapshot(
+                    definition, None, self.store, from_micros(NOON), durable=False
+                )
+            )
+        )
+
+    def teardown(self) -> None:
+        if hasattr(self, "store"):
+            self.run(self.store.close())
+        self.loop.close()
+
+    def run(self, work: Any) -> Any:
+        return self.loop.run_until_complete(work)
+
+    def person(self, name: str) -> Person:
+        return self.people[self.leads[name]]
+
+    names = st.sampled_from(CUSTOMERS)
+
+    @rule(step=st.sampled_from([1, SECOND, MINUTE, 59 * MINUTE, HOUR, 5 * HOUR, DAY, 3 * DAY]))
+    def wait(self, step: int) -> None:
+        self.now += step
+
+    @rule(name=names, limit=st.sampled_from([1, 1, 1, 3]))
+    def decide(self, name: str, limit: int) -> None:
+        person = self.person(name)
+        decision = self.run(
+            self.engine.decide(
+                DecisionRequest(
+                    placement="outbound", customer_id=name, limit=limit, explain=True
+                )
+            )
+        )
+        assert decision.customer_id == self.leads[name]
+        policy = self.engine.snapshot.policy
+        expected: list[tuple[str, str]] = []
+        trial = replace(person, contacts=list(person.contacts))
+        while len(expected) < limit:
+            best = None
+            for candidate in policy.candidates:
+                free = (
+                    trial.agrees(candidate.purpose, candidate.channel)
+                    and candidate.channel not in trial.unreachable
+                    and candidate.message not in {message for message, _ in expected}
+                    and oracle.passes(
+                        self.definition,
+                        trial.document(),
+                        candidate,
+                        self.now,
+                        ZoneInfo(person.zone),
+                    )
+                )
+                if free and (best is None or candidate.value > best.value):
+                    best = candidate
+            if best is None:
+                break
+            expected.append((best.message, best.channel))
+            trial.contacts.append(self._row(best, decision.decision_id))
+        chosen = [(row.message, row.channel) for row in decision.selections]
+        assert chosen == expected, decision.explanation
+        person.contacts = trial.contacts
+        if chosen:
+            self.decided.append((name, decision.decision_id))
+        self.logged[self.leads[name]] += 1
+
+    def _row(self, candidate: Any, decision_id: str) -> Row:
+        reservation = self.engine.snapshot.policy.channels[candidate.channel].reservation
+        kind = ContactKind(
+            candidate.message,
+            candidate.channel,
+            candidate.purpose,
+            candidate.category,
+            candidate.tags,
+        )
+        return Row(kind, self.now, decision_id, reservation.expires_after, reservation.then)
+
+    @precondition(lambda self: self.decided)
+    @rule(
+        data=st.data(),
+        kind=st.sampled_from([*CONFIRM, *SEEN, *RELEASE, "message.dismissed", "message.bounced"]),
+        age=st.sampled_from([0, 1, SECOND, MINUTE, HOUR]),
+    )
+    def outcome(self, data: st.DataObject, kind: str, age: int) -> None:
+        name, decision_id = data.draw(st.sampled_from(self.decided))
+        person = self.person(name)
+        rows = [row for row in person.contacts if row.decision_id == decision_id]
+        row = data.draw(st.sampled_from(rows)) if rows else None
+        at = self.now - age
+        answer = self.run(
+            self.engine.events.record(
+                [
+                    Event(
+                        type=kind,
+                        customer_id=name,
+                        decision_id=decision_id,
+                        message=row.kind.message if row else None,
+                        at=from_micros(at),
+                        properties={"permanent": age == HOUR},
+                    )
+                ]
+            )
+        )
+        if rows:
+            assert answer.accepted == 1, answer
+        if row is None or answer.accepted == 0:
+            return
+        self._settle(row, kind, at)
+        if kind == "message.bounced" and age == HOUR:
+            person.unreachable.add(row.kind.channel)
+        if kind == "message.dismissed":
+            person.signals.append(
+                Signal(kind, at, row.kind.message, row.kind.channel, row.kind.category)
+            )
+
+    @staticmethod
+    def _settle(row: Row, kind: str, at: int) -> None:
+        if kind in (*SEEN, "message.dismissed"):
+            row.settled, row.final = "confirmed", True
+            return
+        if row.final:
+            return
+        becomes = "confirmed" if kind in CONFIRM else "released"
+        second = max(0, (at - row.at) // SECOND)
+        if row.settled is not None and (
+            row.settled_at > second or (row.settled_at == second and becomes == "released")
+        ):
+            return
+        row.settled, row.settled_at = becomes, second
+
+    @rule(name=names, kind=st.sampled_from(["wechat.message", "wechat.scan"]))
+    def reply(self, name: str, kind: str) -> None:
+        self.run(self.engine.events.record([Event(type=kind, customer_id=name)]))
+        self.person(name).opened[kind] = self.now
+
+    @rule(
+        name=names,
+        purpose=st.sampled_from(PURPOSES),
+        channel=st.sampled_from([*CHANNELS, ANY]),
+        state=st.sampled_from(["granted", "granted", "denied", None]),
+    )
+    def consent(self, name: str, purpose: str, channel: str, state: Any) -> None:
+        self.run(self.engine.customers.set_consents(name, {purpose: {channel: state}}))
+        person = self.person(name)
+        if state is None:
+            person.consents.pop((purpose, channel), None)
+        else:
+            person.consents[purpose, channel] = state == "granted"
+
+    @rule(name=names, zone=st.sampled_from(["UTC", "Asia/Shanghai", "America/New_York"]))
+    def move(self, name: str, zone: str) -> None:
+        self.run(self.engine.customers.update(name, CustomerUpdate(timezone=zone)))
+        self.person(name).zone = zone
+
+    @rule(name=names)
+    def erase(self, name: str) -> None:
+        owner = self.leads[name]
+        self.run(self.engine.customers.erase(name))
+        for other, target in list(self.leads.items()):
+            if target == owner:
+                self.leads[other] = other
+                self.people[other] = Person()
+                self.logged[other] = 0
+        gone = {other for other in CUSTOMERS if self.leads[other] == other}
+        self.decided = [
+            (other, made)
+            for other, made in self.decided
+            if other not in gone
+            or any(row.decision_id == made for row in self.people[other].contacts)
+        ]
+        with pytest.raises(NotFound):
+            self.run(self.engine.customers.get(name))
+
+    @rule()
+    def check_contacts_and_records(self) -> None:
+        for name in CUSTOMERS:
+            if self.leads[name] != name:
+                continue
+            person = self.people[name]
+            try:
+                view = self.run(self.engine.customers.get(name))
+            except NotFound:
+                assert not person.contacts
+                continue
+            oldest = self.now - 30 * DAY
+            kept = [row for row in person.contacts if row.at > oldest]
+            stored = [row for row in view.contacts if row.at > from_micros(oldest)]
+            assert len(stored) == len(kept)
+            rows = self.run(self.store.log_records(partition_of(name)))
+            made = [log.decode_decision(row.body) for row in rows if row.kind == "decision"]
+            assert sum(row.customer_id == name for row in made) == self.logged[name]
+
+
+STEPS = settings(
+    max_examples=25,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+class TestMemory(ContactMachine.TestCase):
+    settings = settings(STEPS, max_examples=60)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _redis(redis_url: str) -> Iterator[None]:
+    RedisMachine.url = redis_url
+    yield
+
+
+class RedisMachine(ContactMachine):
+    """The same on a real Redis."""
+
+    backend = "redis"
+
+
+class TestRedis(RedisMachine.TestCase):
+    settings = STEPS
