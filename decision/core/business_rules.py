@@ -8,12 +8,14 @@ not feed each other are asked together, as one *stratum*.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from decision.core.conditions import Test, clauses, compile_condition
 from decision.core.definition import Rule
-from decision.core.ports import RuleMatcher
 from decision.core.values import Value
+
+if TYPE_CHECKING:  # the trial of new rules starts a process with few imports
+    from decision.core.ports import RuleMatcher
 
 SlotOf = Callable[[str], int]
 

@@ -15,6 +15,7 @@ from decision.core import business_rules, calendar
 from decision.core.bucketing import hash_v2
 from decision.core.business_rules import Plan
 from decision.core.candidates import CandidateInfo
+from decision.core.clock import from_micros
 from decision.core.conditions import ALWAYS, All, Condition, Test, clauses, compile_condition
 from decision.core.contact_policy import ContactPolicy
 from decision.core.definition import (
@@ -155,6 +156,24 @@ class Policy:
             for window in channel.reply_windows:
                 found.setdefault(window.opened_by, Measure())
         return found
+
+    def budget_limits(self, now: int) -> dict[str, tuple[int, int]]:
+        """Counter name → (limit, mask of candidates): of all time, and of today's local day."""
+        found: dict[str, tuple[int, int]] = {}
+        if not self.budget_masks:
+            return found
+        today = from_micros(now).astimezone(self.zone).date().isoformat()
+        for message, budget, mask in self.budget_masks:
+            if budget.total is not None:
+                found[f"{message}:total"] = (budget.total, mask)
+            if budget.per_day is not None:
+                found[f"{message}:{today}"] = (budget.per_day, mask)
+        return found
+
+    def budget_source(self, counter: str) -> str:
+        """The place in the rule files of the budget that a counter belongs to."""
+        message = self.messages[counter.rpartition(":")[0]]
+        return (message.budget and message.budget.source) or message.source
 
     def variant(self, name: str, customer_id: str) -> Value:
         """The customer's variant in an experiment; the same for ever for one seed."""

@@ -145,12 +145,20 @@ class Context:
         if at > now + self.settings.clock_skew:
             raise InputError(
                 path,
-                f"{from_micros(at).isoformat()} lies in the future; times may be at most "
+                f"{_shown(at)} lies in the future; times may be at most "
                 f"{format_duration(self.settings.clock_skew)} ahead of the server's clock",
             )
         if at < HOUR:
-            raise InputError(path, f"{from_micros(at).isoformat()} lies before 1970-01-01T01:00Z")
+            raise InputError(path, f"{_shown(at)} lies before 1970-01-01T01:00Z")
         return at
+
+
+def _shown(at: int) -> str:
+    """The time in words; one that is in no year from 1 to 9999 of UTC cannot be printed."""
+    try:
+        return from_micros(at).isoformat()
+    except OverflowError:
+        return "the time"
 
 
 def clean_id(path: str, value: str) -> str:

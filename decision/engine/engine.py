@@ -141,7 +141,7 @@ class _Deciding:
         customer_id = await context.customer_id(
             request.customer_id, request.alias, timeout=self.left()
         )
-        budgets = self._budgets()
+        budgets = self.snapshot.policy.budget_limits(self.now)
         event_ids = (request.event.id,) if request.event and request.event.id else ()
         found = await context.read(
             customer_id,
@@ -197,20 +197,6 @@ class _Deciding:
         decision = attempt.decision()
         self._tell(decision, attempt.verdict, written=latest is None)
         return decision
-
-    def _budgets(self) -> dict[str, tuple[int, int]]:
-        """Counter name → (its limit, the mask of candidates it holds back)."""
-        policy = self.snapshot.policy
-        if not policy.budget_masks:
-            return {}
-        day = from_micros(self.now).astimezone(policy.zone).date().isoformat()
-        found = {}
-        for message, budget, mask in policy.budget_masks:
-            if budget.total is not None:
-                found[f"{message}:total"] = (budget.total, mask)
-            if budget.per_day is not None:
-                found[f"{message}:{day}"] = (budget.per_day, mask)
-        return found
 
     def draw(self) -> float:
         """The next number in [0, 1): fresh, or from the seed where one is set."""

@@ -5,20 +5,23 @@ It is made aside, whole, and swapped in between two decisions; it never changes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from decision.core.business_rules import PlainMatcher
+from decision.core.clock import to_micros
 from decision.core.definition import PolicyDefinition
 from decision.core.document import ContactKind
 from decision.core.events import Measure
 from decision.core.policy import Policy
 from decision.core.ports import RuleMatcher, Scorer, Store
 from decision.core.schema import Moment
+from decision.core.values import Value
+from decision.engine.cautions import cautions
 from decision.rulebook.content import compile_content, content_for
-from decision.rulebook.durable_engine import DurableMatcher
+from decision.rulebook.durable_engine import DurableMatcher, RuleEngineError
 from decision.rulebook.rule_trial import try_rules
 from decision.scoring.model import Model
 from decision.scoring.scorers import bind
@@ -34,7 +37,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a decision needs but the customer.
 
     `kinds` and `renders` are by candidate; `fallbacks` is placement → (message, channel, render).
-    `degraded` is what every decision does without, such as `model`.
+    `degraded` is what every decision does without, such as `model`; `cautions` are sentences
+    about what this policy cannot make good.
     """
 
     policy: Policy
@@ -48,6 +52,27 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     model_version: str | None
     loaded_at: Moment
     degraded: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
+
+
+class GuardedMatcher:
+    """Asks the rule engine, and the plain evaluator wherever the engine fails.
+
+    `failures` counts those times: each is worth a look, none costs a decision.
+    """
+
+    def __init__(self, engine: DurableMatcher, plain: RuleMatcher) -> None:
+        self.failures = 0
+        self._engine = engine
+        self._plain = plain
+
+    def match(self, stratum: int, values: Sequence[Value]) -> int:
+        """A bit mask of the stratum's rules that hold."""
+        try:
+            return self._engine.match(stratum, values)
+        except RuleEngineError:
+            self.failures += 1
+            return self._plain.match(stratum, values)
 
 
 def policy_blob(version: str) -> str:
@@ -63,11 +88,15 @@ async def build_snapshot(
     *,
     try_first: bool = True,
     durable: bool = True,
+    contacts_kept: int = 0,
 ) -> Snapshot:
     """Compiles a checked policy, binds the model to it and registers its contacts in the store.
 
     `try_first` runs the business rules in a child process before they run here; `durable` false
     evaluates them with the plain evaluator, for one-off uses such as looking back at a decision.
+
+    With `contacts_kept`, how long contacts are kept at least, it looks for what this policy
+    cannot make good.
 
     Raises:
         PolicyRefused: the rule engine does not hold these rules.
@@ -75,17 +104,22 @@ async def build_snapshot(
     """
     policy = Policy(definition)
     scorer = bind(model, policy.candidates, policy.fields, policy.settings)
-    matcher: RuleMatcher
+    matcher: RuleMatcher = PlainMatcher(policy.rules, policy.rule_plan, policy.fields.slot)
     if durable and policy.rules:
         if try_first:
             problem = try_rules(policy.rules)
             if problem is not None:
                 raise PolicyRefused(problem)
-        matcher = DurableMatcher(policy.rules, policy.rule_plan, policy.fields.slot)
-    else:
-        matcher = PlainMatcher(policy.rules, policy.rule_plan, policy.fields.slot)
+        matcher = GuardedMatcher(
+            DurableMatcher(policy.rules, policy.rule_plan, policy.fields.slot), matcher
+        )
     renders = [
-        compile_content(content_for(message, channel.name)) for message, channel in policy.pairs
+        compile_content(
+            content_for(message, channel.name),
+            channel=channel.name,
+            max_length=channel.max_length,
+        )
+        for message, channel in policy.pairs
     ]
     kinds = await store.register_kinds(
         [
@@ -110,7 +144,11 @@ async def build_snapshot(
             fallbacks[placement.name] = (
                 message.name,
                 channel,
-                compile_content(content_for(message, channel)),
+                compile_content(
+                    content_for(message, channel),
+                    channel=channel,
+                    max_length=policy.channels[channel].max_length,
+                ),
             )
     measures = policy.measures()
     return Snapshot(
@@ -125,4 +163,7 @@ async def build_snapshot(
         model_version=scorer.version,
         loaded_at=loaded_at,
         degraded=() if scorer.version else ("model",),
+        cautions=await cautions(policy, store, to_micros(loaded_at), contacts_kept)
+        if contacts_kept
+        else (),
     )

@@ -1,0 +1,77 @@
+"""What a new policy cannot make good, said when it is put in force.
+
+A cap whose window is longer than contacts were kept so far counts only what is still there; a
+budget lowered below what is spent stays spent.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from decision.core.clock import DAY, format_duration, from_micros
+from decision.core.explanation import within
+from decision.core.policy import Policy
+from decision.core.ports import Store
+
+HORIZON_BLOB = "contacts-kept"
+
+
+class Horizon(msgspec.Struct, frozen=True):
+    """For how long contacts are kept, and since when that is so (both microseconds)."""
+
+    kept: int
+    since: int
+
+
+async def cautions(policy: Policy, store: Store, now: int, least_kept: int) -> tuple[str, ...]:
+    """Sentences for whoever changes the policy. Remembers in the store how long contacts are kept.
+
+    `least_kept` is how long contacts are kept whatever the policy needs.
+
+    Raises:
+        StoreUnavailable: the store could not be reached.
+    """
+    return (
+        *await _short_histories(policy, store, now, least_kept),
+        *await _overspent_budgets(policy, store, now),
+    )
+
+
+async def _short_histories(
+    policy: Policy, store: Store, now: int, least_kept: int
+) -> tuple[str, ...]:
+    needed = policy.contact_policy.history_needed()
+    stored = await store.get_blob(HORIZON_BLOB)
+    if stored is None:
+        horizon = Horizon(kept=max(needed, least_kept), since=0)
+        await store.put_blob(HORIZON_BLOB, msgspec.msgpack.encode(horizon))
+        return ()
+    horizon = msgspec.msgpack.decode(stored, type=Horizon)
+    if needed <= horizon.kept:
+        return ()
+    found = []
+    for cap in policy.definition.caps:
+        window = cap.within if isinstance(cap.within, int) else 32 * DAY
+        if window > horizon.kept:
+            whole = from_micros(now + window - horizon.kept)
+            found.append(
+                f"{cap.source}: cap {cap.name} counts {within(cap)}, but contacts were kept for "
+                f"{format_duration(horizon.kept)} only; until {whole:%Y-%m-%d %H:%M} UTC it misses "
+                "what was forgotten before"
+            )
+    longer = Horizon(kept=needed, since=now)
+    await store.put_blob(HORIZON_BLOB, msgspec.msgpack.encode(longer))
+    return tuple(found)
+
+
+async def _overspent_budgets(policy: Policy, store: Store, now: int) -> tuple[str, ...]:
+    budgets = policy.budget_limits(now)
+    if not budgets:
+        return ()
+    spent = (await store.read("", budgets=tuple(budgets))).budgets
+    return tuple(
+        f"{policy.budget_source(name)}: the budget {name} is {limit}, but {spent[name]} are spent "
+        "already; nothing more is given"
+        for name, (limit, _) in budgets.items()
+        if spent.get(name, 0) > limit
+    )
