@@ -1,0 +1,1 @@
+"""Rule files: read with their positions, checked, and made into definitions."""

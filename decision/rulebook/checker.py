@@ -1,0 +1,401 @@
+"""Reads typed values out of nodes; what is wrong becomes a diagnostic, and reading goes on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, tzinfo
+from types import TracebackType
+from typing import Any, Final, TypeVar
+
+from decision.core.clock import DAY, format_duration, from_micros, parse_duration, to_micros
+from decision.core.events import LONGEST_WINDOW
+from decision.core.values import in_words
+from decision.rulebook.diagnostics import Diagnostic, hint_for, make_diagnostic, one_of
+from decision.rulebook.yaml_source import INVALID, Node, Place
+
+T = TypeVar("T")
+D = TypeVar("D")
+
+LONGEST_PAUSE: Final = 366 * DAY
+LONGEST_NAME: Final = 128
+
+NOUNS: Final = {
+    "purposes": "purpose",
+    "channels": "channel",
+    "placements": "placement",
+    "messages": "message",
+    "caps": "cap",
+    "suppressions": "suppression",
+    "states": "state",
+    "rules": "rule",
+    "experiments": "experiment",
+    "tags": "tag",
+    "categories": "category",
+    "events": "event about a contact",
+}
+"""Sections, and what one thing in each is called."""
+
+CONTACT_EVENTS: Final = tuple(
+    f"message.{name}"
+    for name in (
+        "sent",
+        "delivered",
+        "shown",
+        "opened",
+        "clicked",
+        "replied",
+        "dismissed",
+        "converted",
+        "failed",
+        "not_shown",
+        "bounced",
+        "complained",
+        "unsubscribed",
+    )
+)
+
+_UNUSABLE_IN_NAMES = re.compile("[/*?\\[\\]\x00-\x1f\x7f-\x9f\u200b\u2060\ud800-\udfff]|^\\s|\\s$")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?")
+_PERCENT = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*%")
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, in words: `the text "7d"`, `a list`."""
+    match value:
+        case None:
+            return "empty"
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+        case str():
+            return f"the text {in_words(value)}"
+        case bool():
+            return in_words(value)
+    return f"the number {in_words(value)}"
+
+
+class Checker:
+    """What is known while a folder is checked: names by section, and what was found wrong.
+
+    `complete` is false where a file could not be read: then a name that nothing has may stand in
+    that file, and is not complained about.
+    """
+
+    def __init__(self) -> None:
+        self.diagnostics: list[Diagnostic] = []
+        self.complete = True
+        self.zone: tzinfo = UTC
+        self.names: dict[str, dict[str, Any]] = {section: {} for section in NOUNS}
+        self.names["events"] = dict.fromkeys(CONTACT_EVENTS)
+        self.variants: dict[str, dict[str, float]] = {}
+
+    def error(self, code: str, place: Place, message: str, hint: str = "") -> None:
+        """Adds an error."""
+        source, line, column = place
+        self.diagnostics.append(
+            make_diagnostic(
+                code, source.name, line, column, message, hint=hint, source_line=source.line(line)
+            )
+        )
+
+    def warn(self, place: Place, message: str, hint: str = "") -> None:
+        """Adds a warning of something that can never matter."""
+        if not self.complete:
+            return
+        source, line, column = place
+        self.diagnostics.append(
+            make_diagnostic(
+                "no-effect",
+                source.name,
+                line,
+                column,
+                message,
+                hint=hint,
+                severity="warning",
+                source_line=source.line(line),
+            )
+        )
+
+    def wrong_type(self, node: Node, what: str, wanted: str, hint: str = "") -> None:
+        """Says that a value is of the wrong kind, unless it was complained about already."""
+        if node.value is not INVALID:
+            self.error(
+                "wrong-type",
+                node.at,
+                f"{what} must be {wanted}; it is {kind_of(node.value)}",
+                hint,
+            )
+
+    def entry(self, node: Node, what: str) -> Entry:
+        """The keys of a mapping, to be read within `with`, after which all must have been asked."""
+        if not isinstance(node.value, dict):
+            hint = "write {} where nothing is to be said" if node.value is None else ""
+            self.wrong_type(node, what, "a mapping of keys and values", hint)
+        return Entry(self, node, what)
+
+    def usable_name(self, name: str, place: Place, what: str) -> None:
+        """Complains about a name that could not be told apart, or written in a glob."""
+        if len(name) > LONGEST_NAME:
+            message = f"the name of a {what} has {LONGEST_NAME} characters at most, not {len(name)}"
+            self.error("bad-name", place, message)
+        elif found := _UNUSABLE_IN_NAMES.search(name):
+            shown = in_words(found[0]) if found[0].isprintable() else f"U+{ord(found[0]):04X}"
+            message = f"the name of a {what} cannot hold {shown}"
+            self.error("bad-name", place, message, "use letters, digits, - and _")
+
+    def reference(self, name: str, section: str, place: Place) -> bool:
+        """Whether something of that section has the name; complains otherwise."""
+        known = self.names[section]
+        if name in known:
+            return True
+        if not self.complete:
+            return False
+        noun = NOUNS[section]
+        others = [NOUNS[other] for other, names in self.names.items() if name in names]
+        hint = hint_for(name, known)
+        if not known:
+            hint = f"there are no {section}"
+        elif others and not hint.startswith("did"):
+            hint = f'"{name}" is a {others[0]}; {hint}'
+        self.error("unknown-name", place, f'there is no {noun} "{name}"', hint)
+        return False
+
+    def event_type(self, name: str, place: Place) -> None:
+        """Complains about an event about a contact that is never sent, such as `message.open`."""
+        if name.startswith("message."):
+            self.reference(name, "events", place)
+
+    def event(self, node: Node, what: str) -> str | None:
+        """The type of an event."""
+        name = self.text(node, what)
+        if name is not None:
+            self.event_type(name, node.at)
+        return name
+
+    def name(self, node: Node, what: str, section: str) -> str | None:
+        """The name of one thing of a section."""
+        name = self.text(node, what)
+        if name is not None:
+            self.reference(name, section, node.at)
+        return name
+
+    def text(self, node: Node, what: str) -> str | None:
+        """A text that is not empty."""
+        if not isinstance(node.value, str):
+            is_number = isinstance(node.value, int | float)
+            self.wrong_type(node, what, "text", "put it in quotes" if is_number else "")
+            return None
+        if not node.value.strip():
+            self.error("bad-value", node.at, f"{what} is an empty text")
+            return None
+        return node.value
+
+    def number(
+        self,
+        node: Node,
+        what: str,
+        least: float | None = None,
+        above: float | None = None,
+        most: float | None = None,
+    ) -> float | None:
+        """A number within bounds."""
+        value = node.value
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            self.wrong_type(node, what, "a number")
+            return None
+        if least is not None and value < least:
+            message = f"{what} is {in_words(value)}; it cannot be less than {in_words(least)}"
+        elif above is not None and value <= above:
+            message = f"{what} is {in_words(value)}; it must be more than {in_words(above)}"
+        elif most is not None and value > most:
+            message = f"{what} is {in_words(value)}; it cannot be more than {in_words(most)}"
+        else:
+            return value
+        self.error("bad-value", node.at, message)
+        return None
+
+    def whole(self, node: Node, what: str, least: int = 1) -> int | None:
+        """A whole number from `least` on."""
+        value = self.number(node, what, least=least)
+        if value is None or isinstance(value, int):
+            return value
+        self.error("bad-value", node.at, f"{what} is {in_words(value)}; it must be a whole number")
+        return None
+
+    def duration(self, node: Node, what: str, longest: int = LONGEST_WINDOW) -> int | None:
+        """Microseconds of a duration such as `7d`."""
+        value = node.value
+        if not isinstance(value, str):
+            hint = ""
+            if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+                hint = f"write {value}d for days, {value}h for hours, {value}m for minutes"
+            self.wrong_type(node, what, "a duration such as 30s, 15m, 48h or 7d", hint)
+            return None
+        try:
+            micros = parse_duration(value)
+        except ValueError as error:
+            self.error("bad-value", node.at, f"{what}: {error}")
+            return None
+        if micros > longest:
+            message = f"{what} is {value}; {format_duration(longest)} is the longest"
+            self.error("bad-value", node.at, message)
+            return None
+        return micros
+
+    def share(self, node: Node, what: str) -> float | None:
+        """A share of all, from 0 to 1, written as `2%` or 0.02."""
+        value = node.value
+        if isinstance(value, str):
+            found = _PERCENT.fullmatch(value)
+            if found is None:
+                self.wrong_type(node, what, "a share such as 2%")
+                return None
+            percent = float(found[1])
+            if percent > 100:
+                self.error("bad-value", node.at, f"{what} is {value}; 100% is all there is")
+                return None
+            return percent / 100
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            self.wrong_type(node, what, "a share such as 2%")
+            return None
+        if not 0 <= value <= 1:
+            hint = f"write {in_words(value)}%" if 0 < value <= 100 else "write 2% or 0.02"
+            message = f"{what} is {in_words(value)}; a share is from 0 to 1"
+            self.error("bad-value", node.at, message, hint)
+            return None
+        return float(value)
+
+    def choice(self, node: Node, what: str, options: Iterable[str]) -> str | None:
+        """One of a few words."""
+        known = list(options)
+        value = node.value
+        if isinstance(value, str) and value in known:
+            return value
+        if not isinstance(value, str):
+            self.wrong_type(node, what, one_of(known))
+        else:
+            message = f'{what} cannot be "{value}"'
+            self.error("bad-value", node.at, message, hint_for(value, known))
+        return None
+
+    def moment(self, node: Node, what: str) -> int | None:
+        """Microseconds of an RFC 3339 time, or of a date: its midnight in `settings.timezone`."""
+        value = node.value
+        if not isinstance(value, str):
+            self.wrong_type(node, what, "a date such as 2026-11-01")
+            return None
+        is_date = _DATE.fullmatch(value) is not None
+        found = _MOMENT.fullmatch(value)
+        try:
+            if not is_date and found is None:
+                raise ValueError("write 2026-11-01 or 2026-11-01T10:00:00+08:00")
+            moment = datetime.fromisoformat(value.upper())
+            if is_date:
+                moment = moment.replace(tzinfo=self.zone)
+            if moment.tzinfo is None:
+                raise ValueError("add the offset from UTC, such as +08:00 or Z")
+            if moment.year < 1970:
+                raise ValueError("times start at 1970")
+            micros = to_micros(moment)
+            from_micros(micros)
+            return micros
+        except (ValueError, OverflowError) as error:
+            self.error("bad-value", node.at, f'{what}: "{value}" is not a time', str(error))
+            return None
+
+    def items(self, node: Node, what: str, *, least: int = 1) -> list[Node]:
+        """The nodes of a list, or the one value that stands for a list of it."""
+        value = node.value
+        if value is None or isinstance(value, dict):
+            self.wrong_type(node, what, "a list of names")
+            return []
+        if not isinstance(value, list):
+            return [] if value is INVALID else [node]
+        if len(value) < least:
+            self.error("bad-value", node.at, f"{what} is an empty list", "leave it out")
+        return value
+
+    def texts(self, node: Node, what: str, *, least: int = 1) -> list[tuple[str, Place]]:
+        """Texts and their places, each given once."""
+        found: dict[str, Place] = {}
+        for item in self.items(node, what, least=least):
+            text = self.text(item, what)
+            if text is None:
+                continue
+            if text in found:
+                self.error("duplicate-name", item.at, f'{what} holds "{text}" twice')
+            found.setdefault(text, item.at)
+        return list(found.items())
+
+    def references(self, node: Node, what: str, section: str, *, least: int = 1) -> tuple[str, ...]:
+        """Names of things of a section; those that nothing has are complained about."""
+        found = self.texts(node, what, least=least)
+        for name, place in found:
+            self.reference(name, section, place)
+        return tuple(name for name, _ in found)
+
+
+class Entry:
+    """The keys of one mapping. A key that nobody has asked for is unknown, at the end of `with`."""
+
+    def __init__(self, checker: Checker, node: Node, what: str) -> None:
+        self.checker = checker
+        self.node = node
+        self.what = what
+        self._values: dict[str, Node] = node.value if isinstance(node.value, dict) else {}
+        self._asked: dict[str, None] = {}
+
+    def __enter__(self) -> Entry:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            return
+        for key, node in self._values.items():
+            if key not in self._asked:
+                hint = hint_for(key, self._asked)
+                if ":" in key and key.split(":")[0] in self._asked:
+                    hint = "put a space after the colon"
+                self.checker.error("unknown-key", node.key, f'{self.what} has no "{key}"', hint)
+
+    def get(self, key: str) -> Node | None:
+        """The value of a key, or None where it is not given."""
+        self._asked[key] = None
+        return self._values.get(key)
+
+    def need(self, key: str) -> Node | None:
+        """The value of a key that must be given."""
+        found = self.get(key)
+        if found is None and isinstance(self.node.value, dict):
+            self.checker.error("missing-key", self.node.key, f'{self.what} needs "{key}"')
+        return found
+
+    def label(self, key: str) -> str:
+        """What messages call the value of a key."""
+        return f"{key} of {self.what}"
+
+    def read(
+        self, key: str, read: Callable[..., T | None], default: D, *args: Any, **options: Any
+    ) -> T | D:
+        """What `read(checker, node, label, …)` makes of a key; the default where it is left out."""
+        node = self.get(key)
+        if node is None:
+            return default
+        found = read(self.checker, node, self.label(key), *args, **options)
+        return default if found is None else found
+
+    def require(
+        self, key: str, read: Callable[..., T | None], default: D, *args: Any, **options: Any
+    ) -> T | D:
+        """`read` for a key that must be given."""
+        if self.need(key) is None:
+            return default
+        return self.read(key, read, default, *args, **options)

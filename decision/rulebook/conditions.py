@@ -1,0 +1,313 @@
+"""`when:` as written → the tree of clauses that the core evaluates."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Any, Final
+
+import re2
+
+from decision.core.conditions import ALWAYS, OPERATORS, All, AnyOf, Clause, Condition, Not
+from decision.core.fields import STATE_FIELD, WEEKDAYS, Field, UnknownField, parse_field
+from decision.core.values import in_words
+from decision.rulebook.checker import Checker, Entry, kind_of
+from decision.rulebook.diagnostics import hint_for
+from decision.rulebook.yaml_source import INVALID, Node, Place
+
+_MEANT: Final = {
+    "=": "eq",
+    "==": "eq",
+    "is": "eq",
+    "equals": "eq",
+    "!=": "ne",
+    "<>": "ne",
+    "is_not": "ne",
+    ">": "gt",
+    "more_than": "gt",
+    ">=": "gte",
+    "at_least": "gte",
+    "min": "gte",
+    "<": "lt",
+    "less_than": "lt",
+    "<=": "lte",
+    "at_most": "lte",
+    "max": "lte",
+    "one_of": "in",
+    "not in": "not_in",
+    "none_of": "not_in",
+    "nin": "not_in",
+    "has": "contains",
+    "includes": "contains",
+    "regex": "matches",
+    "match": "matches",
+    "like": "matches",
+    "is_set": "exists",
+    "present": "exists",
+}
+"""What people write for an operator, and the operator they mean."""
+
+_EXACT: Final = frozenset({"eq", "ne", "in", "not_in"})
+_ORDERED: Final = frozenset({"gt", "gte", "lt", "lte"})
+_NUMERIC: Final = re.compile(
+    r"time\.hour|contacts\..+|events\..+\.(count|count_\w+|sum_[^.]+|active_days_\w+|days_since)",
+    re.DOTALL,
+)
+_TEXTUAL: Final = re.compile(
+    r"time\.weekday|time\.date|placement|customer\.state|event\.type|experiment\..+", re.DOTALL
+)
+
+
+def read_when(entry: Entry) -> Condition:
+    """The condition under `when`; left out, or after a complaint, one that always holds."""
+    node = entry.get("when")
+    if node is None:
+        return ALWAYS
+    return _ConditionReader(entry.checker, entry.label("when")).mapping(node) or ALWAYS
+
+
+class _ConditionReader:
+    def __init__(self, checker: Checker, what: str) -> None:
+        self.checker = checker
+        self.what = what
+
+    def mapping(self, node: Node) -> Condition | None:
+        """A mapping is all of its keys; {} always holds."""
+        if not isinstance(node.value, dict):
+            hint = "write {} for always" if node.value is None else "write field: value"
+            wanted = "a mapping of fields and what they must be"
+            self.checker.wrong_type(node, self.what, wanted, hint)
+            return None
+        parts: list[Condition] = []
+        for key, value in node.value.items():
+            match key:
+                case "all":
+                    parts.append(All(self.several(value, key)))
+                case "any":
+                    parts.append(AnyOf(self.several(value, key)))
+                case "not":
+                    parts.append(Not(self.mapping(value) or ALWAYS))
+                case _:
+                    parts.extend(self.field(key, value))
+        return parts[0] if len(parts) == 1 else All(tuple(parts))
+
+    def several(self, node: Node, key: str) -> tuple[Condition, ...]:
+        if not isinstance(node.value, list):
+            hint = f"write {key}: [{{…}}, {{…}}]"
+            self.checker.wrong_type(node, f"{key} in {self.what}", "a list of conditions", hint)
+            return ()
+        if not node.value:
+            self.checker.error("bad-value", node.at, f"{key} in {self.what} is an empty list")
+        found = [self.mapping(item) for item in node.value]
+        return tuple(part for part in found if part is not None)
+
+    def field(self, name: str, node: Node) -> list[Clause]:
+        """The clauses that one field's value stands for."""
+        checker = self.checker
+        field = self.known_field(name, node.key)
+        value = node.value
+        if value is INVALID:
+            return []
+        if value is None:
+            hint = f"write {name}: {{exists: false}} for a field that is not there"
+            checker.error("bad-value", node.key, f"{name} in {self.what} has no value", hint)
+            return []
+        if isinstance(value, list):
+            shown = ", ".join(str(item.plain()) for item in value[:3])
+            dots = ", …" if len(value) > 3 else ""
+            hint = f"write {name}: {{in: [{shown}{dots}]}}"
+            checker.wrong_type(node, f"{name} in {self.what}", "one value, or operators", hint)
+            return []
+        if not isinstance(value, dict):
+            return self.operator(field, name, "eq", node, f"{name} in {self.what}")
+        if not value:
+            hint = f"one of {', '.join(OPERATORS)}"
+            checker.error("bad-value", node.at, f"{name} in {self.what} has no operator", hint)
+        found: list[Clause] = []
+        for operator, operand in value.items():
+            if operator not in OPERATORS:
+                meant = _MEANT.get(operator)
+                hint = f'did you mean "{meant}"?' if meant else hint_for(operator, OPERATORS)
+                message = f'there is no operator "{operator}"'
+                checker.error("unknown-operator", operand.key, message, hint)
+                continue
+            what = f"{operator} of {name} in {self.what}"
+            found.extend(self.operator(field, name, operator, operand, what))
+        self.range(name, found, node)
+        return found
+
+    def known_field(self, name: str, place: Place) -> Field | None:
+        """The field; complains about one that nobody can provide."""
+        checker = self.checker
+        if name in OPERATORS:
+            message = f'"{name}" stands where a field must be'
+            checker.error("unknown-field", place, message, f"write field: {{{name}: …}}")
+            return None
+        try:
+            field = parse_field(name)
+        except UnknownField as error:
+            message, _, hint = str(error).partition("; ")
+            checker.error("unknown-field", place, message, hint)
+            return None
+        if field.experiment is not None:
+            self.experiment(field.experiment, place)
+        elif field.channel is not None:
+            checker.reference(field.channel, "channels", place)
+        elif field.event_type is not None:
+            checker.event_type(field.event_type, place)
+        elif name == STATE_FIELD and self.what.startswith("when of state "):
+            message = "customer.state is what the states decide; none of them can ask for it"
+            checker.error("unknown-field", place, message)
+        elif name == STATE_FIELD and not checker.names["states"] and checker.complete:
+            message = "nobody provides customer.state: there are no states"
+            checker.error("unknown-field", place, message, "add them under states:")
+        return field
+
+    def experiment(self, name: str, place: Place) -> None:
+        checker = self.checker
+        if checker.reference(name, "experiments", place) and name not in checker.variants:
+            message = f'experiment "{name}" has no variants, so experiment.{name} has no value'
+            checker.error("unknown-field", place, message, "give it variants, not a share")
+
+    def operator(
+        self, field: Field | None, name: str, operator: str, node: Node, what: str
+    ) -> list[Clause]:
+        """One clause, or none where the value cannot be used."""
+        value = self.value(operator, what, node)
+        if value is INVALID:
+            return []
+        if field is not None and not self.fits(name, operator, value, node):
+            return []
+        return [Clause(name, operator, value)]
+
+    def value(self, operator: str, what: str, node: Node) -> Any:
+        """The operand as the core wants it, or INVALID after a complaint."""
+        checker, value = self.checker, node.value
+        match operator:
+            case "in" | "not_in":
+                if not isinstance(value, list):
+                    checker.wrong_type(node, what, "a list", "write [a, b]")
+                    return INVALID
+                if not value:
+                    checker.error("bad-value", node.at, f"{what} is an empty list")
+                    return INVALID
+                return self.constants(node, what)
+            case "exists":
+                if not isinstance(value, bool):
+                    checker.wrong_type(node, what, "true or false")
+                    return INVALID
+                return value
+            case "matches":
+                return self.pattern(node, what)
+            case "gt" | "gte" | "lt" | "lte":
+                if isinstance(value, bool) or not isinstance(value, int | float | str):
+                    checker.wrong_type(node, what, "a number or text, which have an order")
+                    return INVALID
+                return value
+            case "eq" | "ne" if isinstance(value, list):
+                return self.constants(node, what)
+        return self.constant(node, what)
+
+    def constants(self, node: Node, what: str) -> Any:
+        found = [self.constant(item, f"an item of {what}") for item in node.value]
+        return INVALID if any(item is INVALID for item in found) else tuple(found)
+
+    def constant(self, node: Node, what: str) -> Any:
+        value = node.value
+        if value is INVALID or (value is not None and not isinstance(value, dict | list)):
+            return value
+        hint = "write {exists: false} for a field that is not there" if value is None else ""
+        self.checker.wrong_type(node, what, "text, a number, true or false", hint)
+        return INVALID
+
+    def pattern(self, node: Node, what: str) -> Any:
+        value = node.value
+        if not isinstance(value, str):
+            self.checker.wrong_type(node, what, "a regular expression, in quotes")
+            return INVALID
+        options = re2.Options()
+        options.log_errors = False
+        try:
+            re2.compile(value, options)
+        except re2.error as error:
+            reason = error.args[0] if error.args else "unknown"
+            text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+            hint = "regular expressions are those of RE2, without look-around and back references"
+            self.checker.error("bad-pattern", node.at, f"{what} cannot be used: {text}", hint)
+            return INVALID
+        return value
+
+    def fits(self, name: str, operator: str, value: Any, node: Node) -> bool:
+        """Complains about a comparison that never holds, as the field has another type of value."""
+        if operator == "exists":
+            return True
+        wanted: type | tuple[type, ...]
+        if _NUMERIC.fullmatch(name):
+            wanted, words = (int, float), "a number"
+        elif _TEXTUAL.fullmatch(name):
+            wanted, words = str, "text"
+        else:
+            return True
+        items = node.value if operator in ("in", "not_in") else [node]
+        good = operator not in ("contains", "matches") or wanted is str
+        if not good:
+            message = f'{name} is {words}; "{operator}" is not for that'
+            self.checker.error("wrong-type", node.key, message, "use eq, gt, gte, lt, lte or in")
+            return False
+        for item in items:
+            if not isinstance(item.value, wanted) or isinstance(item.value, bool):
+                message = f"{name} is {words}; it is never {kind_of(item.value)}"
+                self.checker.error("wrong-type", item.at, message)
+                good = False
+            elif operator in _EXACT or (name == "time.date" and operator in _ORDERED):
+                self.known_value(name, item)
+        return good
+
+    def known_value(self, name: str, node: Node) -> None:
+        """Complains about a state, placement, variant, day or hour that does not exist."""
+        checker, value, place = self.checker, node.value, node.at
+        match name:
+            case "customer.state":
+                if checker.names["states"]:
+                    checker.reference(value, "states", place)
+            case "placement":
+                checker.reference(value, "placements", place)
+            case "event.type":
+                checker.event_type(value, place)
+            case "time.weekday":
+                if value not in WEEKDAYS:
+                    message = f'time.weekday is never "{value}"'
+                    checker.error("unknown-name", place, message, hint_for(value, WEEKDAYS))
+            case "time.hour":
+                if not 0 <= value <= 23 or value != int(value):
+                    message = f"time.hour is never {in_words(value)}; it is from 0 to 23"
+                    checker.error("bad-value", place, message)
+            case "time.date":
+                if not _is_date(value):
+                    message = f'"{value}" is not a date; time.date is written as 2026-11-21'
+                    checker.error("bad-value", place, message)
+            case _ if name.startswith("experiment."):
+                variants = checker.variants.get(name.removeprefix("experiment."))
+                if variants and value not in variants:
+                    message = f'{name} is never "{value}"'
+                    checker.error("unknown-name", place, message, hint_for(value, variants))
+
+    def range(self, name: str, found: list[Clause], node: Node) -> None:
+        """Complains about bounds between which there is nothing."""
+        lows = [part for part in found if part.op in ("gt", "gte")]
+        highs = [part for part in found if part.op in ("lt", "lte")]
+        for low in lows:
+            for high in highs:
+                a, b = low.value, high.value
+                if isinstance(a, str) is not isinstance(b, str):
+                    continue
+                if a > b or (a == b and (low.op, high.op) != ("gte", "lte")):
+                    message = f"nothing is both {low.op} {in_words(a)} and {high.op} {in_words(b)}"
+                    self.checker.error("bad-value", node.at, f"{name} in {self.what}: {message}")
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False

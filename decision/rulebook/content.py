@@ -1,0 +1,158 @@
+"""A message's content: chosen for a channel, rendered for a customer, checked in the rule files.
+
+`content` is any mapping; its texts are templates, also inside lists and mappings. A mapping named
+like one of the message's channels is laid over the rest on that channel:
+
+    content: {title: "Hello", body: "…", sms: {body: "short"}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from decision.core.definition import Message
+from decision.core.values import in_words
+from decision.rulebook.checker import Checker
+from decision.rulebook.filters import LONGEST_TEXT
+from decision.rulebook.templates import (
+    Namespaces,
+    TemplateError,
+    compile_template,
+    is_template,
+)
+from decision.rulebook.yaml_source import Node
+
+Render = Callable[[Namespaces], dict[str, Any]]
+"""Gives the content for `{"customer": …, "event": …, "context": …, "placement": …}`."""
+
+_RenderAny = Callable[[Namespaces], Any]
+
+
+def content_for(message: Message, channel: str) -> dict[str, Any]:
+    """The message's content on one of its channels, not yet rendered."""
+    own = {name for name in message.channels if isinstance(message.content.get(name), dict)}
+    common = {key: value for key, value in message.content.items() if key not in own}
+    return {**common, **message.content[channel]} if channel in own else common
+
+
+def compile_content(
+    content: dict[str, Any], *, channel: str = "", max_length: Mapping[str, int] | None = None
+) -> Render:
+    """The content as a function of the namespaces; the same dict as given where nothing varies.
+
+    Fields longer than `max_length` (field → characters) end in `…`. On the channel `email`,
+    values printed in fields whose name ends in `html` are made safe for HTML. Rendering does not
+    fail and reads nothing but the namespaces.
+
+    Raises:
+        TemplateError: a text is no template, or uses what is not allowed.
+    """
+    limits = max_length or {}
+    parts = {
+        key: render
+        for key, value in content.items()
+        if (render := _compile(value, key, channel, limits.get(key))) is not None
+    }
+    if not parts:
+        return lambda namespaces: content
+    return lambda namespaces: {
+        key: parts[key](namespaces) if key in parts else value for key, value in content.items()
+    }
+
+
+def _compile(value: Any, key: str, channel: str, limit: int | None) -> _RenderAny | None:
+    """The value as a function of the namespaces, or None where it does not vary."""
+    if isinstance(value, str):
+        if not is_template(value):
+            return None
+        escape = channel == "email" and key.lower().endswith("html")
+        render = compile_template(value, escape).render
+        return render if limit is None else lambda namespaces: _cut(render(namespaces), limit)
+    if isinstance(value, dict):
+        parts = {name: _compile(item, name, channel, None) for name, item in value.items()}
+        if not any(parts.values()):
+            return None
+        return lambda namespaces: {
+            name: part(namespaces) if part else value[name] for name, part in parts.items()
+        }
+    if isinstance(value, list):
+        items = [(item, _compile(item, key, channel, None)) for item in value]
+        if not any(part for _, part in items):
+            return None
+        return lambda namespaces: [part(namespaces) if part else item for item, part in items]
+    return None
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: max(0, limit - 1)] + "…"
+
+
+def read_content(
+    checker: Checker, node: Node, what: str, channels: tuple[str, ...]
+) -> dict[str, Any] | None:
+    """The content of a message on those channels; complains about texts that are no templates."""
+    if not isinstance(node.value, dict):
+        checker.wrong_type(node, what, "a mapping of fields and texts")
+        return None
+    for key, item in node.value.items():
+        is_part = isinstance(item.value, dict) and key in checker.names["channels"]
+        if is_part and key not in channels:
+            message = f'{what} has a part for "{key}", but the message has no such channel'
+            hint = f"add {key} to its channels, or delete the part"
+            checker.error("conflict", item.key, message, hint)
+        _check(checker, item, f"{key} of {what}")
+    found: dict[str, Any] = node.plain()
+    return found
+
+
+def _check(checker: Checker, node: Node, what: str) -> None:
+    value = node.value
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check(checker, item, f"{key} of {what}")
+    elif isinstance(value, list):
+        for item in value:
+            _check(checker, item, what)
+    elif isinstance(value, str):
+        if is_template(value):
+            try:
+                compile_template(value)
+            except TemplateError as error:
+                line = f", in line {error.line} of the text" if error.line > 1 else ""
+                checker.error("bad-template", node.at, f"{what}{line}: {error}", error.hint)
+        elif len(value) > LONGEST_TEXT:
+            message = f"{what} has {len(value):,} characters; {LONGEST_TEXT:,} are the most"
+            hint = "keep long texts where they are sent from, and name them here"
+            checker.error("bad-value", node.at, message, hint)
+
+
+def check_lengths(
+    checker: Checker, node: Node, message: Message, limits: Mapping[str, Mapping[str, int]]
+) -> None:
+    """Complains about fields longer than a channel (name → field → characters) takes."""
+    for channel in message.channels:
+        for field, limit in limits.get(channel, {}).items():
+            item = _field_node(node, message, channel, field)
+            if item is None or not isinstance(item.value, str):
+                continue
+            text = item.value
+            try:
+                length = compile_template(text).least_length if is_template(text) else len(text)
+            except TemplateError:
+                continue
+            if length > limit:
+                what = f"{field} of message {in_words(message.name)}"
+                reason = f"{what} has {length} characters; {channel} takes {limit}"
+                checker.error(
+                    "bad-value", item.at, reason, f"or give a shorter one under {channel}:"
+                )
+
+
+def _field_node(node: Node, message: Message, channel: str, field: str) -> Node | None:
+    own = node.value.get(channel) if channel in message.channels else None
+    if own is not None and isinstance(own.value, dict) and field in own.value:
+        found: Node = own.value[field]
+        return found
+    common: Node | None = node.value.get(field)
+    return common

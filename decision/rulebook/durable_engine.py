@@ -1,0 +1,178 @@
+"""Business rules in durable-rules: the only module that touches its C engine.
+
+The engine is not safe in every use; this is the protocol that is. A ruleset has at most 32 rules
+and one constant `sid`. A question is a fact with a fresh id: it is asserted, the actions that
+fire are drained, and it is retracted. Where no rule fires nothing is stored, and there is nothing
+to drain or retract. A retraction is read for its ids alone.
+
+The engine frees a ruleset's memory only by `delete_state`, which crashes unless a rule has fired
+before. So each ruleset has one rule more, fired when it is made.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Sequence
+from operator import itemgetter
+
+import durable_rules_engine as engine
+
+from decision.core.business_rules import Plan, SlotOf
+from decision.core.definition import Rule
+from decision.core.values import Value
+from decision.rulebook.durable_rulesets import Route, RulesetPlan, compile_rules
+
+_NAME = "nextbest"
+_SID = "1"
+_FIRST_RULE = "_"
+_FIRST_FACT = ',"first":true'
+_STORED, _NO_MATCH = 0, 1
+_NO_HANDLE = 0
+
+
+class RuleEngineError(Exception):
+    """The rule engine failed on a ruleset, or was asked after `close`."""
+
+
+class Ruleset:
+    """One ruleset of the engine. Not safe for threads that interleave: its matcher locks.
+
+    After a failure the engine's ruleset is in doubt: it is given up, memory included, and made
+    anew.
+    """
+
+    def __init__(self, plan: RulesetPlan) -> None:
+        self._definition = _definition(plan)
+        self._firings = range(plan.paths + 1)
+        self._masks = {**plan.masks(), _FIRST_RULE: 0}
+        self._asked = 0
+        self._open()
+
+    def match(self, fact: str) -> int:
+        """The mask of the rules that hold for a fact, given as `,"name":value…`.
+
+        Raises:
+            RuleEngineError: the engine failed, or the ruleset is closed.
+        """
+        self._asked += 1
+        ids = f'{{"sid":"{_SID}","id":"{self._asked}"'
+        handle = self._handle
+        found = 0
+        try:
+            code, state = engine.assert_fact(handle, f"{ids}{fact}}}")
+            if code == _NO_MATCH:
+                return 0
+            if code != _STORED:
+                raise RuleEngineError(f"the rule engine answered a new fact with code {code}")
+            message = engine.start_action_for_state(handle, state)[1]
+            for _ in self._firings:
+                found |= self._masks[message[2]]  # {"A":{"m":{…}}}
+                message = engine.complete_and_start_action(handle, state)
+                if message is None:
+                    engine.retract_fact(handle, ids + "}")
+                    return found
+            raise RuleEngineError("the rule engine fires without end")
+        except BaseException as error:
+            if self._free and self._free.detach():
+                self._open()
+            if isinstance(error, Exception) and not isinstance(error, RuleEngineError):
+                raise RuleEngineError(f"the rule engine failed: {error}") from error
+            raise
+
+    def close(self) -> None:
+        """Frees the engine's memory; also happens when nothing refers to the ruleset any more."""
+        self._handle = _NO_HANDLE  # the engine may give the number to another ruleset
+        if self._free:
+            self._free()
+
+    def _open(self) -> None:
+        self._handle = _NO_HANDLE
+        self._free: weakref.finalize[[int], Ruleset] | None = None
+        try:
+            handle = self._handle = engine.create_ruleset(_NAME, self._definition)
+        except engine.error as error:
+            raise RuleEngineError(f"the rule engine refuses a ruleset: {error}") from error
+        self.match(_FIRST_FACT)
+        self._free = weakref.finalize(self, _delete, handle)
+        self._free.atexit = False
+
+
+def _delete(handle: int) -> None:
+    engine.delete_state(handle, _SID)
+    engine.delete_ruleset(handle)
+
+
+def _definition(plan: RulesetPlan) -> str:
+    conditions = {**plan.definition(), _FIRST_RULE: '{"first":true}'}
+    rules = (f'"{name}":{{"all":[{{"m":{test}}}]}}' for name, test in conditions.items())
+    return "{" + ",".join(rules) + "}"
+
+
+class _AskedTogether:
+    """Rulesets whose facts are encoded once."""
+
+    def __init__(self, route: Route, made: dict[RulesetPlan, Ruleset]) -> None:
+        self._encode = route.encoder.encode
+        self._rulesets = []
+        for plan, places in route.rulesets:
+            if plan not in made:
+                made[plan] = Ruleset(plan)
+            # `join` reads the one text that `itemgetter` gives for one place as it reads a tuple.
+            self._rulesets.append((itemgetter(*places), made[plan].match))
+
+    def match(self, values: Sequence[Value]) -> int:
+        properties = self._encode(values)
+        found = 0
+        for pick, match in self._rulesets:
+            if fact := "".join(pick(properties)):
+                found |= match(fact)
+        return found
+
+
+class DurableMatcher:
+    """Asks rules in durable-rules; answers as `PlainMatcher` does. Safe to use from threads.
+
+    About 30 kB of memory go with each rule, until `close` or until nothing refers to the matcher.
+
+    Raises:
+        RuleEngineError: the engine refuses a ruleset.
+    """
+
+    def __init__(self, rules: Sequence[Rule], plan: Plan, slot_of: SlotOf) -> None:
+        made: dict[RulesetPlan, Ruleset] = {}
+        self._strata = [
+            (
+                routes.constant,
+                routes.always and _AskedTogether(routes.always, made),
+                [
+                    (slot, {text: _AskedTogether(route, made) for text, route in by_text.items()})
+                    for slot, by_text in routes.triggered
+                ],
+            )
+            for routes in compile_rules(rules, plan, slot_of)
+        ]
+        self._rulesets = list(made.values())
+        self._lock = threading.Lock()
+
+    def match(self, stratum: int, values: Sequence[Value]) -> int:
+        """A bit mask of the stratum's rules that hold for the slot values.
+
+        Raises:
+            RuleEngineError: the engine failed; the next call finds it mended.
+        """
+        found, always, triggered = self._strata[stratum]
+        with self._lock:
+            if always:
+                found |= always.match(values)
+            for slot, by_text in triggered:
+                text = values[slot]
+                if isinstance(text, str) and text in by_text:
+                    found |= by_text[text].match(values)
+        return found
+
+    def close(self) -> None:
+        """Frees the engine's memory. Asking afterwards raises RuleEngineError."""
+        with self._lock:
+            for ruleset in self._rulesets:
+                ruleset.close()

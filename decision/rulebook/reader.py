@@ -1,0 +1,268 @@
+"""A folder of rule files → a checked policy definition, or everything that is wrong with it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from decision.core.definition import Definition, PolicyDefinition, Settings
+from decision.rulebook.checker import NOUNS, Checker
+from decision.rulebook.diagnostics import Diagnostic, Severity, hint_for, make_diagnostic
+from decision.rulebook.messages import check_messages, read_message
+from decision.rulebook.rules import check_states, read_rule, read_state
+from decision.rulebook.sections import (
+    read_cap,
+    read_channel,
+    read_experiment,
+    read_placement,
+    read_purpose,
+    read_settings,
+    read_suppression,
+)
+from decision.rulebook.yaml_source import LARGEST_FILE, Node, Source, read_yaml
+
+SECTIONS = (
+    "purposes",
+    "channels",
+    "placements",
+    "messages",
+    "caps",
+    "suppressions",
+    "states",
+    "rules",
+    "experiments",
+)
+"""The keys that a rule file may have, besides `settings`."""
+
+D = TypeVar("D", bound=Definition)
+_Read = dict[str, tuple[D, Node]]
+
+
+class LoadResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a folder of rule files gave. `definition` is None where there is any error.
+
+    Diagnostics are in the order of files and lines; warnings are among them.
+    """
+
+    definition: PolicyDefinition | None
+    diagnostics: list[Diagnostic]
+
+    @property
+    def errors(self) -> list[Diagnostic]:
+        """The diagnostics that keep the policy from being used."""
+        return [found for found in self.diagnostics if found.severity == "error"]
+
+    @property
+    def warnings(self) -> list[Diagnostic]:
+        """The diagnostics that do not."""
+        return [found for found in self.diagnostics if found.severity == "warning"]
+
+
+def load_folder(path: str | os.PathLike[str]) -> LoadResult:
+    """Reads and checks every `*.yaml` under a folder, except under `tests/`; never raises.
+
+    Files and folders whose name starts with a dot are left out. Places are named from the
+    folder's own name on, such as `rules/messages.yaml:12`.
+    """
+    root = Path(path).absolute()
+    if root.name in ("", ".."):
+        root = root.resolve()
+    folder = _printable(root.name or "rules")
+    found: list[Diagnostic] = []
+    if not root.is_dir():
+        reason = "is not a folder" if root.exists() else "does not exist"
+        message = f"the rules folder {_printable(str(path))} {reason}"
+        return _nothing(make_diagnostic("unreadable-file", folder, 0, 0, message))
+    files: dict[str, bytes] = {}
+    for name, place in _walk(root, found, folder):
+        if not name.endswith(".yaml"):
+            message = "this file is not read: rule files end in .yaml"
+            found.append(_of_file("ignored-file", f"{folder}/{name}", message, "warning"))
+            continue
+        try:
+            if place.exists() and not place.is_file():
+                raise OSError("it is no regular file")
+            with place.open("rb") as opened:
+                # One byte more shows that there is more; the rest need not be read.
+                files[name] = opened.read(LARGEST_FILE + 1)
+        except OSError as error:
+            message = f"the file cannot be read: {error.strerror or error}"
+            found.append(_of_file("unreadable-file", f"{folder}/{name}", message))
+    return _load(files, folder, found)
+
+
+def load_files(files: Mapping[str, str | bytes], folder: str = "rules") -> LoadResult:
+    """`load_folder` from memory: names are relative to the folder, and read in their order.
+
+    The files of a `PolicyDefinition` give the same definition, with the same version.
+    """
+    chosen = {
+        name: data.encode("utf-8", "surrogatepass") if isinstance(data, str) else bytes(data)
+        for name, data in sorted(files.items())
+        if name.endswith(".yaml") and _is_rule_path(name.split("/"))
+    }
+    return _load(chosen, folder, [])
+
+
+def policy_version(files: Mapping[str, bytes]) -> str:
+    """The first 12 hexadecimal digits of the SHA-256 over the names and bytes of all files."""
+    digest = hashlib.sha256()
+    for name, data in sorted(files.items()):
+        for part in (name.encode("utf-8", "surrogatepass"), data):
+            digest.update(len(part).to_bytes(8, "big"))
+            digest.update(part)
+    return digest.hexdigest()[:12]
+
+
+def _is_rule_path(parts: list[str]) -> bool:
+    return "tests" not in parts[:-1] and not any(part.startswith(".") for part in parts)
+
+
+def _walk(root: Path, found: list[Diagnostic], folder: str) -> Iterator[tuple[str, Path]]:
+    """(name, place) of every rule file, or what looks like one, in the order of names."""
+
+    def name_of(place: Path) -> str:
+        return _printable(place.relative_to(root).as_posix())
+
+    def failed(error: OSError) -> None:
+        message = f"the folder cannot be read: {error.strerror or error}"
+        name = f"{folder}/{name_of(Path(error.filename))}".removesuffix("/.")
+        found.append(_of_file("unreadable-file", name, message))
+
+    names: dict[str, Path] = {}
+    seen: set[Path] = set()
+    for place, folders, files in os.walk(root, onerror=failed, followlinks=True):
+        here = Path(place)
+        if here.resolve() in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add(here.resolve())
+        folders[:] = [name for name in folders if name != "tests" and not name.startswith(".")]
+        for file in files:
+            if file.lower().endswith((".yaml", ".yml")) and not file.startswith("."):
+                names[name_of(here / file)] = here / file
+    yield from sorted(names.items())
+
+
+def _printable(text: str) -> str:
+    """The name of a file, with what is not UTF-8 in it written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _of_file(code: str, file: str, message: str, severity: Severity = "error") -> Diagnostic:
+    return make_diagnostic(code, file, 0, 0, message, severity=severity)
+
+
+def _nothing(*diagnostics: Diagnostic) -> LoadResult:
+    return LoadResult(definition=None, diagnostics=list(diagnostics))
+
+
+def _load(files: dict[str, bytes], folder: str, found: list[Diagnostic]) -> LoadResult:
+    if not files and not any(one.severity == "error" for one in found):
+        message = f"there is no *.yaml file in {folder}"
+        return _nothing(*found, _of_file("no-rules", folder, message))
+    checker = Checker()
+    checker.diagnostics.extend(found)
+    checker.complete = not any(one.severity == "error" for one in found)
+    sources = [read_yaml(f"{folder}/{name}", data) for name, data in files.items()]
+    for source in sources:
+        checker.diagnostics.extend(source.diagnostics)
+        checker.complete = checker.complete and source.complete
+    definition = _read_all(checker, sources)
+    if not any(source.root for source in sources) and not checker.diagnostics:
+        message = "the rule files say nothing at all"
+        checker.diagnostics.append(_of_file("no-rules", folder, message))
+    diagnostics = sorted(checker.diagnostics, key=lambda one: (one.file, one.line, one.column))
+    if any(one.severity == "error" for one in diagnostics):
+        return _nothing(*diagnostics)
+    texts = {name: data.decode("utf-8") for name, data in files.items()}
+    return LoadResult(
+        definition=msgspec.structs.replace(definition, version=policy_version(files), files=texts),
+        diagnostics=diagnostics,
+    )
+
+
+def _read_all(checker: Checker, sources: list[Source]) -> PolicyDefinition:
+    """Names of everything first; then the definitions, those that others refer to before them."""
+    found = {section: _named(checker, sources, section) for section in ("settings", *SECTIONS)}
+    for section in SECTIONS:
+        checker.names[section].update(found[section])
+    for source in sources:
+        _check_top(checker, source)
+    settings = Settings()
+    if found["settings"]:
+        first = next(iter(found["settings"].values()))
+        whole = Node(first.source, found["settings"], first.key_line, first.key_column)
+        settings = read_settings(checker, whole)
+
+    def read(section: str, one: Callable[[Checker, str, Node], D]) -> _Read[D]:
+        return {name: (one(checker, name, node), node) for name, node in found[section].items()}
+
+    purposes = read("purposes", read_purpose)
+    channels = read("channels", read_channel)
+    placements = read("placements", read_placement)
+    experiments = read("experiments", read_experiment)
+    states = read("states", read_state)
+    messages = read("messages", read_message)
+    caps = read("caps", read_cap)
+    suppressions = read("suppressions", read_suppression)
+    rules = read("rules", read_rule)
+    check_states(checker, states)
+    check_messages(checker, messages, placements, channels)
+    return PolicyDefinition(
+        version="",
+        settings=settings,
+        purposes=_only(purposes),
+        channels=_only(channels),
+        placements=_only(placements),
+        messages=_only(messages),
+        caps=_only(caps),
+        suppressions=_only(suppressions),
+        states=_only(states),
+        rules=_only(rules),
+        experiments=_only(experiments),
+    )
+
+
+def _only(read: _Read[D]) -> tuple[D, ...]:
+    return tuple(definition for definition, _ in read.values())
+
+
+def _check_top(checker: Checker, source: Source) -> None:
+    root = source.root
+    if root is None or root.value is None:
+        return
+    if not isinstance(root.value, dict):
+        checker.wrong_type(root, "a rule file", "a mapping of sections such as messages:")
+        return
+    for key, node in root.value.items():
+        if key != "settings" and key not in SECTIONS:
+            hint = hint_for(key, ("settings", *SECTIONS))
+            checker.error("unknown-key", node.key, f'there is no section "{key}"', hint)
+
+
+def _named(checker: Checker, sources: list[Source], section: str) -> dict[str, Node]:
+    """Everything of a section in all files; complains about names that are given twice."""
+    found: dict[str, Node] = {}
+    for source in sources:
+        root = source.root.value if source.root is not None else None
+        node = root.get(section) if isinstance(root, dict) else None
+        if node is None or node.value is None:
+            continue
+        if not isinstance(node.value, dict):
+            checker.wrong_type(node, section, "a mapping of names")
+            continue
+        for name, item in node.value.items():
+            noun = NOUNS.get(section, "setting")
+            if section != "settings":
+                checker.usable_name(name, item.key, noun)
+            first = found.setdefault(name, item)
+            if first is not item:
+                message = f'{noun} "{name}" is given twice: first at {first.key.label}'
+                checker.error("duplicate-name", item.key, message, "rename or delete one of them")
+    return found

@@ -1,0 +1,79 @@
+"""Customer states and business rules."""
+
+from __future__ import annotations
+
+from decision.core.conditions import All
+from decision.core.definition import Rule, Selector, State
+from decision.core.fields import STATE_FIELD
+from decision.core.values import Value
+from decision.rulebook.checker import Checker
+from decision.rulebook.conditions import read_when
+from decision.rulebook.selectors import read_selector
+from decision.rulebook.yaml_source import Node
+
+_ACTIONS = ("set", "exclude", "allow_only", "boost")
+
+
+def read_state(checker: Checker, name: str, node: Node) -> State:
+    """One of `states:`."""
+    with checker.entry(node, f'state "{name}"') as entry:
+        return State(name=name, source=node.key.label, when=read_when(entry))
+
+
+def check_states(checker: Checker, states: dict[str, tuple[State, Node]]) -> None:
+    """Warns of states after one that always holds."""
+    always: str | None = None
+    for name, (state, node) in states.items():
+        if always is not None:
+            message = f'nobody gets to state "{name}": "{always}" before it always holds'
+            checker.warn(node.key, message, f'put "{always}" last')
+        elif isinstance(state.when, All) and not state.when.parts:
+            always = name
+
+
+def read_rule(checker: Checker, name: str, node: Node) -> Rule:
+    """One of `rules:`."""
+    with checker.entry(node, f'rule "{name}"') as entry:
+        found = Rule(
+            name=name,
+            source=node.key.label,
+            when=read_when(entry),
+            set=entry.read("set", _changes, {}),
+            exclude=entry.read("exclude", read_selector, None),
+            allow_only=entry.read("allow_only", _allowed, None),
+            boost=entry.read("boost", read_selector, None),
+            by=entry.read("by", Checker.number, 1.0, above=0),
+        )
+        boost, by = entry.get("boost"), entry.get("by")
+        if by is not None and boost is None:
+            checker.error("conflict", by.key, f'{entry.what} has "by", but no "boost"')
+        if boost is not None:
+            entry.need("by")
+        if isinstance(node.value, dict) and node.value.keys().isdisjoint((*_ACTIONS, "by")):
+            hint = f"give it one of {', '.join(_ACTIONS)}"
+            checker.error("missing-key", node.key, f"{entry.what} does nothing", hint)
+    return found
+
+
+def _allowed(checker: Checker, node: Node, what: str) -> Selector:
+    if node.value == {}:
+        checker.warn(node.key, f"{what} allows everything")
+    return read_selector(checker, node, what)
+
+
+def _changes(checker: Checker, node: Node, what: str) -> dict[str, Value]:
+    if not isinstance(node.value, dict) or not node.value:
+        checker.wrong_type(node, what, "a mapping such as {customer.tier: gold}")
+        return {}
+    for field, item in node.value.items():
+        if field == STATE_FIELD:
+            message = f"{what} cannot be customer.state: the states decide it"
+            checker.error("bad-value", item.key, message, "set an attribute of another name")
+        elif not field.startswith("customer.") or field == "customer.":
+            message = f'{what} cannot be "{field}"'
+            hint = "only attributes can be set, such as customer.tier"
+            checker.error("bad-value", item.key, message, hint)
+        for part in item.value if isinstance(item.value, list) else [item]:
+            if part.value is None or isinstance(part.value, dict | list):
+                checker.wrong_type(part, f"{field} in {what}", "text, a number, true or false")
+    return {field: item.plain() for field, item in node.value.items()}

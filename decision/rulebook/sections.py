@@ -1,0 +1,280 @@
+"""Settings, purposes, channels, placements, caps, suppressions and experiments."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, cast, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from decision.core.clock import HOUR, MINUTE
+from decision.core.definition import (
+    CalendarPeriod,
+    Cap,
+    Channel,
+    Experiment,
+    Placement,
+    Purpose,
+    QuietHours,
+    ReplyWindow,
+    Reservation,
+    Selector,
+    Settings,
+    Suppression,
+)
+from decision.core.values import in_words
+from decision.rulebook.checker import LONGEST_PAUSE, Checker, Entry
+from decision.rulebook.diagnostics import hint_for
+from decision.rulebook.selectors import read_filter
+from decision.rulebook.yaml_source import Node
+
+_WEEK = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_PERIODS = get_args(CalendarPeriod)
+_PER = ("message", "category", "channel")
+_CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
+_DEFAULTS = Settings()
+
+
+def read_settings(checker: Checker, node: Node) -> Settings:
+    """`settings:`; sets the checker's time zone."""
+    with checker.entry(node, "settings") as entry:
+        timezone = entry.read("timezone", _timezone, _DEFAULTS.timezone)
+        checker.zone = ZoneInfo(timezone)
+        exploration = entry.get("exploration")
+        off = exploration is not None and exploration.value == "off"
+        return Settings(
+            timezone=timezone,
+            currency=entry.read("currency", _currency, _DEFAULTS.currency),
+            week_starts=entry.read("week_starts", Checker.choice, "monday", _WEEK),
+            exploration=(
+                None if off else entry.read("exploration", _exploration, _DEFAULTS.exploration)
+            ),
+            starting_probability=entry.read(
+                "starting_probability", Checker.share, _DEFAULTS.starting_probability
+            ),
+            starting_evidence=entry.read(
+                "starting_evidence", Checker.number, _DEFAULTS.starting_evidence, above=0
+            ),
+            request_id_lasts=entry.read(
+                "request_id_lasts", Checker.duration, _DEFAULTS.request_id_lasts
+            ),
+        )
+
+
+def _timezone(checker: Checker, node: Node, what: str) -> str | None:
+    name = checker.text(node, what)
+    if name is None:
+        return None
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        message = f'{what}: there is no time zone "{name}"'
+        hint = hint_for(name, sorted(available_timezones()))
+        checker.error("unknown-name", node.at, message, hint)
+        return None
+    return name
+
+
+def _currency(checker: Checker, node: Node, what: str) -> str | None:
+    code = checker.text(node, what)
+    if code is not None and not re.fullmatch("[A-Z]{3}", code):
+        message = f'{what} is "{code}"; a currency has three capital letters'
+        checker.error("bad-value", node.at, message, "such as CNY, EUR or USD")
+        return None
+    return code
+
+
+def _exploration(checker: Checker, node: Node, what: str) -> float | None:
+    if isinstance(node.value, str):
+        message = f'{what} cannot be "{node.value}"'
+        checker.error("bad-value", node.at, message, "write a number from 0 on, or off")
+        return None
+    return checker.number(node, what, least=0)
+
+
+def read_purpose(checker: Checker, name: str, node: Node) -> Purpose:
+    """One of `purposes:`."""
+    with checker.entry(node, f'purpose "{name}"') as entry:
+        options = ("opt_in", "opt_out", "not_required")
+        consent = entry.require("consent", Checker.choice, "opt_in", options)
+        return Purpose(name=name, source=node.key.label, consent=cast(Any, consent))
+
+
+def read_channel(checker: Checker, name: str, node: Node) -> Channel:
+    """One of `channels:`."""
+    with checker.entry(node, f'channel "{name}"') as entry:
+        return Channel(
+            name=name,
+            source=node.key.label,
+            cost=entry.read("cost", Checker.number, 0.0, least=0),
+            quiet_hours=entry.read("quiet_hours", _quiet_hours, None),
+            reservation=entry.read("reservation", _reservation, Reservation()),
+            reply_windows=entry.read("reply_window", _reply_windows, ()),
+            max_length=entry.read("max_length", _max_length, {}),
+        )
+
+
+def _quiet_hours(checker: Checker, node: Node, what: str) -> QuietHours:
+    with checker.entry(node, what) as entry:
+        start = entry.require("from", _clock, -1)
+        end = entry.require("to", _clock, -1)
+        if start == end and start >= 0:
+            message = f"{what} start and end at the same time, so they have no length"
+            checker.error("bad-value", node.at, message)
+        excepted = entry.read("except", Checker.references, (), "purposes", least=0)
+        return QuietHours(start=start, end=end, except_purposes=excepted)
+
+
+def _clock(checker: Checker, node: Node, what: str) -> int | None:
+    value = node.value
+    found = _CLOCK.fullmatch(value) if isinstance(value, str) else None
+    if found is not None:
+        return int(found[1]) * (HOUR // MINUTE) + int(found[2])
+    if not isinstance(value, str):
+        checker.wrong_type(node, what, "a time of day such as 22:00")
+    else:
+        hint = "the end of the day is 00:00" if value == "24:00" else "write 09:30 or 22:00"
+        checker.error("bad-value", node.at, f'{what}: "{value}" is no time of day', hint)
+    return None
+
+
+def _reservation(checker: Checker, node: Node, what: str) -> Reservation:
+    default = Reservation()
+    with checker.entry(node, what) as entry:
+        then = entry.read("then", Checker.choice, "count", ("count", "release"))
+        return Reservation(
+            expires_after=entry.read("expires_after", Checker.duration, default.expires_after),
+            then=cast(Any, then),
+        )
+
+
+def _reply_windows(checker: Checker, node: Node, what: str) -> tuple[ReplyWindow, ...]:
+    if not isinstance(node.value, list):
+        return (_reply_window(checker, node, what),)
+    if not node.value:
+        checker.error("bad-value", node.at, f"{what} is an empty list", "leave it out")
+    return tuple(_reply_window(checker, item, what) for item in node.value)
+
+
+def _reply_window(checker: Checker, node: Node, what: str) -> ReplyWindow:
+    with checker.entry(node, what) as entry:
+        return ReplyWindow(
+            opened_by=entry.require("opened_by", Checker.event, ""),
+            lasts=entry.require("lasts", Checker.duration, 0),
+            allows=entry.read("allows", Checker.whole, None),
+            source=node.at.label,
+        )
+
+
+def _max_length(checker: Checker, node: Node, what: str) -> dict[str, int]:
+    if not isinstance(node.value, dict):
+        checker.wrong_type(node, what, "a mapping of content fields and characters")
+        return {}
+    found = {field: checker.whole(item, f"{field} in {what}") for field, item in node.value.items()}
+    return {field: limit for field, limit in found.items() if limit is not None}
+
+
+def read_placement(checker: Checker, name: str, node: Node) -> Placement:
+    """One of `placements:`. Whether the fallback fits is `messages.check_fallback`'s to say."""
+    with checker.entry(node, f'placement "{name}"') as entry:
+        return Placement(
+            name=name,
+            source=node.key.label,
+            channels=entry.require("channels", Checker.references, (), "channels"),
+            fallback=entry.read("fallback", Checker.text, None),
+            threshold=entry.read("threshold", Checker.number, 0.0),
+        )
+
+
+def read_cap(checker: Checker, name: str, node: Node) -> Cap:
+    """One of `caps:`."""
+    with checker.entry(node, f'cap "{name}"') as entry:
+        return Cap(
+            name=name,
+            source=node.key.label,
+            of=entry.require("of", read_filter, Selector()),
+            at_most=entry.require("at_most", Checker.whole, 1),
+            within=cast(Any, entry.require("within", _within, 0)),
+            per=cast(Any, entry.read("per", Checker.choice, None, _PER)),
+        )
+
+
+def _within(checker: Checker, node: Node, what: str) -> int | str | None:
+    value = node.value
+    if isinstance(value, str) and not value[:1].isdigit():
+        first, _, period = value.partition(" ")
+        if first == "calendar" and period in _PERIODS:
+            return period
+        hint = "write 7d, or calendar day, calendar week, calendar month"
+        if value in _PERIODS:
+            hint = f"write calendar {value}"
+        checker.error("bad-value", node.at, f'{what} cannot be "{value}"', hint)
+        return None
+    return checker.duration(node, what)
+
+
+def read_suppression(checker: Checker, name: str, node: Node) -> Suppression:
+    """One of `suppressions:`."""
+    with checker.entry(node, f'suppression "{name}"') as entry:
+        return Suppression(
+            name=name,
+            source=node.key.label,
+            event=entry.require("event", Checker.event, ""),
+            times=entry.require("times", Checker.whole, 1),
+            within=entry.require("within", Checker.duration, 0),
+            pause=entry.require("pause", Checker.duration, 0, LONGEST_PAUSE),
+            per=cast(Any, entry.read("per", Checker.choice, None, _PER)),
+        )
+
+
+def read_experiment(checker: Checker, name: str, node: Node) -> Experiment:
+    """One of `experiments:`: a control group with a share, or a test with variants."""
+    with checker.entry(node, f'experiment "{name}"') as entry:
+        found = Experiment(
+            name=name,
+            source=node.key.label,
+            seed=entry.require("seed", Checker.text, ""),
+            share=entry.read("share", Checker.share, None),
+            keeps=entry.read("keeps", Checker.references, (), "purposes", least=0),
+            variants=entry.read("variants", _variants, {}),
+        )
+        _share_or_variants(checker, entry)
+    if entry.get("variants") is not None:
+        checker.variants[name] = found.variants
+    return found
+
+
+def _share_or_variants(checker: Checker, entry: Entry) -> None:
+    share, variants, keeps = entry.get("share"), entry.get("variants"), entry.get("keeps")
+    hint = "a control group has a share, a test has variants"
+    if share is not None and variants is not None:
+        message = f"{entry.what} has both share and variants"
+        checker.error("conflict", variants.key, message, hint)
+    elif variants is not None and keeps is not None:
+        message = f"{entry.what} has keeps, but no share"
+        checker.error("conflict", keeps.key, message, "keeps belongs to a control group")
+    elif share is None and variants is None and isinstance(entry.node.value, dict):
+        message = f"{entry.what} has neither share nor variants"
+        checker.error("missing-key", entry.node.key, message, hint)
+
+
+def _variants(checker: Checker, node: Node, what: str) -> dict[str, float]:
+    """Variant → its share. Bare numbers may be shares that make 1, or percent that make 100."""
+    if not isinstance(node.value, dict) or not node.value:
+        checker.wrong_type(node, what, "a mapping of names and shares, such as {a: 50%, b: 50%}")
+        return {}
+    for name, item in node.value.items():
+        checker.usable_name(name, item.key, "variant")
+    values = [item.value for item in node.value.values()]
+    bare = all(type(value) in (int, float) and value >= 0 for value in values)
+    if bare and abs(sum(values) - 100) <= 1e-9:
+        return {name: item.value / 100 for name, item in node.value.items()}
+    shares: dict[str, float] = {}
+    for name, item in node.value.items():
+        share = checker.share(item, f"{name} of {what}")
+        if share is not None:
+            shares[name] = share
+    total = sum(shares.values())
+    if len(shares) == len(values) and abs(total - 1) > 1e-11:
+        message = f"{what} make {in_words(total * 100)}% together; they must make 100%"
+        checker.error("bad-value", node.at, message)
+    return shares

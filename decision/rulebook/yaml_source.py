@@ -1,0 +1,358 @@
+"""One YAML 1.2 file → plain data in which every key and value knows its place.
+
+The parser's events are walked once, without recursion. What people could take for something
+else is refused: anchors, aliases, merge keys, tags, a second document, and keys given twice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+
+from decision.rulebook.diagnostics import Diagnostic, make_diagnostic
+from decision.rulebook.yaml_errors import explain
+from decision.rulebook.yaml_scalars import ScalarError, join_surrogates, resolve
+
+LARGEST_FILE: Final = 5_000_000
+"""Bytes."""
+
+DEEPEST: Final = 50
+"""Levels of lists and mappings."""
+
+
+class _Invalid:
+    """The value of a node that has been complained about already."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "INVALID"
+
+
+INVALID: Final = _Invalid()
+
+
+class Place(NamedTuple):
+    """A line and column, from 1, of a source."""
+
+    source: Source
+    line: int
+    column: int
+
+    @property
+    def label(self) -> str:
+        """`file:line`."""
+        return f"{self.source.name}:{self.line}"
+
+
+class Node:
+    """A value and its place: text, number, true/false, None, `dict[str, Node]`, `list[Node]`, or
+    `INVALID`. `key_line` and `key_column` are those of its key, where it is in a mapping.
+    """
+
+    __slots__ = ("column", "key_column", "key_line", "line", "source", "value")
+
+    def __init__(
+        self,
+        source: Source,
+        value: Any,
+        line: int,
+        column: int,
+        key_line: int = 0,
+        key_column: int = 0,
+    ) -> None:
+        self.source = source
+        self.value = value
+        self.line = line
+        self.column = column
+        self.key_line = key_line
+        self.key_column = key_column
+
+    @property
+    def at(self) -> Place:
+        """Where the value starts."""
+        return Place(self.source, self.line, self.column)
+
+    @property
+    def key(self) -> Place:
+        """Where its key starts; without one, where the value starts."""
+        if self.key_line:
+            return Place(self.source, self.key_line, self.key_column)
+        return self.at
+
+    def plain(self) -> Any:
+        """The value without places; None for what is invalid."""
+        value = self.value
+        if isinstance(value, dict):
+            return {key: node.plain() for key, node in value.items()}
+        if isinstance(value, list):
+            return [node.plain() for node in value]
+        return None if value is INVALID else value
+
+
+class Source:
+    """One file as read. `complete` is false where some of it could not be understood."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.text = ""
+        self.root: Node | None = None
+        self.diagnostics: list[Diagnostic] = []
+        self.complete = True
+        self._lines: list[str] | None = None
+
+    def line(self, number: int) -> str:
+        """The text of a line, counted from 1."""
+        if self._lines is None:
+            self._lines = _LINE_END.split(self.text)
+        return self._lines[number - 1] if 0 < number <= len(self._lines) else ""
+
+    def report(self, code: str, place: tuple[int, int], message: str, hint: str = "") -> None:
+        """Adds an error at a line and column of this file."""
+        line, column = place
+        self.diagnostics.append(
+            make_diagnostic(
+                code, self.name, line, column, message, hint=hint, source_line=self.line(line)
+            )
+        )
+
+
+_LINE_END = re.compile("\r\n|\r|\n")
+_INVISIBLE = re.compile(
+    "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
+"""What YAML forbids, and what some editors take for the end of a line."""
+
+
+def read_yaml(name: str, data: bytes | str) -> Source:
+    """Reads one file; never raises: what is wrong stands in the source's diagnostics.
+
+    The root is None where the file is empty or could not be read at all.
+    """
+    source = Source(name)
+    if not _take_text(source, data):
+        source.complete = False
+        return source
+    builder = _Builder(source)
+    try:
+        builder.build(YAML(typ="safe", pure=True).parse(source.text))
+    except MarkedYAMLError as error:
+        source.root, source.complete = None, False
+        line, column, message, hint = explain(error)
+        source.report("bad-yaml", (line, column), message, hint)
+    except (YAMLError, ValueError) as error:
+        # Escapes beyond Unicode and endless numbers in directives come up as they are.
+        source.root, source.complete = None, False
+        source.report("bad-yaml", builder.last, f"what follows here is not YAML: {error}")
+    return source
+
+
+def _take_text(source: Source, data: bytes | str) -> bool:
+    """Sets the source's text; false where the data are no text that people can see."""
+    raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+    if len(raw) > LARGEST_FILE:
+        message = f"the file has more than {LARGEST_FILE:,} bytes"
+        source.report("too-large", (0, 0), message, "split it into several files")
+        return False
+    try:
+        source.text = raw.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        source.text = raw.decode("utf-8", "replace").removeprefix("\ufeff")
+        before = raw[: error.start].decode("utf-8").removeprefix("\ufeff")
+        hint = "save it as UTF-8; Chinese text saved by an older Windows editor is often GBK"
+        if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+            hint = "it looks like UTF-16; save it as UTF-8"
+        message = f"the file is not UTF-8: byte 0x{raw[error.start]:02X} makes no character"
+        source.report("bad-encoding", _end_of(before), message, hint)
+        return False
+    if found := _INVISIBLE.search(source.text):
+        place = _end_of(source.text[: found.start()])
+        message = f"the character U+{ord(found[0]):04X} cannot be seen, and is not used"
+        hint = "delete it; it often comes along when text is pasted"
+        source.report("bad-character", place, message, hint)
+        return False
+    return True
+
+
+def _end_of(text: str) -> tuple[int, int]:
+    """The line and column, from 1, of what follows the text."""
+    lines = _LINE_END.split(text)
+    return len(lines), len(lines[-1]) + 1
+
+
+def _place(mark: Any) -> tuple[int, int]:
+    return mark.line + 1, mark.column + 1
+
+
+class _Frame:
+    """A mapping or list being filled; `waiting` is true between a key and its value."""
+
+    __slots__ = ("key", "key_place", "node", "waiting")
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.waiting = False
+        self.key: str | None = None  # None while waiting: the key was refused
+        self.key_place = (0, 0)
+
+    @property
+    def wants_key(self) -> bool:
+        return type(self.node.value) is dict and not self.waiting
+
+
+class _Builder:
+    """Makes a source's nodes of the parser's events."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.stack: list[_Frame] = []
+        self.started = False
+        self.last = (1, 1)
+
+    def build(self, events: Iterable[Any]) -> None:
+        """Fills `source.root`; stops early where the rest cannot be trusted."""
+        stack = self.stack
+        for event in events:
+            kind = type(event)
+            if kind is ScalarEvent:
+                self.last = _place(event.start_mark)
+                self.scalar(event)
+            elif kind is MappingStartEvent or kind is SequenceStartEvent:
+                if len(stack) >= DEEPEST:
+                    self.source.root, self.source.complete = None, False
+                    message = f"more than {DEEPEST} levels are nested here"
+                    place = _place(event.start_mark)
+                    self.source.report("too-deep", place, message, "a bracket may be missing")
+                    return
+                self.collection(event, {} if kind is MappingStartEvent else [])
+            elif kind is MappingEndEvent or kind is SequenceEndEvent:
+                stack.pop()
+            elif kind is AliasEvent:
+                self.alias(event)
+            elif kind is DocumentStartEvent and not self.document(event):
+                return
+
+    def scalar(self, event: Any) -> None:
+        if event.anchor or event.ctag is not None:
+            self.refuse_properties(event)
+        value: Any = event.value
+        try:
+            if event.style == '"' and not value.isascii():
+                value = join_surrogates(value)
+            if self.stack and self.stack[-1].wants_key:
+                self.key(event, value)
+                return
+            if event.style is None:
+                value = resolve(value)
+        except ScalarError as error:
+            self.source.report("bad-value", _place(event.start_mark), str(error), error.hint)
+            value = INVALID
+        self.attach(event, value)
+
+    def key(self, event: Any, key: str) -> None:
+        frame, place = self.stack[-1], _place(event.start_mark)
+        frame.waiting, frame.key, frame.key_place = True, None, place
+        if event.style is None and key == "<<":
+            message = "<< is a YAML merge key; merge keys are not used in rule files"
+            self.source.report("unsupported-yaml", place, message, "write the keys out")
+        elif not key:
+            message = "the key before this colon is missing"
+            self.source.report("bad-yaml", place, message)
+        else:
+            frame.key = key
+
+    def collection(self, event: Any, value: Any) -> None:
+        if event.anchor or event.ctag is not None:
+            self.refuse_properties(event)
+        frame = self.stack[-1] if self.stack else None
+        if frame is not None and frame.wants_key:
+            self.refuse_key(event)
+            node = Node(self.source, value, *_place(event.start_mark))
+        else:
+            node = self.attach(event, value)
+        self.stack.append(_Frame(node))
+
+    def attach(self, event: Any, value: Any) -> Node:
+        """Puts a value where it belongs: the root, the next of a list, the value of a key."""
+        mark = event.start_mark
+        node = Node(self.source, value, mark.line + 1, mark.column + 1)
+        if not self.stack:
+            self.source.root = node
+            return node
+        frame = self.stack[-1]
+        holder = frame.node.value
+        if type(holder) is list:
+            holder.append(node)
+            return node
+        key, frame.key, frame.waiting = frame.key, None, False
+        if key is None:
+            return node
+        node.key_line, node.key_column = frame.key_place
+        if value is None and not event.value:
+            # The parser places a value that is not there wherever the next thing starts.
+            node.line, node.column = frame.key_place
+        first = holder.setdefault(key, node)
+        if first is not node:
+            message = f'"{key}" is given twice here: first in line {first.key_line}'
+            self.source.report("duplicate-key", frame.key_place, message, "keep one of the two")
+            if len(self.stack) == 1 and type(value) is dict and type(first.value) is dict:
+                # A section given twice: what it holds joins the first, and is checked, too.
+                node.value = first.value
+        return node
+
+    def alias(self, event: Any) -> None:
+        message = f'"*{event.anchor}" is a YAML alias; aliases are not used in rule files'
+        hint = "put quotes around a text that starts with *"
+        self.source.report("unsupported-yaml", _place(event.start_mark), message, hint)
+        if self.stack and self.stack[-1].wants_key:
+            self.stack[-1].waiting = True
+        else:
+            self.attach(event, INVALID)
+
+    def document(self, event: Any) -> bool:
+        place = _place(event.start_mark)
+        if self.started:
+            self.source.complete = False
+            message = "a second document starts here; a rule file is one document"
+            hint = "delete the line --- or split the file"
+            self.source.report("unsupported-yaml", place, message, hint)
+            return False
+        self.started = True
+        if (event.version is not None and tuple(event.version) != (1, 2)) or event.tags:
+            message = "rule files are YAML 1.2, without directives"
+            hint = "delete the lines that start with %"
+            self.source.report("unsupported-yaml", (1, 1), message, hint)
+        return True
+
+    def refuse_key(self, event: Any) -> None:
+        frame, (line, column) = self.stack[-1], _place(event.start_mark)
+        frame.waiting, frame.key = True, None
+        if (frame.node.line, frame.node.column) == (line, column - 1):
+            message = "a text with {{ … }} must be in quotes"
+            hint = 'such as title: "Hello {{ customer.name }}"'
+            self.source.report("bad-yaml", (line, column - 1), message, hint)
+        else:
+            message = "a key must be a name, not a list or mapping"
+            self.source.report("unsupported-yaml", (line, column), message)
+
+    def refuse_properties(self, event: Any) -> None:
+        if event.anchor:
+            message = f'"&{event.anchor}" is a YAML anchor; anchors are not used in rule files'
+            hint = "put quotes around a text that starts with &"
+        else:
+            message = f'"{event.tag}" is a YAML tag; tags are not used in rule files'
+            hint = "put quotes around a text that starts with !"
+        self.source.report("unsupported-yaml", _place(event.start_mark), message, hint)

@@ -1,0 +1,89 @@
+"""A diagnostic shows the place so that the eye finds it, also among wide characters."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from decision.rulebook.diagnostics import hint_for, make_diagnostic, nearest, render_all
+
+
+def test_the_caret_stands_under_the_column() -> None:
+    found = make_diagnostic(
+        "unknown-key",
+        "rules/a.yaml",
+        12,
+        3,
+        'message "m" has no "x"',
+        hint='did you mean "y"?',
+        source_line="  x: 1",
+    )
+    assert found.render() == (
+        'rules/a.yaml:12:3: error: message "m" has no "x" [unknown-key]\n'
+        "  12 |   x: 1\n"
+        "     |   ^\n"
+        '  hint: did you mean "y"?'
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "cells"),
+    [
+        ("  你好: x", 7, 8),  # two cells each
+        ("ｆull: x", 7, 7),  # full width
+        ("e\u0301: x", 5, 3),  # a combining accent takes none
+        ("a\tb: x", 3, 2),  # a tab is shown as one blank
+        ("😀: x", 4, 4),
+    ],
+)
+def test_the_caret_is_right_where_characters_are_wide(line: str, column: int, cells: int) -> None:
+    found = make_diagnostic("bad-value", "a", 1, column, "m", source_line=line)
+    shown, caret = found.render().split("\n")[1:3]
+    assert "\t" not in shown
+    assert caret == "    | " + " " * cells + "^"
+
+
+def test_a_file_as_a_whole_has_no_line() -> None:
+    found = make_diagnostic("too-large", "rules/a.yaml", 0, 0, "too large", severity="warning")
+    assert found.render() == "rules/a.yaml: warning: too large [too-large]"
+
+
+def test_a_line_too_long_to_be_shown_is_left_out() -> None:
+    found = make_diagnostic("bad-value", "a", 1, 5_000, "m", source_line="x" * 10_000)
+    assert found.source_line == ""
+    assert found.render() == "a:1:5000: error: m [bad-value]"
+
+
+def test_it_is_ready_for_json() -> None:
+    found = make_diagnostic("bad-value", "a", 1, 2, "不", source_line="x: 不")
+    assert msgspec.json.decode(msgspec.json.encode(found)) == found.as_dict()
+    assert found.as_dict() == {
+        "code": "bad-value",
+        "file": "a",
+        "message": "不",
+        "severity": "error",
+        "line": 1,
+        "column": 2,
+        "hint": "",
+        "source_line": "x: 不",
+    }
+
+
+def test_several_are_shown_with_a_line_between() -> None:
+    one = make_diagnostic("bad-value", "a", 0, 0, "m")
+    assert render_all([one, one]).count("\n\n") == 1
+
+
+def test_the_nearest_name_is_found_whatever_its_case() -> None:
+    assert nearest("chanels", ["purpose", "channels"]) == "channels"
+    assert nearest("asia/shangai", ["Asia/Tokyo", "Asia/Shanghai"]) == "Asia/Shanghai"
+    assert nearest("促销一", ["促销二一", "问候"]) == "促销二一"
+    assert nearest("xyz", ["channels"]) is None
+    assert nearest("x", []) is None
+
+
+def test_a_hint_names_the_nearest_or_what_there_is() -> None:
+    assert hint_for("emial", ["push", "email"]) == 'did you mean "email"?'
+    assert hint_for("fax", ["push", "email"]) == "one of push, email"
+    assert hint_for("fax", [str(n) for n in range(100, 200)]).endswith(", 111, …")
+    assert hint_for("fax", []) == ""

@@ -1,0 +1,324 @@
+"""Everything that is wrong is said with its code, at its exact place: § marks it in each case."""
+
+from __future__ import annotations
+
+import pytest
+
+from decision.rulebook.diagnostics import CODES, Diagnostic
+from decision.rulebook.reader import load_files
+from tests.rulebook.sample import SMALL
+
+MARK = "§"
+
+
+def marked(text: str) -> tuple[str, list[tuple[int, int]]]:
+    """The text without its marks, and their places."""
+    places: list[tuple[int, int]] = []
+    lines = text.split("\n")
+    for number, line in enumerate(lines, 1):
+        while MARK in line:
+            places.append((number, line.index(MARK) + 1))
+            line = line.replace(MARK, "", 1)
+        lines[number - 1] = line
+    return "\n".join(lines), places
+
+
+def check(text: str) -> tuple[list[Diagnostic], list[tuple[int, int]]]:
+    """What is found in a file beside the small policy, and the marked places."""
+    plain, places = marked(text)
+    found = load_files({"a.yaml": SMALL, "b.yaml": plain}).diagnostics
+    assert all(one.file == "rules/b.yaml" for one in found), found
+    for one in found:
+        assert one.code in CODES
+        if one.line:
+            assert one.source_line == plain.split("\n")[one.line - 1]
+    return found, places
+
+
+def message(body: str) -> str:
+    """A message of the small policy with something more in it."""
+    return (
+        f"messages:\n  m:\n    purpose: marketing\n    channels: [push]\n    value: 1\n    {body}\n"
+    )
+
+
+def when(body: str) -> str:
+    return message(f"when: {body}")
+
+
+STATES = "states: {low: {}}\n"
+TEST = "experiments: {copy: {seed: s, variants: {short: 50%, long: 50%}}, hold: {seed: h, share: 2%}}\n"
+
+CASES: list[tuple[str, str, str]] = [
+    # (code, the file with § at the place, words in the message or hint)
+    # --- keys
+    ("unknown-key", "§mesages: {}", 'did you mean "messages"?'),
+    ("unknown-key", message("§chanels: [push]"), 'did you mean "channels"?'),
+    ("unknown-key", message("§colour: red"), "one of purpose, category"),
+    ("unknown-key", "settings: {§time_zone: UTC}", 'did you mean "timezone"?'),
+    ("unknown-key", "purposes: {p: {consent: opt_in, §why: x}}", "one of consent"),
+    ("unknown-key", "caps: {c: {of: {§messages: [coupon]}, at_most: 1, within: 7d}}", '"message"'),
+    ("unknown-key", "rules: {r: {exclude: {§message: coupon}}}", '"messages"'),
+    ("unknown-key", message("goal: {event: purchase, within: 7d, §after: 1d}"), "event, within"),
+    ("unknown-key", "channels: {c: {quiet_hours: {from: 22:00, §until: 08:00, to: 08:00}}}", "from"),
+    ("unknown-key", message("budget: {total: 1, §per_week: 3}"), "per_day"),
+    ("unknown-key", message("active: {§starts: 2026-11-01, from: 2026-11-01}"), "from"),
+    ("unknown-key", "caps: {c: {of: {}, §at_most:3, at_most: 1, within: 7d}}", "space after the colon"),
+    ("missing-key", "purposes: {§p: {}}", '"consent"'),
+    ("missing-key", "placements: {§p: {}}", '"channels"'),
+    ("missing-key", "messages: {§m: {channels: [push], value: 1}}", '"purpose"'),
+    ("missing-key", "messages: {§m: {purpose: marketing}}", '"channels"'),
+    ("missing-key", "caps: {§c: {at_most: 1, within: 7d}}", '"of"'),
+    ("missing-key", "caps: {§c: {of: {}, within: 7d}}", '"at_most"'),
+    ("missing-key", "caps: {§c: {of: {}, at_most: 1}}", '"within"'),
+    ("missing-key", "suppressions: {§s: {event: message.dismissed, times: 2, within: 30d}}", "pause"),
+    ("missing-key", message("§goal: {event: purchase}"), '"within"'),
+    ("missing-key", message("§budget: {}"), "total"),
+    ("missing-key", message("§active: {}"), "until"),
+    ("missing-key", "channels: {c: {§quiet_hours: {from: 22:00}}}", '"to"'),
+    ("missing-key", "channels: {c: {reply_window: [§{lasts: 1h}]}}", '"opened_by"'),
+    ("missing-key", "rules: {§r: {when: {customer.a: 1}}}", "does nothing"),
+    ("missing-key", "rules: {§r: {boost: {}}}", '"by"'),
+    ("missing-key", "experiments: {§e: {share: 2%}}", '"seed"'),
+    ("missing-key", "experiments: {§e: {seed: s}}", "neither share nor variants"),
+    # --- names
+    ("duplicate-name", "messages: {§coupon: {purpose: marketing, channels: [push], value: 1}}", "rules/a.yaml:9"),
+    ("duplicate-name", "channels: {§push: {}}", "rules/a.yaml:4"),
+    ("duplicate-name", message("tags: [a, b, §a]"), '"a" twice'),
+    ("duplicate-name", "placements: {p: {channels: [push, §push]}}", '"push" twice'),
+    ("duplicate-key", message("value: 1\n    §value: 2").replace("value: 1\n    value: 1", "value: 1"), "line 5"),
+    ("bad-name", "purposes: {§a/b: {consent: opt_in}}", "/"),
+    ("bad-name", "purposes: {§a*: {consent: opt_in}}", "*"),
+    ("bad-name", 'purposes: {§" a": {consent: opt_in}}', "cannot hold"),
+    ("bad-name", 'purposes: {§"a\\tb": {consent: opt_in}}', "U+0009"),
+    ("bad-name", f"purposes: {{§{'x' * 129}: {{consent: opt_in}}}}", "128"),
+    ("bad-name", 'experiments: {e: {seed: s, variants: {§"a?": 50%, b: 50%}}}', "variant"),
+    ("unknown-name", "messages: {m: {purpose: §marketting, channels: [push], value: 1}}", 'did you mean "marketing"?'),
+    ("unknown-name", "messages: {m: {purpose: §push, channels: [push], value: 1}}", '"push" is a channel'),
+    ("unknown-name", "messages: {m: {purpose: marketing, channels: [push, §emial], value: 1}}", '"email"'),
+    ("unknown-name", "messages: {m: {purpose: marketing, channels: §sms, value: 1}}", "one of push, email"),
+    ("unknown-name", message("placements: [§outbond]"), 'did you mean "outbound"?'),
+    ("unknown-name", "placements: {p: {channels: [push], fallback: §cupon}}", 'did you mean "coupon"?'),
+    ("unknown-name", "channels: {c: {quiet_hours: {from: 22:00, to: 08:00, except: [§servise]}}}", "marketing"),
+    ("unknown-name", "caps: {c: {of: {channel: §emial}, at_most: 1, within: 7d}}", '"email"'),
+    ("unknown-name", "caps: {c: {of: {tags: [sale, §sael]}, at_most: 1, within: 7d}}", '"sale"'),
+    ("unknown-name", "caps: {c: {of: {category: §x}, at_most: 1, within: 7d}}", "no categories"),
+    ("unknown-name", "caps: {c: {of: {message: §coup*}, at_most: 1, within: 7d}}", '"coupon"'),
+    ("unknown-name", "rules: {r: {exclude: {messages: [coupon, §copon]}}}", '"coupon"'),
+    ("unknown-name", "rules: {r: {allow_only: {purpose: §service}}}", "marketing"),
+    ("unknown-name", "experiments: {e: {seed: s, share: 2%, keeps: [§service]}}", "marketing"),
+    ("unknown-name", STATES + when("{customer.state: §lwo}"), '"low"'),
+    ("unknown-name", STATES + when("{customer.state: {in: [low, §hgih]}}"), "one of low"),
+    ("unknown-name", when("{placement: §outbond}"), '"outbound"'),
+    ("unknown-name", when("{contacts.§pusch.count_7d: 0}").replace("§", "").replace("{contacts", "{§contacts"), '"push"'),
+    ("unknown-name", TEST + when("{experiment.copy: §shrt}"), '"short"'),
+    ("unknown-name", TEST + when("{§experiment.coppy: short}"), '"copy"'),
+    ("unknown-name", when("{time.weekday: §monday}"), '"mon"'),
+    ("unknown-name", "suppressions: {s: {event: §message.dismised, times: 2, within: 3d, pause: 3d}}", "message.dismissed"),
+    ("unknown-name", message("goal: {event: §message.click, within: 7d}"), "message.clicked"),
+    ("unknown-name", when("{§events.message.open.count_7d: 0}"), "message.opened"),
+    ("unknown-name", "settings: {timezone: §Asia/Shangai}", '"Asia/Shanghai"'),
+    ("unknown-name", "settings: {timezone: §上海}", "no time zone"),
+    ("unknown-name", "settings: {timezone: §../../etc/passwd}", "no time zone"),
+    # --- values
+    ("bad-value", "caps: {c: {of: {}, at_most: §0, within: 7d}}", "less than 1"),
+    ("bad-value", "caps: {c: {of: {}, at_most: §1.5, within: 7d}}", "whole number"),
+    ("bad-value", "caps: {c: {of: {}, at_most: 1, within: §91d}}", "90d is the longest"),
+    ("bad-value", "caps: {c: {of: {}, at_most: 1, within: §0d}}", "not a duration"),
+    ("bad-value", "caps: {c: {of: {}, at_most: 1, within: §day}}", "calendar day"),
+    ("bad-value", "caps: {c: {of: {}, at_most: 1, within: §calendar year}}", "calendar month"),
+    ("bad-value", "caps: {c: {of: {}, at_most: 1, within: 7d, per: §mesage}}", '"message"'),
+    ("bad-value", "caps: {c: {of: {tags: §[]}, at_most: 1, within: 7d}}", "empty list"),
+    ("bad-value", "suppressions: {s: {event: x, times: §0, within: 3d, pause: 3d}}", "less than 1"),
+    ("bad-value", "suppressions: {s: {event: x, times: 1, within: 3d, pause: §367d}}", "366d"),
+    ("bad-value", "experiments: {e: {seed: s, share: §120%}}", "100%"),
+    ("bad-value", "experiments: {e: {seed: s, share: §2}}", "write 2%"),
+    ("bad-value", "experiments: {e: {seed: s, share: §-0.1}}", "0 to 1"),
+    ("bad-value", 'experiments: {e: {seed: §"", share: 2%}}', "empty text"),
+    ("bad-value", "experiments: {e: {seed: s, variants: §{a: 50%, b: 40%}}}", "90%"),
+    ("bad-value", "experiments: {e: {seed: s, variants: §{a: 0.5, b: 0.4}}}", "90%"),
+    ("bad-value", "experiments: {e: {seed: s, variants: {a: §110%, b: 1%}}}", "100%"),
+    ("bad-value", "channels: {c: {cost: §-0.01}}", "less than 0"),
+    ("bad-value", "channels: {c: {quiet_hours: {from: §24:00, to: 08:00}}}", "00:00"),
+    ("bad-value", "channels: {c: {quiet_hours: {from: §9:00, to: 08:00}}}", "09:30"),
+    ("bad-value", "channels: {c: {quiet_hours: §{from: 22:00, to: 22:00}}}", "no length"),
+    ("bad-value", "channels: {c: {reservation: {expires_after: §1w}}}", "not a duration"),
+    ("bad-value", "channels: {c: {reservation: {then: §relase}}}", '"release"'),
+    ("bad-value", "channels: {c: {reply_window: §[]}}", "empty list"),
+    ("bad-value", "channels: {c: {reply_window: {opened_by: x, lasts: 1h, allows: §0}}}", "less than 1"),
+    ("bad-value", "channels: {c: {max_length: {title: §0}}}", "less than 1"),
+    ("bad-value", "placements: {p: {channels: §[]}}", "empty list"),
+    ("bad-value", message("placements: §[]"), "empty list"),
+    ("bad-value", message("value: 1").replace("value: 1\n    value: 1", "value: §-1"), "less than 0"),
+    ("bad-value", message("budget: {total: §0}"), "less than 1"),
+    ("bad-value", message("budget: {per_day: §-5}"), "less than 1"),
+    ("bad-value", message("active: {from: 2026-12-01, until: §2026-12-01}"), "later than from"),
+    ("bad-value", message("active: {from: §2026-02-30}"), "not a time"),
+    ("bad-value", message("active: {from: §tomorrow}"), "2026-11-01"),
+    ("bad-value", message("active: {from: §2026-11-01T10:00:00}"), "offset"),
+    ("bad-value", message("active: {until: §1969-12-31}"), "1970"),
+    ("bad-value", "settings: {currency: §yuan}", "three capital letters"),
+    ("bad-value", "settings: {week_starts: §mon}", '"monday"'),
+    ("bad-value", "settings: {exploration: §-1}", "less than 0"),
+    ("bad-value", "settings: {exploration: §none}", "off"),
+    ("bad-value", "settings: {starting_probability: §150%}", "100%"),
+    ("bad-value", "settings: {starting_evidence: §0}", "more than 0"),
+    ("bad-value", "rules: {r: {boost: {}, by: §0}}", "more than 0"),
+    ("bad-value", "rules: {r: {set: {§customer.state: x}}}", "states"),
+    ("bad-value", "rules: {r: {set: {§event.x: x}}}", "customer.tier"),
+    ("bad-value", when("{§customer.a: }"), "exists: false"),
+    ("bad-value", when("{customer.a: §{}}"), "no operator"),
+    ("bad-value", when("{any: §[]}"), "empty list"),
+    ("bad-value", when("{customer.a: {in: §[]}}"), "empty list"),
+    ("bad-value", when("{customer.a: §{gt: 5, lt: 3}}"), "nothing is both"),
+    ("bad-value", when("{customer.a: §{gte: 5, lt: 5}}"), "nothing is both"),
+    ("bad-value", when("{time.hour: {gte: 9, in: [8, §24]}}"), "0 to 23"),
+    ("bad-value", when("{time.date: {gte: §2026-13-01}}"), "not a date"),
+    ("bad-value", message("category: §012"), '"012"'),
+    # --- types
+    ("wrong-type", "§- a", "mapping of sections"),
+    ("wrong-type", "messages: §[]", "mapping of names"),
+    ("wrong-type", "messages: {m: §hello}", "mapping"),
+    ("wrong-type", "channels:\n  §c: # nothing\n  d: {}", "write {}"),
+    ("wrong-type", message("tags: [§2026]"), "quotes"),
+    ("wrong-type", message("tags: §{a: b}"), "list of names"),
+    ("wrong-type", message("content: §hello"), "mapping"),
+    ("wrong-type", message("value: 1").replace("value: 1\n    value: 1", 'value: §"1"'), "a number"),
+    ("wrong-type", message("value: 1").replace("value: 1\n    value: 1", "value: §yes"), "a number"),
+    ("wrong-type", message("value: 1").replace("value: 1\n    value: 1", "value: §true"), "it is true"),
+    ("wrong-type", message("active: {from: §2026}"), "2026-11-01"),
+    ("wrong-type", "caps: {c: {of: {}, at_most: §two, within: 7d}}", "a number"),
+    ("wrong-type", "caps: {c: {of: {}, at_most: 1, within: §7}}", "write 7d"),
+    ("wrong-type", "channels: {c: {quiet_hours: {from: §22, to: 08:00}}}", "22:00"),
+    ("wrong-type", "experiments: {e: {seed: §42, share: 2%}}", "quotes"),
+    ("wrong-type", "experiments: {e: {seed: s, share: §two}}", "2%"),
+    ("wrong-type", "experiments: {e: {seed: s, variants: §[a, b]}}", "mapping"),
+    ("wrong-type", "rules: {r: {set: §{}}}", "customer.tier"),
+    ("wrong-type", "rules: {r: {set: {customer.a: §{b: 1}}}}", "text, a number"),
+    ("wrong-type", "rules: {r: {set: {customer.a: [1, §~]}}}", "empty"),
+    ("wrong-type", when("{customer.a: §[1, 2]}"), "customer.a: {in: [1, 2]}"),
+    ("wrong-type", when("§[{customer.a: 1}]"), "mapping"),
+    ("wrong-type", when("{any: §{customer.a: 1}}"), "any: [{…}, {…}]"),
+    ("wrong-type", when("{customer.a: {in: §gold}}"), "a list"),
+    ("wrong-type", when("{customer.a: {exists: §1}}"), "true or false"),
+    ("wrong-type", when("{customer.a: {gt: §true}}"), "order"),
+    ("wrong-type", when("{customer.a: {matches: §1}}"), "regular expression"),
+    ("wrong-type", when("{customer.a: {eq: §~}}"), "exists: false"),
+    ("wrong-type", when("{customer.a: {in: [1, §[2]]}}"), "item"),
+    ("wrong-type", when('{time.hour: §"9"}'), "time.hour is a number"),
+    ("wrong-type", when("{events.purchase.count_7d: {gte: §two}}"), "is a number"),
+    ("wrong-type", when("{events.purchase.count: {§contains: 2}}"), "not for that"),
+    ("wrong-type", when("{placement: {in: [outbound, §3]}}"), "placement is text"),
+    # --- fields and operators
+    ("unknown-field", when("{§custmer.a: 1}"), "customer"),
+    ("unknown-field", when("{§lifetime_spend: 1}"), "not a field"),
+    ("unknown-field", when("{§events.purchase.count_91d: 1}"), "90d"),
+    ("unknown-field", when("{§events.purchase.cuont_7d: 1}"), "count_<duration>"),
+    ("unknown-field", when("{§time.minute: 1}"), "time.hour"),
+    ("unknown-field", when("{§contacts.push: 1}"), "count_7d"),
+    ("unknown-field", when("{§customer.state: low}"), "no states"),
+    ("unknown-field", when("{§gte: 1}"), "field: {gte"),
+    ("unknown-field", when("{not: {§eq: 1}}"), "stands where a field"),
+    ("unknown-field", TEST + when("{§experiment.hold: short}"), "no variants"),
+    ("unknown-field", "states: {low: {when: {§customer.state: low}}}", "states decide"),
+    ("unknown-operator", when("{customer.a: {§equals: 1}}"), '"eq"'),
+    ("unknown-operator", when('{customer.a: {§">=": 1}}'), '"gte"'),
+    ("unknown-operator", when("{customer.a: {§contain: x}}"), '"contains"'),
+    ("unknown-operator", when("{any: [{not: {customer.a: {§regex: x}}}]}"), '"matches"'),
+    ("bad-pattern", when("{customer.a: {matches: §'(a'}}"), "missing )"),
+    ("bad-pattern", when("{customer.a: {matches: §'(?=a)b'}}"), "RE2"),
+    # --- content
+    ("bad-template", message('content: {title: §"{{ customer.x "}'), "not complete"),
+    ("bad-template", message('content: {title: §"{{ custmer.x }}"}'), '"customer"'),
+    ("bad-template", message('content: {title: §"{{ customer }}"}'), "customer.<name>"),
+    ("bad-template", message('content: {a: [{b: §"{{ customer.x | uper }}"}]}'), '"upper"'),
+    ("bad-template", message('content: {title: §"{% for x in customer.y %}{% endfor %}"}'), "loops"),
+    ("bad-template", message('content: {title: §"{{ customer.__class__ }}"}'), "__class__"),
+    ("bad-template", message("content:\n      body: §|\n        a\n        {{ event }}\n"), "line 2 of the text"),
+    ("conflict", message("content: {§email: {title: x}}"), "no such channel"),
+    ("bad-value", "channels: {c: {max_length: {title: 3}}}\nmessages: {m: {purpose: marketing, channels: [push, c], value: 1, content: {title: §四个字呀}}}", "takes 3"),
+    ("bad-value", 'channels: {c: {max_length: {title: 3}}}\nmessages: {m: {purpose: marketing, channels: [push, c], value: 1, content: {title: ok, c: {title: §"long {{ event.x }}"}}}}', "takes 3"),
+    # --- what must fit together
+    ("conflict", "placements: {p: {channels: [email], fallback: §coupon}}", "one of email"),
+    ("conflict", "placements: {p: {channels: [email]}}\n" + message("placements: [outbound, §p]"), "no channel"),
+    ("conflict", "rules: {r: {exclude: {}, §by: 2}}", "boost"),
+    ("conflict", "experiments: {e: {seed: s, share: 2%, §variants: {a: 100%}}}", "both"),
+    ("conflict", "experiments: {e: {seed: s, variants: {a: 100%}, §keeps: [marketing]}}", "keeps"),
+    # --- what can never matter
+    ("no-effect", "messages: {§m: {purpose: marketing, channels: [push]}}", "value is 0"),
+    ("no-effect", "channels: {sms: {}}\nmessages: {§m: {purpose: marketing, channels: [sms], value: 1}}", "no placement"),
+    ("no-effect", "states: {a: {}, §b: {}}", '"a"'),
+    ("no-effect", "rules: {r: {exclude: {messages: [§promo-*]}}}", "promo-*"),
+    ("no-effect", "rules: {r: {§allow_only: {}}}", "everything"),
+    # --- YAML itself
+    ("bad-yaml", "messages:\n\t§m: {}".replace("\t§", "§\t"), "tab"),
+    ("unsupported-yaml", "messages: §&m {}", "anchor"),
+    ("bad-character", "caps: {} #§\u2028", "U+2028"),
+    ("too-deep", "caps: " + "[" * 49 + "§[", "50 levels"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "text", "words"), CASES)
+def test_each_error_has_its_code_place_and_mend(code: str, text: str, words: str) -> None:
+    found, places = check(text)
+    assert [(one.code, one.line, one.column) for one in found] == [(code, *places[0])]
+    assert words in f"{found[0].message} | {found[0].hint}"
+    assert found[0].severity == ("warning" if code == "no-effect" else "error")
+
+
+def test_every_code_has_a_case() -> None:
+    elsewhere = {"bad-encoding", "too-large", "unreadable-file", "no-rules", "ignored-file"}
+    assert {code for code, _, _ in CASES} | elsewhere == set(CODES)
+
+
+def test_all_errors_of_a_folder_are_found_in_one_run_in_the_order_of_places() -> None:
+    text, places = marked(
+        """\
+settings: {timezone: §Mars/Base, §colour: red}
+caps:
+  a: {of: {channel: §fax}, at_most: §0, within: §100d}
+messages:
+  m:
+    purpose: §nothing
+    channels: [push]
+    value: §free
+    when: {customer.a: §[1], any: [{§bogus: 1}, {customer.b: {§near: 2}}]}
+    content: {title: §"{{ x }}", body: §"{% set a = 1 %}"}
+  n: {channels: [§fax], purpose: marketing, §Value: 3}
+"""
+    )
+    result = load_files(
+        {"a.yaml": SMALL, "b.yaml": text, "c.yaml": "rules: {r: {boost: {}, by: 0}}"}
+    )
+    assert result.definition is None
+    first = [(one.line, one.column) for one in result.diagnostics if one.file == "rules/b.yaml"]
+    assert first == places
+    assert [one.code for one in result.diagnostics if one.file == "rules/c.yaml"] == ["bad-value"]
+
+
+def test_a_name_that_may_stand_in_a_file_that_cannot_be_read_is_not_complained_about() -> None:
+    good = "placements: {p: {channels: [push, sms], threshold: x}}"
+    result = load_files({"a.yaml": SMALL, "b.yaml": good, "c.yaml": "channels:\n\tsms: {}"})
+    assert [(one.code, one.file) for one in result.diagnostics] == [
+        ("wrong-type", "rules/b.yaml"),
+        ("bad-yaml", "rules/c.yaml"),
+    ]
+
+
+def test_a_definition_with_an_error_is_still_known_by_its_name() -> None:
+    result = load_files(
+        {
+            "a.yaml": SMALL.replace("value: 1", "value: x"),
+            "b.yaml": "rules: {r: {exclude: {messages: coupon, tags: sale}}}",
+        }
+    )
+    assert [one.code for one in result.diagnostics] == ["wrong-type"]
+
+
+def test_a_value_refused_by_yaml_is_complained_about_once() -> None:
+    found, places = check("caps: {c: {of: {tags: [§*sale]}, at_most: §012, within: §&d 7d}}")
+    assert [(one.code, one.line, one.column) for one in found] == [
+        ("unsupported-yaml", *places[0]),
+        ("bad-value", *places[1]),
+        ("unsupported-yaml", *places[2]),
+    ]
