@@ -1,0 +1,99 @@
+"""A commit as both stores apply it: encoded, with everything that takes part in the comparison."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from hashlib import blake2b
+from struct import Struct
+from typing import Final, NamedTuple
+
+from decision.core.ports import Commit, LogRecord, Section
+from decision.store.codec import LETTERS, SECTIONS, encode
+from decision.store.keys import event_digest
+from decision.store.register import Register
+
+EXPIRY: Final = Struct("<d")
+_VERSIONS: Final = Struct("<3I")
+_LETTERS: Final[dict[Section, str]] = dict(zip(SECTIONS, LETTERS, strict=True))
+
+
+class EncodedCommit(NamedTuple):
+    """`expect` and `write` are letters of `pce`; `sections` are empty where not written.
+
+    `first_version` is that of a document which this commit creates: random, so that a customer
+    erased and seen again never repeats a version. Lasting is in milliseconds.
+    """
+
+    digest: bytes
+    expect: str
+    versions: tuple[int, int, int]
+    write: str
+    sections: tuple[bytes, bytes, bytes]
+    first_version: int
+    request_id: str | None
+    answer: bytes
+    answer_lasts: int
+    event_ids_last: int
+    event_digests: list[bytes]
+    records: Sequence[LogRecord]
+
+    def arguments(self) -> list[str | bytes | int]:
+        """What `commit.lua` takes after its first argument."""
+        arguments: list[str | bytes | int] = [
+            self.digest,
+            self.expect,
+            _VERSIONS.pack(*self.versions),
+            self.write,
+            *self.sections,
+            self.first_version,
+            self.request_id or "",
+            self.answer,
+            self.answer_lasts,
+            self.event_ids_last,
+            len(self.event_digests),
+            *self.event_digests,
+        ]
+        for record in self.records:
+            arguments += (record.kind, record.id, record.body)
+        return arguments
+
+
+def encode_commit(commit: Commit, register: Register) -> EncodedCommit:
+    """Encodes a commit; names without a number are then in `register.names.take_wanted()`."""
+    profile, contacts, events = (
+        encode(commit.document, section, register) if section in commit.write else b""
+        for section in SECTIONS
+    )
+    version = commit.version
+    return EncodedCommit(
+        digest=commit_digest(commit.id),
+        expect="".join([_LETTERS[section] for section in commit.expect]),
+        versions=(version.profile, version.contacts, version.events),
+        write="".join([_LETTERS[section] for section in commit.write]),
+        sections=(profile, contacts, events),
+        first_version=random.getrandbits(32) or 1,
+        request_id=commit.request_id,
+        answer=commit.answer or b"",
+        answer_lasts=_milliseconds(commit.answer_lasts),
+        event_ids_last=_milliseconds(commit.event_ids_last),
+        event_digests=[event_digest(event_id) for event_id in commit.event_ids],
+        records=commit.records,
+    )
+
+
+def commit_digest(commit_id: str) -> bytes:
+    """The 8 bytes by which a commit is recognised when it is tried again."""
+    return blake2b(commit_id.encode(), digest_size=8).digest()
+
+
+def live_answer(kept: bytes | None, now: float) -> bytes | None:
+    """A kept answer without its expiry, unless that has come. `now` is in milliseconds."""
+    if kept is None or EXPIRY.unpack_from(kept)[0] <= now:
+        return None
+    return kept[EXPIRY.size :]
+
+
+def _milliseconds(micros: int) -> int:
+    """Rounded up, at least 1: Redis refuses to keep something for no time."""
+    return max(1, -(-micros // 1000))

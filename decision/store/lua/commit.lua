@@ -1,0 +1,142 @@
+-- Writes a customer's sections, answer, event ids and log records: all of it, or none.
+--
+-- KEYS  1 document   2 log   3 answers   4 event ids
+-- ARGV  1 "1" where this very commit was sent before and its reply was lost, else "0"
+--       2 digest of the commit's id, 8 bytes
+--       3 letters of the sections whose version must match, of "pce" (profile, contacts, events)
+--       4 those versions: 3 × u32, little-endian, as read
+--       5 letters of the sections to write   6, 7, 8 their bytes: profile, contacts, events
+--       9 the version that a new document starts with, 1 to 2^32 - 1
+--      10 request id, "" for none   11 answer   12 how long it lasts, milliseconds
+--      13 how long event ids last, milliseconds   14 how many there are, n
+--      15 to 14 + n their digests; then kind, id and body of each log record
+-- Returns 1 where it is written, now or when it was sent before; else, with nothing written,
+--      {document or nil, answer or nil, {places (1 to n) of the event ids that are known}}
+--
+-- All that can fail comes before the first write: a script is not rolled back.
+
+local HEADER, HEADER_SIZE, FORMAT = '<Bc8I4I4I4I4I4I4', 33, 1
+local REPEATED_WITHIN = 120000 -- milliseconds
+local PRUNE_EVERY = 64 -- answers
+local LETTERS = {'p', 'c', 'e'}
+
+local document, log, answers, event_ids = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local digest, request_id, event_count = ARGV[2], ARGV[10], tonumber(ARGV[14])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local raw = redis.call('GET', document)
+local last_digest, versions, sections = '', {0, 0, 0}, {'', '', ''}
+if raw then
+  local format, v1, v2, v3, n1, n2, n3
+  format, last_digest, v1, v2, v3, n1, n2, n3 = struct.unpack(HEADER, raw)
+  if format ~= FORMAT then
+    return redis.error_reply('FORMAT the document has format ' .. format)
+  end
+  versions = {v1, v2, v3}
+  local start = HEADER_SIZE + 1
+  for i, length in ipairs({n1, n2, n3}) do
+    sections[i] = string.sub(raw, start, start + length - 1)
+    start = start + length
+  end
+end
+
+local function in_log()
+  local from, to = string.format('%.0f', now - REPEATED_WITHIN), '+'
+  while true do
+    local entries = redis.call('XREVRANGE', log, to, from, 'COUNT', 100)
+    for _, entry in ipairs(entries) do
+      if entry[2][7] == 'c' and entry[2][8] == digest then
+        return true
+      end
+    end
+    if #entries < 100 then
+      return false
+    end
+    to = '(' .. entries[#entries][1]
+  end
+end
+
+if last_digest == digest or ARGV[1] == '1' and in_log() then
+  return 1
+end
+
+local conflict, answer, known = false, false, {}
+if request_id ~= '' then
+  local kept = redis.call('HGET', answers, request_id)
+  if kept and struct.unpack('<d', kept) > now then
+    answer, conflict = string.sub(kept, 9), true
+  end
+end
+if event_count > 0 then
+  local scores = redis.call('ZMSCORE', event_ids, unpack(ARGV, 15, 14 + event_count))
+  for i, score in ipairs(scores) do
+    if score and tonumber(score) > now then
+      table.insert(known, i)
+      conflict = true
+    end
+  end
+end
+local expected = {struct.unpack('<I4I4I4', ARGV[4])}
+for i, letter in ipairs(LETTERS) do
+  if string.find(ARGV[3], letter, 1, true) and expected[i] ~= versions[i] then
+    conflict = true
+  end
+end
+if conflict then
+  return {raw, answer, known}
+end
+
+for i = 15 + event_count, #ARGV, 3 do
+  redis.call('XADD', log, '*', 'k', ARGV[i], 'id', ARGV[i + 1], 'b', ARGV[i + 2], 'c', digest)
+end
+
+if ARGV[5] ~= '' then
+  local start = tonumber(ARGV[9])
+  for i, letter in ipairs(LETTERS) do
+    local written = string.find(ARGV[5], letter, 1, true)
+    if written then
+      sections[i] = ARGV[5 + i]
+    end
+    if not raw then
+      versions[i] = start
+    elseif written then
+      versions[i] = versions[i] % 4294967295 + 1
+    end
+  end
+  local header = struct.pack(HEADER, FORMAT, digest, versions[1], versions[2], versions[3],
+    #sections[1], #sections[2], #sections[3])
+  redis.call('SET', document, header .. table.concat(sections))
+end
+
+local function keep(key, lasts)
+  if redis.call('PTTL', key) < lasts then
+    redis.call('PEXPIRE', key, lasts)
+  end
+end
+
+if request_id ~= '' then
+  local lasts = tonumber(ARGV[12])
+  redis.call('HSET', answers, request_id, struct.pack('<d', now + lasts) .. ARGV[11])
+  keep(answers, lasts)
+  if redis.call('HLEN', answers) % PRUNE_EVERY == 0 then
+    local kept = redis.call('HGETALL', answers)
+    for i = 1, #kept, 2 do
+      if struct.unpack('<d', kept[i + 1]) <= now then
+        redis.call('HDEL', answers, kept[i])
+      end
+    end
+  end
+end
+
+if event_count > 0 then
+  local lasts = tonumber(ARGV[13])
+  local expiry = string.format('%.0f', now + lasts)
+  redis.call('ZREMRANGEBYSCORE', event_ids, '-inf', now)
+  for i = 15, 14 + event_count do
+    redis.call('ZADD', event_ids, expiry, ARGV[i])
+  end
+  keep(event_ids, lasts)
+end
+
+return 1

@@ -1,0 +1,351 @@
+"""The store in Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from time import time
+from typing import Any, Final
+
+from decision.core.document import ContactKind, Document
+from decision.core.identifiers import parse_decision_id
+from decision.core.ports import (
+    Commit,
+    Committed,
+    Conflict,
+    LogRecord,
+    ReadResult,
+    StoreUnavailable,
+)
+from decision.store import codec, scripts
+from decision.store.commits import EncodedCommit, commit_digest, encode_commit, live_answer
+from decision.store.connection import CONNECT_TIMEOUT, Connection
+from decision.store.keys import Keys, event_digest
+from decision.store.log import LogEntry, following, parse_entry, windows
+from decision.store.register import RegisterClash, UnknownNumber
+from decision.store.scripts import Call
+from decision.store.shared_register import SharedRegister
+from decision.store.wire import Command, Refused, Wire
+
+TOKEN_LASTS: Final = 3_600_000
+"""Milliseconds for which a token of taken budgets is remembered."""
+
+REPEATED_WITHIN: Final = 100.0
+"""Seconds within which a commit may be tried again; `commit.lua` looks back a little longer."""
+
+_OLDEST = (6, 2)
+_PAGE: Final = 1_000
+_log = logging.getLogger(__name__)
+
+
+class RedisStore:
+    """Implements `decision.core.ports.Store` on one Redis, 6.2 or newer.
+
+    `timeout` is in seconds, for calls that name none. All keys begin with `prefix`.
+    """
+
+    def __init__(self, url: str, *, prefix: str = "nb:", timeout: float = 2.0) -> None:
+        self.keys = Keys(prefix)
+        self._timeout = timeout
+        self.register = SharedRegister(self.keys)
+        self.connection = Connection(url, greet=self._greet)
+        self._server: tuple[str, int] | None = None
+        self._warned = False
+
+    async def start(self) -> None:
+        await self.connection.start()
+
+    async def close(self) -> None:
+        await self.connection.close()
+
+    async def ping(self) -> None:
+        await self._guarded(self.register.check(self._caller(self._timeout)))
+
+    # Customers.
+
+    async def register_kinds(self, kinds: Sequence[ContactKind]) -> list[int]:
+        table = self.register.local.kinds
+        if table.missing(kinds):
+            call = self._caller(self._timeout, write=True)
+            await self._guarded(self.register.add_kinds(call, list(kinds)))
+        return [table.numbers[kind] for kind in kinds]
+
+    async def read(
+        self,
+        customer_id: str,
+        *,
+        request_id: str | None = None,
+        budgets: Sequence[str] = (),
+        event_ids: Sequence[str] = (),
+        timeout: float | None = None,
+    ) -> ReadResult:
+        keys = self.keys.customer(customer_id)
+        commands: list[Command] = [("GET", keys.document)]
+        if request_id is not None:
+            commands.append(("HGET", keys.answers, request_id))
+        if event_ids:
+            commands.append(("ZMSCORE", keys.events, *map(event_digest, event_ids)))
+        if budgets:
+            commands.append(("MGET", *map(self.keys.budget, budgets)))
+        timeout = self._timeout if timeout is None else timeout
+        replies = iter(await self.connection.pipeline(commands, timeout))
+        result = await self._decoded(customer_id, next(replies), timeout)
+        if request_id is not None:
+            result.answer = live_answer(next(replies), time() * 1000)
+        if event_ids:
+            now = time() * 1000
+            scores = zip(event_ids, next(replies), strict=True)
+            result.known_events = frozenset(
+                name for name, score in scores if score is not None and float(score) > now
+            )
+        if budgets:
+            result.budgets = {
+                name: int(count or 0) for name, count in zip(budgets, next(replies), strict=True)
+            }
+        return result
+
+    async def _decoded(self, customer_id: str, raw: bytes | None, timeout: float) -> ReadResult:
+        raw, register = raw or b"", self.register.local
+        try:
+            document, version = codec.decode(customer_id, raw, register)
+        except UnknownNumber:
+            await self._refresh(timeout)
+            try:
+                document, version = codec.decode(customer_id, raw, register)
+            except UnknownNumber as error:
+                raise codec.damaged(customer_id, f"the register in Redis has no {error}") from error
+        return ReadResult(document=document, version=version, raw=raw)
+
+    async def _refresh(self, timeout: float) -> None:
+        await self._guarded(self.register.refresh(self._caller(timeout)))
+
+    async def commit(self, commit: Commit, *, timeout: float | None = None) -> Committed | Conflict:
+        loop = asyncio.get_running_loop()
+        timeout = min(self._timeout if timeout is None else timeout, REPEATED_WITHIN)
+        deadline = loop.time() + timeout
+        keys = self.keys.customer(commit.customer_id)
+        encoded = await self._encoded(commit, timeout)
+        reply = await self._send(keys.all(), encoded.arguments(), deadline)
+        if reply == 1:
+            return Committed()
+        raw, answer, known = reply
+        latest = await self._decoded(commit.customer_id, raw, self._timeout)
+        latest.answer = answer
+        latest.known_events = frozenset(commit.event_ids[place - 1] for place in known)
+        return Conflict(latest=latest)
+
+    async def _send(
+        self, keys: list[str], arguments: list[str | bytes | int], deadline: float
+    ) -> Any:
+        """The reply of `commit.lua`; asks again, and says so, where a connection was lost."""
+        loop = asyncio.get_running_loop()
+        sent = False
+        while True:
+            call = self._caller(deadline - loop.time(), write=True, patient=sent)
+            try:
+                return await scripts.COMMIT.run(call, keys, ["1" if sent else "0", *arguments])
+            except StoreUnavailable as error:
+                sent = sent or error.uncertain
+                if not error.uncertain or loop.time() >= deadline:
+                    raise StoreUnavailable(str(error), uncertain=sent) from error
+
+    async def _encoded(self, commit: Commit, timeout: float) -> EncodedCommit:
+        encoded = encode_commit(commit, self.register.local)
+        while wanted := self.register.local.names.take_wanted():
+            call = self._caller(timeout, write=True)
+            await self._guarded(self.register.add_names(call, wanted))
+            encoded = encode_commit(commit, self.register.local)
+        return encoded
+
+    async def erase(self, customer_id: str, record: LogRecord) -> bool:
+        keys = self.keys.customer(customer_id)
+        digest = commit_digest(record.id)
+        arguments: list[str | bytes | int] = [record.kind, record.id, record.body, digest]
+        call = self._caller(self._timeout, write=True)
+        while True:
+            version = -1
+            try:
+                found = await self.read(customer_id)
+            except codec.UnreadableDocument:
+                _log.warning("erasing %r, whose document is unreadable", customer_id)
+            else:
+                version = found.version.profile
+                for kind, values in found.document.aliases.items():
+                    for value in values:
+                        await self.delete_alias(kind, value, customer_id)
+            reply = await scripts.ERASE.run(call, keys.all(), [version, *arguments])
+            if reply >= 0:
+                return bool(reply)
+
+    # Aliases, budgets, the log, named values.
+
+    def pack(self, document: Document) -> bytes:
+        return codec.pack_document(document, self.register.local)
+
+    def unpack(self, customer_id: str, raw: bytes) -> Document:
+        return codec.unpack_document(customer_id, raw, self.register.local)
+
+    async def resolve_alias(
+        self, kind: str, value: str, *, timeout: float | None = None
+    ) -> str | None:
+        call = self._caller(self._timeout if timeout is None else timeout)
+        owner = await call(("GET", self.keys.alias(kind, value)))
+        return None if owner is None else owner.decode()
+
+    async def set_alias(self, kind: str, value: str, customer_id: str) -> str:
+        call = self._caller(self._timeout, write=True)
+        keys = [self.keys.alias(kind, value)]
+        owner: bytes = await scripts.SET_ALIAS.run(call, keys, [customer_id])
+        return owner.decode()
+
+    async def delete_alias(self, kind: str, value: str, customer_id: str) -> None:
+        call = self._caller(self._timeout, write=True)
+        await scripts.DELETE_ALIAS.run(call, [self.keys.alias(kind, value)], [customer_id])
+
+    async def take_budgets(
+        self, limits: Mapping[str, int], token: str, *, timeout: float | None = None
+    ) -> str | None:
+        call = self._caller(self._timeout if timeout is None else timeout, write=True)
+        keys = [self.keys.token(token), *map(self.keys.budget, limits)]
+        arguments = [part for limit in limits.items() for part in limit]
+        spent = await scripts.TAKE_BUDGETS.run(call, keys, [TOKEN_LASTS, *arguments])
+        return None if spent is None else spent.decode()
+
+    async def return_budgets(self, names: Sequence[str], token: str) -> None:
+        call = self._caller(self._timeout, write=True)
+        keys = [self.keys.token(token), *map(self.keys.budget, names)]
+        await scripts.RETURN_BUDGETS.run(call, keys, [TOKEN_LASTS, *names])
+
+    async def find_record(self, decision_id: str) -> LogRecord | None:
+        try:
+            millis, partition, _ = parse_decision_id(decision_id)
+        except ValueError:
+            return None
+        call = self._caller(self._timeout)
+        keys = [self.keys.log(partition)]
+        for first, last in windows(millis):
+            while first:
+                body, seen = await scripts.FIND_RECORD.run(
+                    call, keys, ["decision", decision_id, first, last, _PAGE]
+                )
+                if body is not None:
+                    await self._refresh(self._timeout)  # for documents that it may hold
+                    return LogRecord(kind="decision", id=decision_id, body=body)
+                first = following(seen.decode()) if seen else ""
+        return None
+
+    async def log_records(self, partition: int) -> list[LogRecord]:
+        records: list[LogRecord] = []
+        position = ""
+        while page := await self.read_log(partition, position):
+            records += [entry.record for entry in page]
+            position = page[-1].entry_id
+        return records
+
+    async def read_log(
+        self, partition: int, position: str = "", count: int = _PAGE
+    ) -> list[LogEntry]:
+        """Up to `count` entries of a partition's log after a position, from its start for ""."""
+        first = following(position) if position else "-"
+        call = self._caller(self._timeout)
+        entries = await call(("XRANGE", self.keys.log(partition), first, "+", "COUNT", count))
+        if entries:
+            await self._refresh(self._timeout)  # for documents that records may hold
+        return [parse_entry(entry) for entry in entries]
+
+    async def trim_log(self, partition: int, position: str) -> int:
+        """Removes the entries up to a position, itself included; returns how many."""
+        call = self._caller(self._timeout, write=True)
+        key = self.keys.log(partition)
+        removed: int = await call(("XTRIM", key, "MINID", following(position)))
+        return removed
+
+    async def forget(self, partition: int, belongs: Callable[[LogRecord], bool]) -> int:
+        call = self._caller(self._timeout, write=True)
+        forgotten, position = 0, ""
+        while page := await self.read_log(partition, position):
+            position = page[-1].entry_id
+            entry_ids = [entry.entry_id for entry in page if belongs(entry.record)]
+            if entry_ids:
+                forgotten += await call(("XDEL", self.keys.log(partition), *entry_ids))
+        return forgotten
+
+    async def put_blob(self, name: str, data: bytes) -> None:
+        await self._caller(self._timeout, write=True)(("SET", self.keys.blob(name), data))
+
+    async def get_blob(self, name: str) -> bytes | None:
+        data: bytes | None = await self._caller(self._timeout)(("GET", self.keys.blob(name)))
+        return data
+
+    # The connection.
+
+    def _caller(self, timeout: float, *, write: bool = False, patient: bool = False) -> Call:
+        return partial(self.connection.call, timeout=timeout, write=write, patient=patient)
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        """Work on the register; a clash ends the use of this store."""
+        try:
+            await work
+        except RegisterClash as error:
+            self.connection.condemn(error)
+            raise
+
+    async def _greet(self, wire: Wire) -> None:
+        """Checks the server, and brings scripts and register in step with it."""
+        call = partial(wire.call, timeout=CONNECT_TIMEOUT)
+        info = parse_info(await call(("INFO",)))
+        self._check(info)
+        await self._end_previous(call, info["run_id"])
+        for script in scripts.ALL:
+            await call(("SCRIPT", "LOAD", script.text))
+        await self.register.agree(call)
+
+    async def _end_previous(self, call: Call, run_id: str) -> None:
+        """Ends what is left of the lost connection in the server.
+
+        A command that still waits there would otherwise run after the same commit was tried again.
+        """
+        previous, number = self._server, await call(("CLIENT", "ID"))
+        self._server = (run_id, number)
+        if previous is not None and previous[0] == run_id:
+            with suppress(Refused):  # as a rule the server has noticed by itself
+                await call(("CLIENT", "KILL", "ID", previous[1]))
+
+    def _check(self, info: dict[str, str]) -> None:
+        """Raises StoreUnavailable for a server that will not do; warns of one that loses data."""
+        where = f"Redis at {self.connection.where}"
+        version = info["redis_version"]
+        if tuple(map(int, version.split(".")[:2])) < _OLDEST:
+            raise StoreUnavailable(f"{where} is of version {version}; 6.2 or newer is needed")
+        if info.get("cluster_enabled") == "1":
+            raise StoreUnavailable(f"{where} is part of a cluster; use a single server")
+        if info.get("role") == "slave":
+            raise StoreUnavailable(
+                f"{where} is a replica; let NEXTBEST_REDIS_URL lead to the primary"
+            )
+        if self._warned:
+            return
+        self._warned = True
+        policy = info.get("maxmemory_policy", "noeviction")
+        if policy != "noeviction":
+            _log.warning(
+                "%s has maxmemory-policy %s and may drop customers, caps and the log; "
+                "set maxmemory-policy noeviction",
+                where,
+                policy,
+            )
+        if info.get("aof_enabled") == "0":
+            _log.warning(
+                "%s keeps no append-only file: a crash loses what was written since its last "
+                "snapshot; set appendonly yes",
+                where,
+            )
+
+
+def parse_info(reply: bytes) -> dict[str, str]:
+    """The fields of `INFO`."""
+    lines = reply.decode(errors="replace").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)

@@ -1,0 +1,131 @@
+"""The register: small numbers in place of the names that every document repeats.
+
+Two append-only tables are shared by all processes: *names* (attribute names, event types,
+purposes, channels, time zones …) and *kinds* of contacts. An entry's number is its place in
+the table and never changes. This module is the part of it that a process keeps; the stores
+load it, extend it, and put back what a Redis has lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from decision.core.document import ContactKind
+from decision.core.ports import StoreUnavailable
+
+NAMES_LIMIT: Final = 16_384
+"""Names past this many get no number and are written out in each document, so that an
+application that makes up attribute names by the million cannot fill the register."""
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack_kind = msgspec.msgpack.Decoder(tuple[str, str, str, str, tuple[str, ...]]).decode
+
+
+class UnknownNumber(LookupError):
+    """A number that the process's copy of the register does not hold yet."""
+
+
+class RegisterClash(StoreUnavailable):
+    """Redis has another entry under a number with which this process wrote documents."""
+
+
+class _Numbers(dict[str, int]):
+    """Name → number. A name without one stands for itself, and is noted in `wanted`."""
+
+    def __init__(self) -> None:
+        self.wanted: dict[str, None] = {}
+
+    def __missing__(self, name: str) -> int | str:
+        self.wanted[name] = None
+        return name
+
+
+class _Names(dict[int | str, str]):
+    """Number → name. A name that was written out stands for itself."""
+
+    def __missing__(self, key: int | str) -> str:
+        if isinstance(key, str):
+            return key
+        raise UnknownNumber(f"name number {key}")
+
+
+class _Table:
+    """Entries by number, as the shared table holds them."""
+
+    def __init__(self) -> None:
+        self.entries: list[bytes] = []
+
+    def _accept(self, start: int, entries: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
+        """Takes over entries that begin at a number; yields those that are new here."""
+        for number, entry in enumerate(entries, start):
+            if number == len(self.entries):
+                self.entries.append(entry)
+                yield number, entry
+            elif self.entries[number] != entry:
+                raise RegisterClash(
+                    f"number {number} of the register is {entry!r} in Redis, and "
+                    f"{self.entries[number]!r} in this process: Redis has lost writes, as "
+                    "in a failover; stop all processes, restore Redis from a backup, start them"
+                )
+
+
+class Names(_Table):
+    """The table of names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = _Numbers()
+        self.names = _Names()
+
+    def learn(self, start: int, entries: Sequence[bytes]) -> None:
+        """Takes over entries of the shared table, of which the first has the number `start`.
+
+        Raises:
+            RegisterClash: one is not what this process knows under its number.
+        """
+        for number, entry in self._accept(start, entries):
+            name = entry.decode()
+            self.numbers[name] = number
+            self.names[number] = name
+
+    def missing(self, names: Iterable[str]) -> list[bytes]:
+        """The entries to append so that each of the names has a number, as far as there is room."""
+        new = [name.encode() for name in dict.fromkeys(names) if name not in self.numbers]
+        return new[: max(0, NAMES_LIMIT - len(self.entries))]
+
+    def take_wanted(self) -> list[str]:
+        """Names met in encoding that could have a number and have none; forgets them."""
+        wanted = list(self.numbers.wanted)
+        self.numbers.wanted.clear()
+        return wanted if len(self.entries) < NAMES_LIMIT else []
+
+
+class Kinds(_Table):
+    """The table of contact kinds; `kinds` is what `Contact.kind` indexes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers: dict[ContactKind, int] = {}
+        self.kinds: list[ContactKind] = []
+
+    def learn(self, start: int, entries: Sequence[bytes]) -> None:
+        """Takes over entries of the shared table, as `Names.learn` does."""
+        for number, entry in self._accept(start, entries):
+            kind = ContactKind(*_unpack_kind(entry))
+            self.numbers[kind] = number
+            self.kinds.append(kind)
+
+    def missing(self, kinds: Iterable[ContactKind]) -> list[bytes]:
+        """The entries to append so that each of the kinds has a number."""
+        return [_pack(kind) for kind in dict.fromkeys(kinds) if kind not in self.numbers]
+
+
+class Register:
+    """Both tables, as one process knows them."""
+
+    def __init__(self) -> None:
+        self.names = Names()
+        self.kinds = Kinds()

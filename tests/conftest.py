@@ -1,0 +1,71 @@
+"""Fixtures that several rooms share: a Redis of our own, and both stores."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+
+from decision.store import EmbeddedRedis, MemoryStore, RedisStore
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server for the whole session; each test keeps to a prefix of its own."""
+    binary = os.environ.get("NEXTBEST_TEST_REDIS_SERVER")
+    server = EmbeddedRedis(tmp_path_factory.mktemp("redis"), fsync="everysec", binary=binary)
+    with server as url:
+        yield url
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A key prefix that no other test uses."""
+    return f"t{next(_numbers)}:"
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def store(
+    request: pytest.FixtureRequest, prefix: str
+) -> AsyncIterator[MemoryStore | RedisStore]:
+    """Each store in turn, started."""
+    made: MemoryStore | RedisStore
+    if request.param == "memory":
+        made = MemoryStore()
+    else:
+        made = RedisStore(request.getfixturevalue("redis_url"), prefix=prefix)
+    await made.start()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def redis_store(redis_url: str, prefix: str) -> AsyncIterator[RedisStore]:
+    """A store in Redis, started."""
+    made = RedisStore(redis_url, prefix=prefix)
+    await made.start()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def other_stores(redis_url: str, prefix: str) -> AsyncIterator[Callable[[], RedisStore]]:
+    """Makes further stores on the same keys, as other processes would; they are closed at the end."""
+    made: list[RedisStore] = []
+
+    def make() -> RedisStore:
+        made.append(RedisStore(redis_url, prefix=prefix))
+        return made[-1]
+
+    yield make
+    for store in made:
+        await store.close()

@@ -1,0 +1,192 @@
+"""The document's encoding: exact, compact, and clear about what it cannot read."""
+
+from __future__ import annotations
+
+import random
+import struct
+import sys
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+
+from benchmarks.store import typical_document
+from decision.core.document import Contact, Document, EventHistory
+from decision.core.ports import Version
+from decision.store import codec
+from decision.store.register import NAMES_LIMIT, Register, UnknownNumber
+from tests.store.documents import KINDS, documents, kind
+
+
+def new_register(kinds: int = KINDS) -> Register:
+    register = Register()
+    register.kinds.learn(0, register.kinds.missing(map(kind, range(kinds))))
+    return register
+
+
+def stored(document: Document, register: Register) -> bytes:
+    """The document's bytes, after names got their numbers as the stores give them."""
+    sections = [codec.encode(document, name, register) for name in codec.SECTIONS]
+    while wanted := register.names.take_wanted():
+        entries = register.names.missing(wanted)
+        register.names.learn(len(register.names.entries), entries)
+        sections = [codec.encode(document, name, register) for name in codec.SECTIONS]
+    return codec.join(b"12345678", (1, 2, 3), sections)
+
+
+def round_trip(document: Document, register: Register | None = None) -> Document:
+    register = register or new_register()
+    return codec.decode("c-1", stored(document, register), register)[0]
+
+
+@settings(deadline=None, max_examples=300)
+@given(documents)
+def test_every_document_comes_back_as_it_was(document: Document) -> None:
+    register = new_register()
+    document.kinds = register.kinds.kinds
+    raw = stored(document, register)
+    again, version = codec.decode("c-1", raw, register)
+    assert again == document
+    assert version == Version(1, 2, 3)
+    assert list(again.attributes) == list(document.attributes)
+    for one, other in zip(again.events.values(), document.events.values(), strict=True):
+        assert [list(map(type, row)) for row in one.buckets] == [
+            list(map(type, row)) for row in other.buckets
+        ]
+
+
+@settings(deadline=None, max_examples=50)
+@given(documents)
+def test_a_document_whose_names_have_no_numbers_comes_back_as_well(document: Document) -> None:
+    register = new_register()
+    document.kinds = register.kinds.kinds
+    raw = codec.pack_document(document, register)
+    assert not register.names.entries
+    assert codec.unpack_document("c-1", raw, register) == document
+
+
+def test_a_document_at_its_defaults_costs_no_bytes_beyond_the_header() -> None:
+    assert stored(Document(customer_id="c-1"), new_register()) == codec.HEADER.pack(
+        1, b"12345678", 1, 2, 3, 0, 0, 0
+    )
+
+
+def test_the_header_is_these_exact_bytes() -> None:
+    assert codec.join(b"digestof", (1, 2, 0xFFFFFFFF), [b"a", b"", b"ccc"]) == (
+        b"\x01digestof\x01\0\0\0\x02\0\0\0\xff\xff\xff\xff\x01\0\0\0\0\0\0\0\x03\0\0\0accc"
+    )
+
+
+def test_sections_are_these_exact_bytes() -> None:
+    document = Document(
+        customer_id="c-1",
+        attributes={"a": True},
+        attribute_runs=[(100, 1)],
+        contacts=[Contact(2, 0x0102030405060708, 1, -1, 0xAABBCCDD)],
+        events={"buy": EventHistory(5, 7_000_000, {}, [[6, 2]])},
+    )
+    _, _, sections = codec.split("c-1", stored(document, new_register()))
+    assert [section.hex(" ") for section in sections] == [
+        "92 81 00 c3 92 64 01",
+        "91 c4 14 02 02 00 08 07 06 05 04 03 02 01 01 ff ff ff ff dd cc bb aa",
+        "95 91 01 91 05 91 01 c4 0c c0 cf 6a 00 00 00 00 00 06 00 00 00 91 02",
+    ]
+
+
+def test_a_typical_document_is_compact_and_names_are_not_in_it() -> None:
+    register = new_register()
+    raw = stored(typical_document(random.Random(1), KINDS), register)
+    assert len(raw) < 900
+    assert b"attribute_1" not in raw and b"marketing" not in raw
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ((1 << 64) - 1, (1 << 64) - 1),
+        (-(1 << 63), -(1 << 63)),
+        (1 << 64, float(1 << 64)),
+        (-(1 << 70), -float(1 << 70)),
+        (10**400, sys.float_info.max),
+        (-(10**400), -sys.float_info.max),
+        ({"a": [1 << 64, {"b": 1 << 65}]}, {"a": [float(1 << 64), {"b": float(1 << 65)}]}),
+    ],
+)
+def test_integers_beyond_64_bits_are_kept_as_the_nearest_float(value: Any, kept: Any) -> None:
+    again = round_trip(Document(customer_id="c-1", attributes={"n": value, "one": 1}))
+    assert again.attributes == {"n": kept, "one": 1}
+
+
+def test_more_kinds_than_16_bits_count_are_kept() -> None:
+    register = new_register(70_000)
+    contacts = [Contact(69_999, 5, 1, 2, 3), Contact(0, 6, 1, 2, 3)]
+    assert round_trip(Document(customer_id="c-1", contacts=contacts), register).contacts == contacts
+
+
+def test_a_mark_beyond_68_years_is_cut_to_that() -> None:
+    document = Document(customer_id="c-1", contacts=[Contact(0, 5, 1, 1 << 40, 3)])
+    assert round_trip(document).contacts == [Contact(0, 5, 1, 2**31 - 1, 3)]
+
+
+def test_the_register_of_names_is_bounded_and_further_names_are_written_out() -> None:
+    register = new_register()
+    attributes = {f"made up {number}": number for number in range(NAMES_LIMIT + 10)}
+    document = Document(customer_id="c-1", attributes=attributes)
+    assert round_trip(document, register).attributes == attributes
+    assert len(register.names.entries) == NAMES_LIMIT
+
+
+@pytest.mark.parametrize("section", ["profile", "contacts", "events"])
+def test_a_number_that_this_process_does_not_know_asks_for_the_register(section: str) -> None:
+    register = new_register()
+    document = Document(
+        customer_id="c-1",
+        attributes={"a": 1} if section == "profile" else {},
+        contacts=[Contact(KINDS - 1, 5, 1, 2, 3)] if section == "contacts" else [],
+        events={"buy": EventHistory(1, 1)} if section == "events" else {},
+    )
+    raw = stored(document, register)
+    younger = new_register(KINDS - 1)
+    with pytest.raises(UnknownNumber):
+        codec.decode("c-1", raw, younger)
+    with pytest.raises(codec.UnreadableDocument, match="number"):
+        codec.unpack_document("c-1", raw, younger)
+
+
+def test_another_format_is_refused_with_what_to_do() -> None:
+    with pytest.raises(codec.UnreadableDocument, match=r"'c-1' has format 9.*upgrade nextbest"):
+        codec.decode("c-1", b"\x09whatever", new_register())
+
+
+@pytest.mark.parametrize("cut", [1, 10, 33, 40, -1])
+def test_a_damaged_document_is_refused_with_what_to_do(cut: int) -> None:
+    register = new_register()
+    raw = stored(typical_document(random.Random(1), KINDS), register)
+    with pytest.raises(codec.UnreadableDocument, match=r"'c-1' is damaged.*erase the customer"):
+        codec.decode("c-1", raw[:cut], register)
+
+
+@settings(deadline=None, max_examples=50)
+@given(documents)
+def test_a_section_with_any_byte_changed_is_read_or_refused_but_never_breaks(
+    document: Document,
+) -> None:
+    register = new_register()
+    raw = bytearray(stored(document, register))
+    for place in range(codec.HEADER.size, len(raw)):
+        changed = bytes(raw[:place]) + bytes([raw[place] ^ 0xFF]) + bytes(raw[place + 1 :])
+        try:
+            codec.decode("c-1", changed, register)
+        except (codec.UnreadableDocument, UnknownNumber):
+            pass
+
+
+def test_a_bucket_without_its_sums_is_refused_before_anything_is_written() -> None:
+    history = EventHistory(total=1, last_at=1, sums=["amount"], buckets=[[1, 1]])
+    document = Document(customer_id="c-1", events={"buy": history})
+    with pytest.raises(ValueError, match="bucket"):
+        codec.encode(document, "events", new_register())
+
+
+assert struct and msgspec

@@ -1,0 +1,47 @@
+"""The key format is a contract: these strings must never change."""
+
+from __future__ import annotations
+
+import pytest
+
+from decision.store.keys import Keys, event_digest
+
+
+def test_a_customers_keys_are_these_exact_strings() -> None:
+    assert Keys().customer("c-1024").all() == [
+        "nb:{p114}:c:c-1024",
+        "nb:{p114}:log",
+        "nb:{p114}:r:c-1024",
+        "nb:{p114}:e:c-1024",
+    ]
+
+
+def test_the_other_keys_are_these_exact_strings() -> None:
+    keys = Keys("shop:")
+    assert keys.log(0) == "shop:{p0}:log"
+    assert keys.alias("email", "li@mail.cn") == "shop:{p179}:a:email:li@mail.cn"
+    assert keys.budget("coupon:2026-11-21") == "shop:{budget}:n:coupon:2026-11-21"
+    assert keys.token("01J") == "shop:{budget}:t:01J"
+    assert keys.names == "shop:{register}:names"
+    assert keys.kinds == "shop:{register}:kinds"
+    assert keys.blob("policy/1") == "shop:{blob}:policy/1"
+
+
+def test_an_event_id_is_remembered_by_these_exact_bytes() -> None:
+    assert event_digest("e1").hex() == "afdd4403c41069df839dbe2249f98aee"
+
+
+def test_no_two_aliases_share_a_key() -> None:
+    keys = Keys()
+    pairs = [("a:b", "c"), ("a", "b:c"), ("a%3Ab", "c"), ("a%", "b"), ("a", "%b")]
+    assert len({keys.alias(*pair) for pair in pairs}) == len(pairs)
+
+
+def test_a_brace_in_an_id_does_not_move_a_customer_to_another_slot() -> None:
+    key = Keys().customer("{x}").document
+    assert key[key.index("{") + 1 : key.index("}")].startswith("p")
+
+
+def test_a_prefix_with_a_brace_is_refused() -> None:
+    with pytest.raises(ValueError, match="brace"):
+        Keys("a{b}:")
