@@ -1,0 +1,143 @@
+"""Every operation of a decision cut before it is sent, after it, and in the middle of its reply."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from decision.core.clock import from_micros
+from decision.core.identifiers import partition_of
+from decision.core.schema import DecisionRequest, Event, TriggerEvent
+from decision.engine import Engine, EngineSettings, build_snapshot
+from decision.engine import records as log
+from decision.rulebook.reader import load_files
+from decision.store import RedisStore
+from tests.core.small import NOON
+from tests.crash.harness import RULES
+from tests.store.proxy import Proxy
+
+pytestmark = pytest.mark.anyio
+ACTIONS = ("cut_before", "drop_reply", "cut_mid_reply")
+
+
+async def engine_on(store: RedisStore) -> Engine:
+    definition = load_files({"rules.yaml": RULES}).definition
+    assert definition is not None
+    await store.start()
+    engine = Engine(store, EngineSettings(timeout=10, seed="x"))
+    engine.use(
+        await build_snapshot(definition, None, store, from_micros(NOON), durable=False)
+    )
+    return engine
+
+
+async def commands_of(proxy: Proxy, work: Any) -> list[tuple[str, int]]:
+    """(name, how manieth) of every command that the work sends."""
+    before = proxy.seen.copy()
+    await work()
+    sent = proxy.seen - before
+    return [(name, nth) for name, count in sent.items() for nth in range(1, count + 1)]
+
+
+def request(customer: str) -> DecisionRequest:
+    return DecisionRequest(
+        placement="outbound",
+        customer_id=customer,
+        request_id="r-1",
+        event=TriggerEvent(type="visit", id="e-1"),
+    )
+
+
+async def stored(store: RedisStore, customer: str) -> tuple[int, int, int]:
+    """(contacts, selections in the log, events in the log) of a customer."""
+    rows = await store.log_records(partition_of(customer))
+    made = [log.decode_decision(row.body) for row in rows if row.kind == "decision"]
+    happened = [log.decode_event(row.body) for row in rows if row.kind == "event"]
+    return (
+        len((await store.read(customer)).document.contacts),
+        sum(len(row.selections) for row in made if row.customer_id == customer),
+        sum(row.customer_id == customer for row in happened),
+    )
+
+
+async def test_a_decision_is_made_once_whatever_operation_fails(
+    redis_url: str, prefix: str, redis_store: RedisStore
+) -> None:
+    """The caller gets it, or silence that says `store`; asked again, the one that was made."""
+    names = (f"c-{number}" for number in itertools.count())
+    tried = degraded = 0
+    async with Proxy(redis_url) as proxy:
+        store = RedisStore(proxy.url, prefix=prefix)
+        engine = await engine_on(store)
+        await engine.decide(request(next(names)))
+        points = await commands_of(proxy, lambda: engine.decide(request(next(names))))
+        assert {name for name, _ in points} >= {"GET", "HGET", "ZMSCORE", "MGET", "EVALSHA"}
+        for (name, nth), action in itertools.product(points, ACTIONS):
+            customer = next(names)
+            getattr(proxy, action)(name, nth)
+            decision = await engine.decide(request(customer))
+            contacts, selections, events = await stored(redis_store, customer)
+            where = f"{action} {name} {nth}: {decision}"
+            assert contacts == selections <= 1, where
+            assert events == selections, where
+            if decision.outcome == "selected":
+                assert contacts == 1, where
+            else:
+                assert "store" in decision.degraded, where
+                degraded += 1
+            again = await engine.decide(request(customer))
+            assert again.outcome == "selected", where
+            if decision.outcome == "selected":
+                assert again == decision, where
+            assert await stored(redis_store, customer) == (1, 1, 1), where
+            tried += 1
+        await store.close()
+    print(f"\n{tried} fault points, {degraded} answered with silence")
+    assert tried >= 15
+
+
+async def test_an_event_is_recorded_once_whatever_operation_fails(
+    redis_url: str, prefix: str, redis_store: RedisStore
+) -> None:
+    names = (f"v-{number}" for number in itertools.count())
+    async with Proxy(redis_url) as proxy:
+        store = RedisStore(proxy.url, prefix=prefix)
+        engine = await engine_on(store)
+
+        async def tell(customer: str) -> Any:
+            return await engine.events.record(
+                [Event(type="visit", id="e-1", customer_id=customer)]
+            )
+
+        await tell(next(names))
+        points = await commands_of(proxy, lambda: tell(next(names)))
+        for (name, nth), action in itertools.product(points, ACTIONS):
+            customer = next(names)
+            getattr(proxy, action)(name, nth)
+            try:
+                await tell(customer)
+            except Exception as error:
+                assert type(error).__name__ == "StoreUnavailable"
+            await tell(customer)
+            assert (await stored(redis_store, customer))[2] == 1, (action, name)
+        await store.close()
+
+
+async def test_one_dropped_reply_of_the_commit_leaves_one_contact_and_one_record(
+    redis_url: str, prefix: str, redis_store: RedisStore
+) -> None:
+    async with Proxy(redis_url) as proxy:
+        store = RedisStore(proxy.url, prefix=prefix)
+        engine = await engine_on(store)
+        for number in range(20):
+            customer = f"d-{number}"
+            proxy.drop_reply("EVALSHA", 2 if number % 2 else 1)
+            asked = DecisionRequest(placement="outbound", customer_id=customer)
+            decision = await engine.decide(asked)
+            contacts, selections, _ = await stored(redis_store, customer)
+            assert contacts == selections <= 1
+            if "store" not in decision.degraded:
+                assert (decision.outcome, contacts) == ("selected", 1)
+        await store.close()
