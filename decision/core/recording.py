@@ -30,7 +30,7 @@ SEEN: Final = frozenset(
 )
 CONFIRMING: Final = SEEN | {"message.sent", "message.delivered"}
 RELEASING: Final = frozenset({"message.failed", "message.not_shown", "message.bounced"})
-OUTCOMES: Final = CONFIRMING | RELEASING | {"message.complained", "message.unsubscribed"}
+SETTLING: Final = CONFIRMING | RELEASING
 FINAL_MARK: Final = (1 << 31) - 1
 DEFAULT_PURPOSE: Final = "marketing"
 
@@ -49,6 +49,12 @@ class Occurrence(msgspec.Struct, frozen=True, kw_only=True):
 
 class AmbiguousContact(ValueError):
     """The decision had several messages and the event names none of them."""
+
+
+def has_contact(document: Document, decision_id: str) -> bool:
+    """Whether a decision has left a contact with the customer."""
+    tag = decision_tag(decision_id)
+    return any(contact.tag == tag for contact in document.contacts)
 
 
 def find_contact(document: Document, occurrence: Occurrence) -> int | None:

@@ -23,6 +23,9 @@ from decision.engine.snapshot import Snapshot
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What may be set about the engine. Times are microseconds, timeouts seconds.
 
+    `records_kept` is for how long the log surely still holds a decision: an event about a younger
+    one that is not there is refused.
+
     `seed` makes exploration repeatable: the same seed, customer, placement and request id draw
     the same numbers; without a request id the event's id serves, or how many contacts the
     customer has had. It is for replays and tests; left out, every draw is fresh.
@@ -34,6 +37,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     clock_skew: int = 5 * MINUTE
     event_ids_last: int = 7 * DAY
     contacts_kept: int = 30 * DAY
+    records_kept: int = HOUR
     largest_document: int = 64 * 1024
 
 

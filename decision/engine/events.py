@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from decision.core import recording
-from decision.core.clock import to_micros
+from decision.core.clock import MILLISECOND, to_micros
+from decision.core.document import Document
 from decision.core.identifiers import parse_decision_id, partition_of
 from decision.core.ports import Commit, Conflict, LogRecord, Section, StoreUnavailable
-from decision.core.recording import AmbiguousContact, Occurrence
+from decision.core.recording import SETTLING, AmbiguousContact, Occurrence, has_contact
 from decision.core.schema import Event, EventsAnswer, Rejected, TriggerEvent
 from decision.engine import records
 from decision.engine.context import Context
@@ -87,32 +89,36 @@ class Events:
         snapshot = context.snapshot
         ids = tuple(event.id for _, event in own if event.id is not None)
         found = await context.read(customer_id, event_ids=ids)
+        known: set[str] = set()
         for _ in range(context.settings.attempts):
             document = found.document
+            known |= found.known_events
             log: list[LogRecord] = []
-            seen = set(found.known_events)
             fresh_ids: list[str] = []
             rejected: list[Rejected] = []
             duplicates = 0
+            changed = False
             for index, event in own:
-                if event.id is not None and event.id in seen:
+                if event.id is not None and (event.id in known or event.id in fresh_ids):
                     duplicates += 1
                     continue
                 event_id = event.id or context.new_id(customer_id)
                 occurrence = occurrence_of(event, event_id, now)
                 try:
-                    self._check_decision(occurrence, document.customer_id, bool(document.merged))
-                    recording.apply(document, occurrence, snapshot.policy, snapshot.measures, now)
+                    if not await self._is_late(occurrence, document):
+                        recording.apply(
+                            document, occurrence, snapshot.policy, snapshot.measures, now
+                        )
+                        changed = True
                 except (AmbiguousContact, InputError) as error:
                     rejected.append(Rejected(index, str(error)))
                     continue
                 if event.id is not None:
-                    seen.add(event.id)
                     fresh_ids.append(event.id)
                 log.append(event_record(occurrence, document.customer_id, now))
             if not log:
                 return 0, duplicates, rejected
-            sections: tuple[Section, ...] = ("contacts", "events")
+            sections: tuple[Section, ...] = ("contacts", "events") if changed else ()
             result = await context.store.commit(
                 Commit(
                     id=context.new_id(document.customer_id),
@@ -133,17 +139,30 @@ class Events:
                 found = await context.read(found.document.moved_to, event_ids=ids)
         raise StoreUnavailable(f"too many writes at once for customer {customer_id!r}; try again")
 
-    @staticmethod
-    def _check_decision(occurrence: Occurrence, customer_id: str, merged: bool) -> None:
-        """Refuses an event about a decision that cannot be this customer's."""
-        if occurrence.decision_id is None or merged:
-            return
-        _, partition, _ = parse_decision_id(occurrence.decision_id)
-        if partition != partition_of(customer_id):
+    async def _is_late(self, occurrence: Occurrence, document: Document) -> bool:
+        """Whether the event is what is left of a customer who is not known (any more).
+
+        Such a delivery report is logged, but it does not bring an erased customer back.
+
+        Raises:
+            InputError: the decision that it is about was never made for this customer.
+        """
+        decision_id = occurrence.decision_id
+        if decision_id is None:
+            return False
+        made, partition, _ = parse_decision_id(decision_id)
+        if partition != partition_of(document.customer_id) and not document.merged:
             raise InputError(
                 "decision_id",
-                f"{occurrence.decision_id} is not a decision for customer {customer_id[:60]!r}",
+                f"{decision_id} is not a decision for customer {document.customer_id[:60]!r}",
             )
+        if document.exists and has_contact(document, decision_id):
+            return False
+        age = time.time_ns() // 1_000_000 - made
+        recent = age * MILLISECOND < self.context.settings.records_kept
+        if recent and await self.context.store.find_record(decision_id) is None:
+            raise InputError("decision_id", f"there is no decision {decision_id}")
+        return not document.exists and occurrence.type in SETTLING
 
 
 def event_record(occurrence: Occurrence, customer_id: str, now: int) -> LogRecord:

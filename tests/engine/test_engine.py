@@ -347,3 +347,64 @@ async def test_bad_input_is_refused_with_its_path(make_engine: Make, clock: Cloc
     )
     assert answer.accepted == 1
     assert [row.index for row in answer.rejected] == [0, 1, 2]
+
+
+async def test_an_event_about_a_decision_that_never_was_is_refused(make_engine: Make) -> None:
+    engine = await make_engine()
+    made = engine.context.new_id("c-1")
+    answer = await tell(engine, "message.sent", decision_id=made)
+    assert answer.rejected[0].detail == f"decision_id: there is no decision {made}"
+    other = engine.context.new_id("c-2")
+    answer = await tell(engine, "message.sent", decision_id=other)
+    assert "not a decision for customer 'c-1'" in answer.rejected[0].detail
+
+
+async def test_a_late_delivery_report_does_not_bring_an_erased_customer_back(
+    make_engine: Make,
+) -> None:
+    engine = await make_engine(records_kept=0)
+    await engine.customers.set_consents("c-1", GRANTED)
+    decision = await ask(engine)
+    await engine.customers.erase("c-1")
+    answer = await tell(engine, "message.opened", decision_id=decision.decision_id)
+    assert answer.accepted == 1
+    with pytest.raises(NotFound):
+        await engine.customers.get("c-1")
+    await tell(engine, "message.unsubscribed", decision_id=decision.decision_id)
+    assert (await ask(engine)).reason == "no_consent"
+
+
+async def test_a_longer_window_and_a_lower_budget_are_cautioned_about(
+    make_engine: Make,
+) -> None:
+    from decision.engine.snapshot import build_snapshot
+    from decision.rulebook.reader import load_files
+    from tests.engine.conftest import RULES
+
+    engine = await make_engine()
+    store = engine.context.store
+    for number in range(5):
+        await engine.customers.set_consents(f"c-{number}", GRANTED)
+        assert (await ask(engine, f"c-{number}")).selections[0].message == "offer"
+
+    async def cautions(rules: str) -> tuple[str, ...]:
+        definition = load_files({"rules.yaml": rules}).definition
+        assert definition is not None
+        return (
+            await build_snapshot(
+                definition,
+                None,
+                store,
+                from_micros(engine.context.clock()),
+                durable=False,
+                contacts_kept=30 * DAY,
+            )
+        ).cautions
+
+    assert await cautions(RULES) == ()
+    longer = RULES.replace("at_most: 2, within: 7d", "at_most: 2, within: 60d")
+    (caution,) = await cautions(longer)
+    assert "cap two-a-week counts 60d, but contacts were kept for 30d only" in caution
+    assert await cautions(longer) == ()
+    (caution,) = await cautions(RULES.replace("total: 5", "total: 3"))
+    assert "the budget offer:total is 3, but 5 are spent already" in caution
