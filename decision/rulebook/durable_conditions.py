@@ -149,10 +149,10 @@ def _bounded(group: Group, slot_of: SlotOf) -> Node:
 def _native(clause: Clause, slot_of: SlotOf) -> Leaf | None:
     """The clause as the engine's own comparison, where that is exact."""
     wanted, op, slot = clause.value, clause.op, slot_of(clause.field)
-    if op == "eq" and (
-        isinstance(wanted, bool) or (isinstance(wanted, str) and len(wanted) <= _LONGEST_TEXT)
-    ):
-        return Leaf(f"{slot} {type(wanted).__name__}", op, json.dumps(wanted), slot, wanted)
+    if op == "eq" and isinstance(wanted, bool):
+        return Leaf(f"{slot} truth", op, json.dumps(wanted), slot, wanted)
+    if op == "eq" and isinstance(wanted, str) and len(wanted) <= _LONGEST_TEXT:
+        return Leaf(f"{slot} text", op, json.dumps(wanted), slot, wanted)
     number = number_text(wanted) if op == "eq" or op in _ORDER else None
     if number is not None and -EXACT <= wanted <= EXACT:
         return Leaf(f"{slot} number", op, number, slot)

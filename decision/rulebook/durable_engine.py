@@ -29,6 +29,7 @@ _FIRST_RULE = "_"
 _FIRST_FACT = ',"first":true'
 _STORED, _NO_MATCH = 0, 1
 _NO_HANDLE = 0
+_FIRED = -1
 
 
 class RuleEngineError(Exception):
@@ -45,7 +46,7 @@ class Ruleset:
     def __init__(self, plan: RulesetPlan) -> None:
         self._definition = _definition(plan)
         self._firings = range(plan.paths + 1)
-        self._masks = {**plan.masks(), _FIRST_RULE: 0}
+        self._masks = {**plan.masks(), _FIRST_RULE: _FIRED}
         self._asked = 0
         self._open()
 
@@ -93,7 +94,12 @@ class Ruleset:
             handle = self._handle = engine.create_ruleset(_NAME, self._definition)
         except engine.error as error:
             raise RuleEngineError(f"the rule engine refuses a ruleset: {error}") from error
-        self.match(_FIRST_FACT)
+        try:
+            if self.match(_FIRST_FACT) != _FIRED:
+                raise RuleEngineError("the rule engine does not fire a rule that must hold")
+        except BaseException:
+            self._handle = _NO_HANDLE
+            raise
         self._free = weakref.finalize(self, _delete, handle)
         self._free.atexit = False
 
@@ -110,21 +116,30 @@ def _definition(plan: RulesetPlan) -> str:
 
 
 class _AskedTogether:
-    """Rulesets whose facts are encoded once."""
+    """Rulesets whose facts are encoded once; those that read most properties get them all."""
 
     def __init__(self, route: Route, made: dict[RulesetPlan, Ruleset]) -> None:
         self._encode = route.encoder.encode
-        self._rulesets = []
+        self._of_all = []
+        self._of_some = []
+        most = 0.75 * len(route.encoder.places)
         for plan, places in route.rulesets:
             if plan not in made:
                 made[plan] = Ruleset(plan)
-            # `join` reads the one text that `itemgetter` gives for one place as it reads a tuple.
-            self._rulesets.append((itemgetter(*places), made[plan].match))
+            match = made[plan].match
+            if len(places) >= most:
+                self._of_all.append(match)
+            else:
+                # `join` reads the one text of a single place as it reads a tuple of texts.
+                self._of_some.append((itemgetter(*places), match))
 
     def match(self, values: Sequence[Value]) -> int:
         properties = self._encode(values)
         found = 0
-        for pick, match in self._rulesets:
+        if self._of_all and (fact := "".join(properties)):
+            for match in self._of_all:
+                found |= match(fact)
+        for pick, match in self._of_some:
             if fact := "".join(pick(properties)):
                 found |= match(fact)
         return found

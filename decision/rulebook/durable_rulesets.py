@@ -24,12 +24,12 @@ TRIGGERS = ("event.type", "placement")
 RULE_NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcde"
 """The names of a ruleset's rules: 31, and one more for the rule that is fired when it is made."""
 
-# What the engine holds of one ruleset: paths (its stack is 64 deep) and properties of a fact (255).
+# What the engine holds of one ruleset: paths (its stack is 64 deep) and properties of a fact (255,
+# of which those that the ruleset does not read may be a quarter).
 _MOST_PATHS = 60
 _MOST_PROPERTIES = 150
 # A trigger with more constants than this is not worth a copy of the rule for each.
 _MOST_TRIGGERS = 8
-_CONSTANTS = (str, bool)
 
 
 class Item(NamedTuple):
@@ -97,38 +97,39 @@ class FactEncoder:
     """
 
     def __init__(self, items: Iterable[Item], names: Mapping[str, str]) -> None:
-        constants: dict[int, dict[str | bool, str]] = {}
-        numbers: dict[int, str] = {}
+        texts: dict[str, tuple[int, dict[str, str]]] = {}
+        truths: dict[str, tuple[int, dict[bool, str]]] = {}
+        numbers: dict[str, tuple[int, str]] = {}
         computed: dict[str, tuple[Test, str]] = {}
-        found = {(leaf.key, leaf.literal): leaf for item in items for leaf in item.leaves}.values()
-        for leaf in found:
+        for leaf in (leaf for item in items for leaf in item.leaves):
             start = f',"{names[leaf.key]}":'
             if leaf.test is not None:
                 computed[leaf.key] = (leaf.test, start + leaf.literal)
-            elif leaf.constant is not None:
-                constants.setdefault(leaf.slot, {})[leaf.constant] = start + leaf.literal
+            elif isinstance(leaf.constant, str):
+                texts.setdefault(leaf.key, (leaf.slot, {}))[1][leaf.constant] = start + leaf.literal
+            elif isinstance(leaf.constant, bool):
+                known = truths.setdefault(leaf.key, (leaf.slot, {}))[1]
+                known[leaf.constant] = start + leaf.literal
             else:
-                numbers[leaf.slot] = start
-        self._constants = tuple(constants.items())
-        self._numbers = tuple(numbers.items())
+                numbers[leaf.key] = (leaf.slot, start)
+        keys = (*texts, *truths, *numbers, *computed)
+        self.places = {key: place for place, key in enumerate(keys)}
+        self._texts = tuple(texts.values())
+        self._truths = tuple(
+            (slot, known.get(True, ""), known.get(False, "")) for slot, known in truths.values()
+        )
+        self._numbers = tuple(numbers.values())
         self._computed = tuple(computed.values())
-        order: list[object] = [("constant", slot) for slot in constants]
-        order += [("number", slot) for slot in numbers]
-        order += computed
-        place = {what: index for index, what in enumerate(order)}
-        self.places = {
-            leaf.key: place[leaf.key]
-            if leaf.test
-            else place["number" if leaf.constant is None else "constant", leaf.slot]
-            for leaf in found
-        }
 
     def encode(self, values: Sequence[Value]) -> list[str]:
         """The properties as JSON with a comma before it, and "" for those that are not there."""
-        found = [
-            known.get(value, "") if isinstance(value := values[slot], _CONSTANTS) else ""
-            for slot, known in self._constants
-        ]
+        found = []
+        for slot, known in self._texts:
+            value = values[slot]
+            found.append(known.get(value, "") if isinstance(value, str) else "")
+        for slot, true, false in self._truths:
+            value = values[slot]
+            found.append(true if value is True else false if value is False else "")
         for slot, start in self._numbers:
             value = values[slot]
             if type(value) is int and -EXACT <= value <= EXACT:
@@ -245,8 +246,7 @@ def _pack(groups: Iterable[list[Item]], names: _Names) -> list[Route]:
             members.setdefault(ruleset, {}).update(dict.fromkeys(leaf.key for leaf in item.leaves))
         encoder = FactEncoder(items, names)
         rulesets = [
-            (plan, tuple(dict.fromkeys(encoder.places[key] for key in keys)))
-            for plan, keys in members.items()
+            (plan, tuple(encoder.places[key] for key in keys)) for plan, keys in members.items()
         ]
         found.append(Route(encoder, rulesets))
     return found

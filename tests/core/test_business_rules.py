@@ -63,7 +63,7 @@ rule_lists = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=200)
 @given(rule_lists, st.lists(small, min_size=4, max_size=4))
 def test_asking_by_strata_gives_what_asking_one_by_one_in_file_order_gives(
     rules: list[Rule], values: list[Value]

@@ -124,7 +124,7 @@ def conditions_hold_alike(conditions: Sequence[Condition], situations: Sequence[
         assert not differing, (values, conditions[differing.bit_length() - 1])
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=300)
 @given(st.data())
 def test_the_engine_answers_as_the_plain_evaluator_through_strata_with_sets(
     data: st.DataObject,

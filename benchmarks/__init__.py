@@ -1,0 +1,1 @@
+"""What nextbest costs and what it earns, measured: `python -m benchmarks --list`."""
