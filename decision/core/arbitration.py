@@ -107,17 +107,18 @@ def arbitrate(
     standing: Standing,
     fallen: dict[Reason, int],
     draw: Callable[[], float],
+    exploration: float | None,
 ) -> list[Scored]:
     """Draws up to `limit` different messages, one after another, caps counting all together.
 
-    `fallen` is completed: survivors that a selection of this very decision capped or closed fall
+    `exploration` is γ of inverse-gap weighting, None always takes the best. `fallen` is completed: survivors that a selection of this very decision capped or closed fall
     for that, the others are outranked.
     """
     contact_policy = policy.contact_policy
     places = [place for place, index in enumerate(scores.candidates.tolist()) if alive >> index & 1]
     chosen: list[Scored] = []
     while places:
-        weights = _weights(scores.priority[places], policy.settings.exploration)
+        weights = _weights(scores.priority[places], exploration)
         scores.selection[places] = weights
         winner = scores.row(places[choose(weights, draw()) if len(places) > 1 else 0])
         chosen.append(winner)

@@ -83,11 +83,13 @@ def decide(
     draw: Callable[[], float],
     *,
     spent: int = 0,
+    exploration: float | None = None,
 ) -> Verdict:
     """Decides for one customer at one moment.
 
     `draw` gives numbers in [0, 1), one for each selection; `spent` is the mask of candidates
-    whose budget is known to be spent. The placement must be one of the policy's.
+    whose budget is known to be spent; `exploration` is γ of inverse-gap weighting, None always
+    takes the best. The placement must be one of the policy's.
     """
     contact_policy = policy.contact_policy
     placement = policy.placements[question.placement]
@@ -172,7 +174,16 @@ def decide(
             fall(mask_of(candidates[low]), Reason.BELOW_THRESHOLD)
         if alive:
             chosen = arbitrate(
-                policy, document, now, question.limit, scores, alive, standing, fallen, draw
+                policy,
+                document,
+                now,
+                question.limit,
+                scores,
+                alive,
+                standing,
+                fallen,
+                draw,
+                exploration,
             )
 
     not_before = None

@@ -296,6 +296,7 @@ class _Attempt:
             deciding.now,
             deciding.draw,
             spent=self.spent,
+            exploration=snapshot.exploration,
         )
 
     def _record_event(self, request: DecisionRequest, snapshot: Snapshot) -> None:
@@ -487,6 +488,7 @@ class _Attempt:
             document=self.raw,
             draws=list(deciding.draws),
             spent=records.mask_bytes(self.spent & policy.everything),
+            exploration=snapshot.exploration,
             policy_version=snapshot.policy_version,
             model_version=snapshot.model_version,
             selections=[

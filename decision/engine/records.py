@@ -54,6 +54,7 @@ class DecisionRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     candidates: LoggedScores = LoggedScores()
     fallen: dict[str, bytes] = {}
     spent: bytes = b""
+    exploration: float | None = None
     request_id: str | None = None
     event_type: str | None = None
     reason: str | None = None

@@ -96,6 +96,7 @@ class Replay:
             record.decided_at,
             lambda: next(draws),
             spent=records.mask_of(record.spent),
+            exploration=record.exploration,
         )
 
     async def _snapshot(self, version: str) -> Snapshot | None:

@@ -38,7 +38,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     `kinds` and `renders` are by candidate; `fallbacks` is placement → (message, channel, render).
     `degraded` is what every decision does without, such as `model`; `cautions` are sentences
-    about what this policy cannot make good.
+    about what this policy cannot make good; `exploration` is γ of inverse-gap weighting.
     """
 
     policy: Policy
@@ -48,6 +48,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     kinds: list[int]
     renders: list[Render]
     fallbacks: dict[str, tuple[str, str, Render]]
+    exploration: float | None
     policy_version: str
     model_version: str | None
     loaded_at: Moment
@@ -73,6 +74,14 @@ class GuardedMatcher:
         except RuleEngineError:
             self.failures += 1
             return self._plain.match(stratum, values)
+
+
+def _exploration(policy: Policy, model: Model | None) -> float | None:
+    """γ: the model's where it names one, unless the rule files say `off`."""
+    own = policy.settings.exploration
+    if own is None or model is None or model.manifest.exploration is None:
+        return own
+    return model.manifest.exploration
 
 
 def policy_blob(version: str) -> str:
@@ -159,6 +168,7 @@ async def build_snapshot(
         kinds=kinds,
         renders=renders,
         fallbacks=fallbacks,
+        exploration=_exploration(policy, model),
         policy_version=policy.version,
         model_version=scorer.version,
         loaded_at=loaded_at,

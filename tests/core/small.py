@@ -138,6 +138,7 @@ def ask(
         now,
         lambda: next(numbers),
         spent=spent,
+        exploration=policy.settings.exploration,
     )
 
 
