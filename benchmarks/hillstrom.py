@@ -1,0 +1,182 @@
+"""Real customers: Hillstrom's e-mail campaign, two messages or silence, assigned at random.
+
+    python -m benchmarks.hillstrom
+
+trains on one half of the customers, chooses for the other half, and says what the choices would
+have earned in visits (SNIPS), beside always the same e-mail and a uniform choice; then the halves
+change places. Data: `../shared/data/hillstrom/hillstrom.csv`, or `$NEXTBEST_DATA`.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from decision.core.candidates import CandidateInfo
+from decision.core.definition import Settings
+from decision.core.document import Document
+from decision.core.fields import FieldTable, Situation
+from decision.learning.ope import Estimate, snips
+from decision.learning.spec import load_spec
+from decision.learning.table import TrainingTable, table_of_rows
+from decision.learning.train import train
+from decision.scoring.loading import load_model
+from decision.scoring.scorers import bind
+
+HOME: Final = Path(__file__).parent / "hillstrom"
+RULES: Final = HOME / "rules"
+SPEC: Final = HOME / "model.yaml"
+ARMS: Final = {"Mens E-Mail": "mens", "Womens E-Mail": "womens", "No E-Mail": None}
+CAMPAIGN: Final = datetime(2008, 3, 20, 10, tzinfo=UTC)
+CANDIDATES: Final = tuple(
+    CandidateInfo(name, "email", name, "marketing", (), 1.0) for name in ("mens", "womens")
+)
+
+
+class Row(NamedTuple):
+    """A customer, what they got (None: nothing) and what they did in the two weeks after."""
+
+    customer_id: str
+    attributes: dict[str, Any]
+    arm: str | None
+    visit: int
+    spend: float
+
+
+def data_file() -> Path:
+    """Where the data should be."""
+    shared = os.environ.get("NEXTBEST_DATA") or Path(__file__).parents[2] / "shared" / "data"
+    return Path(shared) / "hillstrom" / "hillstrom.csv"
+
+
+def load(path: Path | None = None) -> list[Row]:
+    """All 64,000 customers, in the order of the file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    with (path or data_file()).open(newline="", encoding="utf-8") as file:
+        return [
+            Row(
+                customer_id=f"h-{number}",
+                attributes={
+                    "recency": int(line["recency"]),
+                    "history": float(line["history"]),
+                    "mens": int(line["mens"]),
+                    "womens": int(line["womens"]),
+                    "newbie": int(line["newbie"]),
+                    "zip_code": line["zip_code"],
+                    "channel": line["channel"],
+                },
+                arm=ARMS[line["segment"]],
+                visit=int(line["visit"]),
+                spend=float(line["spend"]),
+            )
+            for number, line in enumerate(csv.DictReader(file))
+        ]
+
+
+def customers(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The customers as `nextbest load` reads them, one record each."""
+    return [{"customer_id": row.customer_id, "attributes": row.attributes} for row in rows]
+
+
+def requests(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """A decision request for each customer, as `nextbest decide` reads them."""
+    at = CAMPAIGN.isoformat()
+    return [{"customer_id": row.customer_id, "placement": "outbound", "at": at} for row in rows]
+
+
+def training_table(rows: Sequence[Row]) -> TrainingTable:
+    """The customers who got an e-mail, as a log would hold them; the response is a visit."""
+    mailed = [row for row in rows if row.arm is not None]
+    return table_of_rows(
+        [
+            {f"customer.{name}": value for name, value in row.attributes.items()}
+            | {"message.name": row.arm}
+            for row in mailed
+        ],
+        [row.visit for row in mailed],
+        message=[str(row.arm) for row in mailed],
+        channel=["email"] * len(mailed),
+    )
+
+
+def train_on(rows: Sequence[Row], out_dir: Path) -> Path:
+    """Trains a model version on these customers; returns its folder."""
+    return train(load_spec(SPEC), training_table(rows), out_dir, created_at=CAMPAIGN)
+
+
+def choose(folder: Path, rows: Sequence[Row]) -> list[str | None]:
+    """The message that a model version alone expects most of, for each customer."""
+    fields = FieldTable()
+    settings = Settings(timezone="America/New_York", exploration=None)
+    scorer = bind(load_model(folder), CANDIDATES, fields, settings)
+    now = int(CAMPAIGN.timestamp()) * 1_000_000
+    everything = np.arange(len(CANDIDATES))
+    chosen: list[str | None] = []
+    for row in rows:
+        document = Document(customer_id=row.customer_id, attributes=row.attributes)
+        values = fields.read(Situation(document, "outbound", now, UTC))
+        scores = scorer.score(everything, values, document, now)
+        chosen.append(CANDIDATES[int(scores.argmax())].message)
+    return chosen
+
+
+def value(chosen: Sequence[str | None], rows: Sequence[Row], reward: str = "visit") -> Estimate:
+    """What choosing these messages (None: silence) would have earned a customer (SNIPS)."""
+    return snips(
+        [float(getattr(row, reward)) for row in rows],
+        np.full(len(rows), 1 / 3),
+        [float(row.arm == each) for row, each in zip(rows, chosen, strict=True)],
+    )
+
+
+def uniform(rows: Sequence[Row], reward: str = "visit") -> Estimate:
+    """What the campaign itself earned a customer: each of the three with the same chance."""
+    third = np.full(len(rows), 1 / 3)
+    return snips([float(getattr(row, reward)) for row in rows], third, third)
+
+
+def main() -> int:
+    """Prints the table; 1 where there is no data, or the model is worse than a constant choice."""
+    try:
+        rows = load()
+    except FileNotFoundError as error:
+        print(f"{error.filename}: no data; set NEXTBEST_DATA to the folder that has it")
+        return 1
+    order = np.random.default_rng(7).permutation(len(rows)).tolist()
+    halves = [[rows[place] for place in order[start::2]] for start in (0, 1)]
+    chosen: list[str | None] = []
+    held: list[Row] = []
+    with TemporaryDirectory() as models:
+        for train_half, test_half in (halves, halves[::-1]):
+            chosen += choose(train_on(train_half, Path(models)), test_half)
+            held += test_half
+    found = {
+        "model": value(chosen, held),
+        "always mens": value(["mens"] * len(held), held),
+        "always womens": value(["womens"] * len(held), held),
+        "always silent": value([None] * len(held), held),
+        "uniform": uniform(held),
+    }
+    print(f"{'visits a customer':<18}{'value':>8}{'s.e.':>8}   95 % interval")
+    for name, estimate in found.items():
+        low, high = estimate.confidence_interval
+        print(
+            f"{name:<18}{estimate.value:8.4f}{estimate.standard_error:8.4f}   {low:.4f} – {high:.4f}"
+        )
+    best = found["always mens"]
+    return int(found["model"].value < best.value - best.standard_error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

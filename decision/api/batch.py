@@ -1,0 +1,174 @@
+"""A batch: lines in, lines out, both streamed, in order, so many decisions at once and no more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+import msgspec
+from litestar.types import Receive, Scope, Send
+
+from decision.api.answers import encode_json
+from decision.api.decoding import late, too_large
+from decision.api.edge import request_id_of
+from decision.api.errors import as_problem
+from decision.api.problems import PRIVATE, Problem
+from decision.api.settings import ServerSettings
+from decision.core.schema import DecisionRequest
+from decision.engine import Engine
+
+_ROOM: Final = 1024 * 1024
+_PATIENCE: Final = 1.0
+_PIECE: Final = 64 * 1024
+_HEADERS: Final = [(b"content-type", b"application/x-ndjson"), PRIVATE]
+
+
+class Batch:
+    """One batch request.
+
+    Three tasks: one receives, one starts a decision for each line, one sends the answers. The
+    first two stop when the ones after them are busy, so that memory stays small. But a client
+    that sends all before it reads anything would then wait for us as we for it: after a moment
+    without movement we read on, up to `max_batch_bytes`.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: ServerSettings,
+        decode: Callable[[bytes], DecisionRequest],
+    ) -> None:
+        self.engine = engine
+        self.decode = decode
+        self.largest_line = settings.max_body_bytes
+        self.largest = settings.max_batch_bytes
+        self.seconds = settings.body_timeout_ms / 1000
+        self.started: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue(
+            settings.batch_concurrency
+        )
+        self.parts: asyncio.Queue[bytes | Problem | None] = asyncio.Queue()
+        self.waiting = 0
+        self.room = asyncio.Event()
+        self.gone = False
+
+    async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers the request."""
+        self.request_id = request_id_of(scope)
+        await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._receive(receive))
+            group.create_task(self._start(group))
+            await self._send(send)
+
+    async def _receive(self, receive: Receive) -> None:
+        """Body → `parts`, and what ends it: None, or the problem for the last line."""
+        total = 0
+        patient = True
+        while True:
+            try:
+                async with asyncio.timeout(self.seconds):
+                    message = await receive()
+            except TimeoutError:
+                self.parts.put_nowait(late(self.seconds))
+                return
+            if message["type"] != "http.request":
+                self.gone = True
+                self.parts.put_nowait(None)
+                return
+            part = message["body"]
+            total += len(part)
+            if total > self.largest:
+                self.parts.put_nowait(too_large(self.largest))
+                return
+            self.waiting += len(part)
+            self.parts.put_nowait(part)
+            if not message["more_body"]:
+                self.parts.put_nowait(None)
+                return
+            while patient and self.waiting > _ROOM:
+                self.room.clear()
+                try:
+                    async with asyncio.timeout(_PATIENCE):
+                        await self.room.wait()
+                except TimeoutError:
+                    patient = False
+
+    async def _lines(self) -> AsyncIterator[tuple[int, bytes | Problem]]:
+        """(line number, line or what is wrong with it), empty lines left out."""
+        number, rest, skipping = 0, b"", False
+        while True:
+            part = await self.parts.get()
+            if not isinstance(part, bytes):
+                break
+            *lines, rest = (rest + part).split(b"\n")
+            for line in lines:
+                number += 1
+                if skipping:
+                    skipping = False
+                elif len(line) > self.largest_line:
+                    yield number, self._long_line()
+                elif line.strip():
+                    yield number, line
+                if self.gone:
+                    return
+            if len(rest) > self.largest_line:
+                if not skipping:
+                    yield number + 1, self._long_line()
+                rest, skipping = b"", True
+            self.waiting -= len(part)
+            self.room.set()
+        if isinstance(part, Problem):
+            yield number + 1, part
+        elif rest.strip() and not self.gone:
+            yield number + 1, rest
+
+    def _long_line(self) -> Problem:
+        return Problem("too-large", f"the line is larger than {self.largest_line} bytes")
+
+    async def _start(self, group: asyncio.TaskGroup) -> None:
+        """Starts a decision for each line; waits where enough are under way."""
+        async for number, line in self._lines():
+            await self.started.put(group.create_task(self._answer(number, line)))
+        await self.started.put(None)
+
+    async def _answer(self, number: int, line: bytes | Problem) -> bytes:
+        """The line that answers a line; never raises."""
+        try:
+            if isinstance(line, Problem):
+                raise line
+            return encode_json(await self.engine.decide(self.decode(line))) + b"\n"
+        except Exception as error:  # noqa: BLE001 - becomes an error line; the rest goes on
+            problem = as_problem(error, self.request_id)
+            details = msgspec.to_builtins(problem.details(self.request_id))
+            return encode_json({"error": {**details, "line": number}}) + b"\n"
+
+    async def _send(self, send: Send) -> None:
+        """Sends the answers in order, those that are ready together."""
+        ready: list[bytes] = []
+        size = 0
+
+        async def flush() -> None:
+            nonlocal size
+            if ready:
+                body = b"".join(ready)
+                ready.clear()
+                size = 0
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+                self.room.set()
+
+        while True:
+            if self.started.empty():
+                await flush()
+            task = await self.started.get()
+            if task is None:
+                break
+            if not task.done():
+                await flush()
+            answer = await task
+            ready.append(answer)
+            size += len(answer)
+            if size >= _PIECE:
+                await flush()
+        await flush()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

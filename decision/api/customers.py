@@ -1,0 +1,177 @@
+"""`/v1/customers`: what is stored of a customer, changed, merged, erased."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar
+
+import msgspec
+from litestar import Request, delete, get, post, put
+from litestar.types import ControllerRouterHandler
+
+from decision.api.answers import Answer, json_answer, path_id
+from decision.api.decisions import JSON_ONLY
+from decision.api.decoding import JsonDecoder, read_body
+from decision.api.openapi import Body, Operation
+from decision.api.problems import Problem
+from decision.api.settings import ServerSettings
+from decision.core.schema import ConsentUpdate, CustomerUpdate, Identifier
+from decision.engine import Engine
+from decision.engine.customers import CustomerView
+
+T = TypeVar("T")
+_Request = Request[Any, Any, Any]
+_PATH: Final = "/v1/customers/{customer_id:str}"
+
+
+class MergeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Names the customer who is merged into the one in the path."""
+
+    from_: Identifier = msgspec.field(name="from")
+
+
+def customer_routes(engine: Engine, settings: ServerSettings) -> list[ControllerRouterHandler]:
+    """The routes of customers."""
+    customers = engine.customers
+    updates: JsonDecoder[CustomerUpdate] = JsonDecoder(CustomerUpdate)
+    consents: JsonDecoder[ConsentUpdate] = JsonDecoder(ConsentUpdate)
+    merges: JsonDecoder[MergeRequest] = JsonDecoder(MergeRequest)
+    seconds = settings.body_timeout_ms / 1000
+
+    async def read(request: _Request, decoder: JsonDecoder[T]) -> T:
+        body = await read_body(
+            request.scope, request.receive, JSON_ONLY, settings.max_body_bytes, seconds
+        )
+        return decoder.decode(body)
+
+    def opt(operation: Operation) -> dict[str, Any]:
+        return {"scope": "customers", "operation": operation}
+
+    @get(_PATH, opt=opt(_GET))
+    async def get_customer(request: _Request) -> Answer:
+        return json_answer(await customers.get(path_id(request, "customer_id")))
+
+    @put(_PATH, opt=opt(_PUT))
+    async def put_customer(request: _Request) -> Answer:
+        customer_id = path_id(request, "customer_id")
+        update = await read(request, updates)
+        return json_answer(await customers.update(customer_id, update))
+
+    # Litestar wants None returned for a 204; an `Answer` brings its own status.
+    @delete(_PATH, status_code=200, opt=opt(_DELETE))
+    async def delete_customer(request: _Request) -> Answer:
+        if not await customers.erase(path_id(request, "customer_id")):
+            raise Problem("not-found", "the customer is not known")
+        return Answer(b"", 204)
+
+    @put(_PATH + "/consents", opt=opt(_CONSENTS))
+    async def put_consents(request: _Request) -> Answer:
+        customer_id = path_id(request, "customer_id")
+        update = await read(request, consents)
+        return json_answer(await customers.set_consents(customer_id, update))
+
+    @post(_PATH + "/merge", status_code=200, opt=opt(_MERGE))
+    async def merge_customers(request: _Request) -> Answer:
+        customer_id = path_id(request, "customer_id")
+        merge = await read(request, merges)
+        return json_answer(await customers.merge(customer_id, merge.from_))
+
+    return [get_customer, put_customer, delete_customer, put_consents, merge_customers]
+
+
+_ID: Final = {"customer_id": "The customer's id, percent-encoded."}
+_CHANGES: Final = ("request-timeout", "too-large", "unsupported-media-type", "unavailable")
+_VIEW: Final = Body(
+    type=CustomerView,
+    example={
+        "customer_id": "c-1024",
+        "attributes": {"first_name": "美玲", "country": "CN"},
+        "timezone": "Asia/Shanghai",
+        "aliases": {"email": ["li@example.com"]},
+        "reachable": ["push", "email"],
+        "unreachable": [],
+        "consents": {
+            "marketing": {
+                "email": {"state": "granted", "at": "2026-11-21T02:00:00Z", "source": "api"}
+            }
+        },
+        "state": "casual",
+        "events": {"purchase": {"count": 3, "last_at": "2026-11-20T02:00:00Z"}},
+        "contacts": [
+            {
+                "message": "winback-coupon",
+                "channel": "push",
+                "at": "2026-11-21T02:00:00Z",
+                "state": "reserved",
+                "counts": True,
+                "expires_at": "2026-11-22T02:00:00Z",
+            }
+        ],
+        "merged": [],
+        "consent_trail": [
+            {
+                "at": "2026-11-21T02:00:00Z",
+                "purpose": "marketing",
+                "channel": "email",
+                "state": "granted",
+                "source": "api",
+            }
+        ],
+    },
+)
+_GET = Operation(
+    id="getCustomer",
+    tag="customers",
+    summary="Everything stored about a customer",
+    description="With what is derived from it: the state, event counts, open contacts.",
+    parameters=_ID,
+    answers={200: ("The customer", _VIEW)},
+    problems=("not-found", "unavailable"),
+)
+_PUT = Operation(
+    id="updateCustomer",
+    tag="customers",
+    summary="Change a customer",
+    description="What is left out stays; a null deletes. `reachable` null: on every channel.",
+    parameters=_ID,
+    request=Body(
+        type=CustomerUpdate,
+        example={
+            "attributes": {"first_name": "美玲", "country": "CN"},
+            "timezone": "Asia/Shanghai",
+            "aliases": {"email": "li@example.com"},
+            "reachable": ["push", "email"],
+        },
+    ),
+    answers={200: ("The customer as changed", _VIEW)},
+    problems=_CHANGES,
+)
+_DELETE = Operation(
+    id="eraseCustomer",
+    tag="customers",
+    summary="Erase a customer, their aliases and history",
+    parameters=_ID,
+    answers={204: ("Erased", None)},
+    problems=("not-found", "unavailable"),
+)
+_CONSENTS = Operation(
+    id="setConsents",
+    tag="customers",
+    summary="State consents",
+    description="Purpose → channel, or `*` for the others → `granted`, `denied`, or null to "
+    "forget. They hold from the very next decision on.",
+    parameters=_ID,
+    request=Body(type=ConsentUpdate, example={"marketing": {"email": "granted", "*": "denied"}}),
+    answers={200: ("The customer as changed", _VIEW)},
+    problems=_CHANGES,
+)
+_MERGE = Operation(
+    id="mergeCustomers",
+    tag="customers",
+    summary="Merge another customer into this one",
+    description="Contacts are united, the stricter consent wins, the later attribute wins, and "
+    "the other id leads here from then on.",
+    parameters=_ID,
+    request=Body(type=MergeRequest, example={"from": "anon-9"}),
+    answers={200: ("The united customer", _VIEW)},
+    problems=(*_CHANGES, "not-found"),
+)

@@ -1,0 +1,181 @@
+"""`/v1/decisions`: one decision, many as NDJSON, and one looked up again."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from litestar import Request, asgi, get
+from litestar.exceptions import MethodNotAllowedException
+from litestar.types import ControllerRouterHandler, Receive, Scope, Send
+
+from decision.api.answers import Answer, encode_json, json_answer, path_id
+from decision.api.auth import Gate
+from decision.api.batch import Batch
+from decision.api.decoding import JsonDecoder, check_headers, read_body
+from decision.api.openapi import NDJSON, Body, Operation
+from decision.api.problems import Problem, bad_field
+from decision.api.settings import ServerSettings
+from decision.core.schema import Decision, DecisionRequest
+from decision.engine import Engine
+
+JSON_ONLY: Final = frozenset({b"application/json"})
+NDJSON_ONLY: Final = frozenset({b"application/x-ndjson", b"application/ndjson"})
+
+_REQUEST = {
+    "request_id": "r-77",
+    "customer_id": "c-1024",
+    "placement": "outbound",
+    "event": {
+        "type": "cart_add",
+        "at": "2026-11-21T10:00:00+08:00",
+        "properties": {"cart_value": 120.5},
+    },
+    "context": {"device": "ios"},
+    "channels": ["push", "email"],
+    "limit": 1,
+    "explain": False,
+    "dry_run": False,
+    "deadline_ms": 50,
+}
+_DECISION = {
+    "decision_id": "01KAK0V4R0GZ8M4T1S8Q2W5X7C",
+    "customer_id": "c-1024",
+    "placement": "outbound",
+    "decided_at": "2026-11-21T02:00:00.123456Z",
+    "outcome": "selected",
+    "selections": [
+        {
+            "message": "winback-coupon",
+            "channel": "push",
+            "content": {"title": "We miss you, there"},
+            "response_probability": 0.031,
+            "priority": 0.362,
+            "selection_probability": 0.91,
+            "reserved_until": "2026-11-24T02:00:00.123456Z",
+        }
+    ],
+    "policy_version": "5c1d9f0a77e2",
+    "request_id": "r-77",
+    "reason": None,
+    "not_before": None,
+    "degraded": [],
+    "model_version": "0d6f2b1c9a44",
+    "explanation": None,
+}
+
+
+class RequestReader:
+    """Decodes decision requests as they come over HTTP."""
+
+    def __init__(self) -> None:
+        self._decoder: JsonDecoder[DecisionRequest] = JsonDecoder(DecisionRequest)
+
+    def decode(self, body: bytes) -> DecisionRequest:
+        """The request.
+
+        Raises:
+            Problem: 400.
+        """
+        request = self._decoder.decode(body)
+        if request.at is not None:
+            raise bad_field(
+                "at", "is for offline requests; over HTTP a decision is always made for now"
+            )
+        return request
+
+
+def hot_routes(
+    engine: Engine, settings: ServerSettings, gate: Gate
+) -> list[ControllerRouterHandler]:
+    """The routes that are called most: raw ASGI, and they ask the gate themselves.
+
+    On these paths each layer less is decisions a second; Litestar copies a handler for each guard.
+    """
+    reader = RequestReader()
+    limit = settings.max_body_bytes
+    seconds = settings.body_timeout_ms / 1000
+
+    @asgi("/v1/decisions", copy_scope=False, opt={"scope": "decide", "operation": _DECIDE})
+    async def decide(scope: Scope, receive: Receive, send: Send) -> None:
+        _only_post(scope)
+        gate.authorize(scope, "decide")
+        body = await read_body(scope, receive, JSON_ONLY, limit, seconds)
+        decision = await engine.decide(reader.decode(body))
+        await Answer(encode_json(decision))(scope, receive, send)
+
+    @asgi("/v1/decisions/batch", copy_scope=False, opt={"scope": "decide", "operation": _BATCH})
+    async def decide_batch(scope: Scope, receive: Receive, send: Send) -> None:
+        _only_post(scope)
+        gate.authorize(scope, "decide")
+        check_headers(scope, NDJSON_ONLY, settings.max_batch_bytes)
+        _ = engine.snapshot  # without one, a 503 now is better than one a line
+        await Batch(engine, settings, reader.decode).run(scope, receive, send)
+
+    return [decide, decide_batch]
+
+
+def lookup_routes(engine: Engine) -> list[ControllerRouterHandler]:
+    """The route that finds a decision again."""
+
+    @get("/v1/decisions/{decision_id:str}", opt={"scope": "decide", "operation": _FIND})
+    async def find_decision(request: Request[Any, Any, Any]) -> Answer:
+        decision_id = path_id(request, "decision_id")
+        found = await engine.replay.find(decision_id)
+        if found is None:
+            raise Problem(
+                "not-found", f"decision {decision_id} is not in the log, or no longer there"
+            )
+        return json_answer(found)
+
+    return [find_decision]
+
+
+def _only_post(scope: Scope) -> None:
+    """Raw routes are called for every method.
+
+    Raises:
+        MethodNotAllowedException: it is not POST.
+    """
+    if scope["method"] != "POST":  # type: ignore[typeddict-item]
+        raise MethodNotAllowedException(headers={"allow": "POST"})
+
+
+_DECIDE = Operation(
+    id="decide",
+    method="POST",
+    tag="decisions",
+    summary="Decide what to say next to a customer",
+    description="A customer never seen before is one with nothing stored, never an error. With a "
+    "`request_id`, the same call gives the same decision again for an hour, and nothing is "
+    "counted twice. Where the store is away, the answer is the placement's fallback or `none`, "
+    "with `store` in `degraded`.",
+    request=Body(type=DecisionRequest, example=_REQUEST),
+    answers={200: ("The decision", Body(type=Decision, example=_DECISION))},
+    problems=("request-timeout", "too-large", "unsupported-media-type", "unavailable"),
+)
+_BATCH = Operation(
+    id="decideBatch",
+    method="POST",
+    tag="decisions",
+    summary="Decide many requests, one a line",
+    description="Lines are decision requests; the answer has a line for each, in the same order, "
+    'while they are still being sent. A bad line gives `{"error": {…, "line": 3}}`, and the '
+    "rest goes on. Empty lines are skipped.",
+    request=Body(
+        type=str,
+        content_type=NDJSON,
+        example='{"customer_id": "c-1", "placement": "app_home"}\n'
+        '{"customer_id": "c-2", "placement": "app_home"}\n',
+    ),
+    answers={200: ("A decision or an error a line", Body(type=str, content_type=NDJSON))},
+    problems=("too-large", "unsupported-media-type", "unavailable"),
+)
+_FIND = Operation(
+    id="findDecision",
+    tag="decisions",
+    summary="Look up a decision with its full explanation",
+    description="From what was logged. Contents are not logged and stay empty.",
+    parameters={"decision_id": "The `decision_id` of a decision."},
+    answers={200: ("The decision", Body(type=Decision, example=_DECISION))},
+    problems=("not-found", "unavailable"),
+)

@@ -1,0 +1,78 @@
+"""What surrounds every request: its id, its path as it was sent, and a bound on its headers."""
+
+from __future__ import annotations
+
+import random
+import re
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from decision.api.problems import Problem
+
+LARGEST_HEAD: Final = 32 * 1024
+"""Bytes that a request's headers may have in all."""
+
+_SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+
+
+def request_id_of(scope: Scope) -> str:
+    """The id of a request: the caller's `X-Request-ID`, or one of ours."""
+    state: dict[str, Any] = scope["state"]
+    found: str = state["request_id"]
+    return found
+
+
+class Edge:
+    """The outermost layer around the application."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Handles one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = b""
+        size = 0
+        for name, value in scope["headers"]:
+            size += len(name) + len(value)
+            if name == b"x-request-id" and _SANE_ID.fullmatch(value):
+                request_id = value
+        if not request_id:
+            request_id = b"%016x" % random.getrandbits(64)
+        scope["state"]["request_id"] = request_id.decode()
+        header = (b"x-request-id", request_id)
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], header]
+            await send(message)
+
+        if size > LARGEST_HEAD:
+            await send_problem(
+                Problem("headers-too-large", f"send at most {LARGEST_HEAD} bytes of headers"),
+                scope,
+                answer,
+            )
+            return
+        # Kept as sent, so that an id may have an encoded slash; routes decode what they take.
+        raw = scope.get("raw_path")
+        if raw is None:
+            scope["path"] = quote(scope["path"])
+        elif b"%" in raw:
+            scope["path"] = raw.partition(b"?")[0].decode("latin-1")
+        await self.app(scope, receive, answer)
+
+
+async def send_problem(problem: Problem, scope: Scope, send: Send) -> None:
+    """Answers with a problem."""
+    body = b""
+    if scope.get("method") != "HEAD":
+        body = msgspec.json.encode(problem.details(request_id_of(scope)))
+    headers = problem.encoded_headers(body)
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

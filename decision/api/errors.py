@@ -1,0 +1,94 @@
+"""Every exception as a problem, and the handlers that Litestar calls for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Request
+from litestar.exceptions import HTTPException
+from litestar.types import ExceptionHandlersMap, Receive, Scope, Send
+
+from decision.api.edge import request_id_of, send_problem
+from decision.api.keeper import RulesRefused
+from decision.api.problems import FieldError, Problem, bad_field, from_status
+from decision.core.ports import StoreUnavailable
+from decision.engine import InputError, NotFound
+from decision.engine.snapshot import PolicyRefused
+from decision.observability import get_logger
+from decision.scoring.manifest import ModelError
+
+RETRY_AFTER = 1
+"""Seconds after which a caller may try again when the store is away."""
+
+_log = get_logger()
+
+
+def as_problem(error: Exception, request_id: str) -> Problem:
+    """The problem that an exception stands for. What nobody foresaw is logged, and is a 500."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, InputError):
+        return bad_field(error.path, error.detail)
+    if isinstance(error, NotFound):
+        return Problem("not-found", str(error.args[0]))
+    if isinstance(error, StoreUnavailable):
+        _log.warning(
+            "store_unavailable",
+            request_id=request_id,
+            exception=type(error).__qualname__,
+            uncertain=error.uncertain,
+        )
+        detail = "the store does not answer; try again"
+        if error.uncertain:
+            detail += ". What was sent may have been stored already"
+        return Problem("unavailable", detail, headers={"retry-after": str(RETRY_AFTER)})
+    if isinstance(error, RulesRefused):
+        errors = [
+            FieldError(
+                one.place, f"{one.message} [{one.code}]" + (f"; {one.hint}" if one.hint else "")
+            )
+            for one in error.diagnostics
+        ]
+        return Problem("policy-refused", f"{error}; the policy in force stays", errors=errors)
+    if isinstance(error, PolicyRefused | ModelError):
+        return Problem("policy-refused", f"{error}; what is in force stays")
+    if isinstance(error, HTTPException):
+        return _of_framework(error)
+    _log.error("request_failed", request_id=request_id, exc_info=error)
+    return Problem("internal-error", "the server failed; its log has the request's id")
+
+
+def _of_framework(error: HTTPException) -> Problem:
+    headers = {name: str(value) for name, value in (error.headers or {}).items()}
+    if error.status_code == 404:
+        return Problem("not-found", "there is nothing at this path; /schema lists what there is")
+    if error.status_code == 405:
+        allowed = headers.get("allow", "")
+        return Problem(
+            "method-not-allowed", f"the methods here are {allowed}", headers={"allow": allowed}
+        )
+    return from_status(error.status_code, error.detail, headers)
+
+
+class ProblemAnswer:
+    """A problem as an answer, in the form in which Litestar takes it from an exception handler."""
+
+    __slots__ = ("problem",)
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+
+    def to_asgi_response(self, **_: Any) -> ProblemAnswer:
+        """The ASGI application that sends it."""
+        return self
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the problem."""
+        await send_problem(self.problem, scope, send)
+
+
+def _handle(request: Request[Any, Any, Any], error: Exception) -> Any:
+    return ProblemAnswer(as_problem(error, request_id_of(request.scope)))
+
+
+HANDLERS: ExceptionHandlersMap = {HTTPException: _handle, Exception: _handle}

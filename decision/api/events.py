@@ -1,0 +1,96 @@
+"""`/v1/events`: what happened, so many at once; a bad one does not sink the others."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from litestar import Request, post
+from litestar.types import ControllerRouterHandler
+
+from decision.api.answers import Answer, json_answer
+from decision.api.decisions import JSON_ONLY
+from decision.api.decoding import JsonDecoder, read_body
+from decision.api.metrics import Metrics
+from decision.api.openapi import Body, Operation
+from decision.api.problems import Problem, bad_field
+from decision.api.settings import ServerSettings
+from decision.core.schema import Event, EventsAnswer, Rejected
+from decision.engine import Engine
+
+
+class EventsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Events, in the order in which they are to count."""
+
+    events: list[Event]
+
+
+class RawEvents(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Events that are still to be decoded, each for itself."""
+
+    events: list[msgspec.Raw]
+
+
+def event_routes(
+    engine: Engine, settings: ServerSettings, metrics: Metrics
+) -> list[ControllerRouterHandler]:
+    """The route of events."""
+    outer: JsonDecoder[RawEvents] = JsonDecoder(RawEvents, numbers=False)
+    inner: JsonDecoder[Event] = JsonDecoder(Event)
+    seconds = settings.body_timeout_ms / 1000
+
+    @post("/v1/events", status_code=202, opt={"scope": "events", "operation": _RECORD})
+    async def record_events(request: Request[Any, Any, Any]) -> Answer:
+        body = await read_body(
+            request.scope, request.receive, JSON_ONLY, settings.max_body_bytes, seconds
+        )
+        raw = outer.decode(body).events
+        if len(raw) > settings.max_events:
+            raise bad_field(
+                "events", f"has {len(raw)} events, may have {settings.max_events}; send several"
+            )
+        events: list[Event] = []
+        places: list[int] = []
+        rejected: list[Rejected] = []
+        for index, one in enumerate(raw):
+            try:
+                events.append(inner.decode(bytes(one)))
+                places.append(index)
+            except Problem as problem:
+                rejected.append(Rejected(index, problem.detail))
+                metrics.recorded("", "rejected")
+        answer = await engine.events.record(events)
+        rejected.extend(Rejected(places[row.index], row.detail) for row in answer.rejected)
+        rejected.sort(key=lambda row: row.index)
+        return json_answer(msgspec.structs.replace(answer, rejected=rejected), 202)
+
+    return [record_events]
+
+
+_EXAMPLE: Final = {
+    "events": [
+        {
+            "id": "e1",
+            "customer_id": "c-1024",
+            "type": "purchase",
+            "at": "2026-11-21T10:00:00+08:00",
+            "properties": {"amount": 80},
+        }
+    ]
+}
+_RECORD = Operation(
+    id="recordEvents",
+    tag="events",
+    summary="Record what happened",
+    description="Idempotent by `id` for each customer, for 7 days. Events about a contact carry "
+    "`decision_id`, and `message` where the decision had several. An event that cannot be used "
+    "is listed in `rejected`; the others are recorded.",
+    request=Body(type=EventsRequest, example=_EXAMPLE),
+    answers={
+        202: (
+            "What became of the events",
+            Body(type=EventsAnswer, example={"accepted": 1, "duplicates": 0, "rejected": []}),
+        )
+    },
+    problems=("request-timeout", "too-large", "unsupported-media-type", "unavailable"),
+)

@@ -1,0 +1,189 @@
+"""Prometheus metrics. Labels come from the policy and from fixed lists, never from callers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+    multiprocess,
+)
+
+from decision.core.decide import Verdict
+from decision.core.reasons import Reason
+from decision.core.schema import Decision
+from decision.engine.snapshot import Snapshot
+
+CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
+MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable that names the folder in which several workers add up their metrics."""
+
+STEPS: Final = ("read", "decide", "reserve", "total")
+DEGRADED: Final = ("store", "deadline", "model", "contention")
+RESULTS: Final = ("accepted", "duplicate", "rejected")
+_BUCKETS = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005),
+    *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
+)
+
+
+class Metrics:
+    """The engine's observer, and what `/metrics` shows. One a process."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = registry = CollectorRegistry()
+        self._decisions = Counter(
+            "nextbest_decisions",
+            "Decisions made, by placement and outcome.",
+            ["placement", "outcome"],
+            registry=registry,
+        )
+        suppressed = Counter(
+            "nextbest_candidates_fallen",
+            "Candidates that fell, by the reason code at which they did.",
+            ["reason"],
+            registry=registry,
+        )
+        degraded = Counter(
+            "nextbest_decisions_degraded",
+            "Decisions made without something, by what was missing.",
+            ["missing"],
+            registry=registry,
+        )
+        seconds = Histogram(
+            "nextbest_decision_seconds",
+            "How long a decision's steps took.",
+            ["step"],
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        events = Counter(
+            "nextbest_events", "Events received, by result.", ["result"], registry=registry
+        )
+        self._dry_runs = Counter(
+            "nextbest_dry_runs", "Decisions computed and not counted.", registry=registry
+        )
+        self._store_up = Gauge(
+            "nextbest_store_up",
+            "1 where the store answers.",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self._policy = _version_gauge("nextbest_policy_info", "Policy in force.", registry)
+        self._model = _version_gauge("nextbest_model_info", "Model in force.", registry)
+        self._loaded_at = Gauge(
+            "nextbest_policy_loaded_timestamp_seconds",
+            "When the policy in force was loaded.",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self._model_up = Gauge(
+            "nextbest_model_up",
+            "1 where a model scores, 0 where the prior stands in.",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        reloads = Counter(
+            "nextbest_reloads",
+            "Reloads of policy and model, by result.",
+            ["result"],
+            registry=registry,
+        )
+        # Children are looked up once: a look-up by label costs as much as the count itself.
+        self._by_outcome: dict[tuple[str, str], Callable[[], None]] = {}
+        self._fallen = {reason: suppressed.labels(reason.value) for reason in Reason}
+        self._degraded = {name: degraded.labels(name) for name in DEGRADED}
+        self._seconds = {step: seconds.labels(step) for step in STEPS}
+        self._events = {result: events.labels(result) for result in RESULTS}
+        self._reloads = {result: reloads.labels(result) for result in ("ok", "refused")}
+        self._versions: tuple[str | None, str | None] = (None, None)
+
+    def decided(
+        self, decision: Decision, verdict: Verdict | None, steps: dict[str, float], written: bool
+    ) -> None:
+        """Counts a decision. A dry run counts as that and nothing else."""
+        for missing in decision.degraded:
+            if missing in self._degraded:
+                self._degraded[missing].inc()
+        if verdict is not None and not written and "reserve" not in steps:
+            self._dry_runs.inc()
+            return
+        key = (decision.placement, decision.outcome)
+        count = self._by_outcome.get(key)
+        if count is None:
+            count = self._by_outcome[key] = self._decisions.labels(*key).inc
+        count()
+        if verdict is not None:
+            for reason, mask in verdict.fallen.items():
+                if mask:
+                    self._fallen[reason].inc(mask.bit_count())
+        for step, taken in steps.items():
+            found = self._seconds.get(step)
+            if found is not None:
+                found.observe(taken)
+
+    def recorded(self, event_type: str, result: str) -> None:
+        """Counts an event; its type is the caller's word and is no label."""
+        found = self._events.get(result)
+        if found is not None:
+            found.inc()
+
+    def store_answers(self, up: bool) -> None:
+        """Says whether the store answers."""
+        self._store_up.set(1 if up else 0)
+
+    def reloaded(self, ok: bool) -> None:
+        """Counts a reload."""
+        self._reloads["ok" if ok else "refused"].inc()
+
+    def in_force(self, snapshot: Snapshot) -> None:
+        """Says which versions are in force."""
+        old_policy, old_model = self._versions
+        model = snapshot.model_version
+        # Set to 0 and not removed: files shared between processes cannot forget a label.
+        if old_policy not in (None, snapshot.policy_version):
+            self._policy.labels(old_policy).set(0)
+        if old_model not in (None, model):
+            self._model.labels(old_model).set(0)
+        self._policy.labels(snapshot.policy_version).set(1)
+        if model is not None:
+            self._model.labels(model).set(1)
+        self._model_up.set(0 if model is None else 1)
+        self._loaded_at.set(snapshot.loaded_at.timestamp())
+        self._versions = (snapshot.policy_version, model)
+
+    def render(self) -> bytes:
+        """The text for Prometheus, of all processes of this server together."""
+        registry = self.registry
+        if MULTIPROCESS in os.environ:
+            registry = CollectorRegistry()
+            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+    def close(self) -> None:
+        """Takes this process's gauges out of the shared ones."""
+        if MULTIPROCESS in os.environ:
+            multiprocess.mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]
+
+
+def _version_gauge(name: str, text: str, registry: CollectorRegistry) -> Gauge:
+    return Gauge(
+        name,
+        text + " 1 for the version in force.",
+        ["version"],
+        registry=registry,
+        multiprocess_mode="livemax",
+    )
+
+
+def names(registry: CollectorRegistry) -> Iterable[str]:
+    """The names of all metrics, for the documentation."""
+    return sorted(family.name for family in registry.collect())

@@ -1,0 +1,218 @@
+"""The OpenAPI description, built from what the routes say of themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+import msgspec
+from litestar.routes import ASGIRoute, BaseRoute, HTTPRoute
+
+from decision.api.problems import KINDS, ProblemDetails, responses
+
+JSON: Final = "application/json"
+NDJSON: Final = "application/x-ndjson"
+TEXT: Final = "text/plain"
+_PROBLEM: Final = "application/problem+json"
+_REF = "#/components/schemas/{name}"
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True):
+    """A body: its Python type, content type and an example."""
+
+    type: Any
+    example: Any = None
+    content_type: str = JSON
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """What a route says of itself.
+
+    `answers` is status → (description, body or None); `problems` are kinds of `problems.KINDS`.
+    `method` is for routes that have none of their own.
+    """
+
+    id: str
+    summary: str
+    description: str = ""
+    tag: str
+    answers: Mapping[int, tuple[str, Body | None]]
+    problems: tuple[str, ...] = ()
+    request: Body | None = None
+    parameters: Mapping[str, str] = {}
+    method: str = ""
+
+    def __deepcopy__(self, memo: object) -> Operation:
+        """Itself: a router copies its handlers, and types in there cannot be copied."""
+        return self
+
+
+def describe(routes: Iterable[BaseRoute]) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of an application's routes."""
+    found: list[tuple[str, str, str | None, Operation]] = []
+    for route in routes:
+        if isinstance(route, ASGIRoute):
+            handlers: Iterable[Any] = [route.route_handler]
+        elif isinstance(route, HTTPRoute):
+            handlers = route.route_handlers
+        else:
+            continue
+        for handler in handlers:
+            operation = handler.opt.get("operation")
+            if operation is not None:
+                method = operation.method or next(iter(handler.http_methods))
+                scope = handler.opt.get("scope")
+                found.append((route.path_format, method.lower(), scope, operation))
+    types = [ProblemDetails]
+    for _, _, _, operation in found:
+        bodies = [operation.request, *(body for _, body in operation.answers.values())]
+        types.extend(body.type for body in bodies if body is not None)
+    schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
+    by_type = {id(type): schema for type, schema in zip(types, schemas, strict=True)}
+    paths: dict[str, dict[str, Any]] = {}
+    for path, method, scope, operation in sorted(found, key=lambda row: row[:2]):
+        paths.setdefault(path, {})[method] = _operation(operation, scope, by_type)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "nextbest",
+            "version": _version(),
+            "summary": "What to say next to a customer: message and channel, or nothing.",
+            "description": "Errors are RFC 9457 problem details. Times are RFC 3339 with an "
+            "offset. Unknown keys are refused.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "tags": [
+            {"name": "decisions", "description": "What to say next."},
+            {"name": "events", "description": "What happened."},
+            {"name": "customers", "description": "What is known of customers."},
+            {"name": "policy", "description": "What is in force."},
+            {"name": "operations", "description": "How the server is."},
+        ],
+        "paths": paths,
+        "components": {
+            "schemas": _mended(components),
+            "securitySchemes": {
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API key. Without keys configured, the server listens on "
+                    "loopback only and asks for none.",
+                }
+            },
+        },
+    }
+
+
+def _operation(
+    operation: Operation, scope: str | None, by_type: Mapping[int, dict[str, Any]]
+) -> dict[str, Any]:
+    answers: dict[str, Any] = {}
+    for status, (text, body) in sorted(operation.answers.items()):
+        answers[str(status)] = {"description": text, "headers": _headers()}
+        if body is not None:
+            answers[str(status)]["content"] = _content(body, by_type)
+    problems = ["invalid-request", "headers-too-large", *operation.problems, "internal-error"]
+    if scope is not None:
+        problems += ["unauthorized", "forbidden"]
+    for status, kinds in sorted(responses(problems).items()):
+        if str(status) not in answers:
+            answers[str(status)] = _problem(status, kinds)
+    described: dict[str, Any] = {
+        "operationId": operation.id,
+        "tags": [operation.tag],
+        "summary": operation.summary,
+        "description": operation.description
+        + (f"\n\nScope: `{scope}`." if scope is not None else "\n\nNeeds no key."),
+        "responses": answers,
+    }
+    if scope is not None:
+        described["security"] = [{"key": []}, {}]
+    if operation.parameters:
+        described["parameters"] = [
+            {
+                "name": name,
+                "in": "path",
+                "required": True,
+                "description": text,
+                "schema": {"type": "string", "minLength": 1, "maxLength": 256},
+            }
+            for name, text in operation.parameters.items()
+        ]
+    if operation.request is not None:
+        described["requestBody"] = {
+            "required": True,
+            "content": _content(operation.request, by_type),
+        }
+    return described
+
+
+def _content(body: Body, by_type: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    if body.content_type == JSON:
+        schema = by_type[id(body.type)]
+    content: dict[str, Any] = {"schema": schema}
+    if body.example is not None:
+        content["example"] = body.example
+    return {body.content_type: content}
+
+
+def _problem(status: int, kinds: list[str]) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "description": "; ".join(KINDS[kind].title for kind in kinds),
+        "headers": _headers(),
+        "content": {
+            _PROBLEM: {
+                "schema": {"$ref": _REF.format(name="ProblemDetails")},
+                "example": {
+                    "type": f"urn:nextbest:problem:{kinds[0]}",
+                    "title": KINDS[kinds[0]].title,
+                    "status": status,
+                    "detail": _DETAILS.get(kinds[0], KINDS[kinds[0]].title.lower()),
+                    "instance": "urn:nextbest:request:5f0c7a3be1d20946",
+                    "errors": [],
+                },
+            }
+        },
+    }
+    if status == 503:
+        described["headers"]["Retry-After"] = {
+            "description": "Seconds after which to try again.",
+            "schema": {"type": "integer"},
+        }
+    return described
+
+
+_DETAILS = {
+    "invalid-request": 'placement: "app_hom" is not a placement of the policy; '
+    'did you mean "app_home"?',
+    "unavailable": "the store does not answer; try again",
+}
+
+
+def _headers() -> dict[str, Any]:
+    return {
+        "X-Request-ID": {
+            "description": "The request's id: the caller's own, or one made here.",
+            "schema": {"type": "string"},
+        }
+    }
+
+
+def _mended(components: dict[str, Any]) -> dict[str, Any]:
+    """The schemas, with what types alone cannot say."""
+    for name in ("DecisionRequest", "Event"):
+        if name in components:
+            components[name]["anyOf"] = [{"required": ["customer_id"]}, {"required": ["alias"]}]
+    if "DecisionRequest" in components:
+        # The clock of offline requests; over HTTP a decision is always made for now.
+        components["DecisionRequest"]["properties"].pop("at", None)
+    return components
+
+
+def _version() -> str:
+    try:
+        return version("nextbest")
+    except PackageNotFoundError:
+        return "0"

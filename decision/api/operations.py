@@ -1,0 +1,164 @@
+"""What operators call: the policy in force, health, metrics, and the API's own description."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+from litestar import Request, get, post
+from litestar.types import ControllerRouterHandler
+
+from decision.api.answers import Answer, encode_json, json_answer
+from decision.api.keeper import Keeper
+from decision.api.metrics import CONTENT_TYPE, Metrics
+from decision.api.openapi import TEXT, Body, Operation, describe
+from decision.api.problems import Problem
+from decision.engine import Snapshot
+
+_Request = Request[Any, Any, Any]
+
+
+class PolicyView(msgspec.Struct, frozen=True, kw_only=True):
+    """What is in force, and since when. `degraded` lists what every decision does without."""
+
+    policy_version: str
+    model_version: str | None
+    loaded_at: datetime
+    messages: int
+    candidates: int
+    degraded: list[str]
+    model_problem: str | None = None
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """How the server is. `degraded` while it answers without something, such as the store."""
+
+    status: Literal["ok", "degraded"]
+    degraded: dict[str, str] = {}
+
+
+def operation_routes(keeper: Keeper, metrics: Metrics) -> list[ControllerRouterHandler]:
+    """The routes of operations."""
+
+    @get("/v1/policy", opt={"scope": "admin", "operation": _POLICY})
+    async def get_policy() -> Answer:
+        return json_answer(_view(keeper.engine.snapshot, keeper))
+
+    @post("/v1/policy/reload", status_code=200, opt={"scope": "admin", "operation": _RELOAD})
+    async def reload_policy() -> Answer:
+        return json_answer(_view(await keeper.reload(), keeper))
+
+    @get("/health/live", opt={"operation": _LIVE})
+    async def live() -> Answer:
+        return json_answer(Health(status="ok"))
+
+    @get("/health/ready", opt={"operation": _READY})
+    async def ready() -> Answer:
+        if not keeper.ready:
+            reason = keeper.store_problem or "policy and model are being loaded"
+            raise Problem("unavailable", reason, headers={"retry-after": "1"})
+        found = {"store": keeper.store_problem, "model": keeper.model_problem}
+        degraded = {name: problem for name, problem in found.items() if problem is not None}
+        return json_answer(Health(status="degraded" if degraded else "ok", degraded=degraded))
+
+    @get("/metrics", opt={"scope": "admin", "local": True, "operation": _METRICS})
+    async def get_metrics() -> Answer:
+        return Answer(metrics.render(), content_type=(b"content-type", CONTENT_TYPE))
+
+    @get("/schema/openapi.json")
+    async def openapi(request: _Request) -> Answer:
+        return Answer(_described(request))
+
+    @get("/schema")
+    async def schema_page(request: _Request) -> Answer:
+        page = _PAGE if b"text/html" in _accept(request) else _described(request)
+        kind = b"text/html; charset=utf-8" if page is _PAGE else b"application/json"
+        return Answer(page, content_type=(b"content-type", kind))
+
+    described: list[bytes] = []
+
+    def _described(request: _Request) -> bytes:
+        if not described:
+            described.append(encode_json(describe(request.app.routes)))
+        return described[0]
+
+    return [get_policy, reload_policy, live, ready, get_metrics, openapi, schema_page]
+
+
+def _accept(request: _Request) -> bytes:
+    return request.headers.get("accept", "").encode("latin-1", "replace")
+
+
+def _view(snapshot: Snapshot, keeper: Keeper) -> PolicyView:
+    return PolicyView(
+        policy_version=snapshot.policy_version,
+        model_version=snapshot.model_version,
+        loaded_at=snapshot.loaded_at,
+        messages=len(snapshot.policy.messages),
+        candidates=len(snapshot.policy.candidates),
+        degraded=list(snapshot.degraded),
+        model_problem=keeper.model_problem,
+    )
+
+
+_VIEW: Final = Body(
+    type=PolicyView,
+    example={
+        "policy_version": "5c1d9f0a77e2",
+        "model_version": "0d6f2b1c9a44",
+        "loaded_at": "2026-11-21T02:00:00Z",
+        "messages": 24,
+        "candidates": 61,
+        "degraded": [],
+        "model_problem": None,
+    },
+)
+_POLICY = Operation(
+    id="getPolicy",
+    tag="policy",
+    summary="Versions in force, and when they were loaded",
+    answers={200: ("What is in force", _VIEW)},
+    problems=("unavailable",),
+)
+_RELOAD = Operation(
+    id="reloadPolicy",
+    tag="policy",
+    summary="Read rules and model again and put them in force",
+    description="Checked first and swapped whole, on every worker. On an error what is in force "
+    "stays, and the answer lists every place to mend.",
+    answers={200: ("What is in force now", _VIEW)},
+    problems=("policy-refused", "unavailable"),
+)
+_LIVE = Operation(
+    id="live",
+    tag="operations",
+    summary="Whether the process answers",
+    answers={200: ("It does", Body(type=Health, example={"status": "ok", "degraded": {}}))},
+)
+_READY = Operation(
+    id="ready",
+    tag="operations",
+    summary="Whether decisions can be answered",
+    description="Also where the store is away: decisions are then fallbacks, and `status` is "
+    "`degraded`. 503 before policy and store were there for the first time.",
+    answers={
+        200: (
+            "They can",
+            Body(
+                type=Health,
+                example={"status": "degraded", "degraded": {"store": "Redis does not answer"}},
+            ),
+        )
+    },
+    problems=("unavailable",),
+)
+_METRICS = Operation(
+    id="metrics",
+    tag="operations",
+    summary="Metrics for Prometheus",
+    description="Needs no key from this machine itself.",
+    answers={200: ("The metrics", Body(type=str, content_type=TEXT))},
+)
+_PAGE: Final = Path(__file__).with_name("schema.html").read_bytes()

@@ -1,0 +1,127 @@
+"""Errors as RFC 9457 problem details: a stable `type` and `title`, the varying text in `detail`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+JSON: Final = (b"content-type", b"application/json")
+PRIVATE: Final = (b"cache-control", b"no-store")
+_PROBLEM_JSON: Final = (b"content-type", b"application/problem+json")
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """A kind of problem: its HTTP status, and a title that is the same for all of the kind."""
+
+    status: int
+    title: str
+
+
+KINDS: Final[dict[str, Kind]] = {
+    "invalid-request": Kind(400, "The request cannot be used"),
+    "unauthorized": Kind(401, "A valid API key is needed"),
+    "forbidden": Kind(403, "The API key does not allow this"),
+    "not-found": Kind(404, "There is no such thing"),
+    "method-not-allowed": Kind(405, "The method does not exist here"),
+    "request-timeout": Kind(408, "The request took too long to arrive"),
+    "conflict": Kind(409, "The request does not fit what is there"),
+    "policy-refused": Kind(409, "The policy cannot be put in force"),
+    "too-large": Kind(413, "The request is too large"),
+    "unsupported-media-type": Kind(415, "The content type cannot be read"),
+    "headers-too-large": Kind(431, "The request's headers are too large"),
+    "internal-error": Kind(500, "The server failed"),
+    "unavailable": Kind(503, "The server cannot do this at the moment"),
+}
+"""Kind → what it is. `urn:nextbest:problem:<kind>` is the problem's `type`."""
+
+_BY_STATUS: Final = {kind.status: name for name, kind in reversed(KINDS.items())}
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One bad field: its path, as in `event.at` or `channels[1]`, and what to mend."""
+
+    path: str
+    detail: str
+
+
+class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of every error (RFC 9457). `instance` names the request, as `X-Request-ID` does."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str | None = None
+    errors: list[FieldError] = []
+
+
+class Problem(Exception):
+    """Ends a request with a problem.
+
+    `close` ends the connection, too: for requests whose body is left unread.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+        close: bool = False,
+    ) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.errors = list(errors)
+        self.headers = dict(headers or {})
+        if close:
+            self.headers["connection"] = "close"
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return KINDS[self.kind].status
+
+    def details(self, request_id: str | None = None) -> ProblemDetails:
+        """What goes into the body."""
+        kind = KINDS[self.kind]
+        return ProblemDetails(
+            type=f"urn:nextbest:problem:{self.kind}",
+            title=kind.title,
+            status=kind.status,
+            detail=self.detail,
+            instance=f"urn:nextbest:request:{request_id}" if request_id else None,
+            errors=self.errors,
+        )
+
+    def encoded_headers(self, body: bytes) -> list[tuple[bytes, bytes]]:
+        """The headers of the answer with this body."""
+        return [
+            _PROBLEM_JSON,
+            PRIVATE,
+            (b"content-length", str(len(body)).encode()),
+            *((name.encode(), value.encode("latin-1")) for name, value in self.headers.items()),
+        ]
+
+
+def bad_field(path: str, detail: str) -> Problem:
+    """A 400 that names one field."""
+    text = f"{path}: {detail}" if path else detail
+    return Problem("invalid-request", text, errors=[FieldError(path, detail)])
+
+
+def from_status(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Problem:
+    """The problem for an error of the framework, such as 404 or 405."""
+    kind = _BY_STATUS.get(status) or ("invalid-request" if status < 500 else "internal-error")
+    return Problem(kind, detail, headers=headers)
+
+
+def responses(kinds: Iterable[str]) -> dict[int, list[str]]:
+    """Status → kinds, for the API's description."""
+    found: dict[int, list[str]] = {}
+    for name in kinds:
+        found.setdefault(KINDS[name].status, []).append(name)
+    return found

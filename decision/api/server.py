@@ -1,0 +1,196 @@
+"""Runs the application: checks before the start, then uvicorn with as many workers as set."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Final, NoReturn
+
+import msgspec
+import uvicorn
+from litestar import Litestar
+from uvicorn.supervisors import Multiprocess
+
+from decision.api.app import create_app
+from decision.api.auth import is_loopback_host, load_keys
+from decision.api.keeper import TRIED, RulesRefused, read_rules
+from decision.api.metrics import MULTIPROCESS
+from decision.api.protocol import BoundedProtocol
+from decision.api.settings import ServerSettings, SettingsError, read_settings, to_environ
+from decision.core.ports import StoreUnavailable
+from decision.engine import Engine, EngineSettings
+from decision.observability import configure_logging, get_logger
+from decision.rulebook.diagnostics import render_all
+from decision.rulebook.rule_trial import try_rules
+from decision.store import EmbeddedRedis, RedisStore
+
+_KEEP_ALIVE: Final = 60
+"""Seconds for which an idle connection is kept; longer than load balancers do."""
+
+_log = get_logger()
+
+
+class StartRefused(Exception):
+    """The server does not start; the text says why and what to mend."""
+
+
+def app_factory() -> Litestar:
+    """The application as `NEXTBEST_*` variables set it up, for uvicorn's workers.
+
+    What keeps it from starting is printed, and ends the process with 1.
+    """
+    try:
+        settings = read_settings()
+        configure_logging(settings.log_level, settings.log_format)
+        BoundedProtocol.head_seconds = settings.body_timeout_ms / 1000
+        return _application(settings)
+    except (SettingsError, StoreUnavailable) as error:
+        _refuse(str(error))
+
+
+def run(settings: ServerSettings) -> int:
+    """Serves until it is told to stop; returns the exit code.
+
+    Raises:
+        StartRefused: the settings, the keys file, the rules or the address do not do.
+    """
+    check(settings)
+    configure_logging(settings.log_level, settings.log_format)
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(_listening(settings))
+        if settings.workers > 1:
+            stack.enter_context(_shared_metrics())
+        if settings.redis_url is None:
+            # Started here, it outlives every worker, and a failure shows before there are any.
+            try:
+                url = stack.enter_context(EmbeddedRedis())
+            except StoreUnavailable as error:
+                raise StartRefused(str(error)) from None
+            settings = msgspec.structs.replace(settings, redis_url=url)
+        os.environ.update(to_environ(settings))
+        host, port = listening.getsockname()[:2]
+        _log.info("listening", host=host, port=port, workers=settings.workers)
+        return _serve(settings, listening)
+
+
+def check(settings: ServerSettings) -> None:
+    """Refuses what could never serve.
+
+    Raises:
+        StartRefused: keys are missing or unusable, or the rules have errors.
+    """
+    if settings.api_keys_file is None and not is_loopback_host(settings.host):
+        raise StartRefused(
+            f"without API keys the server listens on loopback only, and NEXTBEST_HOST is "
+            f"{settings.host}: set NEXTBEST_API_KEYS_FILE (nextbest key create makes keys), "
+            "or NEXTBEST_HOST=127.0.0.1"
+        )
+    try:
+        if settings.api_keys_file is not None:
+            load_keys(settings.api_keys_file)
+        definition = read_rules(settings.rules)
+    except SettingsError as error:
+        raise StartRefused(str(error)) from None
+    except RulesRefused as error:
+        raise StartRefused(f"{error}:\n\n{render_all(error.diagnostics)}") from None
+    problem = try_rules(definition.rules)
+    if problem is not None:
+        raise StartRefused(problem)
+    os.environ[TRIED] = definition.version  # so that no worker need try them again
+
+
+def _application(settings: ServerSettings) -> Litestar:
+    url = settings.redis_url
+    embedded = EmbeddedRedis() if url is None else None
+    if embedded is not None:
+        url = embedded.start()  # ended with the process
+    assert url is not None
+    seconds = settings.timeout_ms / 1000
+    store = RedisStore(url, prefix=settings.key_prefix)
+    engine = Engine(store, EngineSettings(seed=settings.seed, timeout=seconds))
+    return create_app(engine, settings)
+
+
+def _serve(settings: ServerSettings, listening: socket.socket) -> int:
+    config = uvicorn.Config(
+        "decision.api.server:app_factory",
+        factory=True,
+        workers=settings.workers,
+        loop="uvloop",
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_graceful_shutdown=max(1, settings.shutdown_timeout_ms // 1000),
+    )
+    if settings.workers > 1:
+        Multiprocess(config, sockets=[listening]).run()
+        return 0
+    server = uvicorn.Server(config)
+    with _told_to_stop():
+        server.run(sockets=[listening])
+    return 0 if server.started else 1
+
+
+@contextlib.contextmanager
+def _told_to_stop() -> Iterator[None]:
+    """Takes the signal that uvicorn, having stopped on it, raises a second time."""
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _listening(settings: ServerSettings) -> Iterator[socket.socket]:
+    """The socket, bound before anything else is started.
+
+    Raises:
+        StartRefused: the address cannot be had.
+    """
+    try:
+        found = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, _, _, _, address = found[0]
+        listening = socket.socket(family)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.set_inheritable(True)
+    except OSError as error:
+        raise StartRefused(
+            f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; "
+            "set NEXTBEST_HOST or NEXTBEST_PORT"
+        ) from None
+    with listening:
+        yield listening
+
+
+@contextlib.contextmanager
+def _shared_metrics() -> Iterator[None]:
+    """A folder in which the workers add up their metrics, where none is set."""
+    if os.environ.get(MULTIPROCESS):
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="nextbest-metrics-") as folder:
+        os.environ[MULTIPROCESS] = folder
+        try:
+            yield
+        finally:
+            del os.environ[MULTIPROCESS]
+
+
+def _refuse(reason: str) -> NoReturn:
+    print(f"nextbest: {reason}", file=sys.stderr)
+    sys.exit(1)

@@ -1,0 +1,176 @@
+"""The server's settings: one table of names, defaults and help, for variables, flags and docs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+PREFIX = "NEXTBEST_"
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off"}
+
+
+class SettingsError(ValueError):
+    """A setting cannot be used: which, and what to set instead."""
+
+
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be set about the server. Field `port` is `NEXTBEST_PORT` and `--port`."""
+
+    redis_url: Annotated[
+        str | None,
+        Meta(
+            description="Redis to keep everything in: redis://, rediss:// or unix://. Left out, an "
+            "embedded Redis is started in ./.nextbest/."
+        ),
+    ] = None
+    rules: Annotated[str, Meta(description="Folder of the rule files.")] = "rules"
+    models: Annotated[
+        str | None,
+        Meta(
+            description="Folder of published model versions. Where it has none, a prior stands in."
+        ),
+    ] = "models"
+    host: Annotated[
+        str,
+        Meta(description="Address to listen on. Other than loopback needs NEXTBEST_API_KEYS_FILE."),
+    ] = "127.0.0.1"
+    port: Annotated[
+        int, Meta(description="Port to listen on; 0 takes a free one.", ge=0, le=65535)
+    ] = 8000
+    workers: Annotated[int, Meta(description="Processes that answer.", ge=1, le=512)] = 1
+    api_keys_file: Annotated[
+        str | None,
+        Meta(description="File of API keys (YAML or JSON), as `nextbest key create` prints them."),
+    ] = None
+    timeout_ms: Annotated[
+        int,
+        Meta(
+            description="A decision's deadline where the request names none; past it, a fallback.",
+            ge=1,
+        ),
+    ] = 1000
+    max_body_bytes: Annotated[int, Meta(description="Largest body of one request.", ge=1024)] = (
+        1024 * 1024
+    )
+    max_batch_bytes: Annotated[
+        int,
+        Meta(
+            description="Largest body of a batch; a line may have NEXTBEST_MAX_BODY_BYTES.", ge=1024
+        ),
+    ] = 64 * 1024 * 1024
+    max_events: Annotated[int, Meta(description="Most events in one request.", ge=1)] = 1000
+    batch_concurrency: Annotated[
+        int, Meta(description="Decisions of one batch that are made at once.", ge=1, le=1024)
+    ] = 16
+    body_timeout_ms: Annotated[
+        int, Meta(description="How long a request's head or body may take to arrive.", ge=100)
+    ] = 10_000
+    shutdown_timeout_ms: Annotated[
+        int, Meta(description="How long requests in hand may take when the server stops.", ge=0)
+    ] = 20_000
+    watch: Annotated[bool, Meta(description="Reload the rules when a file of theirs changes.")] = (
+        False
+    )
+    seed: Annotated[
+        str | None, Meta(description="Makes exploration repeatable: for tests and replays only.")
+    ] = None
+    key_prefix: Annotated[str, Meta(description="What every Redis key starts with.")] = "nb:"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="Least level that is logged."),
+    ] = "info"
+    log_format: Annotated[
+        Literal["json", "console"], Meta(description="Log lines as JSON, or as text for people.")
+    ] = "json"
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the table of settings. `choices` is empty where any value of `type` will do."""
+
+    name: str
+    field: str
+    default: Any
+    help: str
+    type: type
+    choices: tuple[str, ...] = ()
+
+    @property
+    def flag(self) -> str:
+        """The option of `nextbest serve`."""
+        return "--" + self.field.replace("_", "-")
+
+
+def _table() -> tuple[Setting, ...]:
+    rows = []
+    for field in msgspec.structs.fields(ServerSettings):
+        plain = field.type.__origin__
+        choices: tuple[str, ...] = ()
+        if getattr(plain, "__origin__", None) is Literal:
+            choices, plain = plain.__args__, str
+        elif plain == str | None:
+            plain = str
+        rows.append(
+            Setting(
+                name=PREFIX + field.name.upper(),
+                field=field.name,
+                default=field.default,
+                help=field.type.__metadata__[0].description,
+                type=plain,
+                choices=choices,
+            )
+        )
+    return tuple(rows)
+
+
+SETTINGS: tuple[Setting, ...] = _table()
+"""Every setting, in the order in which help lists them."""
+
+
+def read_settings(environ: Mapping[str, str] | None = None, **given: object) -> ServerSettings:
+    """Settings from `NEXTBEST_*` variables; what is `given` and not None goes before them.
+
+    A variable that is set to nothing counts as left out.
+
+    Raises:
+        SettingsError: a value cannot be one of that setting.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, object] = {}
+    for setting in SETTINGS:
+        value: object = environ.get(setting.name) or None
+        if given.get(setting.field) is not None:
+            value = given[setting.field]
+        if value is None:
+            continue
+        if setting.type is bool and isinstance(value, str):
+            value = _flag(setting, value)
+        try:
+            checked = msgspec.convert({setting.field: value}, ServerSettings, strict=False)
+        except msgspec.ValidationError as error:
+            reason = str(error).split(" - at ")[0].replace("`", "")
+            if setting.choices:
+                reason = "it is one of " + ", ".join(setting.choices)
+            raise SettingsError(f"{setting.name} is {value!r}: {reason}") from None
+        values[setting.field] = getattr(checked, setting.field)
+    return ServerSettings(**values)  # type: ignore[arg-type]
+
+
+def to_environ(settings: ServerSettings) -> dict[str, str]:
+    """The variables that give these settings to another process; None is left out."""
+    found = {}
+    for setting in SETTINGS:
+        value = getattr(settings, setting.field)
+        if value is not None:
+            found[setting.name] = str(value).lower() if isinstance(value, bool) else str(value)
+    return found
+
+
+def _flag(setting: Setting, value: str) -> bool:
+    if value.lower() in _TRUE | _FALSE:
+        return value.lower() in _TRUE
+    raise SettingsError(f"{setting.name} is {value!r}: it is true or false")

@@ -1,0 +1,95 @@
+"""Logging, set up in one place: JSON lines on stderr, or text for people.
+
+What is logged is about the machine and never about a person: no customer ids, bodies, attributes
+or raw paths. Of an exception the type and the places are logged, not its text, which may quote
+what somebody sent.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import MutableMapping
+from types import TracebackType
+from typing import Any, Literal, TextIO
+
+import structlog
+
+Level = Literal["debug", "info", "warning", "error"]
+_ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+_FRAMES = 30
+
+
+def configure_logging(
+    level: Level = "info",
+    form: Literal["json", "console"] = "json",
+    stream: TextIO | None = None,
+) -> None:
+    """Sends everything that is logged, by us or by a library, through one formatter to `stream`.
+
+    Calling it again replaces what was set up before.
+    """
+    chain: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _exception_places,
+    ]
+    number = getattr(logging, level.upper())
+    structlog.configure(
+        processors=[*chain, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    renderer: Any = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(colors=(stream or sys.stderr).isatty())
+    )
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *chain],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    logging.getLogger("nextbest").setLevel(number)
+    # Its start and stop are ours to tell; it logs each request's address unless told not to.
+    logging.getLogger("uvicorn").setLevel(max(number, logging.WARNING))
+    logging.getLogger("uvicorn.access").disabled = True
+
+
+def get_logger() -> structlog.stdlib.BoundLogger:
+    """The project's logger; its events are snake_case words, its details keys and values."""
+    logger: structlog.stdlib.BoundLogger = structlog.get_logger("nextbest")
+    return logger
+
+
+def _exception_places(
+    logger: Any, name: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Replaces `exc_info` by the exception's type and where it came from, without its text."""
+    info = event.pop("exc_info", None)
+    if not info:
+        return event
+    found: _ExcInfo | tuple[None, None, None]
+    if isinstance(info, BaseException):
+        found = (type(info), info, info.__traceback__)
+    elif isinstance(info, tuple):
+        found = info
+    else:
+        found = sys.exc_info()
+    if found[0] is None:
+        return event
+    event["exception"] = found[0].__qualname__
+    event["places"] = [
+        f"{frame.filename}:{frame.lineno} {frame.name}"
+        for frame in traceback.extract_tb(found[2], limit=-_FRAMES)
+    ]
+    return event

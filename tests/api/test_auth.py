@@ -1,0 +1,212 @@
+"""Keys and scopes; and without keys, this machine alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from decision.api import auth, server
+from decision.api.settings import ServerSettings, SettingsError
+from tests.api.conftest import Api, running
+from tests.api.test_bad_input import problem_of
+
+pytestmark = pytest.mark.anyio
+
+DECISION = {"customer_id": "c-1", "placement": "app_home"}
+CALLS: list[tuple[str, str, str, Any]] = [
+    ("decide", "POST", "/v1/decisions", DECISION),
+    ("decide", "GET", "/v1/decisions/01KAK0V4R0GZ8M4T1S8Q2W5X7C", None),
+    ("events", "POST", "/v1/events", {"events": []}),
+    ("customers", "GET", "/v1/customers/c-1", None),
+    ("customers", "PUT", "/v1/customers/c-1", {}),
+    ("customers", "DELETE", "/v1/customers/c-1", None),
+    ("customers", "PUT", "/v1/customers/c-1/consents", {}),
+    ("customers", "POST", "/v1/customers/c-1/merge", {"from": "c-2"}),
+    ("admin", "GET", "/v1/policy", None),
+    ("admin", "POST", "/v1/policy/reload", None),
+    ("admin", "GET", "/metrics", None),
+]
+
+
+def keys_file(folder: Path) -> tuple[str, dict[str, str]]:
+    """A file with a key for each scope, and the secrets."""
+    secrets, entries = {}, []
+    for scope in auth.SCOPES:
+        secrets[scope], entry = auth.make_key(f"for-{scope}", [scope])
+        entries.append(msgspec.to_builtins(entry))
+    path = folder / "keys.yaml"
+    path.write_text(json.dumps(entries))
+    return str(path), secrets
+
+
+async def call(api: Api, method: str, path: str, body: Any, secret: str | None) -> httpx.Response:
+    headers = {} if secret is None else {"authorization": f"Bearer {secret}"}
+    return await api.client.request(method, path, json=body, headers=headers)
+
+
+async def test_each_route_needs_its_scope_and_no_other(rules: Path, tmp_path: Path) -> None:
+    path, secrets = keys_file(tmp_path)
+    async with running(rules, peer="203.0.113.7", api_keys_file=path) as api:
+        for needed, method, route, body in CALLS:
+            for scope, secret in secrets.items():
+                answer = await call(api, method, route, body, secret)
+                if scope == needed:
+                    assert answer.status_code not in (401, 403), (route, answer.text)
+                else:
+                    problem = problem_of(answer, 403)
+                    assert needed in problem["detail"]
+                    assert "insufficient_scope" in answer.headers["www-authenticate"]
+
+
+async def test_batches_need_the_scope_too(rules: Path, tmp_path: Path) -> None:
+    path, secrets = keys_file(tmp_path)
+    async with running(rules, api_keys_file=path) as api:
+        headers = {"content-type": "application/x-ndjson"}
+        answer = await api.client.post("/v1/decisions/batch", content=b"", headers=headers)
+        problem_of(answer, 401)
+        headers["authorization"] = f"Bearer {secrets['decide']}"
+        answer = await api.client.post("/v1/decisions/batch", content=b"", headers=headers)
+        assert answer.status_code == 200
+
+
+async def test_without_a_known_key_nothing_but_health_is_answered(
+    rules: Path, tmp_path: Path
+) -> None:
+    path, secrets = keys_file(tmp_path)
+    async with running(rules, peer="203.0.113.7", api_keys_file=path) as api:
+        for _, method, route, body in CALLS:
+            bad = [None, "", "wrong", secrets["admin"][:-1], secrets["admin"] + "x", "é" * 40]
+            for secret in bad:
+                header = {} if secret is None else {"authorization": f"Bearer {secret}".encode()}
+                answer = await api.client.request(method, route, json=body, headers=header)
+                problem_of(answer, 401)
+                assert answer.headers["www-authenticate"].startswith('Bearer realm="nextbest"')
+            basic = {"authorization": f"Basic {secrets['admin']}"}
+            answer = await api.client.request(method, route, json=body, headers=basic)
+            assert answer.status_code == 401
+        for open_route in ("/health/live", "/health/ready", "/schema", "/schema/openapi.json"):
+            assert (await api.client.get(open_route)).status_code == 200
+
+
+async def test_metrics_need_no_key_from_this_machine(rules: Path, tmp_path: Path) -> None:
+    path, _ = keys_file(tmp_path)
+    async with running(rules, api_keys_file=path) as api:
+        assert (await api.client.get("/metrics")).status_code == 200
+        assert (await api.client.get("/v1/policy")).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "peer", ["203.0.113.7", "10.0.0.1", "::ffff:10.0.0.1", "2001:db8::1", "testclient"]
+)
+async def test_without_keys_other_machines_are_refused(rules: Path, peer: str) -> None:
+    async with running(rules, peer=peer) as api:
+        for _, method, route, body in CALLS:
+            problem = problem_of(await call(api, method, route, body, None), 403)
+            assert "NEXTBEST_API_KEYS_FILE" in problem["detail"]
+        assert (await api.client.get("/health/live")).status_code == 200
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "127.8.8.8", "::1", ""])
+async def test_without_keys_this_machine_may_call(rules: Path, peer: str) -> None:
+    async with running(rules, peer=peer) as api:
+        assert (await api.client.get("/v1/policy")).status_code == 200
+
+
+async def test_without_keys_web_pages_elsewhere_may_not_call(rules: Path) -> None:
+    async with running(rules) as api:
+        for origin in (
+            "https://evil.example",
+            "http://evil.example:8000",
+            "null",
+            "http://[2001:db8::1]:80",
+        ):
+            answer = await api.client.get("/v1/policy", headers={"origin": origin})
+            problem_of(answer, 403)
+        for origin in (
+            "http://localhost:8000",
+            "http://127.0.0.1",
+            "http://[::1]:8000",
+            "http://[::1]",
+        ):
+            answer = await api.client.get("/v1/policy", headers={"origin": origin})
+            assert answer.status_code == 200, origin
+
+
+async def test_new_keys_are_taken_while_running(rules: Path, tmp_path: Path) -> None:
+    path, _ = keys_file(tmp_path)
+    async with running(rules, api_keys_file=path) as api:
+        secret, entry = auth.make_key("new", ["admin"])
+        assert (await call(api, "GET", "/v1/policy", None, secret)).status_code == 401
+        Path(path).write_text(json.dumps([msgspec.to_builtins(entry)]))
+        os.utime(path, (1, 1))
+        answer = None
+        async with asyncio.timeout(20):
+            while answer is None or answer.status_code != 200:
+                answer = await call(api, "GET", "/v1/policy", None, secret)
+                await asyncio.sleep(0.05)
+        Path(path).write_text("- nonsense")
+        os.utime(path, (2, 2))
+        assert (await call(api, "GET", "/v1/policy", None, secret)).status_code == 200
+
+
+def test_a_key_is_random_and_only_its_hash_is_kept() -> None:
+    secrets = {auth.make_key("a", ["decide"])[0] for _ in range(100)}
+    assert len(secrets) == 100
+    secret, entry = auth.make_key("a", ["decide", "events"])
+    assert len(secret) >= 43
+    assert secret not in msgspec.json.encode(entry).decode()
+    assert entry.scopes == ["decide", "events"]
+
+
+@pytest.mark.parametrize(("name", "scopes"), [("a", []), ("a", ["decides"]), ("", ["decide"])])
+def test_a_key_without_name_or_known_scopes_is_refused(name: str, scopes: list[str]) -> None:
+    with pytest.raises(ValueError, match="decide, events, customers, admin"):
+        auth.make_key(name, scopes)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("", "no list of keys"),
+        ("[]", "has no keys"),
+        ("{", "not YAML"),
+        ("- {name: a, sha256: short, scopes: [decide]}", "sha256"),
+        ("- {name: a, scopes: [decide]}", "sha256"),
+        ("- {name: a, sha256: '" + "0" * 64 + "', scopes: []}", "length"),
+        ("- {name: a, sha256: '" + "0" * 64 + "', scopes: [root]}", "root"),
+        ("- {name: a, sha256: '" + "0" * 64 + "', scopes: [decide], x: 1}", "unknown field x"),
+        (("- {name: a, sha256: '" + "0" * 64 + "', scopes: [decide]}\n") * 2, "twice"),
+        ("\x00", "not YAML"),
+    ],
+)
+def test_a_keys_file_that_cannot_be_used_is_refused_with_the_reason(
+    tmp_path: Path, text: str, word: str
+) -> None:
+    path = tmp_path / "keys.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match="keys file") as found:
+        auth.load_keys(path)
+    assert word in str(found.value)
+
+
+def test_a_keys_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="No such file"):
+        auth.load_keys(tmp_path / "keys.yaml")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.com", ""])
+def test_without_keys_the_server_does_not_start_on_another_address(rules: Path, host: str) -> None:
+    with pytest.raises(server.StartRefused, match="NEXTBEST_API_KEYS_FILE"):
+        server.check(ServerSettings(host=host, rules=str(rules)))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.1.2.3"])
+def test_loopback_is_loopback(host: str) -> None:
+    assert auth.is_loopback_host(host)

@@ -1,0 +1,79 @@
+"""What the description says is what the server does, for requests made from the description."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from decision.api.app import create_app
+from decision.api.openapi import describe
+from decision.engine import Engine
+from decision.store import MemoryStore
+from tests.api.conftest import RULES
+from tests.api.serving import Server
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+
+
+@schemathesis.serializer("application/x-ndjson")
+def lines(context: Any, value: Any) -> bytes:
+    """Text is sent as it is; what is meant to be wrong, as JSON."""
+    return value.encode() if isinstance(value, str) else json.dumps(value).encode()
+
+
+SCHEMA = schemathesis.openapi.from_dict(describe(create_app(Engine(MemoryStore())).routes))
+OPERATIONS = [
+    (path, method, mode)
+    for path, item in SCHEMA.items()
+    for method in item
+    for mode in GenerationMode
+    if path != "/v1/policy/reload"  # each call is a second of work
+    # Where nothing is sent, nothing can be sent wrong.
+    if mode == GenerationMode.POSITIVE
+    or {"parameters", "requestBody"} & set(item[method].definition.raw)
+]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder: Path = tmp_path_factory.mktemp("described")
+    (folder / "rules").mkdir()
+    (folder / "rules" / "policy.yaml").write_text(RULES, "utf-8")
+    with Server(folder) as found:
+        yield found.ready()
+
+
+@pytest.mark.parametrize(("path", "method", "mode"), OPERATIONS)
+def test_answers_are_as_described_and_never_a_server_error(
+    server: Server, path: str, method: str, mode: GenerationMode
+) -> None:
+    cases = SCHEMA[path][method].as_strategy(generation_mode=mode)
+
+    @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.data())
+    def check(data: Any) -> None:
+        case = data.draw(cases)
+        case.call_and_validate(base_url=server.url, checks=CHECKS, timeout=30)
+
+    check()
