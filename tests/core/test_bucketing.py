@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,15 +20,12 @@ from decision.bucketing import (
     hash_v2,
     in_namespace,
 )
-
-DATA = Path(os.environ.get("NEXTBEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
+from tests.data import needed
 
 
 def cases(kind: str) -> list[Any]:
-    path = DATA / "growthbook" / "cases.json"
-    if not path.is_file():
-        pytest.skip(f"no {path}; set NEXTBEST_DATA to the folder of shared data")
-    found: list[Any] = json.loads(path.read_text(encoding="utf-8"))[kind]
+    text = needed("growthbook/cases.json").read_text(encoding="utf-8")
+    found: list[Any] = json.loads(text)[kind]
     return found
 
 

@@ -1,0 +1,53 @@
+"""The sample model of `nextbest demo`: trained in seconds on a simulated shop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import decision
+from decision.core.candidates import CandidateInfo
+from decision.core.clock import from_micros
+from decision.learning.simulator import DEFAULT_NOW, Shop
+from decision.learning.spec import Spec, load_spec
+from decision.learning.train import train
+
+ROWS: Final = 16_000
+CUSTOMERS: Final = 4_000
+_SPEC: Final = "models/engagement.yaml"
+
+
+def sample_spec() -> Spec:
+    """The spec that comes with the project: from the wheel, or from the checkout.
+
+    Raises:
+        FileNotFoundError: it is in neither.
+    """
+    package = Path(decision.__file__).parent
+    places = (package / "_sample" / _SPEC, package.parent / _SPEC)
+    for place in places:
+        if place.is_file():
+            return load_spec(place)
+    raise FileNotFoundError(f"{places[-1]}: the sample spec is missing; install nextbest again")
+
+
+def make_sample_model(
+    policy_candidates: Sequence[CandidateInfo],
+    out_dir: Path | str,
+    seed: int = 7,
+    *,
+    now: int = DEFAULT_NOW,
+    spec: Spec | None = None,
+) -> Path:
+    """Trains on what a random policy would have earned in the shop of that seed.
+
+    The same candidates, seed and `now` (microseconds) give the same version; returns its folder.
+
+    Raises:
+        TrainingError: there are no candidates, or nothing can be learned from them.
+    """
+    spec = spec or sample_spec()
+    shop = Shop(seed, CUSTOMERS, now)
+    table = shop.log_of_random_policy(policy_candidates, ROWS, spec.features)
+    return train(spec, table, out_dir, created_at=from_micros(now))

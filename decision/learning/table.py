@@ -1,0 +1,149 @@
+"""The table a model is trained on: a row for each contact that was given, with its response."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from decision.core.values import MISSING, Value
+from decision.scoring.features import Columns, Feature
+
+
+class TrainingError(ValueError):
+    """A table from which nothing can be learned; the text says what is wrong with it."""
+
+
+class TrainingTable(msgspec.Struct, kw_only=True):
+    """Features by name, what they led to, and when.
+
+    `label` is 1 for a response, else 0; `weight` counts a row more or less; `time` is
+    microseconds (None: the rows are in order of time). `message` and `channel` say what each row
+    is evidence of.
+    """
+
+    columns: Columns
+    label: NDArray[np.float64]
+    message: Sequence[str]
+    channel: Sequence[str]
+    weight: NDArray[np.float64] | None = None
+    time: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def take(self, rows: NDArray[np.intp]) -> TrainingTable:
+        """The table of these rows, in this order."""
+        places = rows.tolist()
+        return TrainingTable(
+            columns={
+                name: column[rows]
+                if isinstance(column, np.ndarray)
+                else [column[place] for place in places]
+                for name, column in self.columns.items()
+            },
+            label=self.label[rows],
+            message=[self.message[place] for place in places],
+            channel=[self.channel[place] for place in places],
+            weight=None if self.weight is None else self.weight[rows],
+            time=None if self.time is None else self.time[rows],
+        )
+
+
+def table_of_columns(
+    columns: Mapping[str, Sequence[Value] | NDArray[Any]],
+    label: Sequence[float] | NDArray[Any],
+    *,
+    weight: Sequence[float] | NDArray[Any] | None = None,
+    time: Sequence[int] | NDArray[Any] | None = None,
+    message: Sequence[str] | None = None,
+    channel: Sequence[str] | None = None,
+) -> TrainingTable:
+    """The table of columns by feature name, checked.
+
+    `message` and `channel` left out are the columns `message.name` and `message.channel`.
+
+    Raises:
+        TrainingError: columns differ in length, or a label, weight or time is impossible.
+    """
+    labels = np.asarray(label, dtype=np.float64)
+    count = len(labels)
+    messages = columns.get("message.name") if message is None else message
+    channels = columns.get("message.channel") if channel is None else channel
+    if messages is None or channels is None:
+        raise TrainingError(
+            "the table does not say what each row is evidence of; give the columns "
+            "message.name and message.channel, or the arguments message and channel"
+        )
+    lengths = {name: len(column) for name, column in columns.items()}
+    lengths |= {"message": len(messages), "channel": len(channels)}
+    for name, given in (("weight", weight), ("time", time)):
+        if given is not None:
+            lengths[name] = len(given)
+    for name, length in lengths.items():
+        if length != count:
+            raise TrainingError(f"{name} has {length} rows; the label has {count}")
+    wrong = np.flatnonzero((labels != 0) & (labels != 1))
+    if len(wrong):
+        raise TrainingError(f"label[{wrong[0]}] is {labels[wrong[0]]}; must be 0 or 1")
+    weights = None if weight is None else np.asarray(weight, dtype=np.float64)
+    if weights is not None:
+        wrong = np.flatnonzero(~(np.isfinite(weights) & (weights > 0)))
+        if len(wrong):
+            raise TrainingError(
+                f"weight[{wrong[0]}] is {weights[wrong[0]]}; must be a finite number above 0"
+            )
+    return TrainingTable(
+        columns=columns,
+        label=labels,
+        message=[str(each) for each in messages],
+        channel=[str(each) for each in channels],
+        weight=weights,
+        time=None if time is None else np.asarray(time, dtype=np.int64),
+    )
+
+
+def table_of_rows(
+    rows: Sequence[Mapping[str, Value]],
+    label: Sequence[float] | NDArray[Any],
+    *,
+    weight: Sequence[float] | NDArray[Any] | None = None,
+    time: Sequence[int] | NDArray[Any] | None = None,
+    message: Sequence[str] | None = None,
+    channel: Sequence[str] | None = None,
+) -> TrainingTable:
+    """The table of rows of features by name, as they are logged; what a row lacks is missing.
+
+    Raises:
+        TrainingError: see `table_of_columns`.
+    """
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = {name: [row.get(name, MISSING) for row in rows] for name in names}
+    return table_of_columns(
+        columns, label, weight=weight, time=time, message=message, channel=channel
+    )
+
+
+def fit_to(table: TrainingTable, features: Sequence[Feature]) -> tuple[TrainingTable, list[str]]:
+    """The table with a column for each feature, and in words which features have no value at all.
+
+    Raises:
+        TrainingError: the table is empty.
+    """
+    if not len(table):
+        raise TrainingError("the table has no rows; there is nothing to learn from")
+    columns = dict(table.columns)
+    notes = []
+    for feature in features:
+        if feature.name in columns:
+            continue
+        near = get_close_matches(feature.name, table.columns, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        notes.append(f"{feature.name!r} has no value in any of {len(table)} rows{hint}")
+        columns[feature.name] = [MISSING] * len(table)
+    fitted = msgspec.structs.replace(table, columns=columns)
+    return fitted, notes

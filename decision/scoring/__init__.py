@@ -1,0 +1,1 @@
+"""Scoring: model versions, their features, compiled trees and safe loading."""

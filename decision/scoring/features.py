@@ -1,0 +1,311 @@
+"""Features: turns situations and candidates into numbers, to serve and to train alike.
+
+A feature is named. Most are fields (`customer.country`, `events.app_open.count_7d`, see
+`core.fields`) and are the same for all candidates of a decision; these depend on the candidate:
+
+- `message.name`, `message.channel`, `message.category`, `message.purpose` (categorical),
+  `message.value`, `message.tag.<tag>` (1 or 0)
+- `message.count_7d` (any duration): contacts of this message, `message.days_since` the last one
+
+and `contacts.count_7d` counts contacts on all channels. Contacts count as they do for caps.
+A missing or unknown value is NaN.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from decision.core.candidates import CandidateInfo
+from decision.core.clock import DAY, parse_duration
+from decision.core.contact_policy import counts_until
+from decision.core.document import Document
+from decision.core.events import LONGEST_WINDOW
+from decision.core.fields import UnknownField, parse_field
+from decision.core.values import MISSING, Value
+
+Matrix = NDArray[np.float64]
+Kind = Literal["numeric", "categorical"]
+Categories = Mapping[str, Sequence[Value]]
+Columns = Mapping[str, Sequence[Value] | NDArray[Any]]
+"""Logged values by feature name; all of one length. MISSING, None and NaN are missing."""
+
+NAN = math.nan
+MOST_CATEGORIES = 1_000
+"""The most frequent values of a categorical feature are told apart, up to this many."""
+
+
+class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A feature's name, and whether its values are amounts or kinds."""
+
+    name: str
+    kind: Kind
+
+
+class UnknownFeature(ValueError):
+    """A feature that cannot exist as declared; the text says why and names the nearest form."""
+
+
+class _Source(NamedTuple):
+    """Where a feature is read: a field, the candidate, or contacts within a window."""
+
+    origin: Literal["field", "static", "message_count", "message_days", "contact_count"]
+    read: Callable[[CandidateInfo], Value] | None = None
+    window: int = 0
+    only: Kind | None = None
+
+
+_STATIC: dict[str, tuple[Callable[[CandidateInfo], Value], Kind]] = {
+    "message.name": (lambda c: c.message, "categorical"),
+    "message.channel": (lambda c: c.channel, "categorical"),
+    "message.category": (lambda c: c.category, "categorical"),
+    "message.purpose": (lambda c: c.purpose, "categorical"),
+    "message.value": (lambda c: c.value, "numeric"),
+}
+_CANDIDATE_FORMS = (*_STATIC, "message.tag.<tag>", "message.count_7d", "message.days_since")
+_COUNT = re.compile(r"(message|contacts)\.count_(\w+)")
+_ENCODABLE = re.compile("[^\ud800-\udfff]*")
+_TEXT_FIELDS = ("placement", "event.type", "time.weekday", "time.date", "customer.state")
+
+
+def check_feature(feature: Feature) -> None:
+    """Raises UnknownFeature where no such feature can exist, or not of that kind."""
+    only = _source(feature.name).only
+    if only is not None and feature.kind != only:
+        raise UnknownFeature(f"{feature.name!r} is {feature.kind}; must be {only}")
+
+
+def _source(name: str) -> _Source:
+    if found := _STATIC.get(name):
+        return _Source("static", read=found[0], only=found[1])
+    if name.startswith("message.tag.") and len(name) > len("message.tag."):
+        tag = name.removeprefix("message.tag.")
+        return _Source("static", read=lambda c: int(tag in c.tags), only="numeric")
+    if name == "message.days_since":
+        return _Source("message_days", only="numeric")
+    if counted := _COUNT.fullmatch(name):
+        try:
+            window = parse_duration(counted[2])
+        except ValueError as error:
+            raise UnknownFeature(f"{name!r}: {error}") from None
+        if window > LONGEST_WINDOW:
+            raise UnknownFeature(f"{name!r}: windows reach 90d at most")
+        origin: Literal["message_count", "contact_count"] = (
+            "message_count" if counted[1] == "message" else "contact_count"
+        )
+        return _Source(origin, window=window, only="numeric")
+    if name.startswith("message."):
+        near = get_close_matches(name, _CANDIDATE_FORMS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(_CANDIDATE_FORMS)}"
+        raise UnknownFeature(f"{name!r} is not a feature of a message; {hint}")
+    try:
+        parse_field(name)
+    except UnknownField as error:
+        raise UnknownFeature(str(error)) from None
+    text = name in _TEXT_FIELDS or name.startswith("experiment.")
+    return _Source("field", only="categorical" if text else None)
+
+
+def varies(feature: Feature) -> bool:
+    """Whether the feature differs between the candidates of one decision."""
+    return _source(feature.name).origin in ("static", "message_count", "message_days")
+
+
+def number_of(value: Value) -> float:
+    """The value of a numeric feature; true is 1, false 0, and what is no finite number is NaN."""
+    if type(value) is float:
+        return value if math.isfinite(value) else NAN
+    if isinstance(value, int):  # true and false, too
+        try:
+            return float(value)
+        except OverflowError:
+            return NAN
+    return NAN
+
+
+def _category_key(value: Value) -> Value:
+    """What tells categories apart: `true` is not `1`, and `"5"` is not `5`."""
+    if isinstance(value, bool):
+        return (value,)
+    if isinstance(value, str):
+        return value if value.isascii() or _ENCODABLE.fullmatch(value) else None
+    return value if isinstance(value, int | float) else None
+
+
+def encoder_of(feature: Feature, categories: Categories) -> Callable[[Value], float]:
+    """The function from a feature's value to its number in the matrix."""
+    if feature.kind == "numeric":
+        return number_of
+    codes = {
+        _category_key(value): float(code)
+        for code, value in enumerate(categories.get(feature.name, ()))
+    }
+    return lambda value: codes.get(_category_key(value), NAN)
+
+
+def learn_categories(features: Iterable[Feature], columns: Columns) -> dict[str, tuple[Value, ...]]:
+    """The categories that training tells apart, most frequent first; ties in order of value."""
+    found: dict[str, tuple[Value, ...]] = {}
+    for feature in features:
+        if feature.kind != "categorical":
+            continue
+        counts: dict[Value, int] = {}
+        shown: dict[Value, Value] = {}
+        for value in _plain(columns[feature.name]):
+            key = _category_key(value)
+            if key is None or key != key:
+                continue
+            counts[key] = counts.get(key, 0) + 1
+            shown.setdefault(key, value)
+        ordered = sorted(counts, key=lambda key: (-counts[key], type(key).__name__, key))
+        found[feature.name] = tuple(shown[key] for key in ordered[:MOST_CATEGORIES])
+    return found
+
+
+def encode_columns(features: Sequence[Feature], categories: Categories, columns: Columns) -> Matrix:
+    """The matrix of logged features, a row an entry of the columns; what serves, for training."""
+    rows = len(next(iter(columns.values()))) if columns else 0
+    matrix = np.empty((rows, len(features)))
+    for index, feature in enumerate(features):
+        encode = encoder_of(feature, categories)
+        matrix[:, index] = [encode(value) for value in _plain(columns[feature.name])]
+    return matrix
+
+
+def _plain(column: Sequence[Value] | NDArray[Any]) -> Sequence[Value]:
+    """The column as Python values: numpy's own number types are none of them."""
+    return column.tolist() if isinstance(column, np.ndarray) else column
+
+
+class FeatureEncoder:
+    """Turns one decision into a matrix with a row for each candidate.
+
+    What only depends on the candidate is laid out once, here; what only depends on the situation
+    is computed once a decision and broadcast.
+
+    Raises:
+        UnknownFeature: a feature cannot exist.
+    """
+
+    def __init__(
+        self,
+        features: Sequence[Feature],
+        categories: Categories,
+        candidates: Sequence[CandidateInfo],
+        slot_of: Callable[[str], int],
+    ) -> None:
+        self.names = tuple(feature.name for feature in features)
+        self._candidates = tuple(candidates)
+        self._message_index = {
+            name: index
+            for index, name in enumerate(dict.fromkeys(info.message for info in candidates))
+        }
+        self._message_of = np.array(
+            [self._message_index[info.message] for info in candidates], dtype=np.intp
+        )
+        self._template = np.full((len(candidates), len(features)), NAN)
+        self._slots: list[tuple[int, int, Callable[[Value], float]]] = []
+        self._statics: list[tuple[int, Callable[[CandidateInfo], Value]]] = []
+        self._message_counts: list[tuple[int, int]] = []
+        self._message_days: list[int] = []
+        self._contact_counts: list[tuple[int, int]] = []
+        for column, feature in enumerate(features):
+            check_feature(feature)
+            source = _source(feature.name)
+            encode = encoder_of(feature, categories)
+            match source.origin:
+                case "field":
+                    self._slots.append((column, slot_of(feature.name), encode))
+                case "static" if source.read is not None:
+                    self._statics.append((column, source.read))
+                    self._template[:, column] = [encode(source.read(info)) for info in candidates]
+                case "message_count":
+                    self._message_counts.append((column, source.window))
+                    self._template[:, column] = 0.0
+                case "message_days":
+                    self._message_days.append(column)
+                case "contact_count":
+                    self._contact_counts.append((column, source.window))
+                    self._template[:, column] = 0.0
+        shared = [column for column, _, _ in self._slots]
+        first = shared == list(range(len(shared)))  # then a slice is faster than an index
+        self._shared = slice(len(shared)) if first else np.array(shared, dtype=np.intp)
+        self._needs_contacts = bool(
+            self._message_counts or self._message_days or self._contact_counts
+        )
+
+    def encode(
+        self,
+        candidates: Sequence[int] | NDArray[np.intp],
+        values: Sequence[Value],
+        document: Document,
+        now: int,
+    ) -> Matrix:
+        """The matrix, a row for each candidate index and a column for each feature."""
+        rows = np.asarray(candidates, dtype=np.intp)
+        matrix: Matrix = self._template.take(rows, axis=0)
+        if self._slots:
+            matrix[:, self._shared] = [encode(values[slot]) for _, slot, encode in self._slots]
+        if self._needs_contacts and document.contacts:
+            self._encode_contacts(matrix, rows, document, now)
+        return matrix
+
+    def _encode_contacts(
+        self, matrix: Matrix, rows: NDArray[np.intp], document: Document, now: int
+    ) -> None:
+        contacts = self._counted(document, now)
+        if not contacts:
+            return
+        for column, window in self._contact_counts:
+            matrix[:, column] = sum(at > now - window for _, at in contacts)
+        messages = self._message_of[rows]
+        for column, window in self._message_counts:
+            counts = np.zeros(len(self._message_index) + 1)
+            for message, at in contacts:
+                if at > now - window:
+                    counts[message] += 1
+            matrix[:, column] = counts[messages]
+        for column in self._message_days:
+            days = np.full(len(self._message_index) + 1, NAN)
+            for message, at in contacts:
+                days[message] = np.fmin(days[message], max(0, now - at) // DAY)
+            matrix[:, column] = days[messages]
+
+    def _counted(self, document: Document, now: int) -> list[tuple[int, int]]:
+        """The message index (-1: no candidate's) and time of each contact that counts."""
+        kinds, index = document.kinds, self._message_index
+        return [
+            (index.get(kinds[contact.kind].message, -1), contact.at)
+            for contact in document.contacts
+            if now < counts_until(contact)
+        ]
+
+    def features(
+        self, candidate: int, values: Sequence[Value], document: Document, now: int
+    ) -> dict[str, Value]:
+        """The features of one candidate before they are encoded; what is missing is left out."""
+        info = self._candidates[candidate]
+        found: dict[str, Value] = {}
+        for column, slot, _ in self._slots:
+            if values[slot] is not MISSING:
+                found[self.names[column]] = values[slot]
+        for column, read in self._statics:
+            found[self.names[column]] = read(info)
+        contacts = self._counted(document, now) if self._needs_contacts else []
+        message = self._message_index[info.message]
+        for column, window in self._contact_counts:
+            found[self.names[column]] = sum(at > now - window for _, at in contacts)
+        own = [at for index, at in contacts if index == message]
+        for column, window in self._message_counts:
+            found[self.names[column]] = sum(at > now - window for at in own)
+        for column in self._message_days:
+            if own:
+                found[self.names[column]] = max(0, now - max(own)) // DAY
+        return found

@@ -1,0 +1,115 @@
+"""Loads a model version, or refuses it with a sentence; never lets it crash this process.
+
+Digests first, then the structure of the text model, then a trial in a child process with a time
+limit. Only what has passed all three is loaded here. The folder is trusted as code is: whoever
+can write it can make this process run machine code.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+import decision
+from decision.scoring import compiled
+from decision.scoring.features import Matrix
+from decision.scoring.manifest import TREES, Manifest, ModelError, read_version
+from decision.scoring.model import Model, Scores, Trees
+from decision.scoring.structure import Damaged, Structure, check_structure
+
+TIME_LIMIT: Final = 120.0
+"""Seconds for a trial, in which a large model is compiled, too."""
+
+
+def load_model(folder: Path | str, *, time_limit: float = TIME_LIMIT) -> Model:
+    """The model of a version folder, compiled where that is possible.
+
+    Blocks for as long as a trial takes: some milliseconds where this machine has tried the
+    version before, else seconds, at most `time_limit`. Without lleaves, or where it fails,
+    LightGBM runs the trees, and `Model.note` says why.
+
+    Raises:
+        ModelError: the version must not serve.
+    """
+    folder = Path(folder)
+    manifest, text, _ = check_version(folder)
+    path = _find_object(folder, manifest)
+    note = None
+    if path is None:
+        note = _try(folder, time_limit)
+        path = _find_object(folder, manifest)
+    if path is not None:
+        try:
+            return Model(manifest, compiled.compile_trees(folder, manifest, path), "compiled")
+        except (OSError, RuntimeError, ValueError) as error:
+            note = f"{path}: {error}"
+    return Model(manifest, reference_trees(text), "lightgbm", note)
+
+
+def _find_object(folder: Path, manifest: Manifest) -> Path | None:
+    try:
+        return compiled.find_object(folder, manifest)
+    except ImportError:
+        return None  # the trial says so
+
+
+def check_version(folder: Path) -> tuple[Manifest, str, Structure]:
+    """The manifest, the text model and its structure, checked without running anything of it.
+
+    Raises:
+        ModelError: the version must not serve.
+    """
+    manifest, text = read_version(folder)
+    try:
+        return manifest, text, check_structure(text, manifest.features)
+    except Damaged as error:
+        raise ModelError(f"{folder / TREES}: {error}; train the model again") from None
+
+
+def reference_trees(text: str) -> Trees:
+    """LightGBM itself on one thread: the judge of compiled trees, and their stand-in."""
+    from lightgbm import Booster
+
+    booster = Booster(model_str=text)
+
+    def predict(matrix: Matrix) -> Scores:
+        return np.asarray(booster.predict(matrix, raw_score=True, num_threads=1))
+
+    return predict
+
+
+def _try(folder: Path, time_limit: float) -> str | None:
+    """Tries the version in a child process; says why it could not be compiled, if it could not."""
+    root = str(Path(decision.__file__).parents[1])
+    search = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    try:
+        run = subprocess.run(
+            [sys.executable, "-P", "-m", "decision.scoring.trial", str(folder.absolute())],
+            env={**os.environ, "PYTHONPATH": search},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=time_limit,
+            check=False,
+        )
+        output, errors, code = run.stdout, run.stderr, run.returncode
+        problem = _last_line(errors) or f"the trial ended with {code}"
+        if code < 0:
+            problem = f"the trial was ended by signal {-code} ({signal.strsignal(-code)})"
+    except subprocess.TimeoutExpired as error:
+        output, code = error.stdout or b"", 1
+        problem = f"the trial took longer than {time_limit:g} s"
+    steps = output.decode(errors="replace").splitlines()
+    if "trial: scored" not in steps:
+        raise ModelError(f"{folder}: it cannot be scored safely: {problem}; train the model again")
+    return None if code == 0 else f"the trees are not compiled: {problem}"
+
+
+def _last_line(data: bytes) -> str:
+    lines = data.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else ""

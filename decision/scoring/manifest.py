@@ -1,0 +1,206 @@
+"""The manifest of a model version: what the model is, what it needs, and the digests of its files.
+
+A version folder `models/<name>/<version>/` holds `manifest.json` and `model.txt` (LightGBM's text
+format). `version` names the content: the same training gives the same version. `digest` covers
+every byte of the manifest itself, so damage or an edit by hand is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+from decision.core.values import Value
+from decision.scoring.features import Feature, UnknownFeature, check_feature
+
+FORMAT_VERSION: Final = 1
+MANIFEST: Final = "manifest.json"
+TREES: Final = "model.txt"
+
+
+class ModelError(ValueError):
+    """A model version that must not serve; one sentence: path, what is wrong, how to mend it."""
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What training saw of one message × channel: how often given, how often with success."""
+
+    message: str
+    channel: str
+    shows: int
+    responses: int
+
+
+class Platt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Calibration: probability = σ(slope · log-odds of the trees + intercept) (Platt 1999)."""
+
+    slope: float
+    intercept: float
+
+
+class Smoothing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a prediction is pulled to the starting probability while there is little evidence.
+
+    What is None comes from the policy's `settings`.
+    """
+
+    by: Literal["message", "message_channel"] = "message"
+    starting_probability: float | None = None
+    starting_evidence: float | None = None
+
+
+class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The facts of a training: rows fitted and held out, seed, parameters, metrics, libraries.
+
+    `from_time` and `to_time` are the earliest and latest row, in microseconds. Metrics are of the
+    rows held out. `notes` say in words what the table lacked.
+    """
+
+    rows: int
+    positives: int
+    validation_rows: int
+    validation_positives: int
+    seed: int
+    trees: int
+    from_time: int | None = None
+    to_time: int | None = None
+    parameters: dict[str, Any] = {}
+    metrics: dict[str, float | None] = {}
+    notes: tuple[str, ...] = ()
+    libraries: dict[str, str] = {}
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`manifest.json`. `exploration` is a γ that replaces the policy's, or None."""
+
+    format_version: int = FORMAT_VERSION
+    name: str
+    version: str = ""
+    created_at: str = ""
+    target: str
+    objective: Literal["binary"] = "binary"
+    features: tuple[Feature, ...]
+    categories: dict[str, tuple[Value, ...]] = {}
+    calibration: Platt | None = None
+    smoothing: Smoothing = Smoothing()
+    exploration: float | None = None
+    training: Training
+    evidence: tuple[Evidence, ...] = ()
+    files: dict[str, str] = {}
+    digest: str = ""
+
+
+class _Head(msgspec.Struct):
+    format_version: int
+
+
+def content_version(manifest: Manifest) -> str:
+    """The name of a version: 12 hexadecimal digits of a hash of all but the time of its making."""
+    plain = msgspec.structs.replace(manifest, version="", created_at="", digest="")
+    return hashlib.sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()[:12]
+
+
+def write_version(folder: Path, manifest: Manifest, trees: bytes) -> Manifest:
+    """Writes the files of a version into an existing folder; returns the manifest as sealed."""
+    files = {TREES: hashlib.sha256(trees).hexdigest()}
+    manifest = msgspec.structs.replace(manifest, files=files, digest="")
+    manifest = msgspec.structs.replace(manifest, version=content_version(manifest))
+    open_text = _as_json(manifest)
+    digest = hashlib.sha256(open_text).hexdigest()
+    (folder / TREES).write_bytes(trees)
+    (folder / MANIFEST).write_bytes(open_text.replace(b'"digest": ""', _seal(digest), 1))
+    return msgspec.structs.replace(manifest, digest=digest)
+
+
+def read_version(folder: Path) -> tuple[Manifest, str]:
+    """The manifest and the text model of a version, undamaged.
+
+    Raises:
+        ModelError: a file is missing, damaged, of another format, or names unknown features.
+    """
+    path = folder / MANIFEST
+    raw = _read(path)
+    try:
+        head = msgspec.json.decode(raw, type=_Head)
+        if head.format_version != FORMAT_VERSION:
+            raise ModelError(
+                f"{path}: format_version is {head.format_version}, must be {FORMAT_VERSION}; "
+                "train the model again with this release"
+            )
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ModelError(f"{path}: {error}; train the model again") from None
+    _check_features(path, manifest)
+    digest = hashlib.sha256(raw.replace(_seal(manifest.digest), b'"digest": ""', 1)).hexdigest()
+    if digest != manifest.digest:
+        raise ModelError(
+            f"{path}: its content does not match its digest; it was damaged or edited: "
+            "restore it, or train the model again"
+        )
+    trees = _read(folder / TREES)
+    wanted = manifest.files.get(TREES, "none")
+    found = hashlib.sha256(trees).hexdigest()
+    if found != wanted:
+        raise ModelError(
+            f"{folder / TREES}: its SHA-256 is {found[:12]}…, the manifest says {wanted[:12]}…; "
+            "restore the file, or train the model again"
+        )
+    try:
+        return manifest, trees.decode()
+    except UnicodeDecodeError:
+        raise ModelError(f"{folder / TREES}: it is not UTF-8 text; train the model again") from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"{path}: cannot be read ({error.strerror or error}); give the folder of a model "
+            f"version, which holds {MANIFEST} and {TREES}"
+        ) from None
+
+
+def _check_features(path: Path, manifest: Manifest) -> None:
+    if not manifest.features:
+        raise ModelError(f"{path}: it has no features; train the model again")
+    seen: set[str] = set()
+    for feature in manifest.features:
+        try:
+            check_feature(feature)
+        except UnknownFeature as error:
+            raise ModelError(
+                f"{path}: feature {error}; train the model again with features of this release"
+            ) from None
+        if feature.name in seen:
+            raise ModelError(f"{path}: feature {feature.name!r} stands twice; train it again")
+        seen.add(feature.name)
+        if (feature.kind == "categorical") is not (feature.name in manifest.categories):
+            raise ModelError(
+                f"{path}: feature {feature.name!r} is {feature.kind} but its categories say "
+                "otherwise; train the model again"
+            )
+
+
+def evidence_of(manifest: Manifest) -> Mapping[tuple[str, str], tuple[int, int]]:
+    """(shows, responses) of each message × channel; under (message, "") of each message."""
+    found: dict[tuple[str, str], tuple[int, int]] = {}
+    for row in manifest.evidence:
+        for key in ((row.message, row.channel), (row.message, "")):
+            shows, responses = found.get(key, (0, 0))
+            found[key] = (shows + row.shows, responses + row.responses)
+    return found
+
+
+def _as_json(manifest: Manifest) -> bytes:
+    plain = msgspec.to_builtins(manifest)
+    return json.dumps(plain, ensure_ascii=False, indent=1, allow_nan=False).encode() + b"\n"
+
+
+def _seal(digest: str) -> bytes:
+    return f'"digest": "{digest}"'.encode()

@@ -1,0 +1,159 @@
+"""What decisions are scored with: a model smoothed by its evidence, or a prior without one.
+
+Smoothing, as Pega does it for new actions: SP · SE / (SE + E) + p · E / (SE + E), with the
+starting probability SP, its weight in responses SE, and the evidence E that training had of the
+message (or message × channel).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decision.core.candidates import CandidateInfo
+from decision.core.definition import Settings
+from decision.core.document import Document
+from decision.core.fields import FieldTable
+from decision.core.ports import Scorer
+from decision.core.values import Value
+from decision.scoring.features import Feature, FeatureEncoder
+from decision.scoring.manifest import Smoothing, evidence_of
+from decision.scoring.model import Model
+
+Indices = NDArray[np.intp]
+Floats = NDArray[np.float64]
+
+Evidence = Mapping[tuple[str, str], tuple[int, int]]
+"""(message, channel) → (shows, responses); the channel is empty for all channels together."""
+
+
+class _Start:
+    """The smoothing of a set of candidates, laid out: weight, offset and prior of each."""
+
+    def __init__(
+        self,
+        candidates: Sequence[CandidateInfo],
+        settings: Settings,
+        smoothing: Smoothing,
+        evidence: Evidence,
+    ) -> None:
+        probability = smoothing.starting_probability
+        if probability is None:
+            probability = settings.starting_probability
+        weight = smoothing.starting_evidence
+        if weight is None:
+            weight = settings.starting_evidence
+        per_channel = smoothing.by == "message_channel"
+        seen = [
+            evidence.get((info.message, info.channel if per_channel else ""), (0, 0))
+            for info in candidates
+        ]
+        shows = np.array([show for show, _ in seen], dtype=np.float64)
+        responses = np.array([response for _, response in seen], dtype=np.float64)
+        total = np.where(weight + shows > 0, weight + shows, 1.0)
+        self.weight = shows / total
+        self.offset = 1.0 - self.weight
+        self.offset *= probability
+        self.prior = self.offset + responses / total
+
+
+class ModelScorer:
+    """Scores all candidates of a decision in one matrix with a model version."""
+
+    def __init__(
+        self,
+        model: Model,
+        encoder: FeatureEncoder,
+        candidates: Sequence[CandidateInfo],
+        settings: Settings,
+    ) -> None:
+        self.version: str | None = model.version
+        self._model = model
+        self._encoder = encoder
+        manifest = model.manifest
+        self._start = _Start(candidates, settings, manifest.smoothing, evidence_of(manifest))
+
+    def score(
+        self, candidates: Indices, values: Sequence[Value], document: Document, now: int
+    ) -> Floats:
+        """The smoothed probability of each; the prior where the model gives no number."""
+        start = self._start
+        found = self._model.probabilities(self._encoder.encode(candidates, values, document, now))
+        found = start.weight[candidates] * found + start.offset[candidates]
+        nothing = np.isnan(found)
+        if nothing.any():
+            found = np.where(nothing, start.prior[candidates], found)
+        return found
+
+    def features(
+        self, candidate: int, values: Sequence[Value], document: Document, now: int
+    ) -> dict[str, Value]:
+        """The features of one candidate as the model sees them."""
+        return self._encoder.features(candidate, values, document, now)
+
+
+class PriorScorer:
+    """Stands in where there is no model: the starting probability, moved by evidence if any.
+
+    It logs the features of `encoder`, so that a first model can be trained from its decisions.
+    """
+
+    version: str | None = None
+
+    def __init__(
+        self,
+        candidates: Sequence[CandidateInfo],
+        settings: Settings,
+        encoder: FeatureEncoder,
+        evidence: Evidence | None = None,
+        smoothing: Smoothing | None = None,
+    ) -> None:
+        self._encoder = encoder
+        start = _Start(candidates, settings, smoothing or Smoothing(), evidence or {})
+        self._priors = start.prior
+
+    def score(
+        self, candidates: Indices, values: Sequence[Value], document: Document, now: int
+    ) -> Floats:
+        """The prior of each candidate, whoever the customer is."""
+        return self._priors[candidates]
+
+    def features(
+        self, candidate: int, values: Sequence[Value], document: Document, now: int
+    ) -> dict[str, Value]:
+        """The features of one candidate that are to be logged."""
+        return self._encoder.features(candidate, values, document, now)
+
+
+MINIMAL_FEATURES: tuple[Feature, ...] = (
+    Feature("message.name", "categorical"),
+    Feature("message.channel", "categorical"),
+    Feature("message.category", "categorical"),
+    Feature("message.purpose", "categorical"),
+    Feature("message.value", "numeric"),
+)
+"""What a scorer without a model logs when it is not told which features a model would want."""
+
+
+def bind(
+    model: Model | None,
+    candidates: Sequence[CandidateInfo],
+    fields: FieldTable,
+    settings: Settings,
+    features: Sequence[Feature] = MINIMAL_FEATURES,
+) -> Scorer:
+    """The scorer of a policy's candidates, with the fields it reads added to the field table.
+
+    Without a model, a prior scores, and `features` (such as those of a model's spec) are logged.
+
+    Raises:
+        UnknownFeature: one of `features` cannot exist.
+    """
+    if model is None:
+        encoder = FeatureEncoder(features, {}, candidates, fields.slot)
+        return PriorScorer(candidates, settings, encoder)
+    manifest = model.manifest
+    encoder = FeatureEncoder(manifest.features, manifest.categories, candidates, fields.slot)
+    return ModelScorer(model, encoder, candidates, settings)

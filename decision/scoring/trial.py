@@ -1,0 +1,81 @@
+"""Tries a model version in this process: `python -m decision.scoring.trial FOLDER`.
+
+A damaged model can crash or hang LightGBM, so `loading` runs this in a child process with a time
+limit. Scores probe rows with LightGBM (then prints `trial: scored`), compiles the trees, holds the
+compiled ones against LightGBM, keeps the object (then prints `trial: compiled`).
+
+Example: python -m decision.scoring.trial models/engagement/3f2a9c01b7de
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import numpy as np
+
+from decision.scoring.compiled import compile_trees, keep_object
+from decision.scoring.features import Feature, Matrix
+from decision.scoring.loading import check_version, reference_trees
+from decision.scoring.manifest import Manifest, ModelError
+from decision.scoring.structure import Structure
+
+PARITY: Final = 1e-9
+"""How far compiled log-odds may be from LightGBM's."""
+PROBES: Final = 2_000
+
+
+def probe_rows(manifest: Manifest, structure: Structure) -> Matrix:
+    """Rows on, just below and just above every threshold, with missing values, zeros, extremes."""
+    generator = np.random.default_rng(0)
+    matrix = np.empty((PROBES, len(manifest.features)))
+    for column, feature in enumerate(manifest.features):
+        pool = _pool(feature, manifest, structure.thresholds[column])
+        matrix[:, column] = generator.choice(pool, PROBES)
+    return matrix
+
+
+def _pool(feature: Feature, manifest: Manifest, thresholds: Sequence[float]) -> Sequence[float]:
+    if feature.kind == "categorical":
+        codes = range(len(manifest.categories[feature.name]))
+        return [np.nan, *map(float, codes)]
+    near = [x for t in thresholds for x in (t, np.nextafter(t, -np.inf), np.nextafter(t, np.inf))]
+    return [np.nan, 0.0, -0.0, 1.0, -1.0, 1e300, -1e300, 1e-300, *near]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """0: the version may serve. 1: it may not, or its trees cannot be compiled; stderr says why."""
+    if len(arguments) != 1:
+        print(__doc__, file=sys.stderr)
+        return 2
+    sys.modules.setdefault("sklearn", None)  # type: ignore[arg-type] # LightGBM would load it: seconds
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    folder = Path(arguments[0])
+    try:
+        manifest, text, structure = check_version(folder)
+    except ModelError as error:
+        print(error, file=sys.stderr)
+        return 1
+    rows = probe_rows(manifest, structure)
+    expected = reference_trees(text)(rows)
+    if not np.isfinite(expected).all():
+        print(f"{folder}: it scores what is no finite number; train it again", file=sys.stderr)
+        return 1
+    print("trial: scored", flush=True)
+    with TemporaryDirectory() as scratch:
+        path = Path(scratch) / "trees.o"
+        furthest = float(np.abs(compile_trees(folder, manifest, path)(rows) - expected).max())
+        if not furthest <= PARITY:
+            print(f"compiled trees differ from LightGBM's by {furthest:g}", file=sys.stderr)
+            return 1
+        keep_object(folder, manifest, path)
+    print("trial: compiled", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,114 @@
+"""Specs: a sound one is read whole, and each error is named with its place and mend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from decision.core.clock import DAY
+from decision.core.definition import Goal
+from decision.learning.sample import sample_spec
+from decision.learning.spec import SpecError, load_spec, parse_spec
+from decision.scoring.features import Feature
+from decision.scoring.manifest import Smoothing
+
+GOOD = """\
+name: 响应
+target: {event: purchase, within: 7d}
+features:
+  customer.country: categorical
+  events.app_open.count_7d: numeric
+lightgbm: {learning_rate: 0.1, num_leaves: 9}
+rounds: 50
+early_stopping: 5
+seed: 0
+validation: 25%
+smoothing: {by: message_channel, starting_probability: 0.1, starting_evidence: 40}
+calibration: platt
+exploration: 30
+"""
+
+
+def test_a_spec_is_read_whole() -> None:
+    spec = parse_spec("m.yaml", GOOD)
+    assert spec.name == "响应"
+    assert spec.target == Goal(event="purchase", within=7 * DAY)
+    assert spec.features == (
+        Feature("customer.country", "categorical"),
+        Feature("events.app_open.count_7d", "numeric"),
+    )
+    assert spec.lightgbm == {"learning_rate": 0.1, "num_leaves": 9}
+    assert (spec.rounds, spec.early_stopping, spec.seed, spec.validation) == (50, 5, 0, 0.25)
+    assert spec.smoothing == Smoothing(
+        by="message_channel", starting_probability=0.1, starting_evidence=40
+    )
+    assert (spec.calibration, spec.exploration) == ("platt", 30)
+    assert spec.target_in_words() == "purchase within 7d"
+
+
+def test_a_spec_may_leave_out_all_but_name_and_features() -> None:
+    spec = parse_spec("m.yaml", "name: a\nfeatures: {time.hour: numeric}\n")
+    assert spec.target is None and spec.without_goal is None
+    assert spec.target_in_words() == "the goal of each message"
+    assert spec.smoothing == Smoothing()
+
+
+def test_the_sample_spec_is_sound() -> None:
+    spec = sample_spec()
+    assert spec.name == "engagement"
+    assert len(spec.features) > 20
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "says"),
+    [
+        ("rounds: 50", "round: 50", "m.yaml:7:1", 'has no "round"'),
+        ("rounds: 50", "round: 50", "m.yaml:7:1", 'did you mean "rounds"?'),
+        ("rounds: 50", "rounds: 0", "m.yaml:7:9", "rounds"),
+        ("rounds: 50", "rounds: 5.5", "m.yaml:7:9", "whole number"),
+        ("customer.country", "custmer.country", "m.yaml:4:3", "did you mean customer"),
+        ("count_7d", "count_91d", "m.yaml:5:3", "90d at most"),
+        ("country: categorical", "country: text", "m.yaml:4:21", '"text"'),
+        ("learning_rate", "learning_rat", "m.yaml:6:12", 'did you mean "learning_rate"?'),
+        ("num_leaves: 9", "num_leaves: 9.5", "m.yaml:6:44", "whole number"),
+        ("num_leaves: 9", "num_leaves: 1", "m.yaml:6:44", "num_leaves"),
+        ("num_leaves: 9", "objective: l2", "m.yaml:6:32", '"objective"'),
+        ("validation: 25%", "validation: 120%", "m.yaml:10:13", "100%"),
+        ("validation: 25%", "validation: 95%", "m.yaml:10:13", "too little"),
+        ("validation: 25%", "validation: 0", "m.yaml:10:13", "there are none"),
+        ("calibration: platt", "calibration: plat", "m.yaml:12:14", 'did you mean "platt"?'),
+        ("by: message_channel", "by: channel", "m.yaml:11:17", '"channel"'),
+        ("exploration: 30", "exploration: -1", "m.yaml:13:14", "less than 0"),
+        ("{event: purchase, within: 7d}", "{event: purchase}", "m.yaml:2:1", '"within"'),
+        ("{event: purchase, within: 7d}", "purchase", "m.yaml:2:9", "{event: purchase, within"),
+        ("name: 响应", "name: a/b", "m.yaml:1:7", '"/"'),
+        ("name: 响应\n", "", "m.yaml", 'needs "name"'),
+    ],
+)
+def test_an_error_has_its_place_and_a_hint(old: str, new: str, place: str, says: str) -> None:
+    assert old in GOOD
+    with pytest.raises(SpecError) as caught:
+        parse_spec("m.yaml", GOOD.replace(old, new))
+    assert place in str(caught.value) and says in str(caught.value)
+
+
+def test_all_errors_are_named_at_once() -> None:
+    text = GOOD.replace("rounds", "round").replace("seed: 0", "seed: x").replace("platt", "pl")
+    with pytest.raises(SpecError) as caught:
+        parse_spec("m.yaml", text)
+    assert len(caught.value.diagnostics) == 3
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "- a list\n", "name: [\n", "name: a\n"])
+def test_what_is_no_spec_is_refused(text: str) -> None:
+    with pytest.raises(SpecError):
+        parse_spec("m.yaml", text)
+
+
+def test_a_spec_is_loaded_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text(GOOD, encoding="utf-8")
+    assert load_spec(path) == parse_spec("m.yaml", GOOD)
+    with pytest.raises(FileNotFoundError):
+        load_spec(tmp_path / "nowhere.yaml")
