@@ -59,6 +59,16 @@ NOTHING: Final[Parts] = (b"", (0, 0, 0), [b"", b"", b""])
 _ROW: Final = {2: "HqBiI", 4: "IqBiI"}
 _READ_ROWS: Final = {width: struct.Struct("<" + row).iter_unpack for width, row in _ROW.items()}
 _INT32: Final = 2**31 - 1
+_NONSENSE: Final = (
+    msgspec.MsgspecError,
+    struct.error,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+"""What reading damaged bytes may raise."""
+
 _contact: Callable[[tuple[int, ...]], Contact] = partial(tuple.__new__, Contact)
 _pack = msgspec.msgpack.Encoder().encode
 _unpack_list = msgspec.msgpack.Decoder(list[Any]).decode
@@ -127,7 +137,7 @@ def decode(customer_id: str, raw: bytes, register: Register) -> tuple[Document, 
             document.events = _read_events(events, register)
     except UnknownNumber:
         raise
-    except (msgspec.MsgspecError, struct.error, LookupError, TypeError, ValueError) as error:
+    except _NONSENSE as error:
         raise damaged(customer_id, str(error)) from error
     return document, Version(*versions)
 
@@ -272,7 +282,7 @@ def _events(document: Document, register: Register) -> bytes:
         return b""
     number = register.names.numbers
     histories = document.events.values()
-    buckets = list(chain.from_iterable(history.buckets for history in histories))
+    buckets = list(chain.from_iterable(map(_fitting_buckets, histories)))
     extras = {
         number[kind]: _extras(history, number)
         for kind, history in document.events.items()
@@ -286,6 +296,19 @@ def _events(document: Document, register: Register) -> bytes:
         [bucket[1] for bucket in buckets],
         extras or None,
     )
+
+
+def _fitting_buckets(history: EventHistory) -> list[list[float]]:
+    """The buckets, all of them with one number a sum.
+
+    Raises:
+        ValueError: one has more or fewer.
+    """
+    width = 2 + len(history.sums)
+    for bucket in history.buckets:
+        if len(bucket) != width:
+            raise ValueError(f"a bucket has {len(bucket)} numbers, not {width}: {bucket!r}")
+    return history.buckets
 
 
 def _times(last_at: list[int], seconds: list[int]) -> bytes:

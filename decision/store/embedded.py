@@ -68,7 +68,7 @@ class EmbeddedRedis:
         self._binary = binary
         self._users: IO[bytes] | None = None
         self._pid = 0
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> str:
         return self.start()
@@ -149,9 +149,9 @@ class EmbeddedRedis:
         while state != "ready":
             sleep(_POLL)
             state = self._state()
-            if self._process is not None and self._process.poll() is not None:
+            if self.process is not None and self.process.poll() is not None:
                 raise self._failed(log, logged)
-            if state is None and self._process is None:
+            if state is None and self.process is None:
                 self._launch(log)
             if monotonic() > deadline:
                 self._abandon()
@@ -183,7 +183,7 @@ class EmbeddedRedis:
         }
         arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
         with log.open("ab") as output:
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 [binary, *arguments],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -205,7 +205,7 @@ class EmbeddedRedis:
         return StoreUnavailable(f"the embedded Redis in {self.folder} ended: {last}; see {log}")
 
     def _abandon(self) -> None:
-        process, self._process = self._process, None
+        process, self.process = self.process, None
         if process is not None:
             process.terminate()
             process.wait()
@@ -213,14 +213,14 @@ class EmbeddedRedis:
     def _shut_down(self) -> None:
         self._ask(b"SHUTDOWN NOSAVE\r\n")  # the append-only file is written, a snapshot is not
         deadline = monotonic() + _STOP_TIMEOUT
-        while self._state() is not None or (self._process and self._process.poll() is None):
+        while self._state() is not None or (self.process and self.process.poll() is None):
             if monotonic() > deadline:
                 raise StoreUnavailable(
                     f"the embedded Redis in {self.folder} does not stop; see "
                     f"{self.folder / 'redis.log'}"
                 )
             sleep(_POLL)
-        self._process = None
+        self.process = None
 
     def _state(self) -> Literal["ready", "loading"] | None:
         """Whether a server answers on the socket; None where none does."""

@@ -125,10 +125,7 @@ class RedisStore:
     async def commit(self, commit: Commit, *, timeout: float | None = None) -> Committed | Conflict:
         loop = asyncio.get_running_loop()
         timeout = min(self._timeout if timeout is None else timeout, REPEATED_WITHIN)
-        deadline = loop.time() + timeout
-        keys = self.keys.customer(commit.customer_id)
-        encoded = await self._encoded(commit, timeout)
-        reply = await self._send(keys.all(), encoded.arguments(), deadline)
+        reply = await self._send(commit, loop.time() + timeout)
         if reply == 1:
             return Committed()
         raw, answer, known = reply
@@ -137,25 +134,26 @@ class RedisStore:
         latest.known_events = frozenset(commit.event_ids[place - 1] for place in known)
         return Conflict(latest=latest)
 
-    async def _send(
-        self, keys: list[str], arguments: list[str | bytes | int], deadline: float
-    ) -> Any:
-        """The reply of `commit.lua`; asks again, and says so, where a connection was lost."""
+    async def _send(self, commit: Commit, deadline: float) -> Any:
+        """The reply of `commit.lua`; tries again, and says so, where a connection was lost."""
         loop = asyncio.get_running_loop()
-        sent = False
+        keys = self.keys.customer(commit.customer_id).all()
+        encoded: list[str | bytes | int] = []
+        lost = sent = False
         while True:
-            call = self._caller(deadline - loop.time(), write=True, patient=sent)
+            call = self._caller(deadline - loop.time(), write=True, patient=lost)
             try:
-                return await scripts.COMMIT.run(call, keys, ["1" if sent else "0", *arguments])
+                encoded = encoded or (await self._encoded(commit, call)).arguments()
+                return await scripts.COMMIT.run(call, keys, ["1" if sent else "0", *encoded])
             except StoreUnavailable as error:
-                sent = sent or error.uncertain
+                lost = lost or error.uncertain
+                sent = sent or (error.uncertain and bool(encoded))
                 if not error.uncertain or loop.time() >= deadline:
                     raise StoreUnavailable(str(error), uncertain=sent) from error
 
-    async def _encoded(self, commit: Commit, timeout: float) -> EncodedCommit:
+    async def _encoded(self, commit: Commit, call: Call) -> EncodedCommit:
         encoded = encode_commit(commit, self.register.local)
         while wanted := self.register.local.names.take_wanted():
-            call = self._caller(timeout, write=True)
             await self._guarded(self.register.add_names(call, wanted))
             encoded = encode_commit(commit, self.register.local)
         return encoded

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from ssl import SSLContext
 from types import TracebackType
 from typing import Literal
 from urllib.parse import unquote, urlsplit
@@ -28,7 +29,10 @@ Action = Literal["drop_reply", "cut_before", "cut_mid_reply", "hold", "strand"]
 
 @dataclass
 class Fault:
-    """What happens to the nth command from now on that has this name, in any connection."""
+    """What happens to the nth command from now on, in any connection, that has this name.
+
+    The name is that of the command, or its first argument: the digest of a script.
+    """
 
     name: str
     action: Action
@@ -39,11 +43,13 @@ class Fault:
 class Proxy:
     """Listens on a free port of the loopback; `url` leads to it."""
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str, tls: SSLContext | None = None) -> None:
+        self._tls = tls
         self._upstream = urlsplit(upstream)
         self._faults: list[Fault] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._writers: set[asyncio.StreamWriter] = set()
+        self.open: set[asyncio.StreamWriter] = set()
+        self.on_fault: Callable[[], Awaitable[None]] | None = None
         self.seen: Counter[str] = Counter()
         self.connections = 0
         self.url = ""
@@ -67,9 +73,11 @@ class Proxy:
 
     async def listen(self) -> None:
         """Accepts connections (again)."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
+        self._server = await asyncio.start_server(
+            self._accept, "127.0.0.1", self._port, ssl=self._tls
+        )
         self._port = self._server.sockets[0].getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self._port}"
+        self.url = f"{'rediss' if self._tls else 'redis'}://127.0.0.1:{self._port}"
 
     async def refuse(self) -> None:
         """Accepts no more connections, and cuts those there are."""
@@ -79,7 +87,7 @@ class Proxy:
 
     def cut(self) -> None:
         """Cuts every connection at once."""
-        for writer in self._writers:
+        for writer in self.open:
             writer.transport.abort()
 
     def drop_reply(self, name: str, nth: int = 1) -> Fault:
@@ -101,9 +109,9 @@ class Proxy:
         self._faults.append(Fault(name, action, nth))
         return self._faults[-1]
 
-    def _fault_for(self, name: str) -> Fault | None:
+    def _fault_for(self, names: Sequence[str]) -> Fault | None:
         for fault in self._faults:
-            if fault.name == name:
+            if fault.name in names:
                 fault.nth -= 1
                 if fault.nth == 0:
                     self._faults.remove(fault)
@@ -114,7 +122,7 @@ class Proxy:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        self._writers.add(writer)
+        self.open.add(writer)
         self.connections += 1
         up_writer = None
         try:
@@ -125,13 +133,13 @@ class Proxy:
                 host, port = self._upstream.hostname, self._upstream.port or 6379
                 up_reader, up_writer = await asyncio.open_connection(host, port)
             await self._serve(reader, writer, up_reader, up_writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.CancelledError):
             pass
         finally:
             writer.transport.abort()
             if up_writer is not None:
                 up_writer.transport.abort()
-            self._writers.discard(writer)
+            self.open.discard(writer)
             self._tasks.discard(task)
 
     async def _serve(
@@ -145,9 +153,11 @@ class Proxy:
         while chunk := await reader.read(1 << 16):
             commands.feed(chunk)
             while (command := commands.gets()) is not False:
-                name = command[0].decode().upper()
-                self.seen[name] += 1
-                fault = self._fault_for(name)
+                names = [part.decode(errors="replace") for part in command[:2]]
+                self.seen[names[0]] += 1
+                fault = self._fault_for(names)
+                if fault is not None and self.on_fault is not None:
+                    await self.on_fault()
                 if fault is not None and fault.action == "cut_before":
                     return
                 if fault is not None and fault.action == "strand":

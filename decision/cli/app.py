@@ -1,0 +1,142 @@
+"""The command `nextbest`: which commands there are, and how every error is shown and exits."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import rich_click as click
+from click.exceptions import Abort
+
+from decision import __version__
+from decision.cli.output import Fail
+
+COMMANDS = {
+    "demo": ("decision.cli.demo:demo", "Start the sample on this machine, with calls to try."),
+    "serve": ("decision.cli.serve:serve", "Answer decisions and events over HTTP."),
+    "check": ("decision.cli.check:check", "Check a rules folder."),
+    "test": ("decision.cli.test:test", "Run the scenario tests of a rules folder."),
+    "load": ("decision.cli.load:load", "Load customers from CSV, NDJSON or Parquet."),
+    "decide": ("decision.cli.decide:decide", "Decide a file of requests, without a server."),
+    "explain": ("decision.cli.explain:explain", "Show why a decision came out as it did."),
+    "key": ("decision.cli.key:key", "Make API keys."),
+    "train": ("decision.cli.train:train", "Train a model version from the log."),
+    "bench": ("decision.cli.bench:bench", "Measure what a decision costs, step by step."),
+}
+"""Name → (where it is, what it does in one line)."""
+
+_PANELS = [
+    {"name": "Try it", "commands": ["demo"]},
+    {"name": "Rules", "commands": ["check", "test"]},
+    {"name": "Run", "commands": ["serve", "load", "key", "explain"]},
+    {"name": "Offline", "commands": ["decide", "train", "bench"]},
+]
+
+
+class Later(click.RichCommand):
+    """A command whose module is imported when it is run."""
+
+    def __init__(self, name: str, place: str, short_help: str) -> None:
+        super().__init__(name=name, help=short_help)
+        self.place = place
+
+    def load(self) -> click.Command:
+        """The command itself."""
+        module, _, attribute = self.place.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
+    ) -> Any:
+        """The real command's context."""
+        return self.load().make_context(info_name, args, parent=parent, **extra)
+
+
+class Nextbest(click.RichGroup):
+    """The group of all commands, and the one place where errors become messages."""
+
+    def main(  # type: ignore[override]
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Runs a command. What it returns is the exit code; None is 0."""
+        if not standalone_mode:
+            return super().main(args, prog_name, standalone_mode=False, **extra)
+        try:
+            code = super().main(args, prog_name, standalone_mode=False, **extra)
+            sys.stdout.flush()
+        except Exception as error:  # noqa: BLE001 - shown to the user, below
+            _end(error)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end(error: Exception) -> NoReturn:
+    """Says what went wrong in one message, and exits."""
+    if isinstance(error, Abort):
+        sys.exit(130)
+    if isinstance(error, BrokenPipeError):
+        # Whoever read our output has had enough: not worth a word.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    if os.environ.get("NEXTBEST_TRACEBACK") == "1":
+        raise error
+    if isinstance(error, click.UsageError):
+        click.ClickException.show(error)
+        if error.ctx is not None:
+            click.echo(f"See '{error.ctx.command_path} --help'.", err=True)
+        sys.exit(2)
+    if isinstance(error, click.ClickException):
+        error.show()
+        sys.exit(error.exit_code)
+    Fail(_sentence(error)).show()
+    sys.exit(1)
+
+
+def _sentence(error: Exception) -> str:
+    from decision.core.ports import StoreUnavailable
+
+    if isinstance(error, StoreUnavailable):
+        return str(error)
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f"{error.filename}: " if error.filename else ""
+        mend = "; make room and run it again" if error.errno == errno.ENOSPC else ""
+        return f"{where}{error.strerror}{mend}"
+    return (
+        f"nextbest itself failed: {type(error).__name__}: {error}. "
+        "NEXTBEST_TRACEBACK=1 shows where; please report it"
+    )
+
+
+@click.group(
+    cls=Nextbest,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.rich_config(
+    {
+        "command_groups": {"*": _PANELS},
+        "text_markup": "rich",
+        "max_width": 100,
+        "text_paragraph_linebreaks": "\n\n",
+        "style_option": "cyan",
+        "style_command": "cyan",
+    }
+)
+@click.version_option(__version__, message="nextbest %(version)s")
+def cli() -> None:
+    """What to say next to a customer: message and channel, or nothing, with reasons.
+
+    Begin with [cyan]nextbest demo[/]. Settings are flags or NEXTBEST_… variables:
+    [cyan]nextbest serve --help[/] lists them all.
+    """
+
+
+for _name, (_place, _short_help) in COMMANDS.items():
+    cli.add_command(Later(_name, _place, _short_help))

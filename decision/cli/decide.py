@@ -1,0 +1,81 @@
+"""`nextbest decide`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import rich_click as click
+
+from decision.cli.options import json_option
+from decision.cli.output import Fail, count_of, print_json, say
+
+
+@click.command(
+    epilog="Example: nextbest decide --rules rules --requests requests.ndjson --out answers.ndjson"
+)
+@click.option("--rules", required=True, metavar="DIR", help="Folder of the rule files.")
+@click.option("--models", metavar="DIR", help="Folder of model versions; else a prior stands in.")
+@click.option(
+    "--customers", metavar="FILE", help="Customers to begin with: CSV, NDJSON or Parquet."
+)
+@click.option("--requests", required=True, metavar="FILE", help="NDJSON; - is standard input.")
+@click.option("--out", required=True, metavar="FILE", help="NDJSON; - is standard output.")
+@click.option("--seed", metavar="TEXT", help="Makes exploration repeatable.")
+@click.option("--explain", is_flag=True, help="Explain every decision, candidate by candidate.")
+@json_option
+def decide(
+    rules: str,
+    models: str | None,
+    customers: str | None,
+    requests: str,
+    out: str,
+    seed: str | None,
+    explain: bool,
+    as_json: bool,
+) -> int:
+    """Decide a file of requests, without a server.
+
+    The code is the server's, the store its own and empty at first, and time is that of the
+    file: a request's `at`, else its event's, is the present. A line without either happens when
+    the line before did. Lines are taken in order:
+
+    \b
+    {"placement": "outbound", "customer_id": "c-1", "at": "2026-11-21T10:00:00+08:00"}
+    {"type": "purchase", "customer_id": "c-1", "at": "2026-11-21T10:05:00+08:00"}
+
+    A line with `placement` is a request as POST /v1/decisions takes it, and gives one line; a
+    line with `type` is an event, which is recorded. A bad line gives a line with `error`, and
+    the rest goes on.
+    """
+    from decision.cli.offline import Offline
+
+    if out == "-" and as_json:
+        raise click.UsageError("--json prints to standard output; let --out name a file")
+    if out == requests != "-":
+        raise Fail(f"{out}: --out would write over the requests; name another file")
+    offline = Offline(rules, models, seed, explain)
+    counts, bad_rows = asyncio.run(offline.run(customers, requests, out))
+    if as_json:
+        print_json({**_plain(counts), "bad_rows": bad_rows})
+    else:
+        say(_summary(counts))
+    return 1 if counts["errors"] or bad_rows else 0
+
+
+def _plain(counts: Counter[str]) -> dict[str, Any]:
+    names = ("requests", "selected", "fallback", "none", "events", "duplicates", "errors")
+    return {name: counts[name] for name in names}
+
+
+def _summary(counts: Counter[str]) -> str:
+    text = (
+        f"{count_of(counts['requests'], 'request')}: {counts['selected']:,} selected, "
+        f"{counts['fallback']:,} fallback, {counts['none']:,} none"
+    )
+    if counts["events"]:
+        text += f"; {count_of(counts['events'], 'event')} recorded"
+    if counts["errors"]:
+        text += f"; {count_of(counts['errors'], 'bad line')}"
+    return text

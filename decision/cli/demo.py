@@ -1,0 +1,159 @@
+"""`nextbest demo`."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Final
+
+import rich_click as click
+
+from decision.cli.output import Fail, console, say
+
+if TYPE_CHECKING:
+    from decision.cli.sample import Calls
+
+HOST: Final = "127.0.0.1"
+READY_WITHIN: Final = 180.0
+"""Seconds in which the server must answer; a slow machine may compile the model anew."""
+
+
+@click.command(epilog="Example: nextbest demo --port 8001")
+@click.option(
+    "--port",
+    envvar="NEXTBEST_PORT",
+    show_envvar=True,
+    default=8000,
+    show_default=True,
+    type=click.IntRange(1, 65535),
+    help="Port to listen on.",
+)
+@click.option(
+    "--customers",
+    default=10_000,
+    show_default=True,
+    type=click.IntRange(1, 1_000_000),
+    help="Simulated customers to load, the first time.",
+)
+@click.option("--check", is_flag=True, help="Make the calls, on a free port, print them, and end.")
+def demo(port: int, customers: int, check: bool) -> int:
+    """Start the sample on this machine, with calls to try.
+
+    A shop with rules, a model, and simulated customers, in an embedded Redis; everything is kept
+    in ./.nextbest/, so the second start is quick. Delete that folder to begin anew.
+    """
+    from decision.cli.sample import prepare
+    from decision.cli.serve import ended_by_sigterm
+
+    if check:
+        port = _free_port()
+    else:
+        _check_free(port)
+    with ended_by_sigterm():
+        prepared = asyncio.run(prepare(customers))
+        url = f"http://{HOST}:{port}"
+        server = subprocess.Popen(
+            [sys.executable, "-m", "decision.cli", "serve", *prepared.flags(HOST, port)]
+        )
+        try:
+            _wait_until_ready(url, server)
+            if check:
+                return 0 if make_calls(url, prepared.calls) else 1
+            show(url, prepared.calls)
+            return server.wait()
+        except KeyboardInterrupt:
+            say("\nStopping.")
+            return 130
+        finally:
+            _stop(server)
+
+
+def _check_free(port: int) -> None:
+    """Refuses a port that somebody listens on, before anything is prepared.
+
+    Raises:
+        Fail: it is in use.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise Fail(
+                f"port {port} on {HOST} cannot be had: {error.strerror}; "
+                f"take another one with --port {port + 1 if port < 65535 else 8001}"
+            ) from None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> None:
+    from decision.cli.http import call
+
+    deadline = time.monotonic() + READY_WITHIN
+    while True:
+        if server.poll() is not None:
+            raise Fail(f"the server ended with {server.returncode}; what it said is above")
+        try:
+            if call(f"{url}/health/ready")[0] == 200:
+                return
+        except Fail:
+            pass
+        if time.monotonic() > deadline:
+            raise Fail(f"the server was not ready within {READY_WITHIN:g} s")
+        time.sleep(0.05)
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    if server.poll() is None:
+        server.terminate()
+    try:
+        server.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+
+
+def show(url: str, calls: Calls) -> None:
+    """Prints the calls, ready to paste."""
+    out = console()
+    out.print(f"\n[bold green]The demo runs on {url}[/]  (Ctrl-C ends it)\n")
+    for title, command in calls.commands(url):
+        out.print(f"[bold cyan]# {title}[/]")
+        out.print(f"{command}\n", markup=False, soft_wrap=True)
+    out.print(f"[dim]Every other call: {url}/schema[/]")
+
+
+def make_calls(url: str, calls: Calls) -> bool:
+    """Makes the three calls, prints what is answered; whether all is as it should be."""
+    import json
+
+    from decision.cli.explain import ask_server
+    from decision.cli.explain import show as show_decision
+    from decision.cli.http import call
+
+    def ask(title: str, path: str, body: object) -> tuple[int, dict[str, object]]:
+        status, answer = call(url + path, body)
+        click.echo(f"# {title}\n{status} {json.dumps(answer, ensure_ascii=False)}\n")
+        return status, answer if isinstance(answer, dict) else {}
+
+    status, decision = ask(calls.titles[0], "/v1/decisions", calls.request)
+    selected = status == 200 and decision.get("outcome") == "selected"
+    decision_id = str(decision.get("decision_id"))
+    status, answer = ask(calls.titles[1], "/v1/events", {"events": [calls.event(decision_id)]})
+    recorded = status == 202 and answer.get("accepted") == 1
+    click.echo(f"# {calls.titles[2]}")
+    told = ask_server(url, decision_id, None)
+    show_decision(told)
+    explained = any(row.reason is None for row in told.explanation or ())
+    for fine, what in ((selected, "decide"), (recorded, "event"), (explained, "why")):
+        say(f"{what}: {'fine' if fine else 'NOT AS IT SHOULD BE'}")
+    return selected and recorded and explained

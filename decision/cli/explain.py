@@ -1,0 +1,160 @@
+"""`nextbest explain`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+import rich_click as click
+
+from decision.cli.options import json_option, settings_from, settings_options
+from decision.cli.output import Fail, console, print_json
+from decision.core.identifiers import parse_decision_id
+from decision.core.reasons import Reason
+from decision.core.schema import Decision, ExplanationRow
+
+WIDE: Final = 120
+"""Columns of a terminal from which on the source has a column of its own."""
+
+if TYPE_CHECKING:
+    from decision.api.settings import ServerSettings
+
+
+@click.command(epilog="Example: nextbest explain 01KAJS4VQ5H0Z3NCP9A0GX2M7R")
+@click.argument("decision_id")
+@click.option("--url", metavar="URL", help="Ask this server, as http://127.0.0.1:8000.")
+@click.option(
+    "--key",
+    envvar="NEXTBEST_API_KEY",
+    show_envvar=True,
+    metavar="KEY",
+    help="API key of the scope decide, for --url.",
+)
+@click.option("--all", "show_all", is_flag=True, help="Show candidates of other placements, too.")
+@settings_options("redis_url", "key_prefix")
+@json_option
+def explain(
+    decision_id: str,
+    url: str | None,
+    key: str | None,
+    show_all: bool,
+    as_json: bool,
+    **given: str | None,
+) -> None:
+    """Show why a decision came out as it did.
+
+    The decision is decided again from what was logged of it, with the policy of that time: one
+    row a candidate, with the reason, the compared values, and the rule that decided. It is read
+    from the store (--redis-url, or the embedded one), or from a server (--url).
+    """
+    try:
+        parse_decision_id(decision_id)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if url is not None:
+        decision = ask_server(url, decision_id, key)
+    else:
+        decision = asyncio.run(_look_up(decision_id, settings_from(**given)))
+    if as_json:
+        print_json(decision)
+    else:
+        show(decision, show_all)
+
+
+async def _look_up(decision_id: str, settings: ServerSettings) -> Decision:
+    from decision.cli.stores import HOME, open_store
+    from decision.engine import Engine
+
+    if settings.redis_url is None and not (HOME / "redis").is_dir():
+        raise Fail(
+            f"there is no store in {HOME.absolute()}; say where it is with --redis-url, "
+            "or ask the server with --url"
+        )
+    async with open_store(settings) as store:
+        found = await Engine(store).replay.find(decision_id)
+    if found is None:
+        raise Fail(f"decision {decision_id} is not in the log of this store")
+    return found
+
+
+def ask_server(url: str, decision_id: str, key: str | None) -> Decision:
+    """The decision as a server tells it.
+
+    Raises:
+        Fail: it cannot be reached, or does not tell.
+    """
+    import msgspec
+
+    from decision.cli.http import call
+
+    status, body = call(f"{url.rstrip('/')}/v1/decisions/{decision_id}", key=key)
+    if status != 200:
+        detail = body.get("detail", "") if isinstance(body, dict) else ""
+        raise Fail(f"{url} answers {status}: {detail or 'is it a nextbest server?'}")
+    try:
+        return msgspec.convert(body, Decision)
+    except msgspec.ValidationError as error:
+        raise Fail(f"{url} answers something else than a decision: {error}") from None
+
+
+def show(decision: Decision, show_all: bool = False) -> None:
+    """Prints a decision as a table."""
+    from rich.table import Table
+
+    out = console()
+    for name, text in _facts(decision):
+        out.print(f"[bold]{name:<9}[/] {text}", soft_wrap=True)
+    if decision.explanation is None:
+        out.print("\nThe policy of that time is gone, and with it the explanation.")
+        return
+    rows = [row for row in decision.explanation if show_all or row.reason != "not_in_placement"]
+    stages = {reason.value: stage for stage, reason in enumerate(Reason)}
+    # The chosen first, then those that came furthest.
+    rows.sort(key=lambda row: (-stages.get(row.reason or "", len(stages)), -(row.priority or 0.0)))
+    wide = out.width >= WIDE
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("message", "channel", "reason"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("priority", no_wrap=True, justify="right")
+    table.add_column("detail")
+    if wide:
+        table.add_column("source", no_wrap=True)
+    for row in rows:
+        table.add_row(*_cells(row, wide), style="green" if row.reason is None else "")
+    out.print()
+    out.print(table)
+    left_out = len(decision.explanation) - len(rows)
+    if left_out:
+        out.print(f"\n{left_out} candidates of other placements are left out; --all shows them.")
+
+
+def _facts(decision: Decision) -> list[tuple[str, Any]]:
+    chosen = ", ".join(f"{row.message} on {row.channel}" for row in decision.selections)
+    facts: list[tuple[str, Any]] = [
+        ("decision", decision.decision_id),
+        ("customer", decision.customer_id),
+        ("asked", f"{decision.placement}, {decision.decided_at.isoformat()}"),
+        ("outcome", f"{decision.outcome}: {chosen}" if chosen else decision.outcome),
+    ]
+    if decision.reason is not None:
+        facts.append(("reason", decision.reason))
+    if decision.not_before is not None:
+        facts.append(("not before", decision.not_before.isoformat()))
+    if decision.degraded:
+        facts.append(("without", ", ".join(decision.degraded)))
+    model = decision.model_version or "none"
+    facts.append(("versions", f"policy {decision.policy_version}, model {model}"))
+    return facts
+
+
+def _cells(row: ExplanationRow, wide: bool) -> tuple[str, ...]:
+    from rich.markup import escape
+
+    detail, source = escape(row.detail or ""), escape(row.source or "")
+    return (
+        escape(row.message),
+        escape(row.channel),
+        row.reason or "selected",
+        "" if row.priority is None else f"{row.priority:.4g}",
+        *((detail, source) if wide else (f"{detail}\n[dim]{source}[/]" if source else detail,)),
+    )

@@ -1,0 +1,120 @@
+"""`nextbest load`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import rich_click as click
+
+from decision.cli.options import json_option, settings_from, settings_options
+from decision.cli.output import count_of, print_json, progress, say
+
+MOST_SHOWN = 20
+"""Bad rows that are shown one by one; `--json` lists a thousand."""
+
+_MOST_LISTED = 1000
+
+
+@click.command(epilog="Example: nextbest load customers.csv --id-column email_hash --dry-run")
+@click.argument("file", type=click.Path())
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "ndjson", "parquet"]),
+    help="What FILE is, where its ending does not say so.",
+)
+@click.option(
+    "--id-column",
+    default="customer_id",
+    show_default=True,
+    metavar="NAME",
+    help="The column, or key, that identifies customers.",
+)
+@click.option("--text", "texts", multiple=True, metavar="COLUMN", help="Keep a column as text.")
+@click.option("--delimiter", metavar="CHARACTER", help="What parts CSV cells, if not , ; or a tab.")
+@click.option("--dry-run", is_flag=True, help="Only check the rows; store nothing.")
+@settings_options("redis_url", "key_prefix", "rules", "models")
+@json_option
+def load(
+    file: str,
+    form: str | None,
+    id_column: str,
+    texts: tuple[str, ...],
+    delimiter: str | None,
+    dry_run: bool,
+    as_json: bool,
+    **given: str | None,
+) -> int:
+    """Load customers from CSV, NDJSON or Parquet.
+
+    FILE may be packed (.gz), or - for standard input. Loading merges, as PUT
+    /v1/customers/{id} does, and loading a file again changes nothing. Bad rows are named with
+    their line, the rest goes on.
+
+    NDJSON has one customer a line, of which all but customer_id may be left out:
+
+    \b
+    {"customer_id": "c-1", "attributes": {"country": "CN", "orders": 3},
+     "timezone": "Asia/Shanghai", "aliases": {"email": "li@example.com"},
+     "reachable": ["push", "email"], "consents": {"marketing": {"email": "granted"}},
+     "events": [{"type": "purchase", "at": "2026-11-02T10:00:00Z", "properties": {"amount": 80}}]}
+
+    In a table each column is an attribute, but for customer_id, timezone, reachable ("push
+    email"), alias.TYPE, and consent.PURPOSE.CHANNEL (granted or denied). An empty cell is left
+    out. In CSV, what JSON writes as a number (with at most 15 digits) is a number, true and
+    false are true and false, everything else, and the columns named with --text, is text.
+    """
+    from decision.cli.rows import Options, format_of, read_rows
+
+    if delimiter is not None and len(delimiter) != 1:
+        raise click.UsageError(f"--delimiter is {delimiter!r}; give one character")
+    form = form or format_of(file)
+    reads = read_rows(file, form, Options(id_column, delimiter, frozenset(texts)))
+    tally, bad = asyncio.run(_load(reads, dry_run, as_json, given))
+    done = "checked" if dry_run else "loaded"
+    if as_json:
+        print_json({done: True, **tally, "problems": bad})
+    else:
+        known = f", {tally['known_events']:,} were known" if tally["known_events"] else ""
+        click.echo(
+            f"{file}: {count_of(tally['customers'], 'customer')} {done}, "
+            f"{count_of(tally['events'], 'event')}{known}"
+        )
+        if tally["bad_rows"]:
+            say(f"{file}: {count_of(tally['bad_rows'], 'bad row')}, left out")
+    return 1 if tally["bad_rows"] else 0
+
+
+async def _load(
+    reads: Iterator[Any], dry_run: bool, quiet: bool, given: dict[str, str | None]
+) -> tuple[dict[str, int], list[dict[str, str]]]:
+    from decision.cli.intake import take_in
+    from decision.cli.stores import open_engine
+    from decision.engine.loading import Loading
+
+    problems: list[dict[str, str]] = []
+    count = 0
+
+    def bad(place: str, problem: str) -> None:
+        nonlocal count
+        count += 1
+        if len(problems) < _MOST_LISTED:
+            problems.append({"place": place, "problem": problem})
+        if not quiet and count <= MOST_SHOWN:
+            say(f"{place}: {problem}")
+        elif not quiet and count == MOST_SHOWN + 1:
+            say("… and more; --json lists them")
+
+    settings = settings_from(**given)
+    async with open_engine(settings, in_memory=dry_run) as engine:
+        with progress("Customers") as move:
+            tally = await take_in(Loading(engine.context), reads, bad, dry_run=dry_run, moved=move)
+    found = {
+        "customers": tally.customers,
+        "events": tally.events,
+        "known_events": tally.known_events,
+        "bad_rows": tally.bad_rows,
+    }
+    return found, problems

@@ -1,0 +1,59 @@
+"""Options that several commands share, made from the table of settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import rich_click as click
+
+from decision.api.settings import SETTINGS, ServerSettings, Setting, SettingsError, read_settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+rules_argument = click.argument(
+    "rules", envvar="NEXTBEST_RULES", default="rules", metavar="[RULES]", type=click.Path()
+)
+
+
+def settings_options(*fields: str) -> Callable[[F], F]:
+    """Options for these settings, or for all where none is named; each is also a variable."""
+    chosen = [setting for setting in SETTINGS if not fields or setting.field in fields]
+
+    def add(command: F) -> F:
+        for setting in reversed(chosen):
+            command = _option(setting)(command)
+        return command
+
+    return add
+
+
+def _option(setting: Setting) -> Callable[[F], F]:
+    default = "" if setting.default is None else f" Default: {_shown(setting.default)}."
+    given: dict[str, Any] = {
+        "envvar": setting.name,
+        "show_envvar": True,
+        "default": None,
+        "help": setting.help + default,
+    }
+    if setting.type is bool:
+        return click.option(f"{setting.flag}/--no-{setting.flag[2:]}", setting.field, **given)
+    metavar = "|".join(setting.choices) or ("NUMBER" if setting.type is int else "TEXT")
+    return click.option(setting.flag, setting.field, type=str, metavar=metavar, **given)
+
+
+def _shown(default: Any) -> str:
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def settings_from(**given: object) -> ServerSettings:
+    """The settings that options and variables give.
+
+    Raises:
+        UsageError: one of them cannot be used.
+    """
+    try:
+        return read_settings(None, **given)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None

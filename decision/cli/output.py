@@ -1,0 +1,87 @@
+"""What commands print: results to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Fail(click.ClickException):
+    """The thing asked for is wrong: one sentence with its place and its mend. Exit code 1."""
+
+    exit_code = 1
+
+
+def print_json(value: Any) -> None:
+    """One JSON document, indented, as stdout's only content."""
+    import msgspec
+
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def say(text: str) -> None:
+    """A word to the person at the terminal, on stderr."""
+    click.echo(text, err=True)
+
+
+def on_terminal() -> bool:
+    """Whether somebody looks at stderr."""
+    return sys.stderr.isatty()
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A rich console that is as wide as it needs where nobody looks on."""
+    from rich.console import Console
+
+    file = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, highlight=False, width=None if file.isatty() else 200)
+
+
+@contextmanager
+def progress(what: str, total: float | None = None) -> Iterator[Callable[[float], None]]:
+    """A progress bar on stderr where a terminal looks on; yields what moves it to a value.
+
+    Without `total` the bar only shows that work goes on, and the value as a count.
+    """
+    if not on_terminal():
+        yield lambda done: None
+        return
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = [TextColumn("{task.description}"), BarColumn()]
+    if total is None:
+        columns.append(TextColumn("{task.completed:,.0f}"))
+    else:
+        columns += [TaskProgressColumn(), TimeRemainingColumn()]
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def count_of(number: int, noun: str, plural: str | None = None) -> str:
+    """`1 customer`, `64,000 customers`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+@contextmanager
+def busy(what: str) -> Iterator[None]:
+    """Says what goes on meanwhile: a spinner on a terminal, else a line; both on stderr."""
+    if not on_terminal():
+        say(f"{what} …")
+        yield
+        return
+    with console(stderr=True).status(f"{what} …"):
+        yield

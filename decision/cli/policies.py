@@ -1,0 +1,46 @@
+"""Rule folders as commands need them: read, or refused with everything that is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from decision.cli.output import Fail, count_of, say
+from decision.core.definition import PolicyDefinition
+from decision.rulebook.diagnostics import Diagnostic, render_all
+from decision.rulebook.reader import load_folder
+
+
+def read_rules(folder: str) -> PolicyDefinition:
+    """The definition of a rules folder; its warnings go to stderr.
+
+    Raises:
+        Fail: it has errors; all of them are in the text.
+    """
+    result = load_folder(folder)
+    if result.definition is None:
+        text = render_all(result.errors)
+        raise Fail(f"{folder} cannot be used ({tally(result.diagnostics)}):\n\n{text}")
+    if result.warnings:
+        say(render_all(result.warnings))
+    return result.definition
+
+
+def tally(diagnostics: list[Diagnostic]) -> str:
+    """`2 errors, 1 warning`."""
+    errors = sum(one.severity == "error" for one in diagnostics)
+    warnings = len(diagnostics) - errors
+    counts = ((errors, "error"), (warnings, "warning"))
+    return ", ".join(count_of(number, noun) for number, noun in counts if number) or "no errors"
+
+
+def sample_folder(name: str) -> Path:
+    """The sample's `rules` or `models`: of the installed package, or of a checkout.
+
+    Raises:
+        Fail: the installation lacks it.
+    """
+    package = Path(__file__).resolve().parents[1]
+    for place in (package / "_sample" / name, package.parent / name):
+        if place.is_dir():
+            return place
+    raise Fail(f"the sample's {name} are not in {package / '_sample'}; install nextbest again")

@@ -1,0 +1,198 @@
+"""What the demo needs in ./.nextbest/: rules, a trained model, customers, and calls to try."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from decision.api.keeper import CURRENT, current_version
+from decision.cli.output import Fail, busy
+from decision.cli.policies import read_rules, sample_folder
+from decision.cli.stores import HOME
+from decision.core.clock import from_micros
+from decision.core.ports import Store
+from decision.core.schema import DecisionRequest, TriggerEvent
+from decision.engine import Engine, build_snapshot
+from decision.engine.loading import CustomerRow, Loading
+from decision.scoring.manifest import ModelError
+from decision.store import EmbeddedRedis, RedisStore
+
+SEED: Final = 7
+_LOADED = "demo:customers"
+_TRIED = 300
+_ENOUGH = 6
+"""Survivors that make a good example."""
+_FIRST = 1000
+
+
+class Calls(NamedTuple):
+    """The three calls to try: decide, tell what happened, ask why."""
+
+    request: dict[str, Any]
+    click: dict[str, Any]
+    titles: tuple[str, str, str] = (
+        "Decide: they put something in the basket. What now?",
+        "Tell: they clicked.",
+        "Why this message, and none of the others?",
+    )
+
+    def event(self, decision_id: str) -> dict[str, Any]:
+        """The event about that decision."""
+        return {**self.click, "decision_id": decision_id}
+
+    def commands(self, url: str) -> list[tuple[str, str]]:
+        """(title, command for a shell) of each; the later use what the first has answered."""
+        post = "-H 'content-type: application/json' -d"
+        request = shlex.quote(_compact(self.request))
+        event = _compact({"events": [self.event("$id")]}).replace('"', '\\"')
+        return [
+            (
+                self.titles[0],
+                f'answer=$(curl -s {url}/v1/decisions {post} {request}); echo "$answer"\n'
+                'id=$(echo "$answer" | sed \'s/.*"decision_id":"\\([^"]*\\)".*/\\1/\')',
+            ),
+            (self.titles[1], f'curl -s {url}/v1/events {post} "{event}"'),
+            (
+                self.titles[2],
+                f"curl -s {url}/v1/decisions/$id      # or: nextbest explain $id --url {url}",
+            ),
+        ]
+
+
+class Prepared(NamedTuple):
+    """What was made ready."""
+
+    rules: Path
+    models: Path
+    calls: Calls
+
+    def flags(self, host: str, port: int) -> list[str]:
+        """The flags of `nextbest serve`."""
+        return [
+            *("--rules", str(self.rules), "--models", str(self.models)),
+            *("--host", host, "--port", str(port), "--workers", "1"),
+            *("--log-level", "warning", "--log-format", "console"),
+        ]
+
+
+async def prepare(customers: int) -> Prepared:
+    """Makes everything ready that is not yet.
+
+    Raises:
+        Fail: the sample is not in the installation, or cannot be used.
+        StoreUnavailable: the embedded Redis cannot be started.
+    """
+    rules = sample_folder("rules")
+    definition = read_rules(str(rules))
+    embedded = EmbeddedRedis(HOME / "redis")
+    url = await asyncio.to_thread(embedded.start)
+    try:
+        store = RedisStore(url)
+        await store.start()
+        try:
+            engine = Engine(store)
+            now = from_micros(engine.context.clock())
+            engine.use(await build_snapshot(definition, None, store, now, durable=False))
+            models = HOME / "models"
+            _train(engine, models)
+            await _load(engine, store, customers)
+            calls = await choose_calls(engine)
+        finally:
+            await store.close()
+    finally:
+        embedded.stop()
+    return Prepared(rules, models, calls)
+
+
+def _train(engine: Engine, models: Path) -> None:
+    """Trains the sample model, unless there is one."""
+    try:
+        if current_version(models) is not None:
+            return
+    except ModelError:
+        pass  # the version is gone: trained anew, it is the same
+    from decision.learning.sample import make_sample_model
+
+    with busy("Training the sample model (once)"):
+        folder = make_sample_model(engine.snapshot.policy.candidates, models, SEED)
+    pointer = models / CURRENT
+    written = models / f".{CURRENT}"
+    written.write_text(f"{folder.relative_to(models)}\n", "utf-8")
+    written.replace(pointer)
+
+
+async def _load(engine: Engine, store: Store, customers: int) -> None:
+    """Loads the shop's customers, unless as many are there."""
+    loaded = await store.get_blob(_LOADED)
+    if loaded is not None and int(loaded) >= customers:
+        return
+    from decision.cli.intake import take_in
+    from decision.cli.rows import Read
+    from decision.learning.people import as_line, draw_customer
+
+    def reads() -> Iterator[Any]:
+        now = engine.context.clock()
+        for number in range(customers):
+            line = as_line(draw_customer(SEED, number, now))
+            yield Read(f"customer {number}", msgspec.json.decode(line, type=CustomerRow))
+
+    problems: list[str] = []
+
+    def bad(place: str, problem: str) -> None:
+        problems.append(f"{place}: {problem}")
+
+    with busy(f"Loading {customers:,} customers (once)"):
+        await take_in(Loading(engine.context), reads(), bad)
+    if problems:
+        raise Fail(f"the sample's customers do not fit its rules: {problems[0]}")
+    await store.put_blob(_LOADED, str(customers).encode())
+
+
+async def choose_calls(engine: Engine) -> Calls:
+    """Calls that lead to a selection now: in some timezone of the sample it is always day.
+
+    Raises:
+        Fail: no customer of the sample can be written to.
+    """
+    stamp = f"{time.time_ns() // 1_000_000_000:x}"
+    event = TriggerEvent(type="cart_add", properties={"cart_value": 320, "item": "teapot"})
+    asked = DecisionRequest(
+        placement="outbound", event=event, context={"device": "ios"}, dry_run=True, explain=True
+    )
+    best: tuple[int, str] | None = None
+    for number in range(_TRIED):
+        request = msgspec.structs.replace(asked, customer_id=f"c-{_FIRST + number}")
+        decision = await engine.decide(request)
+        rows = decision.explanation or []
+        scored = sum(row.priority is not None for row in rows)
+        if decision.outcome == "selected" and (best is None or scored > best[0]):
+            best = (scored, decision.customer_id)
+            if scored >= _ENOUGH:
+                break
+    if best is None:
+        raise Fail(f"none of the sample's customers can be written to; delete {HOME} to begin anew")
+    customer_id = best[1]
+    return Calls(
+        request={
+            "customer_id": customer_id,
+            "placement": "outbound",
+            "event": {
+                "id": f"cart-{stamp}",
+                "type": event.type,
+                "properties": event.properties,
+            },
+            "context": asked.context,
+        },
+        click={"id": f"click-{stamp}", "customer_id": customer_id, "type": "message.clicked"},
+    )
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,9 @@
+"""Scenario tests of a rules folder: what must come out for whom, and when.
+
+`read_scenarios` reads and checks `rules/tests/*.yaml`; `run_scenarios` decides each of them.
+"""
+
+from decision.cli.scenarios.files import Placed, read_scenarios
+from decision.cli.scenarios.run import Result, run_scenarios
+
+__all__ = ["Placed", "Result", "read_scenarios", "run_scenarios"]

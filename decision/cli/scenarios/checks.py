@@ -1,0 +1,174 @@
+"""Whether what a scenario names exists in the policy, and lies in the past where it must."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from decision.cli.scenarios.schema import Customer, PastEvent, Scenario, Step
+from decision.core import calendar
+from decision.core.clock import parse_duration
+from decision.core.policy import Policy
+from decision.core.reasons import Reason
+from decision.rulebook.diagnostics import hint_for
+from decision.rulebook.yaml_source import Node, Place, Source
+
+_CODES = [reason.value for reason in Reason]
+
+
+def place_of(node: Node, path: Iterable[str | int], key: bool = False) -> Place:
+    """The place of what lies at a path below a node, or of the nearest thing above it."""
+    for part in path:
+        value = node.value
+        inside = isinstance(value, list) and isinstance(part, int) and part < len(value)
+        if not inside and not (isinstance(value, dict) and part in value):
+            return node.at
+        node = value[part]
+    return node.key if key else node.at
+
+
+class Checks:
+    """Checks what a scenario names against the policy; complains in its source."""
+
+    def __init__(self, policy: Policy, source: Source, node: Node) -> None:
+        self.policy = policy
+        self.source = source
+        self.node = node
+
+    def scenario(self, scenario: Scenario) -> None:
+        """Everything that is wrong with one scenario."""
+        if scenario.steps:
+            if scenario.ask is not None or scenario.expect is not None:
+                self.report(["steps"], "conflict", "give either ask and expect, or steps")
+        elif scenario.ask is None or scenario.expect is None:
+            self.report([], "missing-key", "a scenario has ask and expect, or steps")
+        self.customer(scenario.customer, scenario.now)
+        for name, spent in scenario.spent.items():
+            self.name(["spent", name], name, self.policy.messages, "message", key=True)
+            message = self.policy.messages.get(name)
+            for span in ("total", "per_day"):
+                if message and getattr(spent, span) and getattr(message.budget, span, None) is None:
+                    text = f"{name} has no budget {span}"
+                    self.report(["spent", name, span], "conflict", text, key=True)
+        now = scenario.now
+        if not scenario.steps:
+            self.step([], scenario.in_steps(), now)
+        for index, step in enumerate(scenario.steps):
+            path: list[str | int] = ["steps", index]
+            if step.now is not None:
+                if step.now < now:
+                    self.report([*path, "now"], "bad-value", "time goes backwards here")
+                now = step.now
+            self.step(path, [step], now)
+
+    def customer(self, customer: Customer, now: datetime) -> None:
+        policy, at = self.policy, "customer"
+        if customer.timezone is not None:
+            try:
+                calendar.zone(customer.timezone)
+            except ValueError as error:
+                self.report([at, "timezone"], "bad-value", str(error))
+        for purpose, channels in customer.consents.items():
+            path: list[str | int] = [at, "consents", purpose]
+            self.name(path, purpose, [*policy.purposes, "*"], "purpose", key=True)
+            for channel in channels:
+                known = [*policy.channels, "*"]
+                self.name([*path, channel], channel, known, "channel", key=True)
+        for key in ("reachable", "unreachable"):
+            for index, channel in enumerate(getattr(customer, key) or ()):
+                self.name([at, key, index], channel, policy.channels, "channel")
+        for index, contact in enumerate(customer.contacts):
+            path = [at, "contacts", index]
+            self.pair(path, contact.message, contact.channel)
+            if contact.at > now:
+                self.report([*path, "at"], "bad-value", "a contact cannot lie in the future")
+        self.events([at, "events"], customer.events, now)
+        experiments = {item.name: item for item in policy.definition.experiments}
+        for name, side in customer.experiments.items():
+            path = [at, "experiments", name]
+            self.name(path, name, experiments, "experiment", key=True)
+            found = experiments.get(name)
+            if found is not None and found.share is not None and not isinstance(side, bool):
+                self.report(path, "wrong-type", f"{name} is a control group: true or false")
+            elif found is not None and found.variants:
+                self.name(path, str(side), found.variants, "variant")
+
+    def step(self, path: list[str | int], steps: list[Step], now: datetime) -> None:
+        policy = self.policy
+        for step in steps:
+            self.events([*path, "events"], step.events, now)
+            ask, expect = step.ask, step.expect
+            self.name([*path, "ask", "placement"], ask.placement, policy.placements, "placement")
+            for index, channel in enumerate(ask.channels or ()):
+                self.name([*path, "ask", "channels", index], channel, policy.channels, "channel")
+            here = [*path, "expect"]
+            if expect.message is not None:
+                self.name([*here, "message"], expect.message, policy.messages, "message")
+            if expect.channel is not None:
+                self.name([*here, "channel"], expect.channel, policy.channels, "channel")
+            for index, name in enumerate(expect.messages or ()):
+                self.name([*here, "messages", index], name, policy.messages, "message")
+            for index, name in enumerate(expect.forbidden):
+                self.candidate([*here, "not", index], name)
+            for name, code in expect.reasons.items():
+                self.candidate([*here, "reasons", name], name, key=True)
+                if code is not None:
+                    self.name([*here, "reasons", name], code, _CODES, "reason code")
+            if isinstance(expect.reason, str):
+                self.name([*here, "reason"], expect.reason, _CODES, "reason code")
+
+    def events(self, path: list[str | int], events: list[PastEvent], now: datetime) -> None:
+        for index, event in enumerate(events):
+            here = [*path, index]
+            try:
+                parse_duration(event.every)
+            except ValueError as error:
+                self.report([*here, "every"], "bad-value", str(error))
+            if event.at > now:
+                self.report([*here, "at"], "bad-value", "an event cannot lie in the future")
+            if event.message is not None:
+                self.name([*here, "message"], event.message, self.policy.messages, "message")
+            if event.channel is not None:
+                self.name([*here, "channel"], event.channel, self.policy.channels, "channel")
+
+    def candidate(self, path: list[str | int], name: str, key: bool = False) -> None:
+        """A message, or `message/channel`."""
+        message, _, channel = name.partition("/")
+        if channel:
+            self.pair(path, message, channel, key=key)
+        else:
+            self.name(path, message, self.policy.messages, "message", key=key)
+
+    def pair(
+        self, path: list[str | int], message: str, channel: str, key: bool | None = None
+    ) -> None:
+        """A message and one of its channels; `key` None: written as two keys below the path."""
+        at = path if key is not None else [*path, "message"]
+        self.name(at, message, self.policy.messages, "message", key=bool(key))
+        found = self.policy.messages.get(message)
+        if found is not None:
+            at = path if key is not None else [*path, "channel"]
+            self.name(at, channel, found.channels, f"channel of {message}", key=bool(key))
+
+    def name(
+        self,
+        path: list[str | int],
+        name: str,
+        known: Iterable[str],
+        kind: str,
+        key: bool = False,
+    ) -> None:
+        if name not in known:
+            text = f'there is no {kind} "{name}"'
+            self.report(path, "unknown-name", text, hint_for(name, known), key)
+
+    def report(
+        self,
+        path: list[str | int],
+        code: str,
+        message: str,
+        hint: str = "",
+        key: bool = False,
+    ) -> None:
+        place = place_of(self.node, path, key)
+        self.source.report(code, place[1:], message, hint)

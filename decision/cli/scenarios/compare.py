@@ -1,0 +1,114 @@
+"""What a decision had to be, and what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec import UNSET
+
+from decision.cli.scenarios.schema import Expect
+from decision.core.reasons import Reason
+from decision.core.schema import Decision, ExplanationRow
+from decision.core.values import equal, in_words
+
+_STAGES: dict[str | None, int] = {reason.value: i for i, reason in enumerate(Reason)}
+_STAGES[None] = len(Reason)
+_OUT = Reason.NOT_IN_PLACEMENT
+
+
+def differences(expect: Expect, decision: Decision) -> list[str]:
+    """One sentence for everything that is not as expected; empty where all is."""
+    return list(_differences(expect, decision))
+
+
+def _differences(expect: Expect, decision: Decision) -> Iterator[str]:
+    chosen = [(selection.message, selection.channel) for selection in decision.selections]
+    message, channel = chosen[0] if chosen else (None, None)
+    if expect.outcome is not None and expect.outcome != decision.outcome:
+        yield _differs("outcome", expect.outcome, decision.outcome)
+    if expect.message is not None and expect.message != message:
+        yield _differs("message", expect.message, message)
+    if expect.channel is not None and expect.channel != channel:
+        yield _differs("channel", expect.channel, channel)
+    if expect.messages is not None and expect.messages != [name for name, _ in chosen]:
+        yield _differs("messages", expect.messages, [name for name, _ in chosen])
+    for name in expect.forbidden:
+        for message, channel in chosen:
+            if name in (message, f"{message}/{channel}"):
+                yield f"{name} must not be chosen, and was: {message}/{channel}"
+    for name, code in expect.reasons.items():
+        yield from _reasons(name, code, decision.explanation or ())
+    if expect.content:
+        content = decision.selections[0].content if decision.selections else {}
+        yield from _content(expect.content, content, "content")
+    if expect.reason is not UNSET and expect.reason != decision.reason:
+        yield _differs("reason", expect.reason, decision.reason)
+    if expect.not_before is not UNSET and expect.not_before != decision.not_before:
+        yield _differs("not_before", expect.not_before, decision.not_before)
+
+
+def _reasons(name: str, code: str | None, rows: Sequence[ExplanationRow]) -> Iterator[str]:
+    """Compares `message/channel`, or every channel of a message that was asked for."""
+    message, _, channel = name.partition("/")
+    rows = [row for row in rows if row.message == message and channel in ("", row.channel)]
+    asked = [row for row in rows if row.reason != Reason.NOT_IN_PLACEMENT]
+    for row in asked or rows:
+        if row.reason != code:
+            yield _differs(f"reason of {row.message}/{row.channel}", code, row.reason)
+
+
+def _content(expected: dict[str, Any], came: dict[str, Any], path: str) -> Iterator[str]:
+    for key, value in expected.items():
+        found = came.get(key)
+        if isinstance(value, dict) and isinstance(found, dict):
+            yield from _content(value, found, f"{path}.{key}")
+        elif not equal(value, found):
+            yield _differs(f"{path}.{key}", value, found)
+
+
+def _differs(what: str, expected: Any, came: Any) -> str:
+    return f"{what} must be {_words(expected)}, is {_words(came)}"
+
+
+def _words(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, str) and value.isascii() and " " not in value:
+        return value
+    return in_words(value)
+
+
+def table(decision: Decision) -> str:
+    """The explanation of a decision as text: the chosen first, then those that fell last.
+
+    Candidates that the placement or request leaves out are named in one line at the end.
+    """
+    rows = list(decision.explanation or ())
+    rows.sort(key=lambda row: -_STAGES[row.reason])
+    out = [f"{row.message}/{row.channel}" for row in rows if row.reason == _OUT]
+    cells = [
+        (
+            f"{row.message}/{row.channel}",
+            row.reason or "selected",
+            "" if row.priority is None else f"{row.priority:.4g}",
+            row.detail or "",
+            row.source or "",
+        )
+        for row in rows
+        if row.reason != _OUT
+    ]
+    cells.insert(0, ("candidate", "reason", "priority", "detail", "source"))
+    widths = [max(len(line[column]) for line in cells) for column in range(3)]
+    lines = [
+        "  ".join(
+            [*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), *line[3:]]
+        ).rstrip()
+        for line in cells
+    ]
+    if out:
+        lines.append(f"{_OUT}: {', '.join(out)}")
+    return "\n".join(lines)

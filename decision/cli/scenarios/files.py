@@ -1,0 +1,145 @@
+"""Reads `rules/tests/*.yaml`; whatever is wrong there is said with its file, line and column."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from decision.cli.scenarios.checks import Checks, place_of
+from decision.cli.scenarios.schema import (
+    Ask,
+    Customer,
+    Expect,
+    PastContact,
+    PastEvent,
+    Scenario,
+    Spent,
+    Step,
+)
+from decision.core.policy import Policy
+from decision.core.schema import TriggerEvent
+from decision.rulebook.diagnostics import Diagnostic, hint_for, make_diagnostic
+from decision.rulebook.yaml_source import Node, Place, Source, read_yaml
+
+FOLDER = "tests"
+
+
+class Placed(NamedTuple):
+    """A scenario and its place, `file:line`."""
+
+    source: str
+    scenario: Scenario
+
+
+def read_scenarios(folder: Path, policy: Policy) -> tuple[list[Placed], list[Diagnostic]]:
+    """Every scenario below `folder`/tests, in path order, and what is wrong with the others.
+
+    Never raises for what is written in the files. A folder without tests holds no scenarios.
+    """
+    found: list[Placed] = []
+    diagnostics: list[Diagnostic] = []
+    names: dict[str, str] = {}
+    root = folder.absolute()
+    for path in sorted((root / FOLDER).rglob("*.yaml")):
+        name = f"{root.name}/{path.relative_to(root).as_posix()}"
+        try:
+            source = read_yaml(name, path.read_bytes())
+        except OSError as error:
+            diagnostics.append(
+                make_diagnostic("unreadable-file", name, 0, 0, f"cannot be read: {error.strerror}")
+            )
+            continue
+        found.extend(_scenarios(source, policy, names))
+        diagnostics.extend(source.diagnostics)
+    return found, diagnostics
+
+
+def _scenarios(source: Source, policy: Policy, names: dict[str, str]) -> Iterable[Placed]:
+    root = source.root
+    if root is None:
+        return
+    if not isinstance(root.value, list):
+        source.report(
+            "wrong-type",
+            root.at[1:],
+            "a file of scenarios is a list",
+            "start each scenario with - name: …",
+        )
+        return
+    for node in root.value:
+        before = len(source.diagnostics)
+        scenario = _scenario(source, node)
+        if scenario is None:
+            continue
+        place = f"{source.name}:{node.line}"
+        if scenario.name in names:
+            source.report(
+                "duplicate-name",
+                place_of(node, ["name"])[1:],
+                f'the name "{scenario.name}" is given twice: first in {names[scenario.name]}',
+                "give each scenario a name of its own",
+            )
+        names.setdefault(scenario.name, place)
+        Checks(policy, source, node).scenario(scenario)
+        if len(source.diagnostics) == before:
+            yield Placed(place, scenario)
+
+
+_AT = re.compile(r" - at `(?:key in )?\$(.*)`$")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`$")
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+
+
+def _scenario(source: Source, node: Node) -> Scenario | None:
+    try:
+        return msgspec.convert(node.plain(), Scenario)
+    except msgspec.ValidationError as error:
+        text = str(error)
+    found = _AT.search(text)
+    path: list[str | int] = []
+    for key, index in _STEP.findall(found[1] if found else ""):
+        path.append(key or (int(index) if index.isdigit() else "..."))
+    message = text[: found.start()] if found else text
+    unknown = _UNKNOWN.search(message)
+    if unknown:
+        place = place_of(node, [*path, unknown[1]], key=True)
+        _unknown_key(source, place, unknown[1], _struct_at(path))
+    else:
+        known = [part for part in path if part != "..."]
+        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in known)
+        place = place_of(node, path)
+        missing = "missing required" in message
+        source.report(
+            "missing-key" if missing else "wrong-type",
+            place[1:],
+            f"{where.lstrip('.') or 'a scenario'}: {message[:1].lower()}{message[1:]}",
+        )
+    return None
+
+
+def _unknown_key(source: Source, place: Place, key: str, kind: type[msgspec.Struct]) -> None:
+    known = [field.encode_name for field in msgspec.structs.fields(kind)]
+    source.report(
+        "unknown-key", place[1:], f'the key "{key}" does not exist here', hint_for(key, known)
+    )
+
+
+_STRUCTS: dict[str, type[msgspec.Struct]] = {
+    "customer": Customer,
+    "contacts": PastContact,
+    "events": PastEvent,
+    "ask": Ask,
+    "event": TriggerEvent,
+    "expect": Expect,
+    "steps": Step,
+    "spent": Spent,
+}
+
+
+def _struct_at(path: list[str | int]) -> type[msgspec.Struct]:
+    """What is written at a path, told by the last name on it that has a form of its own."""
+    return next((_STRUCTS[str(part)] for part in reversed(path) if part in _STRUCTS), Scenario)

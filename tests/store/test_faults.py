@@ -1,0 +1,338 @@
+"""Lost replies, lost connections, restarts: no commit is lost, none happens twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from decision.core.clock import HOUR
+from decision.core.identifiers import partition_of
+from decision.core.ports import Committed, Conflict, StoreUnavailable
+from decision.store import EmbeddedRedis, RedisStore
+from decision.store.scripts import APPEND, COMMIT, TAKE_BUDGETS
+from tests.store.build import PUSH, commit_of, record, with_contact
+from tests.store.proxy import Proxy, until
+
+pytestmark = pytest.mark.anyio
+
+PARTITION = partition_of("c-1")
+
+
+@pytest.fixture
+async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
+    async with Proxy(redis_url) as made:
+        yield made
+
+
+@pytest.fixture
+async def store(proxy: Proxy, prefix: str) -> AsyncIterator[RedisStore]:
+    """A store behind the proxy."""
+    made = RedisStore(proxy.url, prefix=prefix, timeout=10.0)
+    await made.start()
+    yield made
+    await made.close()
+
+
+async def contacts_and_records(store: RedisStore) -> tuple[int, int]:
+    document = (await store.read("c-1")).document
+    return len(document.contacts), len(await store.log_records(PARTITION))
+
+
+async def answering(store: RedisStore) -> None:
+    """Waits until the store has found its Redis again."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return await store.ping()
+            except StoreUnavailable:
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("fault", ["drop_reply", "cut_mid_reply", "cut_before"])
+async def test_a_commit_whose_reply_is_lost_happens_exactly_once(
+    store: RedisStore, proxy: Proxy, fault: str
+) -> None:
+    commit = commit_of(await with_contact(store), "contacts", records=[record()])
+    getattr(proxy, fault)(COMMIT.digest)
+    assert await store.commit(commit) == Committed()
+    assert await contacts_and_records(store) == (1, 1)
+    assert proxy.connections == 2
+
+
+async def test_a_commit_that_loses_its_reply_again_and_again_happens_exactly_once(
+    store: RedisStore, proxy: Proxy
+) -> None:
+    commit = commit_of(await with_contact(store), "contacts", records=[record(), record("event")])
+    for nth in range(1, 4):
+        proxy.drop_reply(COMMIT.digest, nth)
+    assert await store.commit(commit) == Committed()
+    assert await contacts_and_records(store) == (1, 2)
+
+
+async def test_a_commit_is_recognised_though_others_wrote_the_customer_after_it(
+    store: RedisStore, proxy: Proxy, other_stores: Callable[[], RedisStore]
+) -> None:
+    other = other_stores()
+    await other.start()
+    commit = commit_of(await with_contact(store), "contacts", records=[record()])
+    fault = proxy.hold(COMMIT.digest)
+    under_way = asyncio.create_task(store.commit(commit))
+    async with asyncio.timeout(10):
+        while not (await other.read("c-1")).document.exists:
+            await asyncio.sleep(0.005)
+    for _ in range(150):  # more than one page of the log
+        found = await other.read("c-1")
+        await other.commit(commit_of(found, "profile", records=[record("consent")]))
+    proxy.cut()
+    fault.set()
+    assert await under_way == Committed()
+    assert await contacts_and_records(store) == (1, 151)
+
+
+async def test_a_commit_without_sections_or_records_of_its_customer_is_logged_once(
+    store: RedisStore, proxy: Proxy
+) -> None:
+    found = await store.read("c-1")
+    proxy.drop_reply(COMMIT.digest)
+    assert await store.commit(commit_of(found, records=[record()])) == Committed()
+    assert await contacts_and_records(store) == (0, 1)
+
+
+async def test_a_commit_without_records_is_recognised_by_the_document(
+    store: RedisStore, proxy: Proxy
+) -> None:
+    found = await store.read("c-1")
+    found.document.attributes = {"a": 1}
+    proxy.drop_reply(COMMIT.digest)
+    assert await store.commit(commit_of(found, "profile")) == Committed()
+    version = (await store.read("c-1")).version
+    assert version.profile == version.contacts  # written once: a second time would have counted on
+
+
+@pytest.mark.parametrize("fault", ["drop_reply", "cut_before"])
+async def test_a_connection_lost_while_names_get_their_numbers_does_not_lose_the_commit(
+    store: RedisStore, proxy: Proxy, fault: str
+) -> None:
+    found = await store.read("c-1")
+    found.document.attributes = {"a": 1}
+    getattr(proxy, fault)(APPEND.digest)
+    assert await store.commit(commit_of(found, "profile", records=[record()])) == Committed()
+    assert (await store.read("c-1")).document.attributes == {"a": 1}
+    assert await contacts_and_records(store) == (0, 1)
+
+
+async def test_a_lost_commit_with_an_answer_comes_back_as_committed(
+    store: RedisStore, proxy: Proxy
+) -> None:
+    commit = commit_of(
+        await with_contact(store),
+        "contacts",
+        records=[record()],
+        request_id="r",
+        answer=b"a",
+        answer_lasts=HOUR,
+        event_ids=["e"],
+        event_ids_last=HOUR,
+    )
+    proxy.drop_reply(COMMIT.digest)
+    assert await store.commit(commit) == Committed()
+    assert await contacts_and_records(store) == (1, 1)
+
+
+async def test_a_lost_commit_that_had_been_refused_comes_back_as_a_conflict(
+    store: RedisStore, proxy: Proxy
+) -> None:
+    mine = await with_contact(store)
+    await store.commit(commit_of(await with_contact(store), "contacts", records=[record()]))
+    proxy.drop_reply(COMMIT.digest)
+    result = await store.commit(commit_of(mine, "contacts", records=[record()]))
+    assert isinstance(result, Conflict)
+    assert await contacts_and_records(store) == (1, 1)
+
+
+async def test_a_commit_that_redis_gets_late_does_not_happen_a_second_time(
+    store: RedisStore, proxy: Proxy
+) -> None:
+    late = proxy.strand(COMMIT.digest)
+    found = await store.read("c-1")
+    assert await store.commit(commit_of(found, records=[record()])) == Committed()
+    late.set()  # the command of the lost connection goes on to Redis only now
+    await until(lambda: len(proxy.open) == 1)
+    assert await contacts_and_records(store) == (0, 1)
+
+
+async def test_a_commit_that_stays_lost_says_that_it_is_uncertain(
+    proxy: Proxy, prefix: str
+) -> None:
+    store = RedisStore(proxy.url, prefix=prefix, timeout=10.0)
+    await store.start()
+    commit = commit_of(await with_contact(store), "contacts", records=[record()])
+    proxy.drop_reply(COMMIT.digest)
+    proxy.on_fault = proxy.refuse
+    with pytest.raises(StoreUnavailable) as raised:
+        await store.commit(commit, timeout=0.4)
+    assert raised.value.uncertain
+    await proxy.listen()
+    proxy.on_fault = None
+    await answering(store)
+    assert await store.commit(commit) == Committed()
+    assert await contacts_and_records(store) == (1, 1)
+    await store.close()
+
+
+async def test_a_read_that_is_lost_fails_and_is_not_uncertain(
+    store: RedisStore, proxy: Proxy
+) -> None:
+    proxy.drop_reply("GET")
+    with pytest.raises(StoreUnavailable) as raised:
+        await store.read("c-1")
+    assert not raised.value.uncertain
+    await store.read("c-1")
+
+
+async def test_no_other_write_is_repeated(store: RedisStore, proxy: Proxy) -> None:
+    await store.take_budgets({"a": 5}, "t0")
+    proxy.drop_reply(TAKE_BUDGETS.digest)
+    with pytest.raises(StoreUnavailable) as raised:
+        await store.take_budgets({"a": 5}, "t1")
+    assert raised.value.uncertain
+    assert (await store.read("c", budgets=["a"])).budgets == {"a": 2}
+
+
+async def test_the_scripts_are_sent_again_when_redis_has_forgotten_them(store: RedisStore) -> None:
+    await store.connection.call(("SCRIPT", "FLUSH"), 5.0)
+    commit = commit_of(await with_contact(store), "contacts", records=[record()])
+    assert await store.commit(commit) == Committed()
+    assert await contacts_and_records(store) == (1, 1)
+    assert await store.take_budgets({"a": 1}, "t") is None
+    assert await store.erase("c-1", record("erasure"))
+
+
+async def test_another_process_learns_numbers_that_were_given_after_it_started(
+    other_stores: Callable[[], RedisStore],
+) -> None:
+    one, other = other_stores(), other_stores()
+    await one.start()
+    await other.start()
+    found = await with_contact(one)
+    found.document.attributes = {"新的": 1}
+    await one.commit(commit_of(found, "profile", "contacts", records=[record()]))
+    seen = (await other.read("c-1")).document
+    assert seen.attributes == {"新的": 1}
+    assert seen.kinds[seen.contacts[0].kind] == PUSH
+
+
+async def test_processes_that_name_things_at_once_agree_on_their_numbers(
+    other_stores: Callable[[], RedisStore],
+) -> None:
+    stores = [other_stores() for _ in range(4)]
+    for store in stores:
+        await store.start()
+
+    async def write(store: RedisStore, number: int) -> None:
+        found = await store.read(f"c-{number}")
+        found.document.attributes = {f"a{(number + step) % 7}": step for step in range(5)}
+        assert await store.commit(commit_of(found, "profile")) == Committed()
+
+    await asyncio.gather(*(write(stores[number % 4], number) for number in range(40)))
+    for number in range(40):
+        seen = [(await store.read(f"c-{number}")).document.attributes for store in stores]
+        assert seen == [{f"a{(number + step) % 7}": step for step in range(5)}] * 4
+
+
+async def test_what_the_register_lost_is_put_back_after_a_reconnect(
+    store: RedisStore, proxy: Proxy, other_stores: Callable[[], RedisStore]
+) -> None:
+    found = await with_contact(store)
+    found.document.attributes = {"a": 1, "b": 2}
+    await store.commit(commit_of(found, "profile", "contacts"))
+    for key in (store.keys.names, store.keys.kinds):
+        await store.connection.call(("LTRIM", key, 1, -2), 5.0)  # as a failover may
+        await store.connection.call(("DEL", key), 5.0)
+    proxy.cut()
+    await until(lambda: proxy.connections == 2)
+    await store.ping()
+    other = other_stores()
+    await other.start()
+    assert (await other.read("c-1")).document == (await store.read("c-1")).document
+
+
+async def test_a_ping_or_a_new_name_puts_back_a_register_that_was_emptied(
+    store: RedisStore, other_stores: Callable[[], RedisStore]
+) -> None:
+    found = await with_contact(store)
+    found.document.attributes = {"a": 1}
+    await store.commit(commit_of(found, "profile", "contacts"))
+    await store.connection.call(("DEL", store.keys.names, store.keys.kinds), 5.0)
+    found = await store.read("c-2")
+    found.document.attributes = {"b": 1}
+    await store.commit(commit_of(found, "profile"))
+    await store.ping()
+    other = other_stores()
+    await other.start()
+    for name in ("c-1", "c-2"):
+        assert (await other.read(name)).document == (await store.read(name)).document
+
+
+async def test_a_register_that_contradicts_this_process_ends_its_work(
+    store: RedisStore, proxy: Proxy
+) -> None:
+    found = await store.read("c-1")
+    found.document.attributes = {"a": 1}
+    await store.commit(commit_of(found, "profile"))
+    await store.connection.call(("LSET", store.keys.names, 0, "other"), 5.0)
+    proxy.cut()
+    await until(lambda: proxy.connections == 2)
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable, match=r"number 0 .*b'other'.*b'a'.*stop all"):
+            await store.read("c-1")
+
+
+async def test_acknowledged_commits_survive_a_killed_redis(tmp_path: Path) -> None:
+    server = EmbeddedRedis(tmp_path, fsync="always")
+    store = RedisStore(server.start(), timeout=30.0)
+    await store.start()
+    acknowledged: list[str] = []
+    killed = False
+
+    async def write(worker: int) -> None:
+        number = 0
+        while not killed:
+            name = f"c-{worker}-{number}"
+            number += 1
+            try:
+                found = await with_contact(store, name)
+                commit = commit_of(found, "contacts", records=[record(body=name.encode())])
+                assert await store.commit(commit) == Committed()
+            except StoreUnavailable:
+                continue
+            acknowledged.append(name)
+
+    writers = [asyncio.create_task(write(worker)) for worker in range(8)]
+    await until(lambda: len(acknowledged) > 200)
+    assert server.process is not None
+    server.process.kill()
+    await asyncio.to_thread(server.process.wait)
+    server.stop()
+    before = len(acknowledged)
+    server.start()
+    await until(lambda: len(acknowledged) > before + 50)
+    killed = True
+    await asyncio.gather(*writers)
+    await store.close()
+    store = RedisStore(server.start())
+    await store.start()
+    logged = [
+        entry.body.decode()
+        for partition in range(256)
+        for entry in await store.log_records(partition)
+    ]
+    assert set(acknowledged) <= set(logged)
+    assert len(logged) == len(set(logged))
+    for name in acknowledged:
+        assert len((await store.read(name)).document.contacts) == 1
+    await store.close()
+    server.stop()

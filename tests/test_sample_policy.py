@@ -1,0 +1,315 @@
+"""The policy in rules/: whole, tested by its scenarios, and a show of everything rules can say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from decision.cli.scenarios import Placed, Result, read_scenarios, run_scenarios
+from decision.core.clock import SECOND
+from decision.core.conditions import ALWAYS, OPERATORS, clauses
+from decision.core.definition import Channel, PolicyDefinition
+from decision.core.policy import Policy
+from decision.core.reasons import Reason
+from decision.rulebook.content import compile_content, content_for
+from decision.rulebook.reader import load_folder
+from decision.rulebook.yaml_source import read_yaml
+
+RULES = Path(__file__).parents[1] / "rules"
+
+
+@cache
+def definition() -> PolicyDefinition:
+    loaded = load_folder(RULES)
+    assert loaded.definition is not None, [one.render() for one in loaded.diagnostics]
+    return loaded.definition
+
+
+@cache
+def scenarios() -> list[Placed]:
+    found, diagnostics = read_scenarios(RULES, Policy(definition()))
+    assert not diagnostics, [one.render() for one in diagnostics]
+    return found
+
+
+class Noticed(Exception):
+    """A scenario has failed: the others need not be run."""
+
+
+def is_noticed(changed: PolicyDefinition, about: str) -> bool:
+    """Whether some scenario fails under a changed policy; those that name `about` go first."""
+
+    def stop(result: Result) -> None:
+        if not result.passed:
+            raise Noticed
+
+    first = sorted(scenarios(), key=lambda placed: about not in repr(placed))
+    try:
+        asyncio.run(run_scenarios(changed, first, stop, durable=False))
+    except Noticed:
+        return True
+    return False
+
+
+def failures(changed: PolicyDefinition) -> list[str]:
+    results = asyncio.run(run_scenarios(changed, scenarios()))
+    return [result.render() for result in results if not result.passed]
+
+
+def test_it_loads_with_no_error_and_no_warning() -> None:
+    assert [one.render() for one in load_folder(RULES).diagnostics] == []
+
+
+def test_every_scenario_passes() -> None:
+    assert len(scenarios()) >= 100
+    assert failures(definition()) == []
+
+
+def expectations() -> Iterator[tuple[Any, Any]]:
+    for placed in scenarios():
+        for step in placed.scenario.in_steps():
+            yield step.ask, step.expect
+
+
+def test_every_message_is_chosen_by_some_scenario() -> None:
+    chosen = {expect.message for _, expect in expectations()}
+    chosen |= {name for _, expect in expectations() for name in expect.messages or ()}
+    assert {message.name for message in definition().messages} - chosen == set()
+
+
+def test_every_reason_code_and_placement_is_met_by_some_scenario() -> None:
+    reasons = {code for _, expect in expectations() for code in expect.reasons.values()}
+    reasons |= {expect.reason for _, expect in expectations()}
+    assert set(Reason) - reasons == set()
+    placements = {ask.placement for ask, _ in expectations()}
+    assert placements == {placement.name for placement in definition().placements}
+
+
+def without(section: str, name: str) -> PolicyDefinition:
+    kept = tuple(one for one in getattr(definition(), section) if one.name != name)
+    return msgspec.structs.replace(definition(), **{section: kept})
+
+
+def changed(section: str, name: str, **fields: Any) -> PolicyDefinition:
+    items = tuple(
+        msgspec.structs.replace(one, **fields) if one.name == name else one
+        for one in getattr(definition(), section)
+    )
+    return msgspec.structs.replace(definition(), **{section: items})
+
+
+def mutations() -> Iterator[tuple[str, str, PolicyDefinition]]:
+    """(name of a thing, what was done to it, the policy changed so), for everything there is."""
+    here = definition()
+    for section in ("rules", "caps", "suppressions"):
+        for one in getattr(here, section):
+            yield one.name, "taken out", without(section, one.name)
+    for cap in here.caps:
+        yield cap.name, "one more", changed("caps", cap.name, at_most=cap.at_most + 1)
+        if cap.at_most > 1:
+            yield cap.name, "one fewer", changed("caps", cap.name, at_most=cap.at_most - 1)
+    for state in here.states[:-1]:
+        yield state.name, "taken out", without("states", state.name)
+    yield "holdout", "keeps tips", changed("experiments", "holdout", keeps=("service", "tips"))
+    for channel in here.channels:
+        for what, fields in channel_mutations(channel):
+            yield channel.name, what, changed("channels", channel.name, **fields)
+    for message in here.messages:
+        if message.when != ALWAYS:
+            yield message.name, "no when", changed("messages", message.name, when=ALWAYS)
+        if message.budget is not None:
+            yield message.name, "no budget", changed("messages", message.name, budget=None)
+        if message.active_from is not None:
+            always = changed("messages", message.name, active_from=None, active_until=None)
+            yield message.name, "always active", always
+    for purpose in here.purposes:
+        if purpose.consent != "not_required":
+            anyway = changed("purposes", purpose.name, consent="not_required")
+            yield purpose.name, "without consent", anyway
+    for placement in here.placements:
+        if placement.threshold:
+            low = changed("placements", placement.name, threshold=0.0)
+            yield placement.name, "no threshold", low
+
+
+def channel_mutations(channel: Channel) -> Iterator[tuple[str, dict[str, Any]]]:
+    hours = channel.quiet_hours
+    if hours is not None:
+        yield "never quiet", {"quiet_hours": None}
+        for what, change in (
+            ("quiet later", {"start": hours.start + 1}),
+            ("quiet longer", {"end": hours.end + 1}),
+            ("quiet for all", {"except_purposes": ()}),
+        ):
+            if hours.except_purposes or what != "quiet for all":
+                yield what, {"quiet_hours": msgspec.structs.replace(hours, **change)}
+    for index, window in enumerate(channel.reply_windows):
+        for change in ({"lasts": window.lasts + SECOND}, {"allows": 99}, {"allows": 2}):
+            windows = list(channel.reply_windows)
+            windows[index] = msgspec.structs.replace(window, **change)
+            yield f"{window.opened_by} {change}", {"reply_windows": tuple(windows)}
+
+
+@pytest.mark.slow
+def test_whatever_is_taken_out_of_it_some_scenario_notices() -> None:
+    unnoticed = [
+        f"{name}: {what}" for name, what, policy in mutations() if not is_noticed(policy, name)
+    ]
+    assert unnoticed == []
+
+
+KINDS = {
+    "settings": {
+        "timezone", "currency", "week_starts", "exploration", "starting_probability",
+        "starting_evidence", "request_id_lasts",
+    },
+    "purposes": {"consent"},
+    "channels": {
+        "cost", "quiet_hours", "quiet_hours.from", "quiet_hours.to", "quiet_hours.except",
+        "reservation", "reservation.expires_after", "reservation.then", "reply_window",
+        "reply_window.opened_by", "reply_window.lasts", "reply_window.allows", "max_length",
+    },
+    "placements": {"channels", "fallback", "threshold"},
+    "messages": {
+        "purpose", "category", "tags", "channels", "placements", "value", "active", "active.from",
+        "active.until", "when", "budget", "budget.total", "budget.per_day", "goal", "goal.event",
+        "goal.within", "content",
+    },
+    "caps": {
+        "of", "of.channel", "of.purpose", "of.category", "of.tags", "of.message", "per",
+        "at_most", "within",
+    },
+    "suppressions": {"event", "times", "within", "per", "pause"},
+    "states": {"when"},
+    "rules": {
+        "when", "set", "exclude", "exclude.messages", "exclude.tags", "exclude.category", "exclude.purpose",
+        "exclude.channel", "allow_only", "allow_only.purpose", "boost", "boost.messages",
+        "boost.tags", "boost.category", "boost.channel", "by",
+    },
+    "experiments": {"share", "seed", "keeps", "variants"},
+}  # fmt: skip
+"""Every kind of key that a rule file may have, by section."""
+
+OPEN = ("when", "set", "content", "variants", "max_length")
+"""Below these keys stand names that the author chooses."""
+
+
+def keys_of(value: Any, prefix: str = "") -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from keys_of(item, prefix)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield f"{prefix}{key}"
+            if key not in OPEN:
+                yield from keys_of(item, f"{prefix}{key}.")
+
+
+def test_every_kind_of_key_is_used() -> None:
+    used: dict[str, set[str]] = {section: set() for section in KINDS}
+    for path in sorted(RULES.rglob("*.yaml")):
+        if path.parent.name == "tests":
+            continue
+        root = read_yaml(path.name, path.read_bytes()).root
+        assert root is not None
+        for section, items in root.plain().items():
+            for item in [items] if section == "settings" else items.values():
+                used[section] |= set(keys_of(item))
+    assert used == KINDS
+
+
+def test_every_choice_of_a_key_is_used() -> None:
+    here = definition()
+    assert {one.consent for one in here.purposes} == {"opt_in", "opt_out", "not_required"}
+    assert {one.reservation.then for one in here.channels} == {"count", "release"}
+    periods = {one.within for one in here.caps if isinstance(one.within, str)}
+    assert periods == {"day", "week", "month"}
+    assert any(isinstance(one.within, int) for one in here.caps)
+    assert {one.per for one in here.caps} == {None, "message", "category", "channel"}
+    assert {one.per for one in here.suppressions} >= {"message", "category", "channel"}
+    assert any(len(one.reply_windows) == 2 for one in here.channels)
+    assert {one.name for one in here.states} == {"power", "core", "casual", "low"}
+    assert {one.share is None for one in here.experiments} == {True, False}
+
+
+def conditions() -> list[Any]:
+    here = definition()
+    return [one.when for one in (*here.messages, *here.rules, *here.states)]
+
+
+def test_every_operator_and_way_of_nesting_is_used() -> None:
+    used = {clause.op for when in conditions() for clause in clauses(when)}
+    assert used == set(OPERATORS)
+    text = "\n".join(definition().files.values())
+    assert all(f"{word}:" in text for word in ("any", "all", "not"))
+
+
+def test_every_family_of_fields_is_used() -> None:
+    used = {clause.field for when in conditions() for clause in clauses(when)}
+    wanted = (
+        "customer.", "customer.state", "customer.segment.", "event.type", "event.", "context.",
+        "placement", "experiment.", "time.hour", "time.weekday", "time.date", "contacts.",
+    )  # fmt: skip
+    for start in wanted:
+        assert any(name.startswith(start) for name in used), start
+    measures = {name.rpartition(".")[2] for name in used if name.startswith("events.")}
+    for measure in ("count", "count_2h", "days_since"):
+        assert measure in measures
+    for start in ("sum_", "active_days_", "last_"):
+        assert any(measure.startswith(start) for measure in measures), start
+
+
+def test_a_rule_sets_what_a_later_rule_reads() -> None:
+    seen: set[str] = set()
+    read_later: set[str] = set()
+    for rule in definition().rules:
+        read_later |= seen & {clause.field for clause in clauses(rule.when)}
+        seen |= set(rule.set)
+    assert read_later == {"customer.tier", "customer.care"}
+
+
+STRANGER: dict[str, Any] = {"customer": {}, "event": {}, "context": {}, "placement": "app_home"}
+MEILING: dict[str, Any] = {
+    "customer": {
+        "first_name": "美玲",
+        "city": "杭州",
+        "favourite_category": "茶具",
+        "loyalty_points": 1200,
+        "orders": 31,
+    },
+    "event": {"city": "成都", "cart_value": 420.5, "order_id": "甲-77", "store": "豫园店"},
+    "context": {},
+    "placement": "app_home",
+}
+
+
+@pytest.mark.parametrize("who", [STRANGER, MEILING], ids=["stranger", "美玲"])
+@pytest.mark.parametrize("message", [one.name for one in definition().messages])
+def test_every_content_renders(message: str, who: dict[str, Any]) -> None:
+    one = next(found for found in definition().messages if found.name == message)
+    assert one.content
+    for name in one.channels:
+        channel = next(found for found in definition().channels if found.name == name)
+        content = compile_content(
+            content_for(one, name), channel=name, max_length=channel.max_length
+        )(who)
+        for text in texts_of(content):
+            assert text.strip()
+            for left in ("{", "}", "MISSING", "None"):
+                assert left not in text
+            assert not text.endswith("…"), "too long for the channel"
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for item in value.values() if isinstance(value, dict) else ():
+        yield from texts_of(item)
+    for item in value if isinstance(value, list) else ():
+        yield from texts_of(item)
