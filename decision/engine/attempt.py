@@ -6,15 +6,12 @@ import contextlib
 import hashlib
 import random
 import time
-from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
 from decision.core import recording
-from decision.core.arbitration import Scored
 from decision.core.clock import SECOND, from_micros
-from decision.core.decide import Question, Verdict, decide
+from decision.core.decide import Question, decide
 from decision.core.document import Contact, ContactState
 from decision.core.explanation import explain
 from decision.core.identifiers import decision_tag
@@ -27,8 +24,9 @@ from decision.core.ports import (
     StoreUnavailable,
 )
 from decision.core.reasons import Reason
-from decision.core.schema import Decision, DecisionRequest, Selection
+from decision.core.schema import Decision, DecisionRequest
 from decision.engine import records
+from decision.engine.answering import fallback, namespaces, selection
 from decision.engine.context import Context
 from decision.engine.events import occurrence_of
 from decision.engine.snapshot import Snapshot
@@ -84,14 +82,6 @@ class Task:
             number = (int.from_bytes(digest, "big") >> 11) / (1 << 53)
         self.draws.append(number)
         return number
-
-    def fallback(self, namespaces: Mapping[str, Any]) -> list[Selection]:
-        """The placement's fallback message, where it has one."""
-        found = self.snapshot.fallbacks.get(self.request.placement)
-        if found is None:
-            return []
-        message, channel, render = found
-        return [Selection(message=message, channel=channel, content=render(namespaces))]
 
 
 class Attempt:
@@ -254,32 +244,18 @@ class Attempt:
             self.document, snapshot.policy, now, self.task.settings.contacts_kept
         )
 
-    def _reserved_until(self, row: Scored) -> int:
-        channel = self.task.snapshot.policy.pairs[row.candidate][1]
-        return self.task.now + channel.reservation.expires_after
-
     def decision(self, *, stored: bool = False) -> Decision:
         """The answer. One that is stored for a request id carries no explanation."""
         task, verdict = self.task, self.verdict
         snapshot, request = task.snapshot, task.request
-        namespaces = namespaces_of(request, _attributes(snapshot, verdict))
+        names = namespaces(snapshot, verdict, request.event, request.context)
         if verdict.chosen:
             selections = [
-                Selection(
-                    message=snapshot.policy.candidates[row.candidate].message,
-                    channel=snapshot.policy.candidates[row.candidate].channel,
-                    content=snapshot.renders[row.candidate](namespaces),
-                    response_probability=row.response_probability,
-                    priority=row.priority,
-                    selection_probability=row.selection_probability,
-                    reserved_until=None
-                    if request.dry_run
-                    else from_micros(self._reserved_until(row)),
-                )
+                selection(snapshot, row, names, task.now, reserved=not request.dry_run)
                 for row in verdict.chosen
             ]
         else:
-            selections = task.fallback(namespaces)
+            selections = fallback(snapshot, request.placement, names)
         return Decision(
             decision_id=self.decision_id,
             request_id=request.request_id,
@@ -354,27 +330,3 @@ class Attempt:
             degraded=self._degraded(),
             latency_us=int((time.perf_counter() - task.began) * 1_000_000),
         )
-
-
-def _attributes(snapshot: Snapshot, verdict: Verdict) -> dict[str, Any]:
-    """The customer's attributes as this decision sees them, what rules set included."""
-    document = verdict.document
-    overrides = {
-        snapshot.policy.fields.fields[override.slot].name.removeprefix("customer."): override.value
-        for override in verdict.overrides
-    }
-    state = verdict.values[snapshot.policy.state_slot]
-    if isinstance(state, str):
-        overrides["state"] = state
-    return {**document.attributes, **overrides}
-
-
-def namespaces_of(request: DecisionRequest, customer: dict[str, Any]) -> dict[str, Any]:
-    """What content templates may name."""
-    event = request.event
-    return {
-        "customer": customer,
-        "event": {**event.properties, "type": event.type} if event else {},
-        "context": request.context,
-        "placement": request.placement,
-    }

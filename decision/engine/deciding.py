@@ -11,7 +11,8 @@ from decision.core.clock import from_micros, to_micros
 from decision.core.decide import Verdict
 from decision.core.ports import ReadResult, StoreUnavailable
 from decision.core.schema import Decision, DecisionRequest
-from decision.engine.attempt import Attempt, Task, namespaces_of
+from decision.engine.answering import fallback, namespaces
+from decision.engine.attempt import Attempt, Task
 from decision.engine.context import Context
 from decision.engine.errors import unknown
 from decision.engine.replay import Replay
@@ -126,7 +127,9 @@ class Deciding:
         """The answer where customer, caps and consents could not be read or written."""
         request = self.request
         customer_id = request.customer_id or (request.alias.value if request.alias else "")
-        selections = self.task.fallback(namespaces_of(request, {}))
+        snapshot = self.task.snapshot
+        names = namespaces(snapshot, None, request.event, request.context, request.placement)
+        selections = fallback(snapshot, request.placement, names)
         return Decision(
             decision_id=self.context.new_id(customer_id),
             request_id=request.request_id,

@@ -56,22 +56,26 @@ class Events:
                 by_customer.setdefault(customer_id, []).append((index, event))
             except InputError as error:
                 rejected.append(Rejected(index, str(error)))
-        accepted = duplicates = 0
+        accepted = 0
+        duplicates: list[int] = []
         for customer_id, own in by_customer.items():
             added, known, refused = await self._record_for(customer_id, own, now)
             accepted += added
-            duplicates += known
+            duplicates.extend(known)
             rejected.extend(refused)
-        self._tell(events, rejected)
+        self._tell(events, duplicates, rejected)
         rejected.sort(key=lambda row: row.index)
-        return EventsAnswer(accepted=accepted, duplicates=duplicates, rejected=rejected)
+        return EventsAnswer(accepted=accepted, duplicates=len(duplicates), rejected=rejected)
 
-    def _tell(self, events: Sequence[Event], rejected: list[Rejected]) -> None:
+    def _tell(
+        self, events: Sequence[Event], duplicates: list[int], rejected: list[Rejected]
+    ) -> None:
         observer = self.context.observer
         if observer is not None:
-            refused = {row.index for row in rejected}
+            results = dict.fromkeys(duplicates, "duplicate")
+            results.update((row.index, "rejected") for row in rejected)
             for index, event in enumerate(events):
-                observer.recorded(event.type, "rejected" if index in refused else "accepted")
+                observer.recorded(event.type, results.get(index, "accepted"))
 
     def _check(self, event: Event, now: int) -> None:
         self.context.moment("at", None if event.at is None else to_micros(event.at), now)
@@ -83,8 +87,8 @@ class Events:
 
     async def _record_for(
         self, customer_id: str, own: list[tuple[int, Event]], now: int
-    ) -> tuple[int, int, list[Rejected]]:
-        """(accepted, duplicates, rejected) for the events of one customer, in one commit."""
+    ) -> tuple[int, list[int], list[Rejected]]:
+        """(how many accepted, which are duplicates, rejected) of one customer, in one commit."""
         context = self.context
         snapshot = context.snapshot
         ids = tuple(event.id for _, event in own if event.id is not None)
@@ -96,11 +100,11 @@ class Events:
             log: list[LogRecord] = []
             fresh_ids: list[str] = []
             rejected: list[Rejected] = []
-            duplicates = 0
+            duplicates: list[int] = []
             changed = False
             for index, event in own:
                 if event.id is not None and (event.id in known or event.id in fresh_ids):
-                    duplicates += 1
+                    duplicates.append(index)
                     continue
                 event_id = event.id or context.new_id(customer_id)
                 occurrence = occurrence_of(event, event_id, now)

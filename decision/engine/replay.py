@@ -17,6 +17,7 @@ from decision.core.identifiers import parse_decision_id
 from decision.core.schema import Decision, Selection
 from decision.core.values import Value
 from decision.engine import records
+from decision.engine.answering import fallback, namespaces, selection
 from decision.engine.context import Context
 from decision.engine.errors import InputError, NotFound
 from decision.engine.records import DecisionRecord
@@ -123,7 +124,7 @@ class Replay:
 
 
 def _answer(record: DecisionRecord, snapshot: Snapshot | None, verdict: Verdict | None) -> Decision:
-    """The logged decision as an answer. Its content is not kept and stays empty."""
+    """The logged decision as the answer it was; contents are rendered again, as they were then."""
     selections = [
         Selection(
             message=row.message,
@@ -135,9 +136,15 @@ def _answer(record: DecisionRecord, snapshot: Snapshot | None, verdict: Verdict 
         )
         for row in record.selections
     ]
-    if record.outcome == "fallback" and snapshot and record.placement in snapshot.fallbacks:
-        message, channel, _ = snapshot.fallbacks[record.placement]
-        selections = [Selection(message=message, channel=channel, content={})]
+    if snapshot and verdict:
+        question = record.question
+        names = namespaces(snapshot, verdict, question.event, question.context)
+        if record.outcome == "fallback":
+            selections = fallback(snapshot, record.placement, names)
+        else:
+            selections = [
+                selection(snapshot, row, names, record.decided_at) for row in verdict.chosen
+            ]
     return Decision(
         decision_id=record.decision_id,
         request_id=record.request_id,

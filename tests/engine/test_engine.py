@@ -245,7 +245,7 @@ async def test_a_logged_decision_is_explained_as_it_was_even_under_a_new_policy(
         )
     )
     found = await engine.replay.find(decision.decision_id)
-    assert found.explanation == decision.explanation
+    assert found == decision
     assert found.policy_version == decision.policy_version
     assert await engine.replay.find("01KAJNW7E02400000000000C1S") is None
     with pytest.raises(InputError):
