@@ -46,8 +46,7 @@ def policy_of(caps: int) -> Policy:
             settings=Settings(timezone="Asia/Shanghai"),
             purposes=(Purpose(name="marketing", consent="opt_out"),),
             channels=tuple(
-                Channel(name=name, quiet_hours=QuietHours(start=1320, end=480))
-                for name in CHANNELS
+                Channel(name=name, quiet_hours=QuietHours(start=1320, end=480)) for name in CHANNELS
             ),
             placements=(Placement(name="outbound", channels=CHANNELS),),
             messages=tuple(

@@ -185,7 +185,9 @@ async def _connected(
             raise RuntimeError(f"the server ended with {server.returncode}")
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            writer.write(
+                b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            )
             ready = b" 200 " in await reader.readline()
             writer.close()
             if ready:

@@ -80,7 +80,6 @@ def test_the_blocked_of_a_weekly_cap_are_those_counted_by_hand(tmp_path: Path) -
     assert [answer["outcome"] for answer in answers] == expected
     assert {answer["reason"] for answer in answers} == {None, "capped"}
     assert [
-        answer["not_before"] and datetime.fromisoformat(answer["not_before"])
-        for answer in answers
+        answer["not_before"] and datetime.fromisoformat(answer["not_before"]) for answer in answers
     ] == opens
     print(f"\n{len(rows)} purchases: {dict(Counter(expected))}")

@@ -111,8 +111,9 @@ def arbitrate(
 ) -> list[Scored]:
     """Draws up to `limit` different messages, one after another, caps counting all together.
 
-    `exploration` is γ of inverse-gap weighting, None always takes the best. `fallen` is completed: survivors that a selection of this very decision capped or closed fall
-    for that, the others are outranked.
+    `exploration` is γ of inverse-gap weighting, None always takes the best. `fallen` is completed:
+    survivors that a selection of this very decision capped or closed fall for that, the others are
+    outranked.
     """
     contact_policy = policy.contact_policy
     places = [place for place, index in enumerate(scores.candidates.tolist()) if alive >> index & 1]

@@ -16,7 +16,7 @@ from decision.core.identifiers import decision_id, partition_of
 from decision.core.ports import ReadResult, Store, StoreUnavailable
 from decision.core.schema import Alias, Decision
 from decision.engine import merging
-from decision.engine.errors import InputError
+from decision.engine.errors import InputError, NotReady
 from decision.engine.snapshot import Snapshot
 
 
@@ -77,10 +77,10 @@ class Context:
         """The policy and model in force.
 
         Raises:
-            StoreUnavailable: nothing is in force yet.
+            NotReady: nothing is in force yet.
         """
         if self._snapshot is None:
-            raise StoreUnavailable("no policy is in force yet; the server is still starting")
+            raise NotReady("no policy is in force yet; the server is still starting")
         return self._snapshot
 
     @property

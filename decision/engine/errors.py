@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from decision.core.ports import StoreUnavailable
+
 
 class InputError(ValueError):
     """The input cannot be used. `path` is the place of the bad field (`event.at`)."""
@@ -13,6 +15,10 @@ class InputError(ValueError):
         super().__init__(f"{path}: {detail}")
         self.path = path
         self.detail = detail
+
+
+class NotReady(StoreUnavailable):
+    """No policy is in force yet: the server is still starting, or waits for its store."""
 
 
 class NotFound(LookupError):

@@ -51,8 +51,10 @@ async def merge(context: Context, customer_id: str, other_id: str) -> Document:
         return into.document
     into = await _end(context, customer_id)
     target = into.document.customer_id
-    if target == other_id:
+    if customer_id == other_id:
         raise InputError("from", "a customer cannot be merged into itself")
+    if target == other_id:
+        return into.document  # this one was merged into the other before: they are one already
     if not other.exists:
         raise NotFound(f"customer {other_id[:60]!r} is not known")
 

@@ -172,7 +172,7 @@ def test_every_candidate_passes_exactly_when_the_oracle_says_so(
 def test_not_before_is_the_first_instant_at_which_something_passes(
     situation: tuple[PolicyDefinition, Document, int, ZoneInfo],
 ) -> None:
-    rules, document, now, zone = situation
+    rules, document, now, _ = situation
     policy = Policy(rules)
     verdict = ask(policy, document, now)
     if verdict.chosen:

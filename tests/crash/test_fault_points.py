@@ -27,9 +27,7 @@ async def engine_on(store: RedisStore) -> Engine:
     assert definition is not None
     await store.start()
     engine = Engine(store, EngineSettings(timeout=10, seed="x"))
-    engine.use(
-        await build_snapshot(definition, None, store, from_micros(NOON), durable=False)
-    )
+    engine.use(await build_snapshot(definition, None, store, from_micros(NOON), durable=False))
     return engine
 
 
@@ -107,9 +105,7 @@ async def test_an_event_is_recorded_once_whatever_operation_fails(
         engine = await engine_on(store)
 
         async def tell(customer: str) -> Any:
-            return await engine.events.record(
-                [Event(type="visit", id="e-1", customer_id=customer)]
-            )
+            return await engine.events.record([Event(type="visit", id="e-1", customer_id=customer)])
 
         await tell(next(names))
         points = await commands_of(proxy, lambda: tell(next(names)))

@@ -86,9 +86,7 @@ def make_engine(clock: Clock) -> Callable[..., Any]:
         await store.start()
         engine = Engine(store, EngineSettings(**settings), clock)
         engine.use(
-            await build_snapshot(
-                result.definition, None, store, from_micros(NOON), try_first=False
-            )
+            await build_snapshot(result.definition, None, store, from_micros(NOON), try_first=False)
         )
         return engine
 

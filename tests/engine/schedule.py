@@ -76,4 +76,3 @@ def next_choices(choices: list[int], options: list[int]) -> list[int] | None:
         if taken[step] + 1 < options[step]:
             return [*taken[:step], taken[step] + 1]
     return None
-

@@ -16,7 +16,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from decision.core.clock import DAY, HOUR, MINUTE, SECOND, from_micros
 from decision.core.consent import ANY
-from decision.core.document import Contact, ContactKind, ContactState, Document, EventHistory, Signal
+from decision.core.document import (
+    Contact,
+    ContactKind,
+    ContactState,
+    Document,
+    EventHistory,
+    Signal,
+)
 from decision.core.identifiers import partition_of
 from decision.core.schema import CustomerUpdate, DecisionRequest, Event
 from decision.engine import Engine, EngineSettings, NotFound, build_snapshot
@@ -148,11 +155,7 @@ class ContactMachine(RuleBasedStateMachine):
         self.run(self.store.start())
         self.engine = Engine(self.store, EngineSettings(timeout=20), lambda: self.now)
         self.engine.use(
-            self.run(
-                build_snapshot(
-                    definition, None, self.store, from_micros(NOON), durable=False
-                )
-            )
+            self.run(build_snapshot(definition, None, self.store, from_micros(NOON), durable=False))
         )
 
     def teardown(self) -> None:
@@ -177,9 +180,7 @@ class ContactMachine(RuleBasedStateMachine):
         person = self.person(name)
         decision = self.run(
             self.engine.decide(
-                DecisionRequest(
-                    placement="outbound", customer_id=name, limit=limit, explain=True
-                )
+                DecisionRequest(placement="outbound", customer_id=name, limit=limit, explain=True)
             )
         )
         assert decision.customer_id == self.leads[name]
