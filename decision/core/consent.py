@@ -72,25 +72,46 @@ def merge(into: Consents, other: Consents) -> Consents:
     What one said in general also holds against what the other said in particular, so that no
     denial is lost.
     """
-    purposes = {*into, *other}
+    purposes = dict.fromkeys([*into, *other, ANY])
+    channels = dict.fromkeys(
+        [channel for consents in (into, other) for own in consents.values() for channel in own]
+        + [ANY]
+    )
     united: Consents = {}
     for purpose in purposes:
-        channels = {*into.get(purpose, {}), *other.get(purpose, {})}
         for channel in channels:
             said = [
-                consent
+                found
                 for consents in (into, other)
-                if (consent := _most_specific(consents, purpose, channel)) is not None
+                if (found := _statement(consents, purpose, channel)) is not None
             ]
-            strictest = min(said, key=lambda consent: (consent.granted, -consent.at))
-            united.setdefault(purpose, {})[channel] = strictest
-    return united
+            if said:
+                united.setdefault(purpose, {})[channel] = _strictest(said)
+    return _without_repetition(united)
 
 
-def _most_specific(consents: Consents, purpose: str, channel: str) -> Consent | None:
-    for key in (purpose, ANY):
-        for place in (channel, ANY):
-            found = consents.get(key, {}).get(place)
-            if found is not None:
-                return found
-    return None
+def _statement(consents: Consents, purpose: str, channel: str) -> Consent | None:
+    """The consent by which `stated` answers."""
+    own, general = consents.get(purpose, {}), consents.get(ANY, {})
+    if channel in own:
+        return own[channel]
+    equals = [found for found in (own.get(ANY), general.get(channel)) if found is not None]
+    return _strictest(equals) if equals else general.get(ANY)
+
+
+def _strictest(said: list[Consent]) -> Consent:
+    """A denial before a grant; the latest of equals."""
+    return min(said, key=lambda consent: (consent.granted, -consent.at))
+
+
+def _without_repetition(consents: Consents) -> Consents:
+    """The same without particular statements that the general ones make anyway."""
+    for purpose, channels in list(consents.items()):
+        for channel in list(channels):
+            if ANY not in (purpose, channel):
+                particular = channels.pop(channel)
+                if stated(consents, purpose, channel) != particular.granted:
+                    channels[channel] = particular
+        if not channels:
+            del consents[purpose]
+    return consents
