@@ -33,7 +33,7 @@ def create_app(
     the console's; a route's `opt["scope"]` names the key scope that it needs.
 
     Raises:
-        SettingsError: the keys file cannot be used.
+        SettingsError: the keys file or the archive cannot be used.
     """
     settings = settings or ServerSettings()
     keys = load_keys(settings.api_keys_file) if settings.api_keys_file else None
@@ -44,7 +44,7 @@ def create_app(
     guarded = Router(
         "/",
         route_handlers=[
-            *lookup_routes(engine),
+            *lookup_routes(engine, settings),
             *event_routes(engine, settings, metrics),
             *customer_routes(engine, settings),
             *operation_routes(keeper, metrics),
@@ -59,5 +59,5 @@ def create_app(
         openapi_config=None,
         logging_config=None,
     )
-    app.asgi_handler = Edge(app.asgi_handler)
+    app.asgi_handler = Edge(app.asgi_handler, log_requests=settings.log_level == "debug")
     return app

@@ -9,6 +9,7 @@ from litestar.exceptions import MethodNotAllowedException
 from litestar.types import ControllerRouterHandler, Receive, Scope, Send
 
 from decision.api.answers import Answer, encode_json, json_answer, path_id
+from decision.api.archive import Archive
 from decision.api.auth import Gate
 from decision.api.batch import Batch
 from decision.api.decoding import JsonDecoder, check_headers, read_body
@@ -114,13 +115,16 @@ def hot_routes(
     return [decide, decide_batch]
 
 
-def lookup_routes(engine: Engine) -> list[ControllerRouterHandler]:
-    """The route that finds a decision again."""
+def lookup_routes(engine: Engine, settings: ServerSettings) -> list[ControllerRouterHandler]:
+    """The route that finds a decision again: in the log, else in the archive where there is one."""
+    archive = Archive(settings.archive) if settings.archive is not None else None
 
     @get("/v1/decisions/{decision_id:str}", opt={"scope": "decide", "operation": _FIND})
     async def find_decision(request: Request[Any, Any, Any]) -> Answer:
         decision_id = path_id(request, "decision_id")
         found = await engine.replay.find(decision_id)
+        if found is None and archive is not None:
+            found = await archive.find(decision_id)
         if found is None:
             raise Problem(
                 "not-found", f"decision {decision_id} is not in the log, or no longer there"
@@ -174,7 +178,8 @@ _FIND = Operation(
     id="findDecision",
     tag="decisions",
     summary="Look up a decision with its full explanation",
-    description="From what was logged. Contents are not logged and stay empty.",
+    description="From what was logged; where that is no longer there, from the archive, where "
+    "one is configured. Contents are not logged and stay empty.",
     parameters={"decision_id": "The `decision_id` of a decision."},
     answers={200: ("The decision", Body(type=Decision, example=_DECISION))},
     problems=("not-found", "unavailable"),

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator
-from difflib import get_close_matches
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 from litestar.types import Receive, Scope
-from msgspec import inspect
 
+from decision.api.explaining import explain
 from decision.api.problems import Problem, bad_field
 
 T = TypeVar("T")
@@ -23,20 +22,7 @@ _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _LEAST, _MOST = -(2**63), 2**64 - 1
-_MESSAGE = re.compile(r"(?s)(.*?)(?: - at (`key` in )?`\$(.*)`)?")
-_TOKEN = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 _DRAIN_SECONDS = 1.0
-_TRIED_KEYS = 2000
-_WORDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "str": "text",
-    "bool": "true or false",
-    "object": "an object",
-    "array": "a list",
-    "datetime": "a time such as 2026-11-21T10:00:00+08:00",
-    "null": "null",
-}
 
 
 async def read_body(
@@ -145,7 +131,7 @@ class JsonDecoder(Generic[T]):
     def explain(self, error: Exception, body: bytes) -> Problem:
         """The problem that a decoder's error stands for."""
         if isinstance(error, msgspec.ValidationError):
-            return bad_field(*_explain(str(error), body, self.type))
+            return bad_field(*explain(str(error), body, self.type))
         if isinstance(error, UnicodeDecodeError):
             return bad_field("", "the body is not UTF-8")
         if isinstance(error, RecursionError):
@@ -202,136 +188,3 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield from _leaves(item, f"{path}[{index}]")
     else:
         yield path, value
-
-
-def _explain(message: str, body: bytes, type: Any) -> tuple[str, str]:
-    """(path, detail) of a msgspec validation error."""
-    found = _MESSAGE.fullmatch(message)
-    assert found is not None
-    reason, of_key, place = found[1], found[2] is not None, found[3] or ""
-    try:
-        data = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        # A number that no decoder can hold: the path has to do.
-        return place.replace("[...]", ".…").lstrip("."), _lower(reason)
-    path, value, info = _walk(data, inspect.type_info(type), place, message, data, type)
-    if reason.startswith("Object contains unknown field"):
-        name = reason.split("`")[1]
-        fields = [field.encode_name for field in _struct_fields(info)]
-        return _join(path, name), f"there is no such key{_near(name, fields)}"
-    if reason.startswith("Object missing required field"):
-        return _join(path, reason.split("`")[1]), "is missing"
-    if of_key:
-        return path, f"a key in it is not {_expected(reason, info)}"
-    return path, f"is {_shown(value)}, must be {_expected(reason, info)}"
-
-
-def _walk(
-    data: Any, info: inspect.Type, place: str, message: str, whole: Any, type: Any
-) -> tuple[str, Any, inspect.Type]:
-    """(path, value, type) at a place such as `.event.at` or `[...]`, which is some key."""
-    path = ""
-    steps: list[Any] = []
-    for name, index in _TOKEN.findall(place):
-        if index and index != "...":
-            path += f"[{index}]"
-            key: Any = int(index)
-        else:
-            key = name or _bad_key(data, steps, message, whole, type)
-            path = _join(path, str(key))
-        info = _inner(info, key)
-        steps.append(key)
-        try:
-            data = data[key]
-        except (KeyError, IndexError, TypeError):
-            return path, None, info
-    return path, data, info
-
-
-def _bad_key(data: Any, steps: list[Any], message: str, whole: Any, type: Any) -> Any:
-    """The key of a mapping that the error is about: the first that gives it alone."""
-    if not isinstance(data, dict):
-        return "…"
-    for key, item in list(data.items())[:_TRIED_KEYS]:
-        try:
-            msgspec.convert(_only(whole, steps, {key: item}), type)
-        except msgspec.ValidationError as error:
-            if str(error) == message:
-                return key
-    return "…"
-
-
-def _only(whole: Any, steps: list[Any], part: dict[str, Any]) -> Any:
-    """The document with the mapping at `steps` replaced by `part`."""
-    if not steps:
-        return part
-    copied = dict(whole) if isinstance(whole, dict) else list(whole)
-    copied[steps[0]] = _only(whole[steps[0]], steps[1:], part)
-    return copied
-
-
-def _plain(info: inspect.Type) -> inspect.Type:
-    """The type without its metadata, and without `| null`."""
-    while isinstance(info, inspect.Metadata):
-        info = info.type
-    if isinstance(info, inspect.UnionType):
-        for one in info.types:
-            if not isinstance(one, inspect.NoneType):
-                return _plain(one)
-    return info
-
-
-def _inner(info: inspect.Type, key: Any) -> inspect.Type:
-    """The type of what is under a key or an index."""
-    plain = _plain(info)
-    if isinstance(plain, inspect.StructType):
-        for field in plain.fields:
-            if field.encode_name == key:
-                return field.type
-    if isinstance(plain, inspect.DictType):
-        return plain.value_type
-    if isinstance(plain, inspect.ListType):
-        return plain.item_type
-    return inspect.AnyType()
-
-
-def _struct_fields(info: inspect.Type) -> tuple[inspect.Field, ...]:
-    plain = _plain(info)
-    return plain.fields if isinstance(plain, inspect.StructType) else ()
-
-
-def _near(name: str, known: list[str]) -> str:
-    near = get_close_matches(name[:200], known, 1)
-    if near:
-        return f'; did you mean "{near[0]}"?'
-    return f"; there are {', '.join(known)}" if known else ""
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
-
-
-def _shown(value: Any) -> str:
-    text = msgspec.json.encode(value).decode()
-    return text if len(text) <= 60 else text[:57] + "…"
-
-
-def _lower(reason: str) -> str:
-    return reason[:1].lower() + reason[1:]
-
-
-def _expected(reason: str, info: inspect.Type) -> str:
-    """What a msgspec error expected, in words."""
-    if reason.startswith("Invalid RFC3339") or "timezone component" in reason:
-        return "a time with an offset, such as 2026-11-21T10:00:00+08:00"
-    if reason.startswith("Invalid enum value"):
-        plain = _plain(info)
-        values = plain.values if isinstance(plain, inspect.LiteralType) else ()
-        return "one of " + ", ".join(map(str, values))
-    if reason.endswith("out of range"):
-        return "a number of at most 64 bits"
-    expected = re.match(r"(?s)Expected `([^`]*)`(?! with)(.*?)(?:, got .*)?$", reason)
-    if expected is None:
-        return _lower(reason).replace("`", "")
-    kinds = " or ".join(_WORDS.get(kind, kind) for kind in expected[1].split(" | "))
-    return f"{kinds}{expected[2]}".rstrip()

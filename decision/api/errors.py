@@ -13,6 +13,7 @@ from decision.api.keeper import RulesRefused
 from decision.api.problems import FieldError, Problem, bad_field, from_status
 from decision.core.ports import StoreUnavailable
 from decision.engine import InputError, NotFound
+from decision.engine.errors import NotReady
 from decision.engine.snapshot import PolicyRefused
 from decision.observability import get_logger
 from decision.scoring.manifest import ModelError
@@ -31,6 +32,9 @@ def as_problem(error: Exception, request_id: str) -> Problem:
         return bad_field(error.path, error.detail)
     if isinstance(error, NotFound):
         return Problem("not-found", str(error.args[0]))
+    if isinstance(error, NotReady):
+        detail = "no policy is in force yet; /health/ready says what the server waits for"
+        return Problem("unavailable", detail, headers={"retry-after": str(RETRY_AFTER)})
     if isinstance(error, StoreUnavailable):
         _log.warning(
             "store_unavailable",

@@ -190,9 +190,15 @@ class Keeper:
             return snapshot
 
     async def _build(self, definition: PolicyDefinition, model: Model | None) -> Snapshot:
-        store = self.engine.context.store
-        now = datetime.now(UTC)
-        return await build_snapshot(definition, model, store, now, try_first=False)
+        context = self.engine.context
+        return await build_snapshot(
+            definition,
+            model,
+            context.store,
+            datetime.now(UTC),
+            try_first=False,
+            contacts_kept=context.settings.contacts_kept,
+        )
 
     def _put_in_force(self, snapshot: Snapshot) -> None:
         self.engine.use(snapshot)
@@ -203,6 +209,8 @@ class Keeper:
             model_version=snapshot.model_version,
             candidates=len(snapshot.policy.candidates),
         )
+        for caution in snapshot.cautions:
+            _log.warning("policy_caution", caution=caution)
 
     async def _model_or_none(self) -> Model | None:
         try:
@@ -242,6 +250,8 @@ class Keeper:
     async def _look(self) -> None:
         await self._bring_up()
         self._look_at_keys()
+        if self.ready:
+            self.metrics.look_at(self.engine.snapshot.matcher)
         if self.store_problem is None and self.ready:
             async with self._lock:
                 token = await self.engine.context.store.get_blob(RELOAD_BLOB)

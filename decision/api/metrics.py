@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from prometheus_client import (
@@ -17,6 +18,7 @@ from prometheus_client import (
 )
 
 from decision.core.decide import Verdict
+from decision.core.ports import RuleMatcher
 from decision.core.reasons import Reason
 from decision.core.schema import Decision
 from decision.engine.snapshot import Snapshot
@@ -97,6 +99,12 @@ class Metrics:
             ["result"],
             registry=registry,
         )
+        self._rule_engine_failures = Counter(
+            "nextbest_rule_engine_failures",
+            "Times that the plain evaluator stood in for the rule engine.",
+            registry=registry,
+        )
+        self._failures_seen: tuple[RuleMatcher | None, int] = (None, 0)
         # Children are looked up once: a look-up by label costs as much as the count itself.
         self._by_outcome: dict[tuple[str, str], Callable[[], None]] = {}
         self._fallen = {reason: suppressed.labels(reason.value) for reason in Reason}
@@ -144,6 +152,13 @@ class Metrics:
         """Counts a reload."""
         self._reloads["ok" if ok else "refused"].inc()
 
+    def look_at(self, matcher: RuleMatcher) -> None:
+        """Counts what the rule engine in force has failed at since the last look."""
+        failures = getattr(matcher, "failures", 0)
+        seen_of, seen = self._failures_seen
+        self._rule_engine_failures.inc(failures - (seen if seen_of is matcher else 0))
+        self._failures_seen = (matcher, failures)
+
     def in_force(self, snapshot: Snapshot) -> None:
         """Says which versions are in force."""
         old_policy, old_model = self._versions
@@ -165,6 +180,7 @@ class Metrics:
         registry = self.registry
         if MULTIPROCESS in os.environ:
             registry = CollectorRegistry()
+            forget_dead(Path(os.environ[MULTIPROCESS]))
             multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
 
@@ -172,6 +188,18 @@ class Metrics:
         """Takes this process's gauges out of the shared ones."""
         if MULTIPROCESS in os.environ:
             multiprocess.mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]
+
+
+def forget_dead(folder: Path) -> None:
+    """Removes the gauges of workers that ended without a word."""
+    for file in folder.glob("gauge_live*_*.db"):
+        pid = file.stem.rpartition("_")[2]
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            file.unlink(missing_ok=True)
+        except PermissionError:
+            pass  # it lives, as somebody else
 
 
 def _version_gauge(name: str, text: str, registry: CollectorRegistry) -> Gauge:
@@ -182,8 +210,3 @@ def _version_gauge(name: str, text: str, registry: CollectorRegistry) -> Gauge:
         registry=registry,
         multiprocess_mode="livemax",
     )
-
-
-def names(registry: CollectorRegistry) -> Iterable[str]:
-    """The names of all metrics, for the documentation."""
-    return sorted(family.name for family in registry.collect())

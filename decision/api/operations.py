@@ -21,7 +21,11 @@ _Request = Request[Any, Any, Any]
 
 
 class PolicyView(msgspec.Struct, frozen=True, kw_only=True):
-    """What is in force, and since when. `degraded` lists what every decision does without."""
+    """What is in force, and since when.
+
+    `degraded` lists what every decision does without, `cautions` what this policy cannot make
+    good, such as contacts that a longer cap would need and that were not kept.
+    """
 
     policy_version: str
     model_version: str | None
@@ -29,6 +33,7 @@ class PolicyView(msgspec.Struct, frozen=True, kw_only=True):
     messages: int
     candidates: int
     degraded: list[str]
+    cautions: list[str] = []
     model_problem: str | None = None
 
 
@@ -99,6 +104,7 @@ def _view(snapshot: Snapshot, keeper: Keeper) -> PolicyView:
         messages=len(snapshot.policy.messages),
         candidates=len(snapshot.policy.candidates),
         degraded=list(snapshot.degraded),
+        cautions=list(snapshot.cautions),
         model_problem=keeper.model_problem,
     )
 
@@ -112,6 +118,7 @@ _VIEW: Final = Body(
         "messages": 24,
         "candidates": 61,
         "degraded": [],
+        "cautions": [],
         "model_problem": None,
     },
 )

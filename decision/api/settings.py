@@ -76,6 +76,10 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     watch: Annotated[bool, Meta(description="Reload the rules when a file of theirs changes.")] = (
         False
     )
+    archive: Annotated[
+        str | None,
+        Meta(description="Folder that `nextbest archive` writes: older decisions are found there."),
+    ] = None
     seed: Annotated[
         str | None, Meta(description="Makes exploration repeatable: for tests and replays only.")
     ] = None

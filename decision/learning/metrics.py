@@ -10,7 +10,7 @@ from decision.scoring.model import to_probability
 
 Array = NDArray[np.float64]
 _ROUNDS = 100
-_SMALLEST_STEP = 1e-10
+_HALVINGS = 40
 
 
 def measure(label: Array, probability: Array) -> dict[str, float | None]:
@@ -48,24 +48,20 @@ def fit_platt(log_odds: Array, label: Array) -> Platt:
     negatives = len(label) - positives
     target = np.where(label == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
     design = np.column_stack([log_odds, np.ones_like(log_odds)])
-    found = np.array([0.0, np.log((positives + 1) / (negatives + 1))])
-    loss = _loss(design @ found, target)
+    point = np.array([0.0, np.log((positives + 1) / (negatives + 1))])
+    loss = _loss(design @ point, target)
     for _ in range(_ROUNDS):
-        share = to_probability(design @ found)
+        share = to_probability(design @ point)
         gradient = design.T @ (share - target)
         curvature = (design * (share * (1 - share))[:, None]).T @ design
         step = np.linalg.lstsq(curvature, gradient, rcond=None)[0]
-        size = 1.0
-        while size > _SMALLEST_STEP:
-            tried = found - size * step
-            if (lower := _loss(design @ tried, target)) < loss:
-                break
-            size /= 2
-        else:
+        tried = (point - step * 0.5**halvings for halvings in range(_HALVINGS))
+        better = next((each for each in tried if _loss(design @ each, target) < loss), None)
+        if better is None:
             break
-        found, loss = tried, lower
-    if found[0] > 0 and np.isfinite(found).all():
-        return Platt(slope=float(found[0]), intercept=float(found[1]))
+        point, loss = better, _loss(design @ better, target)
+    if point[0] > 0:
+        return Platt(slope=float(point[0]), intercept=float(point[1]))
     return Platt(slope=1.0, intercept=0.0)
 
 

@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -26,7 +28,7 @@ from numpy.typing import NDArray
 from decision.core.candidates import CandidateInfo
 from decision.core.clock import DAY, parse_duration
 from decision.core.contact_policy import counts_until
-from decision.core.document import Document
+from decision.core.document import ContactState, Document
 from decision.core.events import LONGEST_WINDOW
 from decision.core.fields import UnknownField, parse_field
 from decision.core.values import MISSING, Value
@@ -38,6 +40,7 @@ Columns = Mapping[str, Sequence[Value] | NDArray[Any]]
 """Logged values by feature name; all of one length. MISSING, None and NaN are missing."""
 
 NAN = math.nan
+_FOR_GOOD = frozenset({int(ContactState.CONFIRMED), int(ContactState.RESERVED_THEN_COUNT)})
 MOST_CATEGORIES = 1_000
 """The most frequent values of a categorical feature are told apart, up to this many."""
 
@@ -264,19 +267,25 @@ class FeatureEncoder:
         if not contacts:
             return
         for column, window in self._contact_counts:
-            matrix[:, column] = sum(at > now - window for _, at in contacts)
+            start = now - window
+            matrix[:, column] = sum([at > start for _, at in contacts])
+        own = [contact for contact in contacts if contact[0] >= 0]
         messages = self._message_of[rows]
         for column, window in self._message_counts:
-            counts = np.zeros(len(self._message_index) + 1)
-            for message, at in contacts:
-                if at > now - window:
-                    counts[message] += 1
-            matrix[:, column] = counts[messages]
+            start = now - window
+            counts = Counter([message for message, at in own if at > start])
+            matrix[:, column] = self._by_message(counts, 0.0)[messages]
         for column in self._message_days:
-            days = np.full(len(self._message_index) + 1, NAN)
-            for message, at in contacts:
-                days[message] = np.fmin(days[message], max(0, now - at) // DAY)
-            matrix[:, column] = days[messages]
+            latest = dict(sorted(own, key=itemgetter(1)))
+            days = {message: max(0, now - at) // DAY for message, at in latest.items()}
+            matrix[:, column] = self._by_message(days, NAN)[messages]
+
+    def _by_message(self, known: Mapping[int, float], otherwise: float) -> Matrix:
+        """A number for each message index."""
+        found = np.full(len(self._message_index), otherwise)
+        for message, number in known.items():
+            found[message] = number
+        return found
 
     def _counted(self, document: Document, now: int) -> list[tuple[int, int]]:
         """The message index (-1: no candidate's) and time of each contact that counts."""
@@ -284,7 +293,7 @@ class FeatureEncoder:
         return [
             (index.get(kinds[contact.kind].message, -1), contact.at)
             for contact in document.contacts
-            if now < counts_until(contact)
+            if contact.state in _FOR_GOOD or now < counts_until(contact)
         ]
 
     def features(

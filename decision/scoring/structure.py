@@ -18,7 +18,6 @@ from decision.scoring.features import Feature
 _CATEGORICAL = 1
 _MISSING_TYPES = {0, 4, 8}
 _DEFAULT_LEFT = 2
-_NUMBERS = re.compile(r"[-+.0-9e ]*")
 _NUMBER = r"-?[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?"
 _TAIL = re.compile(
     r"end of trees\n\nfeature_importances:\n(f[0-9]+=[0-9]+\n)*"
@@ -26,6 +25,9 @@ _TAIL = re.compile(
     r"\npandas_categorical:null\n?"
 )
 _FEATURE_INFO = re.compile(rf"none|\[{_NUMBER}:{_NUMBER}\]|-?[0-9]+(:-?[0-9]+)*")
+_FINITE = re.compile(_NUMBER)
+_INFINITE = re.compile(rf"{_NUMBER}|-?inf")
+_MAY_BE_INFINITE = ("threshold", "split_gain")  # a split between missing or not is at infinity
 _WHOLE_PER_NODE = ("split_feature", "decision_type", "left_child", "right_child", "internal_count")
 _PER_NODE = ("split_gain", "threshold", "internal_value", "internal_weight")
 _OTHERS = ("num_leaves", "num_cat", "cat_boundaries", "cat_threshold", "is_linear", "shrinkage")
@@ -212,12 +214,10 @@ def _wholes(values: dict[str, str], name: str, count: int) -> list[int]:
 
 def _numbers(values: dict[str, str], name: str, count: int) -> list[float]:
     texts = values[name].split(" ") if values[name] else []
-    try:
-        if not _NUMBERS.fullmatch(values[name]):
-            raise ValueError(name)
-        numbers = [float(text) for text in texts]
-    except ValueError:
-        raise Damaged(f"{name} holds what is no number") from None
-    if len(numbers) != count or not all(map(math.isfinite, numbers)):
+    infinite = name in _MAY_BE_INFINITE
+    if not all(map((_INFINITE if infinite else _FINITE).fullmatch, texts)):
+        raise Damaged(f"{name} holds what is no number")
+    numbers = [float(text) for text in texts]
+    if len(numbers) != count or not (infinite or all(map(math.isfinite, numbers))):
         raise Damaged(f"{name} must hold {count} finite numbers")
     return numbers

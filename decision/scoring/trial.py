@@ -44,7 +44,8 @@ def _pool(feature: Feature, manifest: Manifest, thresholds: Sequence[float]) -> 
         codes = range(len(manifest.categories[feature.name]))
         return [np.nan, *map(float, codes)]
     near = [x for t in thresholds for x in (t, np.nextafter(t, -np.inf), np.nextafter(t, np.inf))]
-    return [np.nan, 0.0, -0.0, 1.0, -1.0, 1e300, -1e300, 1e-300, *near]
+    finite = [x for x in near if abs(x) < 1e300]  # LightGBM reads an infinite threshold as 1e308
+    return [np.nan, 0.0, -0.0, 1.0, -1.0, 1e300, -1e300, 1e-300, *finite]
 
 
 def main(arguments: Sequence[str]) -> int:

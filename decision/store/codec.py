@@ -7,43 +7,21 @@ Format 1, little-endian:
     3 × u32  versions of profile, contacts, events
     3 × u32  lengths of the three sections, which follow
 
-The Lua scripts read the header, compare versions and splice sections without decoding them.
-A section is empty where all its fields are at their default; otherwise it is a MessagePack array
-(https://github.com/msgpack/msgpack/blob/master/spec.md) that leaves out trailing defaults:
-
-    profile   [attributes, runs, timezone, aliases]
-    contacts  [rows, consents, trail, signals, reachable, unreachable, merged, moved_to]
-    events    [types, totals, sizes, times, counts, {type: [days, last, sums, amounts]}]
-
-Names are numbers of the register (see `register`), or written out where they have none. `runs`
-is one flat list. `rows` holds 1 byte for the width of kinds (2 or 4) and then packed
-contacts. Of events, `sizes` says how many buckets each type has; `times` packs the `last_at` of all
-types and then the seconds of all buckets, `counts` has their counts. `amounts` are the sums of
-each bucket, `days` differences.
+The Lua scripts read the header, compare versions and splice sections without decoding them;
+what is in a section is `sections`' affair.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
-from functools import partial
-from itertools import accumulate, chain
-from operator import sub
-from sys import float_info
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
-from decision.core.document import (
-    Consent,
-    ConsentChange,
-    Contact,
-    Document,
-    EventHistory,
-    Signal,
-)
+from decision.core.document import Document
 from decision.core.ports import Section, StoreUnavailable, Version
-from decision.core.values import Value
+from decision.store import sections
 from decision.store.register import Register, UnknownNumber
 
 FORMAT: Final = 1
@@ -56,9 +34,6 @@ Parts = tuple[bytes, tuple[int, int, int], list[bytes]]
 NOTHING: Final[Parts] = (b"", (0, 0, 0), [b"", b"", b""])
 """What `split` would make of a document that is not there."""
 
-_ROW: Final = {2: "HqBiI", 4: "IqBiI"}
-_READ_ROWS: Final = {width: struct.Struct("<" + row).iter_unpack for width, row in _ROW.items()}
-_INT32: Final = 2**31 - 1
 _NONSENSE: Final = (
     msgspec.MsgspecError,
     struct.error,
@@ -69,18 +44,14 @@ _NONSENSE: Final = (
 )
 """What reading damaged bytes may raise."""
 
-_contact: Callable[[tuple[int, ...]], Contact] = partial(tuple.__new__, Contact)
-_pack = msgspec.msgpack.Encoder().encode
-_unpack_list = msgspec.msgpack.Decoder(list[Any]).decode
-
 
 class UnreadableDocument(StoreUnavailable):
     """A document that this version of nextbest cannot read: of another format, or damaged."""
 
 
-def join(digest: bytes, versions: Sequence[int], sections: Sequence[bytes]) -> bytes:
+def join(digest: bytes, versions: Sequence[int], parts: Sequence[bytes]) -> bytes:
     """The bytes of a document of three encoded sections."""
-    return HEADER.pack(FORMAT, digest, *versions, *map(len, sections)) + b"".join(sections)
+    return HEADER.pack(FORMAT, digest, *versions, *map(len, parts)) + b"".join(parts)
 
 
 def split(customer_id: str, raw: bytes) -> Parts:
@@ -100,12 +71,12 @@ def split(customer_id: str, raw: bytes) -> Parts:
     _, digest, profile, contacts, events, *lengths = HEADER.unpack_from(raw)
     if HEADER.size + sum(lengths) != len(raw):
         raise damaged(customer_id, f"it is {len(raw)} bytes long, not as its header says")
-    sections = []
+    parts = []
     start = HEADER.size
     for length in lengths:
-        sections.append(raw[start : start + length])
+        parts.append(raw[start : start + length])
         start += length
-    return digest, (profile, contacts, events), sections
+    return digest, (profile, contacts, events), parts
 
 
 def damaged(customer_id: str, why: str) -> UnreadableDocument:
@@ -126,15 +97,11 @@ def decode(customer_id: str, raw: bytes, register: Register) -> tuple[Document, 
     document = Document(customer_id=customer_id, kinds=register.kinds.kinds)
     if not raw:
         return document, Version()
-    _, versions, (profile, contacts, events) = split(customer_id, raw)
+    _, versions, parts = split(customer_id, raw)
     document.exists = True
     try:
-        if profile:
-            _read_profile(document, profile, register)
-        if contacts:
-            _read_contacts(document, contacts, register)
-        if events:
-            document.events = _read_events(events, register)
+        for section, data in zip(SECTIONS, parts, strict=True):
+            sections.read(document, section, data, register)
     except UnknownNumber:
         raise
     except _NONSENSE as error:
@@ -142,258 +109,21 @@ def decode(customer_id: str, raw: bytes, register: Register) -> tuple[Document, 
     return document, Version(*versions)
 
 
-def pack_document(document: Document, register: Register) -> bytes:
-    """A whole document without versions, as a log keeps it; no bytes for one that is not there."""
-    sections = [encode(document, section, register) for section in SECTIONS]
-    if not document.exists and not any(sections):
-        return b""
-    return join(bytes(8), (0, 0, 0), sections)
-
-
-def unpack_document(customer_id: str, raw: bytes, register: Register) -> Document:
-    """`decode` where the register cannot be read again.
+def decode_or_refuse(customer_id: str, raw: bytes, register: Register) -> tuple[Document, Version]:
+    """`decode` where reading the register again would not help.
 
     Raises:
         UnreadableDocument: the bytes are of another format or damaged.
     """
     try:
-        return decode(customer_id, raw, register)[0]
+        return decode(customer_id, raw, register)
     except UnknownNumber as error:
         raise damaged(customer_id, f"the register has no {error}") from error
 
 
-def encode(document: Document, section: Section, register: Register) -> bytes:
-    """One section of a document; names without a number are then in `names.take_wanted()`."""
-    match section:
-        case "profile":
-            return _profile(document, register)
-        case "contacts":
-            return _contacts(document, register)
-        case "events":
-            return _events(document, register)
-
-
-def _profile(document: Document, register: Register) -> bytes:
-    number = register.names.numbers
-    return _packed(
-        {number[name]: value for name, value in document.attributes.items()} or None,
-        list(chain.from_iterable(document.attribute_runs)) or None,
-        number[document.timezone] if document.timezone is not None else None,
-        {number[kind]: values for kind, values in document.aliases.items()} or None,
-    )
-
-
-def _read_profile(document: Document, section: bytes, register: Register) -> None:
-    name = register.names.names
-    attributes, runs, timezone, aliases = _unpacked(section, 4)
-    if attributes:
-        document.attributes = {name[key]: value for key, value in attributes.items()}
-    if runs:
-        document.attribute_runs = list(zip(runs[::2], runs[1::2], strict=True))
-    if timezone is not None:
-        document.timezone = name[timezone]
-    if aliases:
-        document.aliases = {name[key]: values for key, values in aliases.items()}
-
-
-def _contacts(document: Document, register: Register) -> bytes:
-    number = register.names.numbers
-    return _packed(
-        _rows(document.contacts) or None,
-        {
-            number[purpose]: {
-                number[channel]: [consent.granted, consent.at, number[consent.source]]
-                if consent.source
-                else [consent.granted, consent.at]
-                for channel, consent in channels.items()
-            }
-            for purpose, channels in document.consents.items()
-        }
-        or None,
-        [
-            [at, number[purpose], number[channel], granted, number[source]]
-            for at, purpose, channel, granted, source in document.consent_trail
-        ]
-        or None,
-        [
-            [number[kind], at, number[message], number[channel], number[category]]
-            for kind, at, message, channel, category in document.signals
-        ]
-        or None,
-        None if document.reachable is None else [number[name] for name in document.reachable],
-        [number[name] for name in document.unreachable] or None,
-        document.merged or None,
-        document.moved_to,
-    )
-
-
-def _read_contacts(document: Document, section: bytes, register: Register) -> None:
-    name = register.names.names
-    rows, consents, trail, signals, reachable, unreachable, merged, moved_to = _unpacked(section, 8)
-    if rows:
-        unpacked = _READ_ROWS[rows[0]](memoryview(rows)[1:])
-        document.contacts = list(map(_contact, unpacked))
-        highest = max(document.contacts).kind
-        if highest >= len(register.kinds.kinds):
-            raise UnknownNumber(f"contact kind number {highest}")
-    if consents:
-        document.consents = {
-            name[purpose]: {
-                name[channel]: Consent(granted, at, *map(name.__getitem__, source))
-                for channel, (granted, at, *source) in channels.items()
-            }
-            for purpose, channels in consents.items()
-        }
-    if trail:
-        document.consent_trail = [
-            ConsentChange(at, name[purpose], name[channel], granted, name[source])
-            for at, purpose, channel, granted, source in trail
-        ]
-    if signals:
-        document.signals = [
-            Signal(name[kind], at, name[message], name[channel], name[category])
-            for kind, at, message, channel, category in signals
-        ]
-    if reachable is not None:
-        document.reachable = [name[key] for key in reachable]
-    if unreachable:
-        document.unreachable = [name[key] for key in unreachable]
-    if merged:
-        document.merged = merged
-    document.moved_to = moved_to
-
-
-def _rows(contacts: Sequence[Contact]) -> bytes:
-    """Packed contacts. A mark beyond what 32 bits hold (68 years) is cut to that."""
-    if not contacts:
+def pack_document(document: Document, register: Register) -> bytes:
+    """A whole document without versions, as a log keeps it; no bytes for one that is not there."""
+    parts = [sections.write(document, section, register) for section in SECTIONS]
+    if not document.exists and not any(parts):
         return b""
-    width = 2 if max(contacts)[0] < 1 << 16 else 4
-    rows = struct.Struct("<" + _ROW[width] * len(contacts))
-    try:
-        packed = rows.pack(*chain.from_iterable(contacts))
-    except struct.error:
-        cut = [c._replace(mark=max(-_INT32, min(c.mark, _INT32))) for c in contacts]
-        packed = rows.pack(*chain.from_iterable(cut))
-    return bytes((width,)) + packed
-
-
-def _events(document: Document, register: Register) -> bytes:
-    if not document.events:
-        return b""
-    number = register.names.numbers
-    histories = document.events.values()
-    buckets = list(chain.from_iterable(map(_fitting_buckets, histories)))
-    extras = {
-        number[kind]: _extras(history, number)
-        for kind, history in document.events.items()
-        if history.days or history.last or history.sums
-    }
-    return _packed(
-        [number[kind] for kind in document.events],
-        [history.total for history in histories],
-        [len(history.buckets) for history in histories],
-        _times([history.last_at for history in histories], [int(bucket[0]) for bucket in buckets]),
-        [bucket[1] for bucket in buckets],
-        extras or None,
-    )
-
-
-def _fitting_buckets(history: EventHistory) -> list[list[float]]:
-    """The buckets, all of them with one number a sum.
-
-    Raises:
-        ValueError: one has more or fewer.
-    """
-    width = 2 + len(history.sums)
-    for bucket in history.buckets:
-        if len(bucket) != width:
-            raise ValueError(f"a bucket has {len(bucket)} numbers, not {width}: {bucket!r}")
-    return history.buckets
-
-
-def _times(last_at: list[int], seconds: list[int]) -> bytes:
-    """Packed times; seconds take 32 bits, or 64 where one is before 1970 or after 2106."""
-    narrow = not seconds or 0 <= min(seconds) <= max(seconds) < 1 << 32
-    return struct.pack(
-        f"<{len(last_at)}q{len(seconds)}{'I' if narrow else 'q'}", *last_at, *seconds
-    )
-
-
-def _extras(history: EventHistory, number: dict[str, Any]) -> list[Any]:
-    return _trimmed(
-        [
-            list(map(sub, history.days, [0, *history.days])) or None,
-            {number[name]: value for name, value in history.last.items()} or None,
-            [number[name] for name in history.sums] or None,
-            [bucket[2:] for bucket in history.buckets] if history.sums else None,
-        ]
-    )
-
-
-def _read_events(section: bytes, register: Register) -> dict[str, EventHistory]:
-    name = register.names.names
-    kinds, totals, sizes, packed, counts, extras = _unpacked(section, 6)
-    types, size = len(kinds), len(counts)
-    seconds = "I" if len(packed) == 8 * types + 4 * size else "q"
-    times = struct.unpack(f"<{types}q{size}{seconds}", packed)
-    buckets = list(map(list, zip(times[types:], counts, strict=True)))
-    events: dict[str, EventHistory] = {}
-    start = 0
-    for key, total, last_at, size in zip(kinds, totals, times, sizes, strict=False):
-        end = start + size
-        events[name[key]] = EventHistory(total, last_at, {}, buckets[start:end])
-        start = end
-    for key, fields in (extras or {}).items():
-        _read_extras(events[name[key]], fields, name)
-    return events
-
-
-def _read_extras(history: EventHistory, fields: list[Any], name: dict[int | str, str]) -> None:
-    days, last, sums, amounts = _padded(fields, 4)
-    history.days = list(accumulate(days or ()))
-    history.last = {name[key]: value for key, value in (last or {}).items()}
-    history.sums = [name[key] for key in sums or ()]
-    for bucket, more in zip(history.buckets, amounts or (), strict=bool(amounts)):
-        bucket += more
-
-
-def _packed(*fields: Any) -> bytes:
-    """The fields as an array without its trailing Nones; empty where nothing is left."""
-    kept = _trimmed(list(fields))
-    return _pack_any(kept) if kept else b""
-
-
-def _trimmed(fields: list[Any]) -> list[Any]:
-    while fields and fields[-1] is None:
-        fields.pop()
-    return fields
-
-
-def _unpacked(section: bytes, count: int) -> list[Any]:
-    return _padded(_unpack_list(section), count)
-
-
-def _padded(fields: list[Any], count: int) -> list[Any]:
-    fields += [None] * (count - len(fields))
-    return fields
-
-
-def _pack_any(value: Any) -> bytes:
-    try:
-        return _pack(value)
-    except OverflowError:
-        return _pack(_in_64_bits(value))
-
-
-def _in_64_bits(value: Value) -> Value:
-    """The same value, its integers beyond 64 bits as the nearest float."""
-    if isinstance(value, dict):
-        return {key: _in_64_bits(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_in_64_bits(item) for item in value]
-    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
-        try:
-            return float(value)
-        except OverflowError:
-            return float_info.max if value > 0 else -float_info.max
-    return value
+    return join(bytes(8), (0, 0, 0), parts)

@@ -9,9 +9,10 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from decision.core.ports import Commit, LogRecord, Section
-from decision.store.codec import LETTERS, SECTIONS, encode
+from decision.store.codec import LETTERS, SECTIONS
 from decision.store.keys import event_digest
 from decision.store.register import Register
+from decision.store.sections import write
 
 EXPIRY: Final = Struct("<d")
 _VERSIONS: Final = Struct("<3I")
@@ -62,7 +63,7 @@ class EncodedCommit(NamedTuple):
 def encode_commit(commit: Commit, register: Register) -> EncodedCommit:
     """Encodes a commit; names without a number are then in `register.names.take_wanted()`."""
     profile, contacts, events = (
-        encode(commit.document, section, register) if section in commit.write else b""
+        write(commit.document, section, register) if section in commit.write else b""
         for section in SECTIONS
     )
     version = commit.version

@@ -155,7 +155,7 @@ class MemoryStore:
         return codec.pack_document(document, self._register)
 
     def unpack(self, customer_id: str, raw: bytes) -> Document:
-        return codec.unpack_document(customer_id, raw, self._register)
+        return codec.decode_or_refuse(customer_id, raw, self._register)[0]
 
     async def resolve_alias(
         self, kind: str, value: str, *, timeout: float | None = None

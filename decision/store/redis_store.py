@@ -82,7 +82,11 @@ class RedisStore:
         event_ids: Sequence[str] = (),
         timeout: float | None = None,
     ) -> ReadResult:
+        timeout = self._timeout if timeout is None else timeout
         keys = self.keys.customer(customer_id)
+        if request_id is None and not event_ids and not budgets:
+            raw = await self.connection.call(("GET", keys.document), timeout)
+            return await self._decoded(customer_id, raw, timeout)
         commands: list[Command] = [("GET", keys.document)]
         if request_id is not None:
             commands.append(("HGET", keys.answers, request_id))
@@ -90,21 +94,19 @@ class RedisStore:
             commands.append(("ZMSCORE", keys.events, *map(event_digest, event_ids)))
         if budgets:
             commands.append(("MGET", *map(self.keys.budget, budgets)))
-        timeout = self._timeout if timeout is None else timeout
-        replies = iter(await self.connection.pipeline(commands, timeout))
-        result = await self._decoded(customer_id, next(replies), timeout)
-        if request_id is not None:
-            result.answer = live_answer(next(replies), time() * 1000)
+        raw, *replies = await self.connection.pipeline(commands, timeout)
+        result = await self._decoded(customer_id, raw, timeout)
+        if budgets:
+            spent = zip(budgets, replies.pop(), strict=True)
+            result.budgets = {name: int(count or 0) for name, count in spent}
+        now = time() * 1000
         if event_ids:
-            now = time() * 1000
-            scores = zip(event_ids, next(replies), strict=True)
+            scores = zip(event_ids, replies.pop(), strict=True)
             result.known_events = frozenset(
                 name for name, score in scores if score is not None and float(score) > now
             )
-        if budgets:
-            result.budgets = {
-                name: int(count or 0) for name, count in zip(budgets, next(replies), strict=True)
-            }
+        if request_id is not None:
+            result.answer = live_answer(replies.pop(), now)
         return result
 
     async def _decoded(self, customer_id: str, raw: bytes | None, timeout: float) -> ReadResult:
@@ -113,10 +115,7 @@ class RedisStore:
             document, version = codec.decode(customer_id, raw, register)
         except UnknownNumber:
             await self._refresh(timeout)
-            try:
-                document, version = codec.decode(customer_id, raw, register)
-            except UnknownNumber as error:
-                raise codec.damaged(customer_id, f"the register in Redis has no {error}") from error
+            document, version = codec.decode_or_refuse(customer_id, raw, register)
         return ReadResult(document=document, version=version, raw=raw)
 
     async def _refresh(self, timeout: float) -> None:
@@ -184,7 +183,7 @@ class RedisStore:
         return codec.pack_document(document, self.register.local)
 
     def unpack(self, customer_id: str, raw: bytes) -> Document:
-        return codec.unpack_document(customer_id, raw, self.register.local)
+        return codec.decode_or_refuse(customer_id, raw, self.register.local)[0]
 
     async def resolve_alias(
         self, kind: str, value: str, *, timeout: float | None = None

@@ -33,6 +33,7 @@ _MENDS: Final = {
     "LOADING": "it is reading its data: wait",
     "MISCONF": "it cannot write to its disk: make room, see its log",
     "OOM": "it is full: give it more memory",
+    "FORMAT": "upgrade nextbest",
     "MOVED": "it is a cluster: let NEXTBEST_REDIS_URL lead to a single server",
 }
 

@@ -278,6 +278,26 @@ async def test_what_nobody_foresaw_is_a_500_that_tells_nothing(
     assert "test_bad_input.py" in record["places"][-1]
 
 
+async def test_requests_are_logged_at_debug_without_paths_and_ids(
+    rules: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from decision.observability import configure_logging
+
+    configure_logging("debug")
+    async with running(rules, log_level="debug") as api:
+        await api.client.put("/v1/customers/secret-1", json={"attributes": {"a": "secret-2"}})
+        await api.client.get("/v1/customers/secret-1?x=secret-3")
+        await api.client.get("/secret-4")
+    logged = [json.loads(row) for row in capsys.readouterr().err.splitlines()]
+    requests = [row for row in logged if row["event"] == "request"]
+    assert [(row["method"], row["route"], row["status"]) for row in requests] == [
+        ("PUT", "/v1/customers/{customer_id}", 200),
+        ("GET", "/v1/customers/{customer_id}", 200),
+        ("GET", None, 404),
+    ]
+    assert "secret" not in json.dumps(logged)
+
+
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),

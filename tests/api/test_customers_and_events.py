@@ -103,6 +103,7 @@ async def test_events_are_recorded_once_by_id(api: Api) -> None:
     bought = {"id": "e1", "customer_id": "c-1", "type": "purchase", "properties": {"amount": 80}}
     assert await events(api, bought, bought) == {"accepted": 1, "duplicates": 1, "rejected": []}
     assert await events(api, bought) == {"accepted": 0, "duplicates": 1, "rejected": []}
+    assert await api.metric('nextbest_events_total{result="duplicate"}') == 2
     assert await events(api) == {"accepted": 0, "duplicates": 0, "rejected": []}
     known = (await api.client.get("/v1/customers/c-1")).json()
     assert known["events"]["purchase"]["count"] == 1

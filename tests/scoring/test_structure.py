@@ -106,7 +106,8 @@ def test_a_circle_is_refused(sound: tuple[str, tuple[Feature, ...]]) -> None:
         ("leaf_value", "nan", "finite numbers|no number"),
         ("leaf_value", "1e999", "finite numbers"),
         ("leaf_value", "0x1p3", "no number"),
-        ("threshold", "inf", "no number"),
+        ("threshold", "nan", "no number"),
+        ("leaf_value", "inf", "no number"),
         ("threshold", "1_0", "no number"),
         ("split_feature", "99", "splits feature 99"),
         ("split_feature", "-1", "splits feature -1"),
@@ -135,6 +136,17 @@ def test_a_list_of_the_wrong_length_is_refused(
     text, features = sound
     with pytest.raises(Damaged, match=f"{key} must hold"):
         check_structure(with_field(text, 1, key, " ".join(field(text, 1, key)[1:])), features)
+
+
+def test_a_threshold_may_be_infinite(sound: tuple[str, tuple[Feature, ...]]) -> None:
+    """So LightGBM writes a split between missing and not missing."""
+    text, features = sound
+    splits, types = field(text, 0, "split_feature"), field(text, 0, "decision_type")
+    place = next(index for index, kind in enumerate(types) if not int(kind) & 1)
+    limits = field(text, 0, "threshold")
+    limits[place] = "inf"
+    structure = check_structure(with_field(text, 0, "threshold", " ".join(limits)), features)
+    assert structure.thresholds[int(splits[place])][-1] == float("inf")
 
 
 def test_a_feature_split_as_what_it_is_not_is_refused(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from benchmarks.store import typical_document
 from decision.core.document import Contact, Document, EventHistory
 from decision.core.ports import Version
-from decision.store import codec
+from decision.store import codec, sections
 from decision.store.register import NAMES_LIMIT, Register, UnknownNumber
 from tests.store.documents import KINDS, documents, kind
 
@@ -27,12 +27,12 @@ def new_register(kinds: int = KINDS) -> Register:
 
 def stored(document: Document, register: Register) -> bytes:
     """The document's bytes, after names got their numbers as the stores give them."""
-    sections = [codec.encode(document, name, register) for name in codec.SECTIONS]
+    parts = [sections.write(document, name, register) for name in codec.SECTIONS]
     while wanted := register.names.take_wanted():
         entries = register.names.missing(wanted)
         register.names.learn(len(register.names.entries), entries)
-        sections = [codec.encode(document, name, register) for name in codec.SECTIONS]
-    return codec.join(b"12345678", (1, 2, 3), sections)
+        parts = [sections.write(document, name, register) for name in codec.SECTIONS]
+    return codec.join(b"12345678", (1, 2, 3), parts)
 
 
 def round_trip(document: Document, register: Register | None = None) -> Document:
@@ -63,7 +63,7 @@ def test_a_document_whose_names_have_no_numbers_comes_back_as_well(document: Doc
     document.kinds = register.kinds.kinds
     raw = codec.pack_document(document, register)
     assert not register.names.entries
-    assert codec.unpack_document("c-1", raw, register) == document
+    assert codec.decode_or_refuse("c-1", raw, register)[0] == document
 
 
 def test_a_document_at_its_defaults_costs_no_bytes_beyond_the_header() -> None:
@@ -86,8 +86,8 @@ def test_sections_are_these_exact_bytes() -> None:
         contacts=[Contact(2, 0x0102030405060708, 1, -1, 0xAABBCCDD)],
         events={"buy": EventHistory(5, 7_000_000, {}, [[6, 2]])},
     )
-    _, _, sections = codec.split("c-1", stored(document, new_register()))
-    assert [section.hex(" ") for section in sections] == [
+    _, _, parts = codec.split("c-1", stored(document, new_register()))
+    assert [part.hex(" ") for part in parts] == [
         "92 81 00 c3 92 64 01",
         "91 c4 14 02 02 00 08 07 06 05 04 03 02 01 01 ff ff ff ff dd cc bb aa",
         "95 91 01 91 05 91 01 c4 0c c0 cf 6a 00 00 00 00 00 06 00 00 00 91 02",
@@ -151,7 +151,7 @@ def test_a_number_that_this_process_does_not_know_asks_for_the_register(section:
     with pytest.raises(UnknownNumber):
         codec.decode("c-1", raw, younger)
     with pytest.raises(codec.UnreadableDocument, match="number"):
-        codec.unpack_document("c-1", raw, younger)
+        codec.decode_or_refuse("c-1", raw, younger)
 
 
 def test_another_format_is_refused_with_what_to_do() -> None:
@@ -184,4 +184,4 @@ def test_a_bucket_without_its_sums_is_refused_before_anything_is_written() -> No
     history = EventHistory(total=1, last_at=1, sums=["amount"], buckets=[[1, 1]])
     document = Document(customer_id="c-1", events={"buy": history})
     with pytest.raises(ValueError, match="bucket"):
-        codec.encode(document, "events", new_register())
+        sections.write(document, "events", new_register())

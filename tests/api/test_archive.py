@@ -1,0 +1,96 @@
+"""Decisions that are no longer in the log are found in the archive."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import running
+
+pytestmark = pytest.mark.anyio
+
+
+def write_archive(folder: Path, decision: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """Rows of a decision as the archive keeps them, in the partition of its day."""
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    candidate = pa.struct(
+        [
+            ("message", pa.string()), ("channel", pa.string()),
+            ("response_probability", pa.float64()), ("priority", pa.float64()),
+            ("selection_probability", pa.float64()), ("reason", pa.string()),
+        ]
+    )  # fmt: skip
+    schema = pa.schema(
+        [
+            ("decision_id", pa.string()), ("request_id", pa.string()),
+            ("decided_at", pa.timestamp("us", "UTC")), ("customer_id", pa.string()),
+            ("placement", pa.string()), ("event_type", pa.string()), ("outcome", pa.string()),
+            ("reason", pa.string()), ("message", pa.string()), ("channel", pa.string()),
+            ("response_probability", pa.float64()), ("priority", pa.float64()),
+            ("selection_probability", pa.float64()), ("candidates", pa.list_(candidate)),
+            ("policy_version", pa.string()), ("model_version", pa.string()),
+            ("degraded", pa.list_(pa.string())), ("latency_us", pa.int64()),
+        ]
+    )  # fmt: skip
+    at = datetime.fromisoformat(decision["decided_at"])
+    place = folder / "decisions" / f"date={at.astimezone(UTC).date()}"
+    place.mkdir(parents=True)
+    given = {
+        name: decision[name]
+        for name in ("decision_id", "request_id", "customer_id", "placement", "outcome", "reason",
+                     "policy_version", "model_version", "degraded")
+    }  # fmt: skip
+    table = pa.Table.from_pylist(
+        [{**given, "decided_at": at, "latency_us": 1, **row} for row in rows], schema
+    )
+    parquet.write_table(table, place / "part-0.parquet")
+
+
+async def test_a_decision_that_left_the_log_is_found_in_the_archive(
+    rules: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("duckdb")
+    async with running(rules, archive=str(tmp_path / "archive")) as api:
+        await api.consent()
+        decision = (await api.decide(customer_id="c-1", limit=2, dry_run=True)).json()
+        url = f"/v1/decisions/{decision['decision_id']}"
+        assert (await api.client.get(url)).status_code == 404
+        chosen = decision["selections"]
+        candidates = [
+            {
+                name: one[name]
+                for name in (
+                    "message",
+                    "channel",
+                    "response_probability",
+                    "priority",
+                    "selection_probability",
+                )
+            }
+            for one in chosen
+        ] + [{"message": "offer", "channel": "email", "reason": "outranked", "priority": 0.1}]
+        numbers = (
+            "message",
+            "channel",
+            "response_probability",
+            "priority",
+            "selection_probability",
+        )
+        write_archive(
+            tmp_path / "archive",
+            decision,
+            [{**{name: one[name] for name in numbers}, "candidates": candidates} for one in chosen],
+        )
+        found = (await api.client.get(url)).json()
+        same = {name for name in decision if name not in ("selections", "explanation")}
+        assert {name: found[name] for name in same} == {name: decision[name] for name in same}
+        assert [one["message"] for one in found["selections"]] == [one["message"] for one in chosen]
+        assert found["explanation"][-1]["reason"] == "outranked"
+        other = "7ZZZZZZZZZZZZZZZZZZZZZZZZZ"
+        for missing in (decision["decision_id"][:-1] + "0", other, "0" * 26):
+            if missing != decision["decision_id"]:
+                assert (await api.client.get(f"/v1/decisions/{missing}")).status_code == 404
