@@ -82,7 +82,10 @@ def typical_document(rng: random.Random, kinds: int, customer_id: str = "c-1") -
         attribute_runs=[(NOW // SECOND, 40)],
         timezone="Asia/Shanghai",
         consents={
-            "marketing": {"email": Consent(True, NOW - DAY, "api"), "push": Consent(True, NOW)}
+            "marketing": {
+                "email": Consent(True, (NOW - DAY) // SECOND * SECOND, "api"),
+                "push": Consent(True, NOW // SECOND * SECOND),
+            }
         },
         contacts=sorted(contacts, key=lambda contact: contact.at),
         events=events,

@@ -7,6 +7,7 @@ stricter one does.
 
 from __future__ import annotations
 
+from decision.core.clock import SECOND
 from decision.core.definition import Purpose
 from decision.core.document import Consent, ConsentChange, Document
 
@@ -44,13 +45,13 @@ def permits(purpose: Purpose, consents: Consents, channel: str) -> bool:
 def state(
     document: Document, purpose: str, channel: str, granted: bool | None, at: int, source: str
 ) -> None:
-    """Writes one consent into the document, and a line into its trail; None takes it back."""
+    """Writes one consent, to the second, and a line into its trail; None takes it back."""
     consents = {name: dict(channels) for name, channels in document.consents.items()}
     channels = consents.setdefault(purpose, {})
     if granted is None:
         channels.pop(channel, None)
     else:
-        channels[channel] = Consent(granted=granted, at=at, source=source)
+        channels[channel] = Consent(granted=granted, at=at - at % SECOND, source=source)
     if not channels:
         del consents[purpose]
     document.consents = consents

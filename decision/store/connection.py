@@ -169,16 +169,16 @@ class Connection:
                 for command in _login(self._options):
                     await wire.call(command, CONNECT_TIMEOUT)
                 await self._greet(wire)
-        except (StoreUnavailable, OSError, TimeoutError, LookupError, ValueError) as error:
+        except BaseException as error:
             if wire is not None:
                 wire.close()
-            raise self._explained(error) from error
+            if isinstance(error, OSError | LookupError | ValueError):
+                raise self._explained(error) from error
+            raise
         return wire
 
     def _explained(self, error: Exception) -> StoreUnavailable:
         """What a failed attempt to connect means, and what to do."""
-        if isinstance(error, StoreUnavailable):
-            return error
         if isinstance(error, LookupError | ValueError):
             return StoreUnavailable(f"what answers at {self.where} is no Redis: {error!r}")
         why = str(error) or f"no answer within {CONNECT_TIMEOUT:g} s"

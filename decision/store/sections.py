@@ -8,10 +8,13 @@ A section is empty where all its fields are at their default; otherwise it is a 
     events    [types, totals, sizes, times, counts, {type: [days, last, sums, amounts]}]
 
 Names are numbers of the register (see `register`), or written out where they have none. `runs`
-is one flat list. `rows` holds 1 byte for the width of kinds (2 or 4) and then packed contacts.
-Of events, `sizes` says how many buckets each type has; `times` packs the `last_at` of all types
-and then the seconds of all buckets, `counts` has their counts. `amounts` are the sums of each
-bucket, `days` differences. Columns, because they are smaller than records and faster to read.
+is one flat list. `rows` holds 1 byte for their form and then packed contacts: narrow ones (kind,
+48 bits of time since the earliest, which comes first, 22 bits of mark below 2 of state, tag), or
+wide ones, all as they are. Of events, `sizes` says how many buckets each type has, below
+zero where the latest is in the second of `last_at` and its second left out; `times` packs, after a
+byte for its form, the `last_at` of all types and then the seconds of all buckets, `counts` has
+their counts. `amounts` are the sums of each bucket, `days` differences. Columns, because they are
+smaller than records and faster to read. Amounts with two decimals are extension 1, hundredths.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from typing import Any, Final
 
 import msgspec
 
+from decision.core.clock import SECOND
 from decision.core.document import (
     Consent,
     ConsentChange,
@@ -35,15 +39,17 @@ from decision.core.document import (
     Signal,
 )
 from decision.core.ports import Section
+from decision.core.recording import FINAL_MARK
 from decision.core.values import Value
 from decision.store.register import Register, UnknownNumber
 
-_ROW: Final = {2: "HqBiI", 4: "IqBiI"}
-_READ_ROWS: Final = {width: struct.Struct("<" + row).iter_unpack for width, row in _ROW.items()}
-_INT32: Final = 2**31 - 1
+_NARROW, _NARROW_2, _WIDE, _WIDE_4 = 1, 3, 2, 4
+_FORMS: Final = {_NARROW: "BHIHBI", _NARROW_2: "HHIHBI", _WIDE: "HqBiI", _WIDE_4: "IqBiI"}
+_READ_ROWS: Final = {form: struct.Struct("<" + row).iter_unpack for form, row in _FORMS.items()}
+_HUNDREDTHS: Final = 1
+_NARROW_FINAL: Final = (1 << 22) - 1
 _contact: Callable[[tuple[int, ...]], Contact] = partial(tuple.__new__, Contact)
 _pack = msgspec.msgpack.Encoder().encode
-_unpack_list = msgspec.msgpack.Decoder(list[Any]).decode
 
 
 def write(document: Document, section: Section, register: Register) -> bytes:
@@ -64,11 +70,29 @@ def read(document: Document, section: Section, data: bytes, register: Register) 
 def _profile(document: Document, register: Register) -> bytes:
     number = register.names.numbers
     return _packed(
-        {number[name]: value for name, value in document.attributes.items()} or None,
+        {
+            number[name]: _hundredths(value) if type(value) is float else value
+            for name, value in document.attributes.items()
+        }
+        or None,
         list(chain.from_iterable(document.attribute_runs)) or None,
         number[document.timezone] if document.timezone is not None else None,
         {number[kind]: values for kind, values in document.aliases.items()} or None,
     )
+
+
+def _hundredths(value: float) -> Any:
+    """An amount with two decimals as an extension of 2 or 4 bytes; any other as it is."""
+    if abs(value) < 1 << 24 and (cents := round(value * 100)) / 100 == value and cents:
+        length = 2 if -(1 << 15) <= cents < 1 << 15 else 4
+        return msgspec.msgpack.Ext(_HUNDREDTHS, cents.to_bytes(length, "little", signed=True))
+    return value
+
+
+def _extension(code: int, data: memoryview) -> float:
+    if code != _HUNDREDTHS:
+        raise ValueError(f"there is no extension {code}")
+    return int.from_bytes(data, "little", signed=True) / 100
 
 
 def _read_profile(document: Document, section: bytes, register: Register) -> None:
@@ -90,9 +114,9 @@ def _contacts(document: Document, register: Register) -> bytes:
         _rows(document.contacts) or None,
         {
             number[purpose]: {
-                number[channel]: [consent.granted, consent.at, number[consent.source]]
+                number[channel]: [consent.granted, _moment(consent.at), number[consent.source]]
                 if consent.source
-                else [consent.granted, consent.at]
+                else [consent.granted, _moment(consent.at)]
                 for channel, consent in channels.items()
             }
             for purpose, channels in document.consents.items()
@@ -119,15 +143,14 @@ def _read_contacts(document: Document, section: bytes, register: Register) -> No
     name = register.names.names
     rows, consents, trail, signals, reachable, unreachable, merged, moved_to = _unpacked(section, 8)
     if rows:
-        unpacked = _READ_ROWS[rows[0]](memoryview(rows)[1:])
-        document.contacts = list(map(_contact, unpacked))
+        document.contacts = _read_rows(rows)
         highest = max(document.contacts).kind
         if highest >= len(register.kinds.kinds):
             raise UnknownNumber(f"contact kind number {highest}")
     if consents:
         document.consents = {
             name[purpose]: {
-                name[channel]: Consent(granted, at, *map(name.__getitem__, source))
+                name[channel]: Consent(granted, _micros(at), *map(name.__getitem__, source))
                 for channel, (granted, at, *source) in channels.items()
             }
             for purpose, channels in consents.items()
@@ -151,18 +174,62 @@ def _read_contacts(document: Document, section: bytes, register: Register) -> No
     document.moved_to = moved_to
 
 
+def _moment(micros: int) -> int:
+    """A time since 1970: whole seconds where it is one, else microseconds, below zero."""
+    return micros // SECOND if micros % SECOND == 0 else -micros
+
+
+def _micros(moment: int) -> int:
+    return moment * SECOND if moment >= 0 else -moment
+
+
 def _rows(contacts: Sequence[Contact]) -> bytes:
-    """Packed contacts. A mark beyond what 32 bits hold (68 years) is cut to that."""
+    """Packed contacts: narrow rows where all fit, which they do for 48 days of waiting."""
     if not contacts:
         return b""
-    width = 2 if max(contacts)[0] < 1 << 16 else 4
-    rows = "<" + _ROW[width] * len(contacts)
-    try:
-        packed = struct.pack(rows, *chain.from_iterable(contacts))
-    except struct.error:
-        cut = [c._replace(mark=max(-_INT32, min(c.mark, _INT32))) for c in contacts]
-        packed = struct.pack(rows, *chain.from_iterable(cut))
-    return bytes((width,)) + packed
+    base = min(contact.at for contact in contacts)
+    flat: list[int] = []
+    for kind, at, state, mark, tag in contacts:
+        since = at - base
+        if mark == FINAL_MARK:
+            mark = _NARROW_FINAL
+        elif not 0 <= mark < _NARROW_FINAL:
+            return _wide_rows(contacts)
+        settled = state << 22 | mark
+        flat += (kind, since & 0xFFFF, since >> 16, settled & 0xFFFF, settled >> 16, tag)
+    highest = max(contacts)[0]
+    if max(contact.at for contact in contacts) - base >= 1 << 48 or highest >= 1 << 16:
+        return _wide_rows(contacts)
+    form = _NARROW if highest < 1 << 8 else _NARROW_2
+    return struct.pack("<Bq" + _FORMS[form] * len(contacts), form, base, *flat)
+
+
+def _wide_rows(contacts: Sequence[Contact]) -> bytes:
+    """Packed contacts as they are. A mark beyond what 32 bits hold (68 years) is cut to that."""
+    form = _WIDE if max(contacts)[0] < 1 << 16 else _WIDE_4
+    cut = [c._replace(mark=max(-FINAL_MARK, min(c.mark, FINAL_MARK))) for c in contacts]
+    flat = chain.from_iterable(cut)
+    return struct.pack("<B" + _FORMS[form] * len(contacts), form, *flat)
+
+
+def _read_rows(rows: bytes) -> list[Contact]:
+    form = rows[0]
+    unpack = _READ_ROWS[form]
+    if form in (_WIDE, _WIDE_4):
+        return list(map(_contact, unpack(memoryview(rows)[1:])))
+    base = int.from_bytes(rows[1:9], "little", signed=True)
+    contacts = []
+    for kind, low, high, settled_low, settled_high, tag in unpack(memoryview(rows)[9:]):
+        mark = (settled_high & 0x3F) << 16 | settled_low
+        row = (
+            kind,
+            base + low + (high << 16),
+            settled_high >> 6,
+            FINAL_MARK if mark == _NARROW_FINAL else mark,
+            tag,
+        )
+        contacts.append(_contact(row))
+    return contacts
 
 
 def _events(document: Document, register: Register) -> bytes:
@@ -179,8 +246,15 @@ def _events(document: Document, register: Register) -> bytes:
     return _packed(
         [number[kind] for kind in document.events],
         [history.total for history in histories],
-        [len(history.buckets) for history in histories],
-        _times([history.last_at for history in histories], [int(bucket[0]) for bucket in buckets]),
+        [-len(h.buckets) if _is_latest(h) else len(h.buckets) for h in histories],
+        _times(
+            [history.last_at for history in histories],
+            [
+                int(bucket[0])
+                for history in histories
+                for bucket in (history.buckets[:-1] if _is_latest(history) else history.buckets)
+            ],
+        ),
         [bucket[1] for bucket in buckets],
         extras or None,
     )
@@ -199,12 +273,30 @@ def _fitting_buckets(history: EventHistory) -> list[list[float]]:
     return history.buckets
 
 
+def _is_latest(history: EventHistory) -> bool:
+    """Whether the last bucket is that of the latest event, as it is but for late arrivals."""
+    return bool(history.buckets) and history.buckets[-1][0] == history.last_at // SECOND
+
+
 def _times(last_at: list[int], seconds: list[int]) -> bytes:
-    """Packed times; seconds take 32 bits, or 64 where one is before 1970 or after 2106."""
-    narrow = not seconds or 0 <= min(seconds) <= max(seconds) < 1 << 32
-    return struct.pack(
-        f"<{len(last_at)}q{len(seconds)}{'I' if narrow else 'q'}", *last_at, *seconds
-    )
+    """Packed times: narrow (48 bits since the earliest `last_at`, seconds of 32 bits) or wide."""
+    base = min(last_at)
+    fits = max(last_at) - base < 1 << 48
+    if fits and (not seconds or 0 <= min(seconds) <= max(seconds) < 1 << 32):
+        parts = chain.from_iterable(((at - base) & 0xFFFF, (at - base) >> 16) for at in last_at)
+        form = f"<Bq{'HI' * len(last_at)}{len(seconds)}I"
+        return struct.pack(form, _NARROW, base, *parts, *seconds)
+    return struct.pack(f"<B{len(last_at) + len(seconds)}q", _WIDE, *last_at, *seconds)
+
+
+def _read_times(packed: bytes, types: int, stored: int) -> tuple[list[int], list[int]]:
+    """(`last_at` of each type, seconds of the buckets that are stored)."""
+    if packed[0] == _WIDE:
+        _, *wide = struct.unpack(f"<B{types + stored}q", packed)
+        return wide[:types], wide[types:]
+    _, base, *parts = struct.unpack(f"<Bq{'HI' * types}{stored}I", packed)
+    pairs = zip(parts[0 : 2 * types : 2], parts[1 : 2 * types : 2], strict=True)
+    return [base + low + (high << 16) for low, high in pairs], parts[2 * types :]
 
 
 def _extras(history: EventHistory, number: dict[str, Any]) -> list[Any]:
@@ -221,16 +313,17 @@ def _extras(history: EventHistory, number: dict[str, Any]) -> list[Any]:
 def _read_events(document: Document, section: bytes, register: Register) -> None:
     name = register.names.names
     kinds, totals, sizes, packed, counts, extras = _unpacked(section, 6)
-    types, size = len(kinds), len(counts)
-    seconds = "I" if len(packed) == 8 * types + 4 * size else "q"
-    times = struct.unpack(f"<{types}q{size}{seconds}", packed)
-    buckets = list(map(list, zip(times[types:], counts, strict=True)))
+    types, stored = len(kinds), sum(size if size >= 0 else -size - 1 for size in sizes)
+    latest, times = _read_times(packed, types, stored)
+    seconds, amounts = iter(times), iter(counts)
     events: dict[str, EventHistory] = {}
-    start = 0
-    for key, total, last_at, size in zip(kinds, totals, times, sizes, strict=False):
-        end = start + size
-        events[name[key]] = EventHistory(total, last_at, {}, buckets[start:end])
-        start = end
+    for key, total, last_at, size in zip(kinds, totals, latest, sizes, strict=True):
+        if size < 0:
+            buckets = [[next(seconds), next(amounts)] for _ in range(-size - 1)]
+            buckets.append([last_at // SECOND, next(amounts)])
+        else:
+            buckets = [[next(seconds), next(amounts)] for _ in range(size)]
+        events[name[key]] = EventHistory(total, last_at, {}, buckets)
     for key, fields in (extras or {}).items():
         _read_extras(events[name[key]], fields, name)
     document.events = events
@@ -255,6 +348,9 @@ def _trimmed(fields: list[Any]) -> list[Any]:
     while fields and fields[-1] is None:
         fields.pop()
     return fields
+
+
+_unpack_list = msgspec.msgpack.Decoder(list[Any], ext_hook=_extension).decode
 
 
 def _unpacked(section: bytes, count: int) -> list[Any]:

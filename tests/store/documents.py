@@ -35,7 +35,12 @@ contacts = st.builds(
     mark=st.integers(-(2**31) + 1, 2**31 - 1),
     tag=st.integers(0, 2**32 - 1),
 )
-consents = st.builds(Consent, granted=st.booleans(), at=MICROS, source=names)
+consents = st.builds(
+    Consent,
+    granted=st.booleans(),
+    at=st.integers(0, 1 << 50) | st.integers(0, 1 << 40).map(lambda second: second * 1_000_000),
+    source=names,
+)
 
 
 @st.composite

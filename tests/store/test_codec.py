@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.store import typical_document
-from decision.core.document import Contact, Document, EventHistory
+from decision.core.document import Contact, ContactState, Document, EventHistory
 from decision.core.ports import Version
+from decision.core.recording import FINAL_MARK
 from decision.store import codec, sections
 from decision.store.register import NAMES_LIMIT, Register, UnknownNumber
 from tests.store.documents import KINDS, documents, kind
@@ -90,14 +91,28 @@ def test_sections_are_these_exact_bytes() -> None:
     assert [part.hex(" ") for part in parts] == [
         "92 81 00 c3 92 64 01",
         "91 c4 14 02 02 00 08 07 06 05 04 03 02 01 01 ff ff ff ff dd cc bb aa",
-        "95 91 01 91 05 91 01 c4 0c c0 cf 6a 00 00 00 00 00 06 00 00 00 91 02",
+        "95 91 01 91 05 91 01 c4 13 01 c0 cf 6a 00 00 00 00 00 00 00 00 00 00 00 06 00 00 00 91 02",
     ]
+
+
+def test_narrow_contacts_are_these_exact_bytes() -> None:
+    contacts = [
+        Contact(2, 1_000_000, ContactState.CONFIRMED, FINAL_MARK, 0xAABBCCDD),
+        Contact(3, 1_000_000 + 0x0102_0304_0506, ContactState.RELEASED, 5, 7),
+    ]
+    document = Document(customer_id="c-1", contacts=contacts)
+    _, _, parts = codec.split("c-1", stored(document, new_register()))
+    assert parts[1].hex(" ") == (
+        "91 c4 25 01 40 42 0f 00 00 00 00 00 "
+        "02 00 00 00 00 00 00 ff ff bf dd cc bb aa "
+        "03 06 05 04 03 02 01 05 00 c0 07 00 00 00"
+    )
 
 
 def test_a_typical_document_is_compact_and_names_are_not_in_it() -> None:
     register = new_register()
     raw = stored(typical_document(random.Random(1), KINDS), register)
-    assert len(raw) < 950
+    assert len(raw) < 760
     assert b"attribute_1" not in raw and b"marketing" not in raw
 
 

@@ -210,5 +210,5 @@ class Machine(RuleBasedStateMachine):
 def test_both_stores_answer_the_same_to_any_sequence_of_calls(redis_url: str) -> None:
     machine = type("Driven", (Machine,), {"url": redis_url})
     run_state_machine_as_test(
-        machine, settings=settings(deadline=None, max_examples=60, stateful_step_count=30)
+        machine, settings=settings(deadline=None, max_examples=40, stateful_step_count=30)
     )

@@ -18,6 +18,7 @@
 local HEADER, HEADER_SIZE, FORMAT = '<Bc8I4I4I4I4I4I4', 33, 1
 local REPEATED_WITHIN = 120000 -- milliseconds
 local PRUNE_EVERY = 64 -- answers
+local UNPACKED = 1000 -- arguments at a time: Lua's stack is small
 local LETTERS = {'p', 'c', 'e'}
 
 local document, log, answers, event_ids = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -68,11 +69,12 @@ if request_id ~= '' then
     answer, conflict = string.sub(kept, 9), true
   end
 end
-if event_count > 0 then
-  local scores = redis.call('ZMSCORE', event_ids, unpack(ARGV, 15, 14 + event_count))
+for first = 1, event_count, UNPACKED do
+  local last = math.min(first + UNPACKED - 1, event_count)
+  local scores = redis.call('ZMSCORE', event_ids, unpack(ARGV, 14 + first, 14 + last))
   for i, score in ipairs(scores) do
     if score and tonumber(score) > now then
-      table.insert(known, i)
+      table.insert(known, first + i - 1)
       conflict = true
     end
   end

@@ -94,6 +94,21 @@ async def test_an_event_id_is_forgotten_when_its_time_is_over(store: Store) -> N
     assert await store.commit(again) == Committed()
 
 
+async def test_thousands_of_event_ids_fit_into_one_commit(store: Store) -> None:
+    found = await store.read("c-1")
+    ids = [f"e{number}" for number in range(9_500)]
+    commit = commit_of(found, records=[record()], event_ids=ids, event_ids_last=HOUR)
+    assert await store.commit(commit, timeout=30) == Committed()
+    asked = ["new", *ids[-3:], "newer", ids[5_000]]
+    again = commit_of(found, records=[record()], event_ids=asked, event_ids_last=HOUR)
+    result = await store.commit(again, timeout=30)
+    assert isinstance(result, Conflict)
+    assert result.latest.known_events == {*ids[-3:], ids[5_000]}
+    all_at_once = commit_of(found, event_ids=["new", *ids], event_ids_last=HOUR)
+    result = await store.commit(all_at_once, timeout=30)
+    assert isinstance(result, Conflict) and result.latest.known_events == {*ids}
+
+
 async def test_many_answers_and_event_ids_of_one_customer_stay_right(store: Store) -> None:
     found = await store.read("c-1")
     for index in range(200):
