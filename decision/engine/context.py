@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -124,7 +124,7 @@ class Context:
     ) -> ReadResult:
         """Reads a customer, following merges to the id in use now."""
         for _ in range(merging.LONGEST_CHAIN):
-            found = await self.store.read(
+            found = await self._read_twice(
                 customer_id,
                 request_id=request_id,
                 budgets=budgets,
@@ -137,6 +137,13 @@ class Context:
                 await merging.carry_on(self, found.document)
             customer_id = found.document.moved_to
         raise StoreUnavailable(f"customer {customer_id!r} was merged in a circle")
+
+    async def _read_twice(self, customer_id: str, **what: Any) -> ReadResult:
+        """One read, and once more where a connection was lost under it: reading harms nothing."""
+        try:
+            return await self.store.read(customer_id, **what)
+        except StoreUnavailable:
+            return await self.store.read(customer_id, **what)
 
     def moment(self, path: str, at: int | None, now: int) -> int:
         """A time given by a caller, or now.

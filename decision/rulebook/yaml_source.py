@@ -153,8 +153,8 @@ def read_yaml(name: str, data: bytes | str) -> Source:
         source.root, source.complete = None, False
         line, column, message, hint = explain(error)
         source.report("bad-yaml", (line, column), message, hint)
-    except (YAMLError, ValueError) as error:
-        # Escapes beyond Unicode and endless numbers in directives come up as they are.
+    except (YAMLError, ValueError, AssertionError) as error:
+        # Escapes beyond Unicode, and odd or endless numbers in directives, come up as they are.
         source.root, source.complete = None, False
         source.report("bad-yaml", builder.last, f"what follows here is not YAML: {error}")
     return source

@@ -270,3 +270,9 @@ def test_no_text_makes_the_reader_raise(text: str) -> None:
 @given(st.binary(max_size=60))
 def test_no_bytes_make_the_reader_raise(data: bytes) -> None:
     read(data)
+
+
+def test_a_directive_with_an_odd_version_is_an_error_with_its_place() -> None:
+    source = read("%YAML 1.12\n---\na: 1\n")
+    assert [one.code for one in source.diagnostics] == ["bad-yaml"]
+    assert source.root is None
