@@ -23,6 +23,7 @@ COMMANDS = {
     "load": ("decision.cli.load:load", "Load customers from CSV, NDJSON or Parquet."),
     "decide": ("decision.cli.decide:decide", "Decide a file of requests, without a server."),
     "explain": ("decision.cli.explain:explain", "Show why a decision came out as it did."),
+    "erase": ("decision.cli.erase:erase", "Erase a customer, in the store and in an archive."),
     "key": ("decision.cli.key:key", "Make API keys."),
     "train": ("decision.cli.train:train", "Train a model version from the log."),
     "bench": ("decision.cli.bench:bench", "Measure what a decision costs, step by step."),
@@ -32,7 +33,7 @@ COMMANDS = {
 _PANELS = [
     {"name": "Try it", "commands": ["demo"]},
     {"name": "Rules", "commands": ["check", "test"]},
-    {"name": "Run", "commands": ["serve", "load", "key", "explain"]},
+    {"name": "Run", "commands": ["serve", "load", "key", "explain", "erase"]},
     {"name": "Offline", "commands": ["decide", "train", "bench"]},
 ]
 

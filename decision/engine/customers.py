@@ -142,23 +142,26 @@ class Customers:
             await self._change(customer_id, change, ("contacts",), ("consent", record))
         )
 
-    async def erase(self, customer_id: str) -> bool:
-        """Erases a customer with aliases, history, earlier ids; false where there was nothing."""
+    async def erase(self, customer_id: str) -> list[str]:
+        """Erases a customer with aliases, history and earlier ids.
+
+        Returns the ids of which there was anything; none where nothing was known.
+        """
         clean_id("customer_id", customer_id)
         now = self.context.clock()
+        store = self.context.store
         document = (await self.context.read(customer_id)).document
-        known = False
+        known = []
         for own_id in dict.fromkeys([document.customer_id, customer_id, *document.merged]):
-            record = records.ChangeRecord(customer_id=own_id, at=now)
-            known |= await self.context.store.erase(
-                own_id,
-                LogRecord(
-                    kind="erasure",
-                    id=self.context.new_id(own_id),
-                    body=records.encode(record),
-                ),
+            record = LogRecord(
+                kind="erasure",
+                id=self.context.new_id(own_id),
+                body=records.encode(records.ChangeRecord(customer_id=own_id, at=now)),
             )
-            await self.context.store.forget(partition_of(own_id), records.about(own_id))
+            erased = await store.erase(own_id, record)
+            forgotten = await store.forget(partition_of(own_id), records.about(own_id))
+            if erased or forgotten:
+                known.append(own_id)
         return known
 
     async def merge(self, customer_id: str, other_id: str) -> CustomerView:

@@ -3,18 +3,20 @@
 A section is empty where all its fields are at their default; otherwise it is a MessagePack array
 (https://github.com/msgpack/msgpack/blob/master/spec.md) that leaves out trailing defaults:
 
-    profile   [attributes, runs, timezone, aliases]
+    profile   [attributes, hundredths, runs, timezone, aliases]
     contacts  [rows, consents, trail, signals, reachable, unreachable, merged, moved_to]
     events    [types, totals, sizes, times, counts, {type: [days, last, sums, amounts]}]
 
-Names are numbers of the register (see `register`), or written out where they have none. `runs`
-is one flat list. `rows` holds 1 byte for their form and then packed contacts: narrow ones (kind,
+Names are numbers of the register (see `register`), or written out where they have none. Amounts
+with two decimals are integers among the attributes, and their names in `hundredths`. `runs` is
+one flat list. `rows` holds 1 byte for their form and then packed contacts: narrow ones (kind,
 48 bits of time since the earliest, which comes first, 22 bits of mark below 2 of state, tag), or
-wide ones, all as they are. Of events, `sizes` says how many buckets each type has, below
-zero where the latest is in the second of `last_at` and its second left out; `times` packs, after a
-byte for its form, the `last_at` of all types and then the seconds of all buckets, `counts` has
-their counts. `amounts` are the sums of each bucket, `days` differences. Columns, because they are
-smaller than records and faster to read. Amounts with two decimals are extension 1, hundredths.
+wide ones, all as they are.
+Of events, `sizes` says how many buckets of each type are stored, or, where the latest is in the
+second of `last_at` and hence left out, that number's complement; `times` packs, after a byte for
+its form, the `last_at` of all types and then the seconds of all buckets stored; `counts` has their
+counts, and then those of the latest. `amounts` are the sums of each bucket, `days` differences.
+Columns, because they are smaller than records and faster to read.
 """
 
 from __future__ import annotations
@@ -46,10 +48,10 @@ from decision.store.register import Register, UnknownNumber
 _NARROW, _NARROW_2, _WIDE, _WIDE_4 = 1, 3, 2, 4
 _FORMS: Final = {_NARROW: "BHIHBI", _NARROW_2: "HHIHBI", _WIDE: "HqBiI", _WIDE_4: "IqBiI"}
 _READ_ROWS: Final = {form: struct.Struct("<" + row).iter_unpack for form, row in _FORMS.items()}
-_HUNDREDTHS: Final = 1
 _NARROW_FINAL: Final = (1 << 22) - 1
 _contact: Callable[[tuple[int, ...]], Contact] = partial(tuple.__new__, Contact)
 _pack = msgspec.msgpack.Encoder().encode
+_unpack_list = msgspec.msgpack.Decoder(list[Any]).decode
 
 
 def write(document: Document, section: Section, register: Register) -> bytes:
@@ -69,37 +71,37 @@ def read(document: Document, section: Section, data: bytes, register: Register) 
 
 def _profile(document: Document, register: Register) -> bytes:
     number = register.names.numbers
+    attributes: dict[Any, Any] = {}
+    hundredths = []
+    for name, value in document.attributes.items():
+        key = number[name]
+        if type(value) is float and (amount := _hundredths(value)):
+            hundredths.append(key)
+            value = amount
+        attributes[key] = value
     return _packed(
-        {
-            number[name]: _hundredths(value) if type(value) is float else value
-            for name, value in document.attributes.items()
-        }
-        or None,
+        attributes or None,
+        hundredths or None,
         list(chain.from_iterable(document.attribute_runs)) or None,
         number[document.timezone] if document.timezone is not None else None,
         {number[kind]: values for kind, values in document.aliases.items()} or None,
     )
 
 
-def _hundredths(value: float) -> Any:
-    """An amount with two decimals as an extension of 2 or 4 bytes; any other as it is."""
-    if abs(value) < 1 << 24 and (cents := round(value * 100)) / 100 == value and cents:
-        length = 2 if -(1 << 15) <= cents < 1 << 15 else 4
-        return msgspec.msgpack.Ext(_HUNDREDTHS, cents.to_bytes(length, "little", signed=True))
-    return value
-
-
-def _extension(code: int, data: memoryview) -> float:
-    if code != _HUNDREDTHS:
-        raise ValueError(f"there is no extension {code}")
-    return int.from_bytes(data, "little", signed=True) / 100
+def _hundredths(value: float) -> int:
+    """The hundredths of an amount with two decimals; 0 for any other number."""
+    if abs(value) < 1 << 24 and (amount := round(value * 100)) / 100 == value:
+        return amount
+    return 0
 
 
 def _read_profile(document: Document, section: bytes, register: Register) -> None:
     name = register.names.names
-    attributes, runs, timezone, aliases = _unpacked(section, 4)
+    attributes, hundredths, runs, timezone, aliases = _unpacked(section, 5)
     if attributes:
         document.attributes = {name[key]: value for key, value in attributes.items()}
+    for key in hundredths or ():
+        document.attributes[name[key]] /= 100
     if runs:
         document.attribute_runs = list(zip(runs[::2], runs[1::2], strict=True))
     if timezone is not None:
@@ -218,26 +220,35 @@ def _read_rows(rows: bytes) -> list[Contact]:
     if form in (_WIDE, _WIDE_4):
         return list(map(_contact, unpack(memoryview(rows)[1:])))
     base = int.from_bytes(rows[1:9], "little", signed=True)
-    contacts = []
-    for kind, low, high, settled_low, settled_high, tag in unpack(memoryview(rows)[9:]):
-        mark = (settled_high & 0x3F) << 16 | settled_low
-        row = (
+    narrow = [
+        (
             kind,
             base + low + (high << 16),
-            settled_high >> 6,
-            FINAL_MARK if mark == _NARROW_FINAL else mark,
+            settled >> 6,
+            FINAL_MARK if (mark := (settled & 63) << 16 | low_mark) == _NARROW_FINAL else mark,
             tag,
         )
-        contacts.append(_contact(row))
-    return contacts
+        for kind, low, high, low_mark, settled, tag in unpack(memoryview(rows)[9:])
+    ]
+    return list(map(_contact, narrow))
 
 
 def _events(document: Document, register: Register) -> bytes:
     if not document.events:
         return b""
     number = register.names.numbers
-    histories = document.events.values()
-    buckets = list(chain.from_iterable(map(_fitting_buckets, histories)))
+    sizes: list[int] = []
+    stored: list[list[float]] = []
+    latest: list[list[float]] = []
+    for history in document.events.values():
+        buckets = _fitting_buckets(history)
+        if buckets and buckets[-1][0] == history.last_at // SECOND:
+            stored += buckets[:-1]
+            latest.append(buckets[-1])
+            sizes.append(~(len(buckets) - 1))
+        else:
+            stored += buckets
+            sizes.append(len(buckets))
     extras = {
         number[kind]: _extras(history, number)
         for kind, history in document.events.items()
@@ -245,17 +256,13 @@ def _events(document: Document, register: Register) -> bytes:
     }
     return _packed(
         [number[kind] for kind in document.events],
-        [history.total for history in histories],
-        [-len(h.buckets) if _is_latest(h) else len(h.buckets) for h in histories],
+        [history.total for history in document.events.values()],
+        sizes,
         _times(
-            [history.last_at for history in histories],
-            [
-                int(bucket[0])
-                for history in histories
-                for bucket in (history.buckets[:-1] if _is_latest(history) else history.buckets)
-            ],
+            [history.last_at for history in document.events.values()],
+            [int(bucket[0]) for bucket in stored],
         ),
-        [bucket[1] for bucket in buckets],
+        [bucket[1] for bucket in (*stored, *latest)],
         extras or None,
     )
 
@@ -273,11 +280,6 @@ def _fitting_buckets(history: EventHistory) -> list[list[float]]:
     return history.buckets
 
 
-def _is_latest(history: EventHistory) -> bool:
-    """Whether the last bucket is that of the latest event, as it is but for late arrivals."""
-    return bool(history.buckets) and history.buckets[-1][0] == history.last_at // SECOND
-
-
 def _times(last_at: list[int], seconds: list[int]) -> bytes:
     """Packed times: narrow (48 bits since the earliest `last_at`, seconds of 32 bits) or wide."""
     base = min(last_at)
@@ -289,14 +291,16 @@ def _times(last_at: list[int], seconds: list[int]) -> bytes:
     return struct.pack(f"<B{len(last_at) + len(seconds)}q", _WIDE, *last_at, *seconds)
 
 
-def _read_times(packed: bytes, types: int, stored: int) -> tuple[list[int], list[int]]:
+def _read_times(packed: bytes, types: int) -> tuple[list[int], tuple[int, ...]]:
     """(`last_at` of each type, seconds of the buckets that are stored)."""
     if packed[0] == _WIDE:
-        _, *wide = struct.unpack(f"<B{types + stored}q", packed)
-        return wide[:types], wide[types:]
-    _, base, *parts = struct.unpack(f"<Bq{'HI' * types}{stored}I", packed)
-    pairs = zip(parts[0 : 2 * types : 2], parts[1 : 2 * types : 2], strict=True)
-    return [base + low + (high << 16) for low, high in pairs], parts[2 * types :]
+        wide = struct.unpack(f"<{len(packed) // 8}q", packed[1:])
+        return list(wide[:types]), wide[types:]
+    stored = (len(packed) - 9 - 6 * types) // 4
+    _, base, *halves = struct.unpack(f"<Bq{'HI' * types}", packed[: 9 + 6 * types])
+    pair = iter(halves)
+    latest = [base + low + (high << 16) for low, high in zip(pair, pair, strict=True)]
+    return latest, struct.unpack(f"<{stored}I", packed[9 + 6 * types :])
 
 
 def _extras(history: EventHistory, number: dict[str, Any]) -> list[Any]:
@@ -313,17 +317,18 @@ def _extras(history: EventHistory, number: dict[str, Any]) -> list[Any]:
 def _read_events(document: Document, section: bytes, register: Register) -> None:
     name = register.names.names
     kinds, totals, sizes, packed, counts, extras = _unpacked(section, 6)
-    types, stored = len(kinds), sum(size if size >= 0 else -size - 1 for size in sizes)
-    latest, times = _read_times(packed, types, stored)
-    seconds, amounts = iter(times), iter(counts)
+    latest, seconds = _read_times(packed, len(kinds))
+    stored = list(map(list, zip(seconds, counts, strict=False)))
+    counts_of_latest = iter(counts[len(seconds) :])
     events: dict[str, EventHistory] = {}
+    start = 0
     for key, total, last_at, size in zip(kinds, totals, latest, sizes, strict=True):
+        end = start + (size if size >= 0 else ~size)
+        buckets = stored[start:end]
         if size < 0:
-            buckets = [[next(seconds), next(amounts)] for _ in range(-size - 1)]
-            buckets.append([last_at // SECOND, next(amounts)])
-        else:
-            buckets = [[next(seconds), next(amounts)] for _ in range(size)]
+            buckets.append([last_at // SECOND, next(counts_of_latest)])
         events[name[key]] = EventHistory(total, last_at, {}, buckets)
+        start = end
     for key, fields in (extras or {}).items():
         _read_extras(events[name[key]], fields, name)
     document.events = events
@@ -348,9 +353,6 @@ def _trimmed(fields: list[Any]) -> list[Any]:
     while fields and fields[-1] is None:
         fields.pop()
     return fields
-
-
-_unpack_list = msgspec.msgpack.Decoder(list[Any], ext_hook=_extension).decode
 
 
 def _unpacked(section: bytes, count: int) -> list[Any]:

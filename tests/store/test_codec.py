@@ -89,7 +89,7 @@ def test_sections_are_these_exact_bytes() -> None:
     )
     _, _, parts = codec.split("c-1", stored(document, new_register()))
     assert [part.hex(" ") for part in parts] == [
-        "92 81 00 c3 92 64 01",
+        "93 81 00 c3 c0 92 64 01",
         "91 c4 14 02 02 00 08 07 06 05 04 03 02 01 01 ff ff ff ff dd cc bb aa",
         "95 91 01 91 05 91 01 c4 13 01 c0 cf 6a 00 00 00 00 00 00 00 00 00 00 00 06 00 00 00 91 02",
     ]

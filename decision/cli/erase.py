@@ -1,0 +1,69 @@
+"""`nextbest erase`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from decision.cli.options import json_option, settings_from, settings_options
+from decision.cli.output import Fail, count_of, print_json, progress
+
+if TYPE_CHECKING:
+    from decision.api.settings import ServerSettings
+    from decision.learning.erasing import Erased
+
+
+@click.command(epilog="Example: nextbest erase c-1024 --archive archive")
+@click.argument("customer_id")
+@click.option(
+    "--archive",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Rewrite the Parquet files of this archive, too.",
+)
+@settings_options("redis_url", "key_prefix")
+@json_option
+def erase(customer_id: str, archive: Path | None, as_json: bool, **given: str | None) -> None:
+    """Erase a customer: from the store, and from an archive on disk.
+
+    In the store go the document, aliases, earlier ids that were merged into it, answers kept for
+    request ids, and the decisions and events in the log. With --archive every Parquet file that
+    holds rows of the customer is written anew without them. Erasing again changes nothing.
+    """
+    ids = asyncio.run(_from_store(customer_id, settings_from(**given)))
+    found = _from_archive(archive, {customer_id, *ids}) if archive is not None else None
+    if as_json:
+        counts = found._asdict() if found is not None else None
+        print_json({"customer_id": customer_id, "erased": ids, "archive": counts})
+        return
+    click.echo(f"store: {'erased ' + ', '.join(ids) if ids else 'nothing was there'}")
+    if found is not None:
+        click.echo(
+            f"archive: {count_of(found.rows, 'row')} gone, {count_of(found.rewritten, 'file')} "
+            f"of {found.files} written anew"
+        )
+
+
+async def _from_store(customer_id: str, settings: ServerSettings) -> list[str]:
+    from decision.cli.stores import open_store
+    from decision.engine import Engine
+
+    async with open_store(settings) as store:
+        return await Engine(store).customers.erase(customer_id)
+
+
+def _from_archive(archive: Path, ids: set[str]) -> Erased:
+    from decision.learning.erasing import UnreadableFile, erase_from_archive
+
+    try:
+        with progress("Files") as move:
+            return erase_from_archive(archive, ids, move)
+    except ModuleNotFoundError as error:
+        raise Fail(
+            f"--archive needs {error.name}, which comes with pip install 'nextbest[train]'"
+        ) from None
+    except UnreadableFile as error:
+        raise Fail(f"{error}; mend or remove it, and erase again") from None

@@ -1,0 +1,83 @@
+"""`nextbest erase`: gone from the store, and from the archive's files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from decision.learning.erasing import UnreadableFile, erase_from_archive
+
+
+def write(path: Path, customers: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pa.table({"customer_id": customers, "n": list(range(len(customers)))})
+    pq.write_table(table, path)
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    folder = tmp_path / "archive"
+    write(folder / "decisions" / "date=2026-11-20" / "a.parquet", ["王", "b", "王"])
+    write(folder / "decisions" / "date=2026-11-21" / "b.parquet", ["b", "c"])
+    write(folder / "outcomes" / "date=2026-11-21" / "c.parquet", ["王"])
+    pq.write_table(pa.table({"other": [1]}), folder / "other.parquet")
+    return folder
+
+
+def customers(folder: Path) -> list[str]:
+    found: list[Any] = []
+    for path in sorted(folder.rglob("*.parquet")):
+        file = pq.ParquetFile(path)
+        if "customer_id" in file.schema_arrow.names:
+            found += file.read(["customer_id"]).column(0).to_pylist()
+    return found
+
+
+def test_every_row_of_the_customer_goes_and_every_other_stays(archive: Path) -> None:
+    untouched = (archive / "decisions" / "date=2026-11-21" / "b.parquet").stat().st_mtime_ns
+    assert erase_from_archive(archive, {"王"}) == (4, 2, 3)
+    assert customers(archive) == ["b", "b", "c"]
+    assert not (archive / "outcomes" / "date=2026-11-21" / "c.parquet").exists()
+    after = (archive / "decisions" / "date=2026-11-21" / "b.parquet").stat().st_mtime_ns
+    assert after == untouched
+    assert erase_from_archive(archive, {"王"}) == (3, 0, 0)
+
+
+def test_a_damaged_file_is_named(archive: Path) -> None:
+    bad = archive / "decisions" / "bad.parquet"
+    bad.write_bytes(b"PAR1 not at all")
+    with pytest.raises(UnreadableFile, match=r"bad\.parquet cannot be read"):
+        erase_from_archive(archive, {"王"})
+
+
+def test_the_command_erases_both_and_again_finds_nothing(
+    archive: Path, redis_url: str, prefix: str
+) -> None:
+    def run(*arguments: str) -> Any:
+        ran = subprocess.run(
+            [sys.executable, "-m", "decision.cli", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=Path(__file__).parents[2],
+        )
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    rows = archive.parent / "rows.ndjson"
+    rows.write_text(json.dumps({"customer_id": "王", "attributes": {"a": 1}}) + "\n")
+    where = ["--redis-url", redis_url, "--key-prefix", prefix]
+    run("load", str(rows), "--rules", "rules", "--models", str(archive), *where)
+    found = json.loads(run("erase", "王", "--archive", str(archive), "--json", *where))
+    assert found["erased"] == ["王"]
+    assert found["archive"] == {"files": 4, "rewritten": 2, "rows": 3}
+    again = run("erase", "王", "--archive", str(archive), *where)
+    assert "nothing was there" in again
+    assert "0 rows gone" in again
