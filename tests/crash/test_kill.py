@@ -63,17 +63,37 @@ async def test_ten_kills_under_load_lose_and_double_nothing(rules: Path, tmp_pat
 async def test_two_servers_and_a_redis_killed_in_turn_exceed_nothing(
     rules: Path, tmp_path: Path
 ) -> None:
-    """Redis writes its file at every commit (`always`), so what was acknowledged is there."""
-    redis = KillableRedis(tmp_path / "redis")
+    await killed_in_turn(rules, tmp_path, rounds=6)
+
+
+@pytest.mark.soak
+async def test_a_hundred_kills_under_load_lose_and_double_nothing(
+    rules: Path, tmp_path: Path
+) -> None:
+    with EmbeddedRedis(tmp_path / "redis", fsync="everysec") as url:
+        await killed_under_load(rules, tmp_path, url, servers=2, rounds=100, customers=400)
+
+
+@pytest.mark.soak
+async def test_fifty_kills_of_servers_and_redis_exceed_nothing(rules: Path, tmp_path: Path) -> None:
+    await killed_in_turn(rules, tmp_path, rounds=50)
+
+
+async def killed_in_turn(rules: Path, folder: Path, *, rounds: int) -> None:
+    """Servers and Redis killed in turn while 64 clients go on asking for 100 customers.
+
+    Redis writes its file at every commit (`always`), so what was acknowledged is there.
+    """
+    redis = KillableRedis(folder / "redis")
     url = redis.start()
-    running = [Server(rules, url, tmp_path) for _ in range(2)]
+    running = [Server(rules, url, folder) for _ in range(2)]
     for server in running:
         await server.start()
     clients = Clients(running, [f"c-{number}" for number in range(100)], seed=2)
     load = asyncio.ensure_future(clients.run(64))
     chance = random.Random(4)
     try:
-        for number in range(6):
+        for number in range(rounds):
             await until(chance.uniform(0.4, 0.9))
             if number % 2:
                 running[number // 2 % 2].kill()
@@ -88,7 +108,7 @@ async def test_two_servers_and_a_redis_killed_in_turn_exceed_nothing(
             server.kill()
             await server.start()
         found = await verify(url, clients, running)
-        print(f"\n3 Redis kills, 3 server kills: {found}, answers {dict(clients.seen)}")
+        print(f"\n{rounds} kills of servers and Redis: {found}, answers {dict(clients.seen)}")
         assert found.contacts > 0
     finally:
         clients.stopped = True

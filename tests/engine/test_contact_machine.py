@@ -14,9 +14,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from decision.core import consent
 from decision.core.clock import DAY, HOUR, MINUTE, SECOND, from_micros
 from decision.core.consent import ANY
 from decision.core.document import (
+    Consent,
     Contact,
     ContactKind,
     ContactState,
@@ -26,7 +28,7 @@ from decision.core.document import (
 )
 from decision.core.identifiers import partition_of
 from decision.core.schema import CustomerUpdate, DecisionRequest, Event
-from decision.engine import Engine, EngineSettings, NotFound, build_snapshot
+from decision.engine import Engine, EngineSettings, InputError, NotFound, build_snapshot
 from decision.engine import records as log
 from decision.rulebook.reader import load_files
 from decision.store import MemoryStore, RedisStore
@@ -90,7 +92,7 @@ class Row:
 class Person:
     """One customer as the oracle keeps it."""
 
-    zone: str = "UTC"
+    zone: str | None = None
     contacts: list[Row] = field(default_factory=list)
     consents: dict[tuple[str, str], bool] = field(default_factory=dict)
     unreachable: set[str] = field(default_factory=set)
@@ -125,6 +127,14 @@ class Person:
             if key in self.consents:
                 return self.consents[key]
         return purpose == "tips"
+
+
+def stated_of(person: Person) -> consent.Consents:
+    """The oracle's consents in the form in which customers have them."""
+    found: consent.Consents = {}
+    for (purpose, channel), granted in person.consents.items():
+        found.setdefault(purpose, {})[channel] = Consent(granted=granted)
+    return found
 
 
 class ContactMachine(RuleBasedStateMachine):
@@ -199,7 +209,7 @@ class ContactMachine(RuleBasedStateMachine):
                         trial.document(),
                         candidate,
                         self.now,
-                        ZoneInfo(person.zone),
+                        ZoneInfo(person.zone or "UTC"),
                     )
                 )
                 if free and (best is None or candidate.value > best.value):
@@ -290,7 +300,7 @@ class ContactMachine(RuleBasedStateMachine):
         channel=st.sampled_from([*CHANNELS, ANY]),
         state=st.sampled_from(["granted", "granted", "denied", None]),
     )
-    def consent(self, name: str, purpose: str, channel: str, state: Any) -> None:
+    def state_consent(self, name: str, purpose: str, channel: str, state: Any) -> None:
         self.run(self.engine.customers.set_consents(name, {purpose: {channel: state}}))
         person = self.person(name)
         if state is None:
@@ -302,6 +312,40 @@ class ContactMachine(RuleBasedStateMachine):
     def move(self, name: str, zone: str) -> None:
         self.run(self.engine.customers.update(name, CustomerUpdate(timezone=zone)))
         self.person(name).zone = zone
+
+    @rule(into=names, other=names)
+    def merge(self, into: str, other: str) -> None:
+        if into == other:
+            return
+        target, source = self.leads[into], self.leads[other]
+        try:
+            view = self.run(self.engine.customers.merge(into, other))
+        except NotFound:
+            assert not self.people[source].contacts
+            return
+        except InputError:
+            assert self.leads[other] != other
+            assert target != source
+            return
+        assert view.customer_id == target
+        if target == source:
+            return
+        mine, theirs = self.people[target], self.people[source]
+        mine.zone = mine.zone or theirs.zone
+        mine.contacts = sorted([*mine.contacts, *theirs.contacts], key=lambda row: row.at)
+        mine.unreachable |= theirs.unreachable
+        mine.signals += theirs.signals
+        for kind, at in theirs.opened.items():
+            mine.opened[kind] = max(at, mine.opened.get(kind, 0))
+        mine.consents = {
+            (purpose, channel): stated.granted
+            for purpose, channels in consent.merge(stated_of(mine), stated_of(theirs)).items()
+            for channel, stated in channels.items()
+        }
+        for name, owner in self.leads.items():
+            if owner == source:
+                self.leads[name] = target
+        self.people[source] = Person()
 
     @rule(name=names)
     def erase(self, name: str) -> None:
@@ -368,3 +412,8 @@ class RedisMachine(ContactMachine):
 
 class TestRedis(RedisMachine.TestCase):
     settings = STEPS
+
+
+@pytest.mark.soak
+class TestRedisAtLength(RedisMachine.TestCase):
+    settings = settings(STEPS, max_examples=1_500, stateful_step_count=60)
