@@ -23,7 +23,10 @@ COMMANDS = {
     "load": ("decision.cli.load:load", "Load customers from CSV, NDJSON or Parquet."),
     "decide": ("decision.cli.decide:decide", "Decide a file of requests, without a server."),
     "explain": ("decision.cli.explain:explain", "Show why a decision came out as it did."),
-    "erase": ("decision.cli.erase:erase", "Erase a customer: from the store, and from an archive on disk."),
+    "erase": (
+        "decision.cli.erase:erase",
+        "Erase a customer: from the store, and from an archive on disk.",
+    ),
     "key": ("decision.cli.key:key", "Make API keys."),
     "train": ("decision.cli.train:train", "Train a model version from the log."),
     "bench": ("decision.cli.bench:bench", "Measure what a decision costs, step by step."),

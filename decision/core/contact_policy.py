@@ -248,8 +248,9 @@ class ContactPolicy:
         for index, suppression in enumerate(self.suppressions):
             by_key: dict[str, list[int]] = {}
             for signal in signals:
-                if signal.type == suppression.event:
-                    by_key.setdefault(_key(suppression.per, signal), []).append(signal.at)
+                key = _key(suppression.per, signal)
+                if signal.type == suppression.event and (key or suppression.per is None):
+                    by_key.setdefault(key, []).append(signal.at)
             for key, times in by_key.items():
                 mask = self._suppression_masks[index].get(key, 0)
                 end = _pause_end(suppression, times)

@@ -215,6 +215,21 @@ def decide(
     )
 
 
+def silence(policy: Policy, verdict: Verdict) -> None:
+    """Makes silence of a verdict that could not be reserved; what was left falls as capped."""
+    left = policy.everything
+    for reason, mask in verdict.fallen.items():
+        if reason != Reason.OUTRANKED:
+            left &= ~mask
+    verdict.fallen.pop(Reason.OUTRANKED, None)
+    if left:
+        verdict.fallen[Reason.CAPPED] = verdict.fallen.get(Reason.CAPPED, 0) | left
+        verdict.reason = Reason.CAPPED
+    verdict.chosen = []
+    placement = policy.placements[verdict.question.placement]
+    verdict.outcome = "fallback" if placement.fallback else "none"
+
+
 def _inactive(policy: Policy, now: int) -> int:
     mask = 0
     for period in policy.active_periods:

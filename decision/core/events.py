@@ -53,7 +53,7 @@ def record(
     """Adds one event to the history, in any order of time, and drops what no window can reach."""
     history.total += 1
     if at >= history.last_at:
-        history.last_at = at
+        history.last_at = min(at, now)
         for name in measure.last:
             if properties.get(name) is not None:
                 history.last[name] = properties[name]

@@ -12,7 +12,7 @@ from decision.core.clock import format_duration, from_micros
 from decision.core.conditions import facts_of, failures
 from decision.core.decide import Verdict
 from decision.core.definition import Cap, QuietHours
-from decision.core.policy import Policy
+from decision.core.policy import Policy, in_holdout
 from decision.core.reasons import Reason
 from decision.core.schema import ExplanationRow
 from decision.core.selectors import indices
@@ -190,12 +190,13 @@ class _Narrator:
             return f"{cap.name}: {contacts}{about} within {within(cap)}, at most {cap.at_most}", (
                 cap.source
             )
-        return None, None
+        return "too many decisions at once for this customer", None
 
     def _holdout(self, index: int) -> Told:
         for group in self.policy.holdouts:
-            if not group.keeps >> index & 1:
-                experiment = group.experiment
+            experiment = group.experiment
+            held = in_holdout(experiment, self.verdict.document.customer_id)
+            if held and not group.keeps >> index & 1:
                 kept = ", ".join(experiment.keeps) or "nothing"
                 return f"in the control group {experiment.name}, which keeps {kept}", (
                     experiment.source

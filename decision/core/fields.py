@@ -61,7 +61,8 @@ Read = Callable[[Situation], Value]
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True):
-    """A field: its name, how it is read, and the event measure it needs kept."""
+    """A field: its name, how it is read, and what it needs kept: an event
+    measure, or contacts for a time in microseconds."""
 
     name: str
     read: Read
@@ -69,6 +70,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     measure: Measure = Measure()
     experiment: str | None = None
     channel: str | None = None
+    contacts_window: int = 0
 
 
 class UnknownField(ValueError):
@@ -184,6 +186,7 @@ def _contacts_field(name: str, rest: str) -> Field:
         name=name,
         read=lambda s: count_contacts(s.document, channel, window, s.now),
         channel=channel,
+        contacts_window=window,
     )
 
 

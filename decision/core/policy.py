@@ -157,6 +157,11 @@ class Policy:
                 found.setdefault(window.opened_by, Measure())
         return found
 
+    def history_needed(self) -> int:
+        """How long contacts must be kept for every window and field in force, in microseconds."""
+        fields = max((field.contacts_window for field in self.fields.fields), default=0)
+        return max(fields, self.contact_policy.history_needed())
+
     def budget_limits(self, now: int) -> dict[str, tuple[int, int]]:
         """Counter name → (limit, mask of candidates): of all time, and of today's local day."""
         found: dict[str, tuple[int, int]] = {}

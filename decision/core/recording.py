@@ -149,7 +149,9 @@ def _deny(document: Document, occurrence: Occurrence, kind: ContactKind | None) 
     """Denies consent: as the properties say, else to marketing (and what it was) on its channel."""
     channel = _channel(occurrence, kind) or consent.ANY
     named = occurrence.properties.get("purpose")
-    if isinstance(named, str):
+    if named == consent.ANY:
+        purposes = {consent.ANY, *document.consents}
+    elif isinstance(named, str):
         purposes = {named}
     else:
         purposes = {DEFAULT_PURPOSE}
@@ -193,7 +195,7 @@ def prune_contacts(document: Document, policy: Policy, now: int, floor: int) -> 
 
     `floor` and the policy's own need are in microseconds; the longer one holds.
     """
-    oldest = now - max(policy.contact_policy.history_needed(), floor)
+    oldest = now - max(policy.history_needed(), floor)
     if document.contacts and document.contacts[0].at <= oldest:
         document.contacts = [contact for contact in document.contacts if contact.at > oldest]
 

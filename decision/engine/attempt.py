@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import random
 import time
+from collections.abc import Coroutine
+from typing import Any
 
 import msgspec
 
 from decision.core import recording
 from decision.core.clock import SECOND, from_micros
-from decision.core.decide import Question, decide
+from decision.core.decide import Question, decide, silence
 from decision.core.document import Contact, ContactState
 from decision.core.explanation import explain
 from decision.core.identifiers import decision_tag
@@ -23,7 +26,6 @@ from decision.core.ports import (
     Section,
     StoreUnavailable,
 )
-from decision.core.reasons import Reason
 from decision.core.schema import Decision, DecisionRequest
 from decision.engine import records
 from decision.engine.answering import fallback, namespaces, selection
@@ -84,6 +86,21 @@ class Task:
         return number
 
 
+_background: set[asyncio.Task[None]] = set()
+
+
+def _in_background(work: Coroutine[Any, Any, None]) -> None:
+    """Lets work go on that outlives the decision; its failure is of no consequence."""
+    task = asyncio.ensure_future(_quietly(work))
+    _background.add(task)
+    task.add_done_callback(_background.discard)
+
+
+async def _quietly(work: Coroutine[Any, Any, None]) -> None:
+    with contextlib.suppress(StoreUnavailable):
+        await work
+
+
 class Attempt:
     """One pass over one state of the customer: decided at once, then committed or not."""
 
@@ -127,17 +144,19 @@ class Attempt:
             spent=self.spent,
             exploration=snapshot.exploration,
         )
+        if task.contended:
+            silence(snapshot.policy, self.verdict)
 
     def _record_event(self, request: DecisionRequest, snapshot: Snapshot) -> None:
         """Records the request's own event first, where it has an id and is not known yet."""
         event = request.event
         if event is None or event.id is None or event.id in self.found.known_events:
             return
-        if request.dry_run:
-            return
         now = self.task.now
         occurrence = occurrence_of(event, event.id, now)
         recording.apply(self.document, occurrence, snapshot.policy, snapshot.measures, now)
+        if request.dry_run:
+            return
         self.raw = self.task.store.pack(self.document)
         self.event_ids.append(event.id)
         self.records.append(
@@ -163,7 +182,12 @@ class Attempt:
         taken = self._budgets_needed()
         if taken:
             limits = {name: self.budgets[name][0] for name in taken}
-            full = await store.take_budgets(limits, self.decision_id, timeout=task.left())
+            try:
+                full = await store.take_budgets(limits, self.decision_id, timeout=task.left())
+            except asyncio.CancelledError:
+                # Taken or not, it is given back: the commands of one connection keep their order.
+                _in_background(store.return_budgets(taken, self.decision_id))
+                raise
             if full is not None:
                 task.spent |= self.budgets[full][1]
                 return self.found_again()
@@ -197,7 +221,7 @@ class Attempt:
             customer_id=self.document.customer_id,
             document=self.document,
             version=self.found.version,
-            expect=tuple(write),
+            expect=self._expected(write),
             write=tuple(write),
             records=[*self.records, decision_record],
             request_id=request.request_id,
@@ -206,6 +230,12 @@ class Attempt:
             event_ids=self.event_ids,
             event_ids_last=task.settings.event_ids_last,
         )
+
+    def _expected(self, write: list[Section]) -> tuple[Section, ...]:
+        """What must not have changed: what is written; and the customer must not be erased."""
+        if write or not self.found.raw:
+            return tuple(write)
+        return ("profile",)
 
     def found_again(self) -> ReadResult:
         """The same state, to be decided again because a budget has run out meanwhile."""
@@ -275,8 +305,6 @@ class Attempt:
         )
 
     def _reason(self) -> str | None:
-        if self.task.contended:
-            return Reason.CAPPED.value
         return self.verdict.reason.value if self.verdict.reason else None
 
     def _degraded(self) -> list[str]:

@@ -40,7 +40,7 @@ async def cautions(policy: Policy, store: Store, now: int, least_kept: int) -> t
 async def _short_histories(
     policy: Policy, store: Store, now: int, least_kept: int
 ) -> tuple[str, ...]:
-    needed = policy.contact_policy.history_needed()
+    needed = policy.history_needed()
     stored = await store.get_blob(HORIZON_BLOB)
     if stored is None:
         horizon = Horizon(kept=max(needed, least_kept), since=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import Any, Protocol
 
 import msgspec
@@ -18,6 +19,8 @@ from decision.core.schema import Alias, Decision
 from decision.engine import merging
 from decision.engine.errors import InputError, NotReady
 from decision.engine.snapshot import Snapshot
+
+LONGEST_ID = 256
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +114,7 @@ class Context:
             return clean_id("customer_id", customer_id)
         assert alias is not None
         found = await self.store.resolve_alias(alias.type, alias.value, timeout=timeout)
-        return found or clean_id("alias.value", f"{alias.type}:{alias.value}"[:256])
+        return found or clean_id("alias.value", alias_id(alias))
 
     async def read(
         self,
@@ -122,7 +125,12 @@ class Context:
         event_ids: tuple[str, ...] = (),
         timeout: float | None = None,
     ) -> ReadResult:
-        """Reads a customer, following merges to the id in use now."""
+        """Reads a customer, following merges to the id in use now.
+
+        Answers and event ids that were kept under ids merged since are found, too.
+        """
+        known: frozenset[str] = frozenset()
+        asked: set[str] = set()
         for _ in range(merging.LONGEST_CHAIN):
             found = await self._read_twice(
                 customer_id,
@@ -131,12 +139,25 @@ class Context:
                 event_ids=event_ids,
                 timeout=timeout,
             )
+            asked.add(customer_id)
+            known |= found.known_events
             if found.document.moved_to is None or found.answer is not None:
-                return found
+                break
             if not merging.is_empty(found.document):
                 await merging.carry_on(self, found.document)
             customer_id = found.document.moved_to
-        raise StoreUnavailable(f"customer {customer_id!r} was merged in a circle")
+        else:
+            raise StoreUnavailable(f"customer {customer_id!r} was merged in a circle")
+        if found.answer is None and (request_id is not None or event_ids):
+            for earlier in found.document.merged:
+                if earlier not in asked:
+                    kept = await self._read_twice(
+                        earlier, request_id=request_id, event_ids=event_ids, timeout=timeout
+                    )
+                    known |= kept.known_events
+                    found.answer = found.answer or kept.answer
+        found.known_events = known
+        return found
 
     async def _read_twice(self, customer_id: str, **what: Any) -> ReadResult:
         """One read, and once more where a connection was lost under it: reading harms nothing."""
@@ -170,6 +191,14 @@ def _shown(at: int) -> str:
         return from_micros(at).isoformat()
     except OverflowError:
         return "the time"
+
+
+def alias_id(alias: Alias) -> str:
+    """The customer id of whoever is known by an alias alone."""
+    plain = f"{alias.type}:{alias.value}"
+    if len(plain) <= LONGEST_ID:
+        return plain
+    return f"{alias.type}:{blake2b(alias.value.encode(), digest_size=16).hexdigest()}"
 
 
 def clean_id(path: str, value: str) -> str:

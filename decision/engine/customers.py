@@ -23,7 +23,7 @@ from decision.engine.changes import (
     check_consents,
     check_size,
     check_update,
-    claim_aliases,
+    claimed_aliases,
 )
 from decision.engine.context import Context, clean_id
 from decision.engine.errors import NotFound
@@ -109,15 +109,17 @@ class Customers:
         """
         clean_id("customer_id", customer_id)
         check_update(update, self.context.snapshot.policy)
-        await claim_aliases(self.context, customer_id, update)
         removed: list[tuple[str, str]] = []
 
         def change(document: Document) -> None:
             removed[:] = apply_update(document, update, self.context.clock())
 
-        document = await self._change(customer_id, change, ("profile", "contacts"))
+        async with claimed_aliases(self.context, customer_id, update):
+            document = await self._change(customer_id, change, ("profile", "contacts"))
         for kind, value in removed:
             await self.context.store.delete_alias(kind, value, document.customer_id)
+        if update.aliases:
+            document = (await self.context.read(customer_id)).document
         return self._view(document)
 
     async def set_consents(

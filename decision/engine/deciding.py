@@ -13,7 +13,7 @@ from decision.core.ports import ReadResult, StoreUnavailable
 from decision.core.schema import Decision, DecisionRequest
 from decision.engine.answering import fallback, namespaces
 from decision.engine.attempt import Attempt, Task
-from decision.engine.context import Context
+from decision.engine.context import Context, alias_id
 from decision.engine.errors import unknown
 from decision.engine.replay import Replay
 
@@ -91,7 +91,7 @@ class Deciding:
                 decision = attempt.decision()
                 self._tell(decision, attempt.verdict, written=True)
                 return decision
-            if latest is not found and latest.document.moved_to is not None:
+            if latest.answer is None and latest.document.moved_to is not None:
                 latest = await context.read(
                     latest.document.moved_to,
                     request_id=request.request_id,
@@ -99,7 +99,12 @@ class Deciding:
                     event_ids=event_ids,
                     timeout=self.task.left(),
                 )
-            found = latest
+            # A conflict says nothing of budgets, and of event ids only those that it was asked.
+            found = msgspec.structs.replace(
+                latest,
+                budgets={**found.budgets, **latest.budgets},
+                known_events=found.known_events | latest.known_events,
+            )
         return await self._contended(found, budgets)
 
     async def _again(self, answer: bytes) -> Decision:
@@ -113,20 +118,23 @@ class Deciding:
 
     async def _contended(self, found: ReadResult, budgets: dict[str, tuple[int, int]]) -> Decision:
         """Too many decisions at once for one customer: silence, which can break no cap."""
+        if self.request.event is not None and self.request.event.id is not None:
+            raise StoreUnavailable("too many writes at once for this customer; send it again")
         self.task.contended = True
-        self.task.spent = self.task.snapshot.policy.everything
         attempt = Attempt(self.task, found, budgets)
         latest = await attempt.commit()
-        if latest is not None and latest.answer is not None:
-            return await self._again(latest.answer)
+        if latest is not None:
+            if latest.answer is not None:
+                return await self._again(latest.answer)
+            raise StoreUnavailable("too many writes at once for this customer; ask again")
         decision = attempt.decision()
-        self._tell(decision, attempt.verdict, written=latest is None)
+        self._tell(decision, attempt.verdict, written=True)
         return decision
 
     def _without_store(self, what: str) -> Decision:
         """The answer where customer, caps and consents could not be read or written."""
         request = self.request
-        customer_id = request.customer_id or (request.alias.value if request.alias else "")
+        customer_id = request.customer_id or (alias_id(request.alias) if request.alias else "")
         snapshot = self.task.snapshot
         names = namespaces(snapshot, None, request.event, request.context, request.placement)
         selections = fallback(snapshot, request.placement, names)

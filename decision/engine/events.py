@@ -164,9 +164,10 @@ class Events:
             return False
         age = time.time_ns() // 1_000_000 - made
         recent = age * MILLISECOND < self.context.settings.records_kept
-        if recent and await self.context.store.find_record(decision_id) is None:
+        settles = occurrence.type in SETTLING and not occurrence.properties.get("permanent")
+        if settles and recent and await self.context.store.find_record(decision_id) is None:
             raise InputError("decision_id", f"there is no decision {decision_id}")
-        return not document.exists and occurrence.type in SETTLING
+        return not document.exists and settles
 
 
 def event_record(occurrence: Occurrence, customer_id: str, now: int) -> LogRecord:

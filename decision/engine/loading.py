@@ -34,7 +34,7 @@ from decision.engine.changes import (
     check_consents,
     check_size,
     check_update,
-    claim_aliases,
+    claimed_aliases,
 )
 from decision.engine.context import Context, clean_id
 from decision.engine.errors import InputError
@@ -117,8 +117,17 @@ class Loading:
         context = self.context
         occurrences = _occurrences(row)
         ids = tuple(occurrence.id for occurrence in occurrences)
-        if row.aliases:
-            await claim_aliases(context, row.customer_id, row)
+        async with claimed_aliases(context, row.customer_id, row):
+            return await self._write(row, occurrences, ids, now)
+
+    async def _write(
+        self,
+        row: CustomerRow,
+        occurrences: Sequence[Occurrence],
+        ids: tuple[str, ...],
+        now: int,
+    ) -> Loaded:
+        context = self.context
         found = await context.read(row.customer_id, event_ids=ids)
         for _ in range(context.settings.attempts):
             attempt = _Attempt(context, row, occurrences, found, now)

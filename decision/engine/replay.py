@@ -9,7 +9,7 @@ import numpy as np
 
 from decision.core.arbitration import Floats, Indices
 from decision.core.clock import from_micros
-from decision.core.decide import Verdict, decide
+from decision.core.decide import Verdict, decide, silence
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Document
 from decision.core.explanation import explain
@@ -88,7 +88,7 @@ class Replay:
         """The decision decided again, on what it saw then."""
         draws = iter(record.draws)
         document = self.context.store.unpack(record.customer_id, record.document)
-        return decide(
+        verdict = decide(
             snapshot.policy,
             snapshot.matcher,
             _LoggedScores(record),
@@ -99,6 +99,9 @@ class Replay:
             spent=records.mask_of(record.spent),
             exploration=record.exploration,
         )
+        if "contention" in record.degraded:
+            silence(snapshot.policy, verdict)
+        return verdict
 
     async def _snapshot(self, version: str) -> Snapshot | None:
         """The policy of that version: the one in force, or compiled from the store's copy."""

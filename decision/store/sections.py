@@ -189,19 +189,18 @@ def _rows(contacts: Sequence[Contact]) -> bytes:
     """Packed contacts: narrow rows where all fit, which they do for 48 days of waiting."""
     if not contacts:
         return b""
-    base = min(contact.at for contact in contacts)
+    times = [contact[1] for contact in contacts]
+    base, highest = min(times), max(contacts)[0]
+    if max(times) - base >= 1 << 48 or highest >= 1 << 16:
+        return _wide_rows(contacts)
     flat: list[int] = []
     for kind, at, state, mark, tag in contacts:
-        since = at - base
         if mark == FINAL_MARK:
             mark = _NARROW_FINAL
         elif not 0 <= mark < _NARROW_FINAL:
             return _wide_rows(contacts)
-        settled = state << 22 | mark
+        since, settled = at - base, state << 22 | mark
         flat += (kind, since & 0xFFFF, since >> 16, settled & 0xFFFF, settled >> 16, tag)
-    highest = max(contacts)[0]
-    if max(contact.at for contact in contacts) - base >= 1 << 48 or highest >= 1 << 16:
-        return _wide_rows(contacts)
     form = _NARROW if highest < 1 << 8 else _NARROW_2
     return struct.pack("<Bq" + _FORMS[form] * len(contacts), form, base, *flat)
 
