@@ -29,18 +29,22 @@ async def every_order(
     works: Callable[[Any], list[Any]],
     check: Callable[[Any, list[Any]], Any],
     limit: int = 60_000,
+    prepare: Callable[[Any], Any] | None = None,
 ) -> int:
-    """Runs the works in all orders on fresh stores; returns how many there were."""
+    """Runs the works in all orders (or the first `limit`) on fresh stores; returns how many."""
     choices: list[int] | None = []
     ran = 0
     while choices is not None:
         gated = Gated(MemoryStore(lambda: clock.now / 1_000_000))
         engine = await make_engine(one_a_week(), gated)
         await engine.customers.set_consents("c-1", {"marketing": {"*": "granted"}})
+        if prepare is not None:
+            await prepare(engine)
         results, options = await run_order(gated, works(engine), choices)
         await check(engine, results)
         ran += 1
-        assert ran <= limit
+        if ran == limit:
+            break
         choices = next_choices(choices, options)
     return ran
 
@@ -131,3 +135,49 @@ async def test_three_decisions_with_a_budget_of_one_in_sampled_orders(
         results, _ = await run_order(gated, works, choices)
         chosen = [result.selections[0].message for result in results]
         assert sorted(chosen) == ["news", "news", "offer"]
+
+
+@pytest.mark.parametrize("limit", [300, pytest.param(60_000, marks=pytest.mark.soak, id="every")])
+async def test_of_three_decisions_one_is_selected_in_every_order(
+    make_engine: Make, clock: Clock, limit: int
+) -> None:
+    """There are 14,868 orders."""
+
+    async def check(engine: Any, results: list[Any]) -> None:
+        assert sorted(result.outcome for result in results) == ["none", "none", "selected"]
+        assert await contacts_and_records(engine) == (1, 1)
+
+    ran = await every_order(
+        make_engine, clock, lambda engine: [decision(engine) for _ in range(3)], check, limit
+    )
+    print(f"\n{ran} orders of three decisions")
+    assert ran >= 90
+
+
+@pytest.mark.parametrize("limit", [300, pytest.param(20_000, marks=pytest.mark.soak, id="many")])
+async def test_a_merge_beside_two_decisions_never_exceeds_the_cap_in_every_order(
+    make_engine: Make, clock: Clock, limit: int
+) -> None:
+    """One a week each before the merge; the merged customer gets none more."""
+
+    async def check(engine: Any, results: list[Any]) -> None:
+        view = await engine.customers.get("c-1")
+        assert view.merged == ["anon"]
+        asked = DecisionRequest(placement="outbound", customer_id="anon")
+        assert (await engine.decide(asked)).outcome == "none"
+        made = sum(result.outcome == "selected" for result in results[1:])
+        assert len(view.contacts) == made >= 1
+
+    def works(engine: Any) -> list[Any]:
+        return [
+            lambda: engine.customers.merge("c-1", "anon"),
+            decision(engine),
+            decision(engine, customer_id="anon"),
+        ]
+
+    ran = await every_order(make_engine, clock, works, check, limit, anon_too)
+    print(f"\n{ran} orders of a merge and two decisions")
+
+
+async def anon_too(engine: Any) -> None:
+    await engine.customers.set_consents("anon", {"marketing": {"*": "granted"}})
