@@ -20,8 +20,6 @@ from decision.core.reasons import Reason
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
-Lever = tuple[int, float]
-"""(mask of candidates, factor) of one boost that holds."""
 
 
 class Scored(msgspec.Struct, frozen=True):
@@ -84,15 +82,13 @@ def mask_of(candidates: Indices) -> int:
 
 
 def prioritise(
-    policy: Policy, candidates: Indices, probability: Floats, levers: list[Lever]
+    policy: Policy, candidates: Indices, probability: Floats, levers: list[Floats]
 ) -> Scores:
-    """The table of survivors with their priorities."""
-    lever = np.ones(len(candidates))
-    for mask, factor in levers:
-        touched = np.fromiter(
-            (mask >> index & 1 for index in candidates.tolist()), np.bool_, len(candidates)
-        )
-        lever[touched] *= factor
+    """The table of survivors with their priorities. Boosts that hold multiply."""
+    if levers:
+        lever = np.prod(levers, axis=0)[candidates]
+    else:
+        lever = np.ones(len(candidates))
     priority = probability * policy.values[candidates] * lever - policy.costs[candidates]
     return Scores(candidates, probability, lever, priority, np.zeros(len(candidates)))
 

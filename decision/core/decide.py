@@ -15,7 +15,7 @@ import msgspec
 
 from decision.core import business_rules, calendar, consent
 from decision.core.arbitration import (
-    Lever,
+    Floats,
     Scored,
     Scores,
     arbitrate,
@@ -269,14 +269,15 @@ def _unreachable(policy: Policy, document: Document) -> int:
     return mask
 
 
-def _rule_effects(policy: Policy, fired: int) -> tuple[int, list[Lever]]:
+def _rule_effects(policy: Policy, fired: int) -> tuple[int, list[Floats]]:
+    """(mask of removed candidates, factors of each boost) of the rules that hold."""
     removed = 0
     levers = []
     for index in indices(fired):
         effect = policy.effects[index]
         removed |= effect.removes
-        if effect.boosts:
-            levers.append((effect.boosts, effect.factor))
+        if effect.levers is not None:
+            levers.append(effect.levers)
     return removed, levers
 
 

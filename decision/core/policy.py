@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from decision.core import business_rules, calendar
 from decision.core.bucketing import hash_v2
@@ -59,11 +60,14 @@ class ConsentRule(msgspec.Struct, frozen=True):
 
 
 class RuleEffect(msgspec.Struct, frozen=True):
-    """What a business rule does when it holds: the candidates it removes, and those it boosts."""
+    """What a business rule does when it holds: the candidates it removes, and what it boosts.
+
+    `levers` has a factor for each candidate of the policy, 1 where it is not boosted; None where
+    the rule boosts nothing.
+    """
 
     removes: int
-    boosts: int
-    factor: float
+    levers: NDArray[np.float64] | None
 
 
 class Holdout(msgspec.Struct, frozen=True):
@@ -239,14 +243,19 @@ class Policy:
 
     def _effect(self, rule: Rule) -> RuleEffect:
         removes = 0
-        boosts = 0
+        levers = None
         if rule.exclude is not None:
             removes |= self._selected(rule.exclude)
         if rule.allow_only is not None:
             removes |= self.everything & ~self._selected(rule.allow_only)
         if rule.boost is not None:
-            boosts = self._selected(rule.boost)
-        return RuleEffect(removes=removes, boosts=boosts, factor=rule.by)
+            levers = np.array(
+                [
+                    rule.by if matches(rule.boost, candidate) else 1.0
+                    for candidate in self.candidates
+                ]
+            )
+        return RuleEffect(removes=removes, levers=levers)
 
 
 def _conjuncts(condition: Condition) -> Iterable[Condition]:
