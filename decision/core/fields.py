@@ -16,7 +16,8 @@ import msgspec
 
 from decision.core import events
 from decision.core.clock import DAY, from_micros, parse_duration
-from decision.core.document import ContactState, Document
+from decision.core.contact_policy import counts_until
+from decision.core.document import Document
 from decision.core.events import LONGEST_WINDOW, Measure
 from decision.core.schema import TriggerEvent
 from decision.core.values import MISSING, Value
@@ -198,14 +199,7 @@ def count_contacts(document: Document, channel: str, window: int, now: int) -> i
         for contact in document.contacts
         if contact.at > now - window
         and kinds[contact.kind].channel == channel
-        and (
-            contact.state == ContactState.CONFIRMED
-            or contact.state == ContactState.RESERVED_THEN_COUNT
-            or (
-                contact.state == ContactState.RESERVED_THEN_RELEASE
-                and now < contact.at + contact.mark * 1_000_000
-            )
-        )
+        and counts_until(contact) > now
     )
 
 

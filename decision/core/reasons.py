@@ -22,7 +22,3 @@ class Reason(StrEnum):
     HOLDOUT = "holdout"
     BELOW_THRESHOLD = "below_threshold"
     OUTRANKED = "outranked"
-
-
-TIME_ONLY = frozenset({Reason.QUIET_HOURS, Reason.CAPPED, Reason.SUPPRESSED})
-"""Reasons that pass with time alone."""

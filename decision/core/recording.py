@@ -190,12 +190,8 @@ def _add_signal(
     )
 
 
-def prune_contacts(document: Document, policy: Policy, now: int, floor: int) -> None:
-    """Forgets contacts that no window in force can count any more, but none younger than `floor`.
-
-    `floor` and the policy's own need are in microseconds; the longer one holds.
-    """
-    oldest = now - max(policy.history_needed(), floor)
+def prune_contacts(document: Document, oldest: int) -> None:
+    """Forgets contacts made at a time or before."""
     if document.contacts and document.contacts[0].at <= oldest:
         document.contacts = [contact for contact in document.contacts if contact.at > oldest]
 

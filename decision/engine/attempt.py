@@ -184,8 +184,8 @@ class Attempt:
             limits = {name: self.budgets[name][0] for name in taken}
             try:
                 full = await store.take_budgets(limits, self.decision_id, timeout=task.left())
-            except asyncio.CancelledError:
-                # Taken or not, it is given back: the commands of one connection keep their order.
+            except (asyncio.CancelledError, StoreUnavailable):
+                # Taken or not, it is given back; a taking that arrives later then takes nothing.
                 _in_background(store.return_budgets(taken, self.decision_id))
                 raise
             if full is not None:
@@ -270,9 +270,8 @@ class Attempt:
                     tag=tag,
                 ),
             )
-        recording.prune_contacts(
-            self.document, snapshot.policy, now, self.task.settings.contacts_kept
-        )
+        kept = max(snapshot.history_needed, self.task.settings.contacts_kept)
+        recording.prune_contacts(self.document, now - kept)
 
     def decision(self, *, stored: bool = False) -> Decision:
         """The answer. One that is stored for a request id carries no explanation."""

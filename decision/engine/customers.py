@@ -10,7 +10,7 @@ import msgspec
 
 from decision.core import calendar
 from decision.core.clock import from_micros
-from decision.core.contact_policy import NEVER, counts_until
+from decision.core.contact_policy import counts_until
 from decision.core.document import ContactState, Document
 from decision.core.fields import Situation
 from decision.core.identifiers import partition_of
@@ -27,8 +27,6 @@ from decision.engine.changes import (
 )
 from decision.engine.context import Context, clean_id
 from decision.engine.errors import NotFound
-
-ALL_SECTIONS: tuple[Section, ...] = ("profile", "contacts", "events")
 
 
 class ContactView(msgspec.Struct, frozen=True, kw_only=True):
@@ -298,7 +296,7 @@ def _contacts(document: Document, now: int) -> list[ContactView]:
                 channel=kind.channel,
                 at=from_micros(contact.at),
                 state=state,
-                counts=counts_until(contact) in (NEVER,) or counts_until(contact) > now,
+                counts=counts_until(contact) > now,
                 expires_at=from_micros(expires) if reserved else None,
             )
         )

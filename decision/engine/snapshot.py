@@ -38,7 +38,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     `kinds` and `renders` are by candidate; `fallbacks` is placement → (message, channel, render).
     `degraded` is what every decision does without, such as `model`; `cautions` are sentences
-    about what this policy cannot make good; `exploration` is γ of inverse-gap weighting.
+    about what this policy cannot make good; `exploration` is γ of inverse-gap weighting,
+    `history_needed` how long (microseconds) contacts must be kept.
     """
 
     policy: Policy
@@ -49,6 +50,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     renders: list[Render]
     fallbacks: dict[str, tuple[str, str, Render]]
     exploration: float | None
+    history_needed: int
     policy_version: str
     model_version: str | None
     loaded_at: Moment
@@ -169,6 +171,7 @@ async def build_snapshot(
         renders=renders,
         fallbacks=fallbacks,
         exploration=_exploration(policy, model),
+        history_needed=policy.history_needed(),
         policy_version=policy.version,
         model_version=scorer.version,
         loaded_at=loaded_at,

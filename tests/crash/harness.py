@@ -207,11 +207,11 @@ async def verify(redis_url: str, clients: Clients, servers: Sequence[Server]) ->
     finally:
         await store.close()
     async with httpx.AsyncClient(timeout=10) as client:
-        for (customer, request_id), before in list(clients.answers.items())[-400:]:
+        for (customer, request_id), before in clients.answers.items():
             body = {"placement": "outbound", "customer_id": customer, "request_id": request_id}
             answer = await client.post(f"{servers[0].url}/v1/decisions", json=body)
             assert answer.json() == before
-    return Found(contacts, contacts, len(ids))
+    return Found(contacts, sum(map(Counter.total, logged.values())), len(ids))
 
 
 async def until(seconds: float) -> None:
