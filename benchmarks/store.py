@@ -29,7 +29,7 @@ from decision.store.commits import encode_commit
 
 NOW = 1_795_000_000_123_456
 AT_ONCE = 16
-CUSTOMERS = 10_000
+CUSTOMERS = 100_000
 CALLS = 20_000
 ROUNDS = 5
 
