@@ -331,9 +331,9 @@ async def _commit_cost(store: Store, commit: Commit) -> float:
 
 def model_of(definition: PolicyDefinition) -> Model:
     """The sample model: the demo's where there is one, else trained for this run."""
-    from decision.api.keeper import current_version
     from decision.core.policy import Policy
     from decision.learning.sample import make_sample_model
+    from decision.scoring.versions import current_version
 
     kept = current_version(Path(".nextbest/models"))
     if kept is not None:

@@ -24,8 +24,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
 from benchmarks import hillstrom
+from decision.core import records as log
 from decision.core.identifiers import PARTITIONS
-from decision.engine import records as log
 from decision.store import EmbeddedRedis, RedisStore
 
 CONNECTIONS: Final = 16

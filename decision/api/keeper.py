@@ -26,17 +26,15 @@ from decision.rulebook.diagnostics import Diagnostic, render_all
 from decision.rulebook.reader import load_folder
 from decision.rulebook.rule_trial import try_rules
 from decision.scoring.loading import load_model
-from decision.scoring.manifest import MANIFEST, ModelError
+from decision.scoring.manifest import ModelError
 from decision.scoring.model import Model
+from decision.scoring.versions import current_version
 
 PERIOD: Final = 1.0
 """Seconds between two looks at the store, the keys file and what other workers ask for."""
 
 RELOAD_BLOB: Final = "reload"
 """The store's named value that changes when some worker has reloaded; the others follow."""
-
-CURRENT: Final = "current"
-"""In the models folder: a link to the version in force, or a file with its path."""
 
 TRIED: Final = "_NEXTBEST_TRIED"
 """A variable by which the process that starts the workers names the policy that it has tried."""
@@ -73,42 +71,6 @@ def read_model(folder: str | None) -> Model | None:
     """
     place = current_version(Path(folder)) if folder is not None else None
     return None if place is None else load_model(place)
-
-
-def current_version(models: Path) -> Path | None:
-    """The version folder that is in force in a models folder, or None where it has no versions.
-
-    That is the folder itself where it is a version, the one that its file `current` names, or
-    the only one there is below it.
-
-    Raises:
-        ModelError: `current` leads nowhere, or it is missing and there are several versions.
-    """
-    if (models / MANIFEST).is_file():
-        return models
-    pointer = models / CURRENT
-    try:
-        place = pointer if pointer.is_dir() else models / pointer.read_text("utf-8").strip()
-    except FileNotFoundError:
-        return _only_version(models)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise ModelError(f"{pointer} cannot be read: {reason}") from None
-    if not (place / MANIFEST).is_file():
-        raise ModelError(f"{pointer}: {place} is no model version; name one that is there")
-    return place
-
-
-def _only_version(models: Path) -> Path | None:
-    manifests = [*models.glob(f"*/{MANIFEST}"), *models.glob(f"*/*/{MANIFEST}")]
-    found = sorted(path.parent for path in manifests)
-    if len(found) > 1:
-        names = ", ".join(str(path.relative_to(models)) for path in found[:5])
-        raise ModelError(
-            f"{models} has {len(found)} model versions ({names}…) and none is in force; "
-            f"write the one to use into {models / CURRENT}"
-        )
-    return found[0] if found else None
 
 
 class Keeper:

@@ -12,7 +12,6 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from decision.api.keeper import CURRENT, current_version
 from decision.cli.output import Fail, busy
 from decision.cli.policies import read_rules, sample_folder
 from decision.cli.stores import HOME
@@ -22,6 +21,7 @@ from decision.core.schema import DecisionRequest, TriggerEvent
 from decision.engine import Engine, build_snapshot
 from decision.engine.loading import CustomerRow, Loading
 from decision.scoring.manifest import ModelError
+from decision.scoring.versions import current_version, point_to
 from decision.store import EmbeddedRedis, RedisStore
 
 SEED: Final = 7
@@ -122,10 +122,7 @@ def _train(engine: Engine, models: Path) -> None:
 
     with busy("Training the sample model (once)"):
         folder = make_sample_model(engine.snapshot.policy.candidates, models, SEED)
-    pointer = models / CURRENT
-    written = models / f".{CURRENT}"
-    written.write_text(f"{folder.relative_to(models)}\n", "utf-8")
-    written.replace(pointer)
+    point_to(models, folder)
 
 
 async def _load(engine: Engine, store: Store, customers: int) -> None:

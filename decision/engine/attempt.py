@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from decision.core import recording
+from decision.core import recording, records
 from decision.core.clock import SECOND, from_micros
 from decision.core.decide import Question, decide, silence
 from decision.core.document import Contact, ContactState
@@ -27,7 +27,6 @@ from decision.core.ports import (
     StoreUnavailable,
 )
 from decision.core.schema import Decision, DecisionRequest
-from decision.engine import records
 from decision.engine.answering import fallback, namespaces, selection
 from decision.engine.context import Context
 from decision.engine.events import occurrence_of
@@ -354,6 +353,17 @@ class Attempt:
                 if field.experiment is not None and isinstance(value, str)
             },
             holdout=verdict.holdout,
+            shadow=self._shadow(),
             degraded=self._degraded(),
             latency_us=int((time.perf_counter() - task.began) * 1_000_000),
         )
+
+    def _shadow(self) -> records.LoggedShadow | None:
+        """What the challenger says of the survivors, where there is one."""
+        shadow, verdict = self.task.snapshot.shadow, self.verdict
+        if shadow is None or shadow.version is None or not len(verdict.scores.candidates):
+            return None
+        found = shadow.score(
+            verdict.scores.candidates, verdict.values, self.document, self.task.now
+        )
+        return records.LoggedShadow(shadow.version, found.tobytes())

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from decision.core import calendar
+from decision.core import calendar, records
 from decision.core.clock import from_micros
 from decision.core.contact_policy import counts_until
 from decision.core.document import ContactState, Document
@@ -16,7 +16,7 @@ from decision.core.fields import Situation
 from decision.core.identifiers import partition_of
 from decision.core.ports import Commit, Conflict, LogRecord, Section, StoreUnavailable
 from decision.core.schema import ConsentUpdate, CustomerUpdate
-from decision.engine import merging, records
+from decision.engine import merging
 from decision.engine.changes import (
     apply_consents,
     apply_update,

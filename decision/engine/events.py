@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from decision.core import recording
+from decision.core import recording, records
 from decision.core.clock import MILLISECOND, to_micros
 from decision.core.document import Document
 from decision.core.identifiers import parse_decision_id, partition_of
 from decision.core.ports import Commit, Conflict, LogRecord, Section, StoreUnavailable
 from decision.core.recording import SETTLING, AmbiguousContact, Occurrence, has_contact
 from decision.core.schema import Event, EventsAnswer, Rejected, TriggerEvent
-from decision.engine import records
 from decision.engine.context import Context
 from decision.engine.errors import InputError
 

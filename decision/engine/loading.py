@@ -14,7 +14,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from decision.core import recording
+from decision.core import recording, records
 from decision.core.clock import to_micros
 from decision.core.document import Document
 from decision.core.ports import Commit, Conflict, LogRecord, ReadResult, Section, StoreUnavailable
@@ -27,7 +27,6 @@ from decision.core.schema import (
     Name,
     Properties,
 )
-from decision.engine import records
 from decision.engine.changes import (
     apply_consents,
     apply_update,

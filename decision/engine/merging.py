@@ -14,11 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from decision.core import attributes, consent, events
+from decision.core import attributes, consent, events, records
 from decision.core.document import Contact, Document
 from decision.core.ports import Commit, Conflict, LogRecord, ReadResult, Section, StoreUnavailable
 from decision.core.recording import later_state
-from decision.engine import records
 from decision.engine.errors import InputError, NotFound
 
 if TYPE_CHECKING:

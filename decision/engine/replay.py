@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from decision.core import records
 from decision.core.arbitration import Floats, Indices
 from decision.core.clock import from_micros
 from decision.core.decide import Verdict, decide, silence
@@ -14,13 +15,12 @@ from decision.core.definition import PolicyDefinition
 from decision.core.document import Document
 from decision.core.explanation import explain
 from decision.core.identifiers import parse_decision_id
+from decision.core.records import DecisionRecord
 from decision.core.schema import Decision, Selection
 from decision.core.values import Value
-from decision.engine import records
 from decision.engine.answering import fallback, namespaces, selection
 from decision.engine.context import Context
 from decision.engine.errors import InputError, NotFound
-from decision.engine.records import DecisionRecord
 from decision.engine.snapshot import Snapshot, build_snapshot, policy_blob
 from decision.rulebook.reader import load_files
 

@@ -23,8 +23,9 @@ from decision.engine.cautions import cautions
 from decision.rulebook.content import compile_content, content_for
 from decision.rulebook.durable_engine import DurableMatcher, RuleEngineError
 from decision.rulebook.rule_trial import try_rules
+from decision.scoring.features import Feature
 from decision.scoring.model import Model
-from decision.scoring.scorers import bind
+from decision.scoring.scorers import MINIMAL_FEATURES, bind
 
 Render = Callable[[Mapping[str, Any]], dict[str, Any]]
 
@@ -39,7 +40,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     `kinds` and `renders` are by candidate; `fallbacks` is placement → (message, channel, render).
     `degraded` is what every decision does without, such as `model`; `cautions` are sentences
     about what this policy cannot make good; `exploration` is γ of inverse-gap weighting,
-    `history_needed` how long (microseconds) contacts must be kept.
+    `history_needed` how long (microseconds) contacts must be kept. `shadow` is a challenger: it
+    scores the same survivors, what it says is logged, and it never chooses.
     """
 
     policy: Policy
@@ -54,6 +56,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     policy_version: str
     model_version: str | None
     loaded_at: Moment
+    shadow: Scorer | None = None
     degraded: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
 
@@ -100,11 +103,15 @@ async def build_snapshot(
     try_first: bool = True,
     durable: bool = True,
     contacts_kept: int = 0,
+    shadow: Model | None = None,
+    features: Sequence[Feature] = MINIMAL_FEATURES,
 ) -> Snapshot:
     """Compiles a checked policy, binds the model to it and registers its contacts in the store.
 
     `try_first` runs the business rules in a child process before they run here; `durable` false
     evaluates them with the plain evaluator, for one-off uses such as looking back at a decision.
+
+    Without a model, `features` (those of a spec) are logged, so that one can be learned.
 
     With `contacts_kept`, how long contacts are kept at least, it looks for what this policy
     cannot make good.
@@ -114,7 +121,10 @@ async def build_snapshot(
         StoreUnavailable: the store could not be reached.
     """
     policy = Policy(definition)
-    scorer = bind(model, policy.candidates, policy.fields, policy.settings)
+    scorer = bind(model, policy.candidates, policy.fields, policy.settings, features)
+    challenger = None
+    if shadow is not None:
+        challenger = bind(shadow, policy.candidates, policy.fields, policy.settings)
     matcher: RuleMatcher = PlainMatcher(policy.rules, policy.rule_plan, policy.fields.slot)
     if durable and policy.rules:
         if try_first:
@@ -175,6 +185,7 @@ async def build_snapshot(
         policy_version=policy.version,
         model_version=scorer.version,
         loaded_at=loaded_at,
+        shadow=challenger,
         degraded=() if scorer.version else ("model",),
         cautions=await cautions(policy, store, to_micros(loaded_at), contacts_kept)
         if contacts_kept

@@ -18,8 +18,8 @@ from typing import Any
 
 import httpx
 
+from decision.core import records as log
 from decision.core.identifiers import PARTITIONS
-from decision.engine import records as log
 from decision.store import RedisStore
 
 RULES = """

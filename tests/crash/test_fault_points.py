@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from decision.core import records as log
 from decision.core.clock import from_micros
 from decision.core.identifiers import partition_of
 from decision.core.schema import DecisionRequest, Event, TriggerEvent
 from decision.engine import Engine, EngineSettings, build_snapshot
-from decision.engine import records as log
 from decision.rulebook.reader import load_files
 from decision.store import RedisStore
 from tests.core.small import NOON

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from decision.core import consent
+from decision.core import records as log
 from decision.core.clock import DAY, HOUR, MINUTE, SECOND, from_micros
 from decision.core.consent import ANY
 from decision.core.document import (
@@ -29,7 +30,6 @@ from decision.core.document import (
 from decision.core.identifiers import partition_of
 from decision.core.schema import CustomerUpdate, DecisionRequest, Event
 from decision.engine import Engine, EngineSettings, InputError, NotFound, build_snapshot
-from decision.engine import records as log
 from decision.rulebook.reader import load_files
 from decision.store import MemoryStore, RedisStore
 from tests.core import oracle

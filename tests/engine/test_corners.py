@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from decision.core import records as log
 from decision.core.clock import DAY, MINUTE, SECOND, from_micros
 from decision.core.identifiers import partition_of
 from decision.core.ports import Commit, Conflict
 from decision.core.schema import Alias, CustomerUpdate, DecisionRequest, Event, TriggerEvent
 from decision.engine import InputError, NotFound
-from decision.engine import records as log
 from decision.store.memory_store import MemoryStore
 from tests.engine.conftest import RULES, Clock
 from tests.engine.test_engine import ask, tell

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from decision.core import records as log
 from decision.core.clock import DAY, HOUR, MINUTE, from_micros
 from decision.core.identifiers import partition_of
 from decision.core.schema import (
@@ -19,7 +20,6 @@ from decision.core.schema import (
     TriggerEvent,
 )
 from decision.engine import Engine, InputError, NotFound
-from decision.engine import records as log
 from tests.engine.conftest import Clock
 
 pytestmark = pytest.mark.anyio

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from decision.core import records as log
 from decision.core.identifiers import partition_of
 from decision.core.schema import DecisionRequest, Event
-from decision.engine import records as log
 from decision.store.memory_store import MemoryStore
 from tests.engine.conftest import RULES, Clock
 from tests.engine.schedule import Gated, next_choices, run_order

@@ -38,6 +38,13 @@ class LoggedScores(msgspec.Struct, array_like=True, frozen=True):
     selection: bytes = b""
 
 
+class LoggedShadow(msgspec.Struct, array_like=True, frozen=True):
+    """What a challenger would have said of the same survivors: its version, and float64 each."""
+
+    version: str
+    probability: bytes
+
+
 class DecisionRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One decision. Times are microseconds; `fallen` is reason → candidates' bit mask as bytes."""
 
@@ -62,6 +69,7 @@ class DecisionRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     model_version: str | None = None
     experiments: dict[str, str] = {}
     holdout: bool = False
+    shadow: LoggedShadow | None = None
     degraded: list[str] = []
     latency_us: int = 0
 

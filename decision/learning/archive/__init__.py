@@ -1,0 +1,1 @@
+"""The archive: the log as Parquet, and how it is read back."""

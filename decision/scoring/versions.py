@@ -1,0 +1,120 @@
+"""Which model version is in force: small pointer files in the models folder.
+
+`current` names the version that decides, `shadow` one that is scored beside it and never chosen;
+each holds a path relative to the models folder, such as `engagement/02450e50e31b`. `history` is
+one line for each change of `current`, oldest first: time and path.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from decision.scoring.manifest import MANIFEST, ModelError
+
+CURRENT: Final = "current"
+"""In the models folder: a link to the version in force, or a file with its path."""
+SHADOW: Final = "shadow"
+HISTORY: Final = "history"
+
+
+def current_version(models: Path) -> Path | None:
+    """The version folder that is in force in a models folder, or None where it has no versions.
+
+    That is the folder itself where it is a version, the one that its file `current` names, or
+    the only one there is below it.
+
+    Raises:
+        ModelError: `current` leads nowhere, or it is missing and there are several versions.
+    """
+    if (models / MANIFEST).is_file():
+        return models
+    place = _pointed(models, CURRENT)
+    return place if place is not None else _only_version(models)
+
+
+def shadow_version(models: Path) -> Path | None:
+    """The version folder that is scored beside the one in force, or None.
+
+    Raises:
+        ModelError: `shadow` leads nowhere.
+    """
+    return _pointed(models, SHADOW)
+
+
+def versions(models: Path) -> list[Path]:
+    """All version folders of a models folder, in the order of their paths."""
+    manifests = [*models.glob(f"*/{MANIFEST}"), *models.glob(f"*/*/{MANIFEST}")]
+    return sorted(path.parent for path in manifests)
+
+
+def point_to(models: Path, version: Path, pointer: str = CURRENT) -> None:
+    """Puts a version in force in one step: whoever reads sees the old one or the new one.
+
+    Raises:
+        ModelError: it is no version below the models folder.
+        OSError: the pointer cannot be written.
+    """
+    try:
+        name = version.resolve().relative_to(models.resolve()).as_posix()
+    except ValueError:
+        raise ModelError(f"{version} is not below {models}; copy the version there") from None
+    if not (version / MANIFEST).is_file():
+        raise ModelError(f"{version} is no model version; name one that is there")
+    _write(models / pointer, f"{name}\n")
+    if pointer == CURRENT:
+        with (models / HISTORY).open("a", encoding="utf-8") as file:
+            file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {name}\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def earlier_versions(models: Path) -> list[str]:
+    """What was in force before, latest first: paths relative to the models folder, each once."""
+    try:
+        lines = (models / HISTORY).read_text("utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    names = [line.partition(" ")[2] for line in lines if " " in line]
+    return list(dict.fromkeys(reversed(names)))[1:]
+
+
+def _write(place: Path, text: str) -> None:
+    aside = place.with_name(f".{place.name}.{os.getpid()}")
+    with aside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(place)
+    folder = os.open(place.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _pointed(models: Path, name: str) -> Path | None:
+    pointer = models / name
+    try:
+        place = pointer if pointer.is_dir() else models / pointer.read_text("utf-8").strip()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise ModelError(f"{pointer} cannot be read: {reason}") from None
+    if not (place / MANIFEST).is_file():
+        raise ModelError(f"{pointer}: {place} is no model version; name one that is there")
+    return place
+
+
+def _only_version(models: Path) -> Path | None:
+    found = versions(models)
+    if len(found) > 1:
+        names = ", ".join(str(path.relative_to(models)) for path in found[:5])
+        raise ModelError(
+            f"{models} has {len(found)} model versions ({names}…) and none is in force; "
+            f"write the one to use into {models / CURRENT}"
+        )
+    return found[0] if found else None
