@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from decision.core.contact_policy import Standing
 from decision.core.document import Document
-from decision.core.exploration import choose, inverse_gap_weights
+from decision.core.exploration import choose, inverse_gap_weights, with_floors
 from decision.core.policy import Policy
 from decision.core.reasons import Reason
 
@@ -104,10 +104,12 @@ def arbitrate(
     fallen: dict[Reason, int],
     draw: Callable[[], float],
     exploration: float | None,
+    unproven: int,
 ) -> list[Scored]:
     """Draws up to `limit` different messages, one after another, caps counting all together.
 
-    `exploration` is γ of inverse-gap weighting, None always takes the best. `fallen` is completed:
+    `exploration` is γ of inverse-gap weighting, None always takes the best; `unproven` is the mask
+    of candidates whose message has little evidence yet. `fallen` is completed:
     survivors that a selection of this very decision capped or closed fall for that, the others are
     outranked.
     """
@@ -115,7 +117,7 @@ def arbitrate(
     places = [place for place, index in enumerate(scores.candidates.tolist()) if alive >> index & 1]
     chosen: list[Scored] = []
     while places:
-        weights = _weights(scores.priority[places], exploration)
+        weights = _weights(policy, scores, places, exploration, unproven)
         scores.selection[places] = weights
         winner = scores.row(places[choose(weights, draw()) if len(places) > 1 else 0])
         chosen.append(winner)
@@ -138,9 +140,31 @@ def arbitrate(
     return chosen
 
 
-def _weights(priorities: Floats, gamma: float | None) -> list[float]:
+def _weights(
+    policy: Policy, scores: Scores, places: list[int], gamma: float | None, unproven: int
+) -> list[float]:
     """Selection probabilities; γ weighs gaps in parts of the largest priority."""
-    found: list[float] = priorities.tolist()
-    largest = max(*found, -min(found))
+    found: list[float] = scores.priority[places].tolist()
+    if gamma is None or not (policy.unexplored or unproven):
+        return _gap_weights(found, gamma)
+    candidates: list[int] = scores.candidates[places].tolist()
+    best = found.index(max(found))
+    if policy.unexplored >> candidates[best] & 1:
+        return _gap_weights(found, None)
+    tried = [place for place, index in enumerate(candidates) if not policy.unexplored >> index & 1]
+    groups = [
+        policy.message_index[candidates[place]] if unproven >> candidates[place] & 1 else -1
+        for place in tried
+    ]
+    weights = [0.0] * len(found)
+    gaps = _gap_weights([found[place] for place in tried], gamma)
+    floors = with_floors(gaps, groups, policy.settings.exploration_floor)
+    for place, weight in zip(tried, floors, strict=True):
+        weights[place] = weight
+    return weights
+
+
+def _gap_weights(priorities: list[float], gamma: float | None) -> list[float]:
+    largest = max(*priorities, -min(priorities))
     scale = 1 / largest if largest > 0 and isfinite(1 / largest) else 1.0
-    return inverse_gap_weights([priority * scale for priority in found], gamma)
+    return inverse_gap_weights([priority * scale for priority in priorities], gamma)

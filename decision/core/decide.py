@@ -84,12 +84,14 @@ def decide(
     *,
     spent: int = 0,
     exploration: float | None = None,
+    unproven: int = 0,
 ) -> Verdict:
     """Decides for one customer at one moment.
 
     `draw` gives numbers in [0, 1), one for each selection; `spent` is the mask of candidates
     whose budget is known to be spent; `exploration` is γ of inverse-gap weighting, None always
-    takes the best. The placement must be one of the policy's.
+    takes the best; `unproven` is the mask of candidates whose message has little evidence yet.
+    The placement must be one of the policy's.
     """
     contact_policy = policy.contact_policy
     placement = policy.placements[question.placement]
@@ -184,6 +186,7 @@ def decide(
                 fallen,
                 draw,
                 exploration,
+                unproven,
             )
 
     not_before = None

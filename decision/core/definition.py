@@ -22,21 +22,30 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """`settings:`. `exploration` is γ of inverse-gap weighting; None is no exploration."""
+    """`settings:`. `exploration` is γ of inverse-gap weighting; None is no exploration.
+
+    While a message has been given fewer than `exploration_until` times, a decision that it survives
+    chooses it with a probability of `exploration_floor` at least (0: no floor).
+    """
 
     timezone: str = "UTC"
     currency: str = "EUR"
     week_starts: str = "monday"
     exploration: float | None = 100.0
+    exploration_floor: float = 0.0
+    exploration_until: float = 100.0
     starting_probability: float = 0.05
     starting_evidence: float = 100.0
     request_id_lasts: int = DAY // 24
 
 
 class Purpose(Definition, frozen=True):
-    """`purposes:`."""
+    """`purposes:`. With `explore` false, its messages are chosen when they are the best, and then
+    for certain; never to learn from, and nothing else is tried in their place.
+    """
 
     consent: Literal["opt_in", "opt_out", "not_required"]
+    explore: bool = True
 
 
 class QuietHours(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,9 @@ Oracles" (https://arxiv.org/abs/2002.04926): SquareCB.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
+from typing import Final
 
 
 def inverse_gap_weights(scores: Sequence[float], gamma: float | None) -> list[float]:
@@ -37,6 +39,29 @@ def inverse_gap_weights(scores: Sequence[float], gamma: float | None) -> list[fl
     weights[best] = 0.0
     weights[best] = 1.0 - math.fsum(weights)
     return weights
+
+
+LARGEST_FLOOR: Final = 0.5
+"""The most probability that floors take together: the rest is for what is known to be good."""
+
+
+def with_floors(weights: Sequence[float], groups: Sequence[int], floor: float) -> list[float]:
+    """The weights mixed with an equal share for each group that is to be tried, of `floor` each.
+
+    `groups` gives each candidate's group (such as its message), -1 for none; a group's share is
+    split evenly among its candidates. Where the floors of all groups together exceed
+    `LARGEST_FLOOR`, they share that. With F for the sum of floors,
+    p(a) = floor(a) + (1 − F) · weight(a): a distribution in which nobody has less than their floor.
+    """
+    sizes = Counter(group for group in groups if group >= 0)
+    if not sizes:
+        return list(weights)
+    share = min(floor, LARGEST_FLOOR / len(sizes))
+    rest = 1.0 - share * len(sizes)
+    return [
+        rest * weight + (share / sizes[group] if group >= 0 else 0.0)
+        for weight, group in zip(weights, groups, strict=True)
+    ]
 
 
 def choose(probabilities: Sequence[float], u: float) -> int:

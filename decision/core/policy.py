@@ -80,7 +80,8 @@ class Holdout(msgspec.Struct, frozen=True):
 class Policy:
     """A compiled policy. Immutable once made, but for `fields`, to which a model adds its own.
 
-    `everything` is the mask of all candidates; `placement_masks` are those of each placement.
+    `everything` is the mask of all candidates; `placement_masks` are those of each placement;
+    `unexplored` is that of purposes with which nothing is tried out.
     """
 
     def __init__(self, definition: PolicyDefinition) -> None:
@@ -115,6 +116,11 @@ class Policy:
         self.state_slot = self.fields.slot(STATE_FIELD)
         self.message_masks = self._masks(lambda candidate: [candidate.message])
         self.channel_masks = self._masks(lambda candidate: [candidate.channel])
+        names = {message.name: index for index, message in enumerate(definition.messages)}
+        self.message_index = [names[message.name] for message, _ in self.pairs]
+        self.unexplored = mask_where(
+            not self.purposes[message.purpose].explore for message, _ in self.pairs
+        )
         self.placement_masks = {
             placement.name: self._placement_mask(placement) for placement in definition.placements
         }

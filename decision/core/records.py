@@ -62,6 +62,7 @@ class DecisionRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     fallen: dict[str, bytes] = {}
     spent: bytes = b""
     exploration: float | None = None
+    unproven: bytes = b""
     request_id: str | None = None
     event_type: str | None = None
     reason: str | None = None

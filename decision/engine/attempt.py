@@ -142,6 +142,7 @@ class Attempt:
             task.draw,
             spent=self.spent,
             exploration=snapshot.exploration,
+            unproven=snapshot.unproven,
         )
         if task.contended:
             silence(snapshot.policy, self.verdict)
@@ -328,6 +329,7 @@ class Attempt:
             draws=list(task.draws),
             spent=records.mask_bytes(self.spent & policy.everything),
             exploration=snapshot.exploration,
+            unproven=records.mask_bytes(snapshot.unproven),
             policy_version=snapshot.policy_version,
             model_version=snapshot.model_version,
             selections=[

@@ -98,6 +98,7 @@ class Replay:
             lambda: next(draws),
             spent=records.mask_of(record.spent),
             exploration=record.exploration,
+            unproven=records.mask_of(record.unproven),
         )
         if "contention" in record.degraded:
             silence(snapshot.policy, verdict)

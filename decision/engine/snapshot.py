@@ -25,7 +25,7 @@ from decision.rulebook.durable_engine import DurableMatcher, RuleEngineError
 from decision.rulebook.rule_trial import try_rules
 from decision.scoring.features import Feature
 from decision.scoring.model import Model
-from decision.scoring.scorers import MINIMAL_FEATURES, bind
+from decision.scoring.scorers import MINIMAL_FEATURES, bind, unproven
 
 Render = Callable[[Mapping[str, Any]], dict[str, Any]]
 
@@ -39,9 +39,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     `kinds` and `renders` are by candidate; `fallbacks` is placement → (message, channel, render).
     `degraded` is what every decision does without, such as `model`; `cautions` are sentences
-    about what this policy cannot make good; `exploration` is γ of inverse-gap weighting,
-    `history_needed` how long (microseconds) contacts must be kept. `shadow` is a challenger: it
-    scores the same survivors, what it says is logged, and it never chooses.
+    about what this policy cannot make good. `exploration` is γ of inverse-gap weighting,
+    `unproven` the mask of candidates whose message has little evidence yet; `history_needed` is
+    how long (microseconds) contacts must be kept. `shadow` is a challenger: it scores the same
+    survivors, what it says is logged, and it never chooses.
     """
 
     policy: Policy
@@ -52,6 +53,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     renders: list[Render]
     fallbacks: dict[str, tuple[str, str, Render]]
     exploration: float | None
+    unproven: int
     history_needed: int
     policy_version: str
     model_version: str | None
@@ -181,6 +183,7 @@ async def build_snapshot(
         renders=renders,
         fallbacks=fallbacks,
         exploration=_exploration(policy, model),
+        unproven=unproven(model, policy.candidates, policy.settings),
         history_needed=policy.history_needed(),
         policy_version=policy.version,
         model_version=scorer.version,

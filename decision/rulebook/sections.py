@@ -48,6 +48,10 @@ def read_settings(checker: Checker, node: Node) -> Settings:
             exploration=(
                 None if off else entry.read("exploration", _exploration, _DEFAULTS.exploration)
             ),
+            exploration_floor=entry.read("exploration_floor", Checker.share, 0.0),
+            exploration_until=entry.read(
+                "exploration_until", Checker.number, _DEFAULTS.exploration_until, above=0
+            ),
             starting_probability=entry.read(
                 "starting_probability", Checker.share, _DEFAULTS.starting_probability
             ),
@@ -96,7 +100,19 @@ def read_purpose(checker: Checker, name: str, node: Node) -> Purpose:
     with checker.entry(node, f'purpose "{name}"') as entry:
         options = ("opt_in", "opt_out", "not_required")
         consent = entry.require("consent", Checker.choice, "opt_in", options)
-        return Purpose(name=name, source=node.key.label, consent=cast(Any, consent))
+        return Purpose(
+            name=name,
+            source=node.key.label,
+            consent=cast(Any, consent),
+            explore=entry.read("explore", _truth, True),
+        )
+
+
+def _truth(checker: Checker, node: Node, what: str) -> bool | None:
+    if isinstance(node.value, bool):
+        return node.value
+    checker.wrong_type(node, what, "true or false")
+    return None
 
 
 def read_channel(checker: Checker, name: str, node: Node) -> Channel:

@@ -157,3 +157,18 @@ def bind(
     manifest = model.manifest
     encoder = FeatureEncoder(manifest.features, manifest.categories, candidates, fields.slot)
     return ModelScorer(model, encoder, candidates, settings)
+
+
+def unproven(model: Model | None, candidates: Sequence[CandidateInfo], settings: Settings) -> int:
+    """The mask of candidates whose message training saw fewer than `exploration_until` times.
+
+    Without an exploration floor it is empty: nobody asks.
+    """
+    if settings.exploration_floor <= 0:
+        return 0
+    evidence = evidence_of(model.manifest) if model is not None else {}
+    return sum(
+        1 << index
+        for index, info in enumerate(candidates)
+        if evidence.get((info.message, ""), (0, 0))[0] < settings.exploration_until
+    )

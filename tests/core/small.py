@@ -125,6 +125,7 @@ def ask(
     draws: Sequence[float] = (0.0,),
     probabilities: dict[str, float] | None = None,
     spent: int = 0,
+    unproven: int = 0,
     **question: Any,
 ) -> Verdict:
     """Decides with the plain evaluator and fixed probabilities."""
@@ -138,6 +139,7 @@ def ask(
         now,
         lambda: next(numbers),
         spent=spent,
+        unproven=unproven,
         exploration=policy.settings.exploration,
     )
 

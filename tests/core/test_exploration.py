@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decision.core.exploration import choose, inverse_gap_weights
+from decision.core.definition import Message, Purpose, Settings
+from decision.core.exploration import LARGEST_FLOOR, choose, inverse_gap_weights, with_floors
+from decision.core.policy import Policy
+from tests.core.small import ask, customer, definition
 
 scores = st.lists(st.floats(-1, 1), min_size=1, max_size=60)
 gammas = st.none() | st.floats(0, 1e6)
@@ -107,3 +110,72 @@ def test_draws_come_with_their_probabilities() -> None:
     for _ in range(40_000):
         counts[choose(found, generator.random())] += 1
     assert [count / 40_000 for count in counts] == pytest.approx(found, abs=0.01)
+
+
+@given(
+    st.lists(st.tuples(st.floats(-1, 1), st.integers(-1, 4)), min_size=1, max_size=30),
+    gammas,
+    st.floats(0, 1),
+)
+def test_with_floors_it_is_a_distribution_in_which_nobody_has_less_than_their_floor(
+    rows: list[tuple[float, int]], gamma: float | None, floor: float
+) -> None:
+    weights = inverse_gap_weights([score for score, _ in rows], gamma)
+    groups = [group for _, group in rows]
+    found = with_floors(weights, groups, floor)
+    assert math.fsum(found) == pytest.approx(1, abs=1e-12)
+    tried = {group for group in groups if group >= 0}
+    for group in tried:
+        together = math.fsum(p for p, own in zip(found, groups, strict=True) if own == group)
+        assert together >= min(floor, LARGEST_FLOOR / len(tried)) - 1e-12
+    if not tried or floor == 0:
+        assert found == pytest.approx(weights, abs=1e-15)
+
+
+GOOD = {"offer": 0.9, "news": 0.1}
+
+
+def chances(policy: Policy, unproven: set[str] = frozenset()) -> dict[str, float]:
+    mask = sum(1 << i for i, c in enumerate(policy.candidates) if c.message in unproven)
+    verdict = ask(policy, customer(), probabilities=GOOD, unproven=mask)
+    names = [f"{c.message}/{c.channel}" for c in policy.candidates]
+    return {names[row.candidate]: row.selection_probability for row in verdict.scores.rows()}
+
+
+def test_a_message_without_evidence_is_tried_at_its_floor_over_all_its_channels() -> None:
+    settings = Settings(timezone="UTC", exploration=1e6, exploration_floor=0.05)
+    policy = Policy(definition(settings=settings))
+    assert chances(policy)["news/email"] < 1e-5
+    assert chances(policy, {"news"})["news/email"] == pytest.approx(0.05, rel=1e-3)
+    both = chances(policy, {"news", "offer"})
+    assert both["offer/push"] + both["offer/email"] == pytest.approx(0.95, rel=1e-3)
+    off = Settings(timezone="UTC", exploration=None, exploration_floor=0.05)
+    assert chances(Policy(definition(settings=off)), {"news"})["news/email"] == 0
+
+
+@pytest.mark.parametrize("gamma", [0.0, 10.0])
+def test_nothing_is_tried_out_with_a_purpose_marked_so(gamma: float) -> None:
+    """Its message wins for certain when it is the best, and else is never drawn."""
+    settings = Settings(timezone="UTC", exploration=gamma, exploration_floor=0.05)
+    service = Purpose(name="service", consent="not_required", explore=False)
+    changed = definition(
+        settings=settings, purposes=(Purpose(name="marketing", consent="opt_in"), service)
+    )
+    receipt = Message(name="receipt", purpose="service", channels=("email",), value=1.0)
+    policy = Policy(
+        definition(
+            settings=settings,
+            purposes=changed.purposes,
+            messages=(*changed.messages[:2], receipt),
+        )
+    )
+    low = ask(
+        policy, customer(), probabilities={**GOOD, "receipt": 1.0}, unproven=policy.everything
+    )
+    by_name = {policy.candidates[r.candidate].message: r for r in low.scores.rows()}
+    assert by_name["receipt"].selection_probability == 0
+    assert by_name["news"].selection_probability > 0
+    rare = {"offer": 0.05, "news": 0.1, "receipt": 1.0}
+    best = ask(policy, customer(), probabilities=rare, unproven=policy.everything)
+    assert [policy.candidates[row.candidate].message for row in best.chosen] == ["receipt"]
+    assert best.chosen[0].selection_probability == 1
