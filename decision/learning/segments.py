@@ -1,0 +1,331 @@
+"""Segments from the archive: recency, frequency and monetary value, and how active customers are.
+
+Per customer, from the events of one type such as `purchase`, up to a moment:
+
+- *recency*, *frequency*, *monetary*: days since the last one, days on which there was one, and the
+  sum of a property. Each is scored 1 to 5 by quintiles, 5 the best; equal values have equal scores.
+- *repeat*, *recency_days*, *age_days*: days with one after the first day; days from the first to
+  the last; days from the first to the moment. These are the x, t_x and T of Fader, Hardie & Lee
+  2005, "Counting Your Customers the Easy Way".
+
+Activity is the number of days with an event such as `app_open` within so many days; levels are
+drawn where a share of the customers lies above, so they fit the business and not a guess.
+
+Days are those of one time zone. A customer who was merged into another counts as that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, timedelta, tzinfo
+from pathlib import Path
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from decision.core.clock import DAY, SECOND, from_micros
+from decision.core.values import Value
+
+QUINTILES: Final = (0.2, 0.4, 0.6, 0.8)
+LEVELS: Final[Mapping[str, float]] = {"power": 0.05, "core": 0.15, "casual": 0.3}
+"""The share of customers that belongs to each level, the most active first; the rest is `low`."""
+LOWEST: Final = "low"
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry a customer with at least one event of the type; days are whole."""
+
+    customer_id: Sequence[str]
+    days: Ints
+    recency_days: Ints
+    age_days: Ints
+    total: Floats
+
+    @property
+    def days_since(self) -> Ints:
+        """Days from the last event's day to the moment's."""
+        return self.age_days - self.recency_days
+
+
+class Segments(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found. `until` is microseconds; thresholds are the least value of scores 2 to 5.
+
+    `levels` is level → the least number of active days, the most active first.
+    """
+
+    until: int
+    behaviour: Behaviour
+    scores: dict[str, Ints]
+    thresholds: dict[str, list[float]]
+    active: dict[str, int]
+    levels: dict[str, int]
+
+    def attributes(self) -> Iterator[tuple[str, dict[str, Value]]]:
+        """Customer id and the attributes `rfm` and `activity` of each."""
+        one = self.behaviour
+        columns = zip(
+            one.customer_id,
+            one.days.tolist(),
+            one.days_since.tolist(),
+            one.recency_days.tolist(),
+            one.age_days.tolist(),
+            one.total.tolist(),
+            self.scores["recency"].tolist(),
+            self.scores["frequency"].tolist(),
+            self.scores["monetary"].tolist(),
+            strict=True,
+        )
+        seen = set()
+        for customer, days, since, recency, age, total, r, f, m in columns:
+            seen.add(customer)
+            rfm = {
+                "recency": r,
+                "frequency": f,
+                "monetary": m,
+                "score": f"{r}{f}{m}",
+                "days_since": since,
+                "days": days,
+                "total": total,
+                "repeat": days - 1,
+                "recency_days": recency,
+                "age_days": age,
+            }
+            found: dict[str, Value] = {"rfm": rfm}
+            if self.levels:
+                found["activity"] = self._activity(customer)
+            yield customer, found
+        for customer in self.active:
+            if customer not in seen:
+                yield customer, {"activity": self._activity(customer)}
+
+    def _activity(self, customer: str) -> dict[str, Value]:
+        days = self.active.get(customer, 0)
+        level = next((name for name, least in self.levels.items() if days >= least), LOWEST)
+        return {"active_days": days, "level": level}
+
+
+class NothingFound(ValueError):
+    """The archive has nothing from which the segments could be computed."""
+
+
+def segments(
+    archive: Path,
+    *,
+    event: str = "purchase",
+    amount: str = "amount",
+    activity: str | None = "app_open",
+    activity_days: int = 28,
+    levels: Mapping[str, float] = LEVELS,
+    until: int | None = None,
+    timezone: str = "UTC",
+) -> Segments:
+    """Computes segments of everybody in an archive; `until` (microseconds) is its last event.
+
+    Raises:
+        NothingFound: there is no such event.
+        ValueError: a file of the archive cannot be read, or has not the columns of one.
+    """
+    import duckdb
+
+    files = dataset_files(archive, "events")
+    if not files:
+        raise NothingFound(f"{archive} has no events; archive some first: nextbest archive")
+    connection = duckdb.connect()
+    try:
+        _prepare(connection, archive, files, timezone)
+        last = _one(connection, "SELECT max(us) FROM facts WHERE type = ?", [event])
+        if last is None:
+            known = _column(connection, "SELECT type FROM facts GROUP BY 1 ORDER BY count(*) DESC")
+            raise NothingFound(f"{archive} has no event {event!r}; it has {', '.join(known[:8])}")
+        end = until if until is not None else int(last)
+        today = day_number(end, ZoneInfo(timezone))
+        behaviour = _behaviour(connection, event, amount, end, today)
+        if not len(behaviour.days):
+            raise NothingFound(f"{archive} has no event {event!r} until {from_micros(end)}")
+        active = _active(connection, activity, activity_days, end) if activity else {}
+    except duckdb.Error as error:
+        raise ValueError(f"{archive} cannot be read: {error}") from error
+    finally:
+        connection.close()
+    measured: dict[str, Ints | Floats] = {
+        "recency": -behaviour.days_since,
+        "frequency": behaviour.days,
+        "monetary": behaviour.total,
+    }
+    thresholds = {name: quintiles(values) for name, values in measured.items()}
+    return Segments(
+        until=end,
+        behaviour=behaviour,
+        scores={name: score(values, thresholds[name]) for name, values in measured.items()},
+        thresholds=thresholds,
+        active=active,
+        levels=level_thresholds(active, set(behaviour.customer_id), levels) if active else {},
+    )
+
+
+def dataset_files(archive: Path, dataset: str) -> list[Path]:
+    """The Parquet files of a dataset."""
+    return sorted((archive / dataset).glob("date=*/*.parquet"))
+
+
+def quintiles(values: Ints | Floats) -> list[float]:
+    """The values that a fifth, two fifths … of the customers do not exceed."""
+    found: list[float] = np.quantile(values, QUINTILES, method="inverted_cdf").tolist()
+    return found
+
+
+def score(values: Ints | Floats, thresholds: Sequence[float]) -> Ints:
+    """1 to 5: one more for each threshold that is exceeded, so that equal values score alike."""
+    found: Ints = np.searchsorted(np.asarray(thresholds), values, side="left") + 1
+    return found
+
+
+def level_thresholds(
+    active: Mapping[str, int], everybody: set[str], levels: Mapping[str, float]
+) -> dict[str, int]:
+    """Level → the least active days at which no more than its share, and those above, belong to it.
+
+    Who was never active counts with 0 days. A level that would begin at 0 days begins at 1.
+    """
+    days = np.array([active.get(customer, 0) for customer in everybody | set(active)])
+    found: dict[str, int] = {}
+    above = 0.0
+    for name, share in levels.items():
+        above += share
+        # The least number of days that at most this share of the customers reaches.
+        reached = next(
+            least
+            for least in range(1, int(days.max(initial=0)) + 2)
+            if float((days >= least).mean()) <= above
+        )
+        found[name] = min([reached, *found.values()])
+    return found
+
+
+def _prepare(connection: Any, archive: Path, files: Sequence[Path], timezone: str) -> None:
+    """The view `facts`: each event once, of the customer it belongs to today, with its day."""
+    connection.execute("CREATE TABLE moved (old VARCHAR, new VARCHAR)")
+    moves = _moves(connection, archive)
+    if moves:
+        connection.executemany("INSERT INTO moved VALUES (?, ?)", list(moves.items()))
+    connection.execute(
+        "CREATE TABLE logged AS SELECT DISTINCT ON (customer_id, event_id) "
+        'customer_id, type, epoch_us("at") AS us, properties '
+        "FROM read_parquet(?, union_by_name = true, hive_partitioning = false)",
+        [[str(path) for path in files]],
+    )
+    first, last = connection.execute("SELECT min(us), max(us) FROM logged").fetchone()
+    connection.execute("CREATE TABLE offsets (start BIGINT, shift BIGINT)")
+    connection.executemany(
+        "INSERT INTO offsets VALUES (?, ?)", offsets(ZoneInfo(timezone), first or 0, last or 0)
+    )
+    connection.execute(
+        f"""
+        CREATE VIEW facts AS
+        SELECT coalesce(m.new, e.customer_id) AS customer_id, e.type, e.us,
+            (e.us + o.shift) // {DAY} AS day, e.properties
+        FROM logged e ASOF JOIN offsets o ON e.us >= o.start
+        LEFT JOIN moved m ON m.old = e.customer_id
+        """
+    )
+
+
+def day_number(at: int, zone: tzinfo) -> int:
+    """The local day of a moment, counted from 1970-01-01."""
+    return from_micros(at).astimezone(zone).toordinal() - date(1970, 1, 1).toordinal()
+
+
+def offsets(zone: tzinfo, first: int, last: int) -> list[tuple[int, int]]:
+    """(from when on, offset from UTC) of a time zone over a period; all in microseconds."""
+
+    def offset(at: int) -> int:
+        shift = from_micros(at).astimezone(zone).utcoffset()
+        return 0 if shift is None else int(shift / timedelta(microseconds=1))
+
+    found = [(first - DAY, offset(first - DAY))]
+    for day in range(first, last + 2 * DAY, DAY):
+        if offset(day) == found[-1][1]:
+            continue
+        low, high = day - DAY, day
+        while high - low > SECOND:
+            middle = (low + high) // 2
+            low, high = (middle, high) if offset(middle) == found[-1][1] else (low, middle)
+        found.append((high // SECOND * SECOND, offset(day)))
+    return found
+
+
+def _moves(connection: Any, archive: Path) -> dict[str, str]:
+    """Earlier id → the id that it leads to today."""
+    files = dataset_files(archive, "changes")
+    if not files:
+        return {}
+    rows = connection.execute(
+        "SELECT json_extract_string(detail, '$.from'), customer_id "
+        "FROM read_parquet(?, union_by_name = true, hive_partitioning = false) "
+        "WHERE kind = 'merge' ORDER BY \"at\"",
+        [[str(path) for path in files]],
+    ).fetchall()
+    steps: dict[str, str] = dict(rows)
+    found = {}
+    for old in steps:
+        new, passed = old, {old}
+        while new in steps and steps[new] not in passed:
+            new = steps[new]
+            passed.add(new)
+        found[old] = new
+    return found
+
+
+def _behaviour(connection: Any, event: str, amount: str, until: int, today: int) -> Behaviour:
+    found = connection.execute(
+        """
+        SELECT customer_id,
+            count(DISTINCT day) AS days,
+            max(day) - min(day) AS recency,
+            $today - min(day) AS age,
+            coalesce(sum(try_cast(json_extract_string(properties, $path) AS DOUBLE)), 0) AS total
+        FROM facts WHERE type = $event AND us <= $until
+        GROUP BY 1 ORDER BY 1
+        """,
+        {"until": until, "today": today, "event": event, "path": f'$."{amount}"'},
+    ).fetchnumpy()
+    return Behaviour(
+        customer_id=found["customer_id"].tolist(),
+        days=np.asarray(found["days"], dtype=np.int64),
+        recency_days=np.asarray(found["recency"], dtype=np.int64),
+        age_days=np.asarray(found["age"], dtype=np.int64),
+        total=np.asarray(found["total"], dtype=np.float64),
+    )
+
+
+def _active(connection: Any, activity: str, days: int, until: int) -> dict[str, int]:
+    rows = connection.execute(
+        "SELECT customer_id, count(DISTINCT day) FROM facts "
+        "WHERE type = $event AND us <= $until AND us > $until - $window GROUP BY 1",
+        {"event": activity, "until": until, "window": days * DAY},
+    ).fetchall()
+    return dict(rows)
+
+
+def _one(connection: Any, query: str, given: list[Any]) -> Any:
+    return connection.execute(query, given).fetchone()[0]
+
+
+def _column(connection: Any, query: str) -> list[str]:
+    return [row[0] for row in connection.execute(query).fetchall()]
+
+
+def states_in_yaml(found: Segments, activity: str, days: int) -> str:
+    """The levels as `states:` of rule files, to be pasted there."""
+    lines = ["states:"]
+    for name, least in found.levels.items():
+        lines.append(
+            f"  {name}: {{when: {{events.{activity}.active_days_{days}d: {{gte: {least}}}}}}}"
+        )
+    return "\n".join([*lines, f"  {LOWEST}: {{}}"])
