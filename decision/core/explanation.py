@@ -23,34 +23,23 @@ Told = tuple[str | None, str | None]
 
 def explain(policy: Policy, verdict: Verdict) -> list[ExplanationRow]:
     """One row per candidate of the policy, in the order of the rule files."""
-    reasons: dict[int, Reason] = {
+    reasons = {
         index: reason
         for reason, mask in verdict.fallen.items()
         for index in indices(mask & policy.everything)
     }
     scored = {row.candidate: row for row in verdict.scores.rows()}
     narrator = _Narrator(policy, verdict, scored)
-    rows = []
-    for index, candidate in enumerate(policy.candidates):
-        reason = reasons.get(index)
-        detail, source = narrator.tell(index, reason)
-        row = scored.get(index)
-        rows.append(
-            ExplanationRow(
-                message=candidate.message,
-                channel=candidate.channel,
-                reason=reason.value if reason else None,
-                detail=detail,
-                source=source,
-                response_probability=row.response_probability if row else None,
-                value=candidate.value if row else None,
-                lever=row.lever if row else None,
-                cost=float(policy.costs[index]) if row else None,
-                priority=row.priority if row else None,
-                selection_probability=_probability(row),
-            )
-        )
-    return rows
+    return [narrator.row(index, reasons.get(index)) for index in range(len(policy.candidates))]
+
+
+def why(policy: Policy, verdict: Verdict, candidate: int) -> ExplanationRow:
+    """The row of one candidate alone."""
+    reason = next(
+        (reason for reason, mask in verdict.fallen.items() if mask >> candidate & 1), None
+    )
+    scored = {row.candidate: row for row in verdict.scores.rows()}
+    return _Narrator(policy, verdict, scored).row(candidate, reason)
 
 
 def _probability(row: Scored | None) -> float | None:
@@ -64,6 +53,24 @@ class _Narrator:
         self.policy = policy
         self.verdict = verdict
         self.scored = scored
+
+    def row(self, index: int, reason: Reason | None) -> ExplanationRow:
+        candidate = self.policy.candidates[index]
+        detail, source = self.tell(index, reason)
+        row = self.scored.get(index)
+        return ExplanationRow(
+            message=candidate.message,
+            channel=candidate.channel,
+            reason=reason.value if reason else None,
+            detail=detail,
+            source=source,
+            response_probability=row.response_probability if row else None,
+            value=candidate.value if row else None,
+            lever=row.lever if row else None,
+            cost=float(self.policy.costs[index]) if row else None,
+            priority=row.priority if row else None,
+            selection_probability=_probability(row),
+        )
 
     def tell(self, index: int, reason: Reason | None) -> Told:
         message, channel = self.policy.pairs[index]

@@ -1,0 +1,133 @@
+"""A simulation in words: tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from decision.cli.simulation.tally import MOST_SHOWN, Line, Tally
+from decision.core.reasons import Reason
+
+_TITLES = {"message": "by message", "channel": "by channel", "outcome": "by outcome"}
+_REASONS = [reason.value for reason in Reason]
+_MOST_ROWS = 40
+
+
+def lines_of(tally: Tally, currency: str) -> Iterator[str]:
+    """The report, line by line."""
+    yield _head(tally)
+    if tally.compared:
+        yield from _changes(tally)
+    yield ""
+    columns = _columns(tally.compared, currency)
+    for table, rows in tally.tables.items():
+        if rows:
+            yield from _table(_title(table), columns, ordered(table, rows), tally)
+    yield from _table("in all", columns, [("", tally.total)], tally)
+    if tally.compared:
+        yield from _causes("no longer said, because under the new policy", tally.lost)
+        yield from _causes("said now, not before because under the old policy", tally.gained)
+        yield from _customers(tally, currency)
+
+
+def _head(tally: Tally) -> str:
+    text = f"{tally.requests:,} requests"
+    if tally.events:
+        text += f", {tally.events:,} events"
+    if tally.errors:
+        text += f", {tally.errors:,} lines that could not be used"
+    return text
+
+
+def _changes(tally: Tally) -> Iterator[str]:
+    same = tally.changes["same"]
+    if tally.requests:
+        share = 100 * (tally.requests - same) / tally.requests
+        yield f"{tally.requests - same:,} decisions come out otherwise ({share:.2f}%)"
+    for kind, count in tally.changes.most_common():
+        if kind != "same":
+            yield f"  {kind:<15}{count:>10,}"
+
+
+def _title(table: str) -> str:
+    if table == "reason":
+        return "by reason of silence or fallback"
+    return _TITLES.get(table, f"by {table}")
+
+
+def ordered(table: str, rows: dict[str, Line]) -> list[tuple[str, Line]]:
+    """The rows of a table: reasons in the order in which candidates fall, else the most first."""
+    if table == "reason":
+        return sorted(rows.items(), key=lambda row: _REASONS.index(row[0]))
+    return sorted(rows.items(), key=lambda row: (-max(row[1].old, row[1].new), row[0]))
+
+
+def _columns(compared: bool, currency: str) -> list[str]:
+    if not compared:
+        return ["given", f"expected {currency}"]
+    return ["old", "new", "change", f"old {currency}", f"new {currency}", f"change {currency}"]
+
+
+def _table(
+    title: str, columns: Sequence[str], rows: Iterable[tuple[str, Line]], tally: Tally
+) -> Iterator[str]:
+    cells = [[name, *_cells(line, tally.compared)] for name, line in rows]
+    hidden = len(cells) - _MOST_ROWS
+    cells = cells[:_MOST_ROWS]
+    head = [title, *columns]
+    widths = [max(map(_width, column)) for column in zip(head, *cells, strict=True)]
+    for row in (head, *cells):
+        yield _left(row[0], widths[0]) + "".join(
+            f"  {cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)
+        )
+    if hidden > 0:
+        yield f"  … and {hidden} more (--json has all)"
+    yield ""
+
+
+def _cells(line: Line, compared: bool) -> list[str]:
+    if not compared:
+        return [f"{line.new:,}", f"{line.new_value:,.2f}"]
+    return [
+        f"{line.old:,}",
+        f"{line.new:,}",
+        f"{line.change:+,}" if line.change else "0",
+        f"{line.old_value:,.2f}",
+        f"{line.new_value:,.2f}",
+        f"{line.value_change:+,.2f}",
+    ]
+
+
+def _causes(title: str, causes: dict[tuple[str, str, str], tuple[int, str]]) -> Iterator[str]:
+    if not causes:
+        return
+    yield title
+    ranked = sorted(causes.items(), key=lambda row: (-row[1][0], row[0]))
+    for (choice, reason, source), (count, detail) in ranked[:MOST_SHOWN]:
+        yield f"  {count:>8,}  {choice}: {reason} ({source})" + (
+            f"; such as {detail}" if detail else ""
+        )
+    if len(ranked) > MOST_SHOWN:
+        yield f"  … and {len(ranked) - MOST_SHOWN} more (--json has all)"
+    yield ""
+
+
+def _customers(tally: Tally, currency: str) -> Iterator[str]:
+    if not tally.customers:
+        return
+    yield f"{len(tally.customers):,} customers are affected, most of all"
+    for customer, one in tally.most_affected():
+        yield (
+            f"  {customer}: {one.changed} decisions otherwise, {one.lost} lost, "
+            f"{one.gained} gained, {one.value_change:+.2f} {currency}"
+        )
+
+
+def _width(text: str) -> int:
+    """Cells on a terminal: Chinese takes two each."""
+    from unicodedata import east_asian_width
+
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def _left(text: str, width: int) -> str:
+    return text + " " * (width - _width(text))

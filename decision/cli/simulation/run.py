@@ -1,0 +1,130 @@
+"""Puts every request to both policies, one line after another, and counts what differs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from decision.cli.lines import BadLine, lines_of, open_bytes
+from decision.cli.offline import size_of
+from decision.cli.output import progress, say
+from decision.cli.simulation.side import Simulated, changed
+from decision.cli.simulation.tally import Tally
+from decision.cli.world import Lines
+from decision.core.clock import from_micros
+from decision.core.schema import DecisionRequest, Event
+from decision.engine import InputError
+from decision.learning.archive.journal import files
+from decision.learning.archive.replays import Replay, read_replays
+
+_MOST_SAID = 10
+
+
+class Simulation:
+    """A new policy, an old one or none, and what came of it so far."""
+
+    def __init__(self, new: Simulated, old: Simulated | None) -> None:
+        self.new = new
+        self.old = old
+        self.tally = Tally(old is not None, new.groups)
+        self.sides = [side for side in (old, new) if side is not None]
+
+    async def load(self, customers: str) -> int:
+        """Loads customers into both worlds; how many rows were refused."""
+        return [await side.world.load(customers) for side in self.sides][-1]
+
+    async def requests(self, path: str) -> None:
+        """A file of requests and events, in its order.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        lines = Lines()
+        with open_bytes(path) as source, progress("Requests", size_of(path)) as move:
+            done = 0
+            for number, line in lines_of(source):
+                done += len(line)
+                try:
+                    found = lines.read(line)
+                    if isinstance(found, Event):
+                        await self._tell(found)
+                    else:
+                        await self._ask(found)
+                except (BadLine, InputError) as error:
+                    self._refuse(f"{path}:{number}: {error}")
+                if number % 256 == 0:
+                    move(done)
+
+    async def log(self, archive: Path) -> None:
+        """The decisions of an archive, each for the customer as logged but for the contacts.
+
+        Raises:
+            OSError, ValueError: it cannot be read.
+        """
+        with progress("Decisions") as move:
+            for number, replay in enumerate(read_replays(archive), 1):
+                for side in self.sides:
+                    await side.become(replay.document)
+                try:
+                    await self._ask(request_of(replay))
+                except InputError as error:
+                    self._refuse(f"decision {replay.decision_id}: {error}")
+                if number % 256 == 0:
+                    move(number)
+
+    async def _tell(self, event: Event) -> None:
+        problems = {await side.tell(event) for side in self.sides} - {None}
+        if problems:
+            raise BadLine(str(problems.pop()))
+        self.tally.events += 1
+
+    async def _ask(self, request: DecisionRequest) -> None:
+        old = await self.old.ask(request) if self.old is not None else None
+        new = await self.new.ask(request)
+        self.tally.add(old, new)
+        if self.old is None or old is None:
+            return
+        lost, gained = changed(old, new)
+        if self.new.has_verdict and self.old.has_verdict:
+            for choice in lost:
+                self.tally.explain(choice.name, self.new.cause(choice), lost=True)
+            for choice in gained:
+                self.tally.explain(choice.name, self.old.cause(choice), lost=False)
+
+    def _refuse(self, problem: str) -> None:
+        self.tally.errors += 1
+        if self.tally.errors <= _MOST_SAID:
+            say(problem)
+
+
+def request_of(replay: Replay) -> DecisionRequest:
+    """The request of a logged decision; its event is in the customer's history already."""
+    question = replay.question
+    event = question.event
+    if event is not None and event.id is not None:
+        event = msgspec.structs.replace(event, id=None)
+    return DecisionRequest(
+        placement=question.placement,
+        customer_id=replay.customer_id,
+        event=event,
+        context=question.context,
+        channels=list(question.channels) if question.channels is not None else None,
+        limit=question.limit,
+        at=from_micros(replay.decided_at),
+    )
+
+
+def latest_policy_version(archive: Path) -> str | None:
+    """The policy of the latest decision in an archive; None where it has no decision."""
+    import pyarrow.parquet as pq
+
+    latest: tuple[int, str] | None = None
+    paths = files(archive, "decisions")
+    last_day = paths[-1].parent if paths else None
+    for path in (path for path in paths if path.parent == last_day):
+        table = pq.ParquetFile(path).read(["decided_at", "policy_version"])
+        for at, version in zip(*(column.to_pylist() for column in table.columns), strict=True):
+            if latest is None or at > latest[0]:
+                latest = (at, version)
+    return latest[1] if latest is not None else None

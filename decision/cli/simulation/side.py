@@ -1,0 +1,168 @@
+"""One policy of a simulation: a world of its own, and what it made of each request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from decision.cli.simulation.tally import Cause, Choice, Side
+from decision.cli.world import World
+from decision.core.clock import DAY
+from decision.core.decide import Verdict
+from decision.core.definition import PolicyDefinition, Reservation
+from decision.core.document import Contact, ContactKind, Document
+from decision.core.explanation import why
+from decision.core.ports import Commit, Section
+from decision.core.schema import Decision, DecisionRequest, Event
+from decision.core.values import MISSING, Value, in_words
+from decision.scoring.model import Model
+
+STATE = "customer.state"
+_ALL: tuple[Section, ...] = ("profile", "contacts", "events")
+_ABOUT_A_CONTACT = "message."
+
+
+def as_seen(definition: PolicyDefinition) -> PolicyDefinition:
+    """The policy with every contact counting as if the customer had seen it."""
+    seen = Reservation(expires_after=90 * DAY, then="count")
+    channels = tuple(
+        msgspec.structs.replace(channel, reservation=seen) for channel in definition.channels
+    )
+    return msgspec.structs.replace(definition, channels=channels)
+
+
+class Simulated:
+    """A policy deciding in a world of its own; contacts evolve as it makes them.
+
+    `groups` are fields by whose values decisions are counted.
+    """
+
+    def __init__(
+        self,
+        definition: PolicyDefinition,
+        model: Model | None,
+        seed: str,
+        groups: Sequence[str] = (),
+    ) -> None:
+        self.world = World(as_seen(definition), model, seed)
+        self.groups = groups
+        self._verdict: Verdict | None = None
+        self._slots: dict[str, int] = {}
+
+    async def prepare(self) -> None:
+        """Compiles the policy.
+
+        Raises:
+            PolicyRefused: the rule engine does not hold its rules.
+            UnknownField: one of `groups` is no field.
+        """
+        await self.world.prepare()
+        fields = self.world.engine.snapshot.policy.fields
+        self._slots = {name: fields.slot(name) for name in self.groups}
+        self.world.engine.observe(self)
+
+    def decided(
+        self, decision: Decision, verdict: Verdict | None, steps: dict[str, float], written: bool
+    ) -> None:
+        """Keeps the verdict of the decision just made."""
+        self._verdict = verdict
+
+    def recorded(self, event_type: str, result: str) -> None:
+        """Nothing: events are counted once, by who reads them."""
+
+    async def ask(self, request: DecisionRequest) -> Side:
+        """What this policy makes of a request.
+
+        Raises:
+            InputError: it cannot be decided.
+        """
+        self._verdict = None
+        decision = await self.world.decide(request)
+        verdict = self._last()
+        if verdict is None:  # an answer that was kept for the request id
+            return Side(decision.customer_id, decision.outcome, decision.reason, (), {})
+        policy = self.world.engine.snapshot.policy
+        choices = [
+            Choice(
+                policy.candidates[row.candidate].message,
+                policy.candidates[row.candidate].channel,
+                row.response_probability * policy.candidates[row.candidate].value
+                - float(policy.costs[row.candidate]),
+            )
+            for row in verdict.chosen
+        ]
+        groups = {name: _shown(verdict.values[slot]) for name, slot in self._slots.items()}
+        return Side(decision.customer_id, decision.outcome, decision.reason, choices, groups)
+
+    def cause(self, choice: Choice) -> Cause:
+        """Why the last decision did not make this choice."""
+        verdict = self._last()
+        assert verdict is not None
+        policy = self.world.engine.snapshot.policy
+        for index, candidate in enumerate(policy.candidates):
+            if (candidate.message, candidate.channel) == (choice.message, choice.channel):
+                row = why(policy, verdict, index)
+                return Cause(row.reason or "selected", row.source or "", row.detail or "")
+        return Cause("not in the policy", "")
+
+    def _last(self) -> Verdict | None:
+        return self._verdict
+
+    @property
+    def has_verdict(self) -> bool:
+        """Whether the last answer was decided, and not one kept for its request id."""
+        return self._verdict is not None
+
+    async def tell(self, event: Event) -> str | None:
+        """Records an event; what is wrong with it, or None.
+
+        An event about a contact names a decision that this world never made: it counts as an
+        event, and changes consents and reachability, but settles no contact.
+        """
+        if event.type.startswith(_ABOUT_A_CONTACT) and event.decision_id is not None:
+            event = msgspec.structs.replace(event, decision_id=None)
+        answer = await self.world.record(event)
+        return answer.rejected[0].detail if answer.rejected else None
+
+    async def become(self, document: Document) -> None:
+        """Takes over a customer as logged; from the second time on, with the own contacts."""
+        store = self.world.engine.context.store
+        found = await store.read(document.customer_id)
+        if found.document.exists:
+            contacts: list[Contact] = found.document.contacts
+            kinds: Sequence[ContactKind] = found.document.kinds
+        else:
+            numbers = await store.register_kinds(list(document.kinds))
+            contacts = [
+                contact._replace(kind=numbers[contact.kind]) for contact in document.contacts
+            ]
+            kinds = found.document.kinds
+        now = msgspec.structs.replace(document, contacts=contacts, kinds=kinds, exists=True)
+        await store.commit(
+            Commit(
+                id=self.world.engine.context.new_id(document.customer_id),
+                customer_id=document.customer_id,
+                document=now,
+                version=found.version,
+                expect=(),
+                write=_ALL,
+            )
+        )
+
+
+def _shown(value: Value) -> str:
+    return "(none)" if value is MISSING else value if isinstance(value, str) else in_words(value)
+
+
+def changed(old: Side, new: Side) -> tuple[list[Choice], list[Choice]]:
+    """(lost, gained): choices of the old side that the new one has not, and the reverse."""
+
+    def names(side: Side) -> Mapping[str, Choice]:
+        return {choice.name: choice for choice in side.choices}
+
+    before, after = names(old), names(new)
+    return (
+        [choice for name, choice in before.items() if name not in after],
+        [choice for name, choice in after.items() if name not in before],
+    )

@@ -1,0 +1,223 @@
+"""What two policies did differently, counted: in memory that does not grow with the requests.
+
+A decision's *side* is what one policy made of it. Expected values are
+`response probability × value − channel cost`, summed over selections, without levers: what the
+message is worth, not how much it was pushed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+MOST_SHOWN: Final = 10
+"""Customers, and causes, that a report names; `--json` has as many."""
+
+NOBODY: Final = "(nothing)"
+
+
+class Choice(NamedTuple):
+    """One selection: message, channel, and what it was expected to be worth."""
+
+    message: str
+    channel: str
+    value: float
+
+    @property
+    def name(self) -> str:
+        """`message/channel`."""
+        return f"{self.message}/{self.channel}"
+
+
+class Side(NamedTuple):
+    """What one policy made of one request. `groups` is field → the customer's value, as text."""
+
+    customer_id: str
+    outcome: str
+    reason: str | None
+    choices: Sequence[Choice]
+    groups: Mapping[str, str]
+
+
+class Cause(NamedTuple):
+    """Why a choice of one policy was none of the other's: a reason code and the rule's place."""
+
+    reason: str
+    source: str
+    detail: str = ""
+
+
+class Line(msgspec.Struct):
+    """One row of a table: what each policy gave, and what it was expected to be worth."""
+
+    old: int = 0
+    new: int = 0
+    old_value: float = 0.0
+    new_value: float = 0.0
+
+    @property
+    def change(self) -> int:
+        """How many more the new policy gave."""
+        return self.new - self.old
+
+    @property
+    def value_change(self) -> float:
+        """How much more that is expected to be worth."""
+        return self.new_value - self.old_value
+
+
+class Affected(msgspec.Struct):
+    """One customer: decisions that came out otherwise, and what changed in expected value."""
+
+    changed: int = 0
+    lost: int = 0
+    gained: int = 0
+    value_change: float = 0.0
+
+
+class Tally:
+    """Counts pairs of sides. Without an old policy every old side is absent."""
+
+    def __init__(self, compared: bool, groups: Sequence[str]) -> None:
+        self.compared = compared
+        self.requests = 0
+        self.events = 0
+        self.errors = 0
+        self.changes: Counter[str] = Counter()
+        self.total = Line()
+        self.tables: dict[str, dict[str, Line]] = {
+            name: {} for name in ("message", "channel", "outcome", "reason", *groups)
+        }
+        self.lost: dict[tuple[str, str, str], tuple[int, str]] = {}
+        self.gained: dict[tuple[str, str, str], tuple[int, str]] = {}
+        self.moves: Counter[tuple[str, str]] = Counter()
+        self.customers: dict[str, Affected] = {}
+
+    def add(self, old: Side | None, new: Side) -> None:
+        """Counts one request."""
+        self.requests += 1
+        if old is not None:
+            self._count(old, old=True)
+            self._compare(old, new)
+        self._count(new, old=False)
+
+    def _count(self, side: Side, *, old: bool) -> None:
+        value = sum(choice.value for choice in side.choices)
+        given = len(side.choices)
+        self._put(self.total, given, value, old)
+        self._put(self._line("outcome", side.outcome), 1, value, old)
+        if side.reason is not None:
+            self._put(self._line("reason", side.reason), 1, 0.0, old)
+        for choice in side.choices:
+            self._put(self._line("message", choice.message), 1, choice.value, old)
+            self._put(self._line("channel", choice.channel), 1, choice.value, old)
+        for field, group in side.groups.items():
+            self._put(self._line(field, group), given, value, old)
+
+    def _line(self, table: str, name: str) -> Line:
+        lines = self.tables[table]
+        line = lines.get(name)
+        if line is None:
+            line = lines[name] = Line()
+        return line
+
+    @staticmethod
+    def _put(line: Line, count: int, value: float, old: bool) -> None:
+        if old:
+            line.old += count
+            line.old_value += value
+        else:
+            line.new += count
+            line.new_value += value
+
+    def _compare(self, old: Side, new: Side) -> None:
+        before = {choice.name for choice in old.choices}
+        after = {choice.name for choice in new.choices}
+        if before == after:
+            self.changes["same"] += 1
+            return
+        if not before:
+            kind = "said now"
+        elif not after:
+            kind = "silent now"
+        elif {choice.message for choice in old.choices} == {c.message for c in new.choices}:
+            kind = "other channel"
+        else:
+            kind = "other message"
+        self.changes[kind] += 1
+        for was in sorted(before - after) or [NOBODY]:
+            for now in sorted(after - before) or [NOBODY]:
+                self.moves[was, now] += 1
+        affected = self.customers.setdefault(new.customer_id, Affected())
+        affected.changed += 1
+        affected.lost += len(before - after)
+        affected.gained += len(after - before)
+        affected.value_change += sum(c.value for c in new.choices)
+        affected.value_change -= sum(c.value for c in old.choices)
+
+    def explain(self, choice: str, cause: Cause, *, lost: bool) -> None:
+        """Notes why the policy that did not make a choice did not."""
+        causes = self.lost if lost else self.gained
+        key = (choice, cause.reason, cause.source)
+        count, detail = causes.get(key, (0, cause.detail))
+        causes[key] = (count + 1, detail)
+
+    def most_affected(self, most: int = MOST_SHOWN) -> list[tuple[str, Affected]]:
+        """The customers for whom most changed: by decisions, then by expected value."""
+        rows = self.customers.items()
+        return sorted(rows, key=lambda row: (-row[1].changed, -abs(row[1].value_change), row[0]))[
+            :most
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything counted, as plain data."""
+
+        def line(one: Line) -> dict[str, Any]:
+            found: dict[str, Any] = msgspec.to_builtins(one)
+            if self.compared:
+                return {**found, "change": one.change, "value_change": one.value_change}
+            return {"new": one.new, "new_value": one.new_value}
+
+        def causes(found: dict[tuple[str, str, str], tuple[int, str]]) -> list[dict[str, Any]]:
+            return [
+                {
+                    "choice": choice,
+                    "reason": reason,
+                    "source": source,
+                    "count": count,
+                    "for_example": detail,
+                }
+                for (choice, reason, source), (count, detail) in _by_count(found)
+            ]
+
+        return {
+            "requests": self.requests,
+            "events": self.events,
+            "errors": self.errors,
+            "total": line(self.total),
+            "changes": dict(self.changes),
+            "by": {
+                table: {name: line(one) for name, one in sorted(lines.items())}
+                for table, lines in self.tables.items()
+            },
+            "moves": [
+                {"old": old, "new": new, "count": count}
+                for (old, new), count in self.moves.most_common()
+            ],
+            "lost_because": causes(self.lost),
+            "gained_because": causes(self.gained),
+            "customers_changed": len(self.customers),
+            "most_affected": [
+                {"customer_id": customer, **msgspec.to_builtins(one)}
+                for customer, one in self.most_affected()
+            ],
+        }
+
+
+def _by_count(
+    found: dict[tuple[str, str, str], tuple[int, str]],
+) -> list[tuple[tuple[str, str, str], tuple[int, str]]]:
+    return sorted(found.items(), key=lambda row: (-row[1][0], row[0]))

@@ -1,0 +1,141 @@
+"""A world of its own to decide in: a store in memory, and a clock that its requests set."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from typing import Any, Final
+
+import msgspec
+
+from decision.cli.intake import take_in
+from decision.cli.lines import BadLine, LineDecoder
+from decision.cli.output import say
+from decision.cli.rows import Options, format_of, read_rows
+from decision.core.clock import from_micros, to_micros
+from decision.core.definition import PolicyDefinition
+from decision.core.ports import Commit, Committed, Conflict, LogRecord
+from decision.core.schema import Decision, DecisionRequest, Event, EventsAnswer
+from decision.engine import Engine, EngineSettings, build_snapshot
+from decision.engine.loading import Loading
+from decision.scoring.model import Model
+from decision.store.memory_store import MemoryStore
+
+RECORDS_KEPT: Final = 4096
+"""So many decisions can still be looked back at, to explain one that is asked for again."""
+
+
+class WorldStore(MemoryStore):
+    """A store in memory whose log forgets: what stays is bounded by the customers."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(clock=lambda: world.now / 1_000_000)
+        self._recent: OrderedDict[str, LogRecord] = OrderedDict()
+
+    async def commit(self, commit: Commit, *, timeout: float | None = None) -> Committed | Conflict:
+        result = await super().commit(msgspec.structs.replace(commit, records=()))
+        if isinstance(result, Committed):
+            for record in commit.records:
+                if record.kind == "decision":
+                    self._recent[record.id] = record
+            while len(self._recent) > RECORDS_KEPT:
+                self._recent.popitem(last=False)
+        return result
+
+    async def find_record(self, decision_id: str) -> LogRecord | None:
+        return self._recent.get(decision_id)
+
+
+class World:
+    """One policy and one model, deciding what is put to it. `now` is microseconds."""
+
+    def __init__(
+        self,
+        definition: PolicyDefinition,
+        model: Model | None,
+        seed: str | None,
+        *,
+        explain: bool = False,
+    ) -> None:
+        self.definition = definition
+        self.model = model
+        self.explain = explain
+        self.now = time.time_ns() // 1000
+        settings = EngineSettings(seed=seed, timeout=3600.0)
+        self.engine = Engine(WorldStore(self), settings, clock=lambda: self.now)
+
+    async def prepare(self) -> None:
+        """Compiles the policy.
+
+        Raises:
+            PolicyRefused: the rule engine does not hold its rules.
+        """
+        store = self.engine.context.store
+        self.engine.use(
+            await build_snapshot(self.definition, self.model, store, from_micros(self.now))
+        )
+
+    async def load(self, customers: str) -> int:
+        """Loads a file of customers; returns how many were refused, each of which is named.
+
+        Raises:
+            Fail: the file cannot be used.
+        """
+        reads = read_rows(customers, format_of(customers), Options())
+        tally = await take_in(
+            Loading(self.engine.context),
+            reads,
+            lambda place, problem: say(f"{place}: {problem}"),
+            own_time=True,
+        )
+        return tally.bad_rows
+
+    async def decide(self, request: DecisionRequest) -> Decision:
+        """Decides at the time of the request, else of its event, else of what was before.
+
+        Raises:
+            InputError: the request cannot be decided.
+        """
+        event = request.event
+        at = request.at or (event.at if event is not None else None)
+        if at is not None:
+            self.now = to_micros(at)
+        request = msgspec.structs.replace(
+            request, explain=request.explain or self.explain, deadline_ms=None
+        )
+        return await self.engine.decide(request, now=self.now)
+
+    async def record(self, event: Event) -> EventsAnswer:
+        """Records an event at its own time."""
+        if event.at is not None:
+            self.now = to_micros(event.at)
+        return await self.engine.events.record([event], now=self.now)
+
+
+class _Kind(msgspec.Struct):
+    """What kind of line it is."""
+
+    placement: Any = None
+    type: Any = None
+
+
+class Lines:
+    """Reads lines that are requests or events, NDJSON as the HTTP API takes them."""
+
+    def __init__(self) -> None:
+        self._kind = LineDecoder(_Kind)
+        self._request = LineDecoder(DecisionRequest)
+        self._event = LineDecoder(Event)
+
+    def read(self, line: bytes) -> DecisionRequest | Event:
+        """The request or event of a line.
+
+        Raises:
+            BadLine: it is neither, or has a field that cannot be.
+        """
+        kind = self._kind.decode(line)
+        if kind.placement is not None:
+            return self._request.decode(line)
+        if kind.type is None:
+            raise BadLine("neither placement nor type: it is no request and no event")
+        return self._event.decode(line)

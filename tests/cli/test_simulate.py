@@ -1,0 +1,227 @@
+"""`nextbest simulate`: what a change of rules would do, counted exactly."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from decision.cli.simulation.tally import Choice, Side, Tally
+
+START = datetime(2026, 11, 2, 2, tzinfo=UTC)
+
+
+@pytest.fixture
+def stricter(rules: Path, tmp_path: Path) -> Path:
+    """The policy with its cap tightened from two to one."""
+    folder = tmp_path / "stricter"
+    folder.mkdir()
+    text = (rules / "all.yaml").read_text("utf-8")
+    (folder / "all.yaml").write_text(text.replace("at_most: 2", "at_most: 1"), "utf-8")
+    return folder
+
+
+@pytest.fixture
+def requests(tmp_path: Path) -> Path:
+    """Three weeks of requests of ten customers, some of whom buy something in between."""
+    draw = random.Random(5)
+    lines: list[dict[str, Any]] = []
+    for hour in range(0, 21 * 24, 7):
+        at = (START + timedelta(hours=hour)).isoformat()
+        customer = f"c-{draw.randrange(10)}"
+        if draw.random() < 0.2:
+            lines.append({"type": "purchase", "customer_id": customer, "at": at})
+        else:
+            place = draw.choice(["outbound", "app_home"])
+            lines.append({"placement": place, "customer_id": customer, "at": at})
+    path = tmp_path / "requests.ndjson"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+@pytest.fixture
+def customers(tmp_path: Path) -> Path:
+    path = tmp_path / "customers.ndjson"
+    rows = [
+        {
+            "customer_id": f"c-{number}",
+            "attributes": {"country": "CN" if number % 3 else "DE"},
+            "consents": {"marketing": {"*": "granted"}},
+        }
+        for number in range(10)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def simulate(run, requests, customers):
+    def call(*args: object, code: int = 0) -> dict[str, Any]:
+        result = run("simulate", "--requests", requests, "--customers", customers, "--json", *args)
+        assert result.exit_code == code, result.output
+        return json.loads(result.stdout)
+
+    return call
+
+
+def decided(run, rules: Path, requests: Path, customers: Path, out: Path) -> list[dict[str, Any]]:
+    """What `nextbest decide` makes of the same file."""
+    where = ("--requests", requests, "--customers", customers, "--out", out)
+    result = run("decide", "--rules", rules, *where, "--seed", "simulate")
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in out.read_text().splitlines()]
+
+
+def test_each_side_is_what_deciding_the_file_gives(
+    run, rules, stricter, requests, customers, simulate, tmp_path
+) -> None:
+    found = simulate("--rules", stricter, "--against", rules)
+    sides = {}
+    for name, folder in (("old", rules), ("new", stricter)):
+        answers = decided(run, folder, requests, customers, tmp_path / f"{name}.ndjson")
+        sides[name] = answers
+        messages = Counter(
+            row["message"]
+            for answer in answers
+            if answer["outcome"] == "selected"
+            for row in answer["selections"]
+        )
+        outcomes = Counter(answer["outcome"] for answer in answers)
+        reasons = Counter(answer["reason"] for answer in answers if answer["reason"])
+        for table, counts in (("message", messages), ("outcome", outcomes), ("reason", reasons)):
+            rows = found["by"][table]
+            assert {key: row[name] for key, row in rows.items() if row[name]} == dict(counts)
+    assert found["requests"] == len(sides["old"])
+    assert found["by"]["reason"]["capped"]["change"] > 0
+    same = sum(
+        [row["message"] + row["channel"] for row in old["selections"] if row["priority"]]
+        == [row["message"] + row["channel"] for row in new["selections"] if row["priority"]]
+        for old, new in zip(sides["old"], sides["new"], strict=True)
+    )
+    assert found["changes"]["same"] == same < found["requests"]
+
+
+def test_what_is_lost_names_the_rule_that_takes_it(simulate, rules, stricter) -> None:
+    found = simulate("--rules", stricter, "--against", rules)
+    lost = found["lost_because"]
+    assert lost
+    assert sum(row["count"] for row in lost) == sum(one["lost"] for one in found["most_affected"])
+    capped = next(row for row in lost if row["reason"] == "capped")
+    assert capped["source"].startswith("stricter/all.yaml:")
+    assert "at most 1" in capped["for_example"]
+    assert {row["reason"] for row in found["gained_because"]} <= {"capped", "outranked"}
+
+
+def test_the_same_rules_change_nothing(simulate, rules) -> None:
+    found = simulate("--rules", rules, "--against", rules)
+    assert found["changes"] == {"same": found["requests"]}
+    assert found["total"]["change"] == found["customers_changed"] == 0
+    assert found["total"]["old_value"] == found["total"]["new_value"] > 0
+
+
+def test_expected_value_is_probability_times_value_less_cost(simulate, rules) -> None:
+    """Without a model everybody starts at 5 in 100; a boost changes nothing of what it is worth."""
+    found = simulate("--rules", rules)
+    assert set(found["by"]["message"]["news"]) == {"new", "new_value"}
+    rows = found["by"]["message"]
+    channels = found["by"]["channel"]
+    worth = rows["news"]["new"] * 5 * 0.05 + rows["coupon"]["new"] * 4 * 0.05
+    cost = channels["email"]["new"] * 0.005
+    assert found["total"]["new_value"] == pytest.approx(worth - cost)
+
+
+def test_decisions_are_counted_by_any_field(simulate, rules, stricter) -> None:
+    found = simulate("--rules", stricter, "--against", rules, "--by", "customer.country")
+    by = found["by"]["customer.country"]
+    assert set(by) == {"CN", "DE"}
+    assert sum(row["old"] for row in by.values()) == found["total"]["old"]
+    assert sum(row["new_value"] for row in by.values()) == pytest.approx(
+        found["total"]["new_value"]
+    )
+
+
+def test_bad_lines_are_named_and_the_rest_goes_on(run, rules, requests) -> None:
+    with requests.open("a") as file:
+        file.write('{"placement": "nowhere", "customer_id": "x"}\nnonsense\n')
+        file.write(
+            '{"type": "message.shown", "decision_id": "of another world", "customer_id": "c-1"}\n'
+        )
+    result = run("simulate", "--rules", rules, "--requests", requests)
+    assert result.exit_code == 1
+    assert "nowhere" in result.stderr
+    assert "2 lines that could not be used" in result.stdout
+
+
+class Tags(HTMLParser):
+    """Counts tags, and whether they close in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: Counter[str] = Counter()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen[tag] += 1
+        if tag not in ("meta", "rect"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag != "rect":
+            assert self.open.pop() == tag
+
+
+def test_the_page_stands_by_itself(run, rules, stricter, requests, customers, tmp_path) -> None:
+    page = tmp_path / "what-if.html"
+    result = run(
+        "simulate", "--rules", stricter, "--against", rules, "--requests", requests,
+        "--customers", customers, "--html", page,
+    )  # fmt: skip
+    assert result.exit_code == 0
+    text = page.read_text("utf-8")
+    tags = Tags()
+    tags.feed(text)
+    assert not tags.open
+    assert tags.seen["svg"] >= 5
+    assert "http" not in text.replace("http-equiv", "")
+    assert "stricter/all.yaml" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "code"),
+    [
+        ([], "either --requests FILE or --log DIR", 2),
+        (["--requests", "r", "--log", "."], "either --requests FILE or --log DIR", 2),
+        (["--requests", "missing.ndjson"], "missing.ndjson", 1),
+        (["--requests", "-", "--by", "customer"], "customer", 2),
+        (["--log", "."], "--against", 1),
+        (["--requests", "-", "--against", "nowhere"], "nowhere", 1),
+    ],
+)
+def test_wrong_use_says_what_is_wrong(run, rules, options, words, code) -> None:
+    result = run("simulate", "--rules", rules, *options)
+    assert result.exit_code == code, result.output
+    assert words in " ".join(result.output.split())
+
+
+def test_what_is_counted_does_not_grow_with_the_requests() -> None:
+    tally = Tally(True, ["placement"])
+
+    def size() -> int:
+        return len(json.dumps(tally.as_dict())) - len(str(tally.requests))
+
+    def some(count: int) -> None:
+        for number in range(count):
+            name = f"m{number % 7}"
+            old = Side("c", "selected", None, [Choice(name, "push", 1.0)], {"placement": "p"})
+            tally.add(old, Side("c", "none", "capped", [], {"placement": "p"}))
+
+    some(1_000)
+    before = size()
+    some(100_000)
+    assert size() < before * 1.2
