@@ -168,6 +168,7 @@ def _compute(
     until: int | None,
     timezone: str,
 ) -> Segments:
+    from decision.learning.archive.journal import ArchiveError
     from decision.learning.segments import segments as compute
 
     try:
@@ -184,7 +185,7 @@ def _compute(
             )
     except ModuleNotFoundError as error:
         raise Fail(f"this needs {error.name}: pip install 'nextbest[train]'") from None
-    except ValueError as error:
+    except (ArchiveError, ValueError) as error:
         raise Fail(str(error)) from None
 
 

@@ -72,7 +72,8 @@ def simulate(
     same random numbers. Printed is what changes by message, channel, outcome, reason, state and
     placement, why, and for whom. Expected value is response probability × value − channel cost.
 
-    With --log the customers are as logged at each decision, but for their contacts.
+    With --log the customers are as logged at each decision, but for their contacts; and what the
+    policies would have earned is estimated from the logged probabilities, too.
     """
     if (requests is None) == (archive is None):
         raise click.UsageError("give either --requests FILE or --log DIR")
@@ -88,14 +89,16 @@ def simulate(
 
         other = against or (f"policy {old.version}" if old is not None else None)
         title = f"What if: {rules}" + (f" against {other}" if other else "")
-        html.write_text(page(tally, title, currency), "utf-8")
+        html.write_text(page(tally, title, currency, simulation.off_policy), "utf-8")
     if as_json:
         versions = {"new": new.version, "old": old and old.version}
-        print_json({"currency": currency, "versions": versions, **tally.as_dict()})
+        off_policy = simulation.off_policy and simulation.off_policy.as_dict()
+        figures = {**tally.as_dict(), "off_policy": off_policy}
+        print_json({"currency": currency, "versions": versions, **figures})
     else:
         from decision.cli.simulation.report import lines_of
 
-        for line in lines_of(tally, currency):
+        for line in lines_of(tally, currency, simulation.off_policy):
             click.echo(line)
         if html is not None:
             say(f"wrote {html}")
@@ -143,6 +146,7 @@ async def _run(
     from decision.cli.stores import current_model
     from decision.core.fields import UnknownField
     from decision.engine.snapshot import PolicyRefused
+    from decision.learning.archive.journal import ArchiveError
 
     model = current_model(models)
     groups = list(dict.fromkeys((*_ALWAYS, *fields)))
@@ -164,6 +168,7 @@ async def _run(
             await simulation.requests(requests)
         elif archive is not None:
             await simulation.log(archive)
-    except ValueError as error:
+            simulation.judge(archive, new, old, model)
+    except (ArchiveError, ValueError) as error:
         raise Fail(str(error)) from None
     return simulation

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from decision.core.clock import DAY, SECOND, from_micros
 from decision.core.values import Value
+from decision.learning.archive.journal import files, reading
 
 QUINTILES: Final = (0.2, 0.4, 0.6, 0.8)
 LEVELS: Final[Mapping[str, float]] = {"power": 0.05, "core": 0.15, "casual": 0.3}
@@ -130,15 +131,16 @@ def segments(
     Raises:
         NothingFound: there is no such event.
         ValueError: a file of the archive cannot be read, or has not the columns of one.
+        ArchiveError: the archive lacks a file.
     """
     import duckdb
 
-    files = dataset_files(archive, "events")
-    if not files:
+    if not files(archive, "events"):
         raise NothingFound(f"{archive} has no events; archive some first: nextbest archive")
     connection = duckdb.connect()
     try:
-        _prepare(connection, archive, files, timezone)
+        with reading(archive):
+            _prepare(connection, archive, files(archive, "events"), timezone)
         last = _one(connection, "SELECT max(us) FROM facts WHERE type = ?", [event])
         if last is None:
             known = _column(connection, "SELECT type FROM facts GROUP BY 1 ORDER BY count(*) DESC")
@@ -167,11 +169,6 @@ def segments(
         active=active,
         levels=level_thresholds(active, set(behaviour.customer_id), levels) if active else {},
     )
-
-
-def dataset_files(archive: Path, dataset: str) -> list[Path]:
-    """The Parquet files of a dataset."""
-    return sorted((archive / dataset).glob("date=*/*.parquet"))
 
 
 def quintiles(values: Ints | Floats) -> list[float]:
@@ -208,7 +205,7 @@ def level_thresholds(
     return found
 
 
-def _prepare(connection: Any, archive: Path, files: Sequence[Path], timezone: str) -> None:
+def _prepare(connection: Any, archive: Path, paths: Sequence[Path], timezone: str) -> None:
     """The view `facts`: each event once, of the customer it belongs to today, with its day."""
     connection.execute("CREATE TABLE moved (old VARCHAR, new VARCHAR)")
     moves = _moves(connection, archive)
@@ -218,7 +215,7 @@ def _prepare(connection: Any, archive: Path, files: Sequence[Path], timezone: st
         "CREATE TABLE logged AS SELECT DISTINCT ON (customer_id, event_id) "
         'customer_id, type, epoch_us("at") AS us, properties '
         "FROM read_parquet(?, union_by_name = true, hive_partitioning = false)",
-        [[str(path) for path in files]],
+        [[str(path) for path in paths]],
     )
     first, last = connection.execute("SELECT min(us), max(us) FROM logged").fetchone()
     connection.execute("CREATE TABLE offsets (start BIGINT, shift BIGINT)")
@@ -262,14 +259,14 @@ def offsets(zone: tzinfo, first: int, last: int) -> list[tuple[int, int]]:
 
 def _moves(connection: Any, archive: Path) -> dict[str, str]:
     """Earlier id → the id that it leads to today."""
-    files = dataset_files(archive, "changes")
-    if not files:
+    paths = files(archive, "changes")
+    if not paths:
         return {}
     rows = connection.execute(
         "SELECT json_extract_string(detail, '$.from'), customer_id "
         "FROM read_parquet(?, union_by_name = true, hive_partitioning = false) "
         "WHERE kind = 'merge' ORDER BY \"at\"",
-        [[str(path) for path in files]],
+        [[str(path) for path in paths]],
     ).fetchall()
     steps: dict[str, str] = dict(rows)
     found = {}

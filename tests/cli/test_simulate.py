@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from collections import Counter
@@ -13,6 +14,11 @@ from typing import Any
 import pytest
 
 from decision.cli.simulation.tally import Choice, Side, Tally
+from decision.core.clock import to_micros
+from decision.core.schema import DecisionRequest, Event
+from decision.engine import Engine, EngineSettings, build_snapshot
+from decision.rulebook.reader import load_folder
+from decision.store import RedisStore
 
 START = datetime(2026, 11, 2, 2, tzinfo=UTC)
 
@@ -225,3 +231,54 @@ def test_what_is_counted_does_not_grow_with_the_requests() -> None:
     before = size()
     some(100_000)
     assert size() < before * 1.2
+
+
+@pytest.fixture
+def archive(run, rules, redis_url, prefix, tmp_path) -> Path:
+    """An archive of thirty days of decisions, some of which led to what they were for."""
+    goal = "    goal: {event: purchase, within: 1d}\n    content: {title: 新茶到店}"
+    text = (rules / "all.yaml").read_text("utf-8").replace("    content: {title: 新茶到店}", goal)
+    (rules / "all.yaml").write_text(text.replace("CNY}", "CNY, exploration: 0}"), "utf-8")
+
+    async def decide() -> None:
+        definition = load_folder(rules).definition
+        store = RedisStore(redis_url, prefix=prefix)
+        await store.start()
+        engine = Engine(store, EngineSettings(seed="logged"))
+        engine.use(await build_snapshot(definition, None, store, START))
+        draw = random.Random(7)
+        for hour in range(0, 30 * 24, 3):
+            customer, at = f"c-{hour % 40}", START + timedelta(hours=hour)
+            if hour < 120:
+                consents = {"marketing": {"*": "granted"}}
+                await engine.customers.set_consents(customer, consents)
+            request = DecisionRequest(placement="outbound", customer_id=customer)
+            answer = await engine.decide(request, now=to_micros(at))
+            if answer.outcome == "selected" and draw.random() < 0.4:
+                bought = Event(type="purchase", customer_id=customer, at=at + timedelta(hours=1))
+                await engine.events.record([bought], now=to_micros(bought.at))
+        await store.close()
+
+    asyncio.run(decide())
+    out = tmp_path / "archive"
+    where = ("--redis-url", redis_url, "--key-prefix", prefix)
+    assert run("archive", "--out", out, *where).exit_code == 0
+    return out
+
+
+def test_the_archived_log_is_decided_by_both_and_judged_off_policy(
+    run, rules, stricter, archive, tmp_path
+) -> None:
+    result = run("simulate", "--rules", stricter, "--log", archive, "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["requests"] == 240
+    assert found["by"]["reason"]["capped"]["change"] > 0
+    old = run("simulate", "--rules", rules, "--log", archive, "--json")
+    assert json.loads(old.stdout)["changes"] == {"same": 240}
+    judged = found["off_policy"]["responses"]
+    assert 0 < judged["logged"]["value"] < 1
+    low, high = judged["old"]["estimate"]["confidence_interval"]
+    assert low <= judged["logged"]["value"] <= high
+    text = run("simulate", "--rules", stricter, "--log", archive).stdout
+    assert "off-policy, a decision" in text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
+from decision.cli.simulation.off_policy import OffPolicy
 from decision.cli.simulation.report import ordered
 from decision.cli.simulation.tally import Line, Tally
 
@@ -23,6 +24,7 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2.2rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .2rem .6rem; border-bottom: 1px solid #8884;
   white-space: nowrap; }
+pre { overflow-x: auto; }
 th:first-child, td:first-child { text-align: left; white-space: normal; }
 .more { color: var(--more); } .less { color: var(--less); }
 svg { max-width: 100%; height: auto; }
@@ -32,7 +34,7 @@ svg text { font: 12px system-ui, sans-serif; fill: currentColor; }
 """
 
 
-def page(tally: Tally, title: str, currency: str) -> str:
+def page(tally: Tally, title: str, currency: str, off_policy: OffPolicy | None = None) -> str:
     """The whole page."""
     parts = [f"<h1>{escape(title)}</h1>", f"<p>{_summary(tally)}</p>"]
     if tally.compared:
@@ -62,6 +64,9 @@ def page(tally: Tally, title: str, currency: str) -> str:
                     ),
                 )
             )
+    if off_policy is not None:
+        parts.append("<h2>Estimated from the log</h2>")
+        parts.append(f"<pre>{escape(chr(10).join(off_policy.lines()))}</pre>")
     if tally.customers:
         parts.append("<h2>Customers most affected</h2>")
         parts.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from decision.cli.simulation.off_policy import OffPolicy
 from decision.cli.simulation.tally import MOST_SHOWN, Line, Tally
 from decision.core.reasons import Reason
 
@@ -12,7 +13,7 @@ _REASONS = [reason.value for reason in Reason]
 _MOST_ROWS = 40
 
 
-def lines_of(tally: Tally, currency: str) -> Iterator[str]:
+def lines_of(tally: Tally, currency: str, off_policy: OffPolicy | None = None) -> Iterator[str]:
     """The report, line by line."""
     yield _head(tally)
     if tally.compared:
@@ -23,6 +24,9 @@ def lines_of(tally: Tally, currency: str) -> Iterator[str]:
         if rows:
             yield from _table(_title(table), columns, ordered(table, rows), tally)
     yield from _table("in all", columns, [("", tally.total)], tally)
+    if off_policy is not None:
+        yield from off_policy.lines()
+        yield ""
     if tally.compared:
         yield from _causes("no longer said, because under the new policy", tally.lost)
         yield from _causes("said now, not before because under the old policy", tally.gained)

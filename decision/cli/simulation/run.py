@@ -9,14 +9,17 @@ import msgspec
 from decision.cli.lines import BadLine, lines_of, open_bytes
 from decision.cli.offline import size_of
 from decision.cli.output import progress, say
+from decision.cli.simulation.off_policy import OffPolicy, off_policy
 from decision.cli.simulation.side import Simulated, changed
 from decision.cli.simulation.tally import Tally
 from decision.cli.world import Lines
 from decision.core.clock import from_micros
+from decision.core.definition import PolicyDefinition
 from decision.core.schema import DecisionRequest, Event
 from decision.engine import InputError
 from decision.learning.archive.journal import files
 from decision.learning.archive.replays import Replay, read_replays
+from decision.scoring.model import Model
 
 _MOST_SAID = 10
 
@@ -28,6 +31,7 @@ class Simulation:
         self.new = new
         self.old = old
         self.tally = Tally(old is not None, new.groups)
+        self.off_policy: OffPolicy | None = None
         self.sides = [side for side in (old, new) if side is not None]
 
     async def load(self, customers: str) -> int:
@@ -72,6 +76,17 @@ class Simulation:
                     self._refuse(f"decision {replay.decision_id}: {error}")
                 if number % 256 == 0:
                     move(number)
+
+    def judge(
+        self,
+        archive: Path,
+        new: PolicyDefinition,
+        old: PolicyDefinition | None,
+        model: Model | None,
+    ) -> None:
+        """Estimates from the log what the policies would have earned, where it can tell."""
+        with progress("Estimating"):
+            self.off_policy = off_policy(archive, new, old, model)
 
     async def _tell(self, event: Event) -> None:
         problems = {await side.tell(event) for side in self.sides} - {None}
