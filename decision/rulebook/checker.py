@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, tzinfo
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
-from decision.core.clock import DAY, format_duration, from_micros, parse_duration, to_micros
-from decision.core.events import LONGEST_WINDOW
+from decision.core.clock import DAY
 from decision.core.values import in_words
-from decision.rulebook.diagnostics import Diagnostic, hint_for, make_diagnostic, one_of
+from decision.rulebook.diagnostics import hint_for, one_of
+from decision.rulebook.quantities import Quantities
 from decision.rulebook.yaml_source import INVALID, Node, Place
 
 T = TypeVar("T")
@@ -19,6 +18,8 @@ D = TypeVar("D")
 
 LONGEST_PAUSE: Final = 366 * DAY
 LONGEST_NAME: Final = 128
+MOST_COMPARED: Final = 100
+"""So many unknown names get the nearest known one as a hint; the rest, some of those there are."""
 
 NOUNS: Final = {
     "purposes": "purpose",
@@ -56,78 +57,21 @@ CONTACT_EVENTS: Final = tuple(
 )
 
 _UNUSABLE_IN_NAMES = re.compile("[/*?\\[\\]\x00-\x1f\x7f-\x9f\u200b\u2060\ud800-\udfff]|^\\s|\\s$")
-_DATE = re.compile(r"\d{4}-\d\d-\d\d")
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?")
-_PERCENT = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*%")
 
 
-def kind_of(value: Any) -> str:
-    """What a value is, in words: `the text "7d"`, `a list`."""
-    match value:
-        case None:
-            return "empty"
-        case dict():
-            return "a mapping"
-        case list():
-            return "a list"
-        case str():
-            return f"the text {in_words(value)}"
-        case bool():
-            return in_words(value)
-    return f"the number {in_words(value)}"
-
-
-class Checker:
+class Checker(Quantities):
     """What is known while a folder is checked: names by section, and what was found wrong.
 
-    `complete` is false where a file could not be read: then a name that nothing has may stand in
-    that file, and is not complained about.
+    Where a file could not be read (`complete` is false), a name that nothing has may stand in that
+    file, and is not complained about.
     """
 
     def __init__(self) -> None:
-        self.diagnostics: list[Diagnostic] = []
-        self.complete = True
-        self.zone: tzinfo = UTC
+        super().__init__()
         self.names: dict[str, dict[str, Any]] = {section: {} for section in NOUNS}
         self.names["events"] = dict.fromkeys(CONTACT_EVENTS)
         self.variants: dict[str, dict[str, float]] = {}
-
-    def error(self, code: str, place: Place, message: str, hint: str = "") -> None:
-        """Adds an error."""
-        source, line, column = place
-        self.diagnostics.append(
-            make_diagnostic(
-                code, source.name, line, column, message, hint=hint, source_line=source.line(line)
-            )
-        )
-
-    def warn(self, place: Place, message: str, hint: str = "") -> None:
-        """Adds a warning of something that can never matter."""
-        if not self.complete:
-            return
-        source, line, column = place
-        self.diagnostics.append(
-            make_diagnostic(
-                "no-effect",
-                source.name,
-                line,
-                column,
-                message,
-                hint=hint,
-                severity="warning",
-                source_line=source.line(line),
-            )
-        )
-
-    def wrong_type(self, node: Node, what: str, wanted: str, hint: str = "") -> None:
-        """Says that a value is of the wrong kind, unless it was complained about already."""
-        if node.value is not INVALID:
-            self.error(
-                "wrong-type",
-                node.at,
-                f"{what} must be {wanted}; it is {kind_of(node.value)}",
-                hint,
-            )
+        self._missed = 0
 
     def entry(self, node: Node, what: str) -> Entry:
         """The keys of a mapping, to be read within `with`, after which all must have been asked."""
@@ -155,7 +99,9 @@ class Checker:
             return False
         noun = NOUNS[section]
         others = [NOUNS[other] for other, names in self.names.items() if name in names]
-        hint = hint_for(name, known)
+        self._missed += 1
+        # Comparing a thousand wrong names with a thousand right ones would take half a minute.
+        hint = hint_for(name, known) if self._missed <= MOST_COMPARED else one_of(known)
         if not known:
             hint = f"there are no {section}"
         elif others and not hint.startswith("did"):
@@ -193,81 +139,6 @@ class Checker:
             return None
         return node.value
 
-    def number(
-        self,
-        node: Node,
-        what: str,
-        least: float | None = None,
-        above: float | None = None,
-        most: float | None = None,
-    ) -> float | None:
-        """A number within bounds."""
-        value = node.value
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            self.wrong_type(node, what, "a number")
-            return None
-        if least is not None and value < least:
-            message = f"{what} is {in_words(value)}; it cannot be less than {in_words(least)}"
-        elif above is not None and value <= above:
-            message = f"{what} is {in_words(value)}; it must be more than {in_words(above)}"
-        elif most is not None and value > most:
-            message = f"{what} is {in_words(value)}; it cannot be more than {in_words(most)}"
-        else:
-            return value
-        self.error("bad-value", node.at, message)
-        return None
-
-    def whole(self, node: Node, what: str, least: int = 1) -> int | None:
-        """A whole number from `least` on."""
-        value = self.number(node, what, least=least)
-        if value is None or isinstance(value, int):
-            return value
-        self.error("bad-value", node.at, f"{what} is {in_words(value)}; it must be a whole number")
-        return None
-
-    def duration(self, node: Node, what: str, longest: int = LONGEST_WINDOW) -> int | None:
-        """Microseconds of a duration such as `7d`."""
-        value = node.value
-        if not isinstance(value, str):
-            hint = ""
-            if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-                hint = f"write {value}d for days, {value}h for hours, {value}m for minutes"
-            self.wrong_type(node, what, "a duration such as 30s, 15m, 48h or 7d", hint)
-            return None
-        try:
-            micros = parse_duration(value)
-        except ValueError as error:
-            self.error("bad-value", node.at, f"{what}: {error}")
-            return None
-        if micros > longest:
-            message = f"{what} is {value}; {format_duration(longest)} is the longest"
-            self.error("bad-value", node.at, message)
-            return None
-        return micros
-
-    def share(self, node: Node, what: str) -> float | None:
-        """A share of all, from 0 to 1, written as `2%` or 0.02."""
-        value = node.value
-        if isinstance(value, str):
-            found = _PERCENT.fullmatch(value)
-            if found is None:
-                self.wrong_type(node, what, "a share such as 2%")
-                return None
-            percent = float(found[1])
-            if percent > 100:
-                self.error("bad-value", node.at, f"{what} is {value}; 100% is all there is")
-                return None
-            return percent / 100
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            self.wrong_type(node, what, "a share such as 2%")
-            return None
-        if not 0 <= value <= 1:
-            hint = f"write {in_words(value)}%" if 0 < value <= 100 else "write 2% or 0.02"
-            message = f"{what} is {in_words(value)}; a share is from 0 to 1"
-            self.error("bad-value", node.at, message, hint)
-            return None
-        return float(value)
-
     def choice(self, node: Node, what: str, options: Iterable[str]) -> str | None:
         """One of a few words."""
         known = list(options)
@@ -280,31 +151,6 @@ class Checker:
             message = f'{what} cannot be "{value}"'
             self.error("bad-value", node.at, message, hint_for(value, known))
         return None
-
-    def moment(self, node: Node, what: str) -> int | None:
-        """Microseconds of an RFC 3339 time, or of a date: its midnight in `settings.timezone`."""
-        value = node.value
-        if not isinstance(value, str):
-            self.wrong_type(node, what, "a date such as 2026-11-01")
-            return None
-        is_date = _DATE.fullmatch(value) is not None
-        found = _MOMENT.fullmatch(value)
-        try:
-            if not is_date and found is None:
-                raise ValueError("write 2026-11-01 or 2026-11-01T10:00:00+08:00")
-            moment = datetime.fromisoformat(value.upper())
-            if is_date:
-                moment = moment.replace(tzinfo=self.zone)
-            if moment.tzinfo is None:
-                raise ValueError("add the offset from UTC, such as +08:00 or Z")
-            if moment.year < 1970:
-                raise ValueError("times start at 1970")
-            micros = to_micros(moment)
-            from_micros(micros)
-            return micros
-        except (ValueError, OverflowError) as error:
-            self.error("bad-value", node.at, f'{what}: "{value}" is not a time', str(error))
-            return None
 
     def items(self, node: Node, what: str, *, least: int = 1) -> list[Node]:
         """The nodes of a list, or the one value that stands for a list of it."""
@@ -375,7 +221,8 @@ class Entry:
         """The value of a key that must be given."""
         found = self.get(key)
         if found is None and isinstance(self.node.value, dict):
-            self.checker.error("missing-key", self.node.key, f'{self.what} needs "{key}"')
+            message = f'{self.what} needs "{key}"'
+            self.checker.error("missing-key", self.node.key, message, f"add {key}: …")
         return found
 
     def label(self, key: str) -> str:

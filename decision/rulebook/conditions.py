@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import re2
 
 from decision.core.conditions import ALWAYS, OPERATORS, All, AnyOf, Clause, Condition, Not
 from decision.core.fields import STATE_FIELD, WEEKDAYS, Field, UnknownField, parse_field
 from decision.core.values import in_words
-from decision.rulebook.checker import Checker, Entry, kind_of
+from decision.rulebook.checker import Checker, Entry
 from decision.rulebook.diagnostics import hint_for
+from decision.rulebook.report import kind_of
 from decision.rulebook.yaml_source import INVALID, Node, Place
+
+C = TypeVar("C", bound=Condition)
 
 _MEANT: Final = {
     "=": "eq",
@@ -82,14 +85,22 @@ class _ConditionReader:
         for key, value in node.value.items():
             match key:
                 case "all":
-                    parts.append(All(self.several(value, key)))
+                    parts.append(self.written(All(self.several(value, key)), value.key))
                 case "any":
-                    parts.append(AnyOf(self.several(value, key)))
+                    parts.append(self.written(AnyOf(self.several(value, key)), value.key))
                 case "not":
-                    parts.append(Not(self.mapping(value) or ALWAYS))
+                    inner = self.mapping(value) or ALWAYS
+                    parts.append(self.written(Not(inner), value.key))
                 case _:
                     parts.extend(self.field(key, value))
-        return parts[0] if len(parts) == 1 else All(tuple(parts))
+        if not parts:
+            return ALWAYS
+        return parts[0] if len(parts) == 1 else self.written(All(tuple(parts)), node.at)
+
+    def written(self, condition: C, place: Place) -> C:
+        """The condition, remembered with its place."""
+        self.checker.wrote(condition, place)
+        return condition
 
     def several(self, node: Node, key: str) -> tuple[Condition, ...]:
         if not isinstance(node.value, list):
@@ -147,6 +158,8 @@ class _ConditionReader:
             field = parse_field(name)
         except UnknownField as error:
             message, _, hint = str(error).partition("; ")
+            if "." not in name and not hint.startswith("did you mean"):
+                hint = f'did you mean "customer.{name}"?'
             checker.error("unknown-field", place, message, hint)
             return None
         if field.experiment is not None:
@@ -178,7 +191,7 @@ class _ConditionReader:
             return []
         if field is not None and not self.fits(name, operator, value, node):
             return []
-        return [Clause(name, operator, value)]
+        return [self.written(Clause(name, operator, value), node.key)]
 
     def value(self, operator: str, what: str, node: Node) -> Any:
         """The operand as the core wants it, or INVALID after a complaint."""
@@ -257,7 +270,8 @@ class _ConditionReader:
         for item in items:
             if not isinstance(item.value, wanted) or isinstance(item.value, bool):
                 message = f"{name} is {words}; it is never {kind_of(item.value)}"
-                self.checker.error("wrong-type", item.at, message)
+                hint = "write digits, without quotes" if words == "a number" else "write text"
+                self.checker.error("wrong-type", item.at, message, hint)
                 good = False
             elif operator in _EXACT or (name == "time.date" and operator in _ORDERED):
                 self.known_value(name, item)
@@ -303,7 +317,10 @@ class _ConditionReader:
                     continue
                 if a > b or (a == b and (low.op, high.op) != ("gte", "lte")):
                     message = f"nothing is both {low.op} {in_words(a)} and {high.op} {in_words(b)}"
-                    self.checker.error("bad-value", node.at, f"{name} in {self.what}: {message}")
+                    hint = "for one or the other write any: [{…}, {…}]"
+                    self.checker.error(
+                        "bad-value", node.at, f"{name} in {self.what}: {message}", hint
+                    )
 
 
 def _is_date(text: str) -> bool:

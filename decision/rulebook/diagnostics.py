@@ -33,8 +33,55 @@ CODES: Final = {
     "bad-template": "a content template that cannot be used",
     "conflict": "two parts of the rules that cannot go together",
     "no-effect": "something that can never matter",
+    "never-holds": "a condition that nobody can ever meet",
+    "dead-part": "an alternative within a condition that nobody can ever meet",
+    "always-holds": "a condition, or a part of one, that everybody always meets",
+    "shadowed-rule": "a rule all of whose candidates another rule has removed already",
+    "boost-of-excluded": "a boost of candidates that are removed whenever it applies",
+    "empty-selector": "a rule that no candidate matches",
+    "neutral-boost": "a boost by 1, which changes nothing",
+    "set-cycle": "rules that set fields for each other in a circle",
+    "unreached-state": "a state that nobody gets to, because of those before it",
+    "no-catch-all": "states that leave some customers without any",
+    "unshown-message": "a message that none of its placements can show",
+    "unshown-channel": "a channel of a message that none of its placements has",
+    "always-quiet": "a channel, or a message on it, that quiet hours keep silent all day",
+    "never-worth-it": "a value that no threshold can be beaten with",
+    "budget-mismatch": "a daily budget larger than the total",
+    "unmet-cap": "a cap that no message can meet",
+    "redundant-cap": "a cap that a stricter one makes needless",
+    "holdouts-too-large": "control groups that leave nobody, or next to nobody, outside",
+    "too-long": "a text that a channel will probably cut, or send in several parts",
+    "unseen-field": "a field that no rule sets and no customer of the sample has",
 }
 """Every code a diagnostic may have, and its meaning. Codes never change."""
+
+WARNINGS: Final = frozenset(
+    {
+        "ignored-file",
+        "no-effect",
+        "dead-part",
+        "always-holds",
+        "shadowed-rule",
+        "boost-of-excluded",
+        "empty-selector",
+        "neutral-boost",
+        "set-cycle",
+        "unreached-state",
+        "no-catch-all",
+        "unshown-message",
+        "unshown-channel",
+        "always-quiet",
+        "never-worth-it",
+        "budget-mismatch",
+        "unmet-cap",
+        "redundant-cap",
+        "holdouts-too-large",
+        "too-long",
+        "unseen-field",
+    }
+)
+"""The codes of warnings; all others are errors, and keep a policy from being used."""
 
 Severity = Literal["error", "warning"]
 

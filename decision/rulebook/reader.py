@@ -14,6 +14,8 @@ from decision.core.definition import Definition, PolicyDefinition, Settings
 from decision.rulebook.checker import NOUNS, Checker
 from decision.rulebook.diagnostics import Diagnostic, Severity, hint_for, make_diagnostic
 from decision.rulebook.messages import check_messages, read_message
+from decision.rulebook.review import review
+from decision.rulebook.review.context import Nodes
 from decision.rulebook.rules import check_states, read_rule, read_state
 from decision.rulebook.sections import (
     read_cap,
@@ -24,7 +26,8 @@ from decision.rulebook.sections import (
     read_settings,
     read_suppression,
 )
-from decision.rulebook.yaml_source import LARGEST_FILE, Node, Source, read_yaml
+from decision.rulebook.yaml_source import Node, Source, read_yaml
+from decision.rulebook.yaml_text import read_file
 
 SECTIONS = (
     "purposes",
@@ -82,31 +85,33 @@ def load_folder(path: str | os.PathLike[str]) -> LoadResult:
     for name, place in _walk(root, found, folder):
         if not name.endswith(".yaml"):
             message = "this file is not read: rule files end in .yaml"
-            found.append(_of_file("ignored-file", f"{folder}/{name}", message, "warning"))
+            hint = "rename it"
+            found.append(_of_file("ignored-file", f"{folder}/{name}", message, "warning", hint))
             continue
         try:
-            if place.exists() and not place.is_file():
-                raise OSError("it is no regular file")
-            with place.open("rb") as opened:
-                # One byte more shows that there is more; the rest need not be read.
-                files[name] = opened.read(LARGEST_FILE + 1)
+            files[name] = read_file(place)
         except OSError as error:
             message = f"the file cannot be read: {error.strerror or error}"
-            found.append(_of_file("unreadable-file", f"{folder}/{name}", message))
+            hint = "put it back, allow it to be read, or take it out of the folder"
+            found.append(_of_file("unreadable-file", f"{folder}/{name}", message, "error", hint))
     return _load(files, folder, found)
 
 
-def load_files(files: Mapping[str, str | bytes], folder: str = "rules") -> LoadResult:
+def load_files(
+    files: Mapping[str, str | bytes], folder: str = "rules", *, again: bool = False
+) -> LoadResult:
     """`load_folder` from memory: names are relative to the folder, and read in their order.
 
-    The files of a `PolicyDefinition` give the same definition, with the same version.
+    The files of a `PolicyDefinition` give the same definition, with the same version. `again` is
+    for files that were in force once: they are not reviewed, so that what the review calls an error
+    today takes no decision of the past away.
     """
     chosen = {
         name: data.encode("utf-8", "surrogatepass") if isinstance(data, str) else bytes(data)
         for name, data in sorted(files.items())
         if name.endswith(".yaml") and _is_rule_path(name.split("/"))
     }
-    return _load(chosen, folder, [])
+    return _load(chosen, folder, [], reviewed=not again)
 
 
 def policy_version(files: Mapping[str, bytes]) -> str:
@@ -154,18 +159,23 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _of_file(code: str, file: str, message: str, severity: Severity = "error") -> Diagnostic:
-    return make_diagnostic(code, file, 0, 0, message, severity=severity)
+def _of_file(
+    code: str, file: str, message: str, severity: Severity = "error", hint: str = ""
+) -> Diagnostic:
+    return make_diagnostic(code, file, 0, 0, message, hint=hint, severity=severity)
 
 
 def _nothing(*diagnostics: Diagnostic) -> LoadResult:
     return LoadResult(definition=None, diagnostics=list(diagnostics))
 
 
-def _load(files: dict[str, bytes], folder: str, found: list[Diagnostic]) -> LoadResult:
+def _load(
+    files: dict[str, bytes], folder: str, found: list[Diagnostic], *, reviewed: bool = True
+) -> LoadResult:
     if not files and not any(one.severity == "error" for one in found):
         message = f"there is no *.yaml file in {folder}"
-        return _nothing(*found, _of_file("no-rules", folder, message))
+        hint = "give the folder that holds the rule files"
+        return _nothing(*found, _of_file("no-rules", folder, message, "error", hint))
     checker = Checker()
     checker.diagnostics.extend(found)
     checker.complete = not any(one.severity == "error" for one in found)
@@ -173,7 +183,9 @@ def _load(files: dict[str, bytes], folder: str, found: list[Diagnostic]) -> Load
     for source in sources:
         checker.diagnostics.extend(source.diagnostics)
         checker.complete = checker.complete and source.complete
-    definition = _read_all(checker, sources)
+    definition, nodes = _read_all(checker, sources)
+    if reviewed:
+        review(checker, definition, nodes)
     if not any(source.root for source in sources) and not checker.diagnostics:
         message = "the rule files say nothing at all"
         checker.diagnostics.append(_of_file("no-rules", folder, message))
@@ -187,8 +199,11 @@ def _load(files: dict[str, bytes], folder: str, found: list[Diagnostic]) -> Load
     )
 
 
-def _read_all(checker: Checker, sources: list[Source]) -> PolicyDefinition:
-    """Names of everything first; then the definitions, those that others refer to before them."""
+def _read_all(checker: Checker, sources: list[Source]) -> tuple[PolicyDefinition, Nodes]:
+    """Names of everything first; then the definitions, those that others refer to before them.
+
+    The nodes are those of every definition, by section and name.
+    """
     found = {section: _named(checker, sources, section) for section in ("settings", *SECTIONS)}
     for section in SECTIONS:
         checker.names[section].update(found[section])
@@ -214,7 +229,7 @@ def _read_all(checker: Checker, sources: list[Source]) -> PolicyDefinition:
     rules = read("rules", read_rule)
     check_states(checker, states)
     check_messages(checker, messages, placements, channels)
-    return PolicyDefinition(
+    definition = PolicyDefinition(
         version="",
         settings=settings,
         purposes=_only(purposes),
@@ -227,6 +242,7 @@ def _read_all(checker: Checker, sources: list[Source]) -> PolicyDefinition:
         rules=_only(rules),
         experiments=_only(experiments),
     )
+    return definition, found
 
 
 def _only(read: _Read[D]) -> tuple[D, ...]:

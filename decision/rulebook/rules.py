@@ -46,7 +46,8 @@ def read_rule(checker: Checker, name: str, node: Node) -> Rule:
         )
         boost, by = entry.get("boost"), entry.get("by")
         if by is not None and boost is None:
-            checker.error("conflict", by.key, f'{entry.what} has "by", but no "boost"')
+            message = f'{entry.what} has "by", but no "boost"'
+            checker.error("conflict", by.key, message, "say what is multiplied under boost")
         if boost is not None:
             entry.need("by")
         if isinstance(node.value, dict) and node.value.keys().isdisjoint((*_ACTIONS, "by")):
@@ -57,7 +58,8 @@ def read_rule(checker: Checker, name: str, node: Node) -> Rule:
 
 def _allowed(checker: Checker, node: Node, what: str) -> Selector:
     if node.value == {}:
-        checker.warn(node.key, f"{what} allows everything")
+        hint = "say what is allowed, such as {purpose: [service]}"
+        checker.warn(node.key, f"{what} allows everything", hint)
     return read_selector(checker, node, what)
 
 

@@ -6,7 +6,6 @@ import re
 from typing import Any, cast, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from decision.core.clock import HOUR, MINUTE
 from decision.core.definition import (
     CalendarPeriod,
     Cap,
@@ -30,7 +29,6 @@ from decision.rulebook.yaml_source import Node
 _WEEK = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _PERIODS = get_args(CalendarPeriod)
 _PER = ("message", "category", "channel")
-_CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 _DEFAULTS = Settings()
 
 
@@ -131,26 +129,14 @@ def read_channel(checker: Checker, name: str, node: Node) -> Channel:
 
 def _quiet_hours(checker: Checker, node: Node, what: str) -> QuietHours:
     with checker.entry(node, what) as entry:
-        start = entry.require("from", _clock, -1)
-        end = entry.require("to", _clock, -1)
+        start = entry.require("from", Checker.clock, -1)
+        end = entry.require("to", Checker.clock, -1)
         if start == end and start >= 0:
             message = f"{what} start and end at the same time, so they have no length"
-            checker.error("bad-value", node.at, message)
+            hint = 'write from: "22:00" and to: "08:00", or leave them out'
+            checker.error("bad-value", node.at, message, hint)
         excepted = entry.read("except", Checker.references, (), "purposes", least=0)
         return QuietHours(start=start, end=end, except_purposes=excepted)
-
-
-def _clock(checker: Checker, node: Node, what: str) -> int | None:
-    value = node.value
-    found = _CLOCK.fullmatch(value) if isinstance(value, str) else None
-    if found is not None:
-        return int(found[1]) * (HOUR // MINUTE) + int(found[2])
-    if not isinstance(value, str):
-        checker.wrong_type(node, what, "a time of day such as 22:00")
-    else:
-        hint = "the end of the day is 00:00" if value == "24:00" else "write 09:30 or 22:00"
-        checker.error("bad-value", node.at, f'{what}: "{value}" is no time of day', hint)
-    return None
 
 
 def _reservation(checker: Checker, node: Node, what: str) -> Reservation:
@@ -254,8 +240,11 @@ def read_experiment(checker: Checker, name: str, node: Node) -> Experiment:
             variants=entry.read("variants", _variants, {}),
         )
         _share_or_variants(checker, entry)
-    if entry.get("variants") is not None:
-        checker.variants[name] = found.variants
+    variants = entry.get("variants")
+    if variants is not None:
+        # Also one whose share is wrong is a variant that conditions may name.
+        names = variants.value if isinstance(variants.value, dict) else {}
+        checker.variants[name] = {**dict.fromkeys(names, 0.0), **found.variants}
     return found
 
 
@@ -292,5 +281,5 @@ def _variants(checker: Checker, node: Node, what: str) -> dict[str, float]:
     total = sum(shares.values())
     if len(shares) == len(values) and abs(total - 1) > 1e-11:
         message = f"{what} make {in_words(total * 100)}% together; they must make 100%"
-        checker.error("bad-value", node.at, message)
+        checker.error("bad-value", node.at, message, "change one of the shares")
     return shares

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from decision.core.definition import Selector
 from decision.rulebook.checker import Checker, Entry
+from decision.rulebook.diagnostics import nearest, one_of
 from decision.rulebook.yaml_source import Node, Place
 
 _GLOB = re.compile(r"[*?\[]")
@@ -62,4 +63,7 @@ def _glob(checker: Checker, pattern: str, place: Place) -> None:
     if not _GLOB.search(pattern):
         checker.reference(pattern, "messages", place)
     elif not any(fnmatchcase(name, pattern) for name in checker.names["messages"]):
-        checker.warn(place, f'no message is named like "{pattern}"')
+        known = checker.names["messages"]
+        near = nearest(re.sub(r"[*?\[\]]", "", pattern), known)
+        hint = f'"{near}" is the most alike' if near else one_of(known)
+        checker.warn(place, f'no message is named like "{pattern}"', hint)

@@ -6,7 +6,6 @@ else is refused: anchors, aliases, merge keys, tags, a second document, and keys
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
@@ -25,9 +24,7 @@ from ruamel.yaml.events import (
 from decision.rulebook.diagnostics import Diagnostic, make_diagnostic
 from decision.rulebook.yaml_errors import explain
 from decision.rulebook.yaml_scalars import ScalarError, join_surrogates, resolve
-
-LARGEST_FILE: Final = 5_000_000
-"""Bytes."""
+from decision.rulebook.yaml_text import LINE_END, decode
 
 DEEPEST: Final = 50
 """Levels of lists and mappings."""
@@ -117,7 +114,7 @@ class Source:
     def line(self, number: int) -> str:
         """The text of a line, counted from 1."""
         if self._lines is None:
-            self._lines = _LINE_END.split(self.text)
+            self._lines = LINE_END.split(self.text)
         return self._lines[number - 1] if 0 < number <= len(self._lines) else ""
 
     def report(self, code: str, place: tuple[int, int], message: str, hint: str = "") -> None:
@@ -130,21 +127,16 @@ class Source:
         )
 
 
-_LINE_END = re.compile("\r\n|\r|\n")
-_INVISIBLE = re.compile(
-    "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
-)
-"""What YAML forbids, and what some editors take for the end of a line."""
-
-
 def read_yaml(name: str, data: bytes | str) -> Source:
     """Reads one file; never raises: what is wrong stands in the source's diagnostics.
 
     The root is None where the file is empty or could not be read at all.
     """
     source = Source(name)
-    if not _take_text(source, data):
+    source.text, problem = decode(data)
+    if problem is not None:
         source.complete = False
+        source.report(*problem)
         return source
     builder = _Builder(source)
     try:
@@ -158,39 +150,6 @@ def read_yaml(name: str, data: bytes | str) -> Source:
         source.root, source.complete = None, False
         source.report("bad-yaml", builder.last, f"what follows here is not YAML: {error}")
     return source
-
-
-def _take_text(source: Source, data: bytes | str) -> bool:
-    """Sets the source's text; false where the data are no text that people can see."""
-    raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
-    if len(raw) > LARGEST_FILE:
-        message = f"the file has more than {LARGEST_FILE:,} bytes"
-        source.report("too-large", (0, 0), message, "split it into several files")
-        return False
-    try:
-        source.text = raw.decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        source.text = raw.decode("utf-8", "replace").removeprefix("\ufeff")
-        before = raw[: error.start].decode("utf-8").removeprefix("\ufeff")
-        hint = "save it as UTF-8; Chinese text saved by an older Windows editor is often GBK"
-        if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-            hint = "it looks like UTF-16; save it as UTF-8"
-        message = f"the file is not UTF-8: byte 0x{raw[error.start]:02X} makes no character"
-        source.report("bad-encoding", _end_of(before), message, hint)
-        return False
-    if found := _INVISIBLE.search(source.text):
-        place = _end_of(source.text[: found.start()])
-        message = f"the character U+{ord(found[0]):04X} cannot be seen, and is not used"
-        hint = "delete it; it often comes along when text is pasted"
-        source.report("bad-character", place, message, hint)
-        return False
-    return True
-
-
-def _end_of(text: str) -> tuple[int, int]:
-    """The line and column, from 1, of what follows the text."""
-    lines = _LINE_END.split(text)
-    return len(lines), len(lines[-1]) + 1
 
 
 def _place(mark: Any) -> tuple[int, int]:

@@ -277,14 +277,18 @@ def test_variants_are_shares_that_make_a_hundred_percent(
     [("2%", 0.02), ("0.02", 0.02), ("2.5 %", 0.025), ("0%", 0.0), ("100%", 1.0), ("1", 1.0)],
 )
 def test_a_share_is_percent_or_a_fraction(written: str, share: float) -> None:
-    assert good(b=f"experiments: {{e: {{seed: s, share: {written}}}}}").experiments[
-        0
-    ].share == pytest.approx(share)
+    text = f"experiments: {{e: {{seed: s, share: {written}}}}}"
+    result = load_files({"a.yaml": SMALL, "b.yaml": text})
+    # A control group of everybody is allowed, and warned of.
+    assert [one.code for one in result.diagnostics] == ["holdouts-too-large"] * (share == 1)
+    assert result.definition is not None
+    assert result.definition.experiments[0].share == pytest.approx(share)
 
 
 def test_one_rule_may_do_several_things_and_hold_always() -> None:
     rule = good(
-        b="rules: {r: {set: {customer.a: [1, x]}, exclude: {messages: ['coup*']}, boost: {}, by: 2}}"
+        b="rules: {r: {set: {customer.a: [1, x]}, exclude: {messages: ['coup*']}, boost: {}, by: 2}}",
+        c="messages: {other: {purpose: marketing, channels: [push], value: 1}}",
     ).rules[0]
     assert rule.when == ALWAYS
     assert rule.set == {"customer.a": [1, "x"]}
@@ -330,7 +334,7 @@ def write(root: Path, files: dict[str, str | bytes]) -> Path:
 
 
 def test_a_folder_is_read_recursively_in_path_order_except_tests(tmp_path: Path) -> None:
-    rule = "rules: {{{}: {{exclude: {{}}}}}}"
+    rule = "rules: {{{}: {{set: {{customer.a: 1}}}}}}"
     root = write(
         tmp_path / "rules",
         {
@@ -518,3 +522,30 @@ def test_a_diagnostic_of_the_contract_kind_reads_well() -> None:
         "     |     ^\n"
         '  hint: did you mean "channels"?'
     )
+
+
+def test_conditions_are_reviewed_beside_errors_elsewhere_but_not_in_what_is_wrong() -> None:
+    text = """\
+states: {low: {when: {customer.a: {bogus: 1}}}}
+experiments: {copy: {seed: s, variants: {a: 50%, b: x}}}
+messages:
+  good: {purpose: marketing, channels: [push], value: 1, when: {time.hour: {gt: 23}}}
+  bad: {purpose: marketing, channels: [fax], value: 1, when: {time.hour: {gt: 23}}}
+rules:
+  r: {when: {customer.state: {exists: false}}, exclude: {tags: sale}}
+  s: {when: {experiment.copy: b}, exclude: {tags: sale}}
+"""
+    result = load_files({"a.yaml": SMALL, "b.yaml": text})
+    assert [(one.code, one.line) for one in result.diagnostics if one.line > 2] == [
+        ("never-holds", 4),
+        ("unknown-name", 5),
+    ]
+    unread = load_files({"a.yaml": SMALL, "b.yaml": text, "c.yaml": "\ta: b"})
+    assert "never-holds" not in [one.code for one in unread.diagnostics]
+
+
+def test_what_was_in_force_once_can_be_read_again_whatever_the_review_says_today() -> None:
+    rule = "rules: {r: {when: {time.hour: {gt: 23}}, exclude: {}}}"
+    assert codes(load_files({"a.yaml": SMALL, "b.yaml": rule})) == [("never-holds", "rules/b.yaml")]
+    again = load_files({"a.yaml": SMALL, "b.yaml": rule}, again=True)
+    assert again.diagnostics == [] and again.definition is not None

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decision.rulebook.yaml_source import DEEPEST, INVALID, LARGEST_FILE, Source, read_yaml
+from decision.rulebook.yaml_source import DEEPEST, INVALID, Source, read_yaml
+from decision.rulebook.yaml_text import LARGEST_FILE
 
 
 def read(text: str | bytes) -> Source:

@@ -1,0 +1,211 @@
+"""What a check has found, as text for people, and for machines: JSON, GitHub, SARIF."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+import rich_click as click
+
+from decision import __version__
+from decision.rulebook.diagnostics import CODES, WARNINGS, Diagnostic
+
+RULE_ENGINE: Final = "rule-engine"
+"""The code of what the trial in the rule engine has found; it is no mistake in a file's form."""
+
+_MEANINGS: Final = {**CODES, RULE_ENGINE: "rules that the rule engine does not hold"}
+_SARIF: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
+
+
+# ------------------------------------------------------------------- places
+
+
+class Places:
+    """Names files as they are reached from the current folder, so that a click opens them.
+
+    Diagnostics name them from the rules folder's own name on (`rules/cart.yaml`), whatever the
+    folder's path.
+    """
+
+    def __init__(self, rules: str, start: Path | None = None) -> None:
+        start = start or Path.cwd()
+        folder = start / rules
+        inside = folder.is_relative_to(start)
+        plain = Path(os.path.normpath(folder))
+        self.folder = folder
+        self.name = (folder.resolve() if folder.name in ("", "..") else folder).name or "rules"
+        self.root = folder.relative_to(start).as_posix() if inside else folder.as_posix()
+        # In a workflow, machines count from the top of the repository, wherever the step runs.
+        tops = [Path(top) for top in (os.environ.get("GITHUB_WORKSPACE"), start) if top]
+        top = next((top for top in tops if plain.is_relative_to(top)), None)
+        self.machine_root = (plain.relative_to(top) if top else plain).as_posix()
+        self._cited = re.compile(rf"(?<![\w/.-]){re.escape(self.name)}/(?=\S+?\.yaml:\d)")
+
+    def people(self, found: Diagnostic) -> Diagnostic:
+        """The diagnostic with paths from the current folder on; those cited in its text, too."""
+        return self._under(self.root, found)
+
+    def machines(self, found: Diagnostic) -> Diagnostic:
+        """The same, but an absolute path where the folder lies outside the current one."""
+        return self._under(self.machine_root, found)
+
+    def cited(self, text: str) -> str:
+        """A text with the places in it as the user reaches them."""
+        text = text.replace(str(self.folder), self.root)
+        return self._cited.sub("" if self.root == "." else f"{self.root}/", text)
+
+    def _under(self, root: str, found: Diagnostic) -> Diagnostic:
+        _, _, rest = found.file.partition("/")
+        return msgspec.structs.replace(
+            found,
+            file=_join(root, rest),
+            message=self.cited(found.message),
+            hint=self.cited(found.hint),
+        )
+
+
+def _join(root: str, rest: str) -> str:
+    if not rest:
+        return root
+    return rest if root == "." else f"{root.rstrip('/')}/{rest}"
+
+
+def engine_problem(problem: str, folder: str) -> Diagnostic:
+    """What the trial in the rule engine has said, at the place of the first rule it names."""
+    found = re.search(r"\((\S+):(\d+)\)", problem)
+    file, line = (found[1], int(found[2])) if found else (folder, 0)
+    return Diagnostic(
+        code=RULE_ENGINE, file=file, line=line, column=1 if line else 0, message=problem
+    )
+
+
+# --------------------------------------------------------------------- text
+
+
+def colours(stream: Any = None) -> bool:
+    """Whether to colour what goes there: on a terminal, unless NO_COLOR (https://no-color.org)."""
+    stream = stream or sys.stdout
+    dumb = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return bool(stream.isatty() and not dumb)
+
+
+def as_text(found: Iterable[Diagnostic], *, colour: bool = False) -> str:
+    """For people: place and reason, the line with a caret, the mend."""
+    return "\n\n".join(_text(one, colour) for one in found)
+
+
+def _text(found: Diagnostic, colour: bool) -> str:
+    text = _visible(found.render())
+    if not colour:
+        return text
+    head = _visible(f"{found.place}: {found.severity}: {found.message} [{found.code}]")
+    if not text.startswith(head):
+        return text
+    shade = "red" if found.severity == "error" else "yellow"
+    styled = (
+        f"{click.style(_visible(found.place), bold=True)}: "
+        f"{click.style(found.severity, fg=shade, bold=True)}: {_visible(found.message)} "
+        f"{click.style(f'[{found.code}]', dim=True)}"
+    )
+    return styled + "\n".join(_line(line, shade) for line in text[len(head) :].split("\n"))
+
+
+def _line(line: str, shade: str) -> str:
+    if re.fullmatch(r"\s*\|\s*\^", line):
+        return line[:-1] + click.style("^", fg=shade, bold=True)
+    if line.startswith("  hint: "):
+        return f"  {click.style('hint:', fg='cyan')}{line[len('  hint:') :]}"
+    return line
+
+
+def _visible(text: str) -> str:
+    """Without what would steer a terminal: a file that is refused may hold anything."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", text)
+
+
+# ------------------------------------------------------------------- GitHub
+
+
+def as_github(found: Iterable[Diagnostic]) -> str:
+    """Workflow commands that mark the lines of a pull request.
+
+    https://docs.github.com/actions/reference/workflow-commands-for-github-actions
+    """
+    return "\n".join(_command(one) for one in found)
+
+
+def _command(found: Diagnostic) -> str:
+    place: dict[str, str | int] = {"file": found.file}
+    if found.line:
+        place |= {"line": found.line, "col": found.column}
+    place["title"] = f"{found.code}: {_MEANINGS.get(found.code, '')}".removesuffix(": ")
+    listed = ",".join(f"{key}={_property(str(value))}" for key, value in place.items())
+    text = f"{found.message}\nhint: {found.hint}" if found.hint else found.message
+    return f"::{found.severity} {listed}::{_data(text)}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+# -------------------------------------------------------------------- SARIF
+
+
+def as_sarif(found: Iterable[Diagnostic]) -> dict[str, Any]:
+    """A SARIF 2.1.0 log (https://docs.oasis-open.org/sarif/sarif/v2.1.0/)."""
+    ids = list(_MEANINGS)
+    return {
+        "$schema": _SARIF,
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {
+                    "driver": {
+                        "name": "nextbest",
+                        "version": __version__,
+                        "rules": [_rule(code, meaning) for code, meaning in _MEANINGS.items()],
+                    }
+                },
+                "columnKind": "unicodeCodePoints",
+                "results": [_result(one, ids) for one in found],
+            }
+        ],
+    }
+
+
+def _rule(code: str, meaning: str) -> dict[str, Any]:
+    level = "warning" if code in WARNINGS else "error"
+    return {
+        "id": code,
+        "shortDescription": {"text": meaning},
+        "defaultConfiguration": {"level": level},
+    }
+
+
+def _result(found: Diagnostic, ids: list[str]) -> dict[str, Any]:
+    text = f"{found.message}\n\nhint: {found.hint}" if found.hint else found.message
+    place: dict[str, Any] = {"artifactLocation": {"uri": _uri(found.file)}}
+    if found.line:
+        place["region"] = {"startLine": found.line, "startColumn": max(1, found.column)}
+    return {
+        "ruleId": found.code,
+        "ruleIndex": ids.index(found.code),
+        "level": found.severity,
+        "message": {"text": text},
+        "locations": [{"physicalLocation": place}],
+    }
+
+
+def _uri(path: str) -> str:
+    """A relative path as a relative reference; an absolute one with its scheme."""
+    return f"file://{quote(path)}" if path.startswith("/") else quote(path)

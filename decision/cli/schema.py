@@ -1,0 +1,68 @@
+"""`nextbest schema`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from decision.cli.output import Fail, say
+
+
+@click.command(epilog="Example: nextbest schema --out rules.schema.json")
+@click.option("--tests", "kind", flag_value="tests", help="Of scenario tests: rules/tests/*.yaml.")
+@click.option(
+    "--rules", "kind", flag_value="rules", default=True, help="Of rule files: the default."
+)
+@click.option("--out", metavar="FILE", type=click.Path(), help="Write it to FILE; else print it.")
+def schema(kind: str, out: str | None) -> None:
+    """Write the JSON Schema of rule files, for editors.
+
+    An editor that knows the schema completes keys, shows what they mean, and marks mistakes while
+    you type. Name it in the first line of each file, by its path from there:
+
+    \b
+    # yaml-language-server: $schema=rules.schema.json
+    """
+    text = schema_text(kind)
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    write_aside(Path(out), text)
+    say(f"{out} is written; name it in the first line of each file:")
+    say(f"# yaml-language-server: $schema={Path(out).name}")
+
+
+def schema_text(kind: str) -> str:
+    """A schema as it is written: `rules` or `tests`."""
+    found: dict[str, Any]
+    if kind == "tests":
+        from decision.cli.scenarios.json_schema import scenarios_schema
+
+        found = scenarios_schema()
+    else:
+        from decision.rulebook.json_schema import rules_schema
+
+        found = rules_schema()
+    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+
+
+def write_aside(path: Path, text: str) -> None:
+    """Writes a file whole or not at all: aside, to the disk, then under its name.
+
+    Raises:
+        Fail: it cannot be written there.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise Fail(f"{path} cannot be written: {error.strerror}") from None

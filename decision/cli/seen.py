@@ -1,0 +1,163 @@
+"""What customers, events and requests have, from a sample: for `nextbest check --against`."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import islice
+from time import time
+from typing import TYPE_CHECKING, Any, Final
+
+from decision.cli.output import Fail
+from decision.rulebook.review.known import KnownFields
+
+if TYPE_CHECKING:
+    from decision.store.redis_store import RedisStore
+
+MOST_ROWS: Final = 20_000
+"""Rows of a file that are looked at."""
+
+MOST_CUSTOMERS: Final = 5_000
+"""Customers of a store that are looked at."""
+
+_PER_PARTITION: Final = 40
+_DEEPEST: Final = 8
+_STORE: Final = re.compile(r"(redis|rediss|unix)://")
+_DAYS: Final = (1, 7, 30)
+
+
+def known_fields(against: str, *, id_column: str = "customer_id") -> KnownFields:
+    """What is known from a store (`redis://…`, `rediss://…`, `unix://…`) or a customers file.
+
+    A file is CSV, NDJSON or Parquet, as `nextbest load` takes it, with `id_column` as there; its
+    first 20,000 rows count, and rows that cannot be read are left out. Of a store, 5,000 customers
+    and some of each partition's log count.
+
+    Raises:
+        Fail: the file cannot be read or has no customers, or the store cannot be reached.
+    """
+    if _STORE.match(against):
+        return asyncio.run(_from_store(against))
+    return _from_file(against, id_column)
+
+
+class _Collector:
+    """Gathers names."""
+
+    def __init__(self) -> None:
+        self.customers = 0
+        self.attributes: set[str] = set()
+        self.types: set[str] = set()
+        self.properties: defaultdict[str, set[str]] = defaultdict(set)
+        self.context: set[str] = set()
+
+    def customer(self, attributes: dict[str, Any]) -> None:
+        """Takes in one customer's attributes."""
+        self.customers += 1
+        self.attributes.update(_paths(attributes))
+
+    def event(self, kind: str, properties: dict[str, Any]) -> None:
+        """Takes in one event."""
+        self.types.add(kind)
+        self.properties[kind].update(_paths(properties))
+
+    def known(self, sample: str, *, context: bool) -> KnownFields:
+        """All that was gathered; events and context only where there were any."""
+        return KnownFields(
+            sample=sample,
+            customers=self.customers,
+            attributes=frozenset(self.attributes),
+            event_types=frozenset(self.types) or None,
+            properties={kind: frozenset(names) for kind, names in self.properties.items()},
+            context=frozenset(self.context) if context else None,
+        )
+
+
+def _paths(found: dict[str, Any], depth: int = 1) -> Iterator[str]:
+    """Names, and dotted paths into objects, of everything that is not null."""
+    for name, value in found.items():
+        if value is None:
+            continue
+        yield name
+        if isinstance(value, dict) and depth < _DEEPEST:
+            for path in _paths(value, depth + 1):
+                yield f"{name}.{path}"
+
+
+def _from_file(path: str, id_column: str) -> KnownFields:
+    from decision.cli.rows import Options, format_of, read_rows
+
+    options = Options(id_column=id_column)
+    collector = _Collector()
+    problem = ""
+    try:
+        for read in islice(read_rows(path, format_of(path), options), MOST_ROWS):
+            if read.row is None:
+                problem = problem or f"{read.place}: {read.problem}"
+                continue
+            collector.customer(read.row.attributes)
+            for event in read.row.events:
+                collector.event(event.type, event.properties)
+    except OSError as error:
+        raise Fail(f"{path}: it cannot be read: {error.strerror or error}") from None
+    if not collector.customers:
+        raise Fail(f"{path}: there is no customer in it{f'; {problem}' if problem else ''}")
+    return collector.known(f"the {collector.customers:,} customers of {path}", context=False)
+
+
+async def _from_store(url: str) -> KnownFields:
+    from decision.api.settings import read_settings
+    from decision.core.ports import StoreUnavailable
+    from decision.store.redis_store import RedisStore
+    from decision.store.sampling import sample_customers
+
+    collector = _Collector()
+    try:
+        store = RedisStore(url, prefix=read_settings().key_prefix)
+        try:
+            await store.start()
+            for document in await sample_customers(store, MOST_CUSTOMERS):
+                collector.customer(document.attributes)
+                collector.types.update(document.events)
+            asked = await _from_log(store, collector)
+        finally:
+            await store.close()
+    except (StoreUnavailable, ValueError) as error:
+        raise Fail(f"{_without_password(url)}: {error}") from None
+    if not collector.customers:
+        raise Fail(f"{_without_password(url)}: there is no customer in this store")
+    sample = f"the {collector.customers:,} customers looked at in the store"
+    return collector.known(sample, context=asked)
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"//[^/@]*@", "//…@", url)
+
+
+async def _from_log(store: RedisStore, collector: _Collector) -> bool:
+    """Takes in some of the log, of the last day, week, month and of all; whether requests were
+    among it."""
+    from msgspec import MsgspecError
+
+    from decision.core import records
+    from decision.core.identifiers import PARTITIONS
+
+    asked = False
+    for position in (*(f"{int((time() - days * 86_400) * 1000)}-0" for days in _DAYS), ""):
+        pages = await store.read_logs(dict.fromkeys(range(PARTITIONS), position), _PER_PARTITION)
+        for entry in (entry for page in pages.values() for entry in page):
+            try:
+                if entry.record.kind == "event":
+                    event = records.decode_event(entry.record.body)
+                    collector.event(event.type, event.properties)
+                elif entry.record.kind == "decision":
+                    question = records.decode_decision(entry.record.body).question
+                    asked = True
+                    collector.context.update(_paths(question.context))
+                    if question.event is not None:
+                        collector.event(question.event.type, question.event.properties)
+            except MsgspecError:
+                continue  # of another version, or nobody's
+    return asked

@@ -1,0 +1,286 @@
+"""JSON Schema of rule files, for editors: completion, help, and red lines while typing.
+
+Draft 7, which every editor's YAML support reads (https://json-schema.org/draft-07). The names
+of keys, their help, their choices and their defaults are those the checker itself uses; whatever
+the schema rejects, the checker rejects, too.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from decision.core.calendar import WEEKDAY_NAMES
+from decision.core.clock import format_duration
+from decision.core.definition import Cap, Purpose, Reservation, Settings, Suppression
+from decision.rulebook.schema_values import (
+    Schema,
+    keys,
+    mapping,
+    number,
+    pattern,
+    ref,
+    value_definitions,
+)
+
+DIALECT: Final = "http://json-schema.org/draft-07/schema#"
+"""What `$schema` says."""
+
+_ACTIONS: Final = ("set", "exclude", "allow_only", "boost")
+
+
+def rules_schema() -> dict[str, Any]:
+    """The schema of one file of a rules folder, scenario tests aside."""
+    sections: dict[str, Schema] = {
+        "settings": _settings(),
+        "purposes": mapping(ref("purpose")),
+        "channels": mapping(ref("channel")),
+        "placements": mapping(ref("placement")),
+        "messages": mapping(ref("message")),
+        "caps": mapping(ref("cap")),
+        "suppressions": mapping(ref("suppression")),
+        "states": mapping(ref("state")),
+        "rules": mapping(ref("rule")),
+        "experiments": mapping(ref("experiment")),
+    }
+    root = keys("file", {name: _or_nothing(schema) for name, schema in sections.items()})
+    found: dict[str, Any] = for_editors(
+        {
+            "$schema": DIALECT,
+            "title": "nextbest rules",
+            "description": "One file of a rules folder. All files together are one policy.",
+            **_or_nothing(root),
+            "definitions": {**value_definitions(), **_definitions()},
+        }
+    )
+    return found
+
+
+def for_editors(schema: Any) -> Any:
+    """With descriptions marked as Markdown where they hold `code`; editors show others as typed."""
+    if isinstance(schema, list):
+        return [for_editors(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {}
+    for key, value in schema.items():
+        found[key] = for_editors(value)
+        if key == "description" and isinstance(value, str) and "`" in value:
+            found["markdownDescription"] = value
+    return found
+
+
+def _or_nothing(schema: Schema) -> Schema:
+    """A section, or a file, under which nothing is written yet."""
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+def _choices(struct: type[msgspec.Struct], field: str) -> list[str]:
+    """The words of a field that is a `Literal`, or one or None."""
+    found = get_type_hints(struct)[field]
+    if get_origin(found) is not Literal:
+        found = next(one for one in get_args(found) if get_origin(one) is Literal)
+    return list(get_args(found))
+
+
+def _settings() -> Schema:
+    default = Settings()
+    return keys(
+        "settings",
+        {
+            "timezone": ref("text", default=default.timezone, examples=["Asia/Shanghai"]),
+            "currency": pattern(
+                "^[A-Z]{3}$", "three capital letters", "CNY", "EUR", "USD", default=default.currency
+            ),
+            "week_starts": {"enum": list(WEEKDAY_NAMES), "default": default.week_starts},
+            "exploration": {
+                "type": ["number", "string"],
+                "minimum": 0,
+                "pattern": "^off$",
+                "patternErrorMessage": "Must be a number from 0 on, or off.",
+                "default": default.exploration,
+            },
+            "exploration_floor": ref("share", default=f"{default.exploration_floor * 100:g}%"),
+            "exploration_until": number(exclusiveMinimum=0)
+            | {"default": default.exploration_until},
+            "starting_probability": ref(
+                "share", default=f"{default.starting_probability * 100:g}%"
+            ),
+            "starting_evidence": number(exclusiveMinimum=0)
+            | {"default": default.starting_evidence},
+            "request_id_lasts": ref("duration", default=format_duration(default.request_id_lasts)),
+        },
+    )
+
+
+def _definitions() -> dict[str, Schema]:
+    names = {"purpose": "texts", "channel": "texts", "category": "texts", "tags": "texts"}
+    filters = {key: ref(found) for key, found in names.items()}
+    return {
+        "purpose": keys(
+            "purpose",
+            {
+                "consent": {"enum": _choices(Purpose, "consent")},
+                "explore": {"type": "boolean", "default": True},
+            },
+            required=["consent"],
+        ),
+        **_channel(),
+        "placement": keys(
+            "placement",
+            {
+                "channels": ref("texts"),
+                "fallback": ref("text"),
+                "threshold": number() | {"default": 0},
+            },
+            required=["channels"],
+        ),
+        **_message(),
+        "selector": keys("selector", {"messages": ref("texts"), **filters}),
+        "filter": keys("selector", {"message": ref("texts"), **filters}),
+        "cap": keys(
+            "cap",
+            {
+                "of": ref("filter"),
+                "at_most": ref("whole"),
+                "within": ref("within"),
+                "per": {"enum": _choices(Cap, "per")},
+            },
+            required=["of", "at_most", "within"],
+        ),
+        "suppression": keys(
+            "suppression",
+            {
+                "event": ref("event"),
+                "times": ref("whole"),
+                "within": ref("duration"),
+                "pause": ref("duration"),
+                "per": {"enum": _choices(Suppression, "per")},
+            },
+            required=["event", "times", "within", "pause"],
+        ),
+        "state": keys("state", {"when": ref("condition")}),
+        "rule": _rule(),
+        "experiment": _experiment(),
+    }
+
+
+def _channel() -> dict[str, Schema]:
+    default = Reservation()
+    window = keys(
+        "reply_window",
+        {"opened_by": ref("event"), "lasts": ref("duration"), "allows": ref("whole")},
+        required=["opened_by", "lasts"],
+    )
+    return {
+        "channel": keys(
+            "channel",
+            {
+                "cost": number(minimum=0) | {"default": 0},
+                "quiet_hours": ref("quiet_hours"),
+                "reservation": ref("reservation"),
+                "reply_window": ref("reply_windows"),
+                "max_length": {
+                    "type": "object",
+                    "additionalProperties": ref("whole"),
+                    "examples": [{"title": 40, "body": 160}],
+                },
+            },
+        ),
+        "quiet_hours": keys(
+            "quiet_hours",
+            {"from": ref("clock"), "to": ref("clock"), "except": ref("texts_or_none")},
+            required=["from", "to"],
+        ),
+        "reservation": keys(
+            "reservation",
+            {
+                "expires_after": ref("duration", default=format_duration(default.expires_after)),
+                "then": {"enum": _choices(Reservation, "then"), "default": default.then},
+            },
+        ),
+        "reply_window": window,
+        "reply_windows": {
+            **window,
+            "type": ["object", "array"],
+            "items": ref("reply_window"),
+            "minItems": 1,
+        },
+    }
+
+
+def _message() -> dict[str, Schema]:
+    return {
+        "message": keys(
+            "message",
+            {
+                "purpose": ref("text"),
+                "category": ref("text"),
+                "tags": ref("texts_or_none"),
+                "channels": ref("texts"),
+                "placements": ref("texts"),
+                "value": number(minimum=0) | {"default": 0},
+                "active": keys(
+                    "active", {"from": ref("moment"), "until": ref("moment")}, minProperties=1
+                ),
+                "when": ref("condition"),
+                "budget": keys(
+                    "budget", {"total": ref("whole"), "per_day": ref("whole")}, minProperties=1
+                ),
+                "goal": keys(
+                    "goal",
+                    {"event": ref("event"), "within": ref("duration")},
+                    required=["event", "within"],
+                ),
+                "content": {
+                    "type": "object",
+                    "examples": [{"title": "Hello {{ customer.first_name | default('you') }}"}],
+                },
+            },
+            required=["purpose", "channels"],
+        )
+    }
+
+
+def _rule() -> Schema:
+    scalar = {"type": ["string", "number", "boolean"]}
+    changes = mapping(
+        {"type": ["string", "number", "boolean", "array"], "items": scalar},
+        {
+            "pattern": r"^customer\.(?!state$)[\s\S]",
+            "patternErrorMessage": "Only attributes can be set, such as customer.tier.",
+        },
+        minProperties=1,
+        examples=[{"customer.tier": "gold"}],
+    )
+    return keys(
+        "rule",
+        {
+            "when": ref("condition"),
+            "set": changes,
+            "exclude": ref("selector"),
+            "allow_only": ref("selector"),
+            "boost": ref("selector"),
+            "by": number(exclusiveMinimum=0),
+        },
+        anyOf=[{"required": [action]} for action in _ACTIONS],
+        dependencies={"boost": ["by"], "by": ["boost"]},
+    )
+
+
+def _experiment() -> Schema:
+    return keys(
+        "experiment",
+        {
+            "seed": ref("text"),
+            "share": ref("share"),
+            "keeps": ref("texts_or_none"),
+            "variants": mapping(
+                ref("variant_share"), minProperties=1, examples=[{"control": "50%", "new": "50%"}]
+            ),
+        },
+        required=["seed"],
+        anyOf=[{"required": ["share"]}, {"required": ["variants"]}],
+        dependencies={"keeps": ["share"], "share": {"not": {"required": ["variants"]}}},
+    )

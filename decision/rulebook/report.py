@@ -1,0 +1,89 @@
+"""What was found wrong while rule files are read, and where each condition was written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from decision.core.conditions import ALWAYS, Condition
+from decision.core.values import in_words
+from decision.rulebook.diagnostics import Diagnostic, Severity, make_diagnostic
+from decision.rulebook.yaml_source import INVALID, Node, Place
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, in words: `the text "7d"`, `a list`."""
+    match value:
+        case None:
+            return "empty"
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+        case str():
+            return f"the text {in_words(value)}"
+        case bool():
+            return in_words(value)
+    return f"the number {in_words(value)}"
+
+
+class Report:
+    """Collects diagnostics.
+
+    `complete` is false where a file could not be read: then nobody knows what else there is, and
+    there are no warnings.
+    """
+
+    def __init__(self) -> None:
+        self.diagnostics: list[Diagnostic] = []
+        self.complete = True
+        self._written: dict[int, tuple[Condition, Place]] = {}
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is any error so far."""
+        return any(found.severity == "error" for found in self.diagnostics)
+
+    def wrote(self, condition: Condition, place: Place) -> None:
+        """Remembers where this very condition object was written."""
+        if condition is not ALWAYS:
+            # Kept together, so that no other object gets its identity.
+            self._written[id(condition)] = (condition, place)
+
+    def place_of(self, condition: Condition) -> Place | None:
+        """Where the condition was written; None for one that nobody wrote as it is."""
+        found = self._written.get(id(condition))
+        return None if found is None else found[1]
+
+    def error(self, code: str, place: Place, message: str, hint: str = "") -> None:
+        """Adds an error."""
+        self._add(code, place, message, hint, "error")
+
+    def warn(self, place: Place, message: str, hint: str = "", code: str = "no-effect") -> None:
+        """Adds a warning, as a rule of something that can never matter."""
+        if self.complete:
+            self._add(code, place, message, hint, "warning")
+
+    def _add(self, code: str, place: Place, message: str, hint: str, severity: Severity) -> None:
+        source, line, column = place
+        self.diagnostics.append(
+            make_diagnostic(
+                code,
+                source.name,
+                line,
+                column,
+                message,
+                hint=hint,
+                severity=severity,
+                source_line=source.line(line),
+            )
+        )
+
+    def wrong_type(self, node: Node, what: str, wanted: str, hint: str = "") -> None:
+        """Says that a value is of the wrong kind, unless it was complained about already."""
+        if node.value is not INVALID:
+            self.error(
+                "wrong-type",
+                node.at,
+                f"{what} must be {wanted}; it is {kind_of(node.value)}",
+                hint,
+            )

@@ -1,0 +1,145 @@
+"""States, caps and control groups: those that can never matter, or leave nobody over."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from decision.core.clock import DAY, HOUR, format_duration
+from decision.core.conditions import ALWAYS
+from decision.core.definition import Cap, Experiment, Selector, State
+from decision.core.values import in_words
+from decision.rulebook.review.context import Context, size_of
+
+_KEYS: Final = ("messages", "tags", "category", "purpose", "channel")
+_LONGEST: Final = {"day": 26 * HOUR, "week": 7 * DAY + 2 * HOUR, "month": 31 * DAY + 2 * HOUR}
+"""No local day, week or month is longer, also where the clocks change."""
+_WITHIN: Final = {"day": ("day", "week", "month"), "week": ("week",), "month": ("month",)}
+"""Calendar periods in which each one lies as a whole."""
+
+
+def review_states(context: Context) -> None:
+    """Looks for states that nobody gets to, and for customers who get to none."""
+    states = context.definition.states
+    logic = context.logic
+    whens = [state.when for state in states]
+    for index, state in enumerate(states):
+        earlier = states[:index]
+        if any(one.when == ALWAYS for one in earlier):
+            continue  # complained about already
+        if state is states[-1] and state.when == ALWAYS:
+            continue  # whoever is left over belongs there, though it be nobody
+        logic.allow(sum(map(size_of, whens[: index + 1])))
+        if logic.can_hold(state.when, but=[one.when for one in earlier]):
+            continue
+        if ("states", state.name) in context.impossible:
+            continue
+        _warn_state(context, state, earlier)
+    logic.allow(sum(map(size_of, whens)))
+    if states and ALWAYS not in whens and logic.can_hold(but=whens):
+        last = states[-1]
+        message = f'customers to whom no state up to "{last.name}" applies have no customer.state'
+        place = context.key("states", last.name, "when")
+        hint = "add a last one that takes everybody left, such as other: {}"
+        context.report.warn(place, message, hint, "no-catch-all")
+
+
+def _warn_state(context: Context, state: State, earlier: tuple[State, ...]) -> None:
+    context.logic.allow(sum(size_of(one.when) for one in (state, *earlier)))
+    alone = (one for one in earlier if context.logic.implies(state.when, one.when))
+    one = next(alone, None)
+    if one is None:
+        reason = "the states before it leave nobody over"
+    else:
+        reason = f'whoever would is in "{one.name}" ({one.source}) before it'
+    hint = "the first state that holds counts; put the strictest first"
+    place = context.key("states", state.name)
+    message = f'nobody gets to state "{state.name}": {reason}'
+    context.report.warn(place, message, hint, "unreached-state")
+
+
+def review_caps(context: Context) -> None:
+    """Looks for caps that hold nothing back, or nothing that another does not hold back."""
+    caps = context.definition.caps
+    for index, cap in enumerate(caps):
+        if context.candidates.everything and not context.candidates.selected(cap.of):
+            place = context.key("caps", cap.name, "of")
+            message = f'cap "{cap.name}" holds nothing back: no message has all that "of" asks for'
+            hint = "several keys must all match one message and channel"
+            context.report.warn(place, message, hint, "unmet-cap")
+            continue
+        for other_index, other in enumerate(caps):
+            if other is cap or not _covers(other, cap):
+                continue
+            if _covers(cap, other) and index < other_index:
+                continue  # of two that say the same, the later is the one too many
+            place = context.key("caps", cap.name)
+            message = f'cap "{cap.name}" never matters: cap "{other.name}" ({other.source}) is '
+            message += "the same" if _covers(cap, other) else "stricter"
+            hint = (
+                f"{other.name} allows {other.at_most} within {_period(other)}; delete one of them"
+            )
+            context.report.warn(place, message, hint, "redundant-cap")
+            break
+
+
+def _covers(strict: Cap, loose: Cap) -> bool:
+    """Whether a cap is full whenever another is, for all that the other holds back."""
+    return (
+        strict.at_most <= loose.at_most
+        and (strict.per is None or strict.per == loose.per)
+        and _lasts(strict.within, loose.within)
+        and _wider(strict.of, loose.of)
+    )
+
+
+def _lasts(strict: int | str, loose: int | str) -> bool:
+    """Whether the strict window always reaches back as far as the loose one."""
+    if isinstance(loose, int):
+        return isinstance(strict, int) and strict >= loose
+    if isinstance(strict, int):
+        return strict >= _LONGEST[loose]
+    return strict in _WITHIN[loose]
+
+
+def _wider(wide: Selector, narrow: Selector) -> bool:
+    """Whether the wide selector matches every contact that the narrow one does."""
+    for key in _KEYS:
+        asked, given = getattr(wide, key), getattr(narrow, key)
+        if asked is not None and (given is None or not set(given) <= set(asked)):
+            return False
+    return True
+
+
+def _period(cap: Cap) -> str:
+    return format_duration(cap.within) if isinstance(cap.within, int) else f"calendar {cap.within}"
+
+
+def review_holdouts(context: Context) -> None:
+    """Looks for control groups that leave nobody, or next to nobody, outside."""
+    holdouts = [one for one in context.definition.experiments if one.share]
+    total = sum(one.share or 0 for one in holdouts)
+    if not holdouts or total < 1 - 1e-9:
+        return
+    last = holdouts[-1]
+    place = context.value("experiments", last.name, "share")
+    left = _outside(holdouts)
+    if len(holdouts) == 1:
+        message = f'control group "{last.name}" is everybody: nothing but its keeps is ever said'
+    else:
+        message = (
+            f"the control groups make {in_words(round(total * 100, 6))}% together; "
+            f"{in_words(round(left * 100, 2))}% of customers are in none of them"
+        )
+    hint = "a control group is a small share, such as 2%"
+    context.report.warn(place, message, hint, "holdouts-too-large")
+
+
+def _outside(holdouts: list[Experiment]) -> float:
+    """The share of customers in no control group: groups of one seed nest, others are crossed."""
+    by_seed: dict[str, float] = {}
+    for one in holdouts:
+        by_seed[one.seed] = max(by_seed.get(one.seed, 0.0), one.share or 0.0)
+    left = 1.0
+    for share in by_seed.values():
+        left *= 1 - share
+    return left

@@ -1,0 +1,244 @@
+"""Business rules that can never matter, and fields that rules set in a circle."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from graphlib import CycleError, TopologicalSorter
+from itertools import combinations, pairwise
+from typing import Final, NamedTuple
+
+from decision.core.conditions import All, Condition, clauses
+from decision.core.definition import Rule
+from decision.rulebook.review.context import Context, listed, size_of
+
+_MOST_CONJUNCTS: Final = 6
+_MOST_PROOFS: Final = 48
+"""How many other rules are tried, for one rule, for a proof that they always hold with it."""
+_MOST_CYCLES: Final = 10
+_LISTED_STEPS: Final = 20
+
+
+class _Seen(NamedTuple):
+    """A rule as the others look at it."""
+
+    at: int
+    rule: Rule
+    conjuncts: frozenset[str]
+    fields: frozenset[str]
+    removes: int
+
+
+def review_rules(context: Context) -> None:
+    """Looks at what every rule does, and at the rules together."""
+    for rule in context.definition.rules:
+        _review_selectors(context, rule)
+        if rule.boost is not None and rule.by == 1:
+            place = context.value("rules", rule.name, "by")
+            message = f'rule "{rule.name}" boosts by 1, which changes nothing'
+            hint = "by: 1.5 is half as much again, by: 0.5 is half"
+            context.report.warn(place, message, hint, "neutral-boost")
+    _Removals(context).review()
+    _review_cycles(context)
+
+
+def _review_selectors(context: Context, rule: Rule) -> None:
+    candidates = context.candidates
+    for action in ("exclude", "allow_only", "boost"):
+        selector = getattr(rule, action)
+        if selector is None:
+            continue
+        mask = candidates.selected(selector)
+        place = context.key("rules", rule.name, action)
+        if action == "allow_only" and mask == candidates.everything and any(_given(selector)):
+            hint = "say what is allowed, such as {purpose: [service]}"
+            context.report.warn(place, f'allow_only of rule "{rule.name}" allows everything', hint)
+        if mask or not candidates.everything:
+            continue
+        if selector.messages and not any(map(candidates.named, selector.messages)):
+            continue  # complained about by name
+        message = f'rule "{rule.name}" is about no message: none has all that {action} asks for'
+        if action == "allow_only":
+            message = f'rule "{rule.name}" allows nothing: no message has all that it asks for'
+        hint = "several keys must all match one message and channel; make two rules for either"
+        context.report.warn(place, message, hint, "empty-selector")
+
+
+def _given(selector: object) -> list[bool]:
+    keys = ("messages", "tags", "category", "purpose", "channel")
+    return [getattr(selector, key) is not None for key in keys]
+
+
+class _Removals:
+    """Which rules remove what, and which of them hold whenever another does."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.seen = [self._look(index, rule) for index, rule in enumerate(context.definition.rules)]
+        self.setters: dict[str, list[int]] = defaultdict(list)
+        for one in self.seen:
+            for field in one.rule.set:
+                self.setters[field].append(one.at)
+        self.always = [one for one in self.seen if one.removes and self._always(one.rule)]
+        self.by_conjuncts: dict[frozenset[str], list[_Seen]] = defaultdict(list)
+        self.by_fields: dict[frozenset[str], list[_Seen]] = defaultdict(list)
+        for one in self.seen:
+            if one.removes:
+                self.by_conjuncts[one.conjuncts].append(one)
+                self.by_fields[one.fields].append(one)
+
+    def _look(self, index: int, rule: Rule) -> _Seen:
+        candidates = self.context.candidates
+        removes = 0
+        if rule.exclude is not None:
+            removes |= candidates.selected(rule.exclude)
+        if rule.allow_only is not None:
+            removes |= candidates.everything & ~candidates.selected(rule.allow_only)
+        if ("rules", rule.name) in self.context.impossible:
+            removes = 0
+        fields = frozenset(clause.field for clause in clauses(rule.when))
+        return _Seen(index, rule, frozenset(_conjuncts(rule.when)), fields, removes)
+
+    def _always(self, rule: Rule) -> bool:
+        self.context.logic.allow(size_of(rule.when))
+        return self.context.logic.always(rule.when)
+
+    def review(self) -> None:
+        """Warns of every rule whose work others have done, and of boosts of what is removed."""
+        for one in self.seen:
+            if ("rules", one.rule.name) in self.context.impossible:
+                continue
+            if one.rule.boost is not None:
+                boosted = self.context.candidates.selected(one.rule.boost)
+                if boosted and (found := self._cover(one, boosted, boost=True)):
+                    self._warn_boost(one, found)
+            does_more = one.rule.set or one.rule.boost is not None
+            if one.removes and not does_more and (found := self._cover(one, one.removes)):
+                self._warn_shadowed(one, found)
+
+    def _cover(self, one: _Seen, mask: int, *, boost: bool = False) -> list[_Seen]:
+        """Rules that, whenever this one holds, have removed all of a mask; none where they do not.
+
+        An excluding rule is held against those before it alone, so that of two that say the same
+        the later is the one too many.
+        """
+        left, found = mask, []
+        for other in self.always:
+            if (boost or other.at < one.at) and other.removes & left:
+                left &= ~other.removes
+                found.append(other)
+                if not left:
+                    return found
+        self.context.logic.allow(size_of(one.rule.when))
+        tried: set[int] = set()
+        for other, alike in self._weaker(one):
+            if other.at in tried or left & ~other.removes or not (boost or other.at < one.at):
+                continue
+            if self._changed_between(one, other):
+                continue
+            if not alike:
+                tried.add(other.at)
+                if len(tried) > _MOST_PROOFS:
+                    return []
+                if not self.context.logic.implies(one.rule.when, other.rule.when):
+                    continue
+            return [*found, other]
+        return []
+
+    def _weaker(self, one: _Seen) -> list[tuple[_Seen, bool]]:
+        """Rules that may hold whenever this one does; with true, those that certainly do."""
+        found: list[tuple[_Seen, bool]] = []
+        for index, parts in ((self.by_conjuncts, one.conjuncts), (self.by_fields, one.fields)):
+            alike = index is self.by_conjuncts
+            subsets = [parts]
+            if len(parts) <= _MOST_CONJUNCTS:
+                sizes = range(1, len(parts))
+                subsets += [frozenset(some) for size in sizes for some in combinations(parts, size)]
+            found += [(other, alike) for some in subsets if some for other in index.get(some, ())]
+        return found
+
+    def _changed_between(self, one: _Seen, other: _Seen) -> bool:
+        """Whether a rule sets, after the earlier of the two is asked, what decides on the other."""
+        first, last = sorted((one.at, other.at))
+        for field in other.fields:
+            setters = self.setters.get(field, [])
+            place = bisect_left(setters, first)
+            if place < len(setters) and setters[place] < last:
+                return True
+        return False
+
+    def _warn_shadowed(self, one: _Seen, found: list[_Seen]) -> None:
+        name = one.rule.name
+        message = (
+            f'rule "{name}" can never matter: {_named(found)} '
+            f"{'has' if len(found) == 1 else 'have'} removed all that it removes"
+        )
+        hint = f"delete it, or narrow {_named(found)}"
+        place = self.context.key("rules", name)
+        self.context.report.warn(place, message, hint, "shadowed-rule")
+
+    def _warn_boost(self, one: _Seen, found: list[_Seen]) -> None:
+        name = one.rule.name
+        message = (
+            f'rule "{name}" boosts what {_named(found)} '
+            f"{'removes' if len(found) == 1 else 'remove'} whenever it holds"
+        )
+        hint = "excluded candidates stay excluded, however high the boost"
+        place = self.context.key("rules", name, "boost")
+        self.context.report.warn(place, message, hint, "boost-of-excluded")
+
+
+def _named(found: list[_Seen]) -> str:
+    return listed([f'rule "{one.rule.name}" ({one.rule.source})' for one in found])
+
+
+def _conjuncts(condition: Condition) -> list[str]:
+    """The parts that must all hold, written out, so that equal ones can be told."""
+    if isinstance(condition, All):
+        return [text for part in condition.parts for text in _conjuncts(part)]
+    return [repr(condition)]
+
+
+def _review_cycles(context: Context) -> None:
+    """Warns of fields that feed themselves through others; one field alone may be set anew."""
+    edges: dict[str, dict[str, Rule]] = defaultdict(dict)
+    for rule in context.definition.rules:
+        reads = {clause.field for clause in clauses(rule.when)}
+        for target in rule.set:
+            for field in reads - {target}:
+                edges[target].setdefault(field, rule)
+    for _ in range(_MOST_CYCLES):
+        try:
+            TopologicalSorter({target: list(reads) for target, reads in edges.items()}).prepare()
+        except CycleError as error:
+            cycle: list[str] = error.args[1]
+            _warn_cycle(context, cycle, edges)
+            del edges[cycle[1]][cycle[0]]
+        else:
+            return
+
+
+def _warn_cycle(context: Context, cycle: list[str], edges: dict[str, dict[str, Rule]]) -> None:
+    """`cycle` holds fields, each of which the next is set from; the last is the first."""
+    steps = [(read, target, edges[target][read]) for read, target in pairwise(cycle)]
+    start = min(range(len(steps)), key=lambda at: _order(context, steps[at][2]))
+    steps = steps[start:] + steps[:start]
+    told = listed(
+        [
+            f'rule "{rule.name}" ({rule.source}) sets {target} from {read}'
+            for read, target, rule in steps
+        ],
+        _LISTED_STEPS,
+    )
+    _, target, rule = steps[0]
+    message = f"these rules feed each other in a circle: {told}"
+    hint = (
+        "a rule sees only what rules above it have set, so the circle never closes; "
+        "let one of them set a field of another name"
+    )
+    place = context.key("rules", rule.name, "set", target)
+    context.report.warn(place, message, hint, "set-cycle")
+
+
+def _order(context: Context, rule: Rule) -> int:
+    return next(i for i, one in enumerate(context.definition.rules) if one is rule)

@@ -1,0 +1,68 @@
+"""What each field may ever be, whoever the customer and whatever the moment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from decision.core.fields import STATE_FIELD, WEEKDAYS
+from decision.rulebook.review.domains import ABSENT, ANYTHING, OTHER, Domain
+from decision.rulebook.review.intervals import EVERYTHING, Intervals, ordered, points
+
+_COUNTS: Final[Intervals] = ordered("gte", 0)
+_HOURS: Final = Domain(numbers=points(range(24)), whole=True)
+_WEEKDAYS: Final = Domain(texts=points(WEEKDAYS))
+_DATES: Final = Domain(texts=((((1, "0001-01-01", 0)), ((1, "9999-12-31", 1))),))
+_ACTIVE: Final = re.compile(r"active_days_([0-9]+)d")
+
+
+class Universe:
+    """What every field of one policy may be.
+
+    `states` may each be `customer.state`; with `leftover` false one of them always is. `variants`
+    are those of each experiment.
+    """
+
+    def __init__(
+        self,
+        placements: Iterable[str] = (),
+        states: Iterable[str] = (),
+        leftover: bool = True,
+        variants: Mapping[str, Iterable[str]] | None = None,
+    ) -> None:
+        self._known: dict[str, Domain] = {
+            "placement": Domain(texts=points(placements)),
+            STATE_FIELD: Domain(ABSENT if leftover else 0, texts=points(states)),
+            "time.hour": _HOURS,
+            "time.weekday": _WEEKDAYS,
+            "time.date": _DATES,
+            "event.type": Domain(ABSENT, texts=EVERYTHING),
+        }
+        for name, options in (variants or {}).items():
+            self._known[f"experiment.{name}"] = Domain(texts=points(options))
+
+    def domain(self, field: str) -> Domain:
+        """What the field may be."""
+        found = self._known.get(field)
+        if found is None:
+            found = self._known[field] = _of_family(field)
+        return found
+
+
+def _of_family(field: str) -> Domain:
+    family, _, rest = field.partition(".")
+    measure = rest.rpartition(".")[2]
+    if family == "contacts":
+        return Domain(numbers=_COUNTS, whole=True)
+    if family != "events":
+        return ANYTHING
+    if measure == "days_since":
+        return Domain(ABSENT, _COUNTS, whole=True)
+    if measure.startswith("count"):
+        return Domain(numbers=_COUNTS, whole=True)
+    if measure.startswith("sum_"):
+        return Domain(OTHER, EVERYTHING)
+    if found := _ACTIVE.fullmatch(measure):
+        return Domain(numbers=points(range(int(found[1]) + 1)), whole=True)
+    return ANYTHING

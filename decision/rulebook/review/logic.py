@@ -1,0 +1,105 @@
+"""Whether a condition can ever hold, and whether one follows from another.
+
+Negations are pushed down to the clauses, where they are exact; the clauses of each field are met
+in one domain; alternatives are tried one after another. Where that takes too long the answer is
+"it can hold". So *never* and *always* are proofs, and silence is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from decision.core.conditions import All, AnyOf, Clause, Condition, Not
+from decision.rulebook.review.domains import Domain, domain_of, meet
+from decision.rulebook.review.fields import Universe
+
+_STEPS: Final = 200
+_STEPS_PER_CLAUSE: Final = 20
+
+Box = dict[str, Domain]
+"""Field → what it may still be."""
+
+_Signed = tuple[Condition, bool]
+
+
+class Logic:
+    """Answers questions about the conditions of one policy.
+
+    Alternatives within alternatives can take for ever, so the work on one definition is bounded:
+    `allow` gives it a number of steps in proportion to its size, which all questions share until
+    the next call. When they are used up, everything can hold.
+    """
+
+    def __init__(self, universe: Universe) -> None:
+        self.universe = universe
+        self._domains: dict[tuple[str, str, str, bool], Domain] = {}
+        self._steps = 0
+        self.allow(1_000)
+
+    def allow(self, size: int) -> None:
+        """Gives the questions that follow as much work as `size` clauses are worth."""
+        self._steps = _STEPS + _STEPS_PER_CLAUSE * size
+
+    def can_hold(self, *conditions: Condition, but: Iterable[Condition] = ()) -> bool:
+        """Whether all of the conditions may hold at once while none of `but` does."""
+        signed = [(one, True) for one in conditions] + [(one, False) for one in but]
+        return self._search(signed, {})
+
+    def never(self, condition: Condition) -> bool:
+        """Whether it is certain that the condition cannot hold."""
+        return not self.can_hold(condition)
+
+    def always(self, condition: Condition) -> bool:
+        """Whether it is certain that the condition holds whatever happens."""
+        return not self.can_hold(but=[condition])
+
+    def implies(self, condition: Condition, other: Condition) -> bool:
+        """Whether it is certain that the other holds wherever the condition does."""
+        return not self.can_hold(condition, but=[other])
+
+    def _search(self, todo: Sequence[_Signed], box: Box) -> bool:
+        """Whether what is to be done fits into the box, which is changed."""
+        stack = list(todo)
+        choices: list[_Signed] = []
+        while stack:
+            condition, positive = stack.pop()
+            self._steps -= 1
+            if self._steps < 0:
+                return True
+            match condition:
+                case Clause():
+                    if not self._narrow(box, condition, positive):
+                        return False
+                case Not(part):
+                    stack.append((part, not positive))
+                case All(parts) | AnyOf(parts):
+                    if isinstance(condition, All) is positive or len(parts) == 1:
+                        stack.extend((part, positive) for part in parts)
+                    elif not parts:
+                        return False
+                    else:
+                        choices.append((condition, positive))
+        if not choices:
+            return True
+        choices.sort(key=_width)
+        (first, positive), rest = choices[0], choices[1:]
+        assert isinstance(first, All | AnyOf)
+        return any(self._search([*rest, (part, positive)], dict(box)) for part in first.parts)
+
+    def _narrow(self, box: Box, clause: Clause, positive: bool) -> bool:
+        """Leaves in the box what the clause allows; whether anything is left."""
+        field = clause.field
+        before = box.get(field)
+        if before is None:
+            before = self.universe.domain(field)
+        key = (field, clause.op, repr(clause.value), positive)
+        allowed = self._domains.get(key)
+        if allowed is None:
+            allowed = self._domains[key] = domain_of(clause, positive)
+        box[field] = left = meet(before, allowed)
+        return not left.is_empty
+
+
+def _width(choice: _Signed) -> int:
+    return len(choice[0].parts) if isinstance(choice[0], All | AnyOf) else 0

@@ -1,0 +1,232 @@
+"""Messages that are never given: not shown anywhere, always quiet, or never worth it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from decision.core.arbitration import Floats, positions
+from decision.core.calendar import is_quiet
+from decision.core.clock import HOUR, MINUTE
+from decision.core.conditions import Clause, clauses
+from decision.core.definition import Channel, Message, Placement
+from decision.core.values import in_words
+from decision.rulebook.review.context import Context, listed, size_of
+
+_DAY = 24 * 60
+_SHORTEST_OPEN = HOUR // MINUTE
+
+
+def review_showing(context: Context) -> None:
+    """Looks at where, when and with what priority messages can be given."""
+    channels = {channel.name: channel for channel in context.definition.channels}
+    for channel in context.definition.channels:
+        _review_quiet_hours(context, channel)
+    placed = _placements_by_message(context)
+    fallbacks = {placement.fallback for placement in context.definition.placements}
+    for message in context.definition.messages:
+        _review_budget(context, message)
+        _review_channels(context, message, placed[message.name])
+        fields = {clause.field for clause in clauses(message.when)}
+        if ("messages", message.name) in context.impossible:
+            continue
+        if "placement" in fields and message.name not in fallbacks:
+            _review_placement(context, message, placed[message.name])
+        if "time.hour" in fields:
+            _review_hours(context, message, channels)
+    _Worth(context, channels, placed).review(fallbacks)
+
+
+def _placements_by_message(context: Context) -> dict[str, list[Placement]]:
+    """The placements that can show each message."""
+    found: dict[str, list[Placement]] = {one.name: [] for one in context.definition.messages}
+    for placement in context.definition.placements:
+        mask = context.candidates.shown[placement.name]
+        names = {context.candidates.pairs[index][0].name: None for index in positions(mask)}
+        for name in names:
+            found[name].append(placement)
+    return found
+
+
+def _review_budget(context: Context, message: Message) -> None:
+    budget = message.budget
+    if budget is None or budget.total is None or budget.per_day is None:
+        return
+    if budget.per_day > budget.total:
+        text = (
+            f'the budget of message "{message.name}" allows {budget.per_day} a day, '
+            f"but {budget.total} in all"
+        )
+        place = context.value("messages", message.name, "budget", "per_day")
+        hint = "per_day never matters; did you exchange the two?"
+        context.report.warn(place, text, hint, "budget-mismatch")
+
+
+def _review_channels(context: Context, message: Message, placements: list[Placement]) -> None:
+    """Warns of channels that none of the placements has, where others have some."""
+    if not placements:
+        return  # complained about as a whole
+    there = {channel for placement in placements for channel in placement.channels}
+    for placement in context.definition.placements:
+        if placement.fallback == message.name:
+            there.update(placement.channels)
+    for channel in message.channels:
+        if channel not in there:
+            names = listed([placement.name for placement in placements])
+            text = f'message "{message.name}" is never given on {channel}'
+            hint = f"{names} {'has' if len(placements) == 1 else 'have'} no such channel"
+            place = context.item("messages", message.name, "channels", channel)
+            context.report.warn(place, text, hint, "unshown-channel")
+
+
+def _review_placement(context: Context, message: Message, placements: list[Placement]) -> None:
+    """Warns of a `when` that asks for placements where the message does not go."""
+    names = tuple(placement.name for placement in placements)
+    logic = context.logic
+    logic.allow(size_of(message.when))
+    if not names or logic.can_hold(message.when, Clause("placement", "in", names)):
+        return
+    clause = next(one for one in clauses(message.when) if one.field == "placement")
+    text = (
+        f'message "{message.name}" is never given: its when asks for another placement '
+        f"than {listed(list(names))}, where it can be shown"
+    )
+    place = context.place_of(clause, "messages", message.name)
+    hint = "change placements, or the when"
+    context.report.warn(place, text, hint, "unshown-message")
+
+
+def _review_quiet_hours(context: Context, channel: Channel) -> None:
+    hours = channel.quiet_hours
+    if hours is None:
+        return
+    open_for = (hours.start - hours.end) % _DAY
+    if open_for < _SHORTEST_OPEN:
+        text = f'channel "{channel.name}" is quiet all day but for {open_for} minutes'
+        place = context.key("channels", channel.name, "quiet_hours")
+        hint = "from is when silence begins, to is when it ends"
+        context.report.warn(place, text, hint, "always-quiet")
+
+
+def _review_hours(context: Context, message: Message, channels: dict[str, Channel]) -> None:
+    """Warns of hours in a `when` that all lie in a channel's quiet hours."""
+    logic = context.logic
+    logic.allow(2 * size_of(message.when))  # a question for each hour
+    asked = [
+        hour for hour in range(24) if logic.can_hold(message.when, Clause("time.hour", "eq", hour))
+    ]
+    if not asked or len(asked) == 24:
+        return
+    silent = []
+    for name in message.channels:
+        hours = channels[name].quiet_hours
+        if hours is None or message.purpose in hours.except_purposes:
+            continue
+        if all(is_quiet(hours, hour * 60 + minute) for hour in asked for minute in range(60)):
+            silent.append(name)
+    if not silent:
+        return
+    clause = next(one for one in clauses(message.when) if one.field == "time.hour")
+    text = (
+        f'message "{message.name}" is never given on {listed(silent)}: '
+        f"its hours all lie in {'its' if len(silent) == 1 else 'their'} quiet hours"
+    )
+    first = channels[silent[0]].quiet_hours
+    hint = (
+        ""
+        if first is None
+        else (f"{silent[0]} is quiet from {_clock(first.start)} to {_clock(first.end)}")
+    )
+    place = context.place_of(clause, "messages", message.name)
+    context.report.warn(place, text, hint, "always-quiet")
+
+
+def _clock(minute: int) -> str:
+    return f"{minute // 60:02}:{minute % 60:02}"
+
+
+class _Worth:
+    """The highest priority that each candidate can reach: that of a sure response, boosted."""
+
+    def __init__(
+        self,
+        context: Context,
+        channels: dict[str, Channel],
+        placed: dict[str, list[Placement]],
+    ) -> None:
+        self.context = context
+        self.placed = placed
+        pairs = context.candidates.pairs
+        self.levers: Floats = np.ones(len(pairs))
+        for rule in context.definition.rules:
+            if rule.boost is not None and rule.by > 1:
+                self.levers[positions(context.candidates.selected(rule.boost))] *= rule.by
+        values = np.array([message.value for message, _ in pairs], dtype=np.float64)
+        self.costs: Floats = np.array([channels[name].cost for _, name in pairs], dtype=np.float64)
+        self.best: Floats = values * self.levers - self.costs
+
+    def review(self, fallbacks: set[str | None]) -> None:
+        """Warns of thresholds that nothing beats, and of messages that beat none."""
+        closed = set()
+        for placement in self.context.definition.placements:
+            there = positions(self.context.candidates.shown[placement.name])
+            if placement.threshold > 0 and len(there):
+                highest = float(self.best[there].max())
+                if highest <= placement.threshold:
+                    closed.add(placement.name)
+                    self._warn_placement(placement, highest)
+        index = 0
+        for message in self.context.definition.messages:
+            places = range(index, index + len(message.channels))
+            index = places.stop
+            placements = [one for one in self.placed[message.name] if one.name not in closed]
+            if placements and message.value > 0 and message.name not in fallbacks:
+                self._review_message(message, placements, list(places))
+
+    def _review_message(
+        self, message: Message, placements: list[Placement], places: list[int]
+    ) -> None:
+        lowest: dict[int, Placement] = {}
+        for at, channel in zip(places, message.channels, strict=True):
+            here = [one for one in placements if channel in one.channels]
+            if here:
+                lowest[at] = min(here, key=lambda one: one.threshold)
+        dead = [at for at, placement in lowest.items() if self.best[at] <= placement.threshold]
+        if not dead:
+            return
+        if len(dead) == len(lowest):
+            best = max(dead, key=lambda at: float(self.best[at]))
+            text = f'message "{message.name}" is never given'
+            place = self.context.value("messages", message.name, "value")
+            self.context.report.warn(
+                place, f"{text}: {self._sum(best, lowest[best])}", _HINT, "never-worth-it"
+            )
+            return
+        for at in dead:
+            channel = message.channels[at - places[0]]
+            text = f'message "{message.name}" is never given on {channel}'
+            place = self.context.item("messages", message.name, "channels", channel)
+            self.context.report.warn(
+                place, f"{text}: {self._sum(at, lowest[at])}", _HINT, "never-worth-it"
+            )
+
+    def _sum(self, at: int, placement: Placement) -> str:
+        """`its value 5 × 1.5 less the cost 8 is -0.5, not above the threshold 1 of desk`."""
+        message, _ = self.context.candidates.pairs[at]
+        lever = float(self.levers[at])
+        boosted = f" × {in_words(lever)}" if lever != 1 else ""
+        return (
+            f"its value {in_words(message.value)}{boosted} less the cost "
+            f"{in_words(float(self.costs[at]))} is {in_words(float(self.best[at]))}, "
+            f'not above the threshold {in_words(placement.threshold)} of "{placement.name}"'
+        )
+
+    def _warn_placement(self, placement: Placement, highest: float) -> None:
+        text = (
+            f'nothing is ever said at placement "{placement.name}": its threshold is '
+            f"{in_words(placement.threshold)}, and the best message can reach {in_words(highest)}"
+        )
+        place = self.context.value("placements", placement.name, "threshold")
+        self.context.report.warn(place, text, _HINT, "never-worth-it")
+
+
+_HINT = "a priority is response probability (at most 1) × value × boosts − cost of the channel"

@@ -1,0 +1,143 @@
+"""The gallery of wrong rule files: `golden/` and what the checker answers, as a page for people.
+
+    python -m tests.rulebook.gallery            rewrites docs/wrong-rules.md
+    python -m tests.rulebook.gallery --update   also every golden/*/expected.txt
+
+A folder of `golden/` has wrong rule files, `about.txt` (a title; then what went wrong, in a user's
+words) and `expected.txt`, which is exactly what `nextbest check` prints. Its files stand beside
+`golden/shop.yaml`, a small shop without a mistake, unless it has no rule file at all.
+`customers.ndjson`, where it is there, is what `check --against` looks at.
+What cannot be kept in a repository is made: `name.yaml.bytes` holds the size of a large file,
+`name.yaml.link` where a link leads.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from decision.cli.seen import known_fields
+from decision.rulebook.diagnostics import CODES, WARNINGS, Diagnostic, render_all
+from decision.rulebook.reader import load_folder
+from decision.rulebook.review.known import review_fields
+
+GOLDEN = Path(__file__).parent / "golden"
+PAGE = Path(__file__).parents[2] / "docs" / "wrong-rules.md"
+SHOP = GOLDEN / "shop.yaml"
+_PLAIN = ("about.txt", "expected.txt")
+
+_HEAD = """\
+# What you can get wrong in rules, and what the checker answers
+
+`nextbest check rules` reads a rules folder and says, in one go, everything that is wrong with it:
+the file, line and column, the reason, and where it can the mend. With an *error* the folder is not
+used, and what is in force stays; a *warning* is something that will not do what you meant.
+
+`nextbest check rules --against customers.ndjson` also holds the fields that rules ask for against
+what customers really have.
+
+Every answer below is what the command prints for the file above it. Each file stands in a folder
+with this small shop, in which nothing is wrong:
+
+```yaml
+{shop}```
+
+"""
+
+
+def folders() -> list[Path]:
+    """The folders of the gallery, by name."""
+    return sorted(place for place in GOLDEN.iterdir() if place.is_dir())
+
+
+def check(folder: Path) -> list[Diagnostic]:
+    """What the checker finds in a folder of the gallery."""
+    with tempfile.TemporaryDirectory() as place:
+        rules = Path(place) / "rules"
+        rules.mkdir()
+        files = [one for one in folder.iterdir() if one.name not in _PLAIN]
+        files = [one for one in files if one.suffix != ".ndjson"]
+        for file in files:
+            target = rules / file.name
+            if file.suffix == ".link":
+                (rules / file.stem).symlink_to(file.read_text("utf-8").strip())
+            elif file.suffix == ".bytes":
+                size = int(file.read_text("utf-8"))
+                (rules / file.stem).write_bytes(b"#".ljust(size - 1, b" ") + b"\n")
+            else:
+                target.write_bytes(file.read_bytes())
+        if files:
+            (rules / SHOP.name).write_bytes(SHOP.read_bytes())
+        result = load_folder(rules)
+    sample = folder / "customers.ndjson"
+    if not sample.exists() or result.definition is None:
+        return result.diagnostics
+    known = known_fields(str(sample))
+    known = msgspec.structs.replace(
+        known, sample=f"the {known.customers} customers of {sample.name}"
+    )
+    return [*result.diagnostics, *review_fields(result.definition, known)]
+
+
+def page() -> str:
+    """The whole page, from the folders as they are."""
+    order = list(CODES)
+    entries = []
+    for folder in folders():
+        title, _, text = (folder / "about.txt").read_text("utf-8").partition("\n")
+        found = check(folder)
+        shown = "".join(map(_shown, sorted(folder.iterdir())))
+        answer = f"```text\n{render_all(found)}\n```\n"
+        first = min(order.index(one.code) for one in found)
+        body = f"## {title}\n\n{text.strip()}\n\n{shown}{answer}\n"
+        entries.append((first, folder.name, body))
+    return (
+        _HEAD.replace("{shop}", SHOP.read_text("utf-8"))
+        + "".join(body for _, _, body in sorted(entries))
+        + _table()
+    )
+
+
+def _shown(file: Path) -> str:
+    """A file as the page shows it; nothing where it cannot be shown."""
+    if file.name in _PLAIN or file.suffix in (".bytes", ".link"):
+        return ""
+    try:
+        text = file.read_text("utf-8")
+    except UnicodeDecodeError:
+        return ""
+    if not text.isprintable() and any(
+        not letter.isprintable() and letter not in "\n\t" for letter in text
+    ):
+        return ""
+    kind = "json" if file.suffix == ".ndjson" else "yaml"
+    return f"`{file.name}`\n\n```{kind}\n{text}```\n\n"
+
+
+def _table() -> str:
+    rows = "".join(
+        f"| `{code}` | {'warning' if code in WARNINGS else 'error'} | {meaning} |\n"
+        for code, meaning in CODES.items()
+    )
+    return (
+        "## All codes\n\n"
+        "The code stands in brackets at the end of the first line, and as `code` in "
+        "`nextbest check --json`. Codes never change.\n\n"
+        f"| code | severity | meaning |\n|---|---|---|\n{rows}"
+    )
+
+
+def main() -> None:
+    """Writes the page, and with `--update` what is expected, too."""
+    if "--update" in sys.argv:
+        for folder in folders():
+            (folder / "expected.txt").write_text(render_all(check(folder)) + "\n", "utf-8")
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(page(), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""A template cannot loop, call, reach into objects or files, or make a long text, whatever it says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from decision.rulebook.filters import FILTERS, LONGEST_TEXT
+from decision.rulebook.templates import TemplateError, compile_template
+
+SECRET = "s3cr3t-of-the-process"
+
+
+class Holder:
+    """An object that should never get to be a value; if it does, nothing of it may be seen."""
+
+    secret = SECRET
+
+    def __str__(self) -> str:
+        return "a holder"
+
+    def __getitem__(self, key: Any) -> str:
+        return SECRET
+
+
+CUSTOMER: dict[str, Any] = {
+    "name": "{{ 7 * 7 }}",
+    "format": "{0.__class__.__init__.__globals__}",
+    "percent": "%(secret)s %n %s",
+    "holder": Holder(),
+    "long": "a" * 100_000,
+    "many": ["b" * 1_000] * 1_000,
+    "deep": {"a": {"b": {"c": "d"}}},
+    "keys": "ok",
+    "items": "ok",
+}
+NAMESPACES = {"customer": CUSTOMER, "event": {"type": "x"}, "context": {}, "placement": "home"}
+
+# Of the collections that security testers use against Jinja and engines like it.
+PAYLOADS = [
+    "{{ ''.__class__ }}",
+    "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+    "{{ [].__class__.__base__.__subclasses__()[59]('/etc/passwd').read() }}",
+    "{{ config }}",
+    "{{ config.items() }}",
+    "{{ config.__class__.__init__.__globals__['os'].popen('id').read() }}",
+    "{{ self }}",
+    "{{ self._TemplateReference__context }}",
+    "{{ self.__init__.__globals__.__builtins__ }}",
+    "{{ request }}",
+    "{{ request.application.__globals__.__builtins__.__import__('os').popen('id').read() }}",
+    "{{ request['__cl''ass__'] }}",
+    "{{ request|attr('application')|attr('\\x5f\\x5fglobals\\x5f\\x5f') }}",
+    "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
+    "{{ joiner.__init__.__globals__.os }}",
+    "{{ namespace.__init__.__globals__.os }}",
+    "{{ lipsum.__globals__['os'].popen('id').read() }}",
+    "{{ url_for.__globals__ }}",
+    "{{ get_flashed_messages.__globals__ }}",
+    "{{ g.pop.__globals__.__builtins__ }}",
+    "{{ dict(a=1) }}",
+    "{{ range(999999999) }}",
+    "{{ customer.holder.secret }}",
+    "{{ customer.holder['secret'] }}",
+    "{{ customer.holder.__class__ }}",
+    "{{ customer['holder']['__class__'] }}",
+    "{{ customer.name.__class__ }}",
+    "{{ customer.name.format(customer) }}",
+    "{{ '{0.__class__}'.format(customer) }}",
+    "{{ '%s' % customer }}",
+    "{{ customer.format | format(customer) }}",
+    "{{ customer.keys() }}",
+    "{{ customer.items }}",
+    "{{ customer.update({'a': 1}) }}",
+    "{{ customer.many.append(1) }}",
+    "{{ customer | attr('keys') }}",
+    "{{ customer.x | map(attribute='__class__') | list }}",
+    "{{ customer.x | select('callable') }}",
+    "{{ customer.x | sort(attribute='a') }}",
+    "{{ customer.x | tojson }}",
+    "{{ customer.x | safe }}",
+    "{{ customer.x | pprint }}",
+    "{{ customer.x | string }}",
+    "{{ customer.x | xmlattr }}",
+    "{{ customer.x | wordwrap(1) }}",
+    "{{ customer.x | center(1000000000) }}",
+    "{{ customer.x | indent(1000000000) }}",
+    "{{ 'a' * 1000000000 }}",
+    "{{ 9 ** 9 ** 9 }}",
+    "{{ 1 / 0 }}",
+    "{{ customer.long ~ customer.long }}",
+    "{{ customer.x | round(1000000000) }}",
+    "{{ 1 | fixed(1000000000) }}",
+    "{{ customer.x | truncate(-1) }}",
+    "{{ customer.x | int(99999999999999999999) }}",
+    "{{ customer.long | replace('', 'aaaaaaaaaaaaaaaaaaaa') }}",
+    "{{ customer.many | join(customer.long) }}",
+    "{{ caller() }}",
+    "{{ super() }}",
+    "{{ varargs }}",
+    "{{ loop.index }}",
+    "{{ True.__class__ }}",
+    "{{ (1).__class__ }}",
+    "{{ none.__class__ }}",
+    "{{ _ }}",
+    "{{ __builtins__ }}",
+    "{{ customer.__init__ }}",
+    "{{ customer['__init__'] }}",
+    "{{ customer['\\x5f\\x5finit__'] }}",
+    "{{ customer['a'][customer.b] }}",
+    "{{ customer[::-1] }}",
+    "{{ [customer] }}",
+    "{{ {'a': customer}.a }}",
+    "{{ (customer,)[0] }}",
+    "{% for x in [].__class__.__base__.__subclasses__() %}{{ x }}{% endfor %}",
+    "{% for i in range(99999999) %}{% for j in range(99999999) %}x{% endfor %}{% endfor %}",
+    "{% for a, b in customer.items() recursive %}{{ loop(b) }}{% endfor %}",
+    "{% set x = customer.__class__ %}{{ x }}",
+    "{% set ns = namespace(a=1) %}{% set ns.a = 2 %}",
+    "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+    "{% include '/etc/passwd' %}",
+    "{% include customer.name %}",
+    "{% import 'os' as os %}{{ os.popen('id') }}",
+    "{% from 'os' import popen %}",
+    "{% extends '/etc/passwd' %}",
+    "{% block a %}{{ self.a() }}{% endblock %}",
+    "{% filter center(1000000000) %}x{% endfilter %}",
+    "{% with a = customer.__class__ %}{{ a }}{% endwith %}",
+    "{% autoescape false %}{{ customer.name }}{% endautoescape %}",
+    "{% if customer.__class__ %}x{% endif %}",
+    "{% if ''.join(customer) %}x{% endif %}",
+    "{% if customer.x is callable %}x{% endif %}",
+    "{% if customer.x is sameas(customer) %}x{% endif %}",
+    "{% if customer.x is filter('upper') %}x{% endif %}",
+    "{% raw %}{{ customer.x }}",
+    "{% debug %}",
+    "{% trans %}x{% endtrans %}",
+    "{% do customer.clear() %}",
+    "{%- set a -%}x{%- endset -%}",
+    "{{ customer.x if customer.__class__ else '' }}",
+    "{{ customer.a | default(customer.__class__) }}",
+    "{{ customer.a | default(''.__class__) }}",
+    "${7*7}",
+    "#{7*7}",
+    "<%= 7*7 %>",
+    "{7*7}",
+    "%(secret)s {0} %n",
+    "{{{{7}}}}",
+    "{{ {} }}",
+]
+
+
+def harmless(template: str) -> None:
+    """It is refused, or renders a short text of plain values."""
+    before = repr(sorted(CUSTOMER))
+    try:
+        render = compile_template(template).render
+    except TemplateError as error:
+        assert str(error)
+        return
+    text = render(NAMESPACES)
+    assert isinstance(text, str)
+    assert len(text) <= LONGEST_TEXT
+    for word in (SECRET, "<class", "<built-in", "<function", "object at 0x", "root:", "uid="):
+        assert word not in text
+    assert repr(sorted(CUSTOMER)) == before
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_what_attackers_write_is_refused_or_harmless(payload: str) -> None:
+    harmless(payload)
+
+
+def test_a_value_is_never_read_as_a_template() -> None:
+    render = compile_template("{{ customer.name }} {{ customer.percent }}").render
+    assert render(NAMESPACES) == "{{ 7 * 7 }} %(secret)s %n %s"
+
+
+_NAMES = st.sampled_from(
+    [
+        *("customer", "event", "context", "placement", "self", "config", "request", "lipsum"),
+        *("range", "dict", "cycler", "joiner", "namespace", "loop", "caller", "none", "true", "_"),
+    ]
+)
+_ATTRIBUTES = st.sampled_from(
+    [
+        *CUSTOMER,
+        *("__class__", "__globals__", "__init__", "__mro__", "mro", "keys", "format", "pop"),
+        *("_x", "type", "x", "0", "-1", "secret"),
+    ]
+)
+_CONSTANTS = st.sampled_from(
+    ["''", "'a'", "'%s'", "'{0}'", "0", "-1", "1e308", "999999999", "true", "none", "[]", "[1]"]
+)
+_FILTERS = st.sampled_from(
+    [*FILTERS, "attr", "format", "center", "map", "list", "tojson", "safe", "batch", "indent"]
+)
+
+
+def _grown(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    arguments = st.lists(inner, max_size=3).map(", ".join)
+    return st.one_of(
+        st.builds("{}.{}".format, inner, _ATTRIBUTES),
+        st.builds("{}['{}']".format, inner, _ATTRIBUTES),
+        st.builds("{}[{}]".format, inner, inner),
+        st.builds("{}({})".format, inner, arguments),
+        st.builds("{} | {}".format, inner, _FILTERS),
+        st.builds("{} | {}({})".format, inner, _FILTERS, arguments),
+        st.builds(
+            "{} {} {}".format,
+            inner,
+            st.sampled_from(["+", "*", "**", "%", "~", "//", "==", "<", "in", "and", "or"]),
+            inner,
+        ),
+        st.builds("({})".format, inner),
+        st.builds("not {}".format, inner),
+        st.builds("{} if {} else {}".format, inner, inner, inner),
+        st.builds("{} is {}".format, inner, st.sampled_from(["defined", "callable", "none"])),
+    )
+
+
+_EXPRESSIONS = st.recursive(st.one_of(_NAMES, _CONSTANTS, _ATTRIBUTES), _grown, max_leaves=6)
+_PARTS = st.one_of(
+    st.builds("{{{{ {} }}}}".format, _EXPRESSIONS),
+    st.builds("{{{{ customer.{} | {} }}}}".format, _ATTRIBUTES, _FILTERS),
+    st.builds("{{% if {} %}}a{{% endif %}}".format, _EXPRESSIONS),
+    st.builds("{{% for a in {} %}}a{{% endfor %}}".format, _EXPRESSIONS),
+    st.builds("{{% set a = {} %}}".format, _EXPRESSIONS),
+    st.text("{}%#-|.'\"()[] a1_\n", max_size=12),
+    st.text(max_size=6),
+)
+_TEMPLATES = st.lists(_PARTS, max_size=4).map("".join)
+
+
+@settings(deadline=None, max_examples=300)
+@given(_TEMPLATES)
+def test_no_template_whatever_is_in_it_does_harm(template: str) -> None:
+    harmless(template)
+
+
+@pytest.mark.soak
+@settings(deadline=None, max_examples=200_000)
+@given(_TEMPLATES)
+def test_no_template_does_harm_for_a_long_time(template: str) -> None:
+    harmless(template)

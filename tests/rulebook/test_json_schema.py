@@ -1,0 +1,378 @@
+"""The schema for editors and the checker agree about what a rule file may hold."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import jsonschema_rs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from decision.core.conditions import OPERATORS
+from decision.rulebook import reader
+from decision.rulebook.checker import CONTACT_EVENTS, Entry
+from decision.rulebook.diagnostics import Diagnostic
+from decision.rulebook.json_schema import rules_schema
+from decision.rulebook.key_help import KEY_HELP
+from decision.rulebook.reader import SECTIONS, load_files
+from decision.rulebook.yaml_source import Node, Source, read_yaml
+from tests.rulebook import gallery
+from tests.rulebook.sample import CONTRACT_FILES, SMALL
+from tests.rulebook.test_errors import CASES, marked
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = rules_schema()
+VALIDATOR = jsonschema_rs.Draft7Validator(SCHEMA)
+
+EVERYTHING = """\
+settings: {timezone: Asia/Shanghai, currency: CNY, week_starts: sunday, exploration: 50, exploration_floor: 1%, exploration_until: 20,
+           starting_probability: 0.05, starting_evidence: 10, request_id_lasts: 2h}
+purposes: {marketing: {consent: opt_in}, tips: {consent: opt_out, explore: false}, service: {consent: not_required}}
+channels:
+  push: {cost: 0.01, quiet_hours: {from: "22:00", to: 08:00, except: service},
+         reservation: {expires_after: 3d, then: release}, max_length: {title: 40}}
+  wechat: {reply_window: [{opened_by: wechat.message, lasts: 48h, allows: 5}]}
+  chat: {reply_window: {opened_by: message.opened, lasts: 48h}}
+placements:
+  outbound: {channels: [push, wechat], fallback: hello, threshold: -1}
+  app: {channels: chat}
+messages:
+  hello: {purpose: service, channels: [push, wechat, chat], value: 1}
+  coupon:
+    purpose: marketing
+    category: retention
+    tags: [sale]
+    channels: push
+    placements: outbound
+    value: 12.5
+    active: {from: 2026-11-01, until: 2026-12-01T00:00:00+08:00}
+    when:
+      customer.state: {in: [low, high], ne: high}
+      customer.tier: gold
+      customer.points: {gte: 10, lt: 1000}
+      customer.tags: {contains: a, exists: true}
+      customer.email: {matches: "@example"}
+      event.type: {ne: message.opened}
+      event.amount: {in: [1, 2.5, x, true]}
+      context.device: {not_in: [ios]}
+      placement: outbound
+      experiment.copy: short
+      time.hour: {gte: 9, in: [9, 10, 11]}
+      time.weekday: {in: [mon, tue]}
+      time.date: {gte: 2026-11-01}
+      contacts.push.count_7d: {lte: 3}
+      events.purchase.count_7d: 0
+      events.page.view.sum_amount_30d: {gt: 5.5}
+      events.purchase.last_shop: north
+      any: [{customer.a: 1}, {not: {customer.b: {exists: false}}}]
+      all: [{}]
+    budget: {total: 10, per_day: 2}
+    goal: {event: purchase, within: 7d}
+    content: {title: "Hi {{ customer.name }}", n: 1, none: null, more: [{a: b}], push: {title: x}}
+caps:
+  weekly: {of: {channel: push, purpose: [marketing], category: retention, tags: sale, message: coupon},
+           at_most: 2, within: 7d, per: category}
+  daily: {of: {}, at_most: 1, within: calendar day}
+suppressions:
+  twice: {event: message.dismissed, times: 2, within: 30d, pause: 60d, per: message}
+states: {high: {when: {events.app_open.active_days_28d: {gte: 8}}}, low: {}}
+rules:
+  tier: {set: {customer.tier: gold, customer.list: [a, 1, true]}}
+  no: {when: {customer.tier: gold}, exclude: {messages: "coup*", channel: push}}
+  only: {allow_only: {purpose: [service]}}
+  more: {boost: {tags: [sale]}, by: 1.5}
+experiments:
+  holdout: {share: 2%, seed: hold, keeps: [service]}
+  copy: {seed: copy, variants: {long: 50%, short: 0.5}}
+  other: {seed: copy, variants: {a: 60, b: 40}}
+"""
+"""Every key, every kind of field and every operator."""
+
+SYNTACTIC = {"unknown-key", "missing-key", "unknown-operator", "wrong-type"}
+"""Codes of errors that a schema can see: what these find, it must find, too."""
+
+
+def plain(text: str) -> Any:
+    source = read_yaml("a.yaml", text)
+    assert source.diagnostics == [], source.diagnostics
+    return source.root.plain() if source.root is not None else None
+
+
+def nodes(source: Source, value: Any) -> Node:
+    """The nodes of plain data, as reading its YAML would make them; places aside."""
+    if isinstance(value, dict):
+        value = {key: nodes(source, one) for key, one in value.items()}
+        for one in value.values():
+            one.key_line = one.key_column = 1
+    elif isinstance(value, list):
+        value = [nodes(source, one) for one in value]
+    return Node(source, value, 1, 1)
+
+
+def check(data: Any) -> list[Diagnostic]:
+    """The errors of a file with this content."""
+    source = Source("rules/a.yaml")
+    source.root = nodes(source, data)
+    with patch.object(reader, "read_yaml", lambda name, data: source):
+        return load_files({"a.yaml": b""}).errors
+
+
+def test_nodes_made_of_data_are_judged_like_the_file() -> None:
+    data = copy.deepcopy(DATA)
+    data["messages"]["coupon"]["value"] = "x"
+    data["rules"]["no"]["when"] = {"nonsense": 1}
+    found = [(one.code, one.message) for one in check(data)]
+    read = load_files({"a.yaml": json.dumps(data, ensure_ascii=False)}).errors
+    assert sorted(found) == sorted((one.code, one.message) for one in read)
+    assert len(found) == 2
+
+
+def test_every_key_and_operator_is_in_the_example_of_everything() -> None:
+    data = plain(EVERYTHING)
+    assert check(data) == []
+    asked = asked_keys(data)
+    assert asked["file"] == set(KEY_HELP["file"]) == {"settings", *SECTIONS}
+    text = json.dumps(data)
+    for what in ("settings", "channel", "message", "cap", "suppression", "rule", "experiment"):
+        for key in KEY_HELP[what]:
+            assert f'"{key}"' in text, (what, key)
+    for operator in OPERATORS:
+        assert f'"{operator}"' in text or operator == "eq"
+
+
+def asked_keys(data: Any) -> dict[str, set[str]]:
+    """What → the keys that the checker asks for, told by the words it uses for them."""
+    found: dict[str, set[str]] = {"file": set(data)}
+    original = Entry.__exit__
+
+    def remember(entry: Entry, *error: Any) -> None:
+        found.setdefault(entry.what.partition(" of ")[0].partition(' "')[0], set()).update(
+            entry._asked
+        )
+        original(entry, *error)
+
+    Entry.__exit__ = remember  # type: ignore[method-assign]
+    try:
+        check(data)
+    finally:
+        Entry.__exit__ = original  # type: ignore[method-assign]
+    return found
+
+
+def test_the_schema_has_exactly_the_keys_that_the_checker_asks_for() -> None:
+    asked = asked_keys(plain(EVERYTHING))
+    named = {"exclude": "selector", "allow_only": "selector", "boost": "selector", "of": "filter"}
+    definitions = {
+        **SCHEMA["definitions"],
+        "file": SCHEMA,
+        "settings": SCHEMA["properties"]["settings"],
+        **{
+            key: SCHEMA["definitions"]["message"]["properties"][key]
+            for key in ("active", "budget", "goal")
+        },
+    }
+    for what, keys in asked.items():
+        known = definitions[named.get(what, what)]["properties"]
+        assert set(known) == keys, what
+
+
+def test_every_key_has_its_help_and_no_help_is_of_another_key() -> None:
+    used: set[str] = set()
+
+    def walk(schema: Any) -> None:
+        if isinstance(schema, dict):
+            for key, one in schema.get("properties", {}).items():
+                assert one.get("description"), key
+            if isinstance(schema.get("description"), str):
+                used.add(schema["description"])
+                marked = "`" in schema["description"]
+                assert (schema.get("markdownDescription") == schema["description"]) is marked
+            for one in schema.values():
+                walk(one)
+        elif isinstance(schema, list):
+            for one in schema:
+                walk(one)
+
+    walk(SCHEMA)
+    assert {text for table in KEY_HELP.values() for text in table.values()} <= used
+
+
+def test_the_schema_is_itself_a_schema_and_every_reference_leads_somewhere() -> None:
+    assert jsonschema_rs.meta.is_valid(SCHEMA)
+    referred = set()
+
+    def walk(schema: Any) -> None:
+        if isinstance(schema, dict):
+            if "$ref" in schema:
+                referred.add(schema["$ref"].removeprefix("#/definitions/"))
+            for one in schema.values():
+                walk(one)
+        elif isinstance(schema, list):
+            for one in schema:
+                walk(one)
+
+    walk(SCHEMA)
+    assert referred == set(SCHEMA["definitions"])
+
+
+SOUND = [
+    *sorted((ROOT / "rules").glob("*.yaml")),
+    *sorted((ROOT / "rules" / "messages").glob("*.yaml")),
+    *sorted((ROOT / "benchmarks").glob("*/rules/*.yaml")),
+]
+
+
+@pytest.mark.parametrize("path", SOUND, ids=lambda path: path.name)
+def test_every_sound_file_passes(path: Path) -> None:
+    VALIDATOR.validate(plain(path.read_text("utf-8")))
+
+
+@pytest.mark.parametrize("text", [*CONTRACT_FILES.values(), SMALL, EVERYTHING, "", "messages:\n"])
+def test_every_sound_text_passes(text: str) -> None:
+    VALIDATOR.validate(plain(text))
+
+
+GOLDEN = [
+    path for folder in gallery.folders() for path in sorted(folder.glob("*.yaml")) if path.is_file()
+]
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_of_the_gallery_just_what_is_wrong_in_form_is_refused(path: Path) -> None:
+    """Files with warnings alone pass; files with errors that a schema can see do not."""
+    source = read_yaml(path.name, path.read_bytes())
+    if source.diagnostics or source.root is None:
+        return  # it is not YAML: no schema is asked
+    found = [one for one in gallery.check(path.parent) if one.file == f"rules/{path.name}"]
+    errors = [one for one in found if one.severity == "error"]
+    accepted = VALIDATOR.is_valid(source.root.plain())
+    assert accepted or errors
+    assert not (accepted and list(seen_by(errors)))
+
+
+def seen_by(found: list[Diagnostic]) -> Iterator[Diagnostic]:
+    """The errors that the schema must see, too."""
+    for one in found:
+        enum = one.code == "bad-value" and ' cannot be "' in one.message and "one of" in one.hint
+        if one.code in SYNTACTIC or enum:
+            yield one
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case[1])
+def test_the_errors_of_the_checker_are_seen_or_left_to_it(case: tuple[str, str, str]) -> None:
+    code, text, _ = case
+    source = read_yaml("a.yaml", marked(text)[0])
+    if source.diagnostics or source.root is None:
+        return  # it is not YAML: no schema is asked
+    data = source.root.plain()
+    if code in SYNTACTIC:
+        assert not VALIDATOR.is_valid(data)
+    if not VALIDATOR.is_valid(data):
+        assert code != "no-effect"
+
+
+# ---------------------------------------------------------------- mutations
+
+DATA = plain(EVERYTHING)
+ODD = [
+    None, True, False, 0, 1, -1, 2.5, 1.0, 24, 101, "", " ", "x", "off", "7d", "0d", "1w", "120%", "50%", "0050%", "100%",
+    "100.0%", "22:00", "24:00", "9:00", "calendar day", "calendar year", "2026-11-01", "2026-11-01 10:00:00Z", "2026-02-30",
+    "2026-11-01T10:00:00", "push", "marketing", "monday", "mon", "message", "message.open", "message.opened", "opt_in",
+    "count", "CNY", "yuan", [], {}, [1], ["push"], ["push", "push"], [[]], [None], [{}], {"a": 1}, {"in": []}, {"in": [1]},
+    {"in": ["x"]}, {"eq": [1]}, {"eq": "x"}, {"gte": "x"}, {"gte": 1}, {"exists": True}, {"exists": 1}, {"matches": "x"},
+    {"contains": 1}, {"contains": "x"}, {"equals": 1}, {"of": {}}, {"event": "x", "within": "7d"}, {"customer.a": 1},
+    {"from": "22:00", "to": "08:00"}, {"a": 100}, {"a": "100%"}, {"customer.a": None},
+]  # fmt: skip
+KEYS = [
+    "all", "any", "not", "eq", "customer.x", "customer.", "customer.state", "events.x.count", "events.x.cuont", "events.x.count_7d",
+    "events.x.count_0d", "events.x.active_days_7d", "events.message.open.count", "contacts.push.count_7d", "contacts.push",
+    "time.hour", "time.minute", "placement", "placement.x", "experiment.copy", "event.type", "event.x", "context.x", "nonsense",
+    "purpose", "message", "messages", "by", "share", "variants", "keeps", "per", "cost", "when", "a/b", "你好", "value", "gt",
+    "x" * 129,
+]  # fmt: skip
+
+
+def paths(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if path:
+        yield path
+    items = (
+        data.items()
+        if isinstance(data, dict)
+        else enumerate(data)
+        if isinstance(data, list)
+        else ()
+    )
+    for key, value in items:
+        yield from paths(value, (*path, key))
+
+
+PATHS = list(paths(DATA))
+
+
+def mutate(data: Any, path: tuple[Any, ...], kind: str, odd: Any, key: str) -> None:
+    """Changes one place of the data; nothing where the change makes no sense there."""
+    holder = data
+    for part in path[:-1]:
+        holder = holder[part]
+    match kind:
+        case "replace":
+            holder[path[-1]] = copy.deepcopy(odd)
+        case "delete":
+            del holder[path[-1]]
+        case "rename" if isinstance(holder, dict):
+            value = holder.pop(path[-1])
+            holder[key] = value
+        case "add" if isinstance(holder[path[-1]], dict):
+            holder[path[-1]][key] = copy.deepcopy(odd)
+        case "add" if isinstance(holder[path[-1]], list):
+            holder[path[-1]].append(copy.deepcopy(odd))
+
+
+def verdicts(data: Any) -> None:
+    """Holds the two verdicts about a changed file against one another."""
+    found = check(data)
+    accepted = VALIDATOR.is_valid(data)
+    if not accepted:
+        reason = next(VALIDATOR.iter_errors(data))
+        assert found, f"a false alarm in the editor: {reason.message} at {reason.instance_path}"
+    else:
+        missed = list(seen_by(found))
+        assert not missed, f"the schema misses {missed[0].render()}"
+
+
+@pytest.mark.parametrize("kind", ["delete", "rename", "add", "replace"])
+def test_each_place_changed_in_one_way_gets_the_same_verdict(kind: str) -> None:
+    """Every place once a kind, with a value that goes through the list."""
+    for number, path in enumerate(PATHS):
+        data = copy.deepcopy(DATA)
+        mutate(data, path, kind, ODD[number % len(ODD)], KEYS[number % len(KEYS)])
+        verdicts(data)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.sampled_from(PATHS),
+    st.sampled_from(["replace", "replace", "add", "rename", "delete"]),
+    st.sampled_from(ODD),
+    st.sampled_from(KEYS),
+)
+def test_whatever_is_changed_schema_and_checker_agree(
+    path: tuple[Any, ...], kind: str, odd: Any, key: str
+) -> None:
+    data = copy.deepcopy(DATA)
+    mutate(data, path, kind, odd, key)
+    verdicts(data)
+
+
+def test_an_event_about_a_contact_is_one_of_those_there_are() -> None:
+    data = plain("suppressions: {s: {event: message.open, times: 1, within: 7d, pause: 7d}}")
+    assert not VALIDATOR.is_valid(data)
+    for event in (*CONTACT_EVENTS, "message", "messages.open", "purchase"):
+        data["suppressions"]["s"]["event"] = event
+        assert VALIDATOR.is_valid(data)

@@ -1,0 +1,106 @@
+"""Fields that no rule sets and no customer of a sample has are named, at their place."""
+
+from __future__ import annotations
+
+from decision.rulebook.diagnostics import Diagnostic
+from decision.rulebook.reader import load_files
+from decision.rulebook.review.known import KnownFields, review_fields
+from tests.rulebook.sample import SMALL
+
+KNOWN = KnownFields(
+    sample="the 3 customers of customers.csv",
+    customers=3,
+    attributes=frozenset({"lifetime_spend", "city", "segment.vip", "address", "address.city"}),
+    event_types=frozenset({"purchase", "page_view"}),
+    properties={"purchase": frozenset({"amount", "sku"})},
+    context=frozenset({"device"}),
+)
+
+
+def found(text: str, known: KnownFields = KNOWN) -> list[Diagnostic]:
+    result = load_files({"a.yaml": SMALL, "b.yaml": text})
+    assert result.definition is not None, result.diagnostics
+    return review_fields(result.definition, known)
+
+
+def rule(when: str) -> str:
+    return f"rules:\n  r:\n    when: {when}\n    exclude: {{tags: sale}}\n"
+
+
+def test_each_kind_of_field_is_held_against_the_sample() -> None:
+    for when, token, hint in [
+        ("{customer.lifetime_spent: 1}", "customer.lifetime_spent", '"lifetime_spend"'),
+        ("{customer.segment.vipp: true}", "customer.segment.vipp", '"vip"'),
+        ("{customer.address.town: x}", "customer.address.town", ""),
+        ("{events.purchased.count_7d: 0}", "events.purchased.count_7d", '"purchase"'),
+        (
+            "{events.purchase.sum_amuont_7d: {gt: 1}}",
+            "events.purchase.sum_amuont_7d",
+            '"amount"',
+        ),
+        ("{events.purchase.last_skuu: x}", "events.purchase.last_skuu", '"sku"'),
+        ("{event.type: purchas}", "purchas", '"purchase"'),
+        ("{event.type: {in: [purchase, pageview]}}", "pageview", '"page_view"'),
+        ("{event.amout: 5}", "event.amout", '"amount"'),
+        ("{context.devise: ios}", "context.devise", '"device"'),
+    ]:
+        one = found(rule(when))
+        assert [(each.code, each.severity) for each in one] == [("unseen-field", "warning")], when
+        assert one[0].source_line[one[0].column - 1 :].startswith(token)
+        assert (one[0].file, one[0].line) == ("rules/b.yaml", 3)
+        assert hint in one[0].hint
+        assert "customers.csv" in one[0].message
+
+
+def test_what_is_there_or_set_by_a_rule_or_made_by_us_is_not_complained_about() -> None:
+    text = """\
+states: {low: {}}
+rules:
+  a: {when: {customer.lifetime_spend: {gt: 1}}, set: {customer.tier: gold}}
+  b:
+    when:
+      customer.tier: gold
+      customer.segment.vip: true
+      customer.address.city: x
+      customer.state: low
+      events.purchase.last_sku: x
+      events.message.opened.count_7d: 0
+      event.type: {in: [purchase, message.clicked]}
+      event.amount: 1
+      context.device: ios
+      time.hour: 3
+    exclude: {tags: sale}
+suppressions: {s: {event: message.dismissed, times: 2, within: 7d, pause: 7d}}
+"""
+    assert found(text) == []
+
+
+def test_what_the_sample_cannot_tell_is_not_complained_about() -> None:
+    text = rule("{customer.x: 1, events.y.count: 0, event.z: 1, context.q: 1}")
+    assert found(text, KnownFields(sample="nothing")) == []
+    only = KnownFields(sample="s", customers=1, event_types=frozenset({"y"}))
+    assert [one.hint for one in found(rule("{events.y.last_z: 1}"), only)] == []
+
+
+def test_goals_reply_windows_and_suppressions_name_events_too() -> None:
+    text = """\
+channels: {wechat: {reply_window: {opened_by: wechat.mesage, lasts: 48h}}}
+messages:
+  m: {purpose: marketing, channels: [push], value: 1, goal: {event: buy, within: 7d}}
+suppressions: {s: {event: rage_clik, times: 2, within: 7d, pause: 7d}}
+"""
+    assert [(one.line, one.column) for one in found(text)] == [(1, 47), (3, 69), (4, 27)]
+
+
+def test_a_field_is_named_once_for_each_that_asks_for_it() -> None:
+    when = "{any: [{customer.x: 1}, {customer.x: 2}]}"
+    text = (
+        rule(when)
+        + "messages: {m: {purpose: marketing, channels: [push], value: 1, when: {customer.x: 1}}}"
+    )
+    assert [one.line for one in found(text)] == [3, 5]
+
+
+def test_a_longer_name_is_not_taken_for_a_shorter_one() -> None:
+    one = found(rule("{customer.city_name: 1, customer.city_nam: 2}"))
+    assert [(each.line, each.column) for each in one] == [(3, 12), (3, 35)]
