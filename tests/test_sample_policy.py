@@ -12,11 +12,14 @@ import msgspec
 import pytest
 
 from decision.cli.scenarios import Placed, Result, read_scenarios, run_scenarios
+from decision.cli.scenarios.coverage import Coverage
 from decision.core.clock import SECOND
 from decision.core.conditions import ALWAYS, OPERATORS, clauses
+from decision.core.decide import Verdict
 from decision.core.definition import Channel, PolicyDefinition
 from decision.core.policy import Policy
 from decision.core.reasons import Reason
+from decision.core.schema import Decision
 from decision.rulebook.content import compile_content, content_for
 from decision.rulebook.reader import load_folder
 from decision.rulebook.yaml_source import read_yaml
@@ -67,8 +70,36 @@ def test_it_loads_with_no_error_and_no_warning() -> None:
 
 
 def test_every_scenario_passes() -> None:
-    assert len(scenarios()) >= 100
+    assert len(scenarios()) >= 200
     assert failures(definition()) == []
+
+
+def test_its_scenarios_touch_every_last_thing_of_it() -> None:
+    coverage = Coverage(definition())
+    asyncio.run(run_scenarios(definition(), scenarios(), durable=False, watcher=coverage))
+    report = coverage.report()
+    assert [
+        f"{one.source}: {one.kind} {one.name}, never {one.never}" for one in report.unseen
+    ] == []
+    assert (report.percent, report.seen) == (100.0, report.total)
+
+
+class Fired:
+    """Holds what the rule engine said fired against the plain evaluator."""
+
+    def __init__(self) -> None:
+        self.plain = Coverage(definition())
+
+    def see(self, policy: Policy, verdict: Verdict, decision: Decision) -> None:
+        self.plain.seen.clear()
+        self.plain.see(policy, verdict, decision)
+        fired = {one.name for one in self.plain.seen if one.kind == "rule" and one.what == "fired"}
+        names = [rule.name for rule in policy.rules]
+        assert fired == {name for n, name in enumerate(names) if verdict.fired >> n & 1}
+
+
+def test_the_plain_evaluator_sees_the_rules_fire_that_fired_in_every_scenario() -> None:
+    asyncio.run(run_scenarios(definition(), scenarios(), watcher=Fired()))
 
 
 def expectations() -> Iterator[tuple[Any, Any]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from decision.cli.scenarios import Result, read_scenarios, run_scenarios
-from decision.cli.scenarios.run import NoSuchCustomer, choose_customer
+from decision.cli.scenarios.staging import NoSuchCustomer, choose_customer
 from decision.cli.scenarios.schema import Customer
 from decision.core.policy import Policy
 from decision.rulebook.diagnostics import Diagnostic
@@ -149,7 +149,7 @@ def test_a_scenario_that_does_not_says_everything_that_differs(rules: Path) -> N
     text = result.render()
     assert text.startswith("FAILED  wrong in every way (rules/tests/some.yaml:2)\n")
     assert "coupon/push" in text and "events.visit.count_7d is 0, must be at least 3" in text
-    assert "not_in_placement: hello/push" in text
+    assert "and 1 more: 1 not_in_placement" in text
     assert "policy.yaml" in text
 
 

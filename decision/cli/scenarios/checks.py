@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from decision.cli.scenarios.schema import Customer, PastEvent, Scenario, Step
+from msgspec import UNSET
+
+from decision.cli.scenarios.schema import Customer, PastContact, PastEvent, Scenario, Step
 from decision.core import calendar
-from decision.core.clock import parse_duration
+from decision.core.fields import UnknownField, parse_field
 from decision.core.policy import Policy
 from decision.core.reasons import Reason
 from decision.rulebook.diagnostics import hint_for
@@ -38,9 +40,9 @@ class Checks:
     def scenario(self, scenario: Scenario) -> None:
         """Everything that is wrong with one scenario."""
         if scenario.steps:
-            if scenario.ask is not None or scenario.expect is not None:
+            if scenario.ask is not UNSET or scenario.expect is not UNSET:
                 self.report(["steps"], "conflict", "give either ask and expect, or steps")
-        elif scenario.ask is None or scenario.expect is None:
+        elif scenario.ask is UNSET or scenario.expect is UNSET:
             self.report([], "missing-key", "a scenario has ask and expect, or steps")
         self.customer(scenario.customer, scenario.now)
         for name, spent in scenario.spent.items():
@@ -50,6 +52,8 @@ class Checks:
                 if message and getattr(spent, span) and getattr(message.budget, span, None) is None:
                     text = f"{name} has no budget {span}"
                     self.report(["spent", name, span], "conflict", text, key=True)
+        for name in scenario.probabilities:
+            self.candidate(["probabilities", name], name, key=True)
         now = scenario.now
         if not scenario.steps:
             self.step([], scenario.in_steps(), now)
@@ -79,7 +83,7 @@ class Checks:
                 self.name([at, key, index], channel, policy.channels, "channel")
         for index, contact in enumerate(customer.contacts):
             path = [at, "contacts", index]
-            self.pair(path, contact.message, contact.channel)
+            self.contact(path, contact)
             if contact.at > now:
                 self.report([*path, "at"], "bad-value", "a contact cannot lie in the future")
         self.events([at, "events"], customer.events, now)
@@ -92,6 +96,17 @@ class Checks:
                 self.report(path, "wrong-type", f"{name} is a control group: true or false")
             elif found is not None and found.variants:
                 self.name(path, str(side), found.variants, "variant")
+
+    def contact(self, path: list[str | int], contact: PastContact) -> None:
+        """A message of now on one of its channels; or what it was, where that is said."""
+        if contact.purpose is None:
+            self.pair(path, contact.message, contact.channel)
+        else:
+            self.name([*path, "purpose"], contact.purpose, self.policy.purposes, "purpose")
+            self.name([*path, "channel"], contact.channel, self.policy.channels, "channel")
+        if contact.counts_until is not None and contact.counts_until < contact.at:
+            text = "it cannot lapse before it was made"
+            self.report([*path, "counts_until"], "bad-value", text)
 
     def step(self, path: list[str | int], steps: list[Step], now: datetime) -> None:
         policy = self.policy
@@ -114,6 +129,8 @@ class Checks:
                 self.candidate([*here, "reasons", name], name, key=True)
                 if code is not None:
                     self.name([*here, "reasons", name], code, _CODES, "reason code")
+            for name in expect.fields:
+                self.field([*here, "fields", name], name)
             if isinstance(expect.reason, str):
                 self.name([*here, "reason"], expect.reason, _CODES, "reason code")
 
@@ -121,7 +138,7 @@ class Checks:
         for index, event in enumerate(events):
             here = [*path, index]
             try:
-                parse_duration(event.every)
+                event.every_micros()
             except ValueError as error:
                 self.report([*here, "every"], "bad-value", str(error))
             if event.at > now:
@@ -130,6 +147,13 @@ class Checks:
                 self.name([*here, "message"], event.message, self.policy.messages, "message")
             if event.channel is not None:
                 self.name([*here, "channel"], event.channel, self.policy.channels, "channel")
+
+    def field(self, path: list[str | int], name: str) -> None:
+        try:
+            parse_field(name)
+        except UnknownField as error:
+            text, _, hint = str(error).partition("; ")
+            self.report(path, "unknown-field", text, hint, key=True)
 
     def candidate(self, path: list[str | int], name: str, key: bool = False) -> None:
         """A message, or `message/channel`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,16 +11,23 @@ from msgspec import UNSET
 from decision.cli.scenarios.schema import Expect
 from decision.core.reasons import Reason
 from decision.core.schema import Decision, ExplanationRow
-from decision.core.values import equal, in_words
-
-_STAGES: dict[str | None, int] = {reason.value: i for i, reason in enumerate(Reason)}
-_STAGES[None] = len(Reason)
-_OUT = Reason.NOT_IN_PLACEMENT
+from decision.core.values import MISSING, Value, equal, in_words
 
 
-def differences(expect: Expect, decision: Decision) -> list[str]:
-    """One sentence for everything that is not as expected; empty where all is."""
-    return list(_differences(expect, decision))
+def differences(
+    expect: Expect, decision: Decision, value_of: Callable[[str], Value] | None = None
+) -> list[str]:
+    """One sentence for everything that is not as expected; empty where all is.
+
+    `value_of` gives the value of a field as the decision saw it.
+    """
+    found = list(_differences(expect, decision))
+    for name, value in expect.fields.items():
+        came = value_of(name) if value_of is not None else MISSING
+        came = None if came is MISSING else came
+        if not (came is value is None or equal(value, came)):
+            found.append(_differs(name, value, came))
+    return found
 
 
 def _differences(expect: Expect, decision: Decision) -> Iterator[str]:
@@ -46,7 +53,10 @@ def _differences(expect: Expect, decision: Decision) -> Iterator[str]:
     if expect.reason is not UNSET and expect.reason != decision.reason:
         yield _differs("reason", expect.reason, decision.reason)
     if expect.not_before is not UNSET and expect.not_before != decision.not_before:
-        yield _differs("not_before", expect.not_before, decision.not_before)
+        came = decision.not_before
+        if came is not None and expect.not_before is not None:
+            came = came.astimezone(expect.not_before.tzinfo)
+        yield _differs("not_before", expect.not_before, came)
 
 
 def _reasons(name: str, code: str | None, rows: Sequence[ExplanationRow]) -> Iterator[str]:
@@ -80,35 +90,3 @@ def _words(value: Any) -> str:
     if isinstance(value, str) and value.isascii() and " " not in value:
         return value
     return in_words(value)
-
-
-def table(decision: Decision) -> str:
-    """The explanation of a decision as text: the chosen first, then those that fell last.
-
-    Candidates that the placement or request leaves out are named in one line at the end.
-    """
-    rows = list(decision.explanation or ())
-    rows.sort(key=lambda row: -_STAGES[row.reason])
-    out = [f"{row.message}/{row.channel}" for row in rows if row.reason == _OUT]
-    cells = [
-        (
-            f"{row.message}/{row.channel}",
-            row.reason or "selected",
-            "" if row.priority is None else f"{row.priority:.4g}",
-            row.detail or "",
-            row.source or "",
-        )
-        for row in rows
-        if row.reason != _OUT
-    ]
-    cells.insert(0, ("candidate", "reason", "priority", "detail", "source"))
-    widths = [max(len(line[column]) for line in cells) for column in range(3)]
-    lines = [
-        "  ".join(
-            [*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), *line[3:]]
-        ).rstrip()
-        for line in cells
-    ]
-    if out:
-        lines.append(f"{_OUT}: {', '.join(out)}")
-    return "\n".join(lines)

@@ -20,16 +20,18 @@ from decision.cli.scenarios.schema import (
     Spent,
     Step,
 )
+from decision.cli.scenarios.tables import TABLE, rows_of, unique
 from decision.core.policy import Policy
 from decision.core.schema import TriggerEvent
 from decision.rulebook.diagnostics import Diagnostic, hint_for, make_diagnostic
 from decision.rulebook.yaml_source import Node, Place, Source, read_yaml
+from decision.rulebook.yaml_text import read_file
 
 FOLDER = "tests"
 
 
 class Placed(NamedTuple):
-    """A scenario and its place, `file:line`."""
+    """A scenario and its place, `file:line`; a row of a table has that of the row."""
 
     source: str
     scenario: Scenario
@@ -47,15 +49,24 @@ def read_scenarios(folder: Path, policy: Policy) -> tuple[list[Placed], list[Dia
     for path in sorted((root / FOLDER).rglob("*.yaml")):
         name = f"{root.name}/{path.relative_to(root).as_posix()}"
         try:
-            source = read_yaml(name, path.read_bytes())
+            source = read_yaml(name, read_file(path))
         except OSError as error:
             diagnostics.append(
-                make_diagnostic("unreadable-file", name, 0, 0, f"cannot be read: {error.strerror}")
+                make_diagnostic(
+                    "unreadable-file", name, 0, 0, f"cannot be read: {error.strerror or error}"
+                )
             )
             continue
         found.extend(_scenarios(source, policy, names))
         diagnostics.extend(source.diagnostics)
     return found, diagnostics
+
+
+def scenarios_in(name: str, text: str, policy: Policy) -> tuple[list[Placed], list[Diagnostic]]:
+    """Every scenario of a text, and what is wrong with the others; `name` stands for its file."""
+    source = read_yaml(name, text)
+    found = list(_scenarios(source, policy, {}))
+    return found, source.diagnostics
 
 
 def _scenarios(source: Source, policy: Policy, names: dict[str, str]) -> Iterable[Placed]:
@@ -71,22 +82,33 @@ def _scenarios(source: Source, policy: Policy, names: dict[str, str]) -> Iterabl
         )
         return
     for node in root.value:
-        before = len(source.diagnostics)
-        scenario = _scenario(source, node)
-        if scenario is None:
+        if not isinstance(node.value, dict) or TABLE not in node.value:
+            yield from _checked(source, node, policy, names)
             continue
-        place = f"{source.name}:{node.line}"
-        if scenario.name in names:
-            source.report(
-                "duplicate-name",
-                place_of(node, ["name"])[1:],
-                f'the name "{scenario.name}" is given twice: first in {names[scenario.name]}',
-                "give each scenario a name of its own",
-            )
-        names.setdefault(scenario.name, place)
-        Checks(policy, source, node).scenario(scenario)
-        if len(source.diagnostics) == before:
-            yield Placed(place, scenario)
+        before = len(source.diagnostics)
+        for row in rows_of(source, node, policy):
+            yield from _checked(source, row, policy, names)
+        unique(source, before)
+
+
+def _checked(source: Source, node: Node, policy: Policy, names: dict[str, str]) -> Iterable[Placed]:
+    """The scenario of a node, or nothing after a complaint."""
+    before = len(source.diagnostics)
+    scenario = _scenario(source, node)
+    if scenario is None:
+        return
+    place = f"{source.name}:{node.line}"
+    if scenario.name in names:
+        source.report(
+            "duplicate-name",
+            place_of(node, ["name"])[1:],
+            f'the name "{scenario.name}" is given twice: first in {names[scenario.name]}',
+            "give each scenario a name of its own",
+        )
+    names.setdefault(scenario.name, place)
+    Checks(policy, source, node).scenario(scenario)
+    if len(source.diagnostics) == before:
+        yield Placed(place, scenario)
 
 
 _AT = re.compile(r" - at `(?:key in )?\$(.*)`$")

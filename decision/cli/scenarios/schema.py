@@ -1,4 +1,8 @@
-"""What a scenario file may hold: a moment, a customer, what is asked, and what must come out."""
+"""What a scenario file may hold: a moment, a customer, what is asked, and what must come out.
+
+This is the one definition of the form: files are read by it, errors name its keys, and the
+descriptions of its keys are those of the JSON Schema.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,8 @@ from decision.core.schema import (
     TriggerEvent,
 )
 
-_MOST_TIMES = 10_000
+MOST_TIMES = 10_000
+AT_ONCE = "0s"
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -27,12 +32,25 @@ class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class PastContact(_Strict, frozen=True):
-    """A contact the customer has had. `released` counts for no cap."""
+    """A contact the customer has had.
 
-    message: Name
-    channel: Name
-    at: Moment
-    state: Literal["confirmed", "released"] = "confirmed"
+    It was of the purpose, category and tags that its message has now, unless they are given:
+    then they are what it was when it was made, and the message need not exist any more.
+    """
+
+    message: Annotated[Name, Meta(description="The message that was given.")]
+    channel: Annotated[Name, Meta(description="The channel it was given on.")]
+    at: Annotated[Moment, Meta(description="When it was given.")]
+    state: Annotated[
+        Literal["confirmed", "released"],
+        Meta(description="`released` counts for no cap: it failed, or was never shown."),
+    ] = "confirmed"
+    counts_until: Annotated[
+        Moment | None, Meta(description="A reservation nobody has confirmed lapses at this time.")
+    ] = None
+    purpose: Annotated[Name | None, Meta(description="Its purpose when it was made.")] = None
+    category: Annotated[str | None, Meta(description="Its category when it was made.")] = None
+    tags: Annotated[list[Name] | None, Meta(description="Its tags when it was made.")] = None
 
 
 class PastEvent(_Strict, frozen=True):
@@ -42,18 +60,30 @@ class PastEvent(_Strict, frozen=True):
     step that gave the message they are about what that step gave, and confirm or release it.
     """
 
-    type: Name
-    at: Moment
-    properties: Properties = {}
-    message: Name | None = None
-    channel: Name | None = None
-    times: Annotated[int, Meta(ge=1, le=_MOST_TIMES)] = 1
-    every: str = "1d"
+    type: Annotated[Name, Meta(description="The event's type, such as `purchase`.")]
+    at: Annotated[Moment, Meta(description="When it happened; with `times`, the latest of them.")]
+    properties: Annotated[Properties, Meta(description="What the event says of itself.")] = {}
+    message: Annotated[Name | None, Meta(description="The message that it is about.")] = None
+    channel: Annotated[Name | None, Meta(description="The channel that it is about.")] = None
+    times: Annotated[
+        int, Meta(ge=1, le=MOST_TIMES, description="How often it happened, up to `at`.")
+    ] = 1
+    every: Annotated[
+        str, Meta(description="The time between two of them, such as `1d`; `0s` is all at once.")
+    ] = "1d"
 
     def moments(self) -> list[datetime]:
         """When it happened, the earliest first."""
-        step = timedelta(microseconds=parse_duration(self.every))
+        step = timedelta(microseconds=self.every_micros())
         return [self.at - step * back for back in reversed(range(self.times))]
+
+    def every_micros(self) -> int:
+        """`every` in microseconds.
+
+        Raises:
+            ValueError: it is no duration.
+        """
+        return 0 if self.every == AT_ONCE else parse_duration(self.every)
 
 
 class Customer(_Strict, frozen=True):
@@ -63,77 +93,131 @@ class Customer(_Strict, frozen=True):
     Without it and without a `customer_id`, the customer is in no control group.
     """
 
-    customer_id: Identifier | None = None
-    attributes: dict[Name, Any] = {}
-    timezone: str | None = None
-    consents: ConsentUpdate = {}
-    reachable: list[Name] | None = None
-    unreachable: list[Name] = []
-    contacts: list[PastContact] = []
-    events: list[PastEvent] = []
-    experiments: dict[Name, str | bool] = {}
+    customer_id: Annotated[
+        Identifier | None, Meta(description="Who it is; left out, somebody is chosen.")
+    ] = None
+    attributes: Annotated[
+        dict[Name, Any], Meta(description="What is stored about the customer; null: nothing is.")
+    ] = {}
+    timezone: Annotated[
+        str | None, Meta(description="Where the customer lives; left out, settings.timezone.")
+    ] = None
+    consents: Annotated[
+        ConsentUpdate, Meta(description="Purpose, then channel or `*`: `granted` or `denied`.")
+    ] = {}
+    reachable: Annotated[
+        list[Name] | None, Meta(description="The only channels to reach the customer on.")
+    ] = None
+    unreachable: Annotated[list[Name], Meta(description="Channels that bounced for good.")] = []
+    contacts: Annotated[list[PastContact], Meta(description="What was given before.")] = []
+    events: Annotated[list[PastEvent], Meta(description="What has happened before.")] = []
+    experiments: Annotated[
+        dict[Name, str | bool],
+        Meta(description="The side in each experiment: a variant, or whether a control group."),
+    ] = {}
 
 
 class Ask(_Strict, frozen=True):
     """What is asked: the fields of a decision request."""
 
-    placement: Name
-    channels: list[Name] | None = None
-    event: TriggerEvent | None = None
-    context: Properties = {}
-    limit: Annotated[int, Meta(ge=1, le=100)] = 1
-    dry_run: bool = False
+    placement: Annotated[Name, Meta(description="The touchpoint that asks.")]
+    channels: Annotated[
+        list[Name] | None, Meta(description="Only these of the placement's channels.")
+    ] = None
+    event: Annotated[TriggerEvent | None, Meta(description="The event that asks.")] = None
+    context: Annotated[Properties, Meta(description="What the app knows of the moment.")] = {}
+    limit: Annotated[
+        int, Meta(ge=1, le=100, description="How many different messages at most.")
+    ] = 1
+    dry_run: Annotated[bool, Meta(description="Reserve and count nothing.")] = False
 
 
 class Expect(_Strict, frozen=True):
-    """What must come out; what is left out may be anything.
+    """What must come out; what is left out may be anything."""
 
-    `not` lists messages or `message/channel` that must not be chosen; `reasons` gives the reason
-    code of `message/channel`, or of a message on every channel asked for; null is for what was
-    chosen; `content` is a part of the first
-    message's content; `messages` are all that is chosen, in order.
-    """
-
-    outcome: Outcome | None = None
-    message: Name | None = None
-    channel: Name | None = None
-    messages: list[Name] | None = None
-    forbidden: list[Name] = msgspec.field(default_factory=list, name="not")
-    reasons: dict[Name, str | None] = {}
-    content: dict[Name, Any] = {}
-    reason: str | UnsetType | None = UNSET
-    not_before: Moment | UnsetType | None = UNSET
+    outcome: Annotated[Outcome | None, Meta(description="`selected`, `fallback` or `none`.")] = None
+    message: Annotated[Name | None, Meta(description="The (first) message given.")] = None
+    channel: Annotated[Name | None, Meta(description="The channel it is given on.")] = None
+    messages: Annotated[list[Name] | None, Meta(description="All messages given, in order.")] = None
+    forbidden: Annotated[
+        list[Name], Meta(description="Messages, or message/channel, that must not be given.")
+    ] = msgspec.field(default_factory=list, name="not")
+    reasons: Annotated[
+        dict[Name, str | None],
+        Meta(
+            description="The reason code of message/channel, or of a message on every channel "
+            "asked for; null is for what was chosen."
+        ),
+    ] = {}
+    content: Annotated[
+        dict[Name, Any], Meta(description="A part of the first message's content.")
+    ] = {}
+    fields: Annotated[
+        dict[Name, Any],
+        Meta(description="Values of fields, as the business rules left them; null is missing."),
+    ] = {}
+    reason: Annotated[
+        str | UnsetType | None, Meta(description="The reason code of the whole decision.")
+    ] = UNSET
+    not_before: Annotated[
+        Moment | UnsetType | None, Meta(description="When a candidate could pass again.")
+    ] = UNSET
 
 
 class Step(_Strict, frozen=True):
-    """One question in a row. `now` left out is that of the step before; `events` come first."""
+    """One question in a row; what the steps before it gave has been given."""
 
-    ask: Ask
-    expect: Expect
-    now: Moment | None = None
-    events: list[PastEvent] = []
+    ask: Annotated[Ask, Meta(description="What is asked.")]
+    expect: Annotated[Expect, Meta(description="What must come out.")]
+    now: Annotated[
+        Moment | None, Meta(description="The present; left out, that of the step before.")
+    ] = None
+    events: Annotated[
+        list[PastEvent], Meta(description="What has happened since the step before.")
+    ] = []
 
 
 class Spent(_Strict, frozen=True):
-    """How much of a message's budget was given before: ever, and today."""
+    """How much of a message's budget was given before."""
 
-    total: Annotated[int, Meta(ge=0)] = 0
-    per_day: Annotated[int, Meta(ge=0)] = 0
+    total: Annotated[int, Meta(ge=0, description="How often it was given, ever.")] = 0
+    per_day: Annotated[int, Meta(ge=0, description="How often it was given today.")] = 0
+
+
+Probability = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Scenario(_Strict, frozen=True):
-    """One scenario: either `ask` and `expect`, or `steps` of them."""
+    """One scenario: either `ask` and `expect`, or `steps` of them; with a `table`, one a row."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=500)]
-    now: Moment
-    customer: Customer = Customer()
-    spent: dict[Name, Spent] = {}
-    ask: Ask | None = None
-    expect: Expect | None = None
-    steps: list[Step] = []
+    name: Annotated[
+        str, Meta(min_length=1, max_length=500, description="What must hold, in one sentence.")
+    ]
+    now: Annotated[Moment, Meta(description="The present, such as 2026-11-21T10:00:00+08:00.")]
+    customer: Annotated[Customer, Meta(description="Who is decided for.")] = Customer()
+    spent: Annotated[
+        dict[Name, Spent], Meta(description="What of each message's budget is gone.")
+    ] = {}
+    probabilities: Annotated[
+        dict[Name, Probability],
+        Meta(
+            description="Response probabilities of message/channel, instead of "
+            "settings.starting_probability."
+        ),
+    ] = {}
+    ask: Annotated[Ask | UnsetType, Meta(description="What is asked.")] = UNSET
+    expect: Annotated[Expect | UnsetType, Meta(description="What must come out.")] = UNSET
+    steps: Annotated[list[Step], Meta(description="Several questions, one after another.")] = []
+    table: Annotated[
+        list[dict[str, Any]],
+        Meta(
+            description="A test a row: each column says what is different there, such as "
+            "`customer.country`, `events.purchase.days_since`, `channels`, `expect`."
+        ),
+    ] = []
 
     def in_steps(self) -> list[Step]:
         """The questions in order, however they were written."""
-        if self.ask is not None and self.expect is not None:
+        if self.ask is not UNSET and self.expect is not UNSET:
             return [Step(ask=self.ask, expect=self.expect)]
         return self.steps

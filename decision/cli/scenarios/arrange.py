@@ -1,0 +1,208 @@
+"""Events made up so that fields have the values that a table asks for.
+
+`events.purchase.days_since: 40` makes a purchase of forty days ago; `count_7d: 3` three, spread
+over the week; `active_days_28d: 8` one on each of the last eight days. What cannot go together
+is noticed when the scenario runs: there each of these fields is expected to have its value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, time, timedelta, tzinfo
+from typing import Any, Final
+
+from decision.core import calendar
+from decision.core.clock import DAY, SECOND, from_micros, parse_duration, to_micros
+from decision.core.conditions import All, AnyOf, Clause, Condition
+from decision.core.events import LONGEST_WINDOW
+from decision.core.policy import Policy
+
+_MOST: Final = 1_000
+_NUMERIC: Final = re.compile(r"count|days_since|count_.+|sum_.+|active_days_.+")
+_SUM: Final = re.compile(r"sum_(.+)_([0-9]+[smhd])")
+
+
+class CannotArrange(ValueError):
+    """No events can give a field that value."""
+
+
+class _Event:
+    """One event to be: its age in microseconds, and its properties."""
+
+    __slots__ = ("age", "properties")
+
+    def __init__(self, age: int) -> None:
+        self.age = age
+        self.properties: dict[str, Any] = {}
+
+
+class _Arrangement:
+    """The events of one type, youngest last asked for first: what is nearest to now."""
+
+    def __init__(self, wanted: Mapping[str, Any], now: int, zone: tzinfo) -> None:
+        self.wanted = wanted
+        self.now = now
+        self.zone = zone
+        self.events: list[_Event] = []
+        self.youngest = 0
+        self.inner = 0
+        """Within this age there is everything already that there may be."""
+
+    def make(self) -> list[_Event]:
+        since = self.wanted.get("days_since")
+        if since is not None:
+            self.youngest = self.inner = _whole("days_since", since) * DAY
+            self.events.append(_Event(self.youngest))
+        for days, count in self._windows("active_days_", ("d",)):
+            self._on_days(days // DAY, count)
+        for window, count in self._windows("count_", ("s", "m", "h", "d")):
+            self._count(window, count)
+            self.inner = max(self.inner, window)
+        self.inner = self.youngest
+        for name, value in sorted(self.wanted.items(), key=_by_window):
+            found = _SUM.fullmatch(name)
+            if found is not None:
+                self._sum(found[1], parse_duration(found[2]), value)
+        for name, value in self.wanted.items():
+            if name.startswith("last_") and value is not None:
+                self._latest().properties[name.removeprefix("last_")] = value
+        self._total(self.wanted.get("count"))
+        return sorted(self.events, key=lambda event: -event.age)
+
+    def _windows(self, prefix: str, units: tuple[str, ...]) -> list[tuple[int, int]]:
+        """(window, how many) of every measure that starts so, the shortest first."""
+        return sorted(
+            (parse_duration(name.removeprefix(prefix)), _whole(name, value))
+            for name, value in self.wanted.items()
+            if name.startswith(prefix) and name.endswith(units) and value is not None
+        )
+
+    def _within(self, window: int) -> list[_Event]:
+        return [event for event in self.events if event.age < window]
+
+    def _on_days(self, days: int, count: int) -> None:
+        """Events on so many of the last local days, the latest first."""
+        today = self._day(0)
+        taken = {self._day(event.age) for event in self.events}
+        day = self._day(self.youngest)
+        have = sum(1 for one in taken if today - one < timedelta(days=days))
+        while have < count and today - day < timedelta(days=days):
+            if day not in taken:
+                self.events.append(_Event(self._age_on(day)))
+                have += 1
+            day -= timedelta(days=1)
+
+    def _day(self, age: int) -> Any:
+        return from_micros(self.now - age).astimezone(self.zone).date()
+
+    def _age_on(self, day: Any) -> int:
+        if day == self._day(self.youngest):
+            return self.youngest
+        noon = to_micros(datetime.combine(day, time(12), self.zone))
+        return self.now - max(noon, calendar.day_start(day, self.zone))
+
+    def _count(self, window: int, count: int) -> None:
+        """As many in the window: beside others where days are counted, else spread over it."""
+        missing = count - len(self._within(window))
+        days = any(name.startswith("active_days_") for name in self.wanted)
+        beside = (
+            [event for event in self._within(window) if event.age >= self.inner] if days else []
+        )
+        for number in range(missing):
+            step = (window - self.inner) // (missing + 1)
+            age = beside[0].age if beside else self.inner + step * (number + 1)
+            self.events.append(_Event(age - age % SECOND))
+
+    def _sum(self, name: str, window: int, value: Any) -> None:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise CannotArrange(f"a sum is a number, not {value!r}")
+        inside = self._within(window)
+        rest = value - sum(event.properties.get(name, 0) for event in inside)
+        if not rest:
+            return
+        free = [event for event in inside if name not in event.properties]
+        if not free:
+            free = [_Event((self.youngest + window) // 2)]
+            self.events += free
+        min(free, key=lambda event: event.age).properties[name] = rest
+
+    def _latest(self) -> _Event:
+        if not self.events:
+            self.events.append(_Event(60 * SECOND))
+        return min(self.events, key=lambda event: event.age)
+
+    def _total(self, count: Any) -> None:
+        """As many in all: what is missing happened before any window."""
+        if count is None:
+            return
+        oldest = max([LONGEST_WINDOW, *(event.age for event in self.events)])
+        for number in range(_whole("count", count) - len(self.events)):
+            self.events.append(_Event(oldest + (number + 1) * DAY))
+
+
+def _by_window(item: tuple[str, Any]) -> int:
+    found = _SUM.fullmatch(item[0])
+    return parse_duration(found[2]) if found else 0
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST:
+        raise CannotArrange(f"{name} is a whole number from 0 to {_MOST:,}, not {value!r}")
+    return value
+
+
+def events_for(kind: str, wanted: Mapping[str, Any], now: datetime, zone: tzinfo) -> list[Any]:
+    """Past events of one type by which its measures (`days_since` …) have these values.
+
+    Raises:
+        CannotArrange: a value is none that the measure can have.
+    """
+    for name, value in wanted.items():
+        if value is None and _NUMERIC.fullmatch(name) and name != "days_since":
+            raise CannotArrange(f"{name} is a number, never missing; write 0")
+    try:
+        return _written(kind, wanted, now, zone)
+    except OverflowError:
+        raise CannotArrange(f"so long before {now.isoformat()} there is no time") from None
+
+
+def _written(kind: str, wanted: Mapping[str, Any], now: datetime, zone: tzinfo) -> list[Any]:
+    at = to_micros(now)
+    found = []
+    for event in _Arrangement(wanted, at, zone).make():
+        moment = from_micros(at - event.age).astimezone(now.tzinfo).isoformat()
+        one: dict[str, Any] = {"type": kind, "at": moment}
+        if event.properties:
+            one["properties"] = event.properties
+        found.append(one)
+    return found
+
+
+def fields_of_state(policy: Policy, name: str) -> dict[str, Any]:
+    """Values of fields by which a customer is in a state, as far as its own condition says.
+
+    Raises:
+        CannotArrange: the condition is not of a kind that values can be read from.
+    """
+    state = next((one for one in policy.definition.states if one.name == name), None)
+    if state is None:
+        raise CannotArrange(f'there is no state "{name}"')
+    return dict(_values(state.when, name))
+
+
+def _values(condition: Condition, state: str) -> list[tuple[str, Any]]:
+    match condition:
+        case All(parts):
+            return [pair for part in parts for pair in _values(part, state)]
+        case AnyOf(parts) if parts:
+            return _values(parts[0], state)
+        case Clause(field, "eq" | "gte", value):
+            return [(field, value)]
+        case Clause(field, "gt", int(value)):
+            return [(field, value + 1)]
+        case Clause(_, "lt" | "lte" | "ne" | "not_in", _):
+            return []
+    raise CannotArrange(
+        f"it cannot be told how somebody comes to be {state}; give events and attributes instead"
+    )

@@ -1,0 +1,225 @@
+"""What a column of a table means: the place in the scenario that its cells are put at.
+
+A column is a path such as `customer.attributes.country` or `expect.reasons.coupon/push`; a field
+that the policy reads, such as `customer.country` or `events.purchase.days_since`; or the last
+part of a path where nothing else is called so, such as `channels` or `reason`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from decision.cli.scenarios.schema import Ask, Customer, Expect, Spent, Step
+from decision.core.fields import STATE_FIELD, UnknownField, parse_field
+from decision.core.policy import Policy
+from decision.core.schema import TriggerEvent
+from decision.rulebook.diagnostics import hint_for
+
+Path = tuple[str | int, ...]
+
+
+def _keys(form: type[msgspec.Struct]) -> tuple[str, ...]:
+    return tuple(field.encode_name for field in msgspec.structs.fields(form))
+
+
+_FORMS: Final = {"customer": _keys(Customer), "ask": _keys(Ask), "expect": _keys(Expect)}
+_SHORT: Final = {
+    **{key: ("customer", key) for key in ("timezone", "reachable", "unreachable", "customer_id")},
+    **{key: ("ask", key) for key in ("placement", "channels", "limit", "event")},
+    **{
+        key: ("expect", key)
+        for key in ("outcome", "message", "channel", "messages", "not", "reason", "not_before")
+    },
+}
+"""Columns of one word, and the path that each is short for."""
+
+_SHORT_FAMILIES: Final = {
+    "consents": "customer.consents",
+    "experiment": "customer.experiments",
+    "attributes": "customer.attributes",
+    "reasons": "expect.reasons",
+    "content": "expect.content",
+    "fields": "expect.fields",
+}
+"""First words that stand for the path before them."""
+
+_NESTED: Final = (
+    ("customer", "attributes"),
+    ("ask", "context"),
+    ("ask", "event", "properties"),
+    ("expect", "content"),
+)
+_FLAT: Final = (("customer", "experiments"), ("expect", "reasons"), ("expect", "fields"))
+
+
+class Column(NamedTuple):
+    """What a column means: `path`, and for a field that events are made up for, its name.
+
+    `measure` is such as `events.purchase.days_since`, or `customer.state`.
+    """
+
+    path: Path
+    measure: str = ""
+
+
+class UnknownColumn(ValueError):
+    """A column that leads nowhere; `hint` says what might be meant."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class Columns:
+    """The columns that tables of a policy may have."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.fields = frozenset(policy.fields.names())
+        self.event_types = frozenset(policy.measures())
+
+    def find(self, name: str, steps: int = 0) -> Column:
+        """What a column means, in a scenario of so many steps.
+
+        Raises:
+            UnknownColumn: nothing is called so, or it is not clear what is.
+        """
+        first, _, rest = name.partition(".")
+        if first == "steps":
+            return self._step(name, rest, steps)
+        column = self._find(name)
+        if steps and not column.measure and column.path[0] in ("ask", "expect"):
+            raise UnknownColumn(
+                f'the scenario has steps, and "{name}" does not say which',
+                f"write steps.1.{name} for the first",
+            )
+        return column
+
+    def _step(self, name: str, rest: str, steps: int) -> Column:
+        number, _, inner = rest.partition(".")
+        if not number.isascii() or not number.isdigit() or not inner:
+            raise UnknownColumn(f'there is no column "{name}"', "write steps.1.expect and the like")
+        if not 1 <= int(number) <= steps:
+            raise UnknownColumn(f'there is no step {number} for "{name}"', f"there are {steps}")
+        at: Path = ("steps", int(number) - 1)
+        if inner in ("now", "events"):
+            return Column((*at, inner))
+        column = self._find(inner)
+        if column.path[0] not in ("ask", "expect"):
+            raise UnknownColumn(
+                f'"{inner}" does not belong to a step', hint_for(inner, _keys(Step))
+            )
+        return Column((*at, *column.path))
+
+    def _find(self, name: str) -> Column:
+        first, _, rest = name.partition(".")
+        if name in ("now", "name", "ask", "expect", "customer", "spent", "probabilities"):
+            return Column((name,))
+        if name in _SHORT:
+            return Column(_SHORT[name])
+        if first == "events" and rest:
+            return self._measure(name)
+        if name == STATE_FIELD:
+            return Column(("expect", "fields", name), STATE_FIELD)
+        found = self._path(name) or self._family(first, rest) or self._field(first, rest)
+        if found is None:
+            raise UnknownColumn(f'there is no column "{name}"', hint_for(name, self.known()))
+        return Column(found)
+
+    def _family(self, first: str, rest: str) -> Path | None:
+        prefix = _SHORT_FAMILIES.get(first)
+        return self._path(f"{prefix}.{rest}") if prefix and rest else None
+
+    def _field(self, first: str, rest: str) -> Path | None:
+        """A field that the policy reads, as it is written in rules."""
+        if f"{first}.{rest}" not in self.fields or not rest:
+            return None
+        parts = tuple(rest.split("."))
+        match first:
+            case "customer":
+                return "customer", "attributes", *parts
+            case "context":
+                return "ask", "context", *parts
+            case "event" if rest == "type":
+                return "ask", "event", "type"
+            case "event":
+                return "ask", "event", "properties", *parts
+        return None
+
+    def _measure(self, name: str) -> Column:
+        try:
+            field = parse_field(name)
+        except UnknownField as error:
+            message, _, hint = str(error).partition("; ")
+            raise UnknownColumn(message, hint) from None
+        if field.event_type not in self.event_types:
+            raise UnknownColumn(
+                f'no rule reads events of the type "{field.event_type}"',
+                hint_for(name, sorted(known for known in self.fields if known[:7] == "events.")),
+            )
+        return Column(("expect", "fields", name), name)
+
+    def _path(self, name: str) -> Path | None:
+        """A path written out, or None where the form has no such place."""
+        first, _, rest = name.partition(".")
+        if first == "probabilities" and rest:
+            return first, rest
+        if first == "spent":
+            message, _, span = rest.rpartition(".")
+            return (first, message, span) if message and span in _keys(Spent) else None
+        if first not in _FORMS:
+            return None
+        key, _, inner = rest.partition(".")
+        if key not in _FORMS[first]:
+            return None
+        return self._inside((first, key), inner)
+
+    def _inside(self, at: tuple[str, ...], rest: str) -> Path | None:
+        if not rest:
+            return at
+        if at in _NESTED:
+            return *at, *rest.split(".")
+        if at in _FLAT:
+            return *at, rest
+        if at == ("customer", "consents"):
+            purposes = (*self.policy.purposes, "*")
+            if rest in purposes:
+                return *at, rest
+            purpose, _, channel = rest.rpartition(".")
+            return (*at, purpose, channel) if purpose and channel else (*at, rest)
+        key, _, inner = rest.partition(".")
+        if at == ("ask", "event") and key in _keys(TriggerEvent):
+            return self._inside((*at, key), inner)
+        return None
+
+    def known(self) -> list[str]:
+        """Columns that a table may have: what is like a mistyped one is offered."""
+        return list(dict.fromkeys(self._known()))
+
+    def _known(self) -> Iterator[str]:
+        policy = self.policy
+        yield from ("expect", "now", *_SHORT, "ask", "customer", "name")
+        yield from sorted(
+            field
+            for field in self.fields
+            if field.partition(".")[0] in ("customer", "context", "event", "events", "experiment")
+        )
+        yield from (f"consents.{purpose}.*" for purpose in policy.purposes)
+        yield from (f"consents.{purpose}" for purpose in policy.purposes)
+        yield from (f"{first}.{key}" for first, keys in _FORMS.items() for key in keys)
+        yield from (f"experiment.{one.name}" for one in policy.definition.experiments)
+        yield from (
+            f"spent.{name}.{span}"
+            for name, message in policy.messages.items()
+            for span in _keys(Spent)
+            if message.budget is not None and getattr(message.budget, span) is not None
+        )
+
+
+def clash(one: Sequence[str | int], other: Sequence[str | int]) -> bool:
+    """Whether two paths are the same place, or one lies inside the other."""
+    shorter = min(len(one), len(other))
+    return tuple(one[:shorter]) == tuple(other[:shorter])

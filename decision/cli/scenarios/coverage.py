@@ -1,0 +1,370 @@
+"""What of a policy scenarios have touched, and what none of them ever has.
+
+Everything that a policy can do is a *sight* to be seen at least once in some decision:
+
+- message: `given` (selected, or as a fallback); `not eligible`, if it has a `when`; `inactive`,
+  if it has a period.
+- candidate (message × channel that some placement offers): `given`.
+- rule: `fired` and `did not fire`.
+- clause: `true` and `false`, in a decision that reached it: of a message, one in which it was
+  active and asked for; of a state, one in which no state above held; and within a condition, one
+  in which the clauses before it had not settled the matter.
+- state: `was the state`. placement: `gave something`, `gave nothing`.
+- cap, suppression: `held something back`. budget: `was spent`. quiet hours, reply window,
+  consent (of a channel, of a purpose): `held something back`; a reply window also `was open`.
+- experiment: of a control group, `held something back` and `let through` what it would hold back;
+  of a test, each variant, where a clause asked for it (anywhere, where none asks).
+- reason: each code that the policy can give.
+
+Percentages count sights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from decision.cli.scenarios.trace import offered
+from decision.cli.scenarios.watching import Told, told_clauses, watched
+from decision.core import business_rules
+from decision.core.conditions import ALWAYS, Test
+from decision.core.contact_policy import ReplyChannel
+from decision.core.decide import Verdict
+from decision.core.definition import PolicyDefinition
+from decision.core.fields import Situation
+from decision.core.policy import Policy, in_holdout
+from decision.core.reasons import Reason
+from decision.core.schema import Decision
+from decision.core.selectors import indices
+from decision.core.values import MISSING, Value
+
+HELD = "held something back"
+NO_FILE = "(whole policy)"
+
+
+class Sight(NamedTuple):
+    """Something to be seen: of what kind and name, and what of it."""
+
+    kind: str
+    name: str
+    what: str
+
+
+class Unseen(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that no scenario ever touched, and where it is written."""
+
+    kind: str
+    name: str
+    never: str
+    source: str
+
+
+class Count(msgspec.Struct, frozen=True, kw_only=True):
+    """How much there is to see of a kind, or in a file, and how much was seen."""
+
+    name: str
+    seen: int
+    total: int
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The coverage of a policy. `percent` is rounded down to a tenth."""
+
+    percent: float
+    seen: int
+    total: int
+    kinds: list[Count]
+    files: list[Count]
+    unseen: list[Unseen]
+
+
+class Coverage:
+    """Watches decisions of one policy; afterwards `report` tells."""
+
+    def __init__(self, definition: PolicyDefinition) -> None:
+        self.definition = definition
+        self.policy = policy = Policy(definition)
+        self.clauses = told_clauses(definition)
+        self.sights: dict[Sight, str] = dict(_sights(policy, self.clauses))
+        self.seen: set[Sight] = set()
+        self._by_owner = {(one.section, one.owner, one.number): one for one in self.clauses}
+        self._asked = {one.clause.field for one in self.clauses}
+        self._tests: dict[tuple[str, str], Test] = {}
+
+    def see(self, policy: Policy, verdict: Verdict, decision: Decision) -> None:
+        """Takes in one decision; its document may hold its new contact already."""
+        found = [
+            *_given(decision),
+            *_fallen(policy, verdict),
+            *_held_back(policy, verdict),
+            *_reply_windows(policy, verdict),
+            *self._sides(policy, verdict),
+        ]
+        self.seen.update(sight for sight in found if sight in self.sights)
+        self._conditions(policy, verdict)
+
+    def report(self) -> Report:
+        """What was seen so far, and what was not."""
+        kinds: dict[str, list[int]] = {}
+        files: dict[str, list[int]] = {}
+        unseen = []
+        for sight, source in self.sights.items():
+            hit = sight in self.seen
+            file = source.rpartition(":")[0] or NO_FILE
+            for counts in (kinds.setdefault(sight.kind, [0, 0]), files.setdefault(file, [0, 0])):
+                counts[0] += hit
+                counts[1] += 1
+            if not hit:
+                unseen.append(
+                    Unseen(kind=sight.kind, name=sight.name, never=sight.what, source=source)
+                )
+        seen, total = len(self.sights) - len(unseen), len(self.sights)
+        return Report(
+            percent=(1000 * seen // total) / 10 if total else 100.0,
+            seen=seen,
+            total=total,
+            kinds=[Count(name=n, seen=c[0], total=c[1]) for n, c in kinds.items()],
+            files=[Count(name=n, seen=c[0], total=c[1]) for n, c in sorted(files.items())],
+            unseen=sorted(unseen, key=lambda one: _place(one.source)),
+        )
+
+    def _sides(self, policy: Policy, verdict: Verdict) -> Iterator[Sight]:
+        """Control groups, and the variants of tests that no clause asks for."""
+        customer_id = verdict.document.customer_id
+        held = verdict.fallen.get(Reason.HOLDOUT, 0)
+        for group in policy.holdouts:
+            name = group.experiment.name
+            if not in_holdout(group.experiment, customer_id):
+                if any(not group.keeps >> one.candidate & 1 for one in verdict.chosen):
+                    yield Sight("experiment", name, "let something through")
+            elif held & ~group.keeps:
+                yield Sight("experiment", name, HELD)
+        for name in policy.tests:
+            if f"experiment.{name}" not in self._asked:
+                yield Sight("experiment", name, f"was {policy.variant(name, customer_id)}")
+
+    def _conditions(self, policy: Policy, verdict: Verdict) -> None:
+        """Asks every condition again that this decision reached, with the plain evaluator."""
+        values = _as_read(policy, verdict)
+        for state in policy.definition.states:
+            if self.holds(policy, "states", state.name, values):
+                values[policy.state_slot] = state.name
+                self._add(Sight("state", state.name, "was the state"))
+                break
+        fired = business_rules.run(
+            policy.rule_plan, policy.rules, _Matcher(self, policy), values, policy.fields.slot
+        )
+        for index, rule in enumerate(policy.rules):
+            what = "fired" if fired >> index & 1 else "did not fire"
+            self._add(Sight("rule", rule.name, what))
+        asked = offered(policy, verdict)
+        for message in policy.definition.messages:
+            if policy.message_masks[message.name] & asked:
+                self.holds(policy, "messages", message.name, verdict.values)
+
+    def holds(self, policy: Policy, section: str, name: str, values: Sequence[Value]) -> bool:
+        """Whether the condition of one thing holds, telling of the clauses asked for it."""
+        test = self._tests.get((section, name))
+        if test is None:
+            owner = next(one for one in getattr(policy.definition, section) if one.name == name)
+
+            def tell(number: int, held: bool, value: Value) -> None:
+                self._clause(self._by_owner[section, name, number], held, value)
+
+            test = self._tests[section, name] = watched(owner.when, policy.fields.slot, tell)
+        return test(values)
+
+    def _clause(self, told: Told, held: bool, value: Value) -> None:
+        self._add(_clause_sight(told, held))
+        family, _, experiment = told.clause.field.partition(".")
+        if family == "experiment":
+            self._add(Sight("experiment", experiment, f"was {value}"))
+
+    def _add(self, sight: Sight) -> None:
+        if sight in self.sights:
+            self.seen.add(sight)
+
+
+class _Matcher:
+    """Asks the rules of a stratum, telling of their clauses."""
+
+    def __init__(self, coverage: Coverage, policy: Policy) -> None:
+        self.coverage = coverage
+        self.policy = policy
+
+    def match(self, stratum: int, values: Sequence[Value]) -> int:
+        """A bit mask of the stratum's rules that hold."""
+        found = 0
+        for index in self.policy.rule_plan.strata[stratum]:
+            name = self.policy.rules[index].name
+            if self.coverage.holds(self.policy, "rules", name, values):
+                found |= 1 << index
+        return found
+
+
+def _as_read(policy: Policy, verdict: Verdict) -> list[Value]:
+    """The slot values before states and rules: what rules have set is read again."""
+    question = verdict.question
+    situation = Situation(
+        verdict.document,
+        question.placement,
+        verdict.now,
+        verdict.zone,
+        question.event,
+        question.context,
+    )
+    values = list(verdict.values)
+    for override in verdict.overrides:
+        values[override.slot] = policy.fields.fields[override.slot].read(situation)
+    values[policy.state_slot] = MISSING
+    return values
+
+
+def _clause_sight(told: Told, held: bool) -> Sight:
+    number = f" (no. {told.number + 1})" if told.number else ""
+    return Sight("clause", f"{told.words}{number}", "true" if held else "false")
+
+
+def _place(source: str) -> tuple[str, int]:
+    file, _, line = source.rpartition(":")
+    return file, int(line) if line.isdigit() else 0
+
+
+# What there is to see
+
+
+def _sights(policy: Policy, told: list[Told]) -> Iterator[tuple[Sight, str]]:
+    yield from _sights_of_messages(policy)
+    definition = policy.definition
+    for rule in definition.rules:
+        yield Sight("rule", rule.name, "fired"), rule.source
+        yield Sight("rule", rule.name, "did not fire"), rule.source
+    for clause in told:
+        for held in (True, False):
+            yield _clause_sight(clause, held), clause.source
+    for state in definition.states:
+        yield Sight("state", state.name, "was the state"), state.source
+    for placement in definition.placements:
+        yield Sight("placement", placement.name, "gave something"), placement.source
+        yield Sight("placement", placement.name, "gave nothing"), placement.source
+    for cap in definition.caps:
+        yield Sight("cap", cap.name, HELD), cap.source
+    for suppression in definition.suppressions:
+        yield Sight("suppression", suppression.name, HELD), suppression.source
+    for agreed in policy.consent_rules:
+        yield Sight("consent", agreed.purpose.name, HELD), agreed.purpose.source
+    for quiet in policy.contact_policy.quiet_channels:
+        yield Sight("quiet hours", quiet.channel.name, HELD), quiet.channel.source
+    for reply in policy.contact_policy.reply_channels:
+        for window in reply.windows:
+            source = window.source or policy.channels[reply.channel].source
+            yield Sight("reply window", f"{reply.channel}: {window.opened_by}", "was open"), source
+        yield Sight("reply window", reply.channel, HELD), policy.channels[reply.channel].source
+    for experiment in definition.experiments:
+        whats = [f"was {variant}" for variant in experiment.variants]
+        if experiment.share is not None:
+            whats = [HELD, "let something through"]
+        for what in whats:
+            yield Sight("experiment", experiment.name, what), experiment.source
+    for reason in _possible(policy):
+        yield Sight("reason", reason.value, "was the reason"), ""
+
+
+def _sights_of_messages(policy: Policy) -> Iterator[tuple[Sight, str]]:
+    for message in policy.definition.messages:
+        yield Sight("message", message.name, "given"), message.source
+        if message.when != ALWAYS:
+            yield Sight("message", message.name, "not eligible"), message.source
+        if (message.active_from, message.active_until) != (None, None):
+            yield Sight("message", message.name, "inactive"), message.source
+        if message.budget is not None:
+            yield Sight("budget", message.name, "was spent"), message.source
+    offered_somewhere = 0
+    for mask in policy.placement_masks.values():
+        offered_somewhere |= mask
+    for index, one in enumerate(policy.candidates):
+        if offered_somewhere >> index & 1:
+            sight = Sight("candidate", f"{one.message}/{one.channel}", "given")
+            yield sight, policy.messages[one.message].source
+
+
+def _possible(policy: Policy) -> Iterator[Reason]:
+    """The reason codes that the policy can give."""
+    contact_policy = policy.contact_policy
+    needs = {
+        Reason.INACTIVE: policy.active_periods,
+        Reason.NOT_IN_PLACEMENT: any(
+            mask != policy.everything for mask in policy.placement_masks.values()
+        ),
+        Reason.NOT_ELIGIBLE: any(one.when != ALWAYS for one in policy.definition.messages),
+        Reason.NO_CONSENT: policy.consent_rules,
+        Reason.SUPPRESSED: policy.definition.suppressions,
+        Reason.QUIET_HOURS: contact_policy.quiet_channels,
+        Reason.REPLY_WINDOW_CLOSED: contact_policy.reply_channels,
+        Reason.RULE_EXCLUDED: any(effect.removes for effect in policy.effects),
+        Reason.CAPPED: contact_policy.groups,
+        Reason.BUDGET_SPENT: policy.budget_masks,
+        Reason.HOLDOUT: policy.holdouts,
+        Reason.OUTRANKED: len(policy.candidates) > 1,
+    }
+    for reason in Reason:
+        if policy.candidates and needs.get(reason, True):
+            yield reason
+
+
+# What one decision shows
+
+
+def _given(decision: Decision) -> Iterator[Sight]:
+    for one in decision.selections:
+        yield Sight("message", one.message, "given")
+        yield Sight("candidate", f"{one.message}/{one.channel}", "given")
+    gave = "gave something" if decision.outcome == "selected" else "gave nothing"
+    yield Sight("placement", decision.placement, gave)
+
+
+def _fallen(policy: Policy, verdict: Verdict) -> Iterator[Sight]:
+    by_message = {
+        Reason.NOT_ELIGIBLE: ("message", "not eligible"),
+        Reason.INACTIVE: ("message", "inactive"),
+        Reason.BUDGET_SPENT: ("budget", "was spent"),
+    }
+    for reason, mask in verdict.fallen.items():
+        yield Sight("reason", reason.value, "was the reason")
+        for index in indices(mask & policy.everything):
+            one = policy.candidates[index]
+            if reason in by_message:
+                kind, what = by_message[reason]
+                yield Sight(kind, one.message, what)
+            elif reason is Reason.NO_CONSENT:
+                yield Sight("consent", one.purpose, HELD)
+            elif reason is Reason.QUIET_HOURS:
+                yield Sight("quiet hours", one.channel, HELD)
+            elif reason is Reason.REPLY_WINDOW_CLOSED:
+                yield Sight("reply window", one.channel, HELD)
+
+
+def _held_back(policy: Policy, verdict: Verdict) -> Iterator[Sight]:
+    """The caps and suppressions because of which something fell."""
+    contact_policy = policy.contact_policy
+    for index in indices(verdict.fallen.get(Reason.CAPPED, 0) & policy.everything):
+        for group in contact_policy.full_groups(verdict.standing, index):
+            yield Sight("cap", contact_policy.caps[group.cap].name, HELD)
+    for number, mask, _ in verdict.pauses:
+        if mask & verdict.fallen.get(Reason.SUPPRESSED, 0):
+            yield Sight("suppression", contact_policy.suppressions[number].name, HELD)
+
+
+def _reply_windows(policy: Policy, verdict: Verdict) -> Iterator[Sight]:
+    asked = offered(policy, verdict)
+    for reply in policy.contact_policy.reply_channels:
+        opened = _opened_by(policy, reply, verdict) if reply.mask & asked else None
+        if opened is not None:
+            yield Sight("reply window", f"{reply.channel}: {opened}", "was open")
+
+
+def _opened_by(policy: Policy, reply: ReplyChannel, verdict: Verdict) -> str | None:
+    found = policy.contact_policy.open_window(reply, verdict.document, verdict.now)
+    return found[0].opened_by if found is not None else None

@@ -1,0 +1,317 @@
+"""A logged decision → a scenario that comes out as the decision did.
+
+It holds what the decision saw and the policy reads, and nothing else of the customer: attributes,
+event properties and context that no condition names are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import tzinfo
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from msgspec import UNSET
+from numpy.typing import NDArray
+
+from decision.cli.scenarios.histories import events_of
+from decision.cli.scenarios.schema import Ask, Customer, Expect, PastContact, Scenario, Spent
+from decision.cli.scenarios.staging import kind_of
+from decision.core import calendar
+from decision.core.business_rules import PlainMatcher
+from decision.core.clock import from_micros
+from decision.core.contact_policy import NEVER, counts_until
+from decision.core.decide import Question, Verdict, decide
+from decision.core.document import Document
+from decision.core.events import Measure
+from decision.core.explanation import explain
+from decision.core.fields import STATE_FIELD
+from decision.core.policy import Policy, in_holdout, variant_of
+from decision.core.reasons import Reason
+from decision.core.schema import ExplanationRow, TriggerEvent
+from decision.core.selectors import mask_where
+from decision.core.values import Value
+
+_RIVALS: Final = 5
+
+
+class Logged(msgspec.Struct, frozen=True, kw_only=True):
+    """What the log tells of a decision: what it saw, and what it gave.
+
+    `probabilities` and `spent` are by `message/channel`, as `given` is.
+    """
+
+    decision_id: str
+    decided_at: int
+    customer_id: str
+    question: Question
+    document: Document
+    policy_version: str
+    probabilities: dict[str, float] = {}
+    spent: frozenset[str] = frozenset()
+    given: tuple[str, ...] = ()
+    outcome: str = ""
+    contended: bool = False
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """The scenario of a decision; `notes` say what of it could not be kept."""
+
+    scenario: Scenario
+    notes: list[str]
+
+
+class _Scorer:
+    """Repeats what was logged; the starting probability for what was not."""
+
+    def __init__(self, policy: Policy, logged: Logged) -> None:
+        self.version: str | None = None
+        start = policy.settings.starting_probability
+        names = [f"{one.message}/{one.channel}" for one in policy.candidates]
+        self._found = np.array([logged.probabilities.get(name, start) for name in names])
+
+    def score(
+        self, candidates: NDArray[np.intp], values: Sequence[Value], document: Document, now: int
+    ) -> NDArray[np.float64]:
+        """The logged probability of each candidate."""
+        found: NDArray[np.float64] = self._found[candidates]
+        return found
+
+    def features(
+        self, candidate: int, values: Sequence[Value], document: Document, now: int
+    ) -> dict[str, Value]:
+        """None: nothing is logged of this."""
+        return {}
+
+
+def best_verdict(policy: Policy, logged: Logged) -> Verdict:
+    """The decision made again on what it saw, always choosing the best, as scenarios do."""
+    spent = (f"{one.message}/{one.channel}" in logged.spent for one in policy.candidates)
+    return decide(
+        policy,
+        PlainMatcher(policy.rules, policy.rule_plan, policy.fields.slot),
+        _Scorer(policy, logged),
+        logged.document,
+        logged.question,
+        logged.decided_at,
+        lambda: 0.0,
+        spent=mask_where(spent),
+        exploration=None,
+    )
+
+
+def record(logged: Logged, then: Policy, now: Policy, *, anonymous: bool = False) -> Recorded:
+    """The scenario of a decision made under one policy, to run under another, or the same.
+
+    With `anonymous` neither the customer's id nor the decision's is in it: instead it asks for
+    somebody on the same sides of the experiments.
+    """
+    return _Recording(logged, then, now, anonymous).make()
+
+
+class _Recording:
+    def __init__(self, logged: Logged, then: Policy, now: Policy, anonymous: bool) -> None:
+        self.logged = logged
+        self.then = then
+        self.now = now
+        self.anonymous = anonymous
+        # Who is known by an alias alone has it as the id: email:mei@example.org.
+        self.unnamed = anonymous or any(sign in logged.customer_id for sign in ":@")
+        self.document = logged.document
+        self.shown_in: tzinfo = now.zone
+        self.notes: list[str] = []
+        self.read = frozenset((*then.fields.names(), *now.fields.names()))
+
+    def make(self) -> Recorded:
+        logged = self.logged
+        verdict = best_verdict(self.then, logged)
+        expect = self.expect(verdict)
+        given = self.names(verdict)
+        if logged.contended:
+            self.notes.append("the decision was silence, as too many were made at once")
+        elif logged.given != given and logged.outcome == "selected":
+            came = ", ".join(logged.given)
+            best = ", ".join(given) or "nothing"
+            self.notes.append(f"the decision explored: it gave {came}; the best is {best}")
+        scenario = Scenario(
+            name=self.name(expect),
+            now=from_micros(logged.decided_at).astimezone(self.shown_in),
+            customer=self.customer(),
+            spent=self.spent(),
+            probabilities=self.probabilities(),
+            ask=self.ask(),
+            expect=expect,
+        )
+        return Recorded(scenario=scenario, notes=self.notes)
+
+    def name(self, expect: Expect) -> str:
+        what = expect.outcome if expect.message is None else f"{expect.message}/{expect.channel}"
+        at = from_micros(self.logged.decided_at).astimezone(self.shown_in).isoformat()
+        about = f"{self.logged.question.placement}: {what} at {at}"
+        return f"recorded, {about}" if self.anonymous else f"{self.logged.decision_id}, {about}"
+
+    def names(self, verdict: Verdict) -> tuple[str, ...]:
+        found = [self.then.candidates[row.candidate] for row in verdict.chosen]
+        return tuple(f"{one.message}/{one.channel}" for one in found)
+
+    # What was asked, and what came
+
+    def ask(self) -> Ask:
+        question = self.logged.question
+        event = question.event
+        if event is not None:
+            # Without its id: what it counts for is in the customer's events already.
+            properties = _pruned(event.properties, self.paths("event"))
+            event = TriggerEvent(type=event.type, properties=properties)
+        return Ask(
+            placement=question.placement,
+            channels=list(question.channels) if question.channels is not None else None,
+            event=event,
+            context=_pruned(question.context, self.paths("context")),
+            limit=question.limit,
+        )
+
+    def expect(self, verdict: Verdict) -> Expect:
+        chosen = [name.rpartition("/") for name in self.names(verdict)]
+        message, channel = (chosen[0][0], chosen[0][2]) if chosen else (None, None)
+        if verdict.outcome == "fallback":
+            placement = self.then.placements[verdict.question.placement]
+            message = placement.fallback
+            offered = self.then.messages[message].channels if message else ()
+            channel = next((name for name in placement.channels if name in offered), None)
+        at = verdict.not_before
+        return Expect(
+            outcome=verdict.outcome,
+            message=message,
+            channel=channel,
+            messages=[name for name, _, _ in chosen] if len(chosen) > 1 else None,
+            reasons={f"{r.message}/{r.channel}": r.reason for r in self.rivals(verdict)},
+            reason=verdict.reason.value if verdict.reason is not None else UNSET,
+            not_before=UNSET if at is None else from_micros(at).astimezone(self.shown_in),
+        )
+
+    def rivals(self, verdict: Verdict) -> list[ExplanationRow]:
+        """The candidates that came nearest to being chosen."""
+        stages = {reason.value: stage for stage, reason in enumerate(Reason)}
+        known = {(one.message, one.channel) for one in self.now.candidates}
+        rows = [
+            row
+            for row in explain(self.then, verdict)
+            if row.reason not in (None, Reason.NOT_IN_PLACEMENT, Reason.INACTIVE)
+            and (row.message, row.channel) in known
+        ]
+        rows.sort(key=lambda row: (-stages[row.reason or ""], -(row.priority or 0.0)))
+        return rows[:_RIVALS]
+
+    def probabilities(self) -> dict[str, float]:
+        start = self.now.settings.starting_probability
+        known = {f"{one.message}/{one.channel}" for one in self.now.candidates}
+        found = {name: p for name, p in self.logged.probabilities.items() if name in known}
+        return {} if all(p == start for p in found.values()) else found
+
+    def spent(self) -> dict[str, Spent]:
+        found = {}
+        for name in sorted(self.logged.spent):
+            message = self.now.messages.get(name.rpartition("/")[0])
+            if message is not None and message.budget is not None:
+                budget = message.budget
+                per_day = budget.per_day or 0 if budget.total is None else 0
+                found[message.name] = Spent(total=budget.total or 0, per_day=per_day)
+        return found
+
+    # The customer
+
+    def customer(self) -> Customer:
+        document = self.document
+        zone = calendar.zone(document.timezone) if document.timezone else self.now.zone
+        measures: dict[str, Measure] = self.then.measures()
+        for kind, measure in self.now.measures().items():
+            measures[kind] = measures.get(kind, Measure()) | measure
+        events = events_of(document, measures, self.logged.decided_at, zone, self.shown_in)
+        counted = self.now.contact_policy.counts_signals_of
+        channels = self.now.channels
+        reachable = document.reachable
+        return Customer(
+            customer_id=None if self.unnamed else self.logged.customer_id,
+            attributes=_pruned(document.attributes, self.paths("customer")),
+            timezone=document.timezone,
+            consents=self.consents(),
+            reachable=None if reachable is None else [one for one in reachable if one in channels],
+            unreachable=[one for one in document.unreachable if one in channels],
+            contacts=self.contacts(),
+            events=[one for one in events if one.type in measures or counted(one.type)],
+            experiments=self.sides() if self.unnamed else {},
+        )
+
+    def paths(self, family: str) -> list[str]:
+        """What the policies read of a family of fields."""
+        found = (name.partition(".") for name in self.read if name != STATE_FIELD)
+        return [rest for first, _, rest in found if first == family]
+
+    def consents(self) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {}
+        for purpose, channels in self.document.consents.items():
+            for channel, said in channels.items():
+                if purpose in (*self.now.purposes, "*") and channel in (*self.now.channels, "*"):
+                    word = "granted" if said.granted else "denied"
+                    found.setdefault(purpose, {})[channel] = word
+        return found
+
+    def sides(self) -> dict[str, str | bool]:
+        customer_id = self.logged.customer_id
+        return {
+            one.name: in_holdout(one, customer_id)
+            if one.share is not None
+            else str(variant_of(one, customer_id))
+            for one in self.now.definition.experiments
+        }
+
+    def contacts(self) -> list[PastContact]:
+        """The contacts that still count, within the time that the policies look back."""
+        at = self.logged.decided_at
+        oldest = at - max(self.then.history_needed(), self.now.history_needed())
+        kinds = {(one.message, one.channel): kind_of(one) for one in self.now.candidates}
+        found = []
+        for contact in self.document.contacts:
+            kind, until = self.document.kinds[contact.kind], counts_until(contact)
+            if contact.at <= oldest or until <= at:
+                continue
+            if kind.channel not in self.now.channels or kind.purpose not in self.now.purposes:
+                self.notes.append(f"a contact of {kind.message}/{kind.channel} cannot be kept")
+                continue
+            was = kinds.get((kind.message, kind.channel)) != kind
+            found.append(
+                PastContact(
+                    message=kind.message,
+                    channel=kind.channel,
+                    at=self.moment(min(contact.at, at)),
+                    counts_until=self.moment(until) if until < NEVER else None,
+                    purpose=kind.purpose if was else None,
+                    category=kind.category if was else None,
+                    tags=list(kind.tags) if was else None,
+                )
+            )
+        return found
+
+    def moment(self, at: int) -> Any:
+        return from_micros(at).astimezone(self.shown_in)
+
+
+def _pruned(values: dict[str, Any], paths: Iterable[str]) -> dict[str, Any]:
+    """Of nested values, those that some path leads to."""
+    found: dict[str, Any] = {}
+    for path in sorted(paths):
+        if path in values:
+            found[path] = values[path]
+            continue
+        parts = path.split(".")
+        node: Any = values
+        for part in parts:
+            node = node.get(part) if isinstance(node, dict) else None
+        if node is not None and isinstance(values.get(parts[0]), dict):
+            into = found
+            for part in parts[:-1]:
+                into = into.setdefault(part, {})
+            into[parts[-1]] = node
+    return found

@@ -1,0 +1,187 @@
+"""What a scenario sets up before it asks: the customer, what was spent, what the model says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from decision.cli.scenarios.schema import Customer, PastContact, Scenario
+from decision.core.candidates import CandidateInfo
+from decision.core.clock import SECOND, to_micros
+from decision.core.document import Consent, Contact, ContactKind, ContactState, Document
+from decision.core.policy import Policy, in_holdout, variant_of
+from decision.core.ports import ReadResult, Scorer
+from decision.core.values import Value
+from decision.store.memory_store import MemoryStore
+
+_MOST_CUSTOMERS = 100_000
+
+
+class NoSuchCustomer(ValueError):
+    """No customer falls on the sides of the experiments that a scenario asks for."""
+
+
+class GivenProbabilities:
+    """A scorer that says what a scenario says, and asks another one for the rest."""
+
+    def __init__(self, scorer: Scorer, given: Mapping[int, float]) -> None:
+        self.version = scorer.version
+        self._scorer = scorer
+        self._given = given
+
+    def score(
+        self,
+        candidates: NDArray[np.intp],
+        values: Sequence[Value],
+        document: Document,
+        now: int,
+    ) -> NDArray[np.float64]:
+        """The probability of each candidate."""
+        found = np.array(self._scorer.score(candidates, values, document, now), dtype=np.float64)
+        for place, index in enumerate(candidates.tolist()):
+            if index in self._given:
+                found[place] = self._given[index]
+        return found
+
+    def features(
+        self, candidate: int, values: Sequence[Value], document: Document, now: int
+    ) -> dict[str, Value]:
+        """Those of the other scorer."""
+        return self._scorer.features(candidate, values, document, now)
+
+
+class SpentStore(MemoryStore):
+    """A store in whose budgets so much was spent before (counter → times)."""
+
+    def __init__(self, before: dict[str, int]) -> None:
+        super().__init__()
+        self._before = before
+
+    async def read(
+        self,
+        customer_id: str,
+        *,
+        request_id: str | None = None,
+        budgets: Sequence[str] = (),
+        event_ids: Sequence[str] = (),
+        timeout: float | None = None,
+    ) -> ReadResult:
+        found = await super().read(
+            customer_id, request_id=request_id, budgets=budgets, event_ids=event_ids
+        )
+        spent = {name: count + self._before.get(name, 0) for name, count in found.budgets.items()}
+        return msgspec.structs.replace(found, budgets=spent)
+
+    async def take_budgets(
+        self, limits: Mapping[str, int], token: str, *, timeout: float | None = None
+    ) -> str | None:
+        left = {name: limit - self._before.get(name, 0) for name, limit in limits.items()}
+        return await super().take_budgets(left, token)
+
+
+def spent_before(policy: Policy, scenario: Scenario) -> dict[str, int]:
+    """Counter of a budget → how often the scenario says that it was taken before."""
+    found = {}
+    for counter in policy.budget_limits(to_micros(scenario.now)):
+        message, _, span = counter.rpartition(":")
+        given = scenario.spent.get(message)
+        if given is not None:
+            found[counter] = given.total if span == "total" else given.per_day
+    return found
+
+
+def kind_of(one: CandidateInfo) -> ContactKind:
+    """What a contact of a candidate is, made now."""
+    return ContactKind(one.message, one.channel, one.purpose, one.category, one.tags)
+
+
+def kind_then(contact: PastContact, known: Mapping[tuple[str, str], ContactKind]) -> ContactKind:
+    """What a contact was when it was made: what its message is now, but for what is said."""
+    kind = known.get((contact.message, contact.channel))
+    if kind is None:
+        kind = ContactKind(contact.message, contact.channel, "", "", ())
+    return ContactKind(
+        kind.message,
+        kind.channel,
+        kind.purpose if contact.purpose is None else contact.purpose,
+        kind.category if contact.category is None else contact.category,
+        kind.tags if contact.tags is None else tuple(contact.tags),
+    )
+
+
+def contact_of(contact: PastContact, kind: int) -> Contact:
+    """A contact as the store would hold it; `kind` is the register's number."""
+    at, mark, state = to_micros(contact.at), 0, ContactState.CONFIRMED
+    if contact.state == "released":
+        state = ContactState.RELEASED
+    elif contact.counts_until is not None:
+        state = ContactState.RESERVED_THEN_RELEASE
+        mark = -((at - to_micros(contact.counts_until)) // SECOND)
+    return Contact(kind=kind, at=at, state=state, mark=mark, tag=0)
+
+
+def given_probabilities(policy: Policy, scenario: Scenario) -> Iterator[tuple[int, float]]:
+    """(candidate, probability) of those given; message/channel goes before its message."""
+    for index, one in enumerate(policy.candidates):
+        for name in (f"{one.message}/{one.channel}", one.message):
+            if name in scenario.probabilities:
+                yield index, scenario.probabilities[name]
+                break
+
+
+def document_of(customer: Customer, customer_id: str, contacts: list[Contact]) -> Document:
+    """The customer as the store would hold them; events aside."""
+    return Document(
+        customer_id=customer_id,
+        attributes={
+            name: value for name, value in customer.attributes.items() if value is not None
+        },
+        timezone=customer.timezone,
+        consents={
+            purpose: {
+                channel: Consent(granted=state == "granted")
+                for channel, state in channels.items()
+                if state is not None
+            }
+            for purpose, channels in customer.consents.items()
+        },
+        reachable=customer.reachable,
+        unreachable=customer.unreachable,
+        contacts=contacts,
+    )
+
+
+def choose_customer(policy: Policy, customer: Customer) -> str:
+    """The customer's id, or one that falls on the sides of the experiments asked for.
+
+    Raises:
+        NoSuchCustomer: none of them does, or the given one does not.
+    """
+
+    def wrong(customer_id: str) -> str | None:
+        for experiment in policy.definition.experiments:
+            side = customer.experiments.get(experiment.name)
+            if side is None and (customer.customer_id or experiment.share is None):
+                continue
+            found = (
+                in_holdout(experiment, customer_id)
+                if experiment.share is not None
+                else variant_of(experiment, customer_id)
+            )
+            if found != (side or False):
+                return f"is on the side {found} of {experiment.name}, not {side or False}"
+        return None
+
+    if customer.customer_id is not None:
+        problem = wrong(customer.customer_id)
+        if problem:
+            raise NoSuchCustomer(f"customer {customer.customer_id} {problem}")
+        return customer.customer_id
+    for number in range(_MOST_CUSTOMERS):
+        if wrong(f"customer-{number}") is None:
+            return f"customer-{number}"
+    sides = ", ".join(f"{name}: {side}" for name, side in customer.experiments.items())
+    raise NoSuchCustomer(f"no customer falls on these sides: {sides or 'no control group'}")
