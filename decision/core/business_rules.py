@@ -1,8 +1,11 @@
 """Business rules: in which order they are asked, and what their `set` changes.
 
 Rules take effect in file order: a rule sees the fields that the rules before it set, never those
-that only rules after it set, and of two rules that set one field the later wins. Rules that do
-not feed each other are asked together, as one *stratum*.
+that only rules after it set, and of two rules that set one field the later wins. Each rule is
+asked once. Rules that do not feed each other are asked together, as one *stratum*.
+
+What rules do to candidates has no order: a candidate that any rule excludes, or any `allow_only`
+leaves out, falls, however much others boost it; boosts of one candidate multiply.
 """
 
 from __future__ import annotations

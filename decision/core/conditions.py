@@ -7,7 +7,7 @@ explanations. The mask compiler (`eligibility`) and the rule engine read the sam
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import re2
@@ -97,7 +97,7 @@ def holds(clause: Clause, value: Value) -> bool:
                 return any(equal(item, wanted) for item in value)
             return isinstance(value, str) and isinstance(wanted, str) and wanted in value
         case "matches":
-            return isinstance(value, str) and re2.search(wanted, value) is not None
+            return _found(re2.compile(wanted), value)
     if not comparable(value, wanted):
         return False
     match clause.op:
@@ -110,6 +110,13 @@ def holds(clause: Clause, value: Value) -> bool:
         case "lte":
             return bool(value <= wanted)
     raise ValueError(f"unknown operator {clause.op!r}; one of {', '.join(OPERATORS)}")
+
+
+def _found(pattern: Any, value: Value) -> bool:
+    try:
+        return isinstance(value, str) and pattern.search(value) is not None
+    except UnicodeEncodeError:  # half a surrogate pair: RE2 reads UTF-8, in which there is none
+        return False
 
 
 def compile_clause(clause: Clause, slot: int) -> Test:
@@ -141,9 +148,7 @@ def compile_clause(clause: Clause, slot: int) -> Test:
             return lambda values: type(values[slot]) in _NUMBERS and values[slot] < wanted
         case "matches":
             pattern = re2.compile(wanted)
-            return lambda values: (
-                isinstance(values[slot], str) and pattern.search(values[slot]) is not None
-            )
+            return lambda values: _found(pattern, values[slot])
     return lambda values: holds(clause, values[slot])
 
 
@@ -169,47 +174,56 @@ def compile_condition(condition: Condition, slot_of: Callable[[str], int]) -> Te
 
 
 _IN_WORDS = {
-    "eq": "must be {}",
-    "ne": "must not be {}",
-    "gt": "must be more than {}",
-    "gte": "must be at least {}",
-    "lt": "must be less than {}",
-    "lte": "must be at most {}",
-    "in": "must be one of {}",
-    "not_in": "must be none of {}",
-    "contains": "must contain {}",
-    "matches": "must match {}",
+    "eq": ("must be {}", "must not be {}"),
+    "ne": ("must not be {}", "must be {}"),
+    "gt": ("must be more than {}", "must not be more than {}"),
+    "gte": ("must be at least {}", "must not be at least {}"),
+    "lt": ("must be less than {}", "must not be less than {}"),
+    "lte": ("must be at most {}", "must not be at most {}"),
+    "in": ("must be one of {}", "must be none of {}"),
+    "not_in": ("must be none of {}", "must be one of {}"),
+    "contains": ("must contain {}", "must not contain {}"),
+    "matches": ("must match {}", "must not match {}"),
 }
+"""What a clause demands, and what it demands under `not`."""
 
 
-def clause_in_words(clause: Clause, value: Value) -> str:
+def clause_in_words(clause: Clause, value: Value, negated: bool = False) -> str:
     """`events.purchase.count_2h is 1, must be 0`."""
     if clause.op == "exists":
-        wanted = "must exist" if clause.value else "must not exist"
+        wanted = "must exist" if clause.value is not negated else "must not exist"
     else:
-        wanted = _IN_WORDS[clause.op].format(in_words(clause.value))
+        wanted = _IN_WORDS[clause.op][negated].format(in_words(clause.value))
     return f"{clause.field} is {in_words(value)}, {wanted}"
 
 
 def failures(
-    condition: Condition, values: Sequence[Value], slot_of: Callable[[str], int]
+    condition: Condition,
+    values: Sequence[Value],
+    slot_of: Callable[[str], int],
+    negated: bool = False,
 ) -> list[str]:
-    """In words, the clauses that keep the condition from holding; empty where it holds."""
+    """In words, exactly the clauses that keep the condition from holding; empty where it holds.
+
+    Where one of several would do, they are one line: `none of: … | …`. With `negated`, those that
+    keep its negation from holding.
+    """
     match condition:
         case Clause():
             value = values[slot_of(condition.field)]
-            return [] if holds(condition, value) else [clause_in_words(condition, value)]
-        case All(parts):
-            return [line for part in parts for line in failures(part, values, slot_of)]
-        case AnyOf(parts):
-            found = [failures(part, values, slot_of) for part in parts]
-            if any(not lines for lines in found) and parts:
-                return []
-            return ["none of: " + " | ".join("; ".join(lines) for lines in found)]
+            failed = holds(condition, value) is negated
+            return [clause_in_words(condition, value, negated)] if failed else []
         case Not(part):
-            if failures(part, values, slot_of):
+            return failures(part, values, slot_of, not negated)
+        case All(parts) | AnyOf(parts):
+            found = [failures(part, values, slot_of, negated) for part in parts]
+            if isinstance(condition, All) is not negated:
+                return [line for lines in found for line in lines]
+            if not all(found):
                 return []
-            return ["must not hold: " + "; ".join(facts_of(part, values, slot_of))]
+            if len(found) == 1:
+                return found[0]
+            return ["none of: " + (" | ".join("; ".join(lines) for lines in found) or "nothing")]
 
 
 def facts_of(

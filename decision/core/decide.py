@@ -28,7 +28,7 @@ from decision.core.business_rules import Override
 from decision.core.contact_policy import NEVER, CapGroup, ContactPolicy, Standing
 from decision.core.document import Document
 from decision.core.fields import Situation
-from decision.core.policy import Policy, in_holdout
+from decision.core.policy import Policy, Requirement, in_holdout
 from decision.core.ports import RuleMatcher, Scorer
 from decision.core.reasons import Reason
 from decision.core.schema import Outcome, TriggerEvent
@@ -51,7 +51,9 @@ class Verdict(msgspec.Struct, kw_only=True):
 
     `fallen` is reason → mask of the candidates that fell at that stage; `fired` is the mask of
     business rules that hold; `values` are the slot values as those rules left them, `overrides`
-    what they set.
+    what they set. `experiments` holds the variants that had a say (see `exposure`); `holdout` is
+    whether the customer belongs to a control group, whatever it removed: arms are compared by whom
+    they hold, and candidates with the reason `holdout` say where it mattered.
     """
 
     question: Question
@@ -71,6 +73,7 @@ class Verdict(msgspec.Struct, kw_only=True):
     not_before: int | None
     holdout: bool
     threshold: float
+    experiments: dict[str, str]
 
 
 def decide(
@@ -137,8 +140,12 @@ def decide(
             asked |= policy.channel_masks.get(channel, 0)
         offered &= asked
     fall(~offered, Reason.NOT_IN_PLACEMENT)
-    fall(_not_eligible(policy, values, alive), Reason.NOT_ELIGIBLE)
-    fall(_no_consent(policy, document, alive), Reason.NO_CONSENT)
+    failed = _not_eligible(policy.requirements, values, alive)
+    reaching = alive & ~failed
+    failed |= _not_eligible(policy.tested_requirements, values, reaching)
+    fall(failed, Reason.NOT_ELIGIBLE)
+    refused = _no_consent(policy, document, reaching)
+    fall(refused, Reason.NO_CONSENT)
 
     agreed = alive
     pauses = contact_policy.pauses(document.signals, now)
@@ -147,7 +154,8 @@ def decide(
         suppressed |= mask
     unreachable = _unreachable(policy, document)
     quiet = contact_policy.quiet(now, zone)
-    closed = contact_policy.closed(document, now) if alive else 0
+    closed = contact_policy.closed(document, now) if reaching else 0
+    reaching &= ~(refused | suppressed | unreachable | quiet | closed)
     removed, levers = _rule_effects(policy, fired)
     standing = contact_policy.standing(document, now, zone)
     fall(suppressed, Reason.SUPPRESSED)
@@ -215,6 +223,11 @@ def decide(
         not_before=not_before,
         holdout=holdout,
         threshold=placement.threshold,
+        experiments={
+            exposing.experiment: variant
+            for exposing in policy.exposing
+            if exposing.mask & reaching and isinstance(variant := values[exposing.slot], str)
+        },
     )
 
 
@@ -243,9 +256,9 @@ def _inactive(policy: Policy, now: int) -> int:
     return mask
 
 
-def _not_eligible(policy: Policy, values: Sequence[Value], alive: int) -> int:
+def _not_eligible(requirements: list[Requirement], values: Sequence[Value], alive: int) -> int:
     failed = 0
-    for requirement in policy.requirements:
+    for requirement in requirements:
         mask = requirement.mask
         if mask & alive & ~failed and not requirement.test(values):
             failed |= mask

@@ -6,7 +6,7 @@ thousand candidates cost little more than ten.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Set
 
 import msgspec
 import numpy as np
@@ -30,8 +30,9 @@ from decision.core.definition import (
     Selector,
 )
 from decision.core.events import Measure
+from decision.core.exposure import Hanging
 from decision.core.fields import STATE_FIELD, FieldTable
-from decision.core.selectors import mask_where, matches
+from decision.core.selectors import SelectorIndex, flags_of, mask_where
 from decision.core.values import MISSING, Value
 
 
@@ -77,14 +78,25 @@ class Holdout(msgspec.Struct, frozen=True):
     keeps: int
 
 
+class Exposing(msgspec.Struct, frozen=True):
+    """A test with variants, the slot of its field, and the candidates that hang on it."""
+
+    experiment: str
+    slot: int
+    mask: int
+
+
 class Policy:
     """A compiled policy. Immutable once made, but for `fields`, to which a model adds its own.
 
     `everything` is the mask of all candidates; `placement_masks` are those of each placement;
-    `unexplored` is that of purposes with which nothing is tried out.
+    `unexplored` is that of purposes with which nothing is tried out. Of `requirements`, those
+    that hang on an experiment are `tested_requirements`. `scored_by` names the model's features:
+    every candidate hangs on an experiment that the model reads.
     """
 
-    def __init__(self, definition: PolicyDefinition) -> None:
+    def __init__(self, definition: PolicyDefinition, scored_by: Iterable[str] = ()) -> None:
+        scored = frozenset(scored_by)
         self.definition = definition
         self.version = definition.version
         self.settings = definition.settings
@@ -110,6 +122,7 @@ class Policy:
             for message, channel in self.pairs
         ]
         self.everything = (1 << len(self.candidates)) - 1
+        self._selectors = SelectorIndex(self.candidates)
         self.values = np.array([candidate.value for candidate in self.candidates], dtype=np.float64)
         self.costs = np.array([channel.cost for _, channel in self.pairs], dtype=np.float64)
         self.fields = FieldTable()
@@ -125,7 +138,12 @@ class Policy:
             placement.name: self._placement_mask(placement) for placement in definition.placements
         }
         self.active_periods = self._active_periods()
-        self.requirements = self._requirements()
+        self.hanging = [
+            Hanging(experiment.name, definition)
+            for experiment in definition.experiments
+            if experiment.variants
+        ]
+        self.requirements, self.tested_requirements = self._requirements()
         self.consent_rules = self._consent_rules()
         self.contact_policy = ContactPolicy(definition, self.candidates, self.zone)
         self.states = [
@@ -153,6 +171,7 @@ class Policy:
             for experiment in definition.experiments
             if experiment.variants
         }
+        self.exposing = list(self._exposing(scored))
         self.budget_masks = [
             (message.name, message.budget, self.message_masks[message.name])
             for message in definition.messages
@@ -198,7 +217,7 @@ class Policy:
         return variant_of(experiment, customer_id)
 
     def _selected(self, selector: Selector) -> int:
-        return mask_where(matches(selector, candidate) for candidate in self.candidates)
+        return self._selectors.mask(selector)
 
     def _masks(self, keys: Callable[[CandidateInfo], Iterable[str]]) -> dict[str, int]:
         masks: dict[str, int] = {}
@@ -222,8 +241,26 @@ class Policy:
                 masks[period] = masks.get(period, 0) | self.message_masks[message.name]
         return [ActivePeriod(start, end, mask) for (start, end), mask in masks.items()]
 
-    def _requirements(self) -> list[Requirement]:
-        """Distinct conjuncts of all messages' `when`, each with the candidates that need it."""
+    def _exposing(self, scored: Set[str]) -> Iterator[Exposing]:
+        for hanging in self.hanging:
+            mask = hanging.mask(self.definition.messages, self.message_masks, self._touched)
+            if not scored.isdisjoint(hanging.fields):
+                mask = self.everything
+            if mask:
+                slot = self.fields.slot(f"experiment.{hanging.name}")
+                yield Exposing(hanging.name, slot, mask)
+
+    def _touched(self, rule: int) -> int:
+        """The candidates that a business rule removes or boosts."""
+        effect = self.effects[rule]
+        boosted = 0 if effect.levers is None else mask_where((effect.levers != 1.0).tolist())
+        return effect.removes | boosted
+
+    def _requirements(self) -> tuple[list[Requirement], list[Requirement]]:
+        """Distinct conjuncts of all messages' `when`, each with the candidates that need it.
+
+        Those that hang on no experiment, and those that do.
+        """
         masks: dict[str, int] = {}
         conditions: dict[str, Condition] = {}
         for message in self.definition.messages:
@@ -231,10 +268,12 @@ class Policy:
                 key = repr(part)
                 conditions[key] = part
                 masks[key] = masks.get(key, 0) | self.message_masks[message.name]
-        return [
-            Requirement(compile_condition(part, self.fields.slot), masks[key], part)
-            for key, part in conditions.items()
-        ]
+        found: tuple[list[Requirement], list[Requirement]] = ([], [])
+        for key, part in conditions.items():
+            tested = any(hanging.mentioned(part) for hanging in self.hanging)
+            test = compile_condition(part, self.fields.slot)
+            found[tested].append(Requirement(test, masks[key], part))
+        return found
 
     def _consent_rules(self) -> list[ConsentRule]:
         masks: dict[tuple[str, str], int] = {}
@@ -255,12 +294,8 @@ class Policy:
         if rule.allow_only is not None:
             removes |= self.everything & ~self._selected(rule.allow_only)
         if rule.boost is not None:
-            levers = np.array(
-                [
-                    rule.by if matches(rule.boost, candidate) else 1.0
-                    for candidate in self.candidates
-                ]
-            )
+            boosted = flags_of(self._selected(rule.boost), len(self.candidates))
+            levers = np.where(boosted, rule.by, 1.0)
         return RuleEffect(removes=removes, levers=levers)
 
 

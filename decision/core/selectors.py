@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
+
+import numpy as np
+from numpy.typing import NDArray
 
 from decision.core.candidates import CandidateInfo
 from decision.core.definition import Selector
@@ -32,6 +35,58 @@ def matches(
     )
 
 
+class SelectorIndex:
+    """Says which of some candidates a selector matches, without asking each of them.
+
+    For each value of each key it holds the mask of the candidates that have it.
+    """
+
+    def __init__(self, candidates: Sequence[CandidateInfo]) -> None:
+        self._everything = (1 << len(candidates)) - 1
+        self._messages: dict[str, int] = {}
+        self._values: dict[str, dict[str, int]] = {
+            "tags": {},
+            "category": {},
+            "purpose": {},
+            "channel": {},
+        }
+        for index, candidate in enumerate(candidates):
+            bit = 1 << index
+            own = self._messages
+            own[candidate.message] = own.get(candidate.message, 0) | bit
+            for key, masks in self._values.items():
+                found = getattr(candidate, key)
+                for value in found if key == "tags" else (found,):
+                    masks[value] = masks.get(value, 0) | bit
+
+    def mask(self, selector: Selector) -> int:
+        """The mask of the candidates that `matches` finds."""
+        found = self._everything
+        if selector.messages is not None:
+            found &= self._named(selector.messages)
+        for key, masks in self._values.items():
+            wanted = getattr(selector, key)
+            if wanted is not None:
+                found &= _union(masks.get(value, 0) for value in wanted)
+        return found
+
+    def _named(self, globs: Iterable[str]) -> int:
+        names = self._messages
+        return _union(
+            _union(mask for name, mask in names.items() if fnmatchcase(name, glob))
+            if any(letter in glob for letter in "*?[")
+            else names.get(glob, 0)
+            for glob in globs
+        )
+
+
+def _union(masks: Iterable[int]) -> int:
+    found = 0
+    for mask in masks:
+        found |= mask
+    return found
+
+
 def mask_where(flags: Iterable[bool]) -> int:
     """The bit mask whose bit i is the i-th flag."""
     mask = 0
@@ -39,6 +94,12 @@ def mask_where(flags: Iterable[bool]) -> int:
         if flag:
             mask |= 1 << index
     return mask
+
+
+def flags_of(mask: int, count: int) -> NDArray[np.bool_]:
+    """The first `count` bits of a mask as truth values."""
+    octets = np.frombuffer(mask.to_bytes(count // 8 + 1, "little"), dtype=np.uint8)
+    return np.unpackbits(octets, bitorder="little")[:count].astype(np.bool_)
 
 
 def indices(mask: int) -> list[int]:

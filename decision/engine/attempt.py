@@ -194,13 +194,14 @@ class Attempt:
         write: list[Section] = []
         if self.event_ids:
             write.append("events")
+        # Before the new contact is added: features are logged as they were scored.
+        decision_record = LogRecord(
+            kind="decision", id=self.decision_id, body=records.encode(self._record())
+        )
         if self.verdict.chosen:
             self._reserve()
         if self.verdict.chosen or self.event_ids:
             write.append("contacts")
-        decision_record = LogRecord(
-            kind="decision", id=self.decision_id, body=records.encode(self._record())
-        )
         try:
             result = await store.commit(self._commit(write, decision_record), timeout=task.left())
         except StoreUnavailable as error:
@@ -349,11 +350,7 @@ class Attempt:
             fallen={
                 reason.value: records.mask_bytes(mask) for reason, mask in verdict.fallen.items()
             },
-            experiments={
-                field.experiment: value
-                for field, value in zip(policy.fields.fields, verdict.values, strict=True)
-                if field.experiment is not None and isinstance(value, str)
-            },
+            experiments=verdict.experiments,
             holdout=verdict.holdout,
             shadow=self._shadow(),
             degraded=self._degraded(),

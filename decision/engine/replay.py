@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -64,10 +64,26 @@ class Replay:
         record = await self.record(decision_id)
         if record is None:
             return None
-        snapshot = await self._snapshot(record.policy_version)
-        if snapshot is None:
+        document = self.context.store.unpack(record.customer_id, record.document)
+        return await self.again(record, document)
+
+    async def again(
+        self,
+        record: DecisionRecord,
+        document: Document | None,
+        files: Mapping[str, str] | None = None,
+    ) -> Decision:
+        """A recorded decision with its full explanation, decided again on what it saw.
+
+        `files` are its policy's, for where the store has them no more. Without the document or
+        the policy, it is what the record says, unexplained.
+        """
+        snapshot = None
+        if document is not None:
+            snapshot = await self._snapshot(record.policy_version, files)
+        if snapshot is None or document is None:
             return _answer(record, None, None)
-        return _answer(record, snapshot, self.verdict(record, snapshot))
+        return _answer(record, snapshot, self.verdict(record, snapshot, document))
 
     async def record(self, decision_id: str) -> DecisionRecord | None:
         """The log's record of a decision.
@@ -84,10 +100,9 @@ class Replay:
             return None
         return records.decode_decision(found.body)
 
-    def verdict(self, record: DecisionRecord, snapshot: Snapshot) -> Verdict:
+    def verdict(self, record: DecisionRecord, snapshot: Snapshot, document: Document) -> Verdict:
         """The decision decided again, on what it saw then."""
         draws = iter(record.draws)
-        document = self.context.store.unpack(record.customer_id, record.document)
         verdict = decide(
             snapshot.policy,
             snapshot.matcher,
@@ -104,15 +119,19 @@ class Replay:
             silence(snapshot.policy, verdict)
         return verdict
 
-    async def _snapshot(self, version: str) -> Snapshot | None:
-        """The policy of that version: the one in force, or compiled from the store's copy."""
+    async def _snapshot(
+        self, version: str, files: Mapping[str, str] | None = None
+    ) -> Snapshot | None:
+        """The policy of that version: the one in force, or compiled from a copy of its files."""
         if self.context.ready and self.context.snapshot.policy_version == version:
             return self.context.snapshot
         if version not in self._snapshots:
-            files = await self.context.store.get_blob(policy_blob(version))
             if files is None:
-                return None
-            definition = load_files(msgspec.msgpack.decode(files, type=dict[str, str])).definition
+                kept = await self.context.store.get_blob(policy_blob(version))
+                if kept is None:
+                    return None
+                files = msgspec.msgpack.decode(kept, type=dict[str, str])
+            definition = load_files(files, again=True).definition
             if not isinstance(definition, PolicyDefinition):
                 raise NotFound(f"policy {version} can no longer be read")
             while len(self._snapshots) >= _KEPT:

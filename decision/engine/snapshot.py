@@ -5,21 +5,23 @@ It is made aside, whole, and swapped in between two decisions; it never changes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from decision.core.business_rules import PlainMatcher
 from decision.core.clock import to_micros
-from decision.core.definition import PolicyDefinition
+from decision.core.definition import Channel, Message, PolicyDefinition
 from decision.core.document import ContactKind
 from decision.core.events import Measure
 from decision.core.policy import Policy
 from decision.core.ports import RuleMatcher, Scorer, Store
 from decision.core.schema import Moment
 from decision.core.values import Value
+from decision.engine.aside import aside
 from decision.engine.cautions import cautions
+from decision.rulebook.checking import PolicyRefused
 from decision.rulebook.content import compile_content, content_for
 from decision.rulebook.durable_engine import DurableMatcher, RuleEngineError
 from decision.rulebook.rule_trial import try_rules
@@ -27,11 +29,9 @@ from decision.scoring.features import Feature
 from decision.scoring.model import Model
 from decision.scoring.scorers import MINIMAL_FEATURES, bind, unproven
 
+__all__ = ["PolicyRefused", "Render", "Snapshot", "build_snapshot", "policy_blob"]
+
 Render = Callable[[Mapping[str, Any]], dict[str, Any]]
-
-
-class PolicyRefused(ValueError):
-    """The policy could not be put in force; what is in force stays."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +96,18 @@ def policy_blob(version: str) -> str:
     return f"policy:{version}"
 
 
+class _Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is made of a policy and a model by computing alone."""
+
+    policy: Policy
+    matcher: RuleMatcher
+    scorer: Scorer
+    shadow: Scorer | None
+    renders: list[Render]
+    fallbacks: dict[str, tuple[str, str, Render]]
+    measures: dict[str, Measure]
+
+
 async def build_snapshot(
     definition: PolicyDefinition,
     model: Model | None,
@@ -107,6 +119,7 @@ async def build_snapshot(
     contacts_kept: int = 0,
     shadow: Model | None = None,
     features: Sequence[Feature] = MINIMAL_FEATURES,
+    in_thread: bool = False,
 ) -> Snapshot:
     """Compiles a checked policy, binds the model to it and registers its contacts in the store.
 
@@ -116,34 +129,22 @@ async def build_snapshot(
     Without a model, `features` (those of a spec) are logged, so that one can be learned.
 
     With `contacts_kept`, how long contacts are kept at least, it looks for what this policy
-    cannot make good.
+    cannot make good. `in_thread` is for servers that answer meanwhile.
 
     Raises:
         PolicyRefused: the rule engine does not hold these rules.
         StoreUnavailable: the store could not be reached.
     """
-    policy = Policy(definition)
-    scorer = bind(model, policy.candidates, policy.fields, policy.settings, features)
-    challenger = None
-    if shadow is not None:
-        challenger = bind(shadow, policy.candidates, policy.fields, policy.settings)
-    matcher: RuleMatcher = PlainMatcher(policy.rules, policy.rule_plan, policy.fields.slot)
-    if durable and policy.rules:
-        if try_first:
-            problem = try_rules(policy.rules)
+
+    def compiled() -> _Parts:
+        if durable and try_first:
+            problem = try_rules(definition.rules)
             if problem is not None:
                 raise PolicyRefused(problem)
-        matcher = GuardedMatcher(
-            DurableMatcher(policy.rules, policy.rule_plan, policy.fields.slot), matcher
-        )
-    renders = [
-        compile_content(
-            content_for(message, channel.name),
-            channel=channel.name,
-            max_length=channel.max_length,
-        )
-        for message, channel in policy.pairs
-    ]
+        return _compile(definition, model, shadow, features, durable)
+
+    parts = await aside(compiled) if in_thread else compiled()
+    policy = parts.policy
     kinds = await store.register_kinds(
         [
             ContactKind(
@@ -159,38 +160,71 @@ async def build_snapshot(
     await store.put_blob(
         policy_blob(policy.version), msgspec.msgpack.encode(dict(definition.files))
     )
-    fallbacks: dict[str, tuple[str, str, Render]] = {}
-    for placement in definition.placements:
-        if placement.fallback is not None:
-            message = policy.messages[placement.fallback]
-            channel = next(name for name in placement.channels if name in message.channels)
-            fallbacks[placement.name] = (
-                message.name,
-                channel,
-                compile_content(
-                    content_for(message, channel),
-                    channel=channel,
-                    max_length=policy.channels[channel].max_length,
-                ),
-            )
-    measures = policy.measures()
     return Snapshot(
         policy=policy,
-        matcher=matcher,
-        scorer=scorer,
-        measures=measures,
+        matcher=parts.matcher,
+        scorer=parts.scorer,
+        measures=parts.measures,
         kinds=kinds,
-        renders=renders,
-        fallbacks=fallbacks,
+        renders=parts.renders,
+        fallbacks=parts.fallbacks,
         exploration=_exploration(policy, model),
         unproven=unproven(model, policy.candidates, policy.settings),
         history_needed=policy.history_needed(),
         policy_version=policy.version,
-        model_version=scorer.version,
+        model_version=parts.scorer.version,
         loaded_at=loaded_at,
-        shadow=challenger,
-        degraded=() if scorer.version else ("model",),
+        shadow=parts.shadow,
+        degraded=() if parts.scorer.version else ("model",),
         cautions=await cautions(policy, store, to_micros(loaded_at), contacts_kept)
         if contacts_kept
         else (),
     )
+
+
+def _compile(
+    definition: PolicyDefinition,
+    model: Model | None,
+    shadow: Model | None,
+    features: Sequence[Feature],
+    durable: bool,
+) -> _Parts:
+    policy = Policy(
+        definition, [feature.name for feature in model.manifest.features] if model else ()
+    )
+    scorer = bind(model, policy.candidates, policy.fields, policy.settings, features)
+    challenger = None
+    if shadow is not None:
+        challenger = bind(shadow, policy.candidates, policy.fields, policy.settings)
+    matcher: RuleMatcher = PlainMatcher(policy.rules, policy.rule_plan, policy.fields.slot)
+    if durable and policy.rules:
+        try:
+            engine = DurableMatcher(policy.rules, policy.rule_plan, policy.fields.slot)
+        except RuleEngineError as error:
+            raise PolicyRefused(str(error)) from error
+        matcher = GuardedMatcher(engine, matcher)
+    return _Parts(
+        policy=policy,
+        matcher=matcher,
+        scorer=scorer,
+        shadow=challenger,
+        renders=[_render(message, channel) for message, channel in policy.pairs],
+        fallbacks=dict(_fallbacks(policy)),
+        measures=policy.measures(),
+    )
+
+
+def _render(message: Message, channel: Channel) -> Render:
+    return compile_content(
+        content_for(message, channel.name), channel=channel.name, max_length=channel.max_length
+    )
+
+
+def _fallbacks(policy: Policy) -> Iterator[tuple[str, tuple[str, str, Render]]]:
+    """Placement → message, channel and content of its fallback."""
+    for placement in policy.placements.values():
+        if placement.fallback is not None:
+            message = policy.messages[placement.fallback]
+            channel = next(name for name in placement.channels if name in message.channels)
+            render = _render(message, policy.channels[channel])
+            yield placement.name, (message.name, channel, render)

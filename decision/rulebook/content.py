@@ -15,6 +15,7 @@ from decision.core.definition import Message
 from decision.core.values import in_words
 from decision.rulebook.checker import Checker
 from decision.rulebook.filters import LONGEST_TEXT
+from decision.rulebook.lengths import TYPICAL, cut, in_gsm7, text_messages
 from decision.rulebook.templates import (
     Namespaces,
     TemplateError,
@@ -41,9 +42,10 @@ def compile_content(
 ) -> Render:
     """The content as a function of the namespaces; the same dict as given where nothing varies.
 
-    Fields longer than `max_length` (field → characters) end in `…`. On the channel `email`,
-    values printed in fields whose name ends in `html` are made safe for HTML. Rendering does not
-    fail and reads nothing but the namespaces.
+    Fields longer than `max_length` (field → characters) are cut between letters and end in `…`
+    (`...` where the rest is in the alphabet of SMS, which lacks the one sign). On the channel
+    `email`, values printed in fields whose name ends in `html` are made safe for HTML. Rendering
+    does not fail and reads nothing but the namespaces.
 
     Raises:
         TemplateError: a text is no template, or uses what is not allowed.
@@ -68,7 +70,9 @@ def _compile(value: Any, key: str, channel: str, limit: int | None) -> _RenderAn
             return None
         escape = channel == "email" and key.lower().endswith("html")
         render = compile_template(value, escape).render
-        return render if limit is None else lambda namespaces: _cut(render(namespaces), limit)
+        return (
+            render if limit is None else lambda namespaces: _cut(render(namespaces), limit, channel)
+        )
     if isinstance(value, dict):
         parts = {name: _compile(item, name, channel, None) for name, item in value.items()}
         if not any(parts.values()):
@@ -84,8 +88,13 @@ def _compile(value: Any, key: str, channel: str, limit: int | None) -> _RenderAn
     return None
 
 
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: max(0, limit - 1)] + "…"
+def _cut(text: str, limit: int, channel: str) -> str:
+    return cut(text, limit, "..." if is_sms(channel) and in_gsm7(text) else "…")
+
+
+def is_sms(channel: str) -> bool:
+    """Whether a channel sends text messages: `sms`, or a name that begins so."""
+    return channel == "sms" or channel.startswith(("sms-", "sms_"))
 
 
 def read_content(
@@ -130,23 +139,65 @@ def _check(checker: Checker, node: Node, what: str) -> None:
 def check_lengths(
     checker: Checker, node: Node, message: Message, limits: Mapping[str, Mapping[str, int]]
 ) -> None:
-    """Complains about fields longer than a channel (name → field → characters) takes."""
+    """Complains about fields longer than a channel (name → field → characters) takes.
+
+    An error where the text is too long whatever the values are; a warning where it is with
+    typical ones, and where a text without a limit takes more than one SMS.
+    """
     for channel in message.channels:
-        for field, limit in limits.get(channel, {}).items():
+        known = limits.get(channel, {})
+        for field in content_for(message, channel):
             item = _field_node(node, message, channel, field)
             if item is None or not isinstance(item.value, str):
                 continue
-            text = item.value
-            try:
-                length = compile_template(text).least_length if is_template(text) else len(text)
-            except TemplateError:
+            found = _lengths(item.value)
+            if found is None:
                 continue
-            if length > limit:
-                what = f"{field} of message {in_words(message.name)}"
-                reason = f"{what} has {length} characters; {channel} takes {limit}"
-                checker.error(
-                    "bad-value", item.at, reason, f"or give a shorter one under {channel}:"
-                )
+            what = f"{field} of message {in_words(message.name)}"
+            if field in known:
+                _check_limit(checker, item, what, channel, known[field], *found)
+            elif is_sms(channel):
+                _check_sms(checker, item, what, channel, field, found[1])
+
+
+def _lengths(text: str) -> tuple[int, str] | None:
+    """The least number of characters, and the text with typical values."""
+    if not is_template(text):
+        return len(text), text
+    try:
+        template = compile_template(text)
+    except TemplateError:  # complained about already
+        return None
+    return template.least_length, template.typical
+
+
+def _check_limit(
+    checker: Checker, item: Node, what: str, channel: str, limit: int, least: int, typical: str
+) -> None:
+    if least > limit:
+        reason = f"{what} has {least} characters; {channel} takes {limit}"
+        checker.error("bad-value", item.at, reason, f"or give a shorter one under {channel}:")
+    elif len(typical) > limit:
+        checker.warn(
+            item.at,
+            f"{what} has about {len(typical)} characters; {channel} takes {limit}, the rest is cut",
+            f"a value counts as {TYPICAL} characters; shorten the text, or write | truncate(…)",
+            "too-long",
+        )
+
+
+def _check_sms(
+    checker: Checker, item: Node, what: str, channel: str, field: str, typical: str
+) -> None:
+    found = text_messages(typical)
+    if found.parts > 1:
+        checker.warn(
+            item.at,
+            f"{what} has about {len(typical)} characters, which are {found.parts} SMS of "
+            f"{found.size} ({found.alphabet})",
+            f"shorten it, or say that it is meant: max_length: {{{field}: …}} of {channel}",
+            "too-long",
+        )
 
 
 def _field_node(node: Node, message: Message, channel: str, field: str) -> Node | None:

@@ -6,8 +6,8 @@ that it does not do exactly as `core.conditions.holds`. A fact has one property 
 
 - text or true/false that must equal a constant: there only with one of the constants. The
   engine compares text as it is written in JSON, so that is written in one way only, as ASCII;
-- numbers: there as integers or decimals the engine reads exactly; beyond ±2^53 as ±2^60, which
-  compares the same with every constant, and never where not a number;
+- numbers: there, where some rule's comparison with a constant holds, as integers or decimals the
+  engine reads exactly; beyond ±2^53 as ±2^60, which compares the same with every constant;
 - everything else (`ne`, `in`, `contains`, `matches`, `exists`, order of texts,
   constants out of range, whatever stands under `not`) is evaluated here, and its property is
   there only as true.
@@ -45,14 +45,15 @@ class Leaf(NamedTuple):
     """One property of a fact and what it must be.
 
     `literal` is the JSON of the constant. Properties of one `key` are the same. A property is
-    there where the slot has a `constant`, or has a number, or where there is a `test` that holds.
+    there where the slot has a `constant`, or a number for which the comparison with a `constant`
+    holds, or where there is a `test` that holds.
     """
 
     key: str
     op: str = "eq"
     literal: str = "true"
     slot: int = -1
-    constant: str | bool | None = None
+    constant: str | bool | float | None = None
     test: Test | None = None
 
     def condition(self, name: str) -> str:
@@ -155,7 +156,7 @@ def _native(clause: Clause, slot_of: SlotOf) -> Leaf | None:
         return Leaf(f"{slot} text", op, json.dumps(wanted), slot, wanted)
     number = number_text(wanted) if op == "eq" or op in _ORDER else None
     if number is not None and -EXACT <= wanted <= EXACT:
-        return Leaf(f"{slot} number", op, number, slot)
+        return Leaf(f"{slot} number", op, number, slot, wanted)
     return None
 
 

@@ -26,7 +26,8 @@ from decision.rulebook.durable_rulesets import Route, RulesetPlan, compile_rules
 _NAME = "nextbest"
 _SID = "1"
 _FIRST_RULE = "_"
-_FIRST_FACT = ',"first":true'
+_IDS = f'{{"sid":"{_SID}","id":"'
+_FIRST_FACT, _FIRST_IDS = _IDS + 'first","first":true}', _IDS + 'first"}'
 _STORED, _NO_MATCH = 0, 1
 _NO_HANDLE = 0
 _FIRED = -1
@@ -47,21 +48,18 @@ class Ruleset:
         self._definition = _definition(plan)
         self._firings = range(plan.paths + 1)
         self._masks = {**plan.masks(), _FIRST_RULE: _FIRED}
-        self._asked = 0
         self._open()
 
-    def match(self, fact: str) -> int:
-        """The mask of the rules that hold for a fact, given as `,"name":value…`.
+    def match(self, fact: str, ids: str) -> int:
+        """The mask of the rules that hold for a fact; `ids` is the same fact with its ids alone.
 
         Raises:
             RuleEngineError: the engine failed, or the ruleset is closed.
         """
-        self._asked += 1
-        ids = f'{{"sid":"{_SID}","id":"{self._asked}"'
         handle = self._handle
         found = 0
         try:
-            code, state = engine.assert_fact(handle, f"{ids}{fact}}}")
+            code, state = engine.assert_fact(handle, fact)
             if code == _NO_MATCH:
                 return 0
             if code != _STORED:
@@ -71,7 +69,7 @@ class Ruleset:
                 found |= self._masks[message[2]]  # {"A":{"m":{…}}}
                 message = engine.complete_and_start_action(handle, state)
                 if message is None:
-                    engine.retract_fact(handle, ids + "}")
+                    engine.retract_fact(handle, ids)
                     return found
             raise RuleEngineError("the rule engine fires without end")
         except BaseException as error:
@@ -95,7 +93,7 @@ class Ruleset:
         except engine.error as error:
             raise RuleEngineError(f"the rule engine refuses a ruleset: {error}") from error
         try:
-            if self.match(_FIRST_FACT) != _FIRED:
+            if self.match(_FIRST_FACT, _FIRST_IDS) != _FIRED:
                 raise RuleEngineError("the rule engine does not fire a rule that must hold")
         except BaseException:
             self._handle = _NO_HANDLE
@@ -133,15 +131,18 @@ class _AskedTogether:
                 # `join` reads the one text of a single place as it reads a tuple of texts.
                 self._of_some.append((itemgetter(*places), match))
 
-    def match(self, values: Sequence[Value]) -> int:
+    def match(self, values: Sequence[Value], head: str) -> int:
+        """The mask of the rules that hold; `head` is the beginning of the question's facts."""
         properties = self._encode(values)
+        ids = head + "}"
         found = 0
-        if self._of_all and (fact := "".join(properties)):
+        if self._of_all and (known := "".join(properties)):
+            fact = f"{head}{known}}}"
             for match in self._of_all:
-                found |= match(fact)
+                found |= match(fact, ids)
         for pick, match in self._of_some:
-            if fact := "".join(pick(properties)):
-                found |= match(fact)
+            if known := "".join(pick(properties)):
+                found |= match(f"{head}{known}}}", ids)
         return found
 
 
@@ -161,13 +162,17 @@ class DurableMatcher:
                 routes.constant,
                 routes.always and _AskedTogether(routes.always, made),
                 [
-                    (slot, {text: _AskedTogether(route, made) for text, route in by_text.items()})
-                    for slot, by_text in routes.triggered
+                    (
+                        slot,
+                        {value: _AskedTogether(route, made) for value, route in by_value.items()},
+                    )
+                    for slot, by_value in routes.triggered
                 ],
             )
             for routes in compile_rules(rules, plan, slot_of)
         ]
         self._rulesets = list(made.values())
+        self._asked = 0
         self._lock = threading.Lock()
 
     def match(self, stratum: int, values: Sequence[Value]) -> int:
@@ -178,12 +183,14 @@ class DurableMatcher:
         """
         found, always, triggered = self._strata[stratum]
         with self._lock:
+            self._asked += 1
+            head = f'{_IDS}{self._asked}"'
             if always:
-                found |= always.match(values)
-            for slot, by_text in triggered:
-                text = values[slot]
-                if isinstance(text, str) and text in by_text:
-                    found |= by_text[text].match(values)
+                found |= always.match(values, head)
+            for slot, by_value in triggered:
+                value = values[slot]
+                if isinstance(value, str | bool) and value in by_value:
+                    found |= by_value[value].match(values, head)
         return found
 
     def close(self) -> None:

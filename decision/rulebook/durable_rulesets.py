@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from decision.core.business_rules import Plan, SlotOf
 from decision.core.conditions import All, Clause, Condition, Test
 from decision.core.definition import Rule
-from decision.core.values import Value
+from decision.core.values import MISSING, Value
 from decision.rulebook.durable_conditions import (
-    EXACT,
     Leaf,
     Node,
     engine_node,
@@ -21,6 +21,7 @@ from decision.rulebook.durable_conditions import (
 )
 
 TRIGGERS = ("event.type", "placement")
+"""Fields of the request that may trigger a rule: its rules are grouped by their values always."""
 RULE_NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcde"
 """The names of a ruleset's rules: 31, and one more for the rule that is fired when it is made."""
 
@@ -30,6 +31,9 @@ _MOST_PATHS = 60
 _MOST_PROPERTIES = 150
 # A trigger with more constants than this is not worth a copy of the rule for each.
 _MOST_TRIGGERS = 8
+# Rules are grouped by any other field only where so many can be: each such field may cost one
+# question to the engine, and saves all those of the groups that another value would trigger.
+_FEWEST_BY_FIELD = len(RULE_NAMES)
 
 
 class Item(NamedTuple):
@@ -90,6 +94,40 @@ class RulesetPlan:
         return leaf.condition(self._names[leaf.key])
 
 
+_COMPARE: Final = {
+    "eq": operator.eq,
+    "gt": operator.gt,
+    "gte": operator.ge,
+    "lt": operator.lt,
+    "lte": operator.le,
+}
+
+
+class _Numbers(dict[Value, str]):
+    """The property of a number, written once for each value; "" where no comparison holds.
+
+    Booleans, which are found as 0 and 1, must not be looked up.
+    """
+
+    _MOST = 500
+
+    def __init__(self, start: str) -> None:
+        super().__init__({MISSING: ""})
+        self.comparisons: set[tuple[str, float]] = set()
+        self._start = start
+
+    def __missing__(self, value: Value) -> str:
+        number = number_text(value)
+        if number is None:
+            return ""
+        if len(self) > self._MOST:
+            self.clear()
+            self[MISSING] = ""
+        holds = any(_COMPARE[op](value, constant) for op, constant in self.comparisons)
+        text = self[value] = self._start + number if holds else ""
+        return text
+
+
 class FactEncoder:
     """Writes the properties of facts from slot values, for some rules that are asked together.
 
@@ -97,9 +135,9 @@ class FactEncoder:
     """
 
     def __init__(self, items: Iterable[Item], names: Mapping[str, str]) -> None:
-        texts: dict[str, tuple[int, dict[str, str]]] = {}
+        texts: dict[str, tuple[int, dict[Value, str]]] = {}
         truths: dict[str, tuple[int, dict[bool, str]]] = {}
-        numbers: dict[str, tuple[int, str]] = {}
+        numbers: dict[str, tuple[int, _Numbers]] = {}
         computed: dict[str, tuple[Test, str]] = {}
         for leaf in (leaf for item in items for leaf in item.leaves):
             start = f',"{names[leaf.key]}":'
@@ -110,36 +148,41 @@ class FactEncoder:
             elif isinstance(leaf.constant, bool):
                 known = truths.setdefault(leaf.key, (leaf.slot, {}))[1]
                 known[leaf.constant] = start + leaf.literal
-            else:
-                numbers[leaf.key] = (leaf.slot, start)
-        keys = (*texts, *truths, *numbers, *computed)
+            elif leaf.constant is not None:
+                known_numbers = numbers.setdefault(leaf.key, (leaf.slot, _Numbers(start)))[1]
+                known_numbers.comparisons.add((leaf.op, leaf.constant))
+        keys = (*texts, *numbers, *truths, *computed)
         self.places = {key: place for place, key in enumerate(keys)}
         self._texts = tuple(texts.values())
+        self._numbers = tuple(numbers.values())
         self._truths = tuple(
             (slot, known.get(True, ""), known.get(False, "")) for slot, known in truths.values()
         )
-        self._numbers = tuple(numbers.values())
         self._computed = tuple(computed.values())
 
     def encode(self, values: Sequence[Value]) -> list[str]:
         """The properties as JSON with a comma before it, and "" for those that are not there."""
-        found = []
-        for slot, known in self._texts:
-            value = values[slot]
-            found.append(known.get(value, "") if isinstance(value, str) else "")
-        for slot, true, false in self._truths:
-            value = values[slot]
-            found.append(true if value is True else false if value is False else "")
-        for slot, start in self._numbers:
-            value = values[slot]
-            if type(value) is int and -EXACT <= value <= EXACT:
-                found.append(f"{start}{value}")
-            else:
-                number = number_text(value)
-                found.append("" if number is None else start + number)
+        try:
+            found = self._plain(values)
+        except TypeError:  # a list or mapping has no hash; it is neither text nor number
+            found = self._plain([MISSING if _is_holder(value) else value for value in values])
         for test, text in self._computed:
             found.append(text if test(values) else "")
         return found
+
+    def _plain(self, values: Sequence[Value]) -> list[str]:
+        found = [known.get(values[slot], "") for slot, known in self._texts]
+        for slot, numbers in self._numbers:
+            value = values[slot]
+            found.append("" if value is True or value is False else numbers[value])
+        for slot, true, false in self._truths:
+            value = values[slot]
+            found.append(true if value is True else false if value is False else "")
+        return found
+
+
+def _is_holder(value: Value) -> bool:
+    return isinstance(value, list | tuple | dict)
 
 
 class Route(NamedTuple):
@@ -152,17 +195,17 @@ class Route(NamedTuple):
 class Routes:
     """Of one stratum: the mask of rules that always hold, and which rulesets are asked when.
 
-    `always` is asked at every decision; `triggered` by the text in a slot.
+    `always` is asked at every decision; `triggered` by the text or the `True` in a slot.
     """
 
     def __init__(self) -> None:
         self.constant = 0
         self.always: Route | None = None
-        self.triggered: list[tuple[int, dict[str, Route]]] = []
+        self.triggered: list[tuple[int, dict[str | bool, Route]]] = []
 
     def rulesets(self) -> list[RulesetPlan]:
         """Every ruleset once."""
-        routes = [route for _, by_text in self.triggered for route in by_text.values()]
+        routes = [route for _, by_value in self.triggered for route in by_value.values()]
         if self.always:
             routes.append(self.always)
         return list(dict.fromkeys(plan for route in routes for plan, _ in route.rulesets))
@@ -174,27 +217,61 @@ def compile_rules(rules: Sequence[Rule], plan: Plan, slot_of: SlotOf) -> list[Ro
     found = []
     for stratum in plan.strata:
         routes = Routes()
-        by_trigger: dict[tuple[str, str], list[Item]] = {}
-        untriggered: list[Item] = []
+        items: dict[int, Item] = {}
         for index in stratum:
             node = engine_node(rules[index].when, slot_of)
             if isinstance(node, bool):
                 routes.constant |= node << index
-                continue
-            item = Item(index, node, tuple(leaves(node)), paths(node))
-            field, constants = _trigger(rules[index].when)
-            for constant in constants:
-                by_trigger.setdefault((field, constant), []).append(item)
-            if not constants:
-                untriggered.append(item)
+            else:
+                items[index] = Item(index, node, tuple(leaves(node)), paths(node))
+        grouped, untriggered = _group({index: rules[index].when for index in items})
         if untriggered:
-            routes.always = _pack([untriggered], names)[0]
-        for field in TRIGGERS:
-            groups = {text: items for (name, text), items in by_trigger.items() if name == field}
-            if groups:
-                packed = _pack(groups.values(), names)
-                routes.triggered.append((slot_of(field), dict(zip(groups, packed, strict=True))))
+            routes.always = _pack([[items[index] for index in untriggered]], names)[0]
+        for field, groups in grouped.items():
+            members = [[items[index] for index in group] for group in groups.values()]
+            packed = dict(zip(groups, _pack(members, names), strict=True))
+            routes.triggered.append((slot_of(field), packed))
         found.append(routes)
+    return found
+
+
+Groups = dict[str | bool, list[int]]
+"""Rules by the value of a field without which they cannot hold; a rule may stand in several."""
+
+
+def _group(conditions: Mapping[int, Condition]) -> tuple[dict[str, Groups], list[int]]:
+    """Field → rules by the value that triggers them, and the rules that no field triggers.
+
+    Each rule is grouped by one field: the request's first, then whichever groups most rules.
+    """
+    left = {index: _triggers(condition) for index, condition in conditions.items()}
+    grouped: dict[str, Groups] = {}
+    while True:
+        able = Counter(field for triggers in left.values() for field in triggers)
+        field = next((name for name in TRIGGERS if name in able), None)
+        if field is None:
+            field, count = max(able.items(), key=lambda one: one[1], default=("", 0))
+            if count < _FEWEST_BY_FIELD:
+                return grouped, list(left)
+        groups = grouped[field] = {}
+        for index, triggers in list(left.items()):
+            if field in triggers:
+                for value in triggers[field]:
+                    groups.setdefault(value, []).append(index)
+                del left[index]
+
+
+def _triggers(condition: Condition) -> dict[str, tuple[str | bool, ...]]:
+    """Field → its values without one of which the condition cannot hold."""
+    found: dict[str, tuple[str | bool, ...]] = {}
+    for clause in _conjuncts(condition):
+        values = clause.value if clause.op == "in" else (clause.value,)
+        if (
+            clause.op in ("eq", "in")
+            and 0 < len(values) <= _MOST_TRIGGERS
+            and all(isinstance(value, str) or value is True for value in values)
+        ):
+            found.setdefault(clause.field, tuple(dict.fromkeys(values)))
     return found
 
 
@@ -204,23 +281,6 @@ class _Names(dict[str, str]):
     def __missing__(self, key: str) -> str:
         name = self[key] = f"f{len(self)}"
         return name
-
-
-def _trigger(condition: Condition) -> tuple[str, tuple[str, ...]]:
-    """The trigger field and its constants without one of which the condition cannot hold."""
-    conjuncts = list(_conjuncts(condition))
-    for field in TRIGGERS:
-        for clause in conjuncts:
-            if clause.field != field:
-                continue
-            constants = (clause.value,) if clause.op == "eq" else clause.value
-            if (
-                clause.op in ("eq", "in")
-                and len(constants) <= _MOST_TRIGGERS
-                and all(isinstance(constant, str) for constant in constants)
-            ):
-                return field, tuple(dict.fromkeys(constants))
-    return "", ()
 
 
 def _conjuncts(condition: Condition) -> Iterator[Clause]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from decision.core.values import MISSING, Value
+from decision.rulebook.lengths import letter_start
 
 LONGEST_TEXT: Final = 10_000
 """Characters; what is rendered beyond is cut off."""
@@ -89,7 +90,7 @@ def truncate(value: Value, length: int = 255, cut_words: bool = False, end: str 
     text = to_text(value)
     if len(text) <= length:
         return text
-    kept = text[: max(0, length - len(end))]
+    kept = text[: letter_start(text, length - len(end))]
     if not cut_words and " " in kept and text[len(kept)] != " ":
         kept = kept.rsplit(" ", 1)[0]
     return (kept.rstrip() + end)[: max(0, length)]

@@ -20,6 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from decision.core.values import MISSING, Value, comparable, equal
 from decision.rulebook.diagnostics import hint_for
 from decision.rulebook.filters import FILTERS, LONGEST_TEXT, SIGNATURES, to_text
+from decision.rulebook.lengths import typical_text
 
 NAMESPACES: Final = ("customer", "event", "context", "placement")
 _DEEPEST = 50
@@ -42,10 +43,15 @@ class TemplateError(ValueError):
 
 
 class Template(NamedTuple):
-    """A compiled template. `least_length`: characters of the text that is always there."""
+    """A compiled template.
+
+    `least_length`: characters of the text that is always there; `typical`: what it renders where
+    every value is of typical length.
+    """
 
     render: Callable[[Namespaces], str]
     least_length: int
+    typical: str
 
 
 def is_template(text: str) -> bool:
@@ -75,7 +81,7 @@ def compile_template(text: str, escape: bool = False) -> Template:
         raise TemplateError(f"the template cannot be read: {reason}") from None
     parts = _Compiler(escape).body(tree.body, 0)
     least = sum(len(part) for part in parts if isinstance(part, str))
-    return Template(_join(parts), least)
+    return Template(_join(parts), least, typical_text(tree.body)[:LONGEST_TEXT])
 
 
 def _join(parts: list[_Part]) -> Callable[[Namespaces], str]:

@@ -1,0 +1,76 @@
+"""Exposure: in which decisions a customer's variant in an experiment had a say.
+
+A candidate *hangs* on an experiment where the variant can change what becomes of it: its `when`
+or its content names `experiment.<name>`, or a field that hangs on it, or a rule whose `when` does
+excludes or boosts it. A field hangs on an experiment where a rule whose `when` does sets it;
+`customer.state`, where that of any state does. Every candidate hangs on an experiment that the
+model reads.
+
+A decision exposes the customer where at least one such candidate comes as far as the rules: it is
+active, in the placement, on a channel asked for, fulfils those parts of its `when` that hang on no
+experiment, and neither consent, suppressions, reach, quiet hours nor reply windows are against it.
+Whether it does is the same under every variant, so that variants stay comparable; caps and budgets
+are not asked, as the variant itself has changed them before.
+
+This is the trigger condition of a triggered analysis: Kohavi, Tang, Xu: Trustworthy Online
+Controlled Experiments (2020), chapter 20.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from decision.core.conditions import Condition, clauses
+from decision.core.definition import Message, PolicyDefinition
+from decision.core.fields import STATE_FIELD
+
+
+class Hanging:
+    """What hangs on one experiment: `fields` by name, and `rules` by their index."""
+
+    def __init__(self, name: str, definition: PolicyDefinition) -> None:
+        self.name = name
+        self.fields = {f"experiment.{name}"}
+        self.rules: list[int] = []
+        if any(self.mentioned(state.when) for state in definition.states):
+            self.fields.add(STATE_FIELD)
+        for index, rule in enumerate(definition.rules):  # a rule sees what those before it set
+            if self.mentioned(rule.when):
+                self.rules.append(index)
+                self.fields.update(rule.set)
+
+    def mentioned(self, condition: Condition) -> bool:
+        """Whether a condition names one of the fields."""
+        return any(clause.field in self.fields for clause in clauses(condition))
+
+    def printed(self, content: Any) -> bool:
+        """Whether a text of the content may print one of the fields; it holds its name at least."""
+        names = [field.removeprefix("customer.") for field in self.fields]
+        return any(name in text for text in _texts(content) if "{" in text for name in names)
+
+    def mask(
+        self,
+        messages: Sequence[Message],
+        message_masks: dict[str, int],
+        touched: Callable[[int], int],
+    ) -> int:
+        """The candidates that hang on it; `touched` gives those that a rule excludes or boosts."""
+        found = 0
+        for message in messages:
+            if self.mentioned(message.when) or self.printed(message.content):
+                found |= message_masks.get(message.name, 0)
+        for index in self.rules:
+            found |= touched(index)
+        return found
+
+
+def _texts(content: Any) -> Iterator[str]:
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, dict):
+        for item in content.values():
+            yield from _texts(item)
+    elif isinstance(content, list | tuple):
+        for item in content:
+            yield from _texts(item)

@@ -1,0 +1,220 @@
+"""Checks rules in a child process: `python -m decision.rulebook.checking`.
+
+Reading and checking a large folder takes seconds of Python, and the rule engine can hang or
+crash; neither may be felt by the requests that a server answers meanwhile. The child reads,
+checks and tries the rules, and leaves the definition in a file that is read back in small pieces.
+
+The child gets a `_Task` on its input and answers with a `_Found`, both msgpack. The file is
+pickled, so `place` must be a folder that nobody else can write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from decision.core.definition import PolicyDefinition
+from decision.rulebook.diagnostics import Diagnostic
+from decision.rulebook.reader import load_files, load_folder
+from decision.rulebook.rule_trial import try_rules
+
+TIME_LIMIT: Final = 180.0
+"""Seconds for reading, checking and trying one policy."""
+
+COMMAND: Final = (sys.executable, "-P", "-m", "decision.rulebook.checking")
+
+_TRIAL_LIMIT: Final = 60.0
+"""Seconds for the rule engine: it hangs for ever, or a busy machine gives a nice child little."""
+
+_PIECE: Final = 25
+_LONG: Final = ("messages", "rules")
+_NICENESS: Final = 10
+
+
+class PolicyRefused(ValueError):
+    """The policy could not be put in force; what is in force stays."""
+
+
+class RulesRefused(ValueError):
+    """The rules have errors; `diagnostics` are all of them."""
+
+    def __init__(self, what: str, diagnostics: Sequence[Diagnostic]) -> None:
+        errors = [found for found in diagnostics if found.severity == "error"]
+        super().__init__(f"{what} has {len(errors)} error{'s' if len(errors) != 1 else ''}")
+        self.diagnostics = errors
+
+
+class _Task(msgspec.Struct):
+    place: str
+    folder: str | None = None
+    files: dict[str, str] = {}
+
+
+class _Found(msgspec.Struct):
+    version: str = ""
+    diagnostics: list[Diagnostic] = []
+    problem: str | None = None
+
+
+async def check_folder(folder: str, place: Path, *, time_limit: float = TIME_LIMIT) -> str:
+    """Checks and tries a rules folder; the version whose definition is at `place` afterwards.
+
+    Raises:
+        RulesRefused: it has errors.
+        PolicyRefused: the rule engine does not hold these rules, or the check did not end well.
+    """
+    return await _run(_Task(str(place), folder=folder), folder, time_limit)
+
+
+def check_here(folder: str, place: Path) -> str:
+    """`check_folder` in this process but for the trial of the rules; blocks: for a start.
+
+    Raises:
+        RulesRefused, PolicyRefused: as `check_folder`.
+    """
+    return _version(_check(_Task(str(place), folder=folder)), folder)
+
+
+async def check_files(
+    files: Mapping[str, str], place: Path, what: str, *, time_limit: float = TIME_LIMIT
+) -> str:
+    """`check_folder` for the files of a policy; `what` names it in errors.
+
+    Raises:
+        RulesRefused, PolicyRefused: as `check_folder`.
+    """
+    return await _run(_Task(str(place), files=dict(files)), what, time_limit)
+
+
+def policy_file(place: Path, version: str) -> Path:
+    """Where a checked definition is kept."""
+    return place / f"{version}.policy"
+
+
+def read_checked(place: Path, version: str) -> PolicyDefinition:
+    """The definition that a check has left there.
+
+    Raises:
+        OSError: there is none.
+    """
+    long: dict[str, list[Any]] = {name: [] for name in _LONG}
+    with policy_file(place, version).open("rb") as file:
+        rest: PolicyDefinition = pickle.load(file)
+        # One piece at a time: whoever unpickles keeps the interpreter until it is done.
+        while (piece := pickle.load(file)) is not None:
+            name, items = piece
+            long[name] += items
+    return msgspec.structs.replace(rest, **{name: tuple(items) for name, items in long.items()})
+
+
+def write_checked(place: Path, definition: PolicyDefinition) -> None:
+    """Leaves a checked definition to be read back; whole or not at all."""
+    target = policy_file(place, definition.version)
+    written = target.with_name(f".{target.name}.{os.getpid()}")
+    with written.open("wb") as file:
+        pickle.dump(msgspec.structs.replace(definition, **dict.fromkeys(_LONG, ())), file, 5)
+        for name in _LONG:
+            items = getattr(definition, name)
+            for start in range(0, len(items), _PIECE):
+                pickle.dump((name, items[start : start + _PIECE]), file, 5)
+        pickle.dump(None, file, 5)
+    written.replace(target)
+
+
+class _Child:
+    """The child process, started and waited for in a thread, ended from the event loop.
+
+    `subprocess` starts one without copying this process's memory tables, in a fraction of a
+    millisecond; the event loop's own way takes tens of them, in which nothing is answered.
+    """
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ended = False
+
+    def run(self, data: bytes, time_limit: float) -> tuple[bytes, bytes, int]:
+        """Output, errors and exit code. Blocks.
+
+        Raises:
+            subprocess.TimeoutExpired: it took longer, and was ended.
+        """
+        root = str(Path(__file__).parents[2])
+        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+        with subprocess.Popen(
+            COMMAND,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,
+        ) as self._process:
+            try:
+                if self._ended:
+                    self.end()
+                output, errors = self._process.communicate(data, time_limit)
+            except BaseException:
+                self.end()
+                raise
+            return output, errors, self._process.returncode
+
+    def end(self) -> None:
+        """Ends it, with the trial that it has started, whether it has begun or not."""
+        self._ended = True
+        if self._process is not None and self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+
+async def _run(task: _Task, what: str, time_limit: float) -> str:
+    child = _Child()
+    try:
+        data = msgspec.msgpack.encode(task)
+        output, errors, code = await asyncio.to_thread(child.run, data, time_limit)
+    except subprocess.TimeoutExpired:
+        raise PolicyRefused(f"checking {what} took longer than {time_limit:g} s") from None
+    finally:
+        child.end()
+    if code != 0:
+        last = errors.decode(errors="replace").strip().rpartition("\n")[2]
+        how = f"it was ended by {signal.Signals(-code).name}" if code < 0 else last
+        raise PolicyRefused(f"checking {what} failed: {how or f'it ended with {code}'}")
+    return _version(msgspec.msgpack.decode(output, type=_Found), what)
+
+
+def _version(found: _Found, what: str) -> str:
+    if found.diagnostics:
+        raise RulesRefused(what, found.diagnostics)
+    if found.problem is not None:
+        raise PolicyRefused(found.problem)
+    return found.version
+
+
+def _check(task: _Task) -> _Found:
+    result = load_files(task.files) if task.folder is None else load_folder(task.folder)
+    if result.definition is None:
+        return _Found(diagnostics=result.errors)
+    problem = try_rules(result.definition.rules, _TRIAL_LIMIT)
+    if problem is not None:
+        return _Found(problem=problem)
+    write_checked(Path(task.place), result.definition)
+    return _Found(version=result.definition.version)
+
+
+def _main() -> None:
+    os.nice(_NICENESS)
+    task = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=_Task)
+    sys.stdout.buffer.write(msgspec.msgpack.encode(_check(task)))
+
+
+if __name__ == "__main__":
+    _main()

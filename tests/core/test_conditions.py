@@ -1,0 +1,364 @@
+"""Conditions: closures, narrator and rule engine say the same of every tree and every fact."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from decision.core.business_rules import PlainMatcher, plan
+from decision.core.conditions import (
+    ALWAYS,
+    OPERATORS,
+    All,
+    AnyOf,
+    Clause,
+    Condition,
+    Not,
+    clause_in_words,
+    clauses,
+    compile_condition,
+    failures,
+    holds,
+)
+from decision.core.definition import Rule
+from decision.core.values import MISSING, Value
+from decision.rulebook.durable_engine import DurableMatcher
+
+FIELDS = ("event.type", "placement", "customer.a", "customer.b", "customer.c", "context.d")
+slot_of: Callable[[str], int] = FIELDS.index
+
+# ------------------------------------------------------------------ the judge, written apart
+
+
+def kind(value: Value) -> str:
+    if value is MISSING:
+        return "missing"
+    if type(value) is bool:
+        return "truth"
+    if type(value) in (int, float):
+        return "number"
+    return {str: "text", list: "list", tuple: "list", dict: "mapping"}[type(value)]
+
+
+def exact(number: float) -> Any:
+    """The number as a fraction, which compares exactly; infinities and NaN as they are."""
+    return number if isinstance(number, float) and not math.isfinite(number) else Fraction(number)
+
+
+def same(one: Value, other: Value) -> bool:
+    if kind(one) != kind(other) or kind(one) == "missing":
+        return False
+    match kind(one):
+        case "number":
+            return bool(exact(one) == exact(other))
+        case "list":
+            return len(one) == len(other) and all(map(same, one, other))
+        case "mapping":
+            return set(one) == set(other) and all(same(one[key], other[key]) for key in one)
+    return bool(one == other)
+
+
+def less(one: Value, other: Value) -> bool:
+    if kind(one) != kind(other):
+        return False
+    if kind(one) == "number":
+        return bool(exact(one) < exact(other))
+    return kind(one) == "text" and [*map(ord, one)] < [*map(ord, other)]
+
+
+def searched(pattern: str, value: Value) -> bool:
+    """Python's own `re`, for patterns that mean the same in RE2."""
+    if kind(value) != "text" or any("\ud800" <= letter <= "\udfff" for letter in value):
+        return False
+    return re.search(pattern, value, re.ASCII) is not None
+
+
+def judged(clause: Clause, value: Value) -> bool:
+    wanted = clause.value
+    match clause.op:
+        case "eq":
+            return same(value, wanted)
+        case "ne":
+            return not same(value, wanted)
+        case "gt":
+            return less(wanted, value)
+        case "gte":
+            return less(wanted, value) or (ordered(value) and same(wanted, value))
+        case "lt":
+            return less(value, wanted)
+        case "lte":
+            return less(value, wanted) or (ordered(value) and same(wanted, value))
+        case "in":
+            return any(same(value, item) for item in wanted)
+        case "not_in":
+            return all(not same(value, item) for item in wanted)
+        case "contains" if kind(value) == "list":
+            return any(same(item, wanted) for item in value)
+        case "contains":
+            return kind(value) == kind(wanted) == "text" and value.find(wanted) >= 0
+        case "matches":
+            return searched(wanted, value)
+    assert clause.op == "exists"
+    return (kind(value) != "missing") == wanted
+
+
+def ordered(value: Value) -> bool:
+    return kind(value) in ("number", "text")
+
+
+def true(condition: Condition, values: Sequence[Value]) -> bool:
+    match condition:
+        case Clause():
+            return judged(condition, values[FIELDS.index(condition.field)])
+        case Not(part):
+            return not true(part, values)
+        case All(parts):
+            return [true(part, values) for part in parts].count(False) == 0
+        case AnyOf(parts):
+            return [true(part, values) for part in parts].count(True) > 0
+
+
+# ------------------------------------------------------------------ what is thrown at them
+
+TEXTS = (
+    *("", "5", "0", "true", "null", "gold", "Gold", "gold ", "金牌", "😀", "é", "e\u0301", "ß"),
+    *(
+        '"',
+        "\\",
+        '\\"',
+        "a\\",
+        'a"b',
+        "a'b",
+        "a\nb",
+        "\t",
+        "\0",
+        "a\0b",
+        "\x7f",
+        "\u2028",
+        "\ufeff",
+    ),
+    *("{", "[]", ",", ":", "$and", "$m", "id", "\ud800", "a\udfff", "x" * 1_000, "x" * 1_001),
+)
+NUMBERS = (
+    *(
+        0,
+        1,
+        -1,
+        5,
+        2**31,
+        2**53 - 1,
+        2**53,
+        2**53 + 1,
+        -(2**53) - 1,
+        2**63,
+        -(2**64),
+        2**70,
+        10**30,
+    ),
+    *(0.0, -0.0, 0.1, 0.3, 0.1 + 0.2, -2.5, 5.0, 1e-7, 1e-320, 5e-324, 1e16, 1e300, -1e300),
+    *(2.0**53, 2.0**53 + 2, 2.0**70, 1.7976931348623157e308, math.inf, -math.inf, math.nan),
+)
+PATTERNS = ("", "^g", "o.d", "金", "[0-9]+", r"\d$", "(?i)GOLD", r"^$", "a|b", r"\\", '"')
+
+texts = st.one_of(st.sampled_from(TEXTS), st.text(max_size=4))
+numbers = st.one_of(st.sampled_from(NUMBERS), st.integers(-3, 7), st.integers(), st.floats())
+scalars = st.one_of(texts, numbers, st.booleans())
+lists = st.lists(scalars, max_size=3)
+facts = st.one_of(
+    st.just(MISSING),
+    scalars,
+    lists,
+    st.lists(lists, max_size=2),
+    st.dictionaries(st.text(max_size=2), scalars, max_size=2),
+)
+fields = st.sampled_from(FIELDS)
+
+
+def clause(ops: Sequence[str], values: st.SearchStrategy[Any]) -> st.SearchStrategy[Clause]:
+    return st.builds(Clause, fields, st.sampled_from(ops), values)
+
+
+some_clauses = st.one_of(
+    clause(("eq", "ne"), st.one_of(scalars, lists.map(tuple))),
+    clause(("gt", "gte", "lt", "lte"), st.one_of(numbers, texts)),
+    clause(("in", "not_in"), lists.map(tuple)),
+    clause(("contains",), scalars),
+    clause(("matches",), st.sampled_from(PATTERNS)),
+    clause(("exists",), st.booleans()),
+)
+conditions: st.SearchStrategy[Condition] = st.recursive(
+    st.one_of(some_clauses, st.just(ALWAYS), st.just(AnyOf(()))),
+    lambda inner: st.one_of(
+        st.builds(Not, inner),
+        st.lists(inner, min_size=1, max_size=4).map(lambda parts: All(tuple(parts))),
+        st.lists(inner, min_size=1, max_size=4).map(lambda parts: AnyOf(tuple(parts))),
+    ),
+    max_leaves=10,
+)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[list[Condition], list[list[Value]]]:
+    """Trees, and situations of which half the values are near a constant of their own field."""
+    trees = draw(st.lists(conditions, min_size=1, max_size=5))
+    constants: dict[str, list[Value]] = {}
+    for part in (part for tree in trees for part in clauses(tree)):
+        wanted = part.value if isinstance(part.value, tuple) else (part.value,)
+        constants.setdefault(part.field, []).extend(wanted)
+
+    def value(field: str) -> Value:
+        # Not `one_of`, which would count every branch of `facts`.
+        if field in constants and constants[field] and draw(st.booleans()):
+            return draw(_near(draw(st.sampled_from(constants[field]))))
+        return draw(facts)
+
+    return trees, [[value(field) for field in FIELDS] for _ in range(4)]
+
+
+def _near(value: Value) -> st.SearchStrategy[Value]:
+    found: list[Value] = [value, value, value, [value], str(value)]
+    if kind(value) == "truth":
+        found += [not value, int(value), float(value)]
+    elif kind(value) == "number":
+        found += [value + 1, value - 1, -value]
+        if isinstance(value, float):
+            found += [math.nextafter(value, math.inf), math.nextafter(value, -math.inf)]
+        if math.isfinite(value) and abs(value) < 1e308:
+            found += [float(value), int(value)]
+        if value in (0, 1):
+            found.append(bool(value))
+    elif kind(value) == "text":
+        found += [f"{value}x", value[:-1], value.upper()]
+    return st.sampled_from(found)
+
+
+def check(trees: list[Condition], situations: list[list[Value]]) -> None:
+    rules = [Rule(name="r", when=tree) for tree in trees]
+    order = plan(rules, slot_of)
+    engine = DurableMatcher(rules, order, slot_of)
+    plain = PlainMatcher(rules, order, slot_of)
+    for values in situations:
+        expected = [true(tree, values) for tree in trees]
+        mask = sum(held << index for index, held in enumerate(expected))
+        assert [compile_condition(tree, slot_of)(values) for tree in trees] == expected
+        assert [not failures(tree, values, slot_of) for tree in trees] == expected
+        assert plain.match(0, values) == mask
+        assert engine.match(0, values) == mask
+        for tree in trees:
+            for part in clauses(tree):
+                value = values[slot_of(part.field)]
+                assert holds(part, value) == judged(part, value)
+    engine.close()
+
+
+@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+@given(cases())
+def test_all_readers_agree_with_the_judge(case: tuple[list[Condition], list[list[Value]]]) -> None:
+    check(*case)
+
+
+@pytest.mark.soak
+@settings(deadline=None, max_examples=60_000, suppress_health_check=list(HealthCheck))
+@given(cases())
+def test_all_readers_agree_with_the_judge_for_a_long_time(
+    case: tuple[list[Condition], list[list[Value]]],
+) -> None:
+    check(*case)
+
+
+def odd_clauses() -> Iterator[Clause]:
+    scalar: list[Value] = [*TEXTS, *NUMBERS, True, False]
+    for op in ("eq", "ne", "contains"):
+        yield from (Clause("customer.a", op, value) for value in scalar)
+    for op in ("gt", "gte", "lt", "lte"):
+        yield from (Clause("customer.a", op, value) for value in scalar if type(value) is not bool)
+    for op in ("in", "not_in"):
+        yield from (Clause("customer.a", op, (value, "other")) for value in scalar)
+        yield Clause("customer.a", op, ())
+    yield from (Clause("customer.a", "matches", pattern) for pattern in PATTERNS)
+    yield from (Clause("customer.a", "exists", wanted) for wanted in (True, False))
+
+
+def test_every_operator_of_every_odd_constant_is_right_for_every_odd_value() -> None:
+    """Some 40,000 comparisons, in the rule engine, too."""
+    tests = list(odd_clauses())
+    assert {one.op for one in tests} == set(OPERATORS)
+    odd: list[Value] = [MISSING, *TEXTS, *NUMBERS, True, False, [], [1], [True], ["gold"], {"a": 1}]
+    situations = [[MISSING, MISSING, value, MISSING, MISSING, MISSING] for value in odd]
+    rules = [Rule(name="r", when=one) for one in tests]
+    order = plan(rules, slot_of)
+    engine = DurableMatcher(rules, order, slot_of)
+    plain = PlainMatcher(rules, order, slot_of)
+    for values in situations:
+        expected = sum(judged(one, values[2]) << index for index, one in enumerate(tests))
+        for found in (plain.match(0, values), engine.match(0, values)):
+            wrong = found ^ expected
+            assert not wrong, (values[2], tests[wrong.bit_length() - 1])
+    assert len(tests) * len(odd) > 40_000
+
+
+# ------------------------------------------------------------------ what explanations say
+
+IS = {"customer.a": 1, "customer.b": "gold"}
+VALUES: list[Value] = [MISSING, MISSING, 1, "gold", MISSING, MISSING]
+
+
+def said(condition: Condition) -> list[str]:
+    return failures(condition, VALUES, slot_of)
+
+
+def eq(field: str, value: Value) -> Clause:
+    return Clause(f"customer.{field}", "eq", value)
+
+
+@pytest.mark.parametrize(
+    ("condition", "lines"),
+    [
+        (All((eq("a", 2), eq("b", "gold"), eq("c", 3))), ["a is 1, must be 2", "c is missing, must be 3"]),
+        (AnyOf((eq("a", 2), eq("b", "gold"))), []),
+        (AnyOf((eq("a", 2), All((eq("b", "x"), eq("a", 1))))), ['none of: a is 1, must be 2 | b is "gold", must be "x"']),
+        (AnyOf((eq("a", 2),)), ["a is 1, must be 2"]),
+        (Not(eq("a", 1)), ["a is 1, must not be 1"]),
+        (Not(Not(eq("a", 2))), ["a is 1, must be 2"]),
+        (Not(AnyOf((eq("a", 1), eq("b", "x")))), ["a is 1, must not be 1"]),
+        (Not(All((eq("a", 1), eq("b", "gold")))), ['none of: a is 1, must not be 1 | b is "gold", must not be "gold"']),
+        (Not(All((eq("a", 1), eq("b", "x")))), []),
+        (Not(Clause("customer.a", "gte", 1)), ["a is 1, must not be at least 1"]),
+        (Not(Clause("customer.a", "in", (1, 2))), ["a is 1, must be none of [1, 2]"]),
+        (Not(Clause("customer.c", "ne", 5)), ["c is missing, must be 5"]),
+        (Not(Clause("customer.a", "exists", True)), ["a is 1, must not exist"]),
+        (Not(Clause("customer.c", "exists", False)), ["c is missing, must exist"]),
+        (Not(ALWAYS), ["none of: nothing"]),
+        (AnyOf(()), ["none of: nothing"]),
+        (ALWAYS, []),
+    ],
+)  # fmt: skip
+def test_failures_name_exactly_the_clauses_that_fail(
+    condition: Condition, lines: list[str]
+) -> None:
+    assert [line.replace("customer.", "") for line in said(condition)] == lines
+
+
+@settings(deadline=None, max_examples=200)
+@given(cases())
+def test_of_a_list_of_clauses_those_that_fail_are_named_in_order_and_no_others(
+    case: tuple[list[Condition], list[list[Value]]],
+) -> None:
+    trees, situations = case
+    listed = [part for tree in trees for part in clauses(tree)]
+    for values in situations:
+        told = failures(All(tuple(listed)), values, slot_of)
+        assert told == [
+            clause_in_words(part, values[slot_of(part.field)])
+            for part in listed
+            if not judged(part, values[slot_of(part.field)])
+        ]
+        reverse = failures(Not(AnyOf(tuple(listed))), values, slot_of)
+        assert len(told) + len(reverse) == len(listed)

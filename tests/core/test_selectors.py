@@ -1,0 +1,52 @@
+"""The index of selectors agrees with asking each candidate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from decision.core.candidates import CandidateInfo
+from decision.core.definition import Selector
+from decision.core.selectors import SelectorIndex, flags_of, mask_where, matches
+
+NAMES = st.sampled_from(["a", "ab", "b", "[a]", "优惠", ""])
+GLOBS = st.sampled_from(["a", "a*", "?", "[ab]", "*", "[a]", "[[]a]", "优*", "none", ""])
+CANDIDATES = st.lists(
+    st.builds(
+        CandidateInfo,
+        message=NAMES,
+        channel=NAMES,
+        category=NAMES,
+        purpose=NAMES,
+        tags=st.lists(NAMES, max_size=3).map(tuple),
+        value=st.just(1.0),
+    ),
+    max_size=20,
+)
+
+
+def some(names: st.SearchStrategy[str]) -> Any:
+    return st.none() | st.lists(names, max_size=3).map(tuple)
+
+
+SELECTORS = st.builds(
+    Selector,
+    messages=some(GLOBS),
+    tags=some(NAMES),
+    category=some(NAMES),
+    purpose=some(NAMES),
+    channel=some(NAMES),
+)
+
+
+@given(CANDIDATES, SELECTORS)
+def test_the_index_finds_what_matches(candidates: list[CandidateInfo], selector: Selector) -> None:
+    expected = mask_where(matches(selector, candidate) for candidate in candidates)
+    assert SelectorIndex(candidates).mask(selector) == expected
+
+
+@given(st.lists(st.booleans(), max_size=70))
+def test_a_mask_and_its_flags_are_the_same(flags: list[bool]) -> None:
+    assert flags_of(mask_where(flags), len(flags)).tolist() == flags
