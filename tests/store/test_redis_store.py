@@ -67,6 +67,16 @@ async def test_a_commit_leaves_exactly_these_keys_and_entries(
     ]
 
 
+async def test_a_days_budget_is_forgotten_after_it_and_a_total_never(
+    redis_store: RedisStore,
+) -> None:
+    keys = redis_store.keys
+    await redis_store.take_budgets({"coupon:total": 9, "coupon:2026-11-21": 5}, "t")
+    lasts = await ask(redis_store, "PTTL", keys.budget("coupon:2026-11-21"))
+    assert 48 * HOUR // 1000 < lasts <= 72 * HOUR // 1000
+    assert await ask(redis_store, "PTTL", keys.budget("coupon:total")) == -1
+
+
 async def test_every_script_keeps_to_one_slot_of_a_cluster(redis_store: RedisStore) -> None:
     keys = redis_store.keys
     for group in (

@@ -18,6 +18,10 @@ end
 redis.call('SADD', KEYS[1], '')
 for i = 2, #KEYS do
   redis.call('INCR', KEYS[i])
+  if string.find(ARGV[2 * i - 2], ':%d%d%d%d%-%d%d%-%d%d$') then
+    -- A day's counter: that day is over everywhere within two days, whatever the time zone.
+    redis.call('PEXPIRE', KEYS[i], 259200000)
+  end
   redis.call('SADD', KEYS[1], ARGV[2 * i - 2])
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
