@@ -117,7 +117,7 @@ def hot_routes(
 
 def lookup_routes(engine: Engine, settings: ServerSettings) -> list[ControllerRouterHandler]:
     """The route that finds a decision again: in the log, else in the archive where there is one."""
-    archive = Archive(settings.archive) if settings.archive is not None else None
+    archive = Archive(settings.archive, engine.replay) if settings.archive is not None else None
 
     @get("/v1/decisions/{decision_id:str}", opt={"scope": "decide", "operation": _FIND})
     async def find_decision(request: Request[Any, Any, Any]) -> Answer:

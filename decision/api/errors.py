@@ -9,13 +9,14 @@ from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap, Receive, Scope, Send
 
 from decision.api.edge import request_id_of, send_problem
-from decision.api.keeper import RulesRefused
-from decision.api.problems import FieldError, Problem, bad_field, from_status
+from decision.api.problems import Problem, bad_field, from_status
+from decision.api.shelf import as_field_error
 from decision.core.ports import StoreUnavailable
 from decision.engine import InputError, NotFound
 from decision.engine.errors import NotReady
 from decision.engine.snapshot import PolicyRefused
 from decision.observability import get_logger
+from decision.rulebook.checking import RulesRefused
 from decision.scoring.manifest import ModelError
 
 RETRY_AFTER = 1
@@ -47,12 +48,7 @@ def as_problem(error: Exception, request_id: str) -> Problem:
             detail += ". What was sent may have been stored already"
         return Problem("unavailable", detail, headers={"retry-after": str(RETRY_AFTER)})
     if isinstance(error, RulesRefused):
-        errors = [
-            FieldError(
-                one.place, f"{one.message} [{one.code}]" + (f"; {one.hint}" if one.hint else "")
-            )
-            for one in error.diagnostics
-        ]
+        errors = [as_field_error(one) for one in error.diagnostics]
         return Problem("policy-refused", f"{error}; the policy in force stays", errors=errors)
     if isinstance(error, PolicyRefused | ModelError):
         return Problem("policy-refused", f"{error}; what is in force stays")

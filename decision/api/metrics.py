@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -81,6 +82,9 @@ class Metrics:
         )
         self._policy = _version_gauge("nextbest_policy_info", "Policy in force.", registry)
         self._model = _version_gauge("nextbest_model_info", "Model in force.", registry)
+        self._shadow = _version_gauge(
+            "nextbest_shadow_info", "Challenger scored beside the model.", registry
+        )
         self._loaded_at = Gauge(
             "nextbest_policy_loaded_timestamp_seconds",
             "When the policy in force was loaded.",
@@ -94,10 +98,22 @@ class Metrics:
             multiprocess_mode="livemin",
         )
         reloads = Counter(
-            "nextbest_reloads",
-            "Reloads of policy and model, by result.",
+            "nextbest_policy_reloads",
+            "Policies put in force or refused after the start, by result.",
             ["result"],
             registry=registry,
+        )
+        model_reloads = Counter(
+            "nextbest_model_reloads",
+            "Changes of the models put in force or refused, by result.",
+            ["result"],
+            registry=registry,
+        )
+        self._refused_since = Gauge(
+            "nextbest_policy_refused_timestamp_seconds",
+            "Since when every newer policy was refused; 0 where the newest is in force.",
+            registry=registry,
+            multiprocess_mode="livemax",
         )
         self._rule_engine_failures = Counter(
             "nextbest_rule_engine_failures",
@@ -112,7 +128,8 @@ class Metrics:
         self._seconds = {step: seconds.labels(step) for step in STEPS}
         self._events = {result: events.labels(result) for result in RESULTS}
         self._reloads = {result: reloads.labels(result) for result in ("ok", "refused")}
-        self._versions: tuple[str | None, str | None] = (None, None)
+        self._model_reloads = {result: model_reloads.labels(result) for result in ("ok", "refused")}
+        self._versions: dict[Gauge, str | None] = {}
 
     def decided(
         self, decision: Decision, verdict: Verdict | None, steps: dict[str, float], written: bool
@@ -149,8 +166,16 @@ class Metrics:
         self._store_up.set(1 if up else 0)
 
     def reloaded(self, ok: bool) -> None:
-        """Counts a reload."""
+        """Counts a reload of the policy."""
         self._reloads["ok" if ok else "refused"].inc()
+
+    def model_reloaded(self, ok: bool) -> None:
+        """Counts a change of the model or its challenger."""
+        self._model_reloads["ok" if ok else "refused"].inc()
+
+    def refused_since(self, since: datetime | None) -> None:
+        """Says since when newer policies were refused, or that none was."""
+        self._refused_since.set(0 if since is None else since.timestamp())
 
     def look_at(self, matcher: RuleMatcher) -> None:
         """Counts what the rule engine in force has failed at since the last look."""
@@ -161,19 +186,21 @@ class Metrics:
 
     def in_force(self, snapshot: Snapshot) -> None:
         """Says which versions are in force."""
-        old_policy, old_model = self._versions
-        model = snapshot.model_version
-        # Set to 0 and not removed: files shared between processes cannot forget a label.
-        if old_policy not in (None, snapshot.policy_version):
-            self._policy.labels(old_policy).set(0)
-        if old_model not in (None, model):
-            self._model.labels(old_model).set(0)
-        self._policy.labels(snapshot.policy_version).set(1)
-        if model is not None:
-            self._model.labels(model).set(1)
-        self._model_up.set(0 if model is None else 1)
+        shadow = None if snapshot.shadow is None else snapshot.shadow.version
+        self._name(self._policy, snapshot.policy_version)
+        self._name(self._model, snapshot.model_version)
+        self._name(self._shadow, shadow)
+        self._model_up.set(0 if snapshot.model_version is None else 1)
         self._loaded_at.set(snapshot.loaded_at.timestamp())
-        self._versions = (snapshot.policy_version, model)
+
+    def _name(self, gauge: Gauge, version: str | None) -> None:
+        # Set to 0 and not removed: files shared between processes cannot forget a label.
+        before = self._versions.get(gauge)
+        if before not in (None, version):
+            gauge.labels(before).set(0)
+        if version is not None:
+            gauge.labels(version).set(1)
+        self._versions[gauge] = version
 
     def render(self) -> bytes:
         """The text for Prometheus, of all processes of this server together."""

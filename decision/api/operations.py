@@ -15,6 +15,7 @@ from decision.api.keeper import Keeper
 from decision.api.metrics import CONTENT_TYPE, Metrics
 from decision.api.openapi import TEXT, Body, Operation, describe
 from decision.api.problems import Problem
+from decision.api.shelf import Refusal
 from decision.engine import Snapshot
 
 _Request = Request[Any, Any, Any]
@@ -24,7 +25,8 @@ class PolicyView(msgspec.Struct, frozen=True, kw_only=True):
     """What is in force, and since when.
 
     `degraded` lists what every decision does without, `cautions` what this policy cannot make
-    good, such as contacts that a longer cap would need and that were not kept.
+    good, such as contacts that a longer cap would need and that were not kept. `refusal` is what
+    was tried after it and refused, with its first errors; null where the newest is in force.
     """
 
     policy_version: str
@@ -33,8 +35,10 @@ class PolicyView(msgspec.Struct, frozen=True, kw_only=True):
     messages: int
     candidates: int
     degraded: list[str]
+    shadow_version: str | None = None
     cautions: list[str] = []
     model_problem: str | None = None
+    refusal: Refusal | None = None
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +66,8 @@ def operation_routes(keeper: Keeper, metrics: Metrics) -> list[ControllerRouterH
     @get("/health/ready", opt={"operation": _READY})
     async def ready() -> Answer:
         if not keeper.ready:
-            reason = keeper.store_problem or "policy and model are being loaded"
+            loading = "policy and model are being loaded"
+            reason = keeper.store_problem or keeper.waits_for or loading
             raise Problem("unavailable", reason, headers={"retry-after": "1"})
         found = {"store": keeper.store_problem, "model": keeper.model_problem}
         degraded = {name: problem for name, problem in found.items() if problem is not None}
@@ -103,9 +108,11 @@ def _view(snapshot: Snapshot, keeper: Keeper) -> PolicyView:
         loaded_at=snapshot.loaded_at,
         messages=len(snapshot.policy.messages),
         candidates=len(snapshot.policy.candidates),
+        shadow_version=None if snapshot.shadow is None else snapshot.shadow.version,
         degraded=list(snapshot.degraded),
         cautions=list(snapshot.cautions),
         model_problem=keeper.model_problem,
+        refusal=keeper.shelf.refusal(),
     )
 
 
@@ -114,18 +121,32 @@ _VIEW: Final = Body(
     example={
         "policy_version": "5c1d9f0a77e2",
         "model_version": "0d6f2b1c9a44",
+        "shadow_version": None,
         "loaded_at": "2026-11-21T02:00:00Z",
         "messages": 24,
         "candidates": 61,
         "degraded": [],
         "cautions": [],
         "model_problem": None,
+        "refusal": {
+            "at": "2026-11-21T09:12:40Z",
+            "since": "2026-11-21T09:12:40Z",
+            "trigger": "watch",
+            "detail": "rules has 1 error",
+            "errors": [
+                {
+                    "path": "rules/messages.yaml:12:5",
+                    "detail": 'there is no section "caps:" [unknown-key]; did you mean "caps"?',
+                }
+            ],
+            "count": 1,
+        },
     },
 )
 _POLICY = Operation(
     id="getPolicy",
     tag="policy",
-    summary="Versions in force, and when they were loaded",
+    summary="Versions in force, when they were loaded, and what was refused since",
     answers={200: ("What is in force", _VIEW)},
     problems=("unavailable",),
 )

@@ -9,6 +9,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final, NoReturn
 
 import msgspec
@@ -18,19 +19,25 @@ from uvicorn.supervisors import Multiprocess
 
 from decision.api.app import create_app
 from decision.api.auth import is_loopback_host, load_keys
-from decision.api.keeper import TRIED, RulesRefused, read_rules
 from decision.api.metrics import MULTIPROCESS
 from decision.api.protocol import BoundedProtocol
 from decision.api.settings import ServerSettings, SettingsError, read_settings, to_environ
+from decision.api.shelf import SHELF, Shelf, put_first
+from decision.api.watching import terminal_is_gone
 from decision.core.ports import StoreUnavailable
 from decision.engine import Engine, EngineSettings
+from decision.engine.snapshot import PolicyRefused
 from decision.observability import configure_logging, get_logger
+from decision.rulebook.checking import RulesRefused
 from decision.rulebook.diagnostics import render_all
-from decision.rulebook.rule_trial import try_rules
 from decision.store import EmbeddedRedis, RedisStore
 
 _KEEP_ALIVE: Final = 60
 """Seconds for which an idle connection is kept; longer than load balancers do."""
+
+_WORKER_ANSWERS: Final = 30
+"""Seconds in which a worker must answer its supervisor, or is started again. Until it has imported
+everything it cannot: on a busy machine that takes longer than uvicorn's 5 seconds, for ever."""
 
 _log = get_logger()
 
@@ -62,6 +69,8 @@ def run(settings: ServerSettings) -> int:
     check(settings)
     configure_logging(settings.log_level, settings.log_format)
     with contextlib.ExitStack() as stack:
+        shelf = stack.enter_context(_shelf())
+        _put_first(settings, shelf)
         listening = stack.enter_context(_listening(settings))
         if settings.workers > 1:
             stack.enter_context(_shared_metrics())
@@ -79,10 +88,10 @@ def run(settings: ServerSettings) -> int:
 
 
 def check(settings: ServerSettings) -> None:
-    """Refuses what could never serve.
+    """Refuses what could never serve, rules aside.
 
     Raises:
-        StartRefused: keys are missing or unusable, or the rules have errors.
+        StartRefused: keys are missing or unusable.
     """
     if settings.api_keys_file is None and not is_loopback_host(settings.host):
         raise StartRefused(
@@ -93,15 +102,24 @@ def check(settings: ServerSettings) -> None:
     try:
         if settings.api_keys_file is not None:
             load_keys(settings.api_keys_file)
-        definition = read_rules(settings.rules)
     except SettingsError as error:
+        raise StartRefused(str(error)) from None
+
+
+def _put_first(settings: ServerSettings, shelf: Shelf) -> None:
+    """Has the policy of the rules folder checked before there are any workers.
+
+    Raises:
+        StartRefused: the rules cannot be put in force.
+    """
+    if settings.follow != "folder":
+        return
+    try:
+        put_first(settings.rules, shelf)
+    except PolicyRefused as error:
         raise StartRefused(str(error)) from None
     except RulesRefused as error:
         raise StartRefused(f"{error}:\n\n{render_all(error.diagnostics)}") from None
-    problem = try_rules(definition.rules)
-    if problem is not None:
-        raise StartRefused(problem)
-    os.environ[TRIED] = definition.version  # so that no worker need try them again
 
 
 def _application(settings: ServerSettings) -> Litestar:
@@ -130,14 +148,26 @@ def _serve(settings: ServerSettings, listening: socket.socket) -> int:
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=max(1, settings.shutdown_timeout_ms // 1000),
+        timeout_worker_healthcheck=_WORKER_ANSWERS,
     )
     if settings.workers > 1:
-        Multiprocess(config, sockets=[listening]).run()
+        _Workers(config, sockets=[listening]).run()
         return 0
     server = uvicorn.Server(config)
     with _told_to_stop():
         server.run(sockets=[listening])
     return 0 if server.started else 1
+
+
+class _Workers(Multiprocess):
+    """uvicorn's supervisor, for which SIGHUP is a reload and not a restart of the workers."""
+
+    def handle_hup(self) -> None:
+        """Asks the workers for a reload; ends them where our terminal has been closed."""
+        if terminal_is_gone():
+            self.handle_term()
+        else:
+            Shelf(Path(os.environ[SHELF])).ask("SIGHUP")
 
 
 @contextlib.contextmanager
@@ -175,6 +205,17 @@ def _listening(settings: ServerSettings) -> Iterator[socket.socket]:
         ) from None
     with listening:
         yield listening
+
+
+@contextlib.contextmanager
+def _shelf() -> Iterator[Shelf]:
+    """What the workers share, in a folder that only we can read."""
+    with tempfile.TemporaryDirectory(prefix="nextbest-") as folder:
+        os.environ[SHELF] = folder
+        try:
+            yield Shelf(Path(folder))
+        finally:
+            del os.environ[SHELF]
 
 
 @contextlib.contextmanager

@@ -29,6 +29,13 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = None
     rules: Annotated[str, Meta(description="Folder of the rule files.")] = "rules"
+    follow: Annotated[
+        Literal["folder", "published"],
+        Meta(
+            description="Where the policy comes from: the rules folder, or what `nextbest publish` "
+            "has put into the store, for all servers at once."
+        ),
+    ] = "folder"
     models: Annotated[
         str | None,
         Meta(

@@ -2,7 +2,8 @@
 
 `current` names the version that decides, `shadow` one that is scored beside it and never chosen;
 each holds a path relative to the models folder, such as `engagement/02450e50e31b`. `history` is
-one line for each change of `current`, oldest first: time and path.
+one line for each change of `current`, oldest first: time and path, and after a tab `rollback`
+where that is what it was.
 """
 
 from __future__ import annotations
@@ -10,14 +11,24 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
+from decision.core.history import standing
 from decision.scoring.manifest import MANIFEST, ModelError
 
 CURRENT: Final = "current"
 """In the models folder: a link to the version in force, or a file with its path."""
 SHADOW: Final = "shadow"
 HISTORY: Final = "history"
+_ROLLBACK: Final = "rollback"
+
+
+class Change(NamedTuple):
+    """One line of the history: when (RFC 3339), which version, and whether it was a return."""
+
+    at: str
+    version: str
+    rollback: bool
 
 
 def current_version(models: Path) -> Path | None:
@@ -50,8 +61,12 @@ def versions(models: Path) -> list[Path]:
     return sorted(path.parent for path in manifests)
 
 
-def point_to(models: Path, version: Path, pointer: str = CURRENT) -> None:
+def point_to(
+    models: Path, version: Path, pointer: str = CURRENT, *, rollback: bool = False
+) -> None:
     """Puts a version in force in one step: whoever reads sees the old one or the new one.
+
+    `rollback` notes in the history that this is a return.
 
     Raises:
         ModelError: it is no version below the models folder.
@@ -66,19 +81,34 @@ def point_to(models: Path, version: Path, pointer: str = CURRENT) -> None:
     _write(models / pointer, f"{name}\n")
     if pointer == CURRENT:
         with (models / HISTORY).open("a", encoding="utf-8") as file:
-            file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {name}\n")
+            mark = f"\t{_ROLLBACK}" if rollback else ""
+            file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {name}{mark}\n")
             file.flush()
             os.fsync(file.fileno())
 
 
-def earlier_versions(models: Path) -> list[str]:
-    """What was in force before, latest first: paths relative to the models folder, each once."""
+def history(models: Path) -> list[Change]:
+    """Every change of `current`, oldest first."""
     try:
         lines = (models / HISTORY).read_text("utf-8").splitlines()
     except FileNotFoundError:
         return []
-    names = [line.partition(" ")[2] for line in lines if " " in line]
-    return list(dict.fromkeys(reversed(names)))[1:]
+    found = []
+    for line in lines:
+        at, _, rest = line.partition(" ")
+        version, _, mark = rest.partition("\t")
+        if version:
+            found.append(Change(at, version, mark == _ROLLBACK))
+    return found
+
+
+def earlier_versions(models: Path) -> list[str]:
+    """What was in force before, latest first: paths relative to the models folder, each once.
+
+    What a rollback returned from is not among them: two rollbacks go two steps back.
+    """
+    found = standing((change.version, change.rollback) for change in history(models))
+    return list(dict.fromkeys(reversed(found)))[1:]
 
 
 def _write(place: Path, text: str) -> None:

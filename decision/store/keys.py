@@ -12,6 +12,7 @@ With the prefix `nb:` and a customer `c-1024`, of partition 114 (`identifiers.pa
     nb:{register}:names            list    name by number, append-only (`register`)
     nb:{register}:kinds            list    contact kind by number, append-only
     nb:{blob}:<name>               string  a named value
+    nb:{history}:<name>            list    a named history, oldest entry first
 
 Expiries are milliseconds since 1970 as little-endian doubles. What varies stands last in a key, so
 that no two names share one; in the type of an alias `%` and `:` are written `%25` and `%3A`.
@@ -85,3 +86,7 @@ class Keys:
     def blob(self, name: str) -> str:
         """A named value."""
         return f"{self.prefix}{{blob}}:{name}"
+
+    def history(self, name: str) -> str:
+        """A named history."""
+        return f"{self.prefix}{{history}}:{name}"

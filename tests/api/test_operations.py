@@ -62,7 +62,7 @@ async def test_a_reload_puts_new_rules_in_force(api: Api) -> None:
     decision = (await api.decide(customer_id="c-1")).json()
     assert decision["policy_version"] == after["policy_version"]
     assert decision["selections"][0]["message"] == "news"
-    assert await api.metric('nextbest_reloads_total{result="ok"}') == 1
+    assert await api.metric('nextbest_policy_reloads_total{result="ok"}') == 1
     assert await api.metric(f'nextbest_policy_info{{version="{before["policy_version"]}"}}') == 0
     assert await api.metric(f'nextbest_policy_info{{version="{after["policy_version"]}"}}') == 1
 
@@ -79,9 +79,15 @@ async def test_rules_with_errors_never_replace_what_is_in_force(api: Api) -> Non
     assert len(places) >= 3
     assert all(re.match(r"rules/\w+\.yaml:\d+:\d+$", place) for place in places)
     assert any('did you mean "channels"' in error["detail"] for error in problem["errors"])
-    assert (await api.client.get("/v1/policy")).json() == before
+    after = (await api.client.get("/v1/policy")).json()
+    refusal = after.pop("refusal")
+    assert after == {name: value for name, value in before.items() if name != "refusal"}
+    assert before["refusal"] is None
+    assert (refusal["trigger"], refusal["count"]) == ("api", len(places))
+    assert refusal["errors"] == problem["errors"][:5]
+    assert await api.metric("nextbest_policy_refused_timestamp_seconds") > 0
     assert (await api.decide(customer_id="c-1")).status_code == 200
-    assert await api.metric('nextbest_reloads_total{result="refused"}') == 1
+    assert await api.metric('nextbest_policy_reloads_total{result="refused"}') == 1
 
 
 async def test_decisions_go_on_while_rules_are_reloaded(api: Api) -> None:

@@ -1,0 +1,119 @@
+"""Notices that a folder of rules or models has changed, and that the change is complete; SIGHUP.
+
+Folders are looked at and not subscribed to: that also sees one that vanishes and comes back, a
+mounted volume, a link that is turned, an editor that renames. A look costs a `stat` a file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_PATIENCE = 8
+"""How many looks may find a folder in change before it is read all the same."""
+
+
+class Watch:
+    """Tells a change that is under way from one that is complete: two looks find the same.
+
+    What never rests is complete after some looks, too.
+    """
+
+    def __init__(self) -> None:
+        self._last: str | None = None
+        self._looks = 0
+
+    def settled(self, now: str, known: str | None) -> bool:
+        """Whether what is there now differs from what is known, and has come to rest."""
+        before, self._last = self._last, now
+        self._looks = 0 if now == known else self._looks + 1
+        if now != known and (now == before or self._looks > _PATIENCE):
+            self._looks = 0
+            return True
+        return False
+
+
+def print_of(*parts: object) -> str:
+    """One short text for all of these; the same for the same parts."""
+    return hashlib.sha256(repr(parts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def folder_print(folder: str) -> str:
+    """What the rule files below a folder look like: names, inodes, sizes, times. Never raises."""
+    found: list[object] = []
+    seen: set[tuple[int, int]] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        try:
+            here = Path(place).stat()
+        except OSError:
+            continue
+        if (here.st_dev, here.st_ino) in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add((here.st_dev, here.st_ino))
+        folders[:] = sorted(name for name in folders if name != "tests" and name[0] != ".")
+        found.append(place)
+        found += [
+            file_print(Path(place, name))
+            for name in sorted(files)
+            if name.lower().endswith((".yaml", ".yml")) and name[0] != "."
+        ]
+    return print_of(found)
+
+
+def file_print(file: Path) -> str:
+    """What one file looks like; one that is not there, too."""
+    try:
+        about = file.stat()
+    except OSError as error:
+        return print_of(file, error.errno)
+    return print_of(file, about.st_ino, about.st_size, about.st_mtime_ns)
+
+
+_TERMINAL = "/dev/tty"
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open(_TERMINAL, os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+_HAD_TERMINAL = _has_terminal()
+
+
+def terminal_is_gone() -> bool:
+    """Whether this process was started from a terminal that has been closed.
+
+    A SIGHUP then means what it always meant, the end, and not a reload.
+    """
+    return _HAD_TERMINAL and not _has_terminal()
+
+
+@contextmanager
+def on_hangup(ask: Callable[[], object]) -> Iterator[None]:
+    """While it lasts, a SIGHUP calls `ask`, or ends this process where its terminal is gone."""
+
+    def hung_up() -> None:
+        if terminal_is_gone():
+            signal.raise_signal(signal.SIGTERM)
+        else:
+            ask()
+
+    loop = asyncio.get_running_loop()
+    try:
+        loop.add_signal_handler(signal.SIGHUP, hung_up)
+    except (RuntimeError, ValueError, NotImplementedError):  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)

@@ -1,0 +1,201 @@
+"""Event measures filled from the archive: as if a changed policy's had always been kept.
+
+Each customer's histories are folded anew from all their events, archived or still in the log, and
+written in one commit that holds only if no event came in between; else the customer is read
+again. So decisions go on meanwhile, and doing it again changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from decision.core import calendar, records
+from decision.core.document import Document
+from decision.core.events import Measure
+from decision.core.identifiers import PARTITIONS, partition_of
+from decision.core.ports import Commit, Conflict, StoreUnavailable
+from decision.engine.context import Context
+from decision.learning.archive.histories import (
+    Happened,
+    archived_events,
+    fold,
+    happened,
+    rebuilt,
+)
+from decision.learning.archive.journal import ArchiveError, Manifest, read_manifest
+from decision.store.log import Log
+
+READER: Final = "rebuild"
+"""The name under which the log keeps what is not archived yet, until the rebuilding ends."""
+
+
+class Rebuilt(msgspec.Struct):
+    """What was done: customers looked at, those that changed, and those who are gone.
+
+    Of `incomplete` customers more events were counted than there are now; what was counted stays.
+    """
+
+    customers: int = 0
+    changed: int = 0
+    gone: int = 0
+    incomplete: int = 0
+    events: int = 0
+
+
+class Rebuilding:
+    """One rebuilding of the histories of some types of events."""
+
+    def __init__(
+        self, context: Context, log: Log, archive: Path, types: Collection[str] | None = None
+    ) -> None:
+        measures = context.snapshot.measures
+        self.measures: dict[str, Measure] = {
+            name: measure for name, measure in measures.items() if types is None or name in types
+        }
+        self.counts = Rebuilt()
+        self._context = context
+        self._log = log
+        self._archive = archive
+        self._positions: dict[int, str] = {}
+        self._recent: defaultdict[str, list[Happened]] = defaultdict(list)
+
+    async def run(self, moved: Callable[[float], None] = lambda customers: None) -> Rebuilt:
+        """Rebuilds everybody.
+
+        Raises:
+            ArchiveError: it is no archive, or cannot be read.
+            StoreUnavailable: those before are done; it can be run again.
+        """
+        if not self.measures:
+            return self.counts
+        try:
+            await self._begin()
+            later: dict[str, list[Happened]] = {}
+            done = set()
+            for customer_id, rows in archived_events(self._archive, list(self.measures)):
+                found = await self._context.store.read(customer_id)
+                if found.document.moved_to is not None or found.document.merged:
+                    later[customer_id] = rows  # their events stand under several ids
+                    continue
+                await self._customer(customer_id, {customer_id: rows})
+                done.add(customer_id)
+                moved(self.counts.customers)
+            for customer_id in sorted((self._recent.keys() | later.keys()) - done):
+                found = await self._context.store.read(customer_id)
+                if found.document.moved_to is None:
+                    await self._customer(customer_id, later)
+                    done.add(customer_id)
+                    moved(self.counts.customers)
+            for customer_id in sorted(later.keys() - done):
+                await self._merged(customer_id, later, done)
+        finally:
+            await self._log.leave_log(READER)
+        return self.counts
+
+    async def _merged(
+        self, customer_id: str, rows: dict[str, list[Happened]], done: set[str]
+    ) -> None:
+        """Rebuilds whom an earlier id leads to, unless that is done."""
+        target = (await self._context.read(customer_id)).document.customer_id
+        if target not in done:
+            await self._customer(target, rows)
+            done.add(target)
+
+    async def _begin(self) -> None:
+        """Keeps in the log what the archive does not have, and reads it."""
+        before: dict[int, str] | None = None
+        manifest = self._manifest()
+        while manifest.positions != before:
+            before = manifest.positions
+            for partition in range(PARTITIONS):
+                position = before.get(partition, "0-0")
+                await self._log.advance_log(partition, READER, position, 0)
+            manifest = self._manifest()  # it may have been trimmed up to here just before
+        self._positions = {number: before.get(number, "") for number in range(PARTITIONS)}
+        for partition in range(PARTITIONS):
+            await self._catch_up(partition)
+
+    def _manifest(self) -> Manifest:
+        manifest = read_manifest(self._archive)
+        if manifest is None:
+            raise ArchiveError(
+                f"{self._archive} is no archive; make one first: nextbest archive --out DIR"
+            )
+        return manifest
+
+    async def _catch_up(self, partition: int) -> None:
+        """Reads what was logged since it was last asked."""
+        while page := await self._log.read_logs({partition: self._positions[partition]}):
+            for entry_id, logged in page[partition]:
+                self._positions[partition] = entry_id
+                if logged.kind == "event":
+                    try:
+                        record = records.decode_event(logged.body)
+                    except msgspec.MsgspecError:
+                        continue  # the archive will set it aside
+                    if record.type in self.measures:
+                        self._recent[record.customer_id].append(happened(entry_id, record))
+                elif logged.kind == "erasure":
+                    self._recent.pop(records.decode_change(logged.body).customer_id, None)
+
+    async def _customer(self, customer_id: str, archived: dict[str, list[Happened]]) -> None:
+        """Rebuilds one customer, however often somebody else writes meanwhile."""
+        context = self._context
+        found = await context.store.read(customer_id)
+        for _ in range(context.settings.attempts):
+            document = found.document
+            if document.moved_to is not None:
+                return  # merged just now, by events that the merge has taken over
+            if not document.exists:
+                self.counts.gone += 1
+                return
+            own = [customer_id, *document.merged]
+            # After the document: an event that it has is in what is read now.
+            for partition in {partition_of(name) for name in own}:
+                await self._catch_up(partition)
+            # By their place in the log: what was just archived is in both.
+            rows = {
+                (name, row.place): row
+                for name in own
+                for row in (*archived.get(name, ()), *self._recent.get(name, ()))
+            }
+            changed, complete = self._apply(document, list(rows.values()))
+            result = None
+            if changed:
+                result = await context.store.commit(
+                    Commit(
+                        id=context.new_id(customer_id),
+                        customer_id=customer_id,
+                        document=document,
+                        version=found.version,
+                        expect=("contacts", "events"),
+                        write=("events",),
+                    )
+                )
+            if not isinstance(result, Conflict):
+                self.counts.customers += 1
+                self.counts.changed += changed
+                self.counts.incomplete += not complete
+                self.counts.events += len(rows)
+                return
+            found = result.latest
+        raise StoreUnavailable(f"too many writes at once for customer {customer_id!r}; try again")
+
+    def _apply(self, document: Document, rows: list[Happened]) -> tuple[bool, bool]:
+        """(whether the document has changed, whether all events that it counts are there)."""
+        policy = self._context.snapshot.policy
+        zone = calendar.zone(document.timezone) if document.timezone else policy.zone
+        changed, complete = False, True
+        for name, folded in fold(rows, self.measures, zone).items():
+            kept = document.events.get(name)
+            history, whole = rebuilt(kept, folded)
+            complete = complete and whole
+            if history != kept:
+                document.events[name] = history
+                changed = True
+        return changed, complete
