@@ -4,26 +4,43 @@ Dudík et al. 2011 (https://arxiv.org/abs/1103.4601) for IPS, DM and DR; Swamina
 2015 for the self-normalised ones; Wang et al. 2017 (https://arxiv.org/abs/1612.01205) for SWITCH.
 Definitions agree with those of the Open Bandit Pipeline. Everything is per decision, in the unit
 of the reward.
+
+Every estimator also takes `confidence` (0.95), `cluster` (a whole number a decision: those of one
+customer, which may depend on each other; left out, all are independent), `bootstrap` (how many
+resamples, 0 for none) and `seed` of those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from statistics import NormalDist
+from collections.abc import Callable, Sequence
+from typing import TypedDict, Unpack
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from decision.learning.evaluation import terms as t
+from decision.learning.evaluation.terms import Array, Interval, Terms, Weights, Whole
+
 Numbers = Sequence[float] | NDArray[np.floating] | NDArray[np.integer]
 Matrix = Sequence[Sequence[float]] | NDArray[np.floating]
+Labels = Sequence[int] | NDArray[np.integer]
+
+
+class Options(TypedDict, total=False):
+    """What every estimator may be told; see the module."""
+
+    confidence: float
+    cluster: Labels | None
+    bootstrap: int
+    seed: int
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     """An estimated mean reward a decision.
 
-    The interval is normal (value ± z · standard error). `effective_sample_size` is (Σw)² / Σw²
+    `confidence_interval` is normal (value ± z · standard error); `bootstrap_interval` has the
+    percentiles of resamples, where they were asked for. `effective_sample_size` is (Σw)² / Σw²
     over the importance weights in use: how many on-policy decisions the log is worth.
     """
 
@@ -31,14 +48,14 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     standard_error: float
     confidence_interval: tuple[float, float]
     effective_sample_size: float
+    bootstrap_interval: tuple[float, float] | None = None
 
 
 def ips(
     reward: Numbers,
     logged_probability: Numbers,
     target_probability: Numbers,
-    *,
-    confidence: float = 0.95,
+    **options: Unpack[Options],
 ) -> Estimate:
     """Inverse propensity scoring: mean(w · r) with w = target / logged probability. Unbiased.
 
@@ -46,15 +63,14 @@ def ips(
         ValueError: the arrays differ in length, or hold what is no probability or not finite.
     """
     rewards, weights = _weigh(reward, logged_probability, target_probability)
-    return _of_terms(weights * rewards, weights, confidence)
+    return estimate(t.ips(rewards, weights), weights, **options)
 
 
 def snips(
     reward: Numbers,
     logged_probability: Numbers,
     target_probability: Numbers,
-    *,
-    confidence: float = 0.95,
+    **options: Unpack[Options],
 ) -> Estimate:
     """Self-normalised IPS: Σ(w · r) / Σw; the standard error is that of a ratio (delta method).
 
@@ -62,11 +78,7 @@ def snips(
         ValueError: as for `ips`; or no logged decision has any probability under the target.
     """
     rewards, weights = _weigh(reward, logged_probability, target_probability)
-    total = _total(weights)
-    value = float(np.sum(weights * rewards)) / total
-    residuals = weights * (rewards - value)
-    error = float(np.sqrt(np.sum(residuals**2))) / total
-    return _estimate(value, error, weights, confidence)
+    return estimate(t.snips(rewards, weights), weights, **options)
 
 
 def dm(
@@ -76,7 +88,7 @@ def dm(
     *,
     expected_reward: Matrix,
     target_distribution: Matrix,
-    confidence: float = 0.95,
+    **options: Unpack[Options],
 ) -> Estimate:
     """The direct method: mean over decisions of Σₐ target(a) · expected_reward(a).
 
@@ -86,9 +98,10 @@ def dm(
     Raises:
         ValueError: as for `ips`; or a matrix has the wrong shape or rows that do not sum to 1.
     """
-    rewards, weights = _weigh(reward, logged_probability, target_probability)
+    rewards, _ = _weigh(reward, logged_probability, target_probability)
     expected, target = _matrices(expected_reward, target_distribution, len(rewards))
-    return _of_terms(np.sum(expected * target, axis=1), np.ones(len(weights)), confidence)
+    base = np.sum(expected * target, axis=1)
+    return estimate(t.dm(base), np.ones(len(rewards)), **options)
 
 
 def dr(
@@ -98,8 +111,8 @@ def dr(
     *,
     expected_reward: Matrix,
     target_distribution: Matrix,
-    action: Sequence[int] | NDArray[np.integer],
-    confidence: float = 0.95,
+    action: Labels,
+    **options: Unpack[Options],
 ) -> Estimate:
     """Doubly robust: the direct method plus mean(w · (r − expected reward of what was logged)).
 
@@ -110,10 +123,8 @@ def dr(
         ValueError: as for `dm`; or an action is no column of the matrices.
     """
     rewards, weights = _weigh(reward, logged_probability, target_probability)
-    expected, target = _matrices(expected_reward, target_distribution, len(rewards))
-    base = np.sum(expected * target, axis=1)
-    terms = base + weights * (rewards - _logged(expected, action))
-    return _of_terms(terms, weights, confidence)
+    base, logged = _model(expected_reward, target_distribution, action, len(rewards))
+    return estimate(t.dr(rewards, weights, base, logged), weights, **options)
 
 
 def sndr(
@@ -123,8 +134,8 @@ def sndr(
     *,
     expected_reward: Matrix,
     target_distribution: Matrix,
-    action: Sequence[int] | NDArray[np.integer],
-    confidence: float = 0.95,
+    action: Labels,
+    **options: Unpack[Options],
 ) -> Estimate:
     """Self-normalised doubly robust: the direct method plus Σ(w · (r − expected)) / Σw.
 
@@ -132,15 +143,8 @@ def sndr(
         ValueError: as for `dr` and `snips`.
     """
     rewards, weights = _weigh(reward, logged_probability, target_probability)
-    expected, target = _matrices(expected_reward, target_distribution, len(rewards))
-    base = np.sum(expected * target, axis=1)
-    residuals = weights * (rewards - _logged(expected, action))
-    total = _total(weights)
-    shift = float(np.sum(residuals)) / total
-    value = float(np.mean(base)) + shift
-    influence = base - np.mean(base) + len(rewards) / total * (residuals - weights * shift)
-    error = float(np.sqrt(np.sum(influence**2))) / len(rewards)
-    return _estimate(value, error, weights, confidence)
+    base, logged = _model(expected_reward, target_distribution, action, len(rewards))
+    return estimate(t.sndr(rewards, weights, base, logged), weights, **options)
 
 
 def switch_dr(
@@ -150,9 +154,9 @@ def switch_dr(
     *,
     expected_reward: Matrix,
     target_distribution: Matrix,
-    action: Sequence[int] | NDArray[np.integer],
+    action: Labels,
     tau: float,
-    confidence: float = 0.95,
+    **options: Unpack[Options],
 ) -> Estimate:
     """SWITCH-DR: doubly robust where w ≤ τ, the direct method alone beyond.
 
@@ -162,11 +166,98 @@ def switch_dr(
     if not tau > 0:
         raise ValueError(f"tau is {tau}; must be more than 0")
     rewards, weights = _weigh(reward, logged_probability, target_probability)
-    expected, target = _matrices(expected_reward, target_distribution, len(rewards))
+    base, logged = _model(expected_reward, target_distribution, action, len(rewards))
     used = np.where(weights <= tau, weights, 0.0)
-    base = np.sum(expected * target, axis=1)
-    terms = base + used * (rewards - _logged(expected, action))
-    return _of_terms(terms, used, confidence)
+    return estimate(t.dr(rewards, used, base, logged), used, **options)
+
+
+def weights(
+    logged_probability: Numbers, target_probability: Numbers, *, cluster: Labels | None = None
+) -> Weights:
+    """Diagnostics of the importance weights: look here before you believe an estimate.
+
+    Raises:
+        ValueError: as for `ips`.
+    """
+    zeros = np.zeros(len(logged_probability))
+    _, found = _weigh(zeros, logged_probability, target_probability)
+    return t.diagnose(found, clusters(cluster, len(found)))
+
+
+def cross_fit(fold: Labels, fit: Callable[[Whole, Whole], NDArray[np.floating]]) -> Array:
+    """Expectations of each row by a model that has not seen its fold.
+
+    `fit(train, held)` gets the rows to learn from and those to predict, and returns a row of
+    predictions (a number or several) for each of `held`. Without this a model knows the rewards
+    that it is to correct, and DR is biased (Chernozhukov et al. 2018,
+    https://arxiv.org/abs/1608.00060). Give all decisions of a customer the same fold.
+
+    Raises:
+        ValueError: there is only one fold, or `fit` returns another number of rows.
+    """
+    folds = np.asarray(fold)
+    names = np.unique(folds)
+    if len(names) < 2:
+        raise ValueError(f"fold names {len(names)} fold; cross-fitting needs at least 2")
+    found: Array | None = None
+    for name in names:
+        held = np.flatnonzero(folds == name)
+        part = np.asarray(fit(np.flatnonzero(folds != name), held), dtype=np.float64)
+        if len(part) != len(held):
+            raise ValueError(f"fit gave {len(part)} rows for the {len(held)} of fold {name}")
+        if found is None:
+            found = np.empty((len(folds), *part.shape[1:]))
+        found[held] = part
+    assert found is not None
+    return found
+
+
+def estimate(
+    terms: Terms,
+    weight: Array,
+    *,
+    confidence: float = 0.95,
+    cluster: Labels | None = None,
+    bootstrap: int = 0,
+    seed: int = 0,
+) -> Estimate:
+    """The estimate that terms give, with its error and intervals.
+
+    Raises:
+        ValueError: an option is impossible.
+    """
+    groups = clusters(cluster, len(terms.base))
+    value = terms.value()
+    error = t.standard_error(terms.influence(), groups)
+    normal = t.normal_interval(value, error, confidence)
+    if bootstrap < 0:
+        raise ValueError(f"bootstrap is {bootstrap}; must be a number of resamples, or 0")
+    drawn: Interval | None = None
+    if bootstrap:
+        resampler = t.Resampler(len(terms.base), bootstrap, seed, groups)
+        drawn = t.percentiles(resampler.draw(terms), confidence)
+    return Estimate(
+        value=value,
+        standard_error=error,
+        confidence_interval=normal,
+        effective_sample_size=t.effective_sample_size(weight),
+        bootstrap_interval=drawn,
+    )
+
+
+def clusters(cluster: Labels | None, rows: int) -> Whole | None:
+    """Clusters numbered from 0, or None.
+
+    Raises:
+        ValueError: there is not one whole number for each row.
+    """
+    if cluster is None:
+        return None
+    found = np.asarray(cluster)
+    if found.shape != (rows,) or not np.issubdtype(found.dtype, np.integer):
+        raise ValueError(f"cluster has shape {found.shape}; give {rows} whole numbers")
+    numbers: Whole = np.unique(found, return_inverse=True)[1].astype(np.int64)
+    return numbers
 
 
 def _weigh(reward: Numbers, logged: Numbers, target: Numbers) -> tuple[Array, Array]:
@@ -200,22 +291,31 @@ def _refuse(name: str, values: Array, wrong: NDArray[np.bool_], must_be: str) ->
         raise ValueError(f"{name}[{index}] is {values[index]}; must be {must_be}")
 
 
+def _model(expected: Matrix, target: Matrix, action: Labels, rows: int) -> tuple[Array, Array]:
+    """What the model expects of the target, and of what was logged."""
+    rewards, shares = _matrices(expected, target, rows)
+    return np.sum(rewards * shares, axis=1), _logged(rewards, action)
+
+
 def _matrices(expected: Matrix, target: Matrix, rows: int) -> tuple[Array, Array]:
     rewards = np.asarray(expected, dtype=np.float64)
     shares = np.asarray(target, dtype=np.float64)
     for name, matrix in (("expected_reward", rewards), ("target_distribution", shares)):
         if matrix.ndim != 2 or len(matrix) != rows:
             raise ValueError(f"{name} has shape {matrix.shape}; give a row for each of {rows}")
-        if not np.isfinite(matrix).all():
-            raise ValueError(f"{name} holds a value that is not finite")
+        wrong = ~np.isfinite(matrix)
+        if wrong.any():
+            row, column = (int(place) for place in np.argwhere(wrong)[0])
+            raise ValueError(f"{name}[{row}, {column}] is {matrix[row, column]}; must be finite")
     if rewards.shape != shares.shape:
         raise ValueError(
             f"expected_reward has shape {rewards.shape}, target_distribution {shares.shape}; "
             "give both a column for each action"
         )
     sums = shares.sum(axis=1)
-    if (shares < 0).any() or (np.abs(sums - 1) > 1e-6).any():
-        index = int(np.argmax(np.abs(sums - 1)))
+    wrong = (shares < 0).any(axis=1) | (np.abs(sums - 1) > 1e-6)
+    if wrong.any():
+        index = int(np.argmax(wrong))
         raise ValueError(
             f"target_distribution[{index}] sums to {sums[index]}; "
             "each row must hold probabilities that sum to 1"
@@ -223,42 +323,17 @@ def _matrices(expected: Matrix, target: Matrix, rows: int) -> tuple[Array, Array
     return rewards, shares
 
 
-def _logged(expected: Array, action: Sequence[int] | NDArray[np.integer]) -> Array:
+def _logged(expected: Array, action: Labels) -> Array:
     """The expected reward of what was logged."""
     actions = np.asarray(action)
     rows, columns = expected.shape
     if actions.shape != (rows,) or not np.issubdtype(actions.dtype, np.integer):
         raise ValueError(f"action has shape {actions.shape}; give {rows} whole numbers")
-    if ((actions < 0) | (actions >= columns)).any():
-        raise ValueError(f"action must name a column, 0 to {columns - 1}")
+    wrong = (actions < 0) | (actions >= columns)
+    if wrong.any():
+        index = int(np.argmax(wrong))
+        raise ValueError(
+            f"action[{index}] is {actions[index]}; must name a column, 0 to {columns - 1}"
+        )
     chosen: Array = expected[np.arange(rows), actions]
     return chosen
-
-
-def _total(weights: Array) -> float:
-    total = float(np.sum(weights))
-    if total <= 0:
-        raise ValueError(
-            "target_probability is 0 for every logged decision; the log says nothing of this policy"
-        )
-    return total
-
-
-def _of_terms(terms: Array, weights: Array, confidence: float) -> Estimate:
-    """The mean of independent terms with the standard error of a mean."""
-    count = len(terms)
-    error = float(np.std(terms, ddof=1)) / count**0.5 if count > 1 else float("inf")
-    return _estimate(float(np.mean(terms)), error, weights, confidence)
-
-
-def _estimate(value: float, error: float, weights: Array, confidence: float) -> Estimate:
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}; must be between 0 and 1")
-    reach = NormalDist().inv_cdf(0.5 + confidence / 2) * error
-    squares = float(np.sum(weights**2))
-    return Estimate(
-        value=value,
-        standard_error=error,
-        confidence_interval=(value - reach, value + reach),
-        effective_sample_size=float(np.sum(weights)) ** 2 / squares if squares else 0.0,
-    )

@@ -12,7 +12,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decision.learning.ope import Estimate, dm, dr, ips, sndr, snips, switch_dr
+from decision.learning.evaluation.terms import (
+    BLOCKS,
+    Resampler,
+    lift,
+    of_rewards,
+    standard_error,
+)
+from decision.learning.evaluation.terms import snips as snips_terms
+from decision.learning.ope import (
+    Estimate,
+    cross_fit,
+    dm,
+    dr,
+    ips,
+    sndr,
+    snips,
+    switch_dr,
+    weights,
+)
 from tests.data import needed
 
 
@@ -69,6 +87,23 @@ def test_estimates_agree_with_the_reference_of_the_open_bandit_dataset(
         assert estimate.value == pytest.approx(reference[name], abs=1e-9), name
     assert found["ips"].standard_error == pytest.approx(reference["ips_se"], abs=1e-9)
     assert found["ips"].effective_sample_size == pytest.approx(reference["ess"], rel=1e-9)
+
+
+def test_the_value_that_the_target_earned_itself_lies_within_the_intervals(
+    bandit: dict[str, Any],
+) -> None:
+    """On-policy check: the clicks of the policy in question, on a log of its own."""
+    rows = read(needed("obd") / "bts_all_all.csv")
+    clicks = np.array([float(row["click"]) for row in rows])
+    model = {key: bandit[key] for key in ("expected_reward", "target_distribution", "action")}
+    for estimate in (
+        ips(*bandit["logged"], bootstrap=500),
+        snips(*bandit["logged"], bootstrap=500),
+        dr(*bandit["logged"], **model, bootstrap=500),
+        sndr(*bandit["logged"], **model, bootstrap=500),
+    ):
+        for low, high in (estimate.confidence_interval, estimate.bootstrap_interval or (1, 0)):
+            assert low <= clicks.mean() <= high
 
 
 def simulate(seed: int, count: int = 4_000) -> tuple[dict[str, Any], float]:
@@ -191,3 +226,124 @@ def test_wrong_input_is_refused_with_place_value_and_mend() -> None:
         dr(*good, **model, action=np.array([0.0, 1.0]))
     with pytest.raises(ValueError, match="tau"):
         switch_dr(*good, **model, action=[0, 1], tau=0)
+
+
+def test_a_bootstrap_agrees_with_the_normal_interval_and_with_itself() -> None:
+    """The same seed gives the same interval; many rows are resampled in blocks, as well."""
+    for count in (2_000, 3 * BLOCKS):
+        log, _ = simulate(9, count)
+        once = snips(*log["logged"], bootstrap=2_000, seed=1)
+        again = snips(*log["logged"], bootstrap=2_000, seed=1)
+        other = snips(*log["logged"], bootstrap=2_000, seed=2)
+        assert once == again and once.bootstrap_interval != other.bootstrap_interval
+        assert once.bootstrap_interval is not None
+        width = np.subtract(*once.confidence_interval[::-1])
+        for drawn, normal in zip(once.bootstrap_interval, once.confidence_interval, strict=True):
+            assert drawn == pytest.approx(normal, abs=0.08 * width)
+
+
+def test_copies_of_a_customers_decisions_make_no_estimate_surer() -> None:
+    """Every decision three times over, in clusters of three: the error stays what it was."""
+    log, _ = simulate(4, 1_500)
+    plain = sndr(*log["logged"], **_model_of(log), bootstrap=1_000)
+    thrice = [np.repeat(column, 3) for column in log["logged"]]
+    model = {key: np.repeat(value, 3, axis=0) for key, value in _model_of(log).items()}
+    owner = np.repeat(np.arange(1_500) * 7 - 50, 3)
+    clustered = sndr(*thrice, **model, cluster=owner, bootstrap=1_000)
+    assert clustered.value == pytest.approx(plain.value)
+    assert clustered.standard_error == pytest.approx(plain.standard_error)
+    assert clustered.bootstrap_interval == pytest.approx(plain.bootstrap_interval)
+    fooled = sndr(*thrice, **model)
+    assert fooled.standard_error < 0.6 * plain.standard_error
+
+
+def _model_of(log: dict[str, Any]) -> dict[str, Any]:
+    return {key: log[key] for key in ("expected_reward", "target_distribution", "action")}
+
+
+def test_a_policy_is_no_better_than_itself_whatever_the_resample() -> None:
+    log, _ = simulate(2, 800)
+    reward = log["logged"][0]
+    same = snips_terms(reward, np.ones(800))
+    resampler = Resampler(800, 300, 5)
+    found = lift(
+        same,
+        of_rewards(reward),
+        target_draws=resampler.draw(same),
+        control_draws=resampler.draw(of_rewards(reward)),
+    )
+    for interval in (found.relative_interval, found.relative_bootstrap, found.difference_interval):
+        assert interval == pytest.approx((0, 0), abs=1e-12)
+
+
+@given(st.lists(st.floats(-3, 3), min_size=2, max_size=40), st.randoms())
+def test_clusters_of_one_are_no_clusters(numbers: list[float], random: Any) -> None:
+    influence = np.array(numbers) - np.mean(numbers)
+    order = list(range(len(numbers)))
+    random.shuffle(order)
+    assert standard_error(influence, np.array(order)) == pytest.approx(standard_error(influence))
+
+
+def test_the_relative_lift_is_as_sure_as_it_says() -> None:
+    """300 logs: the 90 % interval of (target − control) / control holds the truth in 83 to 97 %."""
+    generator = np.random.default_rng(3)
+    hits = 0
+    for _ in range(300):
+        control = generator.random(600) < 0.2
+        weight = np.where(generator.random(600) < 0.5, 0.5, 1.5)
+        found = lift(
+            snips_terms(control.astype(float), weight),
+            of_rewards(control.astype(float)),
+            confidence=0.9,
+        )
+        assert found.relative_interval is not None
+        low, high = found.relative_interval
+        hits += low <= 0 <= high
+    assert 249 <= hits <= 291
+
+
+def test_nothing_is_predicted_by_what_has_seen_it() -> None:
+    fold = np.array([0, 1, 2, 0, 1, 2, 2])
+    seen = []
+
+    def fit(train: Any, held: Any) -> Any:
+        assert not set(train) & set(held) and len(train) + len(held) == 7
+        assert set(fold[train]).isdisjoint(fold[held])
+        seen.extend(held.tolist())
+        return np.column_stack([held, -held])
+
+    found = cross_fit(fold, fit)
+    assert sorted(seen) == list(range(7))
+    assert found[:, 0].tolist() == list(range(7))
+    with pytest.raises(ValueError, match="at least 2"):
+        cross_fit([1, 1], fit)
+    with pytest.raises(ValueError, match="gave 1 rows for the 2"):
+        cross_fit([0, 0, 1, 1], lambda train, held: np.zeros(1))
+
+
+def test_weights_say_when_logged_probabilities_are_not_those_of_the_choices() -> None:
+    log, _ = simulate(6, 3_000)
+    _, logged, target = log["logged"]
+    honest = weights(logged, target)
+    assert honest.mean_z is not None and abs(honest.mean_z) < 3
+    assert honest.quantiles[0] <= honest.quantiles[3] <= honest.max
+    assert 0.01 <= honest.top_share <= 0.1 and honest.zero_share == 0
+    wrong = weights(logged / 2, target)
+    assert wrong.mean_z is not None and wrong.mean_z > 10
+    assert weights(logged, logged).mean_z == 0
+    gone = weights([0.5, 0.5, 0.5, 0.5], [0, 0, 0, 1])
+    assert gone.zero_share == 0.75 and gone.top_share == 1
+
+
+def test_wrong_options_are_refused() -> None:
+    good: Any = ([1.0, 0.0], [0.5, 0.5], [0.2, 0.8])
+    with pytest.raises(ValueError, match="cluster has shape"):
+        ips(*good, cluster=[1])
+    with pytest.raises(ValueError, match="bootstrap is -1"):
+        ips(*good, bootstrap=-1)
+    with pytest.raises(ValueError, match=r"expected_reward\[1, 0\] is nan"):
+        dm(
+            *good,
+            expected_reward=[[0, 0], [float("nan"), 0]],
+            target_distribution=[[0.5, 0.5]] * 2,
+        )

@@ -1,0 +1,216 @@
+"""What `evaluate` found, as tables for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from decision.cli.output import console, count_of
+from decision.core.clock import format_duration, from_micros
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from decision.learning.evaluation.report import Judged, Policy, Report
+    from decision.learning.evaluation.terms import Lift
+    from decision.learning.ope import Estimate
+    from decision.learning.retention import Retention, Share
+
+_TITLES = {"responses": "Responses a decision", "value": "Value a decision, in the rules' currency"}
+_NAMES = {"switch_dr": "SWITCH-DR"}
+
+
+def show(report: Report) -> None:
+    """Prints the report."""
+    screen = console()
+    click.echo(_head(report))
+    for metric, title in _TITLES.items():
+        screen.print(f"\n[bold]{title}[/]")
+        screen.print(_estimates(report, metric))
+    if len(report.policies) > 1:
+        screen.print(f"\n[bold]Impact arms[/] ({_name(report.best)})")
+        screen.print(_arms(report))
+    screen.print(f"\n[bold]Messages[/] (target: {'SNIPS'})")
+    screen.print(_messages(report))
+    for field in dict.fromkeys(row.field for row in report.segments):
+        screen.print(f"\n[bold]By {field}[/] ({_name(report.best)})", markup=True)
+        screen.print(_segments(report, field))
+    click.echo("\n" + _trust(report))
+
+
+def _head(report: Report) -> str:
+    log = report.log
+    lines = [
+        f"{count_of(log.judged, 'decision')} for {count_of(report.customers, 'customer')}, "
+        f"{from_micros(log.from_time):%Y-%m-%d} to {from_micros(log.to_time):%Y-%m-%d}; "
+        f"{report.silent:,} silent, {report.holdout:,} in a control group"
+    ]
+    if log.open_windows:
+        lines.append(
+            f"left out: {log.open_windows:,} younger than the longest goal window "
+            f"({format_duration(log.longest_window)})"
+        )
+    if log.contended:
+        lines.append(f"left out: {log.contended:,} silent for contention")
+    return "\n".join(lines)
+
+
+def _whole(report: Report) -> Policy:
+    return report.policies[-1]
+
+
+def _estimates(report: Report, metric: str) -> Table:
+    share = f"{report.options.confidence:.0%}"
+    table = _table(
+        "", "estimate", "s.e.", f"{share} interval", "bootstrap", "ESS", "lift", f"{share} of lift"
+    )
+    logged = report.logged[metric]
+    table.add_row("as logged", *_figures(logged), "", "")
+    for name, judged in _whole(report).metrics[metric].items():
+        mark = "  <" if name == report.best else ""
+        table.add_row(_name(name) + mark, *_figures(judged.estimate), *_lift(judged.lift))
+    return table
+
+
+def _arms(report: Report) -> Table:
+    table = _table(
+        "arm", "responses", "over random", "interval", "value", "over random", "interval"
+    )
+    for policy in report.policies:
+        cells = []
+        for metric in _TITLES:
+            judged = policy.metrics[metric].get(report.best)
+            cells.append(_number(judged.estimate.value) if judged else "")
+            cells += _lift(policy.over_random.get(metric))
+        table.add_row(policy.name, *cells)
+    return table
+
+
+def _messages(report: Report) -> Table:
+    table = _table(
+        "message", "channel", "logged", "target", "responses: logged", "target", "s.e.",
+        "value: logged", "target", "s.e.",
+    )  # fmt: skip
+    for row in report.messages:
+        # Nothing is known of what was never given; a 0 would look like something.
+        known = row.logged_share > 0 or not row.target_share
+        table.add_row(
+            row.message or "(silence)",
+            row.channel,
+            f"{row.logged_share:.1%}",
+            f"{row.target_share:.1%}",
+            _number(row.logged_responses),
+            _number(row.target_responses.value) if known else "unknown",
+            _number(row.target_responses.standard_error) if known else "",
+            _number(row.logged_value),
+            _number(row.target_value.value) if known else "unknown",
+            _number(row.target_value.standard_error) if known else "",
+        )
+    return table
+
+
+def _segments(report: Report, field: str) -> Table:
+    table = _table(
+        "segment", "decisions", "ESS", "responses: logged", "target", "lift", "interval",
+        "value: logged", "target", "lift", "interval",
+    )  # fmt: skip
+    for row in report.segments:
+        if row.field != field:
+            continue
+        cells = []
+        for metric in _TITLES:
+            judged: Judged | None = row.target.get(metric)
+            cells.append(_number(row.logged[metric].value))
+            cells.append(_number(judged.estimate.value) if judged else "")
+            cells += _lift(judged.lift if judged else None)
+        first = row.target.get("responses")
+        ess = f"{first.estimate.effective_sample_size:,.0f}" if first else "0"
+        table.add_row(row.segment, f"{row.decisions:,}", ess, *cells)
+    return table
+
+
+def _trust(report: Report) -> str:
+    policy = _whole(report)
+    weights = policy.weights
+    away = "" if weights.mean_z is None else f" ({weights.mean_z:+.1f} s.e. from 1)"
+    lines = [
+        f"Weights: mean {weights.mean:.3f}{away}, 99 % below {weights.quantiles[2]:.3g}, "
+        f"largest {weights.max:.3g}; the heaviest 1 % carry {weights.top_share:.0%}; "
+        f"{weights.zero_share:.0%} of the logged choices would not be made again",
+        *(f"Caution: {text}" for text in policy.cautions),
+        *(f"Note: {text}" for text in report.notes),
+    ]
+    doubtful = [each.name for each in report.policies[:-1] if each.cautions]
+    if doubtful:
+        lines.append(f"Caution: to be doubted for reasons of their own: {', '.join(doubtful)}")
+    return "\n".join(lines)
+
+
+def show_retention(curves: Retention) -> None:
+    """Prints the curves as a table."""
+    what = "any event" if curves.event == "any" else curves.event
+    click.echo(
+        f"Share of customers with {what} in a week after their first decision; "
+        f"{curves.treated:,} treated, {curves.holdout:,} in a control group, "
+        f"known until {from_micros(curves.until):%Y-%m-%d}"
+    )
+    share = f"{curves.confidence:.0%} interval"
+    table = _table(
+        "week", "treated", share, "of", "holdout", share, "of", "difference", share
+    )  # fmt: skip
+    for week in curves.weeks:
+        gap = interval = ""
+        if week.difference is not None and week.interval is not None:
+            gap = f"{week.difference:+.1%}"
+            interval = f"{week.interval[0]:+.1%} … {week.interval[1]:+.1%}"
+        table.add_row(str(week.week), *_share(week.treated), *_share(week.holdout), gap, interval)
+    console().print(table)
+    if not curves.holdout:
+        click.echo("No customer is in a control group: give the rules an experiment with `share`.")
+
+
+def _share(share: Share | None) -> tuple[str, str, str]:
+    if share is None:
+        return ("", "", "0")
+    low, high = share.interval
+    return (f"{share.share:.1%}", f"{low:.1%} … {high:.1%}", f"{share.customers:,}")
+
+
+def _table(*columns: str) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for place, name in enumerate(columns):
+        text = place == 0 or name in ("channel",)
+        table.add_column(name, justify="left" if text else "right", no_wrap=True)
+    return table
+
+
+def _figures(estimate: Estimate) -> tuple[str, str, str, str, str]:
+    return (
+        _number(estimate.value),
+        _number(estimate.standard_error),
+        _interval(estimate.confidence_interval),
+        _interval(estimate.bootstrap_interval),
+        f"{estimate.effective_sample_size:,.0f}",
+    )
+
+
+def _lift(lift: Lift | None) -> tuple[str, str]:
+    if lift is None or lift.relative is None or lift.relative_interval is None:
+        return ("", "")
+    low, high = lift.relative_interval
+    return (f"{lift.relative:+.1%}", f"{low:+.1%} … {high:+.1%}")
+
+
+def _interval(found: Any) -> str:
+    return "" if found is None else f"{_number(found[0])} … {_number(found[1])}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}" if abs(value) < 100 else f"{value:,.1f}"
+
+
+def _name(estimator: str) -> str:
+    return _NAMES.get(estimator, estimator.upper())

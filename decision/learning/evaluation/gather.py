@@ -1,0 +1,251 @@
+"""One pass over the log: for each decision what was earned, and what each target would have done.
+
+What stays in memory is a handful of numbers a decision; documents pass through.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from decision.core.values import MISSING, Value
+from decision.learning.evaluation.log import SILENCE, ArchivedLog, Logged
+from decision.learning.evaluation.reward_model import RewardModel, fold_of
+from decision.learning.evaluation.targets import Chances, Judge
+
+Array = NDArray[np.float64]
+_BATCH: Final = 4096
+_NONE: Final = "(none)"
+
+
+class Column:
+    """Texts by decision, as numbers."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, int] = {}
+        self._codes = array("l")
+
+    def add(self, name: str) -> None:
+        """The next decision's text."""
+        self._codes.append(self.names.setdefault(name, len(self.names)))
+
+    def codes(self) -> NDArray[np.int64]:
+        """The number of each decision's text; `names` says which."""
+        return np.frombuffer(self._codes, dtype=np.int64) if self._codes else np.empty(0, np.int64)
+
+
+class Target:
+    """What one target would do, by decision.
+
+    `probability` of what was logged; `response` and `value` that the reward model expects of the
+    target; `unsupported`: the probability of candidates that the log could not have chosen.
+    `given` is message/channel → the sum of its probabilities.
+    """
+
+    def __init__(self) -> None:
+        self.probability = array("d")
+        self.response = array("d")
+        self.value = array("d")
+        self.unsupported = array("d")
+        self.given: dict[str, float] = {}
+
+
+class SaidAgain(msgspec.Struct, kw_only=True):
+    """How a model's response probabilities of now agree with those that it gave then.
+
+    Over the logged choices of `decisions` in which it was asked, deciding or as a challenger;
+    `most` is the largest difference: 0, unless features are not computed as they were.
+    """
+
+    decisions: int = 0
+    most: float = 0.0
+
+
+class Gathered:
+    """The log as arrays, one entry a decision.
+
+    `expected` is what the reward model expects of the logged choice; `worth` the message's value
+    and `cost` its channel's cost, both 0 for silence.
+    """
+
+    def __init__(self, targets: Sequence[str], fields: Sequence[str]) -> None:
+        self.reached = array("d")
+        self.worth = array("d")
+        self.cost = array("d")
+        self.logged = array("d")
+        self.expected = array("d")
+        self.customer = array("q")
+        self.choice = Column()
+        self.segments = {name: Column() for name in fields}
+        self.targets = {name: Target() for name in targets}
+        self.silent = 0
+        self.holdout = 0
+        self.unknown_placements = 0
+        self.again = SaidAgain()
+
+    def __len__(self) -> int:
+        return len(self.reached)
+
+
+def gather(
+    log: ArchivedLog,
+    judge: Judge,
+    fields: Sequence[str],
+    rewards: RewardModel | None,
+    progress: Callable[[float], None],
+) -> Gathered:
+    """Reads the log, decides everything again and keeps the figures.
+
+    Raises:
+        EvaluationError: see `ArchivedLog.read`.
+        ValueError: a file of the archive is damaged.
+    """
+    found = Gathered(judge.targets, fields)
+    expectation = _Expectation(found, rewards)
+    for logged, replay in log.read():
+        chances = judge.judge(replay)
+        worth, cost = _worth(logged, chances, log)
+        found.reached.append(float(logged.reached))
+        found.worth.append(worth)
+        found.cost.append(cost)
+        found.logged.append(logged.probability)
+        found.customer.append(_number(logged.customer_id))
+        found.choice.add(f"{logged.message}/{logged.channel}" if logged.message else SILENCE)
+        found.silent += logged.message == SILENCE
+        found.holdout += logged.holdout
+        for name, slot in zip(fields, chances.bound.slots, strict=True):
+            found.segments[name].add(_text(chances.values[slot]))
+        _add_chances(found, logged, chances)
+        expectation.add(logged, chances)
+        if len(found) % 256 == 0:
+            progress(len(found))
+    expectation.flush()
+    found.unknown_placements = judge.placements_gone
+    return found
+
+
+def _add_chances(found: Gathered, logged: Logged, chances: Chances) -> None:
+    bound = chances.bound
+    names = bound.names
+    place = bound.place.get((logged.message, logged.channel), -1)
+    here = np.flatnonzero(chances.candidates == place)
+    if logged.said is not None and len(here):
+        found.again.decisions += 1
+        gap = abs(float(chances.responses[here[0]]) - logged.said)
+        found.again.most = max(found.again.most, gap)
+    indices = chances.candidates.tolist()
+    for name, target in found.targets.items():
+        chance = chances.chances[name]
+        if logged.message == SILENCE:
+            probability = chance.silence
+        else:
+            probability = float(chance.probability[here[0]]) if len(here) else 0.0
+        target.probability.append(min(1.0, max(0.0, probability)))
+        unsupported = 0.0
+        for index, share in zip(indices, chance.probability.tolist(), strict=False):
+            if share > 0:
+                text = names[index]
+                target.given[text] = target.given.get(text, 0.0) + share
+                if text not in logged.support:
+                    unsupported += share
+        if chance.silence > 0:
+            target.given[SILENCE] = target.given.get(SILENCE, 0.0) + chance.silence
+            if SILENCE not in logged.support:
+                unsupported += chance.silence
+        target.unsupported.append(unsupported)
+
+
+class _Expectation:
+    """Asks the reward model in batches what each target, and what was logged, should earn."""
+
+    def __init__(self, found: Gathered, rewards: RewardModel | None) -> None:
+        self._found = found
+        self._rewards = rewards
+        self._pending: list[tuple[int, Logged, Chances]] = []
+        self._matrices: list[Array] = []
+        self._rows = 0
+
+    def add(self, logged: Logged, chances: Chances) -> None:
+        """One decision more, in order."""
+        encoder = chances.bound.encoder
+        if self._rewards is None or encoder is None:
+            return
+        count = len(chances.candidates)
+        if count:
+            self._matrices.append(
+                encoder.encode(
+                    chances.candidates, chances.values, chances.document, logged.decided_at
+                )
+            )
+        self._rows += count
+        self._pending.append((count, logged, chances))
+        if self._rows >= _BATCH or len(self._pending) >= _BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Works off what is pending."""
+        rewards = self._rewards
+        if rewards is None or not self._pending:
+            return
+        counts = [count for count, _, _ in self._pending]
+        fold_by_decision = [fold_of(logged.customer_id) for _, logged, _ in self._pending]
+        matrix = np.concatenate(self._matrices) if self._matrices else np.empty((0, 0))
+        expected = rewards.expect(matrix, np.repeat(fold_by_decision, counts))
+        start = 0
+        for (count, logged, chances), fold in zip(self._pending, fold_by_decision, strict=True):
+            self._keep(logged, chances, expected[start : start + count], fold)
+            start += count
+        self._pending, self._matrices, self._rows = [], [], 0
+
+    def _keep(self, logged: Logged, chances: Chances, expected: Array, fold: int) -> None:
+        assert self._rewards is not None
+        policy, found = chances.bound.policy, self._found
+        silence = self._rewards.expect_silence(fold)
+        values = policy.values[chances.candidates] * expected - policy.costs[chances.candidates]
+        for name, target in found.targets.items():
+            chance = chances.chances[name]
+            probability = chance.probability
+            if len(probability):
+                target.response.append(float(probability @ expected) + chance.silence * silence)
+                target.value.append(float(probability @ values))
+            else:
+                target.response.append(chance.silence * silence)
+                target.value.append(0.0)
+        if logged.message == SILENCE:
+            found.expected.append(silence)
+            return
+        # What the candidate does not have has weight 0: its expectation does not matter.
+        place = chances.bound.place.get((logged.message, logged.channel), -1)
+        here = np.flatnonzero(chances.candidates == place)
+        found.expected.append(float(expected[here[0]]) if len(here) else 0.0)
+
+
+def _worth(logged: Logged, chances: Chances, log: ArchivedLog) -> tuple[float, float]:
+    """The message's value and the channel's cost; the candidate's rules are the measure of both."""
+    if logged.message == SILENCE:
+        return 0.0, 0.0
+    bound = chances.bound
+    place = bound.place.get((logged.message, logged.channel))
+    if place is not None:
+        return float(bound.policy.values[place]), float(bound.policy.costs[place])
+    definition = log.policies.get(logged.policy_version)
+    values = {message.name: message.value for message in definition.messages}
+    costs = {channel.name: channel.cost for channel in definition.channels}
+    return values.get(logged.message, 0.0), costs.get(logged.channel, 0.0)
+
+
+def _number(customer_id: str) -> int:
+    digest = blake2b(customer_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)
+
+
+def _text(value: Value | Any) -> str:
+    if value is MISSING or value is None:
+        return _NONE
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

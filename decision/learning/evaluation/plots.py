@@ -1,0 +1,54 @@
+"""The report as one picture: estimates with their intervals, and lifts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from decision.learning.evaluation.report import Report
+
+_TITLES = {"responses": "responses a decision", "value": "value a decision"}
+
+
+def plot(report: Report, path: Path) -> None:
+    """Draws estimators, and impact arms where there are any; the ending says which format."""
+    from matplotlib.figure import Figure
+
+    rows = 2 if len(report.policies) > 1 else 1
+    figure = Figure(figsize=(10, 3.2 * rows), layout="constrained")
+    panels = figure.subplots(rows, 2, squeeze=False)
+    for column, metric in enumerate(_TITLES):
+        _estimators(panels[0][column], report, metric)
+        if rows == 2:
+            _arms(panels[1][column], report, metric)
+    figure.savefig(path)
+
+
+def _estimators(axes: Any, report: Report, metric: str) -> None:
+    found = {"as logged": report.logged[metric]}
+    for name, judged in report.policies[-1].metrics[metric].items():
+        found[name.upper().replace("_", "-")] = judged.estimate
+    points = [(name, each.value, each.confidence_interval) for name, each in found.items()]
+    _draw(axes, points)
+    axes.set_title(f"{_TITLES[metric]}, {report.options.confidence:.0%} intervals")
+    axes.axvline(report.logged[metric].value, color="grey", linestyle=":", linewidth=1)
+
+
+def _arms(axes: Any, report: Report, metric: str) -> None:
+    points = []
+    for policy in report.policies:
+        judged = policy.metrics[metric].get(report.best)
+        if judged is not None:
+            points.append((policy.name, judged.estimate.value, judged.estimate.confidence_interval))
+    _draw(axes, points)
+    axes.set_title(f"impact arms: {_TITLES[metric]} ({report.best.upper()})")
+
+
+def _draw(axes: Any, points: list[tuple[str, float, tuple[float, float]]]) -> None:
+    names = [name for name, _, _ in points]
+    for place, (_, value, (low, high)) in enumerate(points):
+        axes.plot([low, high], [place, place], color="tab:blue", linewidth=2, alpha=0.5)
+        axes.plot([value], [place], "o", color="tab:blue")
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.grid(axis="x", alpha=0.3)

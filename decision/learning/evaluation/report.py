@@ -1,0 +1,374 @@
+"""The verdict on a policy: estimates, their intervals, and whether to believe them."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from decision.learning.evaluation import terms as t
+from decision.learning.evaluation.gather import Gathered, SaidAgain, Target
+from decision.learning.evaluation.log import SILENCE, Counted
+from decision.learning.evaluation.targets import CONTROL, WHOLE
+from decision.learning.evaluation.terms import Lift, Resampler, Terms, Weights, Whole
+from decision.learning.ope import Estimate
+
+Array = NDArray[np.float64]
+
+TAU: Final = 20.0
+"""SWITCH-DR believes importance weights up to this one, and its model beyond."""
+MOST_SEGMENTS: Final = 20
+OTHERS: Final = "(others)"
+UNSUPPORTED: Final = 0.01
+"""More than this share of a policy's choices without support in the log is worth a word."""
+_LEAST_SAMPLE: Final = 100.0
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """How sure intervals shall be, and how many resamples the bootstrap takes (0: none)."""
+
+    confidence: float = 0.95
+    bootstrap: int = 1000
+    seed: int = 7
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """One estimator's estimate, and the lift over what the log earned (paired)."""
+
+    estimate: Estimate
+    lift: Lift
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """A target: metric (`responses`, `value`) → estimator → estimate; both a decision.
+
+    `unsupported` is the probability that it gives, in the mean, to what the log could not have
+    chosen. `over_random` is metric → lift over the arm that chooses at random, for impact arms.
+    `cautions` say what makes these figures doubtful.
+    """
+
+    name: str
+    metrics: dict[str, dict[str, Judged]]
+    weights: Weights
+    unsupported: float
+    over_random: dict[str, Lift] = {}
+    cautions: list[str] = []
+
+
+class MessageRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One message × channel: how often chosen, and its part of responses and value, a decision."""
+
+    message: str
+    channel: str
+    logged_share: float
+    target_share: float
+    logged_responses: float
+    target_responses: Estimate
+    logged_value: float
+    target_value: Estimate
+
+
+class SegmentRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One group of decisions: what was earned there, and what the target would have."""
+
+    field: str
+    segment: str
+    decisions: int
+    logged: dict[str, Estimate]
+    target: dict[str, Judged]
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that `evaluate` finds. `best` names the estimator to read first."""
+
+    log: Counted
+    customers: int
+    silent: int
+    holdout: int
+    again: SaidAgain
+    best: str
+    reward_model_rows: int
+    logged: dict[str, Estimate]
+    policies: list[Policy]
+    messages: list[MessageRow]
+    segments: list[SegmentRow]
+    notes: list[str]
+    options: Options
+
+
+class _Rewards:
+    """One metric: what was earned, and what the reward model expects of the logged choice."""
+
+    def __init__(self, found: Gathered, metric: str) -> None:
+        reached, worth, cost = (_of(each) for each in (found.reached, found.worth, found.cost))
+        self.metric = metric
+        plain = metric == "responses"
+        self.reward = reached if plain else reached * worth - cost
+        expected = _of(found.expected)
+        self.modelled = len(expected) == len(reached)
+        self.expected = expected
+        if self.modelled and not plain:
+            self.expected = expected * worth - cost
+
+    def base(self, target: Target) -> Array:
+        """What the reward model expects of the target."""
+        return _of(target.response if self.metric == "responses" else target.value)
+
+    def terms(self, target: Target, weight: Array) -> dict[str, tuple[Terms, Array]]:
+        """Every estimator that can be asked, with the weights it uses."""
+        reward = self.reward
+        found = {"ips": (t.ips(reward, weight), weight)}
+        some = bool(weight.any())
+        if some:
+            found["snips"] = (t.snips(reward, weight), weight)
+        if self.modelled:
+            base, expected = self.base(target), self.expected
+            used = np.where(weight <= TAU, weight, 0.0)
+            found["dm"] = (t.dm(base), np.ones_like(weight))
+            found["dr"] = (t.dr(reward, weight, base, expected), weight)
+            if some:
+                found["sndr"] = (t.sndr(reward, weight, base, expected), weight)
+            found["switch_dr"] = (t.dr(reward, used, base, expected), used)
+        return found
+
+
+class Judging:
+    """Makes the report of what was gathered."""
+
+    def __init__(self, found: Gathered, options: Options) -> None:
+        self.found = found
+        self.options = options
+        self.metrics = ("responses", "value")
+        self.cluster: Whole = np.unique(
+            np.frombuffer(found.customer, dtype=np.int64), return_inverse=True
+        )[1].astype(np.int64)
+        self.customers = int(self.cluster.max()) + 1
+        self.resampler = (
+            Resampler(len(found), options.bootstrap, options.seed, self.cluster)
+            if options.bootstrap
+            else None
+        )
+        self.rewards = {metric: _Rewards(found, metric) for metric in self.metrics}
+        self._controls: dict[str, tuple[Terms, Array | None]] = {}
+        for metric, rewards in self.rewards.items():
+            terms = t.of_rewards(rewards.reward)
+            self._controls[metric] = (terms, self._draw(terms))
+        self.best = "sndr" if self.rewards["responses"].modelled else "snips"
+        self.logged = _of(found.logged)
+
+    def report(self, counted: Counted, notes: Sequence[str], rows: int) -> Report:
+        """All of it."""
+        found = self.found
+        policies = [self._policy(name) for name in found.targets]
+        return Report(
+            log=counted,
+            customers=self.customers,
+            silent=found.silent,
+            holdout=found.holdout,
+            again=found.again,
+            best=self.best,
+            reward_model_rows=rows,
+            logged={
+                metric: self._estimate(terms, None, drawn)
+                for metric, (terms, drawn) in self._controls.items()
+            },
+            policies=policies,
+            messages=self._messages(),
+            segments=self._segments(),
+            notes=list(notes),
+            options=self.options,
+        )
+
+    def _weight(self, target: Target) -> Array:
+        return _of(target.probability) / self.logged
+
+    def _policy(self, name: str) -> Policy:
+        target = self.found.targets[name]
+        weight = self._weight(target)
+        metrics = {}
+        for metric, rewards in self.rewards.items():
+            metrics[metric] = {
+                estimator: self._judged(terms, used, metric)
+                for estimator, (terms, used) in rewards.terms(target, weight).items()
+            }
+        weights = t.diagnose(weight, self.cluster)
+        unsupported = float(np.mean(_of(target.unsupported)))
+        return Policy(
+            name=name,
+            metrics=metrics,
+            weights=weights,
+            unsupported=unsupported,
+            over_random=self._over_random(name, target, weight),
+            cautions=self._cautions(weights, unsupported, metrics),
+        )
+
+    def _over_random(self, name: str, target: Target, weight: Array) -> dict[str, Lift]:
+        random = self.found.targets.get(CONTROL)
+        if random is None or name == CONTROL:
+            return {}
+        found = {}
+        for metric, rewards in self.rewards.items():
+            tested = rewards.terms(target, weight).get(self.best)
+            control = rewards.terms(random, self._weight(random)).get(self.best)
+            if tested is not None and control is not None:
+                drawn = self._draw(tested[0]), self._draw(control[0])
+                found[metric] = self._lift(tested[0], control[0], *drawn)
+        return found
+
+    def _judged(self, terms: Terms, weight: Array, metric: str) -> Judged:
+        drawn = self._draw(terms)
+        control, control_drawn = self._controls[metric]
+        return Judged(
+            estimate=self._estimate(terms, weight, drawn),
+            lift=self._lift(terms, control, drawn, control_drawn),
+        )
+
+    def _draw(self, terms: Terms) -> Array | None:
+        return None if self.resampler is None else self.resampler.draw(terms)
+
+    def _estimate(self, terms: Terms, weight: Array | None, drawn: Array | None) -> Estimate:
+        value = terms.value()
+        error = t.standard_error(terms.influence(), self.cluster)
+        used = np.ones(len(terms.base)) if weight is None else weight
+        confidence = self.options.confidence
+        return Estimate(
+            value=value,
+            standard_error=error,
+            confidence_interval=t.normal_interval(value, error, confidence),
+            effective_sample_size=t.effective_sample_size(used),
+            bootstrap_interval=None if drawn is None else t.percentiles(drawn, confidence),
+        )
+
+    def _lift(
+        self, target: Terms, control: Terms, drawn: Array | None, control_drawn: Array | None
+    ) -> Lift:
+        return t.lift(
+            target,
+            control,
+            confidence=self.options.confidence,
+            cluster=self.cluster,
+            target_draws=drawn,
+            control_draws=control_drawn,
+        )
+
+    def _cautions(
+        self, weights: Weights, unsupported: float, metrics: dict[str, dict[str, Judged]]
+    ) -> list[str]:
+        found = []
+        if unsupported > UNSUPPORTED:
+            found.append(
+                f"{unsupported:.1%} of what this policy would do could not have happened in the "
+                "log: of that part only the reward model says anything, and IPS counts it as 0"
+            )
+        if weights.mean_z is not None and abs(weights.mean_z) > 3:
+            found.append(
+                f"the mean weight is {weights.mean:.3g}, {abs(weights.mean_z):.1f} standard errors "
+                "from 1: logged probabilities are not those of the choices, or support is missing"
+            )
+        if weights.effective_sample_size < _LEAST_SAMPLE:
+            found.append(
+                f"the log is worth {weights.effective_sample_size:.0f} decisions of this policy; "
+                "with fewer than 100 intervals are too short: log more, or explore more"
+            )
+        if weights.top_share > 0.5:
+            found.append(
+                f"1 % of the decisions carry {weights.top_share:.0%} of the weight; "
+                "few rewards decide the estimate"
+            )
+        estimates = metrics["responses"]
+        if "dm" in estimates and "snips" in estimates:
+            low, high = estimates["snips"].estimate.confidence_interval
+            if not low <= estimates["dm"].estimate.value <= high:
+                found.append(
+                    "the reward model alone (DM) lies outside the interval of SNIPS: "
+                    "do not believe DM here"
+                )
+        return found
+
+    def _messages(self) -> list[MessageRow]:
+        found, target = self.found, self.found.targets[WHOLE]
+        weight = self._weight(target)
+        codes = found.choice.codes()
+        count = len(found)
+        rows = []
+        names = dict.fromkeys((*found.choice.names, *target.given))
+        for name in names:
+            here = (codes == found.choice.names.get(name, -1)).astype(np.float64)
+            figures = {}
+            for metric, rewards in self.rewards.items():
+                part = rewards.reward * here
+                terms = t.snips(part, weight) if weight.any() else t.ips(part, weight)
+                figures[metric] = (float(np.mean(part)), self._estimate(terms, weight, None))
+            message, _, channel = name.rpartition("/")
+            rows.append(
+                MessageRow(
+                    message=message if name else SILENCE,
+                    channel=channel,
+                    logged_share=float(np.mean(here)),
+                    target_share=target.given.get(name, 0.0) / count,
+                    logged_responses=figures["responses"][0],
+                    target_responses=figures["responses"][1],
+                    logged_value=figures["value"][0],
+                    target_value=figures["value"][1],
+                )
+            )
+        return sorted(rows, key=lambda row: (-row.target_share, row.message, row.channel))
+
+    def _segments(self) -> list[SegmentRow]:
+        rows: list[SegmentRow] = []
+        for field, column in self.found.segments.items():
+            codes = column.codes()
+            sizes = np.bincount(codes, minlength=len(column.names))
+            order = np.argsort(-sizes, kind="stable")
+            names = list(column.names)
+            rows += [
+                self._segment(field, names[code], np.flatnonzero(codes == code))
+                for code in order[:MOST_SEGMENTS].tolist()
+            ]
+            rest = np.flatnonzero(np.isin(codes, order[MOST_SEGMENTS:]))
+            if len(rest):
+                rows.append(self._segment(field, OTHERS, rest))
+        return rows
+
+    def _segment(self, field: str, name: str, rows: NDArray[np.intp]) -> SegmentRow:
+        """The figures of some decisions; intervals are normal, by customer."""
+        target = self.found.targets[WHOLE]
+        weight = self._weight(target)
+        cluster = np.unique(self.cluster[rows], return_inverse=True)[1].astype(np.int64)
+        confidence = self.options.confidence
+        logged, judged = {}, {}
+
+        def estimate(terms: Terms, weights: Array) -> Estimate:
+            error = t.standard_error(terms.influence(), cluster)
+            return Estimate(
+                value=terms.value(),
+                standard_error=error,
+                confidence_interval=t.normal_interval(terms.value(), error, confidence),
+                effective_sample_size=t.effective_sample_size(weights),
+            )
+
+        for metric, rewards in self.rewards.items():
+            control = t.of_rewards(rewards.reward[rows])
+            logged[metric] = estimate(control, np.ones(len(rows)))
+            used = weight[rows]
+            if not used.any():
+                continue
+            reward = rewards.reward[rows]
+            terms = t.snips(reward, used)
+            if rewards.modelled:
+                terms = t.sndr(reward, used, rewards.base(target)[rows], rewards.expected[rows])
+            judged[metric] = Judged(
+                estimate=estimate(terms, used),
+                lift=t.lift(terms, control, confidence=confidence, cluster=cluster),
+            )
+        return SegmentRow(
+            field=field, segment=name, decisions=len(rows), logged=logged, target=judged
+        )
+
+
+def _of(numbers: array[float]) -> Array:
+    return np.frombuffer(numbers, dtype=np.float64) if numbers else np.empty(0)

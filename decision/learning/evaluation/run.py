@@ -1,0 +1,152 @@
+"""`evaluate`: an archived log and a candidate policy → the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from decision.core.clock import format_duration, from_micros
+from decision.learning.archive.journal import reading
+from decision.learning.evaluation.gather import Gathered, gather
+from decision.learning.evaluation.log import ArchivedLog, EvaluationError
+from decision.learning.evaluation.report import Judging, Options, Report
+from decision.learning.evaluation.reward_model import fit_reward_model
+from decision.learning.evaluation.targets import Candidate, Judge
+from decision.learning.spec import Spec
+
+Progress = Callable[[float], None]
+_SAME = 1e-9
+
+
+def evaluate(
+    archive: Path,
+    candidate: Candidate,
+    *,
+    spec: Spec | None = None,
+    arms: bool = False,
+    by: Sequence[str] = (),
+    count_silence: bool = False,
+    since: int | Literal["held-out"] | None = None,
+    reward_model: bool = True,
+    options: Options | None = None,
+    progress: Progress = lambda done: None,
+) -> Report:
+    """What the candidate would have earned on the decisions of an archive, a decision.
+
+    The first selection of each decision is judged: which candidate, or silence. `by` names fields
+    to tell apart; `spec` says what counts as a response (see `log.goals_of`). `since`
+    (microseconds) judges later decisions alone; `held-out` those that the model has not learned
+    from: what it earns where it has seen the answers flatters it.
+
+    What this takes for granted: the log's probabilities are those of its choices; what a
+    decision earns does not depend on what is decided later; and the history of contacts is the
+    logged one, so that a policy that would have written more often meets caps, and tired
+    customers, as the old one left them.
+
+    Raises:
+        EvaluationError: the log cannot judge anything; the text says why.
+        UnknownField: one of `by` cannot be read.
+        ArchiveError: the archive lacks a file.
+        ValueError: a file is damaged.
+    """
+    with reading(archive):
+        return _evaluate(
+            archive,
+            candidate,
+            spec,
+            arms,
+            by,
+            count_silence,
+            since,
+            reward_model,
+            options,
+            progress,
+        )
+
+
+def _evaluate(
+    archive: Path,
+    candidate: Candidate,
+    spec: Spec | None,
+    arms: bool,
+    by: Sequence[str],
+    count_silence: bool,
+    since: int | Literal["held-out"] | None,
+    reward_model: bool,
+    options: Options | None,
+    progress: Progress,
+) -> Report:
+    model = candidate.model
+    version = None if model is None else model.version
+    log = ArchivedLog(archive, spec, count_silence=count_silence, model=version)
+    seen_until = None if model is None else log.held_out_since(model.manifest.training)
+    if since == "held-out":
+        since = seen_until
+    if since is not None:
+        log = ArchivedLog(archive, spec, count_silence=count_silence, model=version, since=since)
+    rewards = fit_reward_model(log, lambda done: None) if reward_model else None
+    fields = tuple(dict.fromkeys("customer.state" if name == "state" else name for name in by))
+    judge = Judge(candidate, log.policies, rewards, arms=arms, fields=fields)
+    found = gather(log, judge, fields, rewards, progress)
+    if not len(found):
+        raise EvaluationError(_nothing(log))
+    notes = _notes(log, found, candidate)
+    if seen_until is not None and (since is None or since < seen_until):
+        moment = f"{from_micros(seen_until):%Y-%m-%d %H:%M}"
+        notes.append(
+            f"the model has learned from decisions before {moment} UTC, "
+            "so these figures flatter it; --since held-out judges it by the later ones alone"
+        )
+    judging = Judging(found, options or Options())
+    return judging.report(log.counted, notes, rewards.rows if rewards is not None else 0)
+
+
+def _nothing(log: ArchivedLog) -> str:
+    counted = log.counted
+    if counted.earlier == counted.decisions:
+        return f"{log.archive}: none of {counted.decisions} decisions is late enough to be judged"
+    if counted.open_windows:
+        days = format_duration(counted.longest_window)
+        return (
+            f"{log.archive}: all {counted.open_windows} decisions are younger than the longest "
+            f"goal window ({days}); what they earned is not known yet"
+        )
+    return (
+        f"{log.archive}: none of {counted.decisions} decisions can be decided again "
+        f"({counted.no_replay} without what they saw, {counted.contended} contended)"
+    )
+
+
+def _notes(log: ArchivedLog, found: Gathered, candidate: Candidate) -> list[str]:
+    counted = log.counted
+    notes = [
+        "the history of contacts is the logged one: how a policy changes its own later decisions "
+        "(caps filled, customers tired) is not in these figures",
+        "the first selection of a decision is judged; silence earns nothing",
+    ]
+    if log.counts_silence:
+        notes[1] = "the first selection is judged; silence earns what customers did by themselves"
+    if counted.later_selections:
+        notes.append(f"{counted.later_selections} second and further selections are not judged")
+    if counted.without_goal:
+        notes.append(
+            f"{counted.without_goal} decisions chose a message without a goal, which earns "
+            "nothing here: give goals in the rules, or without_goal in a spec"
+        )
+    if counted.no_replay:
+        notes.append(f"{counted.no_replay} decisions are left out: what they saw is not archived")
+    if found.unknown_placements:
+        notes.append(
+            f"{found.unknown_placements} decisions are silent now: their placement is gone"
+        )
+    again = found.again
+    if again.decisions:
+        verdict = "agrees with itself" if again.most <= _SAME else "does NOT agree with itself"
+        notes.append(
+            f"the model {verdict}: asked again in {again.decisions} decisions in which it was "
+            f"asked then, its probabilities differ by {again.most:.2g} at most"
+        )
+    if candidate.rules is None:
+        notes.append("every decision is judged under the rules it was made with")
+    return notes

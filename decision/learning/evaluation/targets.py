@@ -1,0 +1,245 @@
+"""The policies to be judged: which probability each gives to every candidate of a decision.
+
+A logged decision is decided again, purely, on what it saw: its document, question, time and spent
+budgets, under the candidate's rules, model and exploration. The probabilities of the first
+selection are what counts; nothing is drawn. The history of contacts is that of the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from decision.core.arbitration import Scores, arbitrate, mask_of
+from decision.core.business_rules import PlainMatcher
+from decision.core.decide import Verdict, decide
+from decision.core.definition import PolicyDefinition
+from decision.core.document import ContactKind, Document
+from decision.core.policy import Policy
+from decision.core.values import Value
+from decision.learning.archive.replays import Replay
+from decision.learning.evaluation.log import Policies
+from decision.learning.evaluation.reward_model import RewardModel
+from decision.scoring.model import Model
+from decision.scoring.scorers import bind, unproven
+
+Array = NDArray[np.float64]
+
+WHOLE: Final = "the whole"
+ARMS: Final = {
+    "random eligible": "any candidate that may be given, each with the same chance",
+    "model only": "the highest response probability: no value, lever or cost",
+    "no levers": "probability × value − cost: no boosts of rules",
+    "rules only": "prior probability × value × lever − cost: no model",
+    WHOLE: "probability × value × lever − cost",
+}
+"""Impact arms: policies over the same eligible candidates, each with less than the whole."""
+CONTROL: Final = "random eligible"
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """A policy to be judged.
+
+    `rules` None: those that each decision was made under, so that the model alone is new.
+    `model` None: the prior. `exploration` is γ, None for always the best, UNSET for what the
+    model or the rules say.
+    """
+
+    rules: PolicyDefinition | None = None
+    model: Model | None = None
+    exploration: float | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class Chance(NamedTuple):
+    """What one policy would do: probabilities of candidates by place; the rest is silence."""
+
+    probability: Array
+    silence: float
+
+
+class Chances(NamedTuple):
+    """What all judged policies would do in one decision.
+
+    `candidates` are indices in the policy, `responses` their response probabilities; `chances` is
+    target → selection probabilities in their order.
+    """
+
+    bound: Bound
+    document: Document
+    candidates: NDArray[np.intp]
+    chances: dict[str, Chance]
+    values: Sequence[Value]
+    responses: Array
+
+
+class Bound:
+    """A policy with a model and the reward model, ready to decide again."""
+
+    def __init__(
+        self,
+        definition: PolicyDefinition,
+        candidate: Candidate,
+        rewards: RewardModel | None,
+        fields: Sequence[str],
+    ) -> None:
+        self.policy = policy = Policy(definition)
+        model = candidate.model
+        self.matcher = PlainMatcher(policy.rules, policy.rule_plan, policy.fields.slot)
+        self.scorer = bind(model, policy.candidates, policy.fields, policy.settings)
+        self.prior = bind(None, policy.candidates, policy.fields, policy.settings)
+        self.slots = [policy.fields.slot(name) for name in fields]
+        self.encoder = None if rewards is None else rewards.encoder(policy)
+        self.exploration = _exploration(policy, candidate)
+        self.unproven = unproven(model, policy.candidates, policy.settings)
+        self.names = [f"{info.message}/{info.channel}" for info in policy.candidates]
+        self.place = {
+            (info.message, info.channel): index for index, info in enumerate(policy.candidates)
+        }
+
+
+def _exploration(policy: Policy, candidate: Candidate) -> float | None:
+    """γ as a server would have it: the model's where it names one, unless rules say `off`."""
+    if candidate.exploration is not msgspec.UNSET:
+        return candidate.exploration
+    own = policy.settings.exploration
+    model = candidate.model
+    if own is None or model is None or model.manifest.exploration is None:
+        return own
+    return model.manifest.exploration
+
+
+class Judge:
+    """Decides logged decisions again under a candidate, and under the impact arms if asked for."""
+
+    def __init__(
+        self,
+        candidate: Candidate,
+        policies: Policies,
+        rewards: RewardModel | None = None,
+        *,
+        arms: bool = False,
+        fields: Sequence[str] = (),
+    ) -> None:
+        self.targets = tuple(ARMS) if arms else (WHOLE,)
+        self.placements_gone = 0
+        self._candidate = candidate
+        self._policies = policies
+        self._rewards = rewards
+        self._fields = fields
+        self._bound: dict[str | None, Bound] = {}
+        self._kinds: dict[ContactKind, int] = {}
+        self._register: list[ContactKind] = []
+
+    def bound(self, version: str) -> Bound:
+        """The candidate for decisions made under that policy."""
+        key = version if self._candidate.rules is None else None
+        if key not in self._bound:
+            definition = self._candidate.rules or self._policies.get(version)
+            self._bound[key] = Bound(definition, self._candidate, self._rewards, self._fields)
+        return self._bound[key]
+
+    def judge(self, replay: Replay) -> Chances:
+        """What each target would do where the log's policy decided."""
+        bound = self.bound(replay.policy_version)
+        policy = bound.policy
+        document = self._registered(replay.document)
+        nothing = Chance(np.empty(0), 1.0)
+        if replay.question.placement not in policy.placements:
+            self.placements_gone += 1
+            none = np.empty(0, dtype=np.intp)
+            missing = [""] * len(policy.fields.fields)
+            chances = dict.fromkeys(self.targets, nothing)
+            return Chances(bound, document, none, chances, missing, np.empty(0))
+        verdict = decide(
+            policy,
+            bound.matcher,
+            bound.scorer,
+            document,
+            msgspec.structs.replace(replay.question, limit=1),
+            replay.decided_at,
+            _first,
+            spent=replay.spent_mask(policy.candidates),
+            exploration=bound.exploration,
+            unproven=bound.unproven,
+        )
+        chances = {name: self._chance(name, bound, verdict) for name in self.targets}
+        scores = verdict.scores
+        return Chances(
+            bound, document, scores.candidates, chances, verdict.values, scores.probability
+        )
+
+    def _chance(self, name: str, bound: Bound, verdict: Verdict) -> Chance:
+        scores = verdict.scores
+        count = len(scores.candidates)
+        if name == WHOLE or not count:
+            return _of(scores.selection)
+        if name == CONTROL:
+            return _of(np.full(count, 1 / count))
+        policy = bound.policy
+        values, costs = policy.values[scores.candidates], policy.costs[scores.candidates]
+        threshold = verdict.threshold
+        match name:
+            case "model only":
+                # A probability is no amount of money: the threshold says nothing of it.
+                priority, threshold = scores.probability, -np.inf
+            case "no levers":
+                priority = scores.probability * values - costs
+            case _:
+                prior = bound.prior.score(
+                    scores.candidates, verdict.values, verdict.document, verdict.now
+                )
+                priority = prior * values * scores.lever - costs
+        return _of(_selection(bound, verdict, priority, threshold))
+
+    def _registered(self, document: Document) -> Document:
+        """The document with its kinds of contacts numbered in one register.
+
+        Policies remember by that number which caps count a kind.
+        """
+        if not document.contacts:
+            return document
+        contacts = []
+        for contact in document.contacts:
+            kind = document.kinds[contact.kind]
+            number = self._kinds.setdefault(kind, len(self._kinds))
+            if number == len(self._register):
+                self._register.append(kind)
+            contacts.append(contact._replace(kind=number))
+        return msgspec.structs.replace(document, contacts=contacts, kinds=self._register)
+
+
+def _selection(bound: Bound, verdict: Verdict, priority: Array, threshold: float) -> Array:
+    """The selection probabilities that these priorities would have."""
+    old = verdict.scores
+    selection = np.zeros(len(old.candidates))
+    above = priority > threshold
+    if above.any():
+        scores = Scores(old.candidates, old.probability, old.lever, priority, selection)
+        arbitrate(
+            bound.policy,
+            verdict.document,
+            verdict.now,
+            1,
+            scores,
+            mask_of(old.candidates[above]),
+            verdict.standing,
+            {},
+            _first,
+            bound.exploration,
+            bound.unproven,
+        )
+    return selection
+
+
+def _of(probability: Array) -> Chance:
+    total = float(probability.sum())
+    return Chance(probability, 1.0 - total if total < 1 - 1e-9 else 0.0)
+
+
+def _first() -> float:
+    """Stands for the draw: probabilities are what counts, not who wins."""
+    return 0.0

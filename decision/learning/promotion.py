@@ -1,0 +1,286 @@
+"""Promotion: a model version must pass its spec's gate before it is put in force.
+
+Each figure of the gate is judged by what is known and by nothing else: a figure that is asked for
+and cannot be found fails. Every promotion is noted down in the models folder.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from decision.core import calendar
+from decision.core.definition import PolicyDefinition
+from decision.core.document import Document
+from decision.core.fields import Situation
+from decision.core.policy import Policy
+from decision.learning.archive.replays import read_replays
+from decision.learning.drift import drift_between, read_profile
+from decision.learning.evaluation.log import Policies
+from decision.learning.evaluation.report import UNSUPPORTED, Options, Report
+from decision.learning.evaluation.run import evaluate
+from decision.learning.evaluation.targets import Candidate
+from decision.learning.spec import Gate, Spec
+from decision.scoring.manifest import ModelError
+from decision.scoring.model import Model
+from decision.scoring.scorers import bind
+from decision.scoring.versions import CURRENT, SHADOW, point_to, shadow_version
+
+PROMOTIONS: Final = "promotions.ndjson"
+"""In the models folder: a line for each promotion, with the figures it was judged by."""
+_CALLS: Final = 300
+_DOCUMENTS: Final = 100
+
+
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """One figure of the gate. `found` None: it is not known, and `detail` says why."""
+
+    name: str
+    wanted: str
+    found: float | None
+    passed: bool
+    detail: str = ""
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What a version is judged by, as far as it is given.
+
+    `champion` is the version folder in force. `rules` None: those of the log.
+    """
+
+    folder: Path
+    model: Model
+    spec: Spec
+    champion: Path | None = None
+    archive: Path | None = None
+    rules: PolicyDefinition | None = None
+
+
+def judge(
+    evidence: Evidence, *, progress: Callable[[float], None] = lambda done: None
+) -> list[Figure]:
+    """The figures that the spec's gate asks for, in the order in which the gate names them.
+
+    The lift is judged by decisions that the model has not learned from; its lower bound is the
+    lower of two: of the normal and of the bootstrap interval, by SNDR.
+
+    Raises:
+        EvaluationError: the log can judge nothing.
+    """
+    gate = evidence.spec.promotion
+    figures = []
+    if gate.lift_at_least is not None or gate.effective_sample_at_least is not None:
+        figures += _of_value(evidence, gate, progress)
+    manifest = evidence.model.manifest
+    if (bound := gate.calibration_error_at_most) is not None:
+        found = manifest.training.metrics.get("calibration_error")
+        figures.append(_at_most("calibration error", bound, found, "no rows were held out"))
+    if gate.latency_at_most is not None:
+        figures.append(_latency(evidence, gate.latency_at_most))
+    if gate.parity_at_most is not None:
+        parity = manifest.parity
+        why = f"it is not compiled: {evidence.model.note or 'lleaves is missing'}"
+        difference = None if parity is None else parity.difference
+        figures.append(_at_most("parity (log-odds)", gate.parity_at_most, difference, why))
+    if gate.drift_at_most is not None:
+        figures.append(_drift(evidence, gate.drift_at_most))
+    return figures
+
+
+def _of_value(evidence: Evidence, gate: Gate, progress: Callable[[float], None]) -> list[Figure]:
+    """Lift and effective sample: what the log says of the version."""
+    lowest, sample, why = None, None, "there is no log; give one with --log"
+    if evidence.archive is not None:
+        report = evaluate(
+            evidence.archive,
+            Candidate(rules=evidence.rules, model=evidence.model),
+            spec=evidence.spec,
+            since="held-out",
+            options=Options(),
+            progress=progress,
+        )
+        sample = report.policies[-1].weights.effective_sample_size
+        lowest, why = _lower_bound(report)
+    found = []
+    if gate.lift_at_least is not None:
+        figure = Figure(
+            name="lift of value, lower bound",
+            wanted=f"≥ {gate.lift_at_least:+.1%}",
+            found=lowest,
+            passed=lowest is not None and lowest >= gate.lift_at_least,
+            detail=why,
+        )
+        found.append(figure)
+    if (least := gate.effective_sample_at_least) is not None:
+        figure = Figure(
+            name="effective sample",
+            wanted=f"≥ {least:,.0f}",
+            found=sample,
+            passed=sample is not None and sample >= least,
+            detail=why if sample is None else _short(sample, least),
+        )
+        found.append(figure)
+    return found
+
+
+def _short(found: float, least: float) -> str:
+    return "" if found >= least else f"{least - found:,.0f} too few"
+
+
+def _lower_bound(report: Report) -> tuple[float | None, str]:
+    """The least that the lift of value may be, and how it was estimated.
+
+    What the log could not have done counts as earning nothing (IPS), once it is more than a
+    hundredth of what the policy does: of that part there is only the word of a model.
+    """
+    policy = report.policies[-1]
+    judged = [policy.metrics["value"].get(report.best)]
+    detail = ""
+    if policy.unsupported > UNSUPPORTED:
+        judged.append(policy.metrics["value"]["ips"])
+        detail = f"; {policy.unsupported:.1%} could not have happened in the log"
+    lifts = [each.lift for each in judged if each is not None]
+    if not lifts or judged[0] is None:
+        return None, "the log says nothing of this policy"
+    bounds = []
+    for lift in lifts:
+        if lift.relative is None or lift.relative_interval is None:
+            return None, "what was logged earned no value above 0; there is nothing to gain on"
+        bounds.append(lift.relative_interval[0])
+        if lift.relative_bootstrap is not None:
+            bounds.append(lift.relative_bootstrap[0])
+    return min(bounds), f"estimated {lifts[0].relative:+.1%}{detail}"
+
+
+def _at_most(name: str, bound: float, found: float | None, why: str) -> Figure:
+    passed = found is not None and found <= bound
+    detail = why if found is None else "" if passed else f"{found - bound:.3g} too much"
+    return Figure(name=name, wanted=f"≤ {bound:g}", found=found, passed=passed, detail=detail)
+
+
+def _drift(evidence: Evidence, bound: float) -> Figure:
+    name = "drift (PSI)"
+    if evidence.champion is None:
+        return Figure(
+            name=name, wanted=f"≤ {bound:g}", found=None, passed=True,
+            detail="no version is in force to compare with",
+        )  # fmt: skip
+    old, new = read_profile(evidence.champion), read_profile(evidence.folder)
+    if old is None or new is None:
+        which = evidence.champion if old is None else evidence.folder
+        return _at_most(name, bound, None, f"{which} has no profile; train it again")
+    found = drift_between(old, new)
+    if not found:
+        return _at_most(name, bound, None, "the two versions share no feature")
+    furthest, most = next(iter(found.items()))
+    figure = _at_most(name, bound, float(most) if most == most else None, f"{furthest} changed")
+    return msgspec.structs.replace(figure, detail=f"{furthest} {figure.detail}".strip())
+
+
+def _latency(evidence: Evidence, bound: int) -> Figure:
+    name = "latency, µs"
+    definition, documents = evidence.rules, [Document(customer_id="nobody")]
+    if evidence.archive is not None:
+        sample = list(islice(read_replays(evidence.archive), _DOCUMENTS))
+        documents = [each.document for each in sample] or documents
+        if definition is None and sample:
+            definition = Policies(evidence.archive).get(sample[-1].policy_version)
+    if definition is None:
+        return _at_most(name, bound, None, "there is no policy; give one with --rules")
+    found = scoring_time(evidence.model, definition, documents)
+    count = len(Policy(definition).candidates)
+    figure = _at_most(name, bound, found, "")
+    what = f"{count} candidates, {evidence.model.engine} {figure.detail}".strip()
+    return msgspec.structs.replace(figure, detail=what)
+
+
+def scoring_time(
+    model: Model, definition: PolicyDefinition, documents: Sequence[Document]
+) -> float:
+    """The median of microseconds to score all candidates of a policy for one of these documents."""
+    policy = Policy(definition)
+    scorer = bind(model, policy.candidates, policy.fields, policy.settings)
+    everything = np.arange(len(policy.candidates))
+    placement = next(iter(policy.placements))
+    now = time.time_ns() // 1000
+    taken = []
+    for number in range(_CALLS + 20):
+        document = documents[number % len(documents)]
+        zone = calendar.zone(document.timezone) if document.timezone else policy.zone
+        values = policy.fields.read(Situation(document, placement, now, zone))
+        began = time.perf_counter_ns()
+        scorer.score(everything, values, document, now)
+        if number >= 20:  # the first calls warm caches up
+            taken.append((time.perf_counter_ns() - began) / 1000)
+    return median(taken)
+
+
+def promote(
+    models: Path, version: Path, figures: Sequence[Figure], *, reason: str | None = None
+) -> None:
+    """Puts a version in force, and notes it down; a challenger that is promoted is none any more.
+
+    Raises:
+        ModelError: it is no version below the models folder.
+        OSError: nothing can be written there.
+    """
+    with suppress(ModelError):
+        challenger = shadow_version(models)
+        if challenger is not None and challenger.resolve() == version.resolve():
+            clear_shadow(models)
+    point_to(models, version)
+    _note(models, version, CURRENT, figures, reason)
+
+
+def challenge(models: Path, version: Path) -> None:
+    """Has a version scored beside the one in force; it is logged and never chooses.
+
+    Raises:
+        ModelError: it is no version below the models folder.
+        OSError: nothing can be written there.
+    """
+    point_to(models, version, SHADOW)
+    _note(models, version, SHADOW, (), None)
+
+
+def clear_shadow(models: Path) -> bool:
+    """No challenger any more; false where there was none."""
+    try:
+        (models / SHADOW).unlink()
+    except FileNotFoundError:
+        return False
+    folder = os.open(models, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return True
+
+
+def _note(
+    models: Path, version: Path, pointer: str, figures: Sequence[Figure], reason: str | None
+) -> None:
+    line = msgspec.json.encode(
+        {
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "pointer": pointer,
+            "version": version.resolve().relative_to(models.resolve()).as_posix(),
+            "forced": reason is not None,
+            "reason": reason,
+            "figures": figures,
+        }
+    )
+    with (models / PROMOTIONS).open("ab") as file:
+        file.write(line + b"\n")
+        file.flush()
+        os.fsync(file.fileno())

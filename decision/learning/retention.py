@@ -1,0 +1,215 @@
+"""Retention by holdout arm: who still comes back, with messages and without.
+
+Customers are counted from their first decision; week k is ((k − 1) · 7 d, k · 7 d] after it. A
+customer whose week k is not over at the end of the log is not counted in it (censored), whatever
+they have done in it so far: counting them only where they came would flatter.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any, Final
+
+import msgspec
+
+from decision.core.clock import DAY
+from decision.learning.archive.journal import files, reading
+from decision.learning.archive.layout import schema_of
+
+WEEK: Final = 7 * DAY
+ANY: Final = "any"
+
+
+class Share(msgspec.Struct, frozen=True, kw_only=True):
+    """`active` of `customers`, with Wilson's score interval (Wilson 1927)."""
+
+    customers: int
+    active: int
+    share: float
+    interval: tuple[float, float]
+
+
+class Week(msgspec.Struct, frozen=True, kw_only=True):
+    """One week of both arms; an arm nobody of which has finished the week is None.
+
+    `difference` is treated − holdout, `interval` Newcombe's (1998, method 10).
+    """
+
+    week: int
+    treated: Share | None
+    holdout: Share | None
+    difference: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+class Retention(msgspec.Struct, frozen=True, kw_only=True):
+    """Retention curves; `until` (microseconds) is the end of the log."""
+
+    event: str
+    until: int
+    treated: int
+    holdout: int
+    weeks: list[Week]
+    confidence: float
+
+
+def wilson(active: int, customers: int, confidence: float) -> tuple[float, float]:
+    """Wilson's interval of a share: right, too, for shares near 0 and 1."""
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    share, squared = active / customers, z * z / customers
+    centre = (share + squared / 2) / (1 + squared)
+    reach = z / (1 + squared) * sqrt(share * (1 - share) / customers + squared / (4 * customers))
+    return (max(0.0, centre - reach), min(1.0, centre + reach))
+
+
+def newcombe(one: Share, other: Share) -> tuple[float, float]:
+    """The interval of the difference of two independent shares, from their Wilson intervals."""
+    gap = one.share - other.share
+    below = sqrt((one.share - one.interval[0]) ** 2 + (other.interval[1] - other.share) ** 2)
+    above = sqrt((one.interval[1] - one.share) ** 2 + (other.share - other.interval[0]) ** 2)
+    return (gap - below, gap + above)
+
+
+def retention(
+    archive: Path, *, event: str = ANY, weeks: int = 8, confidence: float = 0.95
+) -> Retention:
+    """The curves of an archive. `any` is every event but `message.…`, which messages cause.
+
+    The arm is that of a customer's first decision.
+
+    Raises:
+        FileNotFoundError: the archive has no decisions.
+        ArchiveError: the archive lacks a file.
+    """
+    with reading(archive):
+        return _retention(archive, event, weeks, confidence)
+
+
+def _retention(archive: Path, event: str, weeks: int, confidence: float) -> Retention:
+    import duckdb
+
+    sql = duckdb.connect()
+    for name in ("decisions", "events"):
+        _register(sql, archive, name)
+    row = sql.execute(
+        "SELECT (SELECT max(epoch_us(decided_at)) FROM decisions), "
+        "(SELECT max(epoch_us(received_at)) FROM events)"
+    ).fetchall()[0]
+    until = max(time or 0 for time in row)
+    found = sql.execute(
+        _COUNTS, {"week": WEEK, "weeks": weeks, "until": until, "event": event}
+    ).fetchall()
+    arms: dict[tuple[bool, int], tuple[int, int]] = {
+        (holdout, week): (customers, active) for holdout, week, customers, active in found
+    }
+    sizes = dict(sql.execute("SELECT holdout, count(*) FROM starts GROUP BY 1").fetchall())
+    return Retention(
+        event=event,
+        until=until,
+        treated=sizes.get(False, 0),
+        holdout=sizes.get(True, 0),
+        weeks=[_week(arms, week, confidence) for week in range(1, weeks + 1)],
+        confidence=confidence,
+    )
+
+
+def _register(sql: Any, archive: Path, name: str) -> None:
+    import pyarrow.dataset as ds
+
+    schema = schema_of(name)
+    paths = [str(path) for path in files(archive, name)]
+    if not paths and name == "decisions":
+        raise FileNotFoundError(2, "there are no decisions", str(archive / name))
+    data = ds.dataset(paths, schema=schema, format="parquet") if paths else schema.empty_table()
+    sql.register(name, data)
+    if name == "decisions":
+        sql.execute(
+            "CREATE TEMP TABLE starts AS SELECT customer_id, min(epoch_us(decided_at)) AS began, "
+            "coalesce(arg_min(holdout, epoch_us(decided_at)), false) AS holdout "
+            "FROM decisions GROUP BY customer_id"
+        )
+
+
+_COUNTS: Final = """
+WITH active AS (
+  SELECT DISTINCT s.customer_id, (epoch_us(e."at") - s.began - 1) // $week + 1 AS week
+  FROM events e JOIN starts s ON s.customer_id = e.customer_id
+  WHERE epoch_us(e."at") > s.began
+    AND (e.type = $event OR ($event = 'any' AND NOT starts_with(e.type, 'message.')))),
+due AS (
+  SELECT s.customer_id, s.holdout, w.week FROM starts s, range(1, $weeks + 1) w(week)
+  WHERE s.began + w.week * $week <= $until)
+SELECT d.holdout, d.week, count(*), count(a.customer_id)
+FROM due d LEFT JOIN active a ON a.customer_id = d.customer_id AND a.week = d.week
+GROUP BY 1, 2
+"""
+
+
+def _week(arms: dict[tuple[bool, int], tuple[int, int]], week: int, confidence: float) -> Week:
+    shares: dict[bool, Share | None] = {}
+    for holdout in (False, True):
+        customers, active = arms.get((holdout, week), (0, 0))
+        shares[holdout] = (
+            Share(
+                customers=customers,
+                active=active,
+                share=active / customers,
+                interval=wilson(active, customers, confidence),
+            )
+            if customers
+            else None
+        )
+    treated, held = shares[False], shares[True]
+    if treated is None or held is None:
+        return Week(week=week, treated=treated, holdout=held)
+    return Week(
+        week=week,
+        treated=treated,
+        holdout=held,
+        difference=treated.share - held.share,
+        interval=newcombe(treated, held),
+    )
+
+
+def plot(curves: Retention, path: Path) -> None:
+    """Draws the curves with their intervals; the ending says which format (svg, png)."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for name, colour in (("treated", "tab:blue"), ("holdout", "tab:orange")):
+        points = [
+            (week.week, share)
+            for week in curves.weeks
+            if (share := getattr(week, name)) is not None
+        ]
+        if not points:
+            continue
+        axes.errorbar(
+            [week for week, _ in points],
+            [share.share for _, share in points],
+            yerr=[
+                [max(0.0, share.share - share.interval[0]) for _, share in points],
+                [max(0.0, share.interval[1] - share.share) for _, share in points],
+            ],
+            label=f"{name} ({getattr(curves, name):,} customers)",
+            color=colour,
+            marker="o",
+            capsize=3,
+        )
+    what = "any event" if curves.event == ANY else curves.event
+    axes.set(
+        xlabel="week after the first decision",
+        ylabel=f"share of customers with {what}",
+        title=f"Retention by holdout arm, {curves.confidence:.0%} intervals",
+    )
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlim(0.5, len(curves.weeks) + 0.5)
+    axes.grid(alpha=0.3)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend()
+    figure.savefig(path)

@@ -1,0 +1,585 @@
+"""Policies judged by a log: against the truth of a simulated shop, and where nothing can be said."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from decision.core.clock import DAY, HOUR, from_micros
+from decision.core.document import Contact, ContactKind, ContactState
+from decision.core.policy import Policy
+from decision.learning.archive.replays import read_replays
+from decision.learning.evaluation.log import ArchivedLog, EvaluationError
+from decision.learning.evaluation.report import Options, Report
+from decision.learning.evaluation.run import evaluate
+from decision.learning.evaluation.targets import ARMS, Candidate, Judge
+from decision.learning.ope import dr, ips, sndr, snips
+from decision.learning.spec import parse_spec
+from tests.data import needed
+from tests.learning.logs import RULES, Deciding, Moment, World, definition_of, write_archive
+
+QUICK = Options(bootstrap=100)
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World(1_500)
+
+
+@pytest.fixture(scope="module")
+def archive(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_archive(tmp_path_factory.mktemp("log"), world, Deciding(world.definition, 4.0), 1)
+
+
+def truth(world: World, deciding: Deciding) -> float:
+    """What a decision under that policy earns, in truth."""
+    return float(
+        np.mean(
+            [
+                deciding.chances(moment) @ world.truth(deciding.policy, moment)
+                for moment in world.moments
+            ]
+        )
+    )
+
+
+def edit(archive: Path, to: Path, dataset: str, change: Any) -> Path:
+    """A copy of an archive with the rows of a dataset changed."""
+    shutil.copytree(archive, to)
+    for path in sorted((to / dataset).glob("date=*/*.parquet")):
+        table = pq.ParquetFile(path).read()
+        rows = [row for row in map(change, table.to_pylist()) if row is not None]
+        pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    return to
+
+
+# ---------------------------------------------------------------- the truth
+
+
+@pytest.mark.slow
+def test_intervals_cover_what_a_policy_truly_earns_as_often_as_they_say(world: World) -> None:
+    """60 logs of 500 decisions: 95 % intervals of four estimators hold the truth in 88 % or more.
+
+    The policy judged explores far less than the one that logged, and boosts nothing.
+    """
+    _cover(world, runs=60, count=500, least=0.88)
+
+
+@pytest.mark.soak
+def test_intervals_cover_the_truth_in_many_runs(world: World) -> None:
+    _cover(world, runs=2_000, count=2_000, least=0.935)
+
+
+def _cover(world: World, runs: int, count: int, least: float) -> None:
+    logging = Deciding(world.definition, 4.0)
+    target = Deciding(definition_of(RULES.replace("by: 2", "by: 1.01")), 60.0)
+    policy = logging.policy
+    ours, theirs, true = (
+        np.array([each(moment) for moment in world.moments])
+        for each in (logging.chances, target.chances, lambda moment: world.truth(policy, moment))
+    )
+    # Silence is the last column: a decision in which nothing is left earns nothing.
+    ours, theirs = (np.column_stack([each, 1 - each.sum(axis=1)]) for each in (ours, theirs))
+    true = np.column_stack([true, np.zeros(len(true))])
+    value = float((theirs * true).sum(axis=1).mean())
+    assert abs(value - float((ours * true).sum(axis=1).mean())) > 0.003
+    generator = np.random.default_rng(5)
+    hits = dict.fromkeys(("ips", "snips", "dr", "sndr"), 0)
+    for _ in range(runs):
+        rows = generator.integers(0, len(ours), count)
+        drawn = (generator.random(count)[:, None] > ours[rows].cumsum(axis=1)).sum(axis=1)
+        action = np.minimum(drawn, ours.shape[1] - 1)
+        reward = (generator.random(count) < true[rows, action]).astype(float)
+        logged: Any = (reward, ours[rows, action], np.clip(theirs[rows, action], 0, 1))
+        model: Any = {
+            "expected_reward": 0.6 * true[rows] + 0.03,
+            "target_distribution": np.clip(theirs[rows], 0, 1),
+            "action": action,
+        }
+        for name, found in (
+            ("ips", ips(*logged)),
+            ("snips", snips(*logged)),
+            ("dr", dr(*logged, **model)),
+            ("sndr", sndr(*logged, **model)),
+        ):
+            low, high = found.confidence_interval
+            hits[name] += low <= value <= high
+    assert all(number / runs >= least for number in hits.values()), hits
+
+
+def test_a_policy_is_worth_what_it_would_truly_earn(world: World, archive: Path) -> None:
+    """From the archive alone: its rules, documents and events, decided again under another γ."""
+    report = evaluate(archive, Candidate(exploration=60.0), options=QUICK)
+    policy = report.policies[-1]
+    value = truth(world, Deciding(world.definition, 60.0))
+    for name in ("ips", "snips", "dr", "sndr", "switch_dr"):
+        estimate = policy.metrics["responses"][name].estimate
+        assert abs(estimate.value - value) < 3 * estimate.standard_error, name
+    logged = report.logged["responses"]
+    assert abs(logged.value - truth(world, Deciding(world.definition, 4.0))) < (
+        3 * logged.standard_error
+    )
+    assert policy.unsupported == 0 and abs(policy.weights.mean_z or 0) < 3
+    assert not policy.cautions
+    assert report.log.judged == len(world.moments) == report.customers
+    assert report.holdout and report.silent >= report.holdout
+
+
+def test_the_policy_that_logged_earns_what_was_logged(archive: Path) -> None:
+    """Decided again without a change, every weight is 1: to the last digit it is the log."""
+    report = evaluate(archive, Candidate(exploration=4.0), reward_model=False, options=QUICK)
+    policy = report.policies[-1]
+    assert policy.weights.mean == pytest.approx(1) and policy.weights.max == pytest.approx(1)
+    for metric in ("responses", "value"):
+        for name in ("ips", "snips"):
+            found = policy.metrics[metric][name]
+            assert found.estimate.value == pytest.approx(report.logged[metric].value)
+            assert found.lift.relative_interval == pytest.approx((0, 0), abs=1e-9)
+    assert sum(row.logged_share for row in report.messages) == pytest.approx(1)
+    assert sum(row.target_share for row in report.messages) == pytest.approx(1)
+    for row in report.messages:
+        assert row.target_responses.value == pytest.approx(row.logged_responses)
+    again = evaluate(archive, Candidate(exploration=4.0), reward_model=False, options=QUICK)
+    assert msgspec.json.encode(again) == msgspec.json.encode(report)
+
+
+def test_arms_are_what_they_are_called(archive: Path) -> None:
+    judge = Judge(Candidate(exploration=None), ArchivedLog(archive, None).policies, arms=True)
+    spoken = 0
+    for replay, _ in zip(read_replays(archive), range(100), strict=False):
+        found = judge.judge(replay)
+        count = len(found.candidates)
+        assert set(found.chances) == set(ARMS)
+        for name, chance in found.chances.items():
+            assert chance.silence + chance.probability.sum() == pytest.approx(1), name
+            if name == "random eligible" and count:
+                assert chance.probability.tolist() == [1 / count] * count
+            elif count:
+                assert chance.probability.max() == 1
+        if not count:
+            continue
+        spoken += 1
+        policy = found.bound.policy
+        gains = policy.values[found.candidates] - 20 * policy.costs[found.candidates]
+        # Without a model everybody has the prior, 5 %: without levers the dearest message wins.
+        assert found.chances["no levers"].probability[int(gains.argmax())] == 1
+        levered = found.chances["the whole"].probability
+        assert found.chances["rules only"].probability.tolist() == levered.tolist()
+    assert spoken > 50
+
+
+def test_segments_are_parts_of_the_whole(archive: Path) -> None:
+    report = evaluate(
+        archive,
+        Candidate(exploration=60.0),
+        by=("state", "placement", "customer.country", "context.nowhere"),
+        options=QUICK,
+    )
+    for field in ("customer.state", "placement", "customer.country", "context.nowhere"):
+        rows = [row for row in report.segments if row.field == field]
+        assert sum(row.decisions for row in rows) == report.log.judged
+        mean = sum(row.decisions * row.logged["responses"].value for row in rows)
+        assert mean / report.log.judged == pytest.approx(report.logged["responses"].value)
+    names = {row.segment for row in report.segments if row.field == "customer.state"}
+    assert names == {"active", "quiet"}
+    assert [row.segment for row in report.segments if row.field == "context.nowhere"] == ["(none)"]
+    whole = report.policies[-1].metrics["responses"]["sndr"]
+    only = next(row for row in report.segments if row.field == "placement")
+    assert only.target["responses"].estimate.value == pytest.approx(whole.estimate.value)
+    assert only.target["responses"].lift.relative == pytest.approx(whole.lift.relative)
+
+
+# ---------------------------------------------------------------- rules that change
+
+
+def test_what_the_log_could_not_do_is_told_and_not_guessed(archive: Path) -> None:
+    """A new message, always best: its whole probability is without support, IPS gives it 0."""
+    text = RULES.replace(
+        "states:",
+        "  new: {purpose: marketing, channels: [email], value: 1000, "
+        "goal: {event: purchase, within: 1d}, content: {title: t}}\nstates:",
+    )
+    report = evaluate(
+        archive, Candidate(rules=definition_of(text), exploration=None), options=QUICK
+    )
+    policy = report.policies[-1]
+    assert policy.unsupported == pytest.approx(1 - report.holdout / report.log.judged)
+    assert policy.metrics["responses"]["ips"].estimate.value == 0
+    assert any("could not have happened in the log" in text for text in policy.cautions)
+    assert any("100" in text for text in policy.cautions)
+
+
+def test_a_message_or_placement_that_is_gone_is_silent_or_another(archive: Path) -> None:
+    fewer = RULES.replace("  cups:", "  mugs:")
+    report = evaluate(
+        archive, Candidate(rules=definition_of(fewer)), reward_model=False, options=QUICK
+    )
+    gone = next(row for row in report.messages if row.message == "cups")
+    assert gone.logged_share > 0 and gone.target_share == 0 == gone.target_responses.value
+    moved = definition_of(RULES.replace("outbound:", "elsewhere:"))
+    report = evaluate(archive, Candidate(rules=moved), reward_model=False, options=QUICK)
+    assert any("their placement is gone" in note for note in report.notes)
+    assert report.messages[0].message == "" and report.messages[0].target_share == 1
+
+
+def test_caps_count_the_contacts_of_each_document_by_their_own_names(world: World) -> None:
+    """Kinds of contacts are numbered anew in every archived document; caps must not mix them up."""
+    text = RULES + "caps:\n  one: {of: {}, per: message, at_most: 1, within: 14d}\n"
+    definition = definition_of(text)
+    judge = Judge(Candidate(rules=definition, exploration=4.0), policies=None)  # type: ignore[arg-type]
+    policy = Policy(definition)
+    for moment in world.moments[:40]:
+        for info in policy.candidates[:3]:
+            kind = ContactKind(info.message, info.channel, info.purpose, info.category, info.tags)
+            at = moment.at - HOUR
+            contact = Contact(kind=0, at=at, state=ContactState.CONFIRMED, mark=0, tag=0)
+            document = msgspec.structs.replace(moment.document, contacts=[contact], kinds=(kind,))
+            known = moment._replace(document=document)
+            fresh = Deciding(definition, 4.0).chances(known)
+            found = judge.judge(_replay(known))
+            here = np.zeros(len(policy.candidates))
+            here[found.candidates] = found.chances["the whole"].probability
+            assert here.tolist() == fresh.tolist()
+            assert fresh[policy.candidates.index(info)] == 0
+
+
+def _replay(moment: Moment) -> Any:
+    from decision.learning.archive.replays import Replay
+
+    return Replay(
+        decision_id="d",
+        decided_at=moment.at,
+        customer_id=moment.document.customer_id,
+        question=moment.question,
+        document=moment.document,
+        policy_version="-",
+    )
+
+
+# ---------------------------------------------------------------- what counts
+
+
+def test_rewards_are_goals_reached_in_their_window(archive: Path, tmp_path: Path) -> None:
+    """Against a plain reading of the same rows: windows, other messages, other decisions."""
+    generator = np.random.default_rng(8)
+    decisions = _rows(archive, "decisions")[:200]
+    outcomes: list[dict[str, Any]] = []
+    events: list[dict[str, Any]] = []
+    for number, row in enumerate(decisions):
+        for extra in range(3):
+            delay = int(generator.choice([-1, 0, 1, DAY - 1, DAY, DAY + 1, 2 * DAY, 2 * DAY + 1]))
+            at = row["decided_at"] + timedelta(microseconds=delay)
+            event = {
+                "event_id": f"x-{number}-{extra}",
+                "customer_id": row["customer_id"],
+                "type": str(generator.choice(["purchase", "other"])),
+                "at": at,
+                "decision_id": [None, row["decision_id"], "else"][int(generator.integers(3))],
+                "message": [None, row["message"], "else"][int(generator.integers(3))],
+            }
+            events.append({**event, "received_at": at, "decision_id": None, "message": None})
+            if event["decision_id"]:
+                outcomes.append(event)
+            else:
+                events[-1]["message"] = event["message"]
+    last = max(row["decided_at"] for row in decisions) + timedelta(days=9)
+    events.append(
+        {"event_id": "z", "customer_id": "z", "type": "z", "at": last, "received_at": last}
+    )
+    folder = tmp_path / "log"
+    shutil.copytree(archive / "policies", folder / "policies")
+    _write(folder, "decisions", decisions)
+    _write(folder, "outcomes", outcomes)
+    _write(folder, "events", events)
+    log = ArchivedLog(folder, None)
+    found = {}
+    for day in log.days():
+        found.update(log.judged_on(day))
+    within = {"tea": DAY, "cups": 2 * DAY, "points": DAY, "vip": DAY}
+    known = {one["event_id"]: one for one in outcomes}
+    told = [known.get(one["event_id"], one) for one in events]
+    assert len(found) == 200
+    hits = 0
+    for row in decisions:
+        expected = any(
+            one["customer_id"] == row["customer_id"]
+            and one["type"] == "purchase"
+            and timedelta(0)
+            < one["at"] - row["decided_at"]
+            <= timedelta(microseconds=within.get(row["message"] or "", 0))
+            and one.get("decision_id") in (None, row["decision_id"])
+            and one.get("message") in (None, row["message"])
+            for one in told
+        )
+        hits += expected
+        assert found[row["decision_id"]].reached is expected, row["decision_id"]
+    assert 10 < hits < 150
+
+
+def _rows(archive: Path, dataset: str) -> list[dict[str, Any]]:
+    return [
+        row
+        for path in sorted((archive / dataset).glob("date=*/*.parquet"))
+        for row in pq.ParquetFile(path).read().to_pylist()
+    ]
+
+
+def _write(folder: Path, dataset: str, rows: list[dict[str, Any]]) -> None:
+    from tests.learning.logs import write_rows
+
+    write_rows(folder, dataset, rows, "decided_at" if dataset == "decisions" else "at")
+
+
+def test_one_target_for_all_lets_silence_earn_what_comes_by_itself(
+    archive: Path, tmp_path: Path
+) -> None:
+    spec = parse_spec(
+        "s.yaml",
+        "name: s\ntarget: {event: visit, within: 1d}\nfeatures: {time.hour: numeric}\n",
+    )
+    folder = tmp_path / "log"
+    shutil.copytree(archive, folder)
+    visits = [
+        {
+            "event_id": f"v-{row['decision_id']}",
+            "customer_id": row["customer_id"],
+            "type": "visit",
+            "at": row["decided_at"] + timedelta(hours=2),
+            "received_at": row["decided_at"] + timedelta(hours=2),
+        }
+        for row in _rows(archive, "decisions")
+        if row["message"] is None
+    ]
+    shutil.rmtree(folder / "events")
+    last = from_micros(max(replay.decided_at for replay in read_replays(archive)) + 3 * DAY)
+    visits.append(
+        {"event_id": "z", "customer_id": "z", "type": "z", "at": last, "received_at": last}
+    )
+    _write(folder, "events", visits)
+    plain = evaluate(folder, Candidate(), spec=spec, reward_model=False, options=QUICK)
+    assert plain.logged["responses"].value == 0
+    counted = evaluate(folder, Candidate(), spec=spec, count_silence=True, options=QUICK)
+    assert counted.logged["responses"].value == pytest.approx(counted.silent / counted.log.judged)
+    found = counted.policies[-1].metrics["responses"]
+    assert found["sndr"].estimate.value == pytest.approx(counted.logged["responses"].value)
+    with pytest.raises(EvaluationError, match="one target for all messages"):
+        evaluate(folder, Candidate(), count_silence=True)
+
+
+# ---------------------------------------------------------------- what cannot be judged
+
+
+@pytest.mark.parametrize("value", [None, 0.0, -0.1, 1.5, float("nan")])
+def test_a_log_without_its_probabilities_judges_nothing(
+    archive: Path, tmp_path: Path, value: float | None
+) -> None:
+    count = 0
+
+    def change(row: dict[str, Any]) -> dict[str, Any]:
+        nonlocal count
+        if row["message"] is not None and count < 7:
+            count += 1
+            row["selection_probability"] = value
+        return row
+
+    log = edit(archive, tmp_path / "log", "decisions", change)
+    with pytest.raises(EvaluationError) as caught:
+        evaluate(log, Candidate())
+    text = str(caught.value)
+    assert text.startswith("7 of the logged decisions have no selection probability")
+    assert text.count("01J000") == 5 and "nothing can be judged" in text
+
+
+def test_what_is_too_young_contended_or_unknown_is_left_out_and_counted(
+    world: World, archive: Path, tmp_path: Path
+) -> None:
+    """Windows are of the whole log: what was chosen has no say in being left out."""
+    contended = {f"01J{number:023d}" for number in range(5)}
+
+    def change(row: dict[str, Any]) -> dict[str, Any]:
+        if row["decision_id"] in contended:
+            row["degraded"] = ["contention"]
+        return row
+
+    log = edit(archive, tmp_path / "one", "decisions", change)
+    lost = {f"01J{number:023d}" for number in range(10, 14)}
+    log = edit(
+        log, tmp_path / "two", "replays", lambda row: None if row["decision_id"] in lost else row
+    )
+    end = world.moments[-1].at
+    log = edit(
+        log,
+        tmp_path / "three",
+        "events",
+        lambda row: row if row["received_at"] <= from_micros(end) else None,
+    )
+    report = evaluate(log, Candidate(), reward_model=False, options=QUICK)
+    young = sum(moment.at + 2 * DAY > end for moment in world.moments)
+    assert report.log.longest_window == 2 * DAY
+    assert (report.log.open_windows, report.log.contended) == (young, 5)
+    assert report.log.no_replay == 4
+    assert report.log.judged == len(world.moments) - young - 9
+    with pytest.raises(EvaluationError, match="younger than the longest goal window"):
+        evaluate(
+            edit(log, tmp_path / "four", "decisions", _first_day_only(end)),
+            Candidate(),
+            reward_model=False,
+            options=QUICK,
+        )
+
+
+def _first_day_only(end: int) -> Any:
+    def change(row: dict[str, Any]) -> dict[str, Any] | None:
+        return row if row["decided_at"] > from_micros(end - DAY) else None
+
+    return change
+
+
+def test_only_the_first_selection_of_a_decision_is_judged(archive: Path, tmp_path: Path) -> None:
+    rows = _rows(archive, "decisions")
+    later = [
+        {**row, "position": 2, "message": "tea", "channel": "push", "selection_probability": 0.5}
+        for row in rows[:9]
+    ]
+    folder = tmp_path / "log"
+    shutil.copytree(archive, folder)
+    shutil.rmtree(folder / "decisions")
+    _write(folder, "decisions", [*rows, *later])
+    report = evaluate(folder, Candidate(exploration=4.0), reward_model=False, options=QUICK)
+    assert report.log.later_selections == 9 and report.log.judged == len(rows)
+    weights = report.policies[-1].weights
+    assert weights.max == pytest.approx(1) and weights.mean == pytest.approx(1, abs=1e-9)
+
+
+def test_an_archive_that_is_none_says_what_it_lacks(archive: Path, tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="has no Parquet files"):
+        evaluate(tmp_path, Candidate())
+    half = tmp_path / "half"
+    shutil.copytree(archive, half)
+    shutil.rmtree(half / "replays")
+    with pytest.raises(EvaluationError, match="what the decisions saw is not archived"):
+        evaluate(half, Candidate())
+    rest = tmp_path / "rest"
+    shutil.copytree(archive, rest)
+    shutil.rmtree(rest / "policies")
+    with pytest.raises(EvaluationError, match="restore it"):
+        evaluate(rest, Candidate())
+
+
+def test_without_a_reward_model_estimates_are_those_of_weights_alone(archive: Path) -> None:
+    with_model = evaluate(archive, Candidate(exploration=60.0), options=QUICK)
+    without: Report = evaluate(
+        archive, Candidate(exploration=60.0), reward_model=False, options=QUICK
+    )
+    assert set(without.policies[-1].metrics["value"]) == {"ips", "snips"}
+    for name in ("ips", "snips"):
+        one = with_model.policies[-1].metrics["value"][name]
+        assert without.policies[-1].metrics["value"][name] == one
+    assert without.best == "snips" and with_model.best == "sndr"
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_a_tiny_log_says_little_and_says_so(world: World, tmp_path: Path, count: int) -> None:
+    """No warning, no crash, and no interval that pretends to know."""
+    log = write_archive(tmp_path, world, Deciding(world.definition, 4.0), 1, only=count)
+    report = evaluate(log, Candidate(), arms=True, by=("state",), options=QUICK)
+    assert report.log.judged == count
+    if count == 1:
+        assert report.logged["value"].standard_error == float("inf")
+    assert any("fewer than 100" in text for text in report.policies[-1].cautions)
+    assert msgspec.json.decode(msgspec.json.encode(report))["customers"] == count
+
+
+def test_a_log_of_silence_knows_nothing_of_messages(world: World, tmp_path: Path) -> None:
+    mute = definition_of(RULES.replace("outbound: {", "outbound: {threshold: 1000, "))
+    log = write_archive(tmp_path, world, Deciding(mute, 4.0), 1, only=40)
+    same = evaluate(log, Candidate(), options=QUICK).policies[-1]
+    assert same.weights.mean == 1 and same.unsupported == 0
+    loud = evaluate(log, Candidate(rules=definition_of(RULES)), options=QUICK).policies[-1]
+    assert loud.unsupported > 0.8 and loud.metrics["value"]["ips"].estimate.value == 0
+    assert loud.metrics["value"]["sndr"].estimate.value <= 0
+
+
+def test_nobodys_reward_is_expected_by_a_model_that_has_seen_it(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each fold's model learns from the contacts of other customers alone, and of all of those."""
+    from decision.learning.evaluation import reward_model
+
+    log = ArchivedLog(archive, None)
+    given = [
+        logged for day in log.days() for logged in log.judged_on(day).values() if logged.message
+    ]
+    learned: list[tuple[int, float]] = []
+
+    def fit(features: Any, matrix: Any, label: Any) -> Any:
+        learned.append((len(matrix), float(label.sum())))
+        part = len(learned) - 1
+        return lambda rows: np.full(len(rows), float(part))
+
+    monkeypatch.setattr(reward_model, "_fit", fit)
+    model = reward_model.fit_reward_model(log, lambda done: None)
+    for part in range(reward_model.FOLDS):
+        others = [row for row in given if reward_model.fold_of(row.customer_id) != part]
+        assert learned[part] == (len(others), sum(row.reached for row in others))
+        assert 0.5 < len(others) / len(given) < 0.8
+    folds = np.array([2, 0, 1, 2])
+    assert model.expect(np.zeros((4, len(model.features))), folds).tolist() == folds.tolist()
+
+
+def test_later_decisions_alone_are_judged_from_a_time_on(world: World, archive: Path) -> None:
+    since = world.moments[700].at
+    report = evaluate(archive, Candidate(), since=since, reward_model=False, options=QUICK)
+    assert report.log.earlier == sum(moment.at < since for moment in world.moments)
+    assert report.log.judged == len(world.moments) - report.log.earlier
+    with pytest.raises(EvaluationError, match="none of 1500 decisions is late enough"):
+        evaluate(
+            archive, Candidate(), since=world.moments[-1].at + 1, reward_model=False, options=QUICK
+        )
+
+
+def test_real_customers_are_judged_as_by_hand(tmp_path: Path) -> None:
+    """Hillstrom's campaign, silent at random with a third: always the same e-mail, or silence."""
+    from benchmarks import evaluation, hillstrom
+    from decision.learning.spec import load_spec
+
+    needed("hillstrom")
+    rows = hillstrom.load()[:1_200]
+    archive = evaluation.write_archive(tmp_path / "log", rows, evaluation.definition())
+    spec = load_spec(hillstrom.SPEC)
+    free = evaluation.without_threshold(evaluation.definition())
+    for best, threshold in (("mens", -1.0), ("womens", -1.0), (None, 2.0)):
+        rules = msgspec.structs.replace(
+            free,
+            messages=tuple(
+                msgspec.structs.replace(one, value=1.0 if one.name == best else 0.5)
+                for one in free.messages
+            ),
+            placements=tuple(
+                msgspec.structs.replace(one, threshold=threshold) for one in free.placements
+            ),
+        )
+        report = evaluate(
+            archive,
+            Candidate(rules=rules),
+            spec=spec,
+            count_silence=True,
+            reward_model=False,
+            options=QUICK,
+        )
+        found = report.policies[-1]
+        by_hand = hillstrom.value([best] * len(rows), rows)
+        snips = found.metrics["responses"]["snips"].estimate
+        assert snips.value == pytest.approx(by_hand.value, abs=1e-9)
+        assert snips.standard_error == pytest.approx(by_hand.standard_error)
+        assert found.unsupported == 0
+        visits = sum(row.visit for row in rows)
+        assert report.logged["responses"].value == pytest.approx(visits / len(rows))

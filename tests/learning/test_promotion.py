@@ -1,0 +1,295 @@
+"""A version is put in force only by a gate it passes; a challenger is heard and never obeyed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from decision.core import records
+from decision.core.clock import from_micros
+from decision.core.schema import CustomerUpdate, DecisionRequest
+from decision.engine import Engine, EngineSettings, build_snapshot
+from decision.learning.evaluation.report import Options
+from decision.learning.evaluation.run import evaluate
+from decision.learning.evaluation.targets import Candidate
+from decision.learning.promotion import (
+    PROMOTIONS,
+    Evidence,
+    Figure,
+    challenge,
+    clear_shadow,
+    judge,
+    promote,
+)
+from decision.learning.simulator import DEFAULT_NOW
+from decision.learning.spec import Gate, Spec, parse_spec
+from decision.scoring.loading import load_model
+from decision.scoring.manifest import ModelError
+from decision.scoring.scorers import bind
+from decision.scoring.versions import current_version, earlier_versions, shadow_version
+from decision.store.keys import PARTITIONS
+from decision.store.memory_store import MemoryStore
+from tests.learning.logs import (
+    RULES,
+    SPEC,
+    Deciding,
+    World,
+    definition_of,
+    train_model,
+    write_archive,
+)
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World(800)
+
+
+@pytest.fixture(scope="module")
+def archive(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_archive(tmp_path_factory.mktemp("log"), world, Deciding(world.definition, 4.0), 1)
+
+
+@pytest.fixture(scope="module")
+def made(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two versions, of two samples of the world."""
+    home = tmp_path_factory.mktemp("models")
+    return train_model(world, home, 3), train_model(world, home, 4)
+
+
+@pytest.fixture
+def models(made: tuple[Path, Path], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made[0].parents[1], tmp_path / "models"))
+
+
+def spec(**gate: Any) -> Spec:
+    return msgspec.structs.replace(parse_spec("tea.yaml", SPEC), promotion=Gate(**gate))
+
+
+def evidence(folder: Path, archive: Path | None, **gate: Any) -> Evidence:
+    return Evidence(folder=folder, model=load_model(folder), spec=spec(**gate), archive=archive)
+
+
+GENEROUS: dict[str, Any] = {
+    "lift_at_least": -1.0,
+    "effective_sample_at_least": 1.0,
+    "calibration_error_at_most": 1.0,
+    "latency_at_most": 10_000_000,
+    "parity_at_most": 1.0,
+    "drift_at_most": 100.0,
+}
+STRICT: dict[str, Any] = {
+    "lift_at_least": 10.0,
+    "effective_sample_at_least": 1e9,
+    "calibration_error_at_most": 1e-9,
+    "latency_at_most": 0,
+    "parity_at_most": -1.0,
+    "drift_at_most": 1e-12,
+}
+
+
+def test_every_figure_of_the_gate_can_be_passed_and_failed(
+    made: tuple[Path, Path], archive: Path
+) -> None:
+    """What is not asked is not told; each figure that fails says by how much."""
+    given = evidence(made[1], archive, **GENEROUS)
+    given = msgspec.structs.replace(given, champion=made[0])
+    passed = judge(given)
+    assert [figure.passed for figure in passed] == [True] * len(GENEROUS)
+    assert all(figure.found is not None for figure in passed)
+    failed = judge(msgspec.structs.replace(given, spec=spec(**STRICT)))
+    assert [figure.name for figure in failed] == [figure.name for figure in passed]
+    assert [figure.passed for figure in failed] == [False] * len(STRICT)
+    assert all(figure.detail for figure in failed)
+    assert judge(msgspec.structs.replace(given, spec=spec())) == []
+
+
+def test_a_figure_that_is_asked_for_and_unknown_fails(made: tuple[Path, Path]) -> None:
+    """No log, no lift; only drift, which needs a version in force, has nothing to say at first."""
+    figures = {figure.name: figure for figure in judge(evidence(made[0], None, **GENEROUS))}
+    lift = figures["lift of value, lower bound"]
+    assert lift.found is None and not lift.passed and "--log" in lift.detail
+    assert not figures["effective sample"].passed
+    assert not figures["latency, µs"].passed and "--rules" in figures["latency, µs"].detail
+    assert figures["drift (PSI)"].found is None and figures["drift (PSI)"].passed
+    assert figures["calibration error"].passed
+
+
+def test_the_lift_is_judged_by_what_the_model_has_not_learned_from(
+    made: tuple[Path, Path], archive: Path, world: World
+) -> None:
+    """Half of the rows are held out, and half of those are for calibration: a quarter is left."""
+    candidate = Candidate(model=load_model(made[0]))
+    options = Options(bootstrap=0)
+    fair = evaluate(archive, candidate, since="held-out", reward_model=False, options=options)
+    assert fair.log.judged == pytest.approx(len(world.moments) / 4, rel=0.1)
+    assert not any("flatter" in note for note in fair.notes)
+    whole = evaluate(archive, candidate, reward_model=False, options=options)
+    assert any("flatter" in note for note in whole.notes)
+
+
+FIGURES = [Figure(name="latency", wanted="≤ 5", found=3.0, passed=True)]
+
+
+def test_a_promotion_is_one_step_and_a_line(models: Path, made: tuple[Path, Path]) -> None:
+    first, second = (models / each.parent.name / each.name for each in made)
+    promote(models, first, FIGURES)
+    assert current_version(models) == first and earlier_versions(models) == []
+    promote(models, second, FIGURES, reason="it is Friday")
+    assert current_version(models) == second
+    assert earlier_versions(models) == [f"tea/{first.name}"]
+    lines = [json.loads(line) for line in (models / PROMOTIONS).read_text("utf-8").splitlines()]
+    assert [line["version"] for line in lines] == [f"tea/{first.name}", f"tea/{second.name}"]
+    assert [line["forced"] for line in lines] == [False, True]
+    assert lines[1]["reason"] == "it is Friday" and lines[0]["figures"][0]["found"] == 3.0
+    with pytest.raises(ModelError):
+        promote(models, models / "tea" / "nothing", FIGURES)
+    assert current_version(models) == second
+    assert not [path for path in models.iterdir() if path.name.startswith(".")]
+
+
+def test_a_challenger_is_named_cleared_and_ends_when_it_wins(
+    models: Path, made: tuple[Path, Path]
+) -> None:
+    first, second = (models / each.parent.name / each.name for each in made)
+    promote(models, first, ())
+    challenge(models, second)
+    assert shadow_version(models) == second and current_version(models) == first
+    assert clear_shadow(models) and shadow_version(models) is None
+    assert not clear_shadow(models)
+    challenge(models, second)
+    promote(models, first, ())
+    assert shadow_version(models) == second
+    promote(models, second, ())
+    assert shadow_version(models) is None
+
+
+def test_a_challenger_is_logged_and_changes_no_decision(
+    world: World, made: tuple[Path, Path]
+) -> None:
+    """The same requests with and without: answers agree, but for what the log says of it."""
+    model = load_model(made[0])
+    alone = asyncio.run(_decide(world, None))
+    beside = asyncio.run(_decide(world, model))
+    assert len(alone) == len(beside) == 60
+    heard = 0
+    for one, other in zip(alone, beside, strict=True):
+        assert one.shadow is None
+        assert (one.selections, one.candidates, one.fallen, one.draws) == (
+            other.selections,
+            other.candidates,
+            other.fallen,
+            other.draws,
+        )
+        assert one.model_version is None and other.model_version is None
+        count = len(np.frombuffer(one.candidates.candidates, "<u2"))
+        if not count:
+            assert other.shadow is None
+            continue
+        heard += 1
+        assert other.shadow is not None and other.shadow.version == model.version
+        said = np.frombuffer(other.shadow.probability)
+        assert len(said) == count and ((said > 0) & (said < 1)).all()
+    assert heard > 30
+
+
+async def _decide(world: World, shadow: Any) -> list[records.DecisionRecord]:
+    now = DEFAULT_NOW
+    store = MemoryStore(clock=lambda: now / 1_000_000)
+    engine = Engine(store, EngineSettings(seed="the same"), clock=lambda: now)
+    engine.use(
+        await build_snapshot(
+            world.definition, None, store, from_micros(now), durable=False, shadow=shadow
+        )
+    )
+    for customer in world.shop.customers[:60]:
+        facts = {name: value for name, value in customer.attributes.items() if name != "segment"}
+        await engine.customers.update(customer.customer_id, CustomerUpdate(attributes=facts))
+        await engine.decide(DecisionRequest(placement="outbound", customer_id=customer.customer_id))
+    found = [
+        records.decode_decision(record.body)
+        for partition in range(PARTITIONS)
+        for record in await store.log_records(partition)
+        if record.kind == "decision"
+    ]
+    return sorted(found, key=lambda record: record.customer_id)
+
+
+def test_what_a_challenger_says_is_what_it_would_say_in_force(
+    world: World, made: tuple[Path, Path]
+) -> None:
+    model = load_model(made[0])
+    deciding = Deciding(world.definition, 4.0)
+    policy = deciding.policy
+    scorer = bind(model, policy.candidates, policy.fields, policy.settings)
+    moment = next(each for each in world.moments if deciding.verdict(each).chosen)
+    verdict = deciding.verdict(moment)
+    candidates = verdict.scores.candidates
+    beside = scorer.score(candidates, verdict.values, moment.document, moment.at)
+    deciding.scorer = scorer
+    assert deciding.verdict(moment).scores.probability.tolist() == beside.tolist()
+
+
+def test_a_model_that_says_now_what_it_said_then_is_told_so(
+    world: World, made: tuple[Path, Path], archive: Path, tmp_path: Path
+) -> None:
+    """By what it said as a challenger: to the last digit, or features are not what they were."""
+    model = load_model(made[0])
+    deciding = Deciding(world.definition, 4.0)
+    policy = deciding.policy
+    deciding.scorer = bind(model, policy.candidates, policy.fields, policy.settings)
+    said = {}
+    for number, moment in enumerate(world.moments):
+        scores = deciding.verdict(moment).scores
+        said[f"01J{number:023d}"] = {
+            (policy.candidates[index].message, policy.candidates[index].channel): found
+            for index, found in zip(
+                scores.candidates.tolist(), scores.probability.tolist(), strict=True
+            )
+        }
+    for name, off in (("same", 0.0), ("other", 0.01)):
+        log = tmp_path / name
+        shutil.copytree(archive, log)
+        spoken = 0
+        for path in sorted((log / "decisions").glob("date=*/*.parquet")):
+            table = pq.ParquetFile(path).read()
+            rows = table.to_pylist()
+            for row in rows:
+                row["shadow_version"] = model.version
+                spoken += row["message"] is not None
+                for each in row["candidates"]:
+                    key = (each["message"], each["channel"])
+                    each["shadow_probability"] = said[row["decision_id"]][key] + off
+            pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+        report = evaluate(
+            log, Candidate(model=model), reward_model=False, options=Options(bootstrap=0)
+        )
+        assert report.again.decisions == spoken
+        assert report.again.most == pytest.approx(off, abs=1e-12)
+        told = "agrees with itself" if not off else "does NOT agree"
+        assert any(told in note for note in report.notes)
+
+
+def test_what_the_log_could_not_have_done_earns_nothing_at_the_gate(
+    made: tuple[Path, Path], archive: Path
+) -> None:
+    """A model's word on a message that was never given promotes nobody."""
+    text = RULES.replace(
+        "states:",
+        "  new: {purpose: marketing, channels: [email], value: 1000, "
+        "goal: {event: purchase, within: 1d}, content: {title: t}}\nstates:",
+    )
+    given = evidence(made[0], archive, lift_at_least=-0.5)
+    passed = judge(given)[0]
+    assert passed.passed and "could not" not in passed.detail
+    refused = judge(msgspec.structs.replace(given, rules=definition_of(text)))[0]
+    assert not refused.passed and "could not have happened in the log" in refused.detail
