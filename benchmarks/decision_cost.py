@@ -24,7 +24,7 @@ from typing import Any
 
 import msgspec
 
-from decision.core import business_rules, calendar
+from decision.core import business_rules, calendar, records
 from decision.core.arbitration import arbitrate, mask_of, positions, prioritise
 from decision.core.clock import DAY, to_micros
 from decision.core.decide import Question, decide
@@ -33,7 +33,7 @@ from decision.core.document import Contact, ContactState, Document
 from decision.core.fields import Situation
 from decision.core.ports import Commit, Committed, Conflict, ReadResult
 from decision.core.schema import DecisionRequest, TriggerEvent
-from decision.engine import Engine, EngineSettings, Snapshot, build_snapshot, records
+from decision.engine import Engine, EngineSettings, Snapshot, build_snapshot
 from decision.engine.loading import CustomerRow, Loading
 from decision.learning.people import as_line, draw_customer
 from decision.rulebook.reader import load_files, load_folder

@@ -20,6 +20,10 @@ COMMANDS = {
     "serve": ("decision.cli.serve:serve", "Answer decisions and events over HTTP."),
     "check": ("decision.cli.check:check", "Check a rules folder."),
     "test": ("decision.cli.test:test", "Run the scenario tests of a rules folder."),
+    "simulate": ("decision.cli.simulate:simulate", "Show what a change of rules would do."),
+    "schema": ("decision.cli.schema:schema", "Write the JSON Schema of rule files, for editors."),
+    "publish": ("decision.cli.publish:publish", "Put checked rules in force on all replicas."),
+    "rollback": ("decision.cli.rollback:rollback", "Return to an earlier policy or model."),
     "load": ("decision.cli.load:load", "Load customers from CSV, NDJSON or Parquet."),
     "decide": ("decision.cli.decide:decide", "Decide a file of requests, without a server."),
     "explain": ("decision.cli.explain:explain", "Show why a decision came out as it did."),
@@ -29,15 +33,30 @@ COMMANDS = {
     ),
     "key": ("decision.cli.key:key", "Make API keys."),
     "train": ("decision.cli.train:train", "Train a model version from the log."),
+    "archive": ("decision.cli.archive:archive", "Move the log to Parquet files."),
+    "rebuild": (
+        "decision.cli.rebuild:rebuild",
+        "Fill new measures of events from the archive.",
+    ),
+    "segments": (
+        "decision.cli.segments:segments",
+        "Compute RFM and user states from the archive, as attributes.",
+    ),
+    "evaluate": ("decision.cli.evaluate:evaluate", "Judge a policy by what was logged."),
+    "promote": ("decision.cli.promote:promote", "Put a model version in force, if it passes."),
     "bench": ("decision.cli.bench:bench", "Measure what a decision costs, step by step."),
 }
 """Name → (where it is, what it does in one line)."""
 
 _PANELS = [
     {"name": "Try it", "commands": ["demo"]},
-    {"name": "Rules", "commands": ["check", "test"]},
+    {"name": "Rules", "commands": ["check", "test", "simulate", "schema", "publish", "rollback"]},
     {"name": "Run", "commands": ["serve", "load", "key", "explain", "erase"]},
-    {"name": "Offline", "commands": ["decide", "train", "bench"]},
+    {
+        "name": "Learn",
+        "commands": ["archive", "train", "evaluate", "promote", "segments", "rebuild"],
+    },
+    {"name": "Offline", "commands": ["decide", "bench"]},
 ]
 
 
