@@ -32,18 +32,18 @@ COMMANDS = {
         "Erase a customer: from the store, and from an archive on disk.",
     ),
     "key": ("decision.cli.key:key", "Make API keys."),
-    "train": ("decision.cli.train:train", "Train a model version from the log."),
     "archive": ("decision.cli.archive:archive", "Move the log to Parquet files."),
-    "rebuild": (
-        "decision.cli.rebuild:rebuild",
-        "Fill new measures of events from the archive.",
-    ),
+    "train": ("decision.cli.train:train", "Train a model version from the log."),
+    "evaluate": ("decision.cli.evaluate:evaluate", "Judge a policy by what was logged."),
+    "promote": ("decision.cli.promote:promote", "Put a model version in force, if it passes."),
     "segments": (
         "decision.cli.segments:segments",
         "Compute RFM and user states from the archive, as attributes.",
     ),
-    "evaluate": ("decision.cli.evaluate:evaluate", "Judge a policy by what was logged."),
-    "promote": ("decision.cli.promote:promote", "Put a model version in force, if it passes."),
+    "rebuild": (
+        "decision.cli.rebuild:rebuild",
+        "Fill new measures of events from the archive.",
+    ),
     "bench": ("decision.cli.bench:bench", "Measure what a decision costs, step by step."),
 }
 """Name → (where it is, what it does in one line)."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _IN_FLIGHT = 128
 _UNITS = {"recency": "  (days since the last, negative)", "frequency": "  (days with one)"}
+_ROUNDING = 1e-9
 
 
 @click.command(
@@ -94,6 +95,8 @@ def segments(
     moment = _moment(until)
     zone = _timezone(settings, needed=not (dry_run or out))
     found = _compute(archive, event, amount, activity, days, shares, moment, zone)
+    if not found.behaviour.priced:
+        say(f"no {event!r} has a number {amount!r}: every monetary value is 0 (see --amount)")
     stored = unknown = 0
     if out is not None:
         _write(out, found)
@@ -124,7 +127,7 @@ def _shares(levels: tuple[str, ...]) -> dict[str, float]:
                 f"{level!r} is not a new name and a share, such as power=5%", param_hint="--level"
             )
         found[name] = number
-    if sum(found.values()) > 1:
+    if sum(found.values()) > 1 + _ROUNDING:
         raise click.BadParameter("the shares add up to more than 100%", param_hint="--level")
     return found or dict(LEVELS)
 
@@ -243,18 +246,20 @@ def _summary(found: Segments) -> dict[str, Any]:
     return {
         "until": from_micros(found.until),
         "customers": len(one.customer_id),
+        "events_with_an_amount": one.priced,
         "thresholds": found.thresholds,
         "scores": {
             name: dict(sorted(Counter(scores.tolist()).items()))
             for name, scores in found.scores.items()
         },
-        "active_customers": len(found.active),
+        "active_customers": sum(days > 0 for days in found.active.values()),
         "levels": found.levels,
     }
 
 
 def _show(found: Segments, activity: str, days: int) -> None:
-    from decision.core.clock import from_micros
+    from decision.core.clock import DAY, from_micros
+    from decision.core.events import LONGEST_WINDOW
     from decision.learning.segments import states_in_yaml
 
     one = found.behaviour
@@ -267,12 +272,12 @@ def _show(found: Segments, activity: str, days: int) -> None:
         click.echo(f"{name:<11}" + "".join(f"{counts.get(score, 0):>10,}" for score in range(1, 6)))
     click.echo("\nleast value of scores 2 to 5 is above:")
     for name, thresholds in found.thresholds.items():
-        unit = (
-            "days since, negative" if name == "recency" else "days" if name == "frequency" else ""
-        )
-        shown = ", ".join(f"{value:g}" for value in thresholds)
-        click.echo(f"{name:<11}{shown}{f'  ({unit})' if unit else ''}")
-    if found.levels:
+        shown = ", ".join(f"{value:.12g}" for value in thresholds)
+        click.echo(f"{name:<11}{shown}{_UNITS.get(name, '')}")
+    if found.levels and days * DAY > LONGEST_WINDOW:
+        levels = ", ".join(f"{name} from {least}" for name, least in found.levels.items())
+        click.echo(f"\nactive days of {activity} in {days} days: {levels}")
+    elif found.levels:
         click.echo(f"\nfor the rule files, from active days of {activity}:\n")
         click.echo(states_in_yaml(found, activity, days))
     else:

@@ -43,7 +43,7 @@ _ALWAYS = ("customer.state", "placement")
     "fields",
     multiple=True,
     metavar="FIELD",
-    help="Count by this field of the customer, too, such as customer.country.",
+    help="Count by this field, too, such as customer.country.",
 )
 @click.option("--seed", default="simulate", metavar="TEXT", help="Makes the draws repeatable.")
 @click.option(
@@ -71,25 +71,24 @@ def simulate(
     evolve as each would have made them, and count as if the customer had seen them. Both draw the
     same random numbers. Printed is what changes by message, channel, outcome, reason, state and
     placement, why, and for whom. Expected value is response probability × value − channel cost.
+    What only one policy can decide, such as a new placement, is `refused` by the other. A request
+    whose id was answered before counts once. Fallback messages are not counted.
 
-    With --log the customers are as logged at each decision, but for their contacts; and what the
-    policies would have earned is estimated from the logged probabilities, too.
+    With --log the customers are as logged at each decision, but for their contacts, which are
+    taken over where a customer is first met; budgets begin unspent; and what the policies would
+    have earned is estimated from the logged probabilities, too.
     """
     if (requests is None) == (archive is None):
         raise click.UsageError("give either --requests FILE or --log DIR")
     if archive is not None and customers is not None:
         raise click.UsageError("--customers goes with --requests; the log has its own customers")
+    if archive is not None:
+        _need_readers()
     new, old = _definitions(rules, against, archive)
     simulation = asyncio.run(
         _run(new, old, rules, against, requests, archive, customers, models, fields, seed)
     )
     tally, currency = simulation.tally, new.settings.currency
-    if html is not None:
-        from decision.cli.simulation.page import page
-
-        other = against or (f"policy {old.version}" if old is not None else None)
-        title = f"What if: {rules}" + (f" against {other}" if other else "")
-        html.write_text(page(tally, title, currency, simulation.off_policy), "utf-8")
     if as_json:
         versions = {"new": new.version, "old": old and old.version}
         off_policy = simulation.off_policy and simulation.off_policy.as_dict()
@@ -100,9 +99,28 @@ def simulate(
 
         for line in lines_of(tally, currency, simulation.off_policy):
             click.echo(line)
-        if html is not None:
-            say(f"wrote {html}")
-    return 1 if tally.errors else 0
+    if html is not None:  # last: a full disk does not take the figures with it
+        from decision.cli.simulation.page import page
+        from decision.learning.archive.journal import write_whole
+
+        other = against or (f"policy {old.version}" if old is not None else None)
+        title = f"What if: {rules}" + (f" against {other}" if other else "")
+        write_whole(html, page(tally, title, currency, simulation.off_policy).encode())
+        say(f"wrote {html}")
+    return 1 if tally.errors or tally.bad_customers else 0
+
+
+def _need_readers() -> None:
+    """What reads an archive is an extra.
+
+    Raises:
+        Fail: it is not installed.
+    """
+    try:
+        import duckdb  # noqa: F401
+        import pyarrow  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise Fail(f"--log needs {error.name}: pip install 'nextbest[train]'") from None
 
 
 def _definitions(
@@ -141,12 +159,13 @@ async def _run(
     fields: tuple[str, ...],
     seed: str,
 ) -> Simulation:
-    from decision.cli.simulation.run import Simulation
+    from decision.cli.simulation.run import Simulation, latest_policy_version
     from decision.cli.simulation.side import Simulated
     from decision.cli.stores import current_model
     from decision.core.fields import UnknownField
     from decision.engine.snapshot import PolicyRefused
     from decision.learning.archive.journal import ArchiveError
+    from decision.learning.archive.policies import read_policy
 
     model = current_model(models)
     groups = list(dict.fromkeys((*_ALWAYS, *fields)))
@@ -167,6 +186,8 @@ async def _run(
         if requests is not None:
             await simulation.requests(requests)
         elif archive is not None:
+            version = latest_policy_version(archive)
+            simulation.doubt(read_policy(archive, version) if version is not None else None)
             await simulation.log(archive)
             simulation.judge(archive, new, old, model)
     except (ArchiveError, ValueError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -26,21 +27,56 @@ RECORDS_KEPT: Final = 4096
 
 
 class WorldStore(MemoryStore):
-    """A store in memory whose log forgets: what stays is bounded by the customers."""
+    """A store in memory whose log forgets: what stays is bounded by the customers.
+
+    Answers, event ids and budget tokens whose time is over are swept out, which a store of the
+    server's kind leaves to Redis.
+    """
 
     def __init__(self, world: World) -> None:
         super().__init__(clock=lambda: world.now / 1_000_000)
+        self._world = world
         self._recent: OrderedDict[str, LogRecord] = OrderedDict()
+        self._sweep_in = RECORDS_KEPT
 
     async def commit(self, commit: Commit, *, timeout: float | None = None) -> Committed | Conflict:
-        result = await super().commit(msgspec.structs.replace(commit, records=()))
+        kept = msgspec.structs.replace(commit, records=())
+        if kept.request_id is not None and kept.request_id == self._world.draw_name:
+            kept = msgspec.structs.replace(kept, request_id=None, answer=None)
+        result = await super().commit(kept)
         if isinstance(result, Committed):
             for record in commit.records:
                 if record.kind == "decision":
                     self._recent[record.id] = record
             while len(self._recent) > RECORDS_KEPT:
                 self._recent.popitem(last=False)
+        self._sweep_in -= 1
+        if not self._sweep_in:
+            # Not before as much has come as was left: sweeping costs a constant per commit.
+            self._sweep_in = max(RECORDS_KEPT, self._sweep())
         return result
+
+    def _sweep(self) -> int:
+        """Removes what has expired; how many entries are left."""
+        now = self._clock()
+        self._tokens = {name: kept for name, kept in self._tokens.items() if kept[0] > now}
+        left = len(self._tokens)
+        for customer, answers in list(self._answers.items()):
+            live = {name: kept for name, kept in answers.items() if kept[0] > now}
+            self._put_back(self._answers, customer, live)
+            left += len(live)
+        for customer, events in list(self._events.items()):
+            known = {name: expiry for name, expiry in events.items() if expiry > now}
+            self._put_back(self._events, customer, known)
+            left += len(known)
+        return left
+
+    @staticmethod
+    def _put_back(store: dict[str, Any], customer: str, live: dict[Any, Any]) -> None:
+        if live:
+            store[customer] = live
+        else:
+            del store[customer]
 
     async def find_record(self, decision_id: str) -> LogRecord | None:
         return self._recent.get(decision_id)
@@ -61,6 +97,7 @@ class World:
         self.model = model
         self.explain = explain
         self.now = time.time_ns() // 1000
+        self.draw_name: str | None = None
         settings = EngineSettings(seed=seed, timeout=3600.0)
         self.engine = Engine(WorldStore(self), settings, clock=lambda: self.now)
 
@@ -75,8 +112,8 @@ class World:
             await build_snapshot(self.definition, self.model, store, from_micros(self.now))
         )
 
-    async def load(self, customers: str) -> int:
-        """Loads a file of customers; returns how many were refused, each of which is named.
+    async def load(self, customers: str, tell: Callable[[str], None] = say) -> int:
+        """Loads a file of customers; returns how many were refused, of each of which it tells.
 
         Raises:
             Fail: the file cannot be used.
@@ -85,13 +122,16 @@ class World:
         tally = await take_in(
             Loading(self.engine.context),
             reads,
-            lambda place, problem: say(f"{place}: {problem}"),
+            lambda place, problem: tell(f"{place}: {problem}"),
             own_time=True,
         )
         return tally.bad_rows
 
-    async def decide(self, request: DecisionRequest) -> Decision:
+    async def decide(self, request: DecisionRequest, *, draw_name: str | None = None) -> Decision:
         """Decides at the time of the request, else of its event, else of what was before.
+
+        `draw_name` stands in for a missing request id where numbers are drawn, so that worlds
+        draw the same for the same request whatever came before; no answer is kept for it.
 
         Raises:
             InputError: the request cannot be decided.
@@ -100,8 +140,12 @@ class World:
         at = request.at or (event.at if event is not None else None)
         if at is not None:
             self.now = to_micros(at)
+        self.draw_name = draw_name if request.request_id is None else None
         request = msgspec.structs.replace(
-            request, explain=request.explain or self.explain, deadline_ms=None
+            request,
+            request_id=request.request_id or self.draw_name,
+            explain=request.explain or self.explain,
+            deadline_ms=None,
         )
         return await self.engine.decide(request, now=self.now)
 

@@ -16,6 +16,8 @@ Days are those of one time zone. A customer who was merged into another counts a
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta, tzinfo
 from pathlib import Path
@@ -27,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decision.core.clock import DAY, SECOND, from_micros
+from decision.core.events import LONGEST_WINDOW
 from decision.core.values import Value
 from decision.learning.archive.journal import files, reading
 
@@ -34,19 +37,24 @@ QUINTILES: Final = (0.2, 0.4, 0.6, 0.8)
 LEVELS: Final[Mapping[str, float]] = {"power": 0.05, "core": 0.15, "casual": 0.3}
 """The share of customers that belongs to each level, the most active first; the rest is `low`."""
 LOWEST: Final = "low"
+_PLAIN: Final = re.compile("[A-Za-z_][A-Za-z0-9_.-]*")
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
 class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry a customer with at least one event of the type; days are whole."""
+    """One entry a customer with at least one event of the type; days are whole.
+
+    `priced` is how many of all the events had the amount, a finite number.
+    """
 
     customer_id: Sequence[str]
     days: Ints
     recency_days: Ints
     age_days: Ints
     total: Floats
+    priced: int
 
     @property
     def days_since(self) -> Ints:
@@ -55,7 +63,7 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Segments(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found. `until` is microseconds; thresholds are the least value of scores 2 to 5.
+    """What was found. `until` is microseconds; scores 2 to 5 lie above their thresholds.
 
     `levels` is level → the least number of active days, the most active first.
     """
@@ -150,7 +158,7 @@ def segments(
         behaviour = _behaviour(connection, event, amount, end, today)
         if not len(behaviour.days):
             raise NothingFound(f"{archive} has no event {event!r} until {from_micros(end)}")
-        active = _active(connection, activity, activity_days, end) if activity else {}
+        active = _active(connection, activity, activity_days, end, today) if activity else {}
     except duckdb.Error as error:
         raise ValueError(f"{archive} cannot be read: {error}") from error
     finally:
@@ -167,7 +175,9 @@ def segments(
         scores={name: score(values, thresholds[name]) for name, values in measured.items()},
         thresholds=thresholds,
         active=active,
-        levels=level_thresholds(active, set(behaviour.customer_id), levels) if active else {},
+        levels=level_thresholds(active, set(behaviour.customer_id), levels)
+        if any(active.values())
+        else {},
     )
 
 
@@ -188,20 +198,18 @@ def level_thresholds(
 ) -> dict[str, int]:
     """Level → the least active days at which no more than its share, and those above, belong to it.
 
-    Who was never active counts with 0 days. A level that would begin at 0 days begins at 1.
+    Who was never active counts with 0 days. A level that would begin at 0 days begins at 1. Where
+    more than the share have the most days of all, a level begins one above, and holds nobody.
     """
     days = np.array([active.get(customer, 0) for customer in everybody | set(active)])
+    # How many customers reach each number of days: [0] are all, the last are none.
+    reach = np.append(np.bincount(days)[::-1].cumsum()[::-1], 0)
     found: dict[str, int] = {}
     above = 0.0
     for name, share in levels.items():
         above += share
-        # The least number of days that at most this share of the customers reaches.
-        reached = next(
-            least
-            for least in range(1, int(days.max(initial=0)) + 2)
-            if float((days >= least).mean()) <= above
-        )
-        found[name] = min([reached, *found.values()])
+        most = above * len(days) + 1e-6  # of whole customers: sums of shares are not exact
+        found[name] = 1 + int(np.argmax(reach[1:] <= most))
     return found
 
 
@@ -265,10 +273,13 @@ def _moves(connection: Any, archive: Path) -> dict[str, str]:
     rows = connection.execute(
         "SELECT json_extract_string(detail, '$.from'), customer_id "
         "FROM read_parquet(?, union_by_name = true, hive_partitioning = false) "
-        "WHERE kind = 'merge' ORDER BY \"at\"",
+        "WHERE kind = 'merge' ORDER BY \"at\", change_id",
         [[str(path) for path in paths]],
     ).fetchall()
-    steps: dict[str, str] = dict(rows)
+    steps: dict[str, str] = {}
+    for old, new in rows:
+        steps[old] = new
+        steps.pop(new, None)  # who was merged into is there again, wherever they led before
     found = {}
     for old in steps:
         new, passed = old, {old}
@@ -286,11 +297,15 @@ def _behaviour(connection: Any, event: str, amount: str, until: int, today: int)
             count(DISTINCT day) AS days,
             max(day) - min(day) AS recency,
             $today - min(day) AS age,
-            coalesce(sum(try_cast(json_extract_string(properties, $path) AS DOUBLE)), 0) AS total
-        FROM facts WHERE type = $event AND us <= $until
+            coalesce(sum(money) FILTER (isfinite(money)), 0) AS total,
+            count(*) FILTER (isfinite(money)) AS priced
+        FROM (
+            SELECT *, try_cast(json_extract_string(properties, $path) AS DOUBLE) AS money
+            FROM facts WHERE type = $event AND us <= $until
+        )
         GROUP BY 1 ORDER BY 1
         """,
-        {"until": until, "today": today, "event": event, "path": f'$."{amount}"'},
+        {"until": until, "today": today, "event": event, "path": _pointer(amount)},
     ).fetchnumpy()
     return Behaviour(
         customer_id=found["customer_id"].tolist(),
@@ -298,14 +313,24 @@ def _behaviour(connection: Any, event: str, amount: str, until: int, today: int)
         recency_days=np.asarray(found["recency"], dtype=np.int64),
         age_days=np.asarray(found["age"], dtype=np.int64),
         total=np.asarray(found["total"], dtype=np.float64),
+        priced=int(found["priced"].sum()),
     )
 
 
-def _active(connection: Any, activity: str, days: int, until: int) -> dict[str, int]:
+def _pointer(name: str) -> str:
+    """A property as a JSON pointer (RFC 6901), whatever signs it is written with."""
+    return "/" + name.replace("~", "~0").replace("/", "~1")
+
+
+def _active(connection: Any, activity: str, days: int, until: int, today: int) -> dict[str, int]:
+    """Active days of all who ever were: 0 for who no longer is, so that no old level stays.
+
+    Days are counted as the rules' `active_days_<n>d` counts them: local days, today included.
+    """
     rows = connection.execute(
-        "SELECT customer_id, count(DISTINCT day) FROM facts "
-        "WHERE type = $event AND us <= $until AND us > $until - $window GROUP BY 1",
-        {"event": activity, "until": until, "window": days * DAY},
+        "SELECT customer_id, count(DISTINCT day) FILTER (day > $today - $days) FROM facts "
+        "WHERE type = $event AND us <= $until GROUP BY 1 ORDER BY 1",
+        {"event": activity, "until": until, "today": today, "days": days},
     ).fetchall()
     return dict(rows)
 
@@ -319,10 +344,23 @@ def _column(connection: Any, query: str) -> list[str]:
 
 
 def states_in_yaml(found: Segments, activity: str, days: int) -> str:
-    """The levels as `states:` of rule files, to be pasted there."""
+    """The levels as `states:` of rule files, to be pasted there. Who holds none is said beside.
+
+    Raises:
+        ValueError: rules cannot count so many days.
+    """
+    if days * DAY > LONGEST_WINDOW:
+        longest = LONGEST_WINDOW // DAY
+        raise ValueError(f"rules count active days of {longest} days at most, not of {days}")
+    most = max(found.active.values(), default=0)
+    field = _quoted(f"events.{activity}.active_days_{days}d")
     lines = ["states:"]
     for name, least in found.levels.items():
-        lines.append(
-            f"  {name}: {{when: {{events.{activity}.active_days_{days}d: {{gte: {least}}}}}}}"
-        )
+        nobody = "  # nobody: more than its share have the most days" if least > most else ""
+        lines.append(f"  {_quoted(name)}: {{when: {{{field}: {{gte: {least}}}}}}}{nobody}")
     return "\n".join([*lines, f"  {LOWEST}: {{}}"])
+
+
+def _quoted(name: str) -> str:
+    """A name as a key of YAML."""
+    return name if _PLAIN.fullmatch(name) else json.dumps(name, ensure_ascii=False)

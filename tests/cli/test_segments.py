@@ -72,6 +72,17 @@ def test_what_is_written_can_be_loaded(run, rules, archive, tmp_path) -> None:
     assert run("load", out, "--rules", rules, "--dry-run").exit_code == 0
 
 
+def test_more_days_than_rules_count_give_no_states_and_a_missing_amount_is_said(
+    run, rules, archive
+) -> None:
+    where = ("--log", archive, "--rules", rules, "--dry-run")
+    result = run("segments", *where, "--days", 365, "--amount", "price")
+    assert result.exit_code == 0
+    assert "states:" not in result.stdout
+    assert "in 365 days: power from" in result.stdout
+    assert "no 'purchase' has a number 'price'" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "words", "code"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -13,9 +14,11 @@ from typing import Any
 
 import pytest
 
-from decision.cli.simulation.tally import Choice, Side, Tally
+from decision.cli import world
+from decision.cli.simulation.page import page
+from decision.cli.simulation.tally import Cause, Choice, Side, Tally
 from decision.core.clock import to_micros
-from decision.core.schema import DecisionRequest, Event
+from decision.core.schema import DecisionRequest, Event, TriggerEvent
 from decision.engine import Engine, EngineSettings, build_snapshot
 from decision.rulebook.reader import load_folder
 from decision.store import RedisStore
@@ -45,7 +48,8 @@ def requests(tmp_path: Path) -> Path:
             lines.append({"type": "purchase", "customer_id": customer, "at": at})
         else:
             place = draw.choice(["outbound", "app_home"])
-            lines.append({"placement": place, "customer_id": customer, "at": at})
+            ask = {"placement": place, "customer_id": customer, "at": at, "request_id": f"r-{hour}"}
+            lines.append(ask)
     path = tmp_path / "requests.ndjson"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
@@ -164,6 +168,151 @@ def test_bad_lines_are_named_and_the_rest_goes_on(run, rules, requests) -> None:
     assert "2 lines that could not be used" in result.stdout
 
 
+def test_both_sides_draw_the_same_numbers_however_their_contacts_differ(
+    run, rules, tmp_path
+) -> None:
+    """Two messages drawn evenly; the new policy says nothing at app_home, so contacts differ."""
+    text = (rules / "all.yaml").read_text("utf-8").replace("at_most: 2", "at_most: 10000")
+    text = text.replace("CNY}", "CNY, exploration: 0}")
+    (rules / "all.yaml").write_text(text, "utf-8")
+    silent = tmp_path / "silent"
+    silent.mkdir()
+    text = text.replace("fallback: hello}", "fallback: hello, threshold: 1000}")
+    (silent / "all.yaml").write_text(text, "utf-8")
+    times = [(START + timedelta(hours=hour)).isoformat() for hour in range(100)]
+    lines = [
+        {"placement": place, "customer_id": "c-1", "at": at}
+        for at in times
+        for place in ("app_home", "outbound")
+    ]
+    file = tmp_path / "plain.ndjson"
+    consent = tmp_path / "consent.ndjson"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    consent.write_text('{"customer_id": "c-1", "consents": {"marketing": {"*": "granted"}}}\n')
+    where = ("--against", rules, "--requests", file, "--customers", consent)
+    found = json.loads(run("simulate", "--rules", silent, *where, "--json").stdout)
+    assert found["changes"] == {"same": 100, "silent now": 100}
+
+
+def put(path: Path, *lines: dict[str, Any]) -> Path:
+    """A file of lines."""
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_what_is_sent_twice_counts_once(run, rules, customers, tmp_path) -> None:
+    ask = {"placement": "outbound", "customer_id": "c-1", "request_id": "r"}
+    bought = {"type": "purchase", "id": "e", "customer_id": "c-1"}
+    stamped = [{**one, "at": START.isoformat()} for one in (ask, ask, bought, bought)]
+    file = put(tmp_path / "twice.ndjson", *stamped)
+    where = ("--requests", file, "--customers", customers)
+    found = json.loads(run("simulate", "--rules", rules, *where, "--json").stdout)
+    assert (found["requests"], found["repeated"], found["events"]) == (1, 1, 1)
+    assert found["by"]["outcome"]["selected"]["new"] == found["total"]["new"] == 1
+
+
+def test_a_placement_of_one_policy_is_refused_by_the_other(run, rules, customers, tmp_path) -> None:
+    """It is a change like any other, and no bad line; a placement of neither is one."""
+    newer = tmp_path / "newer"
+    newer.mkdir()
+    text = (rules / "all.yaml").read_text("utf-8")
+    text = text.replace("  outbound:", "  banner: {channels: [in_app]}\n  outbound:")
+    (newer / "all.yaml").write_text(text, "utf-8")
+    ask = {"placement": "banner", "customer_id": "c-1", "at": START.isoformat()}
+    file = put(tmp_path / "banner.ndjson", ask)
+    where = ("--requests", file, "--customers", customers)
+    for new, old, kind in ((newer, rules, "said now"), (rules, newer, "silent now")):
+        result = run("simulate", "--rules", new, "--against", old, *where, "--json")
+        assert result.exit_code == 0, result.output
+        found = json.loads(result.stdout)
+        assert found["changes"] == {kind: 1}
+        assert set(found["by"]["outcome"]) == {"selected", "refused"}
+        (cause,) = found["gained_because" if kind == "said now" else "lost_because"]
+        assert cause["reason"] == "refused"
+        assert "banner" in cause["for_example"]
+    text = run("simulate", "--rules", newer, "--against", rules, *where).stdout
+    assert "refused; such as" in text
+    assert run("simulate", "--rules", rules, "--against", rules, *where).exit_code == 1
+
+
+def test_a_customer_that_cannot_be_loaded_is_named_once_and_counted(
+    run, rules, requests, tmp_path
+) -> None:
+    bad = put(tmp_path / "bad.ndjson", {"customer_id": 5}, {"customer_id": "c-1"})
+    where = ("--requests", requests, "--customers", bad)
+    result = run("simulate", "--rules", rules, "--against", rules, *where)
+    assert result.exit_code == 1
+    assert result.stderr.count("bad.ndjson:1") == 1
+    assert "1 customers that could not be loaded" in result.stdout
+
+
+def test_customers_that_one_policy_cannot_load_are_a_caution(
+    run, rules, requests, customers, tmp_path
+) -> None:
+    """A purpose renamed: consents of the old name are nothing to the new policy."""
+    renamed = tmp_path / "renamed"
+    renamed.mkdir()
+    text = (rules / "all.yaml").read_text("utf-8").replace("marketing", "offers")
+    (renamed / "all.yaml").write_text(text, "utf-8")
+    where = ("--requests", requests, "--customers", customers)
+    result = run("simulate", "--rules", renamed, "--against", rules, *where)
+    assert result.exit_code == 1
+    assert "caution: the old policy could not load 0 customers, the new one 10" in result.stdout
+    assert result.stderr.count("customers.ndjson:") == 10
+
+
+def test_a_file_that_goes_back_in_time_is_a_caution(run, rules, requests) -> None:
+    assert "caution" not in run("simulate", "--rules", rules, "--requests", requests).stdout
+    lines = requests.read_text().splitlines()
+    requests.write_text("\n".join([*lines[1:], lines[0]]))
+    text = run("simulate", "--rules", rules, "--requests", requests).stdout
+    assert "caution: 1 lines are of a time before" in text
+
+
+def test_without_the_readers_of_an_archive_it_says_what_to_install(
+    run, rules, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    result = run("simulate", "--rules", rules, "--log", tmp_path)
+    assert result.exit_code == 1
+    assert "nextbest[train]" in result.output
+
+
+def test_a_world_forgets_answers_events_and_tokens_whose_time_is_over(rules, monkeypatch) -> None:
+    """Whatever the number of requests, with and without ids, of customers seen once."""
+    monkeypatch.setattr(world, "RECORDS_KEPT", 16)
+    text = (rules / "all.yaml").read_text("utf-8")
+    text = text.replace("    value: 5\n", "    value: 5\n    budget: {total: 1000000}\n")
+    (rules / "all.yaml").write_text(text, "utf-8")
+
+    async def decide() -> list[int]:
+        one = world.World(load_folder(rules).definition, None, "s")
+        await one.prepare()
+        store: Any = one.engine.context.store
+        for number in range(400):
+            at = START + timedelta(hours=6 * number)
+            customer = f"c-{number}"
+            consents = {"marketing": {"*": "granted"}}
+            one.now = to_micros(at)
+            await one.engine.customers.set_consents(customer, consents)
+            event = TriggerEvent(type="purchase", id=f"e-{number}")
+            ask = DecisionRequest(
+                placement="outbound",
+                customer_id=customer,
+                at=at,
+                event=event,
+                request_id=f"r-{number}" if number % 2 else None,
+            )
+            await one.decide(ask, draw_name=f"line {number}")
+        assert store._spent["news:total"] > 100
+        return [len(kept) for kept in (store._answers, store._events, store._tokens)]
+
+    answers, events, tokens = asyncio.run(decide())
+    assert answers <= 64
+    assert tokens <= 64
+    assert events <= 128
+
+
 class Tags(HTMLParser):
     """Counts tags, and whether they close in order."""
 
@@ -183,19 +332,35 @@ class Tags(HTMLParser):
 
 
 def test_the_page_stands_by_itself(run, rules, stricter, requests, customers, tmp_path) -> None:
-    page = tmp_path / "what-if.html"
+    file = tmp_path / "not" / "there" / "what-if.html"
     result = run(
         "simulate", "--rules", stricter, "--against", rules, "--requests", requests,
-        "--customers", customers, "--html", page,
+        "--customers", customers, "--html", file,
     )  # fmt: skip
     assert result.exit_code == 0
-    text = page.read_text("utf-8")
+    text = file.read_text("utf-8")
     tags = Tags()
     tags.feed(text)
     assert not tags.open
     assert tags.seen["svg"] >= 5
     assert "http" not in text.replace("http-equiv", "")
     assert "stricter/all.yaml" in text
+
+
+def test_a_page_is_bounded_and_holds_no_markup_of_others() -> None:
+    tally = Tally(True, ["customer.email"])
+    evil = "<script>alert(1)</script>"
+    for number in range(1_000):
+        groups = {"customer.email": f"{evil}{number}"}
+        old = Side(evil, "selected", None, [Choice(evil, evil, 1.0)], groups)
+        tally.add(old, Side(evil, "none", "capped", [], groups))
+    tally.explain(evil, Cause(evil, evil, evil), lost=True)
+    tally.cautions.append(evil)
+    text = page(tally, evil, evil)
+    assert "<script" not in text
+    assert text.count("<tr>") < 300
+    assert "… and 800 more" in text
+    assert "1,000 silent now" in text
 
 
 @pytest.mark.parametrize(
@@ -282,3 +447,9 @@ def test_the_archived_log_is_decided_by_both_and_judged_off_policy(
     assert low <= judged["logged"]["value"] <= high
     text = run("simulate", "--rules", stricter, "--log", archive).stdout
     assert "off-policy, a decision" in text
+    assert "caution: the new rules" not in text
+    asking = stricter / "all.yaml"
+    more = asking.read_text("utf-8").replace("count_7d: 0}", "count_30d: 0}")
+    asking.write_text(more, "utf-8")
+    text = run("simulate", "--rules", stricter, "--log", archive).stdout
+    assert "caution: the new rules read more of the events purchase" in text

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 from decision.core.clock import DAY, to_micros
 from decision.learning.archive.layout import schema_of
@@ -161,6 +162,70 @@ def test_days_are_those_of_the_time_zone(tmp_path: Path) -> None:
     assert segments(tmp_path, activity=None).behaviour.days.tolist() == [1]
     china = segments(tmp_path, activity=None, timezone="Asia/Shanghai")
     assert china.behaviour.days.tolist() == [2]
+
+
+def test_active_days_are_counted_as_the_rules_count_them(tmp_path: Path) -> None:
+    """An open every evening, until a noon: 28 local days, today included, are never 29."""
+    opens = [event("a", "app_open", NOON - timedelta(days=day, hours=4)) for day in range(40)]
+    opens += [event("a", "app_open", NOON - timedelta(days=28, hours=-6))]
+    write(tmp_path, "events", [event("a", "purchase", NOON), *opens])
+    for days in (1, 7, 28):
+        assert segments(tmp_path, activity_days=days).active == {"a": days}
+
+
+def test_who_is_no_longer_active_loses_the_level(tmp_path: Path) -> None:
+    opens = [event("lapsed", "app_open", NOON - timedelta(days=day)) for day in range(60, 80)]
+    opens += [event("here", "app_open", NOON)]
+    write(tmp_path, "events", [event("b", "purchase", NOON), *opens])
+    found = dict(segments(tmp_path).attributes())
+    assert found["lapsed"] == {"activity": {"active_days": 0, "level": "low"}}
+
+
+def test_an_amount_that_is_no_finite_number_counts_as_none(tmp_path: Path) -> None:
+    amounts = [2.5, -1, "NaN", "Infinity", None, True, {"x": 1}]
+    rows = [event("a", "purchase", NOON, n, **{'a"/b': one}) for n, one in enumerate(amounts)]
+    write(tmp_path, "events", [*rows, event("b", "purchase", NOON)])
+    one = segments(tmp_path, amount='a"/b').behaviour
+    assert (one.total.tolist(), one.priced) == ([1.5, 0.0], 2)
+    assert segments(tmp_path).behaviour.priced == 0
+
+
+def test_who_was_merged_there_and_back_is_whom_the_last_merge_left(tmp_path: Path) -> None:
+    write(tmp_path, "events", [event(one, "purchase", NOON) for one in "ab"])
+    changes = [
+        {
+            "change_id": f"m{hour}",
+            "customer_id": new,
+            "kind": "merge",
+            "at": NOON + timedelta(hours=hour),
+            "detail": json.dumps({"from": old}),
+        }
+        for new, old, hour in (("b", "a", 1), ("a", "b", 2))
+    ]
+    write(tmp_path, "changes", changes)
+    assert segments(tmp_path, activity=None).behaviour.customer_id == ["a"]
+
+
+def test_shares_that_add_up_are_exact() -> None:
+    """70% and 10% of ten are eight, though 0.7 + 0.1 is less than 0.8 in floating point."""
+    active = {f"c-{n}": 20 if n < 7 else 10 if n < 8 else 1 for n in range(10)}
+    assert level_thresholds(active, set(), {"a": 0.7, "b": 0.1}) == {"a": 11, "b": 2}
+
+
+def test_states_are_yaml_that_rules_may_hold(tmp_path: Path) -> None:
+    opens = [event(c, "app open: x", NOON - timedelta(days=d)) for c in "abcd" for d in range(28)]
+    write(tmp_path, "events", [event("a", "purchase", NOON), *opens])
+    shares = {"big: spenders": 0.1, "rest": 0.9}
+    found = segments(tmp_path, activity="app open: x", levels=shares)
+    text = states_in_yaml(found, "app open: x", 28)
+    parsed = YAML(typ="safe").load(text)["states"]
+    assert list(parsed) == ["big: spenders", "rest", "low"]
+    when = {"events.app open: x.active_days_28d": {"gte": 29}}
+    assert parsed["big: spenders"] == {"when": when}
+    assert "nobody" in text.splitlines()[1]
+    assert "nobody" not in text.splitlines()[2]
+    with pytest.raises(ValueError, match="90 days at most"):
+        states_in_yaml(found, "app open: x", 91)
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from html import escape
 
 from decision.cli.simulation.off_policy import OffPolicy
-from decision.cli.simulation.report import ordered
+from decision.cli.simulation.report import head_of, ordered
 from decision.cli.simulation.tally import Line, Tally
 
 _BAR = 18
 _WIDE = 360
 _LABEL = 240
 _MOST_BARS = 30
+_MOST_ROWS = 200
 
 _STYLE = """
 :root { color-scheme: light dark;
@@ -42,12 +43,15 @@ def page(tally: Tally, title: str, currency: str, off_policy: OffPolicy | None =
             '<p class="key"><span style="background:var(--old)"></span>old policy'
             '<span style="background:var(--new)"></span>new policy</p>'
         )
+    parts.append(_table([("in all", tally.total)], tally.compared, currency))
     for table, lines in tally.tables.items():
         if lines:
             rows = ordered(table, lines)
             parts.append(f"<h2>By {escape(table)}</h2>")
             parts.append(bars(rows[:_MOST_BARS], tally.compared))
-            parts.append(_table(rows, tally.compared, currency))
+            parts.append(_table(rows[:_MOST_ROWS], tally.compared, currency))
+            if len(rows) > _MOST_ROWS:
+                parts.append(f"<p>… and {len(rows) - _MOST_ROWS:,} more (--json has all)</p>")
     for heading, causes in (
         ("No longer said, because under the new policy", tally.lost),
         ("Said now, and not before because under the old policy", tally.gained),
@@ -93,14 +97,14 @@ def page(tally: Tally, title: str, currency: str, off_policy: OffPolicy | None =
 
 
 def _summary(tally: Tally) -> str:
-    text = f"{tally.requests:,} requests, {tally.events:,} events."
+    text = escape(head_of(tally)) + "."
     if tally.compared and tally.requests:
         otherwise = tally.requests - tally.changes["same"]
         share = 100 * otherwise / tally.requests
         text += f" {otherwise:,} decisions come out otherwise ({share:.2f}%)."
-    if tally.errors:
-        text += f" {tally.errors:,} lines could not be used."
-    return text
+        kinds = [f"{n:,} {kind}" for kind, n in tally.changes.most_common() if kind != "same"]
+        text += f" Of these: {', '.join(kinds)}." if kinds else ""
+    return text + "".join(f"<br>Caution: {escape(one)}" for one in tally.cautions)
 
 
 def bars(rows: list[tuple[str, Line]], compared: bool) -> str:

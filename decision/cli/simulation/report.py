@@ -15,7 +15,9 @@ _MOST_ROWS = 40
 
 def lines_of(tally: Tally, currency: str, off_policy: OffPolicy | None = None) -> Iterator[str]:
     """The report, line by line."""
-    yield _head(tally)
+    yield head_of(tally)
+    for caution in tally.cautions:
+        yield f"caution: {caution}"
     if tally.compared:
         yield from _changes(tally)
     yield ""
@@ -33,12 +35,18 @@ def lines_of(tally: Tally, currency: str, off_policy: OffPolicy | None = None) -
         yield from _customers(tally, currency)
 
 
-def _head(tally: Tally) -> str:
+def head_of(tally: Tally) -> str:
+    """How much was read, and what of it was not used."""
     text = f"{tally.requests:,} requests"
     if tally.events:
         text += f", {tally.events:,} events"
-    if tally.errors:
-        text += f", {tally.errors:,} lines that could not be used"
+    for count, what in (
+        (tally.repeated, "whose id was answered before, not counted again"),
+        (tally.errors, "lines that could not be used"),
+        (tally.bad_customers, "customers that could not be loaded"),
+    ):
+        if count:
+            text += f", {count:,} {what}"
     return text
 
 
@@ -107,8 +115,10 @@ def _causes(title: str, causes: dict[tuple[str, str, str], tuple[int, str]]) -> 
     yield title
     ranked = sorted(causes.items(), key=lambda row: (-row[1][0], row[0]))
     for (choice, reason, source), (count, detail) in ranked[:MOST_SHOWN]:
-        yield f"  {count:>8,}  {choice}: {reason} ({source})" + (
-            f"; such as {detail}" if detail else ""
+        yield (
+            f"  {count:>8,}  {choice}: {reason}"
+            + (f" ({source})" if source else "")
+            + (f"; such as {detail}" if detail else "")
         )
     if len(ranked) > MOST_SHOWN:
         yield f"  … and {len(ranked) - MOST_SHOWN} more (--json has all)"

@@ -11,10 +11,11 @@ from decision.cli.offline import size_of
 from decision.cli.output import progress, say
 from decision.cli.simulation.off_policy import OffPolicy, off_policy
 from decision.cli.simulation.side import Simulated, changed
-from decision.cli.simulation.tally import Tally
+from decision.cli.simulation.tally import Side, Tally
 from decision.cli.world import Lines
 from decision.core.clock import from_micros
 from decision.core.definition import PolicyDefinition
+from decision.core.policy import Policy
 from decision.core.schema import DecisionRequest, Event
 from decision.engine import InputError
 from decision.learning.archive.journal import files
@@ -33,10 +34,25 @@ class Simulation:
         self.tally = Tally(old is not None, new.groups)
         self.off_policy: OffPolicy | None = None
         self.sides = [side for side in (old, new) if side is not None]
+        for side in self.sides:  # what carries no time is decided by both at the same one
+            side.world.now = new.world.now
 
-    async def load(self, customers: str) -> int:
-        """Loads customers into both worlds; how many rows were refused."""
-        return [await side.world.load(customers) for side in self.sides][-1]
+    async def load(self, customers: str) -> None:
+        """Loads customers into both worlds; the first rows that are refused are named, once."""
+        said: set[str] = set()
+
+        def tell(problem: str) -> None:
+            if problem not in said and len(said) < _MOST_SAID:
+                said.add(problem)
+                say(problem)
+
+        bad = [await side.world.load(customers, tell) for side in self.sides]
+        self.tally.bad_customers = max(bad)
+        if len(set(bad)) > 1:
+            self.tally.cautions.append(
+                f"the old policy could not load {bad[0]:,} customers, the new one {bad[1]:,}: whom "
+                "one of them does not know is nobody to it, and what it decides is no comparison"
+            )
 
     async def requests(self, path: str) -> None:
         """A file of requests and events, in its order.
@@ -44,7 +60,7 @@ class Simulation:
         Raises:
             OSError: it cannot be read.
         """
-        lines = Lines()
+        lines, latest, back = Lines(), 0, 0
         with open_bytes(path) as source, progress("Requests", size_of(path)) as move:
             done = 0
             for number, line in lines_of(source):
@@ -54,11 +70,18 @@ class Simulation:
                     if isinstance(found, Event):
                         await self._tell(found)
                     else:
-                        await self._ask(found)
+                        await self._ask(found, f"line {number}")
                 except (BadLine, InputError) as error:
                     self._refuse(f"{path}:{number}: {error}")
+                now = self.new.world.now
+                back, latest = back + (now < latest), max(now, latest)
                 if number % 256 == 0:
                     move(done)
+        if back:
+            self.tally.cautions.append(
+                f"{back:,} lines are of a time before that of an earlier line, and contacts made "
+                "for later times count in them; sort the file by time"
+            )
 
     async def log(self, archive: Path) -> None:
         """The decisions of an archive, each for the customer as logged but for the contacts.
@@ -71,11 +94,31 @@ class Simulation:
                 for side in self.sides:
                     await side.become(replay.document)
                 try:
-                    await self._ask(request_of(replay))
+                    await self._ask(request_of(replay), replay.decision_id)
                 except InputError as error:
                     self._refuse(f"decision {replay.decision_id}: {error}")
                 if number % 256 == 0:
                     move(number)
+
+    def doubt(self, logged: PolicyDefinition | None) -> None:
+        """Says which histories of events the logged customers lack, for nobody asked for them."""
+        if logged is None:
+            return
+        kept = Policy(logged).measures()
+        for name, side in (("old", self.old), ("new", self.new)):
+            if side is None:
+                continue
+            needed = Policy(side.world.definition).measures()
+            lacking = [
+                event
+                for event, measure in sorted(needed.items())
+                if event not in kept or measure | kept[event] != kept[event]
+            ]
+            if lacking:
+                self.tally.cautions.append(
+                    f"the {name} rules read more of the events {', '.join(lacking)} than those "
+                    "of the latest logged decision; conditions on them may see too little"
+                )
 
     def judge(
         self,
@@ -89,23 +132,35 @@ class Simulation:
             self.off_policy = off_policy(archive, new, old, model)
 
     async def _tell(self, event: Event) -> None:
-        problems = {await side.tell(event) for side in self.sides} - {None}
-        if problems:
-            raise BadLine(str(problems.pop()))
-        self.tally.events += 1
+        answers = [await side.tell(event) for side in self.sides]
+        for answer in answers:
+            if answer.rejected:
+                raise BadLine(answer.rejected[0].detail)
+        self.tally.events += answers[-1].accepted
 
-    async def _ask(self, request: DecisionRequest) -> None:
-        old = await self.old.ask(request) if self.old is not None else None
-        new = await self.new.ask(request)
+    async def _ask(self, request: DecisionRequest, name: str) -> None:
+        sides: list[Side | None] = []
+        refused: list[InputError] = []
+        for side in self.sides:
+            try:
+                sides.append(await side.ask(request, name))
+            except InputError as error:
+                refused.append(error)
+                sides.append(side.refuse(request, str(error)))
+        if len(refused) == len(self.sides):
+            raise refused[-1]
+        new, old = sides[-1], sides[0] if self.old is not None else None
+        if None in sides or new is None:
+            self.tally.repeated += 1
+            return
         self.tally.add(old, new)
         if self.old is None or old is None:
             return
         lost, gained = changed(old, new)
-        if self.new.has_verdict and self.old.has_verdict:
-            for choice in lost:
-                self.tally.explain(choice.name, self.new.cause(choice), lost=True)
-            for choice in gained:
-                self.tally.explain(choice.name, self.old.cause(choice), lost=False)
+        for choice in lost:
+            self.tally.explain(choice.name, self.new.cause(choice), lost=True)
+        for choice in gained:
+            self.tally.explain(choice.name, self.old.cause(choice), lost=False)
 
     def _refuse(self, problem: str) -> None:
         self.tally.errors += 1

@@ -14,13 +14,16 @@ from decision.core.definition import PolicyDefinition, Reservation
 from decision.core.document import Contact, ContactKind, Document
 from decision.core.explanation import why
 from decision.core.ports import Commit, Section
-from decision.core.schema import Decision, DecisionRequest, Event
+from decision.core.schema import Decision, DecisionRequest, Event, EventsAnswer
 from decision.core.values import MISSING, Value, in_words
 from decision.scoring.model import Model
 
 STATE = "customer.state"
 _ALL: tuple[Section, ...] = ("profile", "contacts", "events")
 _ABOUT_A_CONTACT = "message."
+
+REFUSED = "refused"
+"""The outcome of a request that one of the two policies cannot decide."""
 
 
 def as_seen(definition: PolicyDefinition) -> PolicyDefinition:
@@ -48,7 +51,9 @@ class Simulated:
         self.world = World(as_seen(definition), model, seed)
         self.groups = groups
         self._verdict: Verdict | None = None
+        self._refusal = ""
         self._slots: dict[str, int] = {}
+        self._places: dict[tuple[str, str], int] = {}
 
     async def prepare(self) -> None:
         """Compiles the policy.
@@ -58,8 +63,12 @@ class Simulated:
             UnknownField: one of `groups` is no field.
         """
         await self.world.prepare()
-        fields = self.world.engine.snapshot.policy.fields
-        self._slots = {name: fields.slot(name) for name in self.groups}
+        policy = self.world.engine.snapshot.policy
+        self._slots = {name: policy.fields.slot(name) for name in self.groups}
+        self._places = {
+            (candidate.message, candidate.channel): place
+            for place, candidate in enumerate(policy.candidates)
+        }
         self.world.engine.observe(self)
 
     def decided(
@@ -71,17 +80,19 @@ class Simulated:
     def recorded(self, event_type: str, result: str) -> None:
         """Nothing: events are counted once, by who reads them."""
 
-    async def ask(self, request: DecisionRequest) -> Side:
-        """What this policy makes of a request.
+    async def ask(self, request: DecisionRequest, name: str) -> Side | None:
+        """What this policy makes of a request; None for one whose id was answered before.
+
+        `name` tells requests without an id apart.
 
         Raises:
             InputError: it cannot be decided.
         """
-        self._verdict = None
-        decision = await self.world.decide(request)
+        self._verdict, self._refusal = None, ""
+        decision = await self.world.decide(request, draw_name=name)
         verdict = self._last()
-        if verdict is None:  # an answer that was kept for the request id
-            return Side(decision.customer_id, decision.outcome, decision.reason, (), {})
+        if verdict is None:
+            return None
         policy = self.world.engine.snapshot.policy
         choices = [
             Choice(
@@ -95,35 +106,36 @@ class Simulated:
         groups = {name: _shown(verdict.values[slot]) for name, slot in self._slots.items()}
         return Side(decision.customer_id, decision.outcome, decision.reason, choices, groups)
 
+    def refuse(self, request: DecisionRequest, problem: str) -> Side:
+        """The side of a request that this policy cannot decide, such as of a new placement."""
+        self._verdict, self._refusal = None, problem
+        who = request.customer_id or (request.alias.value if request.alias else "")
+        return Side(who, REFUSED, None, (), {})
+
     def cause(self, choice: Choice) -> Cause:
         """Why the last decision did not make this choice."""
+        if self._refusal:
+            return Cause(REFUSED, "", self._refusal)
+        place = self._places.get((choice.message, choice.channel))
+        if place is None:
+            return Cause("not in the policy", "")
         verdict = self._last()
         assert verdict is not None
-        policy = self.world.engine.snapshot.policy
-        for index, candidate in enumerate(policy.candidates):
-            if (candidate.message, candidate.channel) == (choice.message, choice.channel):
-                row = why(policy, verdict, index)
-                return Cause(row.reason or "selected", row.source or "", row.detail or "")
-        return Cause("not in the policy", "")
+        row = why(self.world.engine.snapshot.policy, verdict, place)
+        return Cause(row.reason or "selected", row.source or "", row.detail or "")
 
     def _last(self) -> Verdict | None:
         return self._verdict
 
-    @property
-    def has_verdict(self) -> bool:
-        """Whether the last answer was decided, and not one kept for its request id."""
-        return self._verdict is not None
-
-    async def tell(self, event: Event) -> str | None:
-        """Records an event; what is wrong with it, or None.
+    async def tell(self, event: Event) -> EventsAnswer:
+        """Records an event.
 
         An event about a contact names a decision that this world never made: it counts as an
         event, and changes consents and reachability, but settles no contact.
         """
         if event.type.startswith(_ABOUT_A_CONTACT) and event.decision_id is not None:
             event = msgspec.structs.replace(event, decision_id=None)
-        answer = await self.world.record(event)
-        return answer.rejected[0].detail if answer.rejected else None
+        return await self.world.record(event)
 
     async def become(self, document: Document) -> None:
         """Takes over a customer as logged; from the second time on, with the own contacts."""

@@ -86,6 +86,9 @@ class Tally:
         self.requests = 0
         self.events = 0
         self.errors = 0
+        self.repeated = 0
+        self.bad_customers = 0
+        self.cautions: list[str] = []
         self.changes: Counter[str] = Counter()
         self.total = Line()
         self.tables: dict[str, dict[str, Line]] = {
@@ -197,6 +200,9 @@ class Tally:
             "requests": self.requests,
             "events": self.events,
             "errors": self.errors,
+            "repeated": self.repeated,
+            "bad_customers": self.bad_customers,
+            "cautions": self.cautions,
             "total": line(self.total),
             "changes": dict(self.changes),
             "by": {
