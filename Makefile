@@ -51,13 +51,15 @@ format: $(VENV)/.stamp-dev ## format the code and mend what ruff can
 # The build tools are held by the runtime pins, the runtime pins by nothing, the rest by both.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-header --no-config $(ARGS)
-lock: $(VENV)/bin/python ## resolve pyproject.toml into the three requirements*.lock
+lock: $(VENV)/bin/python ## resolve pyproject.toml into the four requirements*.lock
 	@$(PIP) install $(UV)
 	@$(COMPILE) pyproject.toml -o requirements.lock
 	@printf 'hatchling>=1.27\neditables\nsetuptools\nwheel\n' | \
 		$(COMPILE) -c requirements.lock - -o requirements-build.lock
 	@$(COMPILE) -c requirements.lock --extra dev --no-emit-package nextbest pyproject.toml \
 		-o requirements-dev.lock
+	@$(COMPILE) -c requirements-dev.lock --extra dask --no-emit-package nextbest pyproject.toml \
+		-o requirements-dask.lock
 
 clean: ## remove the virtual environment, caches and builds
 	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

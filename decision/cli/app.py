@@ -20,10 +20,16 @@ COMMANDS = {
     "serve": ("decision.cli.serve:serve", "Answer decisions and events over HTTP."),
     "check": ("decision.cli.check:check", "Check a rules folder."),
     "test": ("decision.cli.test:test", "Run the scenario tests of a rules folder."),
-    "simulate": ("decision.cli.simulate:simulate", "Show what a change of rules would do."),
+    "simulate": (
+        "decision.cli.simulate:simulate",
+        "Show what a change of rules would do, before it is live.",
+    ),
     "schema": ("decision.cli.schema:schema", "Write the JSON Schema of rule files, for editors."),
     "publish": ("decision.cli.publish:publish", "Put checked rules in force on all replicas."),
-    "rollback": ("decision.cli.rollback:rollback", "Return to an earlier policy or model."),
+    "rollback": (
+        "decision.cli.rollback:rollback",
+        "Return to an earlier published policy, or with --models to an earlier model.",
+    ),
     "load": ("decision.cli.load:load", "Load customers from CSV, NDJSON or Parquet."),
     "decide": ("decision.cli.decide:decide", "Decide a file of requests, without a server."),
     "explain": ("decision.cli.explain:explain", "Show why a decision came out as it did."),
@@ -32,7 +38,10 @@ COMMANDS = {
         "Erase a customer: from the store, and from an archive on disk.",
     ),
     "key": ("decision.cli.key:key", "Make API keys."),
-    "archive": ("decision.cli.archive:archive", "Move the log to Parquet files."),
+    "archive": (
+        "decision.cli.archive:archive",
+        "Move the log from Redis to Parquet files, by date; every record exactly once.",
+    ),
     "train": ("decision.cli.train:train", "Train a model version from the log."),
     "evaluate": ("decision.cli.evaluate:evaluate", "Judge a policy by what was logged."),
     "promote": ("decision.cli.promote:promote", "Put a model version in force, if it passes."),
@@ -42,7 +51,7 @@ COMMANDS = {
     ),
     "rebuild": (
         "decision.cli.rebuild:rebuild",
-        "Fill new measures of events from the archive.",
+        "Fill the event measures of a changed policy from the archive.",
     ),
     "bench": ("decision.cli.bench:bench", "Measure what a decision costs, step by step."),
 }

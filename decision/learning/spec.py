@@ -4,27 +4,35 @@ name: engagement
 target: goal                       # or {event: purchase, within: 7d} for all messages
 without_goal: {event: message.clicked, within: 3d}   # left out: such messages are not learned
 features: {customer.country: categorical, events.app_open.count_7d: numeric}
+weights: inverse_propensity        # or {by: inverse_propensity, clip: 20}; left out: all alike
+monotone: {message.count_30d: decreasing}
 lightgbm: {learning_rate: 0.05, num_leaves: 31}
 rounds: 400
 early_stopping: 30
 seed: 7
-validation: 20%                    # the latest rows
+validation: 20%                    # the latest rows: half to stop and calibrate, half to judge
+calibration: auto                  # or platt, isotonic, none
 smoothing: {by: message, starting_probability: 0.05, starting_evidence: 100}
-calibration: platt                 # or none
-exploration: 100                   # γ; left out: the policy's
+exploration: {from: 30, to: 1000, over: 100000}      # γ; or one number; left out: the policy's
+promotion: {lift_at_least: 0%, effective_sample_at_least: 1000, latency_at_most: 5ms}
+
+Every key is told in docs/model-specs.md.
 """
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
 import msgspec
 
-from decision.core.clock import DAY, format_duration
+from decision.core.clock import DAY, MILLISECOND, SECOND, format_duration
 from decision.core.definition import Goal
 from decision.rulebook.checker import Checker
-from decision.rulebook.diagnostics import Diagnostic, render_all
+from decision.rulebook.diagnostics import Diagnostic, hint_for, render_all
 from decision.rulebook.yaml_source import Node, read_yaml
 from decision.scoring.features import Feature, Kind, UnknownFeature, check_feature
 from decision.scoring.manifest import Smoothing
@@ -60,6 +68,54 @@ class SpecError(ValueError):
         self.diagnostics = diagnostics
 
 
+class Gate(msgspec.Struct, frozen=True, kw_only=True):
+    """What a version must show before it is put in force; what is None is not asked.
+
+    `lift_at_least`: the lower bound of the relative gain in value over what is in force (0: no
+    loss). `effective_sample_at_least`: of the off-policy estimate, in decisions.
+    `calibration_error_at_most`: mean gap between predicted and observed shares, by decile.
+    `latency_at_most`: microseconds to score the candidates of the policy in force.
+    `parity_at_most`: the furthest compiled log-odds are from LightGBM's. `drift_at_most`: the
+    greatest population stability index of a feature, against the version in force.
+    """
+
+    lift_at_least: float | None = None
+    effective_sample_at_least: float | None = None
+    calibration_error_at_most: float | None = None
+    latency_at_most: int | None = None
+    parity_at_most: float | None = None
+    drift_at_most: float | None = None
+
+
+class Weights(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows weighed by one over the probability they were selected with, `clip` at most.
+
+    So what was rarely tried counts as much as what was often tried (Horvitz & Thompson 1952).
+    """
+
+    clip: float = 20.0
+
+
+class Schedule(msgspec.Struct, frozen=True, kw_only=True):
+    """Exploration that lessens as rows come in: γ from `start` to `end` over so many rows.
+
+    γ grows with the square root of the rows, as SquareCB's does (Foster & Rakhlin 2020).
+    """
+
+    start: float
+    end: float
+    over: int
+
+    def at(self, rows: int) -> float:
+        """γ of a model that learned from so many rows."""
+        share = math.sqrt(min(1.0, rows / self.over))
+        return self.start + (self.end - self.start) * share
+
+
+Calibration = Literal["auto", "platt", "isotonic", "none"]
+Direction = Literal["increasing", "decreasing"]
+
+
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
     """A checked spec. `target` None: each message's own goal, else `without_goal` if given."""
 
@@ -67,14 +123,27 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[Feature, ...]
     target: Goal | None = None
     without_goal: Goal | None = None
+    weights: Weights | None = None
+    monotone: dict[str, Direction] = {}
     lightgbm: dict[str, int | float] = {}
     rounds: int = 200
     early_stopping: int = 30
     seed: int = 7
     validation: float = 0.2
     smoothing: Smoothing = Smoothing()
-    calibration: Literal["platt", "none"] = "none"
-    exploration: float | None = None
+    calibration: Calibration = "none"
+    exploration: float | Schedule | None = None
+    promotion: Gate = Gate()
+
+    def goal_of(self, goals: Mapping[str, Goal], message: str) -> Goal | None:
+        """What counts as a response to a message, or None where nothing does."""
+        return self.target or goals.get(message) or self.without_goal
+
+    def exploration_at(self, rows: int) -> float | None:
+        """γ for a model that learned from so many rows; None: the policy's."""
+        if isinstance(self.exploration, Schedule):
+            return self.exploration.at(rows)
+        return self.exploration
 
     def target_in_words(self) -> str:
         """What counts as a response, as a manifest says it."""
@@ -121,27 +190,33 @@ def _read(checker: Checker, root: Node) -> Spec:
         if (node := entry.get("target")) and node.value != "goal":
             target = _goal(checker, node, "target")
         without = entry.get("without_goal")
-        calibration = entry.read("calibration", Checker.choice, "none", ["platt", "none"])
+        features = _features(checker, entry.need("features"))
+        calibration = entry.read(
+            "calibration", Checker.choice, "none", ["auto", "platt", "isotonic", "none"]
+        )
         validation_node = entry.get("validation")
         validation = entry.read("validation", Checker.share, 0.2)
         if validation_node and validation > 0.9:
             checker.error("bad-value", validation_node.at, "validation leaves too little to fit")
-        if validation == 0 and calibration == "platt" and validation_node:
+        if validation == 0 and calibration != "none" and validation_node:
             message = "calibration is fitted on the validation rows, and there are none"
             checker.error("conflict", validation_node.at, message, "write validation: 20%")
         return Spec(
             name=name,
             target=target,
             without_goal=_goal(checker, without, "without_goal") if without else None,
-            features=_features(checker, entry.need("features")),
+            features=features,
+            weights=_weights(checker, entry.get("weights")),
+            monotone=_monotone(checker, entry.get("monotone"), features),
             lightgbm=_parameters(checker, entry.get("lightgbm")),
             rounds=entry.read("rounds", Checker.whole, 200),
             early_stopping=entry.read("early_stopping", Checker.whole, 30),
             seed=entry.read("seed", Checker.whole, 7, least=0),
             validation=validation,
             smoothing=_smoothing(checker, entry.get("smoothing")),
-            calibration=cast(Literal["platt", "none"], calibration),
-            exploration=entry.read("exploration", Checker.number, None, least=0),
+            calibration=cast(Calibration, calibration),
+            exploration=_exploration(checker, entry.get("exploration")),
+            promotion=_gate(checker, entry.get("promotion")),
         )
 
 
@@ -209,3 +284,93 @@ def _smoothing(checker: Checker, node: Node | None) -> Smoothing:
             ),
             starting_evidence=entry.read("starting_evidence", Checker.number, None, least=0),
         )
+
+
+def _weights(checker: Checker, node: Node | None) -> Weights | None:
+    if node is None:
+        return None
+    kinds = ["inverse_propensity"]
+    if not isinstance(node.value, dict):
+        return Weights() if checker.choice(node, "weights", kinds) else None
+    with checker.entry(node, "weights") as entry:
+        entry.require("by", Checker.choice, "", kinds)
+        return Weights(clip=entry.read("clip", Checker.number, 20.0, least=1))
+
+
+def _monotone(
+    checker: Checker, node: Node | None, features: tuple[Feature, ...]
+) -> dict[str, Direction]:
+    found: dict[str, Direction] = {}
+    if node is None:
+        return found
+    if not isinstance(node.value, dict):
+        checker.wrong_type(node, "monotone", "a mapping of features to increasing or decreasing")
+        return found
+    kinds = {feature.name: feature.kind for feature in features}
+    for name, child in node.value.items():
+        if name not in kinds:
+            numeric = [each for each, kind in kinds.items() if kind == "numeric"]
+            message = f'"{name}" is none of the features of this spec'
+            checker.error("unknown-name", child.key, message, hint_for(name, numeric))
+        elif kinds[name] == "categorical":
+            message = f'"{name}" is categorical: its values have no order to be monotone in'
+            checker.error("conflict", child.key, message)
+        if direction := checker.choice(child, name, ["increasing", "decreasing"]):
+            found[name] = cast(Direction, direction)
+    return found
+
+
+def _exploration(checker: Checker, node: Node | None) -> float | Schedule | None:
+    if node is None or not isinstance(node.value, dict):
+        return None if node is None else checker.number(node, "exploration", least=0)
+    with checker.entry(node, "exploration") as entry:
+        start = entry.require("from", Checker.number, 0.0, least=0)
+        end = entry.require("to", Checker.number, start, least=0)
+        over = entry.require("over", Checker.whole, 1)
+        if end < start and (place := entry.get("to")):
+            message = f"exploration goes from {start:g} down to {end:g}; γ only grows"
+            checker.error("bad-value", place.at, message, "a higher γ explores less")
+        return Schedule(start=start, end=end, over=over)
+
+
+_SHARE: Final = re.compile(r"(-?[0-9]{1,9}(?:\.[0-9]{1,12})?)\s*%")
+_LATENCY: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*(us|ms|s)")
+_UNITS: Final = {"us": 1, "ms": MILLISECOND, "s": SECOND}
+
+
+def _gate(checker: Checker, node: Node | None) -> Gate:
+    if node is None:
+        return Gate()
+    with checker.entry(node, "promotion") as entry:
+        lift = entry.get("lift_at_least")
+        latency = entry.get("latency_at_most")
+        return Gate(
+            lift_at_least=_lift(checker, lift) if lift else None,
+            effective_sample_at_least=entry.read(
+                "effective_sample_at_least", Checker.number, None, least=1
+            ),
+            calibration_error_at_most=entry.read("calibration_error_at_most", Checker.share, None),
+            latency_at_most=_latency(checker, latency) if latency else None,
+            parity_at_most=entry.read("parity_at_most", Checker.number, None, least=0),
+            drift_at_most=entry.read("drift_at_most", Checker.number, None, above=0),
+        )
+
+
+def _lift(checker: Checker, node: Node) -> float | None:
+    """A share, which may be below 0: how much loss is borne."""
+    found = _SHARE.fullmatch(node.value) if isinstance(node.value, str) else None
+    if found:
+        return float(found[1]) / 100
+    if isinstance(node.value, str):
+        checker.wrong_type(node, "lift_at_least of promotion", "a share such as 0%, 2% or -1%")
+        return None
+    return checker.number(node, "lift_at_least of promotion", least=-1, most=10)
+
+
+def _latency(checker: Checker, node: Node) -> int | None:
+    """Microseconds of `800us`, `5ms` or `1s`."""
+    found = _LATENCY.fullmatch(node.value) if isinstance(node.value, str) else None
+    if found is None or not float(found[1]):
+        checker.wrong_type(node, "latency_at_most of promotion", "a time such as 800us or 5ms")
+        return None
+    return max(1, round(float(found[1]) * _UNITS[found[2]]))

@@ -1,110 +1,236 @@
-"""From the log to a training table: what was given, and whether it led to its goal.
+"""From the archive to what a model learns from: what was given, and whether it led to its goal.
 
 A row is one selection: its features as the model saw them, labelled 1 where the customer did what
 the goal says in (decided, decided + within]. An outcome that names another decision or message
-belongs to that one. Left out is what nobody got (released, never seen), and what is too young to
-be judged: its goal's window reaches past the end of the log.
+belongs to that one. Customers that were merged are one. What is left out is counted by reason.
+
+DuckDB joins the narrow columns (`joining`), within a bounded memory, and says for each row that
+counts where it stands in the archive, and where in time. Then the features are read, a batch of
+rows at a time, straight into their rows of the matrix: it is the one thing as large as the log.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from decision.core.clock import from_micros
 from decision.core.definition import Goal
-from decision.core.recording import RELEASING, SEEN
-from decision.core.values import Value
+from decision.learning.archive.features import OTHER
+from decision.learning.archive.journal import ArchiveError, files, reading
+from decision.learning.examples import Examples, cuts, in_order, inverse_propensity
+from decision.learning.feature_columns import FeatureColumns
+from decision.learning.joining import OPEN, Joined, Sources, join
 from decision.learning.spec import Spec
-from decision.learning.table import TrainingTable, table_of_rows
+from decision.learning.table import TrainingError
+from decision.scoring.features import Matrix
+
+BATCH: Final = 65_536
+MOST_IN_MEMORY: Final = 0.35
+"""A matrix larger than this share of the machine's memory is kept in a file instead."""
+_NEEDED: Final = {
+    "decisions": (
+        "decision_id",
+        "decided_at",
+        "customer_id",
+        "message",
+        "channel",
+        "selection_probability",
+        "features",
+    ),
+    "outcomes": ("event_id", "decision_id", "message", "customer_id", "type", "at"),
+    "events": ("event_id", "customer_id", "type", "at"),
+    "changes": ("customer_id", "kind", "at", "detail"),
+}
+
+Move = Callable[[float], None]
 
 
-class _Outcome(NamedTuple):
-    at: int
-    decision_id: str | None
-    message: str | None
+def machine_memory() -> int:
+    """Bytes of memory this process may use: the machine's, or the limit of its container."""
+    import os
 
-    def concerns(self, decision_id: str, message: str) -> bool:
-        return self.decision_id in (None, decision_id) and self.message in (None, message)
-
-
-class _Outcomes:
-    """Outcomes by customer and type, in order of time."""
-
-    def __init__(self, outcomes: Iterable[Mapping[str, Any]]) -> None:
-        self._found: dict[tuple[str, str], list[_Outcome]] = {}
-        self._released: set[tuple[str, str | None]] = set()
-        self._seen: set[tuple[str, str | None]] = set()
-        for outcome in outcomes:
-            kind, decision_id = outcome["type"], outcome.get("decision_id")
-            row = _Outcome(outcome["at"], decision_id, outcome.get("message"))
-            self._found.setdefault((outcome["customer_id"], kind), []).append(row)
-            if decision_id is not None and kind in RELEASING:
-                self._released.add((decision_id, row.message))
-            if decision_id is not None and kind in SEEN:
-                self._seen.add((decision_id, row.message))
-        for rows in self._found.values():
-            rows.sort(key=lambda row: row.at)
-
-    def was_given(self, decision_id: str, message: str) -> bool:
-        """False where the contact was released and the customer is not known to have seen it."""
-        keys = {(decision_id, message), (decision_id, None)}
-        return not keys & self._released or bool(keys & self._seen)
-
-    def reached(
-        self, customer_id: str, decision_id: str, message: str, at: int, goal: Goal
-    ) -> bool:
-        """Whether the goal happened within its window."""
-        rows = self._found.get((customer_id, goal.event), [])
-        start = bisect_right(rows, at, key=lambda row: row.at)
-        for row in rows[start:]:
-            if row.at > at + goal.within:
-                return False
-            if row.concerns(decision_id, message):
-                return True
-        return False
+    own = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for place in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            own = min(own, int(Path(place).read_text("ascii")))
+        except (OSError, ValueError):
+            continue
+    return own
 
 
-def build_table(
-    decisions: Iterable[Mapping[str, Any]],
-    outcomes: Iterable[Mapping[str, Any]],
+@contextmanager
+def examples_of_log(
+    log: Path,
     spec: Spec,
     goals: Mapping[str, Goal],
     *,
-    until: int,
-) -> TrainingTable:
-    """The table of logged decisions and outcomes.
+    until: int | None = None,
+    memory: int | None = None,
+    move: Move = lambda share: None,
+) -> Iterator[Examples]:
+    """The examples of an archived log, for as long as the context is open.
 
-    A decision has `decision_id, decided_at, customer_id` and `selections` (`message, channel,
-    features`); an outcome `customer_id, type, at` and, where it is about a contact, `decision_id`
-    and `message`. `goals` are those of the messages; `until` is the time to which outcomes are
-    known. Times are microseconds. A selection that the log holds twice counts once.
+    `goals` are those of the messages; `until` (microseconds) is up to when the log is complete,
+    left out: its latest entry; `memory` bounds, in bytes, what the join uses (the rest
+    goes to a temporary folder; left out, a quarter of the machine's); `move` is told of the share
+    that is done.
 
     Raises:
-        TrainingError: see `table_of_rows`.
+        TrainingError: the folder is no log, a file is damaged, or nothing can be learned from it.
     """
-    known = _Outcomes(outcomes)
-    rows: list[Mapping[str, Value]] = []
-    labels: list[float] = []
-    times: list[int] = []
-    messages: list[str] = []
-    channels: list[str] = []
-    done: set[tuple[str, str, str]] = set()
-    for decision in decisions:
-        decision_id, at = decision["decision_id"], decision["decided_at"]
-        for selection in decision.get("selections", ()):
-            message, channel = selection["message"], selection["channel"]
-            goal = spec.target or goals.get(message) or spec.without_goal
-            key = (decision_id, message, channel)
-            if goal is None or at + goal.within > until or key in done:
-                continue
-            if not known.was_given(decision_id, message):
-                continue
-            done.add(key)
-            rows.append(selection.get("features") or {})
-            reached = known.reached(decision["customer_id"], decision_id, message, at, goal)
-            labels.append(float(reached))
-            times.append(at)
-            messages.append(message)
-            channels.append(channel)
-    return table_of_rows(rows, labels, time=times, message=messages, channel=channels)
+    room = machine_memory() if memory is None else 4 * memory
+    with TemporaryDirectory(prefix="nextbest-train-") as scratch, reading(log):
+        sources = _sources(log)
+        joined = join(sources, spec, goals, memory=room // 4, scratch=Path(scratch), until=until)
+        move(0.4)
+        yield _examples(sources, joined, spec, room, Path(scratch), move)
+
+
+def _sources(log: Path) -> Sources:
+    """The files of each dataset, every one of which can be opened and has the columns needed."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise TrainingError("this needs pyarrow: pip install 'nextbest[train]'") from None
+    found: dict[str, list[Path]] = {}
+    has_position = has_received_at = True
+    for dataset, columns in _NEEDED.items():
+        try:
+            found[dataset] = files(log, dataset)
+        except ArchiveError as error:
+            raise TrainingError(str(error)) from None
+        for path in found[dataset]:
+            try:
+                names = pq.read_schema(path).names
+            except (pa.ArrowException, OSError) as error:
+                raise _unreadable(path, error) from None
+            if missing := [name for name in columns if name not in names]:
+                raise TrainingError(
+                    f"{path}: the column {missing[0]} is not there; it is no log of nextbest"
+                )
+            has_position &= dataset != "decisions" or "position" in names
+            has_received_at &= dataset != "events" or "received_at" in names
+    if not found["decisions"]:
+        raise TrainingError(
+            f"{log / 'decisions'} has no Parquet files; give the folder that "
+            "`nextbest archive --out` writes"
+        )
+    return Sources(**found, has_position=has_position, has_received_at=has_received_at)
+
+
+def _unreadable(path: Path, error: Exception) -> TrainingError:
+    reason = str(error).splitlines()[0]
+    return TrainingError(
+        f"{path} cannot be read as Parquet: {reason}; restore it from a backup, or remove it"
+    )
+
+
+def _examples(
+    sources: Sources, joined: Joined, spec: Spec, room: int, scratch: Path, move: Move
+) -> Examples:
+    count, features = len(joined.label), in_order(spec)
+    if not count and joined.closes_at is not None and joined.left_out.get(OPEN):
+        raise TrainingError(
+            f"every window is still open: of {joined.left_out[OPEN]:,} selections none can be "
+            f"judged before {from_micros(joined.closes_at).isoformat()}; wait until then, archive "
+            "and train again"
+        )
+    matrix = _room(count, len(features), room, scratch)
+    columns = FeatureColumns(features, matrix)
+    _fill(sources.decisions, joined, columns, move)
+    fit, judge = cuts(count, spec.validation)
+    categories, absent = columns.settle(fit)
+    notes = [f"{name!r} has no value in any of {count:,} rows" for name in absent]
+    weight, left_out = None, dict(joined.left_out)
+    if spec.weights is not None and count:
+        weight = inverse_propensity(joined.probability, spec.weights.clip)
+    return Examples(
+        features=features,
+        categories=categories,
+        matrix=matrix,
+        label=joined.label,
+        messages=joined.messages,
+        message=joined.message,
+        channels=joined.channels,
+        channel=joined.channel,
+        fit=fit,
+        judge=judge,
+        weight=weight,
+        time=joined.at,
+        probability=joined.probability,
+        position=joined.position,
+        left_out=left_out,
+        notes=(*joined.notes, *notes),
+    )
+
+
+def _room(rows: int, columns: int, memory: int, scratch: Path) -> Matrix:
+    """A matrix to be filled: in memory, or in a file that the system pages in and out."""
+    if rows * columns * 8 <= MOST_IN_MEMORY * memory:
+        return np.empty((rows, columns))
+    return np.memmap(scratch / "matrix", np.float64, "w+", shape=(rows, columns))
+
+
+def _fill(paths: list[Path], joined: Joined, columns: FeatureColumns, move: Move) -> None:
+    """Reads the features of the rows that count, file by file, into their places."""
+    order = np.lexsort((joined.row, joined.file))
+    bounds = np.searchsorted(joined.file, np.arange(len(paths) + 1), sorter=order)
+    for number, path in enumerate(paths):
+        places = order[bounds[number] : bounds[number + 1]]
+        if len(places):
+            _fill_from(path, places, joined.row[places], columns)
+        move(0.4 + 0.6 * bounds[number + 1] / max(1, len(order)))
+
+
+def _fill_from(
+    path: Path, places: NDArray[np.int64], rows: NDArray[np.int64], columns: FeatureColumns
+) -> None:
+    """Reads some rows of one file; `rows` ascend, and the i-th belongs to `places[i]`."""
+    import pyarrow as pa
+
+    start = 0
+    for batch in _ahead(_batches(path)):
+        end = start + len(batch)
+        low, high = np.searchsorted(rows, (start, end))
+        if high > low:
+            if high - low < len(batch):
+                batch = batch.take(pa.array(rows[low:high] - start))
+            struct = batch.column("features")
+            fields = dict(zip(struct.type.names, struct.flatten(), strict=True))
+            others = batch.column(OTHER) if OTHER in batch.schema.names else None
+            columns.fill(places[low:high], fields, others)
+        start = end
+
+
+def _batches(path: Path) -> Iterator[Any]:
+    """The features of a file, some rows at a time; texts as Parquet has them, in a dictionary."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        schema = pq.read_schema(path)
+        texts = [one.name for one in schema.field("features").type if pa.types.is_string(one.type)]
+        wanted = [name for name in ("features", OTHER) if name in schema.names]
+        coded = [f"features.{name}" for name in texts]
+        with pq.ParquetFile(path, read_dictionary=coded) as file:
+            yield from file.iter_batches(BATCH, columns=wanted)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _ahead(batches: Iterator[Any]) -> Iterator[Any]:
+    """The same, the next one being read while one is used."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = reader.submit(next, batches, None)
+            yield batch

@@ -40,6 +40,8 @@ Columns = Mapping[str, Sequence[Value] | NDArray[Any]]
 """Logged values by feature name; all of one length. MISSING, None and NaN are missing."""
 
 NAN = math.nan
+_PLAIN = "biuf"
+"""The kinds of numpy arrays whose every value is a number, or true or false."""
 _FOR_GOOD = frozenset({int(ContactState.CONFIRMED), int(ContactState.RESERVED_THEN_COUNT)})
 MOST_CATEGORIES = 1_000
 """The most frequent values of a categorical feature are told apart, up to this many."""
@@ -133,7 +135,7 @@ def number_of(value: Value) -> float:
     return NAN
 
 
-def _category_key(value: Value) -> Value:
+def category_key(value: Value) -> Value:
     """What tells categories apart: `true` is not `1`, and `"5"` is not `5`."""
     if isinstance(value, bool):
         return (value,)
@@ -147,10 +149,10 @@ def encoder_of(feature: Feature, categories: Categories) -> Callable[[Value], fl
     if feature.kind == "numeric":
         return number_of
     codes = {
-        _category_key(value): float(code)
+        category_key(value): float(code)
         for code, value in enumerate(categories.get(feature.name, ()))
     }
-    return lambda value: codes.get(_category_key(value), NAN)
+    return lambda value: codes.get(category_key(value), NAN)
 
 
 def learn_categories(features: Iterable[Feature], columns: Columns) -> dict[str, tuple[Value, ...]]:
@@ -162,14 +164,19 @@ def learn_categories(features: Iterable[Feature], columns: Columns) -> dict[str,
         counts: dict[Value, int] = {}
         shown: dict[Value, Value] = {}
         for value in _plain(columns[feature.name]):
-            key = _category_key(value)
+            key = category_key(value)
             if key is None or key != key:
                 continue
             counts[key] = counts.get(key, 0) + 1
             shown.setdefault(key, value)
-        ordered = sorted(counts, key=lambda key: (-counts[key], type(key).__name__, key))
-        found[feature.name] = tuple(shown[key] for key in ordered[:MOST_CATEGORIES])
+        found[feature.name] = tuple(shown[key] for key in most_frequent(counts))
     return found
+
+
+def most_frequent(counts: Mapping[Value, int]) -> list[Value]:
+    """The keys of the categories to tell apart, of the counts of all of them."""
+    ordered = sorted(counts, key=lambda key: (-counts[key], type(key).__name__, key))
+    return ordered[:MOST_CATEGORIES]
 
 
 def encode_columns(features: Sequence[Feature], categories: Categories, columns: Columns) -> Matrix:
@@ -177,8 +184,17 @@ def encode_columns(features: Sequence[Feature], categories: Categories, columns:
     rows = len(next(iter(columns.values()))) if columns else 0
     matrix = np.empty((rows, len(features)))
     for index, feature in enumerate(features):
+        column = columns[feature.name]
+        if (
+            feature.kind == "numeric"
+            and isinstance(column, np.ndarray)
+            and column.dtype.kind in _PLAIN
+        ):
+            numbers = column.astype(np.float64)
+            matrix[:, index] = np.where(np.isfinite(numbers), numbers, NAN)
+            continue
         encode = encoder_of(feature, categories)
-        matrix[:, index] = [encode(value) for value in _plain(columns[feature.name])]
+        matrix[:, index] = [encode(value) for value in _plain(column)]
     return matrix
 
 

@@ -1,16 +1,20 @@
 """The manifest of a model version: what the model is, what it needs, and the digests of its files.
 
-A version folder `models/<name>/<version>/` holds `manifest.json` and `model.txt` (LightGBM's text
-format). `version` names the content: the same training gives the same version. `digest` covers
-every byte of the manifest itself, so damage or an edit by hand is noticed.
+A version folder `models/<name>/<version>/` holds `manifest.json`, `model.txt` (LightGBM's text
+format) and what else the manifest lists with its digest. `version` names the content: the same
+training gives the same version. `digest` covers every byte of the manifest itself, so damage or
+an edit by hand is noticed. What lies beside and is not listed (`compiled/`, `report/`) is no part
+of the content.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import msgspec
@@ -21,6 +25,8 @@ from decision.scoring.features import Feature, UnknownFeature, check_feature
 FORMAT_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
 TREES: Final = "model.txt"
+MOST_KNOTS: Final = 200
+"""An isotonic calibration has so many knots at most."""
 
 
 class ModelError(ValueError):
@@ -43,6 +49,23 @@ class Platt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     intercept: float
 
 
+class Isotonic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Calibration: from log-odds (`knots`, ascending) to probabilities, straight lines between.
+
+    Beyond the first and last knot the probability stays what it is there. It never falls.
+    """
+
+    knots: tuple[float, ...]
+    probabilities: tuple[float, ...]
+
+
+class Parity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How far compiled log-odds were from LightGBM's, at most, over so many rows."""
+
+    rows: int
+    difference: float
+
+
 class Smoothing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a prediction is pulled to the starting probability while there is little evidence.
 
@@ -57,26 +80,36 @@ class Smoothing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The facts of a training: rows fitted and held out, seed, parameters, metrics, libraries.
 
-    `from_time` and `to_time` are the earliest and latest row, in microseconds. Metrics are of the
-    rows held out. `notes` say in words what the table lacked.
+    `from_time` and `to_time` are the earliest and latest row, in microseconds. The rows held out
+    are the latest: on the earlier of them training stops and calibrates, metrics are of the
+    `test_rows`, the latest of all. `left_out` counts rows of the log that did not count, by reason.
+    `calibrations` has the log loss of each that was tried. `notes` say what the table lacked.
     """
 
     rows: int
     positives: int
     validation_rows: int
     validation_positives: int
+    test_rows: int = 0
+    test_positives: int = 0
+    left_out: dict[str, int] = {}
     seed: int
     trees: int
     from_time: int | None = None
     to_time: int | None = None
     parameters: dict[str, Any] = {}
     metrics: dict[str, float | None] = {}
+    calibrations: dict[str, float] = {}
     notes: tuple[str, ...] = ()
     libraries: dict[str, str] = {}
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`manifest.json`. `exploration` is a γ that replaces the policy's, or None."""
+    """`manifest.json`. `exploration` is a γ that replaces the policy's, or None.
+
+    At most one of `calibration` and `isotonic` is given. `parity` is of the machine that trained;
+    it and `created_at` do not change the version's name.
+    """
 
     format_version: int = FORMAT_VERSION
     name: str
@@ -87,11 +120,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     features: tuple[Feature, ...]
     categories: dict[str, tuple[Value, ...]] = {}
     calibration: Platt | None = None
+    isotonic: Isotonic | None = None
     smoothing: Smoothing = Smoothing()
     exploration: float | None = None
     training: Training
     evidence: tuple[Evidence, ...] = ()
     files: dict[str, str] = {}
+    parity: Parity | None = None
     digest: str = ""
 
 
@@ -100,19 +135,29 @@ class _Head(msgspec.Struct):
 
 
 def content_version(manifest: Manifest) -> str:
-    """The name of a version: 12 hexadecimal digits of a hash of all but the time of its making."""
-    plain = msgspec.structs.replace(manifest, version="", created_at="", digest="")
+    """The name of a version: 12 hexadecimal digits of a hash of all but when and where made."""
+    plain = msgspec.structs.replace(manifest, version="", created_at="", parity=None, digest="")
     return hashlib.sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()[:12]
 
 
-def write_version(folder: Path, manifest: Manifest, trees: bytes) -> Manifest:
-    """Writes the files of a version into an existing folder; returns the manifest as sealed."""
-    files = {TREES: hashlib.sha256(trees).hexdigest()}
+def write_version(
+    folder: Path,
+    manifest: Manifest,
+    trees: bytes,
+    others: Mapping[str, bytes] = MappingProxyType({}),
+) -> Manifest:
+    """Writes the files of a version into an existing folder; returns the manifest as sealed.
+
+    `others` are further files by name that are part of the content.
+    """
+    contents = {TREES: trees, **others}
+    files = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(contents.items())}
     manifest = msgspec.structs.replace(manifest, files=files, digest="")
     manifest = msgspec.structs.replace(manifest, version=content_version(manifest))
     open_text = _as_json(manifest)
     digest = hashlib.sha256(open_text).hexdigest()
-    (folder / TREES).write_bytes(trees)
+    for name, data in contents.items():
+        (folder / name).write_bytes(data)
     (folder / MANIFEST).write_bytes(open_text.replace(b'"digest": ""', _seal(digest), 1))
     return msgspec.structs.replace(manifest, digest=digest)
 
@@ -142,14 +187,22 @@ def read_version(folder: Path) -> tuple[Manifest, str]:
             f"{path}: its content does not match its digest; it was damaged or edited: "
             "restore it, or train the model again"
         )
-    trees = _read(folder / TREES)
-    wanted = manifest.files.get(TREES, "none")
-    found = hashlib.sha256(trees).hexdigest()
-    if found != wanted:
-        raise ModelError(
-            f"{folder / TREES}: its SHA-256 is {found[:12]}…, the manifest says {wanted[:12]}…; "
-            "restore the file, or train the model again"
-        )
+    _check_calibration(path, manifest)
+    contents = {TREES: _read(folder / TREES)}
+    for name in manifest.files:
+        if Path(name).name != name:
+            raise ModelError(f"{path}: it lists {name!r}, which is no file of its folder")
+        if name != TREES:
+            contents[name] = _read(folder / name)
+    for name, data in contents.items():
+        wanted = manifest.files.get(name, "none")
+        found = hashlib.sha256(data).hexdigest()
+        if found != wanted:
+            raise ModelError(
+                f"{folder / name}: its SHA-256 is {found[:12]}…, the manifest says {wanted[:12]}…; "
+                "restore the file, or train the model again"
+            )
+    trees = contents[TREES]
     try:
         return manifest, trees.decode()
     except UnicodeDecodeError:
@@ -185,6 +238,22 @@ def _check_features(path: Path, manifest: Manifest) -> None:
                 f"{path}: feature {feature.name!r} is {feature.kind} but its categories say "
                 "otherwise; train the model again"
             )
+
+
+def _check_calibration(path: Path, manifest: Manifest) -> None:
+    """Raises ModelError where calibration could turn the order round, or give no probability."""
+    platt, isotonic = manifest.calibration, manifest.isotonic
+    sound = platt is None or isotonic is None
+    if platt is not None:
+        sound &= platt.slope > 0
+    if isotonic is not None:
+        knots, found = isotonic.knots, isotonic.probabilities
+        sound &= 1 <= len(knots) == len(found) <= MOST_KNOTS
+        sound &= all(low < high for low, high in itertools.pairwise(knots))
+        sound &= all(low <= high for low, high in itertools.pairwise(found))
+        sound &= all(0 <= each <= 1 for each in found)
+    if not sound:
+        raise ModelError(f"{path}: its calibration is impossible; train the model again")
 
 
 def evidence_of(manifest: Manifest) -> Mapping[tuple[str, str], tuple[int, int]]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decision.scoring.features import Matrix
-from decision.scoring.manifest import Manifest
+from decision.scoring.manifest import Isotonic, Manifest, Platt
 
 Scores = NDArray[np.float64]
 Trees = Callable[[Matrix], Scores]
@@ -33,9 +33,7 @@ class Model:
         self.engine = engine
         self.note = note
         self._trees = trees
-        calibration = manifest.calibration
-        self._slope = calibration.slope if calibration else 1.0
-        self._intercept = calibration.intercept if calibration else 0.0
+        self._calibrate = calibrator(manifest.calibration or manifest.isotonic)
 
     @property
     def version(self) -> str:
@@ -48,7 +46,25 @@ class Model:
 
     def probabilities(self, matrix: Matrix) -> Scores:
         """The calibrated probability of each row, in [0, 1]; NaN where the trees give no number."""
-        return to_probability(self._slope * self._trees(matrix) + self._intercept)
+        return self._calibrate(self._trees(matrix))
+
+
+def calibrator(calibration: Platt | Isotonic | None) -> Callable[[Scores], Scores]:
+    """The function from the trees' log-odds to probabilities; NaN where they are no number."""
+    if calibration is None:
+        return to_probability
+    if isinstance(calibration, Platt):
+        slope, intercept = calibration.slope, calibration.intercept
+        return lambda log_odds: to_probability(slope * log_odds + intercept)
+    knots, probabilities = np.array(calibration.knots), np.array(calibration.probabilities)
+
+    def interpolate(log_odds: Scores) -> Scores:
+        found: Scores = np.interp(log_odds, knots, probabilities)
+        if not np.isfinite(log_odds).all():
+            found[~np.isfinite(log_odds)] = np.nan
+        return found
+
+    return interpolate
 
 
 def to_probability(log_odds: Scores) -> Scores:

@@ -100,7 +100,11 @@ def _header(head: str, features: Sequence[Feature]) -> dict[str, str]:
     infos = values.get("feature_infos", "").split(" ")
     if len(infos) != len(features) or not all(map(_FEATURE_INFO.fullmatch, infos)):
         raise Damaged(f"feature_infos must have {len(features)} ranges or lists of categories")
-    if unknown := values.keys() - wanted.keys() - {"feature_infos", "tree_sizes"}:
+    monotone = values.get("monotone_constraints", " ".join("0" for _ in features)).split(" ")
+    if len(monotone) != len(features) or not {*monotone} <= {"-1", "0", "1"}:
+        raise Damaged(f"monotone_constraints must be {len(features)} of -1, 0 and 1")
+    others = {"feature_infos", "tree_sizes", "monotone_constraints"}
+    if unknown := values.keys() - wanted.keys() - others:
         raise Damaged(f"its head has {min(unknown)[:80]!r}, which is not known")
     return values
 

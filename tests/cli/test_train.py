@@ -4,80 +4,66 @@ from __future__ import annotations
 
 import json
 import random
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 
+from decision.core.clock import DAY, HOUR
 from decision.scoring.manifest import read_version
+from tests.learning.written import decision, write_log
 
+START = 1_790_000_000_000_000
 SPEC = """\
 name: small
 features: {customer.country: categorical, message.name: categorical, time.hour: numeric}
 rounds: 5
 lightgbm: {min_data_in_leaf: 5}
 without_goal: {event: purchase, within: 1d}
+calibration: auto
+exploration: {from: 30, to: 1000, over: 10000}
 """
 
 
-def write(folder: Path, name: str, rows: list[dict]) -> None:
-    table = pa.Table.from_pylist(rows)
-    ds.write_dataset(
-        table,
-        folder / name,
-        format="parquet",
-        partitioning=ds.partitioning(pa.schema([("date", pa.string())]), flavor="hive"),
-        existing_data_behavior="overwrite_or_ignore",
+def a_log(folder: Path, rows: int = 600, buys: float = 0.6, days_after: int = 2) -> Path:
+    """Decisions over some days: Chinese customers buy, others hardly ever."""
+    rng = random.Random(3)
+    decisions, outcomes, events = [], [], []
+    for number in range(rows):
+        at = START + number * HOUR // 2
+        country = rng.choice(["CN", "DE"])
+        message = rng.choice(["news", "coupon", None])
+        features = {"customer.country": country, "message.name": message, "time.hour": number % 24}
+        more: dict[str, Any] = {"customer_id": f"c-{number}"}
+        if message:
+            more |= {"channel": "email", "features": features}
+        decisions.append(decision(f"d-{number}", at, message, **more))
+        about = {"customer_id": f"c-{number}", "received_at": at + HOUR}
+        if rng.random() < (buys if country == "CN" else buys / 6):
+            bought = {"event_id": f"e-{number}", "type": "purchase", "at": at + HOUR}
+            events.append({**about, **bought})
+        if number % 5 == 0 and message:
+            shown = {"event_id": f"s-{number}", "decision_id": f"d-{number}", "message": message}
+            outcomes.append({**about, **shown, "type": "message.shown", "at": at + 1})
+    last = START + rows * HOUR // 2 + days_after * DAY
+    events.append(
+        {"event_id": "x", "customer_id": "x", "type": "y", "at": last, "received_at": last}
     )
+    return write_log(folder, decisions, outcomes, events)
 
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
-    """400 decisions over ten days: Chinese customers buy, others hardly ever."""
-    rng = random.Random(3)
-    start = datetime(2026, 11, 1, tzinfo=UTC)
-    decisions, outcomes, events = [], [], []
-    for number in range(400):
-        at = start + timedelta(hours=number // 2)
-        country = rng.choice(["CN", "DE"])
-        message = rng.choice(["news", "coupon", None])
-        date = at.date().isoformat()
-        decisions.append(
-            {
-                "decision_id": f"d-{number}",
-                "decided_at": at,
-                "customer_id": f"c-{number}",
-                "message": message,
-                "channel": message and "email",
-                "features": {
-                    "customer.country": country,
-                    "message.name": message,
-                    "time.hour": at.hour if number % 3 else None,
-                },
-                "date": date,
-            }
-        )
-        if rng.random() < (0.6 if country == "CN" else 0.1):
-            bought = {"customer_id": f"c-{number}", "type": "purchase", "date": date}
-            later = at + timedelta(hours=1)
-            events.append({**bought, "event_id": f"e-{number}", "at": later})
-        if number % 5 == 0 and message:
-            shown = {"event_id": f"s-{number}", "decision_id": f"d-{number}", "message": message}
-            about = {"customer_id": f"c-{number}", "type": "message.shown", "at": at, "date": date}
-            outcomes.append({**shown, **about})
-    folder = tmp_path / "log"
-    write(folder, "decisions", decisions)
-    write(folder, "outcomes", outcomes)
-    write(folder, "events", events)
-    return folder
+    return a_log(tmp_path / "log")
 
 
 @pytest.fixture
 def train(run, rules, tmp_path):
     (tmp_path / "small.yaml").write_text(SPEC, "utf-8")
-    return lambda *args: run("train", "small.yaml", "--rules", rules, "--models", "models", *args)
+    return lambda *args: run(
+        "train", "small.yaml", "--rules", rules, "--models", "models", "--no-report", *args
+    )
 
 
 def test_a_version_is_published_with_its_figures(train, log, tmp_path):
@@ -86,32 +72,68 @@ def test_a_version_is_published_with_its_figures(train, log, tmp_path):
     answer = json.loads(result.stdout)
     manifest, _ = read_version(tmp_path / answer["folder"])
     assert manifest.version == answer["version"]
-    assert 200 < answer["rows"] + answer["held out"] < 300  # a third was silence
+    silent = answer["left out"]["in which nothing was selected"]
+    assert answer["rows"] + answer["held out"] + silent == 600
     assert 0 < answer["responses"] < answer["rows"]
     assert answer["auc"] > 0.6
+    assert answer["parity"] <= 1e-9
+    assert 30 < answer["exploration"] < 1000
     assert {(one.message, one.channel) for one in manifest.evidence} == {
         ("coupon", "email"),
         ("news", "email"),
     }
+    assert "rows to learn from" in result.stderr
+
+
+@pytest.mark.slow
+def test_the_same_command_gives_the_same_bytes(run, rules, log, tmp_path):
+    """All but when it was made, and the digest of the manifest that says so."""
+    (tmp_path / "small.yaml").write_text(SPEC, "utf-8")
+    found = []
+    for models in ("one", "other"):
+        asked = ("train", "small.yaml", "--rules", rules, "--models", models, "--log", log)
+        result = run(*asked)
+        assert result.exit_code == 0, result.stderr
+        version = next((tmp_path / models / "small").iterdir())
+        files = {path.relative_to(version): path for path in version.rglob("*") if path.is_file()}
+        manifest = json.loads((version / "manifest.json").read_text("utf-8"))
+        made = manifest.pop("created_at")[:16].replace("T", " ")
+        manifest.pop("digest")
+        page = files.pop(Path("report/index.html")).read_text("utf-8").replace(made, "")
+        del files[Path("manifest.json")]
+        data = {str(name): path.read_bytes() for name, path in files.items()}
+        found.append((version.name, manifest, page, data))
+    assert found[0] == found[1]
+    assert {"model.txt", "profile.json", "report/shap.png"} <= found[0][3].keys()
 
 
 def test_training_again_finds_the_same_version_and_says_how_to_use_it(train, log, tmp_path):
     first, second = train("--log", log), train("--log", log)
     assert first.stdout == second.stdout
     command = first.stdout.splitlines()[-1]
-    assert command.startswith("To put it in force: echo small/")
-    place = command.split()[6]
-    assert (tmp_path / "models" / place / "manifest.json").is_file()
+    assert command.startswith("To put it in force: nextbest promote small/")
+    assert (tmp_path / "models" / command.split()[-1] / "manifest.json").is_file()
+    assert "left out:" in first.stdout
 
 
 def test_a_folder_that_is_no_log_is_refused(train, tmp_path):
     result = train("--log", tmp_path / "nowhere")
     assert result.exit_code == 1
-    assert "nowhere/decisions is not there" in result.stderr
-    write(tmp_path / "other", "decisions", [{"a": 1, "date": "2026-11-01"}])
-    result = train("--log", tmp_path / "other")
+    assert "nowhere/decisions has no Parquet files" in result.stderr
+
+
+def test_a_missing_column_and_a_damaged_file_are_named(train, log):
+    path = min((log / "outcomes").rglob("*.parquet"))
+    sound = pq.read_table(path)
+    pq.write_table(sound.drop_columns("decision_id"), path)
+    result = train("--log", log)
     assert result.exit_code == 1
-    assert "the column decision_id is not there" in result.stderr
+    assert f"{path}: the column decision_id is not there" in result.stderr.replace("\n", "")
+    pq.write_table(sound, path)
+    path.write_bytes(path.read_bytes()[:-100])
+    result = train("--log", log)
+    assert result.exit_code == 1
+    assert "cannot be read as Parquet" in result.stderr
 
 
 def test_a_spec_with_an_error_is_refused_with_its_place(run, rules, log, tmp_path):
@@ -119,24 +141,29 @@ def test_a_spec_with_an_error_is_refused_with_its_place(run, rules, log, tmp_pat
     result = run("train", "bad.yaml", "--log", log, "--rules", rules)
     assert result.exit_code == 1
     assert "bad.yaml:2:" in result.stderr
+    result = run("train", "gone.yaml", "--log", log, "--rules", rules)
+    assert result.exit_code == 1 and "gone.yaml: cannot be read" in result.stderr
 
 
-def test_a_log_from_which_nothing_can_be_learned_is_refused(train, log, tmp_path):
-    for file in [*(log / "events").rglob("*.parquet")]:
-        file.unlink()
-    write(
-        log,
-        "events",
-        [
-            {
-                "event_id": "x",
-                "customer_id": "x",
-                "type": "y",
-                "at": datetime(2026, 12, 1, tzinfo=UTC),
-                "date": "2026-12-01",
-            }
-        ],
-    )
-    result = train("--log", log)
+def test_a_log_from_which_nothing_can_be_learned_is_refused(train, tmp_path):
+    result = train("--log", a_log(tmp_path / "none", 60, buys=0))
     assert result.exit_code == 1
-    assert "responses" in result.stderr
+    assert "0 of the" in result.stderr and "are responses" in result.stderr
+    result = train("--log", a_log(tmp_path / "young", 20, days_after=0))
+    assert result.exit_code == 1
+    assert "wait until then" in result.stderr
+
+
+def test_until_says_how_far_the_log_goes(train, tmp_path):
+    young = a_log(tmp_path / "young", 300, days_after=0)
+    late = train("--log", young, "--until", "2026-12-01T00:00:00Z", "--json")
+    soon = train("--log", young, "--json")
+    assert late.exit_code == soon.exit_code == 0
+    assert json.loads(late.stdout)["rows"] > json.loads(soon.stdout)["rows"]
+    assert train("--log", young, "--until", "yesterday").exit_code == 2
+
+
+def test_a_cluster_that_is_not_there_is_said_so(train, log):
+    result = train("--log", log, "--dask", "tcp://127.0.0.1:9")
+    assert result.exit_code == 1
+    assert "nextbest[dask]" in result.stderr or "127.0.0.1:9" in result.stderr

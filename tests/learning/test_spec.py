@@ -9,7 +9,7 @@ import pytest
 from decision.core.clock import DAY
 from decision.core.definition import Goal
 from decision.learning.sample import sample_spec
-from decision.learning.spec import SpecError, load_spec, parse_spec
+from decision.learning.spec import Gate, Schedule, SpecError, Weights, load_spec, parse_spec
 from decision.scoring.features import Feature
 from decision.scoring.manifest import Smoothing
 
@@ -52,6 +52,69 @@ def test_a_spec_may_leave_out_all_but_name_and_features() -> None:
     assert spec.target is None and spec.without_goal is None
     assert spec.target_in_words() == "the goal of each message"
     assert spec.smoothing == Smoothing()
+
+
+RICH = """\
+name: rich
+features: {message.count_30d: numeric, customer.country: categorical}
+weights: {by: inverse_propensity, clip: 12.5}
+monotone: {message.count_30d: decreasing}
+calibration: auto
+exploration: {from: 30, to: 1000, over: 100000}
+promotion:
+  lift_at_least: -1%
+  effective_sample_at_least: 1000
+  calibration_error_at_most: 2%
+  latency_at_most: 5ms
+  parity_at_most: 1e-9
+  drift_at_most: 0.25
+"""
+
+
+def test_weights_constraints_exploration_and_the_gate_are_read() -> None:
+    spec = parse_spec("m.yaml", RICH)
+    assert spec.weights == Weights(clip=12.5)
+    assert parse_spec(
+        "m", "name: a\nfeatures: {time.hour: numeric}\nweights: inverse_propensity\n"
+    ).weights == Weights(clip=20)
+    assert spec.monotone == {"message.count_30d": "decreasing"}
+    assert spec.calibration == "auto"
+    assert spec.exploration == Schedule(start=30, end=1000, over=100_000)
+    assert spec.promotion == Gate(
+        lift_at_least=-0.01,
+        effective_sample_at_least=1000,
+        calibration_error_at_most=0.02,
+        latency_at_most=5_000,
+        parity_at_most=1e-9,
+        drift_at_most=0.25,
+    )
+    assert parse_spec("m.yaml", GOOD).promotion == Gate()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "says"),
+    [
+        ("inverse_propensity", "inverse_propensty", "m.yaml:3:15", "did you mean"),
+        ("clip: 12.5", "clip: 0.5", "m.yaml:3:41", "less than 1"),
+        ("by: inverse_propensity, ", "", "m.yaml:3:1", '"by"'),
+        ("{message.count_30d: d", "{message.count_3d: d", "m.yaml:4:12", "message.count_30d"),
+        ("{message.count_30d: d", "{customer.country: d", "m.yaml:4:12", "no order"),
+        ("decreasing", "downwards", "m.yaml:4:31", '"downwards"'),
+        ("to: 1000", "to: 10", "m.yaml:6:29", "γ only grows"),
+        ("over: 100000", "over: 0", "m.yaml:6:41", "less than 1"),
+        (", over: 100000", "", "m.yaml:6:1", '"over"'),
+        ("lift_at_least", "lift_at_last", "m.yaml:8:3", 'did you mean "lift_at_least"?'),
+        ("-1%", "much", "m.yaml:8:18", "a share such as"),
+        ("5ms", "5", "m.yaml:11:20", "a time such as 800us or 5ms"),
+        ("5ms", "0ms", "m.yaml:11:20", "a time such as 800us or 5ms"),
+        ("drift_at_most: 0.25", "drift_at_most: 0", "m.yaml:13:18", "more than 0"),
+    ],
+)
+def test_errors_in_those_have_their_place_too(old: str, new: str, place: str, says: str) -> None:
+    assert old in RICH
+    with pytest.raises(SpecError) as caught:
+        parse_spec("m.yaml", RICH.replace(old, new, 1))
+    assert place in str(caught.value) and says in str(caught.value)
 
 
 def test_the_sample_spec_is_sound() -> None:

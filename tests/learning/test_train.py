@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from decision.learning.metrics import auc, fit_platt, measure
+from decision.learning.calibration import fit_platt
+from decision.learning.metrics import auc, measure
 from decision.learning.spec import Spec, parse_spec
 from decision.learning.table import (
     TrainingError,
@@ -68,7 +69,7 @@ def test_the_manifest_says_what_the_training_was(spec: Spec, folder: Path) -> No
     facts = manifest.training
     assert manifest.name == "small" and folder.parent.name == "small"
     assert manifest.created_at == "2026-11-21T00:00:00+00:00"
-    assert (facts.rows, facts.validation_rows) == (1_200, 300)
+    assert (facts.rows, facts.validation_rows, facts.test_rows) == (1_200, 300, 150)
     data = table()
     assert data.time is not None
     assert facts.positives + facts.validation_positives == data.label.sum()
@@ -148,7 +149,7 @@ def test_a_table_without_responses_or_without_rows_is_refused(spec: Spec, tmp_pa
     late = np.zeros(100)
     late[:50] = 1
     late_only = msgspec.structs.replace(table(100), label=late)
-    with pytest.raises(TrainingError, match="0 of the 20 rows held out are responses"):
+    with pytest.raises(TrainingError, match="0 of the 10 rows held out to calibrate are responses"):
         train(spec, late_only, tmp_path)
     with pytest.raises(TrainingError, match="no rows"):
         train(spec, table_of_rows([], [], message=[], channel=[]), tmp_path)

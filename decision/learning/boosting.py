@@ -1,0 +1,102 @@
+"""LightGBM, fitted to examples on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from decision.learning.examples import Examples
+from decision.learning.spec import Spec
+from decision.scoring.features import Feature
+from decision.scoring.structure import column_names
+
+THREADS: Final = 2
+FIXED: Final[dict[str, Any]] = {
+    "objective": "binary",
+    "metric": "binary_logloss",
+    "deterministic": True,
+    "force_row_wise": True,
+    "feature_pre_filter": False,
+    "verbosity": -1,
+}
+Move = Callable[[float], None]
+
+
+class Boosted(msgspec.Struct):
+    """A fitted booster, its text model cut off where training should have stopped, its trees."""
+
+    booster: Any
+    text: str
+    trees: int
+
+
+class Boost(Protocol):
+    """What fits a model: here, or on a cluster (`dask_boosting`)."""
+
+    def __call__(self, spec: Spec, examples: Examples, move: Move) -> Boosted:
+        """The fitted model; `move` is told of the share of rounds that are done."""
+
+
+def parameters(spec: Spec, features: Sequence[Feature]) -> dict[str, Any]:
+    """LightGBM's parameters: the fixed ones, the spec's, the seed, the constraints."""
+    found = {"num_threads": THREADS, **FIXED, "seed": spec.seed, **spec.lightgbm}
+    if spec.monotone:
+        signs = {"increasing": 1, "decreasing": -1}
+        found["monotone_constraints"] = [
+            signs[spec.monotone[feature.name]] if feature.name in spec.monotone else 0
+            for feature in features
+        ]
+    return found
+
+
+def categorical_columns(features: Sequence[Feature]) -> list[int]:
+    """The places of the categorical features."""
+    return [place for place, feature in enumerate(features) if feature.kind == "categorical"]
+
+
+def boost(spec: Spec, examples: Examples, move: Move) -> Boosted:
+    """Fits on this machine, in memory, and stops where the rows held out say so."""
+    import lightgbm
+
+    chosen = parameters(spec, examples.features)
+
+    def dataset(rows: slice, reference: Any = None) -> Any:
+        return lightgbm.Dataset(
+            examples.matrix[rows],
+            examples.label[rows],
+            weight=examples.weights(rows),
+            reference=reference,
+            feature_name=column_names(len(examples.features)),
+            categorical_feature=categorical_columns(examples.features),
+            params=chosen,
+        )
+
+    def tell(environment: Any) -> None:
+        move((environment.iteration + 1) / spec.rounds)
+
+    fitted = dataset(slice(0, examples.fit))
+    callbacks: list[Callable[..., Any]] = [tell]
+    held_out = []
+    if examples.judge > examples.fit:
+        held_out = [dataset(slice(examples.fit, examples.judge), fitted)]
+        callbacks.append(lightgbm.early_stopping(spec.early_stopping, verbose=False))
+    booster = lightgbm.train(chosen, fitted, spec.rounds, valid_sets=held_out, callbacks=callbacks)
+    best = booster.best_iteration or -1
+    text: str = booster.model_to_string(num_iteration=best)
+    return Boosted(booster, text, int(booster.best_iteration or booster.num_trees()))
+
+
+def log_odds(boosted: Boosted, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What the trees say of each row."""
+    if not len(matrix):
+        return np.empty(0)
+    threads = min(THREADS, os.cpu_count() or 1)
+    found = boosted.booster.predict(
+        matrix, raw_score=True, num_threads=threads, num_iteration=boosted.trees
+    )
+    return np.asarray(found, dtype=np.float64)

@@ -1,0 +1,141 @@
+"""Calibration: from what trees say to probabilities that come true; Platt's, isotonic, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decision.learning.spec import Calibration
+from decision.scoring.manifest import MOST_KNOTS, Isotonic, Platt
+from decision.scoring.model import calibrator, to_probability
+
+Array = NDArray[np.float64]
+Fitted = Platt | Isotonic | None
+
+FOLDS: Final = 5
+_ROUNDS: Final = 100
+_HALVINGS: Final = 40
+_LEAST_IN_KNOT: Final = 50
+_CERTAIN: Final = 1e-12
+
+
+class Chosen(NamedTuple):
+    """A fitted calibration, its name, and the cross-validated log loss of each that was tried."""
+
+    fitted: Fitted
+    name: str
+    tried: dict[str, float]
+
+
+def calibrate(
+    wanted: Calibration, log_odds: Array, label: Array, weight: Array | None = None
+) -> Chosen:
+    """The calibration that was asked for, fitted; `auto` chooses one by cross-validation.
+
+    Auto takes none unless another is better by more than one standard error of the difference,
+    and of the two others Platt's unless isotonic is better by so much: what is simple stays.
+    """
+    weights = np.ones(len(label)) if weight is None else weight
+    name = wanted
+    tried: dict[str, float] = {}
+    if wanted == "auto":
+        name, tried = _choose(log_odds, label, weights)
+    return Chosen(_FITS[name](log_odds, label, weights), name, tried)
+
+
+def _choose(log_odds: Array, label: Array, weights: Array) -> tuple[Calibration, dict[str, float]]:
+    """The name, and the mean log loss of all, each row's told by a fit that had not seen it."""
+    fold = np.arange(len(label)) % FOLDS
+    losses: dict[Calibration, Array] = {name: np.empty(len(label)) for name in _FITS}
+    for part in range(FOLDS):
+        held = fold == part
+        for name, fit in _FITS.items():
+            fitted = fit(log_odds[~held], label[~held], weights[~held])
+            losses[name][held] = _log_loss(calibrator(fitted)(log_odds[held]), label[held])
+    best: Calibration = "none"
+    for name in ("platt", "isotonic"):
+        gain = weights * (losses[best] - losses[name])
+        if gain.sum() > gain.std() * np.sqrt(len(gain)):
+            best = name
+    return best, {name: float(np.average(each, weights=weights)) for name, each in losses.items()}
+
+
+def _log_loss(probability: Array, label: Array) -> Array:
+    held = np.clip(probability, _CERTAIN, 1 - _CERTAIN)
+    found: Array = -np.log(np.where(label == 1, held, 1 - held))
+    return found
+
+
+def fit_isotonic(log_odds: Array, label: Array, weight: Array | None = None) -> Isotonic:
+    """The rising curve through groups of rows with like log-odds, some hundred knots at most.
+
+    Pool-adjacent-violators over groups of equal size (Barlow et al. 1972), each begun with one
+    row at the base rate, so that no group is certain.
+    """
+    weights = np.ones(len(label)) if weight is None else weight
+    order = np.argsort(log_odds, kind="stable")
+    count = max(1, min(MOST_KNOTS, len(order) // _LEAST_IN_KNOT))
+    starts = np.unique(np.arange(count) * len(order) // count)
+    total = np.add.reduceat(weights[order], starts)
+    place = np.add.reduceat((weights * log_odds)[order], starts)
+    responses = np.add.reduceat((weights * label)[order], starts)
+    rate = (float(weights @ label) + 0.5) / (float(weights.sum()) + 1)
+    blocks: list[list[float]] = []
+    for size, at, hits in zip(total.tolist(), place.tolist(), responses.tolist(), strict=True):
+        block = [at, hits + rate, size, size + 1.0]
+        while blocks and (
+            blocks[-1][1] / blocks[-1][3] >= block[1] / block[3]
+            or blocks[-1][0] / blocks[-1][2] >= block[0] / block[2]
+        ):
+            block = [one + other for one, other in zip(blocks.pop(), block, strict=True)]
+        blocks.append(block)
+    return Isotonic(
+        knots=tuple(at / size for at, _, size, _ in blocks),
+        probabilities=tuple(hits / seen for _, hits, _, seen in blocks),
+    )
+
+
+def fit_platt(log_odds: Array, label: Array, weight: Array | None = None) -> Platt:
+    """Fits σ(slope · x + intercept) by Newton's method, with Platt's targets against certainty.
+
+    Platt 1999, in the form of Lin, Lin & Weng 2007: from slope 0 and the base rate, each step
+    halved until the loss falls. Where the fit would turn the order round, or there is nothing to
+    fit, calibration is left out: slope 1, intercept 0.
+    """
+    weights = np.ones(len(label)) if weight is None else weight
+    positives = float(weights @ label)
+    negatives = float(weights.sum()) - positives
+    target = np.where(label == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    design = np.column_stack([log_odds, np.ones_like(log_odds)])
+    point = np.array([0.0, np.log((positives + 1) / (negatives + 1))])
+    loss = _loss(design @ point, target, weights)
+    for _ in range(_ROUNDS):
+        share = to_probability(design @ point)
+        gradient = design.T @ (weights * (share - target))
+        curvature = (design * (weights * share * (1 - share))[:, None]).T @ design
+        step = np.linalg.lstsq(curvature, gradient, rcond=None)[0]
+        tried = (point - step * 0.5**halvings for halvings in range(_HALVINGS))
+        better = next(
+            (each for each in tried if _loss(design @ each, target, weights) < loss), None
+        )
+        if better is None:
+            break
+        point, loss = better, _loss(design @ better, target, weights)
+    if point[0] > 0:
+        return Platt(slope=float(point[0]), intercept=float(point[1]))
+    return Platt(slope=1.0, intercept=0.0)
+
+
+def _loss(log_odds: Array, target: Array, weights: Array) -> float:
+    """The log loss of log-odds against targets in (0, 1), without overflow."""
+    return float(weights @ (np.logaddexp(0.0, log_odds) - target * log_odds))
+
+
+_FITS: Final[dict[Calibration, Callable[[Array, Array, Array], Fitted]]] = {
+    "none": lambda log_odds, label, weights: None,
+    "platt": fit_platt,
+    "isotonic": fit_isotonic,
+}

@@ -1,0 +1,119 @@
+"""LightGBM on a Dask cluster, by LightGBM's own integration; what it gives is a model like any.
+
+Rows go to the workers in parts; each builds histograms of its own, and they add them up. Dask's
+integration cannot stop early, so all rounds are fitted, and the trees are cut off where the rows
+held out say so. Where rows lie decides the order of sums: the model may differ from one made here
+in the last digits, and another number of workers gives another model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, Final
+
+import numpy as np
+
+from decision.learning.boosting import Boost, Boosted, Move, categorical_columns, parameters
+from decision.learning.examples import Examples
+from decision.learning.spec import Spec
+from decision.learning.table import TrainingError
+from decision.scoring.model import to_probability
+from decision.scoring.structure import column_names
+
+PARTS_A_WORKER: Final = 2
+_NEEDED: Final = ("dask.array", "dask.dataframe", "distributed", "pandas", "sklearn")
+CONNECT_WITHIN: Final = 10
+"""Seconds."""
+_NETWORK: Final = re.compile(
+    r"^\[(machines|num_machines|local_listen_port|time_out|machine_list_filename|tree_learner"
+    r"|pre_partition): .*\]\n",
+    re.MULTILINE,
+)
+
+
+@contextmanager
+def cluster(address: str) -> Iterator[Boost]:
+    """What fits on the cluster of the scheduler at an address, as `tcp://host:8786`.
+
+    Raises:
+        TrainingError: Dask is not installed, or nobody answers there.
+    """
+    try:
+        for name in _NEEDED:
+            import_module(name)
+    except ImportError as error:
+        raise TrainingError(
+            f"--dask needs {error.name}; install it with: pip install 'nextbest[dask]'"
+        ) from None
+    try:
+        client = import_module("distributed").Client(address, timeout=CONNECT_WITHIN)
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"no Dask scheduler answers at {address}: {error}") from None
+    with client:
+
+        def fit(spec: Spec, examples: Examples, move: Move) -> Boosted:
+            return boost_on(client, spec, examples, move)
+
+        yield fit
+
+
+def boost_on(client: Any, spec: Spec, examples: Examples, move: Move) -> Boosted:
+    """Fits on a cluster.
+
+    Raises:
+        TrainingError: it has no workers, or lacks what LightGBM needs.
+    """
+    import lightgbm
+    from lightgbm.dask import DaskLGBMClassifier
+
+    da = import_module("dask.array")
+    workers = len(client.scheduler_info()["workers"])
+    if not workers:
+        raise TrainingError("the Dask cluster has no workers; start some with: dask worker")
+    rows = -(-examples.fit // (PARTS_A_WORKER * workers))
+    chosen = parameters(spec, examples.features)
+    del chosen["metric"]
+    try:
+        model = DaskLGBMClassifier(
+            client=client, n_estimators=spec.rounds, tree_learner="data", **chosen
+        )
+        count = examples.matrix.shape[1]
+        weight = examples.weights(slice(0, examples.fit))
+        model.fit(
+            da.from_array(np.asarray(examples.matrix[: examples.fit]), (rows, count)),
+            da.from_array(examples.label[: examples.fit].astype(np.int64), rows),
+            sample_weight=None if weight is None else da.from_array(weight, rows),
+            feature_name=column_names(count),
+            categorical_feature=categorical_columns(examples.features),
+        )
+    except lightgbm.basic.LightGBMError as error:
+        raise TrainingError(f"the cluster could not train: {error}") from None
+    move(1.0)
+    booster = model.booster_
+    trees = _best(booster, spec, examples)
+    text = _NETWORK.sub("", booster.model_to_string(num_iteration=trees))
+    return Boosted(booster, text, trees)
+
+
+def _best(booster: Any, spec: Spec, examples: Examples) -> int:
+    """After how many trees the loss of the rows held out was lowest, as early stopping would."""
+    rows = slice(examples.fit, examples.judge)
+    total = int(booster.num_trees())
+    if examples.judge == examples.fit:
+        return total
+    matrix, label = examples.matrix[rows], examples.label[rows]
+    weights = examples.weights(rows)
+    odds = np.zeros(len(label))
+    best, least = total, np.inf
+    for tree in range(total):
+        odds += booster.predict(matrix, raw_score=True, start_iteration=tree, num_iteration=1)
+        held = np.clip(to_probability(odds), 1e-15, 1 - 1e-15)
+        loss = np.average(-np.log(np.where(label == 1, held, 1 - held)), weights=weights)
+        if loss < least:
+            best, least = tree + 1, loss
+        elif tree + 1 - best >= spec.early_stopping:
+            break
+    return best

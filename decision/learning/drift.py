@@ -1,0 +1,164 @@
+"""Drift: how the rows of one training differ from those of another, told from their profiles.
+
+A version keeps a profile of what it learned from (`profile.json`): for each feature, and for the
+predictions, how its values are distributed. Two profiles give the population stability index of
+each: Σ (new − old) · ln(new / old) over groups of values. Below 0.1 little has changed, above 0.25
+much (Siddiqi 2006).
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from decision.learning.examples import Examples
+
+PROFILE: Final = "profile.json"
+PREDICTION: Final = "prediction"
+"""What the predictions are called beside the features."""
+MOST_ROWS: Final = 200_000
+_POINTS: Final = 200
+_GROUPS: Final = 10
+_MOST_KINDS: Final = 50
+_LEAST_SHARE: Final = 1e-4
+
+Floats = NDArray[np.float64]
+
+
+class Amounts(msgspec.Struct, frozen=True, kw_only=True, tag="amounts"):
+    """A numeric feature: the share of values up to each point, and the share that is missing.
+
+    With few distinct values the points are those (`exact`); else they are quantiles.
+    """
+
+    points: tuple[float, ...]
+    up_to: tuple[float, ...]
+    missing: float
+    exact: bool
+
+
+class Kinds(msgspec.Struct, frozen=True, kw_only=True, tag="kinds"):
+    """A categorical feature: the share of each value, as JSON text, and of those missing."""
+
+    shares: dict[str, float]
+    missing: float
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """How the features and predictions of a training were distributed; `rows` were looked at."""
+
+    rows: int
+    features: dict[str, Amounts | Kinds]
+    prediction: Amounts | None = None
+
+
+def encode_profile(profile: Profile) -> bytes:
+    """The bytes of `profile.json`."""
+    return msgspec.json.encode(profile) + b"\n"
+
+
+def read_profile(folder: Path) -> Profile | None:
+    """The profile of a version folder; None where it has none, or none that can be read."""
+    try:
+        return msgspec.json.decode((folder / PROFILE).read_bytes(), type=Profile)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def profile_of(examples: Examples, probability: Floats) -> Profile:
+    """The profile of all rows, or of an evenly spaced choice of many; predictions of those held
+    out."""
+    step = -(-len(examples) // MOST_ROWS)
+    rows = examples.matrix[::step]
+    found: dict[str, Amounts | Kinds] = {}
+    for place, feature in enumerate(examples.features):
+        column = rows[:, place]
+        if feature.kind == "numeric":
+            found[feature.name] = _amounts(column)
+        else:
+            found[feature.name] = _kinds(column, examples.categories[feature.name])
+    prediction = _amounts(probability) if len(probability) else None
+    return Profile(rows=len(rows), features=found, prediction=prediction)
+
+
+def _amounts(column: Floats) -> Amounts:
+    known = np.sort(column[~np.isnan(column)])
+    missing = 1 - len(known) / len(column)
+    values, counts = np.unique(known, return_counts=True)
+    exact = len(values) <= _POINTS
+    if exact:
+        points, up_to = values, np.cumsum(counts) / max(1, len(known))
+    else:
+        places = np.unique(np.linspace(0, len(known) - 1, _POINTS).round().astype(np.int64))
+        points = np.unique(known[places])
+        up_to = np.searchsorted(known, points, side="right") / len(known)
+    return Amounts(
+        points=tuple(points.tolist()), up_to=tuple(up_to.tolist()), missing=missing, exact=exact
+    )
+
+
+def _kinds(column: Floats, values: tuple[object, ...]) -> Kinds:
+    known = column[~np.isnan(column)].astype(np.int64)
+    counts = np.bincount(known, minlength=len(values))[:_MOST_KINDS]
+    shares = {
+        msgspec.json.encode(value).decode(): int(count) / len(column)
+        for value, count in zip(values, counts.tolist(), strict=False)
+    }
+    return Kinds(shares=shares, missing=1 - len(known) / len(column))
+
+
+def drift_between(old: Profile, new: Profile) -> dict[str, float]:
+    """The stability index of each feature that both know, and of the predictions; largest first."""
+    found = {
+        name: stability_index(old.features[name], new.features[name])
+        for name in old.features.keys() & new.features.keys()
+    }
+    if old.prediction is not None and new.prediction is not None:
+        found[PREDICTION] = stability_index(old.prediction, new.prediction)
+    return dict(sorted(found.items(), key=lambda row: (-row[1], row[0])))
+
+
+def stability_index(old: Amounts | Kinds, new: Amounts | Kinds) -> float:
+    """The population stability index of one feature; infinite where it has changed its kind."""
+    if isinstance(old, Kinds) and isinstance(new, Kinds):
+        names = [*old.shares, *(name for name in new.shares if name not in old.shares)]
+        pairs = [(old.shares.get(name, 0.0), new.shares.get(name, 0.0)) for name in names]
+        rest = [1 - one.missing - sum(one.shares.values()) for one in (old, new)]
+        pairs.append((max(0.0, rest[0]), max(0.0, rest[1])))
+    elif isinstance(old, Amounts) and isinstance(new, Amounts):
+        edges = _edges(old)
+        before, after = _shares(old, edges), _shares(new, edges)
+        pairs = list(zip(before, after, strict=True))
+    else:
+        return math.inf
+    pairs.append((old.missing, new.missing))
+    return sum(_term(*pair) for pair in pairs)
+
+
+def _term(old: float, new: float) -> float:
+    old, new = max(old, _LEAST_SHARE), max(new, _LEAST_SHARE)
+    return (new - old) * math.log(new / old)
+
+
+def _edges(old: Amounts) -> list[float]:
+    """Points that cut the old values into about ten groups of equal share; each is in its group."""
+    places = np.searchsorted(old.up_to, np.arange(1, _GROUPS) / _GROUPS - 1e-12)
+    return sorted({old.points[place] for place in places.tolist() if place < len(old.points)})
+
+
+def _shares(amounts: Amounts, edges: list[float]) -> list[float]:
+    """The share of all rows up to each edge and above the one before, and above the last."""
+    if not amounts.points:
+        return [0.0] * (len(edges) + 1)
+    if amounts.exact:
+        steps = np.searchsorted(amounts.points, edges, side="right")
+        below = np.array([0.0, *amounts.up_to])[steps]
+    else:
+        below = np.interp(edges, amounts.points, amounts.up_to, left=0.0, right=1.0)
+    parts = np.diff([0.0, *below, 1.0]) * (1 - amounts.missing)
+    return [float(part) for part in parts]

@@ -1,0 +1,155 @@
+"""What a model learns from: a matrix whose rows are in order of time, and what is known of each.
+
+The earliest rows are fitted. Of the rest, held out, the earlier half says when to stop and how to
+calibrate; the latest rows of all judge the model, and are used for nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from decision.core.values import Value
+from decision.learning.spec import Spec
+from decision.learning.table import TrainingError, TrainingTable, fit_to
+from decision.scoring.features import Feature, Matrix, encode_columns, learn_categories, varies
+from decision.scoring.manifest import Evidence
+
+Floats = NDArray[np.float64]
+
+
+class Examples(msgspec.Struct, kw_only=True):
+    """Rows to learn from. `matrix` has a column a feature, encoded with `categories`.
+
+    `label` is 1 for a response, else 0; `message` and `channel` are places in `messages` and
+    `channels`; `weight` counts a row more or less; times are microseconds. Rows [0, fit) are
+    fitted, [fit, judge) stop and calibrate, [judge, end) judge. `left_out` counts the rows of the
+    log that do not count, by reason.
+    """
+
+    features: tuple[Feature, ...]
+    categories: dict[str, tuple[Value, ...]]
+    matrix: Matrix
+    label: Floats
+    messages: list[str]
+    message: NDArray[np.int32]
+    channels: list[str]
+    channel: NDArray[np.int32]
+    fit: int
+    judge: int
+    weight: Floats | None = None
+    time: NDArray[np.int64] | None = None
+    probability: Floats | None = None
+    position: NDArray[np.int32] | None = None
+    left_out: dict[str, int] = {}
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def weights(self, rows: slice) -> Floats | None:
+        """The weights of some rows, or None where all count alike."""
+        return None if self.weight is None else self.weight[rows]
+
+    def positives(self, rows: slice) -> int:
+        """How many of some rows are responses."""
+        return int(self.label[rows].sum())
+
+
+def in_order(spec: Spec) -> tuple[Feature, ...]:
+    """The features as the matrix has them: those that all candidates share come first."""
+    return tuple(sorted(spec.features, key=varies))
+
+
+def cuts(rows: int, share: float) -> tuple[int, int]:
+    """Where the held out share of the rows begins, and where in it those that judge begin."""
+    fit = rows - round(rows * share)
+    return fit, fit + (rows - fit) // 2
+
+
+def check_split(examples: Examples) -> None:
+    """Raises TrainingError where a part of the rows has responses only, or none."""
+    if not len(examples):
+        raise TrainingError(f"there are no rows to learn from{_because(examples.left_out)}")
+    parts = (
+        ("to fit", slice(0, examples.fit)),
+        ("held out to calibrate", slice(examples.fit, examples.judge)),
+        ("held out to judge", slice(examples.judge, len(examples))),
+    )
+    for name, rows in parts:
+        count, positives = rows.stop - rows.start, examples.positives(rows)
+        if positives in (0, count) and (count or examples.fit < len(examples)):
+            raise TrainingError(
+                f"{positives} of the {count} rows {name} are responses; "
+                "both responses and none are needed: give more rows or a wider goal"
+                f"{_because(examples.left_out)}"
+            )
+
+
+def _because(left_out: dict[str, int]) -> str:
+    told = [f"{count:,} {reason}" for reason, count in left_out.items() if count]
+    return f" (left out: {'; '.join(told)})" if told else ""
+
+
+def examples_of(table: TrainingTable, spec: Spec) -> Examples:
+    """The examples of a table of plain values.
+
+    Raises:
+        TrainingError: the table is empty.
+    """
+    features = in_order(spec)
+    fitted, notes = fit_to(table, features)
+    if table.time is not None:
+        fitted = fitted.take(np.argsort(table.time, kind="stable"))
+    fit, judge = cuts(len(fitted), spec.validation)
+    categories = learn_categories(features, fitted.take(np.arange(fit)).columns)
+    messages, message = _coded(fitted.message)
+    channels, channel = _coded(fitted.channel)
+    return Examples(
+        features=features,
+        categories=categories,
+        matrix=encode_columns(features, categories, fitted.columns),
+        label=fitted.label,
+        messages=messages,
+        message=message,
+        channels=channels,
+        channel=channel,
+        fit=fit,
+        judge=judge,
+        weight=fitted.weight,
+        time=fitted.time,
+        notes=tuple(notes),
+    )
+
+
+def _coded(names: Sequence[str]) -> tuple[list[str], NDArray[np.int32]]:
+    places = {name: place for place, name in enumerate(sorted(set(names)))}
+    return list(places), np.array([places[name] for name in names], dtype=np.int32)
+
+
+def inverse_propensity(probability: Floats, clip: float) -> Floats:
+    """One over the probability, at most `clip`, scaled so that the mean is 1."""
+    weights: Floats = np.minimum(1 / probability, clip)
+    weights /= weights.mean()
+    return weights
+
+
+def evidence_of(examples: Examples, rows: slice) -> tuple[Evidence, ...]:
+    """How often each message × channel was given in some rows, and how often with success."""
+    channels = len(examples.channels)
+    place = examples.message[rows].astype(np.int64) * channels + examples.channel[rows]
+    shows = np.bincount(place)
+    responses = np.bincount(place, examples.label[rows])
+    found = [
+        Evidence(
+            message=examples.messages[each // channels],
+            channel=examples.channels[each % channels],
+            shows=int(shows[each]),
+            responses=int(responses[each]),
+        )
+        for each in np.flatnonzero(shows).tolist()
+    ]
+    return tuple(sorted(found, key=lambda row: (row.message, row.channel)))

@@ -1,0 +1,139 @@
+"""The features struct of the archive → columns of the matrix, a batch of rows at a time.
+
+The functions that serve (`scoring.features`) turn each distinct value into its number; here they
+are asked once a distinct value, and the rest is laid out by Arrow and numpy.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decision.core.values import Value
+from decision.scoring.features import (
+    NAN,
+    Feature,
+    Matrix,
+    category_key,
+    most_frequent,
+    number_of,
+)
+
+Floats = NDArray[np.float64]
+
+
+class Coder:
+    """Gives the values of a categorical feature preliminary codes, in the order they turn up."""
+
+    def __init__(self) -> None:
+        self._codes: dict[Value, float] = {}
+        self._shown: list[Value] = []
+
+    def code(self, value: Value) -> float:
+        """The value's code; NaN where it is no category."""
+        key = category_key(value)
+        if key is None or key != key:
+            return NAN
+        found = self._codes.get(key)
+        if found is None:
+            found = self._codes[key] = float(len(self._shown))
+            self._shown.append(value)
+        return found
+
+    def settle(self, codes: Floats, fit: int) -> tuple[tuple[Value, ...], Floats]:
+        """The categories to tell apart, of the first `fit` rows, and all rows coded by them."""
+        known = codes[:fit]
+        counts = np.bincount(known[~np.isnan(known)].astype(np.int64), minlength=len(self._shown))
+        seen = {key: int(counts[int(code)]) for key, code in self._codes.items()}
+        kept = most_frequent({key: count for key, count in seen.items() if count})
+        final = np.full(len(self._shown) + 1, np.nan)
+        for place, key in enumerate(kept):
+            final[int(self._codes[key])] = float(place)
+        missing = np.isnan(codes)
+        settled = final[np.where(missing, len(self._shown), codes).astype(np.int64)]
+        return tuple(self._shown[int(self._codes[key])] for key in kept), settled
+
+
+class FeatureColumns:
+    """Fills a matrix from batches of features, then settles which categories there are."""
+
+    def __init__(self, features: Sequence[Feature], matrix: Matrix) -> None:
+        self._features = features
+        self._matrix = matrix
+        self._coders = [Coder() if one.kind == "categorical" else None for one in features]
+        self._present = [False] * len(features)
+
+    def fill(self, rows: NDArray[np.int64], columns: Mapping[str, Any], others: Any = None) -> None:
+        """Puts Arrow arrays by feature name into these rows of the matrix; no array: missing.
+
+        `others` is the map column of values that do not fit their array (see `archive.features`).
+        """
+        block = np.empty((len(rows), len(self._features)))
+        for place, (feature, coder) in enumerate(zip(self._features, self._coders, strict=True)):
+            column = columns.get(feature.name)
+            if column is None or column.null_count == len(column):
+                block[:, place] = np.nan
+                continue
+            self._present[place] = True
+            block[:, place] = _numbers(column) if coder is None else _codes(column, coder)
+        if others is not None and len(others.keys):
+            self._put_others(block, others)
+        self._matrix[rows] = block
+
+    def _put_others(self, block: Matrix, others: Any) -> None:
+        places = {feature.name: place for place, feature in enumerate(self._features)}
+        for row, values in enumerate(others.to_pylist()):
+            for name, text in values or ():
+                place = places.get(name)
+                if place is None:
+                    continue
+                value, coder = json.loads(text), self._coders[place]
+                self._present[place] |= value is not None
+                block[row, place] = number_of(value) if coder is None else coder.code(value)
+
+    def settle(self, fit: int) -> tuple[dict[str, tuple[Value, ...]], list[str]]:
+        """The categories of the first `fit` rows, all rows being coded by them now; and which
+        features had no value in any row."""
+        categories: dict[str, tuple[Value, ...]] = {}
+        for place, (feature, coder) in enumerate(zip(self._features, self._coders, strict=True)):
+            if coder is not None:
+                values, settled = coder.settle(self._matrix[:, place], fit)
+                categories[feature.name] = values
+                self._matrix[:, place] = settled
+        absent = zip(self._features, self._present, strict=True)
+        return categories, [feature.name for feature, present in absent if not present]
+
+
+def _numbers(column: Any) -> Floats:
+    """What `number_of` makes of each value."""
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_boolean(kind):
+        column = column.cast(pa.uint8())
+    elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        return _looked_up(column, number_of)
+    found: Floats = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    finite = np.isfinite(found)
+    return found if finite.all() else np.where(finite, found, np.nan)
+
+
+def _codes(column: Any, coder: Coder) -> Floats:
+    return _looked_up(column, coder.code)
+
+
+def _looked_up(column: Any, number: Any) -> Floats:
+    """A number for each value, asked once for each that is distinct."""
+    import pyarrow as pa
+
+    if pa.types.is_nested(column.type) or pa.types.is_null(column.type):
+        return np.array([number(value) for value in column.to_pylist()], dtype=np.float64)
+    coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    table = np.array([number(value) for value in coded.dictionary.to_pylist()] + [np.nan])
+    places = coded.indices.fill_null(len(table) - 1).to_numpy(zero_copy_only=False)
+    found: Floats = table[places]
+    return found

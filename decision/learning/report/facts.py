@@ -1,0 +1,233 @@
+"""The figures of a report, computed from a training; nothing is drawn here.
+
+All but importance is of rows that were not fitted: those that judge, or, where nothing was held
+out, those that were fitted after all (`judged` says which).
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from decision.learning import drift
+from decision.learning.boosting import Boosted
+from decision.learning.examples import Examples
+from decision.learning.metrics import Groups, auc, deciles
+from decision.learning.spec import Spec
+from decision.scoring.features import Feature
+from decision.scoring.model import to_probability
+
+Floats = NDArray[np.float64]
+Z: Final = 1.959963984540054
+CURVE_GROUPS: Final = 15
+SHAP_ROWS: Final = 1_500
+_GAIN_POINTS: Final = 101
+
+
+class Interval(NamedTuple):
+    """A figure with its 95 % interval, or without one (None)."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class MessageRow(NamedTuple):
+    """One message: rows given, responses, their share, the mean prediction, and its worth."""
+
+    message: str
+    shows: int
+    responses: int
+    share: Interval
+    predicted: float
+    value: float | None
+    expected_value: float | None
+
+
+class Contributions(NamedTuple):
+    """What each feature added to the log-odds of some rows (SHAP), and the features' values."""
+
+    added: Floats
+    values: Floats
+
+
+class Facts(msgspec.Struct, kw_only=True):
+    """What a report tells. `gain` is (share of rows, share of responses) from the best down."""
+
+    spec: Spec
+    features: tuple[Feature, ...]
+    judged: bool
+    rows: int
+    predictions: Floats
+    figures: dict[str, Interval]
+    curve: Groups
+    tenths: Groups
+    gain: tuple[Floats, Floats]
+    importance: dict[str, float]
+    contributions: Contributions
+    messages: list[MessageRow]
+    drift: dict[str, float] | None
+    against: str | None
+
+
+def facts_of(
+    spec: Spec,
+    examples: Examples,
+    boosted: Boosted,
+    probability: Floats,
+    profile: drift.Profile,
+    against: Path | None,
+) -> Facts:
+    """The facts of a training; `probability` is of the rows held out."""
+    judged = examples.judge < len(examples)
+    start = examples.judge if judged else 0
+    rows = slice(start, len(examples))
+    found = probability[start - examples.fit :] if judged else _fitted(boosted, examples)
+    label = examples.label[rows]
+    weights = examples.weights(rows)
+    weight = np.ones(len(label)) if weights is None else weights
+    old = drift.read_profile(against) if against is not None else None
+    gain = boosted.booster.feature_importance("gain", iteration=boosted.trees)
+    names = [feature.name for feature in examples.features]
+    importance = dict(zip(names, (gain / (gain.sum() or 1.0)).tolist(), strict=True))
+    return Facts(
+        spec=spec,
+        features=examples.features,
+        judged=judged,
+        rows=len(label),
+        predictions=found,
+        figures=_figures(label, found, weight),
+        curve=deciles(label, found, weight, CURVE_GROUPS),
+        tenths=deciles(label, found, weight),
+        gain=_gain(label, found, weight),
+        importance=dict(sorted(importance.items(), key=lambda row: (-row[1], row[0]))),
+        contributions=_contributions(boosted, examples.matrix[rows]),
+        messages=_messages(examples, rows, found),
+        drift=drift.drift_between(old, profile) if old is not None else None,
+        against=against.name if old is not None and against is not None else None,
+    )
+
+
+def _fitted(boosted: Boosted, examples: Examples) -> Floats:
+    odds = boosted.booster.predict(examples.matrix, raw_score=True, num_iteration=boosted.trees)
+    return to_probability(np.asarray(odds))
+
+
+def share_interval(responses: float, rows: float) -> Interval:
+    """A share with its interval after Wilson (1927), which holds for small numbers, too."""
+    if rows <= 0:
+        return Interval(0.0)
+    share, square = responses / rows, Z * Z
+    middle = (share + square / (2 * rows)) / (1 + square / rows)
+    reach = Z * math.sqrt(share * (1 - share) / rows + square / (4 * rows * rows))
+    reach /= 1 + square / rows
+    return Interval(share, max(0.0, middle - reach), min(1.0, middle + reach))
+
+
+def _mean(values: Floats, weight: Floats) -> Interval:
+    """A weighted mean, with the interval of its standard error."""
+    total = float(weight.sum())
+    mean = float(weight @ values) / total
+    error = float(np.sqrt(((weight * (values - mean)) ** 2).sum())) / total
+    return Interval(mean, mean - Z * error, mean + Z * error)
+
+
+def _figures(label: Floats, probability: Floats, weight: Floats) -> dict[str, Interval]:
+    held = np.clip(probability, 1e-15, 1 - 1e-15)
+    loss = -np.where(label == 1, np.log(held), np.log(1 - held))
+    base = _mean(label, weight)
+    found = {"share of responses": base, "log loss": _mean(loss, weight)}
+    if base.value:
+        known = np.where(label == 1, base.value, max(1 - base.value, 1e-15))
+        ignorant: Floats = np.negative(np.log(known))
+        found["log loss less that of the base rate"] = _mean(loss - ignorant, weight)
+    found["Brier score"] = _mean((probability - label) ** 2, weight)
+    ranked = auc(label, probability, weight)
+    if ranked is not None:
+        error = _auc_error(label, probability)
+        found["area under the ROC curve"] = Interval(
+            ranked, max(0.0, ranked - Z * error), min(1.0, ranked + Z * error)
+        )
+    if base.value:
+        ratio = float(weight @ probability) / float(weight @ label)
+        spread = _mean(probability - ratio * label, weight)
+        reach = (spread.high or 0.0) - spread.value
+        found["predicted over observed"] = Interval(
+            ratio, ratio - reach / base.value, ratio + reach / base.value
+        )
+        groups = deciles(label, probability, weight)
+        top = share_interval(float(groups.observed[-1]) * groups.rows[-1], float(groups.rows[-1]))
+        found["lift of the top tenth"] = Interval(
+            *(None if each is None else each / base.value for each in top)  # type: ignore[arg-type]
+        )
+        gap = np.abs(groups.predicted - groups.observed) @ groups.weight / groups.weight.sum()
+        found["calibration error"] = Interval(float(gap))
+    return found
+
+
+def _auc_error(label: Floats, score: Floats) -> float:
+    """The standard error after DeLong (1988), from each row's share of the other kind below it."""
+    positive, negative = np.sort(score[label == 1]), np.sort(score[label == 0])
+
+    def below(these: Floats, others: Floats) -> Floats:
+        low = np.searchsorted(others, these, side="left")
+        high = np.searchsorted(others, these, side="right")
+        found: Floats = (low + high) / (2 * len(others))
+        return found
+
+    parts = (below(positive, negative), below(negative, positive))
+    return math.sqrt(sum(float(part.var()) / len(part) for part in parts))
+
+
+def _gain(label: Floats, probability: Floats, weight: Floats) -> tuple[Floats, Floats]:
+    order = np.argsort(np.negative(probability), kind="stable")
+    rows = np.concatenate([[0.0], np.cumsum(weight[order])])
+    hits = np.concatenate([[0.0], np.cumsum((weight * label)[order])])
+    places = np.linspace(0, len(order), _GAIN_POINTS).round().astype(np.int64)
+    return rows[places] / rows[-1], hits[places] / (hits[-1] or 1.0)
+
+
+def _contributions(boosted: Boosted, matrix: Any) -> Contributions:
+    places = np.unique(np.linspace(0, len(matrix) - 1, SHAP_ROWS).round().astype(np.int64))
+    values = np.asarray(matrix[places])
+    added = boosted.booster.predict(values, pred_contrib=True, num_iteration=boosted.trees)
+    return Contributions(np.asarray(added)[:, :-1], values)
+
+
+def _messages(examples: Examples, rows: slice, probability: Floats) -> list[MessageRow]:
+    names = [feature.name for feature in examples.features]
+    worth = (
+        examples.matrix[rows, names.index("message.value")] if "message.value" in names else None
+    )
+    message, label = examples.message[rows], examples.label[rows]
+    count = len(examples.messages)
+    shows = np.bincount(message, minlength=count)
+    responses = np.bincount(message, label, count)
+    predicted = np.bincount(message, probability, count) / np.maximum(shows, 1)
+    found = []
+    place: int
+    for place in np.flatnonzero(shows).tolist():
+        value = None
+        if worth is not None:
+            known = worth[message == place]
+            known = known[~np.isnan(known)]
+            value = float(known.mean()) if len(known) else None
+        mean = float(predicted[place])
+        found.append(
+            MessageRow(
+                message=examples.messages[place],
+                shows=int(shows[place]),
+                responses=int(responses[place]),
+                share=share_interval(float(responses[place]), float(shows[place])),
+                predicted=mean,
+                value=value,
+                expected_value=None if value is None else mean * value,
+            )
+        )
+    found.sort(key=lambda row: (-(row.expected_value or 0.0), -row.predicted, row.message))
+    return found

@@ -1,0 +1,98 @@
+"""The report as one page that needs nothing else: `report/index.html`, the pictures beside it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from decision.core.clock import from_micros
+from decision.learning.report.facts import Facts, Interval
+from decision.scoring.manifest import Manifest
+
+_TITLES: Final = {
+    "calibration.png": "Observed against predicted shares, in groups of equal size.",
+    "lift.png": "A tenth of the rows each; the lines are 95 % intervals.",
+    "gain.png": "How soon the responses are found when the highest predictions come first.",
+    "importance.png": "Gain of the splits on each feature, where there are any.",
+    "shap.png": "Each dot is a row: how far the feature moved its prediction.",
+    "drift.png": "How far the rows differ from those of the version before.",
+}
+
+
+def write_report(folder: Path, manifest: Manifest, facts: Facts) -> None:
+    """Writes the page and its pictures; without matplotlib the page alone, which says so."""
+    from decision.learning.report.plots import draw_all
+
+    try:
+        pictures = draw_all(facts)
+        missing = ""
+    except ImportError:
+        pictures, missing = {}, "Pictures need matplotlib: pip install 'nextbest[train]'."
+    folder.mkdir()
+    for name, data in pictures.items():
+        (folder / name).write_bytes(data)
+    (folder / "index.html").write_text(_page(manifest, facts, pictures, missing), "utf-8")
+
+
+def _page(manifest: Manifest, facts: Facts, pictures: Mapping[str, bytes], missing: str) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"figure": _figure, "share": _share, "interval": _interval}
+    shown = [
+        {"title": _TITLES[name], "data": base64.b64encode(data).decode()}
+        for name, data in pictures.items()
+    ]
+    return environment.get_template("page.html").render(
+        manifest=manifest,
+        training=manifest.training,
+        facts=facts,
+        pictures=shown,
+        missing=missing,
+        span=_span(manifest),
+        made=datetime.fromisoformat(manifest.created_at).astimezone(UTC).strftime("%Y-%m-%d %H:%M"),
+        calibration=_calibration(manifest),
+        spec=msgspec.json.format(msgspec.json.encode(facts.spec), indent=2).decode(),
+        parameters=manifest.training.parameters,
+    )
+
+
+def _span(manifest: Manifest) -> str:
+    training = manifest.training
+    if training.from_time is None or training.to_time is None:
+        return "times unknown"
+    first, last = (from_micros(at) for at in (training.from_time, training.to_time))
+    return f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
+
+
+def _calibration(manifest: Manifest) -> str:
+    if manifest.isotonic is not None:
+        return f"isotonic, {len(manifest.isotonic.knots)} knots"
+    if manifest.calibration is not None:
+        found = manifest.calibration
+        return f"Platt: slope {found.slope:.4g}, intercept {found.intercept:.4g}"
+    return "none"
+
+
+def _figure(value: Any) -> str:
+    return "" if value is None else f"{value:,.4g}"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.2%}"
+
+
+def _interval(value: Interval) -> str:
+    if value.low is None or value.high is None:
+        return ""
+    return f"{value.low:.4g} to {value.high:.4g}"

@@ -1,0 +1,300 @@
+"""The pictures of a report, as PNG; the same facts give the same bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from decision.learning.drift import PREDICTION
+from decision.learning.report.facts import Facts, share_interval
+
+BLUE: Final = "#2b6cb0"
+GREY: Final = "#8a94a3"
+ORANGE: Final = "#c05621"
+_MOST_BARS: Final = 20
+_MOST_SHAP: Final = 14
+_LONGEST: Final = 38
+_CHINESE: Final = (
+    "Noto Sans CJK SC",
+    "Noto Sans SC",
+    "Source Han Sans SC",
+    "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei",
+    "Microsoft YaHei",
+    "PingFang SC",
+    "SimHei",
+    "Arial Unicode MS",
+)
+"""Fonts that have Chinese; those that are there are used where the first font lacks a sign."""
+
+
+def draw_all(facts: Facts) -> dict[str, bytes]:
+    """File name → PNG of each picture there is something to see in.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    import matplotlib as mpl
+    from matplotlib import font_manager
+
+    known = {font.name for font in font_manager.fontManager.ttflist}
+    style: Any = {
+        "font.family": ["DejaVu Sans", *(name for name in _CHINESE if name in known)],
+        "font.size": 10,
+        "text.parse_math": False,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": "#9aa5b1",
+        "axes.titlesize": 12,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": "#e4e7eb",
+    }
+    found = {}
+    with mpl.rc_context(style):
+        for name, draw in _PICTURES.items():
+            if picture := draw(facts):
+                found[name] = picture
+    return found
+
+
+def _figure(height: float = 4.2, width: float = 7.2) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots()
+
+
+def _png(figure: Any) -> bytes:
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=130, metadata={"Software": None})
+    return data.getvalue()
+
+
+def _percent(axis: Any) -> None:
+    from matplotlib.ticker import PercentFormatter
+
+    axis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+
+
+def _calibration(facts: Facts) -> bytes:
+    """Predicted against observed, with how many rows stand behind each point."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    groups = facts.curve
+    figure = Figure(figsize=(7.2, 5.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes, counts = figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
+    bounds = [share_interval(*pair) for pair in zip(groups.responses, groups.weight, strict=True)]
+    reach = [
+        [max(0.0, each.value - (each.low or 0.0)) for each in bounds],
+        [max(0.0, (each.high or 0.0) - each.value) for each in bounds],
+    ]
+    top = 1.08 * max(groups.predicted.max(), *(each.high or 0.0 for each in bounds))
+    axes.plot([0, top], [0, top], color=GREY, linestyle="--", linewidth=1, label="as predicted")
+    axes.errorbar(
+        groups.predicted,
+        groups.observed,
+        yerr=reach,
+        color=BLUE,
+        marker="o",
+        markersize=5,
+        linewidth=1.2,
+        capsize=2.5,
+        label="observed, with 95 % interval",
+    )
+    axes.set(title="Does what is predicted come true?", ylabel="observed share")
+    axes.set_xlim(0, top)
+    axes.set_ylim(0, top)
+    axes.legend(frameon=False, loc="upper left")
+    _percent(axes.yaxis)
+    told = np.minimum(facts.predictions, top)  # the few beyond stand in the last bar
+    counts.hist(told, bins=60, range=(0, top), color=GREY, edgecolor="white", linewidth=0.4)
+    counts.set(xlabel="predicted share", ylabel="rows")
+    _percent(counts.xaxis)
+    return _png(figure)
+
+
+def _lift(facts: Facts) -> bytes:
+    """The share of responses in each tenth of the rows, over that of all."""
+    figure, axes = _figure()
+    groups = facts.tenths
+    base = float(groups.responses.sum() / groups.weight.sum())
+    if not base:
+        return b""
+    lift = groups.observed[::-1] / base
+    bounds = [share_interval(*pair) for pair in zip(groups.responses, groups.weight, strict=True)]
+    reach = [
+        [max(0.0, one.value - (one.low or 0.0)) / base for one in reversed(bounds)],
+        [max(0.0, (one.high or 0.0) - one.value) / base for one in reversed(bounds)],
+    ]
+    places = np.arange(1, len(lift) + 1)
+    axes.bar(places, lift, color=BLUE, width=0.72)
+    axes.errorbar(places, lift, yerr=reach, fmt="none", ecolor="#1a202c", capsize=3, linewidth=1)
+    axes.axhline(1.0, color=ORANGE, linewidth=1.2, linestyle="--", label="all rows")
+    axes.set_xticks(places)
+    axes.set(
+        title="Lift by tenth of the rows",
+        xlabel="tenth by prediction, highest first",
+        ylabel="share of responses, all = 1",
+    )
+    axes.grid(axis="x", visible=False)
+    axes.legend(frameon=False)
+    return _png(figure)
+
+
+def _gain(facts: Facts) -> bytes:
+    """Which share of all responses is among the rows predicted highest."""
+    figure, axes = _figure()
+    rows, hits = facts.gain
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="in any order")
+    axes.plot(rows, hits, color=BLUE, linewidth=2, label="by prediction")
+    axes.fill_between(rows, rows, hits, color=BLUE, alpha=0.10)
+    axes.set(
+        title="Cumulative gain",
+        xlabel="share of rows, highest prediction first",
+        ylabel="share of responses found",
+        xlim=(0, 1),
+        ylim=(0, 1.02),
+    )
+    _percent(axes.xaxis)
+    _percent(axes.yaxis)
+    axes.legend(frameon=False, loc="lower right")
+    return _png(figure)
+
+
+def _importance(facts: Facts) -> bytes:
+    """What the splits on each feature gained in training."""
+    rows = [row for row in facts.importance.items() if row[1] > 0][:_MOST_BARS]
+    if not rows:
+        return b""
+    return _bars("Importance: share of the gain of all splits", rows, percent=True)
+
+
+def _drift(facts: Facts) -> bytes:
+    """The stability index of each feature against the version before."""
+    if not facts.drift:
+        return b""
+    rows = [row for row in facts.drift.items() if np.isfinite(row[1])][:_MOST_BARS]
+    limits = ((0.1, "little below 0.1", GREY), (0.25, "much above 0.25", ORANGE))
+    return _bars(f"Drift since version {facts.against}: PSI", rows, limits=limits, own=PREDICTION)
+
+
+def _bars(
+    title: str,
+    rows: list[tuple[str, float]],
+    *,
+    percent: bool = False,
+    limits: Any = (),
+    own: str = "",
+) -> bytes:
+    figure, axes = _figure(1.2 + 0.27 * len(rows))
+    names = [_short(name) for name, _ in rows][::-1]
+    values = [value for _, value in rows][::-1]
+    colors = [ORANGE if name == own else BLUE for name, _ in rows][::-1]
+    axes.barh(range(len(rows)), values, color=colors, height=0.68)
+    axes.set_yticks(range(len(rows)), names)
+    most = max([*values, *(limit for limit, _, _ in limits)])
+    for place, value in enumerate(values):
+        text = f"{value:.1%}" if percent else f"{value:.3f}"
+        axes.text(value + most * 0.01, place, text, va="center", fontsize=8.5, color="#4a5568")
+    for limit, label, color in limits:
+        axes.axvline(limit, color=color, linestyle="--", linewidth=1.1, label=label)
+    if limits:
+        axes.legend(loc="lower right", framealpha=1, edgecolor="none")
+    axes.set_title(title)
+    axes.set_xlim(0, most * 1.14)
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.grid(axis="y", visible=False)
+    if percent:
+        _percent(axes.xaxis)
+    return _png(figure)
+
+
+def _shap(facts: Facts) -> bytes:
+    """What each feature added to single predictions; color is the feature's value."""
+    added, values = facts.contributions
+    order = np.argsort(-np.abs(added).mean(axis=0), kind="stable")[:_MOST_SHAP]
+    order = order[np.abs(added[:, order]).max(axis=0) > 0]
+    if not len(order):
+        return b""
+    figure, axes = _figure(1.5 + 0.36 * len(order))
+    for place, column in enumerate(order[::-1].tolist()):
+        _swarm(
+            axes,
+            place,
+            added[:, column],
+            values[:, column],
+            facts.features[column].kind == "numeric",
+        )
+    axes.set_yticks(range(len(order)), [_short(facts.features[each].name) for each in order[::-1]])
+    axes.axvline(0, color="#4a5568", linewidth=0.9)
+    axes.set_ylim(-0.7, len(order) - 0.3)
+    axes.grid(axis="y", visible=False)
+    axes.set(
+        title="What moves single predictions (SHAP)",
+        xlabel="added to the log-odds: left less likely, right more likely",
+    )
+    _color_key(figure, axes)
+    return _png(figure)
+
+
+def _swarm(axes: Any, place: int, added: Any, values: Any, numeric: bool) -> None:
+    """Dots beside each other where they are many, so that the crowd's width shows how many."""
+    low, high = float(added.min()), float(added.max())
+    cells = np.floor((added - low) / ((high - low) or 1.0) * 79).astype(np.int64)
+    order = np.lexsort((values, cells))
+    counts = np.bincount(cells, minlength=80)
+    starts = np.cumsum(counts) - counts
+    rank = np.empty(len(added))
+    rank[order] = np.arange(len(added)) - starts[cells[order]]
+    offset = (rank - (counts[cells] - 1) / 2) / max(1, int(counts.max())) * 0.76
+    known = ~np.isnan(values) if numeric else np.zeros(len(values), dtype=bool)
+    axes.scatter(
+        added[~known], place + offset[~known], s=5, color="#a0aec0", linewidths=0, rasterized=True
+    )
+    if known.any():
+        _, ranks = np.unique(values[known], return_inverse=True)
+        shade = ranks / max(1, int(ranks.max()))
+        axes.scatter(
+            added[known],
+            place + offset[known],
+            s=5,
+            c=shade,
+            cmap="coolwarm",
+            vmin=0,
+            vmax=1,
+            linewidths=0,
+            rasterized=True,
+        )
+
+
+def _color_key(figure: Any, axes: Any) -> None:
+    from matplotlib.cm import ScalarMappable
+
+    bar = figure.colorbar(ScalarMappable(cmap="coolwarm"), ax=axes, aspect=32, pad=0.02)
+    bar.set_ticks([0, 1], labels=["low", "high"])
+    bar.set_label("value (grey: missing, or a category)", labelpad=-8)
+    bar.outline.set_visible(False)
+
+
+_PICTURES: Final[dict[str, Callable[[Facts], bytes]]] = {
+    "calibration.png": _calibration,
+    "lift.png": _lift,
+    "gain.png": _gain,
+    "importance.png": _importance,
+    "shap.png": _shap,
+    "drift.png": _drift,
+}
