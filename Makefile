@@ -18,7 +18,7 @@ endif
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench soak format lock clean
+.PHONY: help demo test dask check bench soak format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -29,6 +29,13 @@ demo: $(VENV)/.stamp-package ## start the sample in one command
 
 test: $(VENV)/.stamp-dev ## run the tests
 	@$(BIN)/python -m pytest -q $(ARGS)
+
+# In a folder of its own: where scikit-learn is installed, LightGBM loads it at every start.
+dask: $(VENV)/.stamp-dev ## test training on a Dask cluster of two workers
+	@[ -d $(VENV)/dask ] || { sed -n 's/^\([A-Za-z0-9._-]*==[^ ;]*\).*/\1/p' requirements-dask.lock \
+		>$(VENV)/dask-pins.txt && $(PIP) install --target $(VENV)/dask -c $(VENV)/dask-pins.txt \
+		'dask[dataframe,distributed]' pandas scikit-learn; }
+	@PYTHONPATH=$(VENV)/dask $(BIN)/python -m pytest -q tests/learning/test_train_dask.py $(ARGS)
 
 check: $(VENV)/.stamp-dev ## format, lint, types, architecture, tests: what CI runs
 	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted: run 'make format'." >&2; exit 1; }

@@ -28,7 +28,7 @@ COMMANDS = {
     "publish": ("decision.cli.publish:publish", "Put checked rules in force on all replicas."),
     "rollback": (
         "decision.cli.rollback:rollback",
-        "Return to an earlier published policy, or with --models to an earlier model.",
+        "Return to an earlier policy, or with --models to an earlier model.",
     ),
     "load": ("decision.cli.load:load", "Load customers from CSV, NDJSON or Parquet."),
     "decide": ("decision.cli.decide:decide", "Decide a file of requests, without a server."),
@@ -40,7 +40,7 @@ COMMANDS = {
     "key": ("decision.cli.key:key", "Make API keys."),
     "archive": (
         "decision.cli.archive:archive",
-        "Move the log from Redis to Parquet files, by date; every record exactly once.",
+        "Move the log from Redis to Parquet files, exactly once.",
     ),
     "train": ("decision.cli.train:train", "Train a model version from the log."),
     "evaluate": ("decision.cli.evaluate:evaluate", "Judge a policy by what was logged."),

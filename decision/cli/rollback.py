@@ -42,7 +42,7 @@ def rollback(
     as_json: bool,
     **given: str | None,
 ) -> None:
-    """Return to an earlier published policy, or with --models to an earlier model.
+    """Return to an earlier policy, or with --models to an earlier model.
 
     Without VERSION to the one that was in force before; twice is two steps back. Every server
     that follows what is published, or that has this models folder, takes it within seconds.

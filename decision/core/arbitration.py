@@ -104,7 +104,7 @@ def arbitrate(
     fallen: dict[Reason, int],
     draw: Callable[[], float],
     exploration: float | None,
-    unproven: int,
+    unproven: int = 0,
 ) -> list[Scored]:
     """Draws up to `limit` different messages, one after another, caps counting all together.
 
