@@ -48,7 +48,7 @@ from decision.learning.simulator import Shop
 from decision.rulebook.reader import load_folder
 from decision.scoring.loading import load_model
 from decision.scoring.model import Model
-from decision.scoring.scorers import bind
+from decision.scoring.scorers import bind, unproven
 from decision.store import EmbeddedRedis, RedisStore
 
 HERE: Final = Path(__file__).resolve().parent
@@ -81,7 +81,9 @@ calibration: platt
 exploration: {from: 20, to: 200, over: 40000}
 promotion: {lift_at_least: -10%, effective_sample_at_least: 200}
 """
-"""The gate lets pass what is not clearly worse: a day alone cannot show a small gain."""
+"""The gate lets pass what is not clearly worse: a few days cannot show a small gain."""
+FLOOR: Final = "exploration: 100\n  exploration_floor: 1%\n  exploration_until: 300"
+"""So that a message which begins later (one does, on day 14) is tried until something is known."""
 
 
 class Day(NamedTuple):
@@ -142,6 +144,7 @@ def _copy_rules(folder: Path) -> None:
             r"^(    value: )(?!0\b)[0-9.]+", r"\g<1>1", path.read_text("utf-8"), flags=re.M
         )
         text = re.sub(r"^(    cost: )[0-9.]+", r"\g<1>0", text, flags=re.M)
+        text = text.replace("exploration: 100", FLOOR)
         path.write_text(text, "utf-8")
 
 
@@ -228,7 +231,7 @@ class Loop:
         today = self._view(number)
         estimates = self._evaluate(today, model)
         truth = self._truth(today, model)
-        promoted = self._promote(version, today)
+        promoted = self._promote(version)
         if promoted:
             await self.use(model)
         count = self.decisions
@@ -368,6 +371,7 @@ class Loop:
                 lambda: 0.5,
                 spent=replay.spent_mask(policy.candidates),
                 exploration=policy.settings.exploration if gamma is None else gamma,
+                unproven=unproven(model, policy.candidates, policy.settings),
             )
             count += 1
             if not len(verdict.scores.candidates):
@@ -383,8 +387,9 @@ class Loop:
             total += float((true * verdict.scores.selection).sum())
         return total / max(1, count)
 
-    def _promote(self, version: Path, today: Path) -> bool:
-        arguments = ["promote", version.name, "--models", self.models, "--log", today]
+    def _promote(self, version: Path) -> bool:
+        """The gate looks at what the model has not learned from: the latest part of all days."""
+        arguments = ["promote", version.name, "--models", self.models, "--log", self.archive]
         arguments += ["--rules", self.rules, "--spec", self.models / "loop.yaml"]
         return self._command(*arguments, fine=(0, 1)) is not None
 
