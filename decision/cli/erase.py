@@ -31,7 +31,8 @@ def erase(customer_id: str, archive: Path | None, as_json: bool, **given: str | 
 
     In the store go the document, aliases, earlier ids that were merged into it, answers kept for
     request ids, and the decisions and events in the log. With --archive every Parquet file that
-    holds rows of the customer is written anew without them. Erasing again changes nothing.
+    holds rows of the customer is written anew without them; without it, the next run of
+    `nextbest archive` does so. Erasing again changes nothing.
     """
     ids = asyncio.run(_from_store(customer_id, settings_from(**given)))
     found = _from_archive(archive, {customer_id, *ids}) if archive is not None else None
@@ -56,6 +57,7 @@ async def _from_store(customer_id: str, settings: ServerSettings) -> list[str]:
 
 
 def _from_archive(archive: Path, ids: set[str]) -> Erased:
+    from decision.learning.archive.journal import ArchiveError
     from decision.learning.erasing import UnreadableFile, erase_from_archive
 
     try:
@@ -65,5 +67,7 @@ def _from_archive(archive: Path, ids: set[str]) -> Erased:
         raise Fail(
             f"--archive needs {error.name}, which comes with pip install 'nextbest[train]'"
         ) from None
+    except ArchiveError as error:
+        raise Fail(str(error)) from None
     except UnreadableFile as error:
         raise Fail(f"{error}; mend or remove it, and erase again") from None

@@ -164,7 +164,10 @@ class Store(Protocol):
     ) -> Committed | Conflict: ...
 
     async def erase(self, customer_id: str, record: LogRecord) -> bool:
-        """Removes the document, aliases, answers and event ids; false where there was none."""
+        """Removes document, aliases, answers and event ids; false where there was none.
+
+        The record is logged either way: what is archived of them goes by it.
+        """
         ...
 
     def pack(self, document: Document) -> bytes:

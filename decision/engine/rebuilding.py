@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
@@ -20,6 +19,7 @@ from decision.core.events import Measure
 from decision.core.identifiers import PARTITIONS, partition_of
 from decision.core.ports import Commit, Conflict, StoreUnavailable
 from decision.engine.context import Context
+from decision.learning.archive import readers
 from decision.learning.archive.histories import (
     Happened,
     archived_events,
@@ -29,9 +29,6 @@ from decision.learning.archive.histories import (
 )
 from decision.learning.archive.journal import ArchiveError, Manifest, read_manifest
 from decision.store.log import Log
-
-READER: Final = "rebuild"
-"""The name under which the log keeps what is not archived yet, until the rebuilding ends."""
 
 
 class Rebuilt(msgspec.Struct):
@@ -61,6 +58,7 @@ class Rebuilding:
         self._context = context
         self._log = log
         self._archive = archive
+        self._alive = readers.Alive(log)
         self._positions: dict[int, str] = {}
         self._recent: defaultdict[str, list[Happened]] = defaultdict(list)
 
@@ -94,7 +92,7 @@ class Rebuilding:
             for customer_id in sorted(later.keys() - done):
                 await self._merged(customer_id, later, done)
         finally:
-            await self._log.leave_log(READER)
+            await self._alive.end()
         return self.counts
 
     async def _merged(
@@ -108,13 +106,14 @@ class Rebuilding:
 
     async def _begin(self) -> None:
         """Keeps in the log what the archive does not have, and reads it."""
+        await self._alive.begin(self._context.clock())
         before: dict[int, str] | None = None
         manifest = self._manifest()
         while manifest.positions != before:
             before = manifest.positions
             for partition in range(PARTITIONS):
                 position = before.get(partition, "0-0")
-                await self._log.advance_log(partition, READER, position, 0)
+                await self._log.advance_log(partition, readers.REBUILD, position, 0)
             manifest = self._manifest()  # it may have been trimmed up to here just before
         self._positions = {number: before.get(number, "") for number in range(PARTITIONS)}
         for partition in range(PARTITIONS):
@@ -146,6 +145,7 @@ class Rebuilding:
     async def _customer(self, customer_id: str, archived: dict[str, list[Happened]]) -> None:
         """Rebuilds one customer, however often somebody else writes meanwhile."""
         context = self._context
+        await self._alive.go_on(context.clock())
         found = await context.store.read(customer_id)
         for _ in range(context.settings.attempts):
             document = found.document

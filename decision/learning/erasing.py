@@ -1,17 +1,26 @@
 """Erasing customers from an archive of Parquet files that is already on disk.
 
-A file that holds rows of theirs is written anew without them and takes the old one's place in one
-step, so that whoever reads meanwhile sees the one or the other. Doing it again changes nothing.
+A file that holds rows of theirs is written anew without them. Where the archive has a journal,
+all files change in one commit; a folder without one is changed file by file, each in one step.
+Records that could not be read and were set aside go, too, where the id is in their bytes.
+Doing it again changes nothing. Erasure records stay: they name whom nothing is known of.
 """
 
 from __future__ import annotations
 
+import base64
+import json
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+from decision.core.identifiers import partition_of
+from decision.learning.archive.journal import Change, Journal, read_manifest
+from decision.learning.archive.layout import QUARANTINE
 
 COLUMN: Final = "customer_id"
+Watch = Callable[[float], None]
 
 
 class Erased(NamedTuple):
@@ -23,57 +32,133 @@ class Erased(NamedTuple):
 
 
 class UnreadableFile(ValueError):
-    """A file of the archive cannot be read; those before it are done."""
+    """A file of the archive cannot be read."""
 
 
 def erase_from_archive(
-    folder: Path,
-    customer_ids: Collection[str],
-    on_file: Callable[[float], None] = lambda done: None,
+    folder: Path, customer_ids: Collection[str], on_file: Watch = lambda done: None
 ) -> Erased:
-    """Rewrites every Parquet file below a folder without the rows of these customers.
+    """Takes every row of these customers out of an archive, or a folder of Parquet files.
 
     Files without the column `customer_id` are left as they are; a file of which nothing is left
     is removed. `on_file` is told how many files have been looked at.
 
     Raises:
         UnreadableFile: a file is damaged; mend or remove it, and erase again.
+        Busy: another process is changing the archive for minutes.
         OSError: a file cannot be written.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
+    if read_manifest(folder) is None:
+        return _erase_one_by_one(folder, customer_ids, on_file)
+    journal = Journal(folder)
+    with journal.writing():
+        manifest = journal.load()
+        assert manifest is not None
+        change = Change(journal, manifest)
+        try:
+            found = erase_in(change, folder, customer_ids, on_file)
+            if found.rewritten:
+                change.commit()
+        except BaseException:
+            change.abandon()
+            raise
+    return found
 
-    wanted = pa.array(sorted(customer_ids), pa.string())
+
+def erase_in(
+    change: Change, folder: Path, customer_ids: Collection[str], on_file: Watch = lambda done: None
+) -> Erased:
+    """Makes an erasure part of a change: every file of theirs is replaced.
+
+    Raises:
+        UnreadableFile: a file is damaged.
+        OSError: a file cannot be written.
+    """
+    names: Sequence[str] = sorted(change.before.files)
+    rewritten = rows = 0
+    for number, name in enumerate(names, 1):
+        on_file(number)
+        kept, gone = _without(folder / name, customer_ids)
+        if gone:
+            if len(kept):
+                dataset, day, _ = name.split("/")
+                change.add(dataset, day.removeprefix("date="), kept)
+            change.remove(name)
+            rewritten += 1
+            rows += gone
+    for path in sorted((folder / QUARANTINE).glob("*.ndjson")):
+        lines = path.read_bytes().splitlines(keepends=True)
+        kept_lines = [line for line in lines if not _may_be_of(line, customer_ids)]
+        if len(kept_lines) < len(lines):
+            name = f"{QUARANTINE}/{path.name}"
+            if kept_lines:
+                change.attach(name, b"".join(kept_lines))
+            else:
+                change.remove(name)
+            rewritten += 1
+            rows += len(lines) - len(kept_lines)
+    return Erased(len(names), rewritten, rows)
+
+
+def _may_be_of(line: bytes, customer_ids: Collection[str]) -> bool:
+    """Whether a record that cannot be read has the id of one of them somewhere in its bytes.
+
+    It is looked for in the customer's own partition alone, where every record of theirs is: an id
+    of a letter or two would be found in almost any bytes.
+    """
+    try:
+        aside = json.loads(line)
+        where, body = int(aside["partition"]), base64.b64decode(aside["body"])
+        texts = f"{aside['id']} {aside['reason']}".encode()
+    except (ValueError, TypeError, KeyError):
+        return any(name.encode() in line for name in customer_ids)
+    return any(
+        where == partition_of(name) and (name.encode() in body or name.encode() in texts)
+        for name in customer_ids
+    )
+
+
+def _erase_one_by_one(folder: Path, customer_ids: Collection[str], on_file: Watch) -> Erased:
+    from decision.learning.archive.layout import write_table
+
     paths = sorted(folder.rglob("*.parquet"))
     rewritten = rows = 0
     for number, path in enumerate(paths, 1):
         on_file(number)
-        try:
-            file = pq.ParquetFile(path)
-            if COLUMN not in file.schema_arrow.names:
-                continue
-            column = file.read([COLUMN]).column(COLUMN).cast(pa.string())
-            theirs = pc.is_in(column, value_set=wanted)
-            gone = pc.sum(theirs).as_py() or 0
-            if not gone:
-                continue
-            kept = file.read().filter(pc.invert(theirs))
-        except (pa.ArrowException, OSError) as error:
-            raise UnreadableFile(f"{path} cannot be read: {error}") from error
-        _replace(path, kept, pq.write_table)
+        kept, gone = _without(path, customer_ids)
+        if not gone:
+            continue
+        if len(kept):
+            aside = path.with_name(f".{path.name}.erasing")
+            write_table(kept, aside)
+            with aside.open("rb") as file:
+                os.fsync(file.fileno())
+            aside.replace(path)
+        else:
+            path.unlink()
         rewritten += 1
         rows += gone
     return Erased(len(paths), rewritten, rows)
 
 
-def _replace(path: Path, kept: object, write: Callable[..., object]) -> None:
-    """Puts a table in a file's place; removes the file where the table is empty."""
-    if not len(kept):  # type: ignore[arg-type]
-        path.unlink()
-        return
-    aside = path.with_name(f".{path.name}.erasing")
-    write(kept, aside)
-    with aside.open("rb") as file:
-        os.fsync(file.fileno())
-    aside.replace(path)
+def _without(path: Path, customer_ids: Collection[str]) -> tuple[Any, int]:
+    """(the table without rows of these customers, how many those are); no table for none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            present = file.schema_arrow.names
+            if COLUMN not in present:
+                return None, 0
+            read = [COLUMN, "kind"] if "change_id" in present else [COLUMN]
+            columns = file.read(read)
+            wanted = pa.array(sorted(customer_ids), pa.string())
+            theirs = pc.is_in(columns.column(COLUMN).cast(pa.string()), value_set=wanted)
+            if "kind" in read:
+                theirs = pc.and_(theirs, pc.not_equal(columns.column("kind"), "erasure"))
+            gone = pc.sum(theirs).as_py() or 0
+            return (file.read().filter(pc.invert(theirs)), gone) if gone else (None, 0)
+    except (pa.ArrowException, OSError) as error:
+        raise UnreadableFile(f"{path} cannot be read: {error}") from error

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple, Protocol
+
+import msgspec
 
 from decision.core.ports import LogRecord
 
@@ -17,10 +19,47 @@ class LogEntry(NamedTuple):
     record: LogRecord
 
 
+class Log(Protocol):
+    """What reading the log needs of a store; see `RedisStore` for each."""
+
+    async def read_logs(
+        self, positions: Mapping[int, str], count: int = ...
+    ) -> dict[int, list[LogEntry]]: ...
+
+    async def advance_log(self, partition: int, reader: str, position: str, until: int) -> int: ...
+
+    async def leave_log(self, reader: str) -> None: ...
+
+    async def log_lengths(self) -> list[int]: ...
+
+    async def log_ends(self) -> dict[int, str]: ...
+
+    def register_entries(self) -> tuple[list[bytes], list[bytes]]: ...
+
+    async def put_blob(self, name: str, data: bytes) -> None: ...
+
+    async def get_blob(self, name: str) -> bytes | None: ...
+
+
 def parse_entry(entry: list[Any]) -> LogEntry:
-    """An entry as `XRANGE` returns it."""
-    entry_id, (_, kind, _, name, _, body, *_) = entry
-    return LogEntry(entry_id.decode(), LogRecord(kind=kind.decode(), id=name.decode(), body=body))
+    """An entry as `XRANGE` returns it.
+
+    One that no commit wrote becomes a record of its fields, which nothing can decode: whoever
+    reads the log must be able to go past it, and to keep it.
+    """
+    entry_id, fields = entry
+    place = entry_id.decode()
+    if len(fields) < 6 or fields[0] != b"k" or fields[2] != b"id" or fields[4] != b"b":
+        body = msgspec.msgpack.encode(fields)
+        return LogEntry(place, LogRecord(kind="event", id="", body=body))
+    kind, name = fields[1].decode(errors="replace"), fields[3].decode(errors="replace")
+    return LogEntry(place, LogRecord(kind=kind, id=name, body=fields[5]))
+
+
+def place_of(entry_id: str) -> tuple[int, int]:
+    """The order of an entry of the log."""
+    millis, _, sequence = entry_id.partition("-")
+    return int(millis), int(sequence)
 
 
 def windows(millis: int) -> Iterator[tuple[str, str]]:
@@ -31,6 +70,11 @@ def windows(millis: int) -> Iterator[tuple[str, str]]:
     for margin in _MARGINS:
         yield str(max(0, millis - margin)), str(millis + margin)
     yield "-", "+"
+
+
+def start_after(position: str) -> str:
+    """The least entry id after a position, as `XRANGE` takes it; "" is the start."""
+    return following(position) if position else "-"
 
 
 def following(entry_id: str) -> str:

@@ -44,10 +44,12 @@ class MemoryStore:
         self._events: defaultdict[str, dict[bytes, float]] = defaultdict(dict)
         self._logs: list[list[LogEntry]] = [[] for _ in range(PARTITIONS)]
         self._logged = 0
+        self._readers: list[dict[str, int]] = [{} for _ in range(PARTITIONS)]
         self._aliases: dict[tuple[str, str], str] = {}
         self._spent: defaultdict[str, int] = defaultdict(int)
         self._tokens: dict[str, tuple[float, set[str]]] = {}
         self._blobs: dict[str, bytes] = {}
+        self._histories: defaultdict[str, list[bytes]] = defaultdict(list)
 
     async def start(self) -> None: ...
 
@@ -147,8 +149,7 @@ class MemoryStore:
                 await self.delete_alias(kind, value, customer_id)
         kept = (self._documents, self._answers, self._events)
         found = [store.pop(customer_id, None) is not None for store in kept]
-        if any(found):
-            self._append(partition_of(customer_id), [record])
+        self._append(partition_of(customer_id), [record])
         return any(found)
 
     def pack(self, document: Document) -> bytes:
@@ -213,12 +214,42 @@ class MemoryStore:
         start = bisect_right(log, _place(position), key=_entry_place) if position else 0
         return log[start : start + count]
 
-    async def trim_log(self, partition: int, position: str) -> int:
-        """Removes the entries up to a position, itself included; returns how many."""
+    async def read_logs(
+        self, positions: Mapping[int, str], count: int = 1_000
+    ) -> dict[int, list[LogEntry]]:
+        """Up to `count` entries of each partition's log after its position, "" for the start."""
+        pages = {
+            partition: await self.read_log(partition, position, count)
+            for partition, position in positions.items()
+        }
+        return {partition: page for partition, page in pages.items() if page}
+
+    async def advance_log(self, partition: int, reader: str, position: str, until: int) -> int:
+        """Notes how far a reader has come; removes what all are done with and is old enough."""
+        readers = self._readers[partition]
+        readers[reader] = _place(position)
         log = self._logs[partition]
-        end = bisect_right(log, _place(position), key=_entry_place)
-        del log[:end]
-        return end
+        end = bisect_right(log, min(readers.values()), key=_entry_place)
+        old = next((i for i, entry in enumerate(log[:end]) if _millis(entry) >= until), end)
+        del log[:old]
+        return old
+
+    async def leave_log(self, reader: str) -> None:
+        """Forgets a reader: what it has not read need not be kept for it any more."""
+        for readers in self._readers:
+            readers.pop(reader, None)
+
+    async def log_lengths(self) -> list[int]:
+        """How many entries each partition's log holds."""
+        return [len(log) for log in self._logs]
+
+    async def log_ends(self) -> dict[int, str]:
+        """The id of the last entry of each partition's log that holds any."""
+        return {number: log[-1].entry_id for number, log in enumerate(self._logs) if log}
+
+    def register_entries(self) -> tuple[list[bytes], list[bytes]]:
+        """Names and kinds by number."""
+        return list(self._register.names.entries), list(self._register.kinds.entries)
 
     async def forget(self, partition: int, belongs: Callable[[LogRecord], bool]) -> int:
         log = self._logs[partition]
@@ -230,13 +261,21 @@ class MemoryStore:
     def _append(self, partition: int, records: Sequence[LogRecord]) -> None:
         for record in records:
             self._logged += 1
-            self._logs[partition].append(LogEntry(f"0-{self._logged}", record))
+            entry_id = f"{int(self._clock() * 1000)}-{self._logged}"
+            self._logs[partition].append(LogEntry(entry_id, record))
 
     async def put_blob(self, name: str, data: bytes) -> None:
         self._blobs[name] = data
 
     async def get_blob(self, name: str) -> bytes | None:
         return self._blobs.get(name)
+
+    async def append_history(self, name: str, entry: bytes, keep: int) -> None:
+        self._histories[name] = [*self._histories[name], entry][-keep:]
+
+    async def history(self, name: str, last: int | None = None) -> list[bytes]:
+        entries = self._histories[name]
+        return list(entries if last is None else entries[-last:])
 
 
 def _spliced(
@@ -261,6 +300,10 @@ def _spliced(
 
 def _place(position: str) -> int:
     return int(position.partition("-")[2])
+
+
+def _millis(entry: LogEntry) -> int:
+    return int(entry.entry_id.partition("-")[0])
 
 
 def _entry_place(entry: LogEntry) -> int:

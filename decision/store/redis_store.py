@@ -11,7 +11,7 @@ from time import time
 from typing import Any, Final
 
 from decision.core.document import ContactKind, Document
-from decision.core.identifiers import parse_decision_id
+from decision.core.identifiers import PARTITIONS, parse_decision_id
 from decision.core.ports import (
     Commit,
     Committed,
@@ -24,11 +24,11 @@ from decision.store import codec, scripts
 from decision.store.commits import EncodedCommit, commit_digest, encode_commit, live_answer
 from decision.store.connection import CONNECT_TIMEOUT, Connection
 from decision.store.keys import Keys, event_digest
-from decision.store.log import LogEntry, following, parse_entry, windows
+from decision.store.log import LogEntry, following, parse_entry, start_after, windows
 from decision.store.register import RegisterClash, UnknownNumber
 from decision.store.scripts import Call
 from decision.store.shared_register import SharedRegister
-from decision.store.wire import Command, Refused, Wire
+from decision.store.wire import Command, Refused, Wire, parse_info
 
 TOKEN_LASTS: Final = 3_600_000
 """Milliseconds for which a token of taken budgets is remembered."""
@@ -246,19 +246,64 @@ class RedisStore:
         self, partition: int, position: str = "", count: int = _PAGE
     ) -> list[LogEntry]:
         """Up to `count` entries of a partition's log after a position, from its start for ""."""
-        first = following(position) if position else "-"
-        call = self._caller(self._timeout)
-        entries = await call(("XRANGE", self.keys.log(partition), first, "+", "COUNT", count))
-        if entries:
-            await self._refresh(self._timeout)  # for documents that records may hold
-        return [parse_entry(entry) for entry in entries]
+        return (await self.read_logs({partition: position}, count)).get(partition, [])
 
-    async def trim_log(self, partition: int, position: str) -> int:
-        """Removes the entries up to a position, itself included; returns how many."""
-        call = self._caller(self._timeout, write=True)
-        key = self.keys.log(partition)
-        removed: int = await call(("XTRIM", key, "MINID", following(position)))
+    async def read_logs(
+        self, positions: Mapping[int, str], count: int = _PAGE
+    ) -> dict[int, list[LogEntry]]:
+        """Up to `count` entries of each partition's log after its position, "" for the start.
+
+        Partitions without any are left out.
+        """
+        commands: list[Command] = [
+            ("XRANGE", self.keys.log(partition), start_after(position), "+", "COUNT", count)
+            for partition, position in positions.items()
+        ]
+        pages = await self.connection.pipeline(commands, self._timeout)
+        found = {
+            partition: [parse_entry(entry) for entry in page]
+            for partition, page in zip(positions, pages, strict=True)
+            if page
+        }
+        if found:
+            await self._refresh(self._timeout)  # for documents that records may hold
+        return found
+
+    async def advance_log(self, partition: int, reader: str, position: str, until: int) -> int:
+        """Notes how far a reader has come, and removes what is not needed any more.
+
+        That is every entry which all readers are done with and which is older than `until`,
+        milliseconds since 1970. A reader is a consumer group of the stream. Returns how many.
+        """
+        call, key = self._caller(self._timeout, write=True), self.keys.log(partition)
+        arguments: list[str | int] = [reader, position, following(position), until]
+        removed: int = await scripts.ADVANCE_LOG.run(call, [key], arguments)
         return removed
+
+    async def leave_log(self, reader: str) -> None:
+        """Forgets a reader: what it has not read need not be kept for it any more."""
+        call = self._caller(self._timeout, write=True)
+        for partition in range(PARTITIONS):
+            with suppress(Refused):  # there is no such log
+                await call(("XGROUP", "DESTROY", self.keys.log(partition), reader))
+
+    async def log_lengths(self) -> list[int]:
+        """How many entries each partition's log holds."""
+        return await self._of_logs("XLEN")
+
+    async def log_ends(self) -> dict[int, str]:
+        """The id of the last entry of each partition's log that holds any."""
+        pages = await self._of_logs("XREVRANGE", "+", "-", "COUNT", 1)
+        return {number: page[0][0].decode() for number, page in enumerate(pages) if page}
+
+    async def _of_logs(self, name: str, *rest: str | int) -> list[Any]:
+        commands: list[Command] = [(name, self.keys.log(n), *rest) for n in range(PARTITIONS)]
+        return await self.connection.pipeline(commands, self._timeout)
+
+    def register_entries(self) -> tuple[list[bytes], list[bytes]]:
+        """Names and kinds by number, enough to unpack every document that was read."""
+        local = self.register.local
+        return list(local.names.entries), list(local.kinds.entries)
 
     async def forget(self, partition: int, belongs: Callable[[LogRecord], bool]) -> int:
         call = self._caller(self._timeout, write=True)
@@ -276,6 +321,18 @@ class RedisStore:
     async def get_blob(self, name: str) -> bytes | None:
         data: bytes | None = await self._caller(self._timeout)(("GET", self.keys.blob(name)))
         return data
+
+    async def append_history(self, name: str, entry: bytes, keep: int) -> None:
+        call, key = self._caller(self._timeout, write=True), self.keys.history(name)
+        await call(("RPUSH", key, entry))
+        await call(("LTRIM", key, -keep, -1))
+
+    async def history(self, name: str, last: int | None = None) -> list[bytes]:
+        first = 0 if last is None else -last
+        entries: list[bytes] = await self._caller(self._timeout)(
+            ("LRANGE", self.keys.history(name), first, -1)
+        )
+        return entries
 
     # The connection.
 
@@ -340,9 +397,3 @@ class RedisStore:
                 "snapshot; set appendonly yes",
                 where,
             )
-
-
-def parse_info(reply: bytes) -> dict[str, str]:
-    """The fields of `INFO`."""
-    lines = reply.decode(errors="replace").splitlines()
-    return dict(line.split(":", 1) for line in lines if ":" in line)

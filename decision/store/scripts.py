@@ -45,6 +45,7 @@ SET_ALIAS: Final = Script("set_alias")
 DELETE_ALIAS: Final = Script("delete_alias")
 APPEND: Final = Script("append")
 FIND_RECORD: Final = Script("find_record")
+ADVANCE_LOG: Final = Script("advance_log")
 
 ALL: Final = (
     COMMIT,
@@ -55,4 +56,5 @@ ALL: Final = (
     DELETE_ALIAS,
     APPEND,
     FIND_RECORD,
+    ADVANCE_LOG,
 )

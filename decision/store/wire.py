@@ -216,3 +216,9 @@ class Wire(asyncio.Protocol):
                 )
         self._calls.clear()
         self._changed(self)
+
+
+def parse_info(reply: bytes) -> dict[str, str]:
+    """The fields of `INFO`."""
+    lines = reply.decode(errors="replace").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)

@@ -15,7 +15,7 @@ from decision.core.ports import Committed, StoreUnavailable
 from decision.store import EmbeddedRedis, RedisStore, codec
 from decision.store.commits import commit_digest
 from decision.store.keys import event_digest
-from decision.store.redis_store import parse_info
+from decision.store.wire import parse_info
 from tests.store.build import commit_of, record, with_contact
 from tests.store.proxy import Proxy
 

@@ -1,25 +1,113 @@
 """What the archive holds: folders, columns, types.
 
-`OUT/<dataset>/date=YYYY-MM-DD/*.parquet`, the date in UTC, of `decided_at` or `at`; `OUT/policies/
-<version>.json` has the files of every policy that decided. Times are timestamps in microseconds,
-UTC.
+`OUT/<dataset>/date=YYYY-MM-DD/*.parquet`, the date in UTC, of `decided_at` or `at`. Times are
+timestamps in microseconds, UTC.
 
 - `decisions`: one row a selection (one with `message` null where nothing was selected).
   `position` counts from 1. `candidates` has every candidate of the policy; the figures of one
   that fell before scoring are null, `reason` is null for what was selected, and
-  `shadow_probability` is that of the challenger scored beside, if there was one. `features` is a
-  struct of what the model saw of the chosen candidate; its fields are the union of a file's rows.
-- `outcomes`: events about a contact. `events`: every accepted event, properties as JSON.
+  `shadow_probability` is that of the challenger scored beside, if there was one; the list is null
+  where the policy is not known any more. `features` is a struct of what the model saw of the
+  chosen candidate, and `features_other` has what does not fit it: read both with
+  `features.features_of`.
+- `outcomes`: events about a contact. `events`: every accepted event, properties as JSON;
+  `entry_id` (milliseconds-sequence) orders those of one customer as they were applied.
 - `replays`: what each decision saw, from which it can be decided again (see `replays`).
-- `changes`: consents, merges, erasures; `detail` is JSON.
+- `changes`: consents, merges, erasures; `detail` is JSON. An erasure takes every other row of the
+  customer away, also those archived before.
+
+Beside them:
+
+- `policies/<version>.json`: the files of every policy that decided, name → text.
+- `registers/<number>.json`: the names and kinds of contacts that documents of replays refer to.
+- `_journal/`: what is committed (see `journal`). `_quarantine/`: records that cannot be read, one
+  a line, with the reason.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from datetime import date
+from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 DATASETS: Final = ("decisions", "outcomes", "events", "replays", "changes")
 POLICIES: Final = "policies"
+REGISTERS: Final = "registers"
+QUARANTINE: Final = "_quarantine"
+DAY: Final = 86_400_000_000
+"""Microseconds of the days that files are partitioned by."""
+
+_ROWS_OF_A_GROUP: Final = 16_384
+_DISTINCT: Final = frozenset({"document", "question", "decision_id", "event_id", "change_id"})
+"""Texts of which hardly two are equal: a dictionary of them is work for nothing."""
+
+_EPOCH: Final = date(1970, 1, 1).toordinal()
+
+
+def day_of(at: int) -> str:
+    """The date, in UTC, of a time in microseconds."""
+    return _label(at // DAY)
+
+
+@cache
+def _label(day: int) -> str:
+    return date.fromordinal(_EPOCH + day).isoformat()
+
+
+def write_table(table: Any, path: Path) -> None:
+    """Writes one file as the archive does."""
+    write_tables(path, table.schema, [table])
+
+
+def write_tables(path: Path, schema: Any, tables: Iterable[Any]) -> int:
+    """Writes tables of one schema, one after another, to one file; returns how many rows."""
+    import pyarrow.parquet as pq
+
+    rows = 0
+    with pq.ParquetWriter(path, schema, **_options(schema)) as writer:
+        for table in tables:
+            writer.write_table(table, row_group_size=_ROWS_OF_A_GROUP)
+            rows += len(table)
+    return rows
+
+
+def _options(schema: Any) -> dict[str, Any]:
+    """How a file of this schema is written.
+
+    Texts go by dictionary, also those within lists and structs, which Parquet names by their whole
+    path: that makes a file several times smaller. No schema of Arrow's own is kept beside
+    Parquet's: a dictionary in memory is then text like any other in the file.
+    """
+    import pyarrow as pa
+
+    leaves = [leaf for field in schema if field.name not in _DISTINCT for leaf in _leaves(field)]
+    texts = (pa.types.is_string, pa.types.is_dictionary)
+    return {
+        "compression": "zstd",
+        "store_schema": False,
+        "use_dictionary": [
+            path for path, kind in leaves if "." not in path or any(is_a(kind) for is_a in texts)
+        ],
+    }
+
+
+def _leaves(field: Any, within: str = "") -> Iterator[tuple[str, Any]]:
+    """(path in Parquet, type) of everything in a field that holds values."""
+    import pyarrow as pa
+
+    path, kind = f"{within}{field.name}", field.type
+    if pa.types.is_struct(kind):
+        for part in kind:
+            yield from _leaves(part, f"{path}.")
+    elif pa.types.is_list(kind):
+        yield from _leaves(kind.value_field.with_name("element"), f"{path}.list.")
+    elif pa.types.is_map(kind):
+        yield from _leaves(kind.key_field.with_name("key"), f"{path}.key_value.")
+        yield from _leaves(kind.item_field.with_name("value"), f"{path}.key_value.")
+    else:
+        yield path, kind
 
 
 def time_type() -> Any:
@@ -61,6 +149,7 @@ def schema_of(dataset: str) -> Any:
             ("event_type", text),
             ("outcome", text),
             ("reason", text),
+            ("not_before", time_type()),
             ("position", pa.int32()),
             ("message", text),
             ("channel", text),
@@ -92,13 +181,18 @@ def schema_of(dataset: str) -> Any:
             ("at", time_type()),
             ("received_at", time_type()),
             ("properties", text),
+            ("decision_id", text),
+            ("message", text),
+            ("value", number),
+            ("entry_id", text),
         ],
         "replays": [
             ("decision_id", text),
             ("decided_at", time_type()),
             ("customer_id", text),
             ("question", text),
-            ("document", text),
+            ("document", pa.binary()),
+            ("register", text),
             ("draws", pa.list_(number)),
             ("spent", pa.list_(text)),
             ("exploration", number),

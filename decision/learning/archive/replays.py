@@ -1,8 +1,11 @@
 """What a decision saw, as the archive keeps it: readable without the store it was made in.
 
-`question` is the JSON of `core.decide.Question`; `document` that of `core.document.Document` with
-the kinds of its own contacts alone; `spent` names the candidates (`message/channel`) whose budget
-was spent. With the policy of that version they give the same decision again.
+`question` is the JSON of `core.decide.Question`. `document` is the customer's document as the log
+has it, packed (`store.codec`), by the names and kinds of contacts in `registers/<register>.json`:
+unpacking every one into JSON would cost several times what archiving costs. Where `register` is
+null, `document` is the JSON of `core.document.Document` with the kinds of its own contacts alone.
+`spent` names the candidates (`message/channel`) whose budget was spent. With the policy of that
+version they give the same decision again.
 """
 
 from __future__ import annotations
@@ -17,6 +20,9 @@ from decision.core.candidates import CandidateInfo
 from decision.core.clock import to_micros
 from decision.core.decide import Question
 from decision.core.document import ContactKind, Document
+from decision.learning.archive.journal import files, reading
+from decision.learning.archive.registers import Registers
+from decision.store.codec import UnreadableDocument
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,19 +64,23 @@ _question = msgspec.json.Decoder(Question)
 _document = msgspec.json.Decoder(Document)
 
 
-def replay_of(row: Mapping[str, Any]) -> Replay:
+def replay_of(row: Mapping[str, Any], registers: Registers) -> Replay:
     """The replay of one row of the dataset, `decided_at` in microseconds or as a time.
 
     Raises:
-        msgspec.DecodeError: its question or document is none.
+        MsgspecError, UnreadableDocument: its question or document is none.
+        OSError: the register that its document needs is not there.
     """
     at = row["decided_at"]
+    register, raw = row.get("register"), row["document"]
     return Replay(
         decision_id=row["decision_id"],
         decided_at=at if isinstance(at, int) else to_micros(at),
         customer_id=row["customer_id"],
         question=_question.decode(row["question"]),
-        document=_document.decode(row["document"]),
+        document=_document.decode(raw)
+        if register is None
+        else registers.unpack(register, row["customer_id"], raw),
         draws=tuple(row["draws"] or ()),
         spent=tuple(row["spent"] or ()),
         exploration=row["exploration"],
@@ -83,20 +93,42 @@ def read_replays(archive: Path, *, rows_at_once: int = 4096) -> Iterator[Replay]
     """Every decision of an archive, day by day, in bounded memory.
 
     Raises:
-        OSError: there are no replays below the folder.
+        FileNotFoundError: there are no replays below the folder.
+        ArchiveError: the archive lacks a file.
         ValueError: a file is damaged; it is named.
     """
+    paths = files(archive, "replays")
+    if not paths:
+        raise FileNotFoundError(2, "there are no replays", str(archive / "replays"))
+    registers = Registers(archive)
+    with reading(archive):
+        for path in paths:
+            for row in replay_rows(path, rows_at_once=rows_at_once):
+                try:
+                    yield replay_of(row, registers)
+                except (msgspec.MsgspecError, UnreadableDocument, KeyError, OSError) as error:
+                    raise ValueError(f"{path} cannot be read: {error}") from error
+
+
+def replay_rows(
+    path: Path, *, rows_at_once: int = 4096, decision_id: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """The rows of one file of the dataset, times in microseconds; of one decision, where named.
+
+    Raises:
+        ValueError: the file is damaged; it is named.
+    """
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    days = sorted((archive / "replays").glob("date=*"))
-    if not days:
-        raise FileNotFoundError(2, "there are no replays", str(archive / "replays"))
-    for path in (path for day in days for path in sorted(day.glob("*.parquet"))):
-        try:
-            for batch in pq.ParquetFile(path).iter_batches(rows_at_once):
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(rows_at_once):
+                if decision_id is not None:
+                    batch = batch.filter(pc.equal(batch.column("decision_id"), decision_id))
                 times = batch.schema.get_field_index("decided_at")
                 batch = batch.set_column(times, "decided_at", batch.column(times).cast(pa.int64()))
-                yield from map(replay_of, batch.to_pylist())
-        except (pa.ArrowException, msgspec.MsgspecError, KeyError) as error:
-            raise ValueError(f"{path} cannot be read: {error}") from error
+                yield from batch.to_pylist()
+    except (pa.ArrowException, KeyError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error

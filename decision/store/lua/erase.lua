@@ -4,8 +4,8 @@
 -- ARGV  1 the version of the profile as read, 0 for no document, -1 for whatever it is;
 --         the aliases it lists are gone by now
 --       2, 3, 4 kind, id and body of the log record   5 digest of the record's id, 8 bytes
--- Returns 1 where there was something, 0 where there was nothing (then nothing is logged),
---      -1 where the profile has changed since: nothing is done
+-- Returns 1 where there was something, 0 where there was nothing, -1 where the profile has changed
+--      since: nothing is done then. An erasure of nobody is logged, too: archived rows may be left
 
 local expected = tonumber(ARGV[1])
 if expected >= 0 then
@@ -14,9 +14,5 @@ if expected >= 0 then
     return -1
   end
 end
-if redis.call('EXISTS', KEYS[1], KEYS[3], KEYS[4]) == 0 then
-  return 0
-end
 redis.call('XADD', KEYS[2], '*', 'k', ARGV[2], 'id', ARGV[3], 'b', ARGV[4], 'c', ARGV[5])
-redis.call('DEL', KEYS[1], KEYS[3], KEYS[4])
-return 1
+return redis.call('DEL', KEYS[1], KEYS[3], KEYS[4]) > 0 and 1 or 0

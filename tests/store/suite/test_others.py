@@ -9,6 +9,7 @@ import pytest
 from decision.core.clock import HOUR
 from decision.core.identifiers import decision_id, partition_of
 from decision.core.ports import Committed, LogRecord, Store
+from decision.store import MemoryStore, RedisStore
 from tests.store.build import NOW, commit_of, new_id, record, with_contact
 
 pytestmark = pytest.mark.anyio
@@ -95,9 +96,10 @@ async def test_erasing_leaves_nothing_but_the_record_of_it(store: Store) -> None
     assert (await store.log_records(partition_of("c-1")))[-1] == erasure
 
 
-async def test_erasing_nobody_says_so_and_logs_nothing(store: Store) -> None:
-    assert await store.erase("nobody", record("erasure")) is False
-    assert await store.log_records(partition_of("nobody")) == []
+async def test_erasing_nobody_says_so_and_is_logged_for_what_is_archived(store: Store) -> None:
+    erasure = record("erasure")
+    assert await store.erase("nobody", erasure) is False
+    assert await store.log_records(partition_of("nobody")) == [erasure]
 
 
 async def test_an_alias_that_leads_to_another_customer_survives_an_erasure(store: Store) -> None:
@@ -119,7 +121,9 @@ async def test_records_of_a_partition_come_in_the_order_of_their_commits(store: 
     assert await store.log_records((partition_of("c-1") + 1) % 256) == []
 
 
-async def test_the_log_is_read_in_pages_and_trimmed_up_to_a_position(store: Store) -> None:
+async def test_the_log_is_read_in_pages_and_trimmed_up_to_a_position(
+    store: MemoryStore | RedisStore,
+) -> None:
     partition = partition_of("c-1")
     found = await store.read("c-1")
     records = [record(body=b"%d" % n) for n in range(25)]
@@ -127,9 +131,9 @@ async def test_the_log_is_read_in_pages_and_trimmed_up_to_a_position(store: Stor
     first = await store.read_log(partition, count=10)
     second = await store.read_log(partition, first[-1].entry_id, count=10)
     assert [entry.record for entry in first + second] == records[:20]
-    assert await store.trim_log(partition, first[-1].entry_id) == 10
+    assert await store.advance_log(partition, "r", first[-1].entry_id, 10**15) == 10
     assert await store.log_records(partition) == records[10:]
-    assert await store.trim_log(partition, first[-1].entry_id) == 0
+    assert await store.advance_log(partition, "r", first[-1].entry_id, 10**15) == 0
     rest = await store.read_log(partition, second[-1].entry_id, count=10)
     assert [entry.record for entry in rest] == records[20:]
     assert await store.read_log(partition, rest[-1].entry_id) == []
@@ -139,7 +143,7 @@ async def test_the_log_is_read_in_pages_and_trimmed_up_to_a_position(store: Stor
 async def test_a_decision_is_found_by_its_id_whatever_the_clocks_say(
     store: Store, millis: int
 ) -> None:
-    wanted = decision_id(millis, partition_of("c-1"), 77)
+    wanted = decision_id(millis, partition_of("c-1"), 1 << 60)
     found = await store.read("c-1")
     records = [record("event", wanted, b"no"), LogRecord(kind="decision", id=wanted, body=b"yes")]
     await store.commit(commit_of(found, records=[*records, record()]))
@@ -160,5 +164,45 @@ async def test_a_blob_is_kept_as_it_is(store: Store) -> None:
     assert await store.get_blob("策略") == b""
 
 
+async def test_a_history_keeps_its_last_entries_in_order(store: Store) -> None:
+    assert await store.history("published") == []
+    assert await store.history("published", 1) == []
+    for n in range(5):
+        await store.append_history("published", b"\x00%d" % n, 3)
+    assert await store.history("published") == [b"\x002", b"\x003", b"\x004"]
+    assert await store.history("published", 2) == [b"\x003", b"\x004"]
+    assert await store.history("published", 9) == await store.history("published")
+    assert await store.history("other") == []
+
+
+async def test_entries_appended_at_once_are_all_kept(store: Store) -> None:
+    entries = [b"%d" % n for n in range(40)]
+    await asyncio.gather(*(store.append_history("published", entry, 100) for entry in entries))
+    assert sorted(await store.history("published")) == sorted(entries)
+
+
 async def test_a_store_answers_a_ping(store: Store) -> None:
     await store.ping()
+
+
+async def test_the_log_is_trimmed_up_to_its_slowest_reader_and_keeps_what_is_young(
+    store: MemoryStore | RedisStore,
+) -> None:
+    """Readers of many partitions at once; one that leaves holds nothing up."""
+    partition = partition_of("c-1")
+    records = [record(body=b"%d" % n) for n in range(4)]
+    await store.commit(commit_of(await store.read("c-1"), records=records))
+    pages = await store.read_logs({partition: "", (partition + 1) % 256: ""}, 3)
+    assert {number: [entry.record for entry in page] for number, page in pages.items()} == {
+        partition: records[:3]
+    }
+    assert (await store.log_lengths())[partition] == 4
+    first, last = pages[partition][0].entry_id, pages[partition][-1].entry_id
+    never, always = 0, 10**15
+    assert await store.advance_log(partition, "one", last, never) == 0
+    assert await store.advance_log(partition, "two", first, never) == 0
+    assert await store.advance_log(partition, "one", last, always) == 1
+    await store.leave_log("two")
+    assert await store.advance_log(partition, "one", last, always) == 2
+    assert await store.log_records(partition) == records[3:]
+    assert await store.advance_log((partition + 1) % 256, "one", "0-0", always) == 0

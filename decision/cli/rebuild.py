@@ -1,0 +1,84 @@
+"""`nextbest rebuild`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import rich_click as click
+
+from decision.cli.options import json_option, settings_from, settings_options
+from decision.cli.output import Fail, count_of, print_json, progress
+
+if TYPE_CHECKING:
+    from decision.api.settings import ServerSettings
+    from decision.engine.rebuilding import Rebuilt
+
+
+@click.command(epilog="Example: nextbest rebuild --archive archive --types view,purchase")
+@click.option(
+    "--archive",
+    envvar="NEXTBEST_ARCHIVE",
+    show_envvar=True,
+    required=True,
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The folder that `nextbest archive` writes.",
+)
+@click.option(
+    "--types", metavar="TYPES", help="Only these types of events, with commas. Default: all."
+)
+@settings_options("redis_url", "key_prefix", "rules", "models")
+@json_option
+def rebuild(archive: Path, types: str | None, as_json: bool, **given: str | None) -> None:
+    """Fill the event measures of a changed policy from the archive.
+
+    A policy or model that newly asks for events.view.sum_price_30d gets it for all customers, as
+    if it had always been kept: their events, archived and still in the log, are counted anew, by
+    the measures of the rules and the model named here. Put these in force first, so that new
+    events are counted by them, too. Decisions go on meanwhile; running it again changes nothing.
+    """
+    from decision.learning.archive.journal import ArchiveError
+
+    wanted = None if types is None else {name.strip() for name in types.split(",") if name.strip()}
+    try:
+        found = asyncio.run(_rebuild(archive, wanted, settings_from(**given)))
+    except ModuleNotFoundError as error:
+        raise Fail(
+            f"rebuilding needs {error.name}, which comes with pip install 'nextbest[train]'"
+        ) from None
+    except ArchiveError as error:
+        raise Fail(str(error)) from None
+    if as_json:
+        print_json(msgspec.to_builtins(found))
+        return
+    click.echo(
+        f"{count_of(found.changed, 'customer')} of {found.customers:,} changed, "
+        f"{count_of(found.events, 'event')} counted"
+    )
+    if found.incomplete:
+        click.echo(
+            f"{count_of(found.incomplete, 'customer')} had more events counted than the archive "
+            "has; what was counted stays"
+        )
+
+
+async def _rebuild(archive: Path, types: set[str] | None, settings: ServerSettings) -> Rebuilt:
+    from decision.cli.stores import open_engine
+    from decision.engine.rebuilding import Rebuilding
+    from decision.store.redis_store import RedisStore
+
+    async with open_engine(settings) as engine:
+        store = engine.context.store
+        assert isinstance(store, RedisStore)
+        known = engine.context.snapshot.measures
+        unknown = sorted((types or set()) - known.keys())
+        if unknown:
+            raise click.UsageError(
+                f"neither rules nor model ask for events of type {unknown[0]!r}; "
+                f"they ask for {', '.join(sorted(known)) or 'none'}"
+            )
+        with progress("Customers") as move:
+            return await Rebuilding(engine.context, store, archive, types).run(move)

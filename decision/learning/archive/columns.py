@@ -1,0 +1,94 @@
+"""Columns of Arrow tables made of whole Python lists and arrays at once.
+
+Texts that repeat are handed over as a dictionary and numbers: a file holds the same text either
+way, and most of the time of writing it goes into finding out what repeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any, Final
+
+import numpy as np
+
+_MOST: Final = 2**31 - 1
+"""Bytes of one array that counts them in 32 bits."""
+
+
+def named(codes: Any, names: Sequence[str]) -> Any:
+    """Text by number, as a dictionary; names may repeat, numbers below 0 are null."""
+    import pyarrow as pa
+
+    places = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    absent = codes < 0
+    if len(places) != len(names):
+        numbers = np.array([places[name] for name in names], codes.dtype)
+        codes = np.where(absent, -1, numbers[codes])
+    indices = pa.array(codes, mask=absent) if absent.any() else pa.array(codes)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(list(places), pa.string()))
+
+
+def repeated(value: str | None, length: int) -> Any:
+    """One text, or null, so many times."""
+    import pyarrow as pa
+
+    if value is None:
+        return pa.nulls(length, pa.dictionary(pa.int32(), pa.string()))
+    return named(np.zeros(length, np.int32), [value])
+
+
+def figures(values: Any, present: Any) -> Any:
+    """Doubles, null where a bit of `present`, packed from the lowest, is not set. No copies."""
+    import pyarrow as pa
+
+    buffers = [None if present is None else pa.py_buffer(present), pa.py_buffer(values)]
+    return pa.Array.from_buffers(pa.float64(), len(values), buffers)
+
+
+def whole(parts: Sequence[bytes], kind: Any) -> Any:
+    """Bytes, or UTF-8 text, of any length each."""
+    import pyarrow as pa
+
+    ends = np.zeros(len(parts) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, parts), np.int64, len(parts)), out=ends[1:])
+    if ends[-1] > _MOST:
+        return pa.array(parts, kind)  # in several chunks
+    buffers = [None, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(b"".join(parts))]
+    return pa.Array.from_buffers(kind, len(parts), buffers)
+
+
+def lists(rows: Sequence[Sequence[Any]], kind: Any) -> Any:
+    """Lists of values of a type."""
+    import pyarrow as pa
+
+    return pa.ListArray.from_arrays(_ends(rows), pa.array(list(chain.from_iterable(rows)), kind))
+
+
+def maps(rows: Sequence[Mapping[str, str]]) -> Any:
+    """Maps from text to text."""
+    import pyarrow as pa
+
+    keys = pa.array(list(chain.from_iterable(rows)), pa.string())
+    values = [value for row in rows for value in row.values()]
+    return pa.MapArray.from_arrays(_ends(rows), keys, pa.array(values, pa.string()))
+
+
+def _ends(rows: Sequence[Any]) -> Any:
+    import pyarrow as pa
+
+    ends = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, rows), np.int64, len(rows)), out=ends[1:])
+    return pa.array(ends, pa.int32())
+
+
+def table(schema: Any, columns: dict[str, Any]) -> Any:
+    """A table of columns that are arrays or lists; texts may be dictionaries."""
+    import pyarrow as pa
+
+    arrays = [
+        column if isinstance(column, pa.Array | pa.ChunkedArray) else pa.array(column, field.type)
+        for field in schema
+        for column in [columns[field.name]]
+    ]
+    return pa.Table.from_arrays(arrays, names=schema.names)

@@ -1,0 +1,256 @@
+"""Records of decisions as rows of `decisions` and `replays`, a column at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from decision.core.candidates import CandidateInfo
+from decision.core.records import DecisionRecord
+from decision.learning.archive import columns
+from decision.learning.archive.features import OTHER, encode_features, learn_types
+from decision.learning.archive.layout import candidate_type, schema_of
+
+_json: Final = msgspec.json.Encoder().encode
+_AT_ONCE: Final = 2_048
+"""Decisions whose candidates are laid out at once: bounds the memory."""
+
+
+def decisions_table(
+    records: Sequence[DecisionRecord],
+    candidates: Sequence[CandidateInfo] | None,
+    feature_types: dict[str, str],
+) -> Any:
+    """Rows of `decisions`: one a selection, at least one a decision, all of one policy.
+
+    New features are added to `feature_types`.
+
+    Raises:
+        ValueError: a record does not fit the policy.
+    """
+    import pyarrow as pa
+
+    places = [place for place, row in enumerate(records) for _ in row.selections or (None,)]
+    rows = [records[place] for place in places]
+    chosen = [one for row in records for one in row.selections or (None,)]
+    made = [one for one in chosen if one is not None]
+    absent = np.array([one is None for one in chosen])
+    order = pa.array(np.cumsum(~absent) - 1, mask=absent)
+
+    def pick(values: Sequence[Any], kind: Any) -> Any:
+        return pa.array(values, kind).take(order)
+
+    scores = candidate_lists(records, candidates)
+    if len(rows) != len(records):
+        scores = scores.take(pa.array(places))
+    found: dict[str, Any] = {
+        "decision_id": [row.decision_id for row in rows],
+        "request_id": [row.request_id for row in rows],
+        "decided_at": [row.decided_at for row in rows],
+        "customer_id": [row.customer_id for row in rows],
+        "placement": [row.placement for row in rows],
+        "event_type": [row.event_type for row in rows],
+        "outcome": [row.outcome for row in rows],
+        "reason": [row.reason for row in rows],
+        "not_before": [row.not_before for row in rows],
+        "position": _positions(places),
+        "message": pick([one.message for one in made], pa.string()),
+        "channel": pick([one.channel for one in made], pa.string()),
+        "response_probability": pick([one.response_probability for one in made], pa.float64()),
+        "priority": pick([one.priority for one in made], pa.float64()),
+        "selection_probability": pick([one.selection_probability for one in made], pa.float64()),
+        "candidates": scores,
+        "experiments": columns.maps([row.experiments for row in rows]),
+        "holdout": [row.holdout for row in rows],
+        "policy_version": columns.repeated(records[0].policy_version, len(rows)),
+        "model_version": [row.model_version for row in rows],
+        "shadow_version": [row.shadow.version if row.shadow else None for row in rows],
+        "degraded": columns.lists([row.degraded for row in rows], pa.string()),
+        "latency_us": [row.latency_us for row in rows],
+    }
+    table = columns.table(schema_of("decisions"), found)
+    seen = [None if one is None else one.features for one in chosen]
+    learn_types(seen, feature_types)
+    features, other = encode_features(seen, feature_types)
+    return table.append_column("features", features).append_column(OTHER, other)
+
+
+def _positions(places: Sequence[int]) -> Any:
+    """Which selection of its decision each row is, from 1."""
+    import pyarrow as pa
+
+    own = np.array(places)
+    first = np.searchsorted(own, own)  # they ascend
+    return pa.array((np.arange(len(own)) - first + 1).astype(np.int32))
+
+
+def replays_table(
+    records: Sequence[DecisionRecord],
+    candidates: Sequence[CandidateInfo] | None,
+    register: str,
+) -> Any:
+    """Rows of `replays`, one a decision, all of one policy."""
+    import pyarrow as pa
+
+    names = [f"{info.message}/{info.channel}" for info in candidates or ()]
+    spent = [_named(row.spent, names) if row.spent else () for row in records]
+    return columns.table(
+        schema_of("replays"),
+        {
+            "decision_id": [row.decision_id for row in records],
+            "decided_at": [row.decided_at for row in records],
+            "customer_id": [row.customer_id for row in records],
+            "question": columns.whole([_json(row.question) for row in records], pa.string()),
+            "document": columns.whole([row.document for row in records], pa.binary()),
+            "register": columns.repeated(register, len(records)),
+            "draws": columns.lists([row.draws for row in records], pa.float64()),
+            "spent": columns.lists(spent, pa.string()),
+            "exploration": [row.exploration for row in records],
+            "policy_version": columns.repeated(records[0].policy_version, len(records)),
+            "model_version": [row.model_version for row in records],
+        },
+    )
+
+
+def candidate_lists(
+    records: Sequence[DecisionRecord], candidates: Sequence[CandidateInfo] | None
+) -> Any:
+    """The column `candidates` of decisions by one policy; null where it is not known.
+
+    Raises:
+        ValueError: a record names candidates that the policy does not have, or its packed scores
+            are of different lengths.
+    """
+    import pyarrow as pa
+
+    counts = _counts(records)
+    if candidates is None:
+        return pa.nulls(len(records), pa.list_(pa.struct(_fields())))
+    width = len(candidates)
+    each = np.tile(np.arange(width, dtype=np.int32), min(_AT_ONCE, len(records)))
+    names = (
+        columns.named(each, [info.message for info in candidates]),
+        columns.named(each, [info.channel for info in candidates]),
+    )
+    reasons = sorted(set().union(*[record.fallen for record in records]))
+    parts = [slice(start, start + _AT_ONCE) for start in range(0, len(records), _AT_ONCE)]
+    return pa.chunked_array(
+        [_lists(records[part], counts[part], width, names, reasons) for part in parts],
+        pa.list_(pa.struct(_fields())),
+    )
+
+
+def _fields() -> list[Any]:
+    """What a candidate has, names by number."""
+    import pyarrow as pa
+
+    numbers = {"message": pa.int32(), "channel": pa.int32(), "reason": pa.int16()}
+    return [
+        pa.field(field.name, pa.dictionary(numbers[field.name], pa.string()))
+        if field.name in numbers
+        else field
+        for field in candidate_type()
+    ]
+
+
+def _counts(records: Sequence[DecisionRecord]) -> Any:
+    """How many candidates each decision scored."""
+
+    def lengths(parts: Iterable[bytes]) -> Any:
+        return np.fromiter(map(len, parts), np.int64, len(records))
+
+    scores = [record.candidates for record in records]
+    bytes_each = lengths([one.candidates for one in scores]) * 4
+    wrong = bytes_each % 8 != 0
+    wrong |= lengths([one.probability for one in scores]) != bytes_each
+    wrong |= lengths([one.priority for one in scores]) != bytes_each
+    wrong |= lengths([one.selection for one in scores]) != bytes_each
+    for place, record in enumerate(records):
+        if record.shadow is not None:
+            wrong[place] |= len(record.shadow.probability) != bytes_each[place]
+    if wrong.any():
+        number = bytes_each[wrong.argmax()] // 8
+        raise ValueError(f"the scores of {number} candidates are not {number * 8} bytes each")
+    return bytes_each // 8
+
+
+def _lists(
+    records: Sequence[DecisionRecord],
+    counts: Any,
+    width: int,
+    names: tuple[Any, Any],
+    reasons: list[str],
+) -> Any:
+    import pyarrow as pa
+
+    number, size = len(records), len(records) * width
+    scores = [record.candidates for record in records]
+    chosen = np.frombuffer(b"".join(one.candidates for one in scores), "<u2").astype(np.intp)
+    if len(chosen) and chosen.max() >= width:
+        raise ValueError(f"it names candidate {chosen.max()} of a policy of {width}")
+    places = np.repeat(np.arange(number) * width, counts) + chosen
+
+    def bits(where: Any) -> Any:
+        present = np.zeros(size, bool)
+        present[where] = True
+        return np.packbits(present, bitorder="little")
+
+    def figures(parts: Sequence[bytes], where: Any, present: Any) -> Any:
+        values = np.zeros(size)
+        values[where] = np.frombuffer(b"".join(parts))
+        return columns.figures(values, present)
+
+    # A challenger scores the same survivors, in the decisions that it was asked in.
+    asked = np.array([record.shadow is not None for record in records])
+    shadowed = places[np.repeat(asked, counts)]
+    shadows = [record.shadow.probability for record in records if record.shadow is not None]
+    scored = bits(places)
+    struct = pa.StructArray.from_arrays(
+        [
+            *(each.slice(0, size) for each in names),
+            figures([one.probability for one in scores], places, scored),
+            figures([one.priority for one in scores], places, scored),
+            figures([one.selection for one in scores], places, scored),
+            columns.named(_fallen(records, reasons, width), reasons),
+            figures(shadows, shadowed, bits(shadowed)) if shadows else pa.nulls(size, pa.float64()),
+        ],
+        fields=_fields(),
+    )
+    offsets = pa.array(np.arange(number + 1, dtype=np.int32) * width)
+    return pa.ListArray.from_arrays(offsets, struct)
+
+
+def _fallen(records: Sequence[DecisionRecord], reasons: list[str], width: int) -> Any:
+    """The number of the reason why each candidate fell; −1 for those that were selected."""
+    length = (width + 7) // 8
+    nothing = bytes(length)
+    codes = np.full((len(records), width), -1, np.int16)
+    for code, name in enumerate(reasons):
+        masks = [record.fallen.get(name, b"") for record in records]
+        own = [place for place, mask in enumerate(masks) if mask]
+        if not own:
+            continue
+        packed = b"".join([(masks[place] + nothing)[:length] for place in own])
+        if max(map(len, masks)) > length:
+            raise ValueError(f"a mask of {name} is longer than the policy's {width} candidates")
+        unpacked = np.unpackbits(
+            np.frombuffer(packed, np.uint8).reshape(len(own), length),
+            axis=1,
+            count=width,
+            bitorder="little",
+        ).view(bool)
+        if len(own) == len(records):
+            codes[unpacked] = code
+        else:
+            part = codes[own]
+            part[unpacked] = code
+            codes[own] = part
+    return codes.ravel()
+
+
+def _named(mask: bytes, names: list[str]) -> list[str]:
+    number = int.from_bytes(mask, "little")
+    return [name for index, name in enumerate(names) if number >> index & 1]

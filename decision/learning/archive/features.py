@@ -1,0 +1,108 @@
+"""Features in Parquet, and back, to the last bit.
+
+A column of Parquet has one type, a feature may have several: `5` for one customer and `"5"` for the
+next. So a feature's type is that of its first value in the archive (`number` as a double, `text`,
+`boolean`), for ever and in every file. What does not fit, such as a value of another type, an
+integer that no double holds, a list or a null, stands in `features_other` instead: feature → the
+value as JSON. An integer that fits comes back as a float that is equal to it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from decision.core.values import Value
+
+NUMBER: Final = "number"
+TEXT: Final = "text"
+BOOLEAN: Final = "boolean"
+OTHER: Final = "features_other"
+
+_TYPES: Final = {int: NUMBER, float: NUMBER, str: TEXT, bool: BOOLEAN}
+_PLAIN: Final = {
+    NUMBER: frozenset({float, type(None)}),
+    TEXT: frozenset({str, type(None)}),
+    BOOLEAN: frozenset({bool, type(None)}),
+}
+_EXACT: Final = 1 << 53
+_FIRST: Final = {"message.name": TEXT}
+"""There is always one: Parquet has no struct without fields."""
+
+
+def arrow_type(name: str) -> Any:
+    """The Arrow type of a feature's type."""
+    import pyarrow as pa
+
+    return {NUMBER: pa.float64(), TEXT: pa.string(), BOOLEAN: pa.bool_()}[name]
+
+
+def features_type(types: Mapping[str, str]) -> Any:
+    """The struct that holds features of these types."""
+    import pyarrow as pa
+
+    return pa.struct([(name, arrow_type(kind)) for name, kind in ({**_FIRST, **types}).items()])
+
+
+def learn_types(rows: Sequence[Mapping[str, Value] | None], types: dict[str, str]) -> None:
+    """Adds the types of features that are seen for the first time."""
+    for name, kind in _FIRST.items():
+        types.setdefault(name, kind)
+    for row in rows:
+        if row is not None and not types.keys() >= row.keys():
+            for name, value in row.items():
+                if name not in types and (kind := _TYPES.get(type(value), "")):
+                    types[name] = kind
+
+
+def encode_features(
+    rows: Sequence[Mapping[str, Value] | None], types: Mapping[str, str]
+) -> tuple[Any, Any]:
+    """The columns `features` and `features_other`; a row without a selection has neither."""
+    import pyarrow as pa
+
+    given: list[Mapping[str, Value]] = [{} if row is None else row for row in rows]
+    others = [
+        []
+        if types.keys() >= row.keys() and None not in row.values()
+        else [
+            (name, _json(value))
+            for name, value in row.items()
+            if name not in types or value is None
+        ]
+        for row in given
+    ]
+    arrays = []
+    for name, kind in types.items():
+        values = [row.get(name) for row in given]
+        if not _PLAIN[kind].issuperset(map(type, values)):
+            for place, value in enumerate(values):
+                if value is not None and not _fits(kind, value):
+                    values[place] = None
+                    others[place].append((name, _json(value)))
+        arrays.append(pa.array(values, arrow_type(kind)))
+    absent = pa.array([row is None for row in rows], pa.bool_())
+    struct = pa.StructArray.from_arrays(arrays, fields=list(features_type(types)), mask=absent)
+    return struct, pa.array(others, pa.map_(pa.string(), pa.string()))
+
+
+def features_of(row: Mapping[str, Any]) -> dict[str, Value]:
+    """The features of one row of `decisions`, as the model saw them; none where it has none."""
+    found = {
+        name: value for name, value in (row.get("features") or {}).items() if value is not None
+    }
+    others = row.get(OTHER) or ()
+    found.update((name, json.loads(text)) for name, text in dict(others).items())
+    return found
+
+
+def _fits(kind: str, value: Value) -> bool:
+    if type(value) is int:
+        return kind == NUMBER and abs(value) <= _EXACT
+    return _TYPES.get(type(value)) == kind
+
+
+def _json(value: Value) -> str:
+    """JSON that Python reads back exactly, numbers that are none included."""
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,126 @@
+"""The archived events of each customer, in the order in which they were applied; and their fold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import tzinfo
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from decision.core import events
+from decision.core.document import EventHistory
+from decision.core.events import Measure
+from decision.core.records import EventRecord
+from decision.learning.archive.journal import ArchiveError, files, reading
+from decision.store.log import place_of
+
+_ROWS_AT_ONCE = 10_000
+
+
+class Happened(NamedTuple):
+    """One event as it was applied. Times are microseconds; `place` orders those of a customer."""
+
+    place: tuple[int, int]
+    customer_id: str
+    type: str
+    at: int
+    received_at: int
+    properties: dict[str, Any]
+
+
+def happened(entry_id: str, record: EventRecord) -> Happened:
+    """An event that is still in the log."""
+    return Happened(
+        place_of(entry_id),
+        record.customer_id,
+        record.type,
+        record.at,
+        record.received_at,
+        _properties(record.properties, record.value),
+    )
+
+
+def archived_events(archive: Path, types: Sequence[str]) -> Iterator[tuple[str, list[Happened]]]:
+    """(customer, their events of these types in order) of everybody, by id; in bounded memory.
+
+    Raises:
+        ArchiveError: the archive lacks a file, or its events have no order.
+    """
+    import duckdb
+
+    with reading(archive):
+        paths = [str(path) for path in files(archive, "events")]
+        if not paths:
+            return
+        connection = duckdb.connect()
+        try:
+            found = connection.execute(
+                "SELECT e.customer_id, e.type, epoch_us(e.at), epoch_us(e.received_at), "
+                "e.properties, e.value, e.entry_id FROM read_parquet(?, union_by_name = true, "
+                "hive_partitioning = false) e WHERE list_contains(?, e.type) "
+                "ORDER BY customer_id, split_part(entry_id, '-', 1)::BIGINT, "
+                "split_part(entry_id, '-', 2)::BIGINT",
+                [paths, list(types)],
+            )
+            for customer, rows in groupby(_rows(found), attrgetter("customer_id")):
+                yield customer, list(rows)
+        except duckdb.Error as error:
+            raise ArchiveError(f"{archive}/events cannot be read: {error}") from error
+        finally:
+            connection.close()
+
+
+def _rows(found: Any) -> Iterator[Happened]:
+    while rows := found.fetchmany(_ROWS_AT_ONCE):
+        for customer, kind, at, received_at, properties, value, entry_id in rows:
+            given = _properties(msgspec.json.decode(properties), value)
+            yield Happened(place_of(entry_id), customer, kind, at, received_at, given)
+
+
+def _properties(properties: dict[str, Any], value: float | None) -> dict[str, Any]:
+    """The properties as measures see them: an event's value is one of them."""
+    return properties if value is None else {"value": value, **properties}
+
+
+def fold(
+    rows: Iterable[Happened], measures: Mapping[str, Measure], zone: tzinfo
+) -> dict[str, EventHistory]:
+    """The histories that a customer's events leave, had these measures always been kept."""
+    found: dict[str, EventHistory] = {}
+    for row in sorted(rows, key=attrgetter("place")):
+        measure = measures.get(row.type)
+        if measure is not None:
+            history = found.setdefault(row.type, EventHistory(last={}, buckets=[], days=[]))
+            events.record(history, measure, row.at, row.properties, row.received_at, zone)
+    return found
+
+
+def rebuilt(kept: EventHistory | None, folded: EventHistory) -> tuple[EventHistory, bool]:
+    """(the history to store, whether the events were all there).
+
+    Where fewer events are archived than were counted, say because old dates were removed, what
+    was kept is not forgotten: the higher total stands, and the buckets that count more.
+    """
+    if kept is None or folded.total >= kept.total:
+        return folded, True
+    newer, older = (folded, kept) if folded.last_at >= kept.last_at else (kept, folded)
+    fuller = folded if _counted(folded) >= _counted(kept) else kept
+    return (
+        EventHistory(
+            total=kept.total,
+            last_at=newer.last_at,
+            last={**older.last, **newer.last},
+            buckets=[list(bucket) for bucket in fuller.buckets],
+            days=sorted({*kept.days, *folded.days}),
+            sums=list(fuller.sums),
+        ),
+        False,
+    )
+
+
+def _counted(history: EventHistory) -> float:
+    return sum(bucket[1] for bucket in history.buckets)

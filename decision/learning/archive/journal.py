@@ -1,0 +1,386 @@
+"""The journal: which files the archive consists of, and up to where the log is in them.
+
+`_journal/manifest.json` names every file and, for each partition, the last entry of the log that
+is in one. It is replaced whole, in one rename, and that rename is the commit. A change goes so:
+
+1. new files are written under hidden names (`.part-….parquet.tmp`) and synced;
+2. the manifest that names them is put in place: from here on they count;
+3. they get their real names, and files that they replace are removed;
+4. only then may the log be trimmed.
+
+Whatever is cut short before 2 never was, and its hidden files are swept away; whatever is cut
+short after 2 is completed by the next run. So every record is in the archive exactly once,
+whichever process dies when.
+
+Who reads with `files` sees exactly what a manifest says. Who lists `*.parquet` sees no file that
+is not committed; where small files are merged or a customer is erased, for the moment between two
+renames, such a reader may miss rows, and never sees them twice.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, Final
+
+import msgspec
+
+from decision.learning.archive.layout import (
+    DATASETS,
+    POLICIES,
+    QUARANTINE,
+    REGISTERS,
+    write_tables,
+)
+
+FOLDER: Final = "_journal"
+FORMAT: Final = 1
+_PATIENCE: Final = 2.0
+"""Seconds in which a rename that is under way is done."""
+
+Step = Callable[[str], None]
+"""Is told of every step by its name; tests end the process there."""
+
+
+class ArchiveError(Exception):
+    """The archive cannot be used as it is; the text says what to do."""
+
+
+class Busy(ArchiveError):
+    """Another process writes the archive."""
+
+
+class Manifest(msgspec.Struct, kw_only=True):
+    """One state of the archive.
+
+    `positions` is partition → last entry of the log that is archived. `files` is path → rows.
+    `added` and `removed` are what the latest change still had to rename and remove when the
+    manifest was written. `feature_types` is in `features`; `known_ids` is day → files of digests.
+    """
+
+    archive_id: str
+    group: str
+    format: int = FORMAT
+    number: int = 0
+    positions: dict[int, str] = {}
+    files: dict[str, int] = {}
+    added: list[str] = []
+    removed: list[str] = []
+    feature_types: dict[str, str] = {}
+    known_ids: dict[str, list[str]] = {}
+
+
+_decode = msgspec.json.Decoder(Manifest).decode
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of an archive; None for a folder that has none.
+
+    Raises:
+        ArchiveError: it is damaged, or of another format.
+    """
+    path = folder / FOLDER / "manifest.json"
+    try:
+        found = _decode(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except msgspec.MsgspecError as error:
+        raise ArchiveError(f"{path} is damaged: {error}; restore it from a backup") from error
+    if found.format != FORMAT:
+        raise ArchiveError(
+            f"{path} has format {found.format}, this nextbest reads {FORMAT}; upgrade nextbest"
+        )
+    return found
+
+
+def hidden(path: Path) -> Path:
+    """The name under which a file waits for its commit: no pattern for Parquet matches it."""
+    return path.with_name(f".{path.name}.tmp")
+
+
+def files(folder: Path, dataset: str) -> list[Path]:
+    """The files of a dataset, each row in exactly one, by date; where there is no journal, all.
+
+    A date whose folder was removed is no longer part of the archive. A file may be replaced, by
+    merging or erasing, between this call and its opening: see `reading`.
+
+    Raises:
+        ArchiveError: a file is missing, or the journal is damaged.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        manifest = read_manifest(folder)
+        if manifest is None:
+            return sorted(
+                path
+                for path in (folder / dataset).glob("date=*/*.parquet")
+                if not path.name.startswith((".", "_"))
+            )
+        own = sorted(name for name in manifest.files if name.startswith(f"{dataset}/"))
+        found = [folder / name for name in own]
+        missing = [path for path in found if not path.exists()]
+        if not missing:
+            return found
+        if time.monotonic() < deadline and any(path.parent.exists() for path in missing):
+            time.sleep(0.005)  # a change is under way
+            continue
+        return _as_it_stands(found)
+
+
+def _as_it_stands(found: list[Path]) -> list[Path]:
+    """Files of a commit that was cut short under their hidden names, without removed dates."""
+    paths = []
+    for path in found:
+        if path.exists():
+            paths.append(path)
+        elif hidden(path).exists():
+            paths.append(hidden(path))
+        elif path.parent.exists():
+            raise ArchiveError(
+                f"{path} is missing; restore it from a backup, or remove {path.parent} altogether"
+            )
+    return paths
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """While this is open, small files are not merged; an erasure still takes rows away at once."""
+    path = folder / FOLDER / "readers"
+    try:
+        lock = path.open("rb")
+    except OSError:
+        yield  # no journal, or none that this user may open: nothing is merged there, or by us
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
+
+
+class Journal:
+    """The archive of one folder, for the process that writes it."""
+
+    def __init__(self, folder: Path, step: Step = lambda name: None) -> None:
+        self.folder = folder
+        self.step = step
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """For the whole life of an archiver: a second one on the folder is refused.
+
+        Raises:
+            Busy: there is one already.
+            OSError: the folder cannot be written.
+        """
+        self._prepare()
+        with self._open("archiver") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                who = lock.read().decode(errors="replace").strip()
+                raise Busy(
+                    f"{self.folder} is written by another nextbest archive"
+                    f"{f' (process {who})' if who else ''}; stop that one first, or let it go on"
+                ) from None
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}".encode())
+            lock.flush()
+            yield
+
+    @contextmanager
+    def writing(self, *, patience: float = 300.0) -> Iterator[None]:
+        """For one change after another: waits while another process makes one.
+
+        Raises:
+            Busy: it takes longer than the patience, in seconds.
+            OSError: the folder cannot be written.
+        """
+        self._prepare()
+        deadline = time.monotonic() + patience
+        with self._open("lock") as lock:
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise Busy(f"{self.folder} is being written for too long") from None
+                    time.sleep(0.02)
+            yield
+
+    @contextmanager
+    def without_readers(self) -> Iterator[bool]:
+        """Whether nobody holds `reading`; while true, new readers wait."""
+        with self._open("readers") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
+    def load(self) -> Manifest | None:
+        """The manifest, after whatever a crash has left is completed or swept away.
+
+        Call it within `writing`.
+        """
+        manifest = read_manifest(self.folder)
+        if manifest is not None:
+            self._finish(manifest)
+            manifest.files = {
+                name: rows
+                for name, rows in manifest.files.items()
+                if (self.folder / name).parent.exists()
+            }
+        for dataset in DATASETS:
+            for stray in (self.folder / dataset).glob("date=*/.*.tmp"):
+                stray.unlink()
+        for name in (FOLDER, POLICIES, REGISTERS, QUARANTINE):
+            for stray in (self.folder / name).glob(".*.tmp"):
+                stray.unlink()
+        used = {name for names in manifest.known_ids.values() for name in names} if manifest else ()
+        for ids in (self.folder / FOLDER).glob("ids-*"):
+            if ids.name not in used:
+                ids.unlink()
+        return manifest
+
+    def commit(self, manifest: Manifest) -> None:
+        """Puts a manifest in force whose `added` files are staged, and carries it out."""
+        self.step("before the manifest")
+        write_whole(self.folder / FOLDER / "manifest.json", msgspec.json.encode(manifest))
+        self.step("after the manifest")
+        self._finish(manifest)
+
+    def _finish(self, manifest: Manifest) -> None:
+        """Gives added files their names and removes what they replace; again is harmless.
+
+        A crash of the machine may undo it, until the next change is committed: the manifest says
+        what is to be done, and the next run does it again.
+        """
+        for name in manifest.added:
+            path = self.folder / name
+            with suppress(FileNotFoundError):
+                hidden(path).rename(path)
+                self.step("after a rename")
+        for name in manifest.removed:
+            (self.folder / name).unlink(missing_ok=True)
+            self.step("after a removal")
+
+    def _prepare(self) -> None:
+        (self.folder / FOLDER).mkdir(parents=True, exist_ok=True)
+        self._open("readers").close()
+
+    def _open(self, name: str) -> IO[bytes]:
+        return (self.folder / FOLDER / name).open("a+b")
+
+
+class Change:
+    """Files to be added to the archive and removed from it, in one commit."""
+
+    def __init__(self, journal: Journal, manifest: Manifest) -> None:
+        self._journal = journal
+        self.before = manifest
+        self.number = manifest.number + 1
+        self.added: dict[str, int] = {}
+        self.removed: list[str] = []
+        self._attached: list[str] = []
+
+    def add(self, dataset: str, day: str, table: Any) -> str:
+        """Stages a table as a new file of a day; returns its path in the archive."""
+        return self.add_all(dataset, day, table.schema, [table])
+
+    def add_all(self, dataset: str, day: str, schema: Any, tables: Iterable[Any]) -> str:
+        """Stages tables of one schema, one after another, as one new file of a day."""
+        name = f"{dataset}/date={day}/part-{self.number:012d}-{len(self.added)}.parquet"
+        path = self._journal.folder / name
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True)
+            sync_folder(path.parent.parent)
+        self._journal.step("before a file")
+        self.added[name] = 0
+        self.added[name] = write_tables(hidden(path), schema, tables)
+        sync_file(hidden(path))
+        self._journal.step("after a file")
+        return name
+
+    def attach(self, name: str, data: bytes) -> None:
+        """Stages a file that belongs to the archive and is no data of it."""
+        path = self._journal.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._attached.append(name)
+        hidden(path).write_bytes(data)
+        sync_file(hidden(path))
+
+    def remove(self, name: str) -> None:
+        """Takes a file out of the archive."""
+        self.removed.append(name)
+
+    def commit(self, **changed: Any) -> Manifest:
+        """Makes it so; `changed` are further fields of the manifest."""
+        staged = [*self.added, *self._attached]
+        # With them the names that the change before gave: no later manifest knows of these.
+        for folder in {
+            (self._journal.folder / name).parent for name in [*self.before.added, *staged]
+        }:
+            if folder.exists():
+                sync_folder(folder)
+        kept = {name: n for name, n in self.before.files.items() if name not in self.removed}
+        after = msgspec.structs.replace(
+            self.before,
+            number=self.number,
+            files={**kept, **self.added},
+            added=staged,
+            removed=self.removed,
+            **changed,
+        )
+        self._journal.commit(after)
+        return after
+
+    def abandon(self) -> None:
+        """Removes what was staged, as far as that can be done; the next run removes the rest.
+
+        Where the manifest is in place already, it is committed, and the next run completes it.
+        """
+        try:
+            manifest = read_manifest(self._journal.folder)
+        except (OSError, ArchiveError):
+            return
+        if manifest is not None and manifest.number >= self.number:
+            return
+        for name in [*self.added, *self._attached]:
+            with suppress(OSError):
+                hidden(self._journal.folder / name).unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file aside, syncs it, and puts it in place in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = hidden(path)
+    try:
+        aside.write_bytes(data)
+        sync_file(aside)
+        aside.rename(path)
+    except OSError:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Waits until a file is on disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Waits until a folder's names are on disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

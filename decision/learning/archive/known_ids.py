@@ -1,0 +1,155 @@
+"""Which records are archived already: digests of the ids of the last days, then the rows.
+
+A record is logged once; should one be logged again, within the days for which an id is remembered,
+it is not archived again. 8 bytes an id find those that may be known, and only those are looked
+up in the files, so that two ids with one digest lose nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from decision.core.clock import DAY, MILLISECOND
+from decision.core.records import DecisionRecord, EventRecord
+from decision.learning.archive.journal import FOLDER, Manifest, files, write_whole
+from decision.learning.archive.layout import day_of
+from decision.learning.archive.rows import Entry
+
+REMEMBERED: Final = 8 * DAY
+"""A day more than the API remembers an event's id."""
+
+_MOST_FILES: Final = 8
+_COLUMNS: Final = {
+    "decisions": "decision_id",
+    "events": "event_id",
+    "changes": "change_id",
+}
+
+Digests = np.ndarray[Any, np.dtype[np.uint64]]
+
+
+def identity(entry: Entry) -> tuple[str, str, str]:
+    """(dataset, customer, id) of a record: what must be in the archive once."""
+    record = entry.record
+    if isinstance(record, DecisionRecord):
+        return "decisions", record.customer_id, record.decision_id
+    if isinstance(record, EventRecord):
+        return "events", record.customer_id, record.event_id
+    return "changes", record.customer_id, entry.logged.id
+
+
+def _digests(keys: Iterable[tuple[str, str, str]]) -> Digests:
+    parts = [blake2b("\x00".join(key).encode(), digest_size=8).digest() for key in keys]
+    return np.frombuffer(b"".join(parts), np.uint64)
+
+
+class Fresh(NamedTuple):
+    """Records to archive, and the digest of each."""
+
+    entries: list[Entry]
+    digests: Digests
+
+
+class KnownIds:
+    """The ids that an archive knows, by day of their logging."""
+
+    def __init__(self, archive: Path, manifest: Manifest) -> None:
+        self._archive = archive
+        self._days = {day: list(names) for day, names in manifest.known_ids.items()}
+        self._digests: dict[str, list[Digests]] = {
+            day: [self._load(name) for name in names] for day, names in self._days.items()
+        }
+
+    def _load(self, name: str) -> Digests:
+        return np.fromfile(self._archive / FOLDER / name, np.uint64)
+
+    def fresh(
+        self, entries: Sequence[Entry], erased: Iterable[str], certain: Collection[int] = ()
+    ) -> Fresh:
+        """Those that are not archived yet, each once; records of the partitions `certain` are
+        looked up in the files, however long ago they were archived.
+
+        Customers erased meanwhile begin anew: what is archived of them goes in the same change.
+        """
+        gone = set(erased)
+        first = dict(zip(map(identity, reversed(entries)), reversed(entries), strict=True))
+        digests = _digests(first)
+        known = set()
+        maybe = self._maybe(digests)
+        if certain:
+            maybe |= np.array([entry.partition in certain for entry in first.values()], bool)
+        if maybe.any():
+            doubtful = [key for key, doubt in zip(first, maybe.tolist(), strict=True) if doubt]
+            known = self._archived(
+                [key for key in doubtful if first[key].record.customer_id not in gone]
+            )
+        if known:
+            kept = np.array([key not in known for key in first], bool)
+            digests = digests[kept]
+            for key in known:
+                del first[key]
+        return Fresh(list(first.values())[::-1], digests[::-1])
+
+    def _maybe(self, digests: Digests) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Which of the digests are known."""
+        found = np.zeros(len(digests), bool)
+        for arrays in self._digests.values():
+            for known in arrays:
+                places = np.searchsorted(known, digests)
+                places[places == len(known)] = 0
+                found |= known[places] == digests
+        return found
+
+    def _archived(self, keys: Sequence[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
+        """Those of the keys that are in the files."""
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
+
+        wanted: defaultdict[str, set[str]] = defaultdict(set)
+        for dataset, _, name in keys:
+            wanted[dataset].add(name)
+        found = set()
+        for dataset, names in wanted.items():
+            column = _COLUMNS[dataset]
+            for path in files(self._archive, dataset):
+                table = pq.read_table(
+                    path,
+                    columns=["customer_id", column],
+                    filters=pc.field(column).isin(list(names)),
+                )
+                pairs = zip(*(each.to_pylist() for each in table.columns), strict=True)
+                found |= {(dataset, customer, name) for customer, name in pairs}
+        return found.intersection(keys)
+
+    def add(self, fresh: Fresh, number: int, now: int) -> dict[str, list[str]]:
+        """Notes records that the change of this number archives; returns the days' files.
+
+        `now` is in microseconds; days that are too long ago are forgotten.
+        """
+        oldest = day_of(now - REMEMBERED)
+        days = np.array([int(entry.entry_id.partition("-")[0]) for entry in fresh.entries])
+        days = days // (DAY // MILLISECOND)
+        for number_of_day in np.unique(days).tolist():
+            day = day_of(number_of_day * DAY)
+            if day >= oldest:
+                self._extend(day, fresh.digests[days == number_of_day], number)
+        for day in [day for day in self._days if day < oldest]:
+            del self._days[day], self._digests[day]
+        return {day: list(names) for day, names in self._days.items()}
+
+    def _extend(self, day: str, digests: Digests, number: int) -> None:
+        arrays = self._digests.setdefault(day, [])
+        names = self._days.setdefault(day, [])
+        arrays.append(np.sort(digests))
+        if len(arrays) > _MOST_FILES:
+            arrays[:] = [np.sort(np.concatenate(arrays))]
+            names.clear()
+        name = f"ids-{day}-{number:012d}"
+        write_whole(self._archive / FOLDER / name, arrays[-1].tobytes())
+        names.append(name)

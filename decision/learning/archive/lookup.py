@@ -1,0 +1,164 @@
+"""One decision out of an archive, as the log had it: enough to decide it again, and explain it.
+
+A decision id carries its time, so that a look-up opens the files of that day and its neighbours
+alone.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from decision.core import records
+from decision.core.clock import from_micros
+from decision.core.decide import Question
+from decision.core.document import Document
+from decision.core.identifiers import parse_decision_id
+from decision.core.records import DecisionRecord, LoggedScores, LoggedSelection
+from decision.core.schema import ExplanationRow
+from decision.learning.archive.journal import files
+from decision.learning.archive.policies import policy_path
+from decision.learning.archive.registers import Registers
+from decision.learning.archive.replays import replay_of
+from decision.store.codec import UnreadableDocument
+
+_TRIES = 3
+
+
+class Archived(NamedTuple):
+    """A decision's record; with what it saw and the rule files of its policy, where they are kept.
+
+    `rows` are what the archive has of each candidate, for where it cannot be decided again.
+    """
+
+    record: DecisionRecord
+    document: Document | None
+    rule_files: dict[str, str] | None
+    rows: list[ExplanationRow]
+
+
+def look_up(archive: Path, decision_id: str) -> Archived | None:
+    """The decision of that id, or None. Needs PyArrow.
+
+    Raises:
+        ValueError: the text is no decision id.
+        ArchiveError: the archive lacks a file.
+    """
+    rows = _rows(archive, "decisions", decision_id)
+    if not rows:
+        return None
+    rows.sort(key=lambda row: row.get("position") or 1)
+    seen = _rows(archive, "replays", decision_id)
+    record = _record(rows)
+    path = policy_path(archive, record.policy_version)
+    document = rule_files = None
+    if seen:
+        try:
+            replay = replay_of({**seen[0], "decided_at": record.decided_at}, Registers(archive))
+            rule_files = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+        except (OSError, msgspec.MsgspecError, UnreadableDocument):
+            pass  # then it cannot be decided again, and is told by what is kept of it
+        else:
+            names = [f"{row['message']}/{row['channel']}" for row in rows[0]["candidates"] or ()]
+            spent = sum(1 << names.index(name) for name in replay.spent if name in names)
+            document = replay.document
+            record.question = replay.question
+            record.draws = list(replay.draws)
+            record.exploration = replay.exploration
+            record.spent = records.mask_bytes(spent)
+    kept = [msgspec.convert(row, ExplanationRow) for row in rows[0]["candidates"] or ()]
+    return Archived(record, document, rule_files, kept)
+
+
+def _rows(archive: Path, dataset: str, decision_id: str) -> list[dict[str, Any]]:
+    """The rows of a decision; times in microseconds."""
+    import pyarrow as pa
+
+    for _ in range(_TRIES):
+        try:
+            for path in _near(archive, dataset, decision_id):
+                table = _find(path, decision_id)
+                if table is None:
+                    continue
+                for place, field in enumerate(table.schema):
+                    if pa.types.is_timestamp(field.type):
+                        micros = table.column(place).cast(pa.timestamp("us")).cast(pa.int64())
+                        table = table.set_column(place, field.name, micros)
+                rows: list[dict[str, Any]] = table.to_pylist()
+                return rows
+        except FileNotFoundError:
+            continue  # a file was merged with others, or got its name, in between
+        break
+    return []
+
+
+def _find(path: Path, decision_id: str) -> Any:
+    """The rows of a decision in one file, of which the ids alone are read at first; or None."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        for number in range(file.num_row_groups):
+            ids = file.read_row_group(number, columns=["decision_id"]).column(0)
+            if pc.index(ids, decision_id).as_py() >= 0:
+                return file.read_row_group(number).filter(pc.equal(ids, decision_id))
+    return None
+
+
+def _near(archive: Path, dataset: str, decision_id: str) -> list[Path]:
+    """The files of the day of a decision, and of its neighbours: clocks may differ."""
+    millis, _, _ = parse_decision_id(decision_id)
+    try:
+        day = from_micros(millis * 1000)
+        days = {f"date={(day + timedelta(days=shift)).date().isoformat()}" for shift in (-1, 0, 1)}
+    except OverflowError:
+        return []
+    return [path for path in files(archive, dataset) if path.parent.name in days]
+
+
+def _record(rows: list[dict[str, Any]]) -> DecisionRecord:
+    """What the log had, but for the features and what the decision saw."""
+    first = rows[0]
+    scored = [
+        (index, row["response_probability"], row["priority"], row["selection_probability"])
+        for index, row in enumerate(first["candidates"] or ())
+        if row["response_probability"] is not None
+    ]
+    return DecisionRecord(
+        decision_id=first["decision_id"],
+        request_id=first["request_id"],
+        decided_at=first["decided_at"],
+        customer_id=first["customer_id"],
+        placement=first["placement"],
+        event_type=first["event_type"],
+        outcome=first["outcome"],
+        reason=first["reason"],
+        not_before=first.get("not_before"),
+        question=Question(placement=first["placement"]),
+        document=b"",
+        draws=[],
+        policy_version=first["policy_version"],
+        model_version=first["model_version"],
+        selections=[
+            LoggedSelection(
+                message=row["message"],
+                channel=row["channel"],
+                response_probability=row["response_probability"],
+                priority=row["priority"],
+                selection_probability=row["selection_probability"],
+                features={},
+            )
+            for row in rows
+            if row["message"] is not None
+        ],
+        candidates=LoggedScores(
+            np.array([row[0] for row in scored], "<u2").tobytes(),
+            *(np.array([row[place] for row in scored], float).tobytes() for place in (1, 2, 3)),
+        ),
+        degraded=list(first["degraded"] or ()),
+        latency_us=first["latency_us"],
+    )

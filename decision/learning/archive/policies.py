@@ -1,0 +1,44 @@
+"""The policies that decided, kept beside their decisions: files by version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from decision.core.candidates import CandidateInfo
+from decision.core.definition import PolicyDefinition
+from decision.core.policy import Policy
+from decision.learning.archive.journal import write_whole
+from decision.learning.archive.layout import POLICIES
+from decision.rulebook.reader import load_files
+
+_files: Final = msgspec.json.Decoder(dict[str, str]).decode
+
+
+def policy_path(archive: Path, version: str) -> Path:
+    """Where the files of a policy are."""
+    return archive / POLICIES / f"{version}.json"
+
+
+def write_policy(archive: Path, version: str, files: dict[str, str]) -> None:
+    """Keeps the files of a policy; again is harmless."""
+    path = policy_path(archive, version)
+    if not path.exists():
+        write_whole(path, msgspec.json.format(msgspec.json.encode(files)))
+
+
+def read_policy(archive: Path, version: str) -> PolicyDefinition | None:
+    """The policy of a version, checked; None where the archive has none that can be read."""
+    try:
+        files = _files(policy_path(archive, version).read_bytes())
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return None
+    definition = load_files(files, again=True).definition
+    return definition if isinstance(definition, PolicyDefinition) else None
+
+
+def candidates_of(definition: PolicyDefinition | None) -> list[CandidateInfo] | None:
+    """A policy's candidates, in the order of its masks; None for no policy."""
+    return None if definition is None else Policy(definition).candidates

@@ -1,0 +1,79 @@
+"""The register beside the documents that need it: a document repeats no names, it numbers them.
+
+`registers/<number>.json` has the names and kinds of contacts as the store numbers them, and grows
+as the store's does. A store that numbers otherwise, say after Redis was emptied, begins another.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from decision.core.document import ContactKind, Document
+from decision.learning.archive.journal import write_whole
+from decision.learning.archive.layout import REGISTERS
+from decision.store.codec import decode_or_refuse
+from decision.store.register import Kinds, Register
+
+
+class _Saved(msgspec.Struct):
+    names: list[str] = []
+    kinds: list[ContactKind] = []
+
+
+_decode: Final = msgspec.json.Decoder(_Saved).decode
+
+
+def load_register(archive: Path, number: str) -> Register:
+    """A register of an archive.
+
+    Raises:
+        OSError, MsgspecError: it is not there, or damaged.
+    """
+    saved = _decode((archive / REGISTERS / f"{number}.json").read_bytes())
+    register = Register()
+    register.names.learn(0, [name.encode() for name in saved.names])
+    register.kinds.learn(0, register.kinds.missing(saved.kinds))
+    return register
+
+
+class Registers:
+    """The registers of an archive, for whoever reads many documents."""
+
+    def __init__(self, archive: Path) -> None:
+        self._archive = archive
+        self._known: dict[str, Register] = {}
+
+    def unpack(self, number: str, customer_id: str, raw: bytes) -> Document:
+        """A document as it was packed.
+
+        Raises:
+            OSError, MsgspecError, UnreadableDocument: it cannot be.
+        """
+        if number not in self._known:
+            self._known[number] = load_register(self._archive, number)
+        return decode_or_refuse(customer_id, raw, self._known[number])[0]
+
+
+def save_register(archive: Path, names: list[bytes], kinds: list[bytes]) -> str:
+    """Keeps what a store's register holds; returns the number of the register it is kept as."""
+    folder = archive / REGISTERS
+    numbers = sorted(int(path.stem) for path in folder.glob("*.json") if path.stem.isdigit())
+    number = numbers[-1] if numbers else 1
+    if numbers:
+        held = load_register(archive, str(number))
+        if _begins(held.names.entries, names) and _begins(held.kinds.entries, kinds):
+            return str(number)
+        if not _begins(names, held.names.entries) or not _begins(kinds, held.kinds.entries):
+            number += 1
+    table = Kinds()
+    table.learn(0, kinds)
+    saved = _Saved([name.decode() for name in names], table.kinds)
+    write_whole(folder / f"{number}.json", msgspec.json.encode(saved))
+    return str(number)
+
+
+def _begins(longer: list[bytes], shorter: list[bytes]) -> bool:
+    return longer[: len(shorter)] == shorter

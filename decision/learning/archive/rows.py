@@ -1,0 +1,197 @@
+"""Records of the log as rows of the archive, by dataset and day."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from decision.core import records
+from decision.core.candidates import CandidateInfo
+from decision.core.ports import LogRecord
+from decision.core.records import ChangeRecord, DecisionRecord, EventRecord
+from decision.learning.archive import columns
+from decision.learning.archive.decision_rows import decisions_table, replays_table
+from decision.learning.archive.layout import day_of, schema_of
+
+_json: Final = msgspec.json.Encoder().encode
+_WRONG: Final = (msgspec.MsgspecError, ValueError, OverflowError, TypeError, KeyError)
+"""What a damaged record may raise, Arrow's errors included: they are ValueErrors or these."""
+
+Record = DecisionRecord | EventRecord | ChangeRecord
+Candidates = Callable[[str], Sequence[CandidateInfo] | None]
+
+
+class Entry(NamedTuple):
+    """One record of the log: where it stands, what it holds, and the day it belongs to."""
+
+    partition: int
+    entry_id: str
+    logged: LogRecord
+    record: Record
+    day: str
+
+
+class Damaged(NamedTuple):
+    """A record that cannot be archived, and why."""
+
+    partition: int
+    entry_id: str
+    logged: LogRecord
+    why: str
+
+
+class Piece(NamedTuple):
+    """Rows of one dataset and day."""
+
+    dataset: str
+    day: str
+    table: Any
+
+
+def decode(partition: int, entry_id: str, logged: LogRecord) -> Entry | Damaged:
+    """The record of an entry of the log, checked as far as it can be by itself."""
+    try:
+        record: Record
+        match logged.kind:
+            case "decision":
+                record = records.decode_decision(logged.body)
+                day = day_of(record.decided_at)
+            case "event":
+                record = records.decode_event(logged.body)
+                day = day_of(record.at)
+            case "erasure" | "consent" | "merge":
+                record = records.decode_change(logged.body)
+                day = day_of(record.at)
+            case _:
+                raise ValueError(f"a record of kind {logged.kind!r} is not known")
+    except _WRONG as error:
+        return Damaged(partition, entry_id, logged, str(error))
+    return Entry(partition, entry_id, logged, record, day)
+
+
+class Rows:
+    """Makes tables of entries. `feature_types` grows with every new feature.
+
+    What turns out to fit no table is in `damaged` afterwards.
+    """
+
+    def __init__(
+        self, candidates: Candidates, register: str, feature_types: dict[str, str]
+    ) -> None:
+        self._candidates = candidates
+        self._register = register
+        self._types = feature_types
+        self.damaged: list[Damaged] = []
+
+    def tables(self, entries: Sequence[Entry]) -> list[Piece]:
+        """The tables of these entries."""
+        decided: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
+        happened: defaultdict[str, list[Entry]] = defaultdict(list)
+        changed: defaultdict[str, list[Entry]] = defaultdict(list)
+        for entry in entries:
+            match entry.record:
+                case DecisionRecord() as record:
+                    decided[entry.day, record.policy_version].append(entry)
+                case EventRecord():
+                    happened[entry.day].append(entry)
+                case ChangeRecord():
+                    changed[entry.day].append(entry)
+        found: list[Piece] = []
+        for (day, _version), own in decided.items():
+            found += self._tried(own, partial(self._decisions, day))
+        for day, own in happened.items():
+            found += self._tried(own, partial(_events, day))
+        for day, own in changed.items():
+            found += self._tried(own, partial(_changes, day))
+        return list(_united(found))
+
+    def _tried(
+        self, entries: list[Entry], make: Callable[[list[Entry]], list[Piece]]
+    ) -> list[Piece]:
+        """The tables of all; where that fails, of one by one, without those that are to blame."""
+        try:
+            return make(entries)
+        except _WRONG as error:
+            if len(entries) == 1:
+                self.damaged.append(Damaged(*entries[0][:3], str(error)))
+                return []
+            half = len(entries) // 2
+            return self._tried(entries[:half], make) + self._tried(entries[half:], make)
+
+    def _decisions(self, day: str, entries: list[Entry]) -> list[Piece]:
+        own = [entry.record for entry in entries if isinstance(entry.record, DecisionRecord)]
+        candidates = self._candidates(own[0].policy_version)
+        types = dict(self._types)
+        rows = decisions_table(own, candidates, types)
+        replays = replays_table(own, candidates, self._register)
+        self._types.update(types)
+        return [Piece("decisions", day, rows), Piece("replays", day, replays)]
+
+
+def _events(day: str, entries: list[Entry]) -> list[Piece]:
+    rows = [entry.record for entry in entries if isinstance(entry.record, EventRecord)]
+    about = [row for row in rows if row.decision_id is not None]
+    events = columns.table(
+        schema_of("events"),
+        {
+            "event_id": [row.event_id for row in rows],
+            "customer_id": [row.customer_id for row in rows],
+            "type": [row.type for row in rows],
+            "at": [row.at for row in rows],
+            "received_at": [row.received_at for row in rows],
+            "properties": [_json(row.properties).decode() for row in rows],
+            "decision_id": [row.decision_id for row in rows],
+            "message": [row.message for row in rows],
+            "value": [row.value for row in rows],
+            "entry_id": [entry.entry_id for entry in entries],
+        },
+    )
+    if not about:
+        return [Piece("events", day, events)]
+    outcomes = columns.table(
+        schema_of("outcomes"),
+        {
+            "event_id": [row.event_id for row in about],
+            "decision_id": [row.decision_id for row in about],
+            "message": [row.message for row in about],
+            "customer_id": [row.customer_id for row in about],
+            "type": [row.type for row in about],
+            "at": [row.at for row in about],
+            "value": [row.value for row in about],
+        },
+    )
+    return [Piece("events", day, events), Piece("outcomes", day, outcomes)]
+
+
+def _changes(day: str, entries: list[Entry]) -> list[Piece]:
+    rows = [
+        (entry.logged, entry.record) for entry in entries if isinstance(entry.record, ChangeRecord)
+    ]
+    found = {
+        "change_id": [logged.id for logged, _ in rows],
+        "customer_id": [row.customer_id for _, row in rows],
+        "kind": [logged.kind for logged, _ in rows],
+        "at": [row.at for _, row in rows],
+        "detail": [_json(row.change).decode() for _, row in rows],
+    }
+    return [Piece("changes", day, columns.table(schema_of("changes"), found))]
+
+
+def _united(pieces: Sequence[Piece]) -> Iterator[Piece]:
+    """One table a dataset and day; those of an earlier policy may lack a feature."""
+    found: defaultdict[tuple[str, str], list[Any]] = defaultdict(list)
+    for piece in pieces:
+        found[piece.dataset, piece.day].append(piece.table)
+    for (dataset, day), tables in found.items():
+        yield Piece(dataset, day, unite(tables) if len(tables) > 1 else tables[0])
+
+
+def unite(tables: Sequence[Any]) -> Any:
+    """Tables of one dataset as one, with every column and feature of any of them."""
+    import pyarrow as pa
+
+    return pa.concat_tables(tables, promote_options="default")
