@@ -91,7 +91,7 @@ def check(settings: ServerSettings) -> None:
     """Refuses what could never serve, rules aside.
 
     Raises:
-        StartRefused: keys are missing or unusable.
+        StartRefused: keys are missing or unusable, or the Redis URL is none.
     """
     if settings.api_keys_file is None and not is_loopback_host(settings.host):
         raise StartRefused(
@@ -102,7 +102,10 @@ def check(settings: ServerSettings) -> None:
     try:
         if settings.api_keys_file is not None:
             load_keys(settings.api_keys_file)
-    except SettingsError as error:
+        if settings.redis_url is not None:
+            # Parsed, not connected: workers that could not would be started again for ever.
+            RedisStore(settings.redis_url, prefix=settings.key_prefix)
+    except (SettingsError, StoreUnavailable) as error:
         raise StartRefused(str(error)) from None
 
 

@@ -96,7 +96,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="Least level that is logged."),
     ] = "info"
     log_format: Annotated[
-        Literal["json", "console"], Meta(description="Log lines as JSON, or as text for people.")
+        Literal["json", "console"], Meta(description="Log lines as json, or for people: console.")
     ] = "json"
 
 
@@ -164,6 +164,8 @@ def read_settings(environ: Mapping[str, str] | None = None, **given: object) -> 
             checked = msgspec.convert({setting.field: value}, ServerSettings, strict=False)
         except msgspec.ValidationError as error:
             reason = str(error).split(" - at ")[0].replace("`", "")
+            if reason.startswith("Expected int"):
+                reason = _whole_number(reason)
             if setting.choices:
                 reason = "it is one of " + ", ".join(setting.choices)
             raise SettingsError(f"{setting.name} is {value!r}: {reason}") from None
@@ -179,6 +181,15 @@ def to_environ(settings: ServerSettings) -> dict[str, str]:
         if value is not None:
             found[setting.name] = str(value).lower() if isinstance(value, bool) else str(value)
     return found
+
+
+def _whole_number(reason: str) -> str:
+    """`Expected int >= 1`, in words."""
+    bound = reason.removeprefix("Expected int").partition(",")[0].strip()
+    for sign, word in ((">= ", "at least "), ("<= ", "at most ")):
+        if bound.startswith(sign):
+            return f"it must be {word}{bound.removeprefix(sign)}"
+    return "it must be a whole number"
 
 
 def _flag(setting: Setting, value: str) -> bool:

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from decision.api import auth, server
-from decision.api.settings import ServerSettings, SettingsError
+from decision.api.settings import ServerSettings, SettingsError, read_settings
 from tests.api.conftest import Api, running
 from tests.api.test_bad_input import problem_of
 
@@ -210,3 +210,25 @@ def test_without_keys_the_server_does_not_start_on_another_address(rules: Path, 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.1.2.3"])
 def test_loopback_is_loopback(host: str) -> None:
     assert auth.is_loopback_host(host)
+
+
+@pytest.mark.parametrize("url", ["http://x", "localhost:6379", "redis://h:notaport/0"])
+def test_a_redis_url_that_is_none_is_refused_before_there_are_workers(
+    rules: Path, url: str
+) -> None:
+    """A worker that ends at its start is started again by the supervisor, for ever."""
+    with pytest.raises(server.StartRefused, match="NEXTBEST_REDIS_URL"):
+        server.check(ServerSettings(redis_url=url, rules=str(rules)))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("NEXTBEST_PORT", "abc", "must be a whole number"),
+        ("NEXTBEST_WORKERS", "0", "must be at least 1"),
+        ("NEXTBEST_PORT", "70000", "must be at most 65535"),
+    ],
+)
+def test_a_number_that_is_none_is_refused_in_words(name: str, value: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} is '{value}': it {words}"):
+        read_settings({name: value})

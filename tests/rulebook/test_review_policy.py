@@ -306,3 +306,55 @@ def test_a_circle_of_fields_is_named_exactly_where_there_is_one() -> None:
             assert [step[1] for step in steps[:-1]] == [step[2] for step in steps[1:]]
             assert steps[-1][1] == steps[0][2]
     assert said > 10
+
+
+def _found(sections: dict[str, Any]) -> list[Diagnostic]:
+    plain = {"channels": {"in_app": {}}, "placements": {"home": {"channels": ["in_app"]}}}
+    return load_files({"a.yaml": json.dumps({**BASE, **plain, **sections})}).diagnostics
+
+
+def _warned(sections: dict[str, Any]) -> list[str]:
+    return [one.code for one in _found(sections)]
+
+
+def test_rules_that_cannot_make_each_other_hold_close_no_circle() -> None:
+    zh, cn = {"customer.language": "zh"}, {"customer.country": "CN"}
+    defaults = {
+        "country": {"when": {"customer.country": {"exists": False}, **zh}, "set": cn},
+        "language": {"when": {"customer.language": {"exists": False}, **cn}, "set": zh},
+    }
+    assert _warned({"rules": defaults}) == []
+    undone = {
+        "grown": {"when": {"customer.adult": True}, "set": {"customer.level": 4}},
+        "undone": {"when": {"customer.level": {"gte": 4}}, "set": {"customer.adult": False}},
+    }
+    assert _warned({"rules": undone}) == []
+    both = {"when": {"customer.a": 1, "customer.b": 1}, "set": {"customer.a": 2, "customer.b": 2}}
+    assert _warned({"rules": {"both": both}}) == []
+    undone["undone"]["set"] = {"customer.adult": True}
+    assert _warned({"rules": undone}) == ["set-cycle"]
+
+
+def test_a_circle_is_found_among_rules_that_do_the_same_with_other_values() -> None:
+    rules = {
+        "a1": {"when": {"customer.x": 1}, "set": {"customer.y": 1}},
+        "a2": {"when": {"customer.x": 2}, "set": {"customer.y": 2}},
+        "b1": {"when": {"customer.y": 1}, "set": {"customer.x": 3}},
+        "b2": {"when": {"customer.y": 2}, "set": {"customer.x": 2}},
+    }
+    found = _found({"rules": rules})
+    assert [one.code for one in found] == ["set-cycle"]
+    assert '"a2"' in found[0].message and '"b2"' in found[0].message
+    assert '"a1"' not in found[0].message and '"b1"' not in found[0].message
+
+
+def test_a_test_that_has_ended_with_one_variant_for_all_is_no_mistake() -> None:
+    """The messages that ask for it need not all be changed on the day that it ends."""
+    one = {"purpose": "service", "channels": ["in_app"], "value": 5}
+    messages = {
+        "new": {**one, "when": {"experiment.copy": "short"}},
+        "rest": {**one, "when": {"experiment.copy": {"ne": "short"}}},
+    }
+    for variants in ({"short": "100%"}, {"short": "100%", "long": "0%"}):
+        experiments = {"copy": {"seed": "copy-1", "variants": variants}}
+        assert _warned({"messages": messages, "experiments": experiments}) == []

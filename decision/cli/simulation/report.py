@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from decision.cli.output import count_of
 from decision.cli.simulation.off_policy import OffPolicy
 from decision.cli.simulation.tally import MOST_SHOWN, Line, Tally
 from decision.core.reasons import Reason
@@ -54,7 +55,9 @@ def _changes(tally: Tally) -> Iterator[str]:
     same = tally.changes["same"]
     if tally.requests:
         share = 100 * (tally.requests - same) / tally.requests
-        yield f"{tally.requests - same:,} decisions come out otherwise ({share:.2f}%)"
+        otherwise = tally.requests - same
+        come = "comes" if otherwise == 1 else "come"
+        yield f"{count_of(otherwise, 'decision')} {come} out otherwise ({share:.2f}%)"
     for kind, count in tally.changes.most_common():
         if kind != "same":
             yield f"  {kind:<15}{count:>10,}"
@@ -128,10 +131,12 @@ def _causes(title: str, causes: dict[tuple[str, str, str], tuple[int, str]]) -> 
 def _customers(tally: Tally, currency: str) -> Iterator[str]:
     if not tally.customers:
         return
-    yield f"{len(tally.customers):,} customers are affected, most of all"
+    affected = len(tally.customers)
+    are = "is" if affected == 1 else "are"
+    yield f"{count_of(affected, 'customer')} {are} affected, most of all"
     for customer, one in tally.most_affected():
         yield (
-            f"  {customer}: {one.changed} decisions otherwise, {one.lost} lost, "
+            f"  {customer}: {count_of(one.changed, 'decision')} otherwise, {one.lost} lost, "
             f"{one.gained} gained, {one.value_change:+.2f} {currency}"
         )
 

@@ -41,7 +41,7 @@ class Context:
                 variants={
                     experiment.name: experiment.variants
                     for experiment in definition.experiments
-                    if experiment.variants and sound
+                    if len(experiment.variants or ()) > 1 and sound
                 },
             )
         )

@@ -1,22 +1,20 @@
-"""Business rules that can never matter, and fields that rules set in a circle."""
+"""Business rules that can never matter."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from graphlib import CycleError, TopologicalSorter
-from itertools import combinations, pairwise
+from itertools import combinations
 from typing import Final, NamedTuple
 
 from decision.core.conditions import All, Condition, clauses
 from decision.core.definition import Rule
+from decision.rulebook.review.circles import review_circles
 from decision.rulebook.review.context import Context, listed, size_of
 
 _MOST_CONJUNCTS: Final = 6
 _MOST_PROOFS: Final = 48
 """How many other rules are tried, for one rule, for a proof that they always hold with it."""
-_MOST_CYCLES: Final = 10
-_LISTED_STEPS: Final = 20
 
 
 class _Seen(NamedTuple):
@@ -39,7 +37,7 @@ def review_rules(context: Context) -> None:
             hint = "by: 1.5 is half as much again, by: 0.5 is half"
             context.report.warn(place, message, hint, "neutral-boost")
     _Removals(context).review()
-    _review_cycles(context)
+    review_circles(context)
 
 
 def _review_selectors(context: Context, rule: Rule) -> None:
@@ -197,48 +195,3 @@ def _conjuncts(condition: Condition) -> list[str]:
     if isinstance(condition, All):
         return [text for part in condition.parts for text in _conjuncts(part)]
     return [repr(condition)]
-
-
-def _review_cycles(context: Context) -> None:
-    """Warns of fields that feed themselves through others; one field alone may be set anew."""
-    edges: dict[str, dict[str, Rule]] = defaultdict(dict)
-    for rule in context.definition.rules:
-        reads = {clause.field for clause in clauses(rule.when)}
-        for target in rule.set:
-            for field in reads - {target}:
-                edges[target].setdefault(field, rule)
-    for _ in range(_MOST_CYCLES):
-        try:
-            TopologicalSorter({target: list(reads) for target, reads in edges.items()}).prepare()
-        except CycleError as error:
-            cycle: list[str] = error.args[1]
-            _warn_cycle(context, cycle, edges)
-            del edges[cycle[1]][cycle[0]]
-        else:
-            return
-
-
-def _warn_cycle(context: Context, cycle: list[str], edges: dict[str, dict[str, Rule]]) -> None:
-    """`cycle` holds fields, each of which the next is set from; the last is the first."""
-    steps = [(read, target, edges[target][read]) for read, target in pairwise(cycle)]
-    start = min(range(len(steps)), key=lambda at: _order(context, steps[at][2]))
-    steps = steps[start:] + steps[:start]
-    told = listed(
-        [
-            f'rule "{rule.name}" ({rule.source}) sets {target} from {read}'
-            for read, target, rule in steps
-        ],
-        _LISTED_STEPS,
-    )
-    _, target, rule = steps[0]
-    message = f"these rules feed each other in a circle: {told}"
-    hint = (
-        "a rule sees only what rules above it have set, so the circle never closes; "
-        "let one of them set a field of another name"
-    )
-    place = context.key("rules", rule.name, "set", target)
-    context.report.warn(place, message, hint, "set-cycle")
-
-
-def _order(context: Context, rule: Rule) -> int:
-    return next(i for i, one in enumerate(context.definition.rules) if one is rule)

@@ -1,0 +1,136 @@
+"""Fields that rules set in a circle, each from the one before."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+from decision.core.conditions import All, Clause, Condition, clauses
+from decision.core.definition import Rule
+from decision.rulebook.review.context import Context, listed, size_of
+
+_MOST_CIRCLES: Final = 10
+_MOST_ROUNDS: Final = 100
+_MOST_PROOFS: Final = 2_000
+"""After so many, whatever may feed a rule is taken to do so."""
+_LISTED_STEPS: Final = 20
+
+_Edges = dict[str, dict[str, list[int]]]
+"""Field that is set → field that it is set from → the rules that do so, by their index."""
+
+
+class _Step(NamedTuple):
+    """One rule on the way round: it sets `target` from what it has read."""
+
+    read: str
+    target: str
+    rule: int
+
+
+def review_circles(context: Context) -> None:
+    """Warns of fields that feed themselves through others; one field alone may be set anew.
+
+    What closes a circle is not that a rule reads a field, but that what was set there can make it
+    hold: two rules that each give a default where the other's field is known close none.
+    """
+    edges: _Edges = defaultdict(dict)
+    for index, rule in enumerate(context.definition.rules):
+        reads = {clause.field: None for clause in clauses(rule.when)}
+        for target in rule.set:
+            for field in reads:
+                if field != target:
+                    edges[target].setdefault(field, []).append(index)
+    feeds = _Feeding(context)
+    said = 0
+    for _ in range(_MOST_ROUNDS):
+        try:
+            TopologicalSorter({target: list(reads) for target, reads in edges.items()}).prepare()
+        except CycleError as error:
+            fields: list[str] = error.args[1]
+            if steps := feeds.round(fields, edges):
+                _warn(context, steps)
+                said += 1
+            del edges[fields[1]][fields[0]]
+        else:
+            return
+        if said == _MOST_CIRCLES:
+            return
+
+
+class _Feeding:
+    """Which rules can hold because of what another has set."""
+
+    def __init__(self, context: Context) -> None:
+        self.rules = context.definition.rules
+        self.logic = context.logic
+        self._proofs = 0
+
+    def round(self, fields: list[str], edges: _Edges) -> list[_Step]:
+        """Rules that lead once round, each fed by the one before it; none where none do.
+
+        `fields` hold, in turn, what the next one is set from; the last is the first.
+        """
+        layers = [(read, target, edges[target][read]) for read, target in pairwise(fields)]
+        for first in layers[0][2]:
+            ways = {first: [_Step(*layers[0][:2], first)]}
+            for read, target, rules in layers[1:]:
+                ways = {
+                    rule: [*way, _Step(read, target, rule)]
+                    for rule in rules
+                    for way in self._fed(ways, rule, read)
+                }
+            for way in self._fed(ways, first, fields[0]):
+                return way
+        return []
+
+    def _fed(self, ways: dict[int, list[_Step]], rule: int, field: str) -> Iterator[list[_Step]]:
+        """The ways whose last rule can make this one hold; the first that does will do."""
+        for last, way in ways.items():
+            if self._feeds(last, rule, field):
+                yield way
+                return
+
+    def _feeds(self, one: int, other: int, field: str) -> bool:
+        """Whether the other may hold with what the one sets, where the one has held."""
+        self._proofs += 1
+        if self._proofs > _MOST_PROOFS:
+            return True
+        setter, reader = self.rules[one], self.rules[other]
+        value = setter.set[field]
+        left = [part for part in _conjuncts(setter.when) if not _fields(part) & setter.set.keys()]
+        self.logic.allow(size_of(setter.when) + size_of(reader.when))
+        return self.logic.can_hold(Clause(field, "eq", value), reader.when, *left)
+
+
+def _conjuncts(condition: Condition) -> Iterator[Condition]:
+    if isinstance(condition, All):
+        for part in condition.parts:
+            yield from _conjuncts(part)
+    else:
+        yield condition
+
+
+def _fields(condition: Condition) -> set[str]:
+    return {clause.field for clause in clauses(condition)}
+
+
+def _warn(context: Context, steps: list[_Step]) -> None:
+    rules = context.definition.rules
+    start = min(range(len(steps)), key=lambda at: steps[at].rule)
+    steps = steps[start:] + steps[:start]
+    told = listed([_told(rules[step.rule], step) for step in steps], _LISTED_STEPS)
+    message = f"these rules feed each other in a circle: {told}"
+    hint = (
+        "a rule sees only what rules above it have set, so the circle never closes; "
+        "let one of them set a field of another name"
+    )
+    first = steps[0]
+    place = context.key("rules", rules[first.rule].name, "set", first.target)
+    context.report.warn(place, message, hint, "set-cycle")
+
+
+def _told(rule: Rule, step: _Step) -> str:
+    return f'rule "{rule.name}" ({rule.source}) sets {step.target} from {step.read}'
