@@ -103,6 +103,8 @@ def _only_clears(version: str | None, shadow: bool, force: bool) -> None:
 
 
 def _find(models: Path, version: str) -> Path:
+    from difflib import get_close_matches
+
     from decision.scoring.manifest import MANIFEST
     from decision.scoring.versions import versions
 
@@ -113,9 +115,11 @@ def _find(models: Path, version: str) -> Path:
     named = [place for place in known if place.name == version]
     if len(named) == 1:
         return named[0]
-    there = ", ".join(place.relative_to(models).as_posix() for place in known[-5:])
+    names = [place.relative_to(models).as_posix() for place in known]
+    near = [] if named else get_close_matches(version, [*names, *(each.name for each in known)], 1)
     why = f"there are {len(named)} of that name" if named else "it is no version"
-    raise Fail(f"{version}: {why}; in {models} are: {there or 'none'}")
+    meant = f"did you mean {near[0]}? " if near else ""
+    raise Fail(f"{version}: {why}; {meant}in {models} are: {', '.join(names[-5:]) or 'none'}")
 
 
 def _load(folder: Path) -> Model:
@@ -180,6 +184,8 @@ def _judge(
         ) from None
     except (ArchiveError, EvaluationError) as error:
         raise Fail(str(error)) from None
+    except ValueError as error:
+        raise Fail(f"{archive}: {error}") from None
 
 
 def _tell(

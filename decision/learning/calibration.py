@@ -19,6 +19,8 @@ FOLDS: Final = 5
 _ROUNDS: Final = 100
 _HALVINGS: Final = 40
 _LEAST_IN_KNOT: Final = 50
+LEAST_ISOTONIC: Final = 200
+"""Fewer rows than these make a few groups at most, and nearly one probability for everybody."""
 _CERTAIN: Final = 1e-12
 
 
@@ -37,12 +39,15 @@ def calibrate(
 
     Auto takes none unless another is better by more than one standard error of the difference,
     and of the two others Platt's unless isotonic is better by so much: what is simple stays.
+    With fewer than `LEAST_ISOTONIC` rows isotonic gives way to Platt's.
     """
     weights = np.ones(len(label)) if weight is None else weight
     name = wanted
     tried: dict[str, float] = {}
     if wanted == "auto":
         name, tried = _choose(log_odds, label, weights)
+    if name == "isotonic" and len(label) < LEAST_ISOTONIC:
+        name = "platt"
     return Chosen(_FITS[name](log_odds, label, weights), name, tried)
 
 

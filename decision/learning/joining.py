@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from decision.core.definition import Goal
 from decision.core.recording import RELEASING, SEEN
+from decision.learning.damage import damaged
+from decision.learning.merges import follow_merges
 from decision.learning.spec import Spec
 from decision.learning.table import TrainingError
 
@@ -30,7 +32,6 @@ ORPHAN: Final = "outcomes of decisions that the log does not have"
 BEFORE: Final = "outcomes that came before their decision"
 REPEATED: Final = "outcomes that the log holds again"
 _REASONS: Final = (SILENT, INCOMPLETE, TWICE, IMPOSSIBLE, UNWEIGHED, NO_GOAL, NOT_GIVEN, OPEN)
-_MERGES_IN_A_ROW: Final = 32
 _MANY: Final = 10_000
 """Above so many events of one type by one customer, pairs are found by sorting, not by trying."""
 _FILE: Final = 1 << 40
@@ -106,18 +107,8 @@ def join(
 
 def _culprit(sources: Sources, reason: str) -> str:
     """The file that cannot be read, by reading each of them; else what DuckDB said."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    for path in (*sources.decisions, *sources.outcomes, *sources.events, *sources.changes):
-        try:
-            with pq.ParquetFile(path) as file:
-                for _ in file.iter_batches():
-                    pass
-        except (pa.ArrowException, OSError) as error:
-            said = str(error).splitlines()[0]
-            return f"{path} cannot be read as Parquet: {said}; restore it from a backup"
-    return f"the log cannot be joined: {reason.splitlines()[0]}"
+    paths = (*sources.decisions, *sources.outcomes, *sources.events, *sources.changes)
+    return damaged(paths) or f"the log cannot be joined: {reason.splitlines()[0]}"
 
 
 def _text(text: str) -> str:
@@ -167,20 +158,7 @@ class _Join:
 
     def _follow_merges(self) -> None:
         """Table `merged`: earlier id → the id at the end of its merges."""
-        self._sql(f"""
-            CREATE TEMP TABLE merged AS
-            WITH RECURSIVE step AS (
-                SELECT DISTINCT detail->>'$.from' AS from_id, customer_id AS into_id
-                FROM {self._parquet("changes")} WHERE kind = 'merge'
-            ), chain AS (
-                SELECT from_id, into_id, 1 AS depth FROM step
-                UNION ALL
-                SELECT chain.from_id, step.into_id, depth + 1
-                FROM chain JOIN step ON chain.into_id = step.from_id
-                WHERE depth < {_MERGES_IN_A_ROW} AND step.into_id <> chain.from_id
-            )
-            SELECT from_id, arg_max(into_id, (depth, into_id)) AS into_id
-            FROM chain WHERE from_id IS NOT NULL GROUP BY from_id""")
+        follow_merges(self._sql, self._parquet("changes"))
         if self._rows("SELECT count(*) FROM merged")[0][0]:
             self._merges = "LEFT JOIN merged ON customer_id = merged.from_id"
 

@@ -17,6 +17,8 @@ import msgspec
 from decision.core.clock import DAY
 from decision.learning.archive.journal import files, reading
 from decision.learning.archive.layout import schema_of
+from decision.learning.damage import naming_damage
+from decision.learning.merges import follow_merges, merged_view
 
 WEEK: Final = 7 * DAY
 ANY: Final = "any"
@@ -81,9 +83,9 @@ def retention(
 
     Raises:
         FileNotFoundError: the archive has no decisions.
-        ArchiveError: the archive lacks a file.
+        ArchiveError: the archive lacks a file, or one is damaged.
     """
-    with reading(archive):
+    with reading(archive), naming_damage(archive):
         return _retention(archive, event, weeks, confidence)
 
 
@@ -91,7 +93,7 @@ def _retention(archive: Path, event: str, weeks: int, confidence: float) -> Rete
     import duckdb
 
     sql = duckdb.connect()
-    for name in ("decisions", "events"):
+    for name in ("changes", "decisions", "events"):
         _register(sql, archive, name)
     row = sql.execute(
         "SELECT (SELECT max(epoch_us(decided_at)) FROM decisions), "
@@ -124,18 +126,20 @@ def _register(sql: Any, archive: Path, name: str) -> None:
         raise FileNotFoundError(2, "there are no decisions", str(archive / name))
     data = ds.dataset(paths, schema=schema, format="parquet") if paths else schema.empty_table()
     sql.register(name, data)
+    if name == "changes":
+        follow_merges(sql.execute, "changes")
     if name == "decisions":
         sql.execute(
             "CREATE TEMP TABLE starts AS SELECT customer_id, min(epoch_us(decided_at)) AS began, "
             "coalesce(arg_min(holdout, epoch_us(decided_at)), false) AS holdout "
-            "FROM decisions GROUP BY customer_id"
+            f"FROM {merged_view('decisions')} GROUP BY customer_id"
         )
 
 
-_COUNTS: Final = """
+_COUNTS: Final = f"""
 WITH active AS (
   SELECT DISTINCT s.customer_id, (epoch_us(e."at") - s.began - 1) // $week + 1 AS week
-  FROM events e JOIN starts s ON s.customer_id = e.customer_id
+  FROM {merged_view("events")} e JOIN starts s ON s.customer_id = e.customer_id
   WHERE epoch_us(e."at") > s.began
     AND (e.type = $event OR ($event = 'any' AND NOT starts_with(e.type, 'message.')))),
 due AS (

@@ -32,6 +32,7 @@ from decision.core.clock import DAY, SECOND, from_micros
 from decision.core.events import LONGEST_WINDOW
 from decision.core.values import Value
 from decision.learning.archive.journal import files, reading
+from decision.learning.damage import naming_damage
 
 QUINTILES: Final = (0.2, 0.4, 0.6, 0.8)
 LEVELS: Final[Mapping[str, float]] = {"power": 0.05, "core": 0.15, "casual": 0.3}
@@ -139,7 +140,7 @@ def segments(
     Raises:
         NothingFound: there is no such event.
         ValueError: a file of the archive cannot be read, or has not the columns of one.
-        ArchiveError: the archive lacks a file.
+        ArchiveError: the archive lacks a file, or one is damaged.
     """
     import duckdb
 
@@ -147,7 +148,7 @@ def segments(
         raise NothingFound(f"{archive} has no events; archive some first: nextbest archive")
     connection = duckdb.connect()
     try:
-        with reading(archive):
+        with reading(archive), naming_damage(archive):
             _prepare(connection, archive, files(archive, "events"), timezone)
         last = _one(connection, "SELECT max(us) FROM facts WHERE type = ?", [event])
         if last is None:

@@ -134,6 +134,7 @@ def _manifest(
             trees=boosted.trees,
             from_time=None if time is None else int(time.min()),
             to_time=None if time is None else int(time.max()),
+            learned_until=None if time is None else int(time[: examples.judge].max()),
             parameters=parameters(spec, examples.features),
             metrics=metrics,
             calibrations=chosen.tried,

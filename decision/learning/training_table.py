@@ -141,8 +141,8 @@ def _examples(
     if not count and joined.closes_at is not None and joined.left_out.get(OPEN):
         raise TrainingError(
             f"every window is still open: of {joined.left_out[OPEN]:,} selections none can be "
-            f"judged before {from_micros(joined.closes_at).isoformat()}; wait until then, archive "
-            "and train again"
+            f"judged before {from_micros(joined.closes_at).isoformat()}; after that, archive and "
+            "train again (if nothing was logged since, say how far the log goes: --until)"
         )
     matrix = _room(count, len(features), room, scratch)
     columns = FeatureColumns(features, matrix)

@@ -80,8 +80,9 @@ class Smoothing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The facts of a training: rows fitted and held out, seed, parameters, metrics, libraries.
 
-    `from_time` and `to_time` are the earliest and latest row, in microseconds. The rows held out
-    are the latest: on the earlier of them training stops and calibrates, metrics are of the
+    `from_time` and `to_time` are the earliest and latest row, in microseconds; `learned_until` is
+    the latest that was fitted or calibrated on, None where it is not known. The rows held out are
+    the latest: on the earlier of them training stops and calibrates, metrics are of the
     `test_rows`, the latest of all. `left_out` counts rows of the log that did not count, by reason.
     `calibrations` has the log loss of each that was tried. `notes` say what the table lacked.
     """
@@ -97,6 +98,7 @@ class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     trees: int
     from_time: int | None = None
     to_time: int | None = None
+    learned_until: int | None = None
     parameters: dict[str, Any] = {}
     metrics: dict[str, float | None] = {}
     calibrations: dict[str, float] = {}

@@ -151,7 +151,7 @@ def test_a_log_from_which_nothing_can_be_learned_is_refused(train, tmp_path):
     assert "0 of the" in result.stderr and "are responses" in result.stderr
     result = train("--log", a_log(tmp_path / "young", 20, days_after=0))
     assert result.exit_code == 1
-    assert "wait until then" in result.stderr
+    assert "archive and train again" in result.stderr
 
 
 def test_until_says_how_far_the_log_goes(train, tmp_path):

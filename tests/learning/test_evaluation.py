@@ -16,6 +16,7 @@ import pytest
 from decision.core.clock import DAY, HOUR, from_micros
 from decision.core.document import Contact, ContactKind, ContactState
 from decision.core.policy import Policy
+from decision.learning.archive.journal import ArchiveError
 from decision.learning.archive.replays import read_replays
 from decision.learning.evaluation.log import ArchivedLog, EvaluationError
 from decision.learning.evaluation.report import Options, Report
@@ -472,6 +473,56 @@ def test_an_archive_that_is_none_says_what_it_lacks(archive: Path, tmp_path: Pat
     shutil.rmtree(rest / "policies")
     with pytest.raises(EvaluationError, match="restore it"):
         evaluate(rest, Candidate())
+
+
+@pytest.mark.parametrize("dataset", ["decisions", "events", "replays"])
+def test_a_damaged_file_of_any_dataset_is_named(
+    archive: Path, tmp_path: Path, dataset: str
+) -> None:
+    """Whoever reads it first, DuckDB or Arrow, and whether its head or a page is gone."""
+    for number, flip in enumerate((lambda data: data[:-4] + b"XXXX", _flipped)):
+        broken = tmp_path / str(number)
+        shutil.copytree(archive, broken)
+        path = sorted((broken / dataset).glob("date=*/*.parquet"))[0]
+        path.write_bytes(flip(path.read_bytes()))
+        with pytest.raises((ArchiveError, ValueError), match="cannot be read") as raised:
+            evaluate(broken, Candidate(), reward_model=False, options=QUICK)
+        assert str(path) in str(raised.value)
+
+
+def _flipped(data: bytes) -> bytes:
+    third = len(data) // 3
+    return data[:third] + bytes(byte ^ 255 for byte in data[third:-third]) + data[-third:]
+
+
+def test_customers_that_were_merged_are_one(archive: Path, tmp_path: Path) -> None:
+    """What they do under the new id counts for decisions under the old one; and two ids of one
+    person are one cluster."""
+    moved = edit(
+        archive,
+        tmp_path / "moved",
+        "events",
+        lambda row: {**row, "customer_id": f"新-{row['customer_id']}"},
+    )
+    plain = evaluate(archive, Candidate(), reward_model=False, options=QUICK)
+    lost = evaluate(moved, Candidate(), reward_model=False, options=QUICK)
+    assert plain.logged["responses"].value > 0 == lost.logged["responses"].value
+    known = sorted({row["customer_id"] for row in _rows(archive, "decisions")})
+    merges = [("新-" + each, each) for each in known]
+    merges += [(f"新-{known[1]}", f"新-{known[0]}")]
+    changes = [
+        {
+            "customer_id": into,
+            "kind": "merge",
+            "at": from_micros(1),
+            "detail": f'{{"from":"{gone}"}}',
+        }
+        for into, gone in merges
+    ]
+    _write(moved, "changes", changes)
+    found = evaluate(moved, Candidate(), reward_model=False, options=QUICK)
+    assert found.logged["responses"].value == plain.logged["responses"].value
+    assert found.customers == plain.customers - 1
 
 
 def test_without_a_reward_model_estimates_are_those_of_weights_alone(archive: Path) -> None:

@@ -119,3 +119,23 @@ def test_an_empty_arm_and_an_unfinished_week_have_no_share(tmp_path: Path) -> No
     assert (tmp_path / "curves.svg").read_text("utf-8").startswith("<?xml")
     with pytest.raises(FileNotFoundError):
         retention(tmp_path / "nowhere")
+
+
+def test_customers_that_were_merged_are_one(tmp_path: Path) -> None:
+    """Events under the id that somebody has become are theirs, and a merge makes nobody leave."""
+    decisions, events = write(tmp_path / "plain")
+    write_rows(tmp_path / "merged", "decisions", decisions, "decided_at")
+    moved = [{**row, "customer_id": f"新-{row['customer_id']}"} for row in events]
+    write_rows(tmp_path / "merged", "events", moved, "at")
+    assert retention(tmp_path / "merged").weeks != retention(tmp_path / "plain").weeks
+    merges = [
+        {
+            "customer_id": f"新-{each}",
+            "kind": "merge",
+            "at": START,
+            "detail": f'{{"from":"{each}"}}',
+        }
+        for each in sorted({row["customer_id"] for row in decisions})
+    ]
+    write_rows(tmp_path / "merged", "changes", merges, "at")
+    assert retention(tmp_path / "merged").weeks == retention(tmp_path / "plain").weeks

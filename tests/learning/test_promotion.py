@@ -18,6 +18,7 @@ from decision.core import records
 from decision.core.clock import from_micros
 from decision.core.schema import CustomerUpdate, DecisionRequest
 from decision.engine import Engine, EngineSettings, build_snapshot
+from decision.learning.evaluation.log import ArchivedLog
 from decision.learning.evaluation.report import Options
 from decision.learning.evaluation.run import evaluate
 from decision.learning.evaluation.targets import Candidate
@@ -135,6 +136,23 @@ def test_the_lift_is_judged_by_what_the_model_has_not_learned_from(
     assert not any("flatter" in note for note in fair.notes)
     whole = evaluate(archive, candidate, reward_model=False, options=options)
     assert any("flatter" in note for note in whole.notes)
+
+
+def test_held_out_begins_after_the_latest_row_that_was_learned_from(
+    made: tuple[Path, Path], archive: Path, world: World, tmp_path: Path
+) -> None:
+    """Also where the log's early contacts did not count in training (not delivered, say): a share
+    of all contacts would then point to a time before it."""
+    model = load_model(made[0])
+    training = model.manifest.training
+    times = sorted(moment.at for moment in world.moments)
+    assert training.from_time is not None and training.learned_until is not None
+    late = msgspec.structs.replace(training, learned_until=times[-40], test_rows=400)
+    unknown = msgspec.structs.replace(training, learned_until=None)
+    log = ArchivedLog(archive, None)
+    assert log.held_out_since(late) == times[-40] + 1
+    assert log.held_out_since(training) == training.learned_until + 1
+    assert log.held_out_since(unknown) == (training.to_time or 0) + 1
 
 
 FIGURES = [Figure(name="latency", wanted="≤ 5", found=3.0, passed=True)]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from decision.core.clock import DAY, to_micros
+from decision.learning.archive.journal import ArchiveError
 from decision.learning.archive.layout import schema_of
 from decision.learning.segments import (
     NothingFound,
@@ -237,5 +238,5 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(NothingFound, match="until"):
         segments(tmp_path, event="buy", until=to_micros(NOON) - DAY)
     (tmp_path / "events" / "date=2026-11-20" / "part-0.parquet").write_bytes(b"PAR1 cut")
-    with pytest.raises(ValueError, match=r"part-0\.parquet"):
+    with pytest.raises(ArchiveError, match=r"part-0\.parquet cannot be read"):
         segments(tmp_path, event="buy")

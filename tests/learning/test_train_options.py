@@ -86,7 +86,7 @@ def test_monotone_features_are_monotone_and_such_a_model_is_served(tmp_path: Pat
 
 def test_isotonic_calibration_is_served_as_it_was_fitted(tmp_path: Path) -> None:
     spec = parse_spec("small", SPEC.replace("calibration: platt", "calibration: isotonic"))
-    folder = train(spec, table(), tmp_path, created_at=MADE)
+    folder = train(spec, table(2_400), tmp_path, created_at=MADE)
     model = load_model(folder)
     isotonic = model.manifest.isotonic
     assert isotonic is not None and model.manifest.calibration is None

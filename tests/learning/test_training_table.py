@@ -157,6 +157,9 @@ def test_a_purchase_under_the_new_id_counts_for_the_decision_under_the_old_one(
     assert back.label.tolist() == [1.0]
     circle = [merge("c-1", "anon-9", START), *changes]
     assert len(build(decisions, [bought], changes=circle)) == 2
+    swap = [merge("c-1", "c-2", START), merge("c-2", "c-1", START + DAY)]
+    united = build(decisions, [bought], changes=swap)
+    assert united.label.tolist().count(1.0) == 1, "c-2 is c-1, who bought; not the other way round"
 
 
 def test_selection_probability_position_and_time_are_kept(build: Maker) -> None:
@@ -212,7 +215,7 @@ def test_an_empty_log_gives_no_examples(build: Maker) -> None:
 
 
 def test_a_log_whose_every_window_is_open_says_until_when_to_wait(build: Maker) -> None:
-    with pytest.raises(TrainingError, match="wait until then") as caught:
+    with pytest.raises(TrainingError, match="after that, archive and train again") as caught:
         build(decided("d", 0, "优惠"), until=DAY)
     assert "2026-11-28T02:00:00+00:00" in str(caught.value)
 
@@ -222,7 +225,7 @@ def test_what_was_received_says_how_far_the_log_goes_not_what_is_said_to_have_be
 ) -> None:
     """An event from the future closes no window."""
     dreamt = {**outcome("visit", 60 * DAY), "received_at": START + HOUR}
-    with pytest.raises(TrainingError, match="wait until then"):
+    with pytest.raises(TrainingError, match="after that, archive and train again"):
         build(decided("d", 0, "news"), [dreamt], until=None)
     came = {**outcome("visit", -DAY), "received_at": START + DAY}
     assert len(build(decided("d", 0, "news"), [came], until=None)) == 1

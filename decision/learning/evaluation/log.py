@@ -3,7 +3,8 @@
 What was earned is the goal of the chosen message, reached in (decided, decided + within], as
 training labels it. Unlike there, a contact that was never delivered stays: it earned nothing,
 and leaving it out would flatter whoever chose it. All decisions younger than the longest window
-are left out, whatever was chosen, so that being left out says nothing of the choice.
+are left out, whatever was chosen, so that being left out says nothing of the choice. Customers
+that were merged are one, also where errors and folds take a customer's decisions together.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from decision.learning.archive.journal import files
 from decision.learning.archive.layout import schema_of
 from decision.learning.archive.policies import policy_path, read_policy
 from decision.learning.archive.replays import Replay, read_replays
+from decision.learning.merges import follow_merges, merged_view
 from decision.learning.spec import Spec
 from decision.scoring.manifest import Training
 
@@ -145,8 +147,9 @@ class ArchivedLog:
                 "make the archive with: nextbest archive --out DIR"
             )
         self._register("decisions", files(archive, "decisions"))
-        for name in ("outcomes", "events"):
+        for name in ("outcomes", "events", "changes"):
             self._register(name, files(archive, name))
+        follow_merges(self._sql.execute, "changes")
         self._refuse_unknown_probabilities()
         self.goals = self._goals()
         self.counted = self._count()
@@ -164,21 +167,13 @@ class ArchivedLog:
     def held_out_since(self, training: Training) -> int | None:
         """The time from which a model has not learned from this log; None: it never did.
 
-        Training fits the earlier contacts and stops and calibrates on later ones; of the latest,
-        only its metrics are told. That share is found again among the log's contacts.
+        Training notes up to when the rows are that it fits, stops and calibrates on. Of a version
+        that does not have it, all rows count as learned from.
         """
         first, last = training.from_time, training.to_time
-        known = training.rows + training.validation_rows
         if first is None or last is None or last < self.counted.from_time:
             return None
-        share = (known - training.test_rows) / known if known else 1.0
-        rows = self._sql.execute(
-            "SELECT quantile_disc(epoch_us(decided_at), $share) FROM decisions "
-            "WHERE message IS NOT NULL AND epoch_us(decided_at) BETWEEN $first AND $last",
-            {"share": share, "first": first, "last": last},
-        ).fetchall()
-        since = rows[0][0]
-        return None if since is None else int(since) + 1
+        return (last if training.learned_until is None else training.learned_until) + 1
 
     def features_on(self, day: date) -> Iterator[dict[str, Any]]:
         """`decision_id`, `features` and `features_other` of a day's first selections."""
@@ -330,23 +325,21 @@ class ArchivedLog:
     def _gather_events(self) -> None:
         """Everything that could be a goal reached. One in both folders counts as the outcome,
         which knows its contact."""
-        self._sql.execute(
-            """
-            CREATE TEMP TABLE happened AS
-            SELECT customer_id, type, epoch_us("at") AS t, decision_id, message FROM outcomes
+        both = """
+            (SELECT customer_id, type, epoch_us("at") AS t, decision_id, message FROM outcomes
             WHERE type IN (SELECT event FROM goals)
             UNION ALL
             SELECT e.customer_id, e.type, epoch_us(e."at"), e.decision_id, e.message FROM events e
             ANTI JOIN outcomes o ON o.customer_id = e.customer_id AND o.event_id = e.event_id
-            WHERE e.type IN (SELECT event FROM goals)
+            WHERE e.type IN (SELECT event FROM goals))
             """
-        )
+        self._sql.execute(f"CREATE TEMP TABLE happened AS FROM {merged_view(both)}")
 
     def _one(self, query: str) -> Any:
         return self._sql.execute(query).fetchall()[0][0]
 
 
-_FACTS: Final = """
+_FACTS: Final = f"""
 WITH d AS (
   SELECT decision_id, epoch_us(decided_at) AS t, customer_id, coalesce(message, '') AS message,
     coalesce(channel, '') AS channel, coalesce(selection_probability, 1) AS probability,
@@ -354,7 +347,7 @@ WITH d AS (
     CASE WHEN model_version = $model THEN response_probability
       WHEN shadow_version = $model THEN [c.shadow_probability for c in candidates
         if c.message = message AND c.channel = channel][1] END AS said
-  FROM today
+  FROM {merged_view("today")}
   WHERE coalesce(position, 1) = 1 AND epoch_us(decided_at) BETWEEN $since AND $last
     AND NOT coalesce(list_contains(degraded, 'contention'), false)),
 reached AS (

@@ -8,6 +8,7 @@ from typing import Literal
 
 from decision.core.clock import format_duration, from_micros
 from decision.learning.archive.journal import reading
+from decision.learning.damage import naming_damage
 from decision.learning.evaluation.gather import Gathered, gather
 from decision.learning.evaluation.log import ArchivedLog, EvaluationError
 from decision.learning.evaluation.report import Judging, Options, Report
@@ -47,10 +48,10 @@ def evaluate(
     Raises:
         EvaluationError: the log cannot judge anything; the text says why.
         UnknownField: one of `by` cannot be read.
-        ArchiveError: the archive lacks a file.
-        ValueError: a file is damaged.
+        ArchiveError: the archive lacks a file, or one is damaged; it is named.
+        ValueError: a file holds what cannot be read.
     """
-    with reading(archive):
+    with reading(archive), naming_damage(archive):
         return _evaluate(
             archive,
             candidate,

@@ -1,0 +1,47 @@
+"""Which file of an archive is damaged, found by reading each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from decision.learning.archive.journal import ArchiveError, files
+from decision.learning.archive.layout import DATASETS
+
+
+def damaged(paths: Iterable[Path]) -> str | None:
+    """The first file that cannot be read, with the reason and the mend; None if all can."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for path in paths:
+        try:
+            with pq.ParquetFile(path) as file:
+                for _ in file.iter_batches():
+                    pass
+        except (pa.ArrowException, OSError) as error:
+            said = str(error).splitlines()[0]
+            return f"{path} cannot be read as Parquet: {said}; restore it from a backup"
+    return None
+
+
+@contextmanager
+def naming_damage(archive: Path) -> Iterator[None]:
+    """Says which file is damaged, where reading the archive fails for that reason.
+
+    Raises:
+        ArchiveError: a file is damaged; it is named.
+    """
+    import duckdb
+    import pyarrow as pa
+
+    try:
+        yield
+    except ArchiveError:
+        raise
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        found = damaged(path for dataset in DATASETS for path in files(archive, dataset))
+        if found is None:
+            raise
+        raise ArchiveError(found) from error
