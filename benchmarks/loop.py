@@ -76,7 +76,7 @@ lightgbm: {learning_rate: 0.08, num_leaves: 15, min_data_in_leaf: 30, cat_smooth
 rounds: 150
 early_stopping: 20
 seed: 7
-validation: 20%
+validation: 10%
 calibration: platt
 exploration: {from: 20, to: 200, over: 40000}
 promotion: {lift_at_least: -10%, effective_sample_at_least: 200}
