@@ -32,7 +32,7 @@ _quiet = settings(
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec = SPEC.replace("calibration: platt", "calibration: isotonic")
-    return small_model(tmp_path_factory.mktemp("models"), spec)
+    return small_model(tmp_path_factory.mktemp("models"), spec, rows=2_400)
 
 
 @pytest.fixture
