@@ -214,10 +214,16 @@ def _silent(share: float) -> None:
 
 def whole(archive: Path, rounds: int, matrix: Path) -> dict[str, float]:
     """From the archive to a booster; then what a version costs besides. Keeps the matrix."""
+    # Loaded beforehand, as they are for LightGBM alone: starting Python is neither's work.
+    import duckdb
+    import lightgbm
+    import pyarrow.parquet
+
     from decision.learning.boosting import boost
     from decision.learning.train import train
     from decision.learning.training_table import examples_of_log
 
+    del duckdb, lightgbm, pyarrow
     spec = spec_of(rounds)
     began, worked = time.perf_counter(), time.process_time()
     with examples_of_log(archive, spec, GOALS) as examples:
