@@ -39,6 +39,7 @@ _NONSENSE: Final = (
     struct.error,
     AttributeError,
     LookupError,
+    StopIteration,
     TypeError,
     ValueError,
 )

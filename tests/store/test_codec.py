@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -193,6 +194,20 @@ def test_a_damaged_section_is_read_or_refused_and_breaks_nothing(
         raw[codec.HEADER.size + place % (len(raw) - codec.HEADER.size)] ^= change
     with suppress(codec.UnreadableDocument, UnknownNumber):
         codec.decode("c-1", bytes(raw), register)
+
+
+def test_a_section_that_lacks_a_count_is_refused() -> None:
+    register = new_register()
+    at = 1_795_226_400_000_000
+    history = EventHistory(total=1, last_at=at, buckets=[[at // 1_000_000, 1]])
+    document = Document(customer_id="c-1", exists=True, events={"buy": history})
+    parts = [sections.write(document, name, register) for name in codec.SECTIONS]
+    fields = msgspec.msgpack.decode(parts[2])
+    assert fields[4]
+    fields[4] = fields[4][:-1]
+    raw = codec.join(bytes(8), (0, 0, 0), [*parts[:2], msgspec.msgpack.encode(fields)])
+    with pytest.raises(codec.UnreadableDocument):
+        codec.decode("c-1", raw, register)
 
 
 def test_a_bucket_without_its_sums_is_refused_before_anything_is_written() -> None:
