@@ -221,8 +221,15 @@ def _batches(path: Path) -> Iterator[Any]:
         texts = [one.name for one in schema.field("features").type if pa.types.is_string(one.type)]
         wanted = [name for name in ("features", OTHER) if name in schema.names]
         coded = [f"features.{name}" for name in texts]
-        with pq.ParquetFile(path, read_dictionary=coded) as file:
-            yield from file.iter_batches(BATCH, columns=wanted)
+        with pq.ParquetFile(path, read_dictionary=coded) as file, pq.ParquetFile(path) as plain:
+            for group in range(file.num_row_groups):
+                options: dict[str, Any] = {"row_groups": [group], "columns": wanted}
+                try:
+                    batches = list(file.iter_batches(BATCH, **options))
+                except pa.ArrowNotImplementedError:
+                    # A column with several dictionaries, or one given up half-way.
+                    batches = list(plain.iter_batches(BATCH, **options))
+                yield from batches
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from None
 

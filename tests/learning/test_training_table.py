@@ -356,3 +356,21 @@ def test_the_join_says_what_a_judge_says_row_by_row(
         with examples_of_log(folder, spec, GOALS, until=until) as examples:
             found = sorted(labels(examples))
     assert found == sorted((message, label) for (_, message, _), label in expected.items())
+
+
+def test_texts_of_many_kinds_and_files_of_several_row_groups_are_read(tmp_path: Path) -> None:
+    """Where Parquet gives up a dictionary half-way, the values are read all the same."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from decision.learning.training_table import _batches
+
+    count = 60_000
+    rows = [
+        {"customer.city": f"{number:030}", "customer.plan": "ab"[number % 2]}
+        for number in range(count)
+    ]
+    path = tmp_path / "part-0.parquet"
+    pq.write_table(pa.table({"features": rows}), path, row_group_size=25_000)
+    found = [row for batch in _batches(path) for row in batch.column("features").to_pylist()]
+    assert found == rows
