@@ -26,10 +26,9 @@ from decision.api.settings import ServerSettings
 from decision.api.shelf import SHELF, Shelf, Trigger, as_field_error, put_first
 from decision.api.watching import Watch, folder_print, on_hangup
 from decision.core.definition import PolicyDefinition
-from decision.core.ports import StoreUnavailable
+from decision.core.errors import NotReady, StoreUnavailable
 from decision.engine import Engine, Snapshot, build_snapshot
 from decision.engine.aside import aside
-from decision.engine.errors import NotReady
 from decision.engine.publishing import Publication, files_of, history, published, versions_standing
 from decision.engine.snapshot import PolicyRefused
 from decision.observability import get_logger

@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from decision.core.errors import FieldError
+
 JSON: Final = (b"content-type", b"application/json")
 PRIVATE: Final = (b"cache-control", b"no-store")
 _PROBLEM_JSON: Final = (b"content-type", b"application/problem+json")
@@ -37,13 +39,6 @@ KINDS: Final[dict[str, Kind]] = {
 """Kind → what it is. `urn:nextbest:problem:<kind>` is the problem's `type`."""
 
 _BY_STATUS: Final = {kind.status: name for name, kind in reversed(KINDS.items())}
-
-
-class FieldError(msgspec.Struct, frozen=True):
-    """One bad field: its path, as in `event.at` or `channels[1]`, and what to mend."""
-
-    path: str
-    detail: str
 
 
 class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):

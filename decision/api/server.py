@@ -24,7 +24,7 @@ from decision.api.protocol import BoundedProtocol
 from decision.api.settings import ServerSettings, SettingsError, read_settings, to_environ
 from decision.api.shelf import SHELF, Shelf, put_first
 from decision.api.watching import terminal_is_gone
-from decision.core.ports import StoreUnavailable
+from decision.core.errors import StoreUnavailable
 from decision.engine import Engine, EngineSettings
 from decision.engine.snapshot import PolicyRefused
 from decision.observability import configure_logging, get_logger

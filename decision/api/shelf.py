@@ -28,8 +28,8 @@ from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
-from decision.api.problems import FieldError
 from decision.api.watching import folder_print
+from decision.core.errors import FieldError
 from decision.core.schema import Moment
 from decision.rulebook.checking import check_here, policy_file
 from decision.rulebook.diagnostics import Diagnostic

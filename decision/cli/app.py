@@ -133,7 +133,7 @@ def _end(error: Exception) -> NoReturn:
 
 
 def _sentence(error: Exception) -> str:
-    from decision.core.ports import StoreUnavailable
+    from decision.core.errors import StoreUnavailable
 
     if isinstance(error, StoreUnavailable):
         return str(error)

@@ -14,7 +14,7 @@ import rich_click as click
 from decision.cli.options import json_option, settings_from, settings_options
 from decision.cli.output import Fail, count_of, print_json, progress, say
 from decision.core.clock import SECOND, parse_duration
-from decision.core.ports import StoreUnavailable
+from decision.core.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from decision.api.settings import ServerSettings

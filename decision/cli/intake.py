@@ -9,7 +9,7 @@ import msgspec
 
 from decision.cli.rows import Read
 from decision.core.clock import SECOND, to_micros
-from decision.engine.errors import InputError
+from decision.core.errors import InputError
 from decision.engine.loading import CustomerRow, Loaded, Loading
 
 IN_FLIGHT = 256

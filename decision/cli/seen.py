@@ -109,7 +109,7 @@ def _from_file(path: str, id_column: str) -> KnownFields:
 
 async def _from_store(url: str) -> KnownFields:
     from decision.api.settings import read_settings
-    from decision.core.ports import StoreUnavailable
+    from decision.core.errors import StoreUnavailable
     from decision.store.redis_store import RedisStore
     from decision.store.sampling import sample_customers
 

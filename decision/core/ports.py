@@ -46,17 +46,6 @@ class Scorer(Protocol):
         ...
 
 
-class StoreUnavailable(Exception):
-    """The store could not be reached or did not answer in time.
-
-    `uncertain` is true where a write was sent and its answer is not known.
-    """
-
-    def __init__(self, message: str, *, uncertain: bool = False) -> None:
-        super().__init__(message)
-        self.uncertain = uncertain
-
-
 Section = Literal["profile", "contacts", "events"]
 
 

@@ -16,16 +16,10 @@ from decision.core import recording, records
 from decision.core.clock import SECOND, from_micros
 from decision.core.decide import Question, decide, silence
 from decision.core.document import Contact, ContactState
+from decision.core.errors import StoreUnavailable
 from decision.core.explanation import explain
 from decision.core.identifiers import decision_tag
-from decision.core.ports import (
-    Commit,
-    Conflict,
-    LogRecord,
-    ReadResult,
-    Section,
-    StoreUnavailable,
-)
+from decision.core.ports import Commit, Conflict, LogRecord, ReadResult, Section
 from decision.core.schema import Decision, DecisionRequest
 from decision.engine.answering import fallback, namespaces, selection
 from decision.engine.context import Context

@@ -11,11 +11,11 @@ import msgspec
 from decision.core import attributes, calendar, consent
 from decision.core.clock import SECOND
 from decision.core.document import Document
+from decision.core.errors import InputError, unknown
 from decision.core.policy import Policy
 from decision.core.schema import Alias, ConsentUpdate, CustomerUpdate
 from decision.engine import merging
 from decision.engine.context import Context, alias_id, clean_id
-from decision.engine.errors import InputError, unknown
 
 _DEEPEST = 4
 _LEAST, _MOST = -(2**63), 2**64 - 1

@@ -13,11 +13,11 @@ import msgspec
 from decision.core.clock import DAY, HOUR, MINUTE, format_duration, from_micros
 from decision.core.decide import Verdict
 from decision.core.document import Document
+from decision.core.errors import InputError, NotReady, StoreUnavailable
 from decision.core.identifiers import decision_id, partition_of
-from decision.core.ports import ReadResult, Store, StoreUnavailable
+from decision.core.ports import ReadResult, Store
 from decision.core.schema import Alias, Decision
 from decision.engine import merging
-from decision.engine.errors import InputError, NotReady
 from decision.engine.snapshot import Snapshot
 
 LONGEST_ID = 256

@@ -12,9 +12,10 @@ from decision.core import calendar, records
 from decision.core.clock import from_micros
 from decision.core.contact_policy import counts_until
 from decision.core.document import ContactState, Document
+from decision.core.errors import NotFound, StoreUnavailable
 from decision.core.fields import Situation
 from decision.core.identifiers import partition_of
-from decision.core.ports import Commit, Conflict, LogRecord, Section, StoreUnavailable
+from decision.core.ports import Commit, Conflict, LogRecord, Section
 from decision.core.schema import ConsentUpdate, CustomerUpdate
 from decision.engine import merging
 from decision.engine.changes import (
@@ -26,7 +27,6 @@ from decision.engine.changes import (
     claimed_aliases,
 )
 from decision.engine.context import Context, clean_id
-from decision.engine.errors import NotFound
 
 
 class ContactView(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,12 +9,12 @@ import msgspec
 
 from decision.core.clock import from_micros, to_micros
 from decision.core.decide import Verdict
-from decision.core.ports import ReadResult, StoreUnavailable
+from decision.core.errors import StoreUnavailable, unknown
+from decision.core.ports import ReadResult
 from decision.core.schema import Decision, DecisionRequest
 from decision.engine.answering import fallback, namespaces
 from decision.engine.attempt import Attempt, Task
 from decision.engine.context import Context, alias_id
-from decision.engine.errors import unknown
 from decision.engine.replay import Replay
 
 _decode_answer = msgspec.json.Decoder(Decision).decode

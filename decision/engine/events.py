@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from decision.core import recording, records
 from decision.core.clock import MILLISECOND, to_micros
 from decision.core.document import Document
+from decision.core.errors import InputError, StoreUnavailable
 from decision.core.identifiers import parse_decision_id, partition_of
-from decision.core.ports import Commit, Conflict, LogRecord, Section, StoreUnavailable
+from decision.core.ports import Commit, Conflict, LogRecord, Section
 from decision.core.recording import SETTLING, AmbiguousContact, Occurrence, has_contact
 from decision.core.schema import Event, EventsAnswer, Rejected, TriggerEvent
 from decision.engine.context import Context
-from decision.engine.errors import InputError
 
 
 def occurrence_of(event: Event | TriggerEvent, event_id: str, now: int) -> Occurrence:

@@ -17,7 +17,8 @@ import msgspec
 from decision.core import recording, records
 from decision.core.clock import to_micros
 from decision.core.document import Document
-from decision.core.ports import Commit, Conflict, LogRecord, ReadResult, Section, StoreUnavailable
+from decision.core.errors import InputError, StoreUnavailable
+from decision.core.ports import Commit, Conflict, LogRecord, ReadResult, Section
 from decision.core.recording import Occurrence
 from decision.core.schema import (
     ConsentUpdate,
@@ -36,7 +37,6 @@ from decision.engine.changes import (
     claimed_aliases,
 )
 from decision.engine.context import Context, clean_id
-from decision.engine.errors import InputError
 from decision.engine.events import event_record
 
 SOURCE = "load"

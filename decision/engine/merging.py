@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from decision.core import attributes, consent, events, records
 from decision.core.document import Contact, Document
-from decision.core.ports import Commit, Conflict, LogRecord, ReadResult, Section, StoreUnavailable
+from decision.core.errors import InputError, NotFound, StoreUnavailable
+from decision.core.ports import Commit, Conflict, LogRecord, ReadResult, Section
 from decision.core.recording import later_state
-from decision.engine.errors import InputError, NotFound
 
 if TYPE_CHECKING:
     from decision.engine.context import Context

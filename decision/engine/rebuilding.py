@@ -15,9 +15,10 @@ import msgspec
 
 from decision.core import calendar, records
 from decision.core.document import Document
+from decision.core.errors import StoreUnavailable
 from decision.core.events import Measure
 from decision.core.identifiers import PARTITIONS, partition_of
-from decision.core.ports import Commit, Conflict, StoreUnavailable
+from decision.core.ports import Commit, Conflict
 from decision.engine.context import Context
 from decision.learning.archive import readers
 from decision.learning.archive.histories import (

@@ -13,6 +13,7 @@ from decision.core.clock import from_micros
 from decision.core.decide import Verdict, decide, silence
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Document
+from decision.core.errors import InputError, NotFound
 from decision.core.explanation import explain
 from decision.core.identifiers import parse_decision_id
 from decision.core.records import DecisionRecord
@@ -20,7 +21,6 @@ from decision.core.schema import Decision, Selection
 from decision.core.values import Value
 from decision.engine.answering import fallback, namespaces, selection
 from decision.engine.context import Context
-from decision.engine.errors import InputError, NotFound
 from decision.engine.snapshot import Snapshot, build_snapshot, policy_blob
 from decision.rulebook.reader import load_files
 

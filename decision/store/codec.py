@@ -20,7 +20,8 @@ from typing import Final
 import msgspec
 
 from decision.core.document import Document
-from decision.core.ports import Section, StoreUnavailable, Version
+from decision.core.errors import StoreUnavailable
+from decision.core.ports import Section, Version
 from decision.store import sections
 from decision.store.register import Register, UnknownNumber
 

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from ssl import SSLContext
 from typing import Any, Final
 
-from decision.core.ports import StoreUnavailable
+from decision.core.errors import StoreUnavailable
 from decision.store.register import RegisterClash
 from decision.store.wire import Command, Wire
 

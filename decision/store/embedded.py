@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import IO, Final, Literal
 from urllib.parse import quote
 
-from decision.core.ports import StoreUnavailable
+from decision.core.errors import StoreUnavailable
 
 LONGEST_SOCKET_PATH: Final = 107
 """Bytes that a Unix socket's path may have on Linux (`man 7 unix`)."""

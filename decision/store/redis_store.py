@@ -11,15 +11,9 @@ from time import time
 from typing import Any, Final
 
 from decision.core.document import ContactKind, Document
+from decision.core.errors import StoreUnavailable
 from decision.core.identifiers import PARTITIONS, parse_decision_id
-from decision.core.ports import (
-    Commit,
-    Committed,
-    Conflict,
-    LogRecord,
-    ReadResult,
-    StoreUnavailable,
-)
+from decision.core.ports import Commit, Committed, Conflict, LogRecord, ReadResult
 from decision.store import codec, scripts
 from decision.store.commits import EncodedCommit, commit_digest, encode_commit, live_answer
 from decision.store.connection import CONNECT_TIMEOUT, Connection

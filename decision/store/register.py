@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from decision.core.document import ContactKind
-from decision.core.ports import StoreUnavailable
+from decision.core.errors import StoreUnavailable
 
 NAMES_LIMIT: Final = 16_384
 """Names past this many get no number and are written out in each document, so that an

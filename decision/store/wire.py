@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 
 import hiredis
 
-from decision.core.ports import StoreUnavailable
+from decision.core.errors import StoreUnavailable
 
 Command = tuple[str | bytes | int, ...]
 

@@ -22,7 +22,7 @@ from decision.api.settings import (
     read_settings,
     to_environ,
 )
-from decision.core.ports import StoreUnavailable
+from decision.core.errors import StoreUnavailable
 from decision.engine import Engine
 from decision.store import MemoryStore
 from tests.api.conftest import RULES, Api, running

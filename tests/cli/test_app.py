@@ -11,7 +11,7 @@ import rich_click as click
 from click.testing import CliRunner
 
 from decision.cli.app import _PANELS, COMMANDS, Later, cli
-from decision.core.ports import StoreUnavailable
+from decision.core.errors import StoreUnavailable
 
 HEAVY = ("litestar", "redis", "numpy", "lightgbm", "uvicorn", "ruamel", "msgspec", "structlog")
 

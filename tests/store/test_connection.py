@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from decision.core.ports import StoreUnavailable
+from decision.core.errors import StoreUnavailable
 from decision.store import EmbeddedRedis, RedisStore, wire
 from decision.store.connection import Connection
 from decision.store.wire import Refused, Wire

@@ -15,7 +15,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from decision.core.ports import StoreUnavailable
+from decision.core.errors import StoreUnavailable
 from decision.store import embedded
 from decision.store.embedded import EmbeddedRedis, find_binary
 

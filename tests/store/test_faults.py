@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from decision.core.clock import HOUR
+from decision.core.errors import StoreUnavailable
 from decision.core.identifiers import partition_of
-from decision.core.ports import Committed, Conflict, StoreUnavailable
+from decision.core.ports import Committed, Conflict
 from decision.store import EmbeddedRedis, RedisStore
 from decision.store.scripts import APPEND, COMMIT, TAKE_BUDGETS
 from tests.store.build import PUSH, commit_of, record, with_contact

@@ -11,7 +11,8 @@ import pytest
 from redis.crc import key_slot
 
 from decision.core.clock import HOUR
-from decision.core.ports import Committed, StoreUnavailable
+from decision.core.errors import StoreUnavailable
+from decision.core.ports import Committed
 from decision.store import EmbeddedRedis, RedisStore, codec
 from decision.store.commits import commit_digest
 from decision.store.keys import event_digest

@@ -1,0 +1,59 @@
+"""What nextbest raises on purpose. Each text says what is wrong, where, and how to fix it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+import msgspec
+
+
+class NextbestError(Exception):
+    """Everything that nextbest raises on purpose. Any other exception is a defect."""
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One bad field: its path, as in `event.at` or `channels[1]`, and how to fix it."""
+
+    path: str
+    detail: str
+
+
+class InputError(NextbestError, ValueError):
+    """The input cannot be used. `path` is the place of the bad field (`event.at`)."""
+
+    def __init__(self, path: str, detail: str) -> None:
+        super().__init__(f"{path}: {detail}" if path else detail)
+        self.path = path
+        self.detail = detail
+
+
+class NotFound(NextbestError, LookupError):
+    """What was asked for does not exist."""
+
+
+class StoreUnavailable(NextbestError):
+    """The store could not be reached or did not answer in time.
+
+    `uncertain` is true where a write was sent and its answer is not known.
+    """
+
+    def __init__(self, message: str, *, uncertain: bool = False) -> None:
+        super().__init__(message)
+        self.uncertain = uncertain
+
+
+class NotReady(StoreUnavailable):
+    """No policy is in force yet: the server is still starting, or waits for its store."""
+
+
+def unknown(path: str, kind: str, name: str, known: Iterable[str]) -> InputError:
+    """`placement: "app_hom" is not a placement of the policy; did you mean "app_home"?`"""
+    names = sorted(known)
+    shown = name if len(name) <= 60 else name[:57] + "…"
+    near = get_close_matches(name[:200], names, 1)
+    if near:
+        hint = f'did you mean "{near[0]}"?'
+    else:
+        hint = f"known are {', '.join(names[:20])}" if names else "it has none"
+    return InputError(path, f'"{shown}" is not a {kind} of the policy; {hint}')
