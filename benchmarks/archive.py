@@ -33,10 +33,10 @@ from unittest import mock
 import pyarrow.parquet as pq
 
 from benchmarks.decision_cost import NOW, fill, make_engine, request_for, sample
+from decision.archive.archiver import Archiver
+from decision.archive.journal import Journal, files, sync_file
+from decision.archive.layout import DATASETS, write_table
 from decision.core.schema import Event
-from decision.learning.archive.archiver import Archiver
-from decision.learning.archive.journal import Journal, files, sync_file
-from decision.learning.archive.layout import DATASETS, write_table
 from decision.store import EmbeddedRedis, RedisStore
 
 BOUND = 3.0

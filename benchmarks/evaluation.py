@@ -27,12 +27,12 @@ import pyarrow.parquet as pq
 
 from benchmarks import hillstrom
 from benchmarks.hillstrom import CAMPAIGN, Row
+from decision.archive.layout import schema_of
+from decision.archive.policies import write_policy
+from decision.archive.replays import document_json
 from decision.core.decide import Question
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Document
-from decision.learning.archive.layout import schema_of
-from decision.learning.archive.policies import write_policy
-from decision.learning.archive.replays import document_json
 from decision.learning.evaluation.report import Judged, Options
 from decision.learning.evaluation.run import evaluate
 from decision.learning.evaluation.targets import Candidate

@@ -24,13 +24,13 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from decision.archive.features import OTHER, encode_features, learn_types
+from decision.archive.layout import day_of, schema_of, write_table
 from decision.core.candidates import CandidateInfo
 from decision.core.clock import DAY
 from decision.core.definition import Settings
 from decision.core.document import Document
 from decision.core.fields import FieldTable, Situation
-from decision.learning.archive.features import OTHER, encode_features, learn_types
-from decision.learning.archive.layout import day_of, schema_of, write_table
 from decision.learning.ope import Estimate, snips
 from decision.scoring.loading import load_model
 from decision.scoring.scorers import bind

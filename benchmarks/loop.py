@@ -32,6 +32,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import numpy as np
 
+from decision.archive.replays import read_replays
 from decision.core.business_rules import PlainMatcher
 from decision.core.candidates import CandidateInfo
 from decision.core.clock import DAY, HOUR, MINUTE, from_micros
@@ -42,7 +43,6 @@ from decision.core.policy import Policy
 from decision.core.schema import Decision, DecisionRequest, Event
 from decision.engine import Engine, EngineSettings, build_snapshot
 from decision.engine.loading import CustomerRow, Loading
-from decision.learning.archive.replays import read_replays
 from decision.learning.people import Customer, as_line
 from decision.learning.simulator import Shop
 from decision.rulebook.reader import load_folder

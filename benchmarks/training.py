@@ -74,7 +74,7 @@ def write_archive(folder: Path, rows: int, seed: int = 7) -> None:
 def _write_day(folder: Path, day: int, count: int, rng: np.random.Generator) -> None:
     import pyarrow as pa
 
-    from decision.learning.archive.layout import schema_of
+    from decision.archive.layout import schema_of
 
     start = START - START % DAY + day * DAY
     at = np.sort(rng.integers(start, start + DAY, count))

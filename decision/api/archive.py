@@ -12,9 +12,9 @@ from pathlib import Path
 import msgspec
 
 from decision.api.settings import SettingsError
+from decision.archive.lookup import look_up
 from decision.core.schema import Decision
 from decision.engine.replay import Replay
-from decision.learning.archive.lookup import look_up
 
 
 class Archive:

@@ -18,7 +18,7 @@ from decision.core.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from decision.api.settings import ServerSettings
-    from decision.learning.archive.archiver import Archiver, Counts, Lag
+    from decision.archive.archiver import Archiver, Counts, Lag
 
 
 def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
@@ -98,8 +98,8 @@ def archive(
     Exit code 1: a record could not be read; it is in DIR/_quarantine with the reason, and all
     others are archived.
     """
-    from decision.learning.archive.journal import ArchiveError
-    from decision.learning.erasing import UnreadableFile
+    from decision.archive.erasing import UnreadableFile
+    from decision.archive.journal import ArchiveError
 
     settings = settings_from(**given)
     if metrics_port is not None and every is None:
@@ -197,10 +197,10 @@ class _Work:
         self._stop = asyncio.Event()
 
     async def run(self, settings: ServerSettings, metrics_port: int | None) -> Counts:
+        from decision.archive.archiver import Archiver
+        from decision.archive.journal import Journal
         from decision.cli.stores import open_store
         from decision.engine.context import wall_clock
-        from decision.learning.archive.archiver import Archiver
-        from decision.learning.archive.journal import Journal
         from decision.store.redis_store import RedisStore
 
         loop = asyncio.get_running_loop()
@@ -246,7 +246,7 @@ class _Work:
 
     def _merge(self, archiver: Archiver) -> None:
         """Merges small files, where that is wanted."""
-        from decision.learning.archive.compaction import compact
+        from decision.archive.compaction import compact
 
         if self._compact:
             compact(archiver.journal)

@@ -13,7 +13,7 @@ from decision.cli.output import Fail, count_of, print_json, progress
 
 if TYPE_CHECKING:
     from decision.api.settings import ServerSettings
-    from decision.learning.erasing import Erased
+    from decision.archive.erasing import Erased
 
 
 @click.command(epilog="Example: nextbest erase c-1024 --archive archive")
@@ -57,8 +57,8 @@ async def _from_store(customer_id: str, settings: ServerSettings) -> list[str]:
 
 
 def _from_archive(archive: Path, ids: set[str]) -> Erased:
-    from decision.learning.archive.journal import ArchiveError
-    from decision.learning.erasing import UnreadableFile, erase_from_archive
+    from decision.archive.erasing import UnreadableFile, erase_from_archive
+    from decision.archive.journal import ArchiveError
 
     try:
         with progress("Files") as move:

@@ -235,8 +235,8 @@ def _candidate(rules: str | None, models: str | None, model: str | None, gamma: 
 def _evaluate(
     archive: Path, candidate: Candidate, spec: Spec | None, *, options: dict[str, Any], **how: Any
 ) -> Report:
+    from decision.archive.journal import ArchiveError
     from decision.core.fields import UnknownField
-    from decision.learning.archive.journal import ArchiveError
     from decision.learning.evaluation.log import EvaluationError
     from decision.learning.evaluation.report import Options
     from decision.learning.evaluation.run import evaluate as judge
@@ -261,8 +261,8 @@ def _evaluate(
 def _retention(
     archive: Path, event: str, weeks: int, confidence: float, report: Path | None, as_json: bool
 ) -> None:
+    from decision.archive.journal import ArchiveError
     from decision.cli.evaluation_tables import show_retention
-    from decision.learning.archive.journal import ArchiveError
     from decision.learning.retention import plot
     from decision.learning.retention import retention as compute
 

@@ -162,8 +162,8 @@ def _judge(
     rules: str | None,
     spec: Spec,
 ) -> list[Figure]:
+    from decision.archive.journal import ArchiveError
     from decision.cli.policies import read_rules
-    from decision.learning.archive.journal import ArchiveError
     from decision.learning.evaluation.log import EvaluationError
     from decision.learning.promotion import Evidence, judge
 

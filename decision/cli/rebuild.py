@@ -40,7 +40,7 @@ def rebuild(archive: Path, types: str | None, as_json: bool, **given: str | None
     the measures of the rules and the model named here. Put these in force first, so that new
     events are counted by them, too. Decisions go on meanwhile; running it again changes nothing.
     """
-    from decision.learning.archive.journal import ArchiveError
+    from decision.archive.journal import ArchiveError
 
     wanted = None if types is None else {name.strip() for name in types.split(",") if name.strip()}
     try:

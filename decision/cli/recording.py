@@ -202,11 +202,11 @@ def find_archived(archive: Path, decision_id: str) -> tuple[Logged, PolicyDefini
     Raises:
         Fail: it is not there, or the archive cannot be read.
     """
+    from decision.archive.journal import ArchiveError, files, reading
+    from decision.archive.policies import read_policy
+    from decision.archive.registers import Registers
+    from decision.archive.replays import replay_of, replay_rows
     from decision.cli.scenarios.recorded import Logged
-    from decision.learning.archive.journal import ArchiveError, files, reading
-    from decision.learning.archive.policies import read_policy
-    from decision.learning.archive.registers import Registers
-    from decision.learning.archive.replays import replay_of, replay_rows
 
     try:
         with reading(archive):
@@ -241,7 +241,7 @@ def find_archived(archive: Path, decision_id: str) -> tuple[Logged, PolicyDefini
 
 def _nearest_first(paths: list[Path], decision_id: str) -> list[Path]:
     """Files of the day that the id was made on before all others."""
-    from decision.learning.archive.layout import day_of
+    from decision.archive.layout import day_of
 
     day = f"date={day_of(parse_decision_id(decision_id)[0] * 1000)}"
     return sorted(paths, key=lambda path: path.parent.name != day)

@@ -171,7 +171,7 @@ def _compute(
     until: int | None,
     timezone: str,
 ) -> Segments:
-    from decision.learning.archive.journal import ArchiveError
+    from decision.archive.journal import ArchiveError
     from decision.learning.segments import segments as compute
 
     try:

@@ -100,8 +100,8 @@ def simulate(
         for line in lines_of(tally, currency, simulation.off_policy):
             click.echo(line)
     if html is not None:  # last: a full disk does not take the figures with it
+        from decision.archive.journal import write_whole
         from decision.cli.simulation.page import page
-        from decision.learning.archive.journal import write_whole
 
         other = against or (f"policy {old.version}" if old is not None else None)
         title = f"What if: {rules}" + (f" against {other}" if other else "")
@@ -136,8 +136,8 @@ def _definitions(
 
 def _logged_policy(archive: Path) -> PolicyDefinition:
     """The policy of the latest decision in an archive."""
+    from decision.archive.policies import policy_path, read_policy
     from decision.cli.simulation.run import latest_policy_version
-    from decision.learning.archive.policies import policy_path, read_policy
 
     version = latest_policy_version(archive)
     definition = read_policy(archive, version) if version is not None else None
@@ -159,13 +159,13 @@ async def _run(
     fields: tuple[str, ...],
     seed: str,
 ) -> Simulation:
+    from decision.archive.journal import ArchiveError
+    from decision.archive.policies import read_policy
     from decision.cli.simulation.run import Simulation, latest_policy_version
     from decision.cli.simulation.side import Simulated
     from decision.cli.stores import current_model
     from decision.core.fields import UnknownField
     from decision.engine.snapshot import PolicyRefused
-    from decision.learning.archive.journal import ArchiveError
-    from decision.learning.archive.policies import read_policy
 
     model = current_model(models)
     groups = list(dict.fromkeys((*_ALWAYS, *fields)))

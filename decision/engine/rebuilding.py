@@ -13,6 +13,15 @@ from pathlib import Path
 
 import msgspec
 
+from decision.archive import readers
+from decision.archive.histories import (
+    Happened,
+    archived_events,
+    fold,
+    happened,
+    rebuilt,
+)
+from decision.archive.journal import ArchiveError, Manifest, read_manifest
 from decision.core import calendar, records
 from decision.core.document import Document
 from decision.core.errors import StoreUnavailable
@@ -20,15 +29,6 @@ from decision.core.events import Measure
 from decision.core.identifiers import PARTITIONS, partition_of
 from decision.core.ports import Commit, Conflict
 from decision.engine.context import Context
-from decision.learning.archive import readers
-from decision.learning.archive.histories import (
-    Happened,
-    archived_events,
-    fold,
-    happened,
-    rebuilt,
-)
-from decision.learning.archive.journal import ArchiveError, Manifest, read_manifest
 from decision.store.log import Log
 
 

@@ -13,10 +13,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from decision.archive.damage import damaged
+from decision.archive.merges import follow_merges
 from decision.core.definition import Goal
 from decision.core.recording import RELEASING, SEEN
-from decision.learning.damage import damaged
-from decision.learning.merges import follow_merges
 from decision.learning.spec import Spec
 from decision.learning.table import TrainingError
 

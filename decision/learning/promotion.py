@@ -19,12 +19,12 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from decision.archive.replays import read_replays
 from decision.core import calendar
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Document
 from decision.core.fields import Situation
 from decision.core.policy import Policy
-from decision.learning.archive.replays import read_replays
 from decision.learning.drift import drift_between, read_profile
 from decision.learning.evaluation.log import Policies
 from decision.learning.evaluation.report import UNSUPPORTED, Options, Report

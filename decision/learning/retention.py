@@ -14,11 +14,11 @@ from typing import Any, Final
 
 import msgspec
 
+from decision.archive.damage import naming_damage
+from decision.archive.journal import files, reading
+from decision.archive.layout import schema_of
+from decision.archive.merges import follow_merges, merged_view
 from decision.core.clock import DAY
-from decision.learning.archive.journal import files, reading
-from decision.learning.archive.layout import schema_of
-from decision.learning.damage import naming_damage
-from decision.learning.merges import follow_merges, merged_view
 
 WEEK: Final = 7 * DAY
 ANY: Final = "any"

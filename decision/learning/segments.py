@@ -28,11 +28,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from decision.archive.damage import naming_damage
+from decision.archive.journal import files, reading
 from decision.core.clock import DAY, SECOND, from_micros
 from decision.core.events import LONGEST_WINDOW
 from decision.core.values import Value
-from decision.learning.archive.journal import files, reading
-from decision.learning.damage import naming_damage
 
 QUINTILES: Final = (0.2, 0.4, 0.6, 0.8)
 LEVELS: Final[Mapping[str, float]] = {"power": 0.05, "core": 0.15, "casual": 0.3}

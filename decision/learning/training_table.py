@@ -21,10 +21,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from decision.archive.features import OTHER
+from decision.archive.journal import ArchiveError, files, reading
 from decision.core.clock import from_micros
 from decision.core.definition import Goal
-from decision.learning.archive.features import OTHER
-from decision.learning.archive.journal import ArchiveError, files, reading
 from decision.learning.examples import Examples, cuts, in_order, inverse_propensity
 from decision.learning.feature_columns import FeatureColumns
 from decision.learning.joining import OPEN, Joined, Sources, join

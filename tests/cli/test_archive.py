@@ -15,7 +15,7 @@ from urllib.request import urlopen
 import pyarrow.parquet as pq
 import pytest
 
-from decision.learning.archive.journal import files
+from decision.archive.journal import files
 from decision.store import EmbeddedRedis, RedisStore
 from tests.cli.conftest import Run
 

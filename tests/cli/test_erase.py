@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from decision.learning.erasing import UnreadableFile, erase_from_archive
+from decision.archive.erasing import UnreadableFile, erase_from_archive
 
 
 def write(path: Path, customers: list[str]) -> None:

@@ -15,13 +15,13 @@ from typing import Any
 import pyarrow.compute  # noqa: F401 - before the fork
 import pyarrow.parquet as pq
 
+from decision.archive.archiver import Archiver
+from decision.archive.compaction import compact
+from decision.archive.journal import Journal, files
 from decision.core.clock import from_micros
 from decision.core.schema import DecisionRequest, Event
 from decision.engine import Engine, EngineSettings, build_snapshot
 from decision.engine.context import wall_clock
-from decision.learning.archive.archiver import Archiver
-from decision.learning.archive.compaction import compact
-from decision.learning.archive.journal import Journal, files
 from decision.rulebook.reader import load_files
 from decision.store import RedisStore
 from tests.crash.harness import RULES

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from decision.archive import journal as journals
+from decision.archive.archiver import Archiver
+from decision.archive.compaction import compact
+from decision.archive.journal import Change, Journal, read_manifest
 from decision.engine.context import wall_clock
-from decision.learning.archive import journal as journals
-from decision.learning.archive.archiver import Archiver
-from decision.learning.archive.compaction import compact
-from decision.learning.archive.journal import Change, Journal, read_manifest
 from decision.store import RedisStore
 from tests.crash.archiving import Archivers, Writer, archived, engine_on, verify
 

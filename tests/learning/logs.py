@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from decision.archive.layout import schema_of
 from decision.core.business_rules import PlainMatcher
 from decision.core.clock import DAY, HOUR, from_micros
 from decision.core.decide import Question, Verdict, decide
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Consent, Document
 from decision.core.policy import Policy
-from decision.learning.archive.layout import schema_of
 from decision.learning.simulator import DEFAULT_NOW, Shop
 from decision.rulebook.reader import load_files
 from decision.scoring.features import Feature
@@ -203,7 +203,7 @@ def replay_row(
     row: dict[str, Any], moment: Moment, draw: float, gamma: float | None
 ) -> dict[str, Any]:
     """What a decision saw."""
-    from decision.learning.archive.replays import document_json
+    from decision.archive.replays import document_json
 
     return {
         "decision_id": row["decision_id"],

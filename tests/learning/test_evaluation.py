@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from decision.archive.journal import ArchiveError
+from decision.archive.replays import read_replays
 from decision.core.clock import DAY, HOUR, from_micros
 from decision.core.document import Contact, ContactKind, ContactState
 from decision.core.policy import Policy
-from decision.learning.archive.journal import ArchiveError
-from decision.learning.archive.replays import read_replays
 from decision.learning.evaluation.log import ArchivedLog, EvaluationError
 from decision.learning.evaluation.report import Options, Report
 from decision.learning.evaluation.run import evaluate
@@ -253,7 +253,7 @@ def test_caps_count_the_contacts_of_each_document_by_their_own_names(world: Worl
 
 
 def _replay(moment: Moment) -> Any:
-    from decision.learning.archive.replays import Replay
+    from decision.archive.replays import Replay
 
     return Replay(
         decision_id="d",

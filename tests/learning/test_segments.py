@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from decision.archive.journal import ArchiveError
+from decision.archive.layout import schema_of
 from decision.core.clock import DAY, to_micros
-from decision.learning.archive.journal import ArchiveError
-from decision.learning.archive.layout import schema_of
 from decision.learning.segments import (
     NothingFound,
     level_thresholds,

@@ -11,6 +11,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from decision.archive.archiver import Archiver
+from decision.archive.journal import Journal
+from decision.archive.replays import read_replays
 from decision.cli.intake import take_in
 from decision.cli.rows import Read
 from decision.core.clock import DAY, SECOND, from_micros
@@ -21,9 +24,6 @@ from decision.core.schema import DecisionRequest, TriggerEvent
 from decision.engine import Engine, build_snapshot
 from decision.engine.loading import CustomerRow, Loading
 from decision.engine.snapshot import Snapshot
-from decision.learning.archive.archiver import Archiver
-from decision.learning.archive.journal import Journal
-from decision.learning.archive.replays import read_replays
 from decision.learning.examples import Examples
 from decision.learning.people import as_line, draw_customer
 from decision.learning.sample import sample_spec

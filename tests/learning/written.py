@@ -9,10 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from decision.archive.features import encode_features, learn_types
+from decision.archive.layout import day_of, schema_of, write_table
 from decision.core.definition import Goal
 from decision.core.recording import RELEASING, SEEN
-from decision.learning.archive.features import encode_features, learn_types
-from decision.learning.archive.layout import day_of, schema_of, write_table
 from decision.learning.spec import Spec
 
 Row = dict[str, Any]

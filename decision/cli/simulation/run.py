@@ -6,6 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from decision.archive.journal import files
+from decision.archive.replays import Replay, read_replays
 from decision.cli.lines import BadLine, lines_of, open_bytes
 from decision.cli.offline import size_of
 from decision.cli.output import progress, say
@@ -18,8 +20,6 @@ from decision.core.definition import PolicyDefinition
 from decision.core.policy import Policy
 from decision.core.schema import DecisionRequest, Event
 from decision.engine import InputError
-from decision.learning.archive.journal import files
-from decision.learning.archive.replays import Replay, read_replays
 from decision.scoring.model import Model
 
 _MOST_SAID = 10

@@ -16,14 +16,14 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from decision.archive.features import OTHER
+from decision.archive.journal import files
+from decision.archive.layout import schema_of
+from decision.archive.merges import follow_merges, merged_view
+from decision.archive.policies import policy_path, read_policy
+from decision.archive.replays import Replay, read_replays
 from decision.core.clock import from_micros
 from decision.core.definition import Goal, PolicyDefinition
-from decision.learning.archive.features import OTHER
-from decision.learning.archive.journal import files
-from decision.learning.archive.layout import schema_of
-from decision.learning.archive.policies import policy_path, read_policy
-from decision.learning.archive.replays import Replay, read_replays
-from decision.learning.merges import follow_merges, merged_view
 from decision.learning.spec import Spec
 from decision.scoring.manifest import Training
 

@@ -15,9 +15,9 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from decision.archive.features import features_of
 from decision.core.policy import Policy
 from decision.core.values import MISSING, Value
-from decision.learning.archive.features import features_of
 from decision.learning.evaluation.log import SILENCE, ArchivedLog
 from decision.scoring.features import (
     Feature,

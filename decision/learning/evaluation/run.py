@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
+from decision.archive.damage import naming_damage
+from decision.archive.journal import reading
 from decision.core.clock import format_duration, from_micros
-from decision.learning.archive.journal import reading
-from decision.learning.damage import naming_damage
 from decision.learning.evaluation.gather import Gathered, gather
 from decision.learning.evaluation.log import ArchivedLog, EvaluationError
 from decision.learning.evaluation.report import Judging, Options, Report

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from decision.archive.replays import Replay
 from decision.core.arbitration import Scores, arbitrate, mask_of
 from decision.core.business_rules import PlainMatcher
 from decision.core.decide import Verdict, decide
@@ -21,7 +22,6 @@ from decision.core.definition import PolicyDefinition
 from decision.core.document import ContactKind, Document
 from decision.core.policy import Policy
 from decision.core.values import Value
-from decision.learning.archive.replays import Replay
 from decision.learning.evaluation.log import Policies
 from decision.learning.evaluation.reward_model import RewardModel
 from decision.scoring.model import Model

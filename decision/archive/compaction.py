@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from decision.learning.archive.journal import Change, Journal
+from decision.archive.journal import Change, Journal
 
 SMALL: Final = 128 << 20
 """Bytes below which a file is merged with its neighbours, and that a merged one may come to."""

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from decision.learning.archive.journal import ArchiveError, files
-from decision.learning.archive.layout import DATASETS
+from decision.archive.journal import ArchiveError, files
+from decision.archive.layout import DATASETS
 
 
 def damaged(paths: Iterable[Path]) -> str | None:

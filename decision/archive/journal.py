@@ -29,7 +29,7 @@ from typing import IO, Any, Final
 
 import msgspec
 
-from decision.learning.archive.layout import (
+from decision.archive.layout import (
     DATASETS,
     POLICIES,
     QUARANTINE,

@@ -15,6 +15,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from decision.archive import journal as journals
+from decision.archive.archiver import Archiver
+from decision.archive.compaction import compact
+from decision.archive.erasing import erase_from_archive
+from decision.archive.features import encode_features, features_of, learn_types
+from decision.archive.journal import (
+    ArchiveError,
+    Busy,
+    Journal,
+    files,
+    read_manifest,
+    reading,
+)
+from decision.archive.layout import DATASETS
+from decision.archive.lookup import look_up
+from decision.archive.readers import Alive
+from decision.archive.replays import read_replays
 from decision.core import records
 from decision.core.clock import DAY, HOUR, from_micros
 from decision.core.document import Document
@@ -23,23 +40,6 @@ from decision.core.ports import Commit, LogRecord, Version
 from decision.core.schema import DecisionRequest, Event
 from decision.engine import Engine, EngineSettings, build_snapshot
 from decision.engine.context import wall_clock
-from decision.learning.archive import journal as journals
-from decision.learning.archive.archiver import Archiver
-from decision.learning.archive.compaction import compact
-from decision.learning.archive.features import encode_features, features_of, learn_types
-from decision.learning.archive.journal import (
-    ArchiveError,
-    Busy,
-    Journal,
-    files,
-    read_manifest,
-    reading,
-)
-from decision.learning.archive.layout import DATASETS
-from decision.learning.archive.lookup import look_up
-from decision.learning.archive.readers import Alive
-from decision.learning.archive.replays import read_replays
-from decision.learning.erasing import erase_from_archive
 from decision.rulebook.reader import load_files
 from decision.store import MemoryStore, RedisStore
 from tests.crash.harness import RULES

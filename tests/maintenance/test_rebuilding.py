@@ -20,8 +20,8 @@ from decision.engine.context import wall_clock
 from decision.engine.rebuilding import Rebuilding, Rebuilt
 from decision.rulebook.reader import load_files
 from decision.store import MemoryStore, RedisStore
+from tests.archive.test_archive import archive
 from tests.crash.harness import RULES
-from tests.learning.test_archive import archive
 
 pytestmark = pytest.mark.anyio
 Store = MemoryStore | RedisStore

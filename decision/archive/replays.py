@@ -16,12 +16,12 @@ from typing import Any
 
 import msgspec
 
+from decision.archive.journal import files, reading
+from decision.archive.registers import Registers
 from decision.core.candidates import CandidateInfo
 from decision.core.clock import to_micros
 from decision.core.decide import Question
 from decision.core.document import ContactKind, Document
-from decision.learning.archive.journal import files, reading
-from decision.learning.archive.registers import Registers
 from decision.store.codec import UnreadableDocument
 
 

@@ -9,13 +9,13 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from decision.archive import columns
+from decision.archive.decision_rows import decisions_table, replays_table
+from decision.archive.layout import day_of, schema_of
 from decision.core import records
 from decision.core.candidates import CandidateInfo
 from decision.core.ports import LogRecord
 from decision.core.records import ChangeRecord, DecisionRecord, EventRecord
-from decision.learning.archive import columns
-from decision.learning.archive.decision_rows import decisions_table, replays_table
-from decision.learning.archive.layout import day_of, schema_of
 
 _json: Final = msgspec.json.Encoder().encode
 _WRONG: Final = (msgspec.MsgspecError, ValueError, OverflowError, TypeError, KeyError)

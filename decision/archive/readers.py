@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from decision.archive.journal import ArchiveError
 from decision.core.clock import DAY, MINUTE
-from decision.learning.archive.journal import ArchiveError
 from decision.store.log import Log
 
 REBUILD: Final = "rebuild"

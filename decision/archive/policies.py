@@ -7,11 +7,11 @@ from typing import Final
 
 import msgspec
 
+from decision.archive.journal import write_whole
+from decision.archive.layout import POLICIES
 from decision.core.candidates import CandidateInfo
 from decision.core.definition import PolicyDefinition
 from decision.core.policy import Policy
-from decision.learning.archive.journal import write_whole
-from decision.learning.archive.layout import POLICIES
 from decision.rulebook.reader import load_files
 
 _files: Final = msgspec.json.Decoder(dict[str, str]).decode

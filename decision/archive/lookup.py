@@ -13,6 +13,10 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from decision.archive.journal import files
+from decision.archive.policies import policy_path
+from decision.archive.registers import Registers
+from decision.archive.replays import replay_of
 from decision.core import records
 from decision.core.clock import from_micros
 from decision.core.decide import Question
@@ -20,10 +24,6 @@ from decision.core.document import Document
 from decision.core.identifiers import parse_decision_id
 from decision.core.records import DecisionRecord, LoggedScores, LoggedSelection
 from decision.core.schema import ExplanationRow
-from decision.learning.archive.journal import files
-from decision.learning.archive.policies import policy_path
-from decision.learning.archive.registers import Registers
-from decision.learning.archive.replays import replay_of
 from decision.store.codec import UnreadableDocument
 
 _TRIES = 3

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decision.learning.archive import columns
-from decision.learning.archive.layout import write_table
+from decision.archive import columns
+from decision.archive.layout import write_table
 
 TEXTS = st.text(max_size=4)
 

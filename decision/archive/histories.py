@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from decision.archive.journal import ArchiveError, files, reading
 from decision.core import events
 from decision.core.document import EventHistory
 from decision.core.events import Measure
 from decision.core.records import EventRecord
-from decision.learning.archive.journal import ArchiveError, files, reading
 from decision.store.log import place_of
 
 _ROWS_AT_ONCE = 10_000

@@ -19,24 +19,24 @@ from uuid import uuid4
 
 import msgspec
 
-from decision.core.candidates import CandidateInfo
-from decision.core.clock import HOUR, MILLISECOND
-from decision.core.identifiers import PARTITIONS
-from decision.core.records import ChangeRecord, DecisionRecord
-from decision.learning.archive import readers
-from decision.learning.archive.journal import (
+from decision.archive import readers
+from decision.archive.erasing import erase_in
+from decision.archive.journal import (
     ArchiveError,
     Change,
     Journal,
     Manifest,
     read_manifest,
 )
-from decision.learning.archive.known_ids import KnownIds
-from decision.learning.archive.layout import QUARANTINE
-from decision.learning.archive.policies import candidates_of, read_policy, write_policy
-from decision.learning.archive.registers import save_register
-from decision.learning.archive.rows import Damaged, Entry, Rows, decode
-from decision.learning.erasing import erase_in
+from decision.archive.known_ids import KnownIds
+from decision.archive.layout import QUARANTINE
+from decision.archive.policies import candidates_of, read_policy, write_policy
+from decision.archive.registers import save_register
+from decision.archive.rows import Damaged, Entry, Rows, decode
+from decision.core.candidates import CandidateInfo
+from decision.core.clock import HOUR, MILLISECOND
+from decision.core.identifiers import PARTITIONS
+from decision.core.records import ChangeRecord, DecisionRecord
 from decision.store.log import Log, LogEntry, place_of
 
 BATCH: Final = 20_000

@@ -8,11 +8,11 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from decision.archive import columns
+from decision.archive.features import OTHER, encode_features, learn_types
+from decision.archive.layout import candidate_type, schema_of
 from decision.core.candidates import CandidateInfo
 from decision.core.records import DecisionRecord
-from decision.learning.archive import columns
-from decision.learning.archive.features import OTHER, encode_features, learn_types
-from decision.learning.archive.layout import candidate_type, schema_of
 
 _json: Final = msgspec.json.Encoder().encode
 _AT_ONCE: Final = 2_048

@@ -15,9 +15,9 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from decision.archive.journal import Change, Journal, read_manifest
+from decision.archive.layout import QUARANTINE
 from decision.core.identifiers import partition_of
-from decision.learning.archive.journal import Change, Journal, read_manifest
-from decision.learning.archive.layout import QUARANTINE
 
 COLUMN: Final = "customer_id"
 Watch = Callable[[float], None]
@@ -119,7 +119,7 @@ def _may_be_of(line: bytes, customer_ids: Collection[str]) -> bool:
 
 
 def _erase_one_by_one(folder: Path, customer_ids: Collection[str], on_file: Watch) -> Erased:
-    from decision.learning.archive.layout import write_table
+    from decision.archive.layout import write_table
 
     paths = sorted(folder.rglob("*.parquet"))
     rewritten = rows = 0

@@ -15,11 +15,11 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from decision.archive.journal import FOLDER, Manifest, files, write_whole
+from decision.archive.layout import day_of
+from decision.archive.rows import Entry
 from decision.core.clock import DAY, MILLISECOND
 from decision.core.records import DecisionRecord, EventRecord
-from decision.learning.archive.journal import FOLDER, Manifest, files, write_whole
-from decision.learning.archive.layout import day_of
-from decision.learning.archive.rows import Entry
 
 REMEMBERED: Final = 8 * DAY
 """A day more than the API remembers an event's id."""
