@@ -33,9 +33,9 @@ from decision.archive.replays import document_json
 from decision.core.decide import Question
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Document
-from decision.learning.evaluation.report import Judged, Options
-from decision.learning.evaluation.run import evaluate
-from decision.learning.evaluation.targets import Candidate
+from decision.evaluation.report import Judged, Options
+from decision.evaluation.run import evaluate
+from decision.evaluation.targets import Candidate
 from decision.learning.spec import load_spec
 from decision.rulebook.reader import load_folder
 from decision.scoring.loading import load_model

@@ -335,9 +335,9 @@ class Loop:
         return view
 
     def _evaluate(self, today: Path, model: Model) -> dict[str, tuple[float, float, float]]:
-        from decision.learning.evaluation.report import Options
-        from decision.learning.evaluation.run import evaluate
-        from decision.learning.evaluation.targets import Candidate
+        from decision.evaluation.report import Options
+        from decision.evaluation.run import evaluate
+        from decision.evaluation.targets import Candidate
         from decision.learning.spec import load_spec
 
         report = evaluate(

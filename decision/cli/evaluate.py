@@ -11,8 +11,8 @@ from decision.cli.options import json_option
 from decision.cli.output import Fail, print_json, progress, say
 
 if TYPE_CHECKING:
-    from decision.learning.evaluation.report import Report
-    from decision.learning.evaluation.targets import Candidate
+    from decision.evaluation.report import Report
+    from decision.evaluation.targets import Candidate
     from decision.learning.spec import Spec
 
 
@@ -151,7 +151,7 @@ def evaluate(
         options={"confidence": confidence, "bootstrap": bootstrap, "seed": seed},
     )
     if report is not None:
-        from decision.learning.evaluation.plots import plot
+        from decision.evaluation.plots import plot
 
         plot(found, report)
         say(f"wrote {report}")
@@ -213,7 +213,7 @@ def _spec(path: str | None) -> Spec | None:
 
 def _candidate(rules: str | None, models: str | None, model: str | None, gamma: Any) -> Candidate:
     from decision.cli.policies import read_rules
-    from decision.learning.evaluation.targets import Candidate
+    from decision.evaluation.targets import Candidate
     from decision.scoring.loading import load_model
     from decision.scoring.manifest import ModelError
     from decision.scoring.versions import current_version
@@ -237,9 +237,9 @@ def _evaluate(
 ) -> Report:
     from decision.archive.journal import ArchiveError
     from decision.core.fields import UnknownField
-    from decision.learning.evaluation.log import EvaluationError
-    from decision.learning.evaluation.report import Options
-    from decision.learning.evaluation.run import evaluate as judge
+    from decision.evaluation.log import EvaluationError
+    from decision.evaluation.report import Options
+    from decision.evaluation.run import evaluate as judge
 
     try:
         with progress("Decisions") as move:
@@ -263,8 +263,8 @@ def _retention(
 ) -> None:
     from decision.archive.journal import ArchiveError
     from decision.cli.evaluation_tables import show_retention
-    from decision.learning.retention import plot
-    from decision.learning.retention import retention as compute
+    from decision.evaluation.retention import plot
+    from decision.evaluation.retention import retention as compute
 
     try:
         curves = compute(archive, event=event, weeks=weeks, confidence=confidence)

@@ -12,10 +12,10 @@ from decision.core.clock import format_duration, from_micros
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from decision.learning.evaluation.report import Judged, Policy, Report
-    from decision.learning.evaluation.terms import Lift
+    from decision.evaluation.report import Judged, Policy, Report
+    from decision.evaluation.retention import Retention, Share
     from decision.learning.ope import Estimate
-    from decision.learning.retention import Retention, Share
+    from decision.learning.ope.terms import Lift
 
 _TITLES = {"responses": "Responses a decision", "value": "Value a decision, in the rules' currency"}
 _NAMES = {"switch_dr": "SWITCH-DR"}

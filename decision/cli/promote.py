@@ -13,7 +13,7 @@ from decision.cli.output import Fail, console, print_json, progress, say
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from decision.learning.promotion import Figure
+    from decision.evaluation.promotion import Figure
     from decision.learning.spec import Spec
     from decision.scoring.model import Model
 
@@ -60,7 +60,7 @@ def promote(
     promotion is a line in MODELS/promotions.ndjson. With --shadow, MODELS/shadow changes instead:
     a challenger is scored beside, what it says is logged, and it never decides; no gate is asked.
     """
-    from decision.learning import promotion
+    from decision.evaluation import promotion
     from decision.scoring.versions import current_version
 
     settings = settings_from(**given)
@@ -164,8 +164,8 @@ def _judge(
 ) -> list[Figure]:
     from decision.archive.journal import ArchiveError
     from decision.cli.policies import read_rules
-    from decision.learning.evaluation.log import EvaluationError
-    from decision.learning.promotion import Evidence, judge
+    from decision.evaluation.log import EvaluationError
+    from decision.evaluation.promotion import Evidence, judge
 
     evidence = Evidence(
         folder=folder,

@@ -12,14 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decision.learning.evaluation.terms import (
-    BLOCKS,
-    Resampler,
-    lift,
-    of_rewards,
-    standard_error,
-)
-from decision.learning.evaluation.terms import snips as snips_terms
 from decision.learning.ope import (
     Estimate,
     cross_fit,
@@ -31,6 +23,14 @@ from decision.learning.ope import (
     switch_dr,
     weights,
 )
+from decision.learning.ope.terms import (
+    BLOCKS,
+    Resampler,
+    lift,
+    of_rewards,
+    standard_error,
+)
+from decision.learning.ope.terms import snips as snips_terms
 from tests.data import needed
 
 

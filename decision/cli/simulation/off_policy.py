@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 
 from decision.core.definition import PolicyDefinition
-from decision.learning.evaluation.log import EvaluationError
-from decision.learning.evaluation.report import Options, Report
-from decision.learning.evaluation.run import evaluate
-from decision.learning.evaluation.targets import Candidate
+from decision.evaluation.log import EvaluationError
+from decision.evaluation.report import Options, Report
+from decision.evaluation.run import evaluate
+from decision.evaluation.targets import Candidate
 from decision.scoring.model import Model
 
 METRICS = ("responses", "value")

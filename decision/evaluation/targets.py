@@ -22,8 +22,8 @@ from decision.core.definition import PolicyDefinition
 from decision.core.document import ContactKind, Document
 from decision.core.policy import Policy
 from decision.core.values import Value
-from decision.learning.evaluation.log import Policies
-from decision.learning.evaluation.reward_model import RewardModel
+from decision.evaluation.log import Policies
+from decision.evaluation.reward_model import RewardModel
 from decision.scoring.model import Model
 from decision.scoring.scorers import bind, unproven
 

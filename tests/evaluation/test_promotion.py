@@ -18,11 +18,8 @@ from decision.core import records
 from decision.core.clock import from_micros
 from decision.core.schema import CustomerUpdate, DecisionRequest
 from decision.engine import Engine, EngineSettings, build_snapshot
-from decision.learning.evaluation.log import ArchivedLog
-from decision.learning.evaluation.report import Options
-from decision.learning.evaluation.run import evaluate
-from decision.learning.evaluation.targets import Candidate
-from decision.learning.promotion import (
+from decision.evaluation.log import ArchivedLog
+from decision.evaluation.promotion import (
     PROMOTIONS,
     Evidence,
     Figure,
@@ -31,6 +28,9 @@ from decision.learning.promotion import (
     judge,
     promote,
 )
+from decision.evaluation.report import Options
+from decision.evaluation.run import evaluate
+from decision.evaluation.targets import Candidate
 from decision.learning.simulator import DEFAULT_NOW
 from decision.learning.spec import Gate, Spec, parse_spec
 from decision.scoring.loading import load_model

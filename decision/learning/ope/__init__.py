@@ -19,8 +19,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from decision.learning.evaluation import terms as t
-from decision.learning.evaluation.terms import Array, Interval, Terms, Weights, Whole
+from decision.learning.ope import terms as t
+from decision.learning.ope.terms import Array, Interval, Terms, Weights, Whole
 
 Numbers = Sequence[float] | NDArray[np.floating] | NDArray[np.integer]
 Matrix = Sequence[Sequence[float]] | NDArray[np.floating]

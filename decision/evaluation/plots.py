@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from decision.learning.evaluation.report import Report
+from decision.evaluation.report import Report
 
 _TITLES = {"responses": "responses a decision", "value": "value a decision"}
 

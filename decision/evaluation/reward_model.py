@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from decision.archive.features import features_of
 from decision.core.policy import Policy
 from decision.core.values import MISSING, Value
-from decision.learning.evaluation.log import SILENCE, ArchivedLog
+from decision.evaluation.log import SILENCE, ArchivedLog
 from decision.scoring.features import (
     Feature,
     FeatureEncoder,

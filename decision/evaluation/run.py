@@ -9,11 +9,11 @@ from typing import Literal
 from decision.archive.damage import naming_damage
 from decision.archive.journal import reading
 from decision.core.clock import format_duration, from_micros
-from decision.learning.evaluation.gather import Gathered, gather
-from decision.learning.evaluation.log import ArchivedLog, EvaluationError
-from decision.learning.evaluation.report import Judging, Options, Report
-from decision.learning.evaluation.reward_model import fit_reward_model
-from decision.learning.evaluation.targets import Candidate, Judge
+from decision.evaluation.gather import Gathered, gather
+from decision.evaluation.log import ArchivedLog, EvaluationError
+from decision.evaluation.report import Judging, Options, Report
+from decision.evaluation.reward_model import fit_reward_model
+from decision.evaluation.targets import Candidate, Judge
 from decision.learning.spec import Spec
 
 Progress = Callable[[float], None]

@@ -25,11 +25,11 @@ from decision.core.definition import PolicyDefinition
 from decision.core.document import Document
 from decision.core.fields import Situation
 from decision.core.policy import Policy
+from decision.evaluation.log import Policies
+from decision.evaluation.report import UNSUPPORTED, Options, Report
+from decision.evaluation.run import evaluate
+from decision.evaluation.targets import Candidate
 from decision.learning.drift import drift_between, read_profile
-from decision.learning.evaluation.log import Policies
-from decision.learning.evaluation.report import UNSUPPORTED, Options, Report
-from decision.learning.evaluation.run import evaluate
-from decision.learning.evaluation.targets import Candidate
 from decision.learning.spec import Gate, Spec
 from decision.scoring.manifest import ModelError
 from decision.scoring.model import Model

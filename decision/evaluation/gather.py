@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decision.core.values import MISSING, Value
-from decision.learning.evaluation.log import SILENCE, ArchivedLog, Logged
-from decision.learning.evaluation.reward_model import RewardModel, fold_of
-from decision.learning.evaluation.targets import Chances, Judge
+from decision.evaluation.log import SILENCE, ArchivedLog, Logged
+from decision.evaluation.reward_model import RewardModel, fold_of
+from decision.evaluation.targets import Chances, Judge
 
 Array = NDArray[np.float64]
 _BATCH: Final = 4096

@@ -18,10 +18,10 @@ from decision.archive.replays import read_replays
 from decision.core.clock import DAY, HOUR, from_micros
 from decision.core.document import Contact, ContactKind, ContactState
 from decision.core.policy import Policy
-from decision.learning.evaluation.log import ArchivedLog, EvaluationError
-from decision.learning.evaluation.report import Options, Report
-from decision.learning.evaluation.run import evaluate
-from decision.learning.evaluation.targets import ARMS, Candidate, Judge
+from decision.evaluation.log import ArchivedLog, EvaluationError
+from decision.evaluation.report import Options, Report
+from decision.evaluation.run import evaluate
+from decision.evaluation.targets import ARMS, Candidate, Judge
 from decision.learning.ope import dr, ips, sndr, snips
 from decision.learning.spec import parse_spec
 from tests.data import needed
@@ -563,7 +563,7 @@ def test_nobodys_reward_is_expected_by_a_model_that_has_seen_it(
     archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each fold's model learns from the contacts of other customers alone, and of all of those."""
-    from decision.learning.evaluation import reward_model
+    from decision.evaluation import reward_model
 
     log = ArchivedLog(archive, None)
     given = [

@@ -10,12 +10,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from decision.learning.evaluation import terms as t
-from decision.learning.evaluation.gather import Gathered, SaidAgain, Target
-from decision.learning.evaluation.log import SILENCE, Counted
-from decision.learning.evaluation.targets import CONTROL, WHOLE
-from decision.learning.evaluation.terms import Lift, Resampler, Terms, Weights, Whole
+from decision.evaluation.gather import Gathered, SaidAgain, Target
+from decision.evaluation.log import SILENCE, Counted
+from decision.evaluation.targets import CONTROL, WHOLE
 from decision.learning.ope import Estimate
+from decision.learning.ope import terms as t
+from decision.learning.ope.terms import Lift, Resampler, Terms, Weights, Whole
 
 Array = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from decision.learning.retention import Share, newcombe, plot, retention, wilson
+from decision.evaluation.retention import Share, newcombe, plot, retention, wilson
 from tests.learning.logs import write_rows
 
 START = datetime(2026, 9, 1, tzinfo=UTC)
