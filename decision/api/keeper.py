@@ -29,9 +29,15 @@ from decision.core.definition import PolicyDefinition
 from decision.core.errors import NotReady, StoreUnavailable
 from decision.engine import Engine, Snapshot, build_snapshot
 from decision.engine.aside import aside
-from decision.engine.publishing import Publication, files_of, history, published, versions_standing
 from decision.engine.snapshot import PolicyRefused
 from decision.observability import get_logger
+from decision.releases.publishing import (
+    Publication,
+    files_of,
+    history,
+    published,
+    versions_standing,
+)
 from decision.rulebook.checking import RulesRefused, check_files, check_folder, read_checked
 from decision.rulebook.diagnostics import Diagnostic, render_all
 

@@ -16,7 +16,7 @@ from decision.cli.output import Fail, busy, print_json
 if TYPE_CHECKING:
     from decision.api.settings import ServerSettings
     from decision.core.definition import PolicyDefinition
-    from decision.engine.publishing import Publication
+    from decision.releases.publishing import Publication
 
 
 @click.command(epilog='Example: nextbest publish rules --message "winter coupons"')
@@ -54,7 +54,7 @@ async def _publish(
     settings: ServerSettings, definition: PolicyDefinition, by: str, message: str
 ) -> tuple[Publication, bool]:
     from decision.cli.stores import open_store
-    from decision.engine.publishing import publish, published
+    from decision.releases.publishing import publish, published
 
     async with open_store(settings) as store:
         now = await published(store)

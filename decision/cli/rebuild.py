@@ -14,7 +14,7 @@ from decision.cli.output import Fail, count_of, print_json, progress
 
 if TYPE_CHECKING:
     from decision.api.settings import ServerSettings
-    from decision.engine.rebuilding import Rebuilt
+    from decision.maintenance.rebuilding import Rebuilt
 
 
 @click.command(epilog="Example: nextbest rebuild --archive archive --types view,purchase")
@@ -67,7 +67,7 @@ def rebuild(archive: Path, types: str | None, as_json: bool, **given: str | None
 
 async def _rebuild(archive: Path, types: set[str] | None, settings: ServerSettings) -> Rebuilt:
     from decision.cli.stores import open_engine
-    from decision.engine.rebuilding import Rebuilding
+    from decision.maintenance.rebuilding import Rebuilding
     from decision.store.redis_store import RedisStore
 
     async with open_engine(settings) as engine:

@@ -16,7 +16,7 @@ from decision.cli.publish import as_row, who
 
 if TYPE_CHECKING:
     from decision.core.ports import Store
-    from decision.engine.publishing import Publication
+    from decision.releases.publishing import Publication
 
 
 @click.command(epilog="Example: nextbest rollback --list")
@@ -54,7 +54,7 @@ def rollback(
 
     async def run() -> None:
         from decision.cli.stores import open_store
-        from decision.engine.publishing import history
+        from decision.releases.publishing import history
 
         async with open_store(settings) as store:
             entries = await history(store)
@@ -73,7 +73,7 @@ def rollback(
 async def _roll_back(
     store: Store, entries: Sequence[Publication], version: str | None, by: str, message: str
 ) -> Publication:
-    from decision.engine.publishing import roll_back, versions_standing
+    from decision.releases.publishing import roll_back, versions_standing
 
     stands = versions_standing(entries)
     if not stands:

@@ -14,8 +14,8 @@ from decision.cli.options import json_option, settings_from, settings_options
 from decision.cli.output import Fail, busy, count_of, print_json, progress, say
 
 if TYPE_CHECKING:
+    from decision.analytics.segments import Segments
     from decision.api.settings import ServerSettings
-    from decision.learning.segments import Segments
 
 _IN_FLIGHT = 128
 _UNITS = {"recency": "  (days since the last, negative)", "frequency": "  (days with one)"}
@@ -113,7 +113,7 @@ def segments(
 
 
 def _shares(levels: tuple[str, ...]) -> dict[str, float]:
-    from decision.learning.segments import LEVELS, LOWEST
+    from decision.analytics.segments import LEVELS, LOWEST
 
     found: dict[str, float] = {}
     for level in levels:
@@ -171,8 +171,8 @@ def _compute(
     until: int | None,
     timezone: str,
 ) -> Segments:
+    from decision.analytics.segments import segments as compute
     from decision.archive.journal import ArchiveError
-    from decision.learning.segments import segments as compute
 
     try:
         with busy("Reading the archive"):
@@ -258,9 +258,9 @@ def _summary(found: Segments) -> dict[str, Any]:
 
 
 def _show(found: Segments, activity: str, days: int) -> None:
+    from decision.analytics.segments import states_in_yaml
     from decision.core.clock import DAY, from_micros
     from decision.core.events import LONGEST_WINDOW
-    from decision.learning.segments import states_in_yaml
 
     one = found.behaviour
     click.echo(

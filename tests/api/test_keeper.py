@@ -21,7 +21,7 @@ from decision.api.settings import ServerSettings
 from decision.api.watching import Watch, folder_print
 from decision.core.ports import Store
 from decision.engine import Engine
-from decision.engine.publishing import history, publish, roll_back, versions_standing
+from decision.releases.publishing import history, publish, roll_back, versions_standing
 from decision.rulebook.checking import check_folder, read_checked
 from decision.rulebook.reader import load_files
 from decision.scoring.versions import SHADOW, point_to
@@ -293,8 +293,8 @@ async def publish_unusable(store: Store) -> str:
     """A publication that this server refuses, as one of a later version may be."""
     import msgspec
 
-    from decision.engine.publishing import HISTORY, Publication
     from decision.engine.snapshot import policy_blob
+    from decision.releases.publishing import HISTORY, Publication
 
     await store.put_blob(policy_blob("f00"), msgspec.msgpack.encode({"policy.yaml": BROKEN}))
     entry = Publication(version="f00", at=datetime.now(UTC), by="li")

@@ -11,7 +11,7 @@ import pytest
 
 from decision.core.document import Document
 from decision.store import RedisStore
-from tests.learning.test_segments import event, write
+from tests.analytics.test_segments import event, write
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

@@ -17,7 +17,7 @@ from decision.core.document import EventHistory
 from decision.core.schema import CustomerUpdate, Event
 from decision.engine import Engine, EngineSettings, build_snapshot
 from decision.engine.context import wall_clock
-from decision.engine.rebuilding import Rebuilding, Rebuilt
+from decision.maintenance.rebuilding import Rebuilding, Rebuilt
 from decision.rulebook.reader import load_files
 from decision.store import MemoryStore, RedisStore
 from tests.archive.test_archive import archive

@@ -14,10 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from decision.archive.journal import ArchiveError
-from decision.archive.layout import schema_of
-from decision.core.clock import DAY, to_micros
-from decision.learning.segments import (
+from decision.analytics.segments import (
     NothingFound,
     level_thresholds,
     quintiles,
@@ -25,6 +22,9 @@ from decision.learning.segments import (
     segments,
     states_in_yaml,
 )
+from decision.archive.journal import ArchiveError
+from decision.archive.layout import schema_of
+from decision.core.clock import DAY, to_micros
 from tests.data import needed
 
 pa = pytest.importorskip("pyarrow")

@@ -1,0 +1,1 @@
+"""Upkeep of a running system: rebuilding event histories from the archive."""

@@ -1,0 +1,1 @@
+"""Releases: policies published for all servers, and rolled back."""
