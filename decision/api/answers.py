@@ -9,7 +9,8 @@ import msgspec
 from litestar import Request
 from litestar.types import Receive, Scope, Send
 
-from decision.api.problems import JSON, PRIVATE, bad_field
+from decision.api.problems import JSON, PRIVATE
+from decision.core.errors import InputError
 
 LONGEST_ID: Final = 256
 
@@ -56,7 +57,7 @@ def path_id(request: Request[Any, Any, Any], name: str) -> str:
     try:
         value = unquote(request.path_params[name], errors="strict")
     except UnicodeDecodeError:
-        raise bad_field(name, "is not percent-encoded UTF-8") from None
+        raise InputError(name, "is not percent-encoded UTF-8") from None
     if len(value) > LONGEST_ID:
-        raise bad_field(name, f"has {len(value)} characters, may have {LONGEST_ID}")
+        raise InputError(name, f"has {len(value)} characters, may have {LONGEST_ID}")
     return value

@@ -10,7 +10,7 @@ import msgspec
 from litestar.types import Receive, Scope, Send
 
 from decision.api.answers import encode_json
-from decision.api.decoding import late, too_large
+from decision.api.bodies import late, too_large
 from decision.api.edge import request_id_of
 from decision.api.errors import as_problem
 from decision.api.problems import PRIVATE, Problem

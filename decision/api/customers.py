@@ -9,12 +9,13 @@ from litestar import Request, delete, get, post, put
 from litestar.types import ControllerRouterHandler
 
 from decision.api.answers import Answer, json_answer, path_id
+from decision.api.bodies import read_body
 from decision.api.decisions import JSON_ONLY
-from decision.api.decoding import JsonDecoder, read_body
 from decision.api.openapi import Body, Operation
 from decision.api.problems import Problem
 from decision.api.settings import ServerSettings
 from decision.core.schema import ConsentUpdate, CustomerUpdate, Identifier
+from decision.decoding import JsonDecoder
 from decision.engine import Engine
 from decision.engine.customers import CustomerView
 

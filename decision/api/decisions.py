@@ -12,11 +12,13 @@ from decision.api.answers import Answer, encode_json, json_answer, path_id
 from decision.api.archive import Archive
 from decision.api.auth import Gate
 from decision.api.batch import Batch
-from decision.api.decoding import JsonDecoder, check_headers, read_body
+from decision.api.bodies import check_headers, read_body
 from decision.api.openapi import NDJSON, Body, Operation
-from decision.api.problems import Problem, bad_field
+from decision.api.problems import Problem
 from decision.api.settings import ServerSettings
+from decision.core.errors import InputError
 from decision.core.schema import Decision, DecisionRequest
+from decision.decoding import JsonDecoder
 from decision.engine import Engine
 
 JSON_ONLY: Final = frozenset({b"application/json"})
@@ -79,7 +81,7 @@ class RequestReader:
         """
         request = self._decoder.decode(body)
         if request.at is not None:
-            raise bad_field(
+            raise InputError(
                 "at", "is for offline requests; over HTTP a decision is always made for now"
             )
         return request

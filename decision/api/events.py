@@ -9,13 +9,14 @@ from litestar import Request, post
 from litestar.types import ControllerRouterHandler
 
 from decision.api.answers import Answer, json_answer
+from decision.api.bodies import read_body
 from decision.api.decisions import JSON_ONLY
-from decision.api.decoding import JsonDecoder, read_body
 from decision.api.metrics import Metrics
 from decision.api.openapi import Body, Operation
-from decision.api.problems import Problem, bad_field
 from decision.api.settings import ServerSettings
+from decision.core.errors import InputError
 from decision.core.schema import Event, EventsAnswer, Rejected
+from decision.decoding import JsonDecoder
 from decision.engine import Engine
 
 
@@ -46,7 +47,7 @@ def event_routes(
         )
         raw = outer.decode(body).events
         if len(raw) > settings.max_events:
-            raise bad_field(
+            raise InputError(
                 "events", f"has {len(raw)} events, may have {settings.max_events}; send several"
             )
         events: list[Event] = []
@@ -56,8 +57,8 @@ def event_routes(
             try:
                 events.append(inner.decode(bytes(one)))
                 places.append(index)
-            except Problem as problem:
-                rejected.append(Rejected(index, problem.detail))
+            except InputError as error:
+                rejected.append(Rejected(index, str(error)))
                 metrics.recorded("", "rejected")
         answer = await engine.events.record(events)
         rejected.extend(Rejected(places[row.index], row.detail) for row in answer.rejected)

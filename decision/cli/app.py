@@ -133,9 +133,9 @@ def _end(error: Exception) -> NoReturn:
 
 
 def _sentence(error: Exception) -> str:
-    from decision.core.errors import StoreUnavailable
+    from decision.core.errors import NextbestError
 
-    if isinstance(error, StoreUnavailable):
+    if isinstance(error, NextbestError):
         return str(error)
     if isinstance(error, OSError) and error.errno is not None:
         where = f"{error.filename}: " if error.filename else ""

@@ -69,9 +69,10 @@ def check(
 def _known(against: str | None) -> KnownFields | None:
     if against is None:
         return None
-    from decision.cli.seen import known_fields
+    from decision.api.settings import read_settings
+    from decision.intake.field_sample import known_fields
 
-    return known_fields(against)
+    return known_fields(against, key_prefix=read_settings().key_prefix)
 
 
 class _Check:

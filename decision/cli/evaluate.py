@@ -238,13 +238,18 @@ def _evaluate(
     from decision.archive.journal import ArchiveError
     from decision.core.fields import UnknownField
     from decision.evaluation.log import EvaluationError
-    from decision.evaluation.report import Options
+    from decision.evaluation.report import EvaluationOptions
     from decision.evaluation.run import evaluate as judge
 
     try:
         with progress("Decisions") as move:
             return judge(
-                archive, candidate, spec=spec, options=Options(**options), progress=move, **how
+                archive,
+                candidate,
+                spec=spec,
+                options=EvaluationOptions(**options),
+                progress=move,
+                **how,
             )
     except ImportError as error:
         raise Fail(

@@ -66,12 +66,12 @@ def load(
     out. In CSV, what JSON writes as a number (with at most 15 digits) is a number, true and
     false are true and false, everything else, and the columns named with --text, is text.
     """
-    from decision.cli.rows import Options, format_of, read_rows
+    from decision.intake.rows import RowOptions, format_of, read_rows
 
     if delimiter is not None and len(delimiter) != 1:
         raise click.UsageError(f"--delimiter is {delimiter!r}; give one character")
     form = form or format_of(file)
-    reads = read_rows(file, form, Options(id_column, delimiter, frozenset(texts)))
+    reads = read_rows(file, form, RowOptions(id_column, delimiter, frozenset(texts)))
     tally, bad = asyncio.run(_load(reads, dry_run, as_json, given))
     done = "checked" if dry_run else "loaded"
     if as_json:
@@ -90,9 +90,9 @@ def load(
 async def _load(
     reads: Iterator[Any], dry_run: bool, quiet: bool, given: dict[str, str | None]
 ) -> tuple[dict[str, int], list[dict[str, str]]]:
-    from decision.cli.intake import take_in
     from decision.cli.stores import open_engine
     from decision.engine.loading import Loading
+    from decision.intake.ingest import ingest
 
     problems: list[dict[str, str]] = []
     count = 0
@@ -110,7 +110,7 @@ async def _load(
     settings = settings_from(**given)
     async with open_engine(settings, in_memory=dry_run) as engine:
         with progress("Customers") as move:
-            tally = await take_in(Loading(engine.context), reads, bad, dry_run=dry_run, moved=move)
+            tally = await ingest(Loading(engine.context), reads, bad, dry_run=dry_run, moved=move)
     found = {
         "customers": tally.customers,
         "events": tally.events,

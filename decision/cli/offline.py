@@ -12,7 +12,6 @@ from typing import BinaryIO
 import msgspec
 
 from decision.api.problems import bad_field
-from decision.cli.lines import BadLine, lines_of, open_bytes
 from decision.cli.output import Fail, on_terminal, progress
 from decision.cli.policies import read_rules
 from decision.cli.stores import current_model
@@ -20,6 +19,7 @@ from decision.cli.world import Lines, World
 from decision.core.schema import Decision, DecisionRequest, Event
 from decision.engine import InputError
 from decision.engine.snapshot import PolicyRefused
+from decision.intake.lines import lines_of, open_bytes
 
 _encode = msgspec.json.Encoder().encode
 
@@ -74,7 +74,7 @@ class Offline:
                 await self._record(found)
                 return None
             return _encode(await self._decide(found))
-        except (BadLine, InputError) as error:
+        except InputError as error:
             self.counts["errors"] += 1
             details = msgspec.to_builtins(bad_field(error.path, error.detail).details())
             return _encode({"error": {**details, "line": number}})
@@ -90,7 +90,7 @@ class Offline:
         self.counts["events"] += answer.accepted
         self.counts["duplicates"] += answer.duplicates
         if answer.rejected:
-            raise BadLine(answer.rejected[0].detail)
+            raise InputError("", answer.rejected[0].detail)
 
 
 def size_of(path: str) -> int | None:

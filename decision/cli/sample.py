@@ -130,8 +130,8 @@ async def _load(engine: Engine, store: Store, customers: int) -> None:
     loaded = await store.get_blob(_LOADED)
     if loaded is not None and int(loaded) >= customers:
         return
-    from decision.cli.intake import take_in
-    from decision.cli.rows import Read
+    from decision.intake.ingest import ingest
+    from decision.intake.rows import Read
     from decision.learning.people import as_line, draw_customer
 
     def reads() -> Iterator[Any]:
@@ -146,7 +146,7 @@ async def _load(engine: Engine, store: Store, customers: int) -> None:
         problems.append(f"{place}: {problem}")
 
     with busy(f"Loading {customers:,} customers (once)"):
-        await take_in(Loading(engine.context), reads(), bad)
+        await ingest(Loading(engine.context), reads(), bad)
     if problems:
         raise Fail(f"the sample's customers do not fit its rules: {problems[0]}")
     await store.put_blob(_LOADED, str(customers).encode())

@@ -9,16 +9,17 @@ from typing import Any, Final
 
 import msgspec
 
-from decision.cli.intake import take_in
-from decision.cli.lines import BadLine, LineDecoder
 from decision.cli.output import say
-from decision.cli.rows import Options, format_of, read_rows
 from decision.core.clock import from_micros, to_micros
 from decision.core.definition import PolicyDefinition
+from decision.core.errors import InputError
 from decision.core.ports import Commit, Committed, Conflict, LogRecord
 from decision.core.schema import Decision, DecisionRequest, Event, EventsAnswer
 from decision.engine import Engine, EngineSettings, build_snapshot
 from decision.engine.loading import Loading
+from decision.intake.ingest import ingest
+from decision.intake.lines import LineDecoder
+from decision.intake.rows import RowOptions, format_of, read_rows
 from decision.scoring.model import Model
 from decision.store.memory_store import MemoryStore
 
@@ -118,8 +119,8 @@ class World:
         Raises:
             Fail: the file cannot be used.
         """
-        reads = read_rows(customers, format_of(customers), Options())
-        tally = await take_in(
+        reads = read_rows(customers, format_of(customers), RowOptions())
+        tally = await ingest(
             Loading(self.engine.context),
             reads,
             lambda place, problem: tell(f"{place}: {problem}"),
@@ -175,11 +176,11 @@ class Lines:
         """The request or event of a line.
 
         Raises:
-            BadLine: it is neither, or has a field that cannot be.
+            InputError: it is neither, or has a field that cannot be.
         """
         kind = self._kind.decode(line)
         if kind.placement is not None:
             return self._request.decode(line)
         if kind.type is None:
-            raise BadLine("neither placement nor type: it is no request and no event")
+            raise InputError("", "neither placement nor type: it is no request and no event")
         return self._event.decode(line)

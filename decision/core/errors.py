@@ -28,6 +28,10 @@ class InputError(NextbestError, ValueError):
         self.detail = detail
 
 
+class FileError(NextbestError):
+    """A file or folder as a whole cannot be used; the text names it."""
+
+
 class NotFound(NextbestError, LookupError):
     """What was asked for does not exist."""
 

@@ -26,7 +26,7 @@ from decision.core.document import Document
 from decision.core.fields import Situation
 from decision.core.policy import Policy
 from decision.evaluation.log import Policies
-from decision.evaluation.report import UNSUPPORTED, Options, Report
+from decision.evaluation.report import UNSUPPORTED, EvaluationOptions, Report
 from decision.evaluation.run import evaluate
 from decision.evaluation.targets import Candidate
 from decision.learning.drift import drift_between, read_profile
@@ -106,7 +106,7 @@ def _of_value(evidence: Evidence, gate: Gate, progress: Callable[[float], None])
             Candidate(rules=evidence.rules, model=evidence.model),
             spec=evidence.spec,
             since="held-out",
-            options=Options(),
+            options=EvaluationOptions(),
             progress=progress,
         )
         sample = report.policies[-1].weights.effective_sample_size

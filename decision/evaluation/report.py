@@ -28,7 +28,7 @@ UNSUPPORTED: Final = 0.01
 _LEAST_SAMPLE: Final = 100.0
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
+class EvaluationOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How sure intervals shall be, and how many resamples the bootstrap takes (0: none)."""
 
     confidence: float = 0.95
@@ -97,7 +97,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     messages: list[MessageRow]
     segments: list[SegmentRow]
     notes: list[str]
-    options: Options
+    options: EvaluationOptions
 
 
 class _Rewards:
@@ -139,7 +139,7 @@ class _Rewards:
 class Judging:
     """Makes the report of what was gathered."""
 
-    def __init__(self, found: Gathered, options: Options) -> None:
+    def __init__(self, found: Gathered, options: EvaluationOptions) -> None:
         self.found = found
         self.options = options
         self.metrics = ("responses", "value")

@@ -11,7 +11,7 @@ from decision.archive.journal import reading
 from decision.core.clock import format_duration, from_micros
 from decision.evaluation.gather import Gathered, gather
 from decision.evaluation.log import ArchivedLog, EvaluationError
-from decision.evaluation.report import Judging, Options, Report
+from decision.evaluation.report import EvaluationOptions, Judging, Report
 from decision.evaluation.reward_model import fit_reward_model
 from decision.evaluation.targets import Candidate, Judge
 from decision.learning.spec import Spec
@@ -30,7 +30,7 @@ def evaluate(
     count_silence: bool = False,
     since: int | Literal["held-out"] | None = None,
     reward_model: bool = True,
-    options: Options | None = None,
+    options: EvaluationOptions | None = None,
     progress: Progress = lambda done: None,
 ) -> Report:
     """What the candidate would have earned on the decisions of an archive, a decision.
@@ -75,7 +75,7 @@ def _evaluate(
     count_silence: bool,
     since: int | Literal["held-out"] | None,
     reward_model: bool,
-    options: Options | None,
+    options: EvaluationOptions | None,
     progress: Progress,
 ) -> Report:
     model = candidate.model
@@ -99,7 +99,7 @@ def _evaluate(
             f"the model has learned from decisions before {moment} UTC, "
             "so these figures flatter it; --since held-out judges it by the later ones alone"
         )
-    judging = Judging(found, options or Options())
+    judging = Judging(found, options or EvaluationOptions())
     return judging.report(log.counted, notes, rewards.rows if rewards is not None else 0)
 
 

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from decision.api.decoding import JsonDecoder
-from decision.api.problems import Problem
+from decision.api.errors import as_problem
+from decision.core.errors import InputError
 from decision.core.schema import ConsentUpdate, CustomerUpdate, DecisionRequest, Event
+from decision.decoding import JsonDecoder
 from tests.api.conftest import Api, running
 
 pytestmark = pytest.mark.anyio
@@ -320,7 +321,8 @@ KEYS = st.sampled_from(
 def test_any_json_is_decoded_or_explained(body: dict[str, Any], type: Any) -> None:
     try:
         JsonDecoder(type).decode(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"))
-    except Problem as problem:
+    except InputError as error:
+        problem = as_problem(error, "r-1")
         assert problem.status == 400
         assert problem.errors[0].detail
         msgspec.json.encode(problem.details())
@@ -333,5 +335,5 @@ def test_any_bytes_are_decoded_or_explained(noise: bytes, place: int) -> None:
     for body in (noise, whole[:place] + noise + whole[place:], whole[:place] + whole[place + 1 :]):
         try:
             JsonDecoder(DecisionRequest).decode(body)
-        except Problem as problem:
-            assert problem.status == 400
+        except InputError as error:
+            assert as_problem(error, "r-1").status == 400

@@ -19,7 +19,7 @@ from decision.core.clock import DAY, HOUR, from_micros
 from decision.core.document import Contact, ContactKind, ContactState
 from decision.core.policy import Policy
 from decision.evaluation.log import ArchivedLog, EvaluationError
-from decision.evaluation.report import Options, Report
+from decision.evaluation.report import EvaluationOptions, Report
 from decision.evaluation.run import evaluate
 from decision.evaluation.targets import ARMS, Candidate, Judge
 from decision.learning.ope import dr, ips, sndr, snips
@@ -27,7 +27,7 @@ from decision.learning.spec import parse_spec
 from tests.data import needed
 from tests.learning.logs import RULES, Deciding, Moment, World, definition_of, write_archive
 
-QUICK = Options(bootstrap=100)
+QUICK = EvaluationOptions(bootstrap=100)
 
 
 @pytest.fixture(scope="module")

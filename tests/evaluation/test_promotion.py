@@ -28,7 +28,7 @@ from decision.evaluation.promotion import (
     judge,
     promote,
 )
-from decision.evaluation.report import Options
+from decision.evaluation.report import EvaluationOptions
 from decision.evaluation.run import evaluate
 from decision.evaluation.targets import Candidate
 from decision.learning.simulator import DEFAULT_NOW
@@ -130,7 +130,7 @@ def test_the_lift_is_judged_by_what_the_model_has_not_learned_from(
 ) -> None:
     """Half of the rows are held out, and half of those are for calibration: a quarter is left."""
     candidate = Candidate(model=load_model(made[0]))
-    options = Options(bootstrap=0)
+    options = EvaluationOptions(bootstrap=0)
     fair = evaluate(archive, candidate, since="held-out", reward_model=False, options=options)
     assert fair.log.judged == pytest.approx(len(world.moments) / 4, rel=0.1)
     assert not any("flatter" in note for note in fair.notes)
@@ -289,7 +289,7 @@ def test_a_model_that_says_now_what_it_said_then_is_told_so(
                     each["shadow_probability"] = said[row["decision_id"]][key] + off
             pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
         report = evaluate(
-            log, Candidate(model=model), reward_model=False, options=Options(bootstrap=0)
+            log, Candidate(model=model), reward_model=False, options=EvaluationOptions(bootstrap=0)
         )
         assert report.again.decisions == spoken
         assert report.again.most == pytest.approx(off, abs=1e-12)

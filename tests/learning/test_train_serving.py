@@ -14,8 +14,6 @@ import pytest
 from decision.archive.archiver import Archiver
 from decision.archive.journal import Journal
 from decision.archive.replays import read_replays
-from decision.cli.intake import take_in
-from decision.cli.rows import Read
 from decision.core.clock import DAY, SECOND, from_micros
 from decision.core.decide import decide
 from decision.core.definition import Goal
@@ -24,6 +22,8 @@ from decision.core.schema import DecisionRequest, TriggerEvent
 from decision.engine import Engine, build_snapshot
 from decision.engine.loading import CustomerRow, Loading
 from decision.engine.snapshot import Snapshot
+from decision.intake.ingest import ingest
+from decision.intake.rows import Read
 from decision.learning.examples import Examples
 from decision.learning.people import as_line, draw_customer
 from decision.learning.sample import sample_spec
@@ -71,7 +71,7 @@ async def lived_through(folder: Path, clock: Clock) -> Snapshot:
     )
     engine.use(snapshot)
     problems: list[str] = []
-    await take_in(Loading(engine.context), customers(), lambda *what: problems.append(str(what)))
+    await ingest(Loading(engine.context), customers(), lambda *what: problems.append(str(what)))
     assert problems == []
     event = TriggerEvent(type="cart_add", properties={"cart_value": 120.5})
     for number in range(3 * CUSTOMERS):

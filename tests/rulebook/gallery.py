@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from decision.cli.seen import known_fields
+from decision.intake.field_sample import known_fields
 from decision.rulebook.diagnostics import CODES, WARNINGS, Diagnostic, render_all
 from decision.rulebook.reader import load_folder
 from decision.rulebook.review.known import review_fields

@@ -14,7 +14,7 @@ import msgspec
 
 from decision.core.definition import PolicyDefinition
 from decision.evaluation.log import EvaluationError
-from decision.evaluation.report import Options, Report
+from decision.evaluation.report import EvaluationOptions, Report
 from decision.evaluation.run import evaluate
 from decision.evaluation.targets import Candidate
 from decision.scoring.model import Model
@@ -83,7 +83,7 @@ def off_policy(
 
     def judged(rules: PolicyDefinition) -> Report:
         candidate = Candidate(rules=rules, model=model)
-        return evaluate(archive, candidate, options=Options(bootstrap=0))
+        return evaluate(archive, candidate, options=EvaluationOptions(bootstrap=0))
 
     try:
         return OffPolicy(judged(new), judged(old) if old is not None else None)

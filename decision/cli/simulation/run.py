@@ -8,7 +8,6 @@ import msgspec
 
 from decision.archive.journal import files
 from decision.archive.replays import Replay, read_replays
-from decision.cli.lines import BadLine, lines_of, open_bytes
 from decision.cli.offline import size_of
 from decision.cli.output import progress, say
 from decision.cli.simulation.off_policy import OffPolicy, off_policy
@@ -20,6 +19,7 @@ from decision.core.definition import PolicyDefinition
 from decision.core.policy import Policy
 from decision.core.schema import DecisionRequest, Event
 from decision.engine import InputError
+from decision.intake.lines import lines_of, open_bytes
 from decision.scoring.model import Model
 
 _MOST_SAID = 10
@@ -71,7 +71,7 @@ class Simulation:
                         await self._tell(found)
                     else:
                         await self._ask(found, f"line {number}")
-                except (BadLine, InputError) as error:
+                except InputError as error:
                     self._refuse(f"{path}:{number}: {error}")
                 now = self.new.world.now
                 back, latest = back + (now < latest), max(now, latest)
@@ -135,7 +135,7 @@ class Simulation:
         answers = [await side.tell(event) for side in self.sides]
         for answer in answers:
             if answer.rejected:
-                raise BadLine(answer.rejected[0].detail)
+                raise InputError("", answer.rejected[0].detail)
         self.tally.events += answers[-1].accepted
 
     async def _ask(self, request: DecisionRequest, name: str) -> None:

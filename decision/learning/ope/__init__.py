@@ -27,7 +27,7 @@ Matrix = Sequence[Sequence[float]] | NDArray[np.floating]
 Labels = Sequence[int] | NDArray[np.integer]
 
 
-class Options(TypedDict, total=False):
+class EstimatorOptions(TypedDict, total=False):
     """What every estimator may be told; see the module."""
 
     confidence: float
@@ -55,7 +55,7 @@ def ips(
     reward: Numbers,
     logged_probability: Numbers,
     target_probability: Numbers,
-    **options: Unpack[Options],
+    **options: Unpack[EstimatorOptions],
 ) -> Estimate:
     """Inverse propensity scoring: mean(w · r) with w = target / logged probability. Unbiased.
 
@@ -70,7 +70,7 @@ def snips(
     reward: Numbers,
     logged_probability: Numbers,
     target_probability: Numbers,
-    **options: Unpack[Options],
+    **options: Unpack[EstimatorOptions],
 ) -> Estimate:
     """Self-normalised IPS: Σ(w · r) / Σw; the standard error is that of a ratio (delta method).
 
@@ -88,7 +88,7 @@ def dm(
     *,
     expected_reward: Matrix,
     target_distribution: Matrix,
-    **options: Unpack[Options],
+    **options: Unpack[EstimatorOptions],
 ) -> Estimate:
     """The direct method: mean over decisions of Σₐ target(a) · expected_reward(a).
 
@@ -112,7 +112,7 @@ def dr(
     expected_reward: Matrix,
     target_distribution: Matrix,
     action: Labels,
-    **options: Unpack[Options],
+    **options: Unpack[EstimatorOptions],
 ) -> Estimate:
     """Doubly robust: the direct method plus mean(w · (r − expected reward of what was logged)).
 
@@ -135,7 +135,7 @@ def sndr(
     expected_reward: Matrix,
     target_distribution: Matrix,
     action: Labels,
-    **options: Unpack[Options],
+    **options: Unpack[EstimatorOptions],
 ) -> Estimate:
     """Self-normalised doubly robust: the direct method plus Σ(w · (r − expected)) / Σw.
 
@@ -156,7 +156,7 @@ def switch_dr(
     target_distribution: Matrix,
     action: Labels,
     tau: float,
-    **options: Unpack[Options],
+    **options: Unpack[EstimatorOptions],
 ) -> Estimate:
     """SWITCH-DR: doubly robust where w ≤ τ, the direct method alone beyond.
 

@@ -20,16 +20,15 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from decision.cli.lines import (
+from decision.core.errors import FileError, InputError
+from decision.engine.loading import CustomerRow
+from decision.intake.lines import (
     LONGEST_LINE,
-    BadLine,
     LineDecoder,
     bad_value,
     lines_of,
     open_bytes,
 )
-from decision.cli.output import Fail
-from decision.engine.loading import CustomerRow
 
 FORMATS: Final = ("csv", "ndjson", "parquet")
 
@@ -53,7 +52,7 @@ class Read(NamedTuple):
     problem: str = ""
 
 
-class Options(NamedTuple):
+class RowOptions(NamedTuple):
     """How a file is read. `texts` are the columns whose cells all stay text."""
 
     id_column: str = "customer_id"
@@ -65,19 +64,21 @@ def format_of(name: str) -> str:
     """`csv`, `ndjson` or `parquet`, from the ending of a file's name.
 
     Raises:
-        Fail: the ending says none of them.
+        FileError: the ending says none of them.
     """
     found = _ENDINGS.get(Path(name.removesuffix(".gz")).suffix.lower())
     if found is None:
-        raise Fail(f"{name}: its ending does not say what it is; add --format csv|ndjson|parquet")
+        raise FileError(
+            f"{name}: its ending does not say what it is; add --format csv|ndjson|parquet"
+        )
     return found
 
 
-def read_rows(path: str, form: str, options: Options) -> Iterator[Read]:
+def read_rows(path: str, form: str, options: RowOptions) -> Iterator[Read]:
     """Every row of a file (`-`: standard input), in order.
 
     Raises:
-        Fail: the file as a whole cannot be read.
+        FileError: the file as a whole cannot be read.
         OSError: it cannot be opened.
     """
     if form == "parquet":
@@ -85,7 +86,7 @@ def read_rows(path: str, form: str, options: Options) -> Iterator[Read]:
     return _csv(path, options) if form == "csv" else _ndjson(path, options)
 
 
-def _ndjson(path: str, options: Options) -> Iterator[Read]:
+def _ndjson(path: str, options: RowOptions) -> Iterator[Read]:
     decoder = LineDecoder[Any](dict if options.id_column != "customer_id" else CustomerRow)
     with open_bytes(path) as file:
         for number, line in lines_of(file):
@@ -95,13 +96,13 @@ def _ndjson(path: str, options: Options) -> Iterator[Read]:
                 if isinstance(found, dict):
                     found = _renamed(found, options.id_column)
                 yield Read(place, found)
-            except BadLine as error:
+            except InputError as error:
                 yield Read(place, None, str(error))
 
 
 def _renamed(found: dict[str, Any], id_column: str) -> CustomerRow:
     if id_column not in found:
-        raise BadLine(f'there is no "{id_column}"')
+        raise InputError("", f'there is no "{id_column}"')
     found["customer_id"] = found.pop(id_column)
     try:
         return msgspec.convert(found, CustomerRow)
@@ -115,17 +116,19 @@ def _renamed(found: dict[str, Any], id_column: str) -> CustomerRow:
 class _Columns:
     """What the columns of a table mean."""
 
-    def __init__(self, names: Sequence[str], options: Options, path: str) -> None:
+    def __init__(self, names: Sequence[str], options: RowOptions, path: str) -> None:
         if options.id_column not in names:
-            raise Fail(
+            raise FileError(
                 f"{path}: there is no column {options.id_column}; name the one that identifies "
                 f"customers with --id-column (there are {', '.join(names[:12])})"
             )
         for name in names:
             if names.count(name) > 1:
-                raise Fail(f"{path}: the column {name or '(no name)'} is there twice; rename one")
+                raise FileError(
+                    f"{path}: the column {name or '(no name)'} is there twice; rename one"
+                )
             if not name:
-                raise Fail(f"{path}: a column has no name; give it one, or take it out")
+                raise FileError(f"{path}: a column has no name; give it one, or take it out")
         self.names = names
         self.id_column = options.id_column
 
@@ -133,14 +136,14 @@ class _Columns:
         """The row of these cells; None is a cell left out.
 
         Raises:
-            BadLine: the cells make no row.
+            InputError: the cells make no row.
         """
         found: dict[str, Any] = {"attributes": {}, "aliases": {}, "consents": {}}
         for name, value in zip(self.names, cells, strict=True):
             if value is not None:
                 self._put(found, name, value)
         if "customer_id" not in found:
-            raise BadLine(f"{self.id_column} is empty")
+            raise InputError("", f"{self.id_column} is empty")
         try:
             return msgspec.convert(found, CustomerRow)
         except msgspec.ValidationError as error:
@@ -158,9 +161,11 @@ class _Columns:
         elif name.startswith("consent."):
             purpose, dot, channel = name.removeprefix("consent.").rpartition(".")
             if not dot:
-                raise BadLine(f"the column {name} must be named consent.<purpose>.<channel>")
+                raise InputError("", f"the column {name} must be named consent.<purpose>.<channel>")
             if value not in ("granted", "denied"):
-                raise BadLine(f"{name} is {value!r}; write granted or denied, or leave it empty")
+                raise InputError(
+                    "", f"{name} is {value!r}; write granted or denied, or leave it empty"
+                )
             found["consents"].setdefault(purpose, {})[channel] = value
         elif name in ("attributes", "aliases", "consents") and isinstance(value, dict):
             found[name].update(value)
@@ -170,7 +175,7 @@ class _Columns:
             found["attributes"][name] = value
 
 
-def _csv(path: str, options: Options) -> Iterator[Read]:
+def _csv(path: str, options: RowOptions) -> Iterator[Read]:
     csv.field_size_limit(LONGEST_LINE)
     with open_bytes(path) as raw:
         text = TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
@@ -180,7 +185,7 @@ def _csv(path: str, options: Options) -> Iterator[Read]:
         try:
             header = [name.strip() for name in next(reader, [])]
         except csv.Error as error:
-            raise Fail(f"{path}:1: {error}") from None
+            raise FileError(f"{path}:1: {error}") from None
         columns = _Columns(header, options, path)
         as_text = [name in (*_TEXTS, options.id_column, *options.texts) for name in header]
         line = reader.line_num + 1
@@ -191,7 +196,7 @@ def _csv(path: str, options: Options) -> Iterator[Read]:
                     yield Read(f"{path}:{line}", _csv_row(columns, cells, as_text))
             except StopIteration:
                 return
-            except (BadLine, csv.Error) as error:
+            except (InputError, csv.Error) as error:
                 yield Read(f"{path}:{line}", None, str(error))
             line = reader.line_num + 1
 
@@ -211,11 +216,11 @@ def _delimiter(header: str) -> str:
 
 def _csv_row(columns: _Columns, cells: list[str], as_text: list[bool]) -> CustomerRow:
     if len(cells) != len(as_text):
-        raise BadLine(f"there are {len(cells)} cells, the header has {len(as_text)}")
+        raise InputError("", f"there are {len(cells)} cells, the header has {len(as_text)}")
     values = []
     for cell, text in zip(cells, as_text, strict=True):
         if not cell.isascii() and any("\ud800" <= letter <= "\udfff" for letter in cell):
-            raise BadLine("the line is not UTF-8; save the file as UTF-8")
+            raise InputError("", "the line is not UTF-8; save the file as UTF-8")
         values.append((cell or None) if text else cell_value(cell))
     return columns.row(values)
 
@@ -233,16 +238,16 @@ def cell_value(cell: str) -> str | int | float | bool | None:
     return float(cell) if found[2] or found[3] else int(cell)
 
 
-def _parquet(path: str, options: Options) -> Iterator[Read]:
+def _parquet(path: str, options: RowOptions) -> Iterator[Read]:
     try:
         from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
     except ImportError:
-        raise Fail(
+        raise FileError(
             f"{path}: reading Parquet needs pyarrow; install it with: pip install 'nextbest[train]'"
         ) from None
     if path == "-":
-        raise Fail("Parquet cannot be read from standard input; give the file's name")
+        raise FileError("Parquet cannot be read from standard input; give the file's name")
     with Path(path).open("rb") as opened:
         try:
             file = ParquetFile(opened)
@@ -255,19 +260,19 @@ def _parquet(path: str, options: Options) -> Iterator[Read]:
                     place = f"{path}:row {number}"
                     try:
                         row = columns.row([_plain(name, values[name]) for name in names])
-                    except BadLine as error:
+                    except InputError as error:
                         yield Read(place, None, str(error))
                     else:
                         yield Read(place, row)
         except ArrowException as error:
-            raise Fail(f"{path}: it is no sound Parquet file: {error}") from None
+            raise FileError(f"{path}: it is no sound Parquet file: {error}") from None
 
 
 def _plain(path: str, value: Any) -> Any:
     """A Parquet value as JSON has it; null inside an object is left out.
 
     Raises:
-        BadLine: it has no such form.
+        InputError: it has no such form.
     """
     match value:
         case None | str() | bool() | int():
@@ -290,4 +295,4 @@ def _plain(path: str, value: Any) -> Any:
                 for key, item in value.items()
                 if item is not None
             }
-    raise BadLine(f"{path} holds {type(value).__name__}, which cannot be an attribute")
+    raise InputError("", f"{path} holds {type(value).__name__}, which cannot be an attribute")

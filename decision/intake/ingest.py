@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from decision.cli.rows import Read
 from decision.core.clock import SECOND, to_micros
 from decision.core.errors import InputError
 from decision.engine.loading import CustomerRow, Loaded, Loading
+from decision.intake.rows import Read
 
 IN_FLIGHT = 256
 
 
-class Tally(msgspec.Struct):
+class IngestCounts(msgspec.Struct):
     """What a file came to. `known_events` were there before."""
 
     customers: int = 0
@@ -29,7 +29,7 @@ class Tally(msgspec.Struct):
         return self.customers + self.bad_rows
 
 
-async def take_in(
+async def ingest(
     loading: Loading,
     reads: Iterable[Read],
     bad: Callable[[str, str], None],
@@ -37,7 +37,7 @@ async def take_in(
     dry_run: bool = False,
     own_time: bool = False,
     moved: Callable[[int], None] = lambda rows: None,
-) -> Tally:
+) -> IngestCounts:
     """Loads rows; `bad` is told the place and problem of each that cannot be.
 
     `dry_run` only checks. `own_time` lets each customer's present be their last event, for
@@ -46,7 +46,7 @@ async def take_in(
     Raises:
         StoreUnavailable: the store went away; loading the file again is safe.
     """
-    tally = Tally()
+    tally = IngestCounts()
     # All workers take from one iterator, so rows start in the order of the file.
     rest = iter(reads)
 

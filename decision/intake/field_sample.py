@@ -10,7 +10,7 @@ from itertools import islice
 from time import time
 from typing import TYPE_CHECKING, Any, Final
 
-from decision.cli.output import Fail
+from decision.core.errors import FileError
 from decision.rulebook.review.known import KnownFields
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ _STORE: Final = re.compile(r"(redis|rediss|unix)://")
 _DAYS: Final = (1, 7, 30)
 
 
-def known_fields(against: str, *, id_column: str = "customer_id") -> KnownFields:
+def known_fields(
+    against: str, *, id_column: str = "customer_id", key_prefix: str = "nb:"
+) -> KnownFields:
     """What is known from a store (`redis://…`, `rediss://…`, `unix://…`) or a customers file.
 
     A file is CSV, NDJSON or Parquet, as `nextbest load` takes it, with `id_column` as there; its
@@ -36,10 +38,10 @@ def known_fields(against: str, *, id_column: str = "customer_id") -> KnownFields
     and some of each partition's log count.
 
     Raises:
-        Fail: the file cannot be read or has no customers, or the store cannot be reached.
+        FileError: the file cannot be read or has no customers, or the store cannot be reached.
     """
     if _STORE.match(against):
-        return asyncio.run(_from_store(against))
+        return asyncio.run(_from_store(against, key_prefix))
     return _from_file(against, id_column)
 
 
@@ -87,9 +89,9 @@ def _paths(found: dict[str, Any], depth: int = 1) -> Iterator[str]:
 
 
 def _from_file(path: str, id_column: str) -> KnownFields:
-    from decision.cli.rows import Options, format_of, read_rows
+    from decision.intake.rows import RowOptions, format_of, read_rows
 
-    options = Options(id_column=id_column)
+    options = RowOptions(id_column=id_column)
     collector = _Collector()
     problem = ""
     try:
@@ -101,21 +103,20 @@ def _from_file(path: str, id_column: str) -> KnownFields:
             for event in read.row.events:
                 collector.event(event.type, event.properties)
     except OSError as error:
-        raise Fail(f"{path}: it cannot be read: {error.strerror or error}") from None
+        raise FileError(f"{path}: it cannot be read: {error.strerror or error}") from None
     if not collector.customers:
-        raise Fail(f"{path}: there is no customer in it{f'; {problem}' if problem else ''}")
+        raise FileError(f"{path}: there is no customer in it{f'; {problem}' if problem else ''}")
     return collector.known(f"the {collector.customers:,} customers of {path}", context=False)
 
 
-async def _from_store(url: str) -> KnownFields:
-    from decision.api.settings import read_settings
+async def _from_store(url: str, key_prefix: str) -> KnownFields:
     from decision.core.errors import StoreUnavailable
     from decision.store.redis_store import RedisStore
     from decision.store.sampling import sample_customers
 
     collector = _Collector()
     try:
-        store = RedisStore(url, prefix=read_settings().key_prefix)
+        store = RedisStore(url, prefix=key_prefix)
         try:
             await store.start()
             for document in await sample_customers(store, MOST_CUSTOMERS):
@@ -125,9 +126,9 @@ async def _from_store(url: str) -> KnownFields:
         finally:
             await store.close()
     except (StoreUnavailable, ValueError) as error:
-        raise Fail(f"{_without_password(url)}: {error}") from None
+        raise FileError(f"{_without_password(url)}: {error}") from None
     if not collector.customers:
-        raise Fail(f"{_without_password(url)}: there is no customer in this store")
+        raise FileError(f"{_without_password(url)}: there is no customer in this store")
     sample = f"the {collector.customers:,} customers looked at in the store"
     return collector.known(sample, context=asked)
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from decision.cli.output import Fail
-from decision.cli.seen import known_fields
 from decision.core.definition import Channel, Message, Placement, PolicyDefinition, Purpose
+from decision.core.errors import FileError
 from decision.core.schema import DecisionRequest, Event, TriggerEvent
 from decision.engine import Engine, build_snapshot
 from decision.engine.loading import CustomerRow, Loading
+from decision.intake.field_sample import known_fields
 from decision.store.redis_store import RedisStore
 from decision.store.sampling import sample_customers
 
@@ -53,13 +53,13 @@ def test_attributes_come_from_tables_and_events_from_ndjson(tmp_path: Path) -> N
 def test_a_file_that_tells_nothing_is_refused(tmp_path: Path) -> None:
     empty = tmp_path / "customers.csv"
     empty.write_text("customer_id,city\n")
-    with pytest.raises(Fail, match="no customer"):
+    with pytest.raises(FileError, match="no customer"):
         known_fields(str(empty))
-    with pytest.raises(Fail, match="cannot be read"):
+    with pytest.raises(FileError, match="cannot be read"):
         known_fields(str(tmp_path / "gone.csv"))
-    with pytest.raises(Fail, match="does not say"):
+    with pytest.raises(FileError, match="does not say"):
         known_fields(str(tmp_path / "customers.txt"))
-    with pytest.raises(Fail, match="redis://…@"):
+    with pytest.raises(FileError, match="redis://…@"):
         known_fields("redis://:secret@127.0.0.1:1/0")
 
 
@@ -91,20 +91,17 @@ async def test_a_sample_of_customers_is_bounded_and_finds_all_there_are(
     assert len(await sample_customers(redis_store, 20)) == 20
 
 
-def test_a_store_tells_of_attributes_events_and_context(
-    redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_tells_of_attributes_events_and_context(redis_url: str, prefix: str) -> None:
     async def prepare() -> None:
         store = RedisStore(redis_url, prefix=prefix)
         await store.start()
         await fill(store)
         await store.close()
 
-    monkeypatch.setenv("NEXTBEST_KEY_PREFIX", prefix)
-    with pytest.raises(Fail, match="no customer"):
-        known_fields(redis_url)
+    with pytest.raises(FileError, match="no customer"):
+        known_fields(redis_url, key_prefix=prefix)
     asyncio.run(prepare())
-    known = known_fields(redis_url)
+    known = known_fields(redis_url, key_prefix=prefix)
     assert known.attributes == {"a0", "a1", "a2"}
     assert known.event_types == {"purchase", "cart_add"}
     assert known.properties == {"purchase": {"amount"}, "cart_add": {"cart_value"}}

@@ -8,11 +8,12 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, BinaryIO, Final, Generic, TypeVar, cast
+from typing import IO, BinaryIO, Final, TypeVar, cast
 
 import msgspec
 
-from decision.cli.output import Fail
+from decision.core.errors import FileError, InputError
+from decision.decoding import JsonDecoder
 
 LONGEST_LINE: Final = 4 << 20
 """Bytes of one line; a longer one is not what it claims to be."""
@@ -20,21 +21,12 @@ LONGEST_LINE: Final = 4 << 20
 T = TypeVar("T")
 
 
-class BadLine(ValueError):
-    """A line that cannot be read: why, and the path of the bad field where there is one."""
-
-    def __init__(self, detail: str, path: str = "") -> None:
-        super().__init__(f"{path}: {detail}" if path else detail)
-        self.detail = detail
-        self.path = path
-
-
 @contextmanager
 def open_bytes(path: str) -> Iterator[BinaryIO]:
     """A file for reading, unpacked where it is `.gz`; `-` is standard input.
 
     Raises:
-        Fail: it cannot be unpacked.
+        FileError: it cannot be unpacked.
         OSError: it cannot be opened.
     """
     if path == "-":
@@ -47,7 +39,7 @@ def open_bytes(path: str) -> Iterator[BinaryIO]:
             else:
                 yield file
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise Fail(f"{path}: it cannot be unpacked: {error}; make the file again") from None
+        raise FileError(f"{path}: it cannot be unpacked: {error}; make the file again") from None
 
 
 def lines_of(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
@@ -66,35 +58,27 @@ def lines_of(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
             yield number, line
 
 
-class LineDecoder(Generic[T]):
-    """Decodes lines of JSON of one type; what is wrong is said as the server says it."""
+class LineDecoder(JsonDecoder[T]):
+    """Decodes lines of JSON of one type."""
 
     def __init__(self, type: type[T]) -> None:
-        from decision.api.decoding import JsonDecoder
+        super().__init__(type, noun="line")
 
-        self._decoder = JsonDecoder[T](type)
-
-    def decode(self, line: bytes) -> T:
+    def decode(self, body: bytes) -> T:
         """What a line holds.
 
         Raises:
-            BadLine: it holds something else.
+            InputError: it holds something else.
         """
-        from decision.api.problems import Problem
-
-        if not line:
-            raise BadLine(f"the line is longer than {LONGEST_LINE >> 20} MB")
-        try:
-            return self._decoder.decode(line)
-        except Problem as problem:
-            field = problem.errors[0]
-            raise BadLine(field.detail.replace("the body", "the line"), field.path) from None
+        if not body:
+            raise InputError("", f"the line is longer than {LONGEST_LINE >> 20} MB")
+        return super().decode(body)
 
 
-def bad_value(error: msgspec.ValidationError) -> BadLine:
+def bad_value(error: msgspec.ValidationError) -> InputError:
     """What msgspec says of a value."""
     text = str(error)
     message, at, path = text.rpartition(" - at `")
     if not at:
         message, path = text, ""
-    return BadLine(f"{message[:1].lower()}{message[1:]}", path.rstrip("`").lstrip("$."))
+    return InputError(path.rstrip("`").lstrip("$."), f"{message[:1].lower()}{message[1:]}")

@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decision.cli.output import Fail
-from decision.cli.rows import Options, Read, cell_value, format_of, read_rows
+from decision.core.errors import FileError
+from decision.intake.rows import Read, RowOptions, cell_value, format_of, read_rows
 
 
 def read(path: Path, form: str = "csv", **options) -> list[Read]:
-    return list(read_rows(str(path), form, Options(**options)))
+    return list(read_rows(str(path), form, RowOptions(**options)))
 
 
 def table(tmp_path: Path, text: str, **options) -> list[Read]:
@@ -153,7 +153,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
     ],
 )
 def test_a_header_that_cannot_be_used_ends_the_reading(tmp_path, header, problem):
-    with pytest.raises(Fail, match=problem):
+    with pytest.raises(FileError, match=problem):
         table(tmp_path, f"{header}\nc-1,1,1\n")
 
 
@@ -197,7 +197,7 @@ def test_a_bad_line_says_what_is_wrong_and_where(tmp_path, line, problem):
 
 
 def test_a_line_without_end_is_skipped(tmp_path, monkeypatch):
-    from decision.cli import lines as module
+    from decision.intake import lines as module
 
     monkeypatch.setattr(module, "LONGEST_LINE", 64)
     long = json.dumps({"customer_id": "c-1", "attributes": {"a": "x" * 500}})
@@ -223,7 +223,7 @@ def test_packed_files_are_unpacked_and_damaged_ones_refused(tmp_path):
     assert len(read(path, "ndjson")) == 1000
     for damaged in (whole[:-20], b"no gzip at all"):
         path.write_bytes(damaged)
-        with pytest.raises(Fail, match="cannot be unpacked"):
+        with pytest.raises(FileError, match="cannot be unpacked"):
             read(path, "ndjson")
 
 
@@ -261,13 +261,13 @@ def test_parquet_keeps_its_types(tmp_path):
 def test_what_is_no_parquet_is_refused(tmp_path):
     path = tmp_path / "c.parquet"
     path.write_bytes(b"PAR1 is what it begins with")
-    with pytest.raises(Fail, match="no sound Parquet file"):
+    with pytest.raises(FileError, match="no sound Parquet file"):
         read(path, "parquet")
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(Fail, match=r"pip install 'nextbest\[train\]'"):
+    with pytest.raises(FileError, match=r"pip install 'nextbest\[train\]'"):
         read(tmp_path / "c.parquet", "parquet")
 
 
@@ -275,5 +275,5 @@ def test_the_ending_says_the_format():
     assert format_of("a/b.CSV") == "csv"
     assert format_of("b.jsonl.gz") == "ndjson"
     assert format_of("b.parquet") == "parquet"
-    with pytest.raises(Fail, match="--format"):
+    with pytest.raises(FileError, match="--format"):
         format_of("customers")

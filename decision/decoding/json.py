@@ -1,0 +1,106 @@
+"""Decodes JSON of one type within limits of depth and of numbers; errors name the field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+
+from decision.core.errors import InputError
+from decision.decoding.explaining import explain
+
+T = TypeVar("T")
+
+DEEPEST: Final = 32
+"""How deep a body may be nested."""
+
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
+_LEAST, _MOST = -(2**63), 2**64 - 1
+
+
+class JsonDecoder(Generic[T]):
+    """Decodes JSON of one type, or raises an error that names the field, the value and the fix.
+
+    With `numbers` false, whole numbers of more than 64 bits are let through, for parts that are
+    decoded later. `noun` is what errors call the text that is decoded.
+
+    >>> JsonDecoder(dict[str, int]).decode(b'{"a": "one"}')
+    Traceback (most recent call last):
+    decision.core.errors.InputError: a: is "one", must be a whole number
+    """
+
+    def __init__(self, type: type[T] | Any, *, numbers: bool = True, noun: str = "body") -> None:
+        self.type = type
+        self.noun = noun
+        self._numbers = numbers
+        self._decode = msgspec.json.Decoder(type).decode
+
+    def decode(self, body: bytes) -> T:
+        """The value.
+
+        Raises:
+            InputError: the text is not JSON, or not of this type.
+        """
+        self._check_depth(body)
+        try:
+            value: T = self._decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise self.explain(error, body) from None
+        if self._numbers and _LONG_NUMBER.search(body):
+            _check_numbers(body)
+        return value
+
+    def explain(self, error: Exception, body: bytes) -> InputError:
+        """A decoder's error in words that a caller can act on."""
+        if isinstance(error, msgspec.ValidationError):
+            return InputError(*explain(str(error), body, self.type))
+        if isinstance(error, UnicodeDecodeError):
+            return InputError("", f"the {self.noun} is not UTF-8")
+        if isinstance(error, RecursionError):
+            return self._too_deep()
+        if not body.strip():
+            return InputError("", f"the {self.noun} is empty; send a JSON object")
+        reason = str(error).removeprefix("JSON is malformed: ")
+        if reason == "Input data was truncated":
+            reason = "it ends too early, or has half a character as a \\u escape"
+        return InputError("", f"the {self.noun} is not JSON: {reason}")
+
+    def _check_depth(self, body: bytes) -> None:
+        """Refuses what is nested too deeply, before any decoder recurses into it."""
+        if body.count(b"{") + body.count(b"[") <= DEEPEST:
+            return
+        depth = 0
+        for bracket in _STRINGS.sub(b"", body).translate(None, _NOT_BRACKETS):
+            if bracket in b"{[":
+                depth += 1
+                if depth > DEEPEST:
+                    raise self._too_deep()
+            else:
+                depth -= 1
+
+    def _too_deep(self) -> InputError:
+        return InputError("", f"the {self.noun} is nested more than {DEEPEST} levels deep")
+
+
+def _check_numbers(body: bytes) -> None:
+    """Refuses whole numbers that no store or log can keep."""
+    for path, value in _leaves(msgspec.json.decode(body), ""):
+        if isinstance(value, int) and not _LEAST <= value <= _MOST:
+            raise InputError(
+                path, f"{str(value)[:30]} does not fit into 64 bits; send it as text or rounded"
+            )
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(item, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _leaves(item, f"{path}[{index}]")
+    else:
+        yield path, value
