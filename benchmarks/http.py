@@ -91,7 +91,7 @@ def redis_app() -> Litestar:
 
 
 def _settings() -> Any:
-    from decision.api.settings import ServerSettings
+    from decision.server.settings import ServerSettings
 
     return ServerSettings(rules=str(ROOT / "rules"), models=None)
 

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from litestar import Litestar, Router
 from litestar.types import ControllerRouterHandler
 
-from decision.api.auth import Gate, guard_of, load_keys
+from decision.api.auth import Authenticator, guard_of
 from decision.api.customers import customer_routes
 from decision.api.decisions import hot_routes, lookup_routes
 from decision.api.edge import Edge
 from decision.api.errors import HANDLERS
 from decision.api.events import event_routes
-from decision.api.keeper import Keeper
-from decision.api.metrics import Metrics
 from decision.api.operations import operation_routes
-from decision.api.settings import ServerSettings
+from decision.api.protocol import BoundedProtocol
+from decision.core.errors import StoreUnavailable
 from decision.engine import Engine
+from decision.observability import configure_logging
+from decision.server.keys import KeysFile, load_keys
+from decision.server.metrics import Metrics
+from decision.server.opening import serving_engine
+from decision.server.settings import ServerSettings, SettingsError, read_settings
+from decision.server.supply import PolicySupply
+from decision.server.workers import run
 
 
 def create_app(
@@ -37,27 +44,52 @@ def create_app(
     """
     settings = settings or ServerSettings()
     keys = load_keys(settings.api_keys_file) if settings.api_keys_file else None
-    gate = Gate(keys)
+    authenticator = Authenticator(keys)
     metrics = Metrics()
     engine.observe(metrics)
-    keeper = Keeper(engine, settings, gate, metrics)
+    keys_file = KeysFile(settings.api_keys_file, authenticator.use)
+    supply = PolicySupply(engine, settings, keys_file, metrics)
     guarded = Router(
         "/",
         route_handlers=[
             *lookup_routes(engine, settings),
             *event_routes(engine, settings, metrics),
             *customer_routes(engine, settings),
-            *operation_routes(keeper, metrics),
+            *operation_routes(supply, metrics),
             *handlers,
         ],
-        guards=[guard_of(gate)],
+        guards=[guard_of(authenticator)],
     )
     app = Litestar(
-        route_handlers=[*hot_routes(engine, settings, gate), guarded],
+        route_handlers=[*hot_routes(engine, settings, authenticator), guarded],
         exception_handlers=HANDLERS,
-        lifespan=[keeper.lifespan()],
+        lifespan=[supply.lifespan()],
         openapi_config=None,
         logging_config=None,
     )
     app.asgi_handler = Edge(app.asgi_handler, log_requests=settings.log_level == "debug")
     return app
+
+
+def application() -> Litestar:
+    """The application as `NEXTBEST_*` variables set it up, for uvicorn's workers.
+
+    What keeps it from starting is printed, and ends the process with 1.
+    """
+    try:
+        settings = read_settings()
+        configure_logging(settings.log_level, settings.log_format)
+        BoundedProtocol.head_seconds = settings.body_timeout_ms / 1000
+        return create_app(serving_engine(settings), settings)
+    except (SettingsError, StoreUnavailable) as error:
+        print(f"nextbest: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def serve(settings: ServerSettings) -> int:
+    """Serves the application until it is told to stop; returns the exit code.
+
+    Raises:
+        StartRefused: the settings, the keys file, the rules or the address cannot be used.
+    """
+    return run(settings, "decision.api.app:application", BoundedProtocol)

@@ -1,95 +1,22 @@
-"""API keys: random, kept as SHA-256, with scopes. Without keys only this machine may call.
-
-A key is 256 random bits, so a fast hash is enough: there is no word to guess. The file holds
-hashes, never keys.
-"""
+"""Who may call what: API keys by scope; without keys, this machine alone."""
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import hmac
-import ipaddress
-import secrets
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args
+from collections.abc import Iterable
+from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Guard, Scope
-from msgspec import Meta
 
 from decision.api.problems import Problem
-from decision.api.settings import SettingsError
-
-KeyScope = Literal["decide", "events", "customers", "admin"]
-SCOPES: Final[tuple[KeyScope, ...]] = get_args(KeyScope)
-_LOOPBACK_NAMES = {"localhost", "localhost.localdomain", "ip6-localhost"}
-_MARK = "nbk_"
+from decision.server.keys import ApiKey, digest
+from decision.server.settings import is_loopback_host
 
 
-class ApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """An entry of the keys file."""
-
-    name: Annotated[str, Meta(min_length=1)]
-    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-    scopes: Annotated[list[KeyScope], Meta(min_length=1)]
-
-
-def make_key(name: str, scopes: Sequence[str]) -> tuple[str, ApiKey]:
-    """A new secret, and the entry for the keys file; the secret is in neither file nor log.
-
-    Raises:
-        ValueError: there is no such scope, or none was given.
-    """
-    secret = _MARK + secrets.token_urlsafe(32)
-    entry = {"name": name, "sha256": _digest(secret.encode()), "scopes": list(scopes)}
-    try:
-        return secret, msgspec.convert(entry, ApiKey)
-    except msgspec.ValidationError:
-        raise ValueError(
-            f"a key needs a name and scopes out of {', '.join(SCOPES)}; "
-            f"given were {name!r} and {', '.join(scopes) or 'none'}"
-        ) from None
-
-
-def load_keys(path: str | Path) -> list[ApiKey]:
-    """The entries of a keys file, YAML or JSON.
-
-    Raises:
-        SettingsError: the file cannot be read or is not a list of keys.
-    """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        data: Any = YAML(typ="safe", pure=True).load(Path(path).read_text("utf-8"))
-        keys = msgspec.convert(data, list[ApiKey])
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise SettingsError(f"the keys file {path} cannot be read: {reason}") from None
-    except YAMLError as error:
-        place = getattr(error, "problem_mark", None)
-        line = f":{place.line + 1}" if place else ""
-        raise SettingsError(f"the keys file {path}{line} is not YAML") from None
-    except msgspec.ValidationError as error:
-        raise SettingsError(
-            f"the keys file {path} is no list of keys with name, sha256 and scopes "
-            f"({', '.join(SCOPES)}): {str(error).replace('`', '')}"
-        ) from None
-    if not keys:
-        raise SettingsError(f"the keys file {path} has no keys; make one with nextbest key create")
-    names = [key.name for key in keys]
-    for name in names:
-        if names.count(name) > 1:
-            raise SettingsError(f"the keys file {path} has the name {name!r} twice; rename one")
-    return keys
-
-
-class Gate:
+class Authenticator:
     """Says who may call what. With no keys: everything, from this machine alone."""
 
     def __init__(self, keys: Iterable[ApiKey] | None = None) -> None:
@@ -118,9 +45,9 @@ class Gate:
         given = _bearer(scope)
         found: frozenset[str] | None = None
         if given:
-            digest = _digest(given)
+            hashed = digest(given)
             for known, scopes in self._keys:
-                if hmac.compare_digest(known, digest):
+                if hmac.compare_digest(known, hashed):
                     found = scopes
         if found is None:
             detail = (
@@ -139,11 +66,11 @@ class Gate:
             )
 
 
-def guard_of(gate: Gate) -> Guard:
+def guard_of(authenticator: Authenticator) -> Guard:
     """Litestar's guard: a route's `opt["scope"]` is the scope it needs; none needs no key.
 
-    A function and not a method, for a router copies what it is given, and a bound gate with it;
-    a coroutine, for Litestar runs others in a thread.
+    A function and not a method, because a router copies what it is given, and with a bound method
+    the authenticator; a coroutine, because Litestar runs others in a thread.
     """
 
     async def guard(
@@ -154,20 +81,9 @@ def guard_of(gate: Gate) -> Guard:
             return
         if handler.opt.get("local") and is_local(connection.scope):
             return
-        gate.authorize(connection.scope, needed)
+        authenticator.authorize(connection.scope, needed)
 
     return guard
-
-
-@functools.lru_cache(1024)
-def is_loopback_host(host: str) -> bool:
-    """Whether an address to listen on is reachable from this machine alone."""
-    if host in _LOOPBACK_NAMES:
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def is_local(scope: Scope) -> bool:
@@ -206,7 +122,3 @@ def _bearer(scope: Scope) -> bytes:
             if kind.lower() == b"bearer":
                 return token.strip()
     return b""
-
-
-def _digest(secret: bytes) -> str:
-    return hashlib.sha256(secret).hexdigest()

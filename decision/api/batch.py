@@ -14,9 +14,9 @@ from decision.api.bodies import late, too_large
 from decision.api.edge import request_id_of
 from decision.api.errors import as_problem
 from decision.api.problems import PRIVATE, Problem
-from decision.api.settings import ServerSettings
 from decision.core.schema import DecisionRequest
 from decision.engine import Engine
+from decision.server.settings import ServerSettings
 
 _ROOM: Final = 1024 * 1024
 _PATIENCE: Final = 1.0

@@ -13,11 +13,11 @@ from decision.api.bodies import read_body
 from decision.api.decisions import JSON_ONLY
 from decision.api.openapi import Body, Operation
 from decision.api.problems import Problem
-from decision.api.settings import ServerSettings
 from decision.core.schema import ConsentUpdate, CustomerUpdate, Identifier
 from decision.decoding import JsonDecoder
 from decision.engine import Engine
 from decision.engine.customers import CustomerView
+from decision.server.settings import ServerSettings
 
 T = TypeVar("T")
 _Request = Request[Any, Any, Any]

@@ -9,17 +9,17 @@ from litestar.exceptions import MethodNotAllowedException
 from litestar.types import ControllerRouterHandler, Receive, Scope, Send
 
 from decision.api.answers import Answer, encode_json, json_answer, path_id
-from decision.api.archive import Archive
-from decision.api.auth import Gate
+from decision.api.auth import Authenticator
 from decision.api.batch import Batch
 from decision.api.bodies import check_headers, read_body
 from decision.api.openapi import NDJSON, Body, Operation
 from decision.api.problems import Problem
-from decision.api.settings import ServerSettings
 from decision.core.errors import InputError
 from decision.core.schema import Decision, DecisionRequest
 from decision.decoding import JsonDecoder
 from decision.engine import Engine
+from decision.server.archived import ArchivedDecisions
+from decision.server.settings import ServerSettings
 
 JSON_ONLY: Final = frozenset({b"application/json"})
 NDJSON_ONLY: Final = frozenset({b"application/x-ndjson", b"application/ndjson"})
@@ -88,9 +88,9 @@ class RequestReader:
 
 
 def hot_routes(
-    engine: Engine, settings: ServerSettings, gate: Gate
+    engine: Engine, settings: ServerSettings, authenticator: Authenticator
 ) -> list[ControllerRouterHandler]:
-    """The routes that are called most: raw ASGI, and they ask the gate themselves.
+    """The routes that are called most: raw ASGI, and they check the key themselves.
 
     On these paths each layer less is decisions a second; Litestar copies a handler for each guard.
     """
@@ -101,7 +101,7 @@ def hot_routes(
     @asgi("/v1/decisions", copy_scope=False, opt={"scope": "decide", "operation": _DECIDE})
     async def decide(scope: Scope, receive: Receive, send: Send) -> None:
         _only_post(scope)
-        gate.authorize(scope, "decide")
+        authenticator.authorize(scope, "decide")
         body = await read_body(scope, receive, JSON_ONLY, limit, seconds)
         decision = await engine.decide(reader.decode(body))
         await Answer(encode_json(decision))(scope, receive, send)
@@ -109,7 +109,7 @@ def hot_routes(
     @asgi("/v1/decisions/batch", copy_scope=False, opt={"scope": "decide", "operation": _BATCH})
     async def decide_batch(scope: Scope, receive: Receive, send: Send) -> None:
         _only_post(scope)
-        gate.authorize(scope, "decide")
+        authenticator.authorize(scope, "decide")
         check_headers(scope, NDJSON_ONLY, settings.max_batch_bytes)
         _ = engine.snapshot  # without one, a 503 now is better than one a line
         await Batch(engine, settings, reader.decode).run(scope, receive, send)
@@ -119,7 +119,9 @@ def hot_routes(
 
 def lookup_routes(engine: Engine, settings: ServerSettings) -> list[ControllerRouterHandler]:
     """The route that finds a decision again: in the log, else in the archive where there is one."""
-    archive = Archive(settings.archive, engine.replay) if settings.archive is not None else None
+    archive = (
+        ArchivedDecisions(settings.archive, engine.replay) if settings.archive is not None else None
+    )
 
     @get("/v1/decisions/{decision_id:str}", opt={"scope": "decide", "operation": _FIND})
     async def find_decision(request: Request[Any, Any, Any]) -> Answer:

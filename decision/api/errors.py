@@ -10,13 +10,13 @@ from litestar.types import ExceptionHandlersMap, Receive, Scope, Send
 
 from decision.api.edge import request_id_of, send_problem
 from decision.api.problems import Problem, bad_field, from_status
-from decision.api.shelf import as_field_error
 from decision.core.errors import NotReady, StoreUnavailable
 from decision.engine import InputError, NotFound
 from decision.engine.snapshot import PolicyRefused
 from decision.observability import get_logger
 from decision.rulebook.checking import RulesRefused
 from decision.scoring.manifest import ModelError
+from decision.server.shared_folder import as_field_error
 
 RETRY_AFTER = 1
 """Seconds after which a caller may try again when the store is away."""

@@ -11,13 +11,13 @@ from litestar.types import ControllerRouterHandler
 from decision.api.answers import Answer, json_answer
 from decision.api.bodies import read_body
 from decision.api.decisions import JSON_ONLY
-from decision.api.metrics import Metrics
 from decision.api.openapi import Body, Operation
-from decision.api.settings import ServerSettings
 from decision.core.errors import InputError
 from decision.core.schema import Event, EventsAnswer, Rejected
 from decision.decoding import JsonDecoder
 from decision.engine import Engine
+from decision.server.metrics import Metrics
+from decision.server.settings import ServerSettings
 
 
 class EventsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

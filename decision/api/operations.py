@@ -11,12 +11,12 @@ from litestar import Request, get, post
 from litestar.types import ControllerRouterHandler
 
 from decision.api.answers import Answer, encode_json, json_answer
-from decision.api.keeper import Keeper
-from decision.api.metrics import CONTENT_TYPE, Metrics
 from decision.api.openapi import TEXT, Body, Operation, describe
 from decision.api.problems import Problem
-from decision.api.shelf import Refusal
 from decision.engine import Snapshot
+from decision.server.metrics import CONTENT_TYPE, Metrics
+from decision.server.shared_folder import Refusal
+from decision.server.supply import PolicySupply
 
 _Request = Request[Any, Any, Any]
 
@@ -48,16 +48,16 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     degraded: dict[str, str] = {}
 
 
-def operation_routes(keeper: Keeper, metrics: Metrics) -> list[ControllerRouterHandler]:
+def operation_routes(supply: PolicySupply, metrics: Metrics) -> list[ControllerRouterHandler]:
     """The routes of operations."""
 
     @get("/v1/policy", opt={"scope": "admin", "operation": _POLICY})
     async def get_policy() -> Answer:
-        return json_answer(_view(keeper.engine.snapshot, keeper))
+        return json_answer(_view(supply.engine.snapshot, supply))
 
     @post("/v1/policy/reload", status_code=200, opt={"scope": "admin", "operation": _RELOAD})
     async def reload_policy() -> Answer:
-        return json_answer(_view(await keeper.reload(), keeper))
+        return json_answer(_view(await supply.reload(), supply))
 
     @get("/health/live", opt={"operation": _LIVE})
     async def live() -> Answer:
@@ -65,11 +65,11 @@ def operation_routes(keeper: Keeper, metrics: Metrics) -> list[ControllerRouterH
 
     @get("/health/ready", opt={"operation": _READY})
     async def ready() -> Answer:
-        if not keeper.ready:
+        if not supply.ready:
             loading = "policy and model are being loaded"
-            reason = keeper.store_problem or keeper.waits_for or loading
+            reason = supply.store_health.problem or supply.waits_for or loading
             raise Problem("unavailable", reason, headers={"retry-after": "1"})
-        found = {"store": keeper.store_problem, "model": keeper.model_problem}
+        found = {"store": supply.store_health.problem, "model": supply.models.current.problem}
         degraded = {name: problem for name, problem in found.items() if problem is not None}
         return json_answer(Health(status="degraded" if degraded else "ok", degraded=degraded))
 
@@ -101,7 +101,7 @@ def _accept(request: _Request) -> bytes:
     return request.headers.get("accept", "").encode("latin-1", "replace")
 
 
-def _view(snapshot: Snapshot, keeper: Keeper) -> PolicyView:
+def _view(snapshot: Snapshot, supply: PolicySupply) -> PolicyView:
     return PolicyView(
         policy_version=snapshot.policy_version,
         model_version=snapshot.model_version,
@@ -111,8 +111,8 @@ def _view(snapshot: Snapshot, keeper: Keeper) -> PolicyView:
         shadow_version=None if snapshot.shadow is None else snapshot.shadow.version,
         degraded=list(snapshot.degraded),
         cautions=list(snapshot.cautions),
-        model_problem=keeper.model_problem,
-        refusal=keeper.shelf.refusal(),
+        model_problem=supply.models.current.problem,
+        refusal=supply.shared.refusal(),
     )
 
 
@@ -154,8 +154,8 @@ _RELOAD = Operation(
     id="reloadPolicy",
     tag="policy",
     summary="Read rules and model again and put them in force",
-    description="Checked first and swapped whole, on every worker. On an error what is in force "
-    "stays, and the answer lists every place to mend.",
+    description="Checked first, then swapped atomically, on every worker. On an error what is in "
+    "force stays, and the answer lists every place to fix.",
     answers={200: ("What is in force now", _VIEW)},
     problems=("policy-refused", "unavailable"),
 )

@@ -17,8 +17,8 @@ from decision.core.clock import SECOND, parse_duration
 from decision.core.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from decision.api.settings import ServerSettings
     from decision.archive.archiver import Archiver, Counts, Lag
+    from decision.server.settings import ServerSettings
 
 
 def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
@@ -199,8 +199,8 @@ class _Work:
     async def run(self, settings: ServerSettings, metrics_port: int | None) -> Counts:
         from decision.archive.archiver import Archiver
         from decision.archive.journal import Journal
-        from decision.cli.stores import open_store
         from decision.engine.context import wall_clock
+        from decision.server.opening import open_store
         from decision.store.redis_store import RedisStore
 
         loop = asyncio.get_running_loop()

@@ -69,8 +69,8 @@ def check(
 def _known(against: str | None) -> KnownFields | None:
     if against is None:
         return None
-    from decision.api.settings import read_settings
     from decision.intake.field_sample import known_fields
+    from decision.server.settings import read_settings
 
     return known_fields(against, key_prefix=read_settings().key_prefix)
 
@@ -205,9 +205,9 @@ def _rest(folder: str) -> str:
 
 
 def _look(folder: str) -> str:
-    from decision.api.watching import folder_print
+    from decision.server.watching import folder_fingerprint
 
-    return folder_print(folder)
+    return folder_fingerprint(folder)
 
 
 # -------------------------------------------------------------------- counts

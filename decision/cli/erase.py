@@ -12,8 +12,8 @@ from decision.cli.options import json_option, settings_from, settings_options
 from decision.cli.output import Fail, count_of, print_json, progress
 
 if TYPE_CHECKING:
-    from decision.api.settings import ServerSettings
     from decision.archive.erasing import Erased
+    from decision.server.settings import ServerSettings
 
 
 @click.command(epilog="Example: nextbest erase c-1024 --archive archive")
@@ -49,8 +49,8 @@ def erase(customer_id: str, archive: Path | None, as_json: bool, **given: str | 
 
 
 async def _from_store(customer_id: str, settings: ServerSettings) -> list[str]:
-    from decision.cli.stores import open_store
     from decision.engine import Engine
+    from decision.server.opening import open_store
 
     async with open_store(settings) as store:
         return await Engine(store).customers.erase(customer_id)

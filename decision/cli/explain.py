@@ -17,7 +17,7 @@ WIDE: Final = 120
 """Columns of a terminal from which on the source has a column of its own."""
 
 if TYPE_CHECKING:
-    from decision.api.settings import ServerSettings
+    from decision.server.settings import ServerSettings
 
 
 @click.command(epilog="Example: nextbest explain 01KAJS4VQ5H0Z3NCP9A0GX2M7R")
@@ -62,8 +62,8 @@ def explain(
 
 
 async def _look_up(decision_id: str, settings: ServerSettings) -> Decision:
-    from decision.cli.stores import HOME, open_store
     from decision.engine import Engine
+    from decision.server.opening import HOME, open_store
 
     if settings.redis_url is None and not (HOME / "redis").is_dir():
         raise Fail(

@@ -13,7 +13,7 @@ from decision.cli.options import json_option
 from decision.cli.output import Fail, print_json, say
 
 if TYPE_CHECKING:
-    from decision.api.auth import ApiKey
+    from decision.server.keys import ApiKey
 
 
 @click.group(epilog="Example: nextbest key create my-app --scopes decide,events --file keys.yaml")
@@ -38,7 +38,7 @@ def create(name: str, scopes: str, file: str | None, as_json: bool) -> None:
     stdout and the secret to stderr; with --file the secret goes to stdout. The server reads the
     file named by NEXTBEST_API_KEYS_FILE.
     """
-    from decision.api.auth import make_key
+    from decision.server.keys import make_key
 
     wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
     try:
@@ -70,8 +70,8 @@ def _append(path: Path, entry: ApiKey) -> None:
     Raises:
         Fail: it is no keys file, or has a key of that name.
     """
-    from decision.api.auth import load_keys
-    from decision.api.settings import SettingsError
+    from decision.server.keys import load_keys
+    from decision.server.settings import SettingsError
 
     before = path.read_text("utf-8") if path.exists() else ""
     if before.strip():

@@ -90,7 +90,7 @@ def load(
 async def _load(
     reads: Iterator[Any], dry_run: bool, quiet: bool, given: dict[str, str | None]
 ) -> tuple[dict[str, int], list[dict[str, str]]]:
-    from decision.cli.stores import open_engine
+    from decision.cli.policies import engine_of
     from decision.engine.loading import Loading
     from decision.intake.ingest import ingest
 
@@ -108,7 +108,7 @@ async def _load(
             say("… and more; --json lists them")
 
     settings = settings_from(**given)
-    async with open_engine(settings, in_memory=dry_run) as engine:
+    async with engine_of(settings, in_memory=dry_run) as engine:
         with progress("Customers") as move:
             tally = await ingest(Loading(engine.context), reads, bad, dry_run=dry_run, moved=move)
     found = {

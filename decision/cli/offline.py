@@ -14,12 +14,12 @@ import msgspec
 from decision.api.problems import bad_field
 from decision.cli.output import Fail, on_terminal, progress
 from decision.cli.policies import read_rules
-from decision.cli.stores import current_model
 from decision.cli.world import Lines, World
 from decision.core.schema import Decision, DecisionRequest, Event
 from decision.engine import InputError
 from decision.engine.snapshot import PolicyRefused
 from decision.intake.lines import lines_of, open_bytes
+from decision.server.models import read_model
 
 _encode = msgspec.json.Encoder().encode
 
@@ -29,7 +29,7 @@ class Offline:
 
     def __init__(self, rules: str, models: str | None, seed: str | None, explain: bool) -> None:
         self.rules = rules
-        self.world = World(read_rules(rules), current_model(models), seed, explain=explain)
+        self.world = World(read_rules(rules), read_model(models), seed, explain=explain)
         self.counts: Counter[str] = Counter()
         self._lines = Lines()
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import rich_click as click
 
-from decision.api.settings import SETTINGS, ServerSettings, Setting, SettingsError, read_settings
+from decision.server.settings import SETTINGS, ServerSettings, Setting, SettingsError, read_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 

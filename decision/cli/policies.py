@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from decision.cli.output import Fail, count_of, say
 from decision.core.definition import PolicyDefinition
 from decision.rulebook.diagnostics import Diagnostic, render_all
 from decision.rulebook.reader import load_folder
+
+if TYPE_CHECKING:
+    from decision.engine import Engine
+    from decision.server.settings import ServerSettings
 
 
 def read_rules(folder: str) -> PolicyDefinition:
@@ -23,6 +29,22 @@ def read_rules(folder: str) -> PolicyDefinition:
     if result.warnings:
         say(render_all(result.warnings))
     return result.definition
+
+
+def engine_of(
+    settings: ServerSettings, *, in_memory: bool = False
+) -> AbstractAsyncContextManager[Engine]:
+    """An engine for loading and upkeep, with the policy and model that the settings name.
+
+    Raises:
+        Fail: the rules cannot be used.
+        ModelError: the model cannot be used.
+    """
+    from decision.server.models import read_model
+    from decision.server.opening import open_engine
+
+    definition = read_rules(settings.rules)
+    return open_engine(settings, definition, read_model(settings.models), in_memory=in_memory)
 
 
 def tally(diagnostics: list[Diagnostic]) -> str:

@@ -14,9 +14,9 @@ from decision.cli.options import json_option, rules_argument, settings_from, set
 from decision.cli.output import Fail, busy, print_json
 
 if TYPE_CHECKING:
-    from decision.api.settings import ServerSettings
     from decision.core.definition import PolicyDefinition
     from decision.releases.publishing import Publication
+    from decision.server.settings import ServerSettings
 
 
 @click.command(epilog='Example: nextbest publish rules --message "winter coupons"')
@@ -53,8 +53,8 @@ def publish(rules: str, by: str | None, message: str, as_json: bool, **given: st
 async def _publish(
     settings: ServerSettings, definition: PolicyDefinition, by: str, message: str
 ) -> tuple[Publication, bool]:
-    from decision.cli.stores import open_store
     from decision.releases.publishing import publish, published
+    from decision.server.opening import open_store
 
     async with open_store(settings) as store:
         now = await published(store)

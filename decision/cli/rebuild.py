@@ -13,8 +13,8 @@ from decision.cli.options import json_option, settings_from, settings_options
 from decision.cli.output import Fail, count_of, print_json, progress
 
 if TYPE_CHECKING:
-    from decision.api.settings import ServerSettings
     from decision.maintenance.rebuilding import Rebuilt
+    from decision.server.settings import ServerSettings
 
 
 @click.command(epilog="Example: nextbest rebuild --archive archive --types view,purchase")
@@ -66,11 +66,11 @@ def rebuild(archive: Path, types: str | None, as_json: bool, **given: str | None
 
 
 async def _rebuild(archive: Path, types: set[str] | None, settings: ServerSettings) -> Rebuilt:
-    from decision.cli.stores import open_engine
+    from decision.cli.policies import engine_of
     from decision.maintenance.rebuilding import Rebuilding
     from decision.store.redis_store import RedisStore
 
-    async with open_engine(settings) as engine:
+    async with engine_of(settings) as engine:
         store = engine.context.store
         assert isinstance(store, RedisStore)
         known = engine.context.snapshot.measures

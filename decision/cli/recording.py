@@ -15,11 +15,11 @@ from decision.core.identifiers import parse_decision_id
 from decision.core.policy import Policy
 
 if TYPE_CHECKING:
-    from decision.api.settings import ServerSettings
     from decision.cli.scenarios import Result
     from decision.cli.scenarios.recorded import Logged
     from decision.core.definition import PolicyDefinition
     from decision.core.ports import Store
+    from decision.server.settings import ServerSettings
 
 
 def record_decision(
@@ -134,7 +134,7 @@ def append(out: Path, text: str, name: str, policy: Policy) -> None:
 async def _find_stored(
     decision_id: str, settings: ServerSettings
 ) -> tuple[Logged, PolicyDefinition | None]:
-    from decision.cli.stores import HOME, open_store
+    from decision.server.opening import HOME, open_store
 
     if settings.redis_url is None and not (HOME / "redis").is_dir():
         raise Fail(

@@ -53,8 +53,8 @@ def rollback(
     settings = settings_from(**given)
 
     async def run() -> None:
-        from decision.cli.stores import open_store
         from decision.releases.publishing import history
+        from decision.server.opening import open_store
 
         async with open_store(settings) as store:
             entries = await history(store)

@@ -14,7 +14,6 @@ import msgspec
 
 from decision.cli.output import Fail, busy
 from decision.cli.policies import read_rules, sample_folder
-from decision.cli.stores import HOME
 from decision.core.clock import from_micros
 from decision.core.ports import Store
 from decision.core.schema import DecisionRequest, TriggerEvent
@@ -22,6 +21,7 @@ from decision.engine import Engine, build_snapshot
 from decision.engine.loading import CustomerRow, Loading
 from decision.scoring.manifest import ModelError
 from decision.scoring.versions import current_version, point_to
+from decision.server.opening import HOME
 from decision.store import EmbeddedRedis, RedisStore
 
 SEED: Final = 7

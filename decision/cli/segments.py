@@ -15,7 +15,7 @@ from decision.cli.output import Fail, busy, count_of, print_json, progress, say
 
 if TYPE_CHECKING:
     from decision.analytics.segments import Segments
-    from decision.api.settings import ServerSettings
+    from decision.server.settings import ServerSettings
 
 _IN_FLIGHT = 128
 _UNITS = {"recency": "  (days since the last, negative)", "frequency": "  (days with one)"}
@@ -203,14 +203,14 @@ def _write(out: Path, found: Segments) -> None:
 
 async def _store(found: Segments, settings: ServerSettings) -> tuple[int, int]:
     """Writes the attributes of those who are in the store; how many are, and are not."""
-    from decision.cli.stores import open_engine
+    from decision.cli.policies import engine_of
     from decision.core.schema import CustomerUpdate
     from decision.engine import NotFound
 
     stored = unknown = done = 0
     rows = found.attributes()
 
-    async with open_engine(settings) as engine:
+    async with engine_of(settings) as engine:
         with progress("Customers") as move:
 
             async def work(rest: Iterator[tuple[str, dict[str, Any]]]) -> None:

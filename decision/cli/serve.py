@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from decision.cli.options import settings_from, settings_options
-from decision.cli.output import Fail
 
 if TYPE_CHECKING:
-    from decision.api.settings import ServerSettings
+    from decision.server.settings import ServerSettings
 
 
 @click.command(epilog="Example: nextbest serve --rules rules --port 8000 --workers 2")
@@ -33,15 +32,12 @@ def run_server(settings: ServerSettings) -> int:
     """Serves until it is told to stop; returns the exit code.
 
     Raises:
-        Fail: it cannot start.
+        StartRefused: it cannot start.
     """
-    from decision.api.server import StartRefused, run
+    from decision.api.app import serve as serve_http
 
     with ended_by_sigterm():
-        try:
-            return run(settings)
-        except StartRefused as error:
-            raise Fail(str(error)) from None
+        return serve_http(settings)
 
 
 @contextmanager

@@ -163,11 +163,11 @@ async def _run(
     from decision.archive.policies import read_policy
     from decision.cli.simulation.run import Simulation, latest_policy_version
     from decision.cli.simulation.side import Simulated
-    from decision.cli.stores import current_model
     from decision.core.fields import UnknownField
     from decision.engine.snapshot import PolicyRefused
+    from decision.server.models import read_model
 
-    model = current_model(models)
+    model = read_model(models)
     groups = list(dict.fromkeys((*_ALWAYS, *fields)))
     sides = [(rules, Simulated(new, model, seed, groups))]
     if old is not None:

@@ -24,6 +24,7 @@ from typing import Any, Final
 import msgspec
 
 from decision.core.definition import PolicyDefinition
+from decision.core.errors import NextbestError
 from decision.rulebook.diagnostics import Diagnostic
 from decision.rulebook.reader import load_files, load_folder
 from decision.rulebook.rule_trial import try_rules
@@ -41,11 +42,11 @@ _LONG: Final = ("messages", "rules")
 _NICENESS: Final = 10
 
 
-class PolicyRefused(ValueError):
+class PolicyRefused(NextbestError, ValueError):
     """The policy could not be put in force; what is in force stays."""
 
 
-class RulesRefused(ValueError):
+class RulesRefused(NextbestError, ValueError):
     """The rules have errors; `diagnostics` are all of them."""
 
     def __init__(self, what: str, diagnostics: Sequence[Diagnostic]) -> None:

@@ -19,6 +19,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from decision.core.errors import NextbestError
 from decision.core.values import Value
 from decision.scoring.features import Feature, UnknownFeature, check_feature
 
@@ -29,7 +30,7 @@ MOST_KNOTS: Final = 200
 """An isotonic calibration has so many knots at most."""
 
 
-class ModelError(ValueError):
+class ModelError(NextbestError, ValueError):
     """A model version that must not serve; one sentence: path, what is wrong, how to mend it."""
 
 

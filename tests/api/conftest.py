@@ -11,10 +11,10 @@ import httpx
 import pytest
 
 from decision.api.app import create_app
-from decision.api.settings import ServerSettings
 from decision.core.ports import Store
 from decision.engine import Engine
 from decision.observability import configure_logging
+from decision.server.settings import ServerSettings
 from decision.store import MemoryStore
 
 RULES = """

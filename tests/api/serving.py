@@ -16,11 +16,12 @@ import httpx
 ROOT = Path(__file__).parents[2]
 _RUN = """
 import sys
-from decision.api.server import StartRefused, run
-from decision.api.settings import SettingsError, read_settings
+from decision.api.app import serve
+from decision.server.workers import StartRefused
+from decision.server.settings import SettingsError, read_settings
 if __name__ == "__main__":
     try:
-        sys.exit(run(read_settings()))
+        sys.exit(serve(read_settings()))
     except (StartRefused, SettingsError) as error:
         sys.exit(str(error))
 """

@@ -12,8 +12,9 @@ import httpx
 import msgspec
 import pytest
 
-from decision.api import auth, server
-from decision.api.settings import ServerSettings, SettingsError, read_settings
+from decision.server import workers as server
+from decision.server.keys import SCOPES, load_keys, make_key
+from decision.server.settings import ServerSettings, SettingsError, is_loopback_host, read_settings
 from tests.api.conftest import Api, running
 from tests.api.test_bad_input import problem_of
 
@@ -38,8 +39,8 @@ CALLS: list[tuple[str, str, str, Any]] = [
 def keys_file(folder: Path) -> tuple[str, dict[str, str]]:
     """A file with a key for each scope, and the secrets."""
     secrets, entries = {}, []
-    for scope in auth.SCOPES:
-        secrets[scope], entry = auth.make_key(f"for-{scope}", [scope])
+    for scope in SCOPES:
+        secrets[scope], entry = make_key(f"for-{scope}", [scope])
         entries.append(msgspec.to_builtins(entry))
     path = folder / "keys.yaml"
     path.write_text(json.dumps(entries))
@@ -142,7 +143,7 @@ async def test_without_keys_web_pages_elsewhere_may_not_call(rules: Path) -> Non
 async def test_new_keys_are_taken_while_running(rules: Path, tmp_path: Path) -> None:
     path, _ = keys_file(tmp_path)
     async with running(rules, api_keys_file=path) as api:
-        secret, entry = auth.make_key("new", ["admin"])
+        secret, entry = make_key("new", ["admin"])
         assert (await call(api, "GET", "/v1/policy", None, secret)).status_code == 401
         Path(path).write_text(json.dumps([msgspec.to_builtins(entry)]))
         os.utime(path, (1, 1))
@@ -157,9 +158,9 @@ async def test_new_keys_are_taken_while_running(rules: Path, tmp_path: Path) -> 
 
 
 def test_a_key_is_random_and_only_its_hash_is_kept() -> None:
-    secrets = {auth.make_key("a", ["decide"])[0] for _ in range(100)}
+    secrets = {make_key("a", ["decide"])[0] for _ in range(100)}
     assert len(secrets) == 100
-    secret, entry = auth.make_key("a", ["decide", "events"])
+    secret, entry = make_key("a", ["decide", "events"])
     assert len(secret) >= 43
     assert secret not in msgspec.json.encode(entry).decode()
     assert entry.scopes == ["decide", "events"]
@@ -168,7 +169,7 @@ def test_a_key_is_random_and_only_its_hash_is_kept() -> None:
 @pytest.mark.parametrize(("name", "scopes"), [("a", []), ("a", ["decides"]), ("", ["decide"])])
 def test_a_key_without_name_or_known_scopes_is_refused(name: str, scopes: list[str]) -> None:
     with pytest.raises(ValueError, match="decide, events, customers, admin"):
-        auth.make_key(name, scopes)
+        make_key(name, scopes)
 
 
 @pytest.mark.parametrize(
@@ -192,13 +193,13 @@ def test_a_keys_file_that_cannot_be_used_is_refused_with_the_reason(
     path = tmp_path / "keys.yaml"
     path.write_text(text)
     with pytest.raises(SettingsError, match="keys file") as found:
-        auth.load_keys(path)
+        load_keys(path)
     assert word in str(found.value)
 
 
 def test_a_keys_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="No such file"):
-        auth.load_keys(tmp_path / "keys.yaml")
+        load_keys(tmp_path / "keys.yaml")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.com", ""])
@@ -209,7 +210,7 @@ def test_without_keys_the_server_does_not_start_on_another_address(rules: Path, 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.1.2.3"])
 def test_loopback_is_loopback(host: str) -> None:
-    assert auth.is_loopback_host(host)
+    assert is_loopback_host(host)
 
 
 @pytest.mark.parametrize("url", ["http://x", "localhost:6379", "redis://h:notaport/0"])

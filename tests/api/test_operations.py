@@ -13,17 +13,17 @@ from typing import Any
 import pytest
 
 from decision.api.app import create_app
-from decision.api.keeper import RulesRefused
-from decision.api.metrics import forget_dead
-from decision.api.settings import (
+from decision.core.errors import StoreUnavailable
+from decision.engine import Engine
+from decision.server.metrics import forget_dead
+from decision.server.settings import (
     SETTINGS,
     ServerSettings,
     SettingsError,
     read_settings,
     to_environ,
 )
-from decision.core.errors import StoreUnavailable
-from decision.engine import Engine
+from decision.server.supply import RulesRefused
 from decision.store import MemoryStore
 from tests.api.conftest import RULES, Api, running
 from tests.api.test_bad_input import problem_of

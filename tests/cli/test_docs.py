@@ -6,10 +6,10 @@ import json
 import re
 from pathlib import Path
 
-from decision.api.settings import SETTINGS, Setting
 from decision.cli.app import COMMANDS
 from decision.core.schema import Decision, DecisionRequest
 from decision.rulebook.reader import load_files, load_folder
+from decision.server.settings import SETTINGS, Setting
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text("utf-8")

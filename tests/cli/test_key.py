@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from decision.api.auth import load_keys
+from decision.server.keys import load_keys
 
 
 def test_without_a_file_the_entry_goes_to_stdout_and_the_secret_to_stderr(run, tmp_path):

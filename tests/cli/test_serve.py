@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from decision.api.settings import SETTINGS
 from decision.cli.http import call
 from decision.cli.output import Fail
+from decision.server.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 

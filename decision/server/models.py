@@ -6,12 +6,12 @@ specs (`*.yaml` in the models folder) are logged, so that a first model can be l
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from decision.api.watching import file_print, print_of
 from decision.observability import get_logger
 from decision.scoring.features import Feature
 from decision.scoring.loading import load_model
@@ -19,6 +19,8 @@ from decision.scoring.manifest import MANIFEST, ModelError
 from decision.scoring.model import Model
 from decision.scoring.scorers import MINIMAL_FEATURES
 from decision.scoring.versions import current_version, shadow_version
+from decision.server.metrics import Metrics
+from decision.server.watching import Watch, file_fingerprint, fingerprint
 
 _log = get_logger()
 
@@ -32,8 +34,37 @@ class Models(msgspec.Struct, frozen=True, kw_only=True):
     shadow: Model | None = None
     features: tuple[Feature, ...] = MINIMAL_FEATURES
     problem: str | None = None
-    model_print: str = ""
-    shadow_print: str = ""
+    model_fingerprint: str = ""
+    shadow_fingerprint: str = ""
+
+
+class ModelSupply:
+    """The models of one folder, read again when they change."""
+
+    def __init__(self, folder: str | None, metrics: Metrics) -> None:
+        self.current = Models()
+        self._folder = folder
+        self._metrics = metrics
+        self._watch = Watch()
+        self._seen = ""
+
+    async def refresh(self) -> None:
+        """Reads what has changed in the folder."""
+        before = self.current
+        self._seen = await asyncio.to_thread(models_fingerprint, self._folder)
+        self.current = found = await asyncio.to_thread(load_models, self._folder, before)
+        if found.problem is not None:
+            # Better an older model, or none, than no answer: the prior stands in.
+            _log.error("model_refused", problem=found.problem)
+        if found.model is not before.model or found.shadow is not before.shadow:
+            self._metrics.model_reloaded(True)
+        if found.problem not in (None, before.problem):
+            self._metrics.model_reloaded(False)
+
+    async def changed(self) -> bool:
+        """Whether the folder has changed since it was read, and the change is complete."""
+        now = await asyncio.to_thread(models_fingerprint, self._folder)
+        return self._watch.settled(now, self._seen)
 
 
 def read_model(folder: str | None) -> Model | None:
@@ -46,13 +77,15 @@ def read_model(folder: str | None) -> Model | None:
     return None if place is None else load_model(place)
 
 
-def models_print(folder: str | None) -> str:
+def models_fingerprint(folder: str | None) -> str:
     """What decides which models are in force: pointers, manifests, specs. Never raises."""
     if folder is None:
         return ""
     models = Path(folder)
-    specs = [file_print(file) for file in sorted(models.glob("*.yaml"))]
-    return print_of(_print(models, current_version), _print(models, shadow_version), specs)
+    specs = [file_fingerprint(file) for file in sorted(models.glob("*.yaml"))]
+    return fingerprint(
+        _fingerprint_of(models, current_version), _fingerprint_of(models, shadow_version), specs
+    )
 
 
 def load_models(folder: str | None, before: Models) -> Models:
@@ -63,12 +96,15 @@ def load_models(folder: str | None, before: Models) -> Models:
     if folder is None:
         return Models()
     models = Path(folder)
-    model_print, shadow_print = _print(models, current_version), _print(models, shadow_version)
+    model_fingerprint, shadow_fingerprint = (
+        _fingerprint_of(models, current_version),
+        _fingerprint_of(models, shadow_version),
+    )
     model, problem = before.model, None
     shadow, shadow_problem = before.shadow, None
-    if model_print != before.model_print or before.problem is not None:
+    if model_fingerprint != before.model_fingerprint or before.problem is not None:
         model, problem = _load(models, current_version, before.model)
-    if shadow_print != before.shadow_print or before.problem is not None:
+    if shadow_fingerprint != before.shadow_fingerprint or before.problem is not None:
         shadow, shadow_problem = _load(models, shadow_version, before.shadow)
     if shadow_problem is not None:
         shadow_problem = f"shadow: {shadow_problem}"
@@ -77,8 +113,8 @@ def load_models(folder: str | None, before: Models) -> Models:
         shadow=shadow,
         features=spec_features(models) if model is None else MINIMAL_FEATURES,
         problem="; ".join(filter(None, (problem, shadow_problem))) or None,
-        model_print=model_print,
-        shadow_print=shadow_print,
+        model_fingerprint=model_fingerprint,
+        shadow_fingerprint=shadow_fingerprint,
     )
 
 
@@ -109,9 +145,9 @@ def _load(models: Path, place: Place, before: Model | None) -> tuple[Model | Non
         return before, str(error)
 
 
-def _print(models: Path, place: Place) -> str:
+def _fingerprint_of(models: Path, place: Place) -> str:
     try:
         folder = place(models)
     except (ModelError, OSError) as error:
         return str(error)
-    return "" if folder is None else file_print(folder.resolve() / MANIFEST)
+    return "" if folder is None else file_fingerprint(folder.resolve() / MANIFEST)

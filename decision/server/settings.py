@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import ipaddress
 import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -9,12 +11,15 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from decision.core.errors import NextbestError
+
 PREFIX = "NEXTBEST_"
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
+_LOOPBACK_NAMES = {"localhost", "localhost.localdomain", "ip6-localhost"}
 
 
-class SettingsError(ValueError):
+class SettingsError(NextbestError, ValueError):
     """A setting cannot be used: which, and what to set instead."""
 
 
@@ -196,3 +201,14 @@ def _flag(setting: Setting, value: str) -> bool:
     if value.lower() in _TRUE | _FALSE:
         return value.lower() in _TRUE
     raise SettingsError(f"{setting.name} is {value!r}: it is true or false")
+
+
+@functools.lru_cache(1024)
+def is_loopback_host(host: str) -> bool:
+    """Whether an address to listen on is reachable from this machine alone."""
+    if host in _LOOPBACK_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

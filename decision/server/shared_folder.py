@@ -28,13 +28,13 @@ from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
-from decision.api.watching import folder_print
 from decision.core.errors import FieldError
 from decision.core.schema import Moment
 from decision.rulebook.checking import check_here, policy_file
 from decision.rulebook.diagnostics import Diagnostic
+from decision.server.watching import folder_fingerprint
 
-SHELF: Final = "_NEXTBEST_SHELF"
+SHARED_FOLDER: Final = "_NEXTBEST_SHARED"
 """The variable by which the process that starts the workers names the folder."""
 
 Trigger = Literal["start", "api", "SIGHUP", "watch", "replica", "publish", "rollback"]
@@ -77,7 +77,7 @@ class Asked(msgspec.Struct, frozen=True):
     trigger: Trigger
 
 
-class Shelf:
+class SharedFolder:
     """The folder, as one worker sees it. All methods are quick, and safe against other workers."""
 
     def __init__(self, folder: Path) -> None:
@@ -99,7 +99,7 @@ class Shelf:
         return self._leader is not None
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
+    async def exclusive(self) -> AsyncIterator[None]:
         """Waits until no other worker reloads; then none does until the end."""
         while (lock := self._locked("reload.lock")) is None:  # noqa: ASYNC110 - other processes
             await asyncio.sleep(_ASKS_AGAIN)
@@ -194,16 +194,16 @@ class Shelf:
                 file.unlink()
 
 
-def put_first(folder: str, shelf: Shelf) -> None:
-    """Checks a rules folder and puts it on a shelf that holds nothing yet. Blocks.
+def check_first(folder: str, shared: SharedFolder) -> None:
+    """Checks a rules folder and shares it, where nothing is shared yet. Blocks.
 
     Raises:
         RulesRefused, PolicyRefused: it cannot be put in force.
     """
-    seen = folder_print(folder)
-    version = check_here(folder, shelf.folder)
-    shelf.note_rules(seen)
-    shelf.put_in_force(version, "start")
+    seen = folder_fingerprint(folder)
+    version = check_here(folder, shared.folder)
+    shared.note_rules(seen)
+    shared.put_in_force(version, "start")
 
 
 def as_field_error(one: Diagnostic) -> FieldError:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import msgspec
 
-from decision.api.settings import SettingsError
 from decision.archive.lookup import look_up
 from decision.core.schema import Decision
 from decision.engine.replay import Replay
+from decision.server.settings import SettingsError
 
 
-class Archive:
+class ArchivedDecisions:
     """The folder that `nextbest archive --out` writes.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What the keeper follows: the folder, SIGHUP, other workers, models, what is published."""
+"""What the supply of policies and models follows: the folder, SIGHUP, other workers, models, what is published."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from typing import Any
 import httpx
 import pytest
 
-from decision.api import keeper
 from decision.api.app import create_app
-from decision.api.settings import ServerSettings
-from decision.api.watching import Watch, folder_print
 from decision.core.ports import Store
 from decision.engine import Engine
 from decision.releases.publishing import history, publish, roll_back, versions_standing
 from decision.rulebook.checking import check_folder, read_checked
 from decision.rulebook.reader import load_files
 from decision.scoring.versions import SHADOW, point_to
+from decision.server import supply
+from decision.server.settings import ServerSettings
+from decision.server.watching import Watch, folder_fingerprint
 from decision.store import MemoryStore
 from tests.api.conftest import RULES, Api, running
 from tests.api.test_operations import AwayStore, until
@@ -37,8 +37,8 @@ BROKEN = RULES.replace("at_most: 1", "at_most: 0")
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks often, so that tests need not wait."""
-    monkeypatch.setattr(keeper, "PERIOD", 0.1)
-    monkeypatch.setattr(keeper, "FOLLOWS", 0.05)
+    monkeypatch.setattr(supply, "CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(supply, "FOLLOW_SECONDS", 0.05)
 
 
 def changed(number: int) -> str:
@@ -128,11 +128,11 @@ def test_a_change_counts_when_it_has_come_to_rest_or_never_does() -> None:
 
 def test_the_print_of_a_folder_sees_names_contents_links_and_loops(tmp_path: Path) -> None:
     folder = tmp_path / "rules"
-    seen = {folder_print(str(folder))}
+    seen = {folder_fingerprint(str(folder))}
 
     def differs() -> bool:
-        now = folder_print(str(folder))
-        assert now == folder_print(str(folder))
+        now = folder_fingerprint(str(folder))
+        assert now == folder_fingerprint(str(folder))
         found = now not in seen
         seen.add(now)
         return found
@@ -147,7 +147,7 @@ def test_the_print_of_a_folder_sees_names_contents_links_and_loops(tmp_path: Pat
     (folder / "sub" / "notes.txt").write_text("x")
     (folder / "tests").mkdir()
     (folder / "tests" / "t.yaml").write_text("x")
-    folder_print(str(folder))
+    folder_fingerprint(str(folder))
     (tmp_path / "v1").mkdir()
     (tmp_path / "v1" / "b.yaml").write_text("1")
     shutil.copytree(tmp_path / "v1", tmp_path / "v2")

@@ -1,4 +1,4 @@
-"""The store and the engine as commands need them: opened, and closed again."""
+"""Opens the store and the engine that settings name, and closes them again."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from decision.api.settings import ServerSettings
-from decision.cli.output import Fail
-from decision.cli.policies import read_rules
+from decision.core.definition import PolicyDefinition
 from decision.core.ports import Store
-from decision.engine import Engine, build_snapshot
+from decision.engine import Engine, EngineSettings, build_snapshot
 from decision.scoring.model import Model
+from decision.server.settings import ServerSettings
 from decision.store.embedded import EmbeddedRedis
 from decision.store.memory_store import MemoryStore
 from decision.store.redis_store import RedisStore
@@ -49,21 +48,22 @@ async def open_store(settings: ServerSettings) -> AsyncIterator[Store]:
 
 @asynccontextmanager
 async def open_engine(
-    settings: ServerSettings, *, in_memory: bool = False
+    settings: ServerSettings,
+    definition: PolicyDefinition,
+    model: Model | None = None,
+    *,
+    in_memory: bool = False,
 ) -> AsyncIterator[Engine]:
-    """An engine on that store (or a passing one) with the policy and model of the settings.
+    """An engine on that store (or a temporary one) for loading and upkeep, not for decisions.
 
     Raises:
-        Fail: the rules or the model cannot be used.
         StoreUnavailable: the store cannot be reached, or started.
     """
-    definition = read_rules(settings.rules)
-    model = current_model(settings.models)
 
     async def with_policy(store: Store) -> Engine:
         engine = Engine(store)
         now = datetime.now(UTC)
-        # Nothing is decided here: the rule engine can stay out of it.
+        # No decision is made here: the rule engine can stay out of it.
         engine.use(await build_snapshot(definition, model, store, now, durable=False))
         return engine
 
@@ -74,16 +74,14 @@ async def open_engine(
         yield await with_policy(store)
 
 
-def current_model(folder: str | None) -> Model | None:
-    """The model in force of a models folder, or None.
+def serving_engine(settings: ServerSettings) -> Engine:
+    """An engine for a server's worker; its store is started by the application.
 
     Raises:
-        Fail: it must not serve.
+        StoreUnavailable: the Redis URL is not one, or the embedded Redis cannot be started.
     """
-    from decision.api.keeper import read_model
-    from decision.scoring.manifest import ModelError
-
-    try:
-        return read_model(folder)
-    except ModelError as error:
-        raise Fail(str(error)) from None
+    url = settings.redis_url
+    if url is None:
+        url = EmbeddedRedis().start()  # ended with the process
+    store = RedisStore(url, prefix=settings.key_prefix)
+    return Engine(store, EngineSettings(seed=settings.seed, timeout=settings.timeout_ms / 1000))

@@ -38,12 +38,12 @@ class Watch:
         return False
 
 
-def print_of(*parts: object) -> str:
+def fingerprint(*parts: object) -> str:
     """One short text for all of these; the same for the same parts."""
     return hashlib.sha256(repr(parts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def folder_print(folder: str) -> str:
+def folder_fingerprint(folder: str) -> str:
     """What the rule files below a folder look like: names, inodes, sizes, times. Never raises."""
     found: list[object] = []
     seen: set[tuple[int, int]] = set()
@@ -59,20 +59,20 @@ def folder_print(folder: str) -> str:
         folders[:] = sorted(name for name in folders if name != "tests" and name[0] != ".")
         found.append(place)
         found += [
-            file_print(Path(place, name))
+            file_fingerprint(Path(place, name))
             for name in sorted(files)
             if name.lower().endswith((".yaml", ".yml")) and name[0] != "."
         ]
-    return print_of(found)
+    return fingerprint(found)
 
 
-def file_print(file: Path) -> str:
+def file_fingerprint(file: Path) -> str:
     """What one file looks like; one that is not there, too."""
     try:
         about = file.stat()
     except OSError as error:
-        return print_of(file, error.errno)
-    return print_of(file, about.st_ino, about.st_size, about.st_mtime_ns)
+        return fingerprint(file, error.errno)
+    return fingerprint(file, about.st_ino, about.st_size, about.st_mtime_ns)
 
 
 _TERMINAL = "/dev/tty"

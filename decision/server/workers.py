@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
 import socket
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 import msgspec
 import uvicorn
-from litestar import Litestar
 from uvicorn.supervisors import Multiprocess
 
-from decision.api.app import create_app
-from decision.api.auth import is_loopback_host, load_keys
-from decision.api.metrics import MULTIPROCESS
-from decision.api.protocol import BoundedProtocol
-from decision.api.settings import ServerSettings, SettingsError, read_settings, to_environ
-from decision.api.shelf import SHELF, Shelf, put_first
-from decision.api.watching import terminal_is_gone
-from decision.core.errors import StoreUnavailable
-from decision.engine import Engine, EngineSettings
+from decision.core.errors import NextbestError, StoreUnavailable
 from decision.engine.snapshot import PolicyRefused
 from decision.observability import configure_logging, get_logger
 from decision.rulebook.checking import RulesRefused
 from decision.rulebook.diagnostics import render_all
+from decision.server.keys import load_keys
+from decision.server.metrics import MULTIPROCESS
+from decision.server.settings import ServerSettings, SettingsError, is_loopback_host, to_environ
+from decision.server.shared_folder import SHARED_FOLDER, SharedFolder, check_first
+from decision.server.watching import terminal_is_gone
 from decision.store import EmbeddedRedis, RedisStore
 
 _KEEP_ALIVE: Final = 60
@@ -42,26 +38,15 @@ everything it cannot: on a busy machine that takes longer than uvicorn's 5 secon
 _log = get_logger()
 
 
-class StartRefused(Exception):
-    """The server does not start; the text says why and what to mend."""
+class StartRefused(NextbestError):
+    """The server does not start; the text says why and how to fix it."""
 
 
-def app_factory() -> Litestar:
-    """The application as `NEXTBEST_*` variables set it up, for uvicorn's workers.
-
-    What keeps it from starting is printed, and ends the process with 1.
-    """
-    try:
-        settings = read_settings()
-        configure_logging(settings.log_level, settings.log_format)
-        BoundedProtocol.head_seconds = settings.body_timeout_ms / 1000
-        return _application(settings)
-    except (SettingsError, StoreUnavailable) as error:
-        _refuse(str(error))
-
-
-def run(settings: ServerSettings) -> int:
+def run(settings: ServerSettings, application: str, protocol: type[asyncio.Protocol]) -> int:
     """Serves until it is told to stop; returns the exit code.
+
+    `application` is the import path, `module:function`, of what makes the application in each
+    worker from the `NEXTBEST_*` variables; `protocol` reads HTTP from a connection.
 
     Raises:
         StartRefused: the settings, the keys file, the rules or the address do not do.
@@ -69,8 +54,8 @@ def run(settings: ServerSettings) -> int:
     check(settings)
     configure_logging(settings.log_level, settings.log_format)
     with contextlib.ExitStack() as stack:
-        shelf = stack.enter_context(_shelf())
-        _put_first(settings, shelf)
+        shared = stack.enter_context(_shared_folder())
+        _check_rules(settings, shared)
         listening = stack.enter_context(_listening(settings))
         if settings.workers > 1:
             stack.enter_context(_shared_metrics())
@@ -84,7 +69,7 @@ def run(settings: ServerSettings) -> int:
         os.environ.update(to_environ(settings))
         host, port = listening.getsockname()[:2]
         _log.info("listening", host=host, port=port, workers=settings.workers)
-        return _serve(settings, listening)
+        return _serve(settings, listening, application, protocol)
 
 
 def check(settings: ServerSettings) -> None:
@@ -109,7 +94,7 @@ def check(settings: ServerSettings) -> None:
         raise StartRefused(str(error)) from None
 
 
-def _put_first(settings: ServerSettings, shelf: Shelf) -> None:
+def _check_rules(settings: ServerSettings, shared: SharedFolder) -> None:
     """Has the policy of the rules folder checked before there are any workers.
 
     Raises:
@@ -118,32 +103,25 @@ def _put_first(settings: ServerSettings, shelf: Shelf) -> None:
     if settings.follow != "folder":
         return
     try:
-        put_first(settings.rules, shelf)
+        check_first(settings.rules, shared)
     except PolicyRefused as error:
         raise StartRefused(str(error)) from None
     except RulesRefused as error:
         raise StartRefused(f"{error}:\n\n{render_all(error.diagnostics)}") from None
 
 
-def _application(settings: ServerSettings) -> Litestar:
-    url = settings.redis_url
-    embedded = EmbeddedRedis() if url is None else None
-    if embedded is not None:
-        url = embedded.start()  # ended with the process
-    assert url is not None
-    seconds = settings.timeout_ms / 1000
-    store = RedisStore(url, prefix=settings.key_prefix)
-    engine = Engine(store, EngineSettings(seed=settings.seed, timeout=seconds))
-    return create_app(engine, settings)
-
-
-def _serve(settings: ServerSettings, listening: socket.socket) -> int:
+def _serve(
+    settings: ServerSettings,
+    listening: socket.socket,
+    application: str,
+    protocol: type[asyncio.Protocol],
+) -> int:
     config = uvicorn.Config(
-        "decision.api.server:app_factory",
+        application,
         factory=True,
         workers=settings.workers,
         loop="uvloop",
-        http=BoundedProtocol,
+        http=protocol,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -170,7 +148,7 @@ class _Workers(Multiprocess):
         if terminal_is_gone():
             self.handle_term()
         else:
-            Shelf(Path(os.environ[SHELF])).ask("SIGHUP")
+            SharedFolder(Path(os.environ[SHARED_FOLDER])).ask("SIGHUP")
 
 
 @contextlib.contextmanager
@@ -211,14 +189,14 @@ def _listening(settings: ServerSettings) -> Iterator[socket.socket]:
 
 
 @contextlib.contextmanager
-def _shelf() -> Iterator[Shelf]:
+def _shared_folder() -> Iterator[SharedFolder]:
     """What the workers share, in a folder that only we can read."""
     with tempfile.TemporaryDirectory(prefix="nextbest-") as folder:
-        os.environ[SHELF] = folder
+        os.environ[SHARED_FOLDER] = folder
         try:
-            yield Shelf(Path(folder))
+            yield SharedFolder(Path(folder))
         finally:
-            del os.environ[SHELF]
+            del os.environ[SHARED_FOLDER]
 
 
 @contextlib.contextmanager
@@ -233,8 +211,3 @@ def _shared_metrics() -> Iterator[None]:
             yield
         finally:
             del os.environ[MULTIPROCESS]
-
-
-def _refuse(reason: str) -> NoReturn:
-    print(f"nextbest: {reason}", file=sys.stderr)
-    sys.exit(1)

@@ -1,0 +1,1 @@
+"""What a running server needs around the engine: settings, stores, supply, workers, health."""
