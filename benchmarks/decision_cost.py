@@ -35,10 +35,10 @@ from decision.core.ports import Commit, Committed, Conflict, ReadResult
 from decision.core.schema import DecisionRequest, TriggerEvent
 from decision.engine import Engine, EngineSettings, Snapshot, build_snapshot
 from decision.engine.loading import CustomerRow, Loading
-from decision.learning.people import as_line, draw_customer
 from decision.rulebook.reader import load_files, load_folder
 from decision.scoring.loading import load_model
 from decision.scoring.model import Model
+from decision.simulation.people import as_line, draw_customer
 from decision.store import EmbeddedRedis, MemoryStore, RedisStore
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -332,8 +332,8 @@ async def _commit_cost(store: Store, commit: Commit) -> float:
 def model_of(definition: PolicyDefinition) -> Model:
     """The sample model: the demo's where there is one, else trained for this run."""
     from decision.core.policy import Policy
-    from decision.learning.sample import make_sample_model
     from decision.scoring.versions import current_version
+    from decision.simulation.sample_model import make_sample_model
 
     kept = current_version(Path(".nextbest/models"))
     if kept is not None:

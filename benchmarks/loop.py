@@ -43,12 +43,12 @@ from decision.core.policy import Policy
 from decision.core.schema import Decision, DecisionRequest, Event
 from decision.engine import Engine, EngineSettings, build_snapshot
 from decision.engine.loading import CustomerRow, Loading
-from decision.learning.people import Customer, as_line
-from decision.learning.simulator import Shop
 from decision.rulebook.reader import load_folder
 from decision.scoring.loading import load_model
 from decision.scoring.model import Model
 from decision.scoring.scorers import bind, unproven
+from decision.simulation.people import Customer, as_line
+from decision.simulation.shop import Shop
 from decision.store import EmbeddedRedis, RedisStore
 
 HERE: Final = Path(__file__).resolve().parent

@@ -28,14 +28,14 @@ from decision.core.clock import HOUR
 from decision.core.definition import Settings
 from decision.core.document import Contact, ContactKind, ContactState
 from decision.core.fields import FieldTable, Situation
-from decision.learning.sample import sample_spec
-from decision.learning.simulator import Shop
 from decision.learning.train import train
 from decision.scoring.features import FeatureEncoder
 from decision.scoring.loading import load_model, reference_trees
 from decision.scoring.manifest import read_version
 from decision.scoring.model import Model
 from decision.scoring.scorers import bind
+from decision.simulation.sample_model import sample_spec
+from decision.simulation.shop import Shop
 
 ROWS: Final = (1, 10, 50, 100, 200)
 FASTER: Final = 6.0

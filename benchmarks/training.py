@@ -25,8 +25,8 @@ import numpy as np
 
 from decision.core.clock import DAY, HOUR
 from decision.core.definition import Goal
-from decision.learning.sample import sample_spec
 from decision.learning.spec import Spec
+from decision.simulation.sample_model import sample_spec
 
 START: Final = 1_790_000_000_000_000
 DAYS: Final = 60

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from litestar import Request
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap, Receive, Scope, Send
@@ -67,6 +68,12 @@ def _of_framework(error: HTTPException) -> Problem:
             "method-not-allowed", f"the methods here are {allowed}", headers={"allow": allowed}
         )
     return from_status(error.status_code, error.detail, headers)
+
+
+def problem_details(error: InputError) -> dict[str, Any]:
+    """The body of the answer to bad input, as plain data, for answers that come in lines."""
+    details: dict[str, Any] = msgspec.to_builtins(bad_field(error.path, error.detail).details())
+    return details
 
 
 class ProblemAnswer:

@@ -12,9 +12,10 @@ import msgspec
 import rich_click as click
 
 from decision.cli.options import json_option, settings_from, settings_options
-from decision.cli.output import Fail, count_of, print_json, progress, say
+from decision.cli.output import Fail, print_json, progress, say
 from decision.core.clock import SECOND, parse_duration
 from decision.core.errors import StoreUnavailable
+from decision.progress import count_of
 
 if TYPE_CHECKING:
     from decision.archive.archiver import Archiver, Counts, Lag

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from decision.cli.options import json_option, rules_argument
-from decision.cli.output import count_of, print_json, say
+from decision.cli.output import print_json, say
 from decision.core.definition import PolicyDefinition
+from decision.progress import count_of
 
 if TYPE_CHECKING:
     from decision.cli.formats import Places

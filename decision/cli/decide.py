@@ -9,7 +9,8 @@ from typing import Any
 import rich_click as click
 
 from decision.cli.options import json_option
-from decision.cli.output import Fail, count_of, print_json, say
+from decision.cli.output import TERMINAL, Fail, print_json, say
+from decision.progress import count_of
 
 
 @click.command(
@@ -49,14 +50,23 @@ def decide(
     line with `type` is an event, which is recorded. A bad line gives a line with `error`, and
     the rest goes on.
     """
-    from decision.cli.offline import Offline
+    from decision.api.errors import problem_details
+    from decision.cli.policies import read_rules
+    from decision.engine.snapshot import PolicyRefused
+    from decision.server.models import read_model
+    from decision.simulation.offline import Offline
+    from decision.simulation.world import World
 
     if out == "-" and as_json:
         raise click.UsageError("--json prints to standard output; let --out name a file")
     if out == requests != "-":
         raise Fail(f"{out}: --out would write over the requests; name another file")
-    offline = Offline(rules, models, seed, explain)
-    counts, bad_rows = asyncio.run(offline.run(customers, requests, out))
+    world = World(read_rules(rules), read_model(models), seed, explain=explain)
+    offline = Offline(world, problem_details, TERMINAL)
+    try:
+        counts, bad_rows = asyncio.run(offline.run(customers, requests, out))
+    except PolicyRefused as error:
+        raise Fail(f"{rules}: {error}") from None
     if as_json:
         print_json({**_plain(counts), "bad_rows": bad_rows})
     else:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 import rich_click as click
 
-from decision.cli.output import Fail, console, say
+from decision.cli.output import TERMINAL, Fail, console, say
 
 if TYPE_CHECKING:
-    from decision.cli.sample import Calls
+    from decision.simulation.sample import Calls
 
 HOST: Final = "127.0.0.1"
 READY_WITHIN: Final = 180.0
@@ -45,15 +45,18 @@ def demo(port: int, customers: int, check: bool) -> int:
     A shop with rules, a model, and simulated customers, in an embedded Redis; everything is kept
     in ./.nextbest/, so the second start is quick. Delete that folder to begin anew.
     """
-    from decision.cli.sample import prepare
+    from decision.cli.policies import read_rules, sample_folder
     from decision.cli.serve import ended_by_sigterm
+    from decision.server.opening import HOME
+    from decision.simulation.sample import prepare
 
     if check:
         port = _free_port()
     else:
         _check_free(port)
     with ended_by_sigterm():
-        prepared = asyncio.run(prepare(customers))
+        rules = sample_folder("rules")
+        prepared = asyncio.run(prepare(customers, HOME, rules, read_rules(str(rules)), TERMINAL))
         url = f"http://{HOST}:{port}"
         server = subprocess.Popen(
             [sys.executable, "-m", "decision.cli", "serve", *prepared.flags(HOST, port)]

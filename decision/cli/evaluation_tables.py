@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from decision.cli.output import console, count_of
+from decision.cli.output import console
 from decision.core.clock import format_duration, from_micros
+from decision.progress import count_of
 
 if TYPE_CHECKING:
     from rich.table import Table

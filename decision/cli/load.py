@@ -9,7 +9,8 @@ from typing import Any
 import rich_click as click
 
 from decision.cli.options import json_option, settings_from, settings_options
-from decision.cli.output import count_of, print_json, progress, say
+from decision.cli.output import print_json, progress, say
+from decision.progress import count_of
 
 MOST_SHOWN = 20
 """Bad rows that are shown one by one; `--json` lists a thousand."""

@@ -71,11 +71,6 @@ def progress(what: str, total: float | None = None) -> Iterator[Callable[[float]
         yield lambda done: bar.update(task, completed=done)
 
 
-def count_of(number: int, noun: str, plural: str | None = None) -> str:
-    """`1 customer`, `64,000 customers`."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
-
-
 @contextmanager
 def busy(what: str) -> Iterator[None]:
     """Says what goes on meanwhile: a spinner on a terminal, else a line; both on stderr."""
@@ -85,3 +80,14 @@ def busy(what: str) -> Iterator[None]:
         return
     with console(stderr=True).status(f"{what} …"):
         yield
+
+
+class Terminal:
+    """The `Progress` of commands: messages and bars on stderr."""
+
+    say = staticmethod(say)
+    step = staticmethod(busy)
+    bar = staticmethod(progress)
+
+
+TERMINAL = Terminal()

@@ -6,8 +6,9 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from decision.cli.output import Fail, count_of, say
+from decision.cli.output import Fail, say
 from decision.core.definition import PolicyDefinition
+from decision.progress import count_of
 from decision.rulebook.diagnostics import Diagnostic, render_all
 from decision.rulebook.reader import load_folder
 

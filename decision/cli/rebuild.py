@@ -10,7 +10,8 @@ import msgspec
 import rich_click as click
 
 from decision.cli.options import json_option, settings_from, settings_options
-from decision.cli.output import Fail, count_of, print_json, progress
+from decision.cli.output import Fail, print_json, progress
+from decision.progress import count_of
 
 if TYPE_CHECKING:
     from decision.maintenance.rebuilding import Rebuilt

@@ -11,7 +11,8 @@ import msgspec
 import rich_click as click
 
 from decision.cli.options import json_option, settings_from, settings_options
-from decision.cli.output import Fail, busy, count_of, print_json, progress, say
+from decision.cli.output import Fail, busy, print_json, progress, say
+from decision.progress import count_of
 
 if TYPE_CHECKING:
     from decision.analytics.segments import Segments

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from decision.cli.options import json_option
-from decision.cli.output import Fail, print_json, say
+from decision.cli.output import TERMINAL, Fail, print_json, say
 
 if TYPE_CHECKING:
-    from decision.cli.simulation.run import Simulation
     from decision.core.definition import PolicyDefinition
+    from decision.simulation.run import Simulation
 
 _ALWAYS = ("customer.state", "placement")
 
@@ -95,13 +95,13 @@ def simulate(
         figures = {**tally.as_dict(), "off_policy": off_policy}
         print_json({"currency": currency, "versions": versions, **figures})
     else:
-        from decision.cli.simulation.report import lines_of
+        from decision.simulation.report import lines_of
 
         for line in lines_of(tally, currency, simulation.off_policy):
             click.echo(line)
     if html is not None:  # last: a full disk does not take the figures with it
         from decision.archive.journal import write_whole
-        from decision.cli.simulation.page import page
+        from decision.simulation.page import page
 
         other = against or (f"policy {old.version}" if old is not None else None)
         title = f"What if: {rules}" + (f" against {other}" if other else "")
@@ -137,7 +137,7 @@ def _definitions(
 def _logged_policy(archive: Path) -> PolicyDefinition:
     """The policy of the latest decision in an archive."""
     from decision.archive.policies import policy_path, read_policy
-    from decision.cli.simulation.run import latest_policy_version
+    from decision.simulation.run import latest_policy_version
 
     version = latest_policy_version(archive)
     definition = read_policy(archive, version) if version is not None else None
@@ -161,11 +161,11 @@ async def _run(
 ) -> Simulation:
     from decision.archive.journal import ArchiveError
     from decision.archive.policies import read_policy
-    from decision.cli.simulation.run import Simulation, latest_policy_version
-    from decision.cli.simulation.side import Simulated
     from decision.core.fields import UnknownField
     from decision.engine.snapshot import PolicyRefused
     from decision.server.models import read_model
+    from decision.simulation.run import Simulation, latest_policy_version
+    from decision.simulation.side import Simulated
 
     model = read_model(models)
     groups = list(dict.fromkeys((*_ALWAYS, *fields)))
@@ -179,7 +179,7 @@ async def _run(
             raise Fail(f"{name}: {error}") from None
         except UnknownField as error:
             raise click.BadParameter(str(error), param_hint="--by") from None
-    simulation = Simulation(sides[0][1], sides[1][1] if old is not None else None)
+    simulation = Simulation(sides[0][1], sides[1][1] if old is not None else None, TERMINAL)
     if customers is not None:
         await simulation.load(customers)
     try:

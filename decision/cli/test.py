@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from decision.cli.options import json_option, rules_argument, settings_from, settings_options
-from decision.cli.output import Fail, count_of, on_terminal, print_json, progress, say
+from decision.cli.output import Fail, on_terminal, print_json, progress, say
+from decision.progress import count_of
 
 if TYPE_CHECKING:
     from decision.cli.scenarios import Placed, Result

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from decision.cli.sample import Calls
+from decision.simulation.sample import Calls
 
 ROOT = Path(__file__).resolve().parents[2]
 

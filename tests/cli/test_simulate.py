@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from decision.cli import world
-from decision.cli.simulation.page import page
-from decision.cli.simulation.tally import Cause, Choice, Side, Tally
 from decision.core.clock import to_micros
 from decision.core.schema import DecisionRequest, Event, TriggerEvent
 from decision.engine import Engine, EngineSettings, build_snapshot
 from decision.rulebook.reader import load_folder
+from decision.simulation import world
+from decision.simulation.page import page
+from decision.simulation.tally import Cause, Choice, Side, Tally
 from decision.store import RedisStore
 
 START = datetime(2026, 11, 2, 2, tzinfo=UTC)

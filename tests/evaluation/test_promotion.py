@@ -31,12 +31,12 @@ from decision.evaluation.promotion import (
 from decision.evaluation.report import EvaluationOptions
 from decision.evaluation.run import evaluate
 from decision.evaluation.targets import Candidate
-from decision.learning.simulator import DEFAULT_NOW
 from decision.learning.spec import Gate, Spec, parse_spec
 from decision.scoring.loading import load_model
 from decision.scoring.manifest import ModelError
 from decision.scoring.scorers import bind
 from decision.scoring.versions import current_version, earlier_versions, shadow_version
+from decision.simulation.shop import DEFAULT_NOW
 from decision.store.keys import PARTITIONS
 from decision.store.memory_store import MemoryStore
 from tests.learning.logs import (

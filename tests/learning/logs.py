@@ -18,10 +18,10 @@ from decision.core.decide import Question, Verdict, decide
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Consent, Document
 from decision.core.policy import Policy
-from decision.learning.simulator import DEFAULT_NOW, Shop
 from decision.rulebook.reader import load_files
 from decision.scoring.features import Feature
 from decision.scoring.scorers import bind
+from decision.simulation.shop import DEFAULT_NOW, Shop
 
 RULES = """\
 settings: {timezone: Asia/Shanghai, currency: CNY, exploration: 4}

@@ -8,10 +8,10 @@ import pytest
 
 from decision.core.clock import DAY
 from decision.core.definition import Goal
-from decision.learning.sample import sample_spec
 from decision.learning.spec import Gate, Schedule, SpecError, Weights, load_spec, parse_spec
 from decision.scoring.features import Feature
 from decision.scoring.manifest import Smoothing
+from decision.simulation.sample_model import sample_spec
 
 GOOD = """\
 name: 响应

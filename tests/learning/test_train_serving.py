@@ -25,12 +25,12 @@ from decision.engine.snapshot import Snapshot
 from decision.intake.ingest import ingest
 from decision.intake.rows import Read
 from decision.learning.examples import Examples
-from decision.learning.people import as_line, draw_customer
-from decision.learning.sample import sample_spec
-from decision.learning.simulator import DEFAULT_NOW
 from decision.learning.training_table import examples_of_log
 from decision.rulebook.reader import load_folder
 from decision.scoring.features import FeatureEncoder
+from decision.simulation.people import as_line, draw_customer
+from decision.simulation.sample_model import sample_spec
+from decision.simulation.shop import DEFAULT_NOW
 from decision.store.memory_store import MemoryStore
 
 CUSTOMERS = 120

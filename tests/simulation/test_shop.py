@@ -15,11 +15,11 @@ from decision.core.candidates import CandidateInfo
 from decision.core.clock import DAY, HOUR, to_micros
 from decision.core.definition import Settings
 from decision.core.fields import FieldTable, Situation
-from decision.learning.people import CHANNELS
-from decision.learning.sample import make_sample_model, sample_spec
-from decision.learning.simulator import DEFAULT_NOW, Shop
 from decision.scoring.loading import load_model
 from decision.scoring.scorers import bind
+from decision.simulation.people import CHANNELS
+from decision.simulation.sample_model import make_sample_model, sample_spec
+from decision.simulation.shop import DEFAULT_NOW, Shop
 
 CANDIDATES = [
     CandidateInfo(f"{category}-{channel}", channel, category, purpose, tags, 5.0)

@@ -8,19 +8,19 @@ import msgspec
 
 from decision.archive.journal import files
 from decision.archive.replays import Replay, read_replays
-from decision.cli.offline import size_of
-from decision.cli.output import progress, say
-from decision.cli.simulation.off_policy import OffPolicy, off_policy
-from decision.cli.simulation.side import Simulated, changed
-from decision.cli.simulation.tally import Side, Tally
-from decision.cli.world import Lines
 from decision.core.clock import from_micros
 from decision.core.definition import PolicyDefinition
 from decision.core.policy import Policy
 from decision.core.schema import DecisionRequest, Event
 from decision.engine import InputError
 from decision.intake.lines import lines_of, open_bytes
+from decision.progress import SILENT, Progress
 from decision.scoring.model import Model
+from decision.simulation.off_policy import OffPolicy, off_policy
+from decision.simulation.offline import size_of
+from decision.simulation.side import Simulated, changed
+from decision.simulation.tally import Side, Tally
+from decision.simulation.world import Lines
 
 _MOST_SAID = 10
 
@@ -28,7 +28,8 @@ _MOST_SAID = 10
 class Simulation:
     """A new policy, an old one or none, and what came of it so far."""
 
-    def __init__(self, new: Simulated, old: Simulated | None) -> None:
+    def __init__(self, new: Simulated, old: Simulated | None, progress: Progress = SILENT) -> None:
+        self.progress = progress
         self.new = new
         self.old = old
         self.tally = Tally(old is not None, new.groups)
@@ -44,7 +45,7 @@ class Simulation:
         def tell(problem: str) -> None:
             if problem not in said and len(said) < _MOST_SAID:
                 said.add(problem)
-                say(problem)
+                self.progress.say(problem)
 
         bad = [await side.world.load(customers, tell) for side in self.sides]
         self.tally.bad_customers = max(bad)
@@ -61,7 +62,7 @@ class Simulation:
             OSError: it cannot be read.
         """
         lines, latest, back = Lines(), 0, 0
-        with open_bytes(path) as source, progress("Requests", size_of(path)) as move:
+        with open_bytes(path) as source, self.progress.bar("Requests", size_of(path)) as move:
             done = 0
             for number, line in lines_of(source):
                 done += len(line)
@@ -89,7 +90,7 @@ class Simulation:
         Raises:
             OSError, ValueError: it cannot be read.
         """
-        with progress("Decisions") as move:
+        with self.progress.bar("Decisions") as move:
             for number, replay in enumerate(read_replays(archive), 1):
                 for side in self.sides:
                     await side.become(replay.document)
@@ -128,7 +129,7 @@ class Simulation:
         model: Model | None,
     ) -> None:
         """Estimates from the log what the policies would have earned, where it can tell."""
-        with progress("Estimating"):
+        with self.progress.bar("Estimating"):
             self.off_policy = off_policy(archive, new, old, model)
 
     async def _tell(self, event: Event) -> None:
@@ -165,7 +166,7 @@ class Simulation:
     def _refuse(self, problem: str) -> None:
         self.tally.errors += 1
         if self.tally.errors <= _MOST_SAID:
-            say(problem)
+            self.progress.say(problem)
 
 
 def request_of(replay: Replay) -> DecisionRequest:

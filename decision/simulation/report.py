@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from decision.cli.output import count_of
-from decision.cli.simulation.off_policy import OffPolicy
-from decision.cli.simulation.tally import MOST_SHOWN, Line, Tally
 from decision.core.reasons import Reason
+from decision.progress import count_of
+from decision.simulation.off_policy import OffPolicy
+from decision.simulation.tally import MOST_SHOWN, Line, Tally
 
 _TITLES = {"message": "by message", "channel": "by channel", "outcome": "by outcome"}
 _REASONS = [reason.value for reason in Reason]

@@ -9,9 +9,9 @@ from typing import Final
 import decision
 from decision.core.candidates import CandidateInfo
 from decision.core.clock import from_micros
-from decision.learning.simulator import DEFAULT_NOW, Shop
 from decision.learning.spec import Spec, load_spec
 from decision.learning.train import train
+from decision.simulation.shop import DEFAULT_NOW, Shop
 
 ROWS: Final = 16_000
 CUSTOMERS: Final = 4_000

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from decision.cli.simulation.off_policy import OffPolicy
-from decision.cli.simulation.report import head_of, ordered
-from decision.cli.simulation.tally import Line, Tally
+from decision.simulation.off_policy import OffPolicy
+from decision.simulation.report import head_of, ordered
+from decision.simulation.tally import Line, Tally
 
 _BAR = 18
 _WIDE = 360

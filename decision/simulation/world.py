@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import msgspec
 
-from decision.cli.output import say
 from decision.core.clock import from_micros, to_micros
 from decision.core.definition import PolicyDefinition
 from decision.core.errors import InputError
@@ -113,11 +112,11 @@ class World:
             await build_snapshot(self.definition, self.model, store, from_micros(self.now))
         )
 
-    async def load(self, customers: str, tell: Callable[[str], None] = say) -> int:
+    async def load(self, customers: str, tell: Callable[[str], None]) -> int:
         """Loads a file of customers; returns how many were refused, of each of which it tells.
 
         Raises:
-            Fail: the file cannot be used.
+            FileError: the file cannot be used.
         """
         reads = read_rows(customers, format_of(customers), RowOptions())
         tally = await ingest(

@@ -12,16 +12,16 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from decision.cli.output import Fail, busy
-from decision.cli.policies import read_rules, sample_folder
 from decision.core.clock import from_micros
+from decision.core.definition import PolicyDefinition
+from decision.core.errors import NextbestError
 from decision.core.ports import Store
 from decision.core.schema import DecisionRequest, TriggerEvent
 from decision.engine import Engine, build_snapshot
 from decision.engine.loading import CustomerRow, Loading
+from decision.progress import SILENT, Progress
 from decision.scoring.manifest import ModelError
 from decision.scoring.versions import current_version, point_to
-from decision.server.opening import HOME
 from decision.store import EmbeddedRedis, RedisStore
 
 SEED: Final = 7
@@ -30,6 +30,10 @@ _TRIED = 300
 _ENOUGH = 6
 """Survivors that make a good example."""
 _FIRST = 1000
+
+
+class SampleUnusable(NextbestError):
+    """The sample does not work with these rules."""
 
 
 class Calls(NamedTuple):
@@ -82,16 +86,20 @@ class Prepared(NamedTuple):
         ]
 
 
-async def prepare(customers: int) -> Prepared:
-    """Makes everything ready that is not yet.
+async def prepare(
+    customers: int,
+    home: Path,
+    rules: Path,
+    definition: PolicyDefinition,
+    progress: Progress = SILENT,
+) -> Prepared:
+    """Makes everything ready in `home` that is not yet. `definition` is that of `rules`.
 
     Raises:
-        Fail: the sample is not in the installation, or cannot be used.
+        SampleUnusable: the sample's customers do not fit its rules.
         StoreUnavailable: the embedded Redis cannot be started.
     """
-    rules = sample_folder("rules")
-    definition = read_rules(str(rules))
-    embedded = EmbeddedRedis(HOME / "redis")
+    embedded = EmbeddedRedis(home / "redis")
     url = await asyncio.to_thread(embedded.start)
     try:
         store = RedisStore(url)
@@ -100,9 +108,9 @@ async def prepare(customers: int) -> Prepared:
             engine = Engine(store)
             now = from_micros(engine.context.clock())
             engine.use(await build_snapshot(definition, None, store, now, durable=False))
-            models = HOME / "models"
-            _train(engine, models)
-            await _load(engine, store, customers)
+            models = home / "models"
+            _train(engine, models, progress)
+            await _load(engine, store, customers, progress)
             calls = await choose_calls(engine)
         finally:
             await store.close()
@@ -111,28 +119,28 @@ async def prepare(customers: int) -> Prepared:
     return Prepared(rules, models, calls)
 
 
-def _train(engine: Engine, models: Path) -> None:
+def _train(engine: Engine, models: Path, progress: Progress) -> None:
     """Trains the sample model, unless there is one."""
     try:
         if current_version(models) is not None:
             return
     except ModelError:
         pass  # the version is gone: trained anew, it is the same
-    from decision.learning.sample import make_sample_model
+    from decision.simulation.sample_model import make_sample_model
 
-    with busy("Training the sample model (once)"):
+    with progress.step("Training the sample model (once)"):
         folder = make_sample_model(engine.snapshot.policy.candidates, models, SEED)
     point_to(models, folder)
 
 
-async def _load(engine: Engine, store: Store, customers: int) -> None:
+async def _load(engine: Engine, store: Store, customers: int, progress: Progress) -> None:
     """Loads the shop's customers, unless as many are there."""
     loaded = await store.get_blob(_LOADED)
     if loaded is not None and int(loaded) >= customers:
         return
     from decision.intake.ingest import ingest
     from decision.intake.rows import Read
-    from decision.learning.people import as_line, draw_customer
+    from decision.simulation.people import as_line, draw_customer
 
     def reads() -> Iterator[Any]:
         now = engine.context.clock()
@@ -145,10 +153,10 @@ async def _load(engine: Engine, store: Store, customers: int) -> None:
     def bad(place: str, problem: str) -> None:
         problems.append(f"{place}: {problem}")
 
-    with busy(f"Loading {customers:,} customers (once)"):
+    with progress.step(f"Loading {customers:,} customers (once)"):
         await ingest(Loading(engine.context), reads(), bad)
     if problems:
-        raise Fail(f"the sample's customers do not fit its rules: {problems[0]}")
+        raise SampleUnusable(f"the sample's customers do not fit its rules: {problems[0]}")
     await store.put_blob(_LOADED, str(customers).encode())
 
 
@@ -156,7 +164,7 @@ async def choose_calls(engine: Engine) -> Calls:
     """Calls that lead to a selection now: in some timezone of the sample it is always day.
 
     Raises:
-        Fail: no customer of the sample can be written to.
+        SampleUnusable: no customer of the sample can be written to.
     """
     stamp = f"{time.time_ns() // 1_000_000_000:x}"
     event = TriggerEvent(type="cart_add", properties={"cart_value": 320, "item": "teapot"})
@@ -174,7 +182,9 @@ async def choose_calls(engine: Engine) -> Calls:
             if scored >= _ENOUGH:
                 break
     if best is None:
-        raise Fail(f"none of the sample's customers can be written to; delete {HOME} to begin anew")
+        raise SampleUnusable(
+            "none of the sample's customers can be written to; delete .nextbest to start over"
+        )
     customer_id = best[1]
     return Calls(
         request={

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from decision.cli.simulation.tally import Cause, Choice, Side
-from decision.cli.world import World
 from decision.core.clock import DAY
 from decision.core.decide import Verdict
 from decision.core.definition import PolicyDefinition, Reservation
@@ -17,6 +15,8 @@ from decision.core.ports import Commit, Section
 from decision.core.schema import Decision, DecisionRequest, Event, EventsAnswer
 from decision.core.values import MISSING, Value, in_words
 from decision.scoring.model import Model
+from decision.simulation.tally import Cause, Choice, Side
+from decision.simulation.world import World
 
 STATE = "customer.state"
 _ALL: tuple[Section, ...] = ("profile", "contacts", "events")

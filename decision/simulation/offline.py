@@ -7,29 +7,36 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
-from decision.api.problems import bad_field
-from decision.cli.output import Fail, on_terminal, progress
-from decision.cli.policies import read_rules
-from decision.cli.world import Lines, World
 from decision.core.schema import Decision, DecisionRequest, Event
 from decision.engine import InputError
-from decision.engine.snapshot import PolicyRefused
 from decision.intake.lines import lines_of, open_bytes
-from decision.server.models import read_model
+from decision.progress import SILENT, Progress
+from decision.simulation.world import Lines, World
 
 _encode = msgspec.json.Encoder().encode
 
 
-class Offline:
-    """One run over a file."""
+ErrorLine = Callable[[InputError], dict[str, Any]]
 
-    def __init__(self, rules: str, models: str | None, seed: str | None, explain: bool) -> None:
-        self.rules = rules
-        self.world = World(read_rules(rules), read_model(models), seed, explain=explain)
+
+def plain_error(error: InputError) -> dict[str, Any]:
+    """What the answer to a bad line says: path and detail."""
+    return {"path": error.path, "detail": error.detail}
+
+
+class Offline:
+    """One run over a file. `as_error` turns what is wrong with a line into the answer to it."""
+
+    def __init__(
+        self, world: World, as_error: ErrorLine = plain_error, progress: Progress = SILENT
+    ) -> None:
+        self.world = world
+        self.progress = progress
+        self._as_error = as_error
         self.counts: Counter[str] = Counter()
         self._lines = Lines()
 
@@ -37,19 +44,18 @@ class Offline:
         """Decides every line; returns what was counted, and how many customers were refused.
 
         Raises:
-            Fail: the rules, the model or a file cannot be used.
+            FileError: a file cannot be used.
+            PolicyRefused: the rule engine cannot hold the rules.
             OSError: a file cannot be opened or written.
         """
-        await self._prepare()
-        bad_rows = await self.world.load(customers) if customers is not None else 0
+        await self.world.prepare()
+        bad_rows = 0
+        if customers is not None:
+            bad_rows = await self.world.load(customers, self.progress.say)
         with open_bytes(requests) as source, _open_out(out) as target:
             # A bar between answers on a terminal would only be in the way.
-            show = (
-                _quiet()
-                if out == "-" and on_terminal()
-                else progress("Requests", size_of(requests))
-            )
-            with show as move:
+            progress = SILENT if out == "-" else self.progress
+            with progress.bar("Requests", size_of(requests)) as move:
                 done = 0
                 for number, line in lines_of(source):
                     done += len(line)
@@ -59,12 +65,6 @@ class Offline:
                     if number % 256 == 0:
                         move(done)
         return self.counts, bad_rows
-
-    async def _prepare(self) -> None:
-        try:
-            await self.world.prepare()
-        except PolicyRefused as error:
-            raise Fail(f"{self.rules}: {error}") from None
 
     async def _line(self, line: bytes, number: int) -> bytes | None:
         """The answer to one line; None where there is none to give."""
@@ -76,8 +76,7 @@ class Offline:
             return _encode(await self._decide(found))
         except InputError as error:
             self.counts["errors"] += 1
-            details = msgspec.to_builtins(bad_field(error.path, error.detail).details())
-            return _encode({"error": {**details, "line": number}})
+            return _encode({"error": {**self._as_error(error), "line": number}})
 
     async def _decide(self, request: DecisionRequest) -> Decision:
         decision = await self.world.decide(request)
@@ -107,8 +106,3 @@ def _open_out(path: str) -> Iterator[BinaryIO]:
         return
     with Path(path).open("wb") as file:
         yield file
-
-
-@contextmanager
-def _quiet() -> Iterator[Callable[[float], None]]:
-    yield lambda done: None

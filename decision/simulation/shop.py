@@ -24,9 +24,9 @@ from decision.core.clock import DAY, HOUR, from_micros
 from decision.core.document import Contact, ContactKind, ContactState, Document, EventHistory
 from decision.core.events import Measure
 from decision.core.fields import FieldTable, Situation
-from decision.learning.people import Customer, as_line, draw_customer
 from decision.learning.table import TrainingTable, table_of_rows
 from decision.scoring.features import Feature, FeatureEncoder
+from decision.simulation.people import Customer, as_line, draw_customer
 
 DEFAULT_NOW: Final = 1_795_226_400_000_000
 """2026-11-21T02:00:00Z, at which a shop's history ends unless another time is given."""

@@ -1,0 +1,1 @@
+"""What would happen: policies side by side, decisions offline, the simulated shop of the demo."""
