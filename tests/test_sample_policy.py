@@ -11,8 +11,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from decision.cli.scenarios import Placed, Result, read_scenarios, run_scenarios
-from decision.cli.scenarios.coverage import Coverage
 from decision.core.clock import SECOND
 from decision.core.conditions import ALWAYS, OPERATORS, clauses
 from decision.core.decide import Verdict
@@ -23,6 +21,8 @@ from decision.core.schema import Decision
 from decision.rulebook.content import compile_content, content_for
 from decision.rulebook.reader import load_folder
 from decision.rulebook.yaml_source import read_yaml
+from decision.scenarios import Placed, Result, read_scenarios, run_scenarios
+from decision.scenarios.coverage import Coverage
 
 RULES = Path(__file__).parents[1] / "rules"
 

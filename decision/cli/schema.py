@@ -40,7 +40,7 @@ def schema_text(kind: str) -> str:
     """A schema as it is written: `rules` or `tests`."""
     found: dict[str, Any]
     if kind == "tests":
-        from decision.cli.scenarios.json_schema import scenarios_schema
+        from decision.scenarios.json_schema import scenarios_schema
 
         found = scenarios_schema()
     else:

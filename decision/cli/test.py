@@ -15,11 +15,11 @@ from decision.cli.output import Fail, on_terminal, print_json, progress, say
 from decision.progress import count_of
 
 if TYPE_CHECKING:
-    from decision.cli.scenarios import Placed, Result
-    from decision.cli.scenarios.coverage import Coverage, Report
-    from decision.cli.scenarios.trace import Trace
     from decision.core.definition import PolicyDefinition
     from decision.rulebook.diagnostics import Diagnostic
+    from decision.scenarios import Placed, Result
+    from decision.scenarios.coverage import Coverage, Report
+    from decision.scenarios.trace import Trace
 
 
 @click.command(epilog="Example: nextbest test rules -k coupon --coverage")
@@ -144,8 +144,8 @@ class _Runner:
             Fail: the rules cannot be used, or there is nothing to run.
         """
         from decision.cli.policies import read_rules
-        from decision.cli.scenarios import read_scenarios
         from decision.core.policy import Policy
+        from decision.scenarios import read_scenarios
 
         definition = read_rules(self.rules)
         scenarios, diagnostics = read_scenarios(Path(self.rules), Policy(definition))
@@ -170,15 +170,15 @@ class _Runner:
         return 1 if wrong else 0
 
     def watcher(self, definition: PolicyDefinition) -> Coverage | None:
-        from decision.cli.scenarios.coverage import Coverage
+        from decision.scenarios.coverage import Coverage
 
         return Coverage(definition) if self.coverage else None
 
     def decide(
         self, definition: PolicyDefinition, scenarios: list[Placed], watcher: Coverage | None
     ) -> list[Result]:
-        from decision.cli.scenarios import run_scenarios
         from decision.engine.snapshot import PolicyRefused
+        from decision.scenarios import run_scenarios
 
         with progress("Scenarios", len(scenarios)) as move:
             done = 0

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from decision.cli.scenarios import run_scenarios, scenarios_in
-from decision.cli.scenarios.coverage import Coverage
-from decision.cli.scenarios.schema import Expect, Scenario
 from decision.cli.test import test as command
 from decision.core.policy import Policy
 from decision.rulebook.reader import load_folder
+from decision.scenarios import run_scenarios, scenarios_in
+from decision.scenarios.coverage import Coverage
+from decision.scenarios.schema import Expect, Scenario
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "scenario-tests.md").read_text("utf-8")

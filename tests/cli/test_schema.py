@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decision.cli.scenarios.files import scenarios_in
-from decision.cli.scenarios.json_schema import scenarios_schema
 from decision.core.policy import Policy
 from decision.rulebook.reader import load_files
 from decision.rulebook.yaml_source import read_yaml
+from decision.scenarios.files import scenarios_in
+from decision.scenarios.json_schema import scenarios_schema
 from tests.cli.conftest import RULES, SCENARIO
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decision.cli.scenarios import read_scenarios
 from decision.core.policy import Policy
 from decision.rulebook import checker, reader
 from decision.rulebook.diagnostics import CODES, Diagnostic
 from decision.rulebook.reader import LoadResult, load_files, load_folder
 from decision.rulebook.yaml_text import LARGEST_FILE
+from decision.scenarios import read_scenarios
 from tests.rulebook.sample import SMALL
 
 ROOT = Path(__file__).resolve().parents[2]

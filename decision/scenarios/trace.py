@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import msgspec
 
-from decision.cli.scenarios.schema import Expect
 from decision.core import consent
 from decision.core.clock import from_micros
 from decision.core.conditions import facts_of
@@ -20,6 +19,7 @@ from decision.core.reasons import Reason
 from decision.core.schema import Decision, ExplanationRow
 from decision.core.selectors import indices
 from decision.core.values import MISSING, in_words
+from decision.scenarios.schema import Expect
 
 Paint = Callable[[str, str], str]
 """Gives a text a look, such as `bold` or `red`."""

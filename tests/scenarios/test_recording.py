@@ -15,24 +15,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decision.cli.output import Fail
-from decision.cli.recording import append, find_logged, run_recorded
-from decision.cli.scenarios import run_scenarios, scenarios_in
-from decision.cli.scenarios.histories import events_of
-from decision.cli.scenarios.recorded import Logged, best_verdict, record
-from decision.cli.scenarios.writing import as_yaml, plain
 from decision.core import calendar, events
 from decision.core.clock import DAY, HOUR, SECOND, from_micros, to_micros
 from decision.core.conditions import clauses
 from decision.core.decide import Question
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Contact, ContactKind, ContactState, Document, EventHistory
+from decision.core.errors import FileError
 from decision.core.events import Measure
 from decision.core.policy import Policy
 from decision.core.schema import CustomerUpdate, DecisionRequest, Event, TriggerEvent
 from decision.engine import Engine, EngineSettings, build_snapshot
 from decision.rulebook.reader import load_files, load_folder
 from decision.rulebook.yaml_source import read_yaml
+from decision.scenarios import run_scenarios, scenarios_in
+from decision.scenarios.histories import events_of
+from decision.scenarios.recorded import Logged, best_verdict, record
+from decision.scenarios.recording import append, find_logged, run_recorded
+from decision.scenarios.writing import as_yaml, plain
 from decision.store.memory_store import MemoryStore
 
 RULES = Path(__file__).parents[2] / "rules"
@@ -397,17 +397,17 @@ def test_a_scenario_is_appended_once_and_to_scenarios_alone(tmp_path: Path) -> N
     out = tmp_path / "some.yaml"
     append(out, text, scenario.name, policy)
     assert out.read_text("utf-8") == text
-    with pytest.raises(Fail, match=r"some\.yaml:1 has this scenario already"):
+    with pytest.raises(FileError, match=r"some\.yaml:1 has this scenario already"):
         append(out, text, scenario.name, policy)
     other = msgspec.structs.replace(scenario, name="another")
     append(out, as_yaml(plain(other)), "another", policy)
     found, diagnostics = scenarios_in("some.yaml", out.read_text("utf-8"), policy)
     assert ([one.scenario for one in found], diagnostics) == ([scenario, other], [])
     (tmp_path / "rules.yaml").write_text(SMALL, "utf-8")
-    with pytest.raises(Fail, match="not a file of scenarios"):
+    with pytest.raises(FileError, match="not a file of scenarios"):
         append(tmp_path / "rules.yaml", text, scenario.name, policy)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rules.yaml", "some.yaml"]
-    with pytest.raises(Fail, match="cannot be written"):
+    with pytest.raises(FileError, match="cannot be written"):
         append(tmp_path / "no" / "such.yaml", text, scenario.name, policy)
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from decision.cli.scenarios import Result, read_scenarios, run_scenarios
-from decision.cli.scenarios.schema import Customer
-from decision.cli.scenarios.staging import NoSuchCustomer, choose_customer
 from decision.core.policy import Policy
 from decision.rulebook.diagnostics import Diagnostic
 from decision.rulebook.reader import load_folder
+from decision.scenarios import Result, read_scenarios, run_scenarios
+from decision.scenarios.schema import Customer
+from decision.scenarios.staging import NoSuchCustomer, choose_customer
 
 POLICY = """
 settings: {timezone: Asia/Shanghai, currency: CNY}

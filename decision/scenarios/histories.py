@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, tzinfo
 from typing import Any, Final
 
-from decision.cli.scenarios.schema import AT_ONCE, MOST_TIMES, PastEvent
 from decision.core import calendar
 from decision.core.clock import DAY, HOUR, SECOND, from_micros
 from decision.core.document import Document, EventHistory, Signal
 from decision.core.events import EXACT_WINDOW, LONGEST_WINDOW, Measure
+from decision.scenarios.schema import AT_ONCE, MOST_TIMES, PastEvent
 
 _DENYING: Final = ("message.complained", "message.unsubscribed")
 _NO_PURPOSE: Final = "-"

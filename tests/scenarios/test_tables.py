@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decision.cli.scenarios import scenarios_in
-from decision.cli.scenarios.arrange import events_for
-from decision.cli.scenarios.schema import PastEvent
 from decision.core import calendar, events
 from decision.core.clock import from_micros, to_micros
 from decision.core.document import Document, EventHistory
 from decision.core.fields import FieldTable, Situation
 from decision.core.policy import Policy
 from decision.rulebook.reader import load_files
-from tests.cli.test_scenarios import errors_of, run
+from decision.scenarios import scenarios_in
+from decision.scenarios.arrange import events_for
+from decision.scenarios.schema import PastEvent
+from tests.scenarios.test_scenarios import errors_of, run
 
 POLICY = """
 settings: {timezone: Asia/Shanghai, currency: CNY}

@@ -3,7 +3,7 @@
 `read_scenarios` reads and checks `rules/tests/*.yaml`; `run_scenarios` decides each of them.
 """
 
-from decision.cli.scenarios.files import Placed, read_scenarios, scenarios_in
-from decision.cli.scenarios.run import Result, run_scenarios
+from decision.scenarios.files import Placed, read_scenarios, scenarios_in
+from decision.scenarios.run import Result, run_scenarios
 
 __all__ = ["Placed", "Result", "read_scenarios", "run_scenarios", "scenarios_in"]

@@ -8,10 +8,10 @@ from typing import Any
 
 from msgspec import UNSET
 
-from decision.cli.scenarios.schema import Expect
 from decision.core.reasons import Reason
 from decision.core.schema import Decision, ExplanationRow
 from decision.core.values import MISSING, Value, equal, in_words
+from decision.scenarios.schema import Expect
 
 
 def differences(

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import msgspec
 
-from decision.cli.scenarios.schema import AT_ONCE, Scenario
 from decision.core.reasons import Reason
 from decision.rulebook.json_schema import DIALECT, for_editors
 from decision.rulebook.schema_values import DURATION, TIME, pattern
+from decision.scenarios.schema import AT_ONCE, Scenario
 
 _EVENT_HELP: Final = {
     "type": "The event's type, such as `purchase`.",

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from decision.cli.scenarios import read_scenarios, run_scenarios
-from decision.cli.scenarios.coverage import Coverage, Report
-from decision.cli.scenarios.watching import told_clauses
 from decision.core.conditions import ALWAYS, All, AnyOf, Clause, Not, clauses
 from decision.core.policy import Policy
 from decision.rulebook.reader import load_folder
+from decision.scenarios import read_scenarios, run_scenarios
+from decision.scenarios.coverage import Coverage, Report
+from decision.scenarios.watching import told_clauses
 
 POLICY = """\
 purposes: {marketing: {consent: opt_in}, service: {consent: not_required}}
@@ -159,8 +159,8 @@ def test_a_condition_of_every_form_is_held_against_the_evaluator() -> None:
     from hypothesis import given, settings
     from hypothesis import strategies as st
 
-    from decision.cli.scenarios.watching import watched
     from decision.core.conditions import compile_condition
+    from decision.scenarios.watching import watched
 
     leaf = st.builds(Clause, st.sampled_from(["a", "b", "c"]), st.just("eq"), st.integers(0, 2))
     trees = st.recursive(

@@ -7,13 +7,13 @@ from datetime import datetime
 
 from msgspec import UNSET
 
-from decision.cli.scenarios.schema import Customer, PastContact, PastEvent, Scenario, Step
 from decision.core import calendar
 from decision.core.fields import UnknownField, parse_field
 from decision.core.policy import Policy
 from decision.core.reasons import Reason
 from decision.rulebook.diagnostics import hint_for
 from decision.rulebook.yaml_source import Node, Place, Source
+from decision.scenarios.schema import Customer, PastContact, PastEvent, Scenario, Step
 
 _CODES = [reason.value for reason in Reason]
 

@@ -12,11 +12,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from decision.cli.scenarios.schema import Ask, Customer, Expect, Spent, Step
 from decision.core.fields import STATE_FIELD, UnknownField, parse_field
 from decision.core.policy import Policy
 from decision.core.schema import TriggerEvent
 from decision.rulebook.diagnostics import hint_for
+from decision.scenarios.schema import Ask, Customer, Expect, Spent, Step
 
 Path = tuple[str | int, ...]
 

@@ -8,13 +8,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from decision.cli.scenarios.schema import Customer, PastContact, Scenario
 from decision.core.candidates import CandidateInfo
 from decision.core.clock import SECOND, to_micros
 from decision.core.document import Consent, Contact, ContactKind, ContactState, Document
 from decision.core.policy import Policy, in_holdout, variant_of
 from decision.core.ports import ReadResult, Scorer
 from decision.core.values import Value
+from decision.scenarios.schema import Customer, PastContact, Scenario
 from decision.store.memory_store import MemoryStore
 
 _MOST_CUSTOMERS = 100_000

@@ -15,9 +15,6 @@ import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
 
-from decision.cli.scenarios.histories import events_of
-from decision.cli.scenarios.schema import Ask, Customer, Expect, PastContact, Scenario, Spent
-from decision.cli.scenarios.staging import kind_of
 from decision.core import calendar
 from decision.core.business_rules import PlainMatcher
 from decision.core.clock import from_micros
@@ -32,6 +29,9 @@ from decision.core.reasons import Reason
 from decision.core.schema import ExplanationRow, TriggerEvent
 from decision.core.selectors import mask_where
 from decision.core.values import Value
+from decision.scenarios.histories import events_of
+from decision.scenarios.schema import Ask, Customer, Expect, PastContact, Scenario, Spent
+from decision.scenarios.staging import kind_of
 
 _RIVALS: Final = 5
 

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final
 
-from decision.cli.scenarios.arrange import CannotArrange, events_for, fields_of_state
-from decision.cli.scenarios.columns import Column, Columns, Path, UnknownColumn, clash
 from decision.core import calendar
 from decision.core.fields import STATE_FIELD
 from decision.core.policy import Policy
 from decision.rulebook.diagnostics import hint_for
 from decision.rulebook.yaml_source import Node, Source
+from decision.scenarios.arrange import CannotArrange, events_for, fields_of_state
+from decision.scenarios.columns import Column, Columns, Path, UnknownColumn, clash
 
 TABLE: Final = "table"
 _RESULTS: Final = ("expect", "name")

@@ -9,8 +9,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from decision.cli.scenarios.checks import Checks, place_of
-from decision.cli.scenarios.schema import (
+from decision.core.policy import Policy
+from decision.core.schema import TriggerEvent
+from decision.rulebook.diagnostics import Diagnostic, hint_for, make_diagnostic
+from decision.rulebook.yaml_source import Node, Place, Source, read_yaml
+from decision.rulebook.yaml_text import read_file
+from decision.scenarios.checks import Checks, place_of
+from decision.scenarios.schema import (
     Ask,
     Customer,
     Expect,
@@ -20,12 +25,7 @@ from decision.cli.scenarios.schema import (
     Spent,
     Step,
 )
-from decision.cli.scenarios.tables import TABLE, rows_of, unique
-from decision.core.policy import Policy
-from decision.core.schema import TriggerEvent
-from decision.rulebook.diagnostics import Diagnostic, hint_for, make_diagnostic
-from decision.rulebook.yaml_source import Node, Place, Source, read_yaml
-from decision.rulebook.yaml_text import read_file
+from decision.scenarios.tables import TABLE, rows_of, unique
 
 FOLDER = "tests"
 

@@ -9,10 +9,20 @@ from typing import Protocol
 
 import msgspec
 
-from decision.cli.scenarios.compare import differences
-from decision.cli.scenarios.files import Placed
-from decision.cli.scenarios.schema import PastEvent, Step
-from decision.cli.scenarios.staging import (
+from decision.core import recording
+from decision.core.clock import to_micros
+from decision.core.decide import Verdict
+from decision.core.definition import PolicyDefinition
+from decision.core.document import Contact, Document
+from decision.core.policy import Policy
+from decision.core.ports import Commit, Conflict, Section
+from decision.core.recording import Occurrence
+from decision.core.schema import Decision, DecisionRequest
+from decision.engine import Engine, EngineSettings, InputError, Snapshot, build_snapshot
+from decision.scenarios.compare import differences
+from decision.scenarios.files import Placed
+from decision.scenarios.schema import PastEvent, Step
+from decision.scenarios.staging import (
     GivenProbabilities,
     NoSuchCustomer,
     SpentStore,
@@ -24,17 +34,7 @@ from decision.cli.scenarios.staging import (
     kind_then,
     spent_before,
 )
-from decision.cli.scenarios.trace import Paint, Trace, trace_of
-from decision.core import recording
-from decision.core.clock import to_micros
-from decision.core.decide import Verdict
-from decision.core.definition import PolicyDefinition
-from decision.core.document import Contact, Document
-from decision.core.policy import Policy
-from decision.core.ports import Commit, Conflict, Section
-from decision.core.recording import Occurrence
-from decision.core.schema import Decision, DecisionRequest
-from decision.engine import Engine, EngineSettings, InputError, Snapshot, build_snapshot
+from decision.scenarios.trace import Paint, Trace, trace_of
 from decision.store.memory_store import MemoryStore
 
 _ALL: tuple[Section, ...] = ("profile", "contacts", "events")

@@ -26,8 +26,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from decision.cli.scenarios.trace import offered
-from decision.cli.scenarios.watching import Told, told_clauses, watched
 from decision.core import business_rules
 from decision.core.conditions import ALWAYS, Test
 from decision.core.contact_policy import ReplyChannel
@@ -39,6 +37,8 @@ from decision.core.reasons import Reason
 from decision.core.schema import Decision
 from decision.core.selectors import indices
 from decision.core.values import MISSING, Value
+from decision.scenarios.trace import offered
+from decision.scenarios.watching import Told, told_clauses, watched
 
 HELD = "held something back"
 NO_FILE = "(whole policy)"
