@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from decision.archive.damage import naming_damage
 from decision.archive.journal import files, reading
 from decision.core.clock import DAY, SECOND, from_micros
+from decision.core.errors import NextbestError
 from decision.core.events import LONGEST_WINDOW
 from decision.core.values import Value
 
@@ -120,7 +121,7 @@ class Segments(msgspec.Struct, frozen=True, kw_only=True):
         return {"active_days": days, "level": level}
 
 
-class NothingFound(ValueError):
+class NothingFound(NextbestError, ValueError):
     """The archive has nothing from which the segments could be computed."""
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from decision.core.errors import FieldError
+from decision.core.errors import FieldError, NextbestError
 
 JSON: Final = (b"content-type", b"application/json")
 PRIVATE: Final = (b"cache-control", b"no-store")
@@ -52,7 +52,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
     errors: list[FieldError] = []
 
 
-class Problem(Exception):
+class Problem(NextbestError):
     """Ends a request with a problem.
 
     `close` ends the connection, too: for requests whose body is left unread.

@@ -32,7 +32,7 @@ from decision.archive.known_ids import KnownIds
 from decision.archive.layout import QUARANTINE
 from decision.archive.policies import candidates_of, read_policy, write_policy
 from decision.archive.registers import save_register
-from decision.archive.rows import Damaged, Entry, Rows, decode
+from decision.archive.rows import DamagedRecord, Entry, Rows, decode
 from decision.core.candidates import CandidateInfo
 from decision.core.clock import HOUR, MILLISECOND
 from decision.core.identifiers import PARTITIONS
@@ -324,7 +324,7 @@ def _without_collecting() -> Iterator[None]:
             gc.enable()
 
 
-def _set_aside(damaged: Sequence[Damaged]) -> bytes:
+def _set_aside(damaged: Sequence[DamagedRecord]) -> bytes:
     """Records that cannot be read, one a line: nothing is lost when the log is trimmed."""
     lines = [
         msgspec.json.encode(
@@ -344,17 +344,17 @@ def _set_aside(damaged: Sequence[Damaged]) -> bytes:
 
 def _in_order(
     pages: dict[int, list[LogEntry]],
-) -> tuple[list[Entry], list[Damaged], set[str]]:
+) -> tuple[list[Entry], list[DamagedRecord], set[str]]:
     """(records to archive, records that cannot be read, customers erased) of a batch."""
     kept: list[Entry] = []
-    damaged: list[Damaged] = []
+    damaged: list[DamagedRecord] = []
     erased: set[str] = set()
     for partition, page in pages.items():
         own: list[Entry] = []
-        unread: list[Damaged] = []
+        unread: list[DamagedRecord] = []
         for entry_id, logged in page:
             entry = decode(partition, entry_id, logged)
-            if isinstance(entry, Damaged):
+            if isinstance(entry, DamagedRecord):
                 unread.append(entry)
                 continue
             if logged.kind == "erasure" and isinstance(entry.record, ChangeRecord):

@@ -29,7 +29,7 @@ def compact(journal: Journal, *, small: int = SMALL, fewest: int = _FEWEST) -> M
     reads (see `journal.reading`). Rows keep their order.
 
     Raises:
-        Busy: another process is changing the archive for minutes.
+        ArchiveBusy: another process is changing the archive for minutes.
         OSError: a file cannot be read or written; nothing has changed then.
     """
     files = into = 0

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from decision.archive.journal import Change, Journal, read_manifest
+from decision.archive.journal import ArchiveError, Change, Journal, read_manifest
 from decision.archive.layout import QUARANTINE
 from decision.core.identifiers import partition_of
 
@@ -31,7 +31,7 @@ class Erased(NamedTuple):
     rows: int = 0
 
 
-class UnreadableFile(ValueError):
+class UnreadableFile(ArchiveError):
     """A file of the archive cannot be read."""
 
 
@@ -45,7 +45,7 @@ def erase_from_archive(
 
     Raises:
         UnreadableFile: a file is damaged; mend or remove it, and erase again.
-        Busy: another process is changing the archive for minutes.
+        ArchiveBusy: another process is changing the archive for minutes.
         OSError: a file cannot be written.
     """
     if read_manifest(folder) is None:

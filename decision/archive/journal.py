@@ -36,6 +36,7 @@ from decision.archive.layout import (
     REGISTERS,
     write_tables,
 )
+from decision.core.errors import FileError
 
 FOLDER: Final = "_journal"
 FORMAT: Final = 1
@@ -46,11 +47,11 @@ Step = Callable[[str], None]
 """Is told of every step by its name; tests end the process there."""
 
 
-class ArchiveError(Exception):
+class ArchiveError(FileError):
     """The archive cannot be used as it is; the text says what to do."""
 
 
-class Busy(ArchiveError):
+class ArchiveBusy(ArchiveError):
     """Another process writes the archive."""
 
 
@@ -172,7 +173,7 @@ class Journal:
         """For the whole life of an archiver: a second one on the folder is refused.
 
         Raises:
-            Busy: there is one already.
+            ArchiveBusy: there is one already.
             OSError: the folder cannot be written.
         """
         self._prepare()
@@ -182,7 +183,7 @@ class Journal:
             except BlockingIOError:
                 lock.seek(0)
                 who = lock.read().decode(errors="replace").strip()
-                raise Busy(
+                raise ArchiveBusy(
                     f"{self.folder} is written by another nextbest archive"
                     f"{f' (process {who})' if who else ''}; stop that one first, or let it go on"
                 ) from None
@@ -196,7 +197,7 @@ class Journal:
         """For one change after another: waits while another process makes one.
 
         Raises:
-            Busy: it takes longer than the patience, in seconds.
+            ArchiveBusy: it takes longer than the patience, in seconds.
             OSError: the folder cannot be written.
         """
         self._prepare()
@@ -208,7 +209,7 @@ class Journal:
                     break
                 except BlockingIOError:
                     if time.monotonic() > deadline:
-                        raise Busy(f"{self.folder} is being written for too long") from None
+                        raise ArchiveBusy(f"{self.folder} is being written for too long") from None
                     time.sleep(0.02)
             yield
 

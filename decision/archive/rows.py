@@ -35,7 +35,7 @@ class Entry(NamedTuple):
     day: str
 
 
-class Damaged(NamedTuple):
+class DamagedRecord(NamedTuple):
     """A record that cannot be archived, and why."""
 
     partition: int
@@ -52,7 +52,7 @@ class Piece(NamedTuple):
     table: Any
 
 
-def decode(partition: int, entry_id: str, logged: LogRecord) -> Entry | Damaged:
+def decode(partition: int, entry_id: str, logged: LogRecord) -> Entry | DamagedRecord:
     """The record of an entry of the log, checked as far as it can be by itself."""
     try:
         record: Record
@@ -69,7 +69,7 @@ def decode(partition: int, entry_id: str, logged: LogRecord) -> Entry | Damaged:
             case _:
                 raise ValueError(f"a record of kind {logged.kind!r} is not known")
     except _WRONG as error:
-        return Damaged(partition, entry_id, logged, str(error))
+        return DamagedRecord(partition, entry_id, logged, str(error))
     return Entry(partition, entry_id, logged, record, day)
 
 
@@ -85,7 +85,7 @@ class Rows:
         self._candidates = candidates
         self._register = register
         self._types = feature_types
-        self.damaged: list[Damaged] = []
+        self.damaged: list[DamagedRecord] = []
 
     def tables(self, entries: Sequence[Entry]) -> list[Piece]:
         """The tables of these entries."""
@@ -117,7 +117,7 @@ class Rows:
             return make(entries)
         except _WRONG as error:
             if len(entries) == 1:
-                self.damaged.append(Damaged(*entries[0][:3], str(error)))
+                self.damaged.append(DamagedRecord(*entries[0][:3], str(error)))
                 return []
             half = len(entries) // 2
             return self._tried(entries[:half], make) + self._tried(entries[half:], make)

@@ -99,9 +99,6 @@ def archive(
     Exit code 1: a record could not be read; it is in DIR/_quarantine with the reason, and all
     others are archived.
     """
-    from decision.archive.erasing import UnreadableFile
-    from decision.archive.journal import ArchiveError
-
     settings = settings_from(**given)
     if metrics_port is not None and every is None:
         raise click.UsageError("--metrics-port is for the service: give --every, too")
@@ -112,8 +109,6 @@ def archive(
         raise Fail(
             f"archiving needs {error.name}, which comes with pip install 'nextbest[train]'"
         ) from None
-    except (ArchiveError, UnreadableFile) as error:
-        raise Fail(str(error)) from None
     if as_json:
         print_json({"out": str(out), **msgspec.to_builtins(counts)})
     else:

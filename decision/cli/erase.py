@@ -59,7 +59,6 @@ async def _from_store(customer_id: str, settings: ServerSettings) -> list[str]:
 
 def _from_archive(archive: Path, ids: set[str]) -> Erased:
     from decision.archive.erasing import UnreadableFile, erase_from_archive
-    from decision.archive.journal import ArchiveError
 
     try:
         with progress("Files") as move:
@@ -68,7 +67,5 @@ def _from_archive(archive: Path, ids: set[str]) -> Erased:
         raise Fail(
             f"--archive needs {error.name}, which comes with pip install 'nextbest[train]'"
         ) from None
-    except ArchiveError as error:
-        raise Fail(str(error)) from None
     except UnreadableFile as error:
         raise Fail(f"{error}; mend or remove it, and erase again") from None

@@ -215,18 +215,14 @@ def _candidate(rules: str | None, models: str | None, model: str | None, gamma: 
     from decision.cli.policies import read_rules
     from decision.evaluation.targets import Candidate
     from decision.scoring.loading import load_model
-    from decision.scoring.manifest import ModelError
     from decision.scoring.versions import current_version
 
-    try:
-        folder = Path(model) if model is not None else None
-        if folder is None and models is not None:
-            folder = current_version(Path(models))
-            if folder is None:
-                raise Fail(f"{models} has no model version; train one, or judge with --prior")
-        loaded = load_model(folder) if folder is not None else None
-    except ModelError as error:
-        raise Fail(str(error)) from None
+    folder = Path(model) if model is not None else None
+    if folder is None and models is not None:
+        folder = current_version(Path(models))
+        if folder is None:
+            raise Fail(f"{models} has no model version; train one, or judge with --prior")
+    loaded = load_model(folder) if folder is not None else None
     return Candidate(
         rules=read_rules(rules) if rules is not None else None, model=loaded, exploration=gamma
     )
@@ -235,9 +231,8 @@ def _candidate(rules: str | None, models: str | None, model: str | None, gamma: 
 def _evaluate(
     archive: Path, candidate: Candidate, spec: Spec | None, *, options: dict[str, Any], **how: Any
 ) -> Report:
-    from decision.archive.journal import ArchiveError
+    from decision.core.errors import NextbestError
     from decision.core.fields import UnknownField
-    from decision.evaluation.log import EvaluationError
     from decision.evaluation.report import EvaluationOptions
     from decision.evaluation.run import evaluate as judge
 
@@ -257,8 +252,8 @@ def _evaluate(
         ) from None
     except UnknownField as error:
         raise click.BadParameter(str(error), param_hint="--by") from None
-    except (ArchiveError, EvaluationError) as error:
-        raise Fail(str(error)) from None
+    except NextbestError:
+        raise
     except ValueError as error:
         raise Fail(f"{archive}: {error}") from None
 
@@ -266,7 +261,6 @@ def _evaluate(
 def _retention(
     archive: Path, event: str, weeks: int, confidence: float, report: Path | None, as_json: bool
 ) -> None:
-    from decision.archive.journal import ArchiveError
     from decision.cli.evaluation_tables import show_retention
     from decision.evaluation.retention import plot
     from decision.evaluation.retention import retention as compute
@@ -276,8 +270,6 @@ def _retention(
         if report is not None:
             plot(curves, report)
             say(f"wrote {report}")
-    except ArchiveError as error:
-        raise Fail(str(error)) from None
     except ImportError as error:
         raise Fail(
             f"{error.name} is missing; install it with: pip install 'nextbest[train]'"

@@ -68,17 +68,14 @@ def _append(path: Path, entry: ApiKey) -> None:
     """Adds an entry to a keys file, readable by its owner alone where it is new.
 
     Raises:
-        Fail: it is no keys file, or has a key of that name.
+        SettingsError: it is not a keys file.
+        Fail: it has a key of that name.
     """
     from decision.server.keys import load_keys
-    from decision.server.settings import SettingsError
 
     before = path.read_text("utf-8") if path.exists() else ""
     if before.strip():
-        try:
-            keys = load_keys(path)
-        except SettingsError as error:
-            raise Fail(str(error)) from None
+        keys = load_keys(path)
         if any(known.name == entry.name for known in keys):
             raise Fail(f"{path} has a key {entry.name} already; take it out, or choose a new name")
         if before.lstrip().startswith("["):

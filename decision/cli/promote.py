@@ -61,6 +61,7 @@ def promote(
     a challenger is scored beside, what it says is logged, and it never decides; no gate is asked.
     """
     from decision.evaluation import promotion
+    from decision.scoring.loading import load_model
     from decision.scoring.versions import current_version
 
     settings = settings_from(**given)
@@ -80,7 +81,7 @@ def promote(
     if force is not bool(reason):
         raise click.UsageError("--force and --reason go together: give both, or none")
     folder = _find(models, version)
-    model = _load(folder)
+    model = load_model(folder)
     if shadow:
         promotion.challenge(models, folder)
         _tell(folder, models, [], as_json, "shadow")
@@ -122,16 +123,6 @@ def _find(models: Path, version: str) -> Path:
     raise Fail(f"{version}: {why}; {meant}in {models} are: {', '.join(names[-5:]) or 'none'}")
 
 
-def _load(folder: Path) -> Model:
-    from decision.scoring.loading import load_model
-    from decision.scoring.manifest import ModelError
-
-    try:
-        return load_model(folder)
-    except ModelError as error:
-        raise Fail(str(error)) from None
-
-
 def _spec(models: Path, model: Model, given: str | None) -> Spec:
     from decision.learning.spec import SpecError, load_spec
 
@@ -162,9 +153,8 @@ def _judge(
     rules: str | None,
     spec: Spec,
 ) -> list[Figure]:
-    from decision.archive.journal import ArchiveError
     from decision.cli.policies import read_rules
-    from decision.evaluation.log import EvaluationError
+    from decision.core.errors import NextbestError
     from decision.evaluation.promotion import Evidence, judge
 
     evidence = Evidence(
@@ -182,8 +172,8 @@ def _judge(
         raise Fail(
             f"{error.name} is missing; install it with: pip install 'nextbest[train]'"
         ) from None
-    except (ArchiveError, EvaluationError) as error:
-        raise Fail(str(error)) from None
+    except NextbestError:
+        raise
     except ValueError as error:
         raise Fail(f"{archive}: {error}") from None
 

@@ -41,8 +41,6 @@ def rebuild(archive: Path, types: str | None, as_json: bool, **given: str | None
     the measures of the rules and the model named here. Put these in force first, so that new
     events are counted by them, too. Decisions go on meanwhile; running it again changes nothing.
     """
-    from decision.archive.journal import ArchiveError
-
     wanted = None if types is None else {name.strip() for name in types.split(",") if name.strip()}
     try:
         found = asyncio.run(_rebuild(archive, wanted, settings_from(**given)))
@@ -50,8 +48,6 @@ def rebuild(archive: Path, types: str | None, as_json: bool, **given: str | None
         raise Fail(
             f"rebuilding needs {error.name}, which comes with pip install 'nextbest[train]'"
         ) from None
-    except ArchiveError as error:
-        raise Fail(str(error)) from None
     if as_json:
         print_json(msgspec.to_builtins(found))
         return

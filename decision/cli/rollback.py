@@ -125,10 +125,7 @@ def _of_models(models: Path, version: str | None, show_list: bool, as_json: bool
             raise Fail(f"model {version} is the one in force")
     except ModelError:
         pass  # what is in force cannot be read: all the more reason to leave it
-    try:
-        point_to(models, models / version, rollback=True)
-    except ModelError as error:
-        raise Fail(str(error)) from None
+    point_to(models, models / version, rollback=True)
     if as_json:
         print_json({"version": version})
     else:

@@ -1,4 +1,40 @@
-"""What nextbest raises on purpose. Each text says what is wrong, where, and how to fix it."""
+"""What nextbest raises on purpose. Each text says what is wrong, where, and how to fix it::
+
+NextbestError               everything below; any other exception is a defect
+    AmbiguousContact            an event that fits several contacts
+    CannotArrange               a scenario table's row that no customer can have
+    DamagedModel                a model file that LightGBM must not see
+    EvaluationError             a log that a policy cannot be judged by
+    FileError                   a file or folder that cannot be used as a whole
+        ArchiveError                an archive that cannot be read or written
+            ArchiveBusy                 another process is writing it
+            UnreadableFile              one of its files is damaged
+    InputError                  a request, a row or a line; has the path of the field
+    ModelError                  a model version that must not serve
+    NoSuchCustomer              a scenario's customer that experiments exclude
+    NotFound                    what was asked for does not exist
+    NothingFound                an archive without the events that were asked for
+    PolicyRefused               rules that cannot be put in force
+        RulesRefused                rules with errors; has their diagnostics
+    Problem                     an HTTP answer (RFC 9457)
+    RuleEngineError             durable-rules does not work as it must
+    SampleUnusable              the sample's customers do not fit its rules
+    ScalarError                 a YAML value that is not what it looks like
+    SettingsError               a setting
+    SpecError                   a model spec; has its diagnostics
+    StartRefused                a server that does not start
+    StoreUnavailable            the store did not answer; try again
+        NotReady                    no policy is in force yet
+        Refused                     Redis answered with an error
+        RegisterClash               the store's names contradict ours
+        UnreadableDocument          a customer's bytes are damaged
+    TemplateError               a content template
+    TrainingError               a model that cannot be trained
+    UnknownColumn               a scenario table's column
+    UnknownFeature              a model feature that nobody computes
+    UnknownField                a field that nobody provides
+    UnknownNumber               a number that the register does not have
+"""
 
 from __future__ import annotations
 
@@ -9,7 +45,7 @@ import msgspec
 
 
 class NextbestError(Exception):
-    """Everything that nextbest raises on purpose. Any other exception is a defect."""
+    """Everything that nextbest raises on purpose."""
 
 
 class FieldError(msgspec.Struct, frozen=True):

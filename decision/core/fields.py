@@ -18,6 +18,7 @@ from decision.core import events
 from decision.core.clock import DAY, from_micros, parse_duration
 from decision.core.contact_policy import counts_until
 from decision.core.document import Document
+from decision.core.errors import NextbestError
 from decision.core.events import LONGEST_WINDOW, Measure
 from decision.core.schema import TriggerEvent
 from decision.core.values import MISSING, Value
@@ -74,7 +75,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     contacts_window: int = 0
 
 
-class UnknownField(ValueError):
+class UnknownField(NextbestError, ValueError):
     """A field name that leads nowhere; the text says why and names the nearest valid form."""
 
 

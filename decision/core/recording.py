@@ -20,6 +20,7 @@ from decision.core.document import (
     EventHistory,
     Signal,
 )
+from decision.core.errors import NextbestError
 from decision.core.events import Measure
 from decision.core.identifiers import decision_tag
 from decision.core.policy import Policy
@@ -47,7 +48,7 @@ class Occurrence(msgspec.Struct, frozen=True, kw_only=True):
     value: float | None = None
 
 
-class AmbiguousContact(ValueError):
+class AmbiguousContact(NextbestError, ValueError):
     """The decision had several messages and the event names none of them."""
 
 

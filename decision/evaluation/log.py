@@ -24,6 +24,7 @@ from decision.archive.policies import policy_path, read_policy
 from decision.archive.replays import Replay, read_replays
 from decision.core.clock import from_micros
 from decision.core.definition import Goal, PolicyDefinition
+from decision.core.errors import NextbestError
 from decision.learning.spec import Spec
 from decision.scoring.manifest import Training
 
@@ -31,7 +32,7 @@ SILENCE: Final = ""
 """Stands for no message where messages are keys."""
 
 
-class EvaluationError(ValueError):
+class EvaluationError(NextbestError, ValueError):
     """A log by which nothing can be judged; the text says what is wrong, and the mend."""
 
 

@@ -31,6 +31,7 @@ import msgspec
 
 from decision.core.clock import DAY, MILLISECOND, SECOND, format_duration
 from decision.core.definition import Goal
+from decision.core.errors import NextbestError
 from decision.rulebook.checker import Checker
 from decision.rulebook.diagnostics import Diagnostic, hint_for, render_all
 from decision.rulebook.yaml_source import Node, read_yaml
@@ -60,7 +61,7 @@ PARAMETERS: Final[dict[str, tuple[type, float, float]]] = {
 """LightGBM parameters a spec may set: kind, least, most. Others could change what is served."""
 
 
-class SpecError(ValueError):
+class SpecError(NextbestError, ValueError):
     """A spec that cannot be used; `diagnostics` say where and why."""
 
     def __init__(self, diagnostics: list[Diagnostic]) -> None:

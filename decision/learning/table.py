@@ -10,11 +10,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from decision.core.errors import NextbestError
 from decision.core.values import MISSING, Value
 from decision.scoring.features import Columns, Feature
 
 
-class TrainingError(ValueError):
+class TrainingError(NextbestError, ValueError):
     """A table from which nothing can be learned; the text says what is wrong with it."""
 
 

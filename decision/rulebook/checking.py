@@ -46,7 +46,7 @@ class PolicyRefused(NextbestError, ValueError):
     """The policy could not be put in force; what is in force stays."""
 
 
-class RulesRefused(NextbestError, ValueError):
+class RulesRefused(PolicyRefused):
     """The rules have errors; `diagnostics` are all of them."""
 
     def __init__(self, what: str, diagnostics: Sequence[Diagnostic]) -> None:
@@ -81,7 +81,7 @@ def check_here(folder: str, place: Path) -> str:
     """`check_folder` in this process but for the trial of the rules; blocks: for a start.
 
     Raises:
-        RulesRefused, PolicyRefused: as `check_folder`.
+        PolicyRefused: as `check_folder`.
     """
     return _version(_check(_Task(str(place), folder=folder)), folder)
 
@@ -92,7 +92,7 @@ async def check_files(
     """`check_folder` for the files of a policy; `what` names it in errors.
 
     Raises:
-        RulesRefused, PolicyRefused: as `check_folder`.
+        PolicyRefused: as `check_folder`.
     """
     return await _run(_Task(str(place), files=dict(files)), what, time_limit)
 

@@ -20,6 +20,7 @@ import durable_rules_engine as engine
 
 from decision.core.business_rules import Plan, SlotOf
 from decision.core.definition import Rule
+from decision.core.errors import NextbestError
 from decision.core.values import Value
 from decision.rulebook.durable_rulesets import Route, RulesetPlan, compile_rules
 
@@ -33,7 +34,7 @@ _NO_HANDLE = 0
 _FIRED = -1
 
 
-class RuleEngineError(Exception):
+class RuleEngineError(NextbestError):
     """The rule engine failed on a ruleset, or was asked after `close`."""
 
 

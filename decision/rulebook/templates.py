@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 from jinja2 import TemplateSyntaxError, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from decision.core.errors import NextbestError
 from decision.core.values import MISSING, Value, comparable, equal
 from decision.rulebook.diagnostics import hint_for
 from decision.rulebook.filters import FILTERS, LONGEST_TEXT, SIGNATURES, to_text
@@ -33,7 +34,7 @@ _Read = Callable[[Namespaces], Value]
 _Part = str | Callable[[Namespaces], str]
 
 
-class TemplateError(ValueError):
+class TemplateError(NextbestError, ValueError):
     """A template that cannot be used; `line` is counted from 1 within the template."""
 
     def __init__(self, message: str, line: int = 1, hint: str = "") -> None:

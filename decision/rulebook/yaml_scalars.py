@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from decision.core.errors import NextbestError
+
 LARGEST_WHOLE: Final = 1 << 53
 _LARGEST_FLOAT = 1e300
 
@@ -25,7 +27,7 @@ _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]")
 
 
-class ScalarError(ValueError):
+class ScalarError(NextbestError, ValueError):
     """A scalar that is refused; `hint` says what to write."""
 
     def __init__(self, message: str, hint: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from decision.core import calendar
 from decision.core.clock import DAY, SECOND, from_micros, parse_duration, to_micros
 from decision.core.conditions import All, AnyOf, Clause, Condition
+from decision.core.errors import NextbestError
 from decision.core.events import LONGEST_WINDOW
 from decision.core.policy import Policy
 
@@ -23,7 +24,7 @@ _NUMERIC: Final = re.compile(r"count|days_since|count_.+|sum_.+|active_days_.+")
 _SUM: Final = re.compile(r"sum_(.+)_([0-9]+[smhd])")
 
 
-class CannotArrange(ValueError):
+class CannotArrange(NextbestError, ValueError):
     """No events can give a field that value."""
 
 

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from decision.core.errors import NextbestError
 from decision.core.fields import STATE_FIELD, UnknownField, parse_field
 from decision.core.policy import Policy
 from decision.core.schema import TriggerEvent
@@ -65,7 +66,7 @@ class Column(NamedTuple):
     measure: str = ""
 
 
-class UnknownColumn(ValueError):
+class UnknownColumn(NextbestError, ValueError):
     """A column that leads nowhere; `hint` says what might be meant."""
 
     def __init__(self, message: str, hint: str = "") -> None:

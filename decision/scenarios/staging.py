@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from decision.core.candidates import CandidateInfo
 from decision.core.clock import SECOND, to_micros
 from decision.core.document import Consent, Contact, ContactKind, ContactState, Document
+from decision.core.errors import NextbestError
 from decision.core.policy import Policy, in_holdout, variant_of
 from decision.core.ports import ReadResult, Scorer
 from decision.core.values import Value
@@ -20,7 +21,7 @@ from decision.store.memory_store import MemoryStore
 _MOST_CUSTOMERS = 100_000
 
 
-class NoSuchCustomer(ValueError):
+class NoSuchCustomer(NextbestError, ValueError):
     """No customer falls on the sides of the experiments that a scenario asks for."""
 
 

@@ -29,6 +29,7 @@ from decision.core.candidates import CandidateInfo
 from decision.core.clock import DAY, parse_duration
 from decision.core.contact_policy import counts_until
 from decision.core.document import ContactState, Document
+from decision.core.errors import NextbestError
 from decision.core.events import LONGEST_WINDOW
 from decision.core.fields import UnknownField, parse_field
 from decision.core.values import MISSING, Value
@@ -54,7 +55,7 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: Kind
 
 
-class UnknownFeature(ValueError):
+class UnknownFeature(NextbestError, ValueError):
     """A feature that cannot exist as declared; the text says why and names the nearest form."""
 
 

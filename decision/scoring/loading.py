@@ -21,7 +21,7 @@ from decision.scoring import compiled
 from decision.scoring.features import Matrix
 from decision.scoring.manifest import TREES, Manifest, ModelError, read_version
 from decision.scoring.model import Model, Scores, Trees
-from decision.scoring.structure import Damaged, Structure, check_structure
+from decision.scoring.structure import DamagedModel, Structure, check_structure
 
 TIME_LIMIT: Final = 120.0
 """Seconds for a trial, in which a large model is compiled, too."""
@@ -68,7 +68,7 @@ def check_version(folder: Path) -> tuple[Manifest, str, Structure]:
     manifest, text = read_version(folder)
     try:
         return manifest, text, check_structure(text, manifest.features)
-    except Damaged as error:
+    except DamagedModel as error:
         raise ModelError(f"{folder / TREES}: {error}; train the model again") from None
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from decision.core.errors import NextbestError
 from decision.scoring.features import Feature
 
 _CATEGORICAL = 1
@@ -34,7 +35,7 @@ _OTHERS = ("num_leaves", "num_cat", "cat_boundaries", "cat_threshold", "is_linea
 _KEYS = {"Tree", *_WHOLE_PER_NODE, *_PER_NODE, *_OTHERS, "leaf_value", "leaf_weight", "leaf_count"}
 
 
-class Damaged(ValueError):
+class DamagedModel(NextbestError, ValueError):
     """The text is no sound model; the message says what is wrong in it."""
 
 
@@ -54,35 +55,35 @@ def check_structure(text: str, features: Sequence[Feature]) -> Structure:
     """The structure of a text model over these features.
 
     Raises:
-        Damaged: the text is not that, in any way that could crash, hang or mislead.
+        DamagedModel: the text is not that, in any way that could crash, hang or mislead.
     """
     head, separator, body = text.partition("\n\n")
     if not separator:
-        raise Damaged("it has no trees")
+        raise DamagedModel("it has no trees")
     values = _header(head, features)
     sizes = [_whole(size, "tree_sizes") for size in values.get("tree_sizes", "").split()]
     if not sizes:
-        raise Damaged("it lists no trees")
+        raise DamagedModel("it lists no trees")
     thresholds: list[set[float]] = [set() for _ in features]
     rest = body.encode()
     start = 0
     for index, size in enumerate(sizes):
         block = rest[start : start + size]
         if len(block) < size or not block.startswith(f"Tree={index}\n".encode()):
-            raise Damaged(f"tree {index} of {len(sizes)} is not where tree_sizes says")
+            raise DamagedModel(f"tree {index} of {len(sizes)} is not where tree_sizes says")
         _check_tree(block.decode(), index, features, thresholds)
         start += size
     if not rest[start:].startswith(b"end of trees\n"):
-        raise Damaged(f"it holds more than the {len(sizes)} trees that tree_sizes lists")
+        raise DamagedModel(f"it holds more than the {len(sizes)} trees that tree_sizes lists")
     if not _TAIL.fullmatch(rest[start:].decode()):
-        raise Damaged("what follows its trees is not what LightGBM writes")
+        raise DamagedModel("what follows its trees is not what LightGBM writes")
     return Structure(trees=len(sizes), thresholds=tuple(tuple(sorted(t)) for t in thresholds))
 
 
 def _header(head: str, features: Sequence[Feature]) -> dict[str, str]:
     lines = head.split("\n")
     if lines[0] != "tree":
-        raise Damaged("it does not begin as a LightGBM text model does")
+        raise DamagedModel("it does not begin as a LightGBM text model does")
     values = _pairs(lines[1:])
     wanted = {
         "version": "v4",
@@ -96,16 +97,16 @@ def _header(head: str, features: Sequence[Feature]) -> dict[str, str]:
     for key, value in wanted.items():
         if values.get(key) != value:
             found = values.get(key, "missing")
-            raise Damaged(f"{key} is {found[:80]!r}, must be {value[:80]!r}")
+            raise DamagedModel(f"{key} is {found[:80]!r}, must be {value[:80]!r}")
     infos = values.get("feature_infos", "").split(" ")
     if len(infos) != len(features) or not all(map(_FEATURE_INFO.fullmatch, infos)):
-        raise Damaged(f"feature_infos must have {len(features)} ranges or lists of categories")
+        raise DamagedModel(f"feature_infos must have {len(features)} ranges or lists of categories")
     monotone = values.get("monotone_constraints", " ".join("0" for _ in features)).split(" ")
     if len(monotone) != len(features) or not {*monotone} <= {"-1", "0", "1"}:
-        raise Damaged(f"monotone_constraints must be {len(features)} of -1, 0 and 1")
+        raise DamagedModel(f"monotone_constraints must be {len(features)} of -1, 0 and 1")
     others = {"feature_infos", "tree_sizes", "monotone_constraints"}
     if unknown := values.keys() - wanted.keys() - others:
-        raise Damaged(f"its head has {min(unknown)[:80]!r}, which is not known")
+        raise DamagedModel(f"its head has {min(unknown)[:80]!r}, which is not known")
     return values
 
 
@@ -114,7 +115,7 @@ def _pairs(lines: Sequence[str]) -> dict[str, str]:
     for line in lines:
         key, separator, value = line.partition("=")
         if not separator or key in values:
-            raise Damaged(f"the line {line[:80]!r} is not one key=value, once")
+            raise DamagedModel(f"the line {line[:80]!r} is not one key=value, once")
         values[key] = value
     return values
 
@@ -124,12 +125,12 @@ def _check_tree(
 ) -> None:
     try:
         if not block.endswith("\n\n\n"):
-            raise Damaged("it does not end in two empty lines")
+            raise DamagedModel("it does not end in two empty lines")
         values = _pairs(block[:-3].split("\n"))
         if unknown := values.keys() - _KEYS:
-            raise Damaged(f"{min(unknown)[:80]!r} is not known")
+            raise DamagedModel(f"{min(unknown)[:80]!r} is not known")
         if values["is_linear"] != "0":
-            raise Damaged("its leaves are linear models, which are not supported")
+            raise DamagedModel("its leaves are linear models, which are not supported")
         leaves = _whole(values["num_leaves"], "num_leaves")
         nodes = {name: _wholes(values, name, leaves - 1) for name in _WHOLE_PER_NODE}
         for name in _PER_NODE:
@@ -144,9 +145,9 @@ def _check_tree(
         _check_shape(nodes["left_child"], nodes["right_child"], leaves)
         _check_bitsets(values, categorical)
     except KeyError as error:
-        raise Damaged(f"tree {index} has no {error.args[0]}") from None
-    except Damaged as error:
-        raise Damaged(f"tree {index}: {error}") from None
+        raise DamagedModel(f"tree {index} has no {error.args[0]}") from None
+    except DamagedModel as error:
+        raise DamagedModel(f"tree {index}: {error}") from None
 
 
 def _check_nodes(
@@ -160,11 +161,11 @@ def _check_nodes(
     categorical = []
     for split, limit, kind in zip(splits, limits, types, strict=True):
         if not 0 <= split < len(features):
-            raise Damaged(f"it splits feature {split} of {len(features)}")
+            raise DamagedModel(f"it splits feature {split} of {len(features)}")
         if kind & ~(_CATEGORICAL | _DEFAULT_LEFT) not in _MISSING_TYPES:
-            raise Damaged(f"decision type {kind} is not known")
+            raise DamagedModel(f"decision type {kind} is not known")
         if bool(kind & _CATEGORICAL) is not (features[split].kind == "categorical"):
-            raise Damaged(f"feature {features[split].name!r} is split as what it is not")
+            raise DamagedModel(f"feature {features[split].name!r} is split as what it is not")
         if kind & _CATEGORICAL:
             categorical.append(limit)
         else:
@@ -179,17 +180,17 @@ def _check_shape(left: Sequence[int], right: Sequence[int], leaves: int) -> None
         if node >= 0:
             reached += (left[node], right[node])
             if not all(-leaves <= child < len(left) for child in reached[-2:]):
-                raise Damaged(f"node {node} has a child that does not exist")
+                raise DamagedModel(f"node {node} has a child that does not exist")
             if len(reached) > 2 * leaves:
-                raise Damaged("its nodes run in a circle")
+                raise DamagedModel("its nodes run in a circle")
     if len(set(reached)) != len(reached) or len(reached) != 2 * leaves - 1:
-        raise Damaged("its nodes do not form a tree")
+        raise DamagedModel("its nodes do not form a tree")
 
 
 def _check_bitsets(values: dict[str, str], categorical: Sequence[float]) -> None:
     sets = _whole(values["num_cat"], "num_cat")
     if sorted(categorical) != list(range(sets)):
-        raise Damaged(
+        raise DamagedModel(
             f"{len(categorical)} categorical nodes do not match {sets} sets of categories"
         )
     if not sets:
@@ -197,14 +198,14 @@ def _check_bitsets(values: dict[str, str], categorical: Sequence[float]) -> None
     bounds = _wholes(values, "cat_boundaries", sets + 1)
     words = _wholes(values, "cat_threshold", bounds[-1])
     if bounds[0] != 0 or any(low >= high for low, high in itertools.pairwise(bounds)):
-        raise Damaged("the bounds of its sets of categories do not ascend")
+        raise DamagedModel("the bounds of its sets of categories do not ascend")
     if not all(0 <= word < 1 << 32 for word in words):
-        raise Damaged("a set of categories is not made of 32-bit words")
+        raise DamagedModel("a set of categories is not made of 32-bit words")
 
 
 def _whole(text: str, name: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 9:
-        raise Damaged(f"{name} is {text[:40]!r}, must be a whole number")
+        raise DamagedModel(f"{name} is {text[:40]!r}, must be a whole number")
     return int(text)
 
 
@@ -212,7 +213,7 @@ def _wholes(values: dict[str, str], name: str, count: int) -> list[int]:
     numbers = _numbers(values, name, count)
     wholes = [int(number) for number in numbers]
     if wholes != numbers:
-        raise Damaged(f"{name} must hold whole numbers")
+        raise DamagedModel(f"{name} must hold whole numbers")
     return wholes
 
 
@@ -220,8 +221,8 @@ def _numbers(values: dict[str, str], name: str, count: int) -> list[float]:
     texts = values[name].split(" ") if values[name] else []
     infinite = name in _MAY_BE_INFINITE
     if not all(map((_INFINITE if infinite else _FINITE).fullmatch, texts)):
-        raise Damaged(f"{name} holds what is no number")
+        raise DamagedModel(f"{name} holds what is no number")
     numbers = [float(text) for text in texts]
     if len(numbers) != count or not (infinite or all(map(math.isfinite, numbers))):
-        raise Damaged(f"{name} must hold {count} finite numbers")
+        raise DamagedModel(f"{name} must hold {count} finite numbers")
     return numbers

@@ -198,7 +198,7 @@ def check_first(folder: str, shared: SharedFolder) -> None:
     """Checks a rules folder and shares it, where nothing is shared yet. Blocks.
 
     Raises:
-        RulesRefused, PolicyRefused: it cannot be put in force.
+        PolicyRefused: it cannot be put in force.
     """
     seen = folder_fingerprint(folder)
     version = check_here(folder, shared.folder)

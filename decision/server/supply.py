@@ -179,7 +179,7 @@ class PolicySupply:
         for version in versions_standing(entries)[: -_TRIED_AT_START - 1 : -1]:
             try:
                 await self._reload("start", version)
-            except (RulesRefused, PolicyRefused) as error:
+            except PolicyRefused as error:
                 refused = self.shared.refusal()
                 self.waits_for = f"what is published cannot be used: {error}"
                 continue
@@ -194,7 +194,7 @@ class PolicySupply:
         """Reads the policy and the models again and puts them in force, for all workers.
 
         Raises:
-            RulesRefused, PolicyRefused: the policy cannot be; what is in force stays.
+            PolicyRefused: the policy cannot be; what is in force stays.
             StoreUnavailable: the store does not answer; what is in force stays.
             NotReady: the server follows what is published, and nothing is.
         """
@@ -211,7 +211,7 @@ class PolicySupply:
                 checked = await self._check(version)
                 await self.models.refresh()
                 await self._put_in_force(checked, datetime.now(UTC))
-            except (RulesRefused, PolicyRefused) as error:
+            except PolicyRefused as error:
                 self.shared.note_rules(seen)
                 self._note_refusal(trigger, error)
                 raise
@@ -238,7 +238,7 @@ class PolicySupply:
             raise PolicyRefused(f"the files of policy {version} are not in the store")
         return await check_files(files, self.shared.folder, f"published policy {version}")
 
-    def _note_refusal(self, trigger: Trigger, error: RulesRefused | PolicyRefused) -> None:
+    def _note_refusal(self, trigger: Trigger, error: PolicyRefused) -> None:
         """Says everywhere that something was refused: log, metrics, `/v1/policy`."""
         diagnostics: list[Diagnostic] = getattr(error, "diagnostics", [])
         shown = [as_field_error(one) for one in diagnostics[:_ERRORS_SHOWN]]
@@ -332,7 +332,7 @@ class PolicySupply:
         Raises:
             StoreUnavailable: the store does not answer; try again.
         """
-        with contextlib.suppress(RulesRefused, PolicyRefused, NotReady):
+        with contextlib.suppress(PolicyRefused, NotReady):
             await self.reload(trigger)
 
     async def _check_surroundings(self) -> None:

@@ -104,10 +104,10 @@ def _check_rules(settings: ServerSettings, shared: SharedFolder) -> None:
         return
     try:
         check_first(settings.rules, shared)
-    except PolicyRefused as error:
-        raise StartRefused(str(error)) from None
     except RulesRefused as error:
         raise StartRefused(f"{error}:\n\n{render_all(error.diagnostics)}") from None
+    except PolicyRefused as error:
+        raise StartRefused(str(error)) from None
 
 
 def _serve(

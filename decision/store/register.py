@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from decision.core.document import ContactKind
-from decision.core.errors import StoreUnavailable
+from decision.core.errors import NextbestError, StoreUnavailable
 
 NAMES_LIMIT: Final = 16_384
 """Names past this many get no number and are written out in each document, so that an
@@ -24,7 +24,7 @@ _pack = msgspec.msgpack.Encoder().encode
 _unpack_kind = msgspec.msgpack.Decoder(tuple[str, str, str, str, tuple[str, ...]]).decode
 
 
-class UnknownNumber(LookupError):
+class UnknownNumber(NextbestError, LookupError):
     """A number that the process's copy of the register does not hold yet."""
 
 

@@ -21,8 +21,8 @@ from decision.archive.compaction import compact
 from decision.archive.erasing import erase_from_archive
 from decision.archive.features import encode_features, features_of, learn_types
 from decision.archive.journal import (
+    ArchiveBusy,
     ArchiveError,
-    Busy,
     Journal,
     files,
     read_manifest,
@@ -419,7 +419,10 @@ async def test_two_archivers_of_a_folder_and_two_folders_of_a_log_are_refused(
 ) -> None:
     await log(store, "c", event("e", "c"))
     await archive(store, tmp_path / "a")
-    with Journal(tmp_path / "a").alone(), pytest.raises(Busy, match="another nextbest archive"):
+    with (
+        Journal(tmp_path / "a").alone(),
+        pytest.raises(ArchiveBusy, match="another nextbest archive"),
+    ):
         await archive(store, tmp_path / "a")
     with pytest.raises(ArchiveError, match=r"archived to .* already"):
         await archive(store, tmp_path / "b")

@@ -10,7 +10,7 @@ import pytest
 
 from decision.scoring.features import Feature
 from decision.scoring.loading import check_version
-from decision.scoring.structure import Damaged, check_structure
+from decision.scoring.structure import DamagedModel, check_structure
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_a_head_of_another_model_is_refused(
 ) -> None:
     text, features = sound
     changed = re.sub(rf"^{key}=.*$", f"{key}={value}", text, count=1, flags=re.M)
-    with pytest.raises(Damaged, match=re.escape(says)):
+    with pytest.raises(DamagedModel, match=re.escape(says)):
         check_structure(changed, features)
 
 
@@ -80,14 +80,14 @@ def test_a_missing_or_superfluous_tree_is_refused(
     text, features = sound
     first = re.search(r"Tree=0\n.*?\n\n\n", text, re.S)
     assert first is not None
-    with pytest.raises(Damaged, match="is not where tree_sizes says"):
+    with pytest.raises(DamagedModel, match="is not where tree_sizes says"):
         check_structure(text.replace(first[0], ""), features)
-    with pytest.raises(Damaged, match="holds more than"):
+    with pytest.raises(DamagedModel, match="holds more than"):
         check_structure(text.replace("end of trees", first[0] + "end of trees"), features)
     listed = re.search(r"tree_sizes=(.*)", text)
     assert listed is not None
     more = text.replace(listed[0], listed[0] + " 500")
-    with pytest.raises(Damaged, match="is not where tree_sizes says"):
+    with pytest.raises(DamagedModel, match="is not where tree_sizes says"):
         check_structure(more, features)
 
 
@@ -96,7 +96,7 @@ def test_a_circle_is_refused(sound: tuple[str, tuple[Feature, ...]]) -> None:
     text, features = sound
     left = field(text, 0, "left_child")
     for changed in ([*left[:-1], "0"], ["0", *left[1:]]):
-        with pytest.raises(Damaged, match=r"do not form a tree|run in a circle"):
+        with pytest.raises(DamagedModel, match=r"do not form a tree|run in a circle"):
             check_structure(with_field(text, 0, "left_child", " ".join(changed)), features)
 
 
@@ -125,7 +125,7 @@ def test_a_number_that_cannot_be_is_refused(
 ) -> None:
     text, features = sound
     changed = with_field(text, 0, key, " ".join([first, *field(text, 0, key)[1:]]))
-    with pytest.raises(Damaged, match=says):
+    with pytest.raises(DamagedModel, match=says):
         check_structure(changed, features)
 
 
@@ -134,7 +134,7 @@ def test_a_list_of_the_wrong_length_is_refused(
     sound: tuple[str, tuple[Feature, ...]], key: str
 ) -> None:
     text, features = sound
-    with pytest.raises(Damaged, match=f"{key} must hold"):
+    with pytest.raises(DamagedModel, match=f"{key} must hold"):
         check_structure(with_field(text, 1, key, " ".join(field(text, 1, key)[1:])), features)
 
 
@@ -156,7 +156,7 @@ def test_a_feature_split_as_what_it_is_not_is_refused(
     swapped = [
         Feature(f.name, "numeric" if f.kind == "categorical" else "categorical") for f in features
     ]
-    with pytest.raises(Damaged, match="is split as what it is not"):
+    with pytest.raises(DamagedModel, match="is split as what it is not"):
         check_structure(text, swapped)
 
 
@@ -164,11 +164,11 @@ def test_linear_leaves_unknown_keys_and_missing_keys_are_refused(
     sound: tuple[str, tuple[Feature, ...]],
 ) -> None:
     text, features = sound
-    with pytest.raises(Damaged, match="linear models"):
+    with pytest.raises(DamagedModel, match="linear models"):
         check_structure(with_field(text, 0, "is_linear", "1"), features)
-    with pytest.raises(Damaged, match="'surprise' is not known"):
+    with pytest.raises(DamagedModel, match="'surprise' is not known"):
         check_structure(resized(text.replace("shrinkage=", "surprise=", 1)), features)
-    with pytest.raises(Damaged, match="tree 0 has no shrinkage"):
+    with pytest.raises(DamagedModel, match="tree 0 has no shrinkage"):
         check_structure(resized(re.sub(r"shrinkage=.*\n", "", text, count=1)), features)
 
 
@@ -183,7 +183,7 @@ def test_a_tail_that_lightgbm_did_not_write_is_refused(
         ("parameters:", "parameters"),
         ("pandas_categorical:null", "pandas_categorical:[[1]]"),
     ):
-        with pytest.raises(Damaged, match="not what LightGBM writes"):
+        with pytest.raises(DamagedModel, match="not what LightGBM writes"):
             check_structure(text.replace(old, new, 1), features)
 
 
@@ -207,6 +207,6 @@ def test_any_damage_is_refused_or_harmless_and_nothing_else_is_raised(
         )
         try:
             check_structure(changed, features)
-        except Damaged:
+        except DamagedModel:
             refused += 1
     assert refused > 2_000
