@@ -1,0 +1,102 @@
+"""Rolling back: the policy or the model that is to be in force again, chosen and put there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from decision.core.errors import NextbestError
+from decision.core.ports import Store
+from decision.core.schema import Moment
+from decision.releases.publishing import Publication, history, roll_back, versions_standing
+from decision.scoring.manifest import ModelError
+from decision.scoring.versions import current_version, earlier_versions, point_to, versions
+
+
+class CannotRollBack(NextbestError):
+    """There is nothing to return to, or no such version."""
+
+
+async def roll_back_policy(
+    store: Store, version: str | None, by: str, message: str, at: Moment
+) -> Publication:
+    """Publishes an earlier policy again; without `version` the one that was in force before.
+
+    Raises:
+        CannotRollBack: there is no such policy, or it is in force.
+        StoreUnavailable: the store does not answer.
+    """
+    entries = await history(store)
+    stands = versions_standing(entries)
+    if not stands:
+        raise CannotRollBack("nothing is published yet; nextbest publish RULES does so")
+    if version is None:
+        if len(stands) < 2:
+            raise CannotRollBack(
+                f"policy {stands[-1]} is the first that was published; name a VERSION"
+            )
+        version = stands[-2]
+    else:
+        version = chosen(version, [entry.version for entry in entries], "published policy")
+    if version == entries[-1].version:
+        raise CannotRollBack(
+            f"policy {version} is the one in force; rollback --list shows the others"
+        )
+    entry = await roll_back(store, version, by, message, at)
+    if entry is None:
+        raise CannotRollBack(
+            f"the files of policy {version} are no longer in the store; publish them again"
+        )
+    return entry
+
+
+def roll_back_model(models: Path, version: str | None) -> str:
+    """Puts an earlier model of a folder in force again; its version.
+
+    Raises:
+        CannotRollBack: there is no such model, or it is in force.
+        ModelError: it must not serve.
+    """
+    names = [place.relative_to(models).as_posix() for place in versions(models)]
+    if version is None:
+        there = [name for name in earlier_versions(models) if name in names]
+        if not there:
+            raise CannotRollBack(f"{models} has no earlier model that was in force; name a VERSION")
+        version = there[0]
+    else:
+        version = chosen(version, names, "model version")
+    try:
+        place = current_version(models)
+    except ModelError:
+        place = None  # what is in force cannot be read: all the more reason to leave it
+    if place is not None and place.resolve() == (models / version).resolve():
+        raise CannotRollBack(f"model {version} is the one in force")
+    point_to(models, models / version, rollback=True)
+    return version
+
+
+def chosen(wanted: str, names: Sequence[str], noun: str) -> str:
+    """The name that is meant: whole, its last part, or the beginning of just one.
+
+    Raises:
+        CannotRollBack: there is none, or there are several; the nearest are named.
+    """
+    known = list(dict.fromkeys(reversed(names)))
+    for fits in (str.__eq__, _is_last_part, str.startswith, _last_part_begins):
+        found = [name for name in known if fits(name, wanted)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise CannotRollBack(f"{wanted} may be {', '.join(found[:5])}; write more of it")
+    near = get_close_matches(wanted, known, n=3, cutoff=0) or known[:3]
+    hint = f"; the nearest are {', '.join(near)}" if near else ""
+    raise CannotRollBack(f"there is no {noun} {wanted}{hint}; rollback --list shows all")
+
+
+def _is_last_part(name: str, wanted: str) -> bool:
+    return name.rpartition("/")[2] == wanted
+
+
+def _last_part_begins(name: str, wanted: str) -> bool:
+    return name.rpartition("/")[2].startswith(wanted)
