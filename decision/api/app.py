@@ -11,9 +11,9 @@ from litestar.types import ControllerRouterHandler
 from decision.api.auth import Authenticator, guard_of
 from decision.api.customers import customer_routes
 from decision.api.decisions import hot_routes, lookup_routes
-from decision.api.edge import Edge
 from decision.api.errors import HANDLERS
 from decision.api.events import event_routes
+from decision.api.middleware import RequestMiddleware
 from decision.api.operations import operation_routes
 from decision.api.protocol import BoundedProtocol
 from decision.core.errors import StoreUnavailable
@@ -67,7 +67,9 @@ def create_app(
         openapi_config=None,
         logging_config=None,
     )
-    app.asgi_handler = Edge(app.asgi_handler, log_requests=settings.log_level == "debug")
+    app.asgi_handler = RequestMiddleware(
+        app.asgi_handler, log_requests=settings.log_level == "debug"
+    )
     return app
 
 

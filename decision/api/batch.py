@@ -11,8 +11,8 @@ from litestar.types import Receive, Scope, Send
 
 from decision.api.answers import encode_json
 from decision.api.bodies import late, too_large
-from decision.api.edge import request_id_of
 from decision.api.errors import as_problem
+from decision.api.middleware import request_id_of
 from decision.api.problems import PRIVATE, Problem
 from decision.core.schema import DecisionRequest
 from decision.engine import Engine

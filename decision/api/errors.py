@@ -9,7 +9,7 @@ from litestar import Request
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap, Receive, Scope, Send
 
-from decision.api.edge import request_id_of, send_problem
+from decision.api.middleware import request_id_of, send_problem
 from decision.api.problems import Problem, bad_field, from_status
 from decision.core.errors import NotReady, StoreUnavailable
 from decision.engine import InputError, NotFound

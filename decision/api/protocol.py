@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from decision.api.edge import LARGEST_HEAD
+from decision.api.middleware import LARGEST_HEAD
 from decision.api.problems import Problem
 
 

@@ -28,7 +28,7 @@ def request_id_of(scope: Scope) -> str:
     return found
 
 
-class Edge:
+class RequestMiddleware:
     """The outermost layer around the application."""
 
     def __init__(self, app: ASGIApp, *, log_requests: bool = False) -> None:
