@@ -52,7 +52,7 @@ def path_id(request: Request[Any, Any, Any], name: str) -> str:
     """An id in the path, where it may be percent-encoded.
 
     Raises:
-        Problem: 400 where it is no UTF-8 or too long.
+        InputError: it is not UTF-8, or too long.
     """
     try:
         value = unquote(request.path_params[name], errors="strict")

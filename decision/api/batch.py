@@ -1,4 +1,4 @@
-"""A batch: lines in, lines out, both streamed, in order, so many decisions at once and no more."""
+"""A batch: lines in, lines out, streamed, in order, with a bound on decisions at once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Batch:
     """One batch request.
 
     Three tasks: one receives, one starts a decision for each line, one sends the answers. The
-    first two stop when the ones after them are busy, so that memory stays small. But a client
+    first two wait while those after them are busy, so that memory stays small. But a client
     that sends all before it reads anything would then wait for us as we for it: after a moment
     without movement we read on, up to `max_batch_bytes`.
     """

@@ -155,8 +155,8 @@ _DECIDE = Operation(
     summary="Decide what to say next to a customer",
     description="A customer never seen before is one with nothing stored, never an error. With a "
     "`request_id`, the same call gives the same decision again for an hour, and nothing is "
-    "counted twice. Where the store is away, the answer is the placement's fallback or `none`, "
-    "with `store` in `degraded`.",
+    "counted twice. Where the store is unavailable, the answer is the placement's fallback or "
+    "`none`, with `store` in `degraded`.",
     request=Body(type=DecisionRequest, example=_REQUEST),
     answers={200: ("The decision", Body(type=Decision, example=_DECISION))},
     problems=("request-timeout", "too-large", "unsupported-media-type", "unavailable"),

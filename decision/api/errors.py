@@ -20,13 +20,13 @@ from decision.scoring.manifest import ModelError
 from decision.server.shared_folder import as_field_error
 
 RETRY_AFTER = 1
-"""Seconds after which a caller may try again when the store is away."""
+"""Seconds after which a caller may try again when the store is unavailable."""
 
 _log = get_logger()
 
 
 def as_problem(error: Exception, request_id: str) -> Problem:
-    """The problem that an exception stands for. What nobody foresaw is logged, and is a 500."""
+    """The problem that an exception stands for. An unforeseen one is logged, and is a 500."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, InputError):
@@ -61,7 +61,7 @@ def as_problem(error: Exception, request_id: str) -> Problem:
 def _of_framework(error: HTTPException) -> Problem:
     headers = {name: str(value) for name, value in (error.headers or {}).items()}
     if error.status_code == 404:
-        return Problem("not-found", "there is nothing at this path; /schema lists what there is")
+        return Problem("not-found", "there is nothing at this path; /schema lists every path")
     if error.status_code == 405:
         allowed = headers.get("allow", "")
         return Problem(

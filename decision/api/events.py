@@ -1,4 +1,4 @@
-"""`/v1/events`: what happened, so many at once; a bad one does not sink the others."""
+"""`/v1/events`: what happened, many events at once; a bad one does not stop the others."""
 
 from __future__ import annotations
 

@@ -169,8 +169,8 @@ _READY = Operation(
     id="ready",
     tag="operations",
     summary="Whether decisions can be answered",
-    description="Also where the store is away: decisions are then fallbacks, and `status` is "
-    "`degraded`. 503 before policy and store were there for the first time.",
+    description="Also while the store is unavailable: decisions are then fallbacks, and `status` "
+    "is `degraded`. 503 before policy and store were there for the first time.",
     answers={
         200: (
             "They can",

@@ -25,10 +25,10 @@ KINDS: Final[dict[str, Kind]] = {
     "invalid-request": Kind(400, "The request cannot be used"),
     "unauthorized": Kind(401, "A valid API key is needed"),
     "forbidden": Kind(403, "The API key does not allow this"),
-    "not-found": Kind(404, "There is no such thing"),
-    "method-not-allowed": Kind(405, "The method does not exist here"),
+    "not-found": Kind(404, "Not found"),
+    "method-not-allowed": Kind(405, "Method not allowed"),
     "request-timeout": Kind(408, "The request took too long to arrive"),
-    "conflict": Kind(409, "The request does not fit what is there"),
+    "conflict": Kind(409, "Conflict with current state"),
     "policy-refused": Kind(409, "The policy cannot be put in force"),
     "too-large": Kind(413, "The request is too large"),
     "unsupported-media-type": Kind(415, "The content type cannot be read"),
@@ -55,7 +55,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
 class Problem(NextbestError):
     """Ends a request with a problem.
 
-    `close` ends the connection, too: for requests whose body is left unread.
+    `close` also ends the connection: for requests with a body that is left unread.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with deadlines and a bound for request heads, of which it has none."""
+"""uvicorn's HTTP protocol, with the deadline and the bound on request heads that it lacks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client has connected, and has so long to send a head."""
+        """A client has connected; the time to send a head starts."""
         super().connection_made(transport)
         self._start_timer()
 
@@ -64,7 +64,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_size = 0
 
     def send_400_response(self, msg: str) -> None:
-        """What is no HTTP gets a problem, too."""
+        """What is not HTTP gets a problem as well."""
         self._refuse(Problem("invalid-request", msg))
 
     def _start_timer(self) -> None:

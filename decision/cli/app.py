@@ -32,7 +32,7 @@ COMMANDS = {
     ),
     "load": ("decision.cli.load:load", "Load customers from CSV, NDJSON or Parquet."),
     "decide": ("decision.cli.decide:decide", "Decide a file of requests, without a server."),
-    "explain": ("decision.cli.explain:explain", "Show why a decision came out as it did."),
+    "explain": ("decision.cli.explain:explain", "Show why a decision came about."),
     "erase": (
         "decision.cli.erase:erase",
         "Erase a customer: from the store, and from an archive on disk.",
@@ -139,8 +139,8 @@ def _sentence(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError) and error.errno is not None:
         where = f"{error.filename}: " if error.filename else ""
-        mend = "; make room and run it again" if error.errno == errno.ENOSPC else ""
-        return f"{where}{error.strerror}{mend}"
+        fix = "; make room and run it again" if error.errno == errno.ENOSPC else ""
+        return f"{where}{error.strerror}{fix}"
     return (
         f"nextbest itself failed: {type(error).__name__}: {error}. "
         "NEXTBEST_TRACEBACK=1 shows where; please report it"
@@ -165,7 +165,7 @@ def _sentence(error: Exception) -> str:
 def cli() -> None:
     """What to say next to a customer: message and channel, or nothing, with reasons.
 
-    Begin with [cyan]nextbest demo[/]. Settings are flags or NEXTBEST_… variables:
+    Start with [cyan]nextbest demo[/]. Settings are flags or NEXTBEST_… variables:
     [cyan]nextbest serve --help[/] lists them all.
     """
 

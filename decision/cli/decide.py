@@ -19,7 +19,7 @@ from decision.progress import count_of
 @click.option("--rules", required=True, metavar="DIR", help="Folder of the rule files.")
 @click.option("--models", metavar="DIR", help="Folder of model versions; else a prior stands in.")
 @click.option(
-    "--customers", metavar="FILE", help="Customers to begin with: CSV, NDJSON or Parquet."
+    "--customers", metavar="FILE", help="Customers to start with: CSV, NDJSON or Parquet."
 )
 @click.option("--requests", required=True, metavar="FILE", help="NDJSON; - is standard input.")
 @click.option("--out", required=True, metavar="FILE", help="NDJSON; - is standard output.")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 HOST: Final = "127.0.0.1"
 READY_WITHIN: Final = 180.0
-"""Seconds in which the server must answer; a slow machine may compile the model anew."""
+"""Seconds in which the server must answer; a slow machine may have to compile the model again."""
 
 
 @click.command(epilog="Example: nextbest demo --port 8001")
@@ -43,7 +43,7 @@ def demo(port: int, customers: int, check: bool) -> int:
     """Start the sample on this machine, with calls to try.
 
     A shop with rules, a model, and simulated customers, in an embedded Redis; everything is kept
-    in ./.nextbest/, so the second start is quick. Delete that folder to begin anew.
+    in ./.nextbest/, so the second start is quick. Delete that folder to start over.
     """
     from decision.cli.policies import read_rules, sample_folder
     from decision.cli.serve import ended_by_sigterm
@@ -75,7 +75,7 @@ def demo(port: int, customers: int, check: bool) -> int:
 
 
 def _check_free(port: int) -> None:
-    """Refuses a port that somebody listens on, before anything is prepared.
+    """Refuses a port in use before anything is prepared.
 
     Raises:
         Fail: it is in use.
@@ -86,8 +86,8 @@ def _check_free(port: int) -> None:
             probe.bind((HOST, port))
         except OSError as error:
             raise Fail(
-                f"port {port} on {HOST} cannot be had: {error.strerror}; "
-                f"take another one with --port {port + 1 if port < 65535 else 8001}"
+                f"port {port} on {HOST} is not available: {error.strerror}; "
+                f"choose another with --port {port + 1 if port < 65535 else 8001}"
             ) from None
 
 
@@ -158,5 +158,5 @@ def make_calls(url: str, calls: Calls) -> bool:
     show_decision(told)
     explained = any(row.reason is None for row in told.explanation or ())
     for fine, what in ((selected, "decide"), (recorded, "event"), (explained, "why")):
-        say(f"{what}: {'fine' if fine else 'NOT AS IT SHOULD BE'}")
+        say(f"{what}: {'fine' if fine else 'WRONG'}")
     return selected and recorded and explained

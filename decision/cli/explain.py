@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     metavar="KEY",
     help="API key of the scope decide, for --url.",
 )
-@click.option("--all", "show_all", is_flag=True, help="Show candidates of other placements, too.")
+@click.option("--all", "show_all", is_flag=True, help="Also show candidates of other placements.")
 @settings_options("redis_url", "key_prefix")
 @json_option
 def explain(
@@ -41,10 +41,10 @@ def explain(
     as_json: bool,
     **given: str | None,
 ) -> None:
-    """Show why a decision came out as it did.
+    """Show why a decision came about.
 
     The decision is decided again from what was logged of it, with the policy of that time: one
-    row a candidate, with the reason, the compared values, and the rule that decided. It is read
+    row per candidate, with the reason, the compared values, and the rule that decided. It is read
     from the store (--redis-url, or the embedded one), or from a server (--url).
     """
     try:

@@ -54,7 +54,7 @@ def load(
     /v1/customers/{id} does, and loading a file again changes nothing. Bad rows are named with
     their line, the rest goes on.
 
-    NDJSON has one customer a line, of which all but customer_id may be left out:
+    NDJSON has one customer per line; everything but customer_id may be left out:
 
     \b
     {"customer_id": "c-1", "attributes": {"country": "CN", "orders": 3},

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Fail(click.ClickException):
-    """The thing asked for is wrong: one sentence with its place and its mend. Exit code 1."""
+    """The thing asked for is wrong: one sentence with the place and the fix. Exit code 1."""
 
     exit_code = 1
 
@@ -32,12 +32,12 @@ def say(text: str) -> None:
 
 
 def on_terminal() -> bool:
-    """Whether somebody looks at stderr."""
+    """Whether stderr is a terminal."""
     return sys.stderr.isatty()
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A rich console that is as wide as it needs where nobody looks on."""
+    """A rich console; as wide as it needs where the output is not a terminal."""
     from rich.console import Console
 
     file = sys.stderr if stderr else sys.stdout

@@ -36,14 +36,14 @@ _ALWAYS = ("customer.state", "placement")
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Instead of requests: the decisions that `nextbest archive --out` wrote.",
 )
-@click.option("--customers", metavar="FILE", help="Customers to begin with, with --requests.")
+@click.option("--customers", metavar="FILE", help="With --requests: customers to start with.")
 @click.option("--models", metavar="DIR", help="Folder of model versions; else a prior stands in.")
 @click.option(
     "--by",
     "fields",
     multiple=True,
     metavar="FIELD",
-    help="Count by this field, too, such as customer.country.",
+    help="Also count by this field, such as customer.country.",
 )
 @click.option("--seed", default="simulate", metavar="TEXT", help="Makes the draws repeatable.")
 @click.option(
@@ -67,16 +67,16 @@ def simulate(
 ) -> int:
     """Show what a change of rules would do, before it is live.
 
-    Every request is decided by the new and the old rules, each in a world of its own: contacts
+    Every request is decided by the new and the old rules, each in a store of its own: contacts
     evolve as each would have made them, and count as if the customer had seen them. Both draw the
     same random numbers. Printed is what changes by message, channel, outcome, reason, state and
     placement, why, and for whom. Expected value is response probability × value − channel cost.
     What only one policy can decide, such as a new placement, is `refused` by the other. A request
-    whose id was answered before counts once. Fallback messages are not counted.
+    id that was answered before counts once. Fallback messages are not counted.
 
     With --log the customers are as logged at each decision, but for their contacts, which are
-    taken over where a customer is first met; budgets begin unspent; and what the policies would
-    have earned is estimated from the logged probabilities, too.
+    taken over where a customer is first met; budgets start unspent; and what the policies would
+    have earned is also estimated from the logged probabilities.
     """
     if (requests is None) == (archive is None):
         raise click.UsageError("give either --requests FILE or --log DIR")

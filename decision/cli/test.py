@@ -82,8 +82,8 @@ def test(
     """Run the scenario tests of a rules folder.
 
     Decides every scenario of RULES/tests/*.yaml (RULES by default: rules) as the server would,
-    always choosing the best candidate, and prints the trace of each that comes out otherwise
-    than expected. A scenario, and one with a table, which is a test a row:
+    always choosing the best candidate, and prints the trace of each that differs from what
+    is expected. A scenario, and one with a table, which is one test per row:
 
     \b
     - name: a complaint silences marketing
@@ -99,7 +99,7 @@ def test(
         - {events.purchase.days_since: 40, expect: winback-coupon/email}
         - {events.purchase.days_since: 29, expect: second-order}
 
-    docs/scenario-tests.md tells the whole form. --record makes a scenario of a decision in the
+    docs/scenario-tests.md has the whole form. --record makes a scenario of a decision in the
     log (the store's, or that of --archive).
     """
     if record is not None:
@@ -107,7 +107,7 @@ def test(
 
         for name, used in (("--coverage", coverage), ("--watch", watch), ("--only", only)):
             if used:
-                raise click.UsageError(f"--record goes without {name}")
+                raise click.UsageError(f"--record cannot be combined with {name}")
         settings = settings_from(**given)
         return record_decision(rules, record, settings, out, archive, anonymous, as_json)
     if out is not None or archive is not None or anonymous:
@@ -115,7 +115,7 @@ def test(
     runner = _Runner(rules, only, everything, coverage or min_coverage is not None, min_coverage)
     if watch:
         if as_json:
-            raise click.UsageError("--watch goes without --json")
+            raise click.UsageError("--watch cannot be combined with --json")
         return _watch(runner)
     return runner.run(as_json)
 
@@ -221,7 +221,7 @@ def is_named(name: str, pattern: str) -> bool:
 
 
 def painted(text: str, look: str) -> str:
-    """The text in a look; where no terminal looks on, click takes it away again."""
+    """The text in a look; without a terminal, click removes it."""
     if look in ("bold", "dim"):
         return click.style(text, bold=look == "bold" or None, dim=look == "dim" or None)
     return click.style(text, fg=look)

@@ -1,4 +1,4 @@
-"""What is wrong with a body, in words a caller can mend: path, value, what must be there."""
+"""What is wrong with a body, in words a caller can act on: path, value, what must be there."""
 
 from __future__ import annotations
 

@@ -160,5 +160,5 @@ async def _from_log(store: RedisStore, collector: _Collector) -> bool:
                     if question.event is not None:
                         collector.event(question.event.type, question.event.properties)
             except MsgspecError:
-                continue  # of another version, or nobody's
+                continue  # of another version, or damaged
     return asked

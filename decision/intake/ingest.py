@@ -44,7 +44,7 @@ async def ingest(
     histories that are replayed; `moved` is told the rows done, now and then.
 
     Raises:
-        StoreUnavailable: the store went away; loading the file again is safe.
+        StoreUnavailable: the store became unavailable; loading the file again is safe.
     """
     tally = IngestCounts()
     # All workers take from one iterator, so rows start in the order of the file.

@@ -265,7 +265,7 @@ def _parquet(path: str, options: RowOptions) -> Iterator[Read]:
                     else:
                         yield Read(place, row)
         except ArrowException as error:
-            raise FileError(f"{path}: it is no sound Parquet file: {error}") from None
+            raise FileError(f"{path}: it is not a valid Parquet file: {error}") from None
 
 
 def _plain(path: str, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Published policies: one history in the store, whose last entry is in force on every follower.
+"""Published policies: one history in the store; its last entry is in force on every follower.
 
 An entry is appended in one step, so of two publications at once the later is in force, and both
 are in the history. The files of each are kept under their version, and never deleted: decisions

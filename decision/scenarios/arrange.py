@@ -83,7 +83,7 @@ class _Arrangement:
         return [event for event in self.events if event.age < window]
 
     def _on_days(self, days: int, count: int) -> None:
-        """Events on so many of the last local days, the latest first."""
+        """Events on that many of the last local days, the latest first."""
         today = self._day(0)
         taken = {self._day(event.age) for event in self.events}
         day = self._day(self.youngest)
@@ -205,5 +205,5 @@ def _values(condition: Condition, state: str) -> list[tuple[str, Any]]:
         case Clause(_, "lt" | "lte" | "ne" | "not_in", _):
             return []
     raise CannotArrange(
-        f"it cannot be told how somebody comes to be {state}; give events and attributes instead"
+        f"no customer in state {state} can be made up; give events and attributes instead"
     )

@@ -83,7 +83,7 @@ class Columns:
         self.event_types = frozenset(policy.measures())
 
     def find(self, name: str, steps: int = 0) -> Column:
-        """What a column means, in a scenario of so many steps.
+        """What a column means, in a scenario with that many steps.
 
         Raises:
             UnknownColumn: nothing is called so, or it is not clear what is.

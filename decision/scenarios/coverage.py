@@ -347,7 +347,7 @@ def _fallen(policy: Policy, verdict: Verdict) -> Iterator[Sight]:
 
 
 def _held_back(policy: Policy, verdict: Verdict) -> Iterator[Sight]:
-    """The caps and suppressions because of which something fell."""
+    """The caps and suppressions that removed a candidate."""
     contact_policy = policy.contact_policy
     for index in indices(verdict.fallen.get(Reason.CAPPED, 0) & policy.everything):
         for group in contact_policy.full_groups(verdict.standing, index):

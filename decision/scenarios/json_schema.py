@@ -14,7 +14,7 @@ from decision.scenarios.schema import AT_ONCE, Scenario
 
 _EVENT_HELP: Final = {
     "type": "The event's type, such as `purchase`.",
-    "id": "Given an id, the event is recorded, too.",
+    "id": "With an id, the event is also recorded.",
     "at": "When it happened; left out, now.",
     "properties": "What `event.<property>` reads.",
 }

@@ -129,7 +129,7 @@ class _Recording:
         expect = self.expect(verdict)
         given = self.names(verdict)
         if logged.contended:
-            self.notes.append("the decision was silence, as too many were made at once")
+            self.notes.append("the decision was silence, because too many were made at once")
         elif logged.given != given and logged.outcome == "selected":
             came = ", ".join(logged.given)
             best = ", ".join(given) or "nothing"

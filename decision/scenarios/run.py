@@ -43,9 +43,9 @@ _PATIENCE = 60.0
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one scenario: `problems` says what was expected and what came.
+    """What became of one scenario: `problems` says what was expected and what came instead.
 
-    `trace` tells how the decision that failed came about; None where all came out as expected,
+    `trace` tells how the decision that failed came about; None where all was as expected,
     and where there was no decision.
     """
 
@@ -56,7 +56,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def passed(self) -> bool:
-        """Whether everything came out as expected."""
+        """Whether everything was as expected."""
         return not self.problems
 
     def render(self, *, everything: bool = False, paint: Paint | None = None) -> str:
@@ -116,7 +116,7 @@ async def run_scenarios(
 
 
 def _with_fields(snapshot: Snapshot, scenarios: Sequence[Placed]) -> Snapshot:
-    """The snapshot reading the fields, too, that scenarios expect something of."""
+    """The snapshot, which also reads the fields that scenarios expect something of."""
     fields = snapshot.policy.fields
     for placed in scenarios:
         for step in placed.scenario.in_steps():
@@ -206,7 +206,7 @@ class _Run:
             for selection in decision.selections:
                 self.decided[selection.message] = decision.decision_id
         verdict = self.last.verdict
-        assert verdict is not None, "this store is never away"
+        assert verdict is not None, "a store in memory always answers"
         if self.watcher is not None:
             self.watcher.see(self.policy, verdict, decision)
         slot = self.policy.fields.slot

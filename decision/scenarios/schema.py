@@ -46,7 +46,7 @@ class PastContact(_Strict, frozen=True):
         Meta(description="`released` counts for no cap: it failed, or was never shown."),
     ] = "confirmed"
     counts_until: Annotated[
-        Moment | None, Meta(description="A reservation nobody has confirmed lapses at this time.")
+        Moment | None, Meta(description="An unconfirmed reservation expires at this time.")
     ] = None
     purpose: Annotated[Name | None, Meta(description="Its purpose when it was made.")] = None
     category: Annotated[str | None, Meta(description="Its category when it was made.")] = None
@@ -94,7 +94,7 @@ class Customer(_Strict, frozen=True):
     """
 
     customer_id: Annotated[
-        Identifier | None, Meta(description="Who it is; left out, somebody is chosen.")
+        Identifier | None, Meta(description="Who it is; left out, one is chosen.")
     ] = None
     attributes: Annotated[
         dict[Name, Any], Meta(description="What is stored about the customer; null: nothing is.")

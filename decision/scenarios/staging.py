@@ -55,7 +55,7 @@ class GivenProbabilities:
 
 
 class SpentStore(MemoryStore):
-    """A store in whose budgets so much was spent before (counter → times)."""
+    """A store with budgets already spent (counter → times)."""
 
     def __init__(self, before: dict[str, int]) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ def given_probabilities(policy: Policy, scenario: Scenario) -> Iterator[tuple[in
 
 
 def document_of(customer: Customer, customer_id: str, contacts: list[Contact]) -> Document:
-    """The customer as the store would hold them; events aside."""
+    """The customer as the store would hold them; without events."""
     return Document(
         customer_id=customer_id,
         attributes={

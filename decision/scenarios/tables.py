@@ -194,7 +194,7 @@ class _Row:
         before = self.at(("customer", "events"))
         past = before.value if before is not None and isinstance(before.value, list) else []
         if any(isinstance(one.value, dict) and _text(one, "type") == kind for one in past):
-            message = f"events of the type {kind} are given under customer.events, too"
+            message = f"events of the type {kind} are also given under customer.events"
             self.source.report("conflict", first.key[1:], message, "keep one of the two")
             return
         moment = self.moment()

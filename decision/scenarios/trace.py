@@ -30,7 +30,7 @@ _NEAREST: Final = 3
 
 
 class FiredRule(msgspec.Struct, frozen=True, kw_only=True):
-    """A business rule that held: because of which values, and what it did."""
+    """A business rule that held: the values that made it hold, and what it did."""
 
     name: str
     source: str

@@ -26,7 +26,7 @@ Tell = Callable[[int, bool, Value], None]
 
 
 class Told(msgspec.Struct, frozen=True):
-    """A clause of the policy: whose it is, its number there, its words, and its `file:line`."""
+    """A clause of the policy: its owner, its number there, its words, and its `file:line`."""
 
     section: str
     owner: str

@@ -226,7 +226,7 @@ def forget_dead(folder: Path) -> None:
         except ProcessLookupError:
             file.unlink(missing_ok=True)
         except PermissionError:
-            pass  # it lives, as somebody else
+            pass  # it lives, under another user
 
 
 def _version_gauge(name: str, text: str, registry: CollectorRegistry) -> Gauge:

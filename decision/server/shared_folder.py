@@ -9,8 +9,8 @@ gone with it:
     in-force.json       which one is in force
     refused.json        what was tried after it and refused; absent where nothing was
     rules-seen          what the rules folder looked like when it was checked last
-    asked.json          a reload that somebody asked for and nobody has done yet
-    reload.lock         held by who reloads
+    asked.json          a reload that was asked for and is not done yet
+    reload.lock         held by the worker that reloads
     leader.lock         held by the worker that watches and follows for all
 """
 
@@ -58,8 +58,8 @@ class InForce(msgspec.Struct, frozen=True, kw_only=True):
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """What was refused last, while something older stays in force.
 
-    `since` is when the first of an unbroken row of refusals was; `errors` are the first few
-    places to mend, of `count` in all.
+    `since` is the time of the first in an unbroken row of refusals; `errors` are the first few
+    places to fix, out of `count`.
     """
 
     at: Moment
@@ -71,7 +71,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A reload that somebody asked for; `token` tells it from the next."""
+    """A reload that was asked for; `token` tells it from the next."""
 
     token: str
     trigger: Trigger
@@ -164,7 +164,7 @@ class SharedFolder:
             (self.folder / "asked.json").unlink(missing_ok=True)
 
     def _locked(self, name: str) -> int | None:
-        """A file descriptor that holds the lock, or None where somebody else does."""
+        """A file descriptor that holds the lock, or None while another worker does."""
         lock = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

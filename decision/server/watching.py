@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _PATIENCE = 8
-"""How many looks may find a folder in change before it is read all the same."""
+"""How many looks may find a folder in change before it is read anyway."""
 
 
 class Watch:
     """Tells a change that is under way from one that is complete: two looks find the same.
 
-    What never rests is complete after some looks, too.
+    A folder that never rests counts as complete after some looks.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ def folder_fingerprint(folder: str) -> str:
 
 
 def file_fingerprint(file: Path) -> str:
-    """What one file looks like; one that is not there, too."""
+    """What one file looks like, or that it is not there."""
     try:
         about = file.stat()
     except OSError as error:

@@ -73,10 +73,10 @@ def run(settings: ServerSettings, application: str, protocol: type[asyncio.Proto
 
 
 def check(settings: ServerSettings) -> None:
-    """Refuses what could never serve, rules aside.
+    """Refuses settings that could never serve; rules are checked later.
 
     Raises:
-        StartRefused: keys are missing or unusable, or the Redis URL is none.
+        StartRefused: keys are missing or unusable, or the Redis URL cannot be used.
     """
     if settings.api_keys_file is None and not is_loopback_host(settings.host):
         raise StartRefused(
@@ -168,7 +168,7 @@ def _listening(settings: ServerSettings) -> Iterator[socket.socket]:
     """The socket, bound before anything else is started.
 
     Raises:
-        StartRefused: the address cannot be had.
+        StartRefused: the address is not available.
     """
     try:
         found = socket.getaddrinfo(

@@ -75,7 +75,7 @@ def page(tally: Tally, title: str, currency: str, off_policy: OffPolicy | None =
         parts.append("<h2>Customers most affected</h2>")
         parts.append(
             _grid(
-                ["customer", "decisions otherwise", "lost", "gained", f"expected {currency}"],
+                ["customer", "decisions changed", "lost", "gained", f"expected {currency}"],
                 (
                     [
                         customer,
@@ -99,9 +99,9 @@ def page(tally: Tally, title: str, currency: str, off_policy: OffPolicy | None =
 def _summary(tally: Tally) -> str:
     text = escape(head_of(tally)) + "."
     if tally.compared and tally.requests:
-        otherwise = tally.requests - tally.changes["same"]
-        share = 100 * otherwise / tally.requests
-        text += f" {otherwise:,} decisions come out otherwise ({share:.2f}%)."
+        differing = tally.requests - tally.changes["same"]
+        share = 100 * differing / tally.requests
+        text += f" {differing:,} decisions differ ({share:.2f}%)."
         kinds = [f"{n:,} {kind}" for kind, n in tally.changes.most_common() if kind != "same"]
         text += f" Of these: {', '.join(kinds)}." if kinds else ""
     return text + "".join(f"<br>Caution: {escape(one)}" for one in tally.cautions)

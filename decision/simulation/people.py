@@ -138,7 +138,7 @@ def _active_days(which: float, spread: float) -> int:
 
 
 def _reachable(generator: Random, aliases: dict[str, str]) -> tuple[str, ...] | None:
-    """None, which means everywhere, for those of whom nobody has asked."""
+    """None, which means everywhere, for those without a known choice."""
     if generator.random() < 0.15:
         return None
     shares = {"in_app": 1.0, "sales_task": 1.0, "sms": 0.6, "email": 0.9}

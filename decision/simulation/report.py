@@ -32,7 +32,7 @@ def lines_of(tally: Tally, currency: str, off_policy: OffPolicy | None = None) -
         yield ""
     if tally.compared:
         yield from _causes("no longer said, because under the new policy", tally.lost)
-        yield from _causes("said now, not before because under the old policy", tally.gained)
+        yield from _causes("new messages, which the old policy did not send because", tally.gained)
         yield from _customers(tally, currency)
 
 
@@ -42,7 +42,7 @@ def head_of(tally: Tally) -> str:
     if tally.events:
         text += f", {tally.events:,} events"
     for count, what in (
-        (tally.repeated, "whose id was answered before, not counted again"),
+        (tally.repeated, "with an id answered before, not counted again"),
         (tally.errors, "lines that could not be used"),
         (tally.bad_customers, "customers that could not be loaded"),
     ):
@@ -55,9 +55,8 @@ def _changes(tally: Tally) -> Iterator[str]:
     same = tally.changes["same"]
     if tally.requests:
         share = 100 * (tally.requests - same) / tally.requests
-        otherwise = tally.requests - same
-        come = "comes" if otherwise == 1 else "come"
-        yield f"{count_of(otherwise, 'decision')} {come} out otherwise ({share:.2f}%)"
+        differing = tally.requests - same
+        yield f"{count_of(differing, 'decision')} differ{'s' * (differing == 1)} ({share:.2f}%)"
     for kind, count in tally.changes.most_common():
         if kind != "same":
             yield f"  {kind:<15}{count:>10,}"
@@ -136,7 +135,7 @@ def _customers(tally: Tally, currency: str) -> Iterator[str]:
     yield f"{count_of(affected, 'customer')} {are} affected, most of all"
     for customer, one in tally.most_affected():
         yield (
-            f"  {customer}: {count_of(one.changed, 'decision')} otherwise, {one.lost} lost, "
+            f"  {customer}: {count_of(one.changed, 'decision')} changed, {one.lost} lost, "
             f"{one.gained} gained, {one.value_change:+.2f} {currency}"
         )
 

@@ -51,8 +51,8 @@ class Simulation:
         self.tally.bad_customers = max(bad)
         if len(set(bad)) > 1:
             self.tally.cautions.append(
-                f"the old policy could not load {bad[0]:,} customers, the new one {bad[1]:,}: whom "
-                "one of them does not know is nobody to it, and what it decides is no comparison"
+                f"the old policy could not load {bad[0]:,} customers, the new one {bad[1]:,}: a "
+                "customer that was not loaded is unknown to it, so results are not comparable"
             )
 
     async def requests(self, path: str) -> None:
@@ -80,8 +80,8 @@ class Simulation:
                     move(done)
         if back:
             self.tally.cautions.append(
-                f"{back:,} lines are of a time before that of an earlier line, and contacts made "
-                "for later times count in them; sort the file by time"
+                f"{back:,} lines are older than a line before them, so contacts made "
+                "later count in them; sort the file by time"
             )
 
     async def log(self, archive: Path) -> None:
@@ -102,7 +102,7 @@ class Simulation:
                     move(number)
 
     def doubt(self, logged: PolicyDefinition | None) -> None:
-        """Says which histories of events the logged customers lack, for nobody asked for them."""
+        """Says which event histories the logged customers lack, because no rule asked for them."""
         if logged is None:
             return
         kept = Policy(logged).measures()

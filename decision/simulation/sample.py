@@ -125,7 +125,7 @@ def _train(engine: Engine, models: Path, progress: Progress) -> None:
         if current_version(models) is not None:
             return
     except ModelError:
-        pass  # the version is gone: trained anew, it is the same
+        pass  # the version is gone: training again makes the same one
     from decision.simulation.sample_model import make_sample_model
 
     with progress.step("Training the sample model (once)"):

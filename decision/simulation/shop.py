@@ -48,7 +48,7 @@ class Shop:
     def response_probability(
         self, customer: Customer, candidate: CandidateInfo, now: int, recent_contacts: int = 0
     ) -> float:
-        """The true probability of a response, after so many contacts in the last 7 days."""
+        """The true probability of a response, after that many contacts in the last 7 days."""
         things = [f"category:{candidate.category}", f"channel:{candidate.channel}"]
         things += (f"tag:{tag}" for tag in candidate.tags)
         log_odds = _BASE + 0.8 * self._taste("everybody", f"message:{candidate.message}")
@@ -158,7 +158,7 @@ class Shop:
         )
 
     def _hashed_taste(self, who: str, thing: str) -> float:
-        """In [-1, 1]: how much somebody likes a thing."""
+        """In [-1, 1]: how much the customer likes a thing."""
         return 2 * _unit(self.seed, who, thing) - 1
 
 

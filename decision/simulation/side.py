@@ -36,9 +36,9 @@ def as_seen(definition: PolicyDefinition) -> PolicyDefinition:
 
 
 class Simulated:
-    """A policy deciding in a world of its own; contacts evolve as it makes them.
+    """A policy deciding in a store of its own; contacts evolve as it makes them.
 
-    `groups` are fields by whose values decisions are counted.
+    Decisions are counted by the values of `groups`, which are fields.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Simulated:
         """Nothing: events are counted once, by who reads them."""
 
     async def ask(self, request: DecisionRequest, name: str) -> Side | None:
-        """What this policy makes of a request; None for one whose id was answered before.
+        """What this policy makes of a request; None where its id was answered before.
 
         `name` tells requests without an id apart.
 

@@ -16,7 +16,7 @@ import msgspec
 MOST_SHOWN: Final = 10
 """Customers, and causes, that a report names; `--json` has as many."""
 
-NOBODY: Final = "(nothing)"
+NOTHING: Final = "(nothing)"
 
 
 class Choice(NamedTuple):
@@ -70,7 +70,7 @@ class Line(msgspec.Struct):
 
 
 class Affected(msgspec.Struct):
-    """One customer: decisions that came out otherwise, and what changed in expected value."""
+    """One customer: decisions that differ, and what changed in expected value."""
 
     changed: int = 0
     lost: int = 0
@@ -143,16 +143,16 @@ class Tally:
             self.changes["same"] += 1
             return
         if not before:
-            kind = "said now"
+            kind = "new message"
         elif not after:
-            kind = "silent now"
+            kind = "dropped"
         elif {choice.message for choice in old.choices} == {c.message for c in new.choices}:
             kind = "other channel"
         else:
             kind = "other message"
         self.changes[kind] += 1
-        for was in sorted(before - after) or [NOBODY]:
-            for now in sorted(after - before) or [NOBODY]:
+        for was in sorted(before - after) or [NOTHING]:
+            for now in sorted(after - before) or [NOTHING]:
                 self.moves[was, now] += 1
         affected = self.customers.setdefault(new.customer_id, Affected())
         affected.changed += 1

@@ -1,4 +1,4 @@
-"""A world of its own to decide in: a store in memory, and a clock that its requests set."""
+"""Decides offline: a store in memory, and a clock that the requests set."""
 
 from __future__ import annotations
 
@@ -23,14 +23,13 @@ from decision.scoring.model import Model
 from decision.store.memory_store import MemoryStore
 
 RECORDS_KEPT: Final = 4096
-"""So many decisions can still be looked back at, to explain one that is asked for again."""
+"""How many decisions can still be looked up, to explain one that is asked for again."""
 
 
 class WorldStore(MemoryStore):
     """A store in memory whose log forgets: what stays is bounded by the customers.
 
-    Answers, event ids and budget tokens whose time is over are swept out, which a store of the
-    server's kind leaves to Redis.
+    Expired answers, event ids and budget tokens are removed, as Redis does for a server.
     """
 
     def __init__(self, world: World) -> None:
@@ -113,7 +112,7 @@ class World:
         )
 
     async def load(self, customers: str, tell: Callable[[str], None]) -> int:
-        """Loads a file of customers; returns how many were refused, of each of which it tells.
+        """Loads a file of customers; tells of each row that is refused, and returns how many were.
 
         Raises:
             FileError: the file cannot be used.

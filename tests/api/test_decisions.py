@@ -122,7 +122,7 @@ async def test_a_decision_is_found_again_with_its_explanation(api: Api) -> None:
 
 async def test_looking_up_what_is_no_decision(api: Api) -> None:
     unknown = await api.client.get("/v1/decisions/01KAK0V4R0GZ8M4T1S8Q2W5X7C")
-    assert (unknown.status_code, unknown.json()["title"]) == (404, "There is no such thing")
+    assert (unknown.status_code, unknown.json()["title"]) == (404, "Not found")
     for bad in ("nonsense", "01KAK0V4R0GZ8M4T1S8Q2W5X7U", "é", "a%2Fb"):
         answer = await api.client.get(f"/v1/decisions/{bad}")
         assert answer.status_code == 400

@@ -191,7 +191,7 @@ def test_both_sides_draw_the_same_numbers_however_their_contacts_differ(
     consent.write_text('{"customer_id": "c-1", "consents": {"marketing": {"*": "granted"}}}\n')
     where = ("--against", rules, "--requests", file, "--customers", consent)
     found = json.loads(run("simulate", "--rules", silent, *where, "--json").stdout)
-    assert found["changes"] == {"same": 100, "silent now": 100}
+    assert found["changes"] == {"same": 100, "dropped": 100}
 
 
 def put(path: Path, *lines: dict[str, Any]) -> Path:
@@ -221,13 +221,13 @@ def test_a_placement_of_one_policy_is_refused_by_the_other(run, rules, customers
     ask = {"placement": "banner", "customer_id": "c-1", "at": START.isoformat()}
     file = put(tmp_path / "banner.ndjson", ask)
     where = ("--requests", file, "--customers", customers)
-    for new, old, kind in ((newer, rules, "said now"), (rules, newer, "silent now")):
+    for new, old, kind in ((newer, rules, "new message"), (rules, newer, "dropped")):
         result = run("simulate", "--rules", new, "--against", old, *where, "--json")
         assert result.exit_code == 0, result.output
         found = json.loads(result.stdout)
         assert found["changes"] == {kind: 1}
         assert set(found["by"]["outcome"]) == {"selected", "refused"}
-        (cause,) = found["gained_because" if kind == "said now" else "lost_because"]
+        (cause,) = found["gained_because" if kind == "new message" else "lost_because"]
         assert cause["reason"] == "refused"
         assert "banner" in cause["for_example"]
     text = run("simulate", "--rules", newer, "--against", rules, *where).stdout
@@ -266,7 +266,7 @@ def test_a_file_that_goes_back_in_time_is_a_caution(run, rules, requests) -> Non
     lines = requests.read_text().splitlines()
     requests.write_text("\n".join([*lines[1:], lines[0]]))
     text = run("simulate", "--rules", rules, "--requests", requests).stdout
-    assert "caution: 1 lines are of a time before" in text
+    assert "caution: 1 lines are older than a line before them" in text
 
 
 def test_without_the_readers_of_an_archive_it_says_what_to_install(
@@ -360,7 +360,7 @@ def test_a_page_is_bounded_and_holds_no_markup_of_others() -> None:
     assert "<script" not in text
     assert text.count("<tr>") < 300
     assert "… and 800 more" in text
-    assert "1,000 silent now" in text
+    assert "1,000 dropped" in text
 
 
 @pytest.mark.parametrize(

@@ -261,7 +261,7 @@ def test_parquet_keeps_its_types(tmp_path):
 def test_what_is_no_parquet_is_refused(tmp_path):
     path = tmp_path / "c.parquet"
     path.write_bytes(b"PAR1 is what it begins with")
-    with pytest.raises(FileError, match="no sound Parquet file"):
+    with pytest.raises(FileError, match="not a valid Parquet file"):
         read(path, "parquet")
 
 

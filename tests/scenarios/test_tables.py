@@ -145,7 +145,7 @@ def test_columns_address_every_path_in_short_and_long(rules: Path, row: str) -> 
         ("customer.events: [{type: purchase, at: 2026-11-01T00:00:00Z}], events.purchase.count: 2, expect: none",
          "conflict", "customer.events"),
         ("customer.state: lo, expect: none", "unknown-name", '"low"'),
-        ("customer.state: odd, expect: none", "unknown-name", "cannot be told"),
+        ("customer.state: odd, expect: none", "unknown-name", "can be made up"),
         ("events.purchase.days_since: -1, expect: none", "bad-value", "whole number"),
         ("events.visit.count_7d: null, expect: none", "bad-value", "never missing"),
         ("now: yesterday, expect: none", "wrong-type", "now"),
