@@ -16,25 +16,24 @@ import asyncio
 import json
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import msgspec
 
 from decision.core import business_rules, calendar, records
 from decision.core.arbitration import arbitrate, mask_of, positions, prioritise
-from decision.core.clock import DAY, to_micros
-from decision.core.decide import Question, decide
+from decision.core.clock import DAY, from_micros, to_micros
+from decision.core.decide import Question, Verdict, decide
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Contact, ContactState, Document
 from decision.core.fields import Situation
 from decision.core.ports import Commit, Committed, Conflict, ReadResult
 from decision.core.schema import DecisionRequest, TriggerEvent
 from decision.engine import Engine, EngineSettings, Snapshot, build_snapshot
-from decision.engine.loading import CustomerRow, Loading
+from decision.engine.loading import CustomerRow, Loading, PastEvent
 from decision.rulebook.reader import load_files, load_folder
 from decision.scoring.loading import load_model
 from decision.scoring.model import Model
@@ -100,25 +99,38 @@ async def cost_at_once(
     return (time.process_time() - began) / calls * 1e6
 
 
-def made_up() -> PolicyDefinition:
-    """50 messages on two channels, 60 distinct clauses, 30 rules, 10 caps; all are candidates."""
+def made_up(
+    channels: Sequence[str] = ("push", "email"), rules: int = 30, event_types: int = 0
+) -> PolicyDefinition:
+    """50 messages on two channels each, 60 distinct clauses, rules, 10 caps: 100 candidates.
+
+    With `event_types`, each message asks for an event that half of the customers have had lately,
+    so that about half of the candidates survive.
+    """
     draw = Random(1).random
     clauses = [f"customer.a{n % 20}: {{gte: {-1 - n}}}" for n in range(60)]
     lines = ["settings: {timezone: Asia/Shanghai}", "purposes: {marketing: {consent: opt_in}}"]
-    lines += ["channels: {push: {cost: 0.01}, email: {cost: 0.005}}"]
-    lines += ["placements: {outbound: {channels: [push, email]}}", "messages:"]
+    lines += [
+        "channels:",
+        *(f"  {name}: {{cost: {0.01 / (n + 1)}}}" for n, name in enumerate(channels)),
+    ]
+    lines += [f"placements: {{outbound: {{channels: [{', '.join(channels)}]}}}}", "messages:"]
     for n in range(50):
-        when = ", ".join(dict.fromkeys(clauses[(n * 3 + k * 7) % 60] for k in range(3)))
+        asked = [clauses[(n * 3 + k * 7) % 60] for k in range(3)]
+        if event_types:
+            asked.append(f"events.e{n % event_types}.count_7d: {{gte: 1}}")
+        when = ", ".join(dict.fromkeys(asked))
+        pair = ", ".join(channels[(n + k) % len(channels)] for k in range(2))
         lines += [
             f"  m{n}: {{purpose: marketing, category: k{n % 8}, tags: [t{n % 5}],",
-            f"    channels: [push, email], value: {1 + 10 * draw():.2f}, when: {{{when}}},",
+            f"    channels: [{pair}], value: {1 + 10 * draw():.2f}, when: {{{when}}},",
             f'    content: {{title: "Hello {{{{ customer.first_name }}}} {n}"}}}}',
         ]
     lines += ["caps:"]
     for n in range(10):
         lines += [f"  c{n}: {{of: {{category: k{n % 8}}}, at_most: {9 + n}, within: {n + 1}d}}"]
     lines += ["rules:"]
-    for n in range(30):
+    for n in range(rules):
         lines += [
             f"  r{n}: {{when: {{customer.a{n % 20}: {{gt: {n}}}, context.device: ios}},"
             f" boost: {{tags: [t{n % 5}]}}, by: 1.{1 + n % 9}}}"
@@ -134,14 +146,24 @@ def sample() -> PolicyDefinition:
     return definition
 
 
-async def fill(engine: Engine, store: Store) -> list[str]:
-    """Customers of the simulated shop, with consents, a history, and old contacts."""
+async def fill(
+    engine: Engine, store: Store, customers: int = 0, attributes: int = 20, event_types: int = 0
+) -> list[str]:
+    """Customers of the simulated shop, with consents, a history, and old contacts.
+
+    `attributes` is the number of made-up attributes beside the shop's. `event_types` is that of
+    made-up event types: each customer has one event of each, half of them in the last week.
+    """
     loading = Loading(engine.context)
     names = []
     kinds = len(engine.snapshot.policy.candidates)
-    for number in range(CUSTOMERS):
+    for number in range(customers or CUSTOMERS):
         row = msgspec.json.decode(as_line(draw_customer(7, number, NOW)), type=CustomerRow)
-        extra = {f"a{n}": number % (n + 7) for n in range(20)}
+        extra = {f"a{n}": number % (n + 7) for n in range(attributes)}
+        further = [
+            PastEvent(type=f"e{n}", at=from_micros(NOW - (1 + (number + n) % 2 * 10) * DAY))
+            for n in range(event_types)
+        ]
         row = msgspec.structs.replace(
             row,
             attributes={**row.attributes, **extra},
@@ -149,6 +171,7 @@ async def fill(engine: Engine, store: Store) -> list[str]:
             timezone="Asia/Shanghai",
             reachable=msgspec.UNSET,
             aliases={},
+            events=[*row.events, *further],
         )
         await loading.put(row, now=NOW)
         found = await store.read(row.customer_id)
@@ -202,6 +225,20 @@ async def make_engine(definition: PolicyDefinition, model: Model | None, store: 
     return engine
 
 
+def verdict_of(snapshot: Snapshot, document: Document, request: DecisionRequest) -> Verdict:
+    """The pure decision alone."""
+    return decide(
+        snapshot.policy,
+        snapshot.matcher,
+        snapshot.scorer,
+        document,
+        Question(placement=request.placement, event=request.event, context=request.context),
+        NOW,
+        lambda: 0.3,
+        exploration=snapshot.exploration,
+    )
+
+
 async def measure(
     definition: PolicyDefinition, model: Model | None, url: str, prefix: str
 ) -> list[Step]:
@@ -237,34 +274,22 @@ async def _pure_steps(engine: Engine, store: Listening, names: list[str]) -> lis
     snapshot = engine.snapshot
     policy = snapshot.policy
     request = request_for("")
-    question = Question(placement="outbound", event=request.event, context=request.context)
-
-    def verdict_of(document: Document) -> Any:
-        return decide(
-            policy,
-            snapshot.matcher,
-            snapshot.scorer,
-            document,
-            question,
-            NOW,
-            lambda: 0.3,
-            exploration=snapshot.exploration,
-        )
-
     survivors = []
     for name in names:
         found = await store.read(name)
-        survivors.append((len(verdict_of(found.document).scores.candidates), name))
+        survivors.append(
+            (len(verdict_of(snapshot, found.document, request).scores.candidates), name)
+        )
     survivors.sort()
     median = next(entry for entry in survivors[len(survivors) // 2 :] if entry[0])
     document = (await store.read(median[1])).document
     raw = store.pack(document)
     zone = calendar.zone("Asia/Shanghai")
     situation = Situation(
-        document, "outbound", NOW, zone, question.event, question.context, lambda name: None
+        document, "outbound", NOW, zone, request.event, request.context, lambda name: None
     )
     values = policy.fields.read(situation)
-    candidates = verdict_of(document).scores.candidates
+    candidates = verdict_of(snapshot, document, request).scores.candidates
     probabilities = snapshot.scorer.score(candidates, values, document, NOW)
     standing = policy.contact_policy.standing(document, NOW, zone)
     alive = mask_of(candidates)
@@ -286,7 +311,7 @@ async def _pure_steps(engine: Engine, store: Listening, names: list[str]) -> lis
     ]
     scoring = cost(lambda: snapshot.scorer.score(positions(alive), values, document, NOW))
     drawing = cost(draw)
-    whole = cost(lambda: verdict_of(document))
+    whole = cost(lambda: verdict_of(snapshot, document, request))
     masks = whole - steps[1][1] - steps[2][1] - scoring - drawing
     await engine.decide(request_for(document.customer_id))
     return [
@@ -331,15 +356,21 @@ async def _commit_cost(store: Store, commit: Commit) -> float:
 
 def model_of(definition: PolicyDefinition) -> Model:
     """The sample model: the demo's where there is one, else trained for this run."""
-    from decision.core.policy import Policy
     from decision.scoring.versions import current_version
-    from decision.simulation.sample_model import make_sample_model
 
     kept = current_version(Path(".nextbest/models"))
     if kept is not None:
         return load_model(kept)
     with tempfile.TemporaryDirectory() as folder:
-        return load_model(make_sample_model(Policy(definition).candidates, folder))
+        return load_model(train_model(definition, Path(folder)))
+
+
+def train_model(definition: PolicyDefinition, folder: Path) -> Path:
+    """Trains the sample model; returns its version folder."""
+    from decision.core.policy import Policy
+    from decision.simulation.sample_model import make_sample_model
+
+    return make_sample_model(Policy(definition).candidates, folder)
 
 
 async def measure_all() -> dict[str, dict[str, float]]:
