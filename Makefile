@@ -18,10 +18,10 @@ endif
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test dask check bench soak format lock clean
+.PHONY: help demo test dask check bench instructions soak format lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo "Variables: VENV (.venv), PYTHON (python3: 3.11 or 3.12), ARGS (handed to the command)"
 
 demo: $(VENV)/.stamp-package ## start the sample in one command
@@ -46,6 +46,9 @@ check: $(VENV)/.stamp-dev ## format, lint, types, architecture, tests: what CI r
 
 bench: $(VENV)/.stamp-dev ## measure (benchmarks/)
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+instructions: $(VENV)/.stamp-dev ## count a decision's instructions; ARGS=--update records them
+	@$(BIN)/python -m benchmarks.instructions $(ARGS)
 
 soak: $(VENV)/.stamp-dev ## run the long tests, which `make test` leaves out
 	@$(BIN)/python -m pytest -q -m soak $(ARGS)
