@@ -15,6 +15,7 @@ from decision.cli.options import json_option, settings_from, settings_options
 from decision.cli.output import Fail, print_json, progress, say
 from decision.core.clock import SECOND, parse_duration
 from decision.core.errors import StoreUnavailable
+from decision.installation import install_hint
 from decision.progress import count_of
 
 if TYPE_CHECKING:
@@ -106,9 +107,7 @@ def archive(
     try:
         counts = asyncio.run(work.run(settings, metrics_port))
     except ModuleNotFoundError as error:
-        raise Fail(
-            f"archiving needs {error.name}, which comes with pip install 'nextbest[train]'"
-        ) from None
+        raise Fail(install_hint(f"archiving needs {error.name}")) from None
     if as_json:
         print_json({"out": str(out), **msgspec.to_builtins(counts)})
     else:

@@ -45,8 +45,9 @@ def demo(port: int, customers: int, check: bool) -> int:
     A shop with rules, a model, and simulated customers, in an embedded Redis; everything is kept
     in ./.nextbest/, so the second start is quick. Delete that folder to start over.
     """
-    from decision.cli.policies import read_rules, sample_folder
+    from decision.cli.policies import read_rules
     from decision.cli.serve import ended_by_sigterm
+    from decision.installation import sample
     from decision.server.opening import HOME
     from decision.simulation.sample import prepare
 
@@ -55,7 +56,7 @@ def demo(port: int, customers: int, check: bool) -> int:
     else:
         _check_free(port)
     with ended_by_sigterm():
-        rules = sample_folder("rules")
+        rules = sample("rules")
         prepared = asyncio.run(prepare(customers, HOME, rules, read_rules(str(rules)), TERMINAL))
         url = f"http://{HOST}:{port}"
         server = subprocess.Popen(

@@ -10,6 +10,7 @@ import rich_click as click
 
 from decision.cli.options import json_option, settings_from, settings_options
 from decision.cli.output import Fail, print_json, progress
+from decision.installation import install_hint
 from decision.progress import count_of
 
 if TYPE_CHECKING:
@@ -64,8 +65,6 @@ def _from_archive(archive: Path, ids: set[str]) -> Erased:
         with progress("Files") as move:
             return erase_from_archive(archive, ids, move)
     except ModuleNotFoundError as error:
-        raise Fail(
-            f"--archive needs {error.name}, which comes with pip install 'nextbest[train]'"
-        ) from None
+        raise Fail(install_hint(f"--archive needs {error.name}")) from None
     except UnreadableFile as error:
         raise Fail(f"{error}; mend or remove it, and erase again") from None

@@ -9,6 +9,7 @@ import rich_click as click
 
 from decision.cli.options import json_option
 from decision.cli.output import Fail, print_json, progress, say
+from decision.installation import install_hint
 
 if TYPE_CHECKING:
     from decision.evaluation.report import Report
@@ -247,9 +248,7 @@ def _evaluate(
                 **how,
             )
     except ImportError as error:
-        raise Fail(
-            f"{error.name} is missing; install it with: pip install 'nextbest[train]'"
-        ) from None
+        raise Fail(install_hint(f"this needs {error.name}")) from None
     except UnknownField as error:
         raise click.BadParameter(str(error), param_hint="--by") from None
     except NextbestError:
@@ -271,9 +270,7 @@ def _retention(
             plot(curves, report)
             say(f"wrote {report}")
     except ImportError as error:
-        raise Fail(
-            f"{error.name} is missing; install it with: pip install 'nextbest[train]'"
-        ) from None
+        raise Fail(install_hint(f"this needs {error.name}")) from None
     if as_json:
         print_json(curves)
     else:

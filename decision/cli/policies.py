@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from decision.cli.output import Fail, say
@@ -54,16 +53,3 @@ def tally(diagnostics: list[Diagnostic]) -> str:
     warnings = len(diagnostics) - errors
     counts = ((errors, "error"), (warnings, "warning"))
     return ", ".join(count_of(number, noun) for number, noun in counts if number) or "no errors"
-
-
-def sample_folder(name: str) -> Path:
-    """The sample's `rules` or `models`: of the installed package, or of a checkout.
-
-    Raises:
-        Fail: the installation lacks it.
-    """
-    package = Path(__file__).resolve().parents[1]
-    for place in (package / "_sample" / name, package.parent / name):
-        if place.is_dir():
-            return place
-    raise Fail(f"the sample's {name} are not in {package / '_sample'}; install nextbest again")

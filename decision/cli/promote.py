@@ -9,6 +9,7 @@ import rich_click as click
 
 from decision.cli.options import json_option, settings_from, settings_options
 from decision.cli.output import Fail, console, print_json, progress, say
+from decision.installation import install_hint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -169,9 +170,7 @@ def _judge(
         with progress("Decisions") as move:
             return judge(evidence, progress=move)
     except ImportError as error:
-        raise Fail(
-            f"{error.name} is missing; install it with: pip install 'nextbest[train]'"
-        ) from None
+        raise Fail(install_hint(f"this needs {error.name}")) from None
     except NextbestError:
         raise
     except ValueError as error:

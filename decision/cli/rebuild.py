@@ -11,6 +11,7 @@ import rich_click as click
 
 from decision.cli.options import json_option, settings_from, settings_options
 from decision.cli.output import Fail, print_json, progress
+from decision.installation import install_hint
 from decision.progress import count_of
 
 if TYPE_CHECKING:
@@ -45,9 +46,7 @@ def rebuild(archive: Path, types: str | None, as_json: bool, **given: str | None
     try:
         found = asyncio.run(_rebuild(archive, wanted, settings_from(**given)))
     except ModuleNotFoundError as error:
-        raise Fail(
-            f"rebuilding needs {error.name}, which comes with pip install 'nextbest[train]'"
-        ) from None
+        raise Fail(install_hint(f"rebuilding needs {error.name}")) from None
     if as_json:
         print_json(msgspec.to_builtins(found))
         return

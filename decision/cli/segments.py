@@ -12,6 +12,7 @@ import rich_click as click
 
 from decision.cli.options import json_option, settings_from, settings_options
 from decision.cli.output import Fail, busy, print_json, progress, say
+from decision.installation import install_hint
 from decision.progress import count_of
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def _compute(
                 timezone=timezone,
             )
     except ModuleNotFoundError as error:
-        raise Fail(f"this needs {error.name}: pip install 'nextbest[train]'") from None
+        raise Fail(install_hint(f"this needs {error.name}")) from None
     except (ArchiveError, ValueError) as error:
         raise Fail(str(error)) from None
 

@@ -10,6 +10,7 @@ import rich_click as click
 
 from decision.cli.options import json_option
 from decision.cli.output import TERMINAL, Fail, print_json, say
+from decision.installation import install_hint
 
 if TYPE_CHECKING:
     from decision.core.definition import PolicyDefinition
@@ -120,7 +121,7 @@ def _need_readers() -> None:
         import duckdb  # noqa: F401
         import pyarrow  # noqa: F401
     except ModuleNotFoundError as error:
-        raise Fail(f"--log needs {error.name}: pip install 'nextbest[train]'") from None
+        raise Fail(install_hint(f"--log needs {error.name}")) from None
 
 
 def _definitions(

@@ -22,6 +22,7 @@ import msgspec
 
 from decision.core.errors import FileError, InputError
 from decision.engine.loading import CustomerRow
+from decision.installation import install_hint
 from decision.intake.lines import (
     LONGEST_LINE,
     LineDecoder,
@@ -243,9 +244,7 @@ def _parquet(path: str, options: RowOptions) -> Iterator[Read]:
         from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
     except ImportError:
-        raise FileError(
-            f"{path}: reading Parquet needs pyarrow; install it with: pip install 'nextbest[train]'"
-        ) from None
+        raise FileError(install_hint(f"{path}: reading Parquet needs pyarrow")) from None
     if path == "-":
         raise FileError("Parquet cannot be read from standard input; give the file's name")
     with Path(path).open("rb") as opened:

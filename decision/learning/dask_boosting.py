@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from decision.installation import install_hint
 from decision.learning.boosting import Boost, Boosted, Move, categorical_columns, parameters
 from decision.learning.examples import Examples
 from decision.learning.spec import Spec
@@ -45,9 +46,7 @@ def cluster(address: str) -> Iterator[Boost]:
         for name in _NEEDED:
             import_module(name)
     except ImportError as error:
-        raise TrainingError(
-            f"--dask needs {error.name}; install it with: pip install 'nextbest[dask]'"
-        ) from None
+        raise TrainingError(install_hint(f"--dask needs {error.name}", "dask")) from None
     try:
         client = import_module("distributed").Client(address, timeout=CONNECT_WITHIN)
     except (OSError, ValueError) as error:

@@ -17,6 +17,7 @@ from decision.archive.damage import damaged
 from decision.archive.merges import follow_merges
 from decision.core.definition import Goal
 from decision.core.recording import RELEASING, SEEN
+from decision.installation import install_hint
 from decision.learning.spec import Spec
 from decision.learning.table import TrainingError
 
@@ -91,7 +92,7 @@ def join(
     try:
         import duckdb
     except ImportError:
-        raise TrainingError("this needs duckdb: pip install 'nextbest[train]'") from None
+        raise TrainingError(install_hint("this needs duckdb")) from None
     connection = duckdb.connect()
     try:
         connection.execute("SET preserve_insertion_order = false")

@@ -25,6 +25,7 @@ from decision.archive.features import OTHER
 from decision.archive.journal import ArchiveError, files, reading
 from decision.core.clock import from_micros
 from decision.core.definition import Goal
+from decision.installation import install_hint
 from decision.learning.examples import Examples, cuts, in_order, inverse_propensity
 from decision.learning.feature_columns import FeatureColumns
 from decision.learning.joining import OPEN, Joined, Sources, join
@@ -100,7 +101,7 @@ def _sources(log: Path) -> Sources:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
-        raise TrainingError("this needs pyarrow: pip install 'nextbest[train]'") from None
+        raise TrainingError(install_hint("this needs pyarrow")) from None
     found: dict[str, list[Path]] = {}
     has_position = has_received_at = True
     for dataset, columns in _NEEDED.items():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from decision.core.errors import FileError
 from decision.core.identifiers import parse_decision_id
 from decision.core.policy import Policy
+from decision.installation import install_hint
 
 if TYPE_CHECKING:
     from decision.core.definition import PolicyDefinition
@@ -138,8 +139,7 @@ def find_archived(archive: Path, decision_id: str) -> tuple[Logged, PolicyDefini
             decisions = _nearest_first(files(archive, "decisions"), decision_id)
             made = next((found for path in decisions if (found := _rows(path, decision_id))), [])
     except ModuleNotFoundError as error:
-        needs = f"--archive needs {error.name}, which comes with pip install 'nextbest[train]'"
-        raise FileError(needs) from None
+        raise FileError(install_hint(f"--archive needs {error.name}")) from None
     except (ArchiveError, OSError, ValueError) as error:
         raise FileError(f"{archive} cannot be read: {error}") from None
     logged = Logged(

@@ -1,6 +1,6 @@
 """Decisions that the log no longer holds, looked up in the archive.
 
-Reading needs PyArrow, which comes with `nextbest[train]`.
+Reading needs PyArrow, of the extra `train`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import msgspec
 from decision.archive.lookup import look_up
 from decision.core.schema import Decision
 from decision.engine.replay import Replay
+from decision.installation import install_hint
 from decision.server.settings import SettingsError
 
 
@@ -26,9 +27,7 @@ class ArchivedDecisions:
 
     def __init__(self, folder: str, replay: Replay) -> None:
         if find_spec("pyarrow") is None:
-            raise SettingsError(
-                "NEXTBEST_ARCHIVE is set and PyArrow is missing: pip install 'nextbest[train]'"
-            )
+            raise SettingsError(install_hint("NEXTBEST_ARCHIVE is set, which needs pyarrow"))
         self.folder = Path(folder)
         self._replay = replay
 

@@ -6,30 +6,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import decision
 from decision.core.candidates import CandidateInfo
 from decision.core.clock import from_micros
+from decision.installation import sample
 from decision.learning.spec import Spec, load_spec
 from decision.learning.train import train
 from decision.simulation.shop import DEFAULT_NOW, Shop
 
 ROWS: Final = 16_000
 CUSTOMERS: Final = 4_000
-_SPEC: Final = "models/engagement.yaml"
 
 
 def sample_spec() -> Spec:
     """The spec that comes with the project: from the wheel, or from the checkout.
 
     Raises:
-        FileNotFoundError: it is in neither.
+        FileError: it is in neither.
     """
-    package = Path(decision.__file__).parent
-    places = (package / "_sample" / _SPEC, package.parent / _SPEC)
-    for place in places:
-        if place.is_file():
-            return load_spec(place)
-    raise FileNotFoundError(f"{places[-1]}: the sample spec is missing; install nextbest again")
+    return load_spec(sample("models/engagement.yaml"))
 
 
 def make_sample_model(

@@ -166,4 +166,4 @@ def test_until_says_how_far_the_log_goes(train, tmp_path):
 def test_a_cluster_that_is_not_there_is_said_so(train, log):
     result = train("--log", log, "--dask", "tcp://127.0.0.1:9")
     assert result.exit_code == 1
-    assert "nextbest[dask]" in result.stderr or "127.0.0.1:9" in result.stderr
+    assert "-m pip install 'dask[" in result.stderr or "127.0.0.1:9" in result.stderr

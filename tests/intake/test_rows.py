@@ -265,9 +265,9 @@ def test_what_is_no_parquet_is_refused(tmp_path):
         read(path, "parquet")
 
 
-def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
+def test_without_pyarrow_what_to_install_is_said(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(FileError, match=r"pip install 'nextbest\[train\]'"):
+    with pytest.raises(FileError, match=r"-m pip install .*'pyarrow>="):
         read(tmp_path / "c.parquet", "parquet")
 
 

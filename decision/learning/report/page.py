@@ -12,6 +12,7 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from decision.core.clock import from_micros
+from decision.installation import install_hint
 from decision.learning.report.facts import Facts, Interval
 from decision.scoring.manifest import Manifest
 
@@ -33,7 +34,7 @@ def write_report(folder: Path, manifest: Manifest, facts: Facts) -> None:
         pictures = draw_all(facts)
         missing = ""
     except ImportError:
-        pictures, missing = {}, "Pictures need matplotlib: pip install 'nextbest[train]'."
+        pictures, missing = {}, install_hint("Pictures need matplotlib")
     folder.mkdir()
     for name, data in pictures.items():
         (folder / name).write_bytes(data)

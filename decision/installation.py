@@ -1,0 +1,50 @@
+"""What comes with this installation besides code, and how to add the packages of an extra."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from decision.core.errors import FileError
+
+_PACKAGE: Final = Path(__file__).resolve().parent
+
+STARTER: Final = _PACKAGE / "_starter"
+"""What `nextbest init` copies."""
+
+
+def sample(name: str) -> Path:
+    """A file or folder of the sample, as `rules`: of the wheel, or of the checkout.
+
+    Raises:
+        FileError: it is in neither.
+    """
+    places = (_PACKAGE / "_sample" / name, _PACKAGE.parent / name)
+    for place in places:
+        if place.exists():
+            return place
+    raise FileError(f"{places[0]}: the sample is missing; install nextbest again")
+
+
+def install_hint(problem: str, extra: str = "train") -> str:
+    """A problem, and the command that installs the packages of an extra into this Python.
+
+    The packages are given by name: this works in a checkout and where a wheel was installed from a
+    file, and a package index needs to know nothing of nextbest.
+    """
+    from importlib.metadata import PackageNotFoundError, requires  # slow to import
+
+    marker = re.compile(rf"extra == ['\"]{extra}['\"]")
+    try:
+        named = [one.partition(";")[0] for one in requires("nextbest") or () if marker.search(one)]
+    except PackageNotFoundError:  # a checkout that is on the path, but not installed
+        named = ["-e", f"{_PACKAGE.parent}[{extra}]"]
+    if find_spec("pip") is None:
+        tool = ["uv", "pip", "install", "--python", sys.executable]
+    else:
+        tool = [sys.executable, "-m", "pip", "install"]
+    return f"{problem}; install what is missing with: {shlex.join([*tool, *named])}"
