@@ -17,6 +17,7 @@ from decision.cli.output import Fail
 
 COMMANDS = {
     "demo": ("decision.cli.demo:demo", "Start the sample on this machine, with calls to try."),
+    "init": ("decision.cli.init:init", "Write a small rules folder to start from."),
     "serve": ("decision.cli.serve:serve", "Answer decisions and events over HTTP."),
     "check": ("decision.cli.check:check", "Check a rules folder."),
     "test": ("decision.cli.test:test", "Run the scenario tests of a rules folder."),
@@ -58,7 +59,7 @@ COMMANDS = {
 """Name → (where it is, what it does in one line)."""
 
 _PANELS = [
-    {"name": "Try it", "commands": ["demo"]},
+    {"name": "Try it", "commands": ["demo", "init"]},
     {"name": "Rules", "commands": ["check", "test", "simulate", "schema", "publish", "rollback"]},
     {"name": "Run", "commands": ["serve", "load", "key", "explain", "erase"]},
     {
@@ -165,8 +166,8 @@ def _sentence(error: Exception) -> str:
 def cli() -> None:
     """What to say next to a customer: message and channel, or nothing, with reasons.
 
-    Start with [cyan]nextbest demo[/]. Settings are flags or NEXTBEST_… variables:
-    [cyan]nextbest serve --help[/] lists them all.
+    Start with [cyan]nextbest demo[/], then [cyan]nextbest init[/]. Settings are flags or
+    NEXTBEST_… variables: [cyan]nextbest serve --help[/] lists them all.
     """
 
 
