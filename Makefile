@@ -18,7 +18,7 @@ endif
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test dask check bench instructions soak format lock clean
+.PHONY: help demo test dask check bench instructions soak package format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -53,7 +53,11 @@ instructions: $(VENV)/.stamp-dev ## count a decision's instructions; ARGS=--upda
 soak: $(VENV)/.stamp-dev ## run the long tests, which `make test` leaves out
 	@$(BIN)/python -m pytest -q -m soak $(ARGS)
 
-format: $(VENV)/.stamp-dev ## format the code and mend what ruff can
+# Dates in both archives are SOURCE_DATE_EPOCH, else a fixed day: the same files give the same bytes.
+package: $(VENV)/.stamp-build ## build the sdist and the wheel, in dist/
+	@$(BIN)/python -m hatchling build --clean $(ARGS)
+
+format: $(VENV)/.stamp-dev ## format the code and fix what ruff can
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format --quiet .
 
@@ -75,7 +79,7 @@ clean: ## remove the virtual environment, caches and builds
 	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -not -path './.*' -prune -exec rm -rf {} +
 
-# ---- the virtual environment: made once, mended when a lock is newer than its stamp
+# ---- the virtual environment: made once, updated when a lock is newer than its stamp
 
 $(VENV)/bin/python:
 	@fits='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))'; \
@@ -90,15 +94,18 @@ $(VENV)/bin/python:
 		"$$python" -m pip --python $(VENV)/bin/python --quiet install pip; } || { \
 		rm -rf $(VENV); echo "Python has neither venv nor pip: apt-get install python3-venv" >&2; exit 1; }
 
+$(VENV)/.stamp-build: requirements-build.lock | $(VENV)/bin/python
+	@$(PIP) install --require-hashes -r requirements-build.lock
+	@touch $@
+
 # The rule engine has no wheels: it is compiled, with the build tools of requirements-build.lock.
-$(VENV)/.stamp-runtime: requirements.lock requirements-build.lock | $(VENV)/bin/python
+$(VENV)/.stamp-runtime: requirements.lock $(VENV)/.stamp-build
 	@command -v $${CC:-gcc} >/dev/null || { \
 		echo "A C compiler is needed to build durable-rules: apt-get install gcc (or set CC)" >&2; exit 1; }
 	@header=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h; \
 	[ -f "$$header" ] || { \
 		echo "Python's headers are needed to build durable-rules: apt-get install python3-dev" >&2; exit 1; }
 	@echo "Installing requirements.lock"
-	@$(PIP) install --require-hashes -r requirements-build.lock
 	@$(PIP) install --require-hashes --no-build-isolation -r requirements.lock
 	@touch $@
 
