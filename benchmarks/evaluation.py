@@ -33,7 +33,7 @@ from decision.archive.replays import document_json
 from decision.core.decide import Question
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Document
-from decision.evaluation.report import Judged, Options
+from decision.evaluation.report import Judged, EvaluationOptions
 from decision.evaluation.run import evaluate
 from decision.evaluation.targets import Candidate
 from decision.learning.spec import load_spec
@@ -153,7 +153,11 @@ def _judge(home: Path, number: int, train_half: Sequence[Row], test_half: Sequen
     ):
         began = time.perf_counter()
         report = evaluate(
-            archive, candidate, spec=spec, count_silence=True, options=Options(bootstrap=0)
+            archive,
+            candidate,
+            spec=spec,
+            count_silence=True,
+            options=EvaluationOptions(bootstrap=0),
         )
         taken = time.perf_counter() - began
         found = report.policies[-1].metrics["responses"]

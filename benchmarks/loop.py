@@ -335,7 +335,7 @@ class Loop:
         return view
 
     def _evaluate(self, today: Path, model: Model) -> dict[str, tuple[float, float, float]]:
-        from decision.evaluation.report import Options
+        from decision.evaluation.report import EvaluationOptions
         from decision.evaluation.run import evaluate
         from decision.evaluation.targets import Candidate
         from decision.learning.spec import load_spec
@@ -344,7 +344,7 @@ class Loop:
             today,
             Candidate(model=model),
             spec=load_spec(self.models / "loop.yaml"),
-            options=Options(bootstrap=0),
+            options=EvaluationOptions(bootstrap=0),
         )
         judged = report.policies[0].metrics["responses"]
         return {
