@@ -33,7 +33,7 @@ from decision.archive.replays import document_json
 from decision.core.decide import Question
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Document
-from decision.evaluation.report import Judged, EvaluationOptions
+from decision.evaluation.report import EvaluationOptions, Judged
 from decision.evaluation.run import evaluate
 from decision.evaluation.targets import Candidate
 from decision.learning.spec import load_spec
