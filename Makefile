@@ -18,7 +18,7 @@ endif
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test dask check bench instructions soak package format lock clean
+.PHONY: help demo test dask docs check bench instructions soak package format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,10 @@ dask: $(VENV)/.stamp-dev ## test training on a Dask cluster of two workers
 		>$(VENV)/dask-pins.txt && $(PIP) install --target $(VENV)/dask -c $(VENV)/dask-pins.txt \
 		'dask[dataframe,distributed]' pandas scikit-learn; }
 	@PYTHONPATH=$(VENV)/dask $(BIN)/python -m pytest -q tests/learning/test_train_dask.py $(ARGS)
+
+# Its tools are in a folder of their own, so that tests need none of them.
+docs: $(VENV)/.stamp-docs ## build the documentation as a site, in build/site
+	@NO_MKDOCS_2_WARNING=1 PYTHONPATH=$(VENV)/docs $(BIN)/python -m mkdocs --quiet build $(ARGS)
 
 check: $(VENV)/.stamp-dev ## format, lint, types, architecture, tests: what CI runs
 	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted: run 'make format'." >&2; exit 1; }
@@ -65,7 +69,7 @@ format: $(VENV)/.stamp-dev ## format the code and fix what ruff can
 # The build tools are held by the runtime pins, the runtime pins by nothing, the rest by both.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-header --no-config $(ARGS)
-lock: $(VENV)/bin/python ## resolve pyproject.toml into the four requirements*.lock
+lock: $(VENV)/bin/python ## resolve pyproject.toml into the five requirements*.lock
 	@$(PIP) install $(UV)
 	@$(COMPILE) pyproject.toml -o requirements.lock
 	@printf 'hatchling>=1.27\neditables\nsetuptools\nwheel\n' | \
@@ -74,6 +78,9 @@ lock: $(VENV)/bin/python ## resolve pyproject.toml into the four requirements*.l
 		-o requirements-dev.lock
 	@$(COMPILE) -c requirements-dev.lock --extra dask --no-emit-package nextbest pyproject.toml \
 		-o requirements-dask.lock
+	@$(BIN)/python -c 'import tomllib; found = tomllib.load(open("pyproject.toml", "rb")); \
+		print(*found["project"]["optional-dependencies"]["docs"], sep="\n")' | \
+		$(COMPILE) -c requirements-dev.lock - -o requirements-docs.lock
 
 clean: ## remove the virtual environment, caches and builds
 	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
@@ -111,6 +118,11 @@ $(VENV)/.stamp-runtime: requirements.lock $(VENV)/.stamp-build
 
 $(VENV)/.stamp-package: pyproject.toml $(VENV)/.stamp-runtime
 	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.stamp-docs: requirements-docs.lock | $(VENV)/bin/python
+	@rm -rf $(VENV)/docs
+	@$(PIP) install --target $(VENV)/docs --require-hashes -r requirements-docs.lock
 	@touch $@
 
 $(VENV)/.stamp-dev: requirements-dev.lock $(VENV)/.stamp-package

@@ -37,6 +37,11 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     assert found == set(PAGES)
 
 
+def test_the_site_lists_every_page() -> None:
+    listed = (ROOT / "mkdocs.yml").read_text("utf-8")
+    assert [page for page in PAGES if f": {page}\n" not in listed] == []
+
+
 def test_the_index_lists_every_page_of_its_folder() -> None:
     linked = {target.partition("#")[0] for target in links_of("docs/README.md")}
     own = {page.removeprefix("docs/") for page in PAGES if page.startswith("docs/")}
