@@ -1,18 +1,12 @@
-"""The policy's candidates as bit masks: who is selected, and who is shown where.
-
-Masks come from an index by name, so that a selector costs the names it lists and not the
-candidates there are.
-"""
+"""The policy's candidates as bit masks: which ones a selector matches, and where each is shown."""
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
-from fnmatch import translate
+from functools import cache
 
+from decision.core.candidates import CandidateInfo
 from decision.core.definition import PolicyDefinition, Selector
-
-_GLOB = re.compile(r"[*?\[]")
+from decision.core.selectors import SelectorIndex
 
 
 class Candidates:
@@ -23,67 +17,21 @@ class Candidates:
             (message, channel) for message in definition.messages for channel in message.channels
         ]
         self.everything = (1 << len(self.pairs)) - 1
-        self.messages: dict[str, int] = defaultdict(int)
-        self.channels: dict[str, int] = defaultdict(int)
-        self._purposes: dict[str, int] = defaultdict(int)
-        self._categories: dict[str, int] = defaultdict(int)
-        self._tags: dict[str, int] = defaultdict(int)
-        placed: dict[str, int] = defaultdict(int)
-        anywhere = 0
-        for index, (message, channel) in enumerate(self.pairs):
-            bit = 1 << index
-            self.messages[message.name] |= bit
-            self.channels[channel] |= bit
-            self._purposes[message.purpose] |= bit
-            self._categories[message.category] |= bit
-            for tag in message.tags:
-                self._tags[tag] |= bit
-            if message.placements is None:
-                anywhere |= bit
-            for placement in message.placements or ():
-                placed[placement] |= bit
-        self._globs: dict[str, int] = {}
-        self.shown = {
-            placement.name: (anywhere | placed[placement.name])
-            & _any(self.channels, placement.channels)
-            for placement in definition.placements
-        }
-
-    def selected(self, selector: Selector) -> int:
+        self.selected = cache(
+            SelectorIndex(
+                [
+                    CandidateInfo(one.name, channel, one.category, one.purpose, one.tags, one.value)
+                    for one, channel in self.pairs
+                ]
+            ).mask
+        )
         """The mask of the candidates that a selector matches."""
-        mask = self.everything
-        if selector.messages is not None:
-            chosen = 0
-            for name in selector.messages:
-                chosen |= self.named(name)
-            mask &= chosen
-        for names, index in (
-            (selector.tags, self._tags),
-            (selector.category, self._categories),
-            (selector.purpose, self._purposes),
-            (selector.channel, self.channels),
-        ):
-            if names is not None:
-                mask &= _any(index, names)
-        return mask
-
-    def named(self, glob: str) -> int:
-        """The mask of the messages of a name, or named like a glob."""
-        if not _GLOB.search(glob):
-            return self.messages.get(glob, 0)
-        found = self._globs.get(glob)
-        if found is None:
-            fits = re.compile(translate(glob)).match
-            found = 0
-            for name, mask in self.messages.items():
-                if fits(name):
-                    found |= mask
-            self._globs[glob] = found
-        return found
-
-
-def _any(index: dict[str, int], names: tuple[str, ...]) -> int:
-    mask = 0
-    for name in names:
-        mask |= index.get(name, 0)
-    return mask
+        placed: dict[str | None, int] = {}
+        for index, (message, _) in enumerate(self.pairs):
+            for placement in (None,) if message.placements is None else message.placements:
+                placed[placement] = placed.get(placement, 0) | 1 << index
+        self.shown = {
+            one.name: (placed.get(None, 0) | placed.get(one.name, 0))
+            & self.selected(Selector(channel=one.channels))
+            for one in definition.placements
+        }

@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Final, NamedTuple
 
 from decision.core.conditions import All, Condition, clauses
-from decision.core.definition import Rule
+from decision.core.definition import Rule, Selector
 from decision.rulebook.review.circles import review_circles
 from decision.rulebook.review.context import Context, listed, size_of
 
@@ -48,23 +48,18 @@ def _review_selectors(context: Context, rule: Rule) -> None:
             continue
         mask = candidates.selected(selector)
         place = context.key("rules", rule.name, action)
-        if action == "allow_only" and mask == candidates.everything and any(_given(selector)):
+        if action == "allow_only" and mask == candidates.everything and selector != Selector():
             hint = "say what is allowed, such as {purpose: [service]}"
             context.report.warn(place, f'allow_only of rule "{rule.name}" allows everything', hint)
         if mask or not candidates.everything:
             continue
-        if selector.messages and not any(map(candidates.named, selector.messages)):
+        if selector.messages and not candidates.selected(Selector(messages=selector.messages)):
             continue  # complained about by name
         message = f'rule "{rule.name}" is about no message: none has all that {action} asks for'
         if action == "allow_only":
             message = f'rule "{rule.name}" allows nothing: no message has all that it asks for'
         hint = "several keys must all match one message and channel; make two rules for either"
         context.report.warn(place, message, hint, "empty-selector")
-
-
-def _given(selector: object) -> list[bool]:
-    keys = ("messages", "tags", "category", "purpose", "channel")
-    return [getattr(selector, key) is not None for key in keys]
 
 
 class _Removals:
