@@ -91,7 +91,7 @@ class _Check:
         self.definition = definition = result.definition
         self.diagnostics: list[Diagnostic] = result.diagnostics
         if definition is not None and known is not None:
-            found = [*self.diagnostics, *review_fields(definition, known)]
+            found = [*self.diagnostics, *review_fields(definition, result.places, known)]
             self.diagnostics = sorted(found, key=lambda one: (one.file, one.line, one.column))
         self.problem = try_rules(definition.rules) if definition is not None else None
         self.everything = list(self.diagnostics)

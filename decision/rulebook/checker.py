@@ -11,6 +11,7 @@ from decision.core.clock import DAY
 from decision.core.values import in_words
 from decision.rulebook.diagnostics import hint_for, one_of
 from decision.rulebook.quantities import Quantities
+from decision.rulebook.source_map import SourceMap
 from decision.rulebook.yaml_source import INVALID, Node, Place
 
 T = TypeVar("T")
@@ -71,6 +72,7 @@ class Checker(Quantities):
         self.names: dict[str, dict[str, Any]] = {section: {} for section in NOUNS}
         self.names["events"] = dict.fromkeys(CONTACT_EVENTS)
         self.variants: dict[str, dict[str, float]] = {}
+        self.places = SourceMap()
         self._missed = 0
 
     def entry(self, node: Node, what: str) -> Entry:

@@ -99,7 +99,7 @@ class _ConditionReader:
 
     def written(self, condition: C, place: Place) -> C:
         """The condition, remembered with its place."""
-        self.checker.wrote(condition, place)
+        self.checker.places.record(condition, place)
         return condition
 
     def several(self, node: Node, key: str) -> tuple[Condition, ...]:
@@ -130,7 +130,7 @@ class _ConditionReader:
             checker.wrong_type(node, f"{name} in {self.what}", "one value, or operators", hint)
             return []
         if not isinstance(value, dict):
-            return self.operator(field, name, "eq", node, f"{name} in {self.what}")
+            return self.operator(field, name, "eq", node, f"{name} in {self.what}", node.key)
         if not value:
             hint = f"one of {', '.join(OPERATORS)}"
             checker.error("bad-value", node.at, f"{name} in {self.what} has no operator", hint)
@@ -143,7 +143,7 @@ class _ConditionReader:
                 checker.error("unknown-operator", operand.key, message, hint)
                 continue
             what = f"{operator} of {name} in {self.what}"
-            found.extend(self.operator(field, name, operator, operand, what))
+            found.extend(self.operator(field, name, operator, operand, what, node.key))
         self.range(name, found, node)
         return found
 
@@ -183,15 +183,17 @@ class _ConditionReader:
             checker.error("unknown-field", place, message, "give it variants, not a share")
 
     def operator(
-        self, field: Field | None, name: str, operator: str, node: Node, what: str
+        self, field: Field | None, name: str, operator: str, node: Node, what: str, place: Place
     ) -> list[Clause]:
-        """One clause, or none where the value cannot be used."""
+        """One clause, or none where the value cannot be used; `place` is where its field stands."""
         value = self.value(operator, what, node)
         if value is INVALID:
             return []
         if field is not None and not self.fits(name, operator, value, node):
             return []
-        return [self.written(Clause(name, operator, value), node.key)]
+        clause = Clause(name, operator, value)
+        self.checker.places.record_clause(clause, place, node)
+        return [clause]
 
     def value(self, operator: str, what: str, node: Node) -> Any:
         """The operand as the core wants it, or INVALID after a complaint."""

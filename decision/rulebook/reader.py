@@ -15,7 +15,6 @@ from decision.rulebook.checker import NOUNS, Checker
 from decision.rulebook.diagnostics import Diagnostic, Severity, hint_for, make_diagnostic
 from decision.rulebook.messages import check_messages, read_message
 from decision.rulebook.review import review
-from decision.rulebook.review.context import Nodes
 from decision.rulebook.rules import check_states, read_rule, read_state
 from decision.rulebook.sections import (
     read_cap,
@@ -26,6 +25,7 @@ from decision.rulebook.sections import (
     read_settings,
     read_suppression,
 )
+from decision.rulebook.source_map import SourceMap
 from decision.rulebook.yaml_source import Node, Source, read_yaml
 from decision.rulebook.yaml_text import read_file
 
@@ -49,11 +49,13 @@ _Read = dict[str, tuple[D, Node]]
 class LoadResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a folder of rule files gave. `definition` is None where there is any error.
 
-    Diagnostics are in the order of files and lines; warnings are among them.
+    Diagnostics are in the order of files and lines; warnings are among them. `places` knows where
+    each part of the definition was written.
     """
 
     definition: PolicyDefinition | None
     diagnostics: list[Diagnostic]
+    places: SourceMap = msgspec.field(default_factory=SourceMap)
 
     @property
     def errors(self) -> list[Diagnostic]:
@@ -183,9 +185,9 @@ def _load(
     for source in sources:
         checker.diagnostics.extend(source.diagnostics)
         checker.complete = checker.complete and source.complete
-    definition, nodes = _read_all(checker, sources)
+    definition = _read_all(checker, sources)
     if reviewed:
-        review(checker, definition, nodes)
+        review(checker, definition, checker.places)
     if not any(source.root for source in sources) and not checker.diagnostics:
         message = "the rule files say nothing at all"
         checker.diagnostics.append(_of_file("no-rules", folder, message))
@@ -196,15 +198,15 @@ def _load(
     return LoadResult(
         definition=msgspec.structs.replace(definition, version=policy_version(files), files=texts),
         diagnostics=diagnostics,
+        places=checker.places,
     )
 
 
-def _read_all(checker: Checker, sources: list[Source]) -> tuple[PolicyDefinition, Nodes]:
-    """Names of everything first; then the definitions, those that others refer to before them.
-
-    The nodes are those of every definition, by section and name.
-    """
-    found = {section: _named(checker, sources, section) for section in ("settings", *SECTIONS)}
+def _read_all(checker: Checker, sources: list[Source]) -> PolicyDefinition:
+    """Names of everything first; then the definitions, those that others refer to before them."""
+    checker.places.nodes = found = {
+        section: _named(checker, sources, section) for section in ("settings", *SECTIONS)
+    }
     for section in SECTIONS:
         checker.names[section].update(found[section])
     for source in sources:
@@ -229,7 +231,7 @@ def _read_all(checker: Checker, sources: list[Source]) -> tuple[PolicyDefinition
     rules = read("rules", read_rule)
     check_states(checker, states)
     check_messages(checker, messages, placements, channels)
-    definition = PolicyDefinition(
+    return PolicyDefinition(
         version="",
         settings=settings,
         purposes=_only(purposes),
@@ -242,7 +244,6 @@ def _read_all(checker: Checker, sources: list[Source]) -> tuple[PolicyDefinition
         rules=_only(rules),
         experiments=_only(experiments),
     )
-    return definition, found
 
 
 def _only(read: _Read[D]) -> tuple[D, ...]:

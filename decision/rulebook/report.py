@@ -1,10 +1,9 @@
-"""What was found wrong while rule files are read, and where each condition was written."""
+"""What was found wrong while rule files are read."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from decision.core.conditions import ALWAYS, Condition
 from decision.core.values import in_words
 from decision.rulebook.diagnostics import Diagnostic, Severity, make_diagnostic
 from decision.rulebook.yaml_source import INVALID, Node, Place
@@ -36,23 +35,11 @@ class Report:
     def __init__(self) -> None:
         self.diagnostics: list[Diagnostic] = []
         self.complete = True
-        self._written: dict[int, tuple[Condition, Place]] = {}
 
     @property
     def failed(self) -> bool:
         """Whether there is any error so far."""
         return any(found.severity == "error" for found in self.diagnostics)
-
-    def wrote(self, condition: Condition, place: Place) -> None:
-        """Remembers where this very condition object was written."""
-        if condition is not ALWAYS:
-            # Kept together, so that no other object gets its identity.
-            self._written[id(condition)] = (condition, place)
-
-    def place_of(self, condition: Condition) -> Place | None:
-        """Where the condition was written; None for one that nobody wrote as it is."""
-        found = self._written.get(id(condition))
-        return None if found is None else found[1]
 
     def error(self, code: str, place: Place, message: str, hint: str = "") -> None:
         """Adds an error."""

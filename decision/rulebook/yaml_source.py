@@ -54,6 +54,11 @@ class Place(NamedTuple):
         """`file:line`."""
         return f"{self.source.name}:{self.line}"
 
+    @property
+    def order(self) -> tuple[str, int, int]:
+        """By file, line and column."""
+        return self.source.name, self.line, self.column
+
 
 class Node:
     """A value and its place: text, number, true/false, None, `dict[str, Node]`, `list[Node]`, or

@@ -79,7 +79,7 @@ def check(folder: Path) -> list[Diagnostic]:
     known = msgspec.structs.replace(
         known, sample=f"the {known.customers} customers of {sample.name}"
     )
-    return [*result.diagnostics, *review_fields(result.definition, known)]
+    return [*result.diagnostics, *review_fields(result.definition, result.places, known)]
 
 
 def page() -> str:

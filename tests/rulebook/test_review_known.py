@@ -20,7 +20,7 @@ KNOWN = KnownFields(
 def found(text: str, known: KnownFields = KNOWN) -> list[Diagnostic]:
     result = load_files({"a.yaml": SMALL, "b.yaml": text})
     assert result.definition is not None, result.diagnostics
-    return review_fields(result.definition, known)
+    return review_fields(result.definition, result.places, known)
 
 
 def rule(when: str) -> str:

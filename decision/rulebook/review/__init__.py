@@ -13,12 +13,13 @@ from decision.core.definition import PolicyDefinition
 from decision.rulebook.report import Report
 from decision.rulebook.review.conditions import review_conditions
 from decision.rulebook.review.contact import review_caps, review_holdouts, review_states
-from decision.rulebook.review.context import Context, Nodes
+from decision.rulebook.review.context import Context
 from decision.rulebook.review.effects import review_rules
 from decision.rulebook.review.showing import review_showing
+from decision.rulebook.source_map import SourceMap
 
 
-def review(report: Report, definition: PolicyDefinition, nodes: Nodes) -> None:
+def review(report: Report, definition: PolicyDefinition, places: SourceMap) -> None:
     """Adds to the report whatever is suspicious in a policy.
 
     Where there are errors, only the conditions of definitions without one are looked at: what rules
@@ -27,10 +28,10 @@ def review(report: Report, definition: PolicyDefinition, nodes: Nodes) -> None:
     if not report.complete:
         return
     if report.failed:
-        context = Context(report, definition, nodes, sound=False)
-        review_conditions(context, _flawed(report, nodes))
+        context = Context(report, definition, places, sound=False)
+        review_conditions(context, _flawed(report, places))
         return
-    context = Context(report, definition, nodes)
+    context = Context(report, definition, places)
     review_conditions(context)
     review_states(context)
     review_rules(context)
@@ -39,19 +40,19 @@ def review(report: Report, definition: PolicyDefinition, nodes: Nodes) -> None:
     review_holdouts(context)
 
 
-def _flawed(report: Report, nodes: Nodes) -> set[tuple[str, str]]:
+def _flawed(report: Report, places: SourceMap) -> set[tuple[str, str]]:
     """The definitions, as (section, name), within which something is wrong."""
     starts: defaultdict[str, list[tuple[int, int, str, str]]] = defaultdict(list)
-    for section, named in nodes.items():
+    for section, named in places.nodes.items():
         for name, node in named.items():
-            place = (node.key_line, node.key_column, section, name)
-            starts[node.source.name].append(place)
-    for places in starts.values():
-        places.sort()
+            start = (node.key_line, node.key_column, section, name)
+            starts[node.source.name].append(start)
+    for here in starts.values():
+        here.sort()
     found = set()
     for error in report.diagnostics:
-        places = starts.get(error.file, [])
-        at = bisect_right(places, (error.line, error.column, "\uffff"))
+        here = starts.get(error.file, [])
+        at = bisect_right(here, (error.line, error.column, "\uffff"))
         if error.severity == "error" and at:
-            found.add(places[at - 1][2:])
+            found.add(here[at - 1][2:])
     return found

@@ -128,7 +128,7 @@ def _warn(context: Context, steps: list[_Step]) -> None:
         "let one of them set a field of another name"
     )
     first = steps[0]
-    place = context.key("rules", rules[first.rule].name, "set", first.target)
+    place = context.places.key("rules", rules[first.rule].name, "set", first.target)
     context.report.warn(place, message, hint, "set-cycle")
 
 

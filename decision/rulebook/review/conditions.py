@@ -161,7 +161,7 @@ class _Reviewer:
         return ""
 
     def place(self, part: Condition) -> Place:
-        return self.context.place_of(part, self.section, self.name)
+        return self.context.places.condition(part, self.section, self.name)
 
     def within(self, culprit: Condition, part: Condition) -> bool:
         return any(one is culprit for one in _all_parts(part))

@@ -38,7 +38,7 @@ def review_states(context: Context) -> None:
     if states and ALWAYS not in whens and logic.can_hold(but=whens):
         last = states[-1]
         message = f'customers to whom no state up to "{last.name}" applies have no customer.state'
-        place = context.key("states", last.name, "when")
+        place = context.places.key("states", last.name, "when")
         hint = "add a last one that takes everybody left, such as other: {}"
         context.report.warn(place, message, hint, "no-catch-all")
 
@@ -52,7 +52,7 @@ def _warn_state(context: Context, state: State, earlier: tuple[State, ...]) -> N
     else:
         reason = f'whoever would is in "{one.name}" ({one.source}) before it'
     hint = "the first state that holds counts; put the strictest first"
-    place = context.key("states", state.name)
+    place = context.places.key("states", state.name)
     message = f'nobody gets to state "{state.name}": {reason}'
     context.report.warn(place, message, hint, "unreached-state")
 
@@ -62,7 +62,7 @@ def review_caps(context: Context) -> None:
     caps = context.definition.caps
     for index, cap in enumerate(caps):
         if context.candidates.everything and not context.candidates.selected(cap.of):
-            place = context.key("caps", cap.name, "of")
+            place = context.places.key("caps", cap.name, "of")
             message = f'cap "{cap.name}" holds nothing back: no message has all that "of" asks for'
             hint = "several keys must all match one message and channel"
             context.report.warn(place, message, hint, "unmet-cap")
@@ -72,7 +72,7 @@ def review_caps(context: Context) -> None:
                 continue
             if _covers(cap, other) and index < other_index:
                 continue  # of two that say the same, the later is the one too many
-            place = context.key("caps", cap.name)
+            place = context.places.key("caps", cap.name)
             message = f'cap "{cap.name}" never matters: cap "{other.name}" ({other.source}) is '
             message += "the same" if _covers(cap, other) else "stricter"
             hint = (
@@ -121,7 +121,7 @@ def review_holdouts(context: Context) -> None:
     if not holdouts or total < 1 - 1e-9:
         return
     last = holdouts[-1]
-    place = context.value("experiments", last.name, "share")
+    place = context.places.value("experiments", last.name, "share")
     left = _outside(holdouts)
     if len(holdouts) == 1:
         message = f'control group "{last.name}" is everybody: nothing but its keeps is ever said'

@@ -32,7 +32,7 @@ def review_rules(context: Context) -> None:
     for rule in context.definition.rules:
         _review_selectors(context, rule)
         if rule.boost is not None and rule.by == 1:
-            place = context.value("rules", rule.name, "by")
+            place = context.places.value("rules", rule.name, "by")
             message = f'rule "{rule.name}" boosts by 1, which changes nothing'
             hint = "by: 1.5 is half as much again, by: 0.5 is half"
             context.report.warn(place, message, hint, "neutral-boost")
@@ -47,7 +47,7 @@ def _review_selectors(context: Context, rule: Rule) -> None:
         if selector is None:
             continue
         mask = candidates.selected(selector)
-        place = context.key("rules", rule.name, action)
+        place = context.places.key("rules", rule.name, action)
         if action == "allow_only" and mask == candidates.everything and selector != Selector():
             hint = "say what is allowed, such as {purpose: [service]}"
             context.report.warn(place, f'allow_only of rule "{rule.name}" allows everything', hint)
@@ -167,7 +167,7 @@ class _Removals:
             f"{'has' if len(found) == 1 else 'have'} removed all that it removes"
         )
         hint = f"delete it, or narrow {_named(found)}"
-        place = self.context.key("rules", name)
+        place = self.context.places.key("rules", name)
         self.context.report.warn(place, message, hint, "shadowed-rule")
 
     def _warn_boost(self, one: _Seen, found: list[_Seen]) -> None:
@@ -177,7 +177,7 @@ class _Removals:
             f"{'removes' if len(found) == 1 else 'remove'} whenever it holds"
         )
         hint = "excluded candidates stay excluded, however high the boost"
-        place = self.context.key("rules", name, "boost")
+        place = self.context.places.key("rules", name, "boost")
         self.context.report.warn(place, message, hint, "boost-of-excluded")
 
 

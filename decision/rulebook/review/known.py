@@ -6,16 +6,18 @@ called `lifetime_spend`. Only data can tell.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import msgspec
 
-from decision.core.conditions import Clause, Condition, clauses
+from decision.core.conditions import Clause, clauses
 from decision.core.definition import PolicyDefinition
 from decision.core.fields import STATE_FIELD, parse_field
-from decision.rulebook.diagnostics import Diagnostic, hint_for, make_diagnostic
+from decision.rulebook.diagnostics import Diagnostic, hint_for
+from decision.rulebook.report import Report
+from decision.rulebook.source_map import SourceMap
+from decision.rulebook.yaml_source import Place
 
 _SEGMENT: Final = "segment."
 
@@ -44,65 +46,65 @@ class KnownFields(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class _Use(NamedTuple):
-    """Something that a definition asks for: what is complained about, and what there is."""
+class _Finding(NamedTuple):
+    """Something asked for that the sample does not have: its name, what is said, and the fix."""
 
-    token: str
+    name: str
     message: str
     hint: str
 
 
-def review_fields(definition: PolicyDefinition, known: KnownFields) -> list[Diagnostic]:
+def review_fields(
+    definition: PolicyDefinition, places: SourceMap, known: KnownFields
+) -> list[Diagnostic]:
     """A warning for every field, event type and property that rules ask for and nobody has.
 
     What a rule sets is there. Each is said once for every message, state, rule or other definition
     that asks for it, in the order of the files.
     """
+    report = Report()
+    said = set()
+    found = sorted(_findings(definition, places, known), key=lambda one: one[0].order)
+    for place, owner, (name, message, hint) in found:
+        if (owner, name) not in said:
+            said.add((owner, name))
+            report.warn(place, message, hint, "unseen-field")
+    return report.diagnostics
+
+
+def _findings(
+    definition: PolicyDefinition, places: SourceMap, known: KnownFields
+) -> Iterator[tuple[Place, tuple[str, str], _Finding]]:
+    """(place, (section, name) of who asks for it, what) of all that the sample does not have."""
     given = {field for rule in definition.rules for field in rule.set}
-    places = _Places(definition)
-    found: dict[tuple[str, str], Diagnostic] = {}
-    for source, use in _uses(definition, known, given):
-        if (source, use.token) not in found:
-            file, line, column, text = places.of(source, use.token)
-            found[source, use.token] = make_diagnostic(
-                "unseen-field",
-                file,
-                line,
-                column,
-                use.message,
-                hint=use.hint,
-                severity="warning",
-                source_line=text,
-            )
-    return sorted(found.values(), key=lambda one: (one.file, one.line, one.column))
-
-
-def _uses(
-    definition: PolicyDefinition, known: KnownFields, given: set[str]
-) -> Iterator[tuple[str, _Use]]:
-    """(source, what) of everything asked for that the sample does not have."""
-    whens: list[tuple[str, Condition]] = [
-        *((state.source, state.when) for state in definition.states),
-        *((message.source, message.when) for message in definition.messages),
-        *((rule.source, rule.when) for rule in definition.rules),
+    for section in ("states", "messages", "rules"):
+        for one in getattr(definition, section):
+            owner = (section, one.name)
+            for clause in clauses(one.when):
+                if clause.field not in given and (found := _of_clause(clause, known)):
+                    if found.name == clause.field:
+                        yield places.field(clause), owner, found
+                    else:
+                        yield places.operand(clause, found.name), owner, found
+    events: list[tuple[str, str, tuple[str | int, ...], str]] = [
+        *(("suppressions", one.name, ("event",), one.event) for one in definition.suppressions),
+        *(
+            ("messages", one.name, ("goal", "event"), one.goal.event)
+            for one in definition.messages
+            if one.goal
+        ),
+        *(
+            ("channels", channel.name, ("reply_window", at, "opened_by"), window.opened_by)
+            for channel in definition.channels
+            for at, window in enumerate(channel.reply_windows)
+        ),
     ]
-    for source, when in whens:
-        for clause in clauses(when):
-            if clause.field not in given and (use := _of_clause(clause, known)):
-                yield source, use
-    events = [(one.source, one.event) for one in definition.suppressions]
-    events += [(one.source, one.goal.event) for one in definition.messages if one.goal]
-    events += [
-        (channel.source, window.opened_by)
-        for channel in definition.channels
-        for window in channel.reply_windows
-    ]
-    for source, event in events:
-        if use := _of_event(event, event, known):
-            yield source, use
+    for section, name, path, event in events:
+        if found := _of_event(event, event, known):
+            yield places.value(section, name, *path), (section, name), found
 
 
-def _of_clause(clause: Clause, known: KnownFields) -> _Use | None:
+def _of_clause(clause: Clause, known: KnownFields) -> _Finding | None:
     family, _, rest = clause.field.partition(".")
     match family:
         case "customer" if clause.field != STATE_FIELD and known.customers:
@@ -123,7 +125,7 @@ def _of_clause(clause: Clause, known: KnownFields) -> _Use | None:
     return None
 
 
-def _of_attribute(field: str, name: str, known: KnownFields) -> _Use | None:
+def _of_attribute(field: str, name: str, known: KnownFields) -> _Finding | None:
     if name.startswith(_SEGMENT):
         segment = name.removeprefix(_SEGMENT)
         options = sorted(known.segments)
@@ -131,7 +133,7 @@ def _of_attribute(field: str, name: str, known: KnownFields) -> _Use | None:
     return _missing(field, name, "customer", "has the attribute", sorted(known.attributes), known)
 
 
-def _of_measure(field: str, known: KnownFields) -> _Use | None:
+def _of_measure(field: str, known: KnownFields) -> _Finding | None:
     parsed = parse_field(field)
     kind = parsed.event_type or ""
     if found := _of_event(kind, field, known):
@@ -145,7 +147,7 @@ def _of_measure(field: str, known: KnownFields) -> _Use | None:
     return None
 
 
-def _of_event(kind: str, token: str, known: KnownFields) -> _Use | None:
+def _of_event(kind: str, token: str, known: KnownFields) -> _Finding | None:
     """Events about contacts come from us, and may not have happened yet."""
     if known.event_types is None or not kind or kind.startswith("message."):
         return None
@@ -154,28 +156,9 @@ def _of_event(kind: str, token: str, known: KnownFields) -> _Use | None:
 
 def _missing(
     token: str, name: str, noun: str, verb: str, options: list[str], known: KnownFields
-) -> _Use | None:
+) -> _Finding | None:
     if name in options:
         return None
     who = f"none of {known.sample}" if noun == "customer" else f"no {noun} of {known.sample}"
     message = f'{who} {verb} "{name}"'
-    return _Use(token, message, hint_for(name, options))
-
-
-class _Places:
-    """Finds again where something was written, from the definition's `file:line` on."""
-
-    def __init__(self, definition: PolicyDefinition) -> None:
-        self._lines = {name: text.split("\n") for name, text in definition.files.items()}
-
-    def of(self, source: str, token: str) -> tuple[str, int, int, str]:
-        """(file, line, column, text of the line) of the token; of the definition if need be."""
-        file, _, number = source.rpartition(":")
-        lines = self._lines.get(file.partition("/")[2], [])
-        first = int(number) if number.isdigit() else 0
-        whole = re.compile(rf"(?<![\w.-]){re.escape(token)}(?![\w-])")
-        for at in range(max(1, first), len(lines) + 1):
-            if found := whole.search(lines[at - 1]):
-                return file, at, found.start() + 1, lines[at - 1]
-        text = lines[first - 1] if 0 < first <= len(lines) else ""
-        return file, first, len(text) - len(text.lstrip()) + 1 if text else 0, text
+    return _Finding(token, message, hint_for(name, options))

@@ -56,7 +56,7 @@ def _review_budget(context: Context, message: Message) -> None:
             f'the budget of message "{message.name}" allows {budget.per_day} a day, '
             f"but {budget.total} in all"
         )
-        place = context.value("messages", message.name, "budget", "per_day")
+        place = context.places.value("messages", message.name, "budget", "per_day")
         hint = "per_day never matters; did you exchange the two?"
         context.report.warn(place, text, hint, "budget-mismatch")
 
@@ -74,7 +74,7 @@ def _review_channels(context: Context, message: Message, placements: list[Placem
             names = listed([placement.name for placement in placements])
             text = f'message "{message.name}" is never given on {channel}'
             hint = f"{names} {'has' if len(placements) == 1 else 'have'} no such channel"
-            place = context.item("messages", message.name, "channels", channel)
+            place = context.places.item("messages", message.name, "channels", channel)
             context.report.warn(place, text, hint, "unshown-channel")
 
 
@@ -90,7 +90,7 @@ def _review_placement(context: Context, message: Message, placements: list[Place
         f'message "{message.name}" is never given: its when asks for another placement '
         f"than {listed(list(names))}, where it can be shown"
     )
-    place = context.place_of(clause, "messages", message.name)
+    place = context.places.condition(clause, "messages", message.name)
     hint = "change placements, or the when"
     context.report.warn(place, text, hint, "unshown-message")
 
@@ -102,7 +102,7 @@ def _review_quiet_hours(context: Context, channel: Channel) -> None:
     open_for = (hours.start - hours.end) % _DAY
     if open_for < _SHORTEST_OPEN:
         text = f'channel "{channel.name}" is quiet all day but for {open_for} minutes'
-        place = context.key("channels", channel.name, "quiet_hours")
+        place = context.places.key("channels", channel.name, "quiet_hours")
         hint = "from is when silence begins, to is when it ends"
         context.report.warn(place, text, hint, "always-quiet")
 
@@ -136,7 +136,7 @@ def _review_hours(context: Context, message: Message, channels: dict[str, Channe
         if first is None
         else (f"{silent[0]} is quiet from {_clock(first.start)} to {_clock(first.end)}")
     )
-    place = context.place_of(clause, "messages", message.name)
+    place = context.places.condition(clause, "messages", message.name)
     context.report.warn(place, text, hint, "always-quiet")
 
 
@@ -196,7 +196,7 @@ class _Worth:
         if len(dead) == len(lowest):
             best = max(dead, key=lambda at: float(self.best[at]))
             text = f'message "{message.name}" is never given'
-            place = self.context.value("messages", message.name, "value")
+            place = self.context.places.value("messages", message.name, "value")
             self.context.report.warn(
                 place, f"{text}: {self._sum(best, lowest[best])}", _HINT, "never-worth-it"
             )
@@ -204,7 +204,7 @@ class _Worth:
         for at in dead:
             channel = message.channels[at - places[0]]
             text = f'message "{message.name}" is never given on {channel}'
-            place = self.context.item("messages", message.name, "channels", channel)
+            place = self.context.places.item("messages", message.name, "channels", channel)
             self.context.report.warn(
                 place, f"{text}: {self._sum(at, lowest[at])}", _HINT, "never-worth-it"
             )
@@ -225,7 +225,7 @@ class _Worth:
             f'nothing is ever said at placement "{placement.name}": its threshold is '
             f"{in_words(placement.threshold)}, and the best message can reach {in_words(highest)}"
         )
-        place = self.context.value("placements", placement.name, "threshold")
+        place = self.context.places.value("placements", placement.name, "threshold")
         self.context.report.warn(place, text, _HINT, "never-worth-it")
 
 
