@@ -17,7 +17,7 @@ from decision.progress import count_of
 if TYPE_CHECKING:
     from decision.cli.formats import Places
     from decision.rulebook.diagnostics import Diagnostic
-    from decision.rulebook.review.known import KnownFields
+    from decision.rulebook.review.observed import ObservedFields
 
 FORMATS = ("text", "json", "github", "sarif")
 
@@ -67,7 +67,7 @@ def check(
     return _show(_Check(rules, places, known, strict), form)
 
 
-def _known(against: str | None) -> KnownFields | None:
+def _known(against: str | None) -> ObservedFields | None:
     if against is None:
         return None
     from decision.intake.field_sample import known_fields
@@ -79,10 +79,12 @@ def _known(against: str | None) -> KnownFields | None:
 class _Check:
     """One check of a folder."""
 
-    def __init__(self, rules: str, places: Places, known: KnownFields | None, strict: bool) -> None:
+    def __init__(
+        self, rules: str, places: Places, known: ObservedFields | None, strict: bool
+    ) -> None:
         from decision.cli.formats import engine_problem
         from decision.rulebook.reader import load_folder
-        from decision.rulebook.review.known import review_fields
+        from decision.rulebook.review.observed import review_fields
         from decision.rulebook.rule_trial import try_rules
 
         self.rules = rules

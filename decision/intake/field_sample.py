@@ -11,7 +11,7 @@ from time import time
 from typing import TYPE_CHECKING, Any, Final
 
 from decision.core.errors import FileError
-from decision.rulebook.review.known import KnownFields
+from decision.rulebook.review.observed import ObservedFields
 
 if TYPE_CHECKING:
     from decision.store.redis_store import RedisStore
@@ -30,7 +30,7 @@ _DAYS: Final = (1, 7, 30)
 
 def known_fields(
     against: str, *, id_column: str = "customer_id", key_prefix: str = "nb:"
-) -> KnownFields:
+) -> ObservedFields:
     """What is known from a store (`redis://…`, `rediss://…`, `unix://…`) or a customers file.
 
     A file is CSV, NDJSON or Parquet, as `nextbest load` takes it, with `id_column` as there; its
@@ -65,9 +65,9 @@ class _Collector:
         self.types.add(kind)
         self.properties[kind].update(_paths(properties))
 
-    def known(self, sample: str, *, context: bool) -> KnownFields:
+    def known(self, sample: str, *, context: bool) -> ObservedFields:
         """All that was gathered; events and context only where there were any."""
-        return KnownFields(
+        return ObservedFields(
             sample=sample,
             customers=self.customers,
             attributes=frozenset(self.attributes),
@@ -88,7 +88,7 @@ def _paths(found: dict[str, Any], depth: int = 1) -> Iterator[str]:
                 yield f"{name}.{path}"
 
 
-def _from_file(path: str, id_column: str) -> KnownFields:
+def _from_file(path: str, id_column: str) -> ObservedFields:
     from decision.intake.rows import RowOptions, format_of, read_rows
 
     options = RowOptions(id_column=id_column)
@@ -109,7 +109,7 @@ def _from_file(path: str, id_column: str) -> KnownFields:
     return collector.known(f"the {collector.customers:,} customers of {path}", context=False)
 
 
-async def _from_store(url: str, key_prefix: str) -> KnownFields:
+async def _from_store(url: str, key_prefix: str) -> ObservedFields:
     from decision.core.errors import StoreUnavailable
     from decision.store.redis_store import RedisStore
     from decision.store.sampling import sample_customers

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from decision.core.clock import DAY
 from decision.core.values import in_words
 from decision.rulebook.diagnostics import hint_for, one_of
-from decision.rulebook.quantities import Quantities
+from decision.rulebook.quantities import QuantityReader
 from decision.rulebook.source_map import SourceMap
 from decision.rulebook.yaml_source import INVALID, Node, Place
 
@@ -60,7 +60,7 @@ CONTACT_EVENTS: Final = tuple(
 _UNUSABLE_IN_NAMES = re.compile("[/*?\\[\\]\x00-\x1f\x7f-\x9f\u200b\u2060\ud800-\udfff]|^\\s|\\s$")
 
 
-class Checker(Quantities):
+class Checker(QuantityReader):
     """What is known while a folder is checked: names by section, and what was found wrong.
 
     Where a file could not be read (`complete` is false), a name that nothing has may stand in that
@@ -75,12 +75,12 @@ class Checker(Quantities):
         self.places = SourceMap()
         self._missed = 0
 
-    def entry(self, node: Node, what: str) -> Entry:
+    def entry(self, node: Node, what: str) -> MappingReader:
         """The keys of a mapping, to be read within `with`, after which all must have been asked."""
         if not isinstance(node.value, dict):
             hint = "write {} where nothing is to be said" if node.value is None else ""
             self.wrong_type(node, what, "a mapping of keys and values", hint)
-        return Entry(self, node, what)
+        return MappingReader(self, node, what)
 
     def usable_name(self, name: str, place: Place, what: str) -> None:
         """Complains about a name that could not be told apart, or written in a glob."""
@@ -186,7 +186,7 @@ class Checker(Quantities):
         return tuple(name for name, _ in found)
 
 
-class Entry:
+class MappingReader:
     """The keys of one mapping. A key that nobody has asked for is unknown, at the end of `with`."""
 
     def __init__(self, checker: Checker, node: Node, what: str) -> None:
@@ -196,7 +196,7 @@ class Entry:
         self._values: dict[str, Node] = node.value if isinstance(node.value, dict) else {}
         self._asked: dict[str, None] = {}
 
-    def __enter__(self) -> Entry:
+    def __enter__(self) -> MappingReader:
         return self
 
     def __exit__(

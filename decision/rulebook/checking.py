@@ -4,8 +4,8 @@ Reading and checking a large folder takes seconds of Python, and the rule engine
 crash; neither may be felt by the requests that a server answers meanwhile. The child reads,
 checks and tries the rules, and leaves the definition in a file that is read back in small pieces.
 
-The child gets a `_Task` on its input and answers with a `_Found`, both msgpack. The file is
-pickled, so `place` must be a folder that nobody else can write.
+The child reads a `_CheckRequest` and answers with a `_CheckAnswer`, both msgpack. The file is a
+pickle, so `place` must be a folder that nobody else can write.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ class RulesRefused(PolicyRefused):
         self.diagnostics = errors
 
 
-class _Task(msgspec.Struct):
+class _CheckRequest(msgspec.Struct):
     place: str
     folder: str | None = None
     files: dict[str, str] = {}
 
 
-class _Found(msgspec.Struct):
+class _CheckAnswer(msgspec.Struct):
     version: str = ""
     diagnostics: list[Diagnostic] = []
     problem: str | None = None
@@ -74,7 +74,7 @@ async def check_folder(folder: str, place: Path, *, time_limit: float = TIME_LIM
         RulesRefused: it has errors.
         PolicyRefused: the rule engine does not hold these rules, or the check did not end well.
     """
-    return await _run(_Task(str(place), folder=folder), folder, time_limit)
+    return await _run(_CheckRequest(str(place), folder=folder), folder, time_limit)
 
 
 def check_here(folder: str, place: Path) -> str:
@@ -83,7 +83,7 @@ def check_here(folder: str, place: Path) -> str:
     Raises:
         PolicyRefused: as `check_folder`.
     """
-    return _version(_check(_Task(str(place), folder=folder)), folder)
+    return _version(_check(_CheckRequest(str(place), folder=folder)), folder)
 
 
 async def check_files(
@@ -94,7 +94,7 @@ async def check_files(
     Raises:
         PolicyRefused: as `check_folder`.
     """
-    return await _run(_Task(str(place), files=dict(files)), what, time_limit)
+    return await _run(_CheckRequest(str(place), files=dict(files)), what, time_limit)
 
 
 def policy_file(place: Path, version: str) -> Path:
@@ -176,7 +176,7 @@ class _Child:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
 
-async def _run(task: _Task, what: str, time_limit: float) -> str:
+async def _run(task: _CheckRequest, what: str, time_limit: float) -> str:
     child = _Child()
     try:
         data = msgspec.msgpack.encode(task)
@@ -189,10 +189,10 @@ async def _run(task: _Task, what: str, time_limit: float) -> str:
         last = errors.decode(errors="replace").strip().rpartition("\n")[2]
         how = f"it was ended by {signal.Signals(-code).name}" if code < 0 else last
         raise PolicyRefused(f"checking {what} failed: {how or f'it ended with {code}'}")
-    return _version(msgspec.msgpack.decode(output, type=_Found), what)
+    return _version(msgspec.msgpack.decode(output, type=_CheckAnswer), what)
 
 
-def _version(found: _Found, what: str) -> str:
+def _version(found: _CheckAnswer, what: str) -> str:
     if found.diagnostics:
         raise RulesRefused(what, found.diagnostics)
     if found.problem is not None:
@@ -200,20 +200,20 @@ def _version(found: _Found, what: str) -> str:
     return found.version
 
 
-def _check(task: _Task) -> _Found:
+def _check(task: _CheckRequest) -> _CheckAnswer:
     result = load_files(task.files) if task.folder is None else load_folder(task.folder)
     if result.definition is None:
-        return _Found(diagnostics=result.errors)
+        return _CheckAnswer(diagnostics=result.errors)
     problem = try_rules(result.definition.rules, _TRIAL_LIMIT)
     if problem is not None:
-        return _Found(problem=problem)
+        return _CheckAnswer(problem=problem)
     write_checked(Path(task.place), result.definition)
-    return _Found(version=result.definition.version)
+    return _CheckAnswer(version=result.definition.version)
 
 
 def _main() -> None:
     os.nice(_NICENESS)
-    task = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=_Task)
+    task = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=_CheckRequest)
     sys.stdout.buffer.write(msgspec.msgpack.encode(_check(task)))
 
 

@@ -11,9 +11,9 @@ import re2
 from decision.core.conditions import ALWAYS, OPERATORS, All, AnyOf, Clause, Condition, Not
 from decision.core.fields import STATE_FIELD, WEEKDAYS, Field, UnknownField, parse_field
 from decision.core.values import in_words
-from decision.rulebook.checker import Checker, Entry
+from decision.rulebook.checker import Checker, MappingReader
+from decision.rulebook.collector import kind_of
 from decision.rulebook.diagnostics import hint_for
-from decision.rulebook.report import kind_of
 from decision.rulebook.yaml_source import INVALID, Node, Place
 
 C = TypeVar("C", bound=Condition)
@@ -61,7 +61,7 @@ _TEXTUAL: Final = re.compile(
 )
 
 
-def read_when(entry: Entry) -> Condition:
+def read_when(entry: MappingReader) -> Condition:
     """The condition under `when`; left out, or after a complaint, one that always holds."""
     node = entry.get("when")
     if node is None:

@@ -66,12 +66,12 @@ class Group(NamedTuple):
     """All (`$and`) or any (`$or`) of at least two nodes."""
 
     op: Literal["$and", "$or"]
-    parts: tuple[Node, ...]
+    parts: tuple[EngineNode, ...]
     source: Condition
     negated: bool
 
 
-Node = Leaf | Group
+EngineNode = Leaf | Group
 
 
 def number_text(value: Value) -> str | None:
@@ -95,7 +95,7 @@ def _beyond(value: float) -> int:
     return _BEYOND if value > 0 else -_BEYOND
 
 
-def engine_node(condition: Condition, slot_of: SlotOf) -> Node | bool:
+def engine_node(condition: Condition, slot_of: SlotOf) -> EngineNode | bool:
     """The condition as the engine gets it, or the constant that it is."""
     node = _lower(condition, False, slot_of)
     if isinstance(node, Group) and (
@@ -105,7 +105,7 @@ def engine_node(condition: Condition, slot_of: SlotOf) -> Node | bool:
     return node
 
 
-def _lower(condition: Condition, negated: bool, slot_of: SlotOf) -> Node | bool:
+def _lower(condition: Condition, negated: bool, slot_of: SlotOf) -> EngineNode | bool:
     """The condition, or its negation, as the engine's node, or the constant that it is."""
     match condition:
         case Clause():
@@ -116,7 +116,7 @@ def _lower(condition: Condition, negated: bool, slot_of: SlotOf) -> Node | bool:
         case All(parts) | AnyOf(parts):
             conjunction = isinstance(condition, All) is not negated
             op: Literal["$and", "$or"] = "$and" if conjunction else "$or"
-            nodes: list[Node] = []
+            nodes: list[EngineNode] = []
             for part in parts:
                 node = _lower(part, negated, slot_of)
                 if isinstance(node, bool):
@@ -132,7 +132,7 @@ def _lower(condition: Condition, negated: bool, slot_of: SlotOf) -> Node | bool:
             return _bounded(group, slot_of)
 
 
-def _bounded(group: Group, slot_of: SlotOf) -> Node:
+def _bounded(group: Group, slot_of: SlotOf) -> EngineNode:
     """The node with so many of its alternatives evaluated beforehand that few paths are left."""
     if group.op == "$or":
         if paths(group) <= _MOST_PATHS:
@@ -168,7 +168,7 @@ def _computed(condition: Condition, negated: bool, slot_of: SlotOf) -> Leaf:
     )
 
 
-def leaves(node: Node) -> Iterator[Leaf]:
+def leaves(node: EngineNode) -> Iterator[Leaf]:
     """Every leaf under the node."""
     if isinstance(node, Leaf):
         yield node
@@ -177,12 +177,12 @@ def leaves(node: Node) -> Iterator[Leaf]:
             yield from leaves(part)
 
 
-def paths(node: Node) -> int:
+def paths(node: EngineNode) -> int:
     """How often the node can fire: once for every combination of alternatives."""
     if isinstance(node, Leaf):
         return 1
     return (math.prod if node.op == "$and" else sum)(map(paths, node.parts))
 
 
-def _groups(node: Node) -> int:
+def _groups(node: EngineNode) -> int:
     return 0 if isinstance(node, Leaf) else 1 + sum(map(_groups, node.parts))

@@ -114,7 +114,7 @@ def _definition(plan: RulesetPlan) -> str:
     return "{" + ",".join(rules) + "}"
 
 
-class _AskedTogether:
+class _RulesetGroup:
     """Rulesets whose facts are encoded once; those that read most properties get them all."""
 
     def __init__(self, route: Route, made: dict[RulesetPlan, Ruleset]) -> None:
@@ -161,11 +161,11 @@ class DurableMatcher:
         self._strata = [
             (
                 routes.constant,
-                routes.always and _AskedTogether(routes.always, made),
+                routes.always and _RulesetGroup(routes.always, made),
                 [
                     (
                         slot,
-                        {value: _AskedTogether(route, made) for value, route in by_value.items()},
+                        {value: _RulesetGroup(route, made) for value, route in by_value.items()},
                     )
                     for slot, by_value in routes.triggered
                 ],

@@ -12,8 +12,8 @@ from decision.core.conditions import All, Clause, Condition, Test
 from decision.core.definition import Rule
 from decision.core.values import MISSING, Value
 from decision.rulebook.durable_conditions import (
+    EngineNode,
     Leaf,
-    Node,
     engine_node,
     leaves,
     number_text,
@@ -36,11 +36,11 @@ _MOST_TRIGGERS = 8
 _FEWEST_BY_FIELD = len(RULE_NAMES)
 
 
-class Item(NamedTuple):
+class EngineRule(NamedTuple):
     """A rule as the engine gets it: its index among the policy's rules, and its condition."""
 
     rule: int
-    node: Node
+    node: EngineNode
     leaves: tuple[Leaf, ...]
     paths: int
 
@@ -49,12 +49,12 @@ class RulesetPlan:
     """The rules that go in one ruleset, within what the engine holds; `names` are of properties."""
 
     def __init__(self, names: Mapping[str, str]) -> None:
-        self.items: dict[int, Item] = {}
+        self.items: dict[int, EngineRule] = {}
         self.paths = 0
         self._names = names
         self._keys: set[str] = set()
 
-    def add(self, item: Item) -> bool:
+    def add(self, item: EngineRule) -> bool:
         """Adds a rule, unless it is there; false where it does not fit."""
         if item.rule in self.items:
             return True
@@ -78,7 +78,7 @@ class RulesetPlan:
         """The engine's JSON of every condition, by rule name."""
         shared = Counter(self._test(leaf) for item in self.items.values() for leaf in item.leaves)
 
-        def condition(node: Node) -> tuple[int, str]:
+        def condition(node: EngineNode) -> tuple[int, str]:
             if isinstance(node, Leaf):
                 return -shared[self._test(node)], self._test(node)
             # What many rules share comes first: the engine then tests it once for all of them.
@@ -103,7 +103,7 @@ _COMPARE: Final = {
 }
 
 
-class _Numbers(dict[Value, str]):
+class _NumberTexts(dict[Value, str]):
     """The property of a number, written once for each value; "" where no comparison holds.
 
     Booleans, which are found as 0 and 1, must not be looked up.
@@ -134,10 +134,10 @@ class FactEncoder:
     `places` says for each leaf's key where among the properties that `encode` gives its own is.
     """
 
-    def __init__(self, items: Iterable[Item], names: Mapping[str, str]) -> None:
+    def __init__(self, items: Iterable[EngineRule], names: Mapping[str, str]) -> None:
         texts: dict[str, tuple[int, dict[Value, str]]] = {}
         truths: dict[str, tuple[int, dict[bool, str]]] = {}
-        numbers: dict[str, tuple[int, _Numbers]] = {}
+        numbers: dict[str, tuple[int, _NumberTexts]] = {}
         computed: dict[str, tuple[Test, str]] = {}
         for leaf in (leaf for item in items for leaf in item.leaves):
             start = f',"{names[leaf.key]}":'
@@ -149,7 +149,7 @@ class FactEncoder:
                 known = truths.setdefault(leaf.key, (leaf.slot, {}))[1]
                 known[leaf.constant] = start + leaf.literal
             elif leaf.constant is not None:
-                known_numbers = numbers.setdefault(leaf.key, (leaf.slot, _Numbers(start)))[1]
+                known_numbers = numbers.setdefault(leaf.key, (leaf.slot, _NumberTexts(start)))[1]
                 known_numbers.comparisons.add((leaf.op, leaf.constant))
         keys = (*texts, *numbers, *truths, *computed)
         self.places = {key: place for place, key in enumerate(keys)}
@@ -192,7 +192,7 @@ class Route(NamedTuple):
     rulesets: list[tuple[RulesetPlan, tuple[int, ...]]]
 
 
-class Routes:
+class StratumRoutes:
     """Of one stratum: the mask of rules that always hold, and which rulesets are asked when.
 
     `always` is asked at every decision; `triggered` by the text or the `True` in a slot.
@@ -211,19 +211,19 @@ class Routes:
         return list(dict.fromkeys(plan for route in routes for plan, _ in route.rulesets))
 
 
-def compile_rules(rules: Sequence[Rule], plan: Plan, slot_of: SlotOf) -> list[Routes]:
+def compile_rules(rules: Sequence[Rule], plan: Plan, slot_of: SlotOf) -> list[StratumRoutes]:
     """For each stratum of the plan, its rules in rulesets, grouped by what can trigger them."""
-    names = _Names()
+    names = _PropertyNames()
     found = []
     for stratum in plan.strata:
-        routes = Routes()
-        items: dict[int, Item] = {}
+        routes = StratumRoutes()
+        items: dict[int, EngineRule] = {}
         for index in stratum:
             node = engine_node(rules[index].when, slot_of)
             if isinstance(node, bool):
                 routes.constant |= node << index
             else:
-                items[index] = Item(index, node, tuple(leaves(node)), paths(node))
+                items[index] = EngineRule(index, node, tuple(leaves(node)), paths(node))
         grouped, untriggered = _group({index: rules[index].when for index in items})
         if untriggered:
             routes.always = _pack([[items[index] for index in untriggered]], names)[0]
@@ -275,7 +275,7 @@ def _triggers(condition: Condition) -> dict[str, tuple[str | bool, ...]]:
     return found
 
 
-class _Names(dict[str, str]):
+class _PropertyNames(dict[str, str]):
     """The property of each leaf's key: the same in all rulesets, so that facts are encoded once."""
 
     def __missing__(self, key: str) -> str:
@@ -291,7 +291,7 @@ def _conjuncts(condition: Condition) -> Iterator[Clause]:
             yield from _conjuncts(part)
 
 
-def _pack(groups: Iterable[list[Item]], names: _Names) -> list[Route]:
+def _pack(groups: Iterable[list[EngineRule]], names: _PropertyNames) -> list[Route]:
     """For each group its rulesets; small groups share one, and none is split without need."""
     found = []
     ruleset = RulesetPlan(names)

@@ -15,7 +15,7 @@ from decision.core.clock import (
 )
 from decision.core.events import LONGEST_WINDOW
 from decision.core.values import in_words
-from decision.rulebook.report import Report
+from decision.rulebook.collector import DiagnosticCollector
 from decision.rulebook.yaml_source import Node
 
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
@@ -24,7 +24,7 @@ _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:
 _PERCENT = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*%")
 
 
-class Quantities(Report):
+class QuantityReader(DiagnosticCollector):
     """A report that reads quantities; `zone` is that of dates without a time."""
 
     def __init__(self) -> None:

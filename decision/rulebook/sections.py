@@ -21,7 +21,7 @@ from decision.core.definition import (
     Suppression,
 )
 from decision.core.values import in_words
-from decision.rulebook.checker import LONGEST_PAUSE, Checker, Entry
+from decision.rulebook.checker import LONGEST_PAUSE, Checker, MappingReader
 from decision.rulebook.diagnostics import hint_for
 from decision.rulebook.selectors import read_filter
 from decision.rulebook.yaml_source import Node
@@ -248,7 +248,7 @@ def read_experiment(checker: Checker, name: str, node: Node) -> Experiment:
     return found
 
 
-def _share_or_variants(checker: Checker, entry: Entry) -> None:
+def _share_or_variants(checker: Checker, entry: MappingReader) -> None:
     share, variants, keeps = entry.get("share"), entry.get("variants"), entry.get("keeps")
     hint = "a control group has a share, a test has variants"
     if share is not None and variants is not None:

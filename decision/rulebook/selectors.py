@@ -6,7 +6,7 @@ import re
 from fnmatch import fnmatchcase
 
 from decision.core.definition import Selector
-from decision.rulebook.checker import Checker, Entry
+from decision.rulebook.checker import Checker, MappingReader
 from decision.rulebook.diagnostics import nearest, one_of
 from decision.rulebook.yaml_source import Node, Place
 
@@ -29,7 +29,9 @@ def read_filter(checker: Checker, node: Node, what: str) -> Selector:
         return _selector(checker, entry, messages)
 
 
-def _selector(checker: Checker, entry: Entry, messages: list[tuple[str, Place]] | None) -> Selector:
+def _selector(
+    checker: Checker, entry: MappingReader, messages: list[tuple[str, Place]] | None
+) -> Selector:
     def names(key: str, section: str) -> tuple[str, ...] | None:
         return _only_names(_names(checker, entry, key, section))
 
@@ -43,7 +45,7 @@ def _selector(checker: Checker, entry: Entry, messages: list[tuple[str, Place]] 
 
 
 def _names(
-    checker: Checker, entry: Entry, key: str, section: str | None
+    checker: Checker, entry: MappingReader, key: str, section: str | None
 ) -> list[tuple[str, Place]] | None:
     node = entry.get(key)
     if node is None:

@@ -22,7 +22,7 @@ import msgspec
 from decision.intake.field_sample import known_fields
 from decision.rulebook.diagnostics import CODES, WARNINGS, Diagnostic, render_all
 from decision.rulebook.reader import load_folder
-from decision.rulebook.review.known import review_fields
+from decision.rulebook.review.observed import review_fields
 
 GOLDEN = Path(__file__).parent / "golden"
 PAGE = Path(__file__).parents[2] / "docs" / "wrong-rules.md"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from decision.core.conditions import OPERATORS
 from decision.rulebook import reader
-from decision.rulebook.checker import CONTACT_EVENTS, Entry
+from decision.rulebook.checker import CONTACT_EVENTS, MappingReader
 from decision.rulebook.diagnostics import Diagnostic
 from decision.rulebook.json_schema import rules_schema
 from decision.rulebook.key_help import KEY_HELP
@@ -149,19 +149,19 @@ def test_every_key_and_operator_is_in_the_example_of_everything() -> None:
 def asked_keys(data: Any) -> dict[str, set[str]]:
     """What → the keys that the checker asks for, told by the words it uses for them."""
     found: dict[str, set[str]] = {"file": set(data)}
-    original = Entry.__exit__
+    original = MappingReader.__exit__
 
-    def remember(entry: Entry, *error: Any) -> None:
+    def remember(entry: MappingReader, *error: Any) -> None:
         found.setdefault(entry.what.partition(" of ")[0].partition(' "')[0], set()).update(
             entry._asked
         )
         original(entry, *error)
 
-    Entry.__exit__ = remember  # type: ignore[method-assign]
+    MappingReader.__exit__ = remember  # type: ignore[method-assign]
     try:
         check(data)
     finally:
-        Entry.__exit__ = original  # type: ignore[method-assign]
+        MappingReader.__exit__ = original  # type: ignore[method-assign]
     return found
 
 

@@ -1,6 +1,6 @@
 """A second look at rules that are well formed: what in them can never matter, or never end well.
 
-Everything said here is a proof: conditions are reasoned about exactly or not at all (`logic`), and
+Everything said here is a proof: conditions are reasoned about exactly or not at all (`solver`), and
 what candidates rules touch is compared as bit masks.
 """
 
@@ -10,16 +10,16 @@ from bisect import bisect_right
 from collections import defaultdict
 
 from decision.core.definition import PolicyDefinition
-from decision.rulebook.report import Report
+from decision.rulebook.collector import DiagnosticCollector
 from decision.rulebook.review.conditions import review_conditions
 from decision.rulebook.review.contact import review_caps, review_holdouts, review_states
-from decision.rulebook.review.context import Context
-from decision.rulebook.review.effects import review_rules
-from decision.rulebook.review.showing import review_showing
+from decision.rulebook.review.context import ReviewContext
+from decision.rulebook.review.messages import review_messages
+from decision.rulebook.review.rules import review_rules
 from decision.rulebook.source_map import SourceMap
 
 
-def review(report: Report, definition: PolicyDefinition, places: SourceMap) -> None:
+def review(report: DiagnosticCollector, definition: PolicyDefinition, places: SourceMap) -> None:
     """Adds to the report whatever is suspicious in a policy.
 
     Where there are errors, only the conditions of definitions without one are looked at: what rules
@@ -28,19 +28,19 @@ def review(report: Report, definition: PolicyDefinition, places: SourceMap) -> N
     if not report.complete:
         return
     if report.failed:
-        context = Context(report, definition, places, sound=False)
+        context = ReviewContext(report, definition, places, valid=False)
         review_conditions(context, _flawed(report, places))
         return
-    context = Context(report, definition, places)
+    context = ReviewContext(report, definition, places)
     review_conditions(context)
     review_states(context)
     review_rules(context)
-    review_showing(context)
+    review_messages(context)
     review_caps(context)
     review_holdouts(context)
 
 
-def _flawed(report: Report, places: SourceMap) -> set[tuple[str, str]]:
+def _flawed(report: DiagnosticCollector, places: SourceMap) -> set[tuple[str, str]]:
     """The definitions, as (section, name), within which something is wrong."""
     starts: defaultdict[str, list[tuple[int, int, str, str]]] = defaultdict(list)
     for section, named in places.nodes.items():

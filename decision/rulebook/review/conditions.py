@@ -7,7 +7,7 @@ from typing import Final
 
 from decision.core.conditions import ALWAYS, All, AnyOf, Clause, Condition, Not
 from decision.core.values import in_words
-from decision.rulebook.review.context import Context, listed, size_of
+from decision.rulebook.review.context import ReviewContext, listed, size_of
 from decision.rulebook.review.intervals import values_of
 from decision.rulebook.yaml_source import Place
 
@@ -28,7 +28,9 @@ _EXPLAINED: Final = 10
 """How much more work the explanation of a contradiction is worth than finding it."""
 
 
-def review_conditions(context: Context, flawed: Collection[tuple[str, str]] = frozenset()) -> None:
+def review_conditions(
+    context: ReviewContext, flawed: Collection[tuple[str, str]] = frozenset()
+) -> None:
     """Looks at every `when` of messages, states and rules; `flawed` are those to pass over."""
     definition = context.definition
     for section, found in (
@@ -38,22 +40,22 @@ def review_conditions(context: Context, flawed: Collection[tuple[str, str]] = fr
     ):
         for one in found:
             if one.when != ALWAYS and (section, one.name) not in flawed:
-                _Reviewer(context, section, one.name).whole(one.when)
+                _ConditionReviewer(context, section, one.name).whole(one.when)
 
 
-class _Reviewer:
+class _ConditionReviewer:
     """Reviews the condition of one definition."""
 
-    def __init__(self, context: Context, section: str, name: str) -> None:
+    def __init__(self, context: ReviewContext, section: str, name: str) -> None:
         self.context = context
-        self.logic = context.logic
+        self.solver = context.solver
         self.section = section
         self.name = name
         self.what = f'{section.removesuffix("s")} "{name}"'
 
     def whole(self, when: Condition) -> None:
-        self.logic.allow(size_of(when))
-        if self.logic.never(when):
+        self.solver.allow(size_of(when))
+        if self.solver.never(when):
             culprit, reason, hint = self.culprit(when)
             message = f"the when of {self.what} can never hold: {reason}"
             hint = (
@@ -61,7 +63,7 @@ class _Reviewer:
             )
             self.context.impossible.add((self.section, self.name))
             self.context.report.error("never-holds", self.place(culprit), message, hint)
-        elif self.logic.always(when):
+        elif self.solver.always(when):
             self.empty(when, f"the when of {self.what} always holds: {self.why_always(when)}")
         else:
             self.parts(when, ())
@@ -71,14 +73,14 @@ class _Reviewer:
         match condition:
             case All(parts):
                 for index, part in enumerate(parts):
-                    if part != ALWAYS and self.logic.always(part):
+                    if part != ALWAYS and self.solver.always(part):
                         self.empty(part, f"this part always holds: {self.why_always(part)}")
                     elif not isinstance(part, Clause):
                         others = (*parts[:index], *parts[index + 1 :])
                         self.parts(part, (*beside, *others))
             case AnyOf(parts) if len(parts) <= _MOST_ALTERNATIVES:
                 for part in parts:
-                    if self.logic.can_hold(part, *beside):
+                    if self.solver.can_hold(part, *beside):
                         self.parts(part, beside)
                     else:
                         self.dead(part, beside)
@@ -98,19 +100,19 @@ class _Reviewer:
 
     def culprit(self, condition: Condition) -> tuple[Condition, str, str]:
         """The part with which a condition becomes impossible, why, and a hint."""
-        self.logic.allow(_EXPLAINED * size_of(condition))
+        self.solver.allow(_EXPLAINED * size_of(condition))
         parts = list(_conjuncts(condition))
         ends = range(1, len(parts) + 1)
-        end = next((end for end in ends if not self.logic.can_hold(*parts[:end])), 0)
+        end = next((end for end in ends if not self.solver.can_hold(*parts[:end])), 0)
         if not end:
             return condition, "its parts contradict each other", ""
         part, before = parts[end - 1], parts[: end - 1]
-        if self.logic.never(part):
+        if self.solver.never(part):
             if isinstance(part, AnyOf) and part.parts:
                 return part, "none of its alternatives can", "mend one of them, or leave it out"
             return part, *self.impossible(part)
         for other in before:
-            if not self.logic.can_hold(other, part):
+            if not self.solver.can_hold(other, part):
                 return part, self.contradiction(other, part), self.mend(other, part)
         earlier = [one for one in before if _fields(one) & _fields(part)]
         told = listed([_told(one) for one in earlier])
@@ -150,7 +152,7 @@ class _Reviewer:
 
     def range(self, field: str) -> str:
         """`time.hour is from 0 to 23`."""
-        domain = self.logic.universe.domain(field)
+        domain = self.solver.fields.domain(field)
         numbers, texts = values_of(domain.numbers), values_of(domain.texts)
         if domain.numbers and not domain.texts:
             if numbers:

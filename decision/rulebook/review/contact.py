@@ -8,7 +8,7 @@ from decision.core.clock import DAY, HOUR, format_duration
 from decision.core.conditions import ALWAYS
 from decision.core.definition import Cap, Experiment, Selector, State
 from decision.core.values import in_words
-from decision.rulebook.review.context import Context, size_of
+from decision.rulebook.review.context import ReviewContext, size_of
 
 _KEYS: Final = ("messages", "tags", "category", "purpose", "channel")
 _LONGEST: Final = {"day": 26 * HOUR, "week": 7 * DAY + 2 * HOUR, "month": 31 * DAY + 2 * HOUR}
@@ -17,10 +17,10 @@ _WITHIN: Final = {"day": ("day", "week", "month"), "week": ("week",), "month": (
 """Calendar periods in which each one lies as a whole."""
 
 
-def review_states(context: Context) -> None:
+def review_states(context: ReviewContext) -> None:
     """Looks for states that nobody gets to, and for customers who get to none."""
     states = context.definition.states
-    logic = context.logic
+    solver = context.solver
     whens = [state.when for state in states]
     for index, state in enumerate(states):
         earlier = states[:index]
@@ -28,14 +28,14 @@ def review_states(context: Context) -> None:
             continue  # complained about already
         if state is states[-1] and state.when == ALWAYS:
             continue  # whoever is left over belongs there, though it be nobody
-        logic.allow(sum(map(size_of, whens[: index + 1])))
-        if logic.can_hold(state.when, but=[one.when for one in earlier]):
+        solver.allow(sum(map(size_of, whens[: index + 1])))
+        if solver.can_hold(state.when, but=[one.when for one in earlier]):
             continue
         if ("states", state.name) in context.impossible:
             continue
         _warn_state(context, state, earlier)
-    logic.allow(sum(map(size_of, whens)))
-    if states and ALWAYS not in whens and logic.can_hold(but=whens):
+    solver.allow(sum(map(size_of, whens)))
+    if states and ALWAYS not in whens and solver.can_hold(but=whens):
         last = states[-1]
         message = f'customers to whom no state up to "{last.name}" applies have no customer.state'
         place = context.places.key("states", last.name, "when")
@@ -43,9 +43,9 @@ def review_states(context: Context) -> None:
         context.report.warn(place, message, hint, "no-catch-all")
 
 
-def _warn_state(context: Context, state: State, earlier: tuple[State, ...]) -> None:
-    context.logic.allow(sum(size_of(one.when) for one in (state, *earlier)))
-    alone = (one for one in earlier if context.logic.implies(state.when, one.when))
+def _warn_state(context: ReviewContext, state: State, earlier: tuple[State, ...]) -> None:
+    context.solver.allow(sum(size_of(one.when) for one in (state, *earlier)))
+    alone = (one for one in earlier if context.solver.implies(state.when, one.when))
     one = next(alone, None)
     if one is None:
         reason = "the states before it leave nobody over"
@@ -57,7 +57,7 @@ def _warn_state(context: Context, state: State, earlier: tuple[State, ...]) -> N
     context.report.warn(place, message, hint, "unreached-state")
 
 
-def review_caps(context: Context) -> None:
+def review_caps(context: ReviewContext) -> None:
     """Looks for caps that hold nothing back, or nothing that another does not hold back."""
     caps = context.definition.caps
     for index, cap in enumerate(caps):
@@ -114,7 +114,7 @@ def _period(cap: Cap) -> str:
     return format_duration(cap.within) if isinstance(cap.within, int) else f"calendar {cap.within}"
 
 
-def review_holdouts(context: Context) -> None:
+def review_holdouts(context: ReviewContext) -> None:
     """Looks for control groups that leave nobody, or next to nobody, outside."""
     holdouts = [one for one in context.definition.experiments if one.share]
     total = sum(one.share or 0 for one in holdouts)

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from decision.core.conditions import ALWAYS, Condition, clauses
 from decision.core.definition import PolicyDefinition
-from decision.rulebook.report import Report
+from decision.rulebook.collector import DiagnosticCollector
 from decision.rulebook.review.candidates import Candidates
-from decision.rulebook.review.fields import Universe
-from decision.rulebook.review.logic import Logic
+from decision.rulebook.review.fields import FieldDomains
+from decision.rulebook.review.solver import Solver
 from decision.rulebook.source_map import SourceMap
 
 
-class Context:
+class ReviewContext:
     """A policy, and where each part of it was written.
 
-    With `sound` false there were errors: then less is known of what fields may be. `impossible`
+    With `valid` false there were errors: then less is known of what fields may be. `impossible`
     are the definitions, as (section, name), whose condition never holds: nothing else is said of
     them.
     """
 
     def __init__(
-        self, report: Report, definition: PolicyDefinition, places: SourceMap, *, sound: bool = True
+        self,
+        report: DiagnosticCollector,
+        definition: PolicyDefinition,
+        places: SourceMap,
+        *,
+        valid: bool = True,
     ) -> None:
         self.report = report
         self.definition = definition
@@ -28,15 +33,15 @@ class Context:
         self.impossible: set[tuple[str, str]] = set()
         self.candidates = Candidates(definition)
         last = definition.states[-1].when if definition.states else None
-        self.logic = Logic(
-            Universe(
+        self.solver = Solver(
+            FieldDomains(
                 (placement.name for placement in definition.placements),
                 (state.name for state in definition.states),
-                leftover=last != ALWAYS or not sound,
+                leftover=last != ALWAYS or not valid,
                 variants={
                     experiment.name: experiment.variants
                     for experiment in definition.experiments
-                    if len(experiment.variants or ()) > 1 and sound
+                    if len(experiment.variants or ()) > 1 and valid
                 },
             )
         )

@@ -17,7 +17,7 @@ _DATES: Final = Domain(texts=((((1, "0001-01-01", 0)), ((1, "9999-12-31", 1))),)
 _ACTIVE: Final = re.compile(r"active_days_([0-9]+)d")
 
 
-class Universe:
+class FieldDomains:
     """What every field of one policy may be.
 
     `states` may each be `customer.state`; with `leftover` false one of them always is. `variants`

@@ -25,7 +25,7 @@ def kind_of(value: Any) -> str:
     return f"the number {in_words(value)}"
 
 
-class Report:
+class DiagnosticCollector:
     """Collects diagnostics.
 
     `complete` is false where a file could not be read: then nobody knows what else there is, and

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from decision.core.conditions import All, Clause, Condition, clauses
 from decision.core.definition import Rule
-from decision.rulebook.review.context import Context, listed, size_of
+from decision.rulebook.review.context import ReviewContext, listed, size_of
 
 _MOST_CIRCLES: Final = 10
 _MOST_ROUNDS: Final = 100
@@ -30,7 +30,7 @@ class _Step(NamedTuple):
     rule: int
 
 
-def review_circles(context: Context) -> None:
+def review_cycles(context: ReviewContext) -> None:
     """Warns of fields that feed themselves through others; one field alone may be set anew.
 
     What closes a circle is not that a rule reads a field, but that what was set there can make it
@@ -43,7 +43,7 @@ def review_circles(context: Context) -> None:
             for field in reads:
                 if field != target:
                     edges[target].setdefault(field, []).append(index)
-    feeds = _Feeding(context)
+    feeds = _CycleSearch(context)
     said = 0
     for _ in range(_MOST_ROUNDS):
         try:
@@ -60,12 +60,12 @@ def review_circles(context: Context) -> None:
             return
 
 
-class _Feeding:
+class _CycleSearch:
     """Which rules can hold because of what another has set."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: ReviewContext) -> None:
         self.rules = context.definition.rules
-        self.logic = context.logic
+        self.solver = context.solver
         self._proofs = 0
 
     def round(self, fields: list[str], edges: _Edges) -> list[_Step]:
@@ -101,8 +101,8 @@ class _Feeding:
         setter, reader = self.rules[one], self.rules[other]
         value = setter.set[field]
         left = [part for part in _conjuncts(setter.when) if not _fields(part) & setter.set.keys()]
-        self.logic.allow(size_of(setter.when) + size_of(reader.when))
-        return self.logic.can_hold(Clause(field, "eq", value), reader.when, *left)
+        self.solver.allow(size_of(setter.when) + size_of(reader.when))
+        return self.solver.can_hold(Clause(field, "eq", value), reader.when, *left)
 
 
 def _conjuncts(condition: Condition) -> Iterator[Condition]:
@@ -117,7 +117,7 @@ def _fields(condition: Condition) -> set[str]:
     return {clause.field for clause in clauses(condition)}
 
 
-def _warn(context: Context, steps: list[_Step]) -> None:
+def _warn(context: ReviewContext, steps: list[_Step]) -> None:
     rules = context.definition.rules
     start = min(range(len(steps)), key=lambda at: steps[at].rule)
     steps = steps[start:] + steps[:start]

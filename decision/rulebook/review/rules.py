@@ -9,15 +9,15 @@ from typing import Final, NamedTuple
 
 from decision.core.conditions import All, Condition, clauses
 from decision.core.definition import Rule, Selector
-from decision.rulebook.review.circles import review_circles
-from decision.rulebook.review.context import Context, listed, size_of
+from decision.rulebook.review.context import ReviewContext, listed, size_of
+from decision.rulebook.review.cycles import review_cycles
 
 _MOST_CONJUNCTS: Final = 6
 _MOST_PROOFS: Final = 48
 """How many other rules are tried, for one rule, for a proof that they always hold with it."""
 
 
-class _Seen(NamedTuple):
+class _RuleView(NamedTuple):
     """A rule as the others look at it."""
 
     at: int
@@ -27,7 +27,7 @@ class _Seen(NamedTuple):
     removes: int
 
 
-def review_rules(context: Context) -> None:
+def review_rules(context: ReviewContext) -> None:
     """Looks at what every rule does, and at the rules together."""
     for rule in context.definition.rules:
         _review_selectors(context, rule)
@@ -36,11 +36,11 @@ def review_rules(context: Context) -> None:
             message = f'rule "{rule.name}" boosts by 1, which changes nothing'
             hint = "by: 1.5 is half as much again, by: 0.5 is half"
             context.report.warn(place, message, hint, "neutral-boost")
-    _Removals(context).review()
-    review_circles(context)
+    _Exclusions(context).review()
+    review_cycles(context)
 
 
-def _review_selectors(context: Context, rule: Rule) -> None:
+def _review_selectors(context: ReviewContext, rule: Rule) -> None:
     candidates = context.candidates
     for action in ("exclude", "allow_only", "boost"):
         selector = getattr(rule, action)
@@ -62,10 +62,10 @@ def _review_selectors(context: Context, rule: Rule) -> None:
         context.report.warn(place, message, hint, "empty-selector")
 
 
-class _Removals:
+class _Exclusions:
     """Which rules remove what, and which of them hold whenever another does."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: ReviewContext) -> None:
         self.context = context
         self.seen = [self._look(index, rule) for index, rule in enumerate(context.definition.rules)]
         self.setters: dict[str, list[int]] = defaultdict(list)
@@ -73,14 +73,14 @@ class _Removals:
             for field in one.rule.set:
                 self.setters[field].append(one.at)
         self.always = [one for one in self.seen if one.removes and self._always(one.rule)]
-        self.by_conjuncts: dict[frozenset[str], list[_Seen]] = defaultdict(list)
-        self.by_fields: dict[frozenset[str], list[_Seen]] = defaultdict(list)
+        self.by_conjuncts: dict[frozenset[str], list[_RuleView]] = defaultdict(list)
+        self.by_fields: dict[frozenset[str], list[_RuleView]] = defaultdict(list)
         for one in self.seen:
             if one.removes:
                 self.by_conjuncts[one.conjuncts].append(one)
                 self.by_fields[one.fields].append(one)
 
-    def _look(self, index: int, rule: Rule) -> _Seen:
+    def _look(self, index: int, rule: Rule) -> _RuleView:
         candidates = self.context.candidates
         removes = 0
         if rule.exclude is not None:
@@ -90,11 +90,11 @@ class _Removals:
         if ("rules", rule.name) in self.context.impossible:
             removes = 0
         fields = frozenset(clause.field for clause in clauses(rule.when))
-        return _Seen(index, rule, frozenset(_conjuncts(rule.when)), fields, removes)
+        return _RuleView(index, rule, frozenset(_conjuncts(rule.when)), fields, removes)
 
     def _always(self, rule: Rule) -> bool:
-        self.context.logic.allow(size_of(rule.when))
-        return self.context.logic.always(rule.when)
+        self.context.solver.allow(size_of(rule.when))
+        return self.context.solver.always(rule.when)
 
     def review(self) -> None:
         """Warns of every rule whose work others have done, and of boosts of what is removed."""
@@ -109,7 +109,7 @@ class _Removals:
             if one.removes and not does_more and (found := self._cover(one, one.removes)):
                 self._warn_shadowed(one, found)
 
-    def _cover(self, one: _Seen, mask: int, *, boost: bool = False) -> list[_Seen]:
+    def _cover(self, one: _RuleView, mask: int, *, boost: bool = False) -> list[_RuleView]:
         """Rules that, whenever this one holds, have removed all of a mask; none where they do not.
 
         An excluding rule is held against those before it alone, so that of two that say the same
@@ -122,7 +122,7 @@ class _Removals:
                 found.append(other)
                 if not left:
                     return found
-        self.context.logic.allow(size_of(one.rule.when))
+        self.context.solver.allow(size_of(one.rule.when))
         tried: set[int] = set()
         for other, alike in self._weaker(one):
             if other.at in tried or left & ~other.removes or not (boost or other.at < one.at):
@@ -133,14 +133,14 @@ class _Removals:
                 tried.add(other.at)
                 if len(tried) > _MOST_PROOFS:
                     return []
-                if not self.context.logic.implies(one.rule.when, other.rule.when):
+                if not self.context.solver.implies(one.rule.when, other.rule.when):
                     continue
             return [*found, other]
         return []
 
-    def _weaker(self, one: _Seen) -> list[tuple[_Seen, bool]]:
+    def _weaker(self, one: _RuleView) -> list[tuple[_RuleView, bool]]:
         """Rules that may hold whenever this one does; with true, those that certainly do."""
-        found: list[tuple[_Seen, bool]] = []
+        found: list[tuple[_RuleView, bool]] = []
         for index, parts in ((self.by_conjuncts, one.conjuncts), (self.by_fields, one.fields)):
             alike = index is self.by_conjuncts
             subsets = [parts]
@@ -150,7 +150,7 @@ class _Removals:
             found += [(other, alike) for some in subsets if some for other in index.get(some, ())]
         return found
 
-    def _changed_between(self, one: _Seen, other: _Seen) -> bool:
+    def _changed_between(self, one: _RuleView, other: _RuleView) -> bool:
         """Whether a rule sets, after the earlier of the two is asked, what decides on the other."""
         first, last = sorted((one.at, other.at))
         for field in other.fields:
@@ -160,7 +160,7 @@ class _Removals:
                 return True
         return False
 
-    def _warn_shadowed(self, one: _Seen, found: list[_Seen]) -> None:
+    def _warn_shadowed(self, one: _RuleView, found: list[_RuleView]) -> None:
         name = one.rule.name
         message = (
             f'rule "{name}" can never matter: {_named(found)} '
@@ -170,7 +170,7 @@ class _Removals:
         place = self.context.places.key("rules", name)
         self.context.report.warn(place, message, hint, "shadowed-rule")
 
-    def _warn_boost(self, one: _Seen, found: list[_Seen]) -> None:
+    def _warn_boost(self, one: _RuleView, found: list[_RuleView]) -> None:
         name = one.rule.name
         message = (
             f'rule "{name}" boosts what {_named(found)} '
@@ -181,7 +181,7 @@ class _Removals:
         self.context.report.warn(place, message, hint, "boost-of-excluded")
 
 
-def _named(found: list[_Seen]) -> str:
+def _named(found: list[_RuleView]) -> str:
     return listed([f'rule "{one.rule.name}" ({one.rule.source})' for one in found])
 
 

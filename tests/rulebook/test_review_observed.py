@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from decision.rulebook.diagnostics import Diagnostic
 from decision.rulebook.reader import load_files
-from decision.rulebook.review.known import KnownFields, review_fields
+from decision.rulebook.review.observed import ObservedFields, review_fields
 from tests.rulebook.sample import SMALL
 
-KNOWN = KnownFields(
+KNOWN = ObservedFields(
     sample="the 3 customers of customers.csv",
     customers=3,
     attributes=frozenset({"lifetime_spend", "city", "segment.vip", "address", "address.city"}),
@@ -17,7 +17,7 @@ KNOWN = KnownFields(
 )
 
 
-def found(text: str, known: KnownFields = KNOWN) -> list[Diagnostic]:
+def found(text: str, known: ObservedFields = KNOWN) -> list[Diagnostic]:
     result = load_files({"a.yaml": SMALL, "b.yaml": text})
     assert result.definition is not None, result.diagnostics
     return review_fields(result.definition, result.places, known)
@@ -77,8 +77,8 @@ suppressions: {s: {event: message.dismissed, times: 2, within: 7d, pause: 7d}}
 
 def test_what_the_sample_cannot_tell_is_not_complained_about() -> None:
     text = rule("{customer.x: 1, events.y.count: 0, event.z: 1, context.q: 1}")
-    assert found(text, KnownFields(sample="nothing")) == []
-    only = KnownFields(sample="s", customers=1, event_types=frozenset({"y"}))
+    assert found(text, ObservedFields(sample="nothing")) == []
+    only = ObservedFields(sample="s", customers=1, event_types=frozenset({"y"}))
     assert [one.hint for one in found(rule("{events.y.last_z: 1}"), only)] == []
 
 

@@ -14,15 +14,15 @@ import msgspec
 from decision.core.conditions import Clause, clauses
 from decision.core.definition import PolicyDefinition
 from decision.core.fields import STATE_FIELD, parse_field
+from decision.rulebook.collector import DiagnosticCollector
 from decision.rulebook.diagnostics import Diagnostic, hint_for
-from decision.rulebook.report import Report
 from decision.rulebook.source_map import SourceMap
 from decision.rulebook.yaml_source import Place
 
 _SEGMENT: Final = "segment."
 
 
-class KnownFields(msgspec.Struct, frozen=True, kw_only=True):
+class ObservedFields(msgspec.Struct, frozen=True, kw_only=True):
     """What was seen in a sample of customers, events and requests.
 
     `attributes` are names, and dotted paths into nested objects, of all `customers` looked at.
@@ -55,14 +55,14 @@ class _Finding(NamedTuple):
 
 
 def review_fields(
-    definition: PolicyDefinition, places: SourceMap, known: KnownFields
+    definition: PolicyDefinition, places: SourceMap, known: ObservedFields
 ) -> list[Diagnostic]:
     """A warning for every field, event type and property that rules ask for and nobody has.
 
     What a rule sets is there. Each is said once for every message, state, rule or other definition
     that asks for it, in the order of the files.
     """
-    report = Report()
+    report = DiagnosticCollector()
     said = set()
     found = sorted(_findings(definition, places, known), key=lambda one: one[0].order)
     for place, owner, (name, message, hint) in found:
@@ -73,7 +73,7 @@ def review_fields(
 
 
 def _findings(
-    definition: PolicyDefinition, places: SourceMap, known: KnownFields
+    definition: PolicyDefinition, places: SourceMap, known: ObservedFields
 ) -> Iterator[tuple[Place, tuple[str, str], _Finding]]:
     """(place, (section, name) of who asks for it, what) of all that the sample does not have."""
     given = {field for rule in definition.rules for field in rule.set}
@@ -104,7 +104,7 @@ def _findings(
             yield places.value(section, name, *path), (section, name), found
 
 
-def _of_clause(clause: Clause, known: KnownFields) -> _Finding | None:
+def _of_clause(clause: Clause, known: ObservedFields) -> _Finding | None:
     family, _, rest = clause.field.partition(".")
     match family:
         case "customer" if clause.field != STATE_FIELD and known.customers:
@@ -125,7 +125,7 @@ def _of_clause(clause: Clause, known: KnownFields) -> _Finding | None:
     return None
 
 
-def _of_attribute(field: str, name: str, known: KnownFields) -> _Finding | None:
+def _of_attribute(field: str, name: str, known: ObservedFields) -> _Finding | None:
     if name.startswith(_SEGMENT):
         segment = name.removeprefix(_SEGMENT)
         options = sorted(known.segments)
@@ -133,7 +133,7 @@ def _of_attribute(field: str, name: str, known: KnownFields) -> _Finding | None:
     return _missing(field, name, "customer", "has the attribute", sorted(known.attributes), known)
 
 
-def _of_measure(field: str, known: KnownFields) -> _Finding | None:
+def _of_measure(field: str, known: ObservedFields) -> _Finding | None:
     parsed = parse_field(field)
     kind = parsed.event_type or ""
     if found := _of_event(kind, field, known):
@@ -147,7 +147,7 @@ def _of_measure(field: str, known: KnownFields) -> _Finding | None:
     return None
 
 
-def _of_event(kind: str, token: str, known: KnownFields) -> _Finding | None:
+def _of_event(kind: str, token: str, known: ObservedFields) -> _Finding | None:
     """Events about contacts come from us, and may not have happened yet."""
     if known.event_types is None or not kind or kind.startswith("message."):
         return None
@@ -155,7 +155,7 @@ def _of_event(kind: str, token: str, known: KnownFields) -> _Finding | None:
 
 
 def _missing(
-    token: str, name: str, noun: str, verb: str, options: list[str], known: KnownFields
+    token: str, name: str, noun: str, verb: str, options: list[str], known: ObservedFields
 ) -> _Finding | None:
     if name in options:
         return None

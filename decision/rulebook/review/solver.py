@@ -12,7 +12,7 @@ from typing import Final
 
 from decision.core.conditions import All, AnyOf, Clause, Condition, Not
 from decision.rulebook.review.domains import Domain, domain_of, meet
-from decision.rulebook.review.fields import Universe
+from decision.rulebook.review.fields import FieldDomains
 
 _STEPS: Final = 200
 _STEPS_PER_CLAUSE: Final = 20
@@ -23,7 +23,7 @@ Box = dict[str, Domain]
 _Signed = tuple[Condition, bool]
 
 
-class Logic:
+class Solver:
     """Answers questions about the conditions of one policy.
 
     Alternatives within alternatives can take for ever, so the work on one definition is bounded:
@@ -31,8 +31,8 @@ class Logic:
     the next call. When they are used up, everything can hold.
     """
 
-    def __init__(self, universe: Universe) -> None:
-        self.universe = universe
+    def __init__(self, fields: FieldDomains) -> None:
+        self.fields = fields
         self._domains: dict[tuple[str, str, str, bool], Domain] = {}
         self._steps = 0
         self.allow(1_000)
@@ -92,7 +92,7 @@ class Logic:
         field = clause.field
         before = box.get(field)
         if before is None:
-            before = self.universe.domain(field)
+            before = self.fields.domain(field)
         key = (field, clause.op, repr(clause.value), positive)
         allowed = self._domains.get(key)
         if allowed is None:

@@ -10,13 +10,13 @@ from decision.core.clock import HOUR, MINUTE
 from decision.core.conditions import Clause, clauses
 from decision.core.definition import Channel, Message, Placement
 from decision.core.values import in_words
-from decision.rulebook.review.context import Context, listed, size_of
+from decision.rulebook.review.context import ReviewContext, listed, size_of
 
 _DAY = 24 * 60
 _SHORTEST_OPEN = HOUR // MINUTE
 
 
-def review_showing(context: Context) -> None:
+def review_messages(context: ReviewContext) -> None:
     """Looks at where, when and with what priority messages can be given."""
     channels = {channel.name: channel for channel in context.definition.channels}
     for channel in context.definition.channels:
@@ -33,10 +33,10 @@ def review_showing(context: Context) -> None:
             _review_placement(context, message, placed[message.name])
         if "time.hour" in fields:
             _review_hours(context, message, channels)
-    _Worth(context, channels, placed).review(fallbacks)
+    _PriorityBounds(context, channels, placed).review(fallbacks)
 
 
-def _placements_by_message(context: Context) -> dict[str, list[Placement]]:
+def _placements_by_message(context: ReviewContext) -> dict[str, list[Placement]]:
     """The placements that can show each message."""
     found: dict[str, list[Placement]] = {one.name: [] for one in context.definition.messages}
     for placement in context.definition.placements:
@@ -47,7 +47,7 @@ def _placements_by_message(context: Context) -> dict[str, list[Placement]]:
     return found
 
 
-def _review_budget(context: Context, message: Message) -> None:
+def _review_budget(context: ReviewContext, message: Message) -> None:
     budget = message.budget
     if budget is None or budget.total is None or budget.per_day is None:
         return
@@ -61,7 +61,7 @@ def _review_budget(context: Context, message: Message) -> None:
         context.report.warn(place, text, hint, "budget-mismatch")
 
 
-def _review_channels(context: Context, message: Message, placements: list[Placement]) -> None:
+def _review_channels(context: ReviewContext, message: Message, placements: list[Placement]) -> None:
     """Warns of channels that none of the placements has, where others have some."""
     if not placements:
         return  # complained about as a whole
@@ -78,12 +78,14 @@ def _review_channels(context: Context, message: Message, placements: list[Placem
             context.report.warn(place, text, hint, "unshown-channel")
 
 
-def _review_placement(context: Context, message: Message, placements: list[Placement]) -> None:
+def _review_placement(
+    context: ReviewContext, message: Message, placements: list[Placement]
+) -> None:
     """Warns of a `when` that asks for placements where the message does not go."""
     names = tuple(placement.name for placement in placements)
-    logic = context.logic
-    logic.allow(size_of(message.when))
-    if not names or logic.can_hold(message.when, Clause("placement", "in", names)):
+    solver = context.solver
+    solver.allow(size_of(message.when))
+    if not names or solver.can_hold(message.when, Clause("placement", "in", names)):
         return
     clause = next(one for one in clauses(message.when) if one.field == "placement")
     text = (
@@ -95,7 +97,7 @@ def _review_placement(context: Context, message: Message, placements: list[Place
     context.report.warn(place, text, hint, "unshown-message")
 
 
-def _review_quiet_hours(context: Context, channel: Channel) -> None:
+def _review_quiet_hours(context: ReviewContext, channel: Channel) -> None:
     hours = channel.quiet_hours
     if hours is None:
         return
@@ -107,12 +109,12 @@ def _review_quiet_hours(context: Context, channel: Channel) -> None:
         context.report.warn(place, text, hint, "always-quiet")
 
 
-def _review_hours(context: Context, message: Message, channels: dict[str, Channel]) -> None:
+def _review_hours(context: ReviewContext, message: Message, channels: dict[str, Channel]) -> None:
     """Warns of hours in a `when` that all lie in a channel's quiet hours."""
-    logic = context.logic
-    logic.allow(2 * size_of(message.when))  # a question for each hour
+    solver = context.solver
+    solver.allow(2 * size_of(message.when))  # a question for each hour
     asked = [
-        hour for hour in range(24) if logic.can_hold(message.when, Clause("time.hour", "eq", hour))
+        hour for hour in range(24) if solver.can_hold(message.when, Clause("time.hour", "eq", hour))
     ]
     if not asked or len(asked) == 24:
         return
@@ -144,12 +146,12 @@ def _clock(minute: int) -> str:
     return f"{minute // 60:02}:{minute % 60:02}"
 
 
-class _Worth:
+class _PriorityBounds:
     """The highest priority that each candidate can reach: that of a sure response, boosted."""
 
     def __init__(
         self,
-        context: Context,
+        context: ReviewContext,
         channels: dict[str, Channel],
         placed: dict[str, list[Placement]],
     ) -> None:

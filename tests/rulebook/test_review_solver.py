@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from decision.core.conditions import ALWAYS, All, AnyOf, Clause, Condition, Not, compile_condition
 from decision.core.values import MISSING
-from decision.rulebook.review.fields import Universe
+from decision.rulebook.review.fields import FieldDomains
 from decision.rulebook.review.intervals import complement, intersect, ordered, points, whole_numbers
-from decision.rulebook.review.logic import Logic
+from decision.rulebook.review.solver import Solver
 
 PLACEMENTS = ("home", "outbound")
 STATES = ("core", "low")
@@ -90,8 +90,8 @@ def fields_and_conditions(count: int) -> st.SearchStrategy[list[Condition]]:
     )
 
 
-def logic() -> Logic:
-    return Logic(Universe(PLACEMENTS, STATES, True, {"copy": VARIANTS}))
+def solver() -> Solver:
+    return Solver(FieldDomains(PLACEMENTS, STATES, True, {"copy": VARIANTS}))
 
 
 def holds(condition: Condition, facts: dict[str, Any]) -> bool:
@@ -106,7 +106,7 @@ FACTS = st.fixed_dictionaries({name: values for name, (values, _) in FIELDS.item
 def test_what_is_said_never_or_always_to_hold_does(
     found: list[Condition], facts: list[dict[str, Any]]
 ) -> None:
-    one = logic()
+    one = solver()
     never, always = one.never(found[0]), one.always(found[0])
     for fact in facts:
         held = holds(found[0], fact)
@@ -117,7 +117,7 @@ def test_what_is_said_never_or_always_to_hold_does(
 @settings(deadline=None, max_examples=150)
 @given(fields_and_conditions(2), st.lists(FACTS, min_size=8, max_size=8))
 def test_what_is_said_to_follow_does(found: list[Condition], facts: list[dict[str, Any]]) -> None:
-    if logic().implies(*found):
+    if solver().implies(*found):
         for fact in facts:
             assert not holds(found[0], fact) or holds(found[1], fact)
 
@@ -165,7 +165,7 @@ NEVER = [
 
 @pytest.mark.parametrize("condition", NEVER)
 def test_contradictions_are_seen_and_their_negations_always_hold(condition: Condition) -> None:
-    one = Logic(Universe(("home",), ("core", "low"), leftover=False))
+    one = Solver(FieldDomains(("home",), ("core", "low"), leftover=False))
     assert one.never(condition)
     assert one.always(Not(condition))
     assert not one.always(condition)
@@ -184,8 +184,8 @@ def test_contradictions_are_seen_and_their_negations_always_hold(condition: Cond
     ],
 )
 def test_what_depends_on_the_customer_is_neither_never_nor_always(condition: Condition) -> None:
-    assert not logic().never(condition)
-    assert not logic().always(condition)
+    assert not solver().never(condition)
+    assert not solver().always(condition)
 
 
 def test_alternatives_without_end_are_given_up_and_not_complained_about() -> None:
@@ -193,9 +193,9 @@ def test_alternatives_without_end_are_given_up_and_not_complained_about() -> Non
         AnyOf(tuple(Clause(f"customer.f{i}_{j}", "eq", 1) for j in range(9))) for i in range(40)
     )
     contradiction = (Clause(A, "eq", 1), AnyOf((Clause(A, "eq", 2), Clause(A, "eq", 3))))
-    assert not logic().never(All(parts))
-    logic().never(All((*parts, *contradiction)))
-    assert logic().always(ALWAYS)
+    assert not solver().never(All(parts))
+    solver().never(All((*parts, *contradiction)))
+    assert solver().always(ALWAYS)
 
 
 BOUNDS = st.sampled_from([-3, -1, 0, 0.5, 1, 1.5, 2, 7])
