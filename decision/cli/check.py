@@ -5,21 +5,22 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from decision.cli.formats import REPORTERS, RulePaths, engine_problem
 from decision.cli.options import json_option, rules_argument
-from decision.cli.output import print_json, say
-from decision.core.definition import PolicyDefinition
-from decision.progress import count_of
+from decision.cli.output import say
+from decision.rulebook.diagnostics import Diagnostic
 
 if TYPE_CHECKING:
-    from decision.cli.formats import Places
-    from decision.rulebook.diagnostics import Diagnostic
     from decision.rulebook.review.observed import ObservedFields
 
-FORMATS = ("text", "json", "github", "sarif")
+_COUNTED = (
+    *("messages", "candidates", "channels", "placements", "purposes"),
+    *("rules", "caps", "suppressions", "states", "experiments"),
+)
 
 
 @click.command(epilog="Example: nextbest check rules --strict --format github")
@@ -27,11 +28,11 @@ FORMATS = ("text", "json", "github", "sarif")
 @click.option(
     "--format",
     "chosen",
-    type=click.Choice(FORMATS),
+    type=click.Choice(list(REPORTERS)),
     help="text for people; json; github marks lines of a pull request; sarif for code scanning.",
 )
 @json_option
-@click.option("--strict", is_flag=True, help="Let warnings count as errors.")
+@click.option("--strict", is_flag=True, help="Treat warnings as errors.")
 @click.option(
     "--against",
     metavar="FILE|URL",
@@ -48,26 +49,30 @@ def check(
 ) -> int:
     """Check a rules folder.
 
-    Reads every rule file under RULES (default: rules), says all that is wrong and where, and tries
-    the business rules in the rule engine, in a process of their own. Exit code 0: the rules can
-    be used. 1: they cannot; with --strict, also where there are warnings.
+    Reads every rule file under RULES (default: rules), lists everything that is wrong, where it is
+    and how to fix it, and tries the business rules in the rule engine, in a separate process. Exit
+    code 0: the rules can be used. 1: they cannot; with --strict, also if there are warnings.
     """
-    from decision.cli.formats import Places
-
     if as_json and chosen not in (None, "json"):
-        raise click.UsageError(f"--json and --format {chosen} exclude each other")
+        raise click.UsageError(f"--json and --format {chosen} cannot be combined")
     form = "json" if as_json else chosen or "text"
     if watch and form != "text":
-        raise click.UsageError(f"--watch is for people, and shows text, not {form}")
-    known = _known(against)
-    places = Places(rules)
+        raise click.UsageError(f"--watch shows text only; it cannot show {form}")
+    known = _observed(against)
+    paths = RulePaths(rules)
+
+    def run() -> int:
+        result = CheckResult(rules, paths, known, strict)
+        REPORTERS[form](result)
+        return 0 if result.valid else 1
+
     if watch:
-        _watch(places, lambda: _show(_Check(rules, places, known, strict), form))
+        _watch(paths, run)
         return 0
-    return _show(_Check(rules, places, known, strict), form)
+    return run()
 
 
-def _known(against: str | None) -> ObservedFields | None:
+def _observed(against: str | None) -> ObservedFields | None:
     if against is None:
         return None
     from decision.intake.field_sample import known_fields
@@ -76,20 +81,19 @@ def _known(against: str | None) -> ObservedFields | None:
     return known_fields(against, key_prefix=read_settings().key_prefix)
 
 
-class _Check:
-    """One check of a folder."""
+class CheckResult:
+    """One check of a folder: what was found, and whether the rules can be used."""
 
     def __init__(
-        self, rules: str, places: Places, known: ObservedFields | None, strict: bool
+        self, rules: str, paths: RulePaths, known: ObservedFields | None, strict: bool
     ) -> None:
-        from decision.cli.formats import engine_problem
         from decision.rulebook.reader import load_folder
         from decision.rulebook.review.observed import review_fields
         from decision.rulebook.rule_trial import try_rules
 
         self.rules = rules
-        self.places = places
-        result = load_folder(places.folder)
+        self.paths = paths
+        result = load_folder(paths.folder)
         self.definition = definition = result.definition
         self.diagnostics: list[Diagnostic] = result.diagnostics
         if definition is not None and known is not None:
@@ -98,70 +102,34 @@ class _Check:
         self.problem = try_rules(definition.rules) if definition is not None else None
         self.everything = list(self.diagnostics)
         if self.problem is not None:
-            self.everything.append(engine_problem(self.problem, places.name))
-        self.sound = definition is not None and self.problem is None
-        if strict and self.diagnostics:
-            self.sound = False
+            self.everything.append(engine_problem(self.problem, paths.name))
+        self.valid = not (
+            definition is None or self.problem is not None or (strict and self.diagnostics)
+        )
 
+    @property
+    def verdict(self) -> str:
+        """The result in one line."""
+        from decision.cli.policies import tally
 
-def _show(found: _Check, form: str) -> int:
-    """Prints the result in its form; the exit code."""
-    from decision.cli import formats
+        definition, counts = self.definition, tally(self.everything)
+        if definition is None or self.problem is not None:
+            return f"{self.rules} cannot be used: {counts}"
+        if not self.valid:
+            return f"{self.rules} could be used without --strict: {counts}"
+        warned = f" ({counts})" if self.everything else ""
+        return f"{self.rules} is valid{warned}, policy version {definition.version}"
 
-    machines = [found.places.machines(one) for one in found.everything]
-    match form:
-        case "json":
-            print_json(_as_json(found))
-        case "sarif":
-            print_json(formats.as_sarif(machines))
-        case "github":
-            if machines:
-                click.echo(formats.as_github(machines))
-            say(_verdict(found))
-        case _:
-            _show_text(found)
-    return 0 if found.sound else 1
-
-
-def _as_json(found: _Check) -> dict[str, Any]:
-    definition = found.definition
-    return {
-        "sound": found.sound,
-        "rules": found.rules,
-        "policy_version": definition.version if definition else None,
-        "counts": count_all(definition) if definition else {},
-        "rule_engine": found.problem and found.places.cited(found.problem),
-        "diagnostics": [found.places.people(one).as_dict() for one in found.diagnostics],
-    }
-
-
-def _show_text(found: _Check) -> None:
-    from decision.cli.formats import as_text, colours
-
-    if found.everything:
-        shown = [found.places.people(one) for one in found.everything]
-        click.echo(as_text(shown, colour=colours()) + "\n", color=colours())
-    if not found.sound:
-        say(_verdict(found))
-        return
-    click.echo(f"{_verdict(found)}:")
-    assert found.definition is not None, "what is sound has a definition"
-    counts = count_all(found.definition)
-    click.echo(", ".join(count_of(number, _noun(name), name) for name, number in counts.items()))
-
-
-def _verdict(found: _Check) -> str:
-    """The result in one line."""
-    from decision.cli.policies import tally
-
-    definition = found.definition
-    if not found.sound or definition is None:
-        why = tally(found.everything)
-        if definition is not None and found.problem is None:
-            return f"{found.rules} could be used, but for --strict: {why}"
-        return f"{found.rules} cannot be used: {why}"
-    warned = f" ({tally(found.diagnostics)})" if found.diagnostics else ""
-    return f"{found.rules} is sound{warned}, policy version {definition.version}"
+    def counts(self) -> dict[str, int]:
+        """How many of each thing the policy has; nothing where the rules have errors."""
+        found = self.definition
+        if found is None:
+            return {}
+        candidates = sum(len(message.channels) for message in found.messages)
+        return {
+            name: candidates if name == "candidates" else len(getattr(found, name))
+            for name in _COUNTED
+        }
 
 
 # --------------------------------------------------------------------- watch
@@ -170,15 +138,15 @@ _EVERY = 0.25
 """Seconds between two looks at the folder."""
 
 _PATIENCE = 20
-"""So many looks may find it in change before it is checked all the same."""
+"""Looks at a folder that keeps changing before it is checked anyway."""
 
 
-def _watch(places: Places, show: Callable[[], object]) -> None:
+def _watch(paths: RulePaths, show: Callable[[], object]) -> None:
     """Shows the result at once and after every change, until Ctrl-C.
 
-    The folder is looked at rather than subscribed to, so it may vanish and come back.
+    It looks at the folder again and again, so the folder may disappear and come back.
     """
-    folder = str(places.folder)
+    folder = str(paths.folder)
     try:
         while True:
             seen = _rest(folder)
@@ -188,7 +156,7 @@ def _watch(places: Places, show: Callable[[], object]) -> None:
             show()
             took = time.perf_counter() - began
             clock = time.strftime("%H:%M:%S")
-            say(f"{clock} checked {places.root} in {took:.2f} s; waiting for a change, Ctrl-C ends")
+            say(f"{clock} checked {paths.root} in {took:.2f} s; waiting for a change, Ctrl-C ends")
             while _look(folder) == seen:
                 time.sleep(_EVERY)
     except KeyboardInterrupt:
@@ -196,7 +164,7 @@ def _watch(places: Places, show: Callable[[], object]) -> None:
 
 
 def _rest(folder: str) -> str:
-    """What the folder looks like once two looks find the same: nobody is writing any more."""
+    """The folder's fingerprint when two looks find the same: nobody is writing any more."""
     before = _look(folder)
     for _ in range(_PATIENCE):
         time.sleep(_EVERY / 2)
@@ -211,27 +179,3 @@ def _look(folder: str) -> str:
     from decision.server.watching import folder_fingerprint
 
     return folder_fingerprint(folder)
-
-
-# -------------------------------------------------------------------- counts
-
-
-def count_all(definition: PolicyDefinition) -> dict[str, int]:
-    """How many of everything a policy has."""
-    sizes: dict[str, Any] = {
-        "messages": definition.messages,
-        "candidates": [channel for message in definition.messages for channel in message.channels],
-        "channels": definition.channels,
-        "placements": definition.placements,
-        "purposes": definition.purposes,
-        "rules": definition.rules,
-        "caps": definition.caps,
-        "suppressions": definition.suppressions,
-        "states": definition.states,
-        "experiments": definition.experiments,
-    }
-    return {name: len(found) for name, found in sizes.items()}
-
-
-def _noun(plural: str) -> str:
-    return plural.removesuffix("s")

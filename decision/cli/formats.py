@@ -1,4 +1,4 @@
-"""What a check has found, as text for people, and for machines: JSON, GitHub, SARIF."""
+"""Reports of a check: text for people; JSON, GitHub and SARIF for programs."""
 
 from __future__ import annotations
 
@@ -7,30 +7,40 @@ import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote
 
 import msgspec
 import rich_click as click
 
 from decision import __version__
+from decision.cli.output import print_json, say
+from decision.progress import count_of
 from decision.rulebook.diagnostics import CODES, WARNINGS, Diagnostic
 
-RULE_ENGINE: Final = "rule-engine"
-"""The code of what the trial in the rule engine has found; it is no mistake in a file's form."""
+if TYPE_CHECKING:
+    from decision.cli.check import CheckResult
 
-_MEANINGS: Final = {**CODES, RULE_ENGINE: "rules that the rule engine does not hold"}
+RULE_ENGINE: Final = "rule-engine"
+"""The code of what the trial in the rule engine finds, which no file shows by itself."""
+
+_MEANINGS: Final = {**CODES, RULE_ENGINE: "rules that the rule engine cannot run"}
 _SARIF: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
 
 
-# ------------------------------------------------------------------- places
+class Reporter(Protocol):
+    """Prints the result of a check in one format."""
+
+    def __call__(self, result: CheckResult, /) -> None: ...
 
 
-class Places:
-    """Names files as they are reached from the current folder, so that a click opens them.
+# -------------------------------------------------------------------- paths
 
-    Diagnostics name them from the rules folder's own name on (`rules/cart.yaml`), whatever the
-    folder's path.
+
+class RulePaths:
+    """Paths of rule files from the current folder, so that a click in the terminal opens them.
+
+    Diagnostics start paths with the name of the rules folder (`rules/cart.yaml`), wherever it is.
     """
 
     def __init__(self, rules: str, start: Path | None = None) -> None:
@@ -41,22 +51,22 @@ class Places:
         self.folder = folder
         self.name = (folder.resolve() if folder.name in ("", "..") else folder).name or "rules"
         self.root = folder.relative_to(start).as_posix() if inside else folder.as_posix()
-        # In a workflow, machines count from the top of the repository, wherever the step runs.
+        # In a workflow, paths start at the top of the repository, wherever the step runs.
         tops = [Path(top) for top in (os.environ.get("GITHUB_WORKSPACE"), start) if top]
         top = next((top for top in tops if plain.is_relative_to(top)), None)
-        self.machine_root = (plain.relative_to(top) if top else plain).as_posix()
+        self.program_root = (plain.relative_to(top) if top else plain).as_posix()
         self._cited = re.compile(rf"(?<![\w/.-]){re.escape(self.name)}/(?=\S+?\.yaml:\d)")
 
-    def people(self, found: Diagnostic) -> Diagnostic:
-        """The diagnostic with paths from the current folder on; those cited in its text, too."""
-        return self._under(self.root, found)
+    def for_people(self, found: Iterable[Diagnostic]) -> list[Diagnostic]:
+        """The diagnostics with paths from the current folder, in their texts as well."""
+        return [self._under(self.root, one) for one in found]
 
-    def machines(self, found: Diagnostic) -> Diagnostic:
-        """The same, but an absolute path where the folder lies outside the current one."""
-        return self._under(self.machine_root, found)
+    def for_programs(self, found: Iterable[Diagnostic]) -> list[Diagnostic]:
+        """The same, but with absolute paths if the folder is outside the current one."""
+        return [self._under(self.program_root, one) for one in found]
 
     def cited(self, text: str) -> str:
-        """A text with the places in it as the user reaches them."""
+        """A text with the paths in it as the user can open them."""
         text = text.replace(str(self.folder), self.root)
         return self._cited.sub("" if self.root == "." else f"{self.root}/", text)
 
@@ -77,7 +87,7 @@ def _join(root: str, rest: str) -> str:
 
 
 def engine_problem(problem: str, folder: str) -> Diagnostic:
-    """What the trial in the rule engine has said, at the place of the first rule it names."""
+    """A failed trial in the rule engine, at the place of the first rule that it names."""
     found = re.search(r"\((\S+):(\d+)\)", problem)
     file, line = (found[1], int(found[2])) if found else (folder, 0)
     return Diagnostic(
@@ -88,15 +98,28 @@ def engine_problem(problem: str, folder: str) -> Diagnostic:
 # --------------------------------------------------------------------- text
 
 
+def report_text(result: CheckResult) -> None:
+    """For people: all that was found; then, if the rules are valid, how much there is."""
+    if result.everything:
+        shown = as_text(result.paths.for_people(result.everything), colour=colours())
+        click.echo(shown + "\n", color=colours())
+    if not result.valid:
+        say(result.verdict)
+        return
+    click.echo(f"{result.verdict}:")
+    counts = result.counts().items()
+    click.echo(", ".join(count_of(size, name.removesuffix("s"), name) for name, size in counts))
+
+
 def colours(stream: Any = None) -> bool:
-    """Whether to colour what goes there: on a terminal, unless NO_COLOR (https://no-color.org)."""
+    """Whether to print in colour: on a terminal, unless NO_COLOR is set (https://no-color.org)."""
     stream = stream or sys.stdout
     dumb = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     return bool(stream.isatty() and not dumb)
 
 
 def as_text(found: Iterable[Diagnostic], *, colour: bool = False) -> str:
-    """For people: place and reason, the line with a caret, the mend."""
+    """For people: the place and what is wrong, the line with a caret, how to fix it."""
     return "\n\n".join(_text(one, colour) for one in found)
 
 
@@ -125,11 +148,36 @@ def _line(line: str, shade: str) -> str:
 
 
 def _visible(text: str) -> str:
-    """Without what would steer a terminal: a file that is refused may hold anything."""
+    """Without terminal control characters: a refused file may hold anything."""
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", text)
 
 
+# --------------------------------------------------------------------- JSON
+
+
+def report_json(result: CheckResult) -> None:
+    """Everything as one JSON document."""
+    definition = result.definition
+    print_json(
+        {
+            "sound": result.valid,
+            "rules": result.rules,
+            "policy_version": definition.version if definition else None,
+            "counts": result.counts(),
+            "rule_engine": result.problem and result.paths.cited(result.problem),
+            "diagnostics": [one.as_dict() for one in result.paths.for_people(result.diagnostics)],
+        }
+    )
+
+
 # ------------------------------------------------------------------- GitHub
+
+
+def report_github(result: CheckResult) -> None:
+    """Workflow commands on stdout, the verdict on stderr."""
+    if result.everything:
+        click.echo(as_github(result.paths.for_programs(result.everything)))
+    say(result.verdict)
 
 
 def as_github(found: Iterable[Diagnostic]) -> str:
@@ -159,6 +207,11 @@ def _property(text: str) -> str:
 
 
 # -------------------------------------------------------------------- SARIF
+
+
+def report_sarif(result: CheckResult) -> None:
+    """One SARIF log."""
+    print_json(as_sarif(result.paths.for_programs(result.everything)))
 
 
 def as_sarif(found: Iterable[Diagnostic]) -> dict[str, Any]:
@@ -209,3 +262,12 @@ def _result(found: Diagnostic, ids: list[str]) -> dict[str, Any]:
 def _uri(path: str) -> str:
     """A relative path as a relative reference; an absolute one with its scheme."""
     return f"file://{quote(path)}" if path.startswith("/") else quote(path)
+
+
+REPORTERS: Final[dict[str, Reporter]] = {
+    "text": report_text,
+    "json": report_json,
+    "github": report_github,
+    "sarif": report_sarif,
+}
+"""Format → what prints it."""

@@ -25,10 +25,10 @@ from decision.rulebook.reader import load_files
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_sound_rules_are_counted_and_exit_0(run, rules):
+def test_valid_rules_are_counted_and_exit_0(run, rules):
     result = run("check", rules)
     assert result.exit_code == 0
-    assert "is sound, policy version " in result.stdout
+    assert "is valid, policy version " in result.stdout
     assert "3 messages, 5 candidates, 2 channels, 2 placements, 2 purposes, 1 rule" in result.stdout
 
 
@@ -266,7 +266,7 @@ def test_sarif_is_a_log_as_the_standard_has_it(run, broken):
     assert places[2]["artifactLocation"]["uri"] == "rules/with%20space%23.yaml"
 
 
-def test_sound_rules_make_an_empty_log_and_no_command(run, rules):
+def test_valid_rules_make_an_empty_log_and_no_command(run, rules):
     log = json.loads(run("check", rules, "--format", "sarif").stdout)
     assert log["runs"][0]["results"] == []
     assert run("check", rules, "--format", "github").stdout == ""
@@ -383,7 +383,7 @@ def test_watch_checks_at_every_change_whatever_is_written_and_ends_with_ctrl_c(r
         return text
 
     try:
-        until("is sound")
+        until("is valid")
         file.write_bytes(sound[: len(sound) // 2])
         until("cannot be used")
         file.write_bytes(b"\xff\x00\x01")
@@ -392,7 +392,7 @@ def test_watch_checks_at_every_change_whatever_is_written_and_ends_with_ctrl_c(r
         until("does not exist")
         (tmp_path / "away" / "all.yaml").write_bytes(sound)
         shutil.move(tmp_path / "away", rules)
-        until("is sound")
+        until("is valid")
         child.send_signal(signal.SIGINT)
         assert child.wait(30) in (0, 130)
         assert b"Traceback" not in child.stdout.read()
