@@ -1,4 +1,4 @@
-"""Reads typed values out of nodes; what is wrong becomes a diagnostic, and reading goes on."""
+"""Reads typed values from nodes. Errors become diagnostics, and reading goes on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ D = TypeVar("D")
 LONGEST_PAUSE: Final = 366 * DAY
 LONGEST_NAME: Final = 128
 MOST_COMPARED: Final = 100
-"""So many unknown names get the nearest known one as a hint; the rest, some of those there are."""
+"""How many unknown names get the nearest known name as a hint; the rest get a list of names."""
 
 NOUNS: Final = {
     "purposes": "purpose",
@@ -34,9 +34,9 @@ NOUNS: Final = {
     "experiments": "experiment",
     "tags": "tag",
     "categories": "category",
-    "events": "event about a contact",
+    "events": "message event",
 }
-"""Sections, and what one thing in each is called."""
+"""Section → what one thing in it is called."""
 
 CONTACT_EVENTS: Final = tuple(
     f"message.{name}"
@@ -57,14 +57,15 @@ CONTACT_EVENTS: Final = tuple(
     )
 )
 
+_EMPTY: Final = "add an item, or delete the key"
 _UNUSABLE_IN_NAMES = re.compile("[/*?\\[\\]\x00-\x1f\x7f-\x9f\u200b\u2060\ud800-\udfff]|^\\s|\\s$")
 
 
 class Checker(QuantityReader):
-    """What is known while a folder is checked: names by section, and what was found wrong.
+    """What is known while a folder is checked: names by section, places, diagnostics.
 
-    Where a file could not be read (`complete` is false), a name that nothing has may stand in that
-    file, and is not complained about.
+    If a file could not be read (`complete` is false), an unknown name may be defined in that file,
+    so it gets no diagnostic.
     """
 
     def __init__(self) -> None:
@@ -76,43 +77,43 @@ class Checker(QuantityReader):
         self._missed = 0
 
     def entry(self, node: Node, what: str) -> MappingReader:
-        """The keys of a mapping, to be read within `with`, after which all must have been asked."""
+        """The keys of a mapping, to be read in a `with` block; keys not read there are unknown."""
         if not isinstance(node.value, dict):
-            hint = "write {} where nothing is to be said" if node.value is None else ""
+            hint = "write {} if there is nothing to set" if node.value is None else ""
             self.wrong_type(node, what, "a mapping of keys and values", hint)
         return MappingReader(self, node, what)
 
     def usable_name(self, name: str, place: Place, what: str) -> None:
-        """Complains about a name that could not be told apart, or written in a glob."""
+        """Checks a new name; it must be visible and usable in a glob."""
         if len(name) > LONGEST_NAME:
-            message = f"the name of a {what} has {LONGEST_NAME} characters at most, not {len(name)}"
-            self.error("bad-name", place, message)
+            message = f"this {what} name has {len(name)} characters; {LONGEST_NAME} are allowed"
+            self.error("bad-name", place, message, "shorten it")
         elif found := _UNUSABLE_IN_NAMES.search(name):
             shown = in_words(found[0]) if found[0].isprintable() else f"U+{ord(found[0]):04X}"
-            message = f"the name of a {what} cannot hold {shown}"
+            message = f"{what} names cannot contain {shown}"
             self.error("bad-name", place, message, "use letters, digits, - and _")
 
     def reference(self, name: str, section: str, place: Place) -> bool:
-        """Whether something of that section has the name; complains otherwise."""
+        """Whether something in that section has the name; if not, adds an error."""
         known = self.names[section]
         if name in known:
             return True
         if not self.complete:
             return False
         noun = NOUNS[section]
-        others = [NOUNS[other] for other, names in self.names.items() if name in names]
+        others = [other for other, names in self.names.items() if name in names]
         self._missed += 1
         # Comparing a thousand wrong names with a thousand right ones would take half a minute.
-        hint = hint_for(name, known) if self._missed <= MOST_COMPARED else one_of(known)
+        hint = hint_for(name, known) if self._missed <= MOST_COMPARED else f"use {one_of(known)}"
         if not known:
             hint = f"there are no {section}"
         elif others and not hint.startswith("did"):
-            hint = f'"{name}" is a {others[0]}; {hint}'
+            hint = f'"{name}" is one of the {others[0]}; {hint}'
         self.error("unknown-name", place, f'there is no {noun} "{name}"', hint)
         return False
 
     def event_type(self, name: str, place: Place) -> None:
-        """Complains about an event about a contact that is never sent, such as `message.open`."""
+        """Checks that a message event exists: `message.opened`, but not `message.open`."""
         if name.startswith("message."):
             self.reference(name, "events", place)
 
@@ -137,7 +138,7 @@ class Checker(QuantityReader):
             self.wrong_type(node, what, "text", "put it in quotes" if is_number else "")
             return None
         if not node.value.strip():
-            self.error("bad-value", node.at, f"{what} is an empty text")
+            self.error("bad-value", node.at, f"{what} is an empty text", "write a text")
             return None
         return node.value
 
@@ -155,7 +156,7 @@ class Checker(QuantityReader):
         return None
 
     def items(self, node: Node, what: str, *, least: int = 1) -> list[Node]:
-        """The nodes of a list, or the one value that stands for a list of it."""
+        """The nodes of a list, or a single value as a list of one."""
         value = node.value
         if value is None or isinstance(value, dict):
             self.wrong_type(node, what, "a list of names")
@@ -163,23 +164,24 @@ class Checker(QuantityReader):
         if not isinstance(value, list):
             return [] if value is INVALID else [node]
         if len(value) < least:
-            self.error("bad-value", node.at, f"{what} is an empty list", "leave it out")
+            self.error("bad-value", node.at, f"{what} is an empty list", _EMPTY)
         return value
 
     def texts(self, node: Node, what: str, *, least: int = 1) -> list[tuple[str, Place]]:
-        """Texts and their places, each given once."""
+        """Texts and their places, without repeats."""
         found: dict[str, Place] = {}
         for item in self.items(node, what, least=least):
             text = self.text(item, what)
             if text is None:
                 continue
             if text in found:
-                self.error("duplicate-name", item.at, f'{what} holds "{text}" twice')
+                message = f'{what} contains "{text}" twice'
+                self.error("duplicate-name", item.at, message, "delete one of them")
             found.setdefault(text, item.at)
         return list(found.items())
 
     def references(self, node: Node, what: str, section: str, *, least: int = 1) -> tuple[str, ...]:
-        """Names of things of a section; those that nothing has are complained about."""
+        """Names of things in a section; unknown names get an error."""
         found = self.texts(node, what, least=least)
         for name, place in found:
             self.reference(name, section, place)
@@ -187,7 +189,7 @@ class Checker(QuantityReader):
 
 
 class MappingReader:
-    """The keys of one mapping. A key that nobody has asked for is unknown, at the end of `with`."""
+    """The keys of one mapping. At the end of `with`, a key that was not read is unknown."""
 
     def __init__(self, checker: Checker, node: Node, what: str) -> None:
         self.checker = checker
@@ -212,18 +214,19 @@ class MappingReader:
                 hint = hint_for(key, self._asked)
                 if ":" in key and key.split(":")[0] in self._asked:
                     hint = "put a space after the colon"
-                self.checker.error("unknown-key", node.key, f'{self.what} has no "{key}"', hint)
+                message = f'{self.what} cannot have the key "{key}"'
+                self.checker.error("unknown-key", node.key, message, hint)
 
     def get(self, key: str) -> Node | None:
-        """The value of a key, or None where it is not given."""
+        """The value of a key, or None if it is missing."""
         self._asked[key] = None
         return self._values.get(key)
 
     def need(self, key: str) -> Node | None:
-        """The value of a key that must be given."""
+        """The value of a required key."""
         found = self.get(key)
         if found is None and isinstance(self.node.value, dict):
-            message = f'{self.what} needs "{key}"'
+            message = f'{self.what} needs the key "{key}"'
             self.checker.error("missing-key", self.node.key, message, f"add {key}: …")
         return found
 
@@ -234,7 +237,7 @@ class MappingReader:
     def read(
         self, key: str, read: Callable[..., T | None], default: D, *args: Any, **options: Any
     ) -> T | D:
-        """What `read(checker, node, label, …)` makes of a key; the default where it is left out."""
+        """What `read(checker, node, label, …)` makes of a key; the default if it is missing."""
         node = self.get(key)
         if node is None:
             return default
@@ -244,7 +247,7 @@ class MappingReader:
     def require(
         self, key: str, read: Callable[..., T | None], default: D, *args: Any, **options: Any
     ) -> T | D:
-        """`read` for a key that must be given."""
+        """`read` for a required key."""
         if self.need(key) is None:
             return default
         return self.read(key, read, default, *args, **options)

@@ -1,8 +1,8 @@
 """Checks rules in a child process: `python -m decision.rulebook.checking`.
 
 Reading and checking a large folder takes seconds of Python, and the rule engine can hang or
-crash; neither may be felt by the requests that a server answers meanwhile. The child reads,
-checks and tries the rules, and leaves the definition in a file that is read back in small pieces.
+crash; neither may slow down the requests that a server answers at that time. The child reads,
+checks and tries the rules, and writes the definition to a file that is read back in small pieces.
 
 The child reads a `_CheckRequest` and answers with a `_CheckAnswer`, both msgpack. The file is a
 pickle, so `place` must be a folder that nobody else can write.
@@ -35,7 +35,7 @@ TIME_LIMIT: Final = 180.0
 COMMAND: Final = (sys.executable, "-P", "-m", "decision.rulebook.checking")
 
 _TRIAL_LIMIT: Final = 60.0
-"""Seconds for the rule engine: it hangs for ever, or a busy machine gives a nice child little."""
+"""Seconds for the rule engine: enough for a child with low priority on a busy machine."""
 
 _PIECE: Final = 25
 _LONG: Final = ("messages", "rules")
@@ -68,17 +68,17 @@ class _CheckAnswer(msgspec.Struct):
 
 
 async def check_folder(folder: str, place: Path, *, time_limit: float = TIME_LIMIT) -> str:
-    """Checks and tries a rules folder; the version whose definition is at `place` afterwards.
+    """Checks and tries a rules folder, and leaves its definition at `place`; gives its version.
 
     Raises:
         RulesRefused: it has errors.
-        PolicyRefused: the rule engine does not hold these rules, or the check did not end well.
+        PolicyRefused: the rule engine cannot run these rules, or the check failed.
     """
     return await _run(_CheckRequest(str(place), folder=folder), folder, time_limit)
 
 
 def check_here(folder: str, place: Path) -> str:
-    """`check_folder` in this process but for the trial of the rules; blocks: for a start.
+    """`check_folder` in this process, except for the trial of the rules. Blocks: for start-up.
 
     Raises:
         PolicyRefused: as `check_folder`.
@@ -98,12 +98,12 @@ async def check_files(
 
 
 def policy_file(place: Path, version: str) -> Path:
-    """Where a checked definition is kept."""
+    """The file of a checked definition."""
     return place / f"{version}.policy"
 
 
 def read_checked(place: Path, version: str) -> PolicyDefinition:
-    """The definition that a check has left there.
+    """The definition that a check has written there.
 
     Raises:
         OSError: there is none.
@@ -111,7 +111,7 @@ def read_checked(place: Path, version: str) -> PolicyDefinition:
     long: dict[str, list[Any]] = {name: [] for name in _LONG}
     with policy_file(place, version).open("rb") as file:
         rest: PolicyDefinition = pickle.load(file)
-        # One piece at a time: whoever unpickles keeps the interpreter until it is done.
+        # One piece at a time: no other thread runs while a piece is unpickled.
         while (piece := pickle.load(file)) is not None:
             name, items = piece
             long[name] += items
@@ -119,7 +119,7 @@ def read_checked(place: Path, version: str) -> PolicyDefinition:
 
 
 def write_checked(place: Path, definition: PolicyDefinition) -> None:
-    """Leaves a checked definition to be read back; whole or not at all."""
+    """Writes a checked definition to be read back; all of it or nothing."""
     target = policy_file(place, definition.version)
     written = target.with_name(f".{target.name}.{os.getpid()}")
     with written.open("wb") as file:
@@ -133,10 +133,10 @@ def write_checked(place: Path, definition: PolicyDefinition) -> None:
 
 
 class _Child:
-    """The child process, started and waited for in a thread, ended from the event loop.
+    """The child process: started and awaited in a thread, ended from the event loop.
 
-    `subprocess` starts one without copying this process's memory tables, in a fraction of a
-    millisecond; the event loop's own way takes tens of them, in which nothing is answered.
+    `subprocess` starts it without copying this process's memory tables, in a fraction of a
+    millisecond; asyncio needs tens of milliseconds, in which the server answers nothing.
     """
 
     def __init__(self) -> None:
@@ -169,7 +169,7 @@ class _Child:
             return output, errors, self._process.returncode
 
     def end(self) -> None:
-        """Ends it, with the trial that it has started, whether it has begun or not."""
+        """Ends it and the trial that it has started, even if it has not started yet."""
         self._ended = True
         if self._process is not None and self._process.poll() is None:
             with suppress(ProcessLookupError):
@@ -187,7 +187,7 @@ async def _run(task: _CheckRequest, what: str, time_limit: float) -> str:
         child.end()
     if code != 0:
         last = errors.decode(errors="replace").strip().rpartition("\n")[2]
-        how = f"it was ended by {signal.Signals(-code).name}" if code < 0 else last
+        how = f"it was stopped by {signal.Signals(-code).name}" if code < 0 else last
         raise PolicyRefused(f"checking {what} failed: {how or f'it ended with {code}'}")
     return _version(msgspec.msgpack.decode(output, type=_CheckAnswer), what)
 

@@ -1,4 +1,4 @@
-"""What was found wrong while rule files are read."""
+"""Collects what is wrong while rule files are read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def kind_of(value: Any) -> str:
 class DiagnosticCollector:
     """Collects diagnostics.
 
-    `complete` is false where a file could not be read: then nobody knows what else there is, and
+    `complete` is false if a file could not be read: then the rest of the policy is not known, and
     there are no warnings.
     """
 
@@ -46,7 +46,7 @@ class DiagnosticCollector:
         self._add(code, place, message, hint, "error")
 
     def warn(self, place: Place, message: str, hint: str = "", code: str = "no-effect") -> None:
-        """Adds a warning, as a rule of something that can never matter."""
+        """Adds a warning; most are about something that has no effect."""
         if self.complete:
             self._add(code, place, message, hint, "warning")
 
@@ -66,7 +66,7 @@ class DiagnosticCollector:
         )
 
     def wrong_type(self, node: Node, what: str, wanted: str, hint: str = "") -> None:
-        """Says that a value is of the wrong kind, unless it was complained about already."""
+        """Adds an error about a value of the wrong type, unless it has a diagnostic already."""
         if node.value is not INVALID:
             self.error(
                 "wrong-type",

@@ -48,7 +48,7 @@ _MEANT: Final = {
     "is_set": "exists",
     "present": "exists",
 }
-"""What people write for an operator, and the operator they mean."""
+"""What people write → the operator they mean."""
 
 _EXACT: Final = frozenset({"eq", "ne", "in", "not_in"})
 _ORDERED: Final = frozenset({"gt", "gte", "lt", "lte"})
@@ -62,7 +62,7 @@ _TEXTUAL: Final = re.compile(
 
 
 def read_when(entry: MappingReader) -> Condition:
-    """The condition under `when`; left out, or after a complaint, one that always holds."""
+    """The condition under `when`; if it is missing or has an error, one that is always true."""
     node = entry.get("when")
     if node is None:
         return ALWAYS
@@ -75,10 +75,10 @@ class _ConditionReader:
         self.what = what
 
     def mapping(self, node: Node) -> Condition | None:
-        """A mapping is all of its keys; {} always holds."""
+        """All keys of a mapping must be true; {} is always true."""
         if not isinstance(node.value, dict):
-            hint = "write {} for always" if node.value is None else "write field: value"
-            wanted = "a mapping of fields and what they must be"
+            hint = "write {} if it always applies" if node.value is None else "write field: value"
+            wanted = "a mapping of fields and values"
             self.checker.wrong_type(node, self.what, wanted, hint)
             return None
         parts: list[Condition] = []
@@ -108,31 +108,34 @@ class _ConditionReader:
             self.checker.wrong_type(node, f"{key} in {self.what}", "a list of conditions", hint)
             return ()
         if not node.value:
-            self.checker.error("bad-value", node.at, f"{key} in {self.what} is an empty list")
+            message = f"{key} in {self.what} is an empty list"
+            self.checker.error("bad-value", node.at, message, "add a condition, or delete the key")
         found = [self.mapping(item) for item in node.value]
         return tuple(part for part in found if part is not None)
 
     def field(self, name: str, node: Node) -> list[Clause]:
-        """The clauses that one field's value stands for."""
+        """The clauses that one field's value means."""
         checker = self.checker
         field = self.known_field(name, node.key)
         value = node.value
         if value is INVALID:
             return []
         if value is None:
-            hint = f"write {name}: {{exists: false}} for a field that is not there"
+            hint = f"add a value, or write {name}: {{exists: false}} if the field must be missing"
             checker.error("bad-value", node.key, f"{name} in {self.what} has no value", hint)
             return []
         if isinstance(value, list):
-            shown = ", ".join(str(item.plain()) for item in value[:3])
-            dots = ", …" if len(value) > 3 else ""
-            hint = f"write {name}: {{in: [{shown}{dots}]}}"
-            checker.wrong_type(node, f"{name} in {self.what}", "one value, or operators", hint)
+            shown = [str(item.plain()) for item in value[:3]] + ["…"] * (len(value) > 3)
+            hint = f"write {name}: {{in: [{', '.join(shown)}]}}"
+            if any(isinstance(item.value, dict) for item in value):
+                hint = "for alternatives, write any: [{…}, {…}]"
+            wanted = "one value, or operators such as {in: […]}"
+            checker.wrong_type(node, f"{name} in {self.what}", wanted, hint)
             return []
         if not isinstance(value, dict):
             return self.operator(field, name, "eq", node, f"{name} in {self.what}", node.key)
         if not value:
-            hint = f"one of {', '.join(OPERATORS)}"
+            hint = f"use one of {', '.join(OPERATORS)}"
             checker.error("bad-value", node.at, f"{name} in {self.what} has no operator", hint)
         found: list[Clause] = []
         for operator, operand in value.items():
@@ -148,10 +151,10 @@ class _ConditionReader:
         return found
 
     def known_field(self, name: str, place: Place) -> Field | None:
-        """The field; complains about one that nobody can provide."""
+        """The field; one that cannot exist gets an error."""
         checker = self.checker
         if name in OPERATORS:
-            message = f'"{name}" stands where a field must be'
+            message = f'"{name}" is an operator; write a field here'
             checker.error("unknown-field", place, message, f"write field: {{{name}: …}}")
             return None
         try:
@@ -169,23 +172,25 @@ class _ConditionReader:
         elif field.event_type is not None:
             checker.event_type(field.event_type, place)
         elif name == STATE_FIELD and self.what.startswith("when of state "):
-            message = "customer.state is what the states decide; none of them can ask for it"
-            checker.error("unknown-field", place, message)
+            message = "a state cannot use customer.state, because the states decide it"
+            checker.error("unknown-field", place, message, "use other fields")
         elif name == STATE_FIELD and not checker.names["states"] and checker.complete:
-            message = "nobody provides customer.state: there are no states"
-            checker.error("unknown-field", place, message, "add them under states:")
+            message = "customer.state has no value, because there are no states"
+            checker.error("unknown-field", place, message, "define them under states:")
         return field
 
     def experiment(self, name: str, place: Place) -> None:
         checker = self.checker
         if checker.reference(name, "experiments", place) and name not in checker.variants:
             message = f'experiment "{name}" has no variants, so experiment.{name} has no value'
-            checker.error("unknown-field", place, message, "give it variants, not a share")
+            checker.error(
+                "unknown-field", place, message, "give the experiment variants instead of a share"
+            )
 
     def operator(
         self, field: Field | None, name: str, operator: str, node: Node, what: str, place: Place
     ) -> list[Clause]:
-        """One clause, or none where the value cannot be used; `place` is where its field stands."""
+        """One clause, or none if the value is wrong; `place` is that of its field."""
         value = self.value(operator, what, node)
         if value is INVALID:
             return []
@@ -196,7 +201,7 @@ class _ConditionReader:
         return [clause]
 
     def value(self, operator: str, what: str, node: Node) -> Any:
-        """The operand as the core wants it, or INVALID after a complaint."""
+        """The operand as the core needs it, or INVALID after an error."""
         checker, value = self.checker, node.value
         match operator:
             case "in" | "not_in":
@@ -204,7 +209,7 @@ class _ConditionReader:
                     checker.wrong_type(node, what, "a list", "write [a, b]")
                     return INVALID
                 if not value:
-                    checker.error("bad-value", node.at, f"{what} is an empty list")
+                    checker.error("bad-value", node.at, f"{what} is an empty list", "add a value")
                     return INVALID
                 return self.constants(node, what)
             case "exists":
@@ -216,7 +221,7 @@ class _ConditionReader:
                 return self.pattern(node, what)
             case "gt" | "gte" | "lt" | "lte":
                 if isinstance(value, bool) or not isinstance(value, int | float | str):
-                    checker.wrong_type(node, what, "a number or text, which have an order")
+                    checker.wrong_type(node, what, "a number or text")
                     return INVALID
                 return value
             case "eq" | "ne" if isinstance(value, list):
@@ -231,7 +236,7 @@ class _ConditionReader:
         value = node.value
         if value is INVALID or (value is not None and not isinstance(value, dict | list)):
             return value
-        hint = "write {exists: false} for a field that is not there" if value is None else ""
+        hint = "write {exists: false} if the field must be missing" if value is None else ""
         self.checker.wrong_type(node, what, "text, a number, true or false", hint)
         return INVALID
 
@@ -247,13 +252,14 @@ class _ConditionReader:
         except re2.error as error:
             reason = error.args[0] if error.args else "unknown"
             text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
-            hint = "regular expressions are those of RE2, without look-around and back references"
-            self.checker.error("bad-pattern", node.at, f"{what} cannot be used: {text}", hint)
+            message = f"{what} is not a valid regular expression: {text}"
+            hint = "use the syntax of RE2, which has no look-around and no back-references"
+            self.checker.error("bad-pattern", node.at, message, hint)
             return INVALID
         return value
 
     def fits(self, name: str, operator: str, value: Any, node: Node) -> bool:
-        """Complains about a comparison that never holds, as the field has another type of value."""
+        """Checks that the field can have values of this type."""
         if operator == "exists":
             return True
         wanted: type | tuple[type, ...]
@@ -266,13 +272,15 @@ class _ConditionReader:
         items = node.value if operator in ("in", "not_in") else [node]
         good = operator not in ("contains", "matches") or wanted is str
         if not good:
-            message = f'{name} is {words}; "{operator}" is not for that'
+            message = f'"{operator}" cannot be used with {name}, which is {words}'
             self.checker.error("wrong-type", node.key, message, "use eq, gt, gte, lt, lte or in")
             return False
         for item in items:
             if not isinstance(item.value, wanted) or isinstance(item.value, bool):
-                message = f"{name} is {words}; it is never {kind_of(item.value)}"
-                hint = "write digits, without quotes" if words == "a number" else "write text"
+                message = f"{name} is {words}; it cannot be {kind_of(item.value)}"
+                hint = "write digits, without quotes"
+                if wanted is str:
+                    hint = "write text; put digits, true and false in quotes"
                 self.checker.error("wrong-type", item.at, message, hint)
                 good = False
             elif operator in _EXACT or (name == "time.date" and operator in _ORDERED):
@@ -280,7 +288,7 @@ class _ConditionReader:
         return good
 
     def known_value(self, name: str, node: Node) -> None:
-        """Complains about a state, placement, variant, day or hour that does not exist."""
+        """Checks that a state, placement, variant, day or hour exists."""
         checker, value, place = self.checker, node.value, node.at
         match name:
             case "customer.state":
@@ -292,24 +300,24 @@ class _ConditionReader:
                 checker.event_type(value, place)
             case "time.weekday":
                 if value not in WEEKDAYS:
-                    message = f'time.weekday is never "{value}"'
+                    message = f'time.weekday cannot be "{value}"'
                     checker.error("unknown-name", place, message, hint_for(value, WEEKDAYS))
             case "time.hour":
                 if not 0 <= value <= 23 or value != int(value):
-                    message = f"time.hour is never {in_words(value)}; it is from 0 to 23"
-                    checker.error("bad-value", place, message)
+                    message = f"time.hour cannot be {in_words(value)}"
+                    checker.error("bad-value", place, message, "write a whole number from 0 to 23")
             case "time.date":
                 if not _is_date(value):
-                    message = f'"{value}" is not a date; time.date is written as 2026-11-21'
-                    checker.error("bad-value", place, message)
+                    message = f'time.date cannot be "{value}", which is not a date'
+                    checker.error("bad-value", place, message, "write it like 2026-11-21")
             case _ if name.startswith("experiment."):
                 variants = checker.variants.get(name.removeprefix("experiment."))
                 if variants and value not in variants:
-                    message = f'{name} is never "{value}"'
+                    message = f'{name} cannot be "{value}"'
                     checker.error("unknown-name", place, message, hint_for(value, variants))
 
     def range(self, name: str, found: list[Clause], node: Node) -> None:
-        """Complains about bounds between which there is nothing."""
+        """Checks that some value is between two bounds."""
         lows = [part for part in found if part.op in ("gt", "gte")]
         highs = [part for part in found if part.op in ("lt", "lte")]
         for low in lows:
@@ -318,8 +326,8 @@ class _ConditionReader:
                 if isinstance(a, str) is not isinstance(b, str):
                     continue
                 if a > b or (a == b and (low.op, high.op) != ("gte", "lte")):
-                    message = f"nothing is both {low.op} {in_words(a)} and {high.op} {in_words(b)}"
-                    hint = "for one or the other write any: [{…}, {…}]"
+                    message = f"no value is both {low.op} {in_words(a)} and {high.op} {in_words(b)}"
+                    hint = "change one of them, or write any: [{…}, {…}] if one is enough"
                     self.checker.error(
                         "bad-value", node.at, f"{name} in {self.what}: {message}", hint
                     )

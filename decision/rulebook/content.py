@@ -1,7 +1,7 @@
 """A message's content: chosen for a channel, rendered for a customer, checked in the rule files.
 
-`content` is any mapping; its texts are templates, also inside lists and mappings. A mapping named
-like one of the message's channels is laid over the rest on that channel:
+`content` is any mapping; its texts are templates, also inside lists and mappings. A part with the
+name of one of the message's channels replaces the same fields on that channel:
 
     content: {title: "Hello", body: "…", sms: {body: "short"}}
 """
@@ -40,15 +40,15 @@ def content_for(message: Message, channel: str) -> dict[str, Any]:
 def compile_content(
     content: dict[str, Any], *, channel: str = "", max_length: Mapping[str, int] | None = None
 ) -> Render:
-    """The content as a function of the namespaces; the same dict as given where nothing varies.
+    """The content as a function of the namespaces; the given dict itself if nothing varies.
 
     Fields longer than `max_length` (field → characters) are cut between letters and end in `…`
-    (`...` where the rest is in the alphabet of SMS, which lacks the one sign). On the channel
-    `email`, values printed in fields whose name ends in `html` are made safe for HTML. Rendering
-    does not fail and reads nothing but the namespaces.
+    (`...` if the rest is in the alphabet of SMS, which lacks that sign). On the channel `email`,
+    values printed in fields with a name that ends in `html` are made safe for HTML. Rendering does
+    not fail, and reads only the namespaces.
 
     Raises:
-        TemplateError: a text is no template, or uses what is not allowed.
+        TemplateError: a text is not a valid template.
     """
     limits = max_length or {}
     parts = {
@@ -64,7 +64,7 @@ def compile_content(
 
 
 def _compile(value: Any, key: str, channel: str, limit: int | None) -> _RenderAny | None:
-    """The value as a function of the namespaces, or None where it does not vary."""
+    """The value as a function of the namespaces, or None if it does not vary."""
     if isinstance(value, str):
         if not is_template(value):
             return None
@@ -93,14 +93,14 @@ def _cut(text: str, limit: int, channel: str) -> str:
 
 
 def is_sms(channel: str) -> bool:
-    """Whether a channel sends text messages: `sms`, or a name that begins so."""
+    """Whether a channel sends text messages: `sms`, `sms-…` or `sms_…`."""
     return channel == "sms" or channel.startswith(("sms-", "sms_"))
 
 
 def read_content(
     checker: Checker, node: Node, what: str, channels: tuple[str, ...]
 ) -> dict[str, Any] | None:
-    """The content of a message on those channels; complains about texts that are no templates."""
+    """The content of a message on those channels; checks that its texts are templates."""
     if not isinstance(node.value, dict):
         checker.wrong_type(node, what, "a mapping of fields and texts")
         return None
@@ -108,7 +108,7 @@ def read_content(
         is_part = isinstance(item.value, dict) and key in checker.names["channels"]
         if is_part and key not in channels:
             message = f'{what} has a part for "{key}", but the message has no such channel'
-            hint = f"add {key} to its channels, or delete the part"
+            hint = f"add {key} to the channels of the message, or delete the part"
             checker.error("conflict", item.key, message, hint)
         _check(checker, item, f"{key} of {what}")
     found: dict[str, Any] = node.plain()
@@ -131,18 +131,18 @@ def _check(checker: Checker, node: Node, what: str) -> None:
                 line = f", in line {error.line} of the text" if error.line > 1 else ""
                 checker.error("bad-template", node.at, f"{what}{line}: {error}", error.hint)
         elif len(value) > LONGEST_TEXT:
-            message = f"{what} has {len(value):,} characters; {LONGEST_TEXT:,} are the most"
-            hint = "keep long texts where they are sent from, and name them here"
+            message = f"{what} has {len(value):,} characters; {LONGEST_TEXT:,} are allowed"
+            hint = "keep long texts in the system that sends them, and write only their name here"
             checker.error("bad-value", node.at, message, hint)
 
 
 def check_lengths(
     checker: Checker, node: Node, message: Message, limits: Mapping[str, Mapping[str, int]]
 ) -> None:
-    """Complains about fields longer than a channel (name → field → characters) takes.
+    """Checks that fields are not longer than a channel (name → field → characters) allows.
 
-    An error where the text is too long whatever the values are; a warning where it is with
-    typical ones, and where a text without a limit takes more than one SMS.
+    An error if the text is too long with any values; a warning if it is with typical values, or if
+    a text without a limit needs more than one SMS.
     """
     for channel in message.channels:
         known = limits.get(channel, {})
@@ -166,7 +166,7 @@ def _lengths(text: str) -> tuple[int, str] | None:
         return len(text), text
     try:
         template = compile_template(text)
-    except TemplateError:  # complained about already
+    except TemplateError:  # has a diagnostic already
         return None
     return template.least_length, template.typical
 
@@ -175,13 +175,14 @@ def _check_limit(
     checker: Checker, item: Node, what: str, channel: str, limit: int, least: int, typical: str
 ) -> None:
     if least > limit:
-        reason = f"{what} has {least} characters; {channel} takes {limit}"
-        checker.error("bad-value", item.at, reason, f"or give a shorter one under {channel}:")
+        reason = f"{what} has {least} characters; {channel} allows {limit}"
+        hint = f"shorten it, or add a shorter text under {channel}:"
+        checker.error("bad-value", item.at, reason, hint)
     elif len(typical) > limit:
         checker.warn(
             item.at,
-            f"{what} has about {len(typical)} characters; {channel} takes {limit}, the rest is cut",
-            f"a value counts as {TYPICAL} characters; shorten the text, or write | truncate(…)",
+            f"{what} has about {len(typical)} characters; {channel} cuts it after {limit}",
+            f"shorten it, or use | truncate(…); a printed value counts as {TYPICAL} characters",
             "too-long",
         )
 
@@ -193,9 +194,9 @@ def _check_sms(
     if found.parts > 1:
         checker.warn(
             item.at,
-            f"{what} has about {len(typical)} characters, which are {found.parts} SMS of "
-            f"{found.size} ({found.alphabet})",
-            f"shorten it, or say that it is meant: max_length: {{{field}: …}} of {channel}",
+            f"{what} has about {len(typical)} characters, so it needs {found.parts} SMS of "
+            f"{found.size} characters ({found.alphabet})",
+            f"shorten it, or allow it: write max_length: {{{field}: …}} in channel {channel}",
             "too-long",
         )
 

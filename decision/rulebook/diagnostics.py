@@ -1,4 +1,4 @@
-"""What is wrong with a rule file, where, and how to mend it."""
+"""What is wrong with a rule file, where, and how to fix it."""
 
 from __future__ import annotations
 
@@ -11,50 +11,50 @@ import msgspec
 
 CODES: Final = {
     "unreadable-file": "a file or folder cannot be read",
-    "no-rules": "the folder holds no rules at all",
-    "ignored-file": "a file looks like a rule file, and is not read",
+    "no-rules": "the folder has no rules",
+    "ignored-file": "a file looks like a rule file but is not read",
     "bad-encoding": "the file is not UTF-8",
-    "bad-character": "the file holds a character that nobody can see",
+    "bad-character": "the file contains an invisible character",
     "too-large": "the file is larger than 5 MB",
-    "too-deep": "more than 50 levels are nested",
-    "bad-yaml": "the text is not YAML",
-    "unsupported-yaml": "a part of YAML that rule files do without: anchors, tags, documents",
-    "duplicate-key": "a key is given twice in one mapping",
-    "unknown-key": "a key that does not exist there",
-    "missing-key": "a key that must be given is not",
-    "duplicate-name": "a name is given twice",
-    "bad-name": "a name that cannot be used",
-    "unknown-name": "a name that nothing has",
-    "unknown-field": "a field that nobody can provide",
+    "too-deep": "more than 50 levels of nesting",
+    "bad-yaml": "the text is not valid YAML",
+    "unsupported-yaml": "YAML that rule files do not allow: anchors, tags, several documents",
+    "duplicate-key": "a key appears twice in one mapping",
+    "unknown-key": "a key that does not exist here",
+    "missing-key": "a required key is missing",
+    "duplicate-name": "a name is used twice",
+    "bad-name": "a name that is not allowed",
+    "unknown-name": "a name that does not exist",
+    "unknown-field": "a field that does not exist",
     "unknown-operator": "an operator that does not exist",
-    "wrong-type": "a number where a text must be, and the like",
-    "bad-value": "a value that is impossible there",
+    "wrong-type": "a value of the wrong type, such as a number instead of text",
+    "bad-value": "a value that is not allowed here",
     "bad-pattern": "a regular expression that RE2 does not accept",
     "bad-template": "a content template that cannot be used",
-    "conflict": "two parts of the rules that cannot go together",
-    "no-effect": "something that can never matter",
-    "never-holds": "a condition that nobody can ever meet",
-    "dead-part": "an alternative within a condition that nobody can ever meet",
-    "always-holds": "a condition, or a part of one, that everybody always meets",
-    "shadowed-rule": "a rule all of whose candidates another rule has removed already",
-    "boost-of-excluded": "a boost of candidates that are removed whenever it applies",
-    "empty-selector": "a rule that no candidate matches",
+    "conflict": "two parts of the rules that cannot be combined",
+    "no-effect": "something that has no effect",
+    "never-holds": "a condition that can never be true",
+    "dead-part": "an alternative in a condition that can never be true",
+    "always-holds": "a condition, or a part of one, that is always true",
+    "shadowed-rule": "a rule that removes only what other rules already remove",
+    "boost-of-excluded": "a boost of messages that another rule always removes",
+    "empty-selector": "a rule that matches no message",
     "neutral-boost": "a boost by 1, which changes nothing",
     "set-cycle": "rules that set fields for each other in a circle",
-    "unreached-state": "a state that nobody gets to, because of those before it",
-    "no-catch-all": "states that leave some customers without any",
-    "unshown-message": "a message that none of its placements can show",
+    "unreached-state": "a state that no customer can reach, because of the states above it",
+    "no-catch-all": "states that leave some customers without a state",
+    "unshown-message": "a message that no placement can show",
     "unshown-channel": "a channel of a message that none of its placements has",
-    "always-quiet": "a channel, or a message on it, that quiet hours keep silent all day",
-    "never-worth-it": "a value that no threshold can be beaten with",
-    "budget-mismatch": "a daily budget larger than the total",
-    "unmet-cap": "a cap that no message can meet",
-    "redundant-cap": "a cap that a stricter one makes needless",
-    "holdouts-too-large": "control groups that leave nobody, or next to nobody, outside",
+    "always-quiet": "a channel, or a message on it, that quiet hours stop all day",
+    "never-worth-it": "a value too low for any threshold",
+    "budget-mismatch": "a daily budget that is larger than the total",
+    "unmet-cap": "a cap that matches no message",
+    "redundant-cap": "a cap that another cap makes unnecessary",
+    "holdouts-too-large": "control groups that leave few or no customers outside",
     "too-long": "a text that a channel will probably cut, or send in several parts",
-    "unseen-field": "a field that no rule sets and no customer of the sample has",
+    "unseen-field": "a field that no rule sets and no customer in the data has",
 }
-"""Every code a diagnostic may have, and its meaning. Codes never change."""
+"""Every code of a diagnostic, and its meaning. Codes never change."""
 
 WARNINGS: Final = frozenset(
     {
@@ -81,7 +81,7 @@ WARNINGS: Final = frozenset(
         "unseen-field",
     }
 )
-"""The codes of warnings; all others are errors, and keep a policy from being used."""
+"""The codes of warnings. All others are errors: a policy with an error is not used."""
 
 Severity = Literal["error", "warning"]
 
@@ -92,8 +92,8 @@ _LISTED = 12
 class Diagnostic(msgspec.Struct, frozen=True, kw_only=True):
     """One thing wrong in the rule files.
 
-    `line` and `column` count from 1, columns in characters; both are 0 where a file or folder as
-    a whole is meant. An error keeps the policy from being used; a warning does not.
+    `line` and `column` count from 1, columns in characters; both are 0 for a whole file or folder.
+    With an error the policy is not used; with a warning it is.
     """
 
     code: str
@@ -111,7 +111,7 @@ class Diagnostic(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
 
     def render(self) -> str:
-        """The place and reason, the line with a caret under the place, and the hint."""
+        """The place and what is wrong, the line with a caret, and the hint."""
         text = f"{self.place}: {self.severity}: {self.message} [{self.code}]"
         if self.source_line:
             number = str(self.line)
@@ -136,7 +136,7 @@ def make_diagnostic(
     severity: Severity = "error",
     source_line: str = "",
 ) -> Diagnostic:
-    """A diagnostic; its source line is left out where it is too long to be shown."""
+    """A diagnostic; a source line that is too long to show is left out."""
     return Diagnostic(
         code=code,
         file=file,
@@ -150,12 +150,12 @@ def make_diagnostic(
 
 
 def render_all(diagnostics: Iterable[Diagnostic]) -> str:
-    """All of them, one after another with a blank line between."""
+    """All of them, with a blank line between two."""
     return "\n\n".join(diagnostic.render() for diagnostic in diagnostics)
 
 
 def _blank(text: str) -> str:
-    """Blanks as wide as the text on a terminal: Chinese takes two cells, combining marks none."""
+    """Spaces as wide as the text on a terminal: Chinese takes two cells, combining marks none."""
     cells = 0
     for letter in text:
         if unicodedata.category(letter) in ("Mn", "Me", "Cf"):
@@ -165,25 +165,22 @@ def _blank(text: str) -> str:
 
 
 def nearest(word: str, options: Iterable[str]) -> str | None:
-    """The option most like the word, upper and lower case being the same, or None."""
+    """The option most like the word, or None; upper and lower case are the same."""
     by_lower = {option.lower(): option for option in reversed(list(options))}
     found = get_close_matches(word.lower(), by_lower, 1)
     return by_lower[found[0]] if found else None
 
 
 def hint_for(word: str, options: Iterable[str]) -> str:
-    """`did you mean "x"?`, or else what there is to choose from."""
+    """`did you mean "x"?`, or else the options."""
     known = list(options)
-    found = nearest(word, known)
-    if found is not None:
+    if found := nearest(word, known):
         return f'did you mean "{found}"?'
-    return one_of(known)
+    return f"use {one_of(known)}" if known else ""
 
 
 def one_of(options: Iterable[str]) -> str:
-    """`one of a, b, c`, shortened where there are many."""
+    """`one of a, b, c`, shortened if there are many; a single option alone."""
     known = list(options)
-    if not known:
-        return ""
-    shown = ", ".join(known[:_LISTED])
-    return f"one of {shown}{', …' if len(known) > _LISTED else ''}"
+    shown = ", ".join(known[:_LISTED]) + (", …" if len(known) > _LISTED else "")
+    return f"one of {shown}" if len(known) > 1 else shown

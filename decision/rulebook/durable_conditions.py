@@ -1,19 +1,18 @@
-"""Conditions of business rules as durable-rules' conditions, and what its facts then hold.
+"""Conditions of business rules as durable-rules' conditions, and the facts they need.
 
-The engine compares loosely ("5" with 5, true with 1) and holds little, so nothing is left to it
-that it does not do exactly as `core.conditions.holds`. A fact has one property for each field
-*and type* that some rule compares:
+The engine compares loosely ("5" with 5, true with 1) and has small limits, so it gets only what it
+does exactly as `core.conditions.holds`. A fact has one property for each field *and type* that
+some rule compares:
 
-- text or true/false that must equal a constant: there only with one of the constants. The
-  engine compares text as it is written in JSON, so that is written in one way only, as ASCII;
-- numbers: there, where some rule's comparison with a constant holds, as integers or decimals the
-  engine reads exactly; beyond ±2^53 as ±2^60, which compares the same with every constant;
-- everything else (`ne`, `in`, `contains`, `matches`, `exists`, order of texts,
-  constants out of range, whatever stands under `not`) is evaluated here, and its property is
-  there only as true.
+- text or true/false that must equal a constant: present only with one of the constants. The
+  engine compares text as it is written in JSON, so it is always written the same way, as ASCII;
+- numbers: present if some rule's comparison with a constant holds, as integers or decimals that
+  the engine reads exactly; beyond ±2^53 as ±2^60, which compares the same with every constant;
+- everything else (`ne`, `in`, `contains`, `matches`, `exists`, order of texts, constants out of
+  range, everything under `not`) is evaluated here, and its property is present only as true.
 
-A property that is not there satisfies no test. `and` and `or` are the engine's; a part of a
-condition that is more than the engine holds becomes one property evaluated here.
+A missing property satisfies no test. `and` and `or` are the engine's; a part of a condition that
+is too large for the engine becomes one property evaluated here.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from decision.core.business_rules import SlotOf
 from decision.core.conditions import All, AnyOf, Clause, Condition, Not, Test, compile_condition
 from decision.core.values import Value
 
-# What the engine holds of one rule: its expressions (32, two for each `and` and `or`).
+# Limits of the engine per rule: 32 expressions, two for each `and` and `or`.
 _MOST_GROUPS = 12
 _MOST_LEAVES = 32
 # `or` fires a rule once for every combination of branches that hold.
@@ -45,8 +44,8 @@ class Leaf(NamedTuple):
     """One property of a fact and what it must be.
 
     `literal` is the JSON of the constant. Properties of one `key` are the same. A property is
-    there where the slot has a `constant`, or a number for which the comparison with a `constant`
-    holds, or where there is a `test` that holds.
+    present if the slot has a `constant`, or a number for which the comparison with a `constant`
+    holds, or if there is a `test` that holds.
     """
 
     key: str
@@ -75,7 +74,7 @@ EngineNode = Leaf | Group
 
 
 def number_text(value: Value) -> str | None:
-    """A number as the engine reads it exactly; None for what is no number."""
+    """A number as the engine reads it exactly; None if it is not a number."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -87,7 +86,7 @@ def number_text(value: Value) -> str | None:
     if value.is_integer():
         return int.__repr__(int(value))
     text = float.__repr__(value)
-    # The engine reads an exponent only behind a decimal point.
+    # The engine reads an exponent only after a decimal point.
     return text.replace("e", ".0e") if "e" in text and "." not in text else text
 
 
@@ -133,7 +132,7 @@ def _lower(condition: Condition, negated: bool, slot_of: SlotOf) -> EngineNode |
 
 
 def _bounded(group: Group, slot_of: SlotOf) -> EngineNode:
-    """The node with so many of its alternatives evaluated beforehand that few paths are left."""
+    """The node with enough alternatives evaluated here so that few paths are left."""
     if group.op == "$or":
         if paths(group) <= _MOST_PATHS:
             return group
@@ -148,7 +147,7 @@ def _bounded(group: Group, slot_of: SlotOf) -> EngineNode:
 
 
 def _native(clause: Clause, slot_of: SlotOf) -> Leaf | None:
-    """The clause as the engine's own comparison, where that is exact."""
+    """The clause as the engine's own comparison, if that is exact."""
     wanted, op, slot = clause.value, clause.op, slot_of(clause.field)
     if op == "eq" and isinstance(wanted, bool):
         return Leaf(f"{slot} truth", op, json.dumps(wanted), slot, wanted)

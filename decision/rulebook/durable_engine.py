@@ -1,12 +1,12 @@
-"""Business rules in durable-rules: the only module that touches its C engine.
+"""Business rules in durable-rules: the only module that calls its C engine.
 
-The engine is not safe in every use; this is the protocol that is. A ruleset has at most 32 rules
-and one constant `sid`. A question is a fact with a fresh id: it is asserted, the actions that
-fire are drained, and it is retracted. Where no rule fires nothing is stored, and there is nothing
-to drain or retract. A retraction is read for its ids alone.
+Only some uses of the engine are safe; this is one. A ruleset has at most 32 rules and one constant
+`sid`. A question is a fact with a fresh id: it is asserted, the actions that fire are read, and it
+is retracted. If no rule fires, nothing is stored, so there is nothing to read or retract. A
+retraction needs only the ids.
 
 The engine frees a ruleset's memory only by `delete_state`, which crashes unless a rule has fired
-before. So each ruleset has one rule more, fired when it is made.
+before. So each ruleset has one extra rule, which is fired when the ruleset is made.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _FIRED = -1
 
 
 class RuleEngineError(NextbestError):
-    """The rule engine failed on a ruleset, or was asked after `close`."""
+    """The rule engine failed on a ruleset, or was used after `close`."""
 
 
 class Ruleset:
-    """One ruleset of the engine. Not safe for threads that interleave: its matcher locks.
+    """One ruleset of the engine. Not safe for several threads at once: its matcher locks.
 
-    After a failure the engine's ruleset is in doubt: it is given up, memory included, and made
-    anew.
+    After a failure the state of the engine's ruleset is unknown: it is abandoned, with its memory,
+    and made again.
     """
 
     def __init__(self, plan: RulesetPlan) -> None:
@@ -52,7 +52,7 @@ class Ruleset:
         self._open()
 
     def match(self, fact: str, ids: str) -> int:
-        """The mask of the rules that hold for a fact; `ids` is the same fact with its ids alone.
+        """The mask of the rules that hold for a fact; `ids` is the same fact with its ids only.
 
         Raises:
             RuleEngineError: the engine failed, or the ruleset is closed.
@@ -72,7 +72,7 @@ class Ruleset:
                 if message is None:
                     engine.retract_fact(handle, ids)
                     return found
-            raise RuleEngineError("the rule engine fires without end")
+            raise RuleEngineError("the rule engine does not stop firing")
         except BaseException as error:
             if self._free and self._free.detach():
                 self._open()
@@ -81,7 +81,7 @@ class Ruleset:
             raise
 
     def close(self) -> None:
-        """Frees the engine's memory; also happens when nothing refers to the ruleset any more."""
+        """Frees the engine's memory; this also happens when nothing refers to the ruleset."""
         self._handle = _NO_HANDLE  # the engine may give the number to another ruleset
         if self._free:
             self._free()
@@ -115,7 +115,7 @@ def _definition(plan: RulesetPlan) -> str:
 
 
 class _RulesetGroup:
-    """Rulesets whose facts are encoded once; those that read most properties get them all."""
+    """Rulesets that share encoded facts; those that read most properties get all of them."""
 
     def __init__(self, route: Route, made: dict[RulesetPlan, Ruleset]) -> None:
         self._encode = route.encoder.encode
@@ -129,11 +129,11 @@ class _RulesetGroup:
             if len(places) >= most:
                 self._of_all.append(match)
             else:
-                # `join` reads the one text of a single place as it reads a tuple of texts.
+                # With one place `pick` gives a text, which `join` reads like a tuple of texts.
                 self._of_some.append((itemgetter(*places), match))
 
     def match(self, values: Sequence[Value], head: str) -> int:
-        """The mask of the rules that hold; `head` is the beginning of the question's facts."""
+        """The mask of the rules that hold; `head` is the start of the question's facts."""
         properties = self._encode(values)
         ids = head + "}"
         found = 0
@@ -150,7 +150,7 @@ class _RulesetGroup:
 class DurableMatcher:
     """Asks rules in durable-rules; answers as `PlainMatcher` does. Safe to use from threads.
 
-    About 30 kB of memory go with each rule, until `close` or until nothing refers to the matcher.
+    Each rule needs about 30 kB of memory, until `close` or until nothing refers to the matcher.
 
     Raises:
         RuleEngineError: the engine refuses a ruleset.
@@ -180,7 +180,7 @@ class DurableMatcher:
         """A bit mask of the stratum's rules that hold for the slot values.
 
         Raises:
-            RuleEngineError: the engine failed; the next call finds it mended.
+            RuleEngineError: the engine failed; the next call uses a new ruleset.
         """
         found, always, triggered = self._strata[stratum]
         with self._lock:
@@ -195,7 +195,7 @@ class DurableMatcher:
         return found
 
     def close(self) -> None:
-        """Frees the engine's memory. Asking afterwards raises RuleEngineError."""
+        """Frees the engine's memory. A later `match` raises RuleEngineError."""
         with self._lock:
             for ruleset in self._rulesets:
                 ruleset.close()

@@ -1,4 +1,4 @@
-"""Business rules in rulesets that durable-rules holds, and the facts that these are asked with."""
+"""Business rules in rulesets within the limits of durable-rules, and the facts they are asked."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from decision.rulebook.durable_conditions import (
 )
 
 TRIGGERS = ("event.type", "placement")
-"""Fields of the request that may trigger a rule: its rules are grouped by their values always."""
+"""Fields of the request: rules are always grouped by the values of these fields."""
 RULE_NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcde"
-"""The names of a ruleset's rules: 31, and one more for the rule that is fired when it is made."""
+"""The names of a ruleset's 31 rules; the engine's 32nd rule is fired when it is made."""
 
-# What the engine holds of one ruleset: paths (its stack is 64 deep) and properties of a fact (255,
-# of which those that the ruleset does not read may be a quarter).
+# Limits of the engine per ruleset: paths (its stack is 64 deep) and properties of a fact (255; up
+# to a quarter of them may be properties that the ruleset does not read).
 _MOST_PATHS = 60
 _MOST_PROPERTIES = 150
 # A trigger with more constants than this is not worth a copy of the rule for each.
 _MOST_TRIGGERS = 8
-# Rules are grouped by any other field only where so many can be: each such field may cost one
-# question to the engine, and saves all those of the groups that another value would trigger.
+# Rules are grouped by another field only if this many can be: each such field may cost one question
+# to the engine, and saves the questions of all groups that other values would trigger.
 _FEWEST_BY_FIELD = len(RULE_NAMES)
 
 
@@ -46,7 +46,7 @@ class EngineRule(NamedTuple):
 
 
 class RulesetPlan:
-    """The rules that go in one ruleset, within what the engine holds; `names` are of properties."""
+    """The rules of one ruleset, within the limits of the engine; `names` are of properties."""
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self.items: dict[int, EngineRule] = {}
@@ -55,7 +55,7 @@ class RulesetPlan:
         self._keys: set[str] = set()
 
     def add(self, item: EngineRule) -> bool:
-        """Adds a rule, unless it is there; false where it does not fit."""
+        """Adds a rule, unless it is there; false if it does not fit."""
         if item.rule in self.items:
             return True
         keys = self._keys.union(leaf.key for leaf in item.leaves)
@@ -71,7 +71,7 @@ class RulesetPlan:
         return True
 
     def masks(self) -> dict[str, int]:
-        """By the names that rules have in the ruleset, their bits among the policy's rules."""
+        """Name of a rule in the ruleset → its bit among the policy's rules."""
         return {name: 1 << rule for name, rule in zip(RULE_NAMES, self.items, strict=False)}
 
     def definition(self) -> dict[str, str]:
@@ -81,7 +81,7 @@ class RulesetPlan:
         def condition(node: EngineNode) -> tuple[int, str]:
             if isinstance(node, Leaf):
                 return -shared[self._test(node)], self._test(node)
-            # What many rules share comes first: the engine then tests it once for all of them.
+            # What many rules share comes first, so that the engine tests it once for all of them.
             parts = sorted(map(condition, node.parts))
             return 0, f'{{"{node.op}":[{",".join(text for _, text in parts)}]}}'
 
@@ -104,7 +104,7 @@ _COMPARE: Final = {
 
 
 class _NumberTexts(dict[Value, str]):
-    """The property of a number, written once for each value; "" where no comparison holds.
+    """The property of a number, written once for each value; "" if no comparison holds.
 
     Booleans, which are found as 0 and 1, must not be looked up.
     """
@@ -129,9 +129,9 @@ class _NumberTexts(dict[Value, str]):
 
 
 class FactEncoder:
-    """Writes the properties of facts from slot values, for some rules that are asked together.
+    """Writes the properties of facts from slot values, for rules that are asked together.
 
-    `places` says for each leaf's key where among the properties that `encode` gives its own is.
+    `places` says where, in the result of `encode`, the property of each leaf's key is.
     """
 
     def __init__(self, items: Iterable[EngineRule], names: Mapping[str, str]) -> None:
@@ -161,10 +161,10 @@ class FactEncoder:
         self._computed = tuple(computed.values())
 
     def encode(self, values: Sequence[Value]) -> list[str]:
-        """The properties as JSON with a comma before it, and "" for those that are not there."""
+        """The properties as JSON, each after a comma; "" for those that are missing."""
         try:
             found = self._plain(values)
-        except TypeError:  # a list or mapping has no hash; it is neither text nor number
+        except TypeError:  # a list or mapping cannot be hashed; it is neither text nor number
             found = self._plain([MISSING if _is_holder(value) else value for value in values])
         for test, text in self._computed:
             found.append(text if test(values) else "")
@@ -186,16 +186,16 @@ def _is_holder(value: Value) -> bool:
 
 
 class Route(NamedTuple):
-    """Rulesets asked together: what encodes their facts, and the places of what each gets."""
+    """Rulesets asked together: the encoder of their facts, and which properties each gets."""
 
     encoder: FactEncoder
     rulesets: list[tuple[RulesetPlan, tuple[int, ...]]]
 
 
 class StratumRoutes:
-    """Of one stratum: the mask of rules that always hold, and which rulesets are asked when.
+    """For one stratum: the mask of rules that always hold, and when each ruleset is asked.
 
-    `always` is asked at every decision; `triggered` by the text or the `True` in a slot.
+    `always` is asked at every decision; `triggered` for a certain text or `True` in a slot.
     """
 
     def __init__(self) -> None:
@@ -236,13 +236,13 @@ def compile_rules(rules: Sequence[Rule], plan: Plan, slot_of: SlotOf) -> list[St
 
 
 Groups = dict[str | bool, list[int]]
-"""Rules by the value of a field without which they cannot hold; a rule may stand in several."""
+"""Value that a field must have → rules; a rule may be in several groups."""
 
 
 def _group(conditions: Mapping[int, Condition]) -> tuple[dict[str, Groups], list[int]]:
-    """Field → rules by the value that triggers them, and the rules that no field triggers.
+    """Field → rules by the value that triggers them; and the rules that no field triggers.
 
-    Each rule is grouped by one field: the request's first, then whichever groups most rules.
+    Each rule is grouped by one field: first by those of the request, then by the most common.
     """
     left = {index: _triggers(condition) for index, condition in conditions.items()}
     grouped: dict[str, Groups] = {}
@@ -262,7 +262,7 @@ def _group(conditions: Mapping[int, Condition]) -> tuple[dict[str, Groups], list
 
 
 def _triggers(condition: Condition) -> dict[str, tuple[str | bool, ...]]:
-    """Field → its values without one of which the condition cannot hold."""
+    """Field → values; the condition cannot hold unless the field has one of them."""
     found: dict[str, tuple[str | bool, ...]] = {}
     for clause in _conjuncts(condition):
         values = clause.value if clause.op == "in" else (clause.value,)
@@ -276,7 +276,7 @@ def _triggers(condition: Condition) -> dict[str, tuple[str | bool, ...]]:
 
 
 class _PropertyNames(dict[str, str]):
-    """The property of each leaf's key: the same in all rulesets, so that facts are encoded once."""
+    """Key of a leaf → name of its property: the same in all rulesets, to encode facts once."""
 
     def __missing__(self, key: str) -> str:
         name = self[key] = f"f{len(self)}"
@@ -292,7 +292,7 @@ def _conjuncts(condition: Condition) -> Iterator[Clause]:
 
 
 def _pack(groups: Iterable[list[EngineRule]], names: _PropertyNames) -> list[Route]:
-    """For each group its rulesets; small groups share one, and none is split without need."""
+    """The rulesets of each group; small groups share one, and a group is split only if it must."""
     found = []
     ruleset = RulesetPlan(names)
     for items in groups:

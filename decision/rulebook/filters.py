@@ -1,4 +1,4 @@
-"""The filters that content templates may use. None of them raises, and none makes a long text."""
+"""The filters of content templates. None of them raises or makes a very long text."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from decision.core.values import MISSING, Value
 from decision.rulebook.lengths import letter_start
 
 LONGEST_TEXT: Final = 10_000
-"""Characters; what is rendered beyond is cut off."""
+"""Characters; a rendered text is cut here."""
 
 
 def to_text(value: Value) -> str:
-    """The value as people read it: missing is nothing, 80.0 is 80, a list has commas."""
+    """The value as text: missing is empty, 80.0 is 80, a list has commas."""
     if isinstance(value, str):
         return value[:LONGEST_TEXT]
     if value is MISSING or value is None:
@@ -34,7 +34,7 @@ def to_text(value: Value) -> str:
 
 
 def to_number(value: Value) -> float | int | None:
-    """The number that a value is, or that its text spells; else None."""
+    """The value, or its text, as a number; else None."""
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
@@ -48,7 +48,7 @@ def to_number(value: Value) -> float | int | None:
 
 
 def default(value: Value, instead: Any = "", also_empty: bool = False) -> Value:
-    """`instead` where the value is missing; with `true`, also where it is empty, 0 or false."""
+    """`instead` if the value is missing; with `true`, also if it is empty, 0 or false."""
     if value is MISSING or value is None or (also_empty and not value):
         return instead
     return value
@@ -65,7 +65,7 @@ def lower(value: Value) -> str:
 
 
 def capitalize(value: Value) -> str:
-    """The first letter a capital, the others small."""
+    """With a capital first letter, the others small."""
     return to_text(value).capitalize()
 
 
@@ -75,7 +75,7 @@ def title(value: Value) -> str:
 
 
 def trim(value: Value) -> str:
-    """Without blanks at both ends."""
+    """Without spaces at both ends."""
     return to_text(value).strip()
 
 
@@ -97,7 +97,7 @@ def truncate(value: Value, length: int = 255, cut_words: bool = False, end: str 
 
 
 def join(value: Value, between: str = ", ") -> str:
-    """The items of a list with a text between them."""
+    """The items of a list, with a text between them."""
     if not isinstance(value, list | tuple):
         return to_text(value)
     parts: list[str] = []
@@ -111,26 +111,26 @@ def join(value: Value, between: str = ", ") -> str:
 
 
 def first(value: Value) -> Value:
-    """The first item of a list; what is no list stays as it is."""
+    """The first item of a list; other values stay the same."""
     if isinstance(value, list | tuple):
         return value[0] if value else MISSING
     return value
 
 
 def whole(value: Value, instead: int = 0) -> int:
-    """The whole number, what is behind the point cut off; `instead` where it is no number."""
+    """The whole number, without decimals; `instead` if it is not a number."""
     number = to_number(value)
     return instead if number is None else int(number)
 
 
 def round_to(value: Value, places: int = 0) -> Value:
-    """Rounded to so many places behind the point; what is no number stays as it is."""
+    """Rounded to a number of decimals; what is not a number stays the same."""
     number = to_number(value)
     return value if number is None else round(float(number), max(-20, min(20, places)))
 
 
 def fixed(value: Value, places: int = 2) -> str:
-    """With exactly so many places behind the point, as prices are written."""
+    """With exactly this many decimals, as for prices."""
     number = to_number(value)
     return to_text(value) if number is None else f"{number:.{max(0, min(20, places))}f}"
 

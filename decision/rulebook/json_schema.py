@@ -1,8 +1,8 @@
 """JSON Schema of rule files, for editors: completion, help, and red lines while typing.
 
-Draft 7, which every editor's YAML support reads (https://json-schema.org/draft-07). The names
-of keys, their help, their choices and their defaults are those the checker itself uses; whatever
-the schema rejects, the checker rejects, too.
+Draft 7, which the YAML support of all editors reads (https://json-schema.org/draft-07). The names
+of keys, their help, choices and defaults are those of the checker; everything that the schema
+rejects, the checker rejects as well.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ACTIONS: Final = ("set", "exclude", "allow_only", "boost")
 
 
 def rules_schema() -> dict[str, Any]:
-    """The schema of one file of a rules folder, scenario tests aside."""
+    """The schema of one file of a rules folder, except scenario tests."""
     sections: dict[str, Schema] = {
         "settings": _settings(),
         "purposes": mapping(ref("purpose")),
@@ -58,7 +58,7 @@ def rules_schema() -> dict[str, Any]:
 
 
 def for_editors(schema: Any) -> Any:
-    """With descriptions marked as Markdown where they hold `code`; editors show others as typed."""
+    """Marks descriptions that contain `code` as Markdown; editors show others as plain text."""
     if isinstance(schema, list):
         return [for_editors(item) for item in schema]
     if not isinstance(schema, dict):
@@ -72,12 +72,12 @@ def for_editors(schema: Any) -> Any:
 
 
 def _or_nothing(schema: Schema) -> Schema:
-    """A section, or a file, under which nothing is written yet."""
+    """A section or a file that may be empty."""
     return {**schema, "type": [schema["type"], "null"]}
 
 
 def _choices(struct: type[msgspec.Struct], field: str) -> list[str]:
-    """The words of a field that is a `Literal`, or one or None."""
+    """The choices of a field that is a `Literal`, or a `Literal` or None."""
     found = get_type_hints(struct)[field]
     if get_origin(found) is not Literal:
         found = next(one for one in get_args(found) if get_origin(one) is Literal)
@@ -98,7 +98,7 @@ def _settings() -> Schema:
                 "type": ["number", "string"],
                 "minimum": 0,
                 "pattern": "^off$",
-                "patternErrorMessage": "Must be a number from 0 on, or off.",
+                "patternErrorMessage": "Must be a number, 0 or more, or off.",
                 "default": default.exploration,
             },
             "exploration_floor": ref("share", default=f"{default.exploration_floor * 100:g}%"),

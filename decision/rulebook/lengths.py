@@ -1,4 +1,4 @@
-"""How long a text is: of a template with typical values, as text messages, and where to cut it."""
+"""How long a text is: with typical values, and as SMS; and where it can be cut."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from jinja2 import nodes
 
 TYPICAL: Final = 10
-"""Characters that a value of a customer is taken to have, where the template does not say."""
+"""Characters assumed for a printed value, unless the template says more."""
 
 _GSM = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
@@ -20,7 +20,7 @@ _JOINER: Final = "\u200d"
 
 
 class TextMessages(NamedTuple):
-    """How many text messages a text takes, how much one of them holds, and in which alphabet."""
+    """How many SMS a text needs, how many characters fit in one, and in which alphabet."""
 
     parts: int
     size: int
@@ -28,14 +28,14 @@ class TextMessages(NamedTuple):
 
 
 def in_gsm7(text: str) -> bool:
-    """Whether a text is written in the alphabet of which a text message holds most."""
+    """Whether a text is in the GSM alphabet, of which most characters fit in one SMS."""
     return all(letter in _GSM or letter in _GSM_TWICE for letter in text)
 
 
 def text_messages(text: str) -> TextMessages:
-    """What a text takes as SMS: 160 of GSM 7 bit, or 70 UTF-16 units, 153 or 67 where joined.
+    """A text as SMS: 160 GSM characters or 70 UTF-16 units in one; 153 or 67 in each of several.
 
-    Nothing that counts twice is parted (3GPP TS 23.038 and 23.040).
+    A character that counts twice is never split (3GPP TS 23.038 and 23.040).
     """
     if in_gsm7(text):
         alone, joined, alphabet = 160, 153, "GSM-7"
@@ -54,14 +54,14 @@ def text_messages(text: str) -> TextMessages:
 
 
 def cut(text: str, limit: int, end: str = "…") -> str:
-    """At most `limit` characters, `end` included; what people see as one letter is not parted."""
+    """At most `limit` characters, `end` included; visible letters stay whole."""
     if len(text) <= limit:
         return text
     return (text[: letter_start(text, limit - len(end))] + end)[: max(0, limit)]
 
 
 def letter_start(text: str, place: int) -> int:
-    """The start of the letter, as people see it, that a place within the text belongs to."""
+    """The start of the visible letter at a place in the text."""
     place = max(0, place)
     while 0 < place < len(text) and _belongs(text, place):
         place -= 1
@@ -69,7 +69,7 @@ def letter_start(text: str, place: int) -> int:
 
 
 def _belongs(text: str, place: int) -> bool:
-    """Whether the character at a place goes with the one before it."""
+    """Whether the character at a place belongs to the letter before it."""
     here, before = text[place], text[place - 1]
     if here == _JOINER or before == _JOINER:
         return True
@@ -88,7 +88,7 @@ def _is_flag(letter: str) -> bool:
 
 
 def typical_text(body: Sequence[nodes.Node]) -> str:
-    """What a template renders where every value is of typical length, by the longest way."""
+    """The longest text that a template renders with values of typical length."""
     return "".join(map(_typical, body))
 
 

@@ -1,4 +1,4 @@
-"""Messages, and what must fit between them, channels and placements."""
+"""Messages, and whether they fit their channels and placements."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from decision.core.definition import Budget, Channel, Goal, Message, Placement
 from decision.rulebook.checker import Checker
 from decision.rulebook.conditions import read_when
 from decision.rulebook.content import check_lengths, read_content
+from decision.rulebook.diagnostics import one_of
 from decision.rulebook.yaml_source import Node
 
 
 def read_message(checker: Checker, name: str, node: Node) -> Message:
-    """One of `messages:`; makes its tags and category known."""
+    """One of `messages:`; its tags and category become known names."""
     with checker.entry(node, f'message "{name}"') as entry:
         purpose = entry.require("purpose", Checker.name, "", "purposes")
         category = entry.read("category", Checker.text, "")
@@ -44,10 +45,11 @@ def _active(checker: Checker, node: Node, what: str) -> tuple[int | None, int | 
         start = entry.read("from", Checker.moment, None)
         end = entry.read("until", Checker.moment, None)
         if node.value == {}:
-            checker.error("missing-key", node.key, f'{what} needs "from" or "until"')
+            message = f'{what} needs the key "from" or "until"'
+            checker.error("missing-key", node.key, message, "add from: … or until: …")
         if start is not None and end is not None and end <= start:
             message = f"{what} ends before it starts"
-            hint = "until must be later than from; it is exclusive"
+            hint = '"until" must be later than "from"; the moment "until" itself is not included'
             checker.error("bad-value", (entry.get("until") or node).at, message, hint)
     return start, end
 
@@ -55,7 +57,8 @@ def _active(checker: Checker, node: Node, what: str) -> tuple[int | None, int | 
 def _budget(checker: Checker, node: Node, what: str) -> Budget:
     with checker.entry(node, what) as entry:
         if node.value == {}:
-            checker.error("missing-key", node.key, f'{what} needs "total" or "per_day"')
+            message = f'{what} needs the key "total" or "per_day"'
+            checker.error("missing-key", node.key, message, "add total: … or per_day: …")
         return Budget(
             total=entry.read("total", Checker.whole, None),
             per_day=entry.read("per_day", Checker.whole, None),
@@ -77,7 +80,7 @@ def check_messages(
     placements: dict[str, tuple[Placement, Node]],
     channels: dict[str, tuple[Channel, Node]],
 ) -> None:
-    """What must fit between messages, channels and placements."""
+    """Checks that messages, channels and placements fit together."""
     limits = {name: channel.max_length for name, (channel, _) in channels.items()}
     for placement, node in placements.values():
         check_fallback(checker, placement, node, messages)
@@ -97,17 +100,17 @@ def check_messages(
         if message.name in fallbacks or not message.channels:
             continue
         if not channels.keys() >= set(message.channels):
-            continue  # complained about already
+            continue  # has a diagnostic already
         if message.placements is None and not reached:
-            text = f'message "{message.name}" is never given'
-            checker.warn(node.key, text, "no placement has one of its channels")
+            text = f'message "{message.name}" can never be chosen: no placement has its channels'
+            checker.warn(node.key, text, "add one of its channels to a placement")
         elif _is_worthless(entry) and all(placement.threshold >= 0 for placement in reached):
-            text = f'message "{message.name}" is never given: its value is 0'
-            checker.warn(node.key, text, "give it a value in settings.currency")
+            text = f'message "{message.name}" can never be chosen: its value is 0'
+            checker.warn(node.key, text, "add a value above 0, in settings.currency")
 
 
 def _is_worthless(entry: dict[str, Node]) -> bool:
-    """Whether the value is left out or 0, so that no priority can be more than 0."""
+    """Whether the value is missing or 0, so that no priority can be more than 0."""
     return "value" not in entry or entry["value"].value == 0
 
 
@@ -125,8 +128,8 @@ def _check_shared(
             continue
         channels = placements[name][0].channels
         if channels:
-            reason = f'message "{message.name}" and placement "{name}" share no channel'
-            hint = f"{name} has {', '.join(channels)}"
+            reason = f'message "{message.name}" has no channel of placement "{name}"'
+            hint = f"delete the placement, or add {one_of(channels)} to the channels of the message"
             checker.error("conflict", item.at, reason, hint)
 
 
@@ -136,7 +139,7 @@ def check_fallback(
     node: Node,
     messages: dict[str, tuple[Message, Node]],
 ) -> None:
-    """Complains about a fallback that does not exist, or cannot be said at the placement."""
+    """Checks that the fallback exists and can be given at the placement."""
     if placement.fallback is None:
         return
     place = node.value["fallback"].at
@@ -145,4 +148,5 @@ def check_fallback(
     channels = messages[placement.fallback][0].channels
     if channels and placement.channels and set(channels).isdisjoint(placement.channels):
         reason = f'fallback "{placement.fallback}" has no channel of placement "{placement.name}"'
-        checker.error("conflict", place, reason, f"one of {', '.join(placement.channels)}")
+        hint = f"use a message on {one_of(placement.channels)}"
+        checker.error("conflict", place, reason, hint)

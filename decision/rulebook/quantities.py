@@ -1,4 +1,4 @@
-"""Reads numbers, shares, durations, times of day and moments out of nodes."""
+"""Reads numbers, shares, durations, times of day and moments from nodes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PERCENT = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*%")
 
 
 class QuantityReader(DiagnosticCollector):
-    """A report that reads quantities; `zone` is that of dates without a time."""
+    """A collector that reads quantities; `zone` is the time zone of dates without a time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,29 +39,30 @@ class QuantityReader(DiagnosticCollector):
         above: float | None = None,
         most: float | None = None,
     ) -> float | None:
-        """A number within bounds."""
+        """A number within bounds (`above` is not included)."""
         value = node.value
         if not isinstance(value, int | float) or isinstance(value, bool):
-            self.wrong_type(node, what, "a number", "write it in digits, without quotes")
+            self.wrong_type(node, what, "a number", "write digits, without quotes")
             return None
         if least is not None and value < least:
-            message = f"{what} is {in_words(value)}; it cannot be less than {in_words(least)}"
+            bound = f"at least {in_words(least)}"
         elif above is not None and value <= above:
-            message = f"{what} is {in_words(value)}; it must be more than {in_words(above)}"
+            bound = f"more than {in_words(above)}"
         elif most is not None and value > most:
-            message = f"{what} is {in_words(value)}; it cannot be more than {in_words(most)}"
+            bound = f"at most {in_words(most)}"
         else:
             return value
-        hint = "leave it out, or write another number"
-        self.error("bad-value", node.at, message, hint)
+        message = f"{what} is {in_words(value)}; it must be {bound}"
+        self.error("bad-value", node.at, message, "change the number")
         return None
 
     def whole(self, node: Node, what: str, least: int = 1) -> int | None:
-        """A whole number from `least` on."""
+        """A whole number, `least` or more."""
         value = self.number(node, what, least=least)
         if value is None or isinstance(value, int):
             return value
-        self.error("bad-value", node.at, f"{what} is {in_words(value)}; it must be a whole number")
+        message = f"{what} is {in_words(value)}; it must be a whole number"
+        self.error("bad-value", node.at, message, "write a number such as 1 or 20")
         return None
 
     def duration(self, node: Node, what: str, longest: int = LONGEST_WINDOW) -> int | None:
@@ -79,9 +80,9 @@ class QuantityReader(DiagnosticCollector):
             self.error("bad-value", node.at, f"{what}: {error}")
             return None
         if micros > longest:
-            message = f"{what} is {value}; {format_duration(longest)} is the longest"
-            hint = f"write {format_duration(longest)} or less"
-            self.error("bad-value", node.at, message, hint)
+            most = format_duration(longest)
+            message = f"{what} is {value}; it can be at most {most}"
+            self.error("bad-value", node.at, message, f"write {most} or less")
             return None
         return micros
 
@@ -95,7 +96,7 @@ class QuantityReader(DiagnosticCollector):
                 return None
             percent = float(found[1])
             if percent > 100:
-                message = f"{what} is {value}; 100% is all there is"
+                message = f"{what} is {value}; it can be at most 100%"
                 self.error("bad-value", node.at, message, "write a share from 0% to 100%")
                 return None
             return percent / 100
@@ -104,7 +105,7 @@ class QuantityReader(DiagnosticCollector):
             return None
         if not 0 <= value <= 1:
             hint = f"write {in_words(value)}%" if 0 < value <= 100 else "write 2% or 0.02"
-            message = f"{what} is {in_words(value)}; a share is from 0 to 1"
+            message = f"{what} is {in_words(value)}; without %, a share is from 0 to 1"
             self.error("bad-value", node.at, message, hint)
             return None
         return float(value)
@@ -126,12 +127,12 @@ class QuantityReader(DiagnosticCollector):
             if moment.tzinfo is None:
                 raise ValueError("add the offset from UTC, such as +08:00 or Z")
             if moment.year < 1970:
-                raise ValueError("times start at 1970")
+                raise ValueError("write a date in 1970 or later")
             micros = to_micros(moment)
             from_micros(micros)
             return micros
         except (ValueError, OverflowError) as error:
-            self.error("bad-value", node.at, f'{what}: "{value}" is not a time', str(error))
+            self.error("bad-value", node.at, f'{what}: "{value}" is not a date or time', str(error))
             return None
 
     def clock(self, node: Node, what: str) -> int | None:
@@ -143,6 +144,8 @@ class QuantityReader(DiagnosticCollector):
         if not isinstance(value, str):
             self.wrong_type(node, what, "a time of day such as 22:00")
         else:
-            hint = "the end of the day is 00:00" if value == "24:00" else "write 09:30 or 22:00"
-            self.error("bad-value", node.at, f'{what}: "{value}" is no time of day', hint)
+            hint = (
+                "write 00:00 for midnight" if value == "24:00" else "write it like 09:30 or 22:00"
+            )
+            self.error("bad-value", node.at, f'{what}: "{value}" is not a time of day', hint)
         return None

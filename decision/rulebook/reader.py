@@ -1,4 +1,4 @@
-"""A folder of rule files → a checked policy definition, or everything that is wrong with it."""
+"""A folder of rule files → a checked policy definition, or all its errors."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ SECTIONS = (
     "rules",
     "experiments",
 )
-"""The keys that a rule file may have, besides `settings`."""
+"""The keys of a rule file, besides `settings`."""
 
 D = TypeVar("D", bound=Definition)
 _Read = dict[str, tuple[D, Node]]
 
 
 class LoadResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What a folder of rule files gave. `definition` is None where there is any error.
+    """What was read from a folder of rule files. `definition` is None if there is any error.
 
-    Diagnostics are in the order of files and lines; warnings are among them. `places` knows where
-    each part of the definition was written.
+    Diagnostics, warnings included, are in the order of files and lines. `places` knows where each
+    part of the definition was written.
     """
 
     definition: PolicyDefinition | None
@@ -59,20 +59,20 @@ class LoadResult(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def errors(self) -> list[Diagnostic]:
-        """The diagnostics that keep the policy from being used."""
+        """The diagnostics because of which the policy is not used."""
         return [found for found in self.diagnostics if found.severity == "error"]
 
     @property
     def warnings(self) -> list[Diagnostic]:
-        """The diagnostics that do not."""
+        """The diagnostics of a policy that can still be used."""
         return [found for found in self.diagnostics if found.severity == "warning"]
 
 
 def load_folder(path: str | os.PathLike[str]) -> LoadResult:
     """Reads and checks every `*.yaml` under a folder, except under `tests/`; never raises.
 
-    Files and folders whose name starts with a dot are left out. Places are named from the
-    folder's own name on, such as `rules/messages.yaml:12`.
+    It skips names that start with a dot. Places start with the name of the folder, such as
+    `rules/messages.yaml:12`.
     """
     root = Path(path).absolute()
     if root.name in ("", ".."):
@@ -82,19 +82,19 @@ def load_folder(path: str | os.PathLike[str]) -> LoadResult:
     if not root.is_dir():
         reason = "is not a folder" if root.exists() else "does not exist"
         message = f"the rules folder {_printable(str(path))} {reason}"
-        return _nothing(make_diagnostic("unreadable-file", folder, 0, 0, message))
+        return _nothing(_of_file("unreadable-file", folder, message, hint="check the path"))
     files: dict[str, bytes] = {}
     for name, place in _walk(root, found, folder):
         if not name.endswith(".yaml"):
-            message = "this file is not read: rule files end in .yaml"
-            hint = "rename it"
+            message = "this file is not read, because rule files end in .yaml"
+            hint = "rename it so that it ends in .yaml"
             found.append(_of_file("ignored-file", f"{folder}/{name}", message, "warning", hint))
             continue
         try:
             files[name] = read_file(place)
         except OSError as error:
             message = f"the file cannot be read: {error.strerror or error}"
-            hint = "put it back, allow it to be read, or take it out of the folder"
+            hint = "restore it, make it readable, or remove it from the folder"
             found.append(_of_file("unreadable-file", f"{folder}/{name}", message, "error", hint))
     return _load(files, folder, found)
 
@@ -102,11 +102,11 @@ def load_folder(path: str | os.PathLike[str]) -> LoadResult:
 def load_files(
     files: Mapping[str, str | bytes], folder: str = "rules", *, again: bool = False
 ) -> LoadResult:
-    """`load_folder` from memory: names are relative to the folder, and read in their order.
+    """`load_folder` from memory: names are relative to the folder; files are read in name order.
 
     The files of a `PolicyDefinition` give the same definition, with the same version. `again` is
-    for files that were in force once: they are not reviewed, so that what the review calls an error
-    today takes no decision of the past away.
+    for files of a policy that was in force: they are not reviewed, so that past decisions can be
+    explained even if the review now finds an error.
     """
     chosen = {
         name: data.encode("utf-8", "surrogatepass") if isinstance(data, str) else bytes(data)
@@ -131,7 +131,7 @@ def _is_rule_path(parts: list[str]) -> bool:
 
 
 def _walk(root: Path, found: list[Diagnostic], folder: str) -> Iterator[tuple[str, Path]]:
-    """(name, place) of every rule file, or what looks like one, in the order of names."""
+    """(name, path) of every file that is or looks like a rule file, in the order of names."""
 
     def name_of(place: Path) -> str:
         return _printable(place.relative_to(root).as_posix())
@@ -139,13 +139,13 @@ def _walk(root: Path, found: list[Diagnostic], folder: str) -> Iterator[tuple[st
     def failed(error: OSError) -> None:
         message = f"the folder cannot be read: {error.strerror or error}"
         name = f"{folder}/{name_of(Path(error.filename))}".removesuffix("/.")
-        found.append(_of_file("unreadable-file", name, message))
+        found.append(_of_file("unreadable-file", name, message, hint="make it readable"))
 
     names: dict[str, Path] = {}
     seen: set[Path] = set()
     for place, folders, files in os.walk(root, onerror=failed, followlinks=True):
         here = Path(place)
-        if here.resolve() in seen:  # a link that leads back
+        if here.resolve() in seen:  # a link back to a folder above
             folders.clear()
             continue
         seen.add(here.resolve())
@@ -157,7 +157,7 @@ def _walk(root: Path, found: list[Diagnostic], folder: str) -> Iterator[tuple[st
 
 
 def _printable(text: str) -> str:
-    """The name of a file, with what is not UTF-8 in it written out."""
+    """The name of a file, with bytes that are not UTF-8 as escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -176,7 +176,7 @@ def _load(
 ) -> LoadResult:
     if not files and not any(one.severity == "error" for one in found):
         message = f"there is no *.yaml file in {folder}"
-        hint = "give the folder that holds the rule files"
+        hint = "check the path; it must be the folder with the rule files"
         return _nothing(*found, _of_file("no-rules", folder, message, "error", hint))
     checker = Checker()
     checker.diagnostics.extend(found)
@@ -189,8 +189,9 @@ def _load(
     if reviewed:
         review(checker, definition, checker.places)
     if not any(source.root for source in sources) and not checker.diagnostics:
-        message = "the rule files say nothing at all"
-        checker.diagnostics.append(_of_file("no-rules", folder, message))
+        message = "the rule files are empty"
+        hint = "add a section, such as messages:"
+        checker.diagnostics.append(_of_file("no-rules", folder, message, hint=hint))
     diagnostics = sorted(checker.diagnostics, key=lambda one: (one.file, one.line, one.column))
     if any(one.severity == "error" for one in diagnostics):
         return _nothing(*diagnostics)
@@ -203,7 +204,7 @@ def _load(
 
 
 def _read_all(checker: Checker, sources: list[Source]) -> PolicyDefinition:
-    """Names of everything first; then the definitions, those that others refer to before them."""
+    """All names first; then the definitions, in an order in which references are known."""
     checker.places.nodes = found = {
         section: _named(checker, sources, section) for section in ("settings", *SECTIONS)
     }
@@ -264,7 +265,7 @@ def _check_top(checker: Checker, source: Source) -> None:
 
 
 def _named(checker: Checker, sources: list[Source], section: str) -> dict[str, Node]:
-    """Everything of a section in all files; complains about names that are given twice."""
+    """Everything of a section in all files; names that are used twice get an error."""
     found: dict[str, Node] = {}
     for source in sources:
         root = source.root.value if source.root is not None else None
@@ -280,6 +281,6 @@ def _named(checker: Checker, sources: list[Source], section: str) -> dict[str, N
                 checker.usable_name(name, item.key, noun)
             first = found.setdefault(name, item)
             if first is not item:
-                message = f'{noun} "{name}" is given twice: first at {first.key.label}'
+                message = f'{noun} "{name}" is defined twice; first at {first.key.label}'
                 checker.error("duplicate-name", item.key, message, "rename or delete one of them")
     return found

@@ -1,8 +1,8 @@
-"""Tries new rules in a child process before the server asks them.
+"""Tries new rules in a child process before the server uses them.
 
-The rule engine is C code that can crash or never return, and would take the server with it.
-The child asks it every rule alone, then the rules that share a ruleset, then all of them, and
-compares each answer with the plain evaluator's.
+The rule engine is C code that can crash or never return, and would stop the server. The child
+asks it each rule alone, then the rules that share a ruleset, then all of them, and compares each
+answer with that of the plain evaluator.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _ODD_VALUES: tuple[Value, ...] = (
 def try_rules(
     rules: Sequence[Rule], time_limit: float = 10.0, command: Sequence[str] = COMMAND
 ) -> str | None:
-    """Why the rule engine cannot be trusted with the rules, in one sentence; None where it can.
+    """Why the rule engine cannot run the rules, in one sentence; None if it can.
 
-    The child gets `time_limit` seconds, and 10 ms more for each rule. `command` starts it; it
+    The child gets `time_limit` seconds, and 10 ms more for each rule. `command` starts it, and it
     reads the rules from its input.
     """
     if not rules:
@@ -57,7 +57,7 @@ def try_rules(
             check=False,
         )
     except subprocess.TimeoutExpired as expired:
-        return _sentence(rules, expired.stdout or b"", f"gives no answer within {time_limit:g} s")
+        return _sentence(rules, expired.stdout or b"", f"does not answer within {time_limit:g} s")
     if child.returncode == 0:
         return None
     if child.returncode < 0:
@@ -77,7 +77,7 @@ def _sentence(rules: Sequence[Rule], progress: bytes, what: str) -> str:
     subject = "rule" if len(tried) == 1 else "rules"
     return (
         f"{subject} {', '.join(names)}{more}: the rule engine {what}; "
-        "write `when` with fewer or simpler comparisons, or take the rule out"
+        "use fewer or simpler comparisons in `when`, or delete the rule"
     )
 
 
@@ -131,7 +131,7 @@ def _main() -> None:
 def _compare(
     chosen: list[int], rules: list[Rule], slots: dict[str, int], situations: Iterable[list[Value]]
 ) -> None:
-    """Asks some of the rules in both ways, and ends the process where the answers differ."""
+    """Asks some of the rules in both ways; ends the process if the answers differ."""
     print(*chosen, flush=True)
     tried = [rules[index] for index in chosen]
     order = plan(tried, slots.__getitem__)
@@ -160,7 +160,7 @@ def _difference(rule: Rule, facts: list[Value], slots: dict[str, int], holds: bo
 def _facts(
     rules: list[Rule], slots: dict[str, int], rng: random.Random, count: int
 ) -> Iterator[list[Value]]:
-    """Slot values: twice near each rule's constants, and a count more near those of any rule."""
+    """Slot values: twice near each rule's constants, then `count` more near those of any rule."""
     near: dict[int, list[Value]] = {}
     for rule in rules:
         for clause in clauses(rule.when):
@@ -177,7 +177,7 @@ def _facts(
 
 
 def _near(clause: Clause) -> list[Value]:
-    """Values about a clause's constants; the first makes the clause hold where that is easy."""
+    """Values near a clause's constants; the first makes the clause hold if that is easy."""
     found: list[Value] = []
     for wanted in clause.value if isinstance(clause.value, list | tuple) else [clause.value]:
         if isinstance(wanted, bool):

@@ -21,11 +21,11 @@ def read_state(checker: Checker, name: str, node: Node) -> State:
 
 
 def check_states(checker: Checker, states: dict[str, tuple[State, Node]]) -> None:
-    """Warns of states after one that always holds."""
+    """Warns of states below a state without a condition."""
     always: str | None = None
     for name, (state, node) in states.items():
         if always is not None:
-            message = f'nobody gets to state "{name}": "{always}" before it always holds'
+            message = f'no customer can reach state "{name}": state "{always}" above takes everyone'
             checker.warn(node.key, message, f'put "{always}" last')
         elif isinstance(state.when, All) and not state.when.parts:
             always = name
@@ -47,18 +47,18 @@ def read_rule(checker: Checker, name: str, node: Node) -> Rule:
         boost, by = entry.get("boost"), entry.get("by")
         if by is not None and boost is None:
             message = f'{entry.what} has "by", but no "boost"'
-            checker.error("conflict", by.key, message, "say what is multiplied under boost")
+            checker.error("conflict", by.key, message, 'add "boost" with the messages to multiply')
         if boost is not None:
             entry.need("by")
         if isinstance(node.value, dict) and node.value.keys().isdisjoint((*_ACTIONS, "by")):
-            hint = f"give it one of {', '.join(_ACTIONS)}"
+            hint = f"add one of {', '.join(_ACTIONS)}"
             checker.error("missing-key", node.key, f"{entry.what} does nothing", hint)
     return found
 
 
 def _allowed(checker: Checker, node: Node, what: str) -> Selector:
     if node.value == {}:
-        hint = "say what is allowed, such as {purpose: [service]}"
+        hint = "write what is allowed, such as {purpose: [service]}"
         checker.warn(node.key, f"{what} allows everything", hint)
     return read_selector(checker, node, what)
 
@@ -69,11 +69,11 @@ def _changes(checker: Checker, node: Node, what: str) -> dict[str, Value]:
         return {}
     for field, item in node.value.items():
         if field == STATE_FIELD:
-            message = f"{what} cannot be customer.state: the states decide it"
-            checker.error("bad-value", item.key, message, "set an attribute of another name")
+            message = f"{what} cannot set customer.state, because the states decide it"
+            checker.error("bad-value", item.key, message, "set an attribute with another name")
         elif not field.startswith("customer.") or field == "customer.":
-            message = f'{what} cannot be "{field}"'
-            hint = "only attributes can be set, such as customer.tier"
+            message = f'{what} cannot set "{field}"'
+            hint = "set an attribute of the customer, such as customer.tier"
             checker.error("bad-value", item.key, message, hint)
         for part in item.value if isinstance(item.value, list) else [item]:
             if part.value is None or isinstance(part.value, dict | list):

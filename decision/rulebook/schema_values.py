@@ -1,7 +1,7 @@
-"""JSON Schema of the values that rule files hold: texts, durations, shares, times, conditions.
+"""JSON Schema of the values in rule files: texts, durations, shares, times, conditions.
 
-They accept whatever the checker accepts; where a rule cannot be said in a schema (that a name is
-defined, that a window ends after it starts), they accept more.
+They accept everything that the checker accepts. They accept more if a schema cannot express a rule
+(that a name is defined, that a window ends after it starts).
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ _CONTACT_EVENT: Final = rf"^message\.({_KNOWN})$"
 NAME: Final = {
     "maxLength": LONGEST_NAME,
     "pattern": r"^[^/*?\[\]\u0000-\u001f\u007f-\u009f\u200b\u2060]+$",
-    "patternErrorMessage": "A name has no / * ? [ ] in it; use letters, digits, - and _.",
+    "patternErrorMessage": "A name cannot contain / * ? [ ]; use letters, digits, - and _.",
 }
-"""For `propertyNames`: what can be told apart, and written in a glob."""
+"""For `propertyNames`: names that are visible and usable in a glob."""
 
 _NOT_EMPTY: Final = "Must not be empty."
 _AN_EVENT: Final = (
-    f"a type of event; those about a contact are message. and one of {_KNOWN.replace('|', ', ')}"
+    f"a type of event; message events are message. and one of {_KNOWN.replace('|', ', ')}"
 )
 _SCALAR: Final = ["string", "number", "boolean"]
 
 
 def ref(name: str, **more: Any) -> Schema:
-    """A definition by its name. Editors show what stands beside it; validators pass it over."""
+    """A definition by its name. Editors show the keys beside it; validators ignore them."""
     return {"$ref": f"#/definitions/{name}", **more}
 
 
@@ -49,7 +49,7 @@ def mapping(values: Schema, names: Schema | None = None, **more: Any) -> Schema:
 
 
 def keys(what: str, properties: dict[str, Schema], **more: Any) -> Schema:
-    """A mapping with just these keys, each with its help."""
+    """A mapping with exactly these keys, each with its help."""
     described = {
         key: {"description": KEY_HELP[what][key], **schema} for key, schema in properties.items()
     }
@@ -73,7 +73,7 @@ def _texts(least: int) -> Schema:
 
 
 def pattern(expression: str, wanted: str, *examples: str, **more: Any) -> Schema:
-    """A text of a form. Editors say what is wanted instead of showing the expression."""
+    """A text of a certain form. Editors show what is wanted instead of the expression."""
     return {
         "type": "string",
         "pattern": expression,
@@ -216,5 +216,5 @@ def _any_test() -> Schema:
         "matches": {"type": "string"},
         "exists": {"type": "boolean"},
     }
-    # One schema rather than two: so editors name the operator that does not exist.
+    # One schema instead of two, so that editors name the unknown operator.
     return {**_operators(found), "type": [*_SCALAR, "object"]}

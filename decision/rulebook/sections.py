@@ -79,8 +79,8 @@ def _timezone(checker: Checker, node: Node, what: str) -> str | None:
 def _currency(checker: Checker, node: Node, what: str) -> str | None:
     code = checker.text(node, what)
     if code is not None and not re.fullmatch("[A-Z]{3}", code):
-        message = f'{what} is "{code}"; a currency has three capital letters'
-        checker.error("bad-value", node.at, message, "such as CNY, EUR or USD")
+        message = f'{what} is "{code}"; it must be three capital letters'
+        checker.error("bad-value", node.at, message, "write, for example, CNY, EUR or USD")
         return None
     return code
 
@@ -88,7 +88,7 @@ def _currency(checker: Checker, node: Node, what: str) -> str | None:
 def _exploration(checker: Checker, node: Node, what: str) -> float | None:
     if isinstance(node.value, str):
         message = f'{what} cannot be "{node.value}"'
-        checker.error("bad-value", node.at, message, "write a number from 0 on, or off")
+        checker.error("bad-value", node.at, message, "write a number, 0 or more, or off")
         return None
     return checker.number(node, what, least=0)
 
@@ -133,7 +133,7 @@ def _quiet_hours(checker: Checker, node: Node, what: str) -> QuietHours:
         end = entry.require("to", Checker.clock, -1)
         if start == end and start >= 0:
             message = f"{what} start and end at the same time, so they have no length"
-            hint = 'write from: "22:00" and to: "08:00", or leave them out'
+            hint = 'write, for example, from: "22:00" and to: "08:00", or delete quiet_hours'
             checker.error("bad-value", node.at, message, hint)
         excepted = entry.read("except", Checker.references, (), "purposes", least=0)
         return QuietHours(start=start, end=end, except_purposes=excepted)
@@ -153,7 +153,7 @@ def _reply_windows(checker: Checker, node: Node, what: str) -> tuple[ReplyWindow
     if not isinstance(node.value, list):
         return (_reply_window(checker, node, what),)
     if not node.value:
-        checker.error("bad-value", node.at, f"{what} is an empty list", "leave it out")
+        checker.error("bad-value", node.at, f"{what} is an empty list", "delete the key")
     return tuple(_reply_window(checker, item, what) for item in node.value)
 
 
@@ -169,14 +169,14 @@ def _reply_window(checker: Checker, node: Node, what: str) -> ReplyWindow:
 
 def _max_length(checker: Checker, node: Node, what: str) -> dict[str, int]:
     if not isinstance(node.value, dict):
-        checker.wrong_type(node, what, "a mapping of content fields and characters")
+        checker.wrong_type(node, what, "a mapping of content fields and numbers of characters")
         return {}
     found = {field: checker.whole(item, f"{field} in {what}") for field, item in node.value.items()}
     return {field: limit for field, limit in found.items() if limit is not None}
 
 
 def read_placement(checker: Checker, name: str, node: Node) -> Placement:
-    """One of `placements:`. Whether the fallback fits is `messages.check_fallback`'s to say."""
+    """One of `placements:`. `messages.check_fallback` checks its fallback."""
     with checker.entry(node, f'placement "{name}"') as entry:
         return Placement(
             name=name,
@@ -206,7 +206,7 @@ def _within(checker: Checker, node: Node, what: str) -> int | str | None:
         first, _, period = value.partition(" ")
         if first == "calendar" and period in _PERIODS:
             return period
-        hint = "write 7d, or calendar day, calendar week, calendar month"
+        hint = "write 7d, calendar day, calendar week or calendar month"
         if value in _PERIODS:
             hint = f"write calendar {value}"
         checker.error("bad-value", node.at, f'{what} cannot be "{value}"', hint)
@@ -242,7 +242,7 @@ def read_experiment(checker: Checker, name: str, node: Node) -> Experiment:
         _share_or_variants(checker, entry)
     variants = entry.get("variants")
     if variants is not None:
-        # Also one whose share is wrong is a variant that conditions may name.
+        # A variant with a wrong share still exists: conditions may name it.
         names = variants.value if isinstance(variants.value, dict) else {}
         checker.variants[name] = {**dict.fromkeys(names, 0.0), **found.variants}
     return found
@@ -250,20 +250,22 @@ def read_experiment(checker: Checker, name: str, node: Node) -> Experiment:
 
 def _share_or_variants(checker: Checker, entry: MappingReader) -> None:
     share, variants, keeps = entry.get("share"), entry.get("variants"), entry.get("keeps")
-    hint = "a control group has a share, a test has variants"
+    hint = "keep share for a control group, or variants for a test"
     if share is not None and variants is not None:
         message = f"{entry.what} has both share and variants"
         checker.error("conflict", variants.key, message, hint)
     elif variants is not None and keeps is not None:
-        message = f"{entry.what} has keeps, but no share"
-        checker.error("conflict", keeps.key, message, "keeps belongs to a control group")
+        message = f"{entry.what} has keeps but no share"
+        hint = "delete keeps, which is only for a control group"
+        checker.error("conflict", keeps.key, message, hint)
     elif share is None and variants is None and isinstance(entry.node.value, dict):
         message = f"{entry.what} has neither share nor variants"
+        hint = "add share for a control group, or variants for a test"
         checker.error("missing-key", entry.node.key, message, hint)
 
 
 def _variants(checker: Checker, node: Node, what: str) -> dict[str, float]:
-    """Variant → its share. Bare numbers may be shares that make 1, or percent that make 100."""
+    """Variant → its share. Numbers without % may be shares (sum 1) or percent (sum 100)."""
     if not isinstance(node.value, dict) or not node.value:
         checker.wrong_type(node, what, "a mapping of names and shares, such as {a: 50%, b: 50%}")
         return {}
@@ -280,6 +282,6 @@ def _variants(checker: Checker, node: Node, what: str) -> dict[str, float]:
             shares[name] = share
     total = sum(shares.values())
     if len(shares) == len(values) and abs(total - 1) > 1e-11:
-        message = f"{what} make {in_words(total * 100)}% together; they must make 100%"
+        message = f"{what} add up to {in_words(total * 100)}%; they must add up to 100%"
         checker.error("bad-value", node.at, message, "change one of the shares")
     return shares

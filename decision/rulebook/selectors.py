@@ -67,5 +67,5 @@ def _glob(checker: Checker, pattern: str, place: Place) -> None:
     elif not any(fnmatchcase(name, pattern) for name in checker.names["messages"]):
         known = checker.names["messages"]
         near = nearest(re.sub(r"[*?\[\]]", "", pattern), known)
-        hint = f'"{near}" is the most alike' if near else one_of(known)
-        checker.warn(place, f'no message is named like "{pattern}"', hint)
+        hint = f'the most similar name is "{near}"' if near else f"use {one_of(known)}"
+        checker.warn(place, f'no message name matches "{pattern}"', hint)

@@ -1,10 +1,9 @@
-"""Content templates: Jinja's syntax, of which only what cannot do harm is understood.
+"""Content templates: the harmless part of Jinja's syntax.
 
 Jinja parses (https://jinja.palletsprojects.com/en/stable/templates/); the syntax tree is then
-compiled to closures here, and any part of it that is not known here is refused. So nothing is
-ever executed that the template says: no code is generated, no attribute of an object is read.
-Comparisons mean what they mean in conditions, a missing value prints as nothing, and rendering
-cannot fail.
+compiled to closures here, and any part of it that is not known here is refused. So a template
+cannot execute anything: no code is generated, no attribute of an object is read. Comparisons are
+those of conditions, a missing value prints as nothing, and rendering cannot fail.
 """
 
 from __future__ import annotations
@@ -46,8 +45,8 @@ class TemplateError(NextbestError, ValueError):
 class Template(NamedTuple):
     """A compiled template.
 
-    `least_length`: characters of the text that is always there; `typical`: what it renders where
-    every value is of typical length.
+    `least_length`: characters of the text that is always there; `typical`: what it renders with
+    values of typical length.
     """
 
     render: Callable[[Namespaces], str]
@@ -56,7 +55,7 @@ class Template(NamedTuple):
 
 
 def is_template(text: str) -> bool:
-    """False where the text is rendered as it stands."""
+    """Whether the text is more than plain text."""
     return "{{" in text or "{%" in text or "{#" in text
 
 
@@ -65,17 +64,16 @@ def compile_template(text: str, escape: bool = False) -> Template:
     """The template as a function of the namespaces; with `escape`, values are made safe for HTML.
 
     Raises:
-        TemplateError: it is not a template, or uses what is not allowed.
+        TemplateError: it is not a valid template, or uses something that is not allowed.
     """
     if len(text) > LONGEST_TEXT:
-        raise TemplateError(
-            f"a template has {LONGEST_TEXT:,} characters at most, not {len(text):,}"
-        )
+        message = f"the template has {len(text):,} characters; {LONGEST_TEXT:,} are allowed"
+        raise TemplateError(message, hint="shorten it")
     try:
         tree = _PARSER.parse(text)
     except TemplateSyntaxError as error:
         raise TemplateError(
-            f"the template is not complete or not correct: {error.message}", error.lineno
+            f"the template is incomplete or incorrect: {error.message}", error.lineno
         ) from None
     except (ValueError, OverflowError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
@@ -102,7 +100,7 @@ def _join(parts: list[_Part]) -> Callable[[Namespaces], str]:
 
 _WORDS: Final[dict[type[nodes.Node], str]] = {
     nodes.For: "loops",
-    nodes.Call: "calls",
+    nodes.Call: "function calls",
     nodes.Macro: "macros",
     nodes.CallBlock: "macros",
     nodes.Assign: "set",
@@ -117,7 +115,7 @@ _WORDS: Final[dict[type[nodes.Node], str]] = {
     nodes.Dict: "mappings",
     nodes.Slice: "slices",
     nodes.Concat: "~",
-    nodes.BinExpr: "arithmetic",
+    nodes.BinExpr: "arithmetic such as + or -",
 }
 
 
@@ -202,9 +200,8 @@ class _Compiler:
                 return -value if isinstance(node, nodes.Neg) else value
         elif isinstance(node, nodes.Const):
             if node.value is None:
-                raise TemplateError(
-                    "none is not used in templates", node.lineno, "write: is defined"
-                )
+                message = "none cannot be used in templates"
+                raise TemplateError(message, node.lineno, "write is defined or is not defined")
             if isinstance(node.value, str) and not node.value.isascii():
                 try:
                     node.value.encode()
@@ -213,7 +210,7 @@ class _Compiler:
             return node.value
         elif isinstance(node, nodes.TemplateData):
             return node.data
-        raise TemplateError("only a text or number can stand here", node.lineno)
+        raise TemplateError("only a text or a number can be used here", node.lineno)
 
     def field(self, node: nodes.Node) -> _Read:
         path: list[str] = []
@@ -225,7 +222,7 @@ class _Compiler:
             else:
                 raise self.refused(node)
             if not isinstance(name, str) or not name or name.startswith("_"):
-                raise TemplateError(f"[{name!r}] is no name of an attribute", node.lineno)
+                raise TemplateError(f"[{name!r}] is not the name of an attribute", node.lineno)
             path.insert(0, name)
             node = node.node
         family = node.name
@@ -234,10 +231,11 @@ class _Compiler:
             raise TemplateError(f'there is no "{family}" in templates', node.lineno, hint)
         if family == "placement":
             if path:
-                raise TemplateError("placement is a name and has no parts", node.lineno)
+                hint = "write placement alone"
+                raise TemplateError("placement has no attributes", node.lineno, hint)
             return lambda namespaces: namespaces.get("placement", MISSING)
         if not path:
-            message = f"{family} alone cannot be used"
+            message = f"{family} cannot be used alone"
             raise TemplateError(message, node.lineno, f"write {family}.<name>")
         joined = ".".join(path)
         return lambda namespaces: look_up(namespaces.get(family), joined)
@@ -252,7 +250,7 @@ class _Compiler:
         if node.dyn_args is not None or node.dyn_kwargs is not None:
             raise TemplateError("calls with * are not allowed in templates", node.lineno)
         value = self.read(node.node, depth)
-        # Only `default` takes something that is not written out.
+        # Only `default` takes values; the other filters take constants.
         open_to_all = node.name == "default"
         given = [self.argument(arg, open_to_all, depth) for arg in node.args]
         named = {
@@ -262,7 +260,7 @@ class _Compiler:
         try:
             bound = signature.bind(value, *given, **named)
         except TypeError as error:
-            message = f'the filter "{node.name}" does not fit: {error}'
+            message = f'wrong arguments of the filter "{node.name}": {error}'
             raise TemplateError(message, node.lineno) from None
         bound.arguments.pop("value")
         arguments = bound.arguments
@@ -303,7 +301,7 @@ class _Compiler:
     def test(self, node: nodes.Test, depth: int) -> _Read:
         if node.name not in ("defined", "undefined") or node.args or node.kwargs:
             message = f'there is no test "{node.name}"'
-            raise TemplateError(message, node.lineno, "one of defined, undefined")
+            raise TemplateError(message, node.lineno, "use defined or undefined")
         inner = self.read(node.node, depth)
         wanted = node.name == "defined"
         return lambda namespaces: (inner(namespaces) is not MISSING) is wanted
@@ -311,7 +309,7 @@ class _Compiler:
     def refused(self, node: nodes.Node) -> TemplateError:
         word = next((word for kind, word in _WORDS.items() if isinstance(node, kind)), None)
         message = f"{word or type(node).__name__} cannot be used in templates"
-        hint = "values, filters and {% if %} can"
+        hint = "use values, filters and {% if %}"
         return TemplateError(message, node.lineno, hint)
 
 

@@ -1,4 +1,4 @@
-"""What a YAML parser complains about, in the words of people who do not parse YAML."""
+"""Errors of the YAML parser in plain words."""
 
 from __future__ import annotations
 
@@ -7,92 +7,63 @@ from typing import Final
 from ruamel.yaml.error import MarkedYAMLError
 
 _QUOTES: Final = "put quotes around the whole text"
+_OPEN_QUOTE: Final = ("a quote is opened here and never closed", "add the closing quote")
 
 _KNOWN: Final = (
-    # (what the parser says, at the place of the context?, message, hint)
-    (
-        "character '\\t' that cannot start",
-        False,
-        "a tab stands here",
-        "use spaces; rule files are indented by spaces alone",
+    # (what the parser says, message, hint)
+    ("character '\\t' that cannot start", "a tab is not allowed here", "indent with spaces only"),
+    *(
+        (f"character '{sign}' that cannot", f"a text cannot start with {sign}", _QUOTES)
+        for sign in "@`%|>"
     ),
-    ("character '@' that cannot", False, "a text cannot start with @", _QUOTES),
-    ("character '`' that cannot", False, "a text cannot start with `", _QUOTES),
-    ("character '%' that cannot", False, "a text cannot start with %", _QUOTES),
-    ("character '|' that cannot", False, "a text cannot start with | here", _QUOTES),
-    ("character '>' that cannot", False, "a text cannot start with > here", _QUOTES),
     (
         "mapping values are not allowed",
-        False,
-        "a colon stands where it cannot",
-        'check the indentation and the line before, or put quotes around a text that holds ": "',
+        "a colon is not allowed here",
+        'check the indentation and the line above, or put quotes around a text with ": " in it',
     ),
     (
         "sequence entries are not allowed",
-        False,
         "a list cannot start here",
-        "put each - on a line of its own, indented under its key",
+        "put each - on its own line, indented under its key",
     ),
-    (
-        "could not find expected ':'",
-        False,
-        "a colon is missing after this key",
-        "write key: value",
-    ),
-    ("found unexpected end of stream", True, "a quote is opened here and never closed", ""),
-    (
-        "found unexpected document separator",
-        True,
-        "a quote is opened here and never closed",
-        "",
-    ),
-    ("expected ',' or ']'", False, "a comma or ] is missing before this", ""),
-    ("expected ',' or '}'", False, "a comma or } is missing before this", ""),
+    ("could not find expected ':'", "a colon is missing after this key", "write key: value"),
+    ("found unexpected end of stream", *_OPEN_QUOTE),
+    ("found unexpected document separator", *_OPEN_QUOTE),
+    ("expected ',' or ']'", "a comma or ] is missing before this", "add it"),
+    ("expected ',' or '}'", "a comma or } is missing before this", "add it"),
     (
         "expected <block end>, but found '<scalar>'",
-        False,
-        "more text stands here than was expected",
+        "this text is not expected here",
         "check the indentation, or put quotes around the whole text",
     ),
     (
         "expected <block end>",
-        False,
-        "this does not fit the lines before it",
-        "things on one level start in one column",
+        "the indentation does not match the lines above",
+        "start keys of the same level in the same column",
     ),
     (
         "expected the node content, but found '<stream end>'",
-        False,
         "the file ends before a bracket is closed",
-        "",
+        "add the missing ] or }",
     ),
-    ("expected the node content", False, "a value is missing before this", ""),
+    ("expected the node content", "a value is missing before this", "add the value"),
     (
         "unknown escape character",
-        False,
-        "a backslash in double quotes is followed by a letter that means nothing",
-        "use single quotes, or write \\\\ for a backslash",
+        "the letter after this backslash has no special meaning",
+        "use single quotes, or write \\\\ for one backslash",
     ),
-    (
-        "expected alphabetic or numeric character",
-        False,
-        "a text cannot start with * or &",
-        _QUOTES,
-    ),
+    ("expected alphabetic or numeric character", "a text cannot start with * or &", _QUOTES),
 )
 
 
 def explain(error: MarkedYAMLError) -> tuple[int, int, str, str]:
-    """Line and column from 1, the message and the hint for what the parser has raised."""
+    """The line and column (from 1), message and hint for an error of the parser."""
     problem = str(error.problem or error.context or "not YAML")
-    for words, at_context, message, hint in _KNOWN:
-        if words in problem:
-            mark = error.context_mark if at_context else None
-            return *_position(error, mark), message, hint
-    return *_position(error, None), f"this is not YAML: {problem}", ""
-
-
-def _position(error: MarkedYAMLError, preferred: object) -> tuple[int, int]:
-    mark = preferred or error.problem_mark or error.context_mark
-    line, column = getattr(mark, "line", 0), getattr(mark, "column", 0)
-    return line + 1, column + 1
+    message, hint = next(
+        (found for words, *found in _KNOWN if words in problem),
+        [f"this is not valid YAML: {problem}", ""],
+    )
+    mark = error.problem_mark or error.context_mark
+    if (message, hint) == _OPEN_QUOTE:
+        mark = error.context_mark or mark
+    return getattr(mark, "line", 0) + 1, getattr(mark, "column", 0) + 1, message, hint

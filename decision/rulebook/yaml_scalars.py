@@ -1,4 +1,4 @@
-"""What a plain scalar means by the core schema of YAML 1.2, less what is easily mistaken.
+"""The value of a plain scalar: the core schema of YAML 1.2, without what is easily mistaken.
 
 https://yaml.org/spec/1.2.2/#103-core-schema: `no`, `12:30` and dates are text.
 """
@@ -39,7 +39,7 @@ def resolve(text: str) -> str | int | float | bool | None:
     """The value of a plain scalar.
 
     Raises:
-        ScalarError: it starts with 0 like `012`, or no number can be calculated with exactly.
+        ScalarError: it starts with 0 like `012`, or is a number that cannot be exact.
     """
     if text in _CONSTANTS:
         return _CONSTANTS[text]
@@ -54,7 +54,7 @@ def resolve(text: str) -> str | int | float | bool | None:
     if _LEADING_ZERO.match(text):
         number = text.lstrip("+-0") or "0"
         raise ScalarError(
-            f"{_short(text)} starts with 0: it could be meant as a number or as text",
+            f"{_short(text)} starts with 0, so it could be a number or text",
             f'write {_short(number)} for the number, or "{_short(text)}" for the text',
         )
     if _INTEGER.fullmatch(text):
@@ -68,17 +68,17 @@ def resolve(text: str) -> str | int | float | bool | None:
 
 
 def join_surrogates(text: str) -> str:
-    r"""Joins pairs of halves as JSON writes them, `"\ud83d\ude00"`.
+    r"""Joins the halves of characters as JSON writes them, `"\ud83d\ude00"`.
 
     Raises:
-        ScalarError: a half stands alone, and is no character.
+        ScalarError: a half has no other half.
     """
     try:
         return text.encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:
         raise ScalarError(
-            "the text holds half a character",
-            r"such as \ud83d without its second half; write the character itself",
+            r"the text contains half a character, such as \ud83d",
+            "write the character itself",
         ) from None
 
 
@@ -90,8 +90,8 @@ def _bounded(text: str, value: int) -> int:
 
 def _too_large(text: str) -> ScalarError:
     return ScalarError(
-        f"{_short(text)} is not a number that can be calculated with exactly",
-        f"whole numbers reach {LARGEST_WHOLE}; put quotes around an identifier",
+        f"{_short(text)} cannot be stored exactly as a number",
+        f"write a number up to {LARGEST_WHOLE}; put quotes around an identifier",
     )
 
 

@@ -1,7 +1,7 @@
-"""One YAML 1.2 file → plain data in which every key and value knows its place.
+"""One YAML 1.2 file → plain data in which every key and value has its place.
 
-The parser's events are walked once, without recursion. What people could take for something
-else is refused: anchors, aliases, merge keys, tags, a second document, and keys given twice.
+The parser's events are read once, without recursion. What people could misread is refused:
+anchors, aliases, merge keys, tags, a second document, and keys that appear twice.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DEEPEST: Final = 50
 
 
 class _Invalid:
-    """The value of a node that has been complained about already."""
+    """The value of a node that already has a diagnostic."""
 
     __slots__ = ()
 
@@ -62,7 +62,7 @@ class Place(NamedTuple):
 
 class Node:
     """A value and its place: text, number, true/false, None, `dict[str, Node]`, `list[Node]`, or
-    `INVALID`. `key_line` and `key_column` are those of its key, where it is in a mapping.
+    `INVALID`. In a mapping, `key_line` and `key_column` are the place of its key.
     """
 
     __slots__ = ("column", "key_column", "key_line", "line", "source", "value")
@@ -106,7 +106,7 @@ class Node:
 
 
 class Source:
-    """One file as read. `complete` is false where some of it could not be understood."""
+    """One file as read. `complete` is false if a part of it could not be understood."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -133,9 +133,9 @@ class Source:
 
 
 def read_yaml(name: str, data: bytes | str) -> Source:
-    """Reads one file; never raises: what is wrong stands in the source's diagnostics.
+    """Reads one file; never raises: errors are in the source's diagnostics.
 
-    The root is None where the file is empty or could not be read at all.
+    The root is None if the file is empty or could not be read at all.
     """
     source = Source(name)
     source.text, problem = decode(data)
@@ -151,9 +151,11 @@ def read_yaml(name: str, data: bytes | str) -> Source:
         line, column, message, hint = explain(error)
         source.report("bad-yaml", (line, column), message, hint)
     except (YAMLError, ValueError, AssertionError) as error:
-        # Escapes beyond Unicode, and odd or endless numbers in directives, come up as they are.
+        # The parser raises these for escapes beyond Unicode and wrong numbers in directives.
         source.root, source.complete = None, False
-        source.report("bad-yaml", builder.last, f"what follows here is not YAML: {error}")
+        source.report(
+            "bad-yaml", builder.last, f"the text after this place is not valid YAML: {error}"
+        )
     return source
 
 
@@ -178,7 +180,7 @@ class _Frame:
 
 
 class _Builder:
-    """Makes a source's nodes of the parser's events."""
+    """Makes a source's nodes from the parser's events."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -187,7 +189,7 @@ class _Builder:
         self.last = (1, 1)
 
     def build(self, events: Iterable[Any]) -> None:
-        """Fills `source.root`; stops early where the rest cannot be trusted."""
+        """Fills `source.root`; stops early if the rest cannot be trusted."""
         stack = self.stack
         for event in events:
             kind = type(event)
@@ -197,9 +199,9 @@ class _Builder:
             elif kind is MappingStartEvent or kind is SequenceStartEvent:
                 if len(stack) >= DEEPEST:
                     self.source.root, self.source.complete = None, False
-                    message = f"more than {DEEPEST} levels are nested here"
-                    place = _place(event.start_mark)
-                    self.source.report("too-deep", place, message, "a bracket may be missing")
+                    message = f"there are more than {DEEPEST} levels of nesting here"
+                    hint = "a closing bracket may be missing"
+                    self.source.report("too-deep", _place(event.start_mark), message, hint)
                     return
                 self.collection(event, {} if kind is MappingStartEvent else [])
             elif kind is MappingEndEvent or kind is SequenceEndEvent:
@@ -230,11 +232,11 @@ class _Builder:
         frame, place = self.stack[-1], _place(event.start_mark)
         frame.waiting, frame.key, frame.key_place = True, None, place
         if event.style is None and key == "<<":
-            message = "<< is a YAML merge key; merge keys are not used in rule files"
-            self.source.report("unsupported-yaml", place, message, "write the keys out")
+            message = "<< is a YAML merge key, which rule files do not allow"
+            self.source.report("unsupported-yaml", place, message, "write out all keys")
         elif not key:
-            message = "the key before this colon is missing"
-            self.source.report("bad-yaml", place, message)
+            message = "there is no key before this colon"
+            self.source.report("bad-yaml", place, message, "write key: value")
         else:
             frame.key = key
 
@@ -250,7 +252,7 @@ class _Builder:
         self.stack.append(_Frame(node))
 
     def attach(self, event: Any, value: Any) -> Node:
-        """Puts a value where it belongs: the root, the next of a list, the value of a key."""
+        """Puts a value in its place: the root, the next item of a list, the value of a key."""
         mark = event.start_mark
         node = Node(self.source, value, mark.line + 1, mark.column + 1)
         if not self.stack:
@@ -266,20 +268,20 @@ class _Builder:
             return node
         node.key_line, node.key_column = frame.key_place
         if value is None and not event.value:
-            # The parser places a value that is not there wherever the next thing starts.
+            # The parser places a missing value where the next thing starts.
             node.line, node.column = frame.key_place
         first = holder.setdefault(key, node)
         if first is not node:
-            message = f'"{key}" is given twice here: first in line {first.key_line}'
-            self.source.report("duplicate-key", frame.key_place, message, "keep one of the two")
+            message = f'"{key}" appears twice here; the first is in line {first.key_line}'
+            self.source.report("duplicate-key", frame.key_place, message, "delete one of them")
             if len(self.stack) == 1 and type(value) is dict and type(first.value) is dict:
-                # A section given twice: what it holds joins the first, and is checked, too.
+                # A section that appears twice: the second joins the first, so both are checked.
                 node.value = first.value
         return node
 
     def alias(self, event: Any) -> None:
-        message = f'"*{event.anchor}" is a YAML alias; aliases are not used in rule files'
-        hint = "put quotes around a text that starts with *"
+        message = f'"*{event.anchor}" is a YAML alias, which rule files do not allow'
+        hint = "write the value out; put a text that starts with * in quotes"
         self.source.report("unsupported-yaml", _place(event.start_mark), message, hint)
         if self.stack and self.stack[-1].wants_key:
             self.stack[-1].waiting = True
@@ -290,13 +292,13 @@ class _Builder:
         place = _place(event.start_mark)
         if self.started:
             self.source.complete = False
-            message = "a second document starts here; a rule file is one document"
-            hint = "delete the line --- or split the file"
+            message = "a second YAML document starts here; a rule file can have only one"
+            hint = "delete the line ---, or split the file"
             self.source.report("unsupported-yaml", place, message, hint)
             return False
         self.started = True
         if (event.version is not None and tuple(event.version) != (1, 2)) or event.tags:
-            message = "rule files are YAML 1.2, without directives"
+            message = "rule files do not allow YAML directives"
             hint = "delete the lines that start with %"
             self.source.report("unsupported-yaml", (1, 1), message, hint)
         return True
@@ -306,17 +308,17 @@ class _Builder:
         frame.waiting, frame.key = True, None
         if (frame.node.line, frame.node.column) == (line, column - 1):
             message = "a text with {{ … }} must be in quotes"
-            hint = 'such as title: "Hello {{ customer.name }}"'
+            hint = 'write, for example, title: "Hello {{ customer.name }}"'
             self.source.report("bad-yaml", (line, column - 1), message, hint)
         else:
             message = "a key must be a name, not a list or mapping"
-            self.source.report("unsupported-yaml", (line, column), message)
+            self.source.report("unsupported-yaml", (line, column), message, "write key: value")
 
     def refuse_properties(self, event: Any) -> None:
         if event.anchor:
-            message = f'"&{event.anchor}" is a YAML anchor; anchors are not used in rule files'
-            hint = "put quotes around a text that starts with &"
+            message = f'"&{event.anchor}" is a YAML anchor, which rule files do not allow'
+            hint = "delete it; put a text that starts with & in quotes"
         else:
-            message = f'"{event.tag}" is a YAML tag; tags are not used in rule files'
-            hint = "put quotes around a text that starts with !"
+            message = f'"{event.tag}" is a YAML tag, which rule files do not allow'
+            hint = "delete it; put a text that starts with ! in quotes"
         self.source.report("unsupported-yaml", _place(event.start_mark), message, hint)

@@ -111,7 +111,7 @@ def test_github_gets_one_command_a_finding_with_everything_escaped(run, broken):
     assert result.exit_code == 1
     first, second = result.stdout.splitlines()
     assert first == (
-        "::error file=rules/broken.yaml,line=3,col=14,title=unknown-name%3A a name that nothing has"
+        "::error file=rules/broken.yaml,line=3,col=14,title=unknown-name%3A a name that does not exist"
         '::there is no purpose "servise"%0Ahint: did you mean "service"?'
     )
     assert second.startswith("::warning file=rules/old.yml,title=ignored-file%3A ")

@@ -95,13 +95,13 @@ def test_weights_constraints_exploration_and_the_gate_are_read() -> None:
     ("old", "new", "place", "says"),
     [
         ("inverse_propensity", "inverse_propensty", "m.yaml:3:15", "did you mean"),
-        ("clip: 12.5", "clip: 0.5", "m.yaml:3:41", "less than 1"),
+        ("clip: 12.5", "clip: 0.5", "m.yaml:3:41", "at least 1"),
         ("by: inverse_propensity, ", "", "m.yaml:3:1", '"by"'),
         ("{message.count_30d: d", "{message.count_3d: d", "m.yaml:4:12", "message.count_30d"),
         ("{message.count_30d: d", "{customer.country: d", "m.yaml:4:12", "no order"),
         ("decreasing", "downwards", "m.yaml:4:31", '"downwards"'),
         ("to: 1000", "to: 10", "m.yaml:6:29", "γ only grows"),
-        ("over: 100000", "over: 0", "m.yaml:6:41", "less than 1"),
+        ("over: 100000", "over: 0", "m.yaml:6:41", "at least 1"),
         (", over: 100000", "", "m.yaml:6:1", '"over"'),
         ("lift_at_least", "lift_at_last", "m.yaml:8:3", 'did you mean "lift_at_least"?'),
         ("-1%", "much", "m.yaml:8:18", "a share such as"),
@@ -126,7 +126,7 @@ def test_the_sample_spec_is_sound() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "place", "says"),
     [
-        ("rounds: 50", "round: 50", "m.yaml:7:1", 'has no "round"'),
+        ("rounds: 50", "round: 50", "m.yaml:7:1", 'key "round"'),
         ("rounds: 50", "round: 50", "m.yaml:7:1", 'did you mean "rounds"?'),
         ("rounds: 50", "rounds: 0", "m.yaml:7:9", "rounds"),
         ("rounds: 50", "rounds: 5.5", "m.yaml:7:9", "whole number"),
@@ -142,11 +142,11 @@ def test_the_sample_spec_is_sound() -> None:
         ("validation: 25%", "validation: 0", "m.yaml:10:13", "there are none"),
         ("calibration: platt", "calibration: plat", "m.yaml:12:14", 'did you mean "platt"?'),
         ("by: message_channel", "by: channel", "m.yaml:11:17", '"channel"'),
-        ("exploration: 30", "exploration: -1", "m.yaml:13:14", "less than 0"),
+        ("exploration: 30", "exploration: -1", "m.yaml:13:14", "at least 0"),
         ("{event: purchase, within: 7d}", "{event: purchase}", "m.yaml:2:1", '"within"'),
         ("{event: purchase, within: 7d}", "purchase", "m.yaml:2:9", "{event: purchase, within"),
         ("name: 响应", "name: a/b", "m.yaml:1:7", '"/"'),
-        ("name: 响应\n", "", "m.yaml", 'needs "name"'),
+        ("name: 响应\n", "", "m.yaml", 'needs the key "name"'),
     ],
 )
 def test_an_error_has_its_place_and_a_hint(old: str, new: str, place: str, says: str) -> None:

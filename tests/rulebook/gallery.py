@@ -1,14 +1,14 @@
-"""The gallery of wrong rule files: `golden/` and what the checker answers, as a page for people.
+"""The gallery of wrong rule files: `golden/` and the answers of the checker, as a page for people.
 
-    python -m tests.rulebook.gallery            rewrites docs/wrong-rules.md
-    python -m tests.rulebook.gallery --update   also every golden/*/expected.txt
+    python -m tests.rulebook.gallery            writes docs/wrong-rules.md
+    python -m tests.rulebook.gallery --update   writes every golden/*/expected.txt as well
 
-A folder of `golden/` has wrong rule files, `about.txt` (a title; then what went wrong, in a user's
-words) and `expected.txt`, which is exactly what `nextbest check` prints. Its files stand beside
-`golden/shop.yaml`, a small shop without a mistake, unless it has no rule file at all.
-`customers.ndjson`, where it is there, is what `check --against` looks at.
-What cannot be kept in a repository is made: `name.yaml.bytes` holds the size of a large file,
-`name.yaml.link` where a link leads.
+A folder of `golden/` has wrong rule files, `about.txt` (a title; then what is wrong, in a user's
+words) and `expected.txt`, which is exactly what `nextbest check` prints. Its files are checked
+together with `golden/shop.yaml`, a small shop without a mistake, unless it has no rule file.
+`customers.ndjson`, if it is there, is the sample of `check --against`.
+What a repository cannot hold is made: `name.yaml.bytes` has the size of a large file,
+`name.yaml.link` the target of a link.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ SHOP = GOLDEN / "shop.yaml"
 _PLAIN = ("about.txt", "expected.txt")
 
 _HEAD = """\
-# What you can get wrong in rules, and what the checker answers
+# Mistakes in rules, and the answers of the checker
 
-`nextbest check rules` reads a rules folder and says, in one go, everything that is wrong with it:
-the file, line and column, the reason, and where it can the mend. With an *error* the folder is not
-used, and what is in force stays; a *warning* is something that will not do what you meant.
+`nextbest check rules` reads a rules folder and lists everything that is wrong with it: the file, line
+and column, the reason, and, where possible, a fix. With an *error* the folder is not used, and the
+rules in force stay. A *warning* marks something that will not do what you meant.
 
-`nextbest check rules --against customers.ndjson` also holds the fields that rules ask for against
-what customers really have.
+`nextbest check rules --against customers.ndjson` also compares the fields in the rules with what
+customers really have.
 
-Every answer below is what the command prints for the file above it. Each file stands in a folder
-with this small shop, in which nothing is wrong:
+Every answer below is what the command prints for the file above it. Each file is in a folder with
+this small shop, which has no mistakes:
 
 ```yaml
 {shop}```
@@ -83,7 +83,7 @@ def check(folder: Path) -> list[Diagnostic]:
 
 
 def page() -> str:
-    """The whole page, from the folders as they are."""
+    """The whole page, from the folders."""
     order = list(CODES)
     entries = []
     for folder in folders():
@@ -102,7 +102,7 @@ def page() -> str:
 
 
 def _shown(file: Path) -> str:
-    """A file as the page shows it; nothing where it cannot be shown."""
+    """A file as the page shows it; nothing if it cannot be shown."""
     if file.name in _PLAIN or file.suffix in (".bytes", ".link"):
         return ""
     try:
@@ -124,14 +124,14 @@ def _table() -> str:
     )
     return (
         "## All codes\n\n"
-        "The code stands in brackets at the end of the first line, and as `code` in "
+        "The code is in brackets at the end of the first line, and is `code` in "
         "`nextbest check --json`. Codes never change.\n\n"
         f"| code | severity | meaning |\n|---|---|---|\n{rows}"
     )
 
 
 def main() -> None:
-    """Writes the page, and with `--update` what is expected, too."""
+    """Writes the page, and with `--update` the expected answers as well."""
     if "--update" in sys.argv:
         for folder in folders():
             (folder / "expected.txt").write_text(render_all(check(folder)) + "\n", "utf-8")

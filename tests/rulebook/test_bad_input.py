@@ -1,4 +1,4 @@
-"""Whatever lies in a rules folder: an answer with place and mend, in a time linear in its size."""
+"""Any content of a rules folder gets an answer with place and fix, in time linear in its size."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ MINE = b"messages:\n  m: {purpose: marketing, channels: [push], value: 1}\n"
         pytest.param(MINE.decode().encode("utf-16-le"), "bad-character", "looks like UTF-16", id="utf-16 without mark"),
         pytest.param(MINE.decode().encode("utf-16-be"), "bad-character", "looks like UTF-16", id="utf-16-be without mark"),
         pytest.param("caps: {} # Prämie für Käufer".encode("latin-1"), "bad-encoding", "save it as UTF-8", id="latin-1"),
-        pytest.param("caps: {} # 回".encode()[:-1], "bad-encoding", "by half", id="half a character"),
+        pytest.param("caps: {} # 回".encode()[:-1], "bad-encoding", "incomplete", id="half a character"),
         pytest.param(b"caps:\0 {}\n", "bad-character", "U+0000", id="nul"),
         pytest.param(b"messages:\n\tm: {}\n", "bad-yaml", "tab", id="tab"),
         pytest.param(b"messages: &m\n  a: 1\n", "unsupported-yaml", "anchor", id="anchor"),
         pytest.param(b"messages:\n  a: *m\n", "unsupported-yaml", "alias", id="alias"),
         pytest.param(b"messages:\n  a:\n    <<: {value: 1}\n", "unsupported-yaml", "merge", id="merge key"),
-        pytest.param(b"caps: {}\n---\nrules: {}\n", "unsupported-yaml", "second document", id="two documents"),
+        pytest.param(b"caps: {}\n---\nrules: {}\n", "unsupported-yaml", "second YAML document", id="two documents"),
         pytest.param(b"messages:\n  ? [a, b]\n  : 1\n", "unsupported-yaml", "key must be a name", id="a list as key"),
         pytest.param(b"messages:\n  ? {a: b}\n  : 1\n", "unsupported-yaml", "key must be a name", id="a mapping as key"),
         pytest.param(MINE + MINE, "duplicate-key", "line 1", id="section twice"),
@@ -88,7 +88,7 @@ MINE = b"messages:\n  m: {purpose: marketing, channels: [push], value: 1}\n"
         pytest.param(b"1: {}\n", "unknown-key", "section", id="a number as key"),
     ],
 )  # fmt: skip
-def test_each_kind_of_bad_input_is_named_with_its_mend(data: bytes, code: str, words: str) -> None:
+def test_each_kind_of_bad_input_is_named_with_its_fix(data: bytes, code: str, words: str) -> None:
     found = of_file(data)
     assert code in {one.code for one in found}, found
     assert any(words in f"{one.message} | {one.hint}" for one in found), found
@@ -124,7 +124,7 @@ def test_what_windows_editors_do_to_a_file_changes_no_place_and_no_meaning(
 def test_unquoted_times_yes_and_no_are_the_texts_that_they_look_like() -> None:
     text = b'channels: {c: {quiet_hours: {from: 22:00, to: 8:00}}}\nmessages: {"no": {purpose: no, channels: [push]}}\n'
     said = " ".join(f"{one.message} {one.hint}" for one in of_file(text))
-    assert '"8:00" is no time of day' in said
+    assert '"8:00" is not a time of day' in said
     assert 'there is no purpose "no"' in said
 
 
@@ -143,7 +143,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(folder / "pipe.yaml")
     (found,) = answer(load_folder(folder))
     assert (found.code, found.file) == ("unreadable-file", "rules/pipe.yaml")
-    assert "no regular file" in found.message
+    assert "not a regular file" in found.message
 
 
 def test_a_link_to_itself_is_named_and_one_that_leads_back_is_not_followed(tmp_path: Path) -> None:
@@ -333,4 +333,4 @@ def test_scenarios_beside_a_pipe_are_read_all_the_same(tmp_path: Path) -> None:
     assert definition is not None
     _, (found,) = read_scenarios(folder, Policy(definition))
     assert (found.code, found.file) == ("unreadable-file", "rules/tests/pipe.yaml")
-    assert "no regular file" in found.message
+    assert "not a regular file" in found.message

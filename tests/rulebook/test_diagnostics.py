@@ -84,6 +84,6 @@ def test_the_nearest_name_is_found_whatever_its_case() -> None:
 
 def test_a_hint_names_the_nearest_or_what_there_is() -> None:
     assert hint_for("emial", ["push", "email"]) == 'did you mean "email"?'
-    assert hint_for("fax", ["push", "email"]) == "one of push, email"
+    assert hint_for("fax", ["push", "email"]) == "use one of push, email"
     assert hint_for("fax", [str(n) for n in range(100, 200)]).endswith(", 111, …")
     assert hint_for("fax", []) == ""

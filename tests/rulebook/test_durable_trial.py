@@ -78,7 +78,7 @@ def test_a_child_that_never_answers_is_stopped_and_the_rules_it_was_at_are_named
     told = try_rules([VIP], time_limit=0.5, command=spins)
     assert told is not None
     assert told.startswith("rule vip-no-coupon (rules/rules.yaml:7): ")
-    assert "gives no answer within 0.51 s" in told
+    assert "does not answer within 0.51 s" in told
 
 
 def test_a_child_that_crashes_is_told_with_its_signal_and_rules() -> None:

@@ -1,4 +1,4 @@
-"""Everything that is wrong is said with its code, at its exact place: § marks it in each case."""
+"""Every error has its code and its exact place, which § marks in each case."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def marked(text: str) -> tuple[str, list[tuple[int, int]]]:
 
 
 def check(text: str) -> tuple[list[Diagnostic], list[tuple[int, int]]]:
-    """What is found in a file beside the small policy, and the marked places."""
+    """The diagnostics of a file beside the small policy, and the marked places."""
     plain, places = marked(text)
     found = load_files({"a.yaml": SMALL, "b.yaml": plain}).diagnostics
     assert all(one.file == "rules/b.yaml" for one in found), found
@@ -89,12 +89,12 @@ CASES: list[tuple[str, str, str]] = [
     ("duplicate-key", message("value: 1\n    §value: 2").replace("value: 1\n    value: 1", "value: 1"), "line 5"),
     ("bad-name", "purposes: {§a/b: {consent: opt_in}}", "/"),
     ("bad-name", "purposes: {§a*: {consent: opt_in}}", "*"),
-    ("bad-name", 'purposes: {§" a": {consent: opt_in}}', "cannot hold"),
+    ("bad-name", 'purposes: {§" a": {consent: opt_in}}', "cannot contain"),
     ("bad-name", 'purposes: {§"a\\tb": {consent: opt_in}}', "U+0009"),
     ("bad-name", f"purposes: {{§{'x' * 129}: {{consent: opt_in}}}}", "128"),
     ("bad-name", 'experiments: {e: {seed: s, variants: {§"a?": 50%, b: 50%}}}', "variant"),
     ("unknown-name", "messages: {m: {purpose: §marketting, channels: [push], value: 1}}", 'did you mean "marketing"?'),
-    ("unknown-name", "messages: {m: {purpose: §push, channels: [push], value: 1}}", '"push" is a channel'),
+    ("unknown-name", "messages: {m: {purpose: §push, channels: [push], value: 1}}", '"push" is one of the channels'),
     ("unknown-name", "messages: {m: {purpose: marketing, channels: [push, §emial], value: 1}}", '"email"'),
     ("unknown-name", "messages: {m: {purpose: marketing, channels: §sms, value: 1}}", "one of push, email"),
     ("unknown-name", message("placements: [§outbond]"), 'did you mean "outbound"?'),
@@ -108,7 +108,7 @@ CASES: list[tuple[str, str, str]] = [
     ("unknown-name", "rules: {r: {allow_only: {purpose: §service}}}", "marketing"),
     ("unknown-name", "experiments: {e: {seed: s, share: 2%, keeps: [§service]}}", "marketing"),
     ("unknown-name", STATES + when("{customer.state: §lwo}"), '"low"'),
-    ("unknown-name", STATES + when("{customer.state: {in: [low, §hgih]}}"), "one of low"),
+    ("unknown-name", STATES + when("{customer.state: {in: [low, §hgih]}}"), "use low"),
     ("unknown-name", when("{placement: §outbond}"), '"outbound"'),
     ("unknown-name", when("{contacts.§pusch.count_7d: 0}").replace("§", "").replace("{contacts", "{§contacts"), '"push"'),
     ("unknown-name", TEST + when("{experiment.copy: §shrt}"), '"short"'),
@@ -121,15 +121,15 @@ CASES: list[tuple[str, str, str]] = [
     ("unknown-name", "settings: {timezone: §上海}", "no time zone"),
     ("unknown-name", "settings: {timezone: §../../etc/passwd}", "no time zone"),
     # --- values
-    ("bad-value", "caps: {c: {of: {}, at_most: §0, within: 7d}}", "less than 1"),
+    ("bad-value", "caps: {c: {of: {}, at_most: §0, within: 7d}}", "at least 1"),
     ("bad-value", "caps: {c: {of: {}, at_most: §1.5, within: 7d}}", "whole number"),
-    ("bad-value", "caps: {c: {of: {}, at_most: 1, within: §91d}}", "90d is the longest"),
+    ("bad-value", "caps: {c: {of: {}, at_most: 1, within: §91d}}", "at most 90d"),
     ("bad-value", "caps: {c: {of: {}, at_most: 1, within: §0d}}", "not a duration"),
     ("bad-value", "caps: {c: {of: {}, at_most: 1, within: §day}}", "calendar day"),
     ("bad-value", "caps: {c: {of: {}, at_most: 1, within: §calendar year}}", "calendar month"),
     ("bad-value", "caps: {c: {of: {}, at_most: 1, within: 7d, per: §mesage}}", '"message"'),
     ("bad-value", "caps: {c: {of: {tags: §[]}, at_most: 1, within: 7d}}", "empty list"),
-    ("bad-value", "suppressions: {s: {event: x, times: §0, within: 3d, pause: 3d}}", "less than 1"),
+    ("bad-value", "suppressions: {s: {event: x, times: §0, within: 3d, pause: 3d}}", "at least 1"),
     ("bad-value", "suppressions: {s: {event: x, times: 1, within: 3d, pause: §367d}}", "366d"),
     ("bad-value", "experiments: {e: {seed: s, share: §120%}}", "100%"),
     ("bad-value", "experiments: {e: {seed: s, share: §2}}", "write 2%"),
@@ -138,28 +138,28 @@ CASES: list[tuple[str, str, str]] = [
     ("bad-value", "experiments: {e: {seed: s, variants: §{a: 50%, b: 40%}}}", "90%"),
     ("bad-value", "experiments: {e: {seed: s, variants: §{a: 0.5, b: 0.4}}}", "90%"),
     ("bad-value", "experiments: {e: {seed: s, variants: {a: §110%, b: 1%}}}", "100%"),
-    ("bad-value", "channels: {c: {cost: §-0.01}}", "less than 0"),
+    ("bad-value", "channels: {c: {cost: §-0.01}}", "at least 0"),
     ("bad-value", "channels: {c: {quiet_hours: {from: §24:00, to: 08:00}}}", "00:00"),
     ("bad-value", "channels: {c: {quiet_hours: {from: §9:00, to: 08:00}}}", "09:30"),
     ("bad-value", "channels: {c: {quiet_hours: §{from: 22:00, to: 22:00}}}", "no length"),
     ("bad-value", "channels: {c: {reservation: {expires_after: §1w}}}", "not a duration"),
     ("bad-value", "channels: {c: {reservation: {then: §relase}}}", '"release"'),
     ("bad-value", "channels: {c: {reply_window: §[]}}", "empty list"),
-    ("bad-value", "channels: {c: {reply_window: {opened_by: x, lasts: 1h, allows: §0}}}", "less than 1"),
-    ("bad-value", "channels: {c: {max_length: {title: §0}}}", "less than 1"),
+    ("bad-value", "channels: {c: {reply_window: {opened_by: x, lasts: 1h, allows: §0}}}", "at least 1"),
+    ("bad-value", "channels: {c: {max_length: {title: §0}}}", "at least 1"),
     ("bad-value", "placements: {p: {channels: §[]}}", "empty list"),
     ("bad-value", message("placements: §[]"), "empty list"),
-    ("bad-value", message("value: 1").replace("value: 1\n    value: 1", "value: §-1"), "less than 0"),
-    ("bad-value", message("budget: {total: §0}"), "less than 1"),
-    ("bad-value", message("budget: {per_day: §-5}"), "less than 1"),
-    ("bad-value", message("active: {from: 2026-12-01, until: §2026-12-01}"), "later than from"),
-    ("bad-value", message("active: {from: §2026-02-30}"), "not a time"),
+    ("bad-value", message("value: 1").replace("value: 1\n    value: 1", "value: §-1"), "at least 0"),
+    ("bad-value", message("budget: {total: §0}"), "at least 1"),
+    ("bad-value", message("budget: {per_day: §-5}"), "at least 1"),
+    ("bad-value", message("active: {from: 2026-12-01, until: §2026-12-01}"), 'later than "from"'),
+    ("bad-value", message("active: {from: §2026-02-30}"), "not a date or time"),
     ("bad-value", message("active: {from: §tomorrow}"), "2026-11-01"),
     ("bad-value", message("active: {from: §2026-11-01T10:00:00}"), "offset"),
     ("bad-value", message("active: {until: §1969-12-31}"), "1970"),
     ("bad-value", "settings: {currency: §yuan}", "three capital letters"),
     ("bad-value", "settings: {week_starts: §mon}", '"monday"'),
-    ("bad-value", "settings: {exploration: §-1}", "less than 0"),
+    ("bad-value", "settings: {exploration: §-1}", "at least 0"),
     ("bad-value", "settings: {exploration: §none}", "off"),
     ("bad-value", "settings: {starting_probability: §150%}", "100%"),
     ("bad-value", "settings: {starting_evidence: §0}", "more than 0"),
@@ -170,8 +170,8 @@ CASES: list[tuple[str, str, str]] = [
     ("bad-value", when("{customer.a: §{}}"), "no operator"),
     ("bad-value", when("{any: §[]}"), "empty list"),
     ("bad-value", when("{customer.a: {in: §[]}}"), "empty list"),
-    ("bad-value", when("{customer.a: §{gt: 5, lt: 3}}"), "nothing is both"),
-    ("bad-value", when("{customer.a: §{gte: 5, lt: 5}}"), "nothing is both"),
+    ("bad-value", when("{customer.a: §{gt: 5, lt: 3}}"), "no value is both"),
+    ("bad-value", when("{customer.a: §{gte: 5, lt: 5}}"), "no value is both"),
     ("bad-value", when("{time.hour: {gte: 9, in: [8, §24]}}"), "0 to 23"),
     ("bad-value", when("{time.date: {gte: §2026-13-01}}"), "not a date"),
     ("bad-value", message("category: §012"), '"012"'),
@@ -201,13 +201,13 @@ CASES: list[tuple[str, str, str]] = [
     ("wrong-type", when("{any: §{customer.a: 1}}"), "any: [{…}, {…}]"),
     ("wrong-type", when("{customer.a: {in: §gold}}"), "a list"),
     ("wrong-type", when("{customer.a: {exists: §1}}"), "true or false"),
-    ("wrong-type", when("{customer.a: {gt: §true}}"), "order"),
+    ("wrong-type", when("{customer.a: {gt: §true}}"), "a number or text"),
     ("wrong-type", when("{customer.a: {matches: §1}}"), "regular expression"),
     ("wrong-type", when("{customer.a: {eq: §~}}"), "exists: false"),
     ("wrong-type", when("{customer.a: {in: [1, §[2]]}}"), "item"),
     ("wrong-type", when('{time.hour: §"9"}'), "time.hour is a number"),
     ("wrong-type", when("{events.purchase.count_7d: {gte: §two}}"), "is a number"),
-    ("wrong-type", when("{events.purchase.count: {§contains: 2}}"), "not for that"),
+    ("wrong-type", when("{events.purchase.count: {§contains: 2}}"), "cannot be used with"),
     ("wrong-type", when("{placement: {in: [outbound, §3]}}"), "placement is text"),
     # --- fields and operators
     ("unknown-field", when("{§custmer.a: 1}"), "customer"),
@@ -218,7 +218,7 @@ CASES: list[tuple[str, str, str]] = [
     ("unknown-field", when("{§contacts.push: 1}"), "count_7d"),
     ("unknown-field", when("{§customer.state: low}"), "no states"),
     ("unknown-field", when("{§gte: 1}"), "field: {gte"),
-    ("unknown-field", when("{not: {§eq: 1}}"), "stands where a field"),
+    ("unknown-field", when("{not: {§eq: 1}}"), "write a field"),
     ("unknown-field", TEST + when("{§experiment.hold: short}"), "no variants"),
     ("unknown-field", "states: {low: {when: {§customer.state: low}}}", "states decide"),
     ("unknown-operator", when("{customer.a: {§equals: 1}}"), '"eq"'),
@@ -228,7 +228,7 @@ CASES: list[tuple[str, str, str]] = [
     ("bad-pattern", when("{customer.a: {matches: §'(a'}}"), "missing )"),
     ("bad-pattern", when("{customer.a: {matches: §'(?=a)b'}}"), "RE2"),
     # --- content
-    ("bad-template", message('content: {title: §"{{ customer.x "}'), "not complete"),
+    ("bad-template", message('content: {title: §"{{ customer.x "}'), "incomplete"),
     ("bad-template", message('content: {title: §"{{ custmer.x }}"}'), '"customer"'),
     ("bad-template", message('content: {title: §"{{ customer }}"}'), "customer.<name>"),
     ("bad-template", message('content: {a: [{b: §"{{ customer.x | uper }}"}]}'), '"upper"'),
@@ -236,15 +236,15 @@ CASES: list[tuple[str, str, str]] = [
     ("bad-template", message('content: {title: §"{{ customer.__class__ }}"}'), "__class__"),
     ("bad-template", message("content:\n      body: §|\n        a\n        {{ event }}\n"), "line 2 of the text"),
     ("conflict", message("content: {§email: {title: x}}"), "no such channel"),
-    ("bad-value", "channels: {c: {max_length: {title: 3}}}\nmessages: {m: {purpose: marketing, channels: [push, c], value: 1, content: {title: §四个字呀}}}", "takes 3"),
-    ("bad-value", 'channels: {c: {max_length: {title: 3}}}\nmessages: {m: {purpose: marketing, channels: [push, c], value: 1, content: {title: ok, c: {title: §"long {{ event.x }}"}}}}', "takes 3"),
-    # --- what must fit together
-    ("conflict", "placements: {p: {channels: [email], fallback: §coupon}}", "one of email"),
+    ("bad-value", "channels: {c: {max_length: {title: 3}}}\nmessages: {m: {purpose: marketing, channels: [push, c], value: 1, content: {title: §四个字呀}}}", "allows 3"),
+    ("bad-value", 'channels: {c: {max_length: {title: 3}}}\nmessages: {m: {purpose: marketing, channels: [push, c], value: 1, content: {title: ok, c: {title: §"long {{ event.x }}"}}}}', "allows 3"),
+    # --- parts that must fit together
+    ("conflict", "placements: {p: {channels: [email], fallback: §coupon}}", "on email"),
     ("conflict", "placements: {p: {channels: [email]}}\n" + message("placements: [outbound, §p]"), "no channel"),
     ("conflict", "rules: {r: {exclude: {}, §by: 2}}", "boost"),
     ("conflict", "experiments: {e: {seed: s, share: 2%, §variants: {a: 100%}}}", "both"),
     ("conflict", "experiments: {e: {seed: s, variants: {a: 100%}, §keeps: [marketing]}}", "keeps"),
-    # --- what can never matter
+    # --- parts without effect
     ("no-effect", "messages: {§m: {purpose: marketing, channels: [push]}}", "value is 0"),
     ("no-effect", "channels: {sms: {}}\nmessages: {§m: {purpose: marketing, channels: [sms], value: 1}}", "no placement"),
     ("no-effect", "states: {a: {}, §b: {}}", '"a"'),
@@ -259,7 +259,7 @@ CASES: list[tuple[str, str, str]] = [
 
 
 @pytest.mark.parametrize(("code", "text", "words"), CASES)
-def test_each_error_has_its_code_place_and_mend(code: str, text: str, words: str) -> None:
+def test_each_error_has_its_code_place_and_fix(code: str, text: str, words: str) -> None:
     found, places = check(text)
     assert [(one.code, one.line, one.column) for one in found] == [(code, *places[0])]
     assert words in f"{found[0].message} | {found[0].hint}"
@@ -297,7 +297,7 @@ messages:
     assert [one.code for one in result.diagnostics if one.file == "rules/c.yaml"] == ["bad-value"]
 
 
-def test_a_name_that_may_stand_in_a_file_that_cannot_be_read_is_not_complained_about() -> None:
+def test_a_name_that_may_be_in_an_unreadable_file_gets_no_diagnostic() -> None:
     good = "placements: {p: {channels: [push, sms], threshold: x}}"
     result = load_files({"a.yaml": SMALL, "b.yaml": good, "c.yaml": "channels:\n\tsms: {}"})
     assert [(one.code, one.file) for one in result.diagnostics] == [
@@ -316,7 +316,7 @@ def test_a_definition_with_an_error_is_still_known_by_its_name() -> None:
     assert [one.code for one in result.diagnostics] == ["wrong-type"]
 
 
-def test_a_value_refused_by_yaml_is_complained_about_once() -> None:
+def test_a_value_refused_by_yaml_gets_one_diagnostic() -> None:
     found, places = check("caps: {c: {of: {tags: [§*sale]}, at_most: §012, within: §&d 7d}}")
     assert [(one.code, one.line, one.column) for one in found] == [
         ("unsupported-yaml", *places[0]),

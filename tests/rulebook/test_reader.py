@@ -517,7 +517,7 @@ def test_a_diagnostic_of_the_contract_kind_reads_well() -> None:
     result = load_files({**CONTRACT_FILES, "contract.yaml": text})
     found: Diagnostic = next(one for one in result.diagnostics if one.code == "unknown-key")
     assert found.render() == (
-        'rules/contract.yaml:27:5: error: message "winback-coupon" has no "chanels" [unknown-key]\n'
+        'rules/contract.yaml:27:5: error: message "winback-coupon" cannot have the key "chanels" [unknown-key]\n'
         "  27 |     chanels: [push, sms, email]\n"
         "     |     ^\n"
         '  hint: did you mean "channels"?'

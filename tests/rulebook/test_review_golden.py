@@ -10,7 +10,7 @@ from decision.rulebook.diagnostics import CODES, WARNINGS, render_all
 from decision.rulebook.reader import load_files
 from tests.rulebook import gallery
 
-MEND = "after a change that is meant, run: python -m tests.rulebook.gallery --update"
+FIX = "after an intended change, run: python -m tests.rulebook.gallery --update"
 
 
 @pytest.mark.parametrize("folder", gallery.folders(), ids=lambda folder: folder.name)
@@ -18,7 +18,7 @@ def test_the_checker_answers_exactly_as_recorded(folder: Path) -> None:
     found = gallery.check(folder)
     assert found, "a folder of the gallery has something wrong"
     expected = (folder / "expected.txt").read_text("utf-8")
-    assert render_all(found) + "\n" == expected, MEND
+    assert render_all(found) + "\n" == expected, FIX
     for one in found:
         assert (one.severity == "warning") == (one.code in WARNINGS)
 
@@ -35,4 +35,4 @@ def test_nothing_is_wrong_with_the_shop_beside_the_wrong_files() -> None:
 
 def test_the_page_in_the_docs_is_what_the_gallery_gives() -> None:
     assert len(gallery.folders()) >= 20
-    assert gallery.PAGE.read_text("utf-8") == gallery.page(), MEND
+    assert gallery.PAGE.read_text("utf-8") == gallery.page(), FIX

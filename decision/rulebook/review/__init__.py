@@ -1,7 +1,7 @@
-"""A second look at rules that are well formed: what in them can never matter, or never end well.
+"""A review of well-formed rules: parts that have no effect or cannot work as meant.
 
-Everything said here is a proof: conditions are reasoned about exactly or not at all (`solver`), and
-what candidates rules touch is compared as bit masks.
+Every finding is a proof: the `solver` answers about conditions exactly or not at all, and the
+candidates of rules are compared as bit masks.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from decision.rulebook.source_map import SourceMap
 def review(report: DiagnosticCollector, definition: PolicyDefinition, places: SourceMap) -> None:
     """Adds to the report whatever is suspicious in a policy.
 
-    Where there are errors, only the conditions of definitions without one are looked at: what rules
-    and messages come to together is not known yet.
+    If there are errors, it looks only at conditions of definitions without an error, because it
+    cannot yet tell what rules and messages do together.
     """
     if not report.complete:
         return
@@ -41,7 +41,7 @@ def review(report: DiagnosticCollector, definition: PolicyDefinition, places: So
 
 
 def _flawed(report: DiagnosticCollector, places: SourceMap) -> set[tuple[str, str]]:
-    """The definitions, as (section, name), within which something is wrong."""
+    """The definitions, as (section, name), with an error in them."""
     starts: defaultdict[str, list[tuple[int, int, str, str]]] = defaultdict(list)
     for section, named in places.nodes.items():
         for name, node in named.items():

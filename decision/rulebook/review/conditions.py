@@ -1,4 +1,4 @@
-"""Conditions that nobody can meet, and parts of them that say nothing."""
+"""Conditions that can never be true, and parts of them that have no effect."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ _WORDS: Final = {
     "lte": "{} or less",
     "in": "one of {}",
     "not_in": "none of {}",
-    "contains": "something that holds {}",
-    "matches": "like {}",
+    "contains": "something that contains {}",
+    "matches": "a match of {}",
 }
+_EITHER: Final = "if one of them is enough, write any: [{…}, {…}]"
 _MOST_ALTERNATIVES: Final = 200
 _EXPLAINED: Final = 10
-"""How much more work the explanation of a contradiction is worth than finding it."""
+"""How much more work may go into explaining a contradiction than into finding it."""
 
 
 def review_conditions(
     context: ReviewContext, flawed: Collection[tuple[str, str]] = frozenset()
 ) -> None:
-    """Looks at every `when` of messages, states and rules; `flawed` are those to pass over."""
+    """Reviews every `when` of messages, states and rules, except those in `flawed`."""
     definition = context.definition
     for section, found in (
         ("messages", definition.messages),
@@ -57,24 +58,22 @@ class _ConditionReviewer:
         self.solver.allow(size_of(when))
         if self.solver.never(when):
             culprit, reason, hint = self.culprit(when)
-            message = f"the when of {self.what} can never hold: {reason}"
-            hint = (
-                hint or "all parts of a mapping must hold at once; for either write any: [{…}, {…}]"
-            )
+            message = f"when of {self.what} can never be true: {reason}"
+            hint = hint or f"all parts of a mapping must be true together; {_EITHER}"
             self.context.impossible.add((self.section, self.name))
             self.context.report.error("never-holds", self.place(culprit), message, hint)
         elif self.solver.always(when):
-            self.empty(when, f"the when of {self.what} always holds: {self.why_always(when)}")
+            self.empty(when, f"when of {self.what} is always true: {self.why_always(when)}")
         else:
             self.parts(when, ())
 
     def parts(self, condition: Condition, beside: tuple[Condition, ...]) -> None:
-        """What within a condition, beside which others must hold, can be left out."""
+        """Finds parts without effect in a condition that must be true together with others."""
         match condition:
             case All(parts):
                 for index, part in enumerate(parts):
                     if part != ALWAYS and self.solver.always(part):
-                        self.empty(part, f"this part always holds: {self.why_always(part)}")
+                        self.empty(part, f"this part is always true: {self.why_always(part)}")
                     elif not isinstance(part, Clause):
                         others = (*parts[:index], *parts[index + 1 :])
                         self.parts(part, (*beside, *others))
@@ -88,18 +87,18 @@ class _ConditionReviewer:
                 self.parts(part, ())
 
     def empty(self, part: Condition, message: str) -> None:
-        hint = "leave it out, or say what was meant"
+        hint = "delete it, or correct it"
         self.context.report.warn(self.place(part), message, hint, "always-holds")
 
     def dead(self, part: Condition, beside: tuple[Condition, ...]) -> None:
         culprit, reason, hint = self.culprit(All((*beside, part)))
-        message = f"this alternative can never hold: {reason}"
+        message = f"this alternative can never be true: {reason}"
         place = self.place(culprit if self.within(culprit, part) else part)
-        hint = hint or "leave it out, or say what was meant; what stands around it must hold, too"
+        hint = hint or "delete it, or correct it; the conditions around it must be true as well"
         self.context.report.warn(place, message, hint, "dead-part")
 
     def culprit(self, condition: Condition) -> tuple[Condition, str, str]:
-        """The part with which a condition becomes impossible, why, and a hint."""
+        """The part that makes a condition impossible, why, and a hint."""
         self.solver.allow(_EXPLAINED * size_of(condition))
         parts = list(_conjuncts(condition))
         ends = range(1, len(parts) + 1)
@@ -109,33 +108,33 @@ class _ConditionReviewer:
         part, before = parts[end - 1], parts[: end - 1]
         if self.solver.never(part):
             if isinstance(part, AnyOf) and part.parts:
-                return part, "none of its alternatives can", "mend one of them, or leave it out"
+                return part, "none of its alternatives can be true", "correct one, or delete all"
             return part, *self.impossible(part)
         for other in before:
             if not self.solver.can_hold(other, part):
-                return part, self.contradiction(other, part), self.mend(other, part)
+                return part, self.contradiction(other, part), self.fix(other, part)
         earlier = [one for one in before if _fields(one) & _fields(part)]
         told = listed([_told(one) for one in earlier])
-        return part, f"it is not {_told(part)} where {told}", ""
+        return part, f"{_told(part)} is not possible if {told}", ""
 
     def impossible(self, part: Condition) -> tuple[str, str]:
-        """Why a part by itself never holds, and what its field may be."""
+        """Why a part alone can never be true, and what its field can be."""
         if isinstance(part, Clause):
-            return f"{part.field} is never {_value(part)}", self.range(part.field)
+            return f"{part.field} can never be {_value(part)}", self.range(part.field)
         if isinstance(part, Not):
-            return f"what it denies always holds ({self.why_always(part.part)})", ""
+            return f"the part under not is always true ({self.why_always(part.part)})", ""
         return "its parts contradict each other", ""
 
     def contradiction(self, one: Condition, other: Condition) -> str:
         if isinstance(one, Clause) and isinstance(other, Clause):
-            return f"{one.field} cannot be {_value(one)} and {_value(other)} at once"
-        return f"{_told(one)} and {_told(other)} exclude each other"
+            return f"{one.field} cannot be both {_value(one)} and {_value(other)}"
+        return f"these parts contradict each other: {_told(one)}; {_told(other)}"
 
-    def mend(self, one: Condition, other: Condition) -> str:
+    def fix(self, one: Condition, other: Condition) -> str:
         if isinstance(one, Clause) and isinstance(other, Clause):
             if {one.op, other.op} <= {"eq", "in"}:
-                return "for one or the other write {in: […]}, or any: [{…}, {…}]"
-            return "for one or the other write any: [{…}, {…}]"
+                return "if one of them is enough, write {in: […]} or any: [{…}, {…}]"
+            return _EITHER
         return ""
 
     def why_always(self, part: Condition) -> str:
@@ -143,12 +142,12 @@ class _ConditionReviewer:
             case Clause():
                 return f"{part.field} is always {_value(part)}"
             case Not(inner):
-                return f"{_told(inner)} never holds"
+                return f"{_told(inner)} can never be true"
             case All(parts) if len(parts) == 1:
                 return self.why_always(parts[0])
             case AnyOf():
-                return "its alternatives leave nothing out"
-        return "each of its parts does"
+                return "its alternatives cover every case"
+        return "each of its parts is always true"
 
     def range(self, field: str) -> str:
         """`time.hour is from 0 to 23`."""
@@ -192,9 +191,9 @@ def _fields(condition: Condition) -> set[str]:
 
 
 def _value(clause: Clause) -> str:
-    """`more than 5`, as it follows on `the field is`."""
+    """`more than 5`, to follow `the field is`."""
     if clause.op == "exists":
-        return "there" if clause.value else "missing"
+        return "present" if clause.value else "missing"
     return _WORDS[clause.op].format(in_words(clause.value))
 
 

@@ -1,4 +1,4 @@
-"""States, caps and control groups: those that can never matter, or leave nobody over."""
+"""States that no customer can reach, caps without effect, control groups that are too large."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from decision.rulebook.review.context import ReviewContext, size_of
 
 _KEYS: Final = ("messages", "tags", "category", "purpose", "channel")
 _LONGEST: Final = {"day": 26 * HOUR, "week": 7 * DAY + 2 * HOUR, "month": 31 * DAY + 2 * HOUR}
-"""No local day, week or month is longer, also where the clocks change."""
+"""No local day, week or month is longer, even if the clocks change."""
 _WITHIN: Final = {"day": ("day", "week", "month"), "week": ("week",), "month": ("month",)}
-"""Calendar periods in which each one lies as a whole."""
+"""Calendar periods that contain the whole of each one."""
 
 
 def review_states(context: ReviewContext) -> None:
-    """Looks for states that nobody gets to, and for customers who get to none."""
+    """Finds states that no customer can reach, and customers without a state."""
     states = context.definition.states
     solver = context.solver
     whens = [state.when for state in states]
     for index, state in enumerate(states):
         earlier = states[:index]
         if any(one.when == ALWAYS for one in earlier):
-            continue  # complained about already
+            continue  # has a diagnostic already
         if state is states[-1] and state.when == ALWAYS:
-            continue  # whoever is left over belongs there, though it be nobody
+            continue  # a last state for everyone else is fine, even if no one is left
         solver.allow(sum(map(size_of, whens[: index + 1])))
         if solver.can_hold(state.when, but=[one.when for one in earlier]):
             continue
@@ -37,9 +37,9 @@ def review_states(context: ReviewContext) -> None:
     solver.allow(sum(map(size_of, whens)))
     if states and ALWAYS not in whens and solver.can_hold(but=whens):
         last = states[-1]
-        message = f'customers to whom no state up to "{last.name}" applies have no customer.state'
+        message = "customers who match none of the states have no customer.state"
         place = context.places.key("states", last.name, "when")
-        hint = "add a last one that takes everybody left, such as other: {}"
+        hint = "add a last state for everyone else, such as other: {}"
         context.report.warn(place, message, hint, "no-catch-all")
 
 
@@ -48,42 +48,41 @@ def _warn_state(context: ReviewContext, state: State, earlier: tuple[State, ...]
     alone = (one for one in earlier if context.solver.implies(state.when, one.when))
     one = next(alone, None)
     if one is None:
-        reason = "the states before it leave nobody over"
+        reason = "the states above it take everyone"
     else:
-        reason = f'whoever would is in "{one.name}" ({one.source}) before it'
-    hint = "the first state that holds counts; put the strictest first"
+        reason = f'everyone who matches it matches state "{one.name}" ({one.source}) above'
+    hint = "the first state that matches is used; put the narrowest first"
     place = context.places.key("states", state.name)
-    message = f'nobody gets to state "{state.name}": {reason}'
+    message = f'no customer can reach state "{state.name}": {reason}'
     context.report.warn(place, message, hint, "unreached-state")
 
 
 def review_caps(context: ReviewContext) -> None:
-    """Looks for caps that hold nothing back, or nothing that another does not hold back."""
+    """Finds caps that limit nothing, or nothing that another cap does not limit."""
     caps = context.definition.caps
     for index, cap in enumerate(caps):
         if context.candidates.everything and not context.candidates.selected(cap.of):
             place = context.places.key("caps", cap.name, "of")
-            message = f'cap "{cap.name}" holds nothing back: no message has all that "of" asks for'
-            hint = "several keys must all match one message and channel"
+            message = f'cap "{cap.name}" limits nothing: no message matches everything in "of"'
+            hint = "all keys must match the same message and channel; delete a key, or the cap"
             context.report.warn(place, message, hint, "unmet-cap")
             continue
         for other_index, other in enumerate(caps):
             if other is cap or not _covers(other, cap):
                 continue
             if _covers(cap, other) and index < other_index:
-                continue  # of two that say the same, the later is the one too many
+                continue  # of two that are the same, the later one gets the warning
             place = context.places.key("caps", cap.name)
-            message = f'cap "{cap.name}" never matters: cap "{other.name}" ({other.source}) is '
+            message = f'cap "{cap.name}" has no effect: cap "{other.name}" ({other.source}) is '
             message += "the same" if _covers(cap, other) else "stricter"
-            hint = (
-                f"{other.name} allows {other.at_most} within {_period(other)}; delete one of them"
-            )
+            allowed = f"{other.at_most} within {_period(other)}"
+            hint = f'cap "{other.name}" allows {allowed}; delete one of the two caps'
             context.report.warn(place, message, hint, "redundant-cap")
             break
 
 
 def _covers(strict: Cap, loose: Cap) -> bool:
-    """Whether a cap is full whenever another is, for all that the other holds back."""
+    """Whether one cap is full whenever another is, for everything that the other limits."""
     return (
         strict.at_most <= loose.at_most
         and (strict.per is None or strict.per == loose.per)
@@ -115,7 +114,7 @@ def _period(cap: Cap) -> str:
 
 
 def review_holdouts(context: ReviewContext) -> None:
-    """Looks for control groups that leave nobody, or next to nobody, outside."""
+    """Finds control groups that leave few or no customers outside."""
     holdouts = [one for one in context.definition.experiments if one.share]
     total = sum(one.share or 0 for one in holdouts)
     if not holdouts or total < 1 - 1e-9:
@@ -124,18 +123,18 @@ def review_holdouts(context: ReviewContext) -> None:
     place = context.places.value("experiments", last.name, "share")
     left = _outside(holdouts)
     if len(holdouts) == 1:
-        message = f'control group "{last.name}" is everybody: nothing but its keeps is ever said'
+        message = f'control group "{last.name}" has all customers; they get only its keeps'
     else:
         message = (
-            f"the control groups make {in_words(round(total * 100, 6))}% together; "
-            f"{in_words(round(left * 100, 2))}% of customers are in none of them"
+            f"the control groups add up to {in_words(round(total * 100, 6))}%; "
+            f"only {in_words(round(left * 100, 2))}% of customers are outside all of them"
         )
-    hint = "a control group is a small share, such as 2%"
+    hint = "make the shares small, such as 2%"
     context.report.warn(place, message, hint, "holdouts-too-large")
 
 
 def _outside(holdouts: list[Experiment]) -> float:
-    """The share of customers in no control group: groups of one seed nest, others are crossed."""
+    """The share of customers in no control group. Groups with the same seed are nested."""
     by_seed: dict[str, float] = {}
     for one in holdouts:
         by_seed[one.seed] = max(by_seed.get(one.seed, 0.0), one.share or 0.0)

@@ -1,4 +1,4 @@
-"""What every part of the review works on: the definitions, their places, what can be proven."""
+"""What every part of the review works on: the definitions, their places, the solver."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from decision.rulebook.source_map import SourceMap
 class ReviewContext:
     """A policy, and where each part of it was written.
 
-    With `valid` false there were errors: then less is known of what fields may be. `impossible`
-    are the definitions, as (section, name), whose condition never holds: nothing else is said of
-    them.
+    With `valid` false there were errors, so less is known about the values of fields. `impossible`
+    are the definitions, as (section, name), with a condition that can never be true: they get no
+    other diagnostic.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ def size_of(condition: Condition) -> int:
 
 
 def listed(names: list[str], most: int = 4) -> str:
-    """`a, b and c`, shortened where there are many."""
+    """`a, b and c`, shortened if there are many."""
     if len(names) > most:
         return f"{', '.join(names[:most])} and {len(names) - most} more"
     return " and ".join([*([", ".join(names[:-1])] if len(names) > 1 else []), *names[-1:]])

@@ -1,4 +1,4 @@
-"""Fields that rules set in a circle, each from the one before."""
+"""Rules that set fields for each other in a circle."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from decision.rulebook.review.context import ReviewContext, listed, size_of
 _MOST_CIRCLES: Final = 10
 _MOST_ROUNDS: Final = 100
 _MOST_PROOFS: Final = 2_000
-"""After so many, whatever may feed a rule is taken to do so."""
+"""After this many, a rule that may feed another is taken to do so."""
 _LISTED_STEPS: Final = 20
 
 _Edges = dict[str, dict[str, list[int]]]
-"""Field that is set → field that it is set from → the rules that do so, by their index."""
+"""Field that is set → field that it is set from → indices of the rules that do so."""
 
 
 class _Step(NamedTuple):
-    """One rule on the way round: it sets `target` from what it has read."""
+    """One rule of a circle: it reads one field and sets `target`."""
 
     read: str
     target: str
@@ -31,10 +31,10 @@ class _Step(NamedTuple):
 
 
 def review_cycles(context: ReviewContext) -> None:
-    """Warns of fields that feed themselves through others; one field alone may be set anew.
+    """Warns of fields that feed themselves through others; one field alone may be set again.
 
-    What closes a circle is not that a rule reads a field, but that what was set there can make it
-    hold: two rules that each give a default where the other's field is known close none.
+    Reading a field is not enough for a circle: the value that was set must be able to make the
+    other rule hold. Two rules that each set a default if the other's field is known are no circle.
     """
     edges: _Edges = defaultdict(dict)
     for index, rule in enumerate(context.definition.rules):
@@ -61,7 +61,7 @@ def review_cycles(context: ReviewContext) -> None:
 
 
 class _CycleSearch:
-    """Which rules can hold because of what another has set."""
+    """Finds out which rules can hold because of what another rule has set."""
 
     def __init__(self, context: ReviewContext) -> None:
         self.rules = context.definition.rules
@@ -69,9 +69,9 @@ class _CycleSearch:
         self._proofs = 0
 
     def round(self, fields: list[str], edges: _Edges) -> list[_Step]:
-        """Rules that lead once round, each fed by the one before it; none where none do.
+        """Rules that form a circle, each fed by the one before it; empty if there is none.
 
-        `fields` hold, in turn, what the next one is set from; the last is the first.
+        Each of `fields` is what the next one is set from; the last is the first.
         """
         layers = [(read, target, edges[target][read]) for read, target in pairwise(fields)]
         for first in layers[0][2]:
@@ -87,14 +87,14 @@ class _CycleSearch:
         return []
 
     def _fed(self, ways: dict[int, list[_Step]], rule: int, field: str) -> Iterator[list[_Step]]:
-        """The ways whose last rule can make this one hold; the first that does will do."""
+        """The first of the ways that end in a rule which can make this one hold."""
         for last, way in ways.items():
             if self._feeds(last, rule, field):
                 yield way
                 return
 
     def _feeds(self, one: int, other: int, field: str) -> bool:
-        """Whether the other may hold with what the one sets, where the one has held."""
+        """Whether the other rule may hold with what the one sets, if the one holds."""
         self._proofs += 1
         if self._proofs > _MOST_PROOFS:
             return True
@@ -122,10 +122,10 @@ def _warn(context: ReviewContext, steps: list[_Step]) -> None:
     start = min(range(len(steps)), key=lambda at: steps[at].rule)
     steps = steps[start:] + steps[:start]
     told = listed([_told(rules[step.rule], step) for step in steps], _LISTED_STEPS)
-    message = f"these rules feed each other in a circle: {told}"
+    message = f"these rules set fields for each other in a circle: {told}"
     hint = (
-        "a rule sees only what rules above it have set, so the circle never closes; "
-        "let one of them set a field of another name"
+        "a rule sees only what rules above it have set; in one of these rules, set a field "
+        "with another name"
     )
     first = steps[0]
     place = context.places.key("rules", rules[first.rule].name, "set", first.target)

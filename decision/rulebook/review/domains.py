@@ -1,8 +1,8 @@
 """The values that a field may have while a condition holds, and what each clause leaves of them.
 
-A domain is never smaller than the truth: of numbers, texts, true, false and a missing value it is
-exact, of lists and patterns it remembers what was demanded. So an empty domain proves that no
-value will do, while one that is not empty proves nothing.
+A domain is never smaller than the truth. It is exact for numbers, texts, true, false and a missing
+value; for lists and patterns it remembers what was required. So an empty domain proves that no
+value is possible; a domain that is not empty proves nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CONSTANTS: Final = ((ABSENT, MISSING), (TRUE, True), (FALSE, False))
 
 
 class Demand:
-    """A clause about lists or a pattern. Two are equal where they are written alike, so that 1,
+    """A clause about lists or a pattern. Two are equal if they are written alike, so that 1,
     1.0 and true differ."""
 
     __slots__ = ("clause", "text")
@@ -62,7 +62,7 @@ _NONE: Final[_Demands] = frozenset()
 class Domain(NamedTuple):
     """A set of values: flags of kinds, numbers and texts.
 
-    Every value meets what `must` demands, and nothing of `must_not`. With `whole`, all numbers are
+    Every value meets all demands of `must` and none of `must_not`. With `whole`, all numbers are
     whole.
     """
 
@@ -102,7 +102,7 @@ def meet(left: Domain, right: Domain) -> Domain:
 
 
 def _fitting(texts: Intervals, must: _Demands, must_not: _Demands) -> Intervals:
-    """Of single texts those that meet all demands; other sets of texts as they are."""
+    """Of single texts those that meet all demands; other sets of texts stay the same."""
     known = values_of(texts)
     if not known:
         return texts
@@ -115,7 +115,7 @@ def _fitting(texts: Intervals, must: _Demands, must_not: _Demands) -> Intervals:
 
 
 def _lists_clash(must: _Demands, must_not: _Demands) -> bool:
-    """Whether one list is demanded by name, and something else that it is not."""
+    """Whether one exact list is demanded that does not meet the other demands."""
     for demand in must:
         if demand.clause.op == "eq":
             wanted = demand.clause.value
@@ -126,7 +126,7 @@ def _lists_clash(must: _Demands, must_not: _Demands) -> bool:
 
 
 def domain_of(clause: Clause, positive: bool) -> Domain:
-    """The values for which a clause holds, or with `positive` false those for which it does not."""
+    """The values for which a clause holds, or with `positive` false does not hold."""
     operator = clause.op
     match operator:
         case "ne" | "not_in":
@@ -158,7 +158,7 @@ def domain_of(clause: Clause, positive: bool) -> Domain:
 
 
 def _demanded(clause: Clause, wanted: Domain, positive: bool) -> Domain:
-    """Of lists and patterns only the demand is remembered."""
+    """For lists and patterns, only the demand is remembered."""
     demand = frozenset({Demand(clause)})
     return wanted._replace(must=demand) if positive else ANYTHING._replace(must_not=demand)
 

@@ -1,4 +1,4 @@
-"""What each field may ever be, whoever the customer and whatever the moment."""
+"""The values that each field can have, for any customer at any moment."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _ACTIVE: Final = re.compile(r"active_days_([0-9]+)d")
 
 
 class FieldDomains:
-    """What every field of one policy may be.
+    """The values that each field of one policy can have.
 
-    `states` may each be `customer.state`; with `leftover` false one of them always is. `variants`
-    are those of each experiment.
+    `customer.state` is one of `states`, or missing if `leftover` is true. `variants` are those of
+    each experiment.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class FieldDomains:
             self._known[f"experiment.{name}"] = Domain(texts=points(options))
 
     def domain(self, field: str) -> Domain:
-        """What the field may be."""
+        """The values that the field can have."""
         found = self._known.get(field)
         if found is None:
             found = self._known[field] = _of_family(field)

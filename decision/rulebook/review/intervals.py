@@ -1,8 +1,8 @@
 """Sets of numbers or of texts as unions of intervals, exact at every end.
 
 A *cut* is a place between values: `(1, v, 0)` just before v, `(1, v, 1)` just after it, `BOTTOM`
-before and `TOP` after everything. An interval is a pair of cuts, a set an ascending tuple of
-intervals that do not touch. So open and closed ends, numbers and texts are one case.
+before and `TOP` after everything. An interval is a pair of cuts; a set is an ascending tuple of
+intervals that do not touch. So open and closed ends, numbers and texts need no special cases.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EVERYTHING: Final[Intervals] = ((BOTTOM, TOP),)
 
 
 def points(values: Iterable[Any]) -> Intervals:
-    """The set of just these values, NaN aside, which is equal to nothing."""
+    """The set of exactly these values, without NaN, which is equal to nothing."""
     found = sorted({value for value in values if value == value})
     return tuple(((1, value, 0), (1, value, 1)) for value in found)
 
@@ -76,7 +76,7 @@ def complement(intervals: Intervals) -> Intervals:
 
 
 def values_of(intervals: Intervals) -> list[Any] | None:
-    """The values, where there are only single ones; None where a real interval is among them."""
+    """The values if there are only single ones; None if there is a real interval."""
     found = []
     for low, high in intervals:
         if len(low) == 1 or len(high) == 1 or low[1] != high[1]:
@@ -86,7 +86,7 @@ def values_of(intervals: Intervals) -> list[Any] | None:
 
 
 def whole_numbers(intervals: Intervals) -> Intervals:
-    """The intervals drawn in to the whole numbers within; those without any are gone."""
+    """The intervals narrowed to the whole numbers in them; those without any are left out."""
     found = []
     for low, high in intervals:
         if len(low) > 1 and not isinf(low[1]):

@@ -1,4 +1,4 @@
-"""Messages that are never given: not shown anywhere, always quiet, or never worth it."""
+"""Messages that can never be chosen: shown nowhere, always in quiet hours, or never worth it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHORTEST_OPEN = HOUR // MINUTE
 
 
 def review_messages(context: ReviewContext) -> None:
-    """Looks at where, when and with what priority messages can be given."""
+    """Reviews where, when and with what priority messages can be chosen."""
     channels = {channel.name: channel for channel in context.definition.channels}
     for channel in context.definition.channels:
         _review_quiet_hours(context, channel)
@@ -53,18 +53,18 @@ def _review_budget(context: ReviewContext, message: Message) -> None:
         return
     if budget.per_day > budget.total:
         text = (
-            f'the budget of message "{message.name}" allows {budget.per_day} a day, '
-            f"but {budget.total} in all"
+            f'budget of message "{message.name}" allows {budget.per_day} per day, '
+            f"but only {budget.total} in total"
         )
         place = context.places.value("messages", message.name, "budget", "per_day")
-        hint = "per_day never matters; did you exchange the two?"
+        hint = '"per_day" has no effect; did you swap the two numbers?'
         context.report.warn(place, text, hint, "budget-mismatch")
 
 
 def _review_channels(context: ReviewContext, message: Message, placements: list[Placement]) -> None:
-    """Warns of channels that none of the placements has, where others have some."""
+    """Warns of channels that none of the message's placements has, if it can use others."""
     if not placements:
-        return  # complained about as a whole
+        return  # has a diagnostic already
     there = {channel for placement in placements for channel in placement.channels}
     for placement in context.definition.placements:
         if placement.fallback == message.name:
@@ -72,8 +72,9 @@ def _review_channels(context: ReviewContext, message: Message, placements: list[
     for channel in message.channels:
         if channel not in there:
             names = listed([placement.name for placement in placements])
-            text = f'message "{message.name}" is never given on {channel}'
-            hint = f"{names} {'has' if len(placements) == 1 else 'have'} no such channel"
+            text = f'message "{message.name}" can never be chosen on {channel}'
+            does = "does" if len(placements) == 1 else "do"
+            hint = f"{names} {does} not have this channel; add it there, or delete it here"
             place = context.places.item("messages", message.name, "channels", channel)
             context.report.warn(place, text, hint, "unshown-channel")
 
@@ -81,7 +82,7 @@ def _review_channels(context: ReviewContext, message: Message, placements: list[
 def _review_placement(
     context: ReviewContext, message: Message, placements: list[Placement]
 ) -> None:
-    """Warns of a `when` that asks for placements where the message does not go."""
+    """Warns of a `when` that allows only placements where the message cannot be shown."""
     names = tuple(placement.name for placement in placements)
     solver = context.solver
     solver.allow(size_of(message.when))
@@ -89,11 +90,11 @@ def _review_placement(
         return
     clause = next(one for one in clauses(message.when) if one.field == "placement")
     text = (
-        f'message "{message.name}" is never given: its when asks for another placement '
-        f"than {listed(list(names))}, where it can be shown"
+        f'message "{message.name}" can never be chosen: it can be shown only at '
+        f'{listed(list(names))}, but "when" asks for another placement'
     )
     place = context.places.condition(clause, "messages", message.name)
-    hint = "change placements, or the when"
+    hint = 'change "placements" or "when"'
     context.report.warn(place, text, hint, "unshown-message")
 
 
@@ -103,14 +104,14 @@ def _review_quiet_hours(context: ReviewContext, channel: Channel) -> None:
         return
     open_for = (hours.start - hours.end) % _DAY
     if open_for < _SHORTEST_OPEN:
-        text = f'channel "{channel.name}" is quiet all day but for {open_for} minutes'
+        text = f'channel "{channel.name}" is quiet all day except for {open_for} minutes'
         place = context.places.key("channels", channel.name, "quiet_hours")
-        hint = "from is when silence begins, to is when it ends"
+        hint = 'quiet hours start at "from" and end at "to"; did you swap them?'
         context.report.warn(place, text, hint, "always-quiet")
 
 
 def _review_hours(context: ReviewContext, message: Message, channels: dict[str, Channel]) -> None:
-    """Warns of hours in a `when` that all lie in a channel's quiet hours."""
+    """Warns of a `when` that allows only hours in which a channel is quiet."""
     solver = context.solver
     solver.allow(2 * size_of(message.when))  # a question for each hour
     asked = [
@@ -118,26 +119,22 @@ def _review_hours(context: ReviewContext, message: Message, channels: dict[str, 
     ]
     if not asked or len(asked) == 24:
         return
-    silent = []
-    for name in message.channels:
-        hours = channels[name].quiet_hours
-        if hours is None or message.purpose in hours.except_purposes:
-            continue
-        if all(is_quiet(hours, hour * 60 + minute) for hour in asked for minute in range(60)):
-            silent.append(name)
+    silent = {
+        name: hours
+        for name in message.channels
+        if (hours := channels[name].quiet_hours) is not None
+        and message.purpose not in hours.except_purposes
+        and all(is_quiet(hours, hour * 60 + minute) for hour in asked for minute in range(60))
+    }
     if not silent:
         return
     clause = next(one for one in clauses(message.when) if one.field == "time.hour")
     text = (
-        f'message "{message.name}" is never given on {listed(silent)}: '
-        f"its hours all lie in {'its' if len(silent) == 1 else 'their'} quiet hours"
+        f'message "{message.name}" can never be chosen on {listed(list(silent))}: '
+        '"when" allows only quiet hours'
     )
-    first = channels[silent[0]].quiet_hours
-    hint = (
-        ""
-        if first is None
-        else (f"{silent[0]} is quiet from {_clock(first.start)} to {_clock(first.end)}")
-    )
+    name, hours = next(iter(silent.items()))
+    hint = f"change the hours; {name} is quiet from {_clock(hours.start)} to {_clock(hours.end)}"
     place = context.places.condition(clause, "messages", message.name)
     context.report.warn(place, text, hint, "always-quiet")
 
@@ -147,7 +144,7 @@ def _clock(minute: int) -> str:
 
 
 class _PriorityBounds:
-    """The highest priority that each candidate can reach: that of a sure response, boosted."""
+    """The highest priority that each candidate can reach: with a certain response, boosted."""
 
     def __init__(
         self,
@@ -167,7 +164,7 @@ class _PriorityBounds:
         self.best: Floats = values * self.levers - self.costs
 
     def review(self, fallbacks: set[str | None]) -> None:
-        """Warns of thresholds that nothing beats, and of messages that beat none."""
+        """Warns of thresholds that no message can pass, and of messages that pass none."""
         closed = set()
         for placement in self.context.definition.placements:
             there = positions(self.context.candidates.shown[placement.name])
@@ -197,7 +194,7 @@ class _PriorityBounds:
             return
         if len(dead) == len(lowest):
             best = max(dead, key=lambda at: float(self.best[at]))
-            text = f'message "{message.name}" is never given'
+            text = f'message "{message.name}" can never be chosen'
             place = self.context.places.value("messages", message.name, "value")
             self.context.report.warn(
                 place, f"{text}: {self._sum(best, lowest[best])}", _HINT, "never-worth-it"
@@ -205,30 +202,33 @@ class _PriorityBounds:
             return
         for at in dead:
             channel = message.channels[at - places[0]]
-            text = f'message "{message.name}" is never given on {channel}'
+            text = f'message "{message.name}" can never be chosen on {channel}'
             place = self.context.places.item("messages", message.name, "channels", channel)
             self.context.report.warn(
                 place, f"{text}: {self._sum(at, lowest[at])}", _HINT, "never-worth-it"
             )
 
     def _sum(self, at: int, placement: Placement) -> str:
-        """`its value 5 × 1.5 less the cost 8 is -0.5, not above the threshold 1 of desk`."""
+        """`its value 5 × 1.5 minus the cost 8 is -0.5, not above the threshold 1 of "desk"`."""
         message, _ = self.context.candidates.pairs[at]
         lever = float(self.levers[at])
         boosted = f" × {in_words(lever)}" if lever != 1 else ""
         return (
-            f"its value {in_words(message.value)}{boosted} less the cost "
+            f"its value {in_words(message.value)}{boosted} minus the cost "
             f"{in_words(float(self.costs[at]))} is {in_words(float(self.best[at]))}, "
             f'not above the threshold {in_words(placement.threshold)} of "{placement.name}"'
         )
 
     def _warn_placement(self, placement: Placement, highest: float) -> None:
         text = (
-            f'nothing is ever said at placement "{placement.name}": its threshold is '
-            f"{in_words(placement.threshold)}, and the best message can reach {in_words(highest)}"
+            f'no message can be chosen at placement "{placement.name}": its threshold is '
+            f"{in_words(placement.threshold)}, the highest possible priority {in_words(highest)}"
         )
         place = self.context.places.value("placements", placement.name, "threshold")
         self.context.report.warn(place, text, _HINT, "never-worth-it")
 
 
-_HINT = "a priority is response probability (at most 1) × value × boosts − cost of the channel"
+_HINT = (
+    "raise the value or lower the threshold; the priority is response probability (at most 1) "
+    "× value × boosts − channel cost"
+)

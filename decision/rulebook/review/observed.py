@@ -1,7 +1,7 @@
-"""Fields that rules ask for and nobody has: held against what a sample of real data has.
+"""Fields in rules that no customer has, by comparison with a sample of real data.
 
-A rule about `customer.lifetime_spent` is well formed, and never holds where the attribute is
-called `lifetime_spend`. Only data can tell.
+A rule about `customer.lifetime_spent` is well formed but never applies if the attribute is called
+`lifetime_spend`. Only data can show it.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ _SEGMENT: Final = "segment."
 class ObservedFields(msgspec.Struct, frozen=True, kw_only=True):
     """What was seen in a sample of customers, events and requests.
 
-    `attributes` are names, and dotted paths into nested objects, of all `customers` looked at.
-    `event_types` and `context` are None where the sample cannot tell, and `properties` lacks the
-    event types of which it cannot. `sample` says in words what was looked at: `the 1,234 customers
-    of customers.csv`.
+    `attributes` are names, and dotted paths into nested objects, of all `customers` in the sample.
+    `event_types` and `context` are None if the sample does not show them; `properties` has only
+    the event types for which it does. `sample` says what it is: `the 1,234 customers of a.csv`.
     """
 
     sample: str
@@ -47,7 +46,7 @@ class ObservedFields(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Finding(NamedTuple):
-    """Something asked for that the sample does not have: its name, what is said, and the fix."""
+    """Something that the sample does not have: its name, the message and the hint."""
 
     name: str
     message: str
@@ -57,10 +56,10 @@ class _Finding(NamedTuple):
 def review_fields(
     definition: PolicyDefinition, places: SourceMap, known: ObservedFields
 ) -> list[Diagnostic]:
-    """A warning for every field, event type and property that rules ask for and nobody has.
+    """A warning for every field, event type and property that is not in the sample.
 
-    What a rule sets is there. Each is said once for every message, state, rule or other definition
-    that asks for it, in the order of the files.
+    Fields that a rule sets count as known. Each message, state, rule or other definition gets one
+    warning per field, in the order of the files.
     """
     report = DiagnosticCollector()
     said = set()
@@ -75,7 +74,7 @@ def review_fields(
 def _findings(
     definition: PolicyDefinition, places: SourceMap, known: ObservedFields
 ) -> Iterator[tuple[Place, tuple[str, str], _Finding]]:
-    """(place, (section, name) of who asks for it, what) of all that the sample does not have."""
+    """(place, (section, name) of the definition, finding) for all that the sample lacks."""
     given = {field for rule in definition.rules for field in rule.set}
     for section in ("states", "messages", "rules"):
         for one in getattr(definition, section):
@@ -148,10 +147,10 @@ def _of_measure(field: str, known: ObservedFields) -> _Finding | None:
 
 
 def _of_event(kind: str, token: str, known: ObservedFields) -> _Finding | None:
-    """Events about contacts come from us, and may not have happened yet."""
+    """Message events come from nextbest itself, and may not have happened yet."""
     if known.event_types is None or not kind or kind.startswith("message."):
         return None
-    return _missing(token, kind, "event", "is of the type", sorted(known.event_types), known)
+    return _missing(token, kind, "event", "has the type", sorted(known.event_types), known)
 
 
 def _missing(

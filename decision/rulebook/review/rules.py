@@ -1,4 +1,4 @@
-"""Business rules that can never matter."""
+"""Business rules that have no effect."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from decision.rulebook.review.cycles import review_cycles
 
 _MOST_CONJUNCTS: Final = 6
 _MOST_PROOFS: Final = 48
-"""How many other rules are tried, for one rule, for a proof that they always hold with it."""
+"""For one rule, how many others are tried for a proof that they always hold with it."""
 
 
 class _RuleView(NamedTuple):
-    """A rule as the others look at it."""
+    """What matters about a rule for the others."""
 
     at: int
     rule: Rule
@@ -28,13 +28,13 @@ class _RuleView(NamedTuple):
 
 
 def review_rules(context: ReviewContext) -> None:
-    """Looks at what every rule does, and at the rules together."""
+    """Reviews what each rule does, and the rules together."""
     for rule in context.definition.rules:
         _review_selectors(context, rule)
         if rule.boost is not None and rule.by == 1:
             place = context.places.value("rules", rule.name, "by")
             message = f'rule "{rule.name}" boosts by 1, which changes nothing'
-            hint = "by: 1.5 is half as much again, by: 0.5 is half"
+            hint = "write 1.5 to raise the priority by half, or 0.5 to halve it"
             context.report.warn(place, message, hint, "neutral-boost")
     _Exclusions(context).review()
     review_cycles(context)
@@ -49,16 +49,15 @@ def _review_selectors(context: ReviewContext, rule: Rule) -> None:
         mask = candidates.selected(selector)
         place = context.places.key("rules", rule.name, action)
         if action == "allow_only" and mask == candidates.everything and selector != Selector():
-            hint = "say what is allowed, such as {purpose: [service]}"
+            hint = "write what is allowed, such as {purpose: [service]}"
             context.report.warn(place, f'allow_only of rule "{rule.name}" allows everything', hint)
         if mask or not candidates.everything:
             continue
         if selector.messages and not candidates.selected(Selector(messages=selector.messages)):
-            continue  # complained about by name
-        message = f'rule "{rule.name}" is about no message: none has all that {action} asks for'
-        if action == "allow_only":
-            message = f'rule "{rule.name}" allows nothing: no message has all that it asks for'
-        hint = "several keys must all match one message and channel; make two rules for either"
+            continue  # the names have a diagnostic already
+        does = "allows nothing" if action == "allow_only" else "has no effect"
+        message = f'rule "{rule.name}" {does}: no message matches everything in "{action}"'
+        hint = "all keys must match the same message and channel; for alternatives, write two rules"
         context.report.warn(place, message, hint, "empty-selector")
 
 
@@ -97,7 +96,7 @@ class _Exclusions:
         return self.context.solver.always(rule.when)
 
     def review(self) -> None:
-        """Warns of every rule whose work others have done, and of boosts of what is removed."""
+        """Warns of rules that remove what others remove, and of boosts of what is removed."""
         for one in self.seen:
             if ("rules", one.rule.name) in self.context.impossible:
                 continue
@@ -110,10 +109,10 @@ class _Exclusions:
                 self._warn_shadowed(one, found)
 
     def _cover(self, one: _RuleView, mask: int, *, boost: bool = False) -> list[_RuleView]:
-        """Rules that, whenever this one holds, have removed all of a mask; none where they do not.
+        """Rules that, whenever this one holds, remove all of a mask; empty if they do not.
 
-        An excluding rule is held against those before it alone, so that of two that say the same
-        the later is the one too many.
+        A rule that excludes is compared only with rules above it, so that of two that are the same
+        the later one gets the warning.
         """
         left, found = mask, []
         for other in self.always:
@@ -151,7 +150,7 @@ class _Exclusions:
         return found
 
     def _changed_between(self, one: _RuleView, other: _RuleView) -> bool:
-        """Whether a rule sets, after the earlier of the two is asked, what decides on the other."""
+        """Whether a rule between the two sets a field on which the other depends."""
         first, last = sorted((one.at, other.at))
         for field in other.fields:
             setters = self.setters.get(field, [])
@@ -163,20 +162,20 @@ class _Exclusions:
     def _warn_shadowed(self, one: _RuleView, found: list[_RuleView]) -> None:
         name = one.rule.name
         message = (
-            f'rule "{name}" can never matter: {_named(found)} '
-            f"{'has' if len(found) == 1 else 'have'} removed all that it removes"
+            f'rule "{name}" has no effect: {_named(found)} already '
+            f"{'removes' if len(found) == 1 else 'remove'} everything that this rule removes"
         )
-        hint = f"delete it, or narrow {_named(found)}"
+        hint = f"delete it, or make {_named(found)} narrower"
         place = self.context.places.key("rules", name)
         self.context.report.warn(place, message, hint, "shadowed-rule")
 
     def _warn_boost(self, one: _RuleView, found: list[_RuleView]) -> None:
         name = one.rule.name
         message = (
-            f'rule "{name}" boosts what {_named(found)} '
-            f"{'removes' if len(found) == 1 else 'remove'} whenever it holds"
+            f'rule "{name}" has no effect: whenever it applies, everything that it boosts '
+            f"is removed by {_named(found)}"
         )
-        hint = "excluded candidates stay excluded, however high the boost"
+        hint = "a boost does not bring back what is removed; change one of the rules"
         place = self.context.places.key("rules", name, "boost")
         self.context.report.warn(place, message, hint, "boost-of-excluded")
 
@@ -186,7 +185,7 @@ def _named(found: list[_RuleView]) -> str:
 
 
 def _conjuncts(condition: Condition) -> list[str]:
-    """The parts that must all hold, written out, so that equal ones can be told."""
+    """The parts that must all hold, as texts that are equal for equal parts."""
     if isinstance(condition, All):
         return [text for part in condition.parts for text in _conjuncts(part)]
     return [repr(condition)]

@@ -1,8 +1,8 @@
 """Whether a condition can ever hold, and whether one follows from another.
 
-Negations are pushed down to the clauses, where they are exact; the clauses of each field are met
-in one domain; alternatives are tried one after another. Where that takes too long the answer is
-"it can hold". So *never* and *always* are proofs, and silence is none.
+Negations are moved down to the clauses, where they are exact; the clauses of each field are
+combined in one domain; alternatives are tried one after another. If that takes too long, the
+answer is "it can hold". So *never* and *always* are proofs, and *can hold* proves nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _STEPS: Final = 200
 _STEPS_PER_CLAUSE: Final = 20
 
 Box = dict[str, Domain]
-"""Field → what it may still be."""
+"""Field → values that are still possible."""
 
 _Signed = tuple[Condition, bool]
 
@@ -26,9 +26,9 @@ _Signed = tuple[Condition, bool]
 class Solver:
     """Answers questions about the conditions of one policy.
 
-    Alternatives within alternatives can take for ever, so the work on one definition is bounded:
-    `allow` gives it a number of steps in proportion to its size, which all questions share until
-    the next call. When they are used up, everything can hold.
+    Nested alternatives can take very long, so the work on one definition is limited: `allow` gives
+    it a number of steps in proportion to its size, which all questions share until the next call.
+    When they are used up, everything can hold.
     """
 
     def __init__(self, fields: FieldDomains) -> None:
@@ -38,7 +38,7 @@ class Solver:
         self.allow(1_000)
 
     def allow(self, size: int) -> None:
-        """Gives the questions that follow as much work as `size` clauses are worth."""
+        """Gives the next questions a number of steps in proportion to `size` clauses."""
         self._steps = _STEPS + _STEPS_PER_CLAUSE * size
 
     def can_hold(self, *conditions: Condition, but: Iterable[Condition] = ()) -> bool:
@@ -59,7 +59,7 @@ class Solver:
         return not self.can_hold(condition, but=[other])
 
     def _search(self, todo: Sequence[_Signed], box: Box) -> bool:
-        """Whether what is to be done fits into the box, which is changed."""
+        """Whether all of `todo` is possible within the box, which is changed."""
         stack = list(todo)
         choices: list[_Signed] = []
         while stack:
@@ -88,7 +88,7 @@ class Solver:
         return any(self._search([*rest, (part, positive)], dict(box)) for part in first.parts)
 
     def _narrow(self, box: Box, clause: Clause, positive: bool) -> bool:
-        """Leaves in the box what the clause allows; whether anything is left."""
+        """Narrows the box to what the clause allows; whether anything is left."""
         field = clause.field
         before = box.get(field)
         if before is None:
