@@ -46,7 +46,7 @@ CODES: Final = {
     "unshown-message": "a message that no placement can show",
     "unshown-channel": "a channel of a message that none of its placements has",
     "always-quiet": "a channel, or a message on it, that quiet hours stop all day",
-    "never-worth-it": "a value too low for any threshold",
+    "never-worth-it": "a priority that can never be above its threshold",
     "budget-mismatch": "a daily budget that is larger than the total",
     "unmet-cap": "a cap that matches no message",
     "redundant-cap": "a cap that another cap makes unnecessary",

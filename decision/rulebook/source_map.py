@@ -1,4 +1,4 @@
-"""Where everything was written: definitions, their keys and values, the parts of conditions."""
+"""The places of definitions, of their keys and values, and of the parts of conditions."""
 
 from __future__ import annotations
 
@@ -34,35 +34,35 @@ class SourceMap:
         self._clauses[id(clause)] = (field, operand)
 
     def condition(self, condition: Condition, section: str, name: str) -> Place:
-        """Where a part of a definition's condition stands; for one that was not written, `when`."""
+        """The place of a part of a condition; `when` if the part itself was not written."""
         found = self._conditions.get(id(condition))
         return self.key(section, name, "when") if found is None else found[1]
 
     def field(self, clause: Clause) -> Place:
-        """Where a clause names its field."""
+        """The place of a clause's field."""
         return self._clauses[id(clause)][0]
 
     def operand(self, clause: Clause, text: str) -> Place:
-        """Where a text stands in a clause, as its value or in its list."""
+        """The place of a text in a clause: its value, or an item of its list."""
         return _item(self._clauses[id(clause)][1], text)
 
     def key(self, section: str, name: str, *path: str | int) -> Place:
-        """Where the key at a path within a definition stands, or the nearest one above it."""
+        """The place of the key at a path within a definition, or of the nearest one above."""
         return self._node(section, name, path).key
 
     def value(self, section: str, name: str, *path: str | int) -> Place:
-        """Where the value at a path within a definition stands, or the nearest one above it."""
+        """The place of the value at a path within a definition, or of the nearest one above."""
         return self._node(section, name, path).at
 
     def item(self, section: str, name: str, key: str, text: str) -> Place:
-        """Where a text stands in the list, or as the one value, of a key."""
+        """The place of a text in the value of a key: the value itself, or an item of its list."""
         return _item(self._node(section, name, (key,)), text)
 
     def _node(self, section: str, name: str, path: tuple[str | int, ...]) -> Node:
         node = self.nodes[section][name]
         for key in path:
             if isinstance(key, int) and not isinstance(node.value, list):
-                continue  # one value stands for a list of it
+                continue  # a single value counts as a list of one
             try:
                 node = node.value[key]
             except (TypeError, LookupError):
