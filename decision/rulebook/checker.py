@@ -78,9 +78,6 @@ class Checker(QuantityReader):
 
     def entry(self, node: Node, what: str) -> MappingReader:
         """The keys of a mapping, to be read in a `with` block; keys not read there are unknown."""
-        if not isinstance(node.value, dict):
-            hint = "write {} if there is nothing to set" if node.value is None else ""
-            self.wrong_type(node, what, "a mapping of keys and values", hint)
         return MappingReader(self, node, what)
 
     def usable_name(self, name: str, place: Place, what: str) -> None:
@@ -209,6 +206,11 @@ class MappingReader:
     ) -> None:
         if kind is not None:
             return
+        if not isinstance(self.node.value, dict):
+            hint = f"its keys are {', '.join(self._asked)}"
+            if self.node.value is None:
+                hint = "write {} if there is nothing to set"
+            self.checker.wrong_type(self.node, self.what, "a mapping of keys and values", hint)
         for key, node in self._values.items():
             if key not in self._asked:
                 hint = hint_for(key, self._asked)

@@ -161,7 +161,9 @@ class _ConditionReader:
             field = parse_field(name)
         except UnknownField as error:
             message, _, hint = str(error).partition("; ")
-            if "." not in name and not hint.startswith("did you mean"):
+            if name in ("or", "and"):
+                hint = f'did you mean "{"any" if name == "or" else "all"}"?'
+            elif "." not in name and not hint.startswith("did you mean"):
                 hint = f'did you mean "customer.{name}"?'
             checker.error("unknown-field", place, message, hint)
             return None

@@ -42,7 +42,9 @@ class QuantityReader(DiagnosticCollector):
         """A number within bounds (`above` is not included)."""
         value = node.value
         if not isinstance(value, int | float) or isinstance(value, bool):
-            self.wrong_type(node, what, "a number", "write digits, without quotes")
+            self.wrong_type(
+                node, what, "a number", "write digits such as 2 or 12.5, without quotes"
+            )
             return None
         if least is not None and value < least:
             bound = f"at least {in_words(least)}"
@@ -77,7 +79,8 @@ class QuantityReader(DiagnosticCollector):
         try:
             micros = parse_duration(value)
         except ValueError as error:
-            self.error("bad-value", node.at, f"{what}: {error}")
+            message, _, hint = str(error).partition("; ")
+            self.error("bad-value", node.at, f"{what}: {message}", hint)
             return None
         if micros > longest:
             most = format_duration(longest)

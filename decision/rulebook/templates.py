@@ -210,7 +210,8 @@ class _Compiler:
             return node.value
         elif isinstance(node, nodes.TemplateData):
             return node.data
-        raise TemplateError("only a text or a number can be used here", node.lineno)
+        message = "only a text or a number can be used here"
+        raise TemplateError(message, node.lineno, "write it out, such as 2 or 'there'")
 
     def field(self, node: nodes.Node) -> _Read:
         path: list[str] = []

@@ -19,7 +19,8 @@ _KNOWN: Final = (
     (
         "mapping values are not allowed",
         "a colon is not allowed here",
-        'check the indentation and the line above, or put quotes around a text with ": " in it',
+        "check the indentation and the line above (use : and not ：), or put quotes around a text "
+        'with ": " in it',
     ),
     (
         "sequence entries are not allowed",
@@ -34,12 +35,12 @@ _KNOWN: Final = (
     (
         "expected <block end>, but found '<scalar>'",
         "this text is not expected here",
-        "check the indentation, or put quotes around the whole text",
+        "check the indentation, or put double quotes around the whole text",
     ),
     (
         "expected <block end>",
         "the indentation does not match the lines above",
-        "start keys of the same level in the same column",
+        "start keys of the same level in the same column, and close all quotes above",
     ),
     (
         "expected the node content, but found '<stream end>'",
