@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from decision.core.clock import DAY
@@ -198,12 +197,7 @@ class MappingReader:
     def __enter__(self) -> MappingReader:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         if kind is not None:
             return
         if not isinstance(self.node.value, dict):

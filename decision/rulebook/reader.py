@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Final
 
 import msgspec
 
@@ -42,8 +42,18 @@ SECTIONS = (
 )
 """The keys of a rule file, besides `settings`."""
 
-D = TypeVar("D", bound=Definition)
-_Read = dict[str, tuple[D, Node]]
+_READERS: Final[dict[str, Callable[[Checker, str, Node], Definition]]] = {
+    "purposes": read_purpose,
+    "channels": read_channel,
+    "placements": read_placement,
+    "experiments": read_experiment,
+    "states": read_state,
+    "messages": read_message,
+    "caps": read_cap,
+    "suppressions": read_suppression,
+    "rules": read_rule,
+}
+"""What reads each section; a section is read after those that it refers to."""
 
 
 class LoadResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,7 +214,7 @@ def _load(
 
 
 def _read_all(checker: Checker, sources: list[Source]) -> PolicyDefinition:
-    """All names first; then the definitions, in an order in which references are known."""
+    """All names first, so that definitions can refer to each other; then the definitions."""
     checker.places.nodes = found = {
         section: _named(checker, sources, section) for section in ("settings", *SECTIONS)
     }
@@ -217,38 +227,14 @@ def _read_all(checker: Checker, sources: list[Source]) -> PolicyDefinition:
         first = next(iter(found["settings"].values()))
         whole = Node(first.source, found["settings"], first.key_line, first.key_column)
         settings = read_settings(checker, whole)
-
-    def read(section: str, one: Callable[[Checker, str, Node], D]) -> _Read[D]:
-        return {name: (one(checker, name, node), node) for name, node in found[section].items()}
-
-    purposes = read("purposes", read_purpose)
-    channels = read("channels", read_channel)
-    placements = read("placements", read_placement)
-    experiments = read("experiments", read_experiment)
-    states = read("states", read_state)
-    messages = read("messages", read_message)
-    caps = read("caps", read_cap)
-    suppressions = read("suppressions", read_suppression)
-    rules = read("rules", read_rule)
-    check_states(checker, states)
-    check_messages(checker, messages, placements, channels)
-    return PolicyDefinition(
-        version="",
-        settings=settings,
-        purposes=_only(purposes),
-        channels=_only(channels),
-        placements=_only(placements),
-        messages=_only(messages),
-        caps=_only(caps),
-        suppressions=_only(suppressions),
-        states=_only(states),
-        rules=_only(rules),
-        experiments=_only(experiments),
-    )
-
-
-def _only(read: _Read[D]) -> tuple[D, ...]:
-    return tuple(definition for definition, _ in read.values())
+    read: dict[str, Any] = {
+        section: {name: (one(checker, name, node), node) for name, node in found[section].items()}
+        for section, one in _READERS.items()
+    }
+    check_states(checker, read["states"])
+    check_messages(checker, read["messages"], read["placements"], read["channels"])
+    read = {name: tuple(one for one, _ in items.values()) for name, items in read.items()}
+    return PolicyDefinition(version="", settings=settings, **read)
 
 
 def _check_top(checker: Checker, source: Source) -> None:

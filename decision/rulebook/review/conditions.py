@@ -7,7 +7,7 @@ from typing import Final
 
 from decision.core.conditions import ALWAYS, All, AnyOf, Clause, Condition, Not
 from decision.core.values import in_words
-from decision.rulebook.review.context import ReviewContext, listed, size_of
+from decision.rulebook.review.context import ReviewContext, fields_of, listed, size_of
 from decision.rulebook.review.intervals import values_of
 from decision.rulebook.yaml_source import Place
 
@@ -113,7 +113,7 @@ class _ConditionReviewer:
         for other in before:
             if not self.solver.can_hold(other, part):
                 return part, self.contradiction(other, part), self.fix(other, part)
-        earlier = [one for one in before if _fields(one) & _fields(part)]
+        earlier = [one for one in before if fields_of(one) & fields_of(part)]
         told = listed([_told(one) for one in earlier])
         return part, f"{_told(part)} is not possible if {told}", ""
 
@@ -184,10 +184,6 @@ def _all_parts(condition: Condition) -> Iterator[Condition]:
         case All(parts) | AnyOf(parts):
             for part in parts:
                 yield from _all_parts(part)
-
-
-def _fields(condition: Condition) -> set[str]:
-    return {one.field for one in _all_parts(condition) if isinstance(one, Clause)}
 
 
 def _value(clause: Clause) -> str:

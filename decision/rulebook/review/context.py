@@ -52,6 +52,11 @@ def size_of(condition: Condition) -> int:
     return sum(1 for _ in clauses(condition))
 
 
+def fields_of(condition: Condition) -> set[str]:
+    """The fields that a condition names."""
+    return {clause.field for clause in clauses(condition)}
+
+
 def listed(names: list[str], most: int = 4) -> str:
     """`a, b and c`, shortened if there are many."""
     if len(names) > most:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from decision.core.conditions import All, Clause, Condition, clauses
 from decision.core.definition import Rule
-from decision.rulebook.review.context import ReviewContext, listed, size_of
+from decision.rulebook.review.context import ReviewContext, fields_of, listed, size_of
 
 _MOST_CIRCLES: Final = 10
 _MOST_ROUNDS: Final = 100
@@ -100,7 +100,7 @@ class _CycleSearch:
             return True
         setter, reader = self.rules[one], self.rules[other]
         value = setter.set[field]
-        left = [part for part in _conjuncts(setter.when) if not _fields(part) & setter.set.keys()]
+        left = [part for part in _conjuncts(setter.when) if not fields_of(part) & setter.set.keys()]
         self.solver.allow(size_of(setter.when) + size_of(reader.when))
         return self.solver.can_hold(Clause(field, "eq", value), reader.when, *left)
 
@@ -111,10 +111,6 @@ def _conjuncts(condition: Condition) -> Iterator[Condition]:
             yield from _conjuncts(part)
     else:
         yield condition
-
-
-def _fields(condition: Condition) -> set[str]:
-    return {clause.field for clause in clauses(condition)}
 
 
 def _warn(context: ReviewContext, steps: list[_Step]) -> None:

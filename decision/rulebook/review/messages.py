@@ -10,7 +10,7 @@ from decision.core.clock import HOUR, MINUTE
 from decision.core.conditions import Clause, clauses
 from decision.core.definition import Channel, Message, Placement
 from decision.core.values import in_words
-from decision.rulebook.review.context import ReviewContext, listed, size_of
+from decision.rulebook.review.context import ReviewContext, fields_of, listed, size_of
 
 _DAY = 24 * 60
 _SHORTEST_OPEN = HOUR // MINUTE
@@ -26,7 +26,7 @@ def review_messages(context: ReviewContext) -> None:
     for message in context.definition.messages:
         _review_budget(context, message)
         _review_channels(context, message, placed[message.name])
-        fields = {clause.field for clause in clauses(message.when)}
+        fields = fields_of(message.when)
         if ("messages", message.name) in context.impossible:
             continue
         if "placement" in fields and message.name not in fallbacks:

@@ -7,9 +7,9 @@ from collections import defaultdict
 from itertools import combinations
 from typing import Final, NamedTuple
 
-from decision.core.conditions import All, Condition, clauses
+from decision.core.conditions import All, Condition
 from decision.core.definition import Rule, Selector
-from decision.rulebook.review.context import ReviewContext, listed, size_of
+from decision.rulebook.review.context import ReviewContext, fields_of, listed, size_of
 from decision.rulebook.review.cycles import review_cycles
 
 _MOST_CONJUNCTS: Final = 6
@@ -88,7 +88,7 @@ class _Exclusions:
             removes |= candidates.everything & ~candidates.selected(rule.allow_only)
         if ("rules", rule.name) in self.context.impossible:
             removes = 0
-        fields = frozenset(clause.field for clause in clauses(rule.when))
+        fields = frozenset(fields_of(rule.when))
         return _RuleView(index, rule, frozenset(_conjuncts(rule.when)), fields, removes)
 
     def _always(self, rule: Rule) -> bool:
