@@ -21,6 +21,13 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
 
 
+class Conditional(Definition, frozen=True, kw_only=True):
+    """Base of what has a condition; `clause_sources` are the places of its clauses, in order."""
+
+    when: Condition = ALWAYS
+    clause_sources: tuple[str, ...] = ()
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`settings:`. `exploration` is γ of inverse-gap weighting; None is no exploration.
 
@@ -105,7 +112,7 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
     within: int
 
 
-class Message(Definition, frozen=True):
+class Message(Conditional, frozen=True):
     """`messages:`. `placements` None: every placement that has one of its channels.
 
     `content` values are templates (text) or plain data; `contents` may hold one content per
@@ -120,7 +127,6 @@ class Message(Definition, frozen=True):
     value: float = 0.0
     active_from: int | None = None
     active_until: int | None = None
-    when: Condition = ALWAYS
     budget: Budget | None = None
     goal: Goal | None = None
     content: dict[str, Any] = {}
@@ -162,16 +168,13 @@ class Suppression(Definition, frozen=True):
     per: Literal["message", "category", "channel"] | None = None
 
 
-class State(Definition, frozen=True):
+class State(Conditional, frozen=True):
     """`states:`; the first that holds is `customer.state`."""
 
-    when: Condition = ALWAYS
 
-
-class Rule(Definition, frozen=True):
+class Rule(Conditional, frozen=True):
     """`rules:`. Does one of: set fields, exclude, allow only, boost (by a factor)."""
 
-    when: Condition = ALWAYS
     set: dict[str, Value] = {}
     exclude: Selector | None = None
     allow_only: Selector | None = None

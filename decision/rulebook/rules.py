@@ -17,7 +17,9 @@ _ACTIONS = ("set", "exclude", "allow_only", "boost")
 def read_state(checker: Checker, name: str, node: Node) -> State:
     """One of `states:`."""
     with checker.entry(node, f'state "{name}"') as entry:
-        return State(name=name, source=node.key.label, when=read_when(entry))
+        when = read_when(entry)
+        sources = checker.places.clause_sources(when)
+        return State(name=name, source=node.key.label, when=when, clause_sources=sources)
 
 
 def check_states(checker: Checker, states: dict[str, tuple[State, Node]]) -> None:
@@ -37,7 +39,8 @@ def read_rule(checker: Checker, name: str, node: Node) -> Rule:
         found = Rule(
             name=name,
             source=node.key.label,
-            when=read_when(entry),
+            when=(when := read_when(entry)),
+            clause_sources=checker.places.clause_sources(when),
             set=entry.read("set", _changes, {}),
             exclude=entry.read("exclude", read_selector, None),
             allow_only=entry.read("allow_only", _allowed, None),

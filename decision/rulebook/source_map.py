@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from decision.core.conditions import ALWAYS, Clause, Condition
+from decision.core.conditions import ALWAYS, Clause, Condition, clauses
 from decision.rulebook.yaml_source import Node, Place
 
 Nodes = Mapping[str, Mapping[str, Node]]
@@ -37,6 +37,10 @@ class SourceMap:
         """The place of a part of a condition; `when` if the part itself was not written."""
         found = self._conditions.get(id(condition))
         return self.key(section, name, "when") if found is None else found[1]
+
+    def clause_sources(self, condition: Condition) -> tuple[str, ...]:
+        """`file:line` of each clause of a condition, in the order of `core.conditions.clauses`."""
+        return tuple(self._conditions[id(clause)][1].label for clause in clauses(condition))
 
     def field(self, clause: Clause) -> Place:
         """The place of a clause's field."""

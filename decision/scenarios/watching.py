@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import msgspec
 
@@ -17,9 +16,8 @@ from decision.core.conditions import (
     clauses,
     compile_clause,
 )
-from decision.core.definition import Definition, PolicyDefinition
+from decision.core.definition import PolicyDefinition
 from decision.core.values import Value, in_words
-from decision.rulebook.yaml_source import Node, read_yaml
 
 Tell = Callable[[int, bool, Value], None]
 """Is told of a clause: its number in the condition, whether it held, and its field's value."""
@@ -78,51 +76,11 @@ def _clause(clause: Clause, slot: int, tell: Tell, number: int) -> Test:
     return ask
 
 
-def conditions_of(definition: PolicyDefinition) -> Iterator[tuple[str, Definition, Condition]]:
-    """(section, owner, condition) of everything that has a `when`."""
-    for section in ("states", "rules", "messages"):
-        for one in getattr(definition, section):
-            yield section, one, one.when
-
-
 def told_clauses(definition: PolicyDefinition) -> list[Told]:
     """Every clause of every condition, with its place in the rule files."""
-    lines = _lines(definition)
-    found = []
-    for section, owner, condition in conditions_of(definition):
-        places = lines.get((section, owner.name), [])
-        file, _, first = owner.source.rpartition(":")
-        for number, clause in enumerate(clauses(condition)):
-            line = places[number] if number < len(places) else first
-            found.append(Told(section, owner.name, number, clause, f"{file}:{line}"))
-    return found
-
-
-def _lines(definition: PolicyDefinition) -> dict[tuple[str, str], list[int]]:
-    """(section, name) → the line of each clause of its `when`, in the order of the clauses."""
-    found: dict[tuple[str, str], list[int]] = {}
-    for name, text in definition.files.items():
-        root = read_yaml(name, text).root
-        sections: Any = root.value if root is not None else None
-        for section in ("states", "rules", "messages"):
-            items = sections.get(section) if isinstance(sections, dict) else None
-            if items is None or not isinstance(items.value, dict):
-                continue
-            for owner, node in items.value.items():
-                when = node.value.get("when") if isinstance(node.value, dict) else None
-                if when is not None:
-                    found[section, owner] = list(_clause_lines(when))
-    return found
-
-
-def _clause_lines(node: Node) -> Iterator[int]:
-    for key, value in node.value.items() if isinstance(node.value, dict) else ():
-        if key in ("all", "any"):
-            for item in value.value:
-                yield from _clause_lines(item)
-        elif key == "not":
-            yield from _clause_lines(value)
-        elif isinstance(value.value, dict):
-            yield from (operand.key_line for operand in value.value.values())
-        else:
-            yield value.key_line
+    return [
+        Told(section, owner.name, number, *found)
+        for section in ("states", "rules", "messages")
+        for owner in getattr(definition, section)
+        for number, found in enumerate(zip(clauses(owner.when), owner.clause_sources, strict=True))
+    ]

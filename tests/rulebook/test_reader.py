@@ -97,6 +97,7 @@ def test_the_contracts_example_loads_without_any_complaint() -> None:
                 Clause("events.purchase.days_since", "gte", 30),
             )
         ),
+        clause_sources=("rules/contract.yaml:31",) * 2,
         budget=Budget(total=10000, per_day=500, source="rules/contract.yaml:32"),
         goal=Goal(event="purchase", within=7 * DAY),
         content={"title": "We miss you, {{ customer.first_name | default('there') }}"},
