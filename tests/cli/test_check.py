@@ -61,13 +61,13 @@ def test_json_holds_everything(run, rules):
     assert answer["diagnostics"][0]["line"] == 1
 
 
-def test_a_folder_that_is_not_there_exits_1(run):
+def test_a_missing_folder_exits_1(run):
     result = run("check", "nowhere")
     assert result.exit_code == 1
     assert "does not exist" in result.stdout
 
 
-def test_rules_that_the_engine_does_not_hold_are_refused(run, rules, monkeypatch):
+def test_rules_that_the_rule_engine_cannot_run_are_refused(run, rules, monkeypatch):
     from decision.rulebook import rule_trial
 
     monkeypatch.setattr(rule_trial, "try_rules", lambda rules: "rule fresh-first: crashes")
@@ -102,11 +102,11 @@ def test_json_is_a_format_like_others(run, broken):
     "options",
     [["--format", "xml"], ["--json", "--format", "text"], ["--watch", "--format", "sarif"]],
 )
-def test_formats_that_do_not_exist_or_go_together_are_wrong_usage(run, rules, options):
+def test_unknown_or_combined_formats_are_wrong_usage(run, rules, options):
     assert run("check", rules, *options).exit_code == 2
 
 
-def test_github_gets_one_command_a_finding_with_everything_escaped(run, broken):
+def test_github_gets_one_escaped_command_per_finding(run, broken):
     result = run("check", broken, "--format", "github")
     assert result.exit_code == 1
     first, second = result.stdout.splitlines()
@@ -137,7 +137,7 @@ def unescape(text: str) -> str:
         column=st.integers(1, 3),
     )
 )
-def test_whatever_it_holds_a_command_is_one_line_and_reads_back(found: Diagnostic) -> None:
+def test_a_command_is_always_one_line_that_reads_back(found: Diagnostic) -> None:
     command = as_github([found])
     assert "\n" not in command and "\r" not in command
     kind, _, rest = command[2:].partition(" ")
@@ -245,7 +245,7 @@ SARIF = {
 """What the standard asks of the parts that are written (sections 3.13 to 3.30)."""
 
 
-def test_sarif_is_a_log_as_the_standard_has_it(run, broken):
+def test_sarif_is_a_log_as_the_standard_asks(run, broken):
     (broken / "with space#.yaml").write_text("nonsense: 1\n", "utf-8")
     result = run("check", broken, "--format", "sarif")
     assert result.exit_code == 1
@@ -272,7 +272,7 @@ def test_valid_rules_make_an_empty_log_and_no_command(run, rules):
     assert run("check", rules, "--format", "github").stdout == ""
 
 
-def test_what_the_rule_engine_refuses_is_a_finding_at_the_rule(run, rules, monkeypatch):
+def test_a_refusal_of_the_rule_engine_is_a_finding_at_the_rule(run, rules, monkeypatch):
     from decision.rulebook import rule_trial
 
     said = "rule fresh-first (rules/all.yaml:30): the rule engine crashes"
@@ -283,7 +283,7 @@ def test_what_the_rule_engine_refuses_is_a_finding_at_the_rule(run, rules, monke
     assert found["ruleId"] == "rule-engine"
 
 
-def test_paths_lead_from_the_current_folder_also_those_cited(run, broken, tmp_path, monkeypatch):
+def test_paths_start_at_the_current_folder_in_messages_as_well(run, broken, tmp_path, monkeypatch):
     (broken / "again.yaml").write_text("caps:\n  twice: {}\n", "utf-8")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -303,7 +303,7 @@ def test_paths_lead_from_the_current_folder_also_those_cited(run, broken, tmp_pa
     assert "::error file=rules/broken.yaml,line=3" in run("check", ".", "--format", "github").stdout
 
 
-def test_strict_lets_warnings_count_as_errors(run, rules):
+def test_strict_treats_warnings_as_errors(run, rules):
     (rules / "old.yml").write_text("", "utf-8")
     assert run("check", rules).exit_code == 0
     result = run("check", rules, "--strict")
@@ -330,7 +330,7 @@ def test_colours_are_for_terminals_without_no_color(monkeypatch):
     assert not colours(Terminal())
 
 
-def test_coloured_text_is_the_plain_text_and_nothing_steers_the_terminal():
+def test_coloured_text_is_the_plain_text_without_control_characters():
     found = load_files({"a.yaml": BROKEN, "b.yaml": "a: \x1b[31mred\x07\n"}).diagnostics
     plain = as_text(found)
     assert "\x1b" not in plain and "\x07" not in plain
@@ -339,7 +339,7 @@ def test_coloured_text_is_the_plain_text_and_nothing_steers_the_terminal():
     assert click.unstyle(coloured) == plain
 
 
-def test_fields_that_nobody_has_are_warned_of_against_a_file_of_customers(run, rules, tmp_path):
+def test_against_a_file_of_customers_unknown_fields_get_a_warning(run, rules, tmp_path):
     (tmp_path / "customers.csv").write_text("customer_id,age\nc-1,30\n", "utf-8")
     result = run("check", rules, "--against", "customers.csv")
     assert result.exit_code == 0
@@ -354,7 +354,7 @@ def test_fields_that_nobody_has_are_warned_of_against_a_file_of_customers(run, r
 # --------------------------------------------------------------------- watch
 
 
-def test_watch_checks_at_every_change_whatever_is_written_and_ends_with_ctrl_c(rules, tmp_path):
+def test_watch_checks_after_every_change_and_ends_with_ctrl_c(rules, tmp_path):
     """A half-written file, bytes that are no text, a folder that vanishes and comes back."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     child = subprocess.Popen(

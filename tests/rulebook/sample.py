@@ -1,4 +1,4 @@
-"""Good rule files: the contract's own example, completed where it names things of other files."""
+"""Good rule files: the example of the contract, with the definitions that it refers to."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ experiments:
   holdout: {share: 2%, seed: hold-2026, keeps: [service]}    # control group: only these purposes
   copy-test: {seed: copy-1, variants: {control: 50%, short: 50%}}     # readable as experiment.copy-test in `when`
 """
-"""The example of the contract's section on rule files, as it stands there."""
+"""The example of the contract's section on rule files."""
 
 MISSING_PIECES = """\
 channels:
@@ -83,7 +83,7 @@ messages:
     value: 3
     when: {experiment.copy-test: short}
 """
-"""What the example names without defining it."""
+"""Definitions that the example refers to."""
 
 CONTRACT_FILES = {"contract.yaml": CONTRACT, "more/missing.yaml": MISSING_PIECES}
 
@@ -102,4 +102,4 @@ messages:
     value: 1
     tags: [sale]
 """
-"""A small policy to which a test adds what it is about."""
+"""A small policy to which each test adds its own part."""

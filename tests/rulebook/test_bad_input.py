@@ -97,7 +97,7 @@ def test_each_kind_of_bad_input_is_named_with_its_fix(data: bytes, code: str, wo
 @pytest.mark.parametrize(
     "data", [b"", b"\n\n", b"# only\r\n# comments\r\n", b"---\n", b"\xef\xbb\xbf", b"messages:\n"]
 )
-def test_a_file_that_says_nothing_changes_nothing(data: bytes) -> None:
+def test_an_empty_file_changes_nothing(data: bytes) -> None:
     assert of_file(data) == []
 
 
@@ -106,7 +106,7 @@ def test_a_file_that_says_nothing_changes_nothing(data: bytes) -> None:
     lambda data: data.replace(b"\n", b"\r\n"),
     lambda data: data.replace(b"\n", b"\r"),
 ], ids=["a mark first", "CRLF", "CR"])  # fmt: skip
-def test_what_windows_editors_do_to_a_file_changes_no_place_and_no_meaning(
+def test_a_file_saved_by_a_windows_editor_has_the_same_places_and_meaning(
     change: Callable[[bytes], bytes],
 ) -> None:
     plain, changed = (
@@ -128,7 +128,7 @@ def test_unquoted_times_yes_and_no_are_the_texts_that_they_look_like() -> None:
     assert 'there is no purpose "no"' in said
 
 
-def test_a_bomb_of_aliases_of_any_width_is_refused_at_once() -> None:
+def test_many_nested_aliases_are_refused_at_once() -> None:
     lines = ["messages:", "  a0: &a0 [x]"]
     lines += [f"  a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 20)}]" for n in range(1, 30)]
     found = of_file("\n".join(lines).encode())
@@ -146,7 +146,9 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     assert "not a regular file" in found.message
 
 
-def test_a_link_to_itself_is_named_and_one_that_leads_back_is_not_followed(tmp_path: Path) -> None:
+def test_a_link_to_itself_is_an_error_and_a_link_to_a_folder_above_is_not_followed(
+    tmp_path: Path,
+) -> None:
     folder = write(tmp_path / "rules", {"a.yaml": SMALL.encode()})
     (folder / "loop.yaml").symlink_to("loop.yaml")
     (folder / "back").symlink_to(folder)
@@ -158,7 +160,9 @@ def test_a_link_to_itself_is_named_and_one_that_leads_back_is_not_followed(tmp_p
     assert found.code == "unreadable-file"
 
 
-def test_what_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_file_or_folder_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = write(tmp_path / "rules", {"a.yaml": SMALL.encode(), "b.yaml": b"caps: {}\n"})
     real = os.open
 
@@ -326,7 +330,7 @@ def test_many_errors_take_linear_time_beside_many_names(
     assert calls(policy(100)) < 2.6 * calls(policy(50))
 
 
-def test_scenarios_beside_a_pipe_are_read_all_the_same(tmp_path: Path) -> None:
+def test_scenarios_beside_a_pipe_are_still_read(tmp_path: Path) -> None:
     folder = write(tmp_path / "rules", {"a.yaml": SMALL.encode(), "tests/b.yaml": b"# none\n"})
     os.mkfifo(folder / "tests" / "pipe.yaml")
     definition = load_folder(folder).definition

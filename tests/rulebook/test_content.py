@@ -166,7 +166,9 @@ def test_templates_render(template: str, text: str) -> None:
         ("x" * LONGEST_TEXT + "{{ customer.x }}", "10,000"),
     ],
 )
-def test_what_is_not_on_the_list_is_refused_at_the_check(template: str, words: str) -> None:
+def test_a_template_that_uses_anything_not_on_the_list_is_refused(
+    template: str, words: str
+) -> None:
     with pytest.raises(TemplateError) as caught:
         compile_template(template)
     assert words in f"{caught.value} {caught.value.hint}"
@@ -205,7 +207,7 @@ _VALUES = st.recursive(
 
 @settings(deadline=None, max_examples=200)
 @given(_VALUES, _VALUES)
-def test_rendering_never_fails_whatever_the_customer_is_like(first: Any, second: Any) -> None:
+def test_rendering_never_fails_for_any_customer(first: Any, second: Any) -> None:
     namespaces = {"customer": {"a": first, "b": second}}
     for name in FILTERS:
         arguments = {"replace": "('a', 'b')"}.get(name, "")
@@ -223,7 +225,7 @@ def test_rendering_never_fails_whatever_the_customer_is_like(first: Any, second:
 @pytest.mark.parametrize(
     "namespaces", [{}, {"customer": None}, {"customer": "text"}, {"customer": []}]
 )
-def test_namespaces_that_are_not_there_render_as_nothing(namespaces: dict[str, Any]) -> None:
+def test_missing_namespaces_render_as_nothing(namespaces: dict[str, Any]) -> None:
     assert (
         compile_template("{{ customer.x }}{{ event.type }}{{ placement }}").render(namespaces) == ""
     )
@@ -278,7 +280,7 @@ def test_fields_longer_than_the_channel_takes_end_in_dots() -> None:
     }
 
 
-def test_a_part_named_like_a_channel_is_laid_over_the_rest_on_that_channel() -> None:
+def test_a_part_with_the_name_of_a_channel_replaces_fields_on_that_channel() -> None:
     content = {"title": "t", "text": "long", "sms": {"text": "short"}, "push": "just a field"}
     message = Message(name="m", purpose="p", channels=("sms", "push"), content=content)
     assert content_for(message, "sms") == {"title": "t", "text": "short", "push": "just a field"}
@@ -287,6 +289,6 @@ def test_a_part_named_like_a_channel_is_laid_over_the_rest_on_that_channel() -> 
     assert content_for(other, "push") == content
 
 
-def test_content_that_is_no_template_is_refused() -> None:
+def test_content_with_an_invalid_template_is_refused() -> None:
     with pytest.raises(TemplateError):
         compile_content({"a": [{"b": "{{ oops"}]})

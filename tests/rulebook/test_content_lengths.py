@@ -1,4 +1,4 @@
-"""Texts that are too long are told when rules are checked, and cut between letters when rendered."""
+"""Texts that are too long are found by the checker, and cut between letters when rendered."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_what_is_cut_is_a_beginning_and_never_too_long(text: str, limit: int, en
     assert len(truncate(text, limit, True, end)) <= limit
 
 
-def test_a_text_message_in_the_small_alphabet_is_not_made_dear_by_its_dots() -> None:
+def test_the_dots_of_a_cut_text_do_not_change_the_alphabet_of_an_sms() -> None:
     content = {"body": "Dear {{ customer.name }}, your order is on its way"}
     names = {"customer": {"name": "Anna"}}
     for channel, end in (("sms", "..."), ("sms-de", "..."), ("push", "…"), ("smsx", "…")):
@@ -113,7 +113,7 @@ def test_a_text_message_in_the_small_alphabet_is_not_made_dear_by_its_dots() -> 
         ("{# nothing #}{% raw %}{{ x }}{% endraw %}", 7),
     ],
 )
-def test_a_typical_text_takes_the_longest_way(template: str, length: int) -> None:
+def test_a_typical_text_uses_the_longest_branch(template: str, length: int) -> None:
     assert len(compile_template(template).typical) == length
 
 
@@ -152,7 +152,7 @@ NO_LIMITS = "push: {}, sms: {}"
         (NO_LIMITS, '{body: "{{ customer.x "}', [("error", "bad-template")]),
     ],
 )
-def test_the_checker_tells_what_is_too_long(
+def test_the_checker_finds_texts_that_are_too_long(
     channels: str, content: str, expected: list[Any]
 ) -> None:
     assert told(channels, content) == expected

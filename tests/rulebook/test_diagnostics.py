@@ -1,4 +1,4 @@
-"""A diagnostic shows the place so that the eye finds it, also among wide characters."""
+"""A diagnostic shows the place exactly, beside wide characters as well."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from decision.rulebook.diagnostics import hint_for, make_diagnostic, nearest, render_all
 
 
-def test_the_caret_stands_under_the_column() -> None:
+def test_the_caret_is_under_the_column() -> None:
     found = make_diagnostic(
         "unknown-key",
         "rules/a.yaml",
@@ -54,7 +54,7 @@ def test_a_line_too_long_to_be_shown_is_left_out() -> None:
     assert found.render() == "a:1:5000: error: m [bad-value]"
 
 
-def test_it_is_ready_for_json() -> None:
+def test_a_diagnostic_can_be_written_as_json() -> None:
     found = make_diagnostic("bad-value", "a", 1, 2, "不", source_line="x: 不")
     assert msgspec.json.decode(msgspec.json.encode(found)) == found.as_dict()
     assert found.as_dict() == {
@@ -82,7 +82,7 @@ def test_the_nearest_name_is_found_whatever_its_case() -> None:
     assert nearest("x", []) is None
 
 
-def test_a_hint_names_the_nearest_or_what_there_is() -> None:
+def test_a_hint_names_the_nearest_option_or_all_options() -> None:
     assert hint_for("emial", ["push", "email"]) == 'did you mean "email"?'
     assert hint_for("fax", ["push", "email"]) == "use one of push, email"
     assert hint_for("fax", [str(n) for n in range(100, 200)]).endswith(", 111, …")

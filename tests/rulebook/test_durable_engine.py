@@ -1,4 +1,4 @@
-"""Business rules in durable-rules must answer just as the plain evaluator does."""
+"""Business rules in durable-rules answer exactly as the plain evaluator does."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_a_long_or_deep_condition_is_evaluated_beforehand() -> None:
     conditions_hold_alike([long, Not(long), deep, Not(deep)], situations)
 
 
-def test_alternatives_within_alternatives_are_as_deep_as_the_engine_holds() -> None:
+def test_nested_alternatives_stay_within_the_depth_of_the_engine() -> None:
     condition: Condition = Clause(A, "eq", 0)
     conditions = []
     for n in range(1, 12):
@@ -397,7 +397,7 @@ X = [MISSING, MISSING, "x", MISSING, MISSING, MISSING]
     "call", ["assert_fact", "start_action_for_state", "complete_and_start_action", "retract_fact"]
 )
 @pytest.mark.parametrize("raised", [durable_engine.engine.error, MemoryError, KeyboardInterrupt])
-def test_after_a_failure_in_the_midst_the_next_answer_is_right(
+def test_after_a_failure_during_a_question_the_next_answer_is_right(
     monkeypatch: pytest.MonkeyPatch, call: str, raised: type[BaseException]
 ) -> None:
     durable = DurableMatcher(TWO, plan(TWO), slot_of)

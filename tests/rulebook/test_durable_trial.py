@@ -73,7 +73,7 @@ def test_many_rules_pass() -> None:
     assert try_rules(rules) is None
 
 
-def test_a_child_that_never_answers_is_stopped_and_the_rules_it_was_at_are_named() -> None:
+def test_a_child_that_never_answers_is_stopped_and_its_current_rules_are_named() -> None:
     spins = child("print(0, flush=True)\nwhile True: pass")
     told = try_rules([VIP], time_limit=0.5, command=spins)
     assert told is not None
@@ -81,7 +81,7 @@ def test_a_child_that_never_answers_is_stopped_and_the_rules_it_was_at_are_named
     assert "does not answer within 0.51 s" in told
 
 
-def test_a_child_that_crashes_is_told_with_its_signal_and_rules() -> None:
+def test_a_crash_of_the_child_is_reported_with_its_signal_and_rules() -> None:
     crashes = child(
         "import os, signal\nprint(0)\nprint(1, 2, flush=True)\nos.kill(os.getpid(), signal.SIGSEGV)"
     )
@@ -119,7 +119,7 @@ def test_a_child_that_dies_before_its_first_rule_names_all_rules() -> None:
         ),
     ],
 )
-def test_a_wrong_or_failing_engine_is_told_with_the_rule(patch: str, expected: str) -> None:
+def test_a_wrong_or_failing_engine_is_reported_with_the_rule(patch: str, expected: str) -> None:
     code = f"from decision.rulebook import durable_engine, rule_trial\n{patch}\nrule_trial._main()"
     told = try_rules([VIP], command=child(code))
     assert told is not None

@@ -1,4 +1,4 @@
-"""The schema for editors and the checker agree about what a rule file may hold."""
+"""The schema for editors and the checker agree about rule files."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ experiments:
 """Every key, every kind of field and every operator."""
 
 SYNTACTIC = {"unknown-key", "missing-key", "unknown-operator", "wrong-type"}
-"""Codes of errors that a schema can see: what these find, it must find, too."""
+"""Codes of errors that a schema can see, and so must find as well."""
 
 
 def plain(text: str) -> Any:
@@ -229,12 +229,12 @@ SOUND = [
 
 
 @pytest.mark.parametrize("path", SOUND, ids=lambda path: path.name)
-def test_every_sound_file_passes(path: Path) -> None:
+def test_every_valid_file_passes(path: Path) -> None:
     VALIDATOR.validate(plain(path.read_text("utf-8")))
 
 
 @pytest.mark.parametrize("text", [*CONTRACT_FILES.values(), SMALL, EVERYTHING, "", "messages:\n"])
-def test_every_sound_text_passes(text: str) -> None:
+def test_every_valid_text_passes(text: str) -> None:
     VALIDATOR.validate(plain(text))
 
 
@@ -244,7 +244,7 @@ GOLDEN = [
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_of_the_gallery_just_what_is_wrong_in_form_is_refused(path: Path) -> None:
+def test_the_schema_refuses_exactly_the_gallery_files_with_a_wrong_form(path: Path) -> None:
     """Files with warnings alone pass; files with errors that a schema can see do not."""
     source = read_yaml(path.name, path.read_bytes())
     if source.diagnostics or source.root is None:
@@ -265,7 +265,9 @@ def seen_by(found: list[Diagnostic]) -> Iterator[Diagnostic]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[1])
-def test_the_errors_of_the_checker_are_seen_or_left_to_it(case: tuple[str, str, str]) -> None:
+def test_the_schema_sees_an_error_of_the_checker_or_leaves_it_to_the_checker(
+    case: tuple[str, str, str],
+) -> None:
     code, text, _ = case
     source = read_yaml("a.yaml", marked(text)[0])
     if source.diagnostics or source.root is None:
@@ -362,7 +364,7 @@ def test_each_place_changed_in_one_way_gets_the_same_verdict(kind: str) -> None:
     st.sampled_from(ODD),
     st.sampled_from(KEYS),
 )
-def test_whatever_is_changed_schema_and_checker_agree(
+def test_schema_and_checker_agree_after_any_change(
     path: tuple[Any, ...], kind: str, odd: Any, key: str
 ) -> None:
     data = copy.deepcopy(DATA)
@@ -370,7 +372,7 @@ def test_whatever_is_changed_schema_and_checker_agree(
     verdicts(data)
 
 
-def test_an_event_about_a_contact_is_one_of_those_there_are() -> None:
+def test_a_message_event_must_exist() -> None:
     data = plain("suppressions: {s: {event: message.open, times: 1, within: 7d, pause: 7d}}")
     assert not VALIDATOR.is_valid(data)
     for event in (*CONTACT_EVENTS, "message", "messages.open", "purchase"):

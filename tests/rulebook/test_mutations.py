@@ -1,4 +1,4 @@
-"""Whatever is done to good rule files, loading never raises, and what loads can be used."""
+"""Loading changed rule files never raises, and a policy that loads can be used."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def codes(result: LoadResult) -> list[tuple[str, str]]:
     return [(one.code, one.file) for one in result.diagnostics]
 
 
-def test_the_contracts_example_loads_without_any_complaint() -> None:
+def test_the_example_of_the_contract_loads_without_diagnostics() -> None:
     result = load_files(CONTRACT_FILES)
     assert result.diagnostics == []
     policy = result.definition
@@ -154,7 +154,7 @@ def test_the_contracts_example_loads_without_any_complaint() -> None:
 # ---------------------------------------------------------------- what may be written how
 
 
-def test_settings_have_additions_of_our_own() -> None:
+def test_settings_that_the_contract_does_not_name_are_read() -> None:
     text = "settings: {exploration: 20, starting_probability: 1%, starting_evidence: 50, request_id_lasts: 2h}"
     assert good(b=text).settings == Settings(
         exploration=20, starting_probability=0.01, starting_evidence=50, request_id_lasts=2 * HOUR
@@ -163,7 +163,7 @@ def test_settings_have_additions_of_our_own() -> None:
     assert good().settings == Settings()
 
 
-def test_settings_may_be_spread_over_files_but_each_given_once() -> None:
+def test_settings_may_be_in_several_files_but_each_only_once() -> None:
     spread = good(b="settings: {currency: CNY}", c="settings: {timezone: Asia/Tokyo}").settings
     assert (spread.currency, spread.timezone) == ("CNY", "Asia/Tokyo")
     twice = load_files(
@@ -248,7 +248,7 @@ def test_a_bare_date_is_midnight_in_the_time_zone_of_the_settings(
     assert [found.active_from, found.active_until] == times
 
 
-def test_a_single_value_stands_for_a_list() -> None:
+def test_a_single_value_counts_as_a_list() -> None:
     text = "caps: {c: {of: {tags: sale, channel: [push, email], message: coupon}, at_most: 1, within: calendar week}}"
     cap = good(b=text).caps[0]
     assert cap.of == Selector(tags=("sale",), channel=("push", "email"), messages=("coupon",))
@@ -319,7 +319,7 @@ def test_a_message_of_no_value_may_be_a_fallback_or_face_a_negative_threshold() 
     )
 
 
-def test_sections_left_empty_are_no_error() -> None:
+def test_empty_sections_are_not_an_error() -> None:
     good(b="rules: # none yet\ncaps:\nstates: {}\n")
 
 
@@ -390,7 +390,7 @@ def test_any_change_of_any_byte_or_name_is_another_version() -> None:
     assert len(versions) == 6
 
 
-def test_a_mark_at_the_start_of_a_file_survives_publishing() -> None:
+def test_a_byte_order_mark_survives_publishing() -> None:
     first = load_files({"a.yaml": b"\xef\xbb\xbf" + SMALL.encode()}).definition
     assert first is not None
     assert load_files(first.files).definition == first
@@ -404,7 +404,7 @@ def test_a_missing_folder_and_a_file_in_its_place_are_diagnostics(tmp_path: Path
     assert "is not a folder" in load_folder(tmp_path / "rules").diagnostics[0].message
 
 
-def test_a_folder_that_says_nothing_is_an_error(tmp_path: Path) -> None:
+def test_a_folder_without_rules_is_an_error(tmp_path: Path) -> None:
     assert codes(load_folder(tmp_path)) == [("no-rules", tmp_path.name)]
     assert codes(load_folder(write(tmp_path, {"a.yaml": "# later\n", "b.yaml": ""}))) == [
         ("no-rules", tmp_path.name)
@@ -412,7 +412,7 @@ def test_a_folder_that_says_nothing_is_an_error(tmp_path: Path) -> None:
     assert codes(load_files({})) == [("no-rules", "rules")]
 
 
-def test_files_that_only_look_like_rule_files_are_warned_of(tmp_path: Path) -> None:
+def test_files_that_only_look_like_rule_files_get_a_warning(tmp_path: Path) -> None:
     root = write(
         tmp_path / "rules", {"a.yaml": SMALL, "caps.yml": "caps: {}", "B.YAML": "caps: {}"}
     )
@@ -429,7 +429,7 @@ def test_a_file_that_may_not_be_read_is_a_diagnostic(tmp_path: Path) -> None:
     assert codes(load_folder(root)) == [("unreadable-file", "rules/b.yaml")]
 
 
-def test_links_are_followed_and_those_that_lead_nowhere_are_diagnostics(tmp_path: Path) -> None:
+def test_links_are_followed_and_broken_links_are_errors(tmp_path: Path) -> None:
     root = write(tmp_path / "rules", {"a.yaml": SMALL})
     other = write(tmp_path / "other", {"x/r.yaml": "rules: {r: {exclude: {}}}"})
     (root / "linked").symlink_to(other)
@@ -458,7 +458,7 @@ def test_a_large_file_and_one_in_gbk_are_named(tmp_path: Path) -> None:
     ]
 
 
-def test_a_file_name_that_is_not_utf_8_is_shown_all_the_same(tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf_8_is_shown_with_escapes(tmp_path: Path) -> None:
     root = write(tmp_path / "rules", {"a.yaml": SMALL})
     (root / os.fsdecode(b"b\xff.yaml")).write_bytes(b"rules: {r: {exclude: {}}}")
     result = load_folder(root)
@@ -487,11 +487,11 @@ def test_files_in_memory_are_chosen_like_those_of_a_folder() -> None:
     assert result.definition.messages[0].source == "policy/a.yaml:9"
 
 
-def test_text_that_is_no_text_is_a_diagnostic() -> None:
+def test_a_string_that_is_not_valid_text_is_an_error() -> None:
     assert codes(load_files({"a.yaml": "rules: '\ud800'"})) == [("bad-encoding", "rules/a.yaml")]
 
 
-def test_names_given_twice_across_files_name_both_places() -> None:
+def test_a_name_used_in_two_files_is_an_error_with_both_places() -> None:
     result = load_files(
         {
             "a.yaml": SMALL,
@@ -513,7 +513,7 @@ def test_an_error_anywhere_gives_no_definition_and_a_warning_does() -> None:
     assert wrong.definition is None and len(wrong.errors) == 1 and len(wrong.warnings) == 1
 
 
-def test_a_diagnostic_of_the_contract_kind_reads_well() -> None:
+def test_a_diagnostic_shows_place_line_caret_and_hint() -> None:
     text = CONTRACT.replace("    channels: [push, sms, email]", "    chanels: [push, sms, email]")
     result = load_files({**CONTRACT_FILES, "contract.yaml": text})
     found: Diagnostic = next(one for one in result.diagnostics if one.code == "unknown-key")
@@ -525,7 +525,7 @@ def test_a_diagnostic_of_the_contract_kind_reads_well() -> None:
     )
 
 
-def test_conditions_are_reviewed_beside_errors_elsewhere_but_not_in_what_is_wrong() -> None:
+def test_conditions_are_reviewed_unless_their_own_definition_has_an_error() -> None:
     text = """\
 states: {low: {when: {customer.a: {bogus: 1}}}}
 experiments: {copy: {seed: s, variants: {a: 50%, b: x}}}
@@ -545,7 +545,7 @@ rules:
     assert "never-holds" not in [one.code for one in unread.diagnostics]
 
 
-def test_what_was_in_force_once_can_be_read_again_whatever_the_review_says_today() -> None:
+def test_a_policy_that_was_in_force_can_be_read_again_in_spite_of_the_review() -> None:
     rule = "rules: {r: {when: {time.hour: {gt: 23}}, exclude: {}}}"
     assert codes(load_files({"a.yaml": SMALL, "b.yaml": rule})) == [("never-holds", "rules/b.yaml")]
     again = load_files({"a.yaml": SMALL, "b.yaml": rule}, again=True)

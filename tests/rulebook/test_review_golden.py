@@ -1,4 +1,4 @@
-"""Every diagnostic is pinned, to the letter, by a folder of `golden/` and shown in the docs."""
+"""Every diagnostic is pinned by a folder of `golden/` and shown in the docs."""
 
 from __future__ import annotations
 

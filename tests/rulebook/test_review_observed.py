@@ -1,4 +1,4 @@
-"""Fields that no rule sets and no customer of a sample has are named, at their place."""
+"""Fields that no rule sets and no customer of a sample has get a warning at their place."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def rule(when: str) -> str:
     return f"rules:\n  r:\n    when: {when}\n    exclude: {{tags: sale}}\n"
 
 
-def test_each_kind_of_field_is_held_against_the_sample() -> None:
+def test_each_kind_of_field_is_compared_with_the_sample() -> None:
     for when, token, hint in [
         ("{customer.lifetime_spent: 1}", "customer.lifetime_spent", '"lifetime_spend"'),
         ("{customer.segment.vipp: true}", "customer.segment.vipp", '"vip"'),
@@ -52,7 +52,7 @@ def test_each_kind_of_field_is_held_against_the_sample() -> None:
         assert "customers.csv" in one[0].message
 
 
-def test_what_is_there_or_set_by_a_rule_or_made_by_us_is_not_complained_about() -> None:
+def test_fields_in_the_sample_set_by_rules_or_made_by_nextbest_get_no_warning() -> None:
     text = """\
 states: {low: {}}
 rules:
@@ -75,7 +75,7 @@ suppressions: {s: {event: message.dismissed, times: 2, within: 7d, pause: 7d}}
     assert found(text) == []
 
 
-def test_what_the_sample_cannot_tell_is_not_complained_about() -> None:
+def test_fields_that_the_sample_cannot_show_get_no_warning() -> None:
     text = rule("{customer.x: 1, events.y.count: 0, event.z: 1, context.q: 1}")
     assert found(text, ObservedFields(sample="nothing")) == []
     only = ObservedFields(sample="s", customers=1, event_types=frozenset({"y"}))
@@ -92,7 +92,7 @@ suppressions: {s: {event: rage_clik, times: 2, within: 7d, pause: 7d}}
     assert [(one.line, one.column) for one in found(text)] == [(1, 47), (3, 69), (4, 27)]
 
 
-def test_a_field_is_named_once_for_each_that_asks_for_it() -> None:
+def test_each_definition_gets_one_warning_per_field() -> None:
     when = "{any: [{customer.x: 1}, {customer.x: 2}]}"
     text = (
         rule(when)

@@ -1,4 +1,4 @@
-"""What is said of rules, states, caps and messages holds in decisions: no false alarms."""
+"""Findings about rules, states, caps and messages are true in decisions: no false alarms."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def fired_rules(policy: Policy, values: list[Any]) -> int:
     return business_rules.run(policy.rule_plan, policy.rules, matcher, values, policy.fields.slot)
 
 
-def test_a_rule_said_not_to_matter_does_not() -> None:
+def test_a_rule_reported_without_effect_has_none() -> None:
     said = 0
     for rng, policy, found in policies(POLICIES, rules=True):
         shadowed = flagged(found, "shadowed-rule", "rule")
@@ -192,7 +192,7 @@ def test_a_rule_said_not_to_matter_does_not() -> None:
     assert said > POLICIES / 10
 
 
-def test_nobody_gets_to_a_state_said_not_to_be_reached() -> None:
+def test_a_state_reported_as_unreachable_is_never_reached() -> None:
     said = 0
     for rng, policy, found in policies(POLICIES, states=True):
         unreached = flagged(found, "unreached-state", "state")
@@ -219,7 +219,7 @@ def a_kind(rng: Random) -> ContactKind:
     )
 
 
-def test_a_cap_said_not_to_matter_holds_nothing_back() -> None:
+def test_a_cap_reported_without_effect_limits_nothing() -> None:
     said = 0
     for rng, policy, found in policies(POLICIES, caps=True):
         needless = flagged(found, "redundant-cap", "cap") | flagged(found, "unmet-cap", "cap")
@@ -252,7 +252,7 @@ class Sure:
         return np.ones(len(candidates))
 
 
-def test_a_message_said_never_to_be_given_is_not() -> None:
+def test_a_message_reported_as_never_chosen_is_never_chosen() -> None:
     said = 0
     for rng, policy, found in policies(POLICIES, rules=True):
         never = [
@@ -279,7 +279,7 @@ def test_a_message_said_never_to_be_given_is_not() -> None:
     assert said > POLICIES / 10
 
 
-def test_a_circle_of_fields_is_named_exactly_where_there_is_one() -> None:
+def test_a_circle_of_fields_is_reported_exactly_if_there_is_one() -> None:
     said = 0
     for seed in range(60):
         rng = Random(seed)
@@ -317,7 +317,7 @@ def _warned(sections: dict[str, Any]) -> list[str]:
     return [one.code for one in _found(sections)]
 
 
-def test_rules_that_cannot_make_each_other_hold_close_no_circle() -> None:
+def test_rules_that_cannot_make_each_other_hold_are_no_circle() -> None:
     zh, cn = {"customer.language": "zh"}, {"customer.country": "CN"}
     defaults = {
         "country": {"when": {"customer.country": {"exists": False}, **zh}, "set": cn},
@@ -348,7 +348,7 @@ def test_a_circle_is_found_among_rules_that_do_the_same_with_other_values() -> N
     assert '"a1"' not in found[0].message and '"b1"' not in found[0].message
 
 
-def test_a_test_that_has_ended_with_one_variant_for_all_is_no_mistake() -> None:
+def test_an_ended_test_with_one_variant_for_all_gets_no_warning() -> None:
     """The messages that ask for it need not all be changed on the day that it ends."""
     one = {"purpose": "service", "channels": ["in_app"], "value": 5}
     messages = {

@@ -1,4 +1,4 @@
-"""What the checker proves of conditions holds for whatever facts there are: no false alarms."""
+"""Proofs about conditions are true for all facts: no false alarms."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ FACTS = st.fixed_dictionaries({name: values for name, (values, _) in FIELDS.item
 
 @settings(deadline=None, max_examples=250)
 @given(fields_and_conditions(1), st.lists(FACTS, min_size=8, max_size=8))
-def test_what_is_said_never_or_always_to_hold_does(
+def test_a_proof_of_never_or_always_is_true_for_all_facts(
     found: list[Condition], facts: list[dict[str, Any]]
 ) -> None:
     one = solver()
@@ -116,7 +116,9 @@ def test_what_is_said_never_or_always_to_hold_does(
 
 @settings(deadline=None, max_examples=150)
 @given(fields_and_conditions(2), st.lists(FACTS, min_size=8, max_size=8))
-def test_what_is_said_to_follow_does(found: list[Condition], facts: list[dict[str, Any]]) -> None:
+def test_a_proof_of_implication_is_true_for_all_facts(
+    found: list[Condition], facts: list[dict[str, Any]]
+) -> None:
     if solver().implies(*found):
         for fact in facts:
             assert not holds(found[0], fact) or holds(found[1], fact)
@@ -188,7 +190,7 @@ def test_what_depends_on_the_customer_is_neither_never_nor_always(condition: Con
     assert not solver().always(condition)
 
 
-def test_alternatives_without_end_are_given_up_and_not_complained_about() -> None:
+def test_too_many_alternatives_prove_nothing() -> None:
     parts = tuple(
         AnyOf(tuple(Clause(f"customer.f{i}_{j}", "eq", 1) for j in range(9))) for i in range(40)
     )

@@ -81,11 +81,11 @@ def test_numbers_that_could_be_misread_are_refused_and_the_rest_goes_on(written:
     assert source.complete
 
 
-def test_012_says_to_quote_it_or_to_write_12() -> None:
+def test_012_gets_the_hint_to_quote_it_or_to_write_12() -> None:
     assert read("a: 012").diagnostics[0].hint == 'write 12 for the number, or "012" for the text'
 
 
-def test_every_key_and_value_knows_its_place() -> None:
+def test_every_key_and_value_has_its_place() -> None:
     root = read('# 注释\na:\n  中文:  [1, "x"]\n  b: |\n    text\n').root
     inner = root.value["a"]
     assert (inner.key.line, inner.key.column) == (2, 1)
@@ -130,7 +130,7 @@ def test_every_end_of_line_counts_one_line(end: str) -> None:
         ("a: {>=: 3}\n", 1, 5, "cannot start with >"),
     ],
 )
-def test_what_is_not_yaml_is_said_in_plain_words_at_its_place(
+def test_invalid_yaml_is_explained_in_plain_words_at_its_place(
     text: str, line: int, column: int, words: str
 ) -> None:
     source = read(text)
@@ -156,7 +156,7 @@ def test_what_is_not_yaml_is_said_in_plain_words_at_its_place(
         ("%TAG ! tag:x,2000:\n---\na: no\n", 1, 1),
     ],
 )
-def test_parts_of_yaml_that_mislead_are_refused(text: str, line: int, column: int) -> None:
+def test_misleading_parts_of_yaml_are_refused(text: str, line: int, column: int) -> None:
     assert only(read(text)) == ("unsupported-yaml", line, column)
 
 
@@ -164,7 +164,7 @@ def test_a_quoted_merge_key_and_a_marked_document_are_plain_yaml() -> None:
     assert read('%YAML 1.2\n---\n"<<": 1\n...\n').diagnostics == []
 
 
-def test_a_bomb_of_aliases_is_refused_without_being_unfolded() -> None:
+def test_nested_aliases_are_refused_without_being_expanded() -> None:
     lines = ["a0: &a0 [x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
     source = read("\n".join(lines))
@@ -172,14 +172,14 @@ def test_a_bomb_of_aliases_is_refused_without_being_unfolded() -> None:
     assert source.root.plain()["a8"] == [None] * 9
 
 
-def test_a_key_given_twice_is_refused_with_both_places_and_the_rest_goes_on() -> None:
+def test_a_key_that_appears_twice_is_an_error_with_both_places_and_reading_goes_on() -> None:
     source = read("a:\n  b: 1\n  c: 2\n  b: 3\nd: 4\n")
     assert only(source) == ("duplicate-key", 4, 3)
     assert "line 2" in source.diagnostics[0].message
     assert source.root.plain() == {"a": {"b": 1, "c": 2}, "d": 4}
 
 
-def test_a_section_given_twice_still_has_all_its_names() -> None:
+def test_a_section_that_appears_twice_still_has_all_its_names() -> None:
     source = read("a: {x: 1}\nb: 2\na: {y: 3}\n")
     assert only(source) == ("duplicate-key", 3, 1)
     assert source.root.plain() == {"a": {"x": 1, "y": 3}, "b": 2}
@@ -213,13 +213,13 @@ def test_utf_16_is_refused_by_its_name() -> None:
     assert "UTF-16" in source.diagnostics[0].hint
 
 
-def test_the_mark_at_the_start_of_a_windows_file_changes_no_place() -> None:
+def test_a_byte_order_mark_changes_no_place() -> None:
     assert only(read(b"\xef\xbb\xbfa: @")) == ("bad-yaml", 1, 4)
     assert only(read(b"\xef\xbb\xbfa: \xff")) == ("bad-encoding", 1, 4)
 
 
 @pytest.mark.parametrize("letter", ["\x00", "\x07", "\x7f", "\x85", "\u2028", "\u2029", "\ufeff"])
-def test_characters_that_nobody_sees_are_refused_at_their_place(letter: str) -> None:
+def test_invisible_characters_are_refused_at_their_place(letter: str) -> None:
     assert only(read(f"a: 1\nb: x{letter}y\n")) == ("bad-character", 2, 5)
 
 
@@ -233,7 +233,7 @@ def test_half_a_character_is_refused() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n"])
-def test_an_empty_file_is_no_error(text: str) -> None:
+def test_an_empty_file_is_not_an_error(text: str) -> None:
     source = read(text)
     assert source.diagnostics == []
     assert source.root is None or source.root.value is None
