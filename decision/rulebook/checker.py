@@ -102,7 +102,7 @@ class Checker(QuantityReader):
         # Comparing a thousand wrong names with a thousand right ones would take half a minute.
         hint = hint_for(name, known) if self._missed <= MOST_COMPARED else f"use {one_of(known)}"
         if not known:
-            hint = f"there are no {section}"
+            hint = f"no {section} are defined"
         elif others and not hint.startswith("did"):
             hint = f'"{name}" is one of the {others[0]}; {hint}'
         self.error("unknown-name", place, f'there is no {noun} "{name}"', hint)
