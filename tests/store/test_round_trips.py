@@ -1,0 +1,135 @@
+"""What each call sends to Redis: how many round trips, of which commands and scripts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+from decision.core.identifiers import partition_of
+from decision.core.ports import LogRecord
+from decision.store import RedisStore
+from tests.store.build import EMAIL, PUSH, commit_of, new_id, record, with_contact
+from tests.store.proxy import Proxy
+
+pytestmark = pytest.mark.anyio
+
+SCRIPTS = {
+    sha1(script.read_bytes()).hexdigest(): script.name.removesuffix(".lua")
+    for script in (files("decision.store") / "lua").iterdir()
+}
+HOME = partition_of("c-1")
+REFRESH = ["LRANGE", "LRANGE"]
+"""The register's two tables are read again, one after the other."""
+
+
+@pytest.fixture
+def sent(redis_store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every round trip of the store from now on; the commands of one are joined by spaces."""
+    trips: list[str] = []
+    connection = redis_store.connection
+    call, pipeline = connection.call, connection.pipeline
+
+    def name(command: Any) -> str:
+        return SCRIPTS[command[1]] if command[0] == "EVALSHA" else str(command[0])
+
+    async def called(command: Any, timeout: float, **more: Any) -> Any:
+        trips.append(name(command))
+        return await call(command, timeout, **more)
+
+    async def piped(commands: Any, timeout: float, **more: Any) -> Any:
+        trips.append(" ".join(map(name, commands)))
+        return await pipeline(commands, timeout, **more)
+
+    monkeypatch.setattr(connection, "call", called)
+    monkeypatch.setattr(connection, "pipeline", piped)
+    return trips
+
+
+Call = Callable[[RedisStore], Awaitable[Any]]
+CALLS: dict[str, tuple[Call, list[str]]] = {
+    "read": (lambda store: store.read("c-1"), ["GET"]),
+    "read everything": (
+        lambda store: store.read("c-1", request_id="r", budgets=["a"], event_ids=["e", "f"]),
+        ["GET HGET ZMSCORE MGET"],
+    ),
+    "register known kinds": (lambda store: store.register_kinds([PUSH]), []),
+    "register new kinds": (lambda store: store.register_kinds([PUSH, EMAIL]), ["append"]),
+    "erase": (
+        lambda store: store.erase("c-1", record("erasure")),
+        ["GET", "delete_alias", "erase"],
+    ),
+    "resolve": (lambda store: store.resolve_alias("email", "a"), ["GET"]),
+    "set alias": (lambda store: store.set_alias("email", "b", "c-1"), ["set_alias"]),
+    "delete alias": (lambda store: store.delete_alias("email", "b", "c-1"), ["delete_alias"]),
+    "take budgets": (lambda store: store.take_budgets({"a": 1, "b": 2}, "t"), ["take_budgets"]),
+    "return budgets": (lambda store: store.return_budgets(["a", "b"], "t"), ["return_budgets"]),
+    "find nothing": (lambda store: store.find_record(new_id()), ["find_record"] * 4),
+    "find no id": (lambda store: store.find_record("no id"), []),
+    "log records": (lambda store: store.log_records(HOME), ["XRANGE", *REFRESH, "XRANGE"]),
+    "read logs": (
+        lambda store: store.read_logs({HOME: "", HOME + 1: ""}),
+        ["XRANGE XRANGE", *REFRESH],
+    ),
+    "forget": (
+        lambda store: store.forget(HOME, lambda entry: entry.kind == "event"),
+        ["XRANGE", *REFRESH, "XDEL", "XRANGE"],
+    ),
+    "advance log": (lambda store: store.advance_log(HOME, "one", "1-0", 0), ["advance_log"]),
+    "leave log": (lambda store: store.leave_log("one"), ["XGROUP"] * 256),
+    "log lengths": (lambda store: store.log_lengths(), [" ".join(["XLEN"] * 256)]),
+    "log ends": (lambda store: store.log_ends(), [" ".join(["XREVRANGE"] * 256)]),
+    "put blob": (lambda store: store.put_blob("a", b"b"), ["SET"]),
+    "get blob": (lambda store: store.get_blob("a"), ["GET"]),
+    "append history": (lambda store: store.append_history("h", b"b", 3), ["RPUSH", "LTRIM"]),
+    "history": (lambda store: store.history("h", 2), ["LRANGE"]),
+    "ping": (lambda store: store.ping(), ["LLEN", "LLEN"]),
+}
+
+
+@pytest.mark.parametrize(("call", "expected"), CALLS.values(), ids=CALLS.keys())
+async def test_a_call_makes_exactly_these_round_trips(
+    redis_store: RedisStore, sent: list[str], call: Call, expected: list[str]
+) -> None:
+    found = await with_contact(redis_store)
+    found.document.aliases = {"email": ["a"]}
+    records = [record(), record("event")]
+    await redis_store.commit(commit_of(found, "profile", "contacts", records=records))
+    sent.clear()
+    await call(redis_store)
+    assert sent == expected
+
+
+async def test_a_commit_is_one_round_trip_and_one_more_for_new_names(
+    redis_store: RedisStore, sent: list[str]
+) -> None:
+    """Also where it conflicts: the latest state comes back in the same reply."""
+    found = await redis_store.read("c-1", request_id="r")
+    found.document.attributes = {"new": 1}
+    sent.clear()
+    for name in ("one", "two"):
+        commit = commit_of(found, "profile", commit_id=name, records=[record()])
+        await redis_store.commit(commit)
+    assert sent == ["append", "commit", "commit"]
+
+
+async def test_a_decision_that_is_found_makes_the_register_be_read_again(
+    redis_store: RedisStore, sent: list[str]
+) -> None:
+    wanted = LogRecord(kind="decision", id=new_id(), body=b"{}")
+    await redis_store.commit(commit_of(await redis_store.read("c-1"), records=[wanted]))
+    sent.clear()
+    assert await redis_store.find_record(wanted.id) == wanted
+    assert sent[-3:] == ["find_record", *REFRESH]
+
+
+async def test_a_new_connection_checks_its_server_and_loads_every_script(redis_url: str) -> None:
+    async with Proxy(redis_url) as proxy:
+        store = RedisStore(proxy.url)
+        await store.start()
+        assert proxy.seen == Counter(INFO=1, CLIENT=1, SCRIPT=len(SCRIPTS), LRANGE=2)
+        await store.close()

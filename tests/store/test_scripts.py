@@ -1,0 +1,116 @@
+"""The Lua scripts are a contract of their own: these calls must give exactly these replies."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+from struct import pack
+from typing import Any
+
+import pytest
+
+from decision.store import RedisStore, codec
+from decision.store.wire import Refused
+
+pytestmark = pytest.mark.anyio
+
+Run = Callable[..., Awaitable[Any]]
+ONE, TWO = b"digest-1", b"digest-2"
+
+
+@pytest.fixture
+def run(redis_store: RedisStore, prefix: str) -> Run:
+    """Runs a script on keys, each under the test's prefix, with arguments."""
+
+    async def run(name: str, keys: list[str], *arguments: Any) -> Any:
+        text = (files("decision.store") / "lua" / f"{name}.lua").read_bytes()
+        named = [f"{prefix}{key}" for key in keys]
+        command = ("EVAL", text, len(named), *named, *arguments)
+        return await redis_store.connection.call(command, 5.0)
+
+    return run
+
+
+def versions(*numbers: int) -> bytes:
+    return pack("<3I", *numbers)
+
+
+CUSTOMER = ["document", "log", "answers", "events"]
+
+
+async def test_commit_writes_once_and_gives_the_state_where_it_conflicts(run: Run) -> None:
+    read, fresh = versions(0, 0, 0), (7, "r", b"answer", 60_000, 60_000, 1, b"event-1")
+    parts = ("pc", b"profile", b"contacts", b"")
+    first = ("0", ONE, "pce", read, *parts, *fresh, "decision", "d-1", b"body")
+    assert await run("commit", CUSTOMER, *first) == 1
+    assert await run("commit", CUSTOMER, *first) == 1  # its digest is in the document
+    document = codec.join(ONE, (7, 7, 7), (b"profile", b"contacts", b""))
+    again = ("0", TWO, "", read, "", b"", b"", b"", 9, "r", b"other", 1, 1, 2, b"new", b"event-1")
+    assert await run("commit", CUSTOMER, *again) == [document, b"answer", [2]]
+    late = ("0", TWO, "c", versions(7, 6, 7), *parts, 9, "", b"", 1, 1, 0)
+    assert await run("commit", CUSTOMER, *late) == [document, None, []]
+    same = ("0", TWO, "c", versions(7, 7, 7), "e", b"", b"", b"events", 9, "", b"", 1, 1, 0)
+    assert await run("commit", CUSTOMER, *same) == 1
+    after = codec.join(TWO, (7, 7, 8), (b"profile", b"contacts", b"events"))
+    latest = ("0", b"digest-3", "p", read, "", b"", b"", b"", 9, "", b"", 1, 1, 0)
+    assert await run("commit", CUSTOMER, *latest) == [after, None, []]
+
+
+async def test_commit_sent_again_finds_its_record_in_the_log(run: Run) -> None:
+    arguments = (ONE, "", versions(0, 0, 0), "", b"", b"", b"", 7, "", b"", 1, 1, 0)
+    logged = ("decision", "d-1", b"body")
+    for again in ("0", "1"):
+        assert await run("commit", CUSTOMER, again, *arguments, *logged) == 1
+    found = await run("find_record", ["log"], "decision", "d-1", "-", "+", 1)
+    assert found == [b"body", b""]
+    found = await run("find_record", ["log"], "decision", "d-2", "-", "+", 1)
+    following = found[1].decode().replace("-", "-1")
+    assert found[0] is None and found[1]
+    assert await run("find_record", ["log"], "decision", "d-1", following, "+", 1) == [None, b""]
+
+
+async def test_erase_says_whether_there_was_something_or_that_it_has_changed(run: Run) -> None:
+    logged = ("erasure", "e-1", b"body", ONE)
+    assert await run("erase", CUSTOMER, 0, *logged) == 0
+    written = ("p", b"profile", b"", b"", 7, "", b"", 1, 1, 0)
+    assert await run("commit", CUSTOMER, "0", TWO, "", versions(0, 0, 0), *written) == 1
+    assert await run("erase", CUSTOMER, 6, *logged) == -1
+    assert await run("erase", CUSTOMER, 7, *logged) == 1
+    assert await run("erase", CUSTOMER, -1, *logged) == 0
+
+
+async def test_budgets_are_taken_and_returned_once_for_each_token(run: Run) -> None:
+    two = ["token", "a", "b"]
+    assert await run("take_budgets", two, 60_000, "a", 1, "b", 0) == b"b"
+    assert await run("take_budgets", two, 60_000, "a", 1, "b", 1) is None
+    assert await run("take_budgets", two, 60_000, "a", 1, "b", 1) is None
+    assert await run("take_budgets", ["other", "a"], 60_000, "a", 1) == b"a"
+    for _ in range(2):
+        assert await run("return_budgets", two, 60_000, "a", "b") == 1
+    assert await run("take_budgets", ["other", "a"], 60_000, "a", 1) is None
+
+
+async def test_an_alias_is_set_once_and_deleted_for_its_customer(run: Run) -> None:
+    assert await run("set_alias", ["alias"], "c-1") == b"c-1"
+    assert await run("set_alias", ["alias"], "c-2") == b"c-1"
+    for customer in ("c-2", "c-1"):
+        assert await run("delete_alias", ["alias"], customer) == 1
+    assert await run("set_alias", ["alias"], "c-2") == b"c-2"
+
+
+async def test_append_gives_what_the_caller_does_not_know_yet(run: Run) -> None:
+    assert await run("append", ["names"], 0, "a", "b") == 1
+    assert await run("append", ["names"], 1, "c") == [b"b"]
+    assert await run("append", ["names"], 2, "c") == 1
+    with pytest.raises(Refused, match="LOST the register has 3 entries, not 4"):
+        await run("append", ["names"], 4, "d")
+
+
+async def test_advance_log_counts_what_it_removes(run: Run) -> None:
+    arguments = (ONE, "", versions(0, 0, 0), "", b"", b"", b"", 7, "", b"", 1, 1, 0)
+    records = [part for name in ("d-1", "d-2") for part in ("decision", name, b"")]
+    assert await run("advance_log", ["log"], "r", "0-0", "0-1", 0) == 0
+    assert await run("commit", CUSTOMER, "0", *arguments, *records) == 1
+    assert await run("advance_log", ["log"], "r", "9999999999999-0", "9999999999999-1", 0) == 0
+    everything = ("9999999999999-0", "9999999999999-1", 9_999_999_999_999)
+    assert await run("advance_log", ["log"], "r", *everything) == 2
