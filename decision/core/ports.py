@@ -21,7 +21,6 @@ class RuleMatcher(Protocol):
 
         `values` are the slot values as the strata before have left them.
         """
-        ...
 
 
 class Scorer(Protocol):
@@ -37,13 +36,11 @@ class Scorer(Protocol):
         now: int,
     ) -> NDArray[np.float64]:
         """P(goal | customer, context, candidate) in [0, 1] for each candidate index."""
-        ...
 
     def features(
         self, candidate: int, values: Sequence[Value], document: Document, now: int
     ) -> dict[str, Value]:
         """The features of one candidate as the model sees them, by name."""
-        ...
 
 
 Section = Literal["profile", "contacts", "events"]
@@ -117,26 +114,27 @@ class Conflict(msgspec.Struct, kw_only=True):
     latest: ReadResult
 
 
-class Store(Protocol):
-    """Customers' documents, the log, budgets and look-ups. Raises `StoreUnavailable`.
-
-    No method retries a write except `commit`, which repeats the very same commit (recognised by
-    its id) after a lost connection, within `timeout` seconds.
-    """
+class Lifecycle(Protocol):
+    """Opening, closing and looking after a store."""
 
     async def start(self) -> None:
-        """Connects; raises StoreUnavailable with what to mend where it cannot."""
-        ...
+        """Connects; raises StoreUnavailable with how to fix it where it cannot."""
 
     async def close(self) -> None: ...
 
     async def ping(self) -> None:
         """Returns where the store answers; raises StoreUnavailable otherwise."""
-        ...
+
+
+class KindRegister(Protocol):
+    """Numbers of contact kinds, the same in all processes and for ever."""
 
     async def register_kinds(self, kinds: Sequence[ContactKind]) -> list[int]:
-        """The register's number of each kind of contact, made where there is none yet."""
-        ...
+        """The number of each kind of contact; a kind without one gets the next."""
+
+
+class DocumentStore(Protocol):
+    """Customers' documents, with the answers and event ids that are kept beside them."""
 
     async def read(
         self,
@@ -155,66 +153,79 @@ class Store(Protocol):
     async def erase(self, customer_id: str, record: LogRecord) -> bool:
         """Removes document, aliases, answers and event ids; false where there was none.
 
-        The record is logged either way: what is archived of them goes by it.
+        The record is logged either way: the archive removes by it what it holds of the customer.
         """
-        ...
 
     def pack(self, document: Document) -> bytes:
-        """The document as stored, version aside: for keeping what a decision saw in the log."""
-        ...
+        """The document as stored, without versions: for the log, which keeps what was seen."""
 
     def unpack(self, customer_id: str, raw: bytes) -> Document:
         """The document that `pack` or `ReadResult.raw` gave; an empty one for no bytes."""
-        ...
+
+
+class AliasStore(Protocol):
+    """Aliases, such as an e-mail address, that lead to a customer."""
 
     async def resolve_alias(
         self, kind: str, value: str, *, timeout: float | None = None
     ) -> str | None:
         """The customer id that an alias leads to."""
-        ...
 
     async def set_alias(self, kind: str, value: str, customer_id: str) -> str:
-        """Points an alias to a customer; returns the customer it now leads to."""
-        ...
+        """Points an alias that leads nowhere to a customer; returns the one it now leads to."""
 
     async def delete_alias(self, kind: str, value: str, customer_id: str) -> None:
         """Removes an alias where it leads to that customer."""
-        ...
+
+
+class BudgetStore(Protocol):
+    """Counters with a limit, outside any customer. `DocumentStore.read` reads them."""
 
     async def take_budgets(
         self, limits: Mapping[str, int], token: str, *, timeout: float | None = None
     ) -> str | None:
-        """Adds 1 to every named counter, or to none: then the first that stands at its limit is
-        returned. Taking again with the same token changes nothing.
+        """Adds 1 to every named counter, or to none: then returns the first that is at its limit.
+
+        Taking again with the same token within an hour changes nothing.
         """
-        ...
 
     async def return_budgets(self, names: Sequence[str], token: str) -> None:
         """Gives back what was taken with that token; a token gives back once."""
-        ...
+
+
+class LogStore(Protocol):
+    """What was logged: one log per partition, written by `DocumentStore.commit` and `erase`."""
 
     async def find_record(self, decision_id: str) -> LogRecord | None:
         """The log record of a decision, from the log of its partition, or None."""
-        ...
 
     async def log_records(self, partition: int) -> list[LogRecord]:
         """Every record still in one partition's log, oldest first."""
-        ...
 
     async def forget(self, partition: int, belongs: Callable[[LogRecord], bool]) -> int:
-        """Removes from one partition's log the records that belong to somebody erased."""
-        ...
+        """Removes the records that belong to an erased customer; returns how many."""
 
-    async def put_blob(self, name: str, data: bytes) -> None:
-        """Keeps a named value, such as a policy's files by version."""
-        ...
+
+class BlobStore(Protocol):
+    """Named values, such as a policy's files by version, and named histories."""
+
+    async def put_blob(self, name: str, data: bytes) -> None: ...
 
     async def get_blob(self, name: str) -> bytes | None: ...
 
     async def append_history(self, name: str, entry: bytes, keep: int) -> None:
         """Adds an entry to a named history in one step; only the last `keep` stay."""
-        ...
 
     async def history(self, name: str, last: int | None = None) -> list[bytes]:
         """The last entries of a named history, or all; oldest first."""
-        ...
+
+
+class Store(
+    Lifecycle, KindRegister, DocumentStore, AliasStore, BudgetStore, LogStore, BlobStore, Protocol
+):
+    """Everything that the engine keeps. Whoever needs less takes the one Protocol it needs.
+
+    Every method that reaches the store raises `StoreUnavailable` where it does not answer within
+    `timeout` seconds. No method retries a write except `commit`, which repeats the very same
+    commit (recognised by its id) after a lost connection, as long as its time is not over.
+    """

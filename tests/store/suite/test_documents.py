@@ -8,7 +8,7 @@ import pytest
 
 from decision.core.document import Contact, EventHistory
 from decision.core.ports import Committed, Conflict, Store, Version
-from tests.store.build import EMAIL, NOW, PUSH, commit_of, new_id, put, record, with_contact
+from tests.store.build import NOW, PUSH, commit_of, new_id, put, record, with_contact
 
 pytestmark = pytest.mark.anyio
 
@@ -131,12 +131,6 @@ async def test_concurrent_optimistic_commits_lose_no_update(store: Store) -> Non
     document = (await store.read("c-1")).document
     assert sorted(contact.tag for contact in document.contacts) == list(range(64))
     assert document.attributes["total"] == sum(range(64))
-
-
-async def test_kinds_keep_their_numbers(store: Store) -> None:
-    numbers = await store.register_kinds([PUSH, EMAIL, PUSH])
-    assert numbers[0] == numbers[2] != numbers[1]
-    assert await store.register_kinds([EMAIL, PUSH]) == [numbers[1], numbers[0]]
 
 
 async def test_a_packed_document_unpacks_to_itself(store: Store) -> None:

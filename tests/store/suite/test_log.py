@@ -1,0 +1,87 @@
+"""What every store must do: the log, and its readers."""
+
+from __future__ import annotations
+
+import pytest
+
+from decision.core.identifiers import decision_id, partition_of
+from decision.core.ports import Committed, LogRecord, Store
+from decision.store import MemoryStore, RedisStore
+from decision.store.log import LogEntry
+from tests.store.build import NOW, commit_of, new_id, record, with_contact
+
+pytestmark = pytest.mark.anyio
+
+
+async def page(
+    store: MemoryStore | RedisStore, partition: int, position: str = "", count: int = 1_000
+) -> list[LogEntry]:
+    return (await store.read_logs({partition: position}, count)).get(partition, [])
+
+
+async def test_records_of_a_partition_come_in_the_order_of_their_commits(store: Store) -> None:
+    written = [[record(body=b"%d" % n), record("event", f"e{n}", b"\x00\xff")] for n in range(3)]
+    for records in written:
+        found = await with_contact(store)
+        assert await store.commit(commit_of(found, "contacts", records=records)) == Committed()
+    logged = await store.log_records(partition_of("c-1"))
+    assert logged == [entry for records in written for entry in records]
+    assert await store.log_records((partition_of("c-1") + 1) % 256) == []
+
+
+async def test_the_log_is_read_in_pages_and_trimmed_up_to_a_position(
+    store: MemoryStore | RedisStore,
+) -> None:
+    partition = partition_of("c-1")
+    found = await store.read("c-1")
+    records = [record(body=b"%d" % n) for n in range(25)]
+    await store.commit(commit_of(found, records=records))
+    first = await page(store, partition, count=10)
+    second = await page(store, partition, first[-1].entry_id, count=10)
+    assert [entry.record for entry in first + second] == records[:20]
+    assert await store.advance_log(partition, "r", first[-1].entry_id, 10**15) == 10
+    assert await store.log_records(partition) == records[10:]
+    assert await store.advance_log(partition, "r", first[-1].entry_id, 10**15) == 0
+    rest = await page(store, partition, second[-1].entry_id, count=10)
+    assert [entry.record for entry in rest] == records[20:]
+    assert await page(store, partition, rest[-1].entry_id) == []
+
+
+@pytest.mark.parametrize("millis", [NOW // 1000, 1, 281474976710655])
+async def test_a_decision_is_found_by_its_id_whatever_the_clocks_say(
+    store: Store, millis: int
+) -> None:
+    wanted = decision_id(millis, partition_of("c-1"), 1 << 60)
+    found = await store.read("c-1")
+    records = [record("event", wanted, b"no"), LogRecord(kind="decision", id=wanted, body=b"yes")]
+    await store.commit(commit_of(found, records=[*records, record()]))
+    assert await store.find_record(wanted) == records[1]
+    assert await store.find_record(new_id("c-1")) is None
+
+
+@pytest.mark.parametrize("name", ["", "no id", "8" * 26, "决" * 26])
+async def test_what_is_no_decision_id_is_not_found(store: Store, name: str) -> None:
+    assert await store.find_record(name) is None
+
+
+async def test_the_log_is_trimmed_up_to_its_slowest_reader_and_keeps_what_is_young(
+    store: MemoryStore | RedisStore,
+) -> None:
+    """Readers of many partitions at once; one that leaves holds nothing up."""
+    partition = partition_of("c-1")
+    records = [record(body=b"%d" % n) for n in range(4)]
+    await store.commit(commit_of(await store.read("c-1"), records=records))
+    pages = await store.read_logs({partition: "", (partition + 1) % 256: ""}, 3)
+    assert {number: [entry.record for entry in page] for number, page in pages.items()} == {
+        partition: records[:3]
+    }
+    assert (await store.log_lengths())[partition] == 4
+    first, last = pages[partition][0].entry_id, pages[partition][-1].entry_id
+    never, always = 0, 10**15
+    assert await store.advance_log(partition, "one", last, never) == 0
+    assert await store.advance_log(partition, "two", first, never) == 0
+    assert await store.advance_log(partition, "one", last, always) == 1
+    await store.leave_log("two")
+    assert await store.advance_log(partition, "one", last, always) == 2
+    assert await store.log_records(partition) == records[3:]
+    assert await store.advance_log((partition + 1) % 256, "one", "0-0", always) == 0
