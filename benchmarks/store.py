@@ -24,8 +24,9 @@ from decision.core.clock import DAY, HOUR, SECOND
 from decision.core.document import Consent, Contact, ContactKind, Document, EventHistory
 from decision.core.identifiers import decision_id, partition_of
 from decision.core.ports import Commit, LogRecord, ReadResult
-from decision.store import EmbeddedRedis, RedisStore, codec, scripts, sections
+from decision.store import EmbeddedRedis, RedisStore, codec, sections
 from decision.store.commits import encode_commit
+from decision.store.scripts import SCRIPTS
 
 NOW = 1_795_000_000_123_456
 AT_ONCE = 16
@@ -271,7 +272,7 @@ async def measure(url: str) -> None:
 
     async def raw_commit(number: int) -> None:
         arguments = encoded[number % 256]
-        await client.evalsha(scripts.COMMIT.digest, 4, *arguments)
+        await client.evalsha(SCRIPTS["commit"].digest, 4, *arguments)
 
     encoded = []
     for number, result in enumerate(documents):

@@ -52,30 +52,8 @@ class WorldStore(MemoryStore):
         self._sweep_in -= 1
         if not self._sweep_in:
             # Not before as much has come as was left: sweeping costs a constant per commit.
-            self._sweep_in = max(RECORDS_KEPT, self._sweep())
+            self._sweep_in = max(RECORDS_KEPT, self.forget_expired())
         return result
-
-    def _sweep(self) -> int:
-        """Removes what has expired; how many entries are left."""
-        now = self._clock()
-        self._tokens = {name: kept for name, kept in self._tokens.items() if kept[0] > now}
-        left = len(self._tokens)
-        for customer, answers in list(self._answers.items()):
-            live = {name: kept for name, kept in answers.items() if kept[0] > now}
-            self._put_back(self._answers, customer, live)
-            left += len(live)
-        for customer, events in list(self._events.items()):
-            known = {name: expiry for name, expiry in events.items() if expiry > now}
-            self._put_back(self._events, customer, known)
-            left += len(known)
-        return left
-
-    @staticmethod
-    def _put_back(store: dict[str, Any], customer: str, live: dict[Any, Any]) -> None:
-        if live:
-            store[customer] = live
-        else:
-            del store[customer]
 
     async def find_record(self, decision_id: str) -> LogRecord | None:
         return self._recent.get(decision_id)

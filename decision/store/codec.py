@@ -8,7 +8,7 @@ Format 1, little-endian:
     3 × u32  lengths of the three sections, which follow
 
 The Lua scripts read the header, compare versions and splice sections without decoding them;
-what is in a section is `sections`' affair.
+`sections` describes their content.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Parts = tuple[bytes, tuple[int, int, int], list[bytes]]
 NOTHING: Final[Parts] = (b"", (0, 0, 0), [b"", b"", b""])
 """What `split` would make of a document that is not there."""
 
-_NONSENSE: Final = (
+_DAMAGE: Final = (
     msgspec.MsgspecError,
     struct.error,
     AttributeError,
@@ -82,7 +82,7 @@ def split(customer_id: str, raw: bytes) -> Parts:
 
 
 def damaged(customer_id: str, why: str) -> UnreadableDocument:
-    """The error for a document whose bytes make no sense."""
+    """The error for a document with bytes that cannot be decoded."""
     return UnreadableDocument(
         f"the stored document of customer {customer_id!r} is damaged: {why}; "
         "restore it from a backup, or erase the customer"
@@ -106,7 +106,7 @@ def decode(customer_id: str, raw: bytes, register: Register) -> tuple[Document, 
             sections.read(document, section, data, register)
     except UnknownNumber:
         raise
-    except _NONSENSE as error:
+    except _DAMAGE as error:
         raise damaged(customer_id, str(error)) from error
     return document, Version(*versions)
 

@@ -1,4 +1,4 @@
-"""A commit as both stores apply it: encoded, with everything that takes part in the comparison."""
+"""A commit as both stores apply it: encoded, with everything that is compared."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from hashlib import blake2b
 from struct import Struct
 from typing import Final, NamedTuple
 
-from decision.core.ports import Commit, LogRecord, Section
-from decision.store.codec import LETTERS, SECTIONS
+from decision.core.ports import Commit, Section
+from decision.store.codec import LETTERS, SECTIONS, join
 from decision.store.keys import event_digest
 from decision.store.register import Register
 from decision.store.sections import write
 
-EXPIRY: Final = Struct("<d")
 _VERSIONS: Final = Struct("<3I")
 _LETTERS: Final[dict[Section, str]] = dict(zip(SECTIONS, LETTERS, strict=True))
 
@@ -23,41 +22,42 @@ class EncodedCommit(NamedTuple):
     """`expect` and `write` are letters of `pce`; `sections` are empty where not written.
 
     `first_version` is that of a document which this commit creates: random, so that a customer
-    erased and seen again never repeats a version. Lasting is in milliseconds.
+    erased and seen again never repeats a version. How long things last is in milliseconds.
     """
 
+    commit: Commit
     digest: bytes
     expect: str
     versions: tuple[int, int, int]
     write: str
     sections: tuple[bytes, bytes, bytes]
     first_version: int
-    request_id: str | None
     answer: bytes
     answer_lasts: int
     event_ids_last: int
     event_digests: list[bytes]
-    records: Sequence[LogRecord]
 
     def arguments(self) -> list[str | bytes | int]:
         """What `commit.lua` takes after its first argument."""
-        arguments: list[str | bytes | int] = [
-            self.digest,
-            self.expect,
-            _VERSIONS.pack(*self.versions),
-            self.write,
-            *self.sections,
-            self.first_version,
-            self.request_id or "",
-            self.answer,
-            self.answer_lasts,
-            self.event_ids_last,
-            len(self.event_digests),
-            *self.event_digests,
-        ]
-        for record in self.records:
+        commit, digests = self.commit, self.event_digests
+        compared = (self.digest, self.expect, _VERSIONS.pack(*self.versions))
+        written = (self.write, *self.sections, self.first_version)
+        kept = (commit.request_id or "", self.answer, self.answer_lasts, self.event_ids_last)
+        arguments: list[str | bytes | int] = [*compared, *written, *kept, len(digests), *digests]
+        for record in commit.records:
             arguments += (record.kind, record.id, record.body)
         return arguments
+
+    def spliced(self, versions: Sequence[int], sections: Sequence[bytes], *, new: bool) -> bytes:
+        """The document after this commit, from what was there: `codec.NOTHING` for a new one."""
+        numbers, parts = [], []
+        before = zip(LETTERS, versions, sections, self.sections, strict=True)
+        for letter, version, old, written in before:
+            if letter in self.write:
+                version, old = version % 0xFFFF_FFFF + 1, written
+            numbers.append(self.first_version if new else version)
+            parts.append(old)
+        return join(self.digest, numbers, parts)
 
 
 def encode_commit(commit: Commit, register: Register) -> EncodedCommit:
@@ -68,31 +68,23 @@ def encode_commit(commit: Commit, register: Register) -> EncodedCommit:
     )
     version = commit.version
     return EncodedCommit(
+        commit=commit,
         digest=commit_digest(commit.id),
         expect="".join([_LETTERS[section] for section in commit.expect]),
         versions=(version.profile, version.contacts, version.events),
         write="".join([_LETTERS[section] for section in commit.write]),
         sections=(profile, contacts, events),
         first_version=random.getrandbits(32) or 1,
-        request_id=commit.request_id,
         answer=commit.answer or b"",
         answer_lasts=_milliseconds(commit.answer_lasts),
         event_ids_last=_milliseconds(commit.event_ids_last),
         event_digests=[event_digest(event_id) for event_id in commit.event_ids],
-        records=commit.records,
     )
 
 
 def commit_digest(commit_id: str) -> bytes:
     """The 8 bytes by which a commit is recognised when it is tried again."""
     return blake2b(commit_id.encode(), digest_size=8).digest()
-
-
-def live_answer(kept: bytes | None, now: float) -> bytes | None:
-    """A kept answer without its expiry, unless that has come. `now` is in milliseconds."""
-    if kept is None or EXPIRY.unpack_from(kept)[0] <= now:
-        return None
-    return kept[EXPIRY.size :]
 
 
 def _milliseconds(micros: int) -> int:

@@ -1,8 +1,8 @@
 """The shared connection of a process: opened, logged in, and opened again when it is lost.
 
-Nothing is retried here. A call that meets a lost connection fails; one that comes while there is
-none waits a moment for the next, and then fails at once until Redis is back. Addresses are
-resolved anew for each attempt, which is where Sentinel or a cluster's map would be asked.
+Nothing is retried here. A call under way when the connection is lost fails. A later call waits up
+to `GRACE` seconds after the loss for the next connection; after that it fails at once until Redis
+is back. Addresses are resolved again for each attempt to connect.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from ssl import SSLContext
 from typing import Any, Final
 
 from decision.core.errors import StoreUnavailable
+from decision.store.pipelined_connection import Command, PipelinedConnection
 from decision.store.register import RegisterClash
-from decision.store.wire import Command, Wire
 
 GRACE: Final = 0.5
 """Seconds after a loss in which calls wait for the new connection instead of failing at once."""
@@ -28,21 +28,25 @@ CALLS_AT_ONCE: Final = 10_000
 
 _log = logging.getLogger(__name__)
 
-Greet = Callable[[Wire], Awaitable[None]]
+OnConnect = Callable[[PipelinedConnection], Awaitable[None]]
 
 
-class Connection:
-    """One pipelined connection. `greet` runs on each new connection before any other call.
+class SharedConnection:
+    """One pipelined connection at a time; `on_connect` runs on each before any other call.
 
     URLs are those of redis-py: `redis://`, `rediss://`, `unix://`, with its options for TLS.
+    `limit` is how many calls may wait for a reply at once; more wait for a place.
     """
 
-    def __init__(self, url: str, *, greet: Greet, calls_at_once: int = CALLS_AT_ONCE) -> None:
+    def __init__(self, url: str, *, on_connect: OnConnect, limit: int = CALLS_AT_ONCE) -> None:
         self._options, self._ssl = _parse(url)
-        self.where = _where(self._options)
-        self._greet = greet
-        self._calls_at_once = calls_at_once
-        self._wire: Wire | None = None
+        host, port = self._options.get("host", "localhost"), self._options.get("port", 6379)
+        self._address = (host, port)
+        self.where: str = self._options.get("path", f"{host}:{port}")
+        """The address as messages name it: no user, no password."""
+        self._on_connect = on_connect
+        self._limit = limit
+        self._current: PipelinedConnection | None = None
         self._usable = asyncio.Event()
         self._reconnecting: asyncio.Task[None] | None = None
         self._lost_at = 0.0
@@ -55,7 +59,7 @@ class Connection:
         Raises:
             StoreUnavailable: it could not; the text says where, why, and what to do.
         """
-        self._adopt(await self._connect())
+        self._use(await self._connect())
 
     async def close(self) -> None:
         """Ends the connection; calls under way and later ones fail."""
@@ -63,49 +67,52 @@ class Connection:
         if self._reconnecting is not None:
             self._reconnecting.cancel()
             await asyncio.gather(self._reconnecting, return_exceptions=True)
-        if self._wire is not None:
-            self._wire.close()
-            self._wire = None
+        if self._current is not None:
+            self._current.close()
+            self._current = None
         self._usable.set()
 
-    def condemn(self, error: RegisterClash) -> None:
-        """Ends the connection for good: every later call fails with this error."""
+    def end(self, error: RegisterClash) -> None:
+        """Closes the connection and never opens another: every later call fails with `error`."""
         self._why = error
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            wire.close()
+        connection, self._current = self._current, None
+        if connection is not None:
+            connection.close()
 
     async def call(
-        self, command: Command, timeout: float, *, write: bool = False, patient: bool = False
+        self, command: Command, timeout: float, *, write: bool = False, through_outage: bool = False
     ) -> Any:
-        """The reply to one command; see `Wire.call`. A patient call waits out an outage."""
-        wire = self._wire
-        if wire is None or wire.full:
-            wire, timeout = await self._wait(timeout, patient)
-        return await wire.call(command, timeout, write=write)
+        """The reply to one command; see `PipelinedConnection.call`.
 
-    async def pipeline(
-        self, commands: Sequence[Command], timeout: float, *, write: bool = False
-    ) -> list[Any]:
-        """The replies to several commands, sent together; see `Wire.pipeline`."""
-        wire = self._wire
-        if wire is None or wire.full:
-            wire, timeout = await self._wait(timeout, False)
-        return await wire.pipeline(commands, timeout, write=write)
+        With `through_outage` it waits for the next connection longer than `GRACE`.
+        """
+        connection = self._current
+        if connection is None or connection.full:
+            connection, timeout = await self._wait(timeout, through_outage)
+        return await connection.call(command, timeout, write=write)
 
-    async def _wait(self, timeout: float, patient: bool) -> tuple[Wire, float]:
-        """A wire with room, and how much of the time is left."""
+    async def pipeline(self, commands: Sequence[Command], timeout: float) -> list[Any]:
+        """The replies to several reads, sent together; see `PipelinedConnection.pipeline`."""
+        connection = self._current
+        if connection is None or connection.full:
+            connection, timeout = await self._wait(timeout, False)
+        return await connection.pipeline(commands, timeout)
+
+    async def _wait(
+        self, timeout: float, through_outage: bool
+    ) -> tuple[PipelinedConnection, float]:
+        """A connection that takes calls, and how much of the time is left."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         while True:
-            wire, now = self._wire, loop.time()
-            if wire is not None and not wire.full:
-                return wire, deadline - now
+            connection, now = self._current, loop.time()
+            if connection is not None and not connection.full:
+                return connection, deadline - now
             until = deadline
-            if wire is None and not patient:
+            if connection is None and not through_outage:
                 until = min(deadline, self._lost_at + GRACE)
             if now >= until or self._closed or isinstance(self._why, RegisterClash):
-                raise self._unavailable(busy=wire is not None)
+                raise self._unavailable(busy=connection is not None)
             self._usable.clear()
             try:
                 async with asyncio.timeout_at(until):
@@ -122,23 +129,23 @@ class Connection:
             return type(self._why)(*self._why.args)
         return StoreUnavailable(f"Redis at {self.where} is not connected")
 
-    def _adopt(self, wire: Wire) -> None:
-        if wire.lost:
+    def _use(self, connection: PipelinedConnection) -> None:
+        if connection.lost:
             raise StoreUnavailable(f"Redis at {self.where}: the connection was lost")
-        self._wire = wire
+        self._current = connection
         self._why = None
         self._usable.set()
 
-    def _changed(self, wire: Wire) -> None:
-        """A wire has room again, or is lost."""
-        if wire is not self._wire:
+    def _on_change(self, connection: PipelinedConnection) -> None:
+        """A connection takes calls again, or is lost."""
+        if connection is not self._current:
             return
-        if not wire.lost:
+        if not connection.lost:
             self._usable.set()
         elif not self._closed:
             _log.warning("the connection to Redis at %s was lost", self.where)
             loop = asyncio.get_running_loop()
-            self._wire = None
+            self._current = None
             self._lost_at = loop.time()
             self._usable.clear()
             self._reconnecting = loop.create_task(self._reconnect())
@@ -147,7 +154,7 @@ class Connection:
         delay = FIRST_DELAY
         while True:
             try:
-                self._adopt(await self._connect())
+                self._use(await self._connect())
                 _log.warning("connected to Redis at %s again", self.where)
                 return
             except RegisterClash as error:
@@ -160,43 +167,42 @@ class Connection:
             await asyncio.sleep(delay * random.uniform(0.5, 1))
             delay = min(2 * delay, LONGEST_DELAY)
 
-    async def _connect(self) -> Wire:
-        """A connection that is logged in and greeted."""
-        wire: Wire | None = None
+    async def _connect(self) -> PipelinedConnection:
+        """A connection that is logged in and ready for calls."""
+        connection: PipelinedConnection | None = None
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                wire = await self._open()
+                connection = await self._open()
                 for command in _login(self._options):
-                    await wire.call(command, CONNECT_TIMEOUT)
-                await self._greet(wire)
+                    await connection.call(command, CONNECT_TIMEOUT)
+                await self._on_connect(connection)
         except BaseException as error:
-            if wire is not None:
-                wire.close()
+            if connection is not None:
+                connection.close()
             if isinstance(error, OSError | LookupError | ValueError):
                 raise self._explained(error) from error
             raise
-        return wire
+        return connection
 
     def _explained(self, error: Exception) -> StoreUnavailable:
         """What a failed attempt to connect means, and what to do."""
         if isinstance(error, LookupError | ValueError):
-            return StoreUnavailable(f"what answers at {self.where} is no Redis: {error!r}")
+            return StoreUnavailable(f"what answers at {self.where} is not Redis: {error!r}")
         why = str(error) or f"no answer within {CONNECT_TIMEOUT:g} s"
         return StoreUnavailable(
-            f"Redis at {self.where} cannot be reached: {why}; start it, or let "
-            "NEXTBEST_REDIS_URL lead to one that runs (left out: an embedded one is started)"
+            f"Redis at {self.where} cannot be reached: {why}; start it, or point "
+            "NEXTBEST_REDIS_URL at one that runs (without it, an embedded one is started)"
         )
 
-    async def _open(self) -> Wire:
+    async def _open(self) -> PipelinedConnection:
         loop = asyncio.get_running_loop()
 
-        def new() -> Wire:
-            return Wire(self.where, self._calls_at_once, self._changed)
+        def new() -> PipelinedConnection:
+            return PipelinedConnection(self.where, self._limit, self._on_change)
 
         if (path := self._options.get("path")) is not None:
             return (await loop.create_unix_connection(new, path))[1]
-        host, port = _address(self._options)
-        return (await loop.create_connection(new, host, port, ssl=self._ssl))[1]
+        return (await loop.create_connection(new, *self._address, ssl=self._ssl))[1]
 
 
 def _parse(url: str) -> tuple[dict[str, Any], SSLContext | None]:
@@ -215,18 +221,6 @@ def _parse(url: str) -> tuple[dict[str, Any], SSLContext | None]:
             f"NEXTBEST_REDIS_URL: {error}; write it as redis://user:password@host:6379/0, "
             "rediss://… for TLS, or unix:///path/of/its.sock"
         ) from error
-
-
-def _address(options: dict[str, Any]) -> tuple[str, int]:
-    return options.get("host", "localhost"), options.get("port", 6379)
-
-
-def _where(options: dict[str, Any]) -> str:
-    """The address as messages name it: no user, no password."""
-    if (path := options.get("path")) is not None:
-        return str(path)
-    host, port = _address(options)
-    return f"{host}:{port}"
 
 
 def _login(options: dict[str, Any]) -> list[Command]:

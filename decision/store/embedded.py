@@ -1,8 +1,8 @@
-"""A Redis of our own, started where no other is configured.
+"""A Redis server that nextbest starts itself where no other is configured.
 
 Data, socket, log and locks are in one folder. Every process that uses it holds a shared lock on
-`users.lock`; the one that finds itself the last stops the server. A server that outlives a
-killed process is found by its socket, and used again.
+`users.lock`; the last one stops the server. A server that outlives a killed process is found by
+its socket, and used again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic, sleep
-from types import TracebackType
 from typing import IO, Final, Literal
 from urllib.parse import quote
 
@@ -34,13 +33,13 @@ LONGEST_SOCKET_PATH: Final = 107
 _POLL: Final = 0.02
 _STOP_TIMEOUT: Final = 30.0
 
-_LOG_MENDS: Final = (
+_LOG_FIXES: Final = (
     ("Can't handle RDB format version", "its data was written by a newer Redis; use that one"),
     (
         "Bad file format reading the append only file",
         "its data is damaged: run `redis-check-aof --fix appendonly.aof` in that folder",
     ),
-    ("No space left on device", "the disk is full: make room"),
+    ("No space left on device", "the disk is full: free some space"),
     ("Permission denied", "a file there belongs to another user"),
     ("Address already in use", "its socket is in use"),
 )
@@ -73,12 +72,7 @@ class EmbeddedRedis:
     def __enter__(self) -> str:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()
 
     def start(self) -> str:
@@ -103,12 +97,12 @@ class EmbeddedRedis:
         return "unix://" + quote(str(self._socket_path()))
 
     def stop(self) -> None:
-        """Ends the use of the server; where nobody else uses it, stops it and waits for that.
+        """Stops using the server; if no other process uses it, stops it and waits for its end.
 
         Raises:
             StoreUnavailable: it does not stop within half a minute.
         """
-        if self._users is None or self._pid != os.getpid():  # a forked child is not the user
+        if self._users is None or self._pid != os.getpid():  # a forked child is not a user
             return
         atexit.unregister(self.stop)
         users, self._users = self._users, None
@@ -117,7 +111,7 @@ class EmbeddedRedis:
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._shut_down()
             except BlockingIOError:
-                pass  # somebody else uses it, and will stop it
+                pass  # another process uses it, and will stop it
             finally:
                 fcntl.flock(users, fcntl.LOCK_UN)
 
@@ -133,7 +127,7 @@ class EmbeddedRedis:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Alone among the processes that start or stop the server of this folder."""
+        """Excludes other processes that start or stop the server of this folder."""
         with (self.folder / "start.lock").open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -189,7 +183,7 @@ class EmbeddedRedis:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,  # Ctrl-C is for us: we stop it when we are done
+                start_new_session=True,  # Ctrl-C ends this process, which then stops the server
             )
 
     def _failed(self, log: Path, logged: int) -> StoreUnavailable:
@@ -198,9 +192,9 @@ class EmbeddedRedis:
             lines.seek(logged)
             said = lines.read().decode(errors="replace").strip()
         self._abandon()
-        for sign, mend in _LOG_MENDS:
+        for sign, fix in _LOG_FIXES:
             if sign in said:
-                return StoreUnavailable(f"the embedded Redis in {self.folder} ended: {mend}")
+                return StoreUnavailable(f"the embedded Redis in {self.folder} ended: {fix}")
         last = said.splitlines()[-1] if said else "it said nothing"
         return StoreUnavailable(f"the embedded Redis in {self.folder} ended: {last}; see {log}")
 
@@ -237,7 +231,7 @@ class EmbeddedRedis:
         )
 
     def _ask(self, command: bytes) -> bytes | None:
-        """The first bytes of the reply; None where nobody listens."""
+        """The first bytes of the reply; None where no server listens."""
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(1.0)
             try:

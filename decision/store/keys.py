@@ -16,14 +16,18 @@ With the prefix `nb:` and a customer `c-1024`, of partition 114 (`identifiers.pa
 
 Expiries are milliseconds since 1970 as little-endian doubles. What varies stands last in a key, so
 that no two names share one; in the type of an alias `%` and `:` are written `%25` and `%3A`.
-All keys of a customer and the log they write to share a hash tag, hence a Redis Cluster slot.
+All keys of a customer and the log they write to share a hash tag, and with it a Redis Cluster slot.
 """
 
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import Final
 
 from decision.core.identifiers import PARTITIONS, partition_of
+
+TOKEN_LASTS: Final = 3_600_000
+"""Milliseconds for which a token of taken budgets is remembered."""
 
 
 def event_digest(event_id: str) -> bytes:
@@ -63,7 +67,6 @@ class Keys:
         self.kinds = f"{prefix}{{register}}:kinds"
 
     def customer(self, customer_id: str) -> CustomerKeys:
-        """The keys of a customer."""
         return CustomerKeys(self._homes[partition_of(customer_id)], customer_id)
 
     def log(self, partition: int) -> str:
@@ -76,17 +79,13 @@ class Keys:
         return f"{self._homes[partition_of(name)]}a:{name}"
 
     def budget(self, name: str) -> str:
-        """The counter of a budget."""
         return f"{self.prefix}{{budget}}:n:{name}"
 
     def token(self, token: str) -> str:
-        """The budgets that a token took."""
         return f"{self.prefix}{{budget}}:t:{token}"
 
     def blob(self, name: str) -> str:
-        """A named value."""
         return f"{self.prefix}{{blob}}:{name}"
 
     def history(self, name: str) -> str:
-        """A named history."""
         return f"{self.prefix}{{history}}:{name}"

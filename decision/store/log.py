@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
-from decision.core.ports import LogRecord
+from decision.core.ports import BlobStore, LogRecord
 
 _MARGINS: Final = (5_000, 300_000, 18_000_000)
 
@@ -19,33 +19,42 @@ class LogEntry(NamedTuple):
     record: LogRecord
 
 
-class Log(Protocol):
-    """What reading the log needs of a store; see `RedisStore` for each."""
+class Log(BlobStore, Protocol):
+    """What the archive and rebuilding need of a store. Readers and partitions are independent."""
 
     async def read_logs(
         self, positions: Mapping[int, str], count: int = ...
-    ) -> dict[int, list[LogEntry]]: ...
+    ) -> dict[int, list[LogEntry]]:
+        """Up to `count` entries of each partition's log after its position, "" for the start.
 
-    async def advance_log(self, partition: int, reader: str, position: str, until: int) -> int: ...
+        Partitions without any are left out.
+        """
 
-    async def leave_log(self, reader: str) -> None: ...
+    async def advance_log(self, partition: int, reader: str, position: str, until: int) -> int:
+        """Notes how far a reader has come, and removes what is not needed any more.
 
-    async def log_lengths(self) -> list[int]: ...
+        That is every entry which all readers are done with and which is older than `until`,
+        milliseconds since 1970. Returns how many.
+        """
 
-    async def log_ends(self) -> dict[int, str]: ...
+    async def leave_log(self, reader: str) -> None:
+        """Forgets a reader: what it has not read need not be kept for it any more."""
 
-    def register_entries(self) -> tuple[list[bytes], list[bytes]]: ...
+    async def log_lengths(self) -> list[int]:
+        """How many entries each partition's log holds."""
 
-    async def put_blob(self, name: str, data: bytes) -> None: ...
+    async def log_ends(self) -> dict[int, str]:
+        """The id of the last entry of each partition's log that holds any."""
 
-    async def get_blob(self, name: str) -> bytes | None: ...
+    def register_entries(self) -> tuple[list[bytes], list[bytes]]:
+        """The register's names and kinds by number: see `Register.entries`."""
 
 
 def parse_entry(entry: list[Any]) -> LogEntry:
     """An entry as `XRANGE` returns it.
 
-    One that no commit wrote becomes a record of its fields, which nothing can decode: whoever
-    reads the log must be able to go past it, and to keep it.
+    One that no commit wrote becomes a record of its fields, which nothing can decode: a reader of
+    the log must be able to go past it, and to keep it.
     """
     entry_id, fields = entry
     place = entry_id.decode()
@@ -70,11 +79,6 @@ def windows(millis: int) -> Iterator[tuple[str, str]]:
     for margin in _MARGINS:
         yield str(max(0, millis - margin)), str(millis + margin)
     yield "-", "+"
-
-
-def start_after(position: str) -> str:
-    """The least entry id after a position, as `XRANGE` takes it; "" is the start."""
-    return following(position) if position else "-"
 
 
 def following(entry_id: str) -> str:

@@ -2,14 +2,15 @@
 
 Two append-only tables are shared by all processes: *names* (attribute names, event types,
 purposes, channels, time zones …) and *kinds* of contacts. An entry's number is its place in
-the table and never changes. This module is the part of it that a process keeps; the stores
-load it, extend it, and put back what a Redis has lost.
+the table and never changes. This module is a process's copy; the stores load it, extend it, and
+restore what a Redis has lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
@@ -20,6 +21,7 @@ NAMES_LIMIT: Final = 16_384
 """Names past this many get no number and are written out in each document, so that an
 application that makes up attribute names by the million cannot fill the register."""
 
+Item = TypeVar("Item")
 _pack = msgspec.msgpack.Encoder().encode
 _unpack_kind = msgspec.msgpack.Decoder(tuple[str, str, str, str, tuple[str, ...]]).decode
 
@@ -52,18 +54,29 @@ class _Names(dict[int | str, str]):
         raise UnknownNumber(f"name number {key}")
 
 
-class _Table:
+class Table(ABC, Generic[Item]):
     """Entries by number, as the shared table holds them."""
 
     def __init__(self) -> None:
         self.entries: list[bytes] = []
 
-    def _accept(self, start: int, entries: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
-        """Takes over entries that begin at a number; yields those that are new here."""
+    @abstractmethod
+    def missing(self, items: Iterable[Item]) -> list[bytes]:
+        """The entries to append so that each item has a number, as long as there is space."""
+
+    @abstractmethod
+    def _add(self, number: int, entry: bytes) -> None: ...
+
+    def learn(self, start: int, entries: Sequence[bytes]) -> None:
+        """Adds entries of the shared table, where the first has the number `start`.
+
+        Raises:
+            RegisterClash: one is not what this process knows under its number.
+        """
         for number, entry in enumerate(entries, start):
             if number == len(self.entries):
                 self.entries.append(entry)
-                yield number, entry
+                self._add(number, entry)
             elif self.entries[number] != entry:
                 raise RegisterClash(
                     f"number {number} of the register is {entry!r} in Redis, and "
@@ -72,7 +85,7 @@ class _Table:
                 )
 
 
-class Names(_Table):
+class Names(Table[str]):
     """The table of names."""
 
     def __init__(self) -> None:
@@ -80,20 +93,12 @@ class Names(_Table):
         self.numbers = _Numbers()
         self.names = _Names()
 
-    def learn(self, start: int, entries: Sequence[bytes]) -> None:
-        """Takes over entries of the shared table, of which the first has the number `start`.
+    def _add(self, number: int, entry: bytes) -> None:
+        self.names[number] = name = entry.decode()
+        self.numbers[name] = number
 
-        Raises:
-            RegisterClash: one is not what this process knows under its number.
-        """
-        for number, entry in self._accept(start, entries):
-            name = entry.decode()
-            self.numbers[name] = number
-            self.names[number] = name
-
-    def missing(self, names: Iterable[str]) -> list[bytes]:
-        """The entries to append so that each of the names has a number, as far as there is room."""
-        new = [name.encode() for name in dict.fromkeys(names) if name not in self.numbers]
+    def missing(self, items: Iterable[str]) -> list[bytes]:
+        new = [name.encode() for name in dict.fromkeys(items) if name not in self.numbers]
         return new[: max(0, NAMES_LIMIT - len(self.entries))]
 
     def take_wanted(self) -> list[str]:
@@ -103,7 +108,7 @@ class Names(_Table):
         return wanted if len(self.entries) < NAMES_LIMIT else []
 
 
-class Kinds(_Table):
+class Kinds(Table[ContactKind]):
     """The table of contact kinds; `kinds` is what `Contact.kind` indexes."""
 
     def __init__(self) -> None:
@@ -111,16 +116,12 @@ class Kinds(_Table):
         self.numbers: dict[ContactKind, int] = {}
         self.kinds: list[ContactKind] = []
 
-    def learn(self, start: int, entries: Sequence[bytes]) -> None:
-        """Takes over entries of the shared table, as `Names.learn` does."""
-        for number, entry in self._accept(start, entries):
-            kind = ContactKind(*_unpack_kind(entry))
-            self.numbers[kind] = number
-            self.kinds.append(kind)
+    def _add(self, number: int, entry: bytes) -> None:
+        self.kinds.append(kind := ContactKind(*_unpack_kind(entry)))
+        self.numbers[kind] = number
 
-    def missing(self, kinds: Iterable[ContactKind]) -> list[bytes]:
-        """The entries to append so that each of the kinds has a number."""
-        return [_pack(kind) for kind in dict.fromkeys(kinds) if kind not in self.numbers]
+    def missing(self, items: Iterable[ContactKind]) -> list[bytes]:
+        return [_pack(kind) for kind in dict.fromkeys(items) if kind not in self.numbers]
 
 
 class Register:
@@ -129,3 +130,7 @@ class Register:
     def __init__(self) -> None:
         self.names = Names()
         self.kinds = Kinds()
+
+    def entries(self) -> tuple[list[bytes], list[bytes]]:
+        """Names and kinds by number, copied: enough to unpack every document that was read."""
+        return list(self.names.entries), list(self.kinds.entries)

@@ -1,4 +1,4 @@
-"""A sample of the customers of a store, for those who want to know what is usual there."""
+"""A sample of a store's customers, to see what their documents usually hold."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _SPECIAL = re.compile(r"([\\*?\[\]^-])")
 async def sample_customers(store: RedisStore, count: int, *, rounds: int = 500) -> list[Document]:
     """Up to `count` customers, in the order in which Redis walks its keys: that of their hashes.
 
-    At most `rounds` thousand keys are looked at, so that a store full of other things does not
-    keep anybody waiting. A document that cannot be read is left out.
+    At most `rounds` thousand keys are looked at, so that many keys of other kinds cost no more
+    time. A document that cannot be read is left out.
 
     Raises:
         StoreUnavailable: the store could not be reached.

@@ -11,23 +11,21 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Any, Final
 
-from decision.store.wire import Command, Refused
+from decision.store.pipelined_connection import Argument, Command, Refused
 
 Call = Callable[[Command], Awaitable[Any]]
 
 
 class Script:
-    """One script of the folder `lua`; its first comment says what goes in and comes out."""
+    """One file of the folder `lua`; its first comment says what goes in and comes out, in units."""
 
     __slots__ = ("digest", "text")
 
-    def __init__(self, name: str) -> None:
-        self.text = (files("decision.store") / "lua" / f"{name}.lua").read_bytes()
-        self.digest = sha1(self.text, usedforsecurity=False).hexdigest()
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+        self.digest = sha1(text, usedforsecurity=False).hexdigest()
 
-    async def run(
-        self, call: Call, keys: Sequence[str], arguments: Sequence[str | bytes | int] = ()
-    ) -> Any:
+    async def run(self, call: Call, keys: Sequence[str], arguments: Sequence[Argument] = ()) -> Any:
         """Runs it over `call`, a function that sends one command."""
         try:
             return await call(("EVALSHA", self.digest, len(keys), *keys, *arguments))
@@ -37,24 +35,8 @@ class Script:
         return await call(("EVAL", self.text, len(keys), *keys, *arguments))
 
 
-COMMIT: Final = Script("commit")
-ERASE: Final = Script("erase")
-TAKE_BUDGETS: Final = Script("take_budgets")
-RETURN_BUDGETS: Final = Script("return_budgets")
-SET_ALIAS: Final = Script("set_alias")
-DELETE_ALIAS: Final = Script("delete_alias")
-APPEND: Final = Script("append")
-FIND_RECORD: Final = Script("find_record")
-ADVANCE_LOG: Final = Script("advance_log")
-
-ALL: Final = (
-    COMMIT,
-    ERASE,
-    TAKE_BUDGETS,
-    RETURN_BUDGETS,
-    SET_ALIAS,
-    DELETE_ALIAS,
-    APPEND,
-    FIND_RECORD,
-    ADVANCE_LOG,
-)
+SCRIPTS: Final = {
+    path.name.removesuffix(".lua"): Script(path.read_bytes())
+    for path in sorted((files("decision.store") / "lua").iterdir(), key=lambda path: path.name)
+}
+"""Every script by the name of its file."""

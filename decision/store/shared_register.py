@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Sequence
+from operator import lt
+from typing import Any, Final
 
-from decision.core.document import ContactKind
 from decision.store.keys import Keys
-from decision.store.register import Kinds, Names, Register
-from decision.store.scripts import APPEND, Call
-from decision.store.wire import Refused
+from decision.store.pipelined_connection import Refused
+from decision.store.register import Item, Register, Table
+from decision.store.scripts import SCRIPTS, Call
 
+APPEND: Final = SCRIPTS["append"]
 _AT_ONCE: Final = 1_000
 """Entries appended by one script call, at most."""
 
@@ -23,16 +24,12 @@ class SharedRegister:
 
     def __init__(self, keys: Keys) -> None:
         self.local = Register()
-        self._names = keys.names
-        self._kinds = keys.kinds
-        self._tables: tuple[tuple[str, Names | Kinds], ...] = (
-            (keys.names, self.local.names),
-            (keys.kinds, self.local.kinds),
-        )
+        self._tables: dict[str, Table[Any]]
+        self._tables = {keys.names: self.local.names, keys.kinds: self.local.kinds}
 
     async def agree(self, call: Call) -> None:
         """Learns what Redis holds, and puts back, under the same numbers, what it has lost."""
-        for key, table in self._tables:
+        for key, table in self._tables.items():
             while True:
                 held = await call(("LRANGE", key, 0, -1))
                 table.learn(0, held)
@@ -43,33 +40,21 @@ class SharedRegister:
 
     async def check(self, call: Call) -> None:
         """`agree`, where Redis holds fewer entries than this process knows."""
-        lengths = [await call(("LLEN", key)) for key, _ in self._tables]
-        if any(
-            length < len(table.entries)
-            for length, (_, table) in zip(lengths, self._tables, strict=True)
-        ):
+        lengths = [await call(("LLEN", key)) for key in self._tables]
+        known = [len(table.entries) for table in self._tables.values()]
+        if any(map(lt, lengths, known)):
             await self.agree(call)
 
     async def refresh(self, call: Call) -> None:
         """Learns the entries that other processes have appended."""
-        for key, table in self._tables:
+        for key, table in self._tables.items():
             known = len(table.entries)
             table.learn(known, await call(("LRANGE", key, known, -1)))
 
-    async def add_names(self, call: Call, names: list[str]) -> None:
-        """Gives numbers to names, as far as there is room."""
-        table = self.local.names
-        await self._append(call, self._names, table, lambda: table.missing(names))
-
-    async def add_kinds(self, call: Call, kinds: list[ContactKind]) -> None:
-        """Gives numbers to kinds of contacts."""
-        table = self.local.kinds
-        await self._append(call, self._kinds, table, lambda: table.missing(kinds))
-
-    async def _append(
-        self, call: Call, key: str, table: Names | Kinds, missing: Callable[[], list[bytes]]
-    ) -> None:
-        while entries := missing()[:_AT_ONCE]:
+    async def add(self, call: Call, table: Table[Item], items: Sequence[Item]) -> None:
+        """Gives numbers to items of a table, as long as there is space."""
+        key = next(key for key, other in self._tables.items() if other is table)
+        while entries := table.missing(items)[:_AT_ONCE]:
             known = len(table.entries)
             try:
                 reply = await APPEND.run(call, [key], [known, *entries])

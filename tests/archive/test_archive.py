@@ -304,7 +304,7 @@ async def test_a_log_that_ends_before_what_is_archived_is_read_again_and_nothing
     later = await archive(store, out, keep=40 * DAY, clock=lambda: wall_clock() + 30 * DAY)
     assert (later.counts.begun_again, later.manifest.known_ids.keys()) == (0, set())
     await store.connection.call(("RESTORE", key, 0, backup, "REPLACE"), 5, write=True)
-    [first] = await store.read_log(partition_of("c-1"))
+    [first] = (await store.read_logs({partition_of("c-1"): ""}))[partition_of("c-1")]
     fields = ("k", "event", "id", "3", "b", event("3").body)
     following = f"{first.entry_id.partition('-')[0]}-7"
     await store.connection.call(("XADD", key, following, *fields), 5, write=True)

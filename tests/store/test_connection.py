@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from decision.core.errors import StoreUnavailable
-from decision.store import EmbeddedRedis, RedisStore, wire
-from decision.store.connection import Connection
-from decision.store.wire import Refused, Wire
+from decision.store import EmbeddedRedis, RedisStore, pipelined_connection
+from decision.store.connection import SharedConnection
+from decision.store.pipelined_connection import PipelinedConnection, Refused
 from tests.store.proxy import Proxy, until
 
 pytestmark = pytest.mark.anyio
@@ -26,7 +26,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     return "asyncio", {"use_uvloop": request.param == "uvloop"}
 
 
-async def no_greeting(wire: Wire) -> None:
+async def nothing(connection: PipelinedConnection) -> None:
     """Nothing to do on a new connection."""
 
 
@@ -37,33 +37,33 @@ async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
 
 
 @pytest.fixture
-async def connection(redis_url: str) -> AsyncIterator[Connection]:
-    made = Connection(redis_url, greet=no_greeting)
+async def connection(redis_url: str) -> AsyncIterator[SharedConnection]:
+    made = SharedConnection(redis_url, on_connect=nothing)
     await made.start()
     yield made
     await made.close()
 
 
 @pytest.fixture
-async def shaky(proxy: Proxy) -> AsyncIterator[Connection]:
+async def shaky(proxy: Proxy) -> AsyncIterator[SharedConnection]:
     """A connection through the proxy."""
-    made = Connection(proxy.url, greet=no_greeting)
+    made = SharedConnection(proxy.url, on_connect=nothing)
     await made.start()
     yield made
     await made.close()
 
 
-async def echo(connection: Connection, number: int, timeout: float = 10.0) -> bool:
+async def echo(connection: SharedConnection, number: int, timeout: float = 10.0) -> bool:
     return bool(await connection.call(("ECHO", number), timeout) == b"%d" % number)
 
 
-async def test_every_caller_gets_its_own_reply(connection: Connection) -> None:
+async def test_every_caller_gets_its_own_reply(connection: SharedConnection) -> None:
     assert all(await asyncio.gather(*(echo(connection, number) for number in range(5_000))))
 
 
-async def test_commands_of_one_turn_are_written_together(connection: Connection) -> None:
+async def test_commands_of_one_turn_are_written_together(connection: SharedConnection) -> None:
     writes = []
-    transport = connection._wire._transport  # type: ignore[union-attr]
+    transport = connection._current._transport  # type: ignore[union-attr]
 
     class Counting:
         def write(self, data: bytes) -> None:
@@ -73,17 +73,19 @@ async def test_commands_of_one_turn_are_written_together(connection: Connection)
         def __getattr__(self, name: str) -> Any:
             return getattr(transport, name)
 
-    connection._wire._transport = Counting()  # type: ignore[union-attr, assignment]
+    connection._current._transport = Counting()  # type: ignore[union-attr, assignment]
     await asyncio.gather(*(echo(connection, number) for number in range(100)))
     assert len(writes) == 1
 
 
-async def test_a_pipeline_of_one_and_of_many_gives_a_list(connection: Connection) -> None:
+async def test_a_pipeline_of_one_and_of_many_gives_a_list(connection: SharedConnection) -> None:
     assert await connection.pipeline([("ECHO", "a")], 5.0) == [b"a"]
     assert await connection.pipeline([("ECHO", "a"), ("PING",)], 5.0) == [b"a", b"PONG"]
 
 
-async def test_large_values_pass_in_both_directions(connection: Connection, prefix: str) -> None:
+async def test_large_values_pass_in_both_directions(
+    connection: SharedConnection, prefix: str
+) -> None:
     value = bytes(range(256)) * 40_000
     keys = [f"{prefix}{number}" for number in range(4)]
     await asyncio.gather(*(connection.call(("SET", key, value), 30.0) for key in keys))
@@ -92,7 +94,7 @@ async def test_large_values_pass_in_both_directions(connection: Connection, pref
     await connection.call(("DEL", *keys), 30.0)
 
 
-async def test_an_error_reply_is_raised_for_its_caller_alone(connection: Connection) -> None:
+async def test_an_error_reply_is_raised_for_its_caller_alone(connection: SharedConnection) -> None:
     results = await asyncio.gather(
         echo(connection, 1),
         connection.call(("NOSUCH",), 5.0),
@@ -105,7 +107,9 @@ async def test_an_error_reply_is_raised_for_its_caller_alone(connection: Connect
     assert isinstance(results[2], Refused) and not results[2].uncertain
 
 
-async def test_cancelled_calls_leave_the_replies_in_step(shaky: Connection, proxy: Proxy) -> None:
+async def test_cancelled_calls_leave_the_replies_in_step(
+    shaky: SharedConnection, proxy: Proxy
+) -> None:
     async def cancel_some() -> None:
         held = proxy.hold("ECHO", nth=3)
         calls = [asyncio.ensure_future(echo(shaky, number)) for number in range(10)]
@@ -122,7 +126,9 @@ async def test_cancelled_calls_leave_the_replies_in_step(shaky: Connection, prox
     assert proxy.connections == 1
 
 
-async def test_a_call_cancelled_before_it_was_written_does_no_harm(connection: Connection) -> None:
+async def test_a_call_cancelled_before_it_was_written_does_no_harm(
+    connection: SharedConnection,
+) -> None:
     call = asyncio.ensure_future(echo(connection, 1))
     await asyncio.sleep(0)
     call.cancel()
@@ -130,7 +136,7 @@ async def test_a_call_cancelled_before_it_was_written_does_no_harm(connection: C
 
 
 async def test_a_call_that_is_late_fails_and_its_reply_goes_to_nobody_else(
-    shaky: Connection, proxy: Proxy
+    shaky: SharedConnection, proxy: Proxy
 ) -> None:
     held = proxy.hold("ECHO")
     late = asyncio.ensure_future(shaky.call(("ECHO", "late"), 0.05, write=True))
@@ -143,7 +149,9 @@ async def test_a_call_that_is_late_fails_and_its_reply_goes_to_nobody_else(
     assert proxy.connections == 1
 
 
-async def test_timeouts_of_different_lengths_are_each_kept(shaky: Connection, proxy: Proxy) -> None:
+async def test_timeouts_of_different_lengths_are_each_kept(
+    shaky: SharedConnection, proxy: Proxy
+) -> None:
     held = proxy.hold("ECHO")
     order: list[float] = []
 
@@ -158,9 +166,9 @@ async def test_timeouts_of_different_lengths_are_each_kept(shaky: Connection, pr
 
 
 async def test_a_connection_on_which_nothing_comes_any_more_is_replaced(
-    shaky: Connection, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    shaky: SharedConnection, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire, "STALLED_AFTER", 0.1)
+    monkeypatch.setattr(pipelined_connection, "STALLED_AFTER", 0.1)
     proxy.hold("ECHO")
     with pytest.raises(StoreUnavailable):
         await echo(shaky, 1, timeout=0.2)
@@ -170,7 +178,7 @@ async def test_a_connection_on_which_nothing_comes_any_more_is_replaced(
 
 @pytest.mark.parametrize("fault", ["cut_before", "drop_reply", "cut_mid_reply"])
 async def test_a_lost_connection_fails_what_was_under_way_and_is_made_again(
-    shaky: Connection, proxy: Proxy, fault: str
+    shaky: SharedConnection, proxy: Proxy, fault: str
 ) -> None:
     getattr(proxy, fault)("ECHO", nth=3)
     results = await asyncio.gather(
@@ -188,8 +196,8 @@ async def test_a_lost_connection_fails_what_was_under_way_and_is_made_again(
     assert proxy.connections == 2
 
 
-async def test_while_redis_is_away_calls_fail_at_once_and_then_work_again(
-    shaky: Connection, proxy: Proxy
+async def test_while_redis_is_unavailable_calls_fail_at_once_and_then_work_again(
+    shaky: SharedConnection, proxy: Proxy
 ) -> None:
     await proxy.refuse()
     with pytest.raises(StoreUnavailable):
@@ -199,30 +207,30 @@ async def test_while_redis_is_away_calls_fail_at_once_and_then_work_again(
         with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1:.*start it"):
             await echo(shaky, 1, timeout=600.0)
     await proxy.listen()
-    assert await shaky.call(("ECHO", 2), 20.0, patient=True) == b"2"
+    assert await shaky.call(("ECHO", 2), 20.0, through_outage=True) == b"2"
 
 
 async def test_a_call_waits_no_longer_than_its_own_time_for_a_connection(
-    shaky: Connection, proxy: Proxy
+    shaky: SharedConnection, proxy: Proxy
 ) -> None:
     await proxy.refuse()
     with pytest.raises(StoreUnavailable) as raised:
-        await shaky.call(("ECHO", 1), 0.05, write=True, patient=True)
-    await until(lambda: shaky._wire is None)
+        await shaky.call(("ECHO", 1), 0.05, write=True, through_outage=True)
+    await until(lambda: shaky._current is None)
     with pytest.raises(StoreUnavailable) as raised:
-        await shaky.call(("ECHO", 1), 0.05, write=True, patient=True)
+        await shaky.call(("ECHO", 1), 0.05, write=True, through_outage=True)
     assert not raised.value.uncertain
 
 
 async def test_more_calls_than_may_wait_at_once_wait_their_turn(redis_url: str) -> None:
     async with Proxy(redis_url) as proxy:
-        connection = Connection(proxy.url, greet=no_greeting, calls_at_once=10)
+        connection = SharedConnection(proxy.url, on_connect=nothing, limit=10)
         await connection.start()
         held = proxy.hold("ECHO")
         calls = [asyncio.ensure_future(echo(connection, number)) for number in range(100)]
         await until(lambda: proxy.seen["ECHO"] == 1)
         await asyncio.sleep(0)
-        assert len(connection._wire._calls) == 10  # type: ignore[union-attr]
+        assert len(connection._current._pending) == 10  # type: ignore[union-attr]
         with pytest.raises(StoreUnavailable, match="too many calls") as raised:
             await connection.call(("ECHO", 1), 0.05, write=True)
         assert not raised.value.uncertain
@@ -232,7 +240,7 @@ async def test_more_calls_than_may_wait_at_once_wait_their_turn(redis_url: str) 
 
 
 async def test_a_closed_connection_says_so(redis_url: str) -> None:
-    connection = Connection(redis_url, greet=no_greeting)
+    connection = SharedConnection(redis_url, on_connect=nothing)
     await connection.start()
     call = asyncio.ensure_future(echo(connection, 1))
     await asyncio.sleep(0)
@@ -243,7 +251,7 @@ async def test_a_closed_connection_says_so(redis_url: str) -> None:
         await echo(connection, 2)
 
 
-async def test_closing_ends_the_attempts_to_connect(shaky: Connection, proxy: Proxy) -> None:
+async def test_closing_ends_the_attempts_to_connect(shaky: SharedConnection, proxy: Proxy) -> None:
     await proxy.refuse()
     await until(lambda: shaky._reconnecting is not None)
     await shaky.close()
@@ -252,14 +260,14 @@ async def test_closing_ends_the_attempts_to_connect(shaky: Connection, proxy: Pr
 
 async def test_login_and_database_come_from_the_url(tmp_path: Path, redis_url: str) -> None:
     server = EmbeddedRedis(tmp_path)
-    connection = Connection(server.start(), greet=no_greeting)
+    connection = SharedConnection(server.start(), on_connect=nothing)
     await connection.start()
     await connection.call(("CONFIG", "SET", "requirepass", "p@ss/word"), 5.0)
     await connection.call(("ACL", "SETUSER", "li", "on", ">x", "~*", "+@all"), 5.0)
     async with Proxy(server.start()) as proxy:
         for login in (":p%40ss%2Fword", "li:x"):
             url = proxy.url.replace("//", f"//{login}@") + "/3"
-            other = Connection(url, greet=no_greeting)
+            other = SharedConnection(url, on_connect=nothing)
             await other.start()
             assert b"db=3" in await other.call(("CLIENT", "INFO"), 5.0)
             assert other.where == proxy.url.removeprefix("redis://")
@@ -283,12 +291,12 @@ async def test_tls_is_spoken_and_a_certificate_of_nobody_known_is_refused(
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
     async with Proxy(redis_url, tls=context) as proxy:
-        trusting = Connection(f"{proxy.url}?ssl_ca_certs={certificate}", greet=no_greeting)
+        trusting = SharedConnection(f"{proxy.url}?ssl_ca_certs={certificate}", on_connect=nothing)
         await trusting.start()
         assert all(await asyncio.gather(*(echo(trusting, number) for number in range(100))))
         await trusting.close()
         with pytest.raises(StoreUnavailable, match="certificate"):
-            await Connection(proxy.url, greet=no_greeting).start()
+            await SharedConnection(proxy.url, on_connect=nothing).start()
 
 
 @pytest.mark.parametrize(
@@ -302,7 +310,7 @@ async def test_tls_is_spoken_and_a_certificate_of_nobody_known_is_refused(
 )
 async def test_a_url_that_cannot_be_one_is_explained(url: str, says: str) -> None:
     with pytest.raises(StoreUnavailable, match=says):
-        await Connection(url, greet=no_greeting).start()
+        await SharedConnection(url, on_connect=nothing).start()
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,13 @@ from decision.core.errors import StoreUnavailable
 from decision.core.identifiers import partition_of
 from decision.core.ports import Committed, Conflict
 from decision.store import EmbeddedRedis, RedisStore
-from decision.store.scripts import APPEND, COMMIT, TAKE_BUDGETS
+from decision.store.scripts import SCRIPTS
 from tests.store.build import PUSH, commit_of, record, with_contact
 from tests.store.proxy import Proxy, until
 
 pytestmark = pytest.mark.anyio
 
+COMMIT, APPEND = SCRIPTS["commit"], SCRIPTS["append"]
 PARTITION = partition_of("c-1")
 
 
@@ -196,7 +197,7 @@ async def test_a_read_that_is_lost_fails_and_is_not_uncertain(
 
 async def test_no_other_write_is_repeated(store: RedisStore, proxy: Proxy) -> None:
     await store.take_budgets({"a": 5}, "t0")
-    proxy.drop_reply(TAKE_BUDGETS.digest)
+    proxy.drop_reply(SCRIPTS["take_budgets"].digest)
     with pytest.raises(StoreUnavailable) as raised:
         await store.take_budgets({"a": 5}, "t1")
     assert raised.value.uncertain

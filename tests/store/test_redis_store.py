@@ -15,8 +15,8 @@ from decision.core.errors import StoreUnavailable
 from decision.core.ports import Committed
 from decision.store import EmbeddedRedis, RedisStore, codec
 from decision.store.commits import commit_digest
+from decision.store.in_redis.server import check_server, parse_info
 from decision.store.keys import event_digest
-from decision.store.wire import parse_info
 from tests.store.build import commit_of, record, with_contact
 from tests.store.proxy import Proxy
 
@@ -243,12 +243,11 @@ async def test_a_redis_that_may_lose_data_is_warned_of_once(
     ],
 )
 async def test_the_server_is_looked_at_before_it_is_used(info: dict[str, str], says: str) -> None:
-    store = RedisStore("redis://example")
     if says:
-        with pytest.raises(StoreUnavailable, match=says):
-            store._check(info)
+        with pytest.raises(StoreUnavailable, match=f"^here.*{says}"):
+            check_server(info, "here")
     else:
-        store._check(info)
+        check_server(info, "here")
 
 
 def test_info_is_read_by_its_fields() -> None:

@@ -1,9 +1,9 @@
--- Notes how far a reader of a log has come, and removes what no reader needs any more.
+-- Notes how far a reader of a log has come, and removes the entries that no reader needs any more.
 --
 -- KEYS  1 log
 -- ARGV  1 the reader: the name of a consumer group
---       2 the last entry it is done with   3 the entry id that follows it
---       4 entries from this time on are kept, milliseconds
+--       2 id of the last entry it is done with   3 the entry id that follows it
+--       4 entries from this time on are kept, milliseconds since 1970
 -- Returns how many entries were removed
 
 local log, reader = KEYS[1], ARGV[1]

@@ -1,7 +1,7 @@
--- Appends entries to a table of the register, unless it has grown meanwhile.
+-- Appends entries to a table of the register, unless it has grown since the caller read it.
 --
 -- KEYS  1 the table (list)
--- ARGV  1 its length as the caller knows it   2 … entries
+-- ARGV  1 its length as the caller knows it, in entries   2 … entries
 -- Returns 1 where they were appended; else the entries that the caller does not know yet.
 --      Error LOST where the table is shorter than the caller knows it
 

@@ -3,8 +3,8 @@
 -- KEYS  1 document   2 log   3 answers   4 event ids
 -- ARGV  1 "1" where this very commit was sent before and its reply was lost, else "0"
 --       2 digest of the commit's id, 8 bytes
---       3 letters of the sections whose version must match, of "pce" (profile, contacts, events)
---       4 those versions: 3 × u32, little-endian, as read
+--       3 letters of the sections to compare, of "pce" (profile, contacts, events)
+--       4 the versions of all sections as read: 3 × u32, little-endian
 --       5 letters of the sections to write   6, 7, 8 their bytes: profile, contacts, events
 --       9 the version that a new document starts with, 1 to 2^32 - 1
 --      10 request id, "" for none   11 answer   12 how long it lasts, milliseconds
@@ -13,7 +13,7 @@
 -- Returns 1 where it is written, now or when it was sent before; else, with nothing written,
 --      {document or nil, answer or nil, {places (1 to n) of the event ids that are known}}
 --
--- All that can fail comes before the first write: a script is not rolled back.
+-- Everything that can fail comes before the first write, because a script is not rolled back.
 
 local HEADER, HEADER_SIZE, FORMAT = '<Bc8I4I4I4I4I4I4', 33, 1
 local REPEATED_WITHIN = 120000 -- milliseconds

@@ -1,11 +1,11 @@
--- Removes a customer's document, answers and event ids, and logs that.
+-- Removes a customer's document, answers and event ids, and logs the erasure.
 --
 -- KEYS  1 document   2 log   3 answers   4 event ids
--- ARGV  1 the version of the profile as read, 0 for no document, -1 for whatever it is;
---         the aliases it lists are gone by now
+-- ARGV  1 version of the profile as read (u32), 0 for no document, -1 for any version;
+--         the aliases that the profile lists are already deleted
 --       2, 3, 4 kind, id and body of the log record   5 digest of the record's id, 8 bytes
--- Returns 1 where there was something, 0 where there was nothing, -1 where the profile has changed
---      since: nothing is done then. An erasure of nobody is logged, too: archived rows may be left
+-- Returns 1 where there was something, 0 where there was nothing: that is logged as well, because
+--      the archive may still hold rows; -1, with nothing done, where the profile has changed
 
 local expected = tonumber(ARGV[1])
 if expected >= 0 then

@@ -1,8 +1,8 @@
--- Looks for a record in a piece of the log.
+-- Looks for a record in a part of the log.
 --
 -- KEYS  1 log
--- ARGV  1 kind   2 id   3, 4 first and last entry id of the piece   5 how many entries to look at
--- Returns {body or nil, the entry id to go on after, "" at the end of the piece}
+-- ARGV  1 kind   2 id   3, 4 first and last entry id of the part   5 how many entries to look at
+-- Returns {body or nil, the entry id to go on after, "" at the end of the part}
 
 local entries = redis.call('XRANGE', KEYS[1], ARGV[3], ARGV[4], 'COUNT', ARGV[5])
 for _, entry in ipairs(entries) do

@@ -1,6 +1,6 @@
--- Gives back what a token took of several budgets, each once.
+-- Gives back what a token took of several budgets: 1 of each, once.
 --
--- KEYS  1 what the token took (set)   2 … counters, one a budget
+-- KEYS  1 what the token took (set)   2 … counters, one per budget
 -- ARGV  1 how long the token is remembered, milliseconds   2 … names of the budgets
 --
 -- The empty name marks a token as used: a take that arrives after its return changes nothing.

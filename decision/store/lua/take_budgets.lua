@@ -1,10 +1,10 @@
--- Takes one of each of several budgets, or none of any.
+-- Takes 1 of each of several budgets, or nothing.
 --
--- KEYS  1 what the token took (set)   2 … counters, one a budget
+-- KEYS  1 what the token took (set)   2 … counters, one per budget
 -- ARGV  1 how long the token is remembered, milliseconds
 --       then name and limit of each budget, in the order of the counters
--- Returns nil where all are taken, now or before with this token, or given back meanwhile;
---      else the name of the first budget that stands at its limit: nothing is taken
+-- Returns nil where all are taken, now or before with this token, or already given back;
+--      else the name of the first budget that is at its limit: nothing is taken
 
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return false

@@ -1,7 +1,7 @@
 """One physical connection to Redis, shared by all requests of a process.
 
 Commands of one turn of the event loop are written together; replies are matched to calls in
-order. A caller that gave up leaves its place in the queue, so that replies stay in step.
+order. A call that was given up keeps its place in the queue, so that replies stay in step.
 Protocol: RESP 2 (https://redis.io/docs/latest/develop/reference/protocol-spec/).
 """
 
@@ -16,7 +16,8 @@ import hiredis
 
 from decision.core.errors import StoreUnavailable
 
-Command = tuple[str | bytes | int, ...]
+Argument = str | bytes | int
+Command = tuple[Argument, ...]
 
 STALLED_AFTER: Final = 5.0
 """Seconds without a byte, while replies are due, after which a connection is given up."""
@@ -25,16 +26,16 @@ _MORE: Final = object()
 _pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]
 _WRITE_BUFFER = 1 << 20
 
-_MENDS: Final = {
+_FIXES: Final = {
     "NOAUTH": "put the user and password into NEXTBEST_REDIS_URL",
     "WRONGPASS": "put the right user and password into NEXTBEST_REDIS_URL",
     "NOPERM": "allow its user all keys under the prefix, and EVAL",
-    "READONLY": "it is a replica: let NEXTBEST_REDIS_URL lead to the primary",
+    "READONLY": "it is a replica: point NEXTBEST_REDIS_URL at the primary",
     "LOADING": "it is reading its data: wait",
-    "MISCONF": "it cannot write to its disk: make room, see its log",
+    "MISCONF": "it cannot write to its disk: free some space, see its log",
     "OOM": "it is full: give it more memory",
     "FORMAT": "upgrade nextbest",
-    "MOVED": "it is a cluster: let NEXTBEST_REDIS_URL lead to a single server",
+    "MOVED": "it is a cluster: point NEXTBEST_REDIS_URL at a single server",
 }
 
 
@@ -43,12 +44,12 @@ class Refused(StoreUnavailable):
 
     def __init__(self, where: str, error: Exception) -> None:
         self.code = str(error).split(" ", 1)[0]
-        mend = _MENDS.get(self.code)
-        super().__init__(f"Redis at {where} answered: {error}{'; ' + mend if mend else ''}")
+        fix = _FIXES.get(self.code)
+        super().__init__(f"Redis at {where} answered: {error}{'; ' + fix if fix else ''}")
 
 
-class _Call:
-    """A call that waits for one reply, or for a list of `count` replies."""
+class _PendingReply:
+    """A call that waits, until `deadline` of the loop, for a reply or a list of `count` replies."""
 
     __slots__ = ("count", "deadline", "future", "replies", "write")
 
@@ -62,26 +63,28 @@ class _Call:
         self.replies: list[Any] | None = None if count is None else []
 
 
-class Wire(asyncio.Protocol):
-    """A connection from the moment it is open until it is lost; then it is of no more use.
+class PipelinedConnection(asyncio.Protocol):
+    """A connection from the moment it is open until it is lost; it does not come back.
 
     `full` is true while no more calls should be sent: `limit` are waiting, or the other side
-    does not read. `changed` is called when that ends, and once when the connection is lost.
+    does not read. `on_change` is called when that ends, and once when the connection is lost.
     """
 
-    def __init__(self, where: str, limit: int, changed: Callable[[Wire], None]) -> None:
+    def __init__(
+        self, where: str, limit: int, on_change: Callable[[PipelinedConnection], None]
+    ) -> None:
         self.where = where
         self.full = False
         self.lost = False
         self._limit = limit
-        self._changed = changed
+        self._on_change = on_change
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(notEnoughData=_MORE)
-        self._calls: deque[_Call] = deque()
+        self._pending: deque[_PendingReply] = deque()
         self._chunks: list[bytes] = []
         self._unsent = 0
-        self._paused = False
-        self._heard = 0.0
+        self._writing_paused = False
+        self._received_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     async def call(self, command: Command, timeout: float, *, write: bool = False) -> Any:
@@ -96,12 +99,10 @@ class Wire(asyncio.Protocol):
             raise Refused(self.where, reply)
         return reply
 
-    async def pipeline(
-        self, commands: Sequence[Command], timeout: float, *, write: bool = False
-    ) -> list[Any]:
-        """The replies to several commands, sent together; raises for the first that failed."""
+    async def pipeline(self, commands: Sequence[Command], timeout: float) -> list[Any]:
+        """The replies to several reads, sent together; raises for the first that failed."""
         packed = b"".join(map(_pack, commands))
-        replies: list[Any] = await self._send(packed, len(commands), timeout, write)
+        replies: list[Any] = await self._send(packed, len(commands), timeout, False)
         for reply in replies:
             if isinstance(reply, hiredis.ReplyError):
                 raise Refused(self.where, reply)
@@ -120,17 +121,17 @@ class Wire(asyncio.Protocol):
             return future
         now = self._loop.time()
         deadline = now + timeout
-        if not self._calls:
-            self._heard = now
+        if not self._pending:
+            self._received_at = now
         if not self._chunks:
             self._loop.call_soon(self._flush)
         self._chunks.append(packed)
-        self._calls.append(_Call(future, count, deadline, write))
+        self._pending.append(_PendingReply(future, count, deadline, write))
         self._unsent += 1
-        if len(self._calls) >= self._limit:
+        if len(self._pending) >= self._limit:
             self.full = True
         if self._timer is None or deadline < self._timer.when():
-            self._watch(deadline)
+            self._set_timer(deadline)
         return future
 
     def _flush(self) -> None:
@@ -142,7 +143,7 @@ class Wire(asyncio.Protocol):
     def _failure(self, why: str, *, uncertain: bool = False) -> StoreUnavailable:
         return StoreUnavailable(f"Redis at {self.where}: {why}", uncertain=uncertain)
 
-    def _watch(self, deadline: float) -> None:
+    def _set_timer(self, deadline: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_at(deadline, self._expire)
@@ -152,22 +153,22 @@ class Wire(asyncio.Protocol):
         now = self._loop.time()
         self._timer = None
         next_deadline = None
-        for call in self._calls:
+        for call in self._pending:
             if call.future.done():
                 continue
             if call.deadline <= now:
                 call.future.set_exception(self._failure("no answer in time", uncertain=call.write))
             elif next_deadline is None or call.deadline < next_deadline:
                 next_deadline = call.deadline
-        if self._calls and now - self._heard > STALLED_AFTER:
+        if self._pending and now - self._received_at > STALLED_AFTER:
             self._transport.abort()
         if next_deadline is not None:
-            self._watch(next_deadline)
+            self._set_timer(next_deadline)
 
-    def _ease(self) -> None:
-        if self.full and not self._paused and len(self._calls) < self._limit:
+    def _clear_full(self) -> None:
+        if self.full and not self._writing_paused and len(self._pending) < self._limit:
             self.full = False
-            self._changed(self)
+            self._on_change(self)
 
     # What asyncio calls.
 
@@ -177,8 +178,8 @@ class Wire(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=_WRITE_BUFFER)
 
     def data_received(self, data: bytes) -> None:
-        self._heard = self._loop.time()
-        calls = self._calls
+        self._received_at = self._loop.time()
+        calls = self._pending
         next_reply = self._reader.gets
         try:
             self._reader.feed(data)
@@ -195,30 +196,24 @@ class Wire(asyncio.Protocol):
         except (hiredis.ProtocolError, IndexError):
             self._transport.abort()
         if self.full:
-            self._ease()
+            self._clear_full()
 
     def pause_writing(self) -> None:
-        self._paused = self.full = True
+        self._writing_paused = self.full = True
 
     def resume_writing(self) -> None:
-        self._paused = False
-        self._ease()
+        self._writing_paused = False
+        self._clear_full()
 
     def connection_lost(self, error: Exception | None) -> None:
         self.lost = True
         if self._timer is not None:
             self._timer.cancel()
-        sent = len(self._calls) - self._unsent
-        for index, call in enumerate(self._calls):
+        sent = len(self._pending) - self._unsent
+        for index, call in enumerate(self._pending):
             if not call.future.done():
                 call.future.set_exception(
                     self._failure("the connection was lost", uncertain=call.write and index < sent)
                 )
-        self._calls.clear()
-        self._changed(self)
-
-
-def parse_info(reply: bytes) -> dict[str, str]:
-    """The fields of `INFO`."""
-    lines = reply.decode(errors="replace").splitlines()
-    return dict(line.split(":", 1) for line in lines if ":" in line)
+        self._pending.clear()
+        self._on_change(self)

@@ -1,0 +1,121 @@
+"""Customers' documents in memory, in the same bytes as in Redis."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Final
+
+from decision.core.document import Document
+from decision.core.identifiers import partition_of
+from decision.core.ports import Commit, Committed, Conflict, LogRecord, ReadResult
+from decision.store import codec
+from decision.store.commits import EncodedCommit, encode_commit
+from decision.store.in_memory.aliases import MemoryAliases
+from decision.store.in_memory.base import Clock, Expiring
+from decision.store.in_memory.budgets import MemoryBudgets
+from decision.store.in_memory.log import MemoryLog
+from decision.store.keys import event_digest
+
+_PRUNE_EVERY: Final = 64
+
+
+class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryLog):
+    """Implements `DocumentStore`, step by step as the Lua scripts do."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self._documents: dict[str, bytes] = {}
+        self._answers: defaultdict[str, Expiring[str, bytes]] = defaultdict(Expiring)
+        self._events: defaultdict[str, Expiring[bytes, bool]] = defaultdict(Expiring)
+
+    async def read(
+        self,
+        customer_id: str,
+        *,
+        request_id: str | None = None,
+        budgets: Sequence[str] = (),
+        event_ids: Sequence[str] = (),
+        timeout: float | None = None,
+    ) -> ReadResult:
+        raw = self._documents.get(customer_id, b"")
+        document, version = codec.decode(customer_id, raw, self._register)
+        return ReadResult(
+            document=document,
+            version=version,
+            raw=raw,
+            answer=self._answer(customer_id, request_id),
+            budgets={name: self._spent.get(name, 0) for name in budgets},
+            known_events=self._known(customer_id, event_ids),
+        )
+
+    async def commit(self, commit: Commit, *, timeout: float | None = None) -> Committed | Conflict:
+        encoded = encode_commit(commit, self._register)
+        while wanted := self._register.names.take_wanted():
+            names = self._register.names
+            names.learn(len(names.entries), names.missing(wanted))
+            encoded = encode_commit(commit, self._register)
+        customer_id = commit.customer_id
+        raw = self._documents.get(customer_id)
+        digest, versions, sections = codec.split(customer_id, raw) if raw else codec.NOTHING
+        if digest == encoded.digest:
+            return Committed()
+        if self._conflicts(commit, encoded, versions):
+            latest = await self.read(
+                customer_id, request_id=commit.request_id, event_ids=commit.event_ids
+            )
+            return Conflict(latest=latest)
+        self._append(partition_of(customer_id), commit.records)
+        if encoded.write:
+            self._documents[customer_id] = encoded.spliced(versions, sections, new=raw is None)
+        now = self._clock()
+        if commit.request_id is not None:
+            answers = self._answers[customer_id]
+            answers[commit.request_id] = (now + encoded.answer_lasts / 1000, encoded.answer)
+            if len(answers) % _PRUNE_EVERY == 0:
+                answers.forget_expired(now)
+        if commit.event_ids:
+            known = self._events[customer_id]
+            expiry = now + encoded.event_ids_last / 1000
+            known.update(dict.fromkeys(encoded.event_digests, (expiry, True)))
+            if len(known) % _PRUNE_EVERY == 0:
+                known.forget_expired(now)
+        return Committed()
+
+    def _conflicts(
+        self, commit: Commit, encoded: EncodedCommit, versions: tuple[int, int, int]
+    ) -> bool:
+        if self._answer(commit.customer_id, commit.request_id) is not None:
+            return True
+        if self._known(commit.customer_id, commit.event_ids):
+            return True
+        pairs = zip(codec.LETTERS, encoded.versions, versions, strict=True)
+        return any(letter in encoded.expect and a != b for letter, a, b in pairs)
+
+    def _answer(self, customer_id: str, request_id: str | None) -> bytes | None:
+        if request_id is None or customer_id not in self._answers:
+            return None
+        return self._answers[customer_id].live(request_id, self._clock())
+
+    def _known(self, customer_id: str, event_ids: Sequence[str]) -> frozenset[str]:
+        if not event_ids or customer_id not in self._events:
+            return frozenset()
+        known, now = self._events[customer_id], self._clock()
+        return frozenset(name for name in event_ids if known.live(event_digest(name), now))
+
+    async def erase(self, customer_id: str, record: LogRecord) -> bool:
+        raw = self._documents.get(customer_id, b"")
+        document, _ = codec.decode(customer_id, raw, self._register)
+        for kind, values in document.aliases.items():
+            for value in values:
+                await self.delete_alias(kind, value, customer_id)
+        kept = (self._documents, self._answers, self._events)
+        found = [store.pop(customer_id, None) is not None for store in kept]
+        self._append(partition_of(customer_id), [record])
+        return any(found)
+
+    def pack(self, document: Document) -> bytes:
+        return codec.pack_document(document, self._register)
+
+    def unpack(self, customer_id: str, raw: bytes) -> Document:
+        return codec.decode_or_refuse(customer_id, raw, self._register)[0]

@@ -1,0 +1,96 @@
+"""What all capabilities of the store in Redis share: its connection, keys and register."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+from functools import partial
+
+from decision.core.document import ContactKind
+from decision.store.connection import CONNECT_TIMEOUT, SharedConnection
+from decision.store.in_redis.server import check_server, parse_info, risks
+from decision.store.keys import Keys
+from decision.store.pipelined_connection import PipelinedConnection, Refused
+from decision.store.register import RegisterClash
+from decision.store.scripts import SCRIPTS, Call
+from decision.store.shared_register import SharedRegister
+
+_log = logging.getLogger(__name__)
+
+
+class RedisBase:
+    """Implements `Lifecycle` and `KindRegister`. `timeout` is in seconds."""
+
+    def __init__(self, url: str, *, prefix: str = "nb:", timeout: float = 2.0) -> None:
+        self.keys = Keys(prefix)
+        self.register = SharedRegister(self.keys)
+        self.connection = SharedConnection(url, on_connect=self._on_connect)
+        self._timeout = timeout
+        self._server: tuple[str, int] | None = None
+        self._warned = False
+
+    async def start(self) -> None:
+        await self.connection.start()
+
+    async def close(self) -> None:
+        await self.connection.close()
+
+    async def ping(self) -> None:
+        await self._guarded(self.register.check(self._caller()))
+
+    async def register_kinds(self, kinds: Sequence[ContactKind]) -> list[int]:
+        table = self.register.local.kinds
+        if table.missing(kinds):
+            await self._guarded(self.register.add(self._caller(write=True), table, kinds))
+        return [table.numbers[kind] for kind in kinds]
+
+    def register_entries(self) -> tuple[list[bytes], list[bytes]]:
+        return self.register.local.entries()
+
+    def _caller(
+        self, timeout: float | None = None, *, write: bool = False, through_outage: bool = False
+    ) -> Call:
+        """A function that sends one command; see `SharedConnection.call`."""
+        timeout = self._timeout if timeout is None else timeout
+        return partial(
+            self.connection.call, timeout=timeout, write=write, through_outage=through_outage
+        )
+
+    async def _refresh(self, timeout: float | None = None) -> None:
+        """Learns the register's new entries, which documents that others wrote may need."""
+        await self._guarded(self.register.refresh(self._caller(timeout)))
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        """Work on the register; after a clash this store is of no more use."""
+        try:
+            await work
+        except RegisterClash as error:
+            self.connection.end(error)
+            raise
+
+    async def _on_connect(self, connection: PipelinedConnection) -> None:
+        """Checks the server, and brings scripts and register in step with it."""
+        call = partial(connection.call, timeout=CONNECT_TIMEOUT)
+        info = parse_info(await call(("INFO",)))
+        where = f"Redis at {self.connection.where}"
+        check_server(info, where)
+        if not self._warned:
+            self._warned = True
+            for risk in risks(info):
+                _log.warning("%s %s", where, risk)
+        await self._end_previous(call, info["run_id"])
+        for script in SCRIPTS.values():
+            await call(("SCRIPT", "LOAD", script.text))
+        await self.register.agree(call)
+
+    async def _end_previous(self, call: Call, run_id: str) -> None:
+        """Ends what is left of the lost connection in the server.
+
+        A command that still waits there would otherwise run after the same commit was tried again.
+        """
+        previous, number = self._server, await call(("CLIENT", "ID"))
+        self._server = (run_id, number)
+        if previous is not None and previous[0] == run_id:
+            with suppress(Refused):  # as a rule the server has noticed by itself
+                await call(("CLIENT", "KILL", "ID", previous[1]))

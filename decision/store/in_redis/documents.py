@@ -1,0 +1,150 @@
+"""Customers' documents in Redis, with their answers and event ids: one batch read, one script."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from struct import Struct
+from time import time
+from typing import Any, Final
+
+from decision.core.document import Document
+from decision.core.errors import StoreUnavailable
+from decision.core.ports import Commit, Committed, Conflict, LogRecord, ReadResult
+from decision.store import codec
+from decision.store.commits import EncodedCommit, commit_digest, encode_commit
+from decision.store.in_redis.aliases import RedisAliases
+from decision.store.keys import event_digest
+from decision.store.pipelined_connection import Argument, Command
+from decision.store.register import UnknownNumber
+from decision.store.scripts import SCRIPTS, Call
+
+COMMIT: Final = SCRIPTS["commit"]
+ERASE: Final = SCRIPTS["erase"]
+
+REPEATED_WITHIN: Final = 100.0
+"""Seconds within which a commit may be tried again; `commit.lua` looks back a little longer."""
+
+_EXPIRY: Final = Struct("<d")
+_log = logging.getLogger(__name__)
+
+
+class RedisDocuments(RedisAliases):
+    """Implements `DocumentStore`."""
+
+    async def read(
+        self,
+        customer_id: str,
+        *,
+        request_id: str | None = None,
+        budgets: Sequence[str] = (),
+        event_ids: Sequence[str] = (),
+        timeout: float | None = None,
+    ) -> ReadResult:
+        timeout = self._timeout if timeout is None else timeout
+        keys = self.keys.customer(customer_id)
+        if request_id is None and not event_ids and not budgets:
+            raw = await self.connection.call(("GET", keys.document), timeout)
+            return await self._decoded(customer_id, raw, timeout)
+        commands: list[Command] = [("GET", keys.document)]
+        if request_id is not None:
+            commands.append(("HGET", keys.answers, request_id))
+        if event_ids:
+            commands.append(("ZMSCORE", keys.events, *map(event_digest, event_ids)))
+        if budgets:
+            commands.append(("MGET", *map(self.keys.budget, budgets)))
+        raw, *replies = await self.connection.pipeline(commands, timeout)
+        result = await self._decoded(customer_id, raw, timeout)
+        if budgets:
+            spent = zip(budgets, replies.pop(), strict=True)
+            result.budgets = {name: int(count or 0) for name, count in spent}
+        now = time() * 1000
+        if event_ids:
+            scores = zip(event_ids, replies.pop(), strict=True)
+            result.known_events = frozenset(
+                name for name, score in scores if score is not None and float(score) > now
+            )
+        if request_id is not None:
+            result.answer = _live_answer(replies.pop(), now)
+        return result
+
+    async def _decoded(
+        self, customer_id: str, raw: bytes | None, timeout: float | None = None
+    ) -> ReadResult:
+        raw, register = raw or b"", self.register.local
+        try:
+            document, version = codec.decode(customer_id, raw, register)
+        except UnknownNumber:
+            await self._refresh(timeout)
+            document, version = codec.decode_or_refuse(customer_id, raw, register)
+        return ReadResult(document=document, version=version, raw=raw)
+
+    async def commit(self, commit: Commit, *, timeout: float | None = None) -> Committed | Conflict:
+        loop = asyncio.get_running_loop()
+        timeout = min(self._timeout if timeout is None else timeout, REPEATED_WITHIN)
+        reply = await self._send(commit, loop.time() + timeout)
+        if reply == 1:
+            return Committed()
+        raw, answer, known = reply
+        latest = await self._decoded(commit.customer_id, raw)
+        latest.answer = answer
+        latest.known_events = frozenset(commit.event_ids[place - 1] for place in known)
+        return Conflict(latest=latest)
+
+    async def _send(self, commit: Commit, deadline: float) -> Any:
+        """The reply of `commit.lua`; tries again, and says so, where a connection was lost."""
+        loop = asyncio.get_running_loop()
+        keys = self.keys.customer(commit.customer_id).all()
+        encoded: list[Argument] = []
+        lost = sent = False
+        while True:
+            call = self._caller(deadline - loop.time(), write=True, through_outage=lost)
+            try:
+                encoded = encoded or (await self._encoded(commit, call)).arguments()
+                return await COMMIT.run(call, keys, ["1" if sent else "0", *encoded])
+            except StoreUnavailable as error:
+                lost = lost or error.uncertain
+                sent = sent or (error.uncertain and bool(encoded))
+                if not error.uncertain or loop.time() >= deadline:
+                    raise StoreUnavailable(str(error), uncertain=sent) from error
+
+    async def _encoded(self, commit: Commit, call: Call) -> EncodedCommit:
+        names = self.register.local.names
+        encoded = encode_commit(commit, self.register.local)
+        while wanted := names.take_wanted():
+            await self._guarded(self.register.add(call, names, wanted))
+            encoded = encode_commit(commit, self.register.local)
+        return encoded
+
+    async def erase(self, customer_id: str, record: LogRecord) -> bool:
+        keys = self.keys.customer(customer_id).all()
+        logged = (record.kind, record.id, record.body, commit_digest(record.id))
+        call = self._caller(write=True)
+        while True:
+            version = -1
+            try:
+                found = await self.read(customer_id)
+            except codec.UnreadableDocument:
+                _log.warning("erasing %r, whose document is unreadable", customer_id)
+            else:
+                version = found.version.profile
+                for kind, values in found.document.aliases.items():
+                    for value in values:
+                        await self.delete_alias(kind, value, customer_id)
+            reply = await ERASE.run(call, keys, [version, *logged])
+            if reply >= 0:
+                return bool(reply)
+
+    def pack(self, document: Document) -> bytes:
+        return codec.pack_document(document, self.register.local)
+
+    def unpack(self, customer_id: str, raw: bytes) -> Document:
+        return codec.decode_or_refuse(customer_id, raw, self.register.local)[0]
+
+
+def _live_answer(kept: bytes | None, now: float) -> bytes | None:
+    """A kept answer without its expiry, unless that has come. `now` is in milliseconds."""
+    if kept is None or _EXPIRY.unpack_from(kept)[0] <= now:
+        return None
+    return kept[_EXPIRY.size :]

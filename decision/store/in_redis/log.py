@@ -1,0 +1,96 @@
+"""The log in Redis: a stream per partition, with a consumer group per reader."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+from decision.core.identifiers import PARTITIONS, parse_decision_id
+from decision.core.ports import LogRecord
+from decision.store.in_redis.base import RedisBase
+from decision.store.log import LogEntry, following, parse_entry, windows
+from decision.store.pipelined_connection import Command, Refused
+from decision.store.scripts import SCRIPTS
+
+_FIND: Final = SCRIPTS["find_record"]
+_ADVANCE: Final = SCRIPTS["advance_log"]
+_PAGE: Final = 1_000
+"""Entries read or searched at a time."""
+
+
+class RedisLog(RedisBase):
+    """Implements `LogStore` and what `store.log.Log` adds."""
+
+    async def find_record(self, decision_id: str) -> LogRecord | None:
+        try:
+            millis, partition, _ = parse_decision_id(decision_id)
+        except ValueError:
+            return None
+        call, keys = self._caller(), [self.keys.log(partition)]
+        for first, last in windows(millis):
+            while first:
+                piece = (first, last, _PAGE)
+                body, seen = await _FIND.run(call, keys, ("decision", decision_id, *piece))
+                if body is not None:
+                    await self._refresh()  # for documents that it may hold
+                    return LogRecord(kind="decision", id=decision_id, body=body)
+                first = following(seen.decode()) if seen else ""
+        return None
+
+    async def log_records(self, partition: int) -> list[LogRecord]:
+        return [entry.record async for page in self._pages(partition) for entry in page]
+
+    async def forget(self, partition: int, belongs: Callable[[LogRecord], bool]) -> int:
+        call, forgotten = self._caller(write=True), 0
+        async for page in self._pages(partition):
+            entry_ids = [entry.entry_id for entry in page if belongs(entry.record)]
+            if entry_ids:
+                forgotten += await call(("XDEL", self.keys.log(partition), *entry_ids))
+        return forgotten
+
+    async def _pages(self, partition: int) -> AsyncIterator[list[LogEntry]]:
+        position = ""
+        while page := (await self.read_logs({partition: position})).get(partition):
+            yield page
+            position = page[-1].entry_id
+
+    async def read_logs(
+        self, positions: Mapping[int, str], count: int = _PAGE
+    ) -> dict[int, list[LogEntry]]:
+        commands: list[Command] = [
+            ("XRANGE", self.keys.log(n), following(done) if done else "-", "+", "COUNT", count)
+            for n, done in positions.items()
+        ]
+        pages = await self.connection.pipeline(commands, self._timeout)
+        found = {
+            partition: [parse_entry(entry) for entry in page]
+            for partition, page in zip(positions, pages, strict=True)
+            if page
+        }
+        if found:
+            await self._refresh()  # for documents that records may hold
+        return found
+
+    async def advance_log(self, partition: int, reader: str, position: str, until: int) -> int:
+        call, keys = self._caller(write=True), [self.keys.log(partition)]
+        arguments: list[str | int] = [reader, position, following(position), until]
+        removed: int = await _ADVANCE.run(call, keys, arguments)
+        return removed
+
+    async def leave_log(self, reader: str) -> None:
+        call = self._caller(write=True)
+        for partition in range(PARTITIONS):
+            with suppress(Refused):  # there is no such log
+                await call(("XGROUP", "DESTROY", self.keys.log(partition), reader))
+
+    async def log_lengths(self) -> list[int]:
+        return await self._of_logs("XLEN")
+
+    async def log_ends(self) -> dict[int, str]:
+        pages = await self._of_logs("XREVRANGE", "+", "-", "COUNT", 1)
+        return {number: page[0][0].decode() for number, page in enumerate(pages) if page}
+
+    async def _of_logs(self, name: str, *rest: str | int) -> list[Any]:
+        commands: list[Command] = [(name, self.keys.log(n), *rest) for n in range(PARTITIONS)]
+        return await self.connection.pipeline(commands, self._timeout)

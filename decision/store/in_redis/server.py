@@ -1,0 +1,46 @@
+"""What a Redis server must be to hold the store, by its own account in `INFO`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from decision.core.errors import StoreUnavailable
+
+_OLDEST: Final = (6, 2)
+
+
+def parse_info(reply: bytes) -> dict[str, str]:
+    """The fields of `INFO`."""
+    lines = reply.decode(errors="replace").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+def check_server(info: dict[str, str], where: str) -> None:
+    """Checks that the store can use a server; `where` names it in messages.
+
+    Raises:
+        StoreUnavailable: it cannot.
+    """
+    version = info["redis_version"]
+    if tuple(map(int, version.split(".")[:2])) < _OLDEST:
+        raise StoreUnavailable(f"{where} is of version {version}; 6.2 or newer is needed")
+    if info.get("cluster_enabled") == "1":
+        raise StoreUnavailable(f"{where} is part of a cluster; use a single server")
+    if info.get("role") == "slave":
+        raise StoreUnavailable(f"{where} is a replica; point NEXTBEST_REDIS_URL at the primary")
+
+
+def risks(info: dict[str, str]) -> Iterator[str]:
+    """How a server may lose data, and what to set instead."""
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        yield (
+            f"has maxmemory-policy {policy} and may drop customers, caps and the log; "
+            "set maxmemory-policy noeviction"
+        )
+    if info.get("aof_enabled") == "0":
+        yield (
+            "keeps no append-only file: a crash loses what was written since its last snapshot; "
+            "set appendonly yes"
+        )
