@@ -14,7 +14,7 @@ import msgspec
 
 from decision.core.definition import PolicyDefinition
 from decision.core.history import standing
-from decision.core.ports import Store
+from decision.core.ports import BlobStore
 from decision.core.schema import Moment
 from decision.engine.snapshot import policy_blob
 
@@ -36,7 +36,7 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def publish(
-    store: Store, definition: PolicyDefinition, by: str, message: str, at: Moment
+    store: BlobStore, definition: PolicyDefinition, by: str, message: str, at: Moment
 ) -> Publication:
     """Puts a checked policy in force on every server that follows what is published.
 
@@ -52,7 +52,7 @@ async def publish(
 
 
 async def roll_back(
-    store: Store, version: str, by: str, message: str, at: Moment
+    store: BlobStore, version: str, by: str, message: str, at: Moment
 ) -> Publication | None:
     """Puts a policy in force again; None where its files are not in the store.
 
@@ -66,7 +66,7 @@ async def roll_back(
     return entry
 
 
-async def published(store: Store) -> Publication | None:
+async def published(store: BlobStore) -> Publication | None:
     """What is published now, or None where nothing ever was.
 
     Raises:
@@ -75,7 +75,7 @@ async def published(store: Store) -> Publication | None:
     return next(iter(await history(store, 1)), None)
 
 
-async def history(store: Store, last: int | None = None) -> list[Publication]:
+async def history(store: BlobStore, last: int | None = None) -> list[Publication]:
     """The last publications, or all that are kept; oldest first.
 
     Raises:
@@ -85,7 +85,7 @@ async def history(store: Store, last: int | None = None) -> list[Publication]:
     return [msgspec.msgpack.decode(entry, type=Publication) for entry in entries]
 
 
-async def files_of(store: Store, version: str) -> dict[str, str] | None:
+async def files_of(store: BlobStore, version: str) -> dict[str, str] | None:
     """The files of a policy that was in force or published once.
 
     Raises:
@@ -100,5 +100,5 @@ def versions_standing(entries: Sequence[Publication]) -> list[str]:
     return standing((entry.version, entry.kind == "rollback") for entry in entries)
 
 
-async def _append(store: Store, entry: Publication) -> None:
+async def _append(store: BlobStore, entry: Publication) -> None:
     await store.append_history(HISTORY, msgspec.msgpack.encode(entry), KEPT)

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from decision.core.errors import NextbestError
-from decision.core.ports import Store
+from decision.core.ports import BlobStore
 from decision.core.schema import Moment
 from decision.releases.publishing import Publication, history, roll_back, versions_standing
 from decision.scoring.manifest import ModelError
@@ -19,7 +19,7 @@ class CannotRollBack(NextbestError):
 
 
 async def roll_back_policy(
-    store: Store, version: str | None, by: str, message: str, at: Moment
+    store: BlobStore, version: str | None, by: str, message: str, at: Moment
 ) -> Publication:
     """Publishes an earlier policy again; without `version` the one that was in force before.
 

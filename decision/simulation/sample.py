@@ -15,7 +15,7 @@ import msgspec
 from decision.core.clock import from_micros
 from decision.core.definition import PolicyDefinition
 from decision.core.errors import NextbestError
-from decision.core.ports import Store
+from decision.core.ports import BlobStore
 from decision.core.schema import DecisionRequest, TriggerEvent
 from decision.engine import Engine, build_snapshot
 from decision.engine.loading import CustomerRow, Loading
@@ -133,7 +133,7 @@ def _train(engine: Engine, models: Path, progress: Progress) -> None:
     point_to(models, folder)
 
 
-async def _load(engine: Engine, store: Store, customers: int, progress: Progress) -> None:
+async def _load(engine: Engine, store: BlobStore, customers: int, progress: Progress) -> None:
     """Loads the shop's customers, unless as many are there."""
     loaded = await store.get_blob(_LOADED)
     if loaded is not None and int(loaded) >= customers:
