@@ -162,7 +162,7 @@ class Machine(RuleBasedStateMachine):
         other=small,
         limits=st.dictionaries(small, st.integers(0, 3), max_size=3),
     )
-    def aside(self, what: str, one: str, other: str, limits: dict[str, int]) -> None:
+    def the_rest(self, what: str, one: str, other: str, limits: dict[str, int]) -> None:
         """Everything that has nothing to do with documents."""
 
         async def call(store: Store) -> Any:
