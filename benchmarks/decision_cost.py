@@ -154,7 +154,7 @@ async def fill(
     `attributes` is the number of made-up attributes beside the shop's. `event_types` is that of
     made-up event types: each customer has one event of each, half of them in the last week.
     """
-    loading = Loading(engine.context)
+    loading = Loading(engine.runtime)
     names = []
     kinds = len(engine.snapshot.policy.candidates)
     for number in range(customers or CUSTOMERS):

@@ -184,7 +184,7 @@ class Loop:
         await self.store.start()
         await self.use(None)
         self.engine.observe(self.watch)
-        loading = Loading(self.engine.context)
+        loading = Loading(self.engine.runtime)
         for start in range(0, len(self.shop.customers), 200):
             rows = [
                 msgspec.json.decode(as_line(customer), type=CustomerRow)

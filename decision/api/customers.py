@@ -16,7 +16,7 @@ from decision.api.problems import Problem
 from decision.core.schema import ConsentUpdate, CustomerUpdate, Identifier
 from decision.decoding import JsonDecoder
 from decision.engine import Engine
-from decision.engine.customers import CustomerView
+from decision.engine.views import CustomerView
 from decision.server.settings import ServerSettings
 
 T = TypeVar("T")

@@ -194,7 +194,7 @@ class _Work:
     async def run(self, settings: ServerSettings, metrics_port: int | None) -> Counts:
         from decision.archive.archiver import Archiver
         from decision.archive.journal import Journal
-        from decision.engine.context import wall_clock
+        from decision.engine.runtime import wall_clock
         from decision.server.opening import open_store
         from decision.store.redis_store import RedisStore
 

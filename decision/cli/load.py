@@ -111,7 +111,7 @@ async def _load(
     settings = settings_from(**given)
     async with engine_of(settings, in_memory=dry_run) as engine:
         with progress("Customers") as move:
-            tally = await ingest(Loading(engine.context), reads, bad, dry_run=dry_run, moved=move)
+            tally = await ingest(Loading(engine.runtime), reads, bad, dry_run=dry_run, moved=move)
     found = {
         "customers": tally.customers,
         "events": tally.events,

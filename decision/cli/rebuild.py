@@ -67,9 +67,9 @@ async def _rebuild(archive: Path, types: set[str] | None, settings: ServerSettin
     from decision.store.redis_store import RedisStore
 
     async with engine_of(settings) as engine:
-        store = engine.context.store
+        store = engine.runtime.store
         assert isinstance(store, RedisStore)
-        known = engine.context.snapshot.measures
+        known = engine.runtime.snapshot.measures
         unknown = sorted((types or set()) - known.keys())
         if unknown:
             raise click.UsageError(
@@ -77,4 +77,4 @@ async def _rebuild(archive: Path, types: set[str] | None, settings: ServerSettin
                 f"they ask for {', '.join(sorted(known)) or 'none'}"
             )
         with progress("Customers") as move:
-            return await Rebuilding(engine.context, store, archive, types).run(move)
+            return await Rebuilding(engine.runtime, store, archive, types).run(move)

@@ -1,7 +1,7 @@
-"""What a new policy cannot make good, said when it is put in force.
+"""Warnings about a new policy, given when it is put in force.
 
-A cap whose window is longer than contacts were kept so far counts only what is still there; a
-budget lowered below what is spent stays spent.
+A cap with a window longer than contacts were kept counts only what is still there; a budget
+lowered below what is spent stays spent.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ HORIZON_BLOB = "contacts-kept"
 
 
 class Horizon(msgspec.Struct, frozen=True):
-    """For how long contacts are kept, and since when that is so (both microseconds)."""
+    """How long contacts are kept, and since when (both microseconds)."""
 
     kept: int
     since: int
 
 
 async def cautions(policy: Policy, store: Store, now: int, least_kept: int) -> tuple[str, ...]:
-    """Sentences for whoever changes the policy. Remembers in the store how long contacts are kept.
+    """Warnings, one sentence each. The store remembers how long contacts are kept.
 
-    `least_kept` is how long contacts are kept whatever the policy needs.
+    `least_kept` is how long they are kept even if the policy needs less.
 
     Raises:
         StoreUnavailable: the store could not be reached.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -13,9 +11,9 @@ from decision.core.clock import SECOND
 from decision.core.document import Document
 from decision.core.errors import InputError, unknown
 from decision.core.policy import Policy
-from decision.core.schema import Alias, ConsentUpdate, CustomerUpdate
-from decision.engine import merging
-from decision.engine.context import Context, alias_id, clean_id
+from decision.core.schema import ConsentUpdate, CustomerUpdate
+from decision.engine.identity import clean_id
+from decision.engine.runtime import Runtime
 
 _DEEPEST = 4
 _LEAST, _MOST = -(2**63), 2**64 - 1
@@ -88,64 +86,18 @@ def apply_consents(document: Document, update: ConsentUpdate, at: int, source: s
             consent.state(document, purpose, channel, granted, at, source)
 
 
-def check_size(document: Document, context: Context) -> None:
+def check_size(document: Document, runtime: Runtime) -> None:
     """Refuses a document that is larger than is kept.
 
     Raises:
         InputError: it is.
     """
-    size = len(context.store.pack(document))
-    if size > context.settings.largest_document:
+    size = len(runtime.store.pack(document))
+    if size > runtime.settings.largest_document:
         raise InputError(
             "attributes",
             f"the customer would take {size} bytes, at most "
-            f"{context.settings.largest_document} are kept",
-        )
-
-
-@asynccontextmanager
-async def claimed_aliases(
-    context: Context, customer_id: str, update: CustomerUpdate
-) -> AsyncIterator[None]:
-    """Points the update's aliases to the customer while it is written.
-
-    Where it cannot be, aliases that are new are let go again. Once it is written, whoever was
-    known by one of them alone is merged into the customer, so that no contact and no denial is
-    left behind.
-
-    Raises:
-        InputError: one leads to another customer.
-    """
-    claimed = [Alias(kind, value) for kind, value in update.aliases.items() if value is not None]
-    try:
-        for alias in claimed:
-            await _claim(context, customer_id, alias)
-        yield
-    except InputError:
-        own = (await context.read(customer_id)).document.aliases
-        for alias in claimed:
-            if alias.value not in own.get(alias.type, []):
-                await context.store.delete_alias(alias.type, alias.value, customer_id)
-        raise
-    for alias in claimed:
-        known_as = alias_id(alias)
-        if known_as != customer_id:
-            alone = (await context.store.read(known_as)).document
-            if alone.exists and alone.moved_to is None:
-                await merging.merge(context, customer_id, known_as)
-
-
-async def _claim(context: Context, customer_id: str, alias: Alias) -> None:
-    owner = await context.store.set_alias(alias.type, alias.value, customer_id)
-    if owner == customer_id:
-        return
-    found = await context.read(owner)
-    target = (await context.read(customer_id)).document.customer_id
-    if found.document.customer_id != target:
-        raise InputError(
-            f"aliases.{alias.type}",
-            f"{alias.value[:60]!r} is an alias of another customer; "
-            "merge the two, or delete it there first",
+            f"{runtime.settings.largest_document} are kept",
         )
 
 

@@ -1,4 +1,4 @@
-"""One decision from its request to its answer: read, attempt, again where overtaken."""
+"""One decision from its request to its answer: read, plan, reserve; again where overtaken."""
 
 from __future__ import annotations
 
@@ -7,45 +7,71 @@ import time
 
 import msgspec
 
-from decision.core.clock import from_micros, to_micros
+from decision.core.clock import to_micros
 from decision.core.decide import Verdict
 from decision.core.errors import StoreUnavailable, unknown
+from decision.core.explanation import explain
 from decision.core.ports import ReadResult
 from decision.core.schema import Decision, DecisionRequest
-from decision.engine.answering import fallback, namespaces
-from decision.engine.attempt import Attempt, Task
-from decision.engine.context import Context, alias_id
+from decision.engine.answering import answer_of, answer_without_store
+from decision.engine.identity import alias_id, customer_id_of, resolve
+from decision.engine.planning import DecisionQuery, plan
 from decision.engine.replay import Replay
+from decision.engine.reserving import BudgetSpent, reserve
+from decision.engine.runtime import Runtime
+from decision.engine.transaction import Overtaken, Written, transact
 
 _decode_answer = msgspec.json.Decoder(Decision).decode
 
 
+class Decided(msgspec.Struct, frozen=True):
+    """A decision, and the verdict that it comes from.
+
+    `verdict` is None where this call made none: the store was unavailable, or the request id was
+    answered before.
+    """
+
+    decision: Decision
+    verdict: Verdict | None = None
+
+
 class Deciding:
-    """One decision on its way."""
+    """One decision on its way.
+
+    `spent` is the mask of candidates whose budgets have turned out to be spent; `contended` is
+    set when too many attempts were overtaken; `steps` is step → seconds.
+    """
 
     def __init__(
-        self, context: Context, replay: Replay, request: DecisionRequest, now: int | None
+        self, runtime: Runtime, replay: Replay, request: DecisionRequest, now: int | None
     ) -> None:
-        self.task = Task(context, request, context.clock() if now is None else now)
-        self.context = context
+        now = runtime.clock() if now is None else now
+        self.query = DecisionQuery(request, runtime.snapshot, runtime.settings, now)
+        self.runtime = runtime
         self.replay = replay
         self.request = request
+        self.spent = 0
+        self.contended = False
         self.steps: dict[str, float] = {}
+        self._step_began = self.query.began
 
-    async def run(self) -> Decision:
+    async def run(self) -> Decided:
+        """Decides within the deadline; without the store, the answer is the fallback.
+
+        Raises:
+            InputError: the request names what the policy does not have.
+        """
         self._check()
         try:
-            async with asyncio.timeout(self.task.deadline):
+            async with asyncio.timeout(self.query.deadline):
                 return await self._decide()
-        except (StoreUnavailable, TimeoutError) as error:
-            late = isinstance(error, TimeoutError)
-            decision = self._without_store("deadline" if late else "store")
-            self._tell(decision, None, written=False)
-            return decision
+        except StoreUnavailable:
+            return self._without_store(["store"])
+        except TimeoutError:
+            return self._without_store(["store", "deadline"])
 
     def _check(self) -> None:
-        """Refuses a request that names what the policy does not have."""
-        policy, request = self.task.snapshot.policy, self.request
+        policy, request = self.query.snapshot.policy, self.request
         if request.placement not in policy.placements:
             raise unknown("placement", "placement", request.placement, policy.placements)
         for index, channel in enumerate(request.channels or ()):
@@ -53,106 +79,101 @@ class Deciding:
                 raise unknown(f"channels[{index}]", "channel", channel, policy.channels)
         event = request.event
         if event is not None and event.at is not None:
-            self.context.moment("event.at", to_micros(event.at), self.task.now)
+            self.runtime.check_time("event.at", to_micros(event.at), self.query.now)
 
-    def _step(self, name: str, since: float) -> float:
-        now = time.perf_counter()
-        self.steps[name] = self.steps.get(name, 0.0) + now - since
-        return now
-
-    async def _decide(self) -> Decision:
-        request, context = self.request, self.context
-        at = time.perf_counter()
-        customer_id = await context.customer_id(
-            request.customer_id, request.alias, timeout=self.task.left()
+    async def _decide(self) -> Decided:
+        request, runtime = self.request, self.runtime
+        customer_id = await customer_id_of(
+            runtime.store, request.customer_id, request.alias, self.query.left()
         )
-        budgets = self.task.snapshot.policy.budget_limits(self.task.now)
-        event_ids = (request.event.id,) if request.event and request.event.id else ()
-        found = await context.read(
+        attempts = runtime.settings.attempts
+        outcome = await transact(self._read, customer_id, self._attempt, attempts)
+        if isinstance(outcome, Overtaken):
+            return await self._keep_silent(outcome.latest)
+        return outcome.result
+
+    async def _read(self, customer_id: str) -> ReadResult:
+        request = self.request
+        found = await resolve(
+            self.runtime,
             customer_id,
             request_id=None if request.dry_run else request.request_id,
-            budgets=tuple(budgets),
-            event_ids=event_ids,
-            timeout=self.task.left(),
+            budgets=tuple(self.query.budget_limits),
+            event_ids=(request.event.id,) if request.event and request.event.id else (),
+            timeout=self.query.left(),
         )
-        at = self._step("read", at)
-        for _ in range(self.task.settings.attempts):
-            if found.answer is not None:
-                return await self._again(found.answer)
-            attempt = Attempt(self.task, found, budgets)
-            at = self._step("decide", at)
-            if request.dry_run:
-                decision = attempt.decision()
-                self._tell(decision, attempt.verdict, written=False)
-                return decision
-            latest = await attempt.commit()
-            at = self._step("reserve", at)
-            if latest is None:
-                decision = attempt.decision()
-                self._tell(decision, attempt.verdict, written=True)
-                return decision
-            if latest.answer is None and latest.document.moved_to is not None:
-                latest = await context.read(
-                    latest.document.moved_to,
-                    request_id=request.request_id,
-                    budgets=tuple(budgets),
-                    event_ids=event_ids,
-                    timeout=self.task.left(),
-                )
-            # A conflict says nothing of budgets, and of event ids only those that it was asked.
-            found = msgspec.structs.replace(
-                latest,
-                budgets={**found.budgets, **latest.budgets},
-                known_events=found.known_events | latest.known_events,
-            )
-        return await self._contended(found, budgets)
+        self._step("read")
+        return found
 
-    async def _again(self, answer: bytes) -> Decision:
+    async def _attempt(self, state: ReadResult) -> Written[Decided] | Overtaken:
+        """Plans on one state, and reserves what is planned unless it has changed meanwhile."""
+        if state.answer is not None:
+            return Written(await self._answered_before(state.answer))
+        store = self.runtime.store
+        planned = plan(
+            self.query,
+            state,
+            self.runtime.new_id(state.document.customer_id),
+            store.pack,
+            spent=self.spent,
+            contended=self.contended,
+        )
+        answer = answer_of(planned)
+        self._step("decide")
+        if self.request.dry_run:
+            return Written(self._decided(answer, planned.verdict, written=False))
+        outcome = await reserve(store, planned, answer)
+        self._step("reserve")
+        if isinstance(outcome, Written):
+            return Written(self._decided(outcome.result, planned.verdict, written=True))
+        if isinstance(outcome, BudgetSpent):
+            self.spent |= outcome.candidates
+            # The same state again, as it was read: the plan has changed its document.
+            document = store.unpack(state.document.customer_id, state.raw)
+            return Overtaken(msgspec.structs.replace(state, document=document))
+        return outcome
+
+    async def _keep_silent(self, latest: ReadResult) -> Decided:
+        """Too many decisions at once for one customer: silence, which can break no cap."""
+        if self.request.event is not None and self.request.event.id is not None:
+            raise StoreUnavailable("too many writes at once for this customer; send it again")
+        self.contended = True
+        outcome = await self._attempt(latest)
+        if isinstance(outcome, Written):
+            return outcome.result
+        if outcome.latest.answer is not None:
+            return await self._answered_before(outcome.latest.answer)
+        raise StoreUnavailable("too many writes at once for this customer; ask again")
+
+    async def _answered_before(self, answer: bytes) -> Decided:
         """The answer that this request id got before."""
         decision = _decode_answer(answer)
         if self.request.explain:
             looked_up = await self.replay.find(decision.decision_id)
             if looked_up is not None:
-                return msgspec.structs.replace(decision, explanation=looked_up.explanation)
-        return decision
+                explanation = looked_up.explanation
+                decision = msgspec.structs.replace(decision, explanation=explanation)
+        return Decided(decision)
 
-    async def _contended(self, found: ReadResult, budgets: dict[str, tuple[int, int]]) -> Decision:
-        """Too many decisions at once for one customer: silence, which can break no cap."""
-        if self.request.event is not None and self.request.event.id is not None:
-            raise StoreUnavailable("too many writes at once for this customer; send it again")
-        self.task.contended = True
-        attempt = Attempt(self.task, found, budgets)
-        latest = await attempt.commit()
-        if latest is not None:
-            if latest.answer is not None:
-                return await self._again(latest.answer)
-            raise StoreUnavailable("too many writes at once for this customer; ask again")
-        decision = attempt.decision()
-        self._tell(decision, attempt.verdict, written=True)
-        return decision
-
-    def _without_store(self, what: str) -> Decision:
-        """The answer where customer, caps and consents could not be read or written."""
+    def _without_store(self, degraded: list[str]) -> Decided:
         request = self.request
         customer_id = request.customer_id or (alias_id(request.alias) if request.alias else "")
-        snapshot = self.task.snapshot
-        names = namespaces(snapshot, None, request.event, request.context, request.placement)
-        selections = fallback(snapshot, request.placement, names)
-        return Decision(
-            decision_id=self.context.new_id(customer_id),
-            request_id=request.request_id,
-            customer_id=customer_id,
-            placement=request.placement,
-            decided_at=from_micros(self.task.now),
-            outcome="fallback" if selections else "none",
-            selections=selections,
-            degraded=["store"] if what == "store" else ["store", what],
-            policy_version=self.task.snapshot.policy_version,
-            model_version=self.task.snapshot.model_version,
-            explanation=[] if request.explain else None,
-        )
+        decision_id = self.runtime.new_id(customer_id)
+        answer = answer_without_store(self.query, customer_id, decision_id, degraded)
+        return self._decided(answer, None, written=False)
 
-    def _tell(self, decision: Decision, verdict: Verdict | None, *, written: bool) -> None:
-        if self.context.observer is not None:
-            self.steps["total"] = time.perf_counter() - self.task.began
-            self.context.observer.decided(decision, verdict, self.steps, written)
+    def _decided(self, answer: Decision, verdict: Verdict | None, *, written: bool) -> Decided:
+        """Explains the answer where that is asked for, and tells the observer."""
+        if verdict is not None and self.request.explain:
+            explanation = explain(self.query.snapshot.policy, verdict)
+            answer = msgspec.structs.replace(answer, explanation=explanation)
+        if self.runtime.observer is not None:
+            self.steps["total"] = self.query.elapsed()
+            self.runtime.observer.decided(answer, verdict, self.steps, written)
+        return Decided(answer, verdict)
+
+    def _step(self, name: str) -> None:
+        """Ends a step, which began where the one before ended."""
+        now = time.perf_counter()
+        self.steps[name] = self.steps.get(name, 0.0) + now - self._step_began
+        self._step_began = now

@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 from decision.core.ports import Store
 from decision.core.schema import Decision, DecisionRequest
-from decision.engine.context import Context, EngineSettings, Observer, wall_clock
 from decision.engine.customers import Customers
-from decision.engine.deciding import Deciding
+from decision.engine.deciding import Decided, Deciding
 from decision.engine.events import Events
 from decision.engine.replay import Replay
+from decision.engine.runtime import EngineSettings, Observer, Runtime, wall_clock
 from decision.engine.snapshot import Snapshot
 
 
 class Engine:
-    """Decides, records, keeps customers. One an event loop; safe for concurrent use in it."""
+    """Decides, records events, keeps customers. One per event loop, for any number of requests."""
 
     def __init__(
         self,
@@ -23,32 +23,38 @@ class Engine:
         settings: EngineSettings | None = None,
         clock: Callable[[], int] = wall_clock,
     ) -> None:
-        self.context = Context(store, settings or EngineSettings(), clock)
-        self.customers = Customers(self.context)
-        self.events = Events(self.context)
-        self.replay = Replay(self.context)
+        self.runtime = Runtime(store, settings or EngineSettings(), clock)
+        self.customers = Customers(self.runtime)
+        self.events = Events(self.runtime)
+        self.replay = Replay(self.runtime)
 
     @property
     def snapshot(self) -> Snapshot:
         """The policy and model in force."""
-        return self.context.snapshot
+        return self.runtime.snapshot
 
     def use(self, snapshot: Snapshot) -> None:
         """Puts a snapshot in force, from the next decision on."""
-        self.context.use(snapshot)
+        self.runtime.use(snapshot)
 
     def observe(self, observer: Observer) -> None:
         """Names who is told of every decision and event."""
-        self.context.observer = observer
+        self.runtime.observer = observer
 
     async def decide(self, request: DecisionRequest, *, now: int | None = None) -> Decision:
         """Decides. `now` in microseconds is the present; left out, the clock is asked.
 
-        Where the store is away or the deadline passes, the answer is the placement's fallback or
-        `none`, with `store` or `deadline` in `degraded`: never a message whose caps and consents
-        could not be read.
+        Where the store is unavailable or the deadline passes, the answer is the placement's
+        fallback or `none`, with `store` or `deadline` in `degraded`: never a message whose caps
+        and consents could not be read.
 
         Raises:
             InputError: the request names what does not exist, or is contradictory.
         """
-        return await Deciding(self.context, self.replay, request, now).run()
+        return (await self.decide_with_verdict(request, now=now)).decision
+
+    async def decide_with_verdict(
+        self, request: DecisionRequest, *, now: int | None = None
+    ) -> Decided:
+        """Decides as `decide` does, and returns also the verdict that the decision comes from."""
+        return await Deciding(self.runtime, self.replay, request, now).run()

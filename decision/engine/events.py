@@ -4,37 +4,67 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
+from typing import Literal
 
-from decision.core import recording, records
+import msgspec
+
+from decision.core import recording
 from decision.core.clock import MILLISECOND, to_micros
 from decision.core.document import Document
-from decision.core.errors import InputError, StoreUnavailable
+from decision.core.errors import InputError
 from decision.core.identifiers import parse_decision_id, partition_of
-from decision.core.ports import Commit, Conflict, LogRecord, Section
+from decision.core.ports import Commit, LogRecord, ReadResult, Section
 from decision.core.recording import SETTLING, AmbiguousContact, Occurrence, has_contact
-from decision.core.schema import Event, EventsAnswer, Rejected, TriggerEvent
-from decision.engine.context import Context
+from decision.core.schema import (
+    Event,
+    EventsAnswer,
+    Identifier,
+    Moment,
+    Name,
+    Properties,
+    Rejected,
+    TriggerEvent,
+)
+from decision.engine.identity import customer_id_of, resolve
+from decision.engine.log_records import event_record
+from decision.engine.runtime import Runtime
+from decision.engine.transaction import commit_of, update
 
 
-def occurrence_of(event: Event | TriggerEvent, event_id: str, now: int) -> Occurrence:
+class PastEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An event of a customer's past."""
+
+    type: Name
+    at: Moment
+    properties: Properties = {}
+    id: Identifier | None = None
+    message: Name | None = None
+    value: float | None = None
+
+
+def occurrence_of(event: Event | TriggerEvent | PastEvent, event_id: str, now: int) -> Occurrence:
     """The event with its time and id settled."""
-    about = event if isinstance(event, Event) else None
     return Occurrence(
         id=event_id,
         type=event.type,
         at=now if event.at is None else to_micros(event.at),
         properties=event.properties,
-        decision_id=about.decision_id if about else None,
-        message=about.message if about else None,
-        value=about.value if about else None,
+        decision_id=getattr(event, "decision_id", None),
+        message=getattr(event, "message", None),
+        value=getattr(event, "value", None),
     )
+
+
+Result = Literal["accepted", "duplicate"] | Rejected
+"""What became of one event."""
 
 
 class Events:
     """Records events."""
 
-    def __init__(self, context: Context) -> None:
-        self.context = context
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
 
     async def record(self, events: Sequence[Event], *, now: int | None = None) -> EventsAnswer:
         """Records events, those of one customer in the order given and in one write.
@@ -45,39 +75,38 @@ class Events:
             StoreUnavailable: nothing is known to be recorded from the first failing customer on;
                 sending the same events again is safe where they have ids.
         """
-        now = self.context.clock() if now is None else now
-        rejected: list[Rejected] = []
+        now = self.runtime.clock() if now is None else now
+        results: dict[int, Result] = {}
         by_customer: dict[str, list[tuple[int, Event]]] = {}
         for index, event in enumerate(events):
             try:
-                customer_id = await self.context.customer_id(event.customer_id, event.alias)
+                customer_id = await customer_id_of(
+                    self.runtime.store, event.customer_id, event.alias
+                )
                 self._check(event, now)
                 by_customer.setdefault(customer_id, []).append((index, event))
             except InputError as error:
-                rejected.append(Rejected(index, str(error)))
-        accepted = 0
-        duplicates: list[int] = []
+                results[index] = Rejected(index, str(error))
         for customer_id, own in by_customer.items():
-            added, known, refused = await self._record_for(customer_id, own, now)
-            accepted += added
-            duplicates.extend(known)
-            rejected.extend(refused)
-        self._tell(events, duplicates, rejected)
-        rejected.sort(key=lambda row: row.index)
-        return EventsAnswer(accepted=accepted, duplicates=len(duplicates), rejected=rejected)
+            results |= await self._record_for(customer_id, own, now)
+        self._tell(events, results)
+        found = list(results.values())
+        return EventsAnswer(
+            accepted=found.count("accepted"),
+            duplicates=found.count("duplicate"),
+            rejected=[row for _, row in sorted(results.items()) if isinstance(row, Rejected)],
+        )
 
-    def _tell(
-        self, events: Sequence[Event], duplicates: list[int], rejected: list[Rejected]
-    ) -> None:
-        observer = self.context.observer
+    def _tell(self, events: Sequence[Event], results: dict[int, Result]) -> None:
+        observer = self.runtime.observer
         if observer is not None:
-            results = dict.fromkeys(duplicates, "duplicate")
-            results.update((row.index, "rejected") for row in rejected)
             for index, event in enumerate(events):
-                observer.recorded(event.type, results.get(index, "accepted"))
+                result = results[index]
+                observer.recorded(event.type, result if isinstance(result, str) else "rejected")
 
     def _check(self, event: Event, now: int) -> None:
-        self.context.moment("at", None if event.at is None else to_micros(event.at), now)
+        if event.at is not None:
+            self.runtime.check_time("at", to_micros(event.at), now)
         if event.decision_id is not None:
             try:
                 parse_decision_id(event.decision_id)
@@ -86,66 +115,50 @@ class Events:
 
     async def _record_for(
         self, customer_id: str, own: list[tuple[int, Event]], now: int
-    ) -> tuple[int, list[int], list[Rejected]]:
-        """(how many accepted, which are duplicates, rejected) of one customer, in one commit."""
-        context = self.context
-        snapshot = context.snapshot
+    ) -> dict[int, Result]:
+        """Records the events of one customer, in one commit."""
         ids = tuple(event.id for _, event in own if event.id is not None)
-        found = await context.read(customer_id, event_ids=ids)
-        known: set[str] = set()
-        for _ in range(context.settings.attempts):
-            document = found.document
-            known |= found.known_events
-            log: list[LogRecord] = []
-            fresh_ids: list[str] = []
-            rejected: list[Rejected] = []
-            duplicates: list[int] = []
-            changed = False
-            for index, event in own:
-                if event.id is not None and (event.id in known or event.id in fresh_ids):
-                    duplicates.append(index)
-                    continue
-                event_id = event.id or context.new_id(customer_id)
-                occurrence = occurrence_of(event, event_id, now)
-                try:
-                    if not await self._is_late(occurrence, document):
-                        recording.apply(
-                            document, occurrence, snapshot.policy, snapshot.measures, now
-                        )
-                        changed = True
-                except (AmbiguousContact, InputError) as error:
-                    rejected.append(Rejected(index, str(error)))
-                    continue
-                if event.id is not None:
-                    fresh_ids.append(event.id)
-                log.append(event_record(occurrence, document.customer_id, now))
-            if not log:
-                return 0, duplicates, rejected
-            sections: tuple[Section, ...] = ("contacts", "events") if changed else ()
-            result = await context.store.commit(
-                Commit(
-                    id=context.new_id(document.customer_id),
-                    customer_id=document.customer_id,
-                    document=document,
-                    version=found.version,
-                    expect=sections,
-                    write=sections,
-                    records=log,
-                    event_ids=fresh_ids,
-                    event_ids_last=context.settings.event_ids_last,
-                )
-            )
-            if not isinstance(result, Conflict):
-                return len(log), duplicates, rejected
-            found = result.latest
-            if found.document.moved_to is not None:
-                found = await context.read(found.document.moved_to, event_ids=ids)
-        raise StoreUnavailable(f"too many writes at once for customer {customer_id!r}; try again")
+        read = partial(resolve, self.runtime, event_ids=ids)
+        change = partial(self._apply, customer_id, own, now)
+        return await update(self.runtime, read, customer_id, change)
+
+    async def _apply(
+        self, customer_id: str, own: list[tuple[int, Event]], now: int, found: ReadResult
+    ) -> tuple[dict[int, Result], Commit | None]:
+        """Applies those events to the customer that are not known yet."""
+        runtime, snapshot = self.runtime, self.runtime.snapshot
+        document = found.document
+        known = set(found.known_events)
+        new_ids: list[str] = []
+        log: list[LogRecord] = []
+        results: dict[int, Result] = {}
+        sections: tuple[Section, ...] = ()
+        for index, event in own:
+            if event.id in known:
+                results[index] = "duplicate"
+                continue
+            occurrence = occurrence_of(event, event.id or runtime.new_id(customer_id), now)
+            try:
+                if not await self._is_late(occurrence, document):
+                    recording.apply(document, occurrence, snapshot.policy, snapshot.measures, now)
+                    sections = ("contacts", "events")
+            except (AmbiguousContact, InputError) as error:
+                results[index] = Rejected(index, str(error))
+                continue
+            if event.id is not None:
+                known.add(event.id)
+                new_ids.append(event.id)
+            log.append(event_record(occurrence, document.customer_id, now))
+            results[index] = "accepted"
+        if not log:
+            return results, None
+        write_id, lasts = runtime.new_id(document.customer_id), runtime.settings.event_ids_last
+        return results, commit_of(found, write_id, sections, log, new_ids, lasts)
 
     async def _is_late(self, occurrence: Occurrence, document: Document) -> bool:
-        """Whether the event is what is left of a customer who is not known (any more).
+        """Whether this is a delivery report about a customer who is not known (any more).
 
-        Such a delivery report is logged, but it does not bring an erased customer back.
+        It is logged, but it does not bring an erased customer back.
 
         Raises:
             InputError: the decision that it is about was never made for this customer.
@@ -162,29 +175,8 @@ class Events:
         if document.exists and has_contact(document, decision_id):
             return False
         age = time.time_ns() // 1_000_000 - made
-        recent = age * MILLISECOND < self.context.settings.records_kept
+        recent = age * MILLISECOND < self.runtime.settings.records_kept
         settles = occurrence.type in SETTLING and not occurrence.properties.get("permanent")
-        if settles and recent and await self.context.store.find_record(decision_id) is None:
+        if settles and recent and await self.runtime.store.find_record(decision_id) is None:
             raise InputError("decision_id", f"there is no decision {decision_id}")
         return not document.exists and settles
-
-
-def event_record(occurrence: Occurrence, customer_id: str, now: int) -> LogRecord:
-    """The log's record of an event received at `now`."""
-    return LogRecord(
-        kind="event",
-        id=occurrence.id,
-        body=records.encode(
-            records.EventRecord(
-                event_id=occurrence.id,
-                customer_id=customer_id,
-                type=occurrence.type,
-                at=occurrence.at,
-                received_at=now,
-                properties=occurrence.properties,
-                decision_id=occurrence.decision_id,
-                message=occurrence.message,
-                value=occurrence.value,
-            )
-        ),
-    )

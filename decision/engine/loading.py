@@ -1,7 +1,7 @@
 """Many customers at once: everything known of one customer in one write.
 
-Loading the same row again changes nothing: attributes and consents come out the same, and an
-event without an id gets one from its content. Event ids are remembered for
+Loading the same row again changes nothing: attributes and consents stay the same, and an event
+without an id gets one from its content. Event ids are remembered for
 `EngineSettings.event_ids_last`.
 """
 
@@ -9,49 +9,34 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from functools import partial
 from hashlib import blake2b
+from weakref import WeakValueDictionary
 
 import msgspec
 
-from decision.core import recording, records
+from decision.core import recording
 from decision.core.clock import to_micros
 from decision.core.document import Document
-from decision.core.errors import InputError, StoreUnavailable
-from decision.core.ports import Commit, Conflict, LogRecord, ReadResult, Section
+from decision.core.errors import InputError
+from decision.core.ports import Commit, LogRecord, ReadResult, Section
 from decision.core.recording import Occurrence
-from decision.core.schema import (
-    ConsentUpdate,
-    CustomerUpdate,
-    Identifier,
-    Moment,
-    Name,
-    Properties,
-)
+from decision.core.schema import ConsentUpdate, CustomerUpdate, Identifier
+from decision.engine import transaction
 from decision.engine.changes import (
     apply_consents,
     apply_update,
     check_consents,
     check_size,
     check_update,
-    claimed_aliases,
 )
-from decision.engine.context import Context, clean_id
-from decision.engine.events import event_record
+from decision.engine.events import PastEvent, occurrence_of
+from decision.engine.identity import claimed_aliases, clean_id, resolve
+from decision.engine.log_records import change_record, event_record
+from decision.engine.runtime import Runtime
 
 SOURCE = "load"
 _ID_BYTES = 12
-
-
-class PastEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """An event of a customer's past."""
-
-    type: Name
-    at: Moment
-    properties: Properties = {}
-    id: Identifier | None = None
-    message: Name | None = None
-    value: float | None = None
 
 
 class CustomerRow(CustomerUpdate, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -63,7 +48,7 @@ class CustomerRow(CustomerUpdate, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """What one row came to: events that are new, and events that were known already."""
+    """The events of one row: how many are new, and how many were known already."""
 
     events: int = 0
     known_events: int = 0
@@ -72,9 +57,9 @@ class Loaded(msgspec.Struct, frozen=True):
 class Loading:
     """Loads customers. Rows of one customer are written one after another, in the order given."""
 
-    def __init__(self, context: Context) -> None:
-        self.context = context
-        self._locks: dict[str, _Lock] = {}
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def check(self, row: CustomerRow, *, now: int | None = None) -> None:
         """Refuses a row that cannot be stored; aliases of others show only when it is written.
@@ -82,8 +67,8 @@ class Loading:
         Raises:
             InputError: what is wrong with it.
         """
-        policy = self.context.snapshot.policy
-        now = self.context.clock() if now is None else now
+        policy = self.runtime.snapshot.policy
+        now = self.runtime.clock() if now is None else now
         clean_id("customer_id", row.customer_id)
         check_update(row, policy)
         try:
@@ -91,7 +76,7 @@ class Loading:
         except InputError as error:
             raise InputError(f"consents.{error.path}", error.detail) from None
         for index, event in enumerate(row.events):
-            self.context.moment(f"events[{index}].at", to_micros(event.at), now)
+            self.runtime.check_time(f"events[{index}].at", to_micros(event.at), now)
 
     async def put(self, row: CustomerRow, *, now: int | None = None) -> Loaded:
         """Writes one row. `now` in microseconds is the present; left out, the clock is asked.
@@ -100,110 +85,56 @@ class Loading:
             InputError: the row cannot be stored; nothing of it was.
             StoreUnavailable: it may or may not be stored; loading it again is safe.
         """
-        now = self.context.clock() if now is None else now
+        now = self.runtime.clock() if now is None else now
         self.check(row, now=now)
-        lock = self._locks.setdefault(row.customer_id, _Lock())
-        lock.waiting += 1
-        try:
-            async with lock.lock:
-                return await self._put(row, now)
-        finally:
-            lock.waiting -= 1
-            if not lock.waiting:
-                del self._locks[row.customer_id]
+        async with self._locks.setdefault(row.customer_id, asyncio.Lock()):
+            return await self._put(row, now)
 
     async def _put(self, row: CustomerRow, now: int) -> Loaded:
-        context = self.context
+        runtime, snapshot = self.runtime, self.runtime.snapshot
         occurrences = _occurrences(row)
+        removed: list[tuple[str, str, str]] = []
+
+        async def change(found: ReadResult) -> tuple[Loaded, Commit]:
+            document = found.document
+            aliases = apply_update(document, row, now)
+            removed[:] = [(kind, value, document.customer_id) for kind, value in aliases]
+            log: list[LogRecord] = []
+            consents = _changed_consents(document, row.consents)
+            if consents:
+                apply_consents(document, consents, now, SOURCE)
+                record_id = runtime.new_id(document.customer_id)
+                said = {"consents": consents, "source": SOURCE}
+                log.append(change_record("consent", record_id, document.customer_id, now, said))
+            sections: tuple[Section, ...] = ("profile", "contacts")
+            new = [one for one in occurrences if one.id not in found.known_events]
+            if new:
+                sections = (*sections, "events")
+            for occurrence in new:
+                recording.apply(document, occurrence, snapshot.policy, snapshot.measures, now)
+                log.append(event_record(occurrence, document.customer_id, now))
+            check_size(document, runtime)
+            commit = transaction.commit_of(
+                found,
+                runtime.new_id(document.customer_id),
+                sections,
+                log,
+                [occurrence.id for occurrence in new],
+                runtime.settings.event_ids_last if new else 0,
+            )
+            return Loaded(events=len(new), known_events=len(occurrences) - len(new)), commit
+
         ids = tuple(occurrence.id for occurrence in occurrences)
-        async with claimed_aliases(context, row.customer_id, row):
-            return await self._write(row, occurrences, ids, now)
-
-    async def _write(
-        self,
-        row: CustomerRow,
-        occurrences: Sequence[Occurrence],
-        ids: tuple[str, ...],
-        now: int,
-    ) -> Loaded:
-        context = self.context
-        found = await context.read(row.customer_id, event_ids=ids)
-        for _ in range(context.settings.attempts):
-            attempt = _Attempt(context, row, occurrences, found, now)
-            result = await context.store.commit(attempt.commit)
-            if not isinstance(result, Conflict):
-                for kind, value in attempt.removed:
-                    await context.store.delete_alias(kind, value, attempt.document.customer_id)
-                fresh = len(attempt.fresh)
-                return Loaded(events=fresh, known_events=len(occurrences) - fresh)
-            # Read again, and not from the conflict, for what is known of the events by now.
-            found = await context.read(result.latest.document.customer_id, event_ids=ids)
-        raise StoreUnavailable(
-            f"too many writes at once for customer {row.customer_id!r}; load the file again"
-        )
+        read = partial(resolve, runtime, event_ids=ids)
+        async with claimed_aliases(runtime, row.customer_id, row):
+            loaded = await transaction.update(runtime, read, row.customer_id, change)
+            for alias in removed:
+                await runtime.store.delete_alias(*alias)
+            return loaded
 
 
-class _Lock:
-    """A lock, and how many hold it or wait for it."""
-
-    def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        self.waiting = 0
-
-
-class _Attempt:
-    """A row applied to one state of the customer, as a commit."""
-
-    def __init__(
-        self,
-        context: Context,
-        row: CustomerRow,
-        occurrences: Sequence[Occurrence],
-        found: ReadResult,
-        now: int,
-    ) -> None:
-        snapshot = context.snapshot
-        self.document = document = found.document
-        self.removed = apply_update(document, row, now)
-        changes = _news(document, row.consents)
-        log: list[LogRecord] = []
-        if changes:
-            apply_consents(document, changes, now, SOURCE)
-            record = records.ChangeRecord(
-                customer_id=document.customer_id,
-                at=now,
-                change={"consents": changes, "source": SOURCE},
-            )
-            log.append(
-                LogRecord(
-                    kind="consent",
-                    id=context.new_id(document.customer_id),
-                    body=records.encode(record),
-                )
-            )
-        self.fresh = [one for one in occurrences if one.id not in found.known_events]
-        for occurrence in self.fresh:
-            recording.apply(document, occurrence, snapshot.policy, snapshot.measures, now)
-            log.append(event_record(occurrence, document.customer_id, now))
-        check_size(document, context)
-        sections: tuple[Section, ...] = ("profile", "contacts")
-        if self.fresh:
-            sections = (*sections, "events")
-        self.commit = Commit(
-            id=context.new_id(document.customer_id),
-            customer_id=document.customer_id,
-            document=document,
-            version=found.version,
-            expect=sections,
-            write=sections,
-            records=log,
-            event_ids=[occurrence.id for occurrence in self.fresh],
-            event_ids_last=context.settings.event_ids_last if self.fresh else 0,
-        )
-
-
-def _news(document: Document, update: ConsentUpdate) -> ConsentUpdate:
-    """The part of an update that says something else than what is stored."""
+def _changed_consents(document: Document, update: ConsentUpdate) -> ConsentUpdate:
+    """The part of an update that differs from what is stored."""
     changes: ConsentUpdate = {}
     for purpose, channels in update.items():
         stored = document.consents.get(purpose, {})
@@ -226,15 +157,5 @@ def _occurrences(row: CustomerRow) -> list[Occurrence]:
             alike[content] += 1
             text = content + alike[content].to_bytes(4, "big")
             event_id = f"load-{blake2b(text, digest_size=_ID_BYTES).hexdigest()}"
-        found.setdefault(
-            event_id,
-            Occurrence(
-                id=event_id,
-                type=event.type,
-                at=to_micros(event.at),
-                properties=event.properties,
-                message=event.message,
-                value=event.value,
-            ),
-        )
+        found.setdefault(event_id, occurrence_of(event, event_id, 0))  # its time is given
     return sorted(found.values(), key=lambda occurrence: occurrence.at)

@@ -2,79 +2,72 @@
 
 Three writes: the other customer is marked as moving, and from then on nothing is decided on its
 own document; the target takes over everything; the other is emptied and stays as a pointer.
-Whoever reads a marked document that is not yet empty carries its merge on first, so that a crash
-between two writes delays a merge and never tears it.
+Whoever meets a marked document that is not yet empty completes its merge first (`complete`), so
+that a crash between two writes delays a merge and never leaves it half done.
 
 Merges that race in a circle mark each other. Then the smallest id of the circle gives up its
-mark: whoever notices first decides the same.
+mark: everyone who notices comes to the same choice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from decision.core import attributes, consent, events, records
-from decision.core.document import Contact, Document
+from decision.core.document import Document
 from decision.core.errors import InputError, NotFound, StoreUnavailable
-from decision.core.ports import Commit, Conflict, LogRecord, ReadResult, Section
-from decision.core.recording import later_state
-
-if TYPE_CHECKING:
-    from decision.engine.context import Context
+from decision.core.ports import Commit, ReadResult, Section
+from decision.engine.log_records import change_record
+from decision.engine.runtime import Runtime
+from decision.engine.transaction import commit_of, update
+from decision.engine.uniting import empty_out, is_empty, unite
 
 ALL_SECTIONS: tuple[Section, ...] = ("profile", "contacts", "events")
 LONGEST_CHAIN = 64
 """How many merges in a row are followed from an old customer id to the one in use."""
 
 
-async def merge(context: Context, customer_id: str, other_id: str) -> Document:
+async def merge(runtime: Runtime, customer_id: str, other_id: str) -> Document:
     """Merges the other customer into this one; doing it again changes nothing.
 
     Raises:
         NotFound: the other customer is not known.
         InputError: the two are the same, or the other was merged elsewhere.
     """
-    other = (await context.store.read(other_id)).document
+    other = (await runtime.store.read(other_id)).document
     if other.moved_to is not None:
-        if not is_empty(other):
-            await carry_on(context, other)
-        end = await _end(context, other_id)
-        into = await _end(context, customer_id)
-        if end.document.customer_id != into.document.customer_id:
+        await complete(runtime, other)
+        end = await _destination(runtime, other_id)
+        into = await _destination(runtime, customer_id)
+        if end.customer_id != into.customer_id:
             raise InputError(
                 "from",
-                f"{other_id[:60]!r} was merged into {end.document.customer_id[:60]!r} before; "
+                f"{other_id[:60]!r} was merged into {end.customer_id[:60]!r} before; "
                 "merge that one",
             )
-        return into.document
-    into = await _end(context, customer_id)
-    target = into.document.customer_id
+        return into
+    into = await _destination(runtime, customer_id)
+    target = into.customer_id
     if customer_id == other_id:
         raise InputError("from", "a customer cannot be merged into itself")
     if target == other_id:
-        return into.document  # this one was merged into the other before: they are one already
+        return into  # this one was merged into the other before: they are one already
     if not other.exists:
         raise NotFound(f"customer {other_id[:60]!r} is not known")
 
     def mark(document: Document) -> bool:
-        if document.moved_to is not None:
-            return False
-        document.moved_to = target
-        return True
+        return document.moved_to is None and _point(document, target)
 
-    marked = await _change(context, other_id, mark, ("contacts",))
-    if not is_empty(marked):
-        await carry_on(context, marked)
-    return (await _end(context, customer_id)).document
+    await complete(runtime, await _change(runtime, other_id, mark, ("contacts",)))
+    return await _destination(runtime, customer_id)
 
 
-async def carry_on(context: Context, moving: Document) -> None:
+async def complete(runtime: Runtime, moving: Document) -> None:
     """Completes the merge of a marked document, from wherever it was left."""
+    if is_empty(moving):
+        return
     assert moving.moved_to is not None
     for _ in range(LONGEST_CHAIN):
-        end = await _end(context, moving.moved_to)
-        target = end.document.customer_id
+        target = (await _destination(runtime, moving.moved_to)).customer_id
         if target == moving.customer_id:
             return
 
@@ -84,160 +77,72 @@ async def carry_on(context: Context, moving: Document) -> None:
             unite(document, moving)
             return True
 
-        record = records.ChangeRecord(
-            customer_id=target, at=context.clock(), change={"from": moving.customer_id}
-        )
-        taken = await _change(context, target, take_over, ALL_SECTIONS, record)
+        taken = await _change(runtime, target, take_over, ALL_SECTIONS, merged=moving.customer_id)
         if taken.moved_to is None:
             break
     else:
         raise StoreUnavailable(f"customer {moving.customer_id!r} is in too many merges at once")
     for kind, values in moving.aliases.items():
         for value in values:
-            await context.store.delete_alias(kind, value, moving.customer_id)
-            await context.store.set_alias(kind, value, target)
+            await runtime.store.delete_alias(kind, value, moving.customer_id)
+            await runtime.store.set_alias(kind, value, target)
 
     def leave(document: Document) -> bool:
         if document.moved_to is None:
             return False
         empty_out(document)
-        document.moved_to = target
-        return True
+        return _point(document, target)
 
-    await _change(context, moving.customer_id, leave, ALL_SECTIONS)
+    await _change(runtime, moving.customer_id, leave, ALL_SECTIONS)
 
 
-async def _end(context: Context, customer_id: str) -> ReadResult:
+async def _destination(runtime: Runtime, customer_id: str) -> Document:
     """The customer that an id leads to by now; opens a circle of marks where there is one."""
     path: list[str] = []
     while len(path) < LONGEST_CHAIN:
-        found = await context.store.read(customer_id)
-        onward = found.document.moved_to
-        if onward is None:
-            return found
+        document = (await runtime.store.read(customer_id)).document
+        if document.moved_to is None:
+            return document
         if customer_id in path:
             keeper = min(path[path.index(customer_id) :])
             circle = set(path)
 
             def unmark(document: Document, circle: set[str] = circle) -> bool:
-                if document.moved_to not in circle:
-                    return False
-                document.moved_to = None
-                return True
+                return document.moved_to in circle and _point(document, None)
 
-            await _change(context, keeper, unmark, ("contacts",))
+            await _change(runtime, keeper, unmark, ("contacts",))
             path = []
             continue
         path.append(customer_id)
-        customer_id = onward
+        customer_id = document.moved_to
     raise StoreUnavailable(f"customer {customer_id!r} was merged too many times in a row")
 
 
+def _point(document: Document, target: str | None) -> bool:
+    """Makes the id of a document lead to the target, or to itself."""
+    document.moved_to = target
+    return True
+
+
 async def _change(
-    context: Context,
+    runtime: Runtime,
     customer_id: str,
     change: Callable[[Document], bool],
     sections: tuple[Section, ...],
-    record: records.ChangeRecord | None = None,
+    *,
+    merged: str | None = None,
 ) -> Document:
-    """Changes one document, marks not followed; `change` says whether anything is to be written."""
-    found = await context.store.read(customer_id)
-    for _ in range(context.settings.attempts):
-        document = found.document
-        if not change(document):
-            return document
-        write_id = context.new_id(customer_id)
-        log = [LogRecord(kind="merge", id=write_id, body=records.encode(record))] if record else []
-        result = await context.store.commit(
-            Commit(
-                id=write_id,
-                customer_id=customer_id,
-                document=document,
-                version=found.version,
-                expect=sections,
-                write=sections,
-                records=log,
-            )
-        )
-        if not isinstance(result, Conflict):
-            return document
-        found = result.latest
-    raise StoreUnavailable(f"too many writes at once for customer {customer_id!r}; try again")
+    """Changes the document of this very id; `change` says whether anything is to be written.
 
+    `merged` is the customer it takes over, for the log.
+    """
+    at = runtime.clock()
 
-def is_empty(document: Document) -> bool:
-    """Whether a marked document has nothing left to be taken over."""
-    return not (
-        document.attributes
-        or document.aliases
-        or document.consents
-        or document.contacts
-        or document.signals
-        or document.events
-        or document.unreachable
-        or document.merged
-        or document.timezone
-        or document.reachable is not None
-    )
+    async def apply(found: ReadResult) -> tuple[Document, Commit | None]:
+        if not change(found.document):
+            return found.document, None
+        write_id = runtime.new_id(customer_id)
+        log = [change_record("merge", write_id, customer_id, at, {"from": merged})]
+        return found.document, commit_of(found, write_id, sections, log if merged else ())
 
-
-def unite(document: Document, other: Document) -> None:
-    """Adds everything of another customer to the document."""
-    if document.customer_id in other.merged:
-        # The other had taken this one over before the two merges met: what is here is there too.
-        empty_out(document)
-    attributes.merge(document, other)
-    document.timezone = document.timezone or other.timezone
-    for kind, values in other.aliases.items():
-        own = document.aliases.get(kind, [])
-        document.aliases[kind] = [*own, *(value for value in values if value not in own)]
-    document.consents = consent.merge(document.consents, other.consents)
-    document.consent_trail = sorted(
-        [*document.consent_trail, *other.consent_trail], key=lambda change: change.at
-    )[-consent.TRAIL_LENGTH :]
-    if other.reachable is not None:
-        document.reachable = (
-            other.reachable
-            if document.reachable is None
-            else [channel for channel in document.reachable if channel in other.reachable]
-        )
-    document.unreachable = sorted({*document.unreachable, *other.unreachable})
-    document.contacts = _united_contacts(document.contacts, other.contacts)
-    document.signals = sorted({*document.signals, *other.signals}, key=lambda row: row.at)
-    for name, history in other.events.items():
-        if name in document.events:
-            events.merge_histories(document.events[name], history)
-        else:
-            document.events[name] = history
-    earlier = [old for old in other.merged if old != document.customer_id]
-    document.merged = list(dict.fromkeys([*document.merged, other.customer_id, *earlier]))
-
-
-def _united_contacts(own: list[Contact], others: list[Contact]) -> list[Contact]:
-    """Both histories in order of time; a contact that stands in both counts once."""
-    found: dict[tuple[int, int, int], Contact] = {}
-    for contact in (*own, *others):
-        key = (contact.kind, contact.at, contact.tag)
-        known = found.get(key)
-        found[key] = contact if known is None else later_state(known, contact)
-    return sorted(found.values(), key=lambda contact: contact.at)
-
-
-def empty_out(document: Document) -> None:
-    """Leaves of a merged customer only where it went."""
-    blank = Document(customer_id=document.customer_id)
-    for name in (
-        "attributes",
-        "attribute_runs",
-        "aliases",
-        "timezone",
-        "consents",
-        "consent_trail",
-        "reachable",
-        "unreachable",
-        "contacts",
-        "signals",
-        "events",
-        "merged",
-    ):
-        setattr(document, name, getattr(blank, name))
+    return await update(runtime, runtime.store.read, customer_id, apply)

@@ -19,8 +19,8 @@ from decision.core.identifiers import parse_decision_id
 from decision.core.records import DecisionRecord
 from decision.core.schema import Decision, Selection
 from decision.core.values import Value
-from decision.engine.answering import fallback, namespaces, selection
-from decision.engine.context import Context
+from decision.engine.answering import selections_of
+from decision.engine.runtime import Runtime
 from decision.engine.snapshot import Snapshot, build_snapshot, policy_blob
 from decision.rulebook.reader import load_files
 
@@ -51,8 +51,8 @@ class _LoggedScores:
 class Replay:
     """Looks back at decisions."""
 
-    def __init__(self, context: Context) -> None:
-        self.context = context
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
         self._snapshots: dict[str, Snapshot] = {}
 
     async def find(self, decision_id: str) -> Decision | None:
@@ -64,10 +64,10 @@ class Replay:
         record = await self.record(decision_id)
         if record is None:
             return None
-        document = self.context.store.unpack(record.customer_id, record.document)
-        return await self.again(record, document)
+        document = self.runtime.store.unpack(record.customer_id, record.document)
+        return await self.explained(record, document)
 
-    async def again(
+    async def explained(
         self,
         record: DecisionRecord,
         document: Document | None,
@@ -75,15 +75,22 @@ class Replay:
     ) -> Decision:
         """A recorded decision with its full explanation, decided again on what it saw.
 
-        `files` are its policy's, for where the store has them no more. Without the document or
-        the policy, it is what the record says, unexplained.
+        Contents are rendered again, as they were then. `files` are its policy's, for where the
+        store no longer has them. Without the document or the policy, it is what the record says,
+        without contents and explanation.
         """
-        snapshot = None
-        if document is not None:
-            snapshot = await self._snapshot(record.policy_version, files)
-        if snapshot is None or document is None:
-            return _answer(record, None, None)
-        return _answer(record, snapshot, self.verdict(record, snapshot, document))
+        answer = _as_logged(record)
+        if document is None:
+            return answer
+        snapshot = await self._snapshot(record.policy_version, files)
+        if snapshot is None:
+            return answer
+        verdict = self.verdict(record, snapshot, document)
+        return msgspec.structs.replace(
+            answer,
+            selections=selections_of(snapshot, verdict),
+            explanation=explain(snapshot.policy, verdict),
+        )
 
     async def record(self, decision_id: str) -> DecisionRecord | None:
         """The log's record of a decision.
@@ -95,7 +102,7 @@ class Replay:
             parse_decision_id(decision_id)
         except ValueError as error:
             raise InputError("decision_id", str(error)) from None
-        found = await self.context.store.find_record(decision_id)
+        found = await self.runtime.store.find_record(decision_id)
         if found is None or found.kind != "decision":
             return None
         return records.decode_decision(found.body)
@@ -123,11 +130,11 @@ class Replay:
         self, version: str, files: Mapping[str, str] | None = None
     ) -> Snapshot | None:
         """The policy of that version: the one in force, or compiled from a copy of its files."""
-        if self.context.ready and self.context.snapshot.policy_version == version:
-            return self.context.snapshot
+        if self.runtime.ready and self.runtime.snapshot.policy_version == version:
+            return self.runtime.snapshot
         if version not in self._snapshots:
             if files is None:
-                kept = await self.context.store.get_blob(policy_blob(version))
+                kept = await self.runtime.store.get_blob(policy_blob(version))
                 if kept is None:
                     return None
                 files = msgspec.msgpack.decode(kept, type=dict[str, str])
@@ -139,35 +146,15 @@ class Replay:
             self._snapshots[version] = await build_snapshot(
                 definition,
                 None,
-                self.context.store,
-                from_micros(self.context.clock()),
+                self.runtime.store,
+                from_micros(self.runtime.clock()),
                 durable=False,
             )
         return self._snapshots[version]
 
 
-def _answer(record: DecisionRecord, snapshot: Snapshot | None, verdict: Verdict | None) -> Decision:
-    """The logged decision as the answer it was; contents are rendered again, as they were then."""
-    selections = [
-        Selection(
-            message=row.message,
-            channel=row.channel,
-            content={},
-            response_probability=row.response_probability,
-            priority=row.priority,
-            selection_probability=row.selection_probability,
-        )
-        for row in record.selections
-    ]
-    if snapshot and verdict:
-        question = record.question
-        names = namespaces(snapshot, verdict, question.event, question.context)
-        if record.outcome == "fallback":
-            selections = fallback(snapshot, record.placement, names)
-        else:
-            selections = [
-                selection(snapshot, row, names, record.decided_at) for row in verdict.chosen
-            ]
+def _as_logged(record: DecisionRecord) -> Decision:
+    """The answer as the record has it: without contents and explanation."""
     return Decision(
         decision_id=record.decision_id,
         request_id=record.request_id,
@@ -175,11 +162,20 @@ def _answer(record: DecisionRecord, snapshot: Snapshot | None, verdict: Verdict 
         placement=record.placement,
         decided_at=from_micros(record.decided_at),
         outcome=record.outcome,  # type: ignore[arg-type]
-        selections=selections,
+        selections=[
+            Selection(
+                message=row.message,
+                channel=row.channel,
+                content={},
+                response_probability=row.response_probability,
+                priority=row.priority,
+                selection_probability=row.selection_probability,
+            )
+            for row in record.selections
+        ],
         reason=record.reason,
         not_before=from_micros(record.not_before) if record.not_before else None,
         degraded=record.degraded,
         policy_version=record.policy_version,
         model_version=record.model_version,
-        explanation=explain(snapshot.policy, verdict) if snapshot and verdict else None,
     )

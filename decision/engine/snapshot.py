@@ -1,6 +1,6 @@
 """A snapshot: one policy and one model, bound to each other and to the store, ready to decide.
 
-It is made aside, whole, and swapped in between two decisions; it never changes afterwards.
+It is built off the request path and swapped in between two decisions; it never changes afterwards.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from decision.core.policy import Policy
 from decision.core.ports import RuleMatcher, Scorer, Store
 from decision.core.schema import Moment
 from decision.core.values import Value
-from decision.engine.aside import aside
 from decision.engine.cautions import cautions
+from decision.engine.worker import run_in_worker
 from decision.rulebook.checking import PolicyRefused
 from decision.rulebook.content import compile_content, content_for
 from decision.rulebook.durable_engine import DurableMatcher, RuleEngineError
@@ -38,11 +38,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a decision needs but the customer.
 
     `kinds` and `renders` are by candidate; `fallbacks` is placement → (message, channel, render).
-    `degraded` is what every decision does without, such as `model`; `cautions` are sentences
-    about what this policy cannot make good. `exploration` is γ of inverse-gap weighting,
-    `unproven` the mask of candidates whose message has little evidence yet; `history_needed` is
-    how long (microseconds) contacts must be kept. `shadow` is a challenger: it scores the same
-    survivors, what it says is logged, and it never chooses.
+    `degraded` is what every decision does without, such as `model`; `cautions` are warnings about
+    the policy. `exploration` is γ of inverse-gap weighting, `unproven` the mask of candidates whose
+    message has little evidence yet; `history_needed` is how long (microseconds) contacts must be
+    kept. `shadow` is a challenger: it scores the same survivors for the log, and never chooses.
     """
 
     policy: Policy
@@ -96,18 +95,6 @@ def policy_blob(version: str) -> str:
     return f"policy:{version}"
 
 
-class _Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is made of a policy and a model by computing alone."""
-
-    policy: Policy
-    matcher: RuleMatcher
-    scorer: Scorer
-    shadow: Scorer | None
-    renders: list[Render]
-    fallbacks: dict[str, tuple[str, str, Render]]
-    measures: dict[str, Measure]
-
-
 async def build_snapshot(
     definition: PolicyDefinition,
     model: Model | None,
@@ -128,58 +115,34 @@ async def build_snapshot(
 
     Without a model, `features` (those of a spec) are logged, so that one can be learned.
 
-    With `contacts_kept`, how long contacts are kept at least, it looks for what this policy
-    cannot make good. `in_thread` is for servers that answer meanwhile.
+    With `contacts_kept`, the least time for which contacts are kept, it adds `cautions`.
+    `in_thread` is for servers that answer requests meanwhile.
 
     Raises:
         PolicyRefused: the rule engine does not hold these rules.
         StoreUnavailable: the store could not be reached.
     """
 
-    def compiled() -> _Parts:
+    def compiled() -> Snapshot:
         if durable and try_first:
             problem = try_rules(definition.rules)
             if problem is not None:
                 raise PolicyRefused(problem)
-        return _compile(definition, model, shadow, features, durable)
+        return _compile(definition, model, shadow, features, durable, loaded_at)
 
-    parts = await aside(compiled) if in_thread else compiled()
-    policy = parts.policy
-    kinds = await store.register_kinds(
-        [
-            ContactKind(
-                candidate.message,
-                candidate.channel,
-                candidate.purpose,
-                candidate.category,
-                candidate.tags,
-            )
-            for candidate in policy.candidates
-        ]
-    )
-    await store.put_blob(
-        policy_blob(policy.version), msgspec.msgpack.encode(dict(definition.files))
-    )
-    return Snapshot(
-        policy=policy,
-        matcher=parts.matcher,
-        scorer=parts.scorer,
-        measures=parts.measures,
-        kinds=kinds,
-        renders=parts.renders,
-        fallbacks=parts.fallbacks,
-        exploration=_exploration(policy, model),
-        unproven=unproven(model, policy.candidates, policy.settings),
-        history_needed=policy.history_needed(),
-        policy_version=policy.version,
-        model_version=parts.scorer.version,
-        loaded_at=loaded_at,
-        shadow=parts.shadow,
-        degraded=() if parts.scorer.version else ("model",),
-        cautions=await cautions(policy, store, to_micros(loaded_at), contacts_kept)
-        if contacts_kept
-        else (),
-    )
+    snapshot = await run_in_worker(compiled) if in_thread else compiled()
+    policy = snapshot.policy
+    kinds = [
+        ContactKind(each.message, each.channel, each.purpose, each.category, each.tags)
+        for each in policy.candidates
+    ]
+    numbers = await store.register_kinds(kinds)
+    files = msgspec.msgpack.encode(dict(definition.files))
+    await store.put_blob(policy_blob(policy.version), files)
+    told: tuple[str, ...] = ()
+    if contacts_kept:
+        told = await cautions(policy, store, to_micros(loaded_at), contacts_kept)
+    return msgspec.structs.replace(snapshot, kinds=numbers, cautions=told)
 
 
 def _compile(
@@ -188,7 +151,9 @@ def _compile(
     shadow: Model | None,
     features: Sequence[Feature],
     durable: bool,
-) -> _Parts:
+    loaded_at: Moment,
+) -> Snapshot:
+    """The snapshot as far as it can be made without the store."""
     policy = Policy(
         definition, [feature.name for feature in model.manifest.features] if model else ()
     )
@@ -203,14 +168,22 @@ def _compile(
         except RuleEngineError as error:
             raise PolicyRefused(str(error)) from error
         matcher = GuardedMatcher(engine, matcher)
-    return _Parts(
+    return Snapshot(
         policy=policy,
         matcher=matcher,
         scorer=scorer,
-        shadow=challenger,
+        measures=policy.measures(),
+        kinds=[],
         renders=[_render(message, channel) for message, channel in policy.pairs],
         fallbacks=dict(_fallbacks(policy)),
-        measures=policy.measures(),
+        exploration=_exploration(policy, model),
+        unproven=unproven(model, policy.candidates, policy.settings),
+        history_needed=policy.history_needed(),
+        policy_version=policy.version,
+        model_version=scorer.version,
+        loaded_at=loaded_at,
+        shadow=challenger,
+        degraded=() if scorer.version else ("model",),
     )
 
 

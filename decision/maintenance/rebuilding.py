@@ -24,18 +24,19 @@ from decision.archive.histories import (
 from decision.archive.journal import ArchiveError, Manifest, read_manifest
 from decision.core import calendar, records
 from decision.core.document import Document
-from decision.core.errors import StoreUnavailable
 from decision.core.events import Measure
 from decision.core.identifiers import PARTITIONS, partition_of
-from decision.core.ports import Commit, Conflict
-from decision.engine.context import Context
+from decision.core.ports import Commit, ReadResult
+from decision.engine.identity import resolve
+from decision.engine.runtime import Runtime
+from decision.engine.transaction import commit_of, update
 from decision.store.log import Log
 
 
 class Rebuilt(msgspec.Struct):
-    """What was done: customers looked at, those that changed, and those who are gone.
+    """What was done: customers looked at, changed, and gone.
 
-    Of `incomplete` customers more events were counted than there are now; what was counted stays.
+    Of `incomplete` customers more events were counted than there are now; the counts stay.
     """
 
     customers: int = 0
@@ -44,19 +45,24 @@ class Rebuilt(msgspec.Struct):
     incomplete: int = 0
     events: int = 0
 
+    def add(self, other: Rebuilt) -> None:
+        """Adds the counts of another."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
 
 class Rebuilding:
     """One rebuilding of the histories of some types of events."""
 
     def __init__(
-        self, context: Context, log: Log, archive: Path, types: Collection[str] | None = None
+        self, runtime: Runtime, log: Log, archive: Path, types: Collection[str] | None = None
     ) -> None:
-        measures = context.snapshot.measures
+        measures = runtime.snapshot.measures
         self.measures: dict[str, Measure] = {
             name: measure for name, measure in measures.items() if types is None or name in types
         }
         self.counts = Rebuilt()
-        self._context = context
+        self._runtime = runtime
         self._log = log
         self._archive = archive
         self._alive = readers.Alive(log)
@@ -77,7 +83,7 @@ class Rebuilding:
             later: dict[str, list[Happened]] = {}
             done = set()
             for customer_id, rows in archived_events(self._archive, list(self.measures)):
-                found = await self._context.store.read(customer_id)
+                found = await self._runtime.store.read(customer_id)
                 if found.document.moved_to is not None or found.document.merged:
                     later[customer_id] = rows  # their events stand under several ids
                     continue
@@ -85,7 +91,7 @@ class Rebuilding:
                 done.add(customer_id)
                 moved(self.counts.customers)
             for customer_id in sorted((self._recent.keys() | later.keys()) - done):
-                found = await self._context.store.read(customer_id)
+                found = await self._runtime.store.read(customer_id)
                 if found.document.moved_to is None:
                     await self._customer(customer_id, later)
                     done.add(customer_id)
@@ -100,14 +106,14 @@ class Rebuilding:
         self, customer_id: str, rows: dict[str, list[Happened]], done: set[str]
     ) -> None:
         """Rebuilds whom an earlier id leads to, unless that is done."""
-        target = (await self._context.read(customer_id)).document.customer_id
+        target = (await resolve(self._runtime, customer_id)).document.customer_id
         if target not in done:
             await self._customer(target, rows)
             done.add(target)
 
     async def _begin(self) -> None:
         """Keeps in the log what the archive does not have, and reads it."""
-        await self._alive.begin(self._context.clock())
+        await self._alive.begin(self._runtime.clock())
         before: dict[int, str] | None = None
         manifest = self._manifest()
         while manifest.positions != before:
@@ -137,24 +143,23 @@ class Rebuilding:
                     try:
                         record = records.decode_event(logged.body)
                     except msgspec.MsgspecError:
-                        continue  # the archive will set it aside
+                        continue  # the archive will quarantine it
                     if record.type in self.measures:
                         self._recent[record.customer_id].append(happened(entry_id, record))
                 elif logged.kind == "erasure":
                     self._recent.pop(records.decode_change(logged.body).customer_id, None)
 
     async def _customer(self, customer_id: str, archived: dict[str, list[Happened]]) -> None:
-        """Rebuilds one customer, however often somebody else writes meanwhile."""
-        context = self._context
-        await self._alive.go_on(context.clock())
-        found = await context.store.read(customer_id)
-        for _ in range(context.settings.attempts):
+        """Rebuilds one customer, however many others write meanwhile."""
+        runtime = self._runtime
+        await self._alive.go_on(runtime.clock())
+
+        async def change(found: ReadResult) -> tuple[Rebuilt, Commit | None]:
             document = found.document
             if document.moved_to is not None:
-                return  # merged just now, by events that the merge has taken over
+                return Rebuilt(), None  # merged just now, by events that the merge has taken over
             if not document.exists:
-                self.counts.gone += 1
-                return
+                return Rebuilt(gone=1), None
             own = [customer_id, *document.merged]
             # After the document: an event that it has is in what is read now.
             for partition in {partition_of(name) for name in own}:
@@ -166,30 +171,17 @@ class Rebuilding:
                 for row in (*archived.get(name, ()), *self._recent.get(name, ()))
             }
             changed, complete = self._apply(document, list(rows.values()))
-            result = None
-            if changed:
-                result = await context.store.commit(
-                    Commit(
-                        id=context.new_id(customer_id),
-                        customer_id=customer_id,
-                        document=document,
-                        version=found.version,
-                        expect=("contacts", "events"),
-                        write=("events",),
-                    )
-                )
-            if not isinstance(result, Conflict):
-                self.counts.customers += 1
-                self.counts.changed += changed
-                self.counts.incomplete += not complete
-                self.counts.events += len(rows)
-                return
-            found = result.latest
-        raise StoreUnavailable(f"too many writes at once for customer {customer_id!r}; try again")
+            counts = Rebuilt(1, int(changed), 0, int(not complete), len(rows))
+            if not changed:
+                return counts, None
+            write_id = runtime.new_id(customer_id)
+            return counts, commit_of(found, write_id, ("events",), also_expected=("contacts",))
+
+        self.counts.add(await update(runtime, runtime.store.read, customer_id, change))
 
     def _apply(self, document: Document, rows: list[Happened]) -> tuple[bool, bool]:
         """(whether the document has changed, whether all events that it counts are there)."""
-        policy = self._context.snapshot.policy
+        policy = self._runtime.snapshot.policy
         zone = calendar.zone(document.timezone) if document.timezone else policy.zone
         changed, complete = False, True
         for name, folded in fold(rows, self.measures, zone).items():

@@ -41,8 +41,8 @@ class ArchivedDecisions:
         if found is None:
             return None
         if found.document is not None:
-            decision = await self._replay.again(found.record, found.document, found.rule_files)
+            decision = await self._replay.explained(found.record, found.document, found.rule_files)
             if decision.explanation is not None:
                 return decision
-        decision = await self._replay.again(found.record, None, None)
+        decision = await self._replay.explained(found.record, None, None)
         return msgspec.structs.replace(decision, explanation=found.rows)

@@ -21,8 +21,8 @@ from typing import Final
 from decision.core.definition import PolicyDefinition
 from decision.core.errors import NotReady, StoreUnavailable
 from decision.engine import Engine, Snapshot, build_snapshot
-from decision.engine.aside import aside
 from decision.engine.snapshot import PolicyRefused
+from decision.engine.worker import run_in_worker
 from decision.observability import get_logger
 from decision.releases.publishing import (
     Publication,
@@ -77,7 +77,7 @@ class PolicySupply:
         self.models = ModelSupply(settings.models, metrics)
         self.waits_for: str | None = None
         self._keys = keys
-        self._store = engine.context.store
+        self._store = engine.runtime.store
         self._shared: SharedFolder | None = None
         self._definition: PolicyDefinition | None = None
         self._serial = 0
@@ -91,7 +91,7 @@ class PolicySupply:
     @property
     def ready(self) -> bool:
         """Whether decisions can be answered."""
-        return self.engine.context.ready
+        return self.engine.runtime.ready
 
     @property
     def shared(self) -> SharedFolder:
@@ -251,10 +251,10 @@ class PolicySupply:
     async def _put_in_force(self, version: str, at: datetime) -> None:
         """Puts a shared policy in force on this worker, between two decisions."""
         if self._definition is None or self._definition.version != version:
-            definition = await aside(partial(read_checked, self.shared.folder, version))
+            definition = await run_in_worker(partial(read_checked, self.shared.folder, version))
         else:
             definition = self._definition
-        context, models = self.engine.context, self.models.current
+        context, models = self.engine.runtime, self.models.current
         snapshot = await build_snapshot(
             definition,
             models.model,

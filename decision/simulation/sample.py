@@ -106,7 +106,7 @@ async def prepare(
         await store.start()
         try:
             engine = Engine(store)
-            now = from_micros(engine.context.clock())
+            now = from_micros(engine.runtime.clock())
             engine.use(await build_snapshot(definition, None, store, now, durable=False))
             models = home / "models"
             _train(engine, models, progress)
@@ -143,7 +143,7 @@ async def _load(engine: Engine, store: BlobStore, customers: int, progress: Prog
     from decision.simulation.people import as_line, draw_customer
 
     def reads() -> Iterator[Any]:
-        now = engine.context.clock()
+        now = engine.runtime.clock()
         for number in range(customers):
             line = as_line(draw_customer(SEED, number, now))
             yield Read(f"customer {number}", msgspec.json.decode(line, type=CustomerRow))
@@ -154,7 +154,7 @@ async def _load(engine: Engine, store: BlobStore, customers: int, progress: Prog
         problems.append(f"{place}: {problem}")
 
     with progress.step(f"Loading {customers:,} customers (once)"):
-        await ingest(Loading(engine.context), reads(), bad)
+        await ingest(Loading(engine.runtime), reads(), bad)
     if problems:
         raise SampleUnusable(f"the sample's customers do not fit its rules: {problems[0]}")
     await store.put_blob(_LOADED, str(customers).encode())

@@ -139,7 +139,7 @@ class Simulated:
 
     async def become(self, document: Document) -> None:
         """Takes over a customer as logged; from the second time on, with the own contacts."""
-        store = self.world.engine.context.store
+        store = self.world.engine.runtime.store
         found = await store.read(document.customer_id)
         if found.document.exists:
             contacts: list[Contact] = found.document.contacts
@@ -153,7 +153,7 @@ class Simulated:
         now = msgspec.structs.replace(document, contacts=contacts, kinds=kinds, exists=True)
         await store.commit(
             Commit(
-                id=self.world.engine.context.new_id(document.customer_id),
+                id=self.world.engine.runtime.new_id(document.customer_id),
                 customer_id=document.customer_id,
                 document=now,
                 version=found.version,

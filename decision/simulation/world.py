@@ -84,7 +84,7 @@ class World:
         Raises:
             PolicyRefused: the rule engine does not hold its rules.
         """
-        store = self.engine.context.store
+        store = self.engine.runtime.store
         self.engine.use(
             await build_snapshot(self.definition, self.model, store, from_micros(self.now))
         )
@@ -97,7 +97,7 @@ class World:
         """
         reads = read_rows(customers, format_of(customers), RowOptions())
         tally = await ingest(
-            Loading(self.engine.context),
+            Loading(self.engine.runtime),
             reads,
             lambda place, problem: tell(f"{place}: {problem}"),
             own_time=True,

@@ -137,7 +137,7 @@ async def test_the_log_keeps_no_contact_without_its_record(api: Api) -> None:
 
 
 async def test_a_deadline_that_passes_gives_the_fallback(api: Api) -> None:
-    store = api.engine.context.store
+    store = api.engine.runtime.store
     real = store.read
 
     async def slow(*args: Any, **kwargs: Any) -> Any:

@@ -39,7 +39,7 @@ from decision.core.identifiers import partition_of
 from decision.core.ports import Commit, LogRecord, Version
 from decision.core.schema import DecisionRequest, Event
 from decision.engine import Engine, EngineSettings, build_snapshot
-from decision.engine.context import wall_clock
+from decision.engine.runtime import wall_clock
 from decision.rulebook.reader import load_files
 from decision.store import MemoryStore, RedisStore
 from tests.crash.harness import RULES
@@ -112,7 +112,7 @@ async def test_everything_logged_is_archived_as_it_was_and_leaves_the_log(
     done = await archive(store, out)
     assert done.counts.rows["decisions"] >= len(ids) == done.counts.rows["replays"]
     assert not [row for partition in range(256) for row in await store.log_records(partition)]
-    names = [(c.message, c.channel) for c in engine.context.snapshot.policy.candidates]
+    names = [(c.message, c.channel) for c in engine.runtime.snapshot.policy.candidates]
     found: dict[str, list[Any]] = {}
     for row in rows(out, "decisions"):
         found.setdefault(row["decision_id"], []).append(row)
@@ -157,7 +157,7 @@ async def test_a_replay_and_a_look_up_decide_the_same_again(
     for name in ids:
         found = look_up(tmp_path / "out", name)
         assert found is not None
-        again = await elsewhere.replay.again(found.record, found.document, found.rule_files)
+        again = await elsewhere.replay.explained(found.record, found.document, found.rule_files)
         assert again == before[name]
     assert look_up(tmp_path / "out", "7ZZZZZZZZZZZZZZZZZZZZZZZZZ") is None
 

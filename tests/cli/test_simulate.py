@@ -288,7 +288,7 @@ def test_a_world_forgets_answers_events_and_tokens_whose_time_is_over(rules, mon
     async def decide() -> list[int]:
         one = world.World(load_folder(rules).definition, None, "s")
         await one.prepare()
-        store: Any = one.engine.context.store
+        store: Any = one.engine.runtime.store
         for number in range(400):
             at = START + timedelta(hours=6 * number)
             customer = f"c-{number}"

@@ -21,7 +21,7 @@ from decision.archive.journal import Journal, files
 from decision.core.clock import from_micros
 from decision.core.schema import DecisionRequest, Event
 from decision.engine import Engine, EngineSettings, build_snapshot
-from decision.engine.context import wall_clock
+from decision.engine.runtime import wall_clock
 from decision.rulebook.reader import load_files
 from decision.store import RedisStore
 from tests.crash.harness import RULES

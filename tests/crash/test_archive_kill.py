@@ -15,7 +15,7 @@ from decision.archive import journal as journals
 from decision.archive.archiver import Archiver
 from decision.archive.compaction import compact
 from decision.archive.journal import Change, Journal, read_manifest
-from decision.engine.context import wall_clock
+from decision.engine.runtime import wall_clock
 from decision.store import RedisStore
 from tests.crash.archiving import Archivers, Writer, archived, engine_on, verify
 

@@ -20,7 +20,7 @@ import httpx
 from decision.core.clock import DAY, HOUR, MINUTE, from_micros
 from decision.core.schema import DecisionRequest, Event
 from decision.engine import Engine, build_snapshot
-from decision.engine.context import wall_clock
+from decision.engine.runtime import wall_clock
 from decision.rulebook.reader import load_folder
 from decision.simulation.sample_model import sample_spec
 from decision.simulation.shop import Shop as Truth

@@ -82,14 +82,14 @@ async def test_an_update_that_fails_lets_its_aliases_go(make_engine: Make) -> No
             "c-1", CustomerUpdate(attributes={"a": "x" * 70_000}, aliases={"email": "a@x"})
         )
     await engine.customers.update("c-2", CustomerUpdate(aliases={"email": "a@x"}))
-    assert await engine.context.store.resolve_alias("email", "a@x") == "c-2"
+    assert await engine.runtime.store.resolve_alias("email", "a@x") == "c-2"
 
 
 async def test_an_unsubscribe_about_a_decision_that_was_not_logged_counts(
     make_engine: Make,
 ) -> None:
     engine = await make_engine(OPT_OUT)
-    made = engine.context.new_id("c-1")
+    made = engine.runtime.new_id("c-1")
     for kind in ("message.unsubscribed", "message.complained"):
         answer = await tell(engine, kind, decision_id=made)
         assert answer.accepted == 1

@@ -34,7 +34,7 @@ async def ask(engine: Engine, customer: str = "c-1", **changes: Any) -> Any:
 
 
 async def decisions(engine: Engine, customer: str = "c-1") -> list[Any]:
-    rows = await engine.context.store.log_records(partition_of(customer))
+    rows = await engine.runtime.store.log_records(partition_of(customer))
     found = [log.decode_decision(row.body) for row in rows if row.kind == "decision"]
     return [row for row in found if row.customer_id == customer]
 
@@ -123,7 +123,7 @@ async def test_an_event_of_the_request_is_recorded_once_and_decided_on(make_engi
     await tell(engine, "app_open", id="e-2")
     await tell(engine, "app_open", id="e-3")
     assert (await engine.customers.get("c-1")).state == "power"
-    rows = await engine.context.store.log_records(partition_of("c-1"))
+    rows = await engine.runtime.store.log_records(partition_of("c-1"))
     assert sum(row.kind == "event" for row in rows) == 3
 
 
@@ -243,7 +243,7 @@ async def test_a_logged_decision_is_explained_as_it_was_even_under_a_new_policy(
     other = load_files({"rules.yaml": RULES.replace("news", "letter")}).definition
     engine.use(
         await build_snapshot(
-            other, None, engine.context.store, decision.decided_at, try_first=False
+            other, None, engine.runtime.store, decision.decided_at, try_first=False
         )
     )
     found = await engine.replay.find(decision.decision_id)
@@ -315,7 +315,7 @@ async def test_erasing_leaves_nothing_and_starts_afresh(make_engine: Make) -> No
     assert await customers.erase("c-1")
     with pytest.raises(NotFound):
         await customers.get("c-1")
-    assert await engine.context.store.resolve_alias("email", "a@x") is None
+    assert await engine.runtime.store.resolve_alias("email", "a@x") is None
     assert await engine.replay.find(first.decision_id) is None
     assert not await customers.erase("c-1")
     again = await ask(engine, request_id="r-1")
@@ -351,10 +351,10 @@ async def test_bad_input_is_refused_with_its_path(make_engine: Make, clock: Cloc
 
 async def test_an_event_about_a_decision_that_never_was_is_refused(make_engine: Make) -> None:
     engine = await make_engine()
-    made = engine.context.new_id("c-1")
+    made = engine.runtime.new_id("c-1")
     answer = await tell(engine, "message.sent", decision_id=made)
     assert answer.rejected[0].detail == f"decision_id: there is no decision {made}"
-    other = engine.context.new_id("c-2")
+    other = engine.runtime.new_id("c-2")
     answer = await tell(engine, "message.sent", decision_id=other)
     assert "not a decision for customer 'c-1'" in answer.rejected[0].detail
 
@@ -382,7 +382,7 @@ async def test_a_longer_window_and_a_lower_budget_are_cautioned_about(
     from tests.engine.conftest import RULES
 
     engine = await make_engine()
-    store = engine.context.store
+    store = engine.runtime.store
     for number in range(5):
         await engine.customers.set_consents(f"c-{number}", GRANTED)
         assert (await ask(engine, f"c-{number}")).selections[0].message == "offer"
@@ -395,7 +395,7 @@ async def test_a_longer_window_and_a_lower_budget_are_cautioned_about(
                 definition,
                 None,
                 store,
-                from_micros(engine.context.clock()),
+                from_micros(engine.runtime.clock()),
                 durable=False,
                 contacts_kept=30 * DAY,
             )

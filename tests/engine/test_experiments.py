@@ -27,7 +27,7 @@ TESTED = RULES.replace(
 
 async def test_a_decision_logs_a_variant_only_where_it_had_a_say(make_engine: Make) -> None:
     engine = await make_engine(TESTED)
-    policy = engine.context.snapshot.policy
+    policy = engine.runtime.snapshot.policy
     variants, held = set(), set()
     for number in range(20):
         who = f"c-{number}"
@@ -50,7 +50,7 @@ async def test_merged_customers_have_the_variant_of_whom_they_are_merged_into(
     make_engine: Make,
 ) -> None:
     engine = await make_engine(TESTED.replace("share: 50%", "share: 0%"))
-    experiment = engine.context.snapshot.policy.tests["copy"]
+    experiment = engine.runtime.snapshot.policy.tests["copy"]
     differing = 0
     for number in range(12):
         kept, other = f"c-{number}", f"anon-{number}"

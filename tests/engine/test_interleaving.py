@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 
 from decision.core import records as log
+from decision.core.clock import from_micros
 from decision.core.identifiers import partition_of
-from decision.core.schema import DecisionRequest, Event
+from decision.core.schema import CustomerUpdate, DecisionRequest, Event, TriggerEvent
+from decision.engine.loading import CustomerRow, Loading
 from decision.store.memory_store import MemoryStore
 from tests.engine.conftest import RULES, Clock
 from tests.engine.schedule import Gated, next_choices, run_order
@@ -51,7 +55,7 @@ async def every_order(
 
 async def contacts_and_records(engine: Any) -> tuple[int, int]:
     view = await engine.customers.get("c-1")
-    rows = await engine.context.store.log_records(partition_of("c-1"))
+    rows = await engine.runtime.store.log_records(partition_of("c-1"))
     logged = [log.decode_decision(row.body) for row in rows if row.kind == "decision"]
     assert len({row.decision_id for row in logged}) == len(logged)
     return len(view.contacts), sum(len(row.selections) for row in logged)
@@ -97,7 +101,7 @@ async def test_a_consent_withdrawn_before_the_reservation_wins_in_every_order(
 
     async def check(engine: Any, results: list[Any]) -> None:
         made = results[0]
-        rows = await engine.context.store.log_records(partition_of("c-1"))
+        rows = await engine.runtime.store.log_records(partition_of("c-1"))
         order = [
             row.kind
             for row in rows
@@ -181,3 +185,48 @@ async def test_a_merge_beside_two_decisions_never_exceeds_the_cap_in_every_order
 
 async def anon_too(engine: Any) -> None:
     await engine.customers.set_consents("anon", {"marketing": {"*": "granted"}})
+
+
+async def knows_the_event(engine: Any) -> None:
+    await anon_too(engine)
+    await engine.events.record([Event(type="app_open", customer_id="anon", id="e-1")])
+
+
+@pytest.mark.parametrize("way", ["recorded", "decided on", "loaded"])
+async def test_an_event_is_not_recorded_again_after_a_merge_in_any_order(
+    make_engine: Make, clock: Clock, way: str
+) -> None:
+    """Its id is known under the merged id; only before the merge is it an event of another."""
+
+    async def check(engine: Any, results: list[Any]) -> None:
+        rows = await engine.runtime.store.log_records(partition_of("c-1"))
+        kinds = [row.kind for row in rows if row.kind in ("merge", "event")]
+        assert kinds in (["merge"], ["event", "merge"])
+        view = await engine.customers.get("c-1")
+        assert view.events["app_open"].count == len(kinds)
+
+    def works(engine: Any) -> list[Any]:
+        event = {"type": "app_open", "id": "e-1"}
+        row = {"customer_id": "c-1", "events": [{**event, "at": from_micros(clock.now)}]}
+        tell = {
+            "recorded": lambda: engine.events.record([Event(customer_id="c-1", **event)]),
+            "decided on": decision(engine, event=TriggerEvent(**event)),
+            "loaded": lambda: Loading(engine.runtime).put(msgspec.convert(row, CustomerRow)),
+        }
+        return [lambda: engine.customers.merge("c-1", "anon"), tell[way]]
+
+    await every_order(make_engine, clock, works, check, 250, knows_the_event)
+
+
+async def test_no_change_is_lost_in_any_order(make_engine: Make, clock: Clock) -> None:
+    names = ["a", "b", "c"]
+
+    async def check(engine: Any, results: list[Any]) -> None:
+        view = await engine.customers.get("c-1")
+        assert sorted(view.attributes) == names
+
+    def works(engine: Any) -> list[Any]:
+        return [partial(engine.customers.update, "c-1", update) for update in updates]
+
+    updates = [CustomerUpdate(attributes={name: 1}) for name in names]
+    assert await every_order(make_engine, clock, works, check) > 100

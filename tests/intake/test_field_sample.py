@@ -68,7 +68,7 @@ async def fill(store: RedisStore) -> None:
     engine.use(await build_snapshot(POLICY, None, store, datetime.now(UTC), durable=False))
     for number in range(150):
         row = CustomerRow(customer_id=f"c:{number}*", attributes={f"a{number % 3}": 1})
-        await Loading(engine.context).put(row)
+        await Loading(engine.runtime).put(row)
     event = Event(type="purchase", customer_id="c:1*", properties={"amount": 5, "sku": None})
     await engine.events.record([event])
     await engine.decide(

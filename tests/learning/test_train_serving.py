@@ -65,13 +65,13 @@ async def lived_through(folder: Path, clock: Clock) -> Snapshot:
     assert definition is not None
     store = MemoryStore()
     engine = Engine(store)
-    engine.context.clock = clock
+    engine.runtime.clock = clock
     snapshot = await build_snapshot(
         definition, None, store, from_micros(clock.now), durable=False, features=SPEC.features
     )
     engine.use(snapshot)
     problems: list[str] = []
-    await ingest(Loading(engine.context), customers(), lambda *what: problems.append(str(what)))
+    await ingest(Loading(engine.runtime), customers(), lambda *what: problems.append(str(what)))
     assert problems == []
     event = TriggerEvent(type="cart_add", properties={"cart_value": 120.5})
     for number in range(3 * CUSTOMERS):

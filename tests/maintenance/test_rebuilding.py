@@ -16,7 +16,7 @@ from decision.core.clock import DAY, HOUR, SECOND, from_micros
 from decision.core.document import EventHistory
 from decision.core.schema import CustomerUpdate, Event
 from decision.engine import Engine, EngineSettings, build_snapshot
-from decision.engine.context import wall_clock
+from decision.engine.runtime import wall_clock
 from decision.maintenance.rebuilding import Rebuilding, Rebuilt
 from decision.rulebook.reader import load_files
 from decision.store import MemoryStore, RedisStore
@@ -41,7 +41,7 @@ async def use(engine: Engine, text: str) -> None:
     assert loaded.definition is not None, loaded
     now = from_micros(NOW)
     engine.use(
-        await build_snapshot(loaded.definition, None, engine.context.store, now, durable=False)
+        await build_snapshot(loaded.definition, None, engine.runtime.store, now, durable=False)
     )
 
 
@@ -52,9 +52,9 @@ async def engine_on(store: Store, text: str) -> Engine:
 
 
 async def rebuild(engine: Engine, out: Path, types: set[str] | None = None) -> Rebuilt:
-    store = engine.context.store
+    store = engine.runtime.store
     assert isinstance(store, Store)
-    return await Rebuilding(engine.context, store, out, types).run()
+    return await Rebuilding(engine.runtime, store, out, types).run()
 
 
 async def histories(store: Store, customer: str) -> dict[str, EventHistory]:

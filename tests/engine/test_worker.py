@@ -13,7 +13,7 @@ from benchmarks.reload import policy
 from decision.core.business_rules import PlainMatcher
 from decision.core.values import MISSING, Value
 from decision.engine import build_snapshot
-from decision.engine.aside import aside
+from decision.engine.worker import run_in_worker
 from decision.rulebook.reader import load_files
 from decision.store import MemoryStore
 
@@ -26,7 +26,7 @@ async def test_the_process_is_as_before_when_the_last_work_has_ended() -> None:
         assert not gc.isenabled()
         raise ValueError("no")
 
-    works = [aside(fails), aside(lambda: gc.isenabled()), aside(fails)]
+    works = [run_in_worker(fails), run_in_worker(lambda: gc.isenabled()), run_in_worker(fails)]
     found = await asyncio.gather(*works, return_exceptions=True)
     assert [type(each) for each in found] == [ValueError, bool, ValueError]
     assert gc.isenabled()

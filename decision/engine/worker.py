@@ -1,9 +1,8 @@
-"""Long work in a thread, at no cost to the requests that are answered meanwhile.
+"""Long work in a thread, without delaying the requests that are answered meanwhile.
 
-Two things would make them wait. A thread keeps the interpreter for 5 ms before it gives way, at
-every turn of the event loop; while work goes on here it gives way after 0.1 ms. And a full
-garbage collection stops every thread for as long as it takes to look at all objects; so none
-happens while objects are only being made.
+Two things would delay them. At every turn of the event loop a thread keeps the interpreter for
+5 ms before it gives way; here it gives way after 0.1 ms. And a full garbage collection stops every
+thread while it looks at all objects; here none happens.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _under_way = 0
 _usual = 0.0
 
 
-async def aside(work: Callable[[], T]) -> T:
+async def run_in_worker(work: Callable[[], T]) -> T:
     """The result of some seconds of pure work, done in a thread that gives way often."""
     with _giving_way():
         return await asyncio.to_thread(work)

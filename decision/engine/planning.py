@@ -1,0 +1,191 @@
+"""A decision made on one state of the customer, before anything is reserved or logged."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from decision.core import recording, records
+from decision.core.decide import Question, Verdict, decide, silence
+from decision.core.document import Document
+from decision.core.ports import ReadResult
+from decision.core.recording import Occurrence
+from decision.core.schema import DecisionRequest
+from decision.engine.events import occurrence_of
+from decision.engine.runtime import EngineSettings
+from decision.engine.snapshot import Snapshot
+
+
+class DecisionQuery:
+    """What is asked: one request, put to one snapshot at one time.
+
+    `budget_limits` is name → (limit, mask of the candidates that it limits); `deadline` is the
+    seconds that it may take.
+    """
+
+    def __init__(
+        self, request: DecisionRequest, snapshot: Snapshot, settings: EngineSettings, now: int
+    ) -> None:
+        self.request = request
+        self.snapshot = snapshot
+        self.settings = settings
+        self.now = now
+        self.question = Question(
+            placement=request.placement,
+            channels=tuple(request.channels) if request.channels is not None else None,
+            event=request.event,
+            context=request.context,
+            limit=request.limit,
+        )
+        self.budget_limits = snapshot.policy.budget_limits(now)
+        self.deadline = request.deadline_ms / 1000 if request.deadline_ms else settings.timeout
+        self.began = time.perf_counter()
+
+    def elapsed(self) -> float:
+        """The seconds since it was asked."""
+        return time.perf_counter() - self.began
+
+    def left(self) -> float:
+        """The seconds left for the store."""
+        return max(0.001, self.deadline - self.elapsed())
+
+
+class DecisionPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision made on one state of the customer; nothing is reserved or logged yet.
+
+    `event` is the request's own, where it is to be recorded. `seen` is the document as stored,
+    with that event in it. `spent` is the mask of candidates whose budgets were spent, `draws` the
+    numbers drawn. `selections`, with their features, and `shadow` are for the log, as scored
+    before any contact is added; a dry run has none.
+    """
+
+    query: DecisionQuery
+    state: ReadResult
+    decision_id: str
+    event: Occurrence | None
+    seen: bytes
+    spent: int
+    draws: list[float]
+    verdict: Verdict
+    selections: list[records.LoggedSelection]
+    shadow: records.LoggedShadow | None
+    degraded: list[str]
+
+    def budgets_to_take(self) -> dict[str, int]:
+        """Name → limit of the budgets that the selections take one unit each from."""
+        selected = 0
+        for row in self.verdict.chosen:
+            selected |= 1 << row.candidate
+        limits = self.query.budget_limits
+        return {name: limit for name, (limit, mask) in limits.items() if mask & selected}
+
+
+def plan(
+    query: DecisionQuery,
+    state: ReadResult,
+    decision_id: str,
+    pack: Callable[[Document], bytes],
+    *,
+    spent: int = 0,
+    contended: bool = False,
+) -> DecisionPlan:
+    """Decides on a state, whose document becomes the plan's.
+
+    `pack` turns a document into bytes as the store would. `spent` is the mask of candidates whose
+    budgets have turned out to be spent. A `contended` decision is silence, which breaks no cap.
+    """
+    snapshot, request, now = query.snapshot, query.request, query.now
+    document, event, seen = state.document, _new_event(query, state), state.raw
+    if event is not None:
+        recording.apply(document, event, snapshot.policy, snapshot.measures, now)
+        seen = pack(document)
+    for name, (limit, mask) in query.budget_limits.items():
+        if state.budgets.get(name, 0) >= limit:
+            spent |= mask
+    draw = _Draw(query.settings.seed, request, len(document.contacts))
+    verdict = decide(
+        snapshot.policy,
+        snapshot.matcher,
+        snapshot.scorer,
+        document,
+        query.question,
+        now,
+        draw,
+        spent=spent,
+        exploration=snapshot.exploration,
+        unproven=snapshot.unproven,
+    )
+    if contended:
+        silence(snapshot.policy, verdict)
+    return DecisionPlan(
+        query=query,
+        state=state,
+        decision_id=decision_id,
+        event=event,
+        seen=seen,
+        spent=spent,
+        draws=draw.drawn,
+        verdict=verdict,
+        selections=[] if request.dry_run else _selections(snapshot, verdict),
+        shadow=None if request.dry_run else _shadow(snapshot, verdict),
+        degraded=[*snapshot.degraded, "contention"] if contended else list(snapshot.degraded),
+    )
+
+
+def _new_event(query: DecisionQuery, state: ReadResult) -> Occurrence | None:
+    """The request's own event, where it has an id that is not known yet."""
+    event = query.request.event
+    if event is None or event.id is None or event.id in state.known_events:
+        return None
+    return occurrence_of(event, event.id, query.now)
+
+
+def _selections(snapshot: Snapshot, verdict: Verdict) -> list[records.LoggedSelection]:
+    """What is logged of the candidates chosen."""
+    document, now, candidates = verdict.document, verdict.now, snapshot.policy.candidates
+    return [
+        records.LoggedSelection(
+            message=candidates[row.candidate].message,
+            channel=candidates[row.candidate].channel,
+            response_probability=row.response_probability,
+            priority=row.priority,
+            selection_probability=row.selection_probability,
+            features=snapshot.scorer.features(row.candidate, verdict.values, document, now),
+        )
+        for row in verdict.chosen
+    ]
+
+
+def _shadow(snapshot: Snapshot, verdict: Verdict) -> records.LoggedShadow | None:
+    """What the challenger says of the survivors, where there is one."""
+    shadow, candidates = snapshot.shadow, verdict.scores.candidates
+    if shadow is None or shadow.version is None or not len(candidates):
+        return None
+    found = shadow.score(candidates, verdict.values, verdict.document, verdict.now)
+    return records.LoggedShadow(shadow.version, found.tobytes())
+
+
+class _Draw:
+    """Draws numbers in [0, 1): fresh ones, or always the same for one seed and request."""
+
+    def __init__(self, seed: str | None, request: DecisionRequest, contacts: int) -> None:
+        self.drawn: list[float] = []
+        self._source: str | None = None
+        if seed is not None:
+            who = request.customer_id or (request.alias and request.alias.value)
+            about = request.request_id or (request.event and request.event.id) or f"#{contacts}"
+            self._source = "\x1f".join([seed, str(who), about, request.placement])
+
+    def __call__(self) -> float:
+        if self._source is None:
+            number = random.random()
+        else:
+            text = f"{self._source}\x1f{len(self.drawn)}"
+            digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+            number = (int.from_bytes(digest, "big") >> 11) / (1 << 53)
+        self.drawn.append(number)
+        return number

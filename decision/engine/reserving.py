@@ -1,0 +1,159 @@
+"""A plan put into the store: contacts, answer, event and record in one commit, all or none."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from decision.core import recording, records
+from decision.core.clock import SECOND
+from decision.core.document import Contact, ContactState
+from decision.core.errors import StoreUnavailable
+from decision.core.identifiers import decision_tag
+from decision.core.ports import Commit, Conflict, LogRecord, Section, Store
+from decision.core.schema import Decision
+from decision.engine.log_records import event_record
+from decision.engine.planning import DecisionPlan
+from decision.engine.transaction import Overtaken, Written
+
+_encode_answer = msgspec.json.Encoder().encode
+
+
+class BudgetSpent(msgspec.Struct, frozen=True):
+    """Nothing was written: a budget ran out; `candidates` is the mask of those it limits."""
+
+    candidates: int
+
+
+async def reserve(
+    store: Store, plan: DecisionPlan, answer: Decision
+) -> Written[Decision] | Overtaken | BudgetSpent:
+    """Takes from budgets, then reserves and logs. What was taken is given back if that fails."""
+    limits = plan.budgets_to_take()
+    give_back = partial(store.return_budgets, list(limits), plan.decision_id)
+    if limits:
+        try:
+            full = await store.take_budgets(limits, plan.decision_id, timeout=plan.query.left())
+        except (asyncio.CancelledError, StoreUnavailable):
+            # Whether it was taken is not known. After this, a late taking takes nothing.
+            _in_background(give_back())
+            raise
+        if full is not None:
+            return BudgetSpent(plan.query.budget_limits[full][1])
+    try:
+        reply = await store.commit(reservation(plan, answer), timeout=plan.query.left())
+    except StoreUnavailable as error:
+        if limits and not error.uncertain:
+            await _quietly(give_back())
+        raise
+    if not isinstance(reply, Conflict):
+        return Written(answer)
+    if limits:
+        await give_back()
+    return Overtaken(reply.latest)
+
+
+def reservation(plan: DecisionPlan, answer: Decision) -> Commit:
+    """The commit of a plan: its contacts are added to the document, and everything is logged."""
+    query, document, event = plan.query, plan.state.document, plan.event
+    request, policy = query.request, query.snapshot.policy
+    log: list[LogRecord] = []
+    write: tuple[Section, ...] = ()
+    if event is not None:
+        log.append(event_record(event, document.customer_id, query.now))
+        write = ("events", "contacts")
+    log.append(
+        LogRecord(kind="decision", id=plan.decision_id, body=records.encode(_decision_record(plan)))
+    )
+    if plan.verdict.chosen:
+        _add_contacts(plan)
+        write = write or ("contacts",)
+    return Commit(
+        id=plan.decision_id,
+        customer_id=document.customer_id,
+        document=document,
+        version=plan.state.version,
+        # What is written must not have changed, and the customer must not have been erased.
+        expect=write or (("profile",) if plan.state.raw else ()),
+        write=write,
+        records=log,
+        request_id=request.request_id,
+        answer=_encode_answer(answer) if request.request_id else None,
+        answer_lasts=policy.settings.request_id_lasts,
+        event_ids=[event.id] if event is not None else [],
+        event_ids_last=query.settings.event_ids_last,
+    )
+
+
+def _add_contacts(plan: DecisionPlan) -> None:
+    query, document = plan.query, plan.state.document
+    snapshot = query.snapshot
+    tag = decision_tag(plan.decision_id)
+    for row in plan.verdict.chosen:
+        reservation = snapshot.policy.pairs[row.candidate][1].reservation
+        contact = Contact(
+            kind=snapshot.kinds[row.candidate],
+            at=query.now,
+            state=ContactState.RESERVED_THEN_COUNT
+            if reservation.then == "count"
+            else ContactState.RESERVED_THEN_RELEASE,
+            mark=reservation.expires_after // SECOND,
+            tag=tag,
+        )
+        recording.add_contact(document, contact)
+    kept = max(snapshot.history_needed, query.settings.contacts_kept)
+    recording.prune_contacts(document, query.now - kept)
+
+
+def _decision_record(plan: DecisionPlan) -> records.DecisionRecord:
+    """What the decision saw and chose."""
+    query, verdict = plan.query, plan.verdict
+    request, snapshot = query.request, query.snapshot
+    return records.DecisionRecord(
+        decision_id=plan.decision_id,
+        request_id=request.request_id,
+        decided_at=query.now,
+        customer_id=verdict.document.customer_id,
+        placement=request.placement,
+        event_type=request.event.type if request.event else None,
+        outcome=verdict.outcome,
+        reason=verdict.reason.value if verdict.reason else None,
+        not_before=verdict.not_before,
+        question=query.question,
+        document=plan.seen,
+        draws=plan.draws,
+        spent=records.mask_bytes(plan.spent & snapshot.policy.everything),
+        exploration=snapshot.exploration,
+        unproven=records.mask_bytes(snapshot.unproven),
+        policy_version=snapshot.policy_version,
+        model_version=snapshot.model_version,
+        selections=plan.selections,
+        candidates=records.pack_scores(verdict.scores),
+        fallen={reason.value: records.mask_bytes(mask) for reason, mask in verdict.fallen.items()},
+        experiments=verdict.experiments,
+        holdout=verdict.holdout,
+        shadow=plan.shadow,
+        degraded=plan.degraded,
+        latency_us=int(query.elapsed() * 1_000_000),
+    )
+
+
+_background: set[asyncio.Task[None]] = set()
+
+
+def _in_background(work: Coroutine[Any, Any, None]) -> None:
+    """Does work that may go on after the decision has been answered."""
+    task = asyncio.ensure_future(_quietly(work))
+    _background.add(task)
+    task.add_done_callback(_background.discard)
+
+
+async def _quietly(work: Coroutine[Any, Any, None]) -> None:
+    """Does work; if the store is unavailable, nothing depends on it."""
+    with contextlib.suppress(StoreUnavailable):
+        await work

@@ -1,0 +1,119 @@
+"""What all parts of the engine share: store, clock, settings, and the snapshot in force."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from decision.core.clock import DAY, HOUR, MINUTE, format_duration, from_micros
+from decision.core.decide import Verdict
+from decision.core.errors import InputError, NotReady
+from decision.core.identifiers import decision_id, partition_of
+from decision.core.ports import Store
+from decision.core.schema import Decision
+from decision.engine.snapshot import Snapshot
+
+
+class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of the engine. Times are microseconds, `timeout` is seconds.
+
+    `attempts` is how often a write is tried before it counts as contention. For `records_kept`
+    the log is sure to hold a decision: an event about a younger one that is not there is refused.
+
+    `seed` makes exploration repeatable: the same seed, customer, placement and request id draw
+    the same numbers. Without a request id the event's id is used, or the number of the customer's
+    contacts. It is for replays and tests; without it every draw is fresh.
+    """
+
+    seed: str | None = None
+    timeout: float = 1.0
+    attempts: int = 16
+    clock_skew: int = 5 * MINUTE
+    event_ids_last: int = 7 * DAY
+    contacts_kept: int = 30 * DAY
+    records_kept: int = HOUR
+    largest_document: int = 64 * 1024
+
+
+class Observer(Protocol):
+    """Is told of every decision and event; metrics listen here."""
+
+    def decided(
+        self, decision: Decision, verdict: Verdict | None, steps: dict[str, float], written: bool
+    ) -> None:
+        """A decision was made. `steps` is step → seconds."""
+        ...
+
+    def recorded(self, event_type: str, result: str) -> None:
+        """An event was accepted, a duplicate, or rejected."""
+        ...
+
+
+def wall_clock() -> int:
+    """The present in microseconds since the epoch."""
+    return time.time_ns() // 1000
+
+
+class Runtime:
+    """The store, the clock and the settings, with the policy and model in force."""
+
+    def __init__(
+        self, store: Store, settings: EngineSettings, clock: Callable[[], int] = wall_clock
+    ) -> None:
+        self.store = store
+        self.settings = settings
+        self.clock = clock
+        self.observer: Observer | None = None
+        self._snapshot: Snapshot | None = None
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The policy and model in force.
+
+        Raises:
+            NotReady: nothing is in force yet.
+        """
+        if self._snapshot is None:
+            raise NotReady("no policy is in force yet; the server is still starting")
+        return self._snapshot
+
+    @property
+    def ready(self) -> bool:
+        """Whether a policy is in force."""
+        return self._snapshot is not None
+
+    def use(self, snapshot: Snapshot) -> None:
+        """Puts a snapshot in force, from the next decision on."""
+        self._snapshot = snapshot
+
+    def new_id(self, customer_id: str) -> str:
+        """A fresh id in the customer's partition. It carries the machine's time."""
+        randomness = int.from_bytes(os.urandom(9), "little")
+        return decision_id(time.time_ns() // 1_000_000, partition_of(customer_id), randomness)
+
+    def check_time(self, path: str, at: int, now: int) -> None:
+        """Refuses a time, in microseconds, that no caller can mean.
+
+        Raises:
+            InputError: it lies in the future or before 1970.
+        """
+        if at > now + self.settings.clock_skew:
+            raise InputError(
+                path,
+                f"{_shown(at)} lies in the future; times may be at most "
+                f"{format_duration(self.settings.clock_skew)} ahead of the server's clock",
+            )
+        if at < HOUR:
+            raise InputError(path, f"{_shown(at)} lies before 1970-01-01T01:00Z")
+
+
+def _shown(at: int) -> str:
+    """The time in words; one that is in no year from 1 to 9999 of UTC cannot be printed."""
+    try:
+        return from_micros(at).isoformat()
+    except OverflowError:
+        return "the time"

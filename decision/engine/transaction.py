@@ -1,0 +1,114 @@
+"""Read, change, commit; again on the latest state where somebody else wrote first.
+
+Every write to a customer goes through here. Nothing is locked: a commit names the versions that
+it was made from, and writes nothing where they are no longer the latest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+import msgspec
+
+from decision.core.errors import StoreUnavailable
+from decision.core.ports import Commit, Conflict, LogRecord, ReadResult, Section
+from decision.engine.runtime import Runtime
+
+T = TypeVar("T")
+
+Read = Callable[[str], Awaitable[ReadResult]]
+"""Reads the document of this very id, or of the customer that the id leads to by now."""
+
+Change = Callable[[ReadResult], Awaitable[tuple[T, Commit | None]]]
+"""Changes a state; gives the result, and what is to be written for it, if anything."""
+
+
+class Written(msgspec.Struct, Generic[T], frozen=True):
+    """It is written, or there was nothing to write."""
+
+    result: T
+
+
+class Overtaken(msgspec.Struct, frozen=True):
+    """Nothing was written, because somebody else wrote first; `latest` is the state now."""
+
+    latest: ReadResult
+
+
+async def transact(
+    read: Read,
+    customer_id: str,
+    attempt: Callable[[ReadResult], Awaitable[Written[T] | Overtaken]],
+    attempts: int,
+) -> Written[T] | Overtaken:
+    """Attempts a write on the state read, then on the latest state each time it is overtaken.
+
+    Returns `Overtaken` where every attempt was.
+    """
+    found = await read(customer_id)
+    for _ in range(attempts):
+        merged = len(found.document.merged)
+        outcome = await attempt(found)
+        if isinstance(outcome, Written):
+            return outcome
+        latest = outcome.latest
+        known = found.known_events | latest.known_events
+        document = latest.document
+        if latest.answer is None and (document.moved_to or len(document.merged) != merged):
+            # A merge came in between: answers and event ids may be kept under other ids as well.
+            latest = await read(customer_id)
+        # A conflict says nothing of budgets, and of event ids only those that it was asked.
+        found = msgspec.structs.replace(
+            latest,
+            budgets={**found.budgets, **latest.budgets},
+            known_events=known | latest.known_events,
+        )
+    return Overtaken(found)
+
+
+async def update(runtime: Runtime, read: Read, customer_id: str, change: Change[T]) -> T:
+    """Changes a customer, however many others write meanwhile; returns the result.
+
+    Raises:
+        StoreUnavailable: every attempt was overtaken.
+    """
+
+    async def attempt(found: ReadResult) -> Written[T] | Overtaken:
+        result, commit = await change(found)
+        if commit is not None:
+            reply = await runtime.store.commit(commit)
+            if isinstance(reply, Conflict):
+                return Overtaken(reply.latest)
+        return Written(result)
+
+    outcome = await transact(read, customer_id, attempt, runtime.settings.attempts)
+    if isinstance(outcome, Overtaken):
+        raise StoreUnavailable(f"too many writes at once for customer {customer_id!r}; try again")
+    return outcome.result
+
+
+def commit_of(
+    found: ReadResult,
+    commit_id: str,
+    sections: tuple[Section, ...],
+    records: Sequence[LogRecord] = (),
+    event_ids: Sequence[str] = (),
+    event_ids_last: int = 0,
+    also_expected: tuple[Section, ...] = (),
+) -> Commit:
+    """A commit of sections of the document; all or none of it is written.
+
+    It is a conflict where one of the sections, or of those `also_expected`, has changed meanwhile.
+    """
+    return Commit(
+        id=commit_id,
+        customer_id=found.document.customer_id,
+        document=found.document,
+        version=found.version,
+        expect=(*also_expected, *sections),
+        write=sections,
+        records=records,
+        event_ids=event_ids,
+        event_ids_last=event_ids_last,
+    )

@@ -1,0 +1,68 @@
+"""Uniting the documents of two customers who are one person."""
+
+from __future__ import annotations
+
+from decision.core import attributes, consent, events
+from decision.core.document import Contact, Document
+from decision.core.recording import later_state
+
+_PARTS = (
+    *("attributes", "aliases", "timezone", "consents", "reachable", "unreachable"),
+    *("contacts", "signals", "events", "merged"),
+)
+_NOTES = ("attribute_runs", "consent_trail")
+
+
+def is_empty(document: Document) -> bool:
+    """Whether a marked document has nothing left to be taken over."""
+    blank = Document(customer_id="")
+    return all(getattr(document, name) == getattr(blank, name) for name in _PARTS)
+
+
+def empty_out(document: Document) -> None:
+    """Leaves of a merged customer only where it went."""
+    blank = Document(customer_id="")
+    for name in (*_PARTS, *_NOTES):
+        setattr(document, name, getattr(blank, name))
+
+
+def unite(document: Document, other: Document) -> None:
+    """Adds everything of another customer to the document."""
+    if document.customer_id in other.merged:
+        # The other had taken this one over before the two merges met: what is here is there too.
+        empty_out(document)
+    attributes.merge(document, other)
+    document.timezone = document.timezone or other.timezone
+    for kind, values in other.aliases.items():
+        own = document.aliases.get(kind, [])
+        document.aliases[kind] = [*own, *(value for value in values if value not in own)]
+    document.consents = consent.merge(document.consents, other.consents)
+    document.consent_trail = sorted(
+        [*document.consent_trail, *other.consent_trail], key=lambda change: change.at
+    )[-consent.TRAIL_LENGTH :]
+    if other.reachable is not None:
+        document.reachable = (
+            other.reachable
+            if document.reachable is None
+            else [channel for channel in document.reachable if channel in other.reachable]
+        )
+    document.unreachable = sorted({*document.unreachable, *other.unreachable})
+    document.contacts = _united_contacts(document.contacts, other.contacts)
+    document.signals = sorted({*document.signals, *other.signals}, key=lambda row: row.at)
+    for name, history in other.events.items():
+        if name in document.events:
+            events.merge_histories(document.events[name], history)
+        else:
+            document.events[name] = history
+    earlier = [old for old in other.merged if old != document.customer_id]
+    document.merged = list(dict.fromkeys([*document.merged, other.customer_id, *earlier]))
+
+
+def _united_contacts(own: list[Contact], others: list[Contact]) -> list[Contact]:
+    """Both histories in order of time; a contact that stands in both counts once."""
+    found: dict[tuple[int, int, int], Contact] = {}
+    for contact in (*own, *others):
+        key = (contact.kind, contact.at, contact.tag)
+        known = found.get(key)
+        found[key] = contact if known is None else later_state(known, contact)
+    return sorted(found.values(), key=lambda contact: contact.at)

@@ -1,0 +1,145 @@
+"""What is stored of a customer, as callers read it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from decision.core import calendar
+from decision.core.clock import SECOND, from_micros
+from decision.core.contact_policy import counts_until
+from decision.core.document import Contact, ContactKind, ContactState, Document
+from decision.core.fields import Situation
+from decision.core.policy import Policy
+
+
+class ContactView(msgspec.Struct, frozen=True, kw_only=True):
+    """One contact, for reading. `state` is `reserved`, `confirmed`, `expired` or `released`."""
+
+    message: str
+    channel: str
+    at: datetime
+    state: str
+    counts: bool
+    expires_at: datetime | None = None
+
+
+class EventView(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of one event type."""
+
+    count: int
+    last_at: datetime | None
+
+
+class ConsentView(msgspec.Struct, frozen=True, kw_only=True):
+    """One consent, since when and from where."""
+
+    state: str
+    at: datetime | None
+    source: str
+
+
+class ConsentLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One change of a consent; `state` null: it was taken back."""
+
+    at: datetime
+    purpose: str
+    channel: str
+    state: str | None
+    source: str
+
+
+class CustomerView(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything stored about one customer, with what is derived from it."""
+
+    customer_id: str
+    attributes: dict[str, Any]
+    timezone: str | None
+    aliases: dict[str, list[str]]
+    reachable: list[str] | None
+    unreachable: list[str]
+    consents: dict[str, dict[str, ConsentView]]
+    state: str | None
+    events: dict[str, EventView]
+    contacts: list[ContactView]
+    merged: list[str]
+    consent_trail: list[ConsentLine]
+
+
+def customer_view(document: Document, policy: Policy, now: int) -> CustomerView:
+    """The customer at a time in microseconds; `state` is that of the policy in force."""
+    return CustomerView(
+        customer_id=document.customer_id,
+        attributes=document.attributes,
+        timezone=document.timezone,
+        aliases=document.aliases,
+        reachable=document.reachable,
+        unreachable=document.unreachable,
+        consents={
+            purpose: {
+                channel: ConsentView(
+                    state=_in_words(stated.granted),
+                    at=from_micros(stated.at) if stated.at else None,
+                    source=stated.source,
+                )
+                for channel, stated in channels.items()
+            }
+            for purpose, channels in document.consents.items()
+        },
+        state=_state(document, policy, now),
+        events={
+            name: EventView(
+                count=history.total,
+                last_at=from_micros(history.last_at) if history.last_at else None,
+            )
+            for name, history in sorted(document.events.items())
+        },
+        contacts=[
+            _contact_view(contact, document.kinds[contact.kind], now)
+            for contact in document.contacts
+        ],
+        merged=document.merged,
+        consent_trail=[
+            ConsentLine(
+                at=from_micros(change.at),
+                purpose=change.purpose,
+                channel=change.channel,
+                state=None if change.granted is None else _in_words(change.granted),
+                source=change.source,
+            )
+            for change in document.consent_trail
+        ],
+    )
+
+
+def _in_words(granted: bool) -> str:
+    return "granted" if granted else "denied"
+
+
+def _contact_view(contact: Contact, kind: ContactKind, now: int) -> ContactView:
+    expires = None
+    if contact.state in (ContactState.CONFIRMED, ContactState.RELEASED):
+        state = "confirmed" if contact.state == ContactState.CONFIRMED else "released"
+    else:
+        expires = contact.at + contact.mark * SECOND
+        state = "reserved" if now < expires else "expired"
+    return ContactView(
+        message=kind.message,
+        channel=kind.channel,
+        at=from_micros(contact.at),
+        state=state,
+        counts=counts_until(contact) > now,
+        expires_at=from_micros(expires) if expires is not None else None,
+    )
+
+
+def _state(document: Document, policy: Policy, now: int) -> str | None:
+    zone = calendar.zone(document.timezone) if document.timezone else policy.zone
+    customer_id = document.customer_id
+    situation = Situation(
+        document, "", now, zone, variants=lambda name: policy.variant(name, customer_id)
+    )
+    values = policy.fields.read(situation)
+    return next((state for state, test in policy.states if test(values)), None)
