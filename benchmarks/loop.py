@@ -118,20 +118,6 @@ class Day(NamedTuple):
         return low <= self.truth <= high
 
 
-class _Watch:
-    """Keeps the last verdict."""
-
-    def __init__(self) -> None:
-        self.verdict: Verdict | None = None
-
-    def decided(
-        self, decision: Decision, verdict: Verdict | None, steps: dict[str, float], written: bool
-    ) -> None:
-        self.verdict = verdict
-
-    def recorded(self, event_type: str, result: str) -> None: ...
-
-
 def _copy_rules(folder: Path) -> None:
     """The sample's rules with every message worth the same, every channel free, and no caps.
 
@@ -177,13 +163,11 @@ class Loop:
         self.by_id = {customer.customer_id: customer for customer in self.shop.customers}
         self.store = RedisStore(url)
         self.engine = Engine(self.store, EngineSettings(seed=f"loop-{seed}"))
-        self.watch = _Watch()
 
     async def open(self) -> None:
         """Loads the customers."""
         await self.store.start()
         await self.use(None)
-        self.engine.observe(self.watch)
         loading = Loading(self.engine.runtime)
         for start in range(0, len(self.shop.customers), 200):
             rows = [
@@ -261,8 +245,8 @@ class Loop:
                 customer_id=customer.customer_id,
                 context={"device": customer.attributes["device"]},
             )
-            decision = await self.engine.decide(request, now=now)
-            verdict = self.watch.verdict
+            decided = await self.engine.decide_with_verdict(request, now=now)
+            decision, verdict = decided.decision, decided.verdict
             assert verdict is not None
             got, most, mean = self._worth(customer, verdict)
             worth, best, chance = worth + got, best + most, chance + mean

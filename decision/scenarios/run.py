@@ -125,21 +125,6 @@ def _with_fields(snapshot: Snapshot, scenarios: Sequence[Placed]) -> Snapshot:
     return msgspec.structs.replace(snapshot, measures=snapshot.policy.measures())
 
 
-class _Last:
-    """Remembers the latest verdict of an engine."""
-
-    def __init__(self) -> None:
-        self.verdict: Verdict | None = None
-
-    def decided(
-        self, decision: Decision, verdict: Verdict | None, steps: dict[str, float], written: bool
-    ) -> None:
-        self.verdict = verdict
-
-    def recorded(self, event_type: str, result: str) -> None:
-        pass
-
-
 class _Run:
     """One scenario: its store, its customer, its questions."""
 
@@ -150,12 +135,10 @@ class _Run:
             snapshot = msgspec.structs.replace(snapshot, scorer=scorer)
         self.snapshot = snapshot
         self.watcher = watcher
-        self.last = _Last()
         self.policy = snapshot.policy
         self.source, self.scenario = placed
         self.store = SpentStore(spent_before(self.policy, placed.scenario))
         self.engine = Engine(self.store, EngineSettings(timeout=_PATIENCE))
-        self.engine.observe(self.last)
         self.written = 0
         self.decided: dict[str, str] = {}  # message → the latest decision that gave it
 
@@ -199,13 +182,13 @@ class _Run:
             explain=True,
         )
         try:
-            decision = await self.engine.decide(request, now=now)
+            decided = await self.engine.decide_with_verdict(request, now=now)
         except InputError as error:
             return [f"the question was refused: ask.{error}"], None
+        decision, verdict = decided.decision, decided.verdict
         if decision.outcome == "selected" and not ask.dry_run:
             for selection in decision.selections:
                 self.decided[selection.message] = decision.decision_id
-        verdict = self.last.verdict
         assert verdict is not None, "a store in memory always answers"
         if self.watcher is not None:
             self.watcher.see(self.policy, verdict, decision)

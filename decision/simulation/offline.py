@@ -79,7 +79,7 @@ class Offline:
             return _encode({"error": {**self._as_error(error), "line": number}})
 
     async def _decide(self, request: DecisionRequest) -> Decision:
-        decision = await self.world.decide(request)
+        decision = (await self.world.decide(request)).decision
         self.counts["requests"] += 1
         self.counts[decision.outcome] += 1
         return decision

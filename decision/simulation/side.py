@@ -12,7 +12,7 @@ from decision.core.definition import PolicyDefinition, Reservation
 from decision.core.document import Contact, ContactKind, Document
 from decision.core.explanation import why
 from decision.core.ports import Commit, Section
-from decision.core.schema import Decision, DecisionRequest, Event, EventsAnswer
+from decision.core.schema import DecisionRequest, Event, EventsAnswer
 from decision.core.values import MISSING, Value, in_words
 from decision.scoring.model import Model
 from decision.simulation.tally import Cause, Choice, Side
@@ -69,16 +69,6 @@ class Simulated:
             (candidate.message, candidate.channel): place
             for place, candidate in enumerate(policy.candidates)
         }
-        self.world.engine.observe(self)
-
-    def decided(
-        self, decision: Decision, verdict: Verdict | None, steps: dict[str, float], written: bool
-    ) -> None:
-        """Keeps the verdict of the decision just made."""
-        self._verdict = verdict
-
-    def recorded(self, event_type: str, result: str) -> None:
-        """Nothing: events are counted once, by who reads them."""
 
     async def ask(self, request: DecisionRequest, name: str) -> Side | None:
         """What this policy makes of a request; None where its id was answered before.
@@ -89,8 +79,9 @@ class Simulated:
             InputError: it cannot be decided.
         """
         self._verdict, self._refusal = None, ""
-        decision = await self.world.decide(request, draw_name=name)
-        verdict = self._last()
+        decided = await self.world.decide(request, draw_name=name)
+        decision, verdict = decided.decision, decided.verdict
+        self._verdict = verdict
         if verdict is None:
             return None
         policy = self.world.engine.snapshot.policy
@@ -119,13 +110,9 @@ class Simulated:
         place = self._places.get((choice.message, choice.channel))
         if place is None:
             return Cause("not in the policy", "")
-        verdict = self._last()
-        assert verdict is not None
-        row = why(self.world.engine.snapshot.policy, verdict, place)
+        assert self._verdict is not None
+        row = why(self.world.engine.snapshot.policy, self._verdict, place)
         return Cause(row.reason or "selected", row.source or "", row.detail or "")
-
-    def _last(self) -> Verdict | None:
-        return self._verdict
 
     async def tell(self, event: Event) -> EventsAnswer:
         """Records an event.

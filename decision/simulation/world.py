@@ -13,8 +13,9 @@ from decision.core.clock import from_micros, to_micros
 from decision.core.definition import PolicyDefinition
 from decision.core.errors import InputError
 from decision.core.ports import Commit, Committed, Conflict, LogRecord
-from decision.core.schema import Decision, DecisionRequest, Event, EventsAnswer
+from decision.core.schema import DecisionRequest, Event, EventsAnswer
 from decision.engine import Engine, EngineSettings, build_snapshot
+from decision.engine.deciding import Decided
 from decision.engine.loading import Loading
 from decision.intake.ingest import ingest
 from decision.intake.lines import LineDecoder
@@ -104,7 +105,7 @@ class World:
         )
         return tally.bad_rows
 
-    async def decide(self, request: DecisionRequest, *, draw_name: str | None = None) -> Decision:
+    async def decide(self, request: DecisionRequest, *, draw_name: str | None = None) -> Decided:
         """Decides at the time of the request, else of its event, else of what was before.
 
         `draw_name` stands in for a missing request id where numbers are drawn, so that worlds
@@ -124,7 +125,7 @@ class World:
             explain=request.explain or self.explain,
             deadline_ms=None,
         )
-        return await self.engine.decide(request, now=self.now)
+        return await self.engine.decide_with_verdict(request, now=self.now)
 
     async def record(self, event: Event) -> EventsAnswer:
         """Records an event at its own time."""
