@@ -15,7 +15,33 @@ from decision.engine.snapshot import Snapshot
 
 
 class Engine:
-    """Decides, records events, keeps customers. One per event loop, for any number of requests."""
+    """Decides, records events, keeps customers. One per event loop, for any number of requests.
+
+    >>> import asyncio
+    >>> from datetime import UTC, datetime
+    >>> from decision.engine import build_snapshot
+    >>> from decision.rulebook.reader import load_files
+    >>> from decision.store import MemoryStore
+    >>> rules = '''
+    ... purposes: {service: {consent: not_required}}
+    ... channels: {app: {}}
+    ... placements: {home: {channels: [app]}}
+    ... messages:
+    ...   hello: {purpose: service, category: a, channels: [app], value: 1, content: {title: Hello}}
+    ... caps: {once: {of: {purpose: service}, at_most: 1, within: 1d}}
+    ... '''
+    >>> async def ask_twice() -> None:
+    ...     engine = Engine(MemoryStore())
+    ...     policy = load_files({"rules.yaml": rules}).definition
+    ...     now = datetime.now(UTC)
+    ...     engine.use(await build_snapshot(policy, None, engine.runtime.store, now))
+    ...     for _ in range(2):
+    ...         found = await engine.decide(DecisionRequest(placement="home", customer_id="ann"))
+    ...         print(found.outcome, [row.message for row in found.selections], found.reason)
+    >>> asyncio.run(ask_twice())
+    selected ['hello'] None
+    none [] capped
+    """
 
     def __init__(
         self,

@@ -34,7 +34,11 @@ async def customer_id_of(
 
 
 def alias_id(alias: Alias) -> str:
-    """The id of a customer who is known by an alias alone."""
+    """The id of a customer who is known by an alias alone.
+
+    >>> alias_id(Alias("email", "ann@example.org"))
+    'email:ann@example.org'
+    """
     plain = f"{alias.type}:{alias.value}"
     if len(plain) <= LONGEST_ID:
         return plain
