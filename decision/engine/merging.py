@@ -57,27 +57,31 @@ async def merge(runtime: Runtime, customer_id: str, other_id: str) -> Document:
     def mark(document: Document) -> bool:
         return document.moved_to is None and _point(document, target)
 
-    await complete(runtime, await _change(runtime, other_id, mark, ("contacts",)))
+    await _take_over(runtime, await _change(runtime, other_id, mark, ("contacts",)))
     return await _destination(runtime, customer_id)
 
 
 async def complete(runtime: Runtime, moving: Document) -> None:
     """Completes the merge of a marked document, from wherever it was left."""
-    if is_empty(moving):
-        return
+    if not is_empty(moving):
+        await _take_over(runtime, moving)
+
+
+async def _take_over(runtime: Runtime, moving: Document) -> None:
+    """Unites a marked document with the customer that it leads to, then empties it."""
     assert moving.moved_to is not None
     for _ in range(LONGEST_CHAIN):
         target = (await _destination(runtime, moving.moved_to)).customer_id
         if target == moving.customer_id:
             return
 
-        def take_over(document: Document) -> bool:
+        def add(document: Document) -> bool:
             if document.moved_to is not None or moving.customer_id in document.merged:
                 return False
             unite(document, moving)
             return True
 
-        taken = await _change(runtime, target, take_over, ALL_SECTIONS, merged=moving.customer_id)
+        taken = await _change(runtime, target, add, ALL_SECTIONS, merged=moving.customer_id)
         if taken.moved_to is None:
             break
     else:
@@ -88,7 +92,7 @@ async def complete(runtime: Runtime, moving: Document) -> None:
             await runtime.store.set_alias(kind, value, target)
 
     def leave(document: Document) -> bool:
-        if document.moved_to is None:
+        if document.moved_to is None or (document.moved_to == target and is_empty(document)):
             return False
         empty_out(document)
         return _point(document, target)

@@ -7,10 +7,9 @@ from decision.core.document import Contact, Document
 from decision.core.recording import later_state
 
 _PARTS = (
-    *("attributes", "aliases", "timezone", "consents", "reachable", "unreachable"),
-    *("contacts", "signals", "events", "merged"),
+    *("attributes", "attribute_runs", "aliases", "timezone", "consents", "consent_trail"),
+    *("reachable", "unreachable", "contacts", "signals", "events", "merged"),
 )
-_NOTES = ("attribute_runs", "consent_trail")
 
 
 def is_empty(document: Document) -> bool:
@@ -22,7 +21,7 @@ def is_empty(document: Document) -> bool:
 def empty_out(document: Document) -> None:
     """Leaves of a merged customer only where it went."""
     blank = Document(customer_id="")
-    for name in (*_PARTS, *_NOTES):
+    for name in _PARTS:
         setattr(document, name, getattr(blank, name))
 
 

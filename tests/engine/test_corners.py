@@ -65,6 +65,18 @@ async def test_whoever_was_known_by_an_alias_alone_keeps_contacts_and_denials(
     assert (await ask(engine, "c-2")).reason == "no_consent"
 
 
+async def test_a_customer_without_anything_left_is_merged_and_erased_like_any_other(
+    make_engine: Make,
+) -> None:
+    engine = await make_engine()
+    await engine.customers.set_consents("anon", {"marketing": {"push": None}})
+    await engine.customers.update("blank", CustomerUpdate(attributes={"a": None}))
+    for other in ("anon", "blank"):
+        assert other in (await engine.customers.merge("c-1", other)).merged
+    assert await engine.customers.erase("c-1") == ["c-1", "anon", "blank"]
+    assert (await ask(engine, "anon")).customer_id == "anon"
+
+
 async def test_long_aliases_that_begin_alike_are_different_people(make_engine: Make) -> None:
     engine = await make_engine(OPT_OUT)
     ids = set()
