@@ -24,12 +24,13 @@ from random import Random
 import msgspec
 
 from decision.core import business_rules, calendar, records
-from decision.core.arbitration import arbitrate, mask_of, positions, prioritise
+from decision.core.arbitration import arbitrate, prioritise
 from decision.core.clock import DAY, from_micros, to_micros
 from decision.core.decide import Question, Verdict, decide
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Contact, ContactState, Document
 from decision.core.fields import Situation
+from decision.core.masks import mask_of, positions
 from decision.core.ports import Commit, Committed, Conflict, ReadResult
 from decision.core.schema import DecisionRequest, TriggerEvent
 from decision.engine import Engine, EngineSettings, Snapshot, build_snapshot
@@ -292,7 +293,7 @@ async def _pure_steps(engine: Engine, store: Listening, names: list[str]) -> lis
     candidates = verdict_of(snapshot, document, request).scores.candidates
     probabilities = snapshot.scorer.score(candidates, values, document, NOW)
     standing = policy.contact_policy.standing(document, NOW, zone)
-    alive = mask_of(candidates)
+    alive = mask_of(candidates.tolist())
 
     def run_rules() -> None:
         business_rules.run(

@@ -17,11 +17,11 @@ from decision.archive.journal import files
 from decision.archive.policies import policy_path
 from decision.archive.registers import Registers
 from decision.archive.replays import replay_of
-from decision.core import records
 from decision.core.clock import from_micros
 from decision.core.decide import Question
 from decision.core.document import Document
 from decision.core.identifiers import parse_decision_id
+from decision.core.masks import mask_bytes
 from decision.core.records import DecisionRecord, LoggedScores, LoggedSelection
 from decision.core.schema import ExplanationRow
 from decision.store.codec import UnreadableDocument
@@ -69,7 +69,7 @@ def look_up(archive: Path, decision_id: str) -> Archived | None:
             record.question = replay.question
             record.draws = list(replay.draws)
             record.exploration = replay.exploration
-            record.spent = records.mask_bytes(spent)
+            record.spent = mask_bytes(spent)
     kept = [msgspec.convert(row, ExplanationRow) for row in rows[0]["candidates"] or ()]
     return Archived(record, document, rule_files, kept)
 

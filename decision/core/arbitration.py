@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from decision.core.contact_policy import Standing
 from decision.core.document import Document
 from decision.core.exploration import choose, inverse_gap_weights, with_floors
+from decision.core.masks import Indices
 from decision.core.policy import Policy
 from decision.core.reasons import Reason
 
 Floats = NDArray[np.float64]
-Indices = NDArray[np.intp]
 
 
 class Scored(msgspec.Struct, frozen=True):
@@ -64,21 +64,6 @@ def no_scores() -> Scores:
     """The table of no survivors."""
     none = np.empty(0)
     return Scores(np.empty(0, dtype=np.intp), none, none, none, none)
-
-
-def positions(mask: int) -> Indices:
-    """The set bits of a non-negative mask, ascending."""
-    data = mask.to_bytes((mask.bit_length() + 7) // 8, "little")
-    bits = np.unpackbits(np.frombuffer(data, dtype=np.uint8), bitorder="little")
-    return np.flatnonzero(bits)
-
-
-def mask_of(candidates: Indices) -> int:
-    """The bit mask of candidate indices."""
-    mask = 0
-    for index in candidates.tolist():
-        mask |= 1 << index
-    return mask
 
 
 def prioritise(

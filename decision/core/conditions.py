@@ -1,7 +1,8 @@
 """Conditions: one tree with three readers.
 
 `compile_condition` here is the plain evaluator: the judge in tests and the narrator in
-explanations. The mask compiler (`eligibility`) and the rule engine read the same tree.
+explanations. `policy_builder` asks each conjunct once for all messages that need it, and the rule
+engine (`rulebook`) is given the same tree.
 """
 
 from __future__ import annotations
@@ -72,6 +73,15 @@ def clauses(condition: Condition) -> Iterator[Clause]:
         case All(parts) | AnyOf(parts):
             for part in parts:
                 yield from clauses(part)
+
+
+def conjuncts(condition: Condition) -> Iterator[Condition]:
+    """The parts that must all hold, those of nested `All`s one by one; of `ALWAYS` none."""
+    if isinstance(condition, All):
+        for part in condition.parts:
+            yield from conjuncts(part)
+    else:
+        yield condition
 
 
 def holds(clause: Clause, value: Value) -> bool:

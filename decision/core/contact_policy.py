@@ -21,6 +21,7 @@ from decision.core.definition import Cap, Channel, PolicyDefinition, ReplyWindow
 from decision.core.document import Contact, ContactKind, ContactState, Document, Signal
 from decision.core.selectors import matches
 
+_RELEASED, _EXPIRING = ContactState.RELEASED.value, ContactState.RESERVED_THEN_RELEASE.value
 NEVER = 1 << 62
 """Later than every instant: the leaving time of what does not leave by itself."""
 
@@ -359,7 +360,7 @@ def _counted_by_kind(contacts: Iterable[Contact], now: int) -> dict[int, list[in
     """The times of the contacts that count at `now`, ascending, by kind."""
     found: dict[int, list[int]] = {}
     for kind, at, state, mark, _ in contacts:
-        if state == 3 or (state == 1 and at + mark * SECOND <= now):
+        if state == _RELEASED or (state == _EXPIRING and at + mark * SECOND <= now):
             continue
         times = found.get(kind)
         if times is None:

@@ -19,20 +19,18 @@ from decision.core.arbitration import (
     Scored,
     Scores,
     arbitrate,
-    mask_of,
     no_scores,
-    positions,
     prioritise,
 )
 from decision.core.business_rules import Override
 from decision.core.contact_policy import NEVER, CapGroup, ContactPolicy, Standing
 from decision.core.document import Document
 from decision.core.fields import Situation
+from decision.core.masks import indices, mask_of, positions
 from decision.core.policy import Policy, Requirement, in_holdout
 from decision.core.ports import RuleMatcher, Scorer
 from decision.core.reasons import Reason
 from decision.core.schema import Outcome, TriggerEvent
-from decision.core.selectors import indices
 from decision.core.values import Value
 
 
@@ -181,7 +179,7 @@ def decide(
         scores = prioritise(policy, candidates, probabilities, levers)
         low = ~(scores.priority > placement.threshold)
         if low.any():
-            fall(mask_of(candidates[low]), Reason.BELOW_THRESHOLD)
+            fall(mask_of(candidates[low].tolist()), Reason.BELOW_THRESHOLD)
         if alive:
             chosen = arbitrate(
                 policy,

@@ -12,10 +12,10 @@ from decision.core.clock import format_duration, from_micros
 from decision.core.conditions import facts_of, failures
 from decision.core.decide import Verdict
 from decision.core.definition import Cap, QuietHours
+from decision.core.masks import indices
 from decision.core.policy import Policy, in_holdout
 from decision.core.reasons import Reason
 from decision.core.schema import ExplanationRow
-from decision.core.selectors import indices
 
 Told = tuple[str | None, str | None]
 """(detail, source) of a row."""

@@ -17,7 +17,7 @@ from decision.core.bucketing import hash_v2
 from decision.core.business_rules import Plan
 from decision.core.candidates import CandidateInfo
 from decision.core.clock import from_micros
-from decision.core.conditions import ALWAYS, All, Condition, Test, clauses, compile_condition
+from decision.core.conditions import Condition, Test, clauses, compile_condition, conjuncts
 from decision.core.contact_policy import ContactPolicy
 from decision.core.definition import (
     Channel,
@@ -32,7 +32,8 @@ from decision.core.definition import (
 from decision.core.events import Measure
 from decision.core.exposure import Hanging
 from decision.core.fields import STATE_FIELD, FieldTable
-from decision.core.selectors import SelectorIndex, flags_of, mask_where
+from decision.core.masks import mask_where, positions
+from decision.core.selectors import SelectorIndex
 from decision.core.values import MISSING, Value
 
 
@@ -264,7 +265,7 @@ class Policy:
         masks: dict[str, int] = {}
         conditions: dict[str, Condition] = {}
         for message in self.definition.messages:
-            for part in _conjuncts(message.when):
+            for part in conjuncts(message.when):
                 key = repr(part)
                 conditions[key] = part
                 masks[key] = masks.get(key, 0) | self.message_masks[message.name]
@@ -294,19 +295,9 @@ class Policy:
         if rule.allow_only is not None:
             removes |= self.everything & ~self._selected(rule.allow_only)
         if rule.boost is not None:
-            boosted = flags_of(self._selected(rule.boost), len(self.candidates))
-            levers = np.where(boosted, rule.by, 1.0)
+            levers = np.ones(len(self.candidates))
+            levers[positions(self._selected(rule.boost))] = rule.by
         return RuleEffect(removes=removes, levers=levers)
-
-
-def _conjuncts(condition: Condition) -> Iterable[Condition]:
-    if condition == ALWAYS:
-        return
-    if isinstance(condition, All):
-        for part in condition.parts:
-            yield from _conjuncts(part)
-    else:
-        yield condition
 
 
 def variant_of(experiment: Experiment, customer_id: str) -> Value:

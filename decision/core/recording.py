@@ -25,13 +25,22 @@ from decision.core.events import Measure
 from decision.core.identifiers import decision_tag
 from decision.core.policy import Policy
 
-SEEN: Final = frozenset(
-    f"message.{name}"
-    for name in ("shown", "opened", "clicked", "replied", "dismissed", "converted")
+SENT: Final = ("message.sent", "message.delivered")
+SEEN: Final = (
+    "message.shown",
+    "message.opened",
+    "message.clicked",
+    "message.replied",
+    "message.dismissed",
+    "message.converted",
 )
-CONFIRMING: Final = SEEN | {"message.sent", "message.delivered"}
-RELEASING: Final = frozenset({"message.failed", "message.not_shown", "message.bounced"})
-SETTLING: Final = CONFIRMING | RELEASING
+RELEASING: Final = ("message.failed", "message.not_shown", "message.bounced")
+DENYING: Final = ("message.complained", "message.unsubscribed")
+CONFIRMING: Final = (*SENT, *SEEN)
+SETTLING: Final = (*CONFIRMING, *RELEASING)
+CONTACT_EVENTS: Final = (*SETTLING, *DENYING)
+"""Every type of event about a contact; the tuples above are what each one does to it."""
+
 FINAL_MARK: Final = (1 << 31) - 1
 DEFAULT_PURPOSE: Final = "marketing"
 
@@ -110,7 +119,7 @@ def apply(
         events.record(history, measure, occurrence.at, properties, now, zone)
     if policy.contact_policy.counts_signals_of(occurrence.type):
         _add_signal(document, occurrence, kind, policy, now)
-    if occurrence.type in ("message.complained", "message.unsubscribed"):
+    if occurrence.type in DENYING:
         _deny(document, occurrence, kind)
     if occurrence.type == "message.bounced" and occurrence.properties.get("permanent") is True:
         channel = _channel(occurrence, kind)

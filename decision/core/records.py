@@ -145,13 +145,3 @@ def unpack_scores(logged: LoggedScores) -> list[tuple[int, float, float, float]]
             strict=True,
         )
     )
-
-
-def mask_bytes(mask: int) -> bytes:
-    """A bit mask as little-endian bytes."""
-    return mask.to_bytes((mask.bit_length() + 7) // 8, "little")
-
-
-def mask_of(data: bytes) -> int:
-    """The bit mask of `mask_bytes`."""
-    return int.from_bytes(data, "little")

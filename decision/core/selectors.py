@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
-
-import numpy as np
-from numpy.typing import NDArray
 
 from decision.core.candidates import CandidateInfo
 from decision.core.definition import Selector
 from decision.core.document import ContactKind
+from decision.core.masks import masks_by, union
 
 
 def matches(
@@ -36,77 +34,31 @@ def matches(
 
 
 class SelectorIndex:
-    """Says which of some candidates a selector matches, without asking each of them.
-
-    For each value of each key it holds the mask of the candidates that have it.
-    """
+    """Says which of some candidates a selector matches, without asking each of them."""
 
     def __init__(self, candidates: Sequence[CandidateInfo]) -> None:
         self._everything = (1 << len(candidates)) - 1
-        self._messages: dict[str, int] = {}
-        self._values: dict[str, dict[str, int]] = {
-            "tags": {},
-            "category": {},
-            "purpose": {},
-            "channel": {},
+        self._messages = masks_by((candidate.message,) for candidate in candidates)
+        self._values = {
+            "tags": masks_by(candidate.tags for candidate in candidates),
+            "category": masks_by((candidate.category,) for candidate in candidates),
+            "purpose": masks_by((candidate.purpose,) for candidate in candidates),
+            "channel": masks_by((candidate.channel,) for candidate in candidates),
         }
-        for index, candidate in enumerate(candidates):
-            bit = 1 << index
-            own = self._messages
-            own[candidate.message] = own.get(candidate.message, 0) | bit
-            for key, masks in self._values.items():
-                found = getattr(candidate, key)
-                for value in found if key == "tags" else (found,):
-                    masks[value] = masks.get(value, 0) | bit
 
     def mask(self, selector: Selector) -> int:
         """The mask of the candidates that `matches` finds."""
         found = self._everything
         if selector.messages is not None:
-            found &= self._named(selector.messages)
+            found &= union(map(self._named, selector.messages))
         for key, masks in self._values.items():
             wanted = getattr(selector, key)
             if wanted is not None:
-                found &= _union(masks.get(value, 0) for value in wanted)
+                found &= union(masks.get(value, 0) for value in wanted)
         return found
 
-    def _named(self, globs: Iterable[str]) -> int:
-        names = self._messages
-        return _union(
-            _union(mask for name, mask in names.items() if fnmatchcase(name, glob))
-            if any(letter in glob for letter in "*?[")
-            else names.get(glob, 0)
-            for glob in globs
-        )
-
-
-def _union(masks: Iterable[int]) -> int:
-    found = 0
-    for mask in masks:
-        found |= mask
-    return found
-
-
-def mask_where(flags: Iterable[bool]) -> int:
-    """The bit mask whose bit i is the i-th flag."""
-    mask = 0
-    for index, flag in enumerate(flags):
-        if flag:
-            mask |= 1 << index
-    return mask
-
-
-def flags_of(mask: int, count: int) -> NDArray[np.bool_]:
-    """The first `count` bits of a mask as truth values."""
-    octets = np.frombuffer(mask.to_bytes(count // 8 + 1, "little"), dtype=np.uint8)
-    return np.unpackbits(octets, bitorder="little")[:count].astype(np.bool_)
-
-
-def indices(mask: int) -> list[int]:
-    """The positions of the set bits, ascending."""
-    found = []
-    while mask:
-        low = mask & -mask
-        found.append(low.bit_length() - 1)
-        mask ^= low
-    return found
+    def _named(self, glob: str) -> int:
+        """The candidates whose message's name matches a glob."""
+        if not any(letter in glob for letter in "*?["):
+            return self._messages.get(glob, 0)
+        return union(mask for name, mask in self._messages.items() if fnmatchcase(name, glob))

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from decision.core import records
-from decision.core.arbitration import Floats, Indices
+from decision.core.arbitration import Floats
 from decision.core.clock import from_micros
 from decision.core.decide import Verdict, decide, silence
 from decision.core.definition import PolicyDefinition
@@ -16,6 +16,7 @@ from decision.core.document import Document
 from decision.core.errors import InputError, NotFound
 from decision.core.explanation import explain
 from decision.core.identifiers import parse_decision_id
+from decision.core.masks import Indices, mask_from_bytes
 from decision.core.records import DecisionRecord
 from decision.core.schema import Decision, Selection
 from decision.core.values import Value
@@ -118,9 +119,9 @@ class Replay:
             record.question,
             record.decided_at,
             lambda: next(draws),
-            spent=records.mask_of(record.spent),
+            spent=mask_from_bytes(record.spent),
             exploration=record.exploration,
-            unproven=records.mask_of(record.unproven),
+            unproven=mask_from_bytes(record.unproven),
         )
         if "contention" in record.degraded:
             silence(snapshot.policy, verdict)

@@ -15,6 +15,7 @@ from decision.core.clock import SECOND
 from decision.core.document import Contact, ContactState
 from decision.core.errors import StoreUnavailable
 from decision.core.identifiers import decision_tag
+from decision.core.masks import mask_bytes
 from decision.core.ports import Commit, Conflict, LogRecord, Section, Store
 from decision.core.schema import Decision
 from decision.engine.log_records import event_record
@@ -127,14 +128,14 @@ def _decision_record(plan: DecisionPlan) -> records.DecisionRecord:
         question=query.question,
         document=plan.seen,
         draws=plan.draws,
-        spent=records.mask_bytes(plan.spent & snapshot.policy.everything),
+        spent=mask_bytes(plan.spent & snapshot.policy.everything),
         exploration=snapshot.exploration,
-        unproven=records.mask_bytes(snapshot.unproven),
+        unproven=mask_bytes(snapshot.unproven),
         policy_version=snapshot.policy_version,
         model_version=snapshot.model_version,
         selections=plan.selections,
         candidates=records.pack_scores(verdict.scores),
-        fallen={reason.value: records.mask_bytes(mask) for reason, mask in verdict.fallen.items()},
+        fallen={reason.value: mask_bytes(mask) for reason, mask in verdict.fallen.items()},
         experiments=verdict.experiments,
         holdout=verdict.holdout,
         shadow=plan.shadow,

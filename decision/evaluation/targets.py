@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decision.archive.replays import Replay
-from decision.core.arbitration import Scores, arbitrate, mask_of
+from decision.core.arbitration import Scores, arbitrate
 from decision.core.business_rules import PlainMatcher
 from decision.core.decide import Verdict, decide
 from decision.core.definition import PolicyDefinition
 from decision.core.document import ContactKind, Document
+from decision.core.masks import mask_of
 from decision.core.policy import Policy
 from decision.core.values import Value
 from decision.evaluation.log import Policies
@@ -225,7 +226,7 @@ def _selection(bound: Bound, verdict: Verdict, priority: Array, threshold: float
             verdict.now,
             1,
             scores,
-            mask_of(old.candidates[above]),
+            mask_of(old.candidates[above].tolist()),
             verdict.standing,
             {},
             _first,

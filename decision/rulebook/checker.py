@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 from decision.core.clock import DAY
+from decision.core.recording import CONTACT_EVENTS
 from decision.core.values import in_words
 from decision.rulebook.diagnostics import hint_for, one_of
 from decision.rulebook.quantities import QuantityReader
@@ -36,25 +37,6 @@ NOUNS: Final = {
     "events": "message event",
 }
 """Section → what one thing in it is called."""
-
-CONTACT_EVENTS: Final = tuple(
-    f"message.{name}"
-    for name in (
-        "sent",
-        "delivered",
-        "shown",
-        "opened",
-        "clicked",
-        "replied",
-        "dismissed",
-        "converted",
-        "failed",
-        "not_shown",
-        "bounced",
-        "complained",
-        "unsubscribed",
-    )
-)
 
 _EMPTY: Final = "add an item, or delete the key"
 _UNUSABLE_IN_NAMES = re.compile("[/*?\\[\\]\x00-\x1f\x7f-\x9f\u200b\u2060\ud800-\udfff]|^\\s|\\s$")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from decision.core.business_rules import Plan, SlotOf
-from decision.core.conditions import All, Clause, Condition, Test
+from decision.core.conditions import Clause, Condition, Test, conjuncts
 from decision.core.definition import Rule
 from decision.core.values import MISSING, Value
 from decision.rulebook.durable_conditions import (
@@ -264,7 +264,9 @@ def _group(conditions: Mapping[int, Condition]) -> tuple[dict[str, Groups], list
 def _triggers(condition: Condition) -> dict[str, tuple[str | bool, ...]]:
     """Field → values; the condition cannot hold unless the field has one of them."""
     found: dict[str, tuple[str | bool, ...]] = {}
-    for clause in _conjuncts(condition):
+    for clause in conjuncts(condition):
+        if not isinstance(clause, Clause):
+            continue
         values = clause.value if clause.op == "in" else (clause.value,)
         if (
             clause.op in ("eq", "in")
@@ -281,14 +283,6 @@ class _PropertyNames(dict[str, str]):
     def __missing__(self, key: str) -> str:
         name = self[key] = f"f{len(self)}"
         return name
-
-
-def _conjuncts(condition: Condition) -> Iterator[Clause]:
-    if isinstance(condition, Clause):
-        yield condition
-    elif isinstance(condition, All):
-        for part in condition.parts:
-            yield from _conjuncts(part)
 
 
 def _pack(groups: Iterable[list[EngineRule]], names: _PropertyNames) -> list[Route]:

@@ -11,7 +11,8 @@ from typing import Any, Final, get_args
 from decision.core.conditions import OPERATORS
 from decision.core.definition import CalendarPeriod
 from decision.core.fields import WEEKDAYS
-from decision.rulebook.checker import CONTACT_EVENTS, LONGEST_NAME
+from decision.core.recording import CONTACT_EVENTS
+from decision.rulebook.checker import LONGEST_NAME
 from decision.rulebook.key_help import KEY_HELP
 
 Schema = dict[str, Any]

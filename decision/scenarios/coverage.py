@@ -32,10 +32,10 @@ from decision.core.contact_policy import ReplyChannel
 from decision.core.decide import Verdict
 from decision.core.definition import PolicyDefinition
 from decision.core.fields import Situation
+from decision.core.masks import indices
 from decision.core.policy import Policy, in_holdout
 from decision.core.reasons import Reason
 from decision.core.schema import Decision
-from decision.core.selectors import indices
 from decision.core.values import MISSING, Value
 from decision.scenarios.trace import offered
 from decision.scenarios.watching import Told, told_clauses, watched

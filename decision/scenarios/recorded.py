@@ -24,10 +24,10 @@ from decision.core.document import Document
 from decision.core.events import Measure
 from decision.core.explanation import explain
 from decision.core.fields import STATE_FIELD
+from decision.core.masks import mask_where
 from decision.core.policy import Policy, in_holdout, variant_of
 from decision.core.reasons import Reason
 from decision.core.schema import ExplanationRow, TriggerEvent
-from decision.core.selectors import mask_where
 from decision.core.values import Value
 from decision.scenarios.histories import events_of
 from decision.scenarios.schema import Ask, Customer, Expect, PastContact, Scenario, Spent

@@ -81,7 +81,7 @@ async def find_logged(
     import msgspec
 
     from decision.core import records
-    from decision.core.selectors import indices
+    from decision.core.masks import indices, mask_from_bytes
     from decision.engine import Engine
     from decision.engine.snapshot import policy_blob
     from decision.rulebook.reader import load_files
@@ -99,7 +99,7 @@ async def find_logged(
     if definition is not None:
         names = [f"{one.message}/{one.channel}" for one in Policy(definition).candidates]
     scores = records.unpack_scores(record.candidates) if names else []
-    spent = indices(records.mask_of(record.spent)) if names else []
+    spent = indices(mask_from_bytes(record.spent)) if names else []
     logged = Logged(
         decision_id=decision_id,
         decided_at=record.decided_at,

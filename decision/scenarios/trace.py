@@ -14,10 +14,10 @@ from decision.core.clock import from_micros
 from decision.core.conditions import facts_of
 from decision.core.decide import Verdict
 from decision.core.explanation import within
+from decision.core.masks import indices
 from decision.core.policy import Policy, in_holdout
 from decision.core.reasons import Reason
 from decision.core.schema import Decision, ExplanationRow
-from decision.core.selectors import indices
 from decision.core.values import MISSING, in_words
 from decision.scenarios.schema import Expect
 

@@ -36,6 +36,7 @@ from decision.core import records
 from decision.core.clock import DAY, HOUR, from_micros
 from decision.core.document import Document
 from decision.core.identifiers import partition_of
+from decision.core.masks import mask_from_bytes
 from decision.core.ports import Commit, LogRecord, Version
 from decision.core.schema import DecisionRequest, Event
 from decision.engine import Engine, EngineSettings, build_snapshot
@@ -123,7 +124,7 @@ async def test_everything_logged_is_archived_as_it_was_and_leaves_the_log(
             index: reason
             for reason, mask in record.fallen.items()
             for index in range(len(names))
-            if records.mask_of(mask) >> index & 1
+            if mask_from_bytes(mask) >> index & 1
         }
         own = sorted(found[name], key=lambda row: row["position"])
         assert [row["message"] for row in own] == [s.message for s in record.selections] or [None]

@@ -18,9 +18,9 @@ from decision.core.business_rules import PlainMatcher
 from decision.core.conditions import ALWAYS, All, AnyOf, Clause, Condition, Not
 from decision.core.decide import Question, Verdict, decide
 from decision.core.definition import Channel, Message, Placement, PolicyDefinition, Rule, Selector
+from decision.core.masks import indices
 from decision.core.policy import Policy
 from decision.core.reasons import Reason
-from decision.core.selectors import indices
 from decision.rulebook.durable_engine import DurableMatcher
 from tests.core.small import NOON, Fixed, customer, definition
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from decision.core.candidates import CandidateInfo
 from decision.core.definition import Selector
-from decision.core.selectors import SelectorIndex, flags_of, mask_where, matches
+from decision.core.masks import indices, mask_bytes, mask_from_bytes, mask_of, mask_where, positions
+from decision.core.selectors import SelectorIndex, matches
 
 NAMES = st.sampled_from(["a", "ab", "b", "[a]", "优惠", ""])
 GLOBS = st.sampled_from(["a", "a*", "?", "[ab]", "*", "[a]", "[[]a]", "优*", "none", ""])
@@ -48,5 +49,8 @@ def test_the_index_finds_what_matches(candidates: list[CandidateInfo], selector:
 
 
 @given(st.lists(st.booleans(), max_size=70))
-def test_a_mask_and_its_flags_are_the_same(flags: list[bool]) -> None:
-    assert flags_of(mask_where(flags), len(flags)).tolist() == flags
+def test_every_form_of_a_mask_says_the_same(flags: list[bool]) -> None:
+    mask = mask_where(flags)
+    expected = [index for index, flag in enumerate(flags) if flag]
+    assert indices(mask) == positions(mask).tolist() == expected
+    assert mask_of(expected) == mask_from_bytes(mask_bytes(mask)) == mask

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decision.core.conditions import OPERATORS
+from decision.core.recording import CONTACT_EVENTS
 from decision.rulebook import reader
-from decision.rulebook.checker import CONTACT_EVENTS, MappingReader
+from decision.rulebook.checker import MappingReader
 from decision.rulebook.diagnostics import Diagnostic
 from decision.rulebook.json_schema import rules_schema
 from decision.rulebook.key_help import KEY_HELP

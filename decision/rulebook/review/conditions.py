@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Final
 
-from decision.core.conditions import ALWAYS, All, AnyOf, Clause, Condition, Not
+from decision.core.conditions import ALWAYS, All, AnyOf, Clause, Condition, Not, conjuncts
 from decision.core.values import in_words
 from decision.rulebook.review.context import ReviewContext, fields_of, listed, size_of
 from decision.rulebook.review.intervals import values_of
@@ -100,7 +100,7 @@ class _ConditionReviewer:
     def culprit(self, condition: Condition) -> tuple[Condition, str, str]:
         """The part that makes a condition impossible, why, and a hint."""
         self.solver.allow(_EXPLAINED * size_of(condition))
-        parts = list(_conjuncts(condition))
+        parts = list(conjuncts(condition))
         ends = range(1, len(parts) + 1)
         end = next((end for end in ends if not self.solver.can_hold(*parts[:end])), 0)
         if not end:
@@ -166,14 +166,6 @@ class _ConditionReviewer:
 
     def within(self, culprit: Condition, part: Condition) -> bool:
         return any(one is culprit for one in _all_parts(part))
-
-
-def _conjuncts(condition: Condition) -> Iterator[Condition]:
-    if isinstance(condition, All) and condition.parts:
-        for part in condition.parts:
-            yield from _conjuncts(part)
-    else:
-        yield condition
 
 
 def _all_parts(condition: Condition) -> Iterator[Condition]:

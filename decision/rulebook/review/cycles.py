@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from decision.core.conditions import All, Clause, Condition, clauses
+from decision.core.conditions import Clause, clauses, conjuncts
 from decision.core.definition import Rule
 from decision.rulebook.review.context import ReviewContext, fields_of, listed, size_of
 
@@ -100,17 +100,9 @@ class _CycleSearch:
             return True
         setter, reader = self.rules[one], self.rules[other]
         value = setter.set[field]
-        left = [part for part in _conjuncts(setter.when) if not fields_of(part) & setter.set.keys()]
+        left = [part for part in conjuncts(setter.when) if not fields_of(part) & setter.set.keys()]
         self.solver.allow(size_of(setter.when) + size_of(reader.when))
         return self.solver.can_hold(Clause(field, "eq", value), reader.when, *left)
-
-
-def _conjuncts(condition: Condition) -> Iterator[Condition]:
-    if isinstance(condition, All):
-        for part in condition.parts:
-            yield from _conjuncts(part)
-    else:
-        yield condition
 
 
 def _warn(context: ReviewContext, steps: list[_Step]) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from decision.core.arbitration import Floats, positions
+from decision.core.arbitration import Floats
 from decision.core.calendar import is_quiet
 from decision.core.clock import HOUR, MINUTE
 from decision.core.conditions import Clause, clauses
 from decision.core.definition import Channel, Message, Placement
+from decision.core.masks import positions
 from decision.core.values import in_words
 from decision.rulebook.review.context import ReviewContext, fields_of, listed, size_of
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from itertools import combinations
 from typing import Final, NamedTuple
 
-from decision.core.conditions import All, Condition
+from decision.core.conditions import conjuncts
 from decision.core.definition import Rule, Selector
 from decision.rulebook.review.context import ReviewContext, fields_of, listed, size_of
 from decision.rulebook.review.cycles import review_cycles
@@ -89,7 +89,7 @@ class _Exclusions:
         if ("rules", rule.name) in self.context.impossible:
             removes = 0
         fields = frozenset(fields_of(rule.when))
-        return _RuleView(index, rule, frozenset(_conjuncts(rule.when)), fields, removes)
+        return _RuleView(index, rule, frozenset(map(repr, conjuncts(rule.when))), fields, removes)
 
     def _always(self, rule: Rule) -> bool:
         self.context.solver.allow(size_of(rule.when))
@@ -182,10 +182,3 @@ class _Exclusions:
 
 def _named(found: list[_RuleView]) -> str:
     return listed([f'rule "{one.rule.name}" ({one.rule.source})' for one in found])
-
-
-def _conjuncts(condition: Condition) -> list[str]:
-    """The parts that must all hold, as texts that are equal for equal parts."""
-    if isinstance(condition, All):
-        return [text for part in condition.parts for text in _conjuncts(part)]
-    return [repr(condition)]
