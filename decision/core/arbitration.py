@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from decision.core.contact_policy import Standing
 from decision.core.document import Document
 from decision.core.exploration import choose, inverse_gap_weights, with_floors
-from decision.core.masks import Indices
+from decision.core.masks import Indices, mask_of
 from decision.core.policy import Policy
 from decision.core.reasons import Reason
 
@@ -76,6 +76,12 @@ def prioritise(
         lever = np.ones(len(candidates))
     priority = probability * policy.values[candidates] * lever - policy.costs[candidates]
     return Scores(candidates, probability, lever, priority, np.zeros(len(candidates)))
+
+
+def below_threshold(scores: Scores, threshold: float) -> int:
+    """The mask of survivors whose priority is not above the threshold."""
+    low = ~(scores.priority > threshold)
+    return mask_of(scores.candidates[low].tolist()) if low.any() else 0
 
 
 def arbitrate(

@@ -7,31 +7,34 @@ each candidate fell; `explanation.explain` puts that into words when somebody as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import tzinfo
 from typing import Any
 
 import msgspec
 
-from decision.core import business_rules, calendar, consent
+from decision.core import business_rules
 from decision.core.arbitration import (
     Floats,
     Scored,
     Scores,
     arbitrate,
+    below_threshold,
     no_scores,
     prioritise,
 )
 from decision.core.business_rules import Override
-from decision.core.contact_policy import NEVER, CapGroup, ContactPolicy, Standing
+from decision.core.contact_policy import Standing
 from decision.core.document import Document
 from decision.core.fields import Situation
-from decision.core.masks import indices, mask_of, positions
-from decision.core.policy import Policy, Requirement, in_holdout
+from decision.core.masks import indices, positions
+from decision.core.policy import Policy, in_holdout
 from decision.core.ports import RuleMatcher, Scorer
 from decision.core.reasons import Reason
 from decision.core.schema import Outcome, TriggerEvent
+from decision.core.stages import Case, pass_stages
 from decision.core.values import Value
+from decision.core.waiting import opens
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,92 +97,39 @@ def decide(
     takes the best; `unproven` is the mask of candidates whose message has little evidence yet.
     The placement must be one of the policy's.
     """
-    contact_policy = policy.contact_policy
-    placement = policy.placements[question.placement]
-    zone = calendar.zone(document.timezone) if document.timezone else policy.zone
-    customer_id = document.customer_id
-    situation = Situation(
-        document,
-        question.placement,
-        now,
-        zone,
-        question.event,
-        question.context,
-        lambda name: policy.variant(name, customer_id),
-    )
-    values = policy.fields.read(situation)
-    for state, test in policy.states:
-        if test(values):
-            values[policy.state_slot] = state
-            break
+    zone = policy.zone_of(document)
+    values = _read(policy, document, question, now, zone)
     overrides: list[Override] = []
     fired = business_rules.run(
         policy.rule_plan, policy.rules, matcher, values, policy.fields.slot, overrides
     )
+    excluded, levers = _rule_effects(policy, fired)
+    case = Case(
+        policy,
+        document,
+        question.placement,
+        question.channels,
+        now,
+        zone,
+        values,
+        excluded,
+        policy.contact_policy.pauses(document.signals, now),
+        policy.contact_policy.standing(document, now, zone),
+        spent,
+        [held for held in policy.holdouts if in_holdout(held.experiment, document.customer_id)],
+    )
+    alive, fallen, exposing, waiting = pass_stages(case)
 
-    fallen: dict[Reason, int] = {}
-    alive = policy.everything
-    reason: Reason | None = None if alive else Reason.NOT_IN_PLACEMENT
-
-    def fall(mask: int, code: Reason) -> None:
-        nonlocal alive, reason
-        falling = alive & mask
-        if falling:
-            fallen[code] = falling
-            alive &= ~falling
-            if not alive:
-                reason = code
-
-    fall(_inactive(policy, now), Reason.INACTIVE)
-    offered = policy.placement_masks[question.placement]
-    if question.channels is not None:
-        asked = 0
-        for channel in question.channels:
-            asked |= policy.channel_masks.get(channel, 0)
-        offered &= asked
-    fall(~offered, Reason.NOT_IN_PLACEMENT)
-    failed = _not_eligible(policy.requirements, values, alive)
-    reaching = alive & ~failed
-    failed |= _not_eligible(policy.tested_requirements, values, reaching)
-    fall(failed, Reason.NOT_ELIGIBLE)
-    refused = _no_consent(policy, document, reaching)
-    fall(refused, Reason.NO_CONSENT)
-
-    agreed = alive
-    pauses = contact_policy.pauses(document.signals, now)
-    suppressed = 0
-    for _, mask, _ in pauses:
-        suppressed |= mask
-    unreachable = _unreachable(policy, document)
-    quiet = contact_policy.quiet(now, zone)
-    closed = contact_policy.closed(document, now) if reaching else 0
-    reaching &= ~(refused | suppressed | unreachable | quiet | closed)
-    removed, levers = _rule_effects(policy, fired)
-    standing = contact_policy.standing(document, now, zone)
-    fall(suppressed, Reason.SUPPRESSED)
-    fall(unreachable, Reason.UNREACHABLE)
-    fall(quiet, Reason.QUIET_HOURS)
-    fall(closed, Reason.REPLY_WINDOW_CLOSED)
-    fall(removed, Reason.RULE_EXCLUDED)
-    fall(standing.capped, Reason.CAPPED)
-    fall(spent, Reason.BUDGET_SPENT)
-    held = 0
-    holdout = False
-    for group in policy.holdouts:
-        if in_holdout(group.experiment, customer_id):
-            holdout = True
-            held |= ~group.keeps
-    fall(held, Reason.HOLDOUT)
-
-    scores = no_scores()
+    placement = policy.placements[question.placement]
+    scores = None
     chosen: list[Scored] = []
     if alive:
-        candidates = positions(alive)
-        probabilities = scorer.score(candidates, values, document, now)
-        scores = prioritise(policy, candidates, probabilities, levers)
-        low = ~(scores.priority > placement.threshold)
-        if low.any():
-            fall(mask_of(candidates[low].tolist()), Reason.BELOW_THRESHOLD)
+        survivors = positions(alive)
+        probabilities = scorer.score(survivors, values, document, now)
+        scores = prioritise(policy, survivors, probabilities, levers)
+        if below := below_threshold(scores, placement.threshold):
+            fallen[Reason.BELOW_THRESHOLD] = below
+            alive &= ~below
         if alive:
             chosen = arbitrate(
                 policy,
@@ -188,21 +138,20 @@ def decide(
                 question.limit,
                 scores,
                 alive,
-                standing,
+                case.standing,
                 fallen,
                 draw,
                 exploration,
                 unproven,
             )
 
-    not_before = None
     outcome: Outcome = "selected"
+    reason: Reason | None = None
+    not_before = None
     if not chosen:
         outcome = "fallback" if placement.fallback else "none"
-        in_time = agreed & ~(unreachable | removed | spent | held)
-        waiting = in_time & (suppressed | quiet | closed | standing.capped)
-        if waiting:
-            not_before = _opens(policy, document, waiting, standing, pauses, now, zone)
+        reason = next(reversed(fallen), Reason.NOT_IN_PLACEMENT)  # where the last ones fell
+        not_before = opens(case, waiting)
     return Verdict(
         question=question,
         document=document,
@@ -212,21 +161,43 @@ def decide(
         overrides=overrides,
         fallen=fallen,
         fired=fired,
-        standing=standing,
-        pauses=pauses,
-        scores=scores,
+        standing=case.standing,
+        pauses=case.pauses,
+        scores=scores or no_scores(),
         chosen=chosen,
         outcome=outcome,
-        reason=None if chosen else reason,
+        reason=reason,
         not_before=not_before,
-        holdout=holdout,
+        holdout=bool(case.holdouts),
         threshold=placement.threshold,
         experiments={
-            exposing.experiment: variant
-            for exposing in policy.exposing
-            if exposing.mask & reaching and isinstance(variant := values[exposing.slot], str)
+            tested.experiment: variant
+            for tested in policy.exposing
+            if tested.mask & exposing and isinstance(variant := values[tested.slot], str)
         },
     )
+
+
+def _read(
+    policy: Policy, document: Document, question: Question, now: int, zone: tzinfo
+) -> list[Value]:
+    """The slot values before any rule has set one, `customer.state` included."""
+    values = policy.fields.read(
+        Situation(
+            document,
+            question.placement,
+            now,
+            zone,
+            question.event,
+            question.context,
+            lambda name: policy.variant(name, document.customer_id),
+        )
+    )
+    for state, test in policy.states:
+        if test(values):
+            values[policy.state_slot] = state
+            break
+    return values
 
 
 def silence(policy: Policy, verdict: Verdict) -> None:
@@ -244,45 +215,6 @@ def silence(policy: Policy, verdict: Verdict) -> None:
     verdict.outcome = "fallback" if placement.fallback else "none"
 
 
-def _inactive(policy: Policy, now: int) -> int:
-    mask = 0
-    for period in policy.active_periods:
-        if (period.start is not None and now < period.start) or (
-            period.end is not None and now >= period.end
-        ):
-            mask |= period.mask
-    return mask
-
-
-def _not_eligible(requirements: list[Requirement], values: Sequence[Value], alive: int) -> int:
-    failed = 0
-    for requirement in requirements:
-        mask = requirement.mask
-        if mask & alive & ~failed and not requirement.test(values):
-            failed |= mask
-    return failed
-
-
-def _no_consent(policy: Policy, document: Document, alive: int) -> int:
-    refused = 0
-    for rule in policy.consent_rules:
-        if rule.mask & alive and not consent.permits(rule.purpose, document.consents, rule.channel):
-            refused |= rule.mask
-    return refused
-
-
-def _unreachable(policy: Policy, document: Document) -> int:
-    mask = 0
-    for channel in document.unreachable:
-        mask |= policy.channel_masks.get(channel, 0)
-    if document.reachable is not None:
-        reached = 0
-        for channel in document.reachable:
-            reached |= policy.channel_masks.get(channel, 0)
-        mask |= ~reached
-    return mask
-
-
 def _rule_effects(policy: Policy, fired: int) -> tuple[int, list[Floats]]:
     """(mask of removed candidates, factors of each boost) of the rules that hold."""
     removed = 0
@@ -293,76 +225,3 @@ def _rule_effects(policy: Policy, fired: int) -> tuple[int, list[Floats]]:
         if effect.levers is not None:
             levers.append(effect.levers)
     return removed, levers
-
-
-def _opens(
-    policy: Policy,
-    document: Document,
-    waiting: int,
-    standing: Standing,
-    pauses: list[tuple[int, int, int]],
-    now: int,
-    zone: tzinfo,
-) -> int | None:
-    """The earliest instant at which time alone lets one of the waiting candidates pass."""
-    contact_policy = policy.contact_policy
-    opened: dict[str, int] = {}
-    best = NEVER
-    seen = set()
-    for index in indices(waiting):
-        groups = contact_policy.full_groups(standing, index)
-        ends = [end for _, mask, end in pauses if mask >> index & 1]
-        until = min(
-            (
-                period.end
-                for period in policy.active_periods
-                if period.mask >> index & 1 and period.end is not None
-            ),
-            default=NEVER,
-        )
-        quiet = [
-            channel.channel.quiet_hours
-            for channel in contact_policy.quiet_channels
-            if channel.mask >> index & 1 and channel.channel.quiet_hours is not None
-        ]
-        reply = [channel for channel in contact_policy.reply_channels if channel.mask >> index & 1]
-        first = max(
-            [
-                now,
-                *ends,
-                *(
-                    _group_opens(contact_policy, group, document, now, zone, opened)
-                    for group in groups
-                ),
-            ]
-        )
-        key = (first, until, tuple(id(hours) for hours in quiet), tuple(id(r) for r in reply))
-        if key in seen:
-            continue
-        seen.add(key)
-        at = first
-        while at < until and at < best:
-            following = at
-            for hours in quiet:
-                following = max(following, calendar.quiet_end(hours, at, zone))
-            for channel in reply:
-                following = max(following, contact_policy.reply_opens(channel, document, at))
-            if following == at:
-                best = at
-                break
-            at = following
-    return best if best < NEVER else None
-
-
-def _group_opens(
-    contact_policy: ContactPolicy,
-    group: CapGroup,
-    document: Document,
-    now: int,
-    zone: tzinfo,
-    opened: dict[str, int],
-) -> int:
-    key = f"{group.cap}/{group.key}"
-    if key not in opened:
-        opened[key] = contact_policy.cap_opens(group, document, now, zone)
-    return opened[key]

@@ -7,6 +7,7 @@ thousand candidates cost little more than ten.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Set
+from datetime import tzinfo
 
 import msgspec
 import numpy as np
@@ -29,6 +30,7 @@ from decision.core.definition import (
     Rule,
     Selector,
 )
+from decision.core.document import Document
 from decision.core.events import Measure
 from decision.core.exposure import Hanging
 from decision.core.fields import STATE_FIELD, FieldTable
@@ -209,6 +211,10 @@ class Policy:
         """The place in the rule files of the budget that a counter belongs to."""
         message = self.messages[counter.rpartition(":")[0]]
         return (message.budget and message.budget.source) or message.source
+
+    def zone_of(self, document: Document) -> tzinfo:
+        """The customer's own time zone, else that of the settings."""
+        return calendar.zone(document.timezone) if document.timezone else self.zone
 
     def variant(self, name: str, customer_id: str) -> Value:
         """The customer's variant in an experiment; the same for ever for one seed."""

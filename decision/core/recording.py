@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from decision.core import calendar, consent, events
+from decision.core import consent, events
 from decision.core.clock import SECOND
 from decision.core.document import (
     Contact,
@@ -109,14 +109,13 @@ def apply(
         document.contacts[place] = settle(contact, occurrence.type, occurrence.at)
     measure = measures.get(occurrence.type)
     if measure is not None:
-        zone = calendar.zone(document.timezone) if document.timezone else policy.zone
         history = document.events.get(occurrence.type)
         if history is None:
             history = document.events[occurrence.type] = EventHistory(last={}, buckets=[], days=[])
         properties = occurrence.properties
         if occurrence.value is not None:
             properties = {"value": occurrence.value, **properties}
-        events.record(history, measure, occurrence.at, properties, now, zone)
+        events.record(history, measure, occurrence.at, properties, now, policy.zone_of(document))
     if policy.contact_policy.counts_signals_of(occurrence.type):
         _add_signal(document, occurrence, kind, policy, now)
     if occurrence.type in DENYING:

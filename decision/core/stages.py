@@ -1,0 +1,192 @@
+"""The stages at which candidates fall: a table in the order of the reason codes.
+
+The last two reasons need scores and are in `decide`: `below_threshold` and `outranked`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import tzinfo
+from typing import Final, NamedTuple
+
+import msgspec
+
+from decision.core import consent
+from decision.core.contact_policy import Standing
+from decision.core.document import Document
+from decision.core.policy import Holdout, Policy, Requirement
+from decision.core.reasons import Reason
+from decision.core.values import Value
+
+
+class Case(msgspec.Struct, frozen=True):
+    """One customer at one moment at one placement, as the stages see it.
+
+    `channels` None: all of the placement's. `values` are the slot values as the rules left them,
+    `excluded` is the mask of candidates that rules remove, `spent` of those whose budget is spent.
+    `pauses` are (suppression's index, mask of candidates, end) of those in force; `holdouts` are
+    the control groups that the customer belongs to.
+    """
+
+    policy: Policy
+    document: Document
+    placement: str
+    channels: tuple[str, ...] | None
+    now: int
+    zone: tzinfo
+    values: list[Value]
+    excluded: int
+    pauses: list[tuple[int, int, int]]
+    standing: Standing
+    spent: int
+    holdouts: list[Holdout]
+
+
+def _inactive(case: Case, among: int) -> int:
+    now = case.now
+    mask = 0
+    for period in case.policy.active_periods:
+        if (period.start is not None and now < period.start) or (
+            period.end is not None and now >= period.end
+        ):
+            mask |= period.mask
+    return mask
+
+
+def _not_in_placement(case: Case, among: int) -> int:
+    offered = case.policy.placement_masks[case.placement]
+    if case.channels is not None:
+        offered &= _on_channels(case.policy, case.channels)
+    return ~offered
+
+
+def _on_channels(policy: Policy, channels: Sequence[str]) -> int:
+    mask = 0
+    for channel in channels:
+        mask |= policy.channel_masks.get(channel, 0)
+    return mask
+
+
+def _not_eligible(case: Case, among: int) -> int:
+    return _failing(case.policy.requirements, case, among)
+
+
+def _not_eligible_by_variant(case: Case, among: int) -> int:
+    return _failing(case.policy.tested_requirements, case, among)
+
+
+def _failing(requirements: Sequence[Requirement], case: Case, among: int) -> int:
+    """The candidates of failed requirements; one that concerns none of `among` is not evaluated."""
+    failed = 0
+    for requirement in requirements:
+        mask = requirement.mask
+        if mask & among and not requirement.test(case.values):
+            failed |= mask
+            among &= ~mask
+    return failed
+
+
+def _no_consent(case: Case, among: int) -> int:
+    consents = case.document.consents
+    refused = 0
+    for rule in case.policy.consent_rules:
+        if rule.mask & among and not consent.permits(rule.purpose, consents, rule.channel):
+            refused |= rule.mask
+    return refused
+
+
+def _suppressed(case: Case, among: int) -> int:
+    paused = 0
+    for _, mask, _ in case.pauses:
+        paused |= mask
+    return paused
+
+
+def _unreachable(case: Case, among: int) -> int:
+    document = case.document
+    mask = _on_channels(case.policy, document.unreachable)
+    if document.reachable is not None:
+        mask |= ~_on_channels(case.policy, document.reachable)
+    return mask
+
+
+def _in_quiet_hours(case: Case, among: int) -> int:
+    return case.policy.contact_policy.quiet(case.now, case.zone)
+
+
+def _reply_window_closed(case: Case, among: int) -> int:
+    return case.policy.contact_policy.closed(case.document, case.now) if among else 0
+
+
+def _held_out(case: Case, among: int) -> int:
+    held_out = 0
+    for group in case.holdouts:
+        held_out |= ~group.keeps
+    return held_out
+
+
+class Stage(NamedTuple):
+    """One stage: the reason code, and what blocks candidates.
+
+    `blocks` gives the mask of all candidates that it blocks, those that fell before included; its
+    second argument is the mask of candidates that it must be right about, so that what concerns
+    none of them need not be asked. `temporary`: time alone can lift it. `exposes`: a candidate
+    that it blocks exposes the customer to experiments all the same (see `exposure`).
+    """
+
+    reason: Reason
+    blocks: Callable[[Case, int], int]
+    temporary: bool = False
+    exposes: bool = False
+
+
+STAGES: Final = (
+    Stage(Reason.INACTIVE, _inactive),
+    Stage(Reason.NOT_IN_PLACEMENT, _not_in_placement),
+    Stage(Reason.NOT_ELIGIBLE, _not_eligible),
+    Stage(Reason.NOT_ELIGIBLE, _not_eligible_by_variant, exposes=True),
+    Stage(Reason.NO_CONSENT, _no_consent),
+    Stage(Reason.SUPPRESSED, _suppressed, temporary=True),
+    Stage(Reason.UNREACHABLE, _unreachable),
+    Stage(Reason.QUIET_HOURS, _in_quiet_hours, temporary=True),
+    Stage(Reason.REPLY_WINDOW_CLOSED, _reply_window_closed, temporary=True),
+    Stage(Reason.RULE_EXCLUDED, lambda case, _: case.excluded, exposes=True),
+    Stage(Reason.CAPPED, lambda case, _: case.standing.capped, temporary=True, exposes=True),
+    Stage(Reason.BUDGET_SPENT, lambda case, _: case.spent, exposes=True),
+    Stage(Reason.HOLDOUT, _held_out, exposes=True),
+)
+
+
+class Passed(NamedTuple):
+    """What the stages left, as masks: the candidates still in, and reason → those that fell.
+
+    `exposing` are the candidates that came as far as the rules whatever the customer's variants
+    are; `waiting` those that fell only at stages that time alone can lift.
+    """
+
+    alive: int
+    fallen: dict[Reason, int]
+    exposing: int
+    waiting: int
+
+
+def pass_stages(case: Case) -> Passed:
+    """Takes all candidates of the policy through all stages."""
+    alive = exposing = case.policy.everything
+    lasting = temporary = 0
+    fallen: dict[Reason, int] = {}
+    for reason, blocks, lifts, exposes in STAGES:
+        blocked = blocks(case, exposing)
+        if not blocked:
+            continue
+        if lifts:
+            temporary |= blocked
+        else:
+            lasting |= blocked
+        if not exposes:
+            exposing &= ~blocked
+        falling = alive & blocked
+        if falling:
+            fallen[reason] = fallen.get(reason, 0) | falling
+            alive &= ~falling
+    return Passed(alive, fallen, exposing, temporary & ~lasting)

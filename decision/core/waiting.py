@@ -1,0 +1,61 @@
+"""When the earliest of the candidates that only wait for time could be given."""
+
+from __future__ import annotations
+
+from decision.core import calendar
+from decision.core.contact_policy import NEVER, CapGroup
+from decision.core.masks import indices
+from decision.core.stages import Case
+
+
+def opens(case: Case, waiting: int) -> int | None:
+    """The earliest instant (µs) at which time alone lets one of the waiting candidates pass.
+
+    None where none passes before it ceases to be active.
+    """
+    contact_policy = case.policy.contact_policy
+    now, zone, document = case.now, case.zone, case.document
+    ends_of: dict[tuple[int, str], int] = {}
+    best = NEVER
+    seen = set()
+
+    def group_opens(group: CapGroup) -> int:
+        key = (group.cap, group.key)
+        if key not in ends_of:
+            ends_of[key] = contact_policy.cap_opens(group, document, now, zone)
+        return ends_of[key]
+
+    for index in indices(waiting):
+        ends = [end for _, mask, end in case.pauses if mask >> index & 1]
+        ends += map(group_opens, contact_policy.full_groups(case.standing, index))
+        first = max(now, *ends) if ends else now
+        until = min(
+            (
+                period.end
+                for period in case.policy.active_periods
+                if period.mask >> index & 1 and period.end is not None
+            ),
+            default=NEVER,
+        )
+        quiet = [
+            channel.channel.quiet_hours
+            for channel in contact_policy.quiet_channels
+            if channel.mask >> index & 1 and channel.channel.quiet_hours is not None
+        ]
+        reply = [channel for channel in contact_policy.reply_channels if channel.mask >> index & 1]
+        key = (first, until, tuple(id(hours) for hours in quiet), tuple(id(r) for r in reply))
+        if key in seen:
+            continue
+        seen.add(key)
+        at = first
+        while at < until and at < best:
+            following = at
+            for hours in quiet:
+                following = max(following, calendar.quiet_end(hours, at, zone))
+            for channel in reply:
+                following = max(following, contact_policy.reply_opens(channel, document, at))
+            if following == at:
+                best = at
+                break
+            at = following
+    return best if best < NEVER else None
