@@ -28,6 +28,7 @@ from decision.core.definition import (
 )
 from decision.core.document import Contact, ContactKind, ContactState, Document, EventHistory
 from decision.core.policy import Policy
+from decision.core.policy_builder import compile_policy
 from decision.core.ports import Commit, Section, Version
 from decision.store import MemoryStore
 
@@ -40,7 +41,7 @@ def policy_of(caps: int) -> Policy:
     """Forty messages on two channels each, and that many caps of every kind."""
     chance = random.Random(caps)
     windows: list[int | str] = [DAY, 7 * DAY, 30 * DAY, HOUR, "day", "week", "month"]
-    return Policy(
+    return compile_policy(
         PolicyDefinition(
             version="bench",
             settings=Settings(timezone="Asia/Shanghai"),

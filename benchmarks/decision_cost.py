@@ -368,10 +368,10 @@ def model_of(definition: PolicyDefinition) -> Model:
 
 def train_model(definition: PolicyDefinition, folder: Path) -> Path:
     """Trains the sample model; returns its version folder."""
-    from decision.core.policy import Policy
+    from decision.core.policy_builder import compile_policy
     from decision.simulation.sample_model import make_sample_model
 
-    return make_sample_model(Policy(definition).candidates, folder)
+    return make_sample_model(compile_policy(definition).candidates, folder)
 
 
 async def measure_all() -> dict[str, dict[str, float]]:

@@ -33,7 +33,7 @@ from decision.core.document import Document
 from decision.core.fields import FieldTable, Situation
 from decision.learning.ope import Estimate, snips
 from decision.scoring.loading import load_model
-from decision.scoring.scorers import bind
+from decision.scoring.scorers import bind, fields_read
 
 HOME: Final = Path(__file__).parent / "hillstrom"
 RULES: Final = HOME / "rules"
@@ -175,9 +175,10 @@ def train_on(rows: Sequence[Row], out_dir: Path) -> Path:
 
 def choose(folder: Path, rows: Sequence[Row]) -> list[str | None]:
     """The message that a model version alone expects most of, for each customer."""
-    fields = FieldTable()
+    model = load_model(folder)
+    fields = FieldTable(fields_read(model))
     settings = Settings(timezone="America/New_York", exploration=None)
-    scorer = bind(load_model(folder), CANDIDATES, fields, settings)
+    scorer = bind(model, CANDIDATES, fields, settings)
     now = int(CAMPAIGN.timestamp()) * 1_000_000
     everything = np.arange(len(CANDIDATES))
     chosen: list[str | None] = []

@@ -40,13 +40,14 @@ from decision.core.decide import Verdict, decide
 from decision.core.definition import PolicyDefinition
 from decision.core.document import ContactState, Document
 from decision.core.policy import Policy
+from decision.core.policy_builder import compile_policy
 from decision.core.schema import Decision, DecisionRequest, Event
 from decision.engine import Engine, EngineSettings, build_snapshot
 from decision.engine.loading import CustomerRow, Loading
 from decision.rulebook.reader import load_folder
 from decision.scoring.loading import load_model
 from decision.scoring.model import Model
-from decision.scoring.scorers import bind, unproven
+from decision.scoring.scorers import bind, fields_read, unproven
 from decision.simulation.people import Customer, as_line
 from decision.simulation.shop import Shop
 from decision.store import EmbeddedRedis, RedisStore
@@ -339,7 +340,7 @@ class Loop:
 
     def _truth(self, today: Path, model: Model) -> float:
         """Responses a decision that the model's policy would truly have had that day."""
-        policy = Policy(self.definition)
+        policy = compile_policy(self.definition, reads=fields_read(model))
         scorer = bind(model, policy.candidates, policy.fields, policy.settings)
         matcher = PlainMatcher(policy.rules, policy.rule_plan, policy.fields.slot)
         gamma = model.manifest.exploration

@@ -29,7 +29,7 @@ from decision.core.definition import Settings
 from decision.core.document import Contact, ContactKind, ContactState
 from decision.core.fields import FieldTable, Situation
 from decision.learning.train import train
-from decision.scoring.features import FeatureEncoder
+from decision.scoring.features import FeatureEncoder, fields_of
 from decision.scoring.loading import load_model, reference_trees
 from decision.scoring.manifest import read_version
 from decision.scoring.model import Model
@@ -86,12 +86,10 @@ def measure(
     if model.engine != "compiled":
         raise RuntimeError(f"{folder}: not compiled: {model.note}")
     reference = Model(manifest, reference_trees(text), "lightgbm")
-    fields = FieldTable()
+    fields = FieldTable(fields_of(manifest.features))
     encoder = FeatureEncoder(manifest.features, manifest.categories, infos, fields.slot)
     settings = Settings()
-    scorers = [
-        bind(each, infos, FieldTable(fields.names()), settings) for each in (model, reference)
-    ]
+    scorers = [bind(each, infos, fields, settings) for each in (model, reference)]
     kinds = [ContactKind(i.message, i.channel, i.purpose, i.category, i.tags) for i in infos]
     now = shop.now + 5 * HOUR
     contacts = [

@@ -16,6 +16,7 @@ from decision.core.conditions import ALWAYS, OPERATORS, clauses
 from decision.core.decide import Verdict
 from decision.core.definition import Channel, PolicyDefinition
 from decision.core.policy import Policy
+from decision.core.policy_builder import compile_policy
 from decision.core.reasons import Reason
 from decision.core.schema import Decision
 from decision.rulebook.content import compile_content, content_for
@@ -36,7 +37,7 @@ def definition() -> PolicyDefinition:
 
 @cache
 def scenarios() -> list[Placed]:
-    found, diagnostics = read_scenarios(RULES, Policy(definition()))
+    found, diagnostics = read_scenarios(RULES, compile_policy(definition()))
     assert not diagnostics, [one.render() for one in diagnostics]
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +12,7 @@ from decision.archive.journal import write_whole
 from decision.archive.layout import POLICIES
 from decision.core.candidates import CandidateInfo
 from decision.core.definition import PolicyDefinition
-from decision.core.policy import Policy
+from decision.core.policy_builder import compile_policy
 from decision.rulebook.reader import load_files
 
 _files: Final = msgspec.json.Decoder(dict[str, str]).decode
@@ -39,6 +40,6 @@ def read_policy(archive: Path, version: str) -> PolicyDefinition | None:
     return definition if isinstance(definition, PolicyDefinition) else None
 
 
-def candidates_of(definition: PolicyDefinition | None) -> list[CandidateInfo] | None:
+def candidates_of(definition: PolicyDefinition | None) -> Sequence[CandidateInfo] | None:
     """A policy's candidates, in the order of its masks; None for no policy."""
-    return None if definition is None else Policy(definition).candidates
+    return None if definition is None else compile_policy(definition).candidates

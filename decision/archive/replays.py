@@ -10,7 +10,7 @@ version they give the same decision again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     policy_version: str
     model_version: str | None = None
 
-    def spent_mask(self, candidates: list[CandidateInfo]) -> int:
+    def spent_mask(self, candidates: Sequence[CandidateInfo]) -> int:
         """The mask of a policy's candidates whose budget was spent."""
         names = frozenset(self.spent)
         return sum(

@@ -10,7 +10,7 @@ import rich_click as click
 
 from decision.cli.output import Fail, print_json, say
 from decision.core.identifiers import parse_decision_id
-from decision.core.policy import Policy
+from decision.core.policy_builder import compile_policy
 
 if TYPE_CHECKING:
     from decision.core.definition import PolicyDefinition
@@ -47,14 +47,14 @@ def record_decision(
     else:
         logged, past = asyncio.run(_find_stored(decision_id, settings))
     same = logged.policy_version == definition.version
-    then = Policy(past if past is not None else definition)
-    recorded = record(logged, then, Policy(definition), anonymous=anonymous)
+    then = compile_policy(past if past is not None else definition)
+    recorded = record(logged, then, compile_policy(definition), anonymous=anonymous)
     notes = list(recorded.notes)
     if past is None and not same:
         notes.append(f"policy {logged.policy_version} is gone: expected is what {rules} gives")
     text, result = run_recorded(definition, recorded.scenario, rules)
     if out is not None:
-        append(out, text, recorded.scenario.name, Policy(definition))
+        append(out, text, recorded.scenario.name, compile_policy(definition))
     _tell(text, result, notes, out, as_json)
     return 0 if result.passed else 1
 

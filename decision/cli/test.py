@@ -144,11 +144,11 @@ class _Runner:
             Fail: the rules cannot be used, or there is nothing to run.
         """
         from decision.cli.policies import read_rules
-        from decision.core.policy import Policy
+        from decision.core.policy_builder import compile_policy
         from decision.scenarios import read_scenarios
 
         definition = read_rules(self.rules)
-        scenarios, diagnostics = read_scenarios(Path(self.rules), Policy(definition))
+        scenarios, diagnostics = read_scenarios(Path(self.rules), compile_policy(definition))
         if self.only is not None:
             scenarios = [one for one in scenarios if is_named(one.scenario.name, self.only)]
         if not scenarios and not diagnostics:

@@ -17,8 +17,9 @@ import msgspec
 from decision.core import calendar
 from decision.core.candidates import CandidateInfo
 from decision.core.clock import DAY, SECOND
-from decision.core.definition import Cap, Channel, PolicyDefinition, ReplyWindow, Suppression
+from decision.core.definition import Cap, PolicyDefinition, QuietHours, ReplyWindow, Suppression
 from decision.core.document import Contact, ContactKind, ContactState, Document, Signal
+from decision.core.masks import mask_where, masks_by
 from decision.core.selectors import matches
 
 _RELEASED, _EXPIRING = ContactState.RELEASED.value, ContactState.RESERVED_THEN_RELEASE.value
@@ -37,7 +38,8 @@ class CapGroup(msgspec.Struct, frozen=True):
 class QuietChannel(msgspec.Struct, frozen=True):
     """A channel with quiet hours, and its candidates that obey them."""
 
-    channel: Channel
+    channel: str
+    hours: QuietHours
     mask: int
 
 
@@ -72,53 +74,44 @@ def counts_until(contact: Contact) -> int:
 class ContactPolicy:
     """Caps, suppressions, quiet hours and reply windows of a policy, compiled."""
 
-    def __init__(
-        self, definition: PolicyDefinition, candidates: Sequence[CandidateInfo], zone: tzinfo
-    ) -> None:
+    def __init__(self, definition: PolicyDefinition, candidates: Sequence[CandidateInfo]) -> None:
         self.caps: tuple[Cap, ...] = definition.caps
         self.suppressions: tuple[Suppression, ...] = definition.suppressions
         self._week_starts = definition.settings.week_starts
-        self._default_zone = zone
-        self.groups: list[CapGroup] = []
-        self._group_ids: dict[tuple[int, str], int] = {}
-        self._make_groups(candidates)
-        self.candidate_groups = [self._groups_of(candidate) for candidate in candidates]
+        keys = [
+            [
+                (number, _key(cap.per, candidate))
+                for number, cap in enumerate(self.caps)
+                if matches(cap.of, candidate, globs=False)
+            ]
+            for candidate in candidates
+        ]
+        masks = masks_by(keys)
+        self.groups = [CapGroup(cap, key, mask) for (cap, key), mask in masks.items()]
+        self._group_ids = {key: number for number, key in enumerate(masks)}
+        self.candidate_groups = [tuple(self._group_ids[key] for key in own) for own in keys]
         self._kind_groups: dict[int, tuple[int, ...]] = {}
-        self._suppression_masks = self._make_suppression_masks(candidates)
+        self._suppression_masks = [
+            masks_by((_key(suppression.per, candidate),) for candidate in candidates)
+            for suppression in self.suppressions
+        ]
         self._suppressed_types = {suppression.event for suppression in self.suppressions}
         self.quiet_channels: list[QuietChannel] = []
         self.reply_channels: list[ReplyChannel] = []
         for channel in definition.channels:
-            mask = 0
-            awake = 0
-            for index, candidate in enumerate(candidates):
-                if candidate.channel == channel.name:
-                    mask |= 1 << index
-                    if (
-                        channel.quiet_hours
-                        and candidate.purpose in channel.quiet_hours.except_purposes
-                    ):
-                        awake |= 1 << index
-            if channel.quiet_hours is not None and mask & ~awake:
-                self.quiet_channels.append(QuietChannel(channel, mask & ~awake))
+            mask = mask_where(candidate.channel == channel.name for candidate in candidates)
+            hours = channel.quiet_hours
+            if hours is not None:
+                exempt = mask_where(each.purpose in hours.except_purposes for each in candidates)
+                if mask & ~exempt:
+                    self.quiet_channels.append(QuietChannel(channel.name, hours, mask & ~exempt))
             if channel.reply_windows and mask:
                 widest_first = sorted(channel.reply_windows, key=lambda window: -window.lasts)
                 self.reply_channels.append(ReplyChannel(channel.name, tuple(widest_first), mask))
 
     # Caps
 
-    def _make_groups(self, candidates: Sequence[CandidateInfo]) -> None:
-        masks: dict[tuple[int, str], int] = {}
-        for index, candidate in enumerate(candidates):
-            for cap_index, cap in enumerate(self.caps):
-                if matches(cap.of, candidate, globs=False):
-                    key = (cap_index, _key(cap.per, candidate))
-                    masks[key] = masks.get(key, 0) | 1 << index
-        for (cap_index, name), mask in masks.items():
-            self._group_ids[cap_index, name] = len(self.groups)
-            self.groups.append(CapGroup(cap=cap_index, key=name, mask=mask))
-
-    def _groups_of(self, kind: CandidateInfo | ContactKind) -> tuple[int, ...]:
+    def _groups_of(self, kind: ContactKind) -> tuple[int, ...]:
         found = []
         for cap_index, cap in enumerate(self.caps):
             group = self._group_ids.get((cap_index, _key(cap.per, kind)))
@@ -227,16 +220,6 @@ class ContactPolicy:
 
     # Suppressions
 
-    def _make_suppression_masks(self, candidates: Sequence[CandidateInfo]) -> list[dict[str, int]]:
-        found: list[dict[str, int]] = []
-        for suppression in self.suppressions:
-            masks: dict[str, int] = {}
-            for index, candidate in enumerate(candidates):
-                key = _key(suppression.per, candidate)
-                masks[key] = masks.get(key, 0) | 1 << index
-            found.append(masks)
-        return found
-
     def counts_signals_of(self, event_type: str) -> bool:
         """Whether some suppression counts events of that type."""
         return event_type in self._suppressed_types
@@ -279,8 +262,7 @@ class ContactPolicy:
         minute = calendar.local_minute(now, zone)
         mask = 0
         for quiet in self.quiet_channels:
-            hours = quiet.channel.quiet_hours
-            if hours is not None and calendar.is_quiet(hours, minute):
+            if calendar.is_quiet(quiet.hours, minute):
                 mask |= quiet.mask
         return mask
 

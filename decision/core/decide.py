@@ -172,7 +172,7 @@ def decide(
         threshold=placement.threshold,
         experiments={
             tested.experiment: variant
-            for tested in policy.exposing
+            for tested in policy.exposures
             if tested.mask & exposing and isinstance(variant := values[tested.slot], str)
         },
     )

@@ -1,16 +1,16 @@
-"""Exposure: in which decisions a customer's variant in an experiment had a say.
+"""Exposure: in which decisions a customer was exposed to their variant of an experiment.
 
-A candidate *hangs* on an experiment where the variant can change what becomes of it: its `when`
-or its content names `experiment.<name>`, or a field that hangs on it, or a rule whose `when` does
-excludes or boosts it. A field hangs on an experiment where a rule whose `when` does sets it;
-`customer.state`, where that of any state does. Every candidate hangs on an experiment that the
-model reads.
+A candidate *depends* on an experiment where the variant can change the outcome for it: its `when`
+or its content names `experiment.<name>`, or a field that depends on it, or a rule whose `when` does
+excludes or boosts it. A field depends on an experiment where a rule whose `when` does sets it;
+`customer.state`, where the `when` of any state does. Every candidate depends on an experiment that
+the model reads.
 
-A decision exposes the customer where at least one such candidate comes as far as the rules: it is
-active, in the placement, on a channel asked for, fulfils those parts of its `when` that hang on no
-experiment, and neither consent, suppressions, reach, quiet hours nor reply windows are against it.
-Whether it does is the same under every variant, so that variants stay comparable; caps and budgets
-are not asked, as the variant itself has changed them before.
+A decision exposes the customer where at least one such candidate reaches the rules: it is active,
+in the placement, on a channel asked for, fulfils those parts of its `when` that depend on no
+experiment, and passes consent, suppressions, reach, quiet hours and reply windows. Whether it does
+is the same under every variant, so that variants stay comparable. Caps and budgets do not count:
+the variant itself has changed them before.
 
 This is the trigger condition of a triggered analysis: Kohavi, Tang, Xu: Trustworthy Online
 Controlled Experiments (2020), chapter 20.
@@ -18,16 +18,17 @@ Controlled Experiments (2020), chapter 20.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from decision.core.conditions import Condition, clauses
 from decision.core.definition import Message, PolicyDefinition
 from decision.core.fields import STATE_FIELD
+from decision.core.masks import union
 
 
-class Hanging:
-    """What hangs on one experiment: `fields` by name, and `rules` by their index."""
+class Dependents:
+    """What depends on one experiment: `fields` by name, and `rules` by their index."""
 
     def __init__(self, name: str, definition: PolicyDefinition) -> None:
         self.name = name
@@ -52,17 +53,15 @@ class Hanging:
     def mask(
         self,
         messages: Sequence[Message],
-        message_masks: dict[str, int],
-        touched: Callable[[int], int],
+        message_masks: Mapping[str, int],
+        touched: Sequence[int],
     ) -> int:
-        """The candidates that hang on it; `touched` gives those that a rule excludes or boosts."""
+        """The candidates that depend on it; `touched` has those that each rule affects."""
         found = 0
         for message in messages:
             if self.mentioned(message.when) or self.printed(message.content):
                 found |= message_masks.get(message.name, 0)
-        for index in self.rules:
-            found |= touched(index)
-        return found
+        return found | union(touched[index] for index in self.rules)
 
 
 def _texts(content: Any) -> Iterator[str]:

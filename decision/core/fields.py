@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import datetime, tzinfo
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -269,33 +269,34 @@ def _last(situation: Situation, kind: str, name: str) -> Value:
 
 
 class FieldTable:
-    """Slots for a set of fields; the same name always has the same slot."""
+    """Slots for a set of fields, in the order of their names. Immutable.
+
+    Raises:
+        UnknownField: one of the names cannot be a field's.
+    """
+
+    __slots__ = ("_reads", "_slots", "fields")
 
     def __init__(self, names: Iterable[str] = ()) -> None:
-        self.fields: list[Field] = []
-        self._slots: dict[str, int] = {}
-        for name in names:
-            self.slot(name)
+        self._slots: Final = {name: slot for slot, name in enumerate(dict.fromkeys(names))}
+        self.fields: Final = tuple(map(parse_field, self._slots))
+        self._reads: Final = tuple(field.read for field in self.fields)
+
+    def including(self, names: Iterable[str]) -> FieldTable:
+        """The table with more fields, whose slots follow those that are there."""
+        return FieldTable((*self._slots, *names))
 
     def slot(self, name: str) -> int:
-        """The slot of a field, made where there is none yet.
-
-        Raises:
-            UnknownField: no such field can exist.
-        """
-        found = self._slots.get(name)
-        if found is None:
-            self.fields.append(parse_field(name))
-            found = self._slots[name] = len(self.fields) - 1
-        return found
+        """The slot of a field; KeyError where the table does not have it."""
+        return self._slots[name]
 
     def names(self) -> list[str]:
         """The fields' names in slot order."""
-        return [field.name for field in self.fields]
+        return list(self._slots)
 
     def read(self, situation: Situation) -> list[Value]:
         """The values of all slots."""
-        return [field.read(situation) for field in self.fields]
+        return [read(situation) for read in self._reads]
 
     def measures(self) -> dict[str, Measure]:
         """What must be kept of each event type so that every slot can be read."""

@@ -37,12 +37,8 @@ def opens(case: Case, waiting: int) -> int | None:
             ),
             default=NEVER,
         )
-        quiet = [
-            channel.channel.quiet_hours
-            for channel in contact_policy.quiet_channels
-            if channel.mask >> index & 1 and channel.channel.quiet_hours is not None
-        ]
-        reply = [channel for channel in contact_policy.reply_channels if channel.mask >> index & 1]
+        quiet = [each.hours for each in contact_policy.quiet_channels if each.mask >> index & 1]
+        reply = [each for each in contact_policy.reply_channels if each.mask >> index & 1]
         key = (first, until, tuple(id(hours) for hours in quiet), tuple(id(r) for r in reply))
         if key in seen:
             continue

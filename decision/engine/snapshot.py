@@ -16,6 +16,7 @@ from decision.core.definition import Channel, Message, PolicyDefinition
 from decision.core.document import ContactKind
 from decision.core.events import Measure
 from decision.core.policy import Policy
+from decision.core.policy_builder import compile_policy
 from decision.core.ports import RuleMatcher, Scorer, Store
 from decision.core.schema import Moment
 from decision.core.values import Value
@@ -27,7 +28,7 @@ from decision.rulebook.durable_engine import DurableMatcher, RuleEngineError
 from decision.rulebook.rule_trial import try_rules
 from decision.scoring.features import Feature
 from decision.scoring.model import Model
-from decision.scoring.scorers import MINIMAL_FEATURES, bind, unproven
+from decision.scoring.scorers import MINIMAL_FEATURES, bind, fields_read, unproven
 
 __all__ = ["PolicyRefused", "Render", "Snapshot", "build_snapshot", "policy_blob"]
 
@@ -154,9 +155,11 @@ def _compile(
     loaded_at: Moment,
 ) -> Snapshot:
     """The snapshot as far as it can be made without the store."""
-    policy = Policy(
-        definition, [feature.name for feature in model.manifest.features] if model else ()
-    )
+    scored_by = [feature.name for feature in model.manifest.features] if model else ()
+    reads = fields_read(model, features)
+    if shadow is not None:
+        reads += fields_read(shadow)
+    policy = compile_policy(definition, scored_by, reads)
     scorer = bind(model, policy.candidates, policy.fields, policy.settings, features)
     challenger = None
     if shadow is not None:

@@ -24,7 +24,7 @@ from decision.core import calendar
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Document
 from decision.core.fields import Situation
-from decision.core.policy import Policy
+from decision.core.policy_builder import compile_policy
 from decision.evaluation.log import Policies
 from decision.evaluation.report import UNSUPPORTED, EvaluationOptions, Report
 from decision.evaluation.run import evaluate
@@ -33,7 +33,7 @@ from decision.learning.drift import drift_between, read_profile
 from decision.learning.spec import Gate, Spec
 from decision.scoring.manifest import ModelError
 from decision.scoring.model import Model
-from decision.scoring.scorers import bind
+from decision.scoring.scorers import bind, fields_read
 from decision.scoring.versions import CURRENT, SHADOW, point_to, shadow_version
 
 PROMOTIONS: Final = "promotions.ndjson"
@@ -198,7 +198,7 @@ def _latency(evidence: Evidence, bound: int) -> Figure:
     if definition is None:
         return _at_most(name, bound, None, "there is no policy; give one with --rules")
     found = scoring_time(evidence.model, definition, documents)
-    count = len(Policy(definition).candidates)
+    count = len(compile_policy(definition).candidates)
     figure = _at_most(name, bound, found, "")
     what = f"{count} candidates, {evidence.model.engine} {figure.detail}".strip()
     return msgspec.structs.replace(figure, detail=what)
@@ -208,7 +208,7 @@ def scoring_time(
     model: Model, definition: PolicyDefinition, documents: Sequence[Document]
 ) -> float:
     """The median of microseconds to score all candidates of a policy for one of these documents."""
-    policy = Policy(definition)
+    policy = compile_policy(definition, reads=fields_read(model))
     scorer = bind(model, policy.candidates, policy.fields, policy.settings)
     everything = np.arange(len(policy.candidates))
     placement = next(iter(policy.placements))

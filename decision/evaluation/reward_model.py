@@ -25,6 +25,7 @@ from decision.scoring.features import (
     UnknownFeature,
     check_feature,
     encode_columns,
+    fields_of,
     learn_categories,
 )
 
@@ -67,13 +68,14 @@ class RewardModel:
         rows: int,
     ) -> None:
         self.features = tuple(features)
+        self.fields = fields_of(features)
         self.rows = rows
         self._categories = categories
         self._folds = folds
         self._silence = np.array(silence)
 
     def encoder(self, policy: Policy) -> FeatureEncoder:
-        """The encoder of a policy's candidates; the fields it reads are added to the policy's."""
+        """The encoder of a policy's candidates; the policy must read `fields`."""
         return FeatureEncoder(
             self.features, self._categories, policy.candidates, policy.fields.slot
         )

@@ -22,11 +22,12 @@ from decision.core.definition import PolicyDefinition
 from decision.core.document import ContactKind, Document
 from decision.core.masks import mask_of
 from decision.core.policy import Policy
+from decision.core.policy_builder import compile_policy
 from decision.core.values import Value
 from decision.evaluation.log import Policies
 from decision.evaluation.reward_model import RewardModel
 from decision.scoring.model import Model
-from decision.scoring.scorers import bind, unproven
+from decision.scoring.scorers import bind, fields_read, unproven
 
 Array = NDArray[np.float64]
 
@@ -87,8 +88,11 @@ class Bound:
         rewards: RewardModel | None,
         fields: Sequence[str],
     ) -> None:
-        self.policy = policy = Policy(definition)
         model = candidate.model
+        reads = [*fields_read(model), *fields]
+        if rewards is not None:
+            reads += rewards.fields
+        self.policy = policy = compile_policy(definition, reads=reads)
         self.matcher = PlainMatcher(policy.rules, policy.rule_plan, policy.fields.slot)
         self.scorer = bind(model, policy.candidates, policy.fields, policy.settings)
         self.prior = bind(None, policy.candidates, policy.fields, policy.settings)

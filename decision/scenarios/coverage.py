@@ -34,6 +34,7 @@ from decision.core.definition import PolicyDefinition
 from decision.core.fields import Situation
 from decision.core.masks import indices
 from decision.core.policy import Policy, in_holdout
+from decision.core.policy_builder import compile_policy
 from decision.core.reasons import Reason
 from decision.core.schema import Decision
 from decision.core.values import MISSING, Value
@@ -85,7 +86,7 @@ class Coverage:
 
     def __init__(self, definition: PolicyDefinition) -> None:
         self.definition = definition
-        self.policy = policy = Policy(definition)
+        self.policy = policy = compile_policy(definition)
         self.clauses = told_clauses(definition)
         self.sights: dict[Sight, str] = dict(_sights(policy, self.clauses))
         self.seen: set[Sight] = set()
@@ -256,7 +257,7 @@ def _sights(policy: Policy, told: list[Told]) -> Iterator[tuple[Sight, str]]:
     for agreed in policy.consent_rules:
         yield Sight("consent", agreed.purpose.name, HELD), agreed.purpose.source
     for quiet in policy.contact_policy.quiet_channels:
-        yield Sight("quiet hours", quiet.channel.name, HELD), quiet.channel.source
+        yield Sight("quiet hours", quiet.channel, HELD), policy.channels[quiet.channel].source
     for reply in policy.contact_policy.reply_channels:
         for window in reply.windows:
             source = window.source or policy.channels[reply.channel].source

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from decision.core.errors import FileError
 from decision.core.identifiers import parse_decision_id
 from decision.core.policy import Policy
+from decision.core.policy_builder import compile_policy
 from decision.installation import install_hint
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def run_recorded(definition: PolicyDefinition, scenario: Any, rules: str) -> tup
     from decision.scenarios.writing import as_yaml, plain
 
     text = as_yaml(plain(scenario))
-    placed, diagnostics = scenarios_in("recorded", text, Policy(definition))
+    placed, diagnostics = scenarios_in("recorded", text, compile_policy(definition))
     if diagnostics:
         problems = render_all(diagnostics)
         raise FileError(f"{text}\nthe scenario does not fit {rules}:\n\n{problems}")
@@ -97,7 +98,7 @@ async def find_logged(
         definition = load_files(texts, again=True).definition
     names: list[str] = []
     if definition is not None:
-        names = [f"{one.message}/{one.channel}" for one in Policy(definition).candidates]
+        names = [f"{one.message}/{one.channel}" for one in compile_policy(definition).candidates]
     scores = records.unpack_scores(record.candidates) if names else []
     spent = indices(mask_from_bytes(record.spent)) if names else []
     logged = Logged(

@@ -117,12 +117,13 @@ async def run_scenarios(
 
 def _with_fields(snapshot: Snapshot, scenarios: Sequence[Placed]) -> Snapshot:
     """The snapshot, which also reads the fields that scenarios expect something of."""
-    fields = snapshot.policy.fields
-    for placed in scenarios:
-        for step in placed.scenario.in_steps():
-            for name in step.expect.fields:
-                fields.slot(name)
-    return msgspec.structs.replace(snapshot, measures=snapshot.policy.measures())
+    policy = snapshot.policy.reading(
+        name
+        for placed in scenarios
+        for step in placed.scenario.in_steps()
+        for name in step.expect.fields
+    )
+    return msgspec.structs.replace(snapshot, policy=policy, measures=policy.measures())
 
 
 class _Run:

@@ -119,6 +119,15 @@ def _source(name: str) -> _Source:
     return _Source("field", only="categorical" if text else None)
 
 
+def fields_of(features: Iterable[Feature]) -> list[str]:
+    """The fields among the features: what a field table must have to encode them.
+
+    Raises:
+        UnknownFeature: one of them cannot exist.
+    """
+    return [each.name for each in features if _source(each.name).origin == "field"]
+
+
 def varies(feature: Feature) -> bool:
     """Whether the feature differs between the candidates of one decision."""
     return _source(feature.name).origin in ("static", "message_count", "message_days")

@@ -18,7 +18,7 @@ from decision.core.document import Document
 from decision.core.fields import FieldTable
 from decision.core.ports import Scorer
 from decision.core.values import Value
-from decision.scoring.features import Feature, FeatureEncoder
+from decision.scoring.features import Feature, FeatureEncoder, fields_of
 from decision.scoring.manifest import Smoothing, evidence_of
 from decision.scoring.model import Model
 
@@ -137,6 +137,15 @@ MINIMAL_FEATURES: tuple[Feature, ...] = (
 """What a scorer without a model logs when it is not told which features a model would want."""
 
 
+def fields_read(model: Model | None, features: Sequence[Feature] = MINIMAL_FEATURES) -> list[str]:
+    """The fields that the scorer of `bind` reads.
+
+    Raises:
+        UnknownFeature: one of the features cannot exist.
+    """
+    return fields_of(model.manifest.features if model is not None else features)
+
+
 def bind(
     model: Model | None,
     candidates: Sequence[CandidateInfo],
@@ -144,7 +153,7 @@ def bind(
     settings: Settings,
     features: Sequence[Feature] = MINIMAL_FEATURES,
 ) -> Scorer:
-    """The scorer of a policy's candidates, with the fields it reads added to the field table.
+    """The scorer of a policy's candidates; the field table must have its `fields_read`.
 
     Without a model, a prior scores, and `features` (such as those of a model's spec) are logged.
 

@@ -10,7 +10,7 @@ from decision.archive.journal import files
 from decision.archive.replays import Replay, read_replays
 from decision.core.clock import from_micros
 from decision.core.definition import PolicyDefinition
-from decision.core.policy import Policy
+from decision.core.policy_builder import compile_policy
 from decision.core.schema import DecisionRequest, Event
 from decision.engine import InputError
 from decision.intake.lines import lines_of, open_bytes
@@ -105,11 +105,11 @@ class Simulation:
         """Says which event histories the logged customers lack, because no rule asked for them."""
         if logged is None:
             return
-        kept = Policy(logged).measures()
+        kept = compile_policy(logged).measures()
         for name, side in (("old", self.old), ("new", self.new)):
             if side is None:
                 continue
-            needed = Policy(side.world.definition).measures()
+            needed = compile_policy(side.world.definition).measures()
             lacking = [
                 event
                 for event, measure in sorted(needed.items())

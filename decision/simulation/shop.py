@@ -25,7 +25,7 @@ from decision.core.document import Contact, ContactKind, ContactState, Document,
 from decision.core.events import Measure
 from decision.core.fields import FieldTable, Situation
 from decision.learning.table import TrainingTable, table_of_rows
-from decision.scoring.features import Feature, FeatureEncoder
+from decision.scoring.features import Feature, FeatureEncoder, fields_of
 from decision.simulation.people import Customer, as_line, draw_customer
 
 DEFAULT_NOW: Final = 1_795_226_400_000_000
@@ -88,7 +88,7 @@ class Shop:
 
         Features are read as the server reads them: from documents, through the field table.
         """
-        fields = FieldTable()
+        fields = FieldTable(fields_of(features))
         encoder = FeatureEncoder(features, {}, candidates, fields.slot)
         measures = fields.measures()
         document_of = lru_cache(maxsize=None)(lambda index: self.document(index, measures))

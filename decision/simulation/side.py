@@ -63,7 +63,9 @@ class Simulated:
             UnknownField: one of `groups` is no field.
         """
         await self.world.prepare()
-        policy = self.world.engine.snapshot.policy
+        snapshot = self.world.engine.snapshot
+        policy = snapshot.policy.reading(self.groups)
+        self.world.engine.use(msgspec.structs.replace(snapshot, policy=policy))
         self._slots = {name: policy.fields.slot(name) for name in self.groups}
         self._places = {
             (candidate.message, candidate.channel): place

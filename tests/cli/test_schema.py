@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decision.core.policy import Policy
+from decision.core.policy_builder import compile_policy
 from decision.rulebook.reader import load_files
 from decision.rulebook.yaml_source import read_yaml
 from decision.scenarios.files import scenarios_in
@@ -64,7 +64,7 @@ def test_each_sample_file_names_its_schema_in_the_first_line(path: Path) -> None
 
 # ---------------------------------------------------------------- scenarios
 
-POLICY = Policy(load_files({"a.yaml": RULES}).definition)
+POLICY = compile_policy(load_files({"a.yaml": RULES}).definition)
 FULL = """\
 - name: everything at once
   now: 2026-11-21T10:00:00+08:00

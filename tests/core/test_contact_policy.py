@@ -20,7 +20,7 @@ from decision.core.definition import (
     Suppression,
 )
 from decision.core.document import Contact, ContactState, Document, EventHistory, Signal
-from decision.core.policy import Policy
+from decision.core.policy_builder import compile_policy
 from decision.core.reasons import Reason
 from tests.core import oracle
 from tests.core.small import KINDS, ask, at, customer, definition
@@ -158,7 +158,7 @@ def test_every_candidate_passes_exactly_when_the_oracle_says_so(
     situation: tuple[PolicyDefinition, Document, int, ZoneInfo],
 ) -> None:
     rules, document, now, zone = situation
-    policy = Policy(rules)
+    policy = compile_policy(rules)
     verdict = ask(policy, document, now)
     offered = policy.placement_masks["outbound"]
     for index, candidate in enumerate(policy.candidates):
@@ -173,7 +173,7 @@ def test_not_before_is_the_first_instant_at_which_something_passes(
     situation: tuple[PolicyDefinition, Document, int, ZoneInfo],
 ) -> None:
     rules, document, now, _ = situation
-    policy = Policy(rules)
+    policy = compile_policy(rules)
     verdict = ask(policy, document, now)
     if verdict.chosen:
         assert verdict.not_before is None

@@ -28,6 +28,7 @@ from decision.core.definition import (
 from decision.core.document import Consent, ContactState, EventHistory, Signal
 from decision.core.explanation import explain
 from decision.core.policy import Policy
+from decision.core.policy_builder import compile_policy
 from decision.core.reasons import Reason
 from decision.core.schema import TriggerEvent
 from tests.core.small import (
@@ -53,7 +54,7 @@ def row(policy: Policy, verdict: Any, name: str) -> Any:
 
 
 def test_the_best_priority_is_chosen() -> None:
-    policy = Policy(definition())
+    policy = compile_policy(definition())
     verdict = ask(policy, customer())
     assert verdict.outcome == "selected"
     assert reasons(policy, verdict) == {
@@ -66,7 +67,9 @@ def test_the_best_priority_is_chosen() -> None:
 
 
 def test_inactive_until_its_first_instant_and_from_its_last() -> None:
-    policy = Policy(definition(messages=change("offer", active_from=NOON, active_until=NOON + DAY)))
+    policy = compile_policy(
+        definition(messages=change("offer", active_from=NOON, active_until=NOON + DAY))
+    )
     for now, reason in [
         (NOON - 1, "inactive"),
         (NOON, None),
@@ -79,7 +82,7 @@ def test_inactive_until_its_first_instant_and_from_its_last() -> None:
 
 
 def test_not_in_placement_by_channel_message_or_request() -> None:
-    policy = Policy(definition())
+    policy = compile_policy(definition())
     inbox = ask(policy, customer(), placement="inbox")
     assert row(policy, inbox, "offer/push").detail == "placement inbox has email, not push"
     outbound = ask(policy, customer(), channels=("email",))
@@ -90,7 +93,7 @@ def test_not_in_placement_by_channel_message_or_request() -> None:
 
 
 def test_not_eligible_says_the_compared_values() -> None:
-    policy = Policy(
+    policy = compile_policy(
         definition(messages=change("offer", when=Clause("events.purchase.count_2h", "eq", 0)))
     )
     bought = {"purchase": EventHistory(total=1, last_at=NOON, buckets=[[NOON // SECOND, 1]])}
@@ -101,7 +104,7 @@ def test_not_eligible_says_the_compared_values() -> None:
 
 
 def test_no_consent_where_none_is_stated_or_it_is_denied() -> None:
-    policy = Policy(definition())
+    policy = compile_policy(definition())
     verdict = ask(policy, customer(consents={}))
     assert verdict.outcome == "none"
     assert verdict.reason == Reason.NO_CONSENT
@@ -129,7 +132,7 @@ def signal(when: int, message: str = "offer") -> Signal:
 
 
 def test_suppressed_from_the_nth_event_until_the_pause_is_over() -> None:
-    policy = Policy(definition(suppressions=(SUPPRESSION,)))
+    policy = compile_policy(definition(suppressions=(SUPPRESSION,)))
     twice = [signal(NOON - 29 * DAY), signal(NOON)]
     verdict = ask(policy, customer(signals=twice))
     assert reasons(policy, verdict)["offer/push"] == "suppressed"
@@ -144,7 +147,7 @@ def test_suppressed_from_the_nth_event_until_the_pause_is_over() -> None:
 
 
 def test_unreachable_channels_are_not_used() -> None:
-    policy = Policy(definition())
+    policy = compile_policy(definition())
     verdict = ask(policy, customer(reachable=["email"]))
     assert row(policy, verdict, "offer/push").detail == "reachable on email, not push"
     verdict = ask(policy, customer(unreachable=["push"]))
@@ -161,7 +164,7 @@ QUIET = Channel(
 
 
 def test_quiet_hours_hold_in_local_time_and_end_exclusively() -> None:
-    policy = Policy(definition(channels=(QUIET, Channel(name="email"))))
+    policy = compile_policy(definition(channels=(QUIET, Channel(name="email"))))
     shanghai = customer(timezone="Asia/Shanghai", reachable=["push"])
     for local, reason in [
         ("21:59:59.999999", None),
@@ -193,7 +196,7 @@ def replied(kind: str, when: int) -> dict[str, EventHistory]:
 
 
 def test_reply_window_opens_with_the_event_and_closes_with_time_or_quota() -> None:
-    policy = Policy(definition(channels=(WECHAT, Channel(name="email"))))
+    policy = compile_policy(definition(channels=(WECHAT, Channel(name="email"))))
 
     def reason(now: int = NOON, **changes: Any) -> str | None:
         verdict = ask(policy, customer(reachable=["push"], **changes), now)
@@ -215,7 +218,7 @@ def test_reply_window_opens_with_the_event_and_closes_with_time_or_quota() -> No
 
 
 def test_rule_excluded_by_exclude_and_by_allow_only() -> None:
-    policy = Policy(
+    policy = compile_policy(
         definition(
             rules=(
                 Rule(
@@ -251,7 +254,7 @@ WEEKLY = Cap(name="email-weekly", of=Selector(channel=("email",)), at_most=2, wi
 
 
 def test_capped_in_a_half_open_window() -> None:
-    policy = Policy(definition(caps=(WEEKLY,)))
+    policy = compile_policy(definition(caps=(WEEKLY,)))
     edge = contact(4, NOON - 7 * DAY)
     inside = contact(4, NOON - 7 * DAY + 1)
     verdict = ask(policy, customer(reachable=["email"], contacts=[edge, inside]))
@@ -265,7 +268,7 @@ def test_capped_in_a_half_open_window() -> None:
 
 
 def test_released_and_expired_reservations_do_not_count_but_expired_then_count_do() -> None:
-    policy = Policy(definition(caps=(msgspec.structs.replace(WEEKLY, at_most=1),)))
+    policy = compile_policy(definition(caps=(msgspec.structs.replace(WEEKLY, at_most=1),)))
 
     def capped(state: ContactState, mark: int) -> bool:
         document = customer(reachable=["email"], contacts=[contact(1, NOON - HOUR, state, mark)])
@@ -279,11 +282,11 @@ def test_released_and_expired_reservations_do_not_count_but_expired_then_count_d
 
 
 def test_budget_spent_and_holdout() -> None:
-    policy = Policy(definition())
+    policy = compile_policy(definition())
     verdict = ask(policy, customer(), spent=policy.message_masks["offer"])
     assert reasons(policy, verdict)["offer/push"] == "budget_spent"
     everyone = Experiment(name="control", seed="s", share=1.0, keeps=("service",))
-    policy = Policy(definition(experiments=(everyone,)))
+    policy = compile_policy(definition(experiments=(everyone,)))
     verdict = ask(policy, customer())
     assert (verdict.outcome, verdict.reason, verdict.holdout) == ("none", Reason.HOLDOUT, True)
     assert "control group control" in row(policy, verdict, "offer/push").detail
@@ -291,7 +294,7 @@ def test_budget_spent_and_holdout() -> None:
 
 def test_a_priority_at_the_threshold_is_silence() -> None:
     places = (Placement(name="outbound", channels=("push", "email"), threshold=1.0),)
-    policy = Policy(definition(placements=places, messages=definition().messages[:2]))
+    policy = compile_policy(definition(placements=places, messages=definition().messages[:2]))
     verdict = ask(policy, customer())
     assert (verdict.outcome, verdict.reason) == ("none", Reason.BELOW_THRESHOLD)
     assert row(policy, verdict, "offer/push").detail == "priority is 1, must be more than 1"
@@ -299,14 +302,14 @@ def test_a_priority_at_the_threshold_is_silence() -> None:
 
 
 def test_fallback_is_given_where_nothing_passes() -> None:
-    policy = Policy(definition(messages=change("receipt", value=0.0)))
+    policy = compile_policy(definition(messages=change("receipt", value=0.0)))
     verdict = ask(policy, customer(consents={}), placement="inbox")
     assert verdict.outcome == "fallback"
     assert verdict.reason == Reason.BELOW_THRESHOLD
 
 
 def test_boosts_multiply_and_costs_are_taken_off() -> None:
-    policy = Policy(
+    policy = compile_policy(
         definition(
             channels=(Channel(name="push", cost=0.25), Channel(name="email")),
             rules=(
@@ -322,19 +325,19 @@ def test_boosts_multiply_and_costs_are_taken_off() -> None:
 
 def test_several_messages_count_together_and_are_different() -> None:
     cap = Cap(name="one", of=Selector(category=("sale",)), at_most=1, within="day")
-    policy = Policy(definition(caps=(cap,)))
+    policy = compile_policy(definition(caps=(cap,)))
     verdict = ask(policy, customer(), limit=3)
     chosen = [policy.candidates[choice.candidate].message for choice in verdict.chosen]
     assert chosen == ["offer", "news"]
     both = Cap(name="one", of=Selector(purpose=("marketing",)), at_most=1, within="day")
-    policy = Policy(definition(caps=(both,)))
+    policy = compile_policy(definition(caps=(both,)))
     verdict = ask(policy, customer(), limit=3)
     assert len(verdict.chosen) == 1
     assert reasons(policy, verdict)["news/email"] == "capped"
 
 
 def test_states_are_the_first_that_holds_and_feed_conditions() -> None:
-    policy = Policy(
+    policy = compile_policy(
         definition(
             states=(
                 State(name="power", when=Clause("events.app_open.count", "gte", 5)),
@@ -349,7 +352,7 @@ def test_states_are_the_first_that_holds_and_feed_conditions() -> None:
 
 
 def test_the_triggering_event_and_context_are_fields() -> None:
-    policy = Policy(
+    policy = compile_policy(
         definition(
             messages=change("offer", when=Clause("event.cart.value", "gt", 100)),
         )
@@ -360,7 +363,7 @@ def test_the_triggering_event_and_context_are_fields() -> None:
 
 
 def test_a_policy_without_candidates_is_silence() -> None:
-    policy = Policy(definition(messages=()))
+    policy = compile_policy(definition(messages=()))
     verdict = ask(policy, customer())
     assert (verdict.outcome, verdict.reason) == ("none", Reason.NOT_IN_PLACEMENT)
 
@@ -374,7 +377,7 @@ def test_a_policy_without_candidates_is_silence() -> None:
 def test_selection_probabilities_of_the_survivors_sum_to_one(
     probabilities: list[float], gamma: float | None, number: float
 ) -> None:
-    policy = Policy(definition(settings=Settings(timezone="UTC", exploration=gamma)))
+    policy = compile_policy(definition(settings=Settings(timezone="UTC", exploration=gamma)))
     verdict = ask(
         policy,
         customer(),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from decision.core.definition import Message, Purpose, Settings
 from decision.core.exploration import LARGEST_FLOOR, choose, inverse_gap_weights, with_floors
 from decision.core.policy import Policy
+from decision.core.policy_builder import compile_policy
 from tests.core.small import ask, customer, definition
 
 scores = st.lists(st.floats(-1, 1), min_size=1, max_size=60)
@@ -144,13 +145,13 @@ def chances(policy: Policy, unproven: set[str] = frozenset()) -> dict[str, float
 
 def test_a_message_without_evidence_is_tried_at_its_floor_over_all_its_channels() -> None:
     settings = Settings(timezone="UTC", exploration=1e6, exploration_floor=0.05)
-    policy = Policy(definition(settings=settings))
+    policy = compile_policy(definition(settings=settings))
     assert chances(policy)["news/email"] < 1e-5
     assert chances(policy, {"news"})["news/email"] == pytest.approx(0.05, rel=1e-3)
     both = chances(policy, {"news", "offer"})
     assert both["offer/push"] + both["offer/email"] == pytest.approx(0.95, rel=1e-3)
     off = Settings(timezone="UTC", exploration=None, exploration_floor=0.05)
-    assert chances(Policy(definition(settings=off)), {"news"})["news/email"] == 0
+    assert chances(compile_policy(definition(settings=off)), {"news"})["news/email"] == 0
 
 
 @pytest.mark.parametrize("gamma", [0.0, 10.0])
@@ -162,7 +163,7 @@ def test_nothing_is_tried_out_with_a_purpose_marked_so(gamma: float) -> None:
         settings=settings, purposes=(Purpose(name="marketing", consent="opt_in"), service)
     )
     receipt = Message(name="receipt", purpose="service", channels=("email",), value=1.0)
-    policy = Policy(
+    policy = compile_policy(
         definition(
             settings=settings,
             purposes=changed.purposes,

@@ -31,8 +31,8 @@ from decision.core.conditions import (
     failures,
 )
 from decision.core.definition import Rule
-from decision.core.fields import FieldTable, Situation
-from decision.core.policy import Policy
+from decision.core.fields import FieldTable, Situation, parse_field
+from decision.core.policy_builder import compile_policy
 from decision.rulebook.durable_engine import DurableMatcher
 from tests.core.small import NOON, customer, definition
 from tests.data import needed
@@ -83,10 +83,9 @@ class Translator:
 
     def __init__(self, facts: dict[str, Any], groups: dict[str, list[Any]]) -> None:
         self.groups = groups
-        fields = FieldTable()
         document = customer(attributes=facts)
-        self.read = lambda name: fields.fields[fields.slot(name)].read(
-            Situation(document, "outbound", NOON, Policy(definition()).zone)
+        self.read = lambda name: parse_field(name).read(
+            Situation(document, "outbound", NOON, compile_policy(definition()).zone)
         )
 
     def condition(self, given: dict[str, Any]) -> Condition:
@@ -158,7 +157,7 @@ def answers(condition: Condition, facts: dict[str, Any]) -> set[bool]:
     """What the three readers say: the closures, the narrator, and the rule engine."""
     fields = FieldTable(clause.field for clause in clauses(condition))
     document = customer(attributes=facts)
-    values = fields.read(Situation(document, "outbound", NOON, Policy(definition()).zone))
+    values = fields.read(Situation(document, "outbound", NOON, compile_policy(definition()).zone))
     rules = [Rule(name="r", when=condition)]
     engine = DurableMatcher(rules, plan(rules), fields.slot)
     return {

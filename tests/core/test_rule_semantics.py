@@ -20,6 +20,7 @@ from decision.core.decide import Question, Verdict, decide
 from decision.core.definition import Channel, Message, Placement, PolicyDefinition, Rule, Selector
 from decision.core.masks import indices
 from decision.core.policy import Policy
+from decision.core.policy_builder import compile_policy
 from decision.core.reasons import Reason
 from decision.rulebook.durable_engine import DurableMatcher
 from tests.core.small import NOON, Fixed, customer, definition
@@ -147,7 +148,7 @@ def decided(
 
 
 def agree(rules: tuple[Rule, ...], situations: list[dict[str, Any]]) -> None:
-    policy = Policy(build(rules))
+    policy = compile_policy(build(rules))
     engine = DurableMatcher(policy.rules, policy.rule_plan, policy.fields.slot)
     plain = PlainMatcher(policy.rules, policy.rule_plan, policy.fields.slot)
     for attributes in situations:
@@ -289,7 +290,7 @@ def test_a_chain_of_two_hundred_rules_reaches_its_end() -> None:
 
 
 def levers(*some_rules: Rule, **attributes: Any) -> dict[tuple[str, str], float]:
-    return decided(Policy(build(some_rules)), attributes)[1]
+    return decided(compile_policy(build(some_rules)), attributes)[1]
 
 
 SALE = Selector(messages=("sale-*",))
@@ -328,7 +329,7 @@ def test_a_rule_that_waits_for_another_does_not_see_what_rules_after_it_set() ->
 
 def test_a_rule_that_sets_what_it_reads_is_asked_once() -> None:
     rule = Rule(name="up", when=Clause("customer.a", "gte", 1), set={"customer.a": 2})
-    assert decided(Policy(build((rule,))), {"a": 1})[2]["a"] == 2
+    assert decided(compile_policy(build((rule,))), {"a": 1})[2]["a"] == 2
 
 
 def test_a_rule_with_several_actions_takes_them_all() -> None:
@@ -350,7 +351,7 @@ def test_what_a_rule_sets_is_what_the_messages_conditions_read() -> None:
             name="spender", when=Clause("customer.spend", "gte", 1), set={"customer.tier": "gold"}
         ),
     )
-    policy = Policy(definition(messages=messages, rules=rules, placements=_places()))
+    policy = compile_policy(definition(messages=messages, rules=rules, placements=_places()))
     for spend, expected in ((1, "for-gold"), (0, "for-others")):
         verdict = decided(policy, {"spend": spend, "tier": "silver"})[3]
         assert [policy.candidates[row.candidate].message for row in verdict.chosen] == [expected]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from decision.cli.test import test as command
-from decision.core.policy import Policy
+from decision.core.policy_builder import compile_policy
 from decision.rulebook.reader import load_folder
 from decision.scenarios import run_scenarios, scenarios_in
 from decision.scenarios.coverage import Coverage
@@ -24,7 +24,7 @@ EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 def test_every_example_passes_with_the_rules_of_the_sample(text: str) -> None:
     definition = load_folder(ROOT / "rules").definition
     assert definition is not None
-    scenarios, diagnostics = scenarios_in("page", text, Policy(definition))
+    scenarios, diagnostics = scenarios_in("page", text, compile_policy(definition))
     assert [one.render() for one in diagnostics] == []
     assert scenarios
     results = asyncio.run(run_scenarios(definition, scenarios, durable=False))

@@ -17,7 +17,7 @@ from decision.archive.journal import ArchiveError
 from decision.archive.replays import read_replays
 from decision.core.clock import DAY, HOUR, from_micros
 from decision.core.document import Contact, ContactKind, ContactState
-from decision.core.policy import Policy
+from decision.core.policy_builder import compile_policy
 from decision.evaluation.log import ArchivedLog, EvaluationError
 from decision.evaluation.report import EvaluationOptions, Report
 from decision.evaluation.run import evaluate
@@ -236,7 +236,7 @@ def test_caps_count_the_contacts_of_each_document_by_their_own_names(world: Worl
     text = RULES + "caps:\n  one: {of: {}, per: message, at_most: 1, within: 14d}\n"
     definition = definition_of(text)
     judge = Judge(Candidate(rules=definition, exploration=4.0), policies=None)  # type: ignore[arg-type]
-    policy = Policy(definition)
+    policy = compile_policy(definition)
     for moment in world.moments[:40]:
         for info in policy.candidates[:3]:
             kind = ContactKind(info.message, info.channel, info.purpose, info.category, info.tags)

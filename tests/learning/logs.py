@@ -18,8 +18,9 @@ from decision.core.decide import Question, Verdict, decide
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Consent, Document
 from decision.core.policy import Policy
+from decision.core.policy_builder import compile_policy
 from decision.rulebook.reader import load_files
-from decision.scoring.features import Feature
+from decision.scoring.features import Feature, fields_of
 from decision.scoring.scorers import bind
 from decision.simulation.shop import DEFAULT_NOW, Shop
 
@@ -72,8 +73,7 @@ class World:
     def __init__(self, customers: int, seed: int = 11, days: int = 6) -> None:
         self.shop = Shop(seed, customers)
         self.definition = definition_of(RULES)
-        policy = Policy(self.definition)
-        bind(None, policy.candidates, policy.fields, policy.settings, FEATURES)
+        policy = compile_policy(self.definition, reads=fields_of(FEATURES))
         measures = policy.measures()
         generator = np.random.default_rng(seed)
         times = np.sort(generator.integers(0, days * DAY, customers)).tolist()
@@ -106,7 +106,7 @@ class Deciding:
     """A policy with a prior, ready to decide for a world."""
 
     def __init__(self, definition: PolicyDefinition, gamma: float | None) -> None:
-        self.policy = Policy(definition)
+        self.policy = compile_policy(definition, reads=fields_of(FEATURES))
         policy = self.policy
         self.scorer = bind(None, policy.candidates, policy.fields, policy.settings, FEATURES)
         self.matcher = PlainMatcher(policy.rules, policy.rule_plan, policy.fields.slot)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decision.core.policy import Policy
+from decision.core.policy_builder import compile_policy
 from decision.rulebook import checker, reader
 from decision.rulebook.diagnostics import CODES, Diagnostic
 from decision.rulebook.reader import LoadResult, load_files, load_folder
@@ -335,6 +335,6 @@ def test_scenarios_beside_a_pipe_are_still_read(tmp_path: Path) -> None:
     os.mkfifo(folder / "tests" / "pipe.yaml")
     definition = load_folder(folder).definition
     assert definition is not None
-    _, (found,) = read_scenarios(folder, Policy(definition))
+    _, (found,) = read_scenarios(folder, compile_policy(definition))
     assert (found.code, found.file) == ("unreadable-file", "rules/tests/pipe.yaml")
     assert "not a regular file" in found.message

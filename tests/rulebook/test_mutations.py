@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decision.core.conditions import compile_condition
-from decision.core.fields import FieldTable
-from decision.core.policy import Policy
+from decision.core.policy_builder import compile_policy
 from decision.core.values import MISSING
 from decision.rulebook.content import compile_content, content_for
 from decision.rulebook.diagnostics import CODES
@@ -49,8 +48,7 @@ def use(result: LoadResult) -> None:
     policy = result.definition
     assert policy is not None
     assert load_files(policy.files).definition == policy
-    Policy(policy)
-    table = FieldTable()
+    table = compile_policy(policy).fields
     tests = [
         compile_condition(one.when, table.slot)
         for one in (*policy.messages, *policy.states, *policy.rules)

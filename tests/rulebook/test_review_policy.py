@@ -19,6 +19,7 @@ from decision.core.clock import DAY, HOUR
 from decision.core.decide import Question, decide
 from decision.core.document import Contact, ContactKind, ContactState, Document
 from decision.core.policy import Policy
+from decision.core.policy_builder import compile_policy
 from decision.core.values import MISSING
 from decision.rulebook.diagnostics import Diagnostic
 from decision.rulebook.reader import load_files
@@ -137,7 +138,7 @@ def policies(count: int, **parts: bool) -> Iterator[tuple[Random, Policy, list[D
         result = load_files({"a.yaml": json.dumps(written)})
         if result.definition is not None:
             found += 1
-            yield rng, Policy(result.definition), result.diagnostics
+            yield rng, compile_policy(result.definition), result.diagnostics
 
 
 VALUES = [MISSING, 0, 1, 2, 3, 1.5, "x", "y", True]
@@ -225,7 +226,7 @@ def test_a_cap_reported_without_effect_limits_nothing() -> None:
         needless = flagged(found, "redundant-cap", "cap") | flagged(found, "unmet-cap", "cap")
         said += len(needless)
         kept = tuple(cap for cap in policy.definition.caps if cap.name not in needless)
-        fewer = Policy(msgspec.structs.replace(policy.definition, caps=kept)).contact_policy
+        fewer = compile_policy(msgspec.structs.replace(policy.definition, caps=kept)).contact_policy
         for _ in range(TRIES):
             kinds = [a_kind(rng) for _ in range(rng.randint(1, 8))]
             hours = sorted(rng.choice([1, 24, 48, 24 * 45]) * rng.random() for _ in kinds)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from decision.core.conditions import ALWAYS, All, AnyOf, Clause, Not, clauses
-from decision.core.policy import Policy
+from decision.core.policy_builder import compile_policy
 from decision.rulebook.reader import load_folder
 from decision.scenarios import read_scenarios, run_scenarios
 from decision.scenarios.coverage import Coverage, Report
@@ -71,7 +71,7 @@ def report_of(folder: Path, *rows: str) -> Report:
     (folder / "tests" / "all.yaml").write_text(text, "utf-8")
     definition = load_folder(folder).definition
     assert definition is not None
-    scenarios, diagnostics = read_scenarios(folder, Policy(definition))
+    scenarios, diagnostics = read_scenarios(folder, compile_policy(definition))
     assert [one.render() for one in diagnostics] == []
     coverage = Coverage(definition)
     asyncio.run(run_scenarios(definition, scenarios, watcher=coverage))

@@ -24,6 +24,7 @@ from decision.core.document import Contact, ContactKind, ContactState, Document,
 from decision.core.errors import FileError
 from decision.core.events import Measure
 from decision.core.policy import Policy
+from decision.core.policy_builder import compile_policy
 from decision.core.schema import CustomerUpdate, DecisionRequest, Event, TriggerEvent
 from decision.engine import Engine, EngineSettings, build_snapshot
 from decision.rulebook.reader import load_files, load_folder
@@ -54,7 +55,7 @@ class Life:
 
     def __init__(self, definition: PolicyDefinition, seed: int) -> None:
         self.definition = definition
-        self.policy = Policy(definition)
+        self.policy = compile_policy(definition)
         self.random = random.Random(seed)
         self.now = to_micros(datetime(2026, 10, 20, 10, tzinfo=UTC)) + self.random.randrange(
             90 * DAY
@@ -183,7 +184,7 @@ async def logged_life(definition: PolicyDefinition, seed: int) -> Logged:
 def test_whatever_was_decided_its_scenario_decides_the_same(seed: int, anonymous: bool) -> None:
     definition = sample()
     logged = asyncio.run(logged_life(definition, seed))
-    policy = Policy(definition)
+    policy = compile_policy(definition)
     recorded = record(logged, policy, policy, anonymous=anonymous)
     text = as_yaml(plain(recorded.scenario))
     placed, _ = scenarios_in("recorded", text, policy)
@@ -293,7 +294,7 @@ NOW = to_micros(datetime(2026, 11, 21, 10, tzinfo=UTC))
 def small() -> Policy:
     definition = load_files({"all.yaml": SMALL}).definition
     assert definition is not None
-    return Policy(definition)
+    return compile_policy(definition)
 
 
 def logged(policy: Policy, **changes: Any) -> Logged:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from decision.core.policy import Policy
+from decision.core.policy_builder import compile_policy
 from decision.rulebook.diagnostics import Diagnostic
 from decision.rulebook.reader import load_folder
 from decision.scenarios import Result, read_scenarios, run_scenarios
@@ -60,7 +61,7 @@ def rules(tmp_path: Path) -> Path:
 def policy_of(folder: Path) -> Policy:
     definition = load_folder(folder).definition
     assert definition is not None
-    return Policy(definition)
+    return compile_policy(definition)
 
 
 def errors(folder: Path, text: str) -> list[Diagnostic]:

@@ -16,6 +16,7 @@ from decision.core.clock import from_micros, to_micros
 from decision.core.document import Document, EventHistory
 from decision.core.fields import FieldTable, Situation
 from decision.core.policy import Policy
+from decision.core.policy_builder import compile_policy
 from decision.rulebook.reader import load_files
 from decision.scenarios import scenarios_in
 from decision.scenarios.arrange import events_for
@@ -287,7 +288,7 @@ def test_whatever_a_table_holds_it_is_read_or_complained_about(
 def policy() -> Policy:
     definition = load_files({"policy.yaml": POLICY}).definition
     assert definition is not None
-    return Policy(definition)
+    return compile_policy(definition)
 
 
 MEASURES = {

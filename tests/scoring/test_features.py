@@ -21,6 +21,7 @@ from decision.scoring.features import (
     UnknownFeature,
     check_feature,
     encode_columns,
+    fields_of,
     learn_categories,
     number_of,
     varies,
@@ -73,7 +74,7 @@ contacts = st.lists(
 def encoder(
     features: list[Feature] = FEATURES, candidates: list[CandidateInfo] = CANDIDATES
 ) -> tuple[FeatureEncoder, FieldTable]:
-    fields = FieldTable()
+    fields = FieldTable(fields_of(features))
     return FeatureEncoder(features, CATEGORIES, candidates, fields.slot), fields
 
 

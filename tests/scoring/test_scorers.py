@@ -20,7 +20,7 @@ from decision.scoring.features import Feature, FeatureEncoder
 from decision.scoring.loading import load_model
 from decision.scoring.manifest import Evidence, Smoothing, evidence_of
 from decision.scoring.model import Model, to_probability
-from decision.scoring.scorers import MINIMAL_FEATURES, PriorScorer, bind
+from decision.scoring.scorers import MINIMAL_FEATURES, PriorScorer, bind, fields_read
 from tests.scoring.build import CANDIDATES, NOW, contact, document
 
 SETTINGS = Settings(starting_probability=0.02, starting_evidence=200.0)
@@ -35,7 +35,7 @@ def model(trained: Path) -> Model:
 def scored_by(
     model: Model | None, settings: Settings = SETTINGS, candidates: list[CandidateInfo] = CANDIDATES
 ) -> tuple[Scorer, FieldTable]:
-    fields = FieldTable(["customer.first_name"])
+    fields = FieldTable(["customer.first_name", *fields_read(model)])
     return bind(model, candidates, fields, settings), fields
 
 
@@ -185,8 +185,8 @@ def test_the_prior_is_the_start_moved_by_evidence() -> None:
 
 
 def test_a_prior_logs_the_features_a_first_model_will_want() -> None:
-    fields = FieldTable()
     wanted = [Feature("customer.country", "categorical"), Feature("message.name", "categorical")]
+    fields = FieldTable(fields_read(None, wanted))
     scorer = bind(None, CANDIDATES, fields, SETTINGS, wanted)
     row = scorer.features(0, read(fields, country="中国"), document(), NOW)
     assert row == {"customer.country": "中国", "message.name": "winback"}

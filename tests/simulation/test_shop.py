@@ -16,7 +16,7 @@ from decision.core.clock import DAY, HOUR, to_micros
 from decision.core.definition import Settings
 from decision.core.fields import FieldTable, Situation
 from decision.scoring.loading import load_model
-from decision.scoring.scorers import bind
+from decision.scoring.scorers import bind, fields_read
 from decision.simulation.people import CHANNELS
 from decision.simulation.sample_model import make_sample_model, sample_spec
 from decision.simulation.shop import DEFAULT_NOW, Shop
@@ -159,7 +159,7 @@ def test_the_sample_model_learns_much_of_the_truth(tmp_path: Path) -> None:
     model = load_model(folder)
     assert model.engine == "compiled"
     assert model.manifest.training.notes == ()
-    fields = FieldTable()
+    fields = FieldTable(fields_read(model))
     scorer = bind(model, CANDIDATES, fields, Settings())
     shop = Shop(7, 4_500)
     everything = np.arange(len(CANDIDATES))

@@ -1,0 +1,189 @@
+"""Compiles checked definitions into a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from decision.core import business_rules, calendar
+from decision.core.candidates import CandidateInfo
+from decision.core.conditions import Condition, clauses, compile_condition, conjuncts
+from decision.core.contact_policy import ContactPolicy
+from decision.core.definition import Message, PolicyDefinition, Rule, Selector, State
+from decision.core.exposure import Dependents
+from decision.core.fields import STATE_FIELD, FieldTable
+from decision.core.masks import mask_where, masks_by, positions
+from decision.core.policy import (
+    ActivePeriod,
+    ConsentRule,
+    Exposure,
+    Holdout,
+    Policy,
+    Requirement,
+    RuleEffect,
+)
+from decision.core.selectors import SelectorIndex
+
+
+def compile_policy(
+    definition: PolicyDefinition, scored_by: Iterable[str] = (), reads: Iterable[str] = ()
+) -> Policy:
+    """The policy of a rules folder whose definitions are checked.
+
+    `scored_by` names the features of the model that will score: every candidate depends on an
+    experiment that the model reads. `reads` names fields that are read besides those that the
+    definitions name, such as a model's.
+
+    Raises:
+        UnknownField: one of `reads` cannot exist.
+    """
+    channels = {channel.name: channel for channel in definition.channels}
+    purposes = {purpose.name: purpose for purpose in definition.purposes}
+    pairs = tuple(
+        (message, channels[name]) for message in definition.messages for name in message.channels
+    )
+    candidates = tuple(
+        CandidateInfo(
+            message=message.name,
+            channel=channel.name,
+            category=message.category,
+            purpose=message.purpose,
+            tags=message.tags,
+            value=message.value,
+        )
+        for message, channel in pairs
+    )
+    everything = (1 << len(candidates)) - 1
+    message_masks = masks_by((candidate.message,) for candidate in candidates)
+    numbers = {message.name: number for number, message in enumerate(definition.messages)}
+    periods = masks_by(((message.active_from, message.active_until),) for message, _ in pairs)
+    consents = masks_by(((candidate.purpose, candidate.channel),) for candidate in candidates)
+    selectors = SelectorIndex(candidates)
+    effects = tuple(_effect(rule, selectors, len(candidates)) for rule in definition.rules)
+
+    tests = {each.name: each for each in definition.experiments if each.variants}
+    dependents = [Dependents(name, definition) for name in tests]
+    scored = frozenset(scored_by)
+    tested = {
+        each.name: everything
+        if not scored.isdisjoint(each.fields)
+        else each.mask(definition.messages, message_masks, [effect.touches for effect in effects])
+        for each in dependents
+    }
+    exposing = {f"experiment.{name}": mask for name, mask in tested.items() if mask}
+
+    fields = FieldTable((STATE_FIELD, *_named(definition), *exposing, *reads))
+    requirements, tested_requirements = _requirements(definition, message_masks, dependents, fields)
+    return Policy(
+        definition=definition,
+        version=definition.version,
+        settings=definition.settings,
+        rules=definition.rules,
+        zone=calendar.zone(definition.settings.timezone),
+        messages={message.name: message for message in definition.messages},
+        channels=channels,
+        purposes=purposes,
+        placements={placement.name: placement for placement in definition.placements},
+        pairs=pairs,
+        candidates=candidates,
+        everything=everything,
+        values=np.array([candidate.value for candidate in candidates], dtype=np.float64),
+        costs=np.array([channel.cost for _, channel in pairs], dtype=np.float64),
+        fields=fields,
+        state_slot=fields.slot(STATE_FIELD),
+        message_masks=message_masks,
+        channel_masks=masks_by((candidate.channel,) for candidate in candidates),
+        message_index=tuple(numbers[candidate.message] for candidate in candidates),
+        unexplored=mask_where(not purposes[message.purpose].explore for message, _ in pairs),
+        placement_masks={
+            placement.name: mask_where(
+                channel.name in placement.channels
+                and (message.placements is None or placement.name in message.placements)
+                for message, channel in pairs
+            )
+            for placement in definition.placements
+        },
+        active_periods=tuple(
+            ActivePeriod(start, end, mask)
+            for (start, end), mask in periods.items()
+            if (start, end) != (None, None)
+        ),
+        requirements=requirements,
+        tested_requirements=tested_requirements,
+        consent_rules=tuple(
+            ConsentRule(purposes[purpose], channel, mask)
+            for (purpose, channel), mask in consents.items()
+            if purposes[purpose].consent != "not_required"
+        ),
+        contact_policy=ContactPolicy(definition, candidates),
+        states=tuple(
+            (state.name, compile_condition(state.when, fields.slot)) for state in definition.states
+        ),
+        rule_plan=business_rules.plan(definition.rules, fields.slot),
+        effects=effects,
+        holdouts=tuple(
+            Holdout(experiment, selectors.mask(Selector(purpose=experiment.keeps)))
+            for experiment in definition.experiments
+            if experiment.share is not None
+        ),
+        tests=tests,
+        exposures=tuple(
+            Exposure(field.removeprefix("experiment."), fields.slot(field), mask)
+            for field, mask in exposing.items()
+        ),
+        budget_masks=tuple(
+            (message.name, message.budget, message_masks[message.name])
+            for message in definition.messages
+            if message.budget is not None
+        ),
+    )
+
+
+def _named(definition: PolicyDefinition) -> Iterable[str]:
+    """Every field that a condition names or a rule sets."""
+    owners: tuple[Message | State | Rule, ...] = (
+        *definition.messages,
+        *definition.states,
+        *definition.rules,
+    )
+    for owner in owners:
+        for clause in clauses(owner.when):
+            yield clause.field
+    for rule in definition.rules:
+        yield from rule.set
+
+
+def _effect(rule: Rule, selectors: SelectorIndex, count: int) -> RuleEffect:
+    removes = boosts = 0
+    levers = None
+    if rule.exclude is not None:
+        removes |= selectors.mask(rule.exclude)
+    if rule.allow_only is not None:
+        removes |= ~selectors.mask(rule.allow_only) & (1 << count) - 1
+    if rule.boost is not None:
+        boosts = selectors.mask(rule.boost)
+        levers = np.ones(count)
+        levers[positions(boosts)] = rule.by
+    return RuleEffect(removes, levers, removes | (boosts if rule.by != 1.0 else 0))
+
+
+def _requirements(
+    definition: PolicyDefinition,
+    message_masks: Mapping[str, int],
+    dependents: Iterable[Dependents],
+    fields: FieldTable,
+) -> tuple[tuple[Requirement, ...], tuple[Requirement, ...]]:
+    """Distinct conjuncts of all messages' `when`: first those that depend on no experiment."""
+    masks: dict[str, int] = {}
+    conditions: dict[str, Condition] = {}
+    for message in definition.messages:
+        for part in conjuncts(message.when):
+            key = repr(part)
+            conditions[key] = part
+            masks[key] = masks.get(key, 0) | message_masks[message.name]
+    found: tuple[list[Requirement], list[Requirement]] = ([], [])
+    for key, part in conditions.items():
+        varies = any(each.mentioned(part) for each in dependents)
+        found[varies].append(Requirement(compile_condition(part, fields.slot), masks[key]))
+    return tuple(found[0]), tuple(found[1])
