@@ -35,7 +35,7 @@ class Clause(msgspec.Struct, frozen=True):
 
     field: str
     op: str
-    value: Value
+    value: Any
 
 
 class All(msgspec.Struct, frozen=True):

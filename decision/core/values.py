@@ -6,12 +6,15 @@ different types never compare equal or ordered: `"5"` is not `5`, and `true` is 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-type_name = {bool: "true/false", int: "number", float: "number", str: "text", list: "list"}
-
-Value = Any
-"""A field's value: `str | int | float | bool | list | dict`, or `MISSING`."""
+if TYPE_CHECKING:
+    Value = object
+else:
+    Value = Any  # msgspec reads annotations, and has nothing to check here
+"""A field's value: text, number, true/false, list, dict, or `MISSING`. Code asks which it is before
+it uses one.
+"""
 
 
 class _Missing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from decision.core.business_rules import Plan, SlotOf
 from decision.core.conditions import Clause, Condition, Test, conjuncts
@@ -116,7 +116,7 @@ class _NumberTexts(dict[Value, str]):
         self.comparisons: set[tuple[str, float]] = set()
         self._start = start
 
-    def __missing__(self, value: Value) -> str:
+    def __missing__(self, value: Any) -> str:
         number = number_text(value)
         if number is None:
             return ""

@@ -334,7 +334,7 @@ def _is_in(value: Value, holder: Value) -> bool:
     return isinstance(holder, list | tuple) and any(equal(value, item) for item in holder)
 
 
-_COMPARISONS: Final[dict[str, Callable[[Value, Value], bool]]] = {
+_COMPARISONS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "eq": equal,
     "ne": lambda left, right: not equal(left, right),
     "lt": lambda left, right: comparable(left, right) and left < right,

@@ -18,7 +18,7 @@ from decision.core.masks import indices
 from decision.core.policy import Policy, in_holdout
 from decision.core.reasons import Reason
 from decision.core.schema import Decision, ExplanationRow
-from decision.core.values import MISSING, in_words
+from decision.core.values import in_words
 from decision.scenarios.schema import Expect
 
 Paint = Callable[[str, str], str]
@@ -98,7 +98,7 @@ def trace_of(policy: Policy, verdict: Verdict, decision: Decision, expect: Expec
         reason=decision.reason,
         not_before=decision.not_before and decision.not_before.astimezone(verdict.zone),
         given=[f"{one.message}/{one.channel}" for one in decision.selections],
-        state=None if state is MISSING else state,
+        state=state if isinstance(state, str) else None,
         experiments=_sides(policy, verdict.document.customer_id),
         rules=[_fired(policy, verdict, index) for index in indices(verdict.fired)],
         consents=_consents(policy, verdict),

@@ -132,8 +132,8 @@ class Shop:
             rows,
             labels,
             time=times,
-            message=[row["message.name"] for row in rows],
-            channel=[row["message.channel"] for row in rows],
+            message=[str(row["message.name"]) for row in rows],
+            channel=[str(row["message.channel"]) for row in rows],
         )
 
     def document(self, index: int, measures: dict[str, Measure]) -> Document:

@@ -102,7 +102,8 @@ def _read_profile(document: Document, section: bytes, register: Register) -> Non
     if attributes:
         document.attributes = {name[key]: value for key, value in attributes.items()}
     for key in hundredths or ():
-        document.attributes[name[key]] /= 100
+        amount: Any = document.attributes[name[key]]
+        document.attributes[name[key]] = amount / 100
     if runs:
         document.attribute_runs = list(zip(runs[::2], runs[1::2], strict=True))
     if timezone is not None:
