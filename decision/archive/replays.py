@@ -22,6 +22,7 @@ from decision.core.candidates import CandidateInfo
 from decision.core.clock import to_micros
 from decision.core.decide import Question
 from decision.core.document import ContactKind, Document
+from decision.core.masks import mask_where
 from decision.store.codec import UnreadableDocument
 
 
@@ -42,11 +43,7 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     def spent_mask(self, candidates: Sequence[CandidateInfo]) -> int:
         """The mask of a policy's candidates whose budget was spent."""
         names = frozenset(self.spent)
-        return sum(
-            1 << index
-            for index, info in enumerate(candidates)
-            if f"{info.message}/{info.channel}" in names
-        )
+        return mask_where(f"{info.message}/{info.channel}" in names for info in candidates)
 
 
 def document_json(document: Document) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from decision.core.contact_policy import Standing
 from decision.core.document import Document
 from decision.core.exploration import choose, inverse_gap_weights, with_floors
-from decision.core.masks import Indices, mask_of
+from decision.core.masks import Indices, indices, mask_of
 from decision.core.policy import Policy
 from decision.core.reasons import Reason
 
@@ -33,7 +33,7 @@ class Scored(msgspec.Struct, frozen=True):
 
 
 class Scores(msgspec.Struct, frozen=True):
-    """All survivors, one column a figure; `candidates` are indices in the policy, ascending.
+    """All survivors, one column per figure; `candidates` are indices in the policy, ascending.
 
     `selection` is the probability of the draw in which a candidate was chosen, or of the last
     draw that it took part in; 0 where it took part in none.
@@ -66,10 +66,10 @@ def no_scores() -> Scores:
     return Scores(np.empty(0, dtype=np.intp), none, none, none, none)
 
 
-def prioritise(
-    policy: Policy, candidates: Indices, probability: Floats, levers: list[Floats]
-) -> Scores:
-    """The table of survivors with their priorities. Boosts that hold multiply."""
+def prioritise(policy: Policy, candidates: Indices, probability: Floats, fired: int) -> Scores:
+    """The table of survivors with their priorities; the boosts of the rules that hold multiply."""
+    effects = [policy.effects[rule] for rule in indices(fired)]
+    levers = [effect.levers for effect in effects if effect.levers is not None]
     if levers:
         lever = np.prod(levers, axis=0)[candidates]
     else:
@@ -100,15 +100,15 @@ def arbitrate(
     """Draws up to `limit` different messages, one after another, caps counting all together.
 
     `exploration` is γ of inverse-gap weighting, None always takes the best; `unproven` is the mask
-    of candidates whose message has little evidence yet. `fallen` is completed:
-    survivors that a selection of this very decision capped or closed fall for that, the others are
-    outranked.
+    of candidates with a message that has little evidence yet. `fallen` is completed: survivors that
+    a selection of this very decision capped, or used a reply window up for, get that reason; the
+    others are outranked.
     """
     contact_policy = policy.contact_policy
     places = [place for place, index in enumerate(scores.candidates.tolist()) if alive >> index & 1]
     chosen: list[Scored] = []
     while places:
-        weights = _weights(policy, scores, places, exploration, unproven)
+        weights = draw_probabilities(policy, scores, places, exploration, unproven)
         scores.selection[places] = weights
         winner = scores.row(places[choose(weights, draw()) if len(places) > 1 else 0])
         chosen.append(winner)
@@ -131,10 +131,13 @@ def arbitrate(
     return chosen
 
 
-def _weights(
+def draw_probabilities(
     policy: Policy, scores: Scores, places: list[int], gamma: float | None, unproven: int
 ) -> list[float]:
-    """Selection probabilities; γ weighs gaps in parts of the largest priority."""
+    """The selection probability of the survivor at each place, where those are drawn from.
+
+    Gaps are weighed as parts of the largest priority.
+    """
     found: list[float] = scores.priority[places].tolist()
     if gamma is None or not (policy.unexplored or unproven):
         return _gap_weights(found, gamma)

@@ -1,4 +1,4 @@
-"""Attributes with the times of their changes, kept as runs: one run costs 7 bytes, not one a name.
+"""Attributes with the times of their changes, kept as runs: one run costs 7 bytes, not 7 per name.
 
 `Document.attributes` is in the order of change; a run says how many attributes in a row changed
 in the same second. A customer loaded in one go has one run.

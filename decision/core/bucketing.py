@@ -35,7 +35,11 @@ def hash_v1(seed: str, value: str) -> float:
 
 
 def hash_v2(seed: str, value: str) -> float:
-    """A number in {0, 0.0001 … 0.9999}."""
+    """A number in {0, 0.0001 … 0.9999}.
+
+    >>> hash_v2("copy", "customer-1")
+    0.5649
+    """
     return fnv1a32(str(fnv1a32(seed + value))) % 10000 / 10000
 
 
@@ -59,8 +63,11 @@ def get_bucket_ranges(
 ) -> list[Range]:
     """The range of each variation. Coverage shrinks every range at its upper end.
 
-    Coverage is held within [0, 1]; weights of another number, or whose sum is not about 1
-    (0.99 to 1.01), give way to equal ones.
+    Coverage is limited to [0, 1]. Where the number of weights is wrong, or their sum is not about 1
+    (0.99 to 1.01), equal weights are used.
+
+    >>> get_bucket_ranges(2, weights=[0.25, 0.75])
+    [(0.0, 0.25), (0.25, 1.0)]
     """
     coverage = min(1.0, max(0.0, coverage))
     if weights is None or len(weights) != variations or not 0.99 <= math.fsum(weights) <= 1.01:
@@ -74,7 +81,11 @@ def get_bucket_ranges(
 
 
 def choose_variation(number: float, ranges: Sequence[Range]) -> int:
-    """The index of the first range that holds the number; -1 where none does."""
+    """The index of the first range that holds the number; -1 where none does.
+
+    >>> choose_variation(0.7, [(0.0, 0.25), (0.25, 1.0)])
+    1
+    """
     for index, (start, end) in enumerate(ranges):
         if start <= number < end:
             return index
@@ -82,6 +93,6 @@ def choose_variation(number: float, ranges: Sequence[Range]) -> int:
 
 
 def in_namespace(value: str, namespace: tuple[str, float, float]) -> bool:
-    """Whether the value falls into `(name, from, to)`, by which experiments exclude each other."""
+    """Whether the value falls into `(name, from, to)`, by which experiments are kept apart."""
     name, start, end = namespace
     return start <= hash_v1(f"__{name}", value) < end

@@ -5,7 +5,7 @@ that only rules after it set, and of two rules that set one field the later wins
 asked once. Rules that do not feed each other are asked together, as one *stratum*.
 
 What rules do to candidates has no order: a candidate that any rule excludes, or any `allow_only`
-leaves out, falls, however much others boost it; boosts of one candidate multiply.
+leaves out, is filtered out, however much others boost it; boosts of one candidate multiply.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Plan(NamedTuple):
 
     `strata` holds the rules' indices, ascending within each stratum; `setters` is for each
     stratum the bit mask of its rules that set fields; `assignments` is for each rule what it
-    sets as (slot, value), and empty as a whole where `plan` was given no slots.
+    sets as (slot, value); empty where `plan` was given no slots.
     """
 
     strata: tuple[tuple[int, ...], ...]
@@ -77,7 +77,7 @@ def plan(rules: Sequence[Rule], slot_of: SlotOf | None = None) -> Plan:
 
 
 class PlainMatcher:
-    """Asks rules with the plain evaluator: the judge of every other matcher."""
+    """Asks rules with the plain evaluator: the reference for every other matcher."""
 
     def __init__(self, rules: Sequence[Rule], plan: Plan, slot_of: SlotOf) -> None:
         self._strata: list[list[tuple[int, Test]]] = [
@@ -104,7 +104,7 @@ def run(
 ) -> int:
     """Asks all rules, writes what they set into `values`, and returns the mask of those that hold.
 
-    Whatever was set is appended to `overrides`, too, in the order in which it took effect.
+    What was set is also appended to `overrides`, in the order in which it took effect.
     """
     fired = 0
     for stratum, setters in enumerate(plan.setters):

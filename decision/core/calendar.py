@@ -1,8 +1,8 @@
 """The customer's local calendar: days, weeks, months and quiet hours, exact across clock changes.
 
 Instants are microseconds since the epoch. Around a change of the clocks a local time may not
-exist (a gap) or exist twice (an overlap); every answer here is an instant, so neither is a
-special case to the caller.
+exist (a gap) or exist twice (an overlap); every answer here is an instant, so the caller need not
+care.
 """
 
 from __future__ import annotations

@@ -48,7 +48,11 @@ def parse_duration(text: str) -> int:
 
 
 def format_duration(micros: int) -> str:
-    """The shortest of `7d`, `48h`, `15m`, `30s` that is exact; days only from 72 hours on."""
+    """The shortest of `7d`, `48h`, `15m`, `30s` that is exact; days only from 72 hours on.
+
+    >>> format_duration(2 * DAY), format_duration(parse_duration("72h"))
+    ('48h', '3d')
+    """
     for name in ("d", "h", "m"):
         unit = _UNITS[name]
         if micros % unit == 0 and (name != "d" or micros >= 3 * DAY or micros == DAY):

@@ -1,12 +1,13 @@
-"""Conditions: one tree with three readers.
+"""Conditions: a tree of clauses, evaluated here and by the rule engine.
 
-`compile_condition` here is the plain evaluator: the judge in tests and the narrator in
-explanations. `policy_builder` asks each conjunct once for all messages that need it, and the rule
-engine (`rulebook`) is given the same tree.
+`compile_condition` is the plain evaluator: the reference for the rule engine (`rulebook`) in tests,
+and what explanations are made of. A decision asks each conjunct once for all messages that need it
+(see `policy_builder`).
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
@@ -15,19 +16,13 @@ import re2
 
 from decision.core.values import MISSING, Value, comparable, equal, in_words
 
-OPERATORS: Final = (
-    "eq",
-    "ne",
-    "gt",
-    "gte",
-    "lt",
-    "lte",
-    "in",
-    "not_in",
-    "contains",
-    "matches",
-    "exists",
-)
+_ORDERED: Final[dict[str, Callable[[Any, Any], bool]]] = {
+    "gt": operator.gt,
+    "gte": operator.ge,
+    "lt": operator.lt,
+    "lte": operator.le,
+}
+OPERATORS: Final = ("eq", "ne", *_ORDERED, "in", "not_in", "contains", "matches", "exists")
 
 
 class Clause(msgspec.Struct, frozen=True):
@@ -76,7 +71,12 @@ def clauses(condition: Condition) -> Iterator[Clause]:
 
 
 def conjuncts(condition: Condition) -> Iterator[Condition]:
-    """The parts that must all hold, those of nested `All`s one by one; of `ALWAYS` none."""
+    """The parts that must all hold, those of nested `All`s one by one; of `ALWAYS` none.
+
+    >>> a, b = Clause("customer.a", "eq", 1), Clause("customer.b", "eq", 1)
+    >>> list(conjuncts(All((a, All((b,)))))) == [a, b]
+    True
+    """
     if isinstance(condition, All):
         for part in condition.parts:
             yield from conjuncts(part)
@@ -89,6 +89,13 @@ def holds(clause: Clause, value: Value) -> bool:
 
     A missing field makes every operator false, except `ne`, `not_in` and `exists: false`,
     which are exact negations of `eq`, `in` and `exists: true`.
+
+    >>> adult = Clause("customer.age", "gte", 18)
+    >>> holds(adult, 21), holds(adult, "21"), holds(adult, MISSING)
+    (True, False, False)
+
+    Raises:
+        ValueError: there is no such operator.
     """
     wanted = clause.value
     match clause.op:
@@ -108,17 +115,8 @@ def holds(clause: Clause, value: Value) -> bool:
             return isinstance(value, str) and isinstance(wanted, str) and wanted in value
         case "matches":
             return _found(re2.compile(wanted), value)
-    if not comparable(value, wanted):
-        return False
-    match clause.op:
-        case "gt":
-            return bool(value > wanted)
-        case "gte":
-            return bool(value >= wanted)
-        case "lt":
-            return bool(value < wanted)
-        case "lte":
-            return bool(value <= wanted)
+        case "gt" | "gte" | "lt" | "lte":
+            return comparable(value, wanted) and _ORDERED[clause.op](value, wanted)
     raise ValueError(f"unknown operator {clause.op!r}; one of {', '.join(OPERATORS)}")
 
 
@@ -166,7 +164,12 @@ _NUMBERS = frozenset({int, float})
 
 
 def compile_condition(condition: Condition, slot_of: Callable[[str], int]) -> Test:
-    """The plain evaluator of a tree: a function of the slot values of one decision."""
+    """The plain evaluator of a tree: a function of the slot values of one decision.
+
+    >>> test = compile_condition(Not(Clause("customer.age", "gte", 18)), ["customer.age"].index)
+    >>> test([17]), test([18])
+    (True, False)
+    """
     match condition:
         case Clause():
             return compile_clause(condition, slot_of(condition.field))
@@ -217,6 +220,9 @@ def failures(
 
     Where one of several would do, they are one line: `none of: … | …`. With `negated`, those that
     keep its negation from holding.
+
+    >>> failures(Clause("customer.age", "gte", 18), [17], ["customer.age"].index)
+    ['customer.age is 17, must be at least 18']
     """
     match condition:
         case Clause():

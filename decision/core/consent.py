@@ -35,7 +35,12 @@ def stated(consents: Consents, purpose: str, channel: str) -> bool | None:
 
 
 def permits(purpose: Purpose, consents: Consents, channel: str) -> bool:
-    """Whether a message of that purpose may be given on the channel."""
+    """Whether a message of that purpose may be given on the channel.
+
+    >>> news = Purpose(name="news", consent="opt_in")
+    >>> permits(news, {}, "email"), permits(news, {"news": {"*": Consent(True)}}, "email")
+    (False, True)
+    """
     if purpose.consent == "not_required":
         return True
     said = stated(consents, purpose.name, channel)
@@ -45,7 +50,7 @@ def permits(purpose: Purpose, consents: Consents, channel: str) -> bool:
 def state(
     document: Document, purpose: str, channel: str, granted: bool | None, at: int, source: str
 ) -> None:
-    """Writes one consent, to the second, and a line into its trail; None takes it back."""
+    """Writes one consent, to the second, and a line in the trail; None withdraws the statement."""
     consents = {name: dict(channels) for name, channels in document.consents.items()}
     channels = consents.setdefault(purpose, {})
     if granted is None:

@@ -11,27 +11,40 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import tzinfo
+from typing import NamedTuple
 
 import msgspec
 
 from decision.core import calendar
 from decision.core.candidates import CandidateInfo
 from decision.core.clock import DAY, SECOND
-from decision.core.definition import Cap, PolicyDefinition, QuietHours, ReplyWindow, Suppression
+from decision.core.definition import (
+    CalendarPeriod,
+    Cap,
+    PolicyDefinition,
+    QuietHours,
+    ReplyWindow,
+    Suppression,
+)
 from decision.core.document import Contact, ContactKind, ContactState, Document, Signal
 from decision.core.masks import mask_where, masks_by
 from decision.core.selectors import matches
 
 _RELEASED, _EXPIRING = ContactState.RELEASED.value, ContactState.RESERVED_THEN_RELEASE.value
 NEVER = 1 << 62
-"""Later than every instant: the leaving time of what does not leave by itself."""
+"""Later than every instant: when something ends that does not end by itself."""
 
 
 class CapGroup(msgspec.Struct, frozen=True):
-    """The contacts that one cap counts together, and the candidates they hold back."""
+    """The contacts that one cap counts together, and the candidates they hold back.
 
+    `number` is its place in `Standing.counts`, `cap` that of its cap in the rule files.
+    """
+
+    number: int
     cap: int
     key: str
+    at_most: int
     mask: int
 
 
@@ -51,8 +64,16 @@ class ReplyChannel(msgspec.Struct, frozen=True):
     mask: int
 
 
+class Pause(NamedTuple):
+    """A suppression in force: its index, the candidates that it holds back, and its end."""
+
+    suppression: int
+    mask: int
+    end: int
+
+
 class Standing(msgspec.Struct):
-    """How one customer's contact history stands at one moment.
+    """What caps make of one customer's contact history at one moment.
 
     `counts` are the contacts counted by each cap group that has any; `capped` is the mask of
     candidates that a full group holds back.
@@ -63,7 +84,7 @@ class Standing(msgspec.Struct):
 
 
 def counts_until(contact: Contact) -> int:
-    """Until when (exclusive) a contact counts, windows aside: 0 if released, NEVER if for good."""
+    """Until when (exclusive) a contact counts in windows: 0 if released, NEVER if without end."""
     if contact.state == ContactState.RELEASED:
         return 0
     if contact.state == ContactState.RESERVED_THEN_RELEASE:
@@ -71,26 +92,47 @@ def counts_until(contact: Contact) -> int:
     return NEVER
 
 
+def count_on_channel(document: Document, channel: str, since: int, now: int) -> int:
+    """How many contacts on a channel, made at `since` or later, count at `now`."""
+    kinds = document.kinds
+    return sum(
+        1
+        for contact in document.contacts
+        if contact.at >= since
+        and kinds[contact.kind].channel == channel
+        and counts_until(contact) > now
+    )
+
+
 class ContactPolicy:
-    """Caps, suppressions, quiet hours and reply windows of a policy, compiled."""
+    """Caps, suppressions, quiet hours and reply windows of a policy, compiled.
+
+    >>> from datetime import UTC
+    >>> from decision.core.definition import Selector
+    >>> daily = Cap(name="daily", of=Selector(), at_most=1, within=DAY)
+    >>> hello = CandidateInfo("hello", "email", "", "news", (), 1.0)
+    >>> contact_policy = ContactPolicy(PolicyDefinition(version="1", caps=(daily,)), [hello])
+    >>> anna = Document(customer_id="anna", kinds=[ContactKind("hello", "email", "news", "", ())])
+    >>> anna.contacts = [Contact(kind=0, at=0, state=ContactState.CONFIRMED, mark=0, tag=0)]
+    >>> contact_policy.standing(anna, now=DAY - 1, zone=UTC)
+    Standing(counts={0: 1}, capped=1)
+    >>> contact_policy.standing(anna, now=DAY, zone=UTC).capped
+    0
+    """
 
     def __init__(self, definition: PolicyDefinition, candidates: Sequence[CandidateInfo]) -> None:
         self.caps: tuple[Cap, ...] = definition.caps
         self.suppressions: tuple[Suppression, ...] = definition.suppressions
         self._week_starts = definition.settings.week_starts
-        keys = [
-            [
-                (number, _key(cap.per, candidate))
-                for number, cap in enumerate(self.caps)
-                if matches(cap.of, candidate, globs=False)
-            ]
-            for candidate in candidates
-        ]
-        masks = masks_by(keys)
-        self.groups = [CapGroup(cap, key, mask) for (cap, key), mask in masks.items()]
-        self._group_ids = {key: number for number, key in enumerate(masks)}
-        self.candidate_groups = [tuple(self._group_ids[key] for key in own) for own in keys]
-        self._kind_groups: dict[int, tuple[int, ...]] = {}
+        self._periods = {each.within for each in self.caps if not isinstance(each.within, int)}
+        keys = [self._group_keys(candidate) for candidate in candidates]
+        self._groups = {
+            (cap, key): CapGroup(number, cap, key, self.caps[cap].at_most, mask)
+            for number, ((cap, key), mask) in enumerate(masks_by(keys).items())
+        }
+        self.groups = list(self._groups.values())
+        self._candidate_groups = [[self._groups[key] for key in own] for own in keys]
+        self._kind_groups: dict[int, list[CapGroup]] = {}
         self._suppression_masks = [
             masks_by((_key(suppression.per, candidate),) for candidate in candidates)
             for suppression in self.suppressions
@@ -111,112 +153,94 @@ class ContactPolicy:
 
     # Caps
 
-    def _groups_of(self, kind: ContactKind) -> tuple[int, ...]:
-        found = []
-        for cap_index, cap in enumerate(self.caps):
-            group = self._group_ids.get((cap_index, _key(cap.per, kind)))
-            if group is not None and matches(cap.of, kind, globs=False):
-                found.append(group)
-        return tuple(found)
+    def _group_keys(self, thing: CandidateInfo | ContactKind) -> list[tuple[int, str]]:
+        """(cap, key) of the groups that contacts of such a thing belong to."""
+        return [
+            (number, _key(cap.per, thing))
+            for number, cap in enumerate(self.caps)
+            if matches(cap.of, thing)
+        ]
 
-    def _groups_of_kind(self, kind: int, kinds: Sequence[ContactKind]) -> tuple[int, ...]:
+    def _groups_of_kind(self, kind: int, kinds: Sequence[ContactKind]) -> list[CapGroup]:
         """The cap groups that count contacts of a kind, remembered by the register's number."""
         found = self._kind_groups.get(kind)
         if found is None:
-            found = self._kind_groups[kind] = self._groups_of(kinds[kind])
+            keys = self._group_keys(kinds[kind])
+            found = [self._groups[key] for key in keys if key in self._groups]
+            self._kind_groups[kind] = found
         return found
 
-    def window_start(self, cap: Cap, now: int, zone: tzinfo) -> int:
-        """The latest instant that is already outside the cap's window at `now`."""
-        if isinstance(cap.within, int):
-            return now - cap.within
-        return calendar.period_start(cap.within, now, zone, self._week_starts) - 1
+    def _window_start(self, within: int | CalendarPeriod, now: int, zone: tzinfo) -> int:
+        """The latest instant that is already outside a cap's window at `now`."""
+        if isinstance(within, int):
+            return now - within
+        return calendar.period_start(within, now, zone, self._week_starts) - 1
 
     def standing(self, document: Document, now: int, zone: tzinfo) -> Standing:
         """Counts every cap over the customer's contacts."""
         if not self.groups or not document.contacts:
             return Standing(counts={}, capped=0)
+        periods = {period: self._window_start(period, now, zone) for period in self._periods}
+        starts = [
+            now - cap.within if isinstance(cap.within, int) else periods[cap.within]
+            for cap in self.caps
+        ]
         counts: dict[int, int] = {}
-        starts = self._starts(now, zone)
         for kind, times in _counted_by_kind(document.contacts, now).items():
             newest = times[-1]
             for group in self._groups_of_kind(kind, document.kinds):
-                start = starts[self.groups[group].cap]
+                start = starts[group.cap]
                 if newest > start:
-                    counts[group] = counts.get(group, 0) + len(times) - bisect_right(times, start)
+                    number = group.number
+                    counts[number] = counts.get(number, 0) + len(times) - bisect_right(times, start)
         capped = 0
-        for group, count in counts.items():
-            if count >= self.caps[self.groups[group].cap].at_most:
-                capped |= self.groups[group].mask
+        for number, count in counts.items():
+            if count >= self.groups[number].at_most:
+                capped |= self.groups[number].mask
         return Standing(counts=counts, capped=capped)
-
-    def _starts(self, now: int, zone: tzinfo) -> list[int]:
-        periods: dict[str, int] = {}
-        starts = []
-        for cap in self.caps:
-            if isinstance(cap.within, int):
-                starts.append(now - cap.within)
-            else:
-                if cap.within not in periods:
-                    periods[cap.within] = self.window_start(cap, now, zone)
-                starts.append(periods[cap.within])
-        return starts
 
     def add(self, standing: Standing, candidate: int) -> None:
         """Counts one more contact, of a candidate just selected."""
-        for group in self.candidate_groups[candidate]:
-            count = standing.counts.get(group, 0) + 1
-            standing.counts[group] = count
-            if count >= self.caps[self.groups[group].cap].at_most:
-                standing.capped |= self.groups[group].mask
+        for group in self._candidate_groups[candidate]:
+            count = standing.counts[group.number] = standing.counts.get(group.number, 0) + 1
+            if count >= group.at_most:
+                standing.capped |= group.mask
 
     def full_groups(self, standing: Standing, candidate: int) -> list[CapGroup]:
         """The groups that hold a candidate back, in the order of the caps."""
         return [
-            self.groups[group]
-            for group in self.candidate_groups[candidate]
-            if standing.counts.get(group, 0) >= self.caps[self.groups[group].cap].at_most
+            group
+            for group in self._candidate_groups[candidate]
+            if standing.counts.get(group.number, 0) >= group.at_most
         ]
-
-    def group_id(self, group: CapGroup) -> int:
-        """The group's number in `Standing.counts`."""
-        return self._group_ids[group.cap, group.key]
 
     def cap_opens(self, group: CapGroup, document: Document, now: int, zone: tzinfo) -> int:
         """When a full group lets a contact through again, if none is added; `now` if it does."""
-        cap = self.caps[group.cap]
-        group_id = self.group_id(group)
-        start = self.window_start(cap, now, zone)
+        within = self.caps[group.cap].within
+        start = self._window_start(within, now, zone)
         leaving = []
         for contact in document.contacts:
             until = counts_until(contact)
             if contact.at <= start or until <= now:
                 continue
-            if group_id not in self._groups_of_kind(contact.kind, document.kinds):
+            if group not in self._groups_of_kind(contact.kind, document.kinds):
                 continue
-            if isinstance(cap.within, int):
-                leaves = contact.at + cap.within
+            if isinstance(within, int):
+                leaves = contact.at + within
             else:
-                leaves = calendar.period_end(
-                    cap.within, max(now, contact.at), zone, self._week_starts
-                )
+                leaves = calendar.period_end(within, max(now, contact.at), zone, self._week_starts)
             leaving.append(min(until, leaves))
-        if len(leaving) < cap.at_most:
+        if len(leaving) < group.at_most:
             return now
-        leaving.sort()
-        return leaving[len(leaving) - cap.at_most]
+        return sorted(leaving)[-group.at_most]
 
     def history_needed(self) -> int:
         """How long contacts must be kept so that every window in force can be counted."""
-        longest = 0
-        for cap in self.caps:
-            if isinstance(cap.within, int):
-                longest = max(longest, cap.within)
-            else:
-                longest = max(longest, {"day": 2, "week": 8, "month": 32}[cap.within] * DAY)
-        for reply in self.reply_channels:
-            longest = max(longest, *(window.lasts for window in reply.windows))
-        return longest
+        days = {"day": 2, "week": 8, "month": 32}
+        withins = (cap.within for cap in self.caps)
+        caps = (each if isinstance(each, int) else days[each] * DAY for each in withins)
+        replies = (window.lasts for reply in self.reply_channels for window in reply.windows)
+        return max((*caps, *replies), default=0)
 
     # Suppressions
 
@@ -224,8 +248,8 @@ class ContactPolicy:
         """Whether some suppression counts events of that type."""
         return event_type in self._suppressed_types
 
-    def pauses(self, signals: Sequence[Signal], now: int) -> list[tuple[int, int, int]]:
-        """(suppression index, mask of candidates, end) of every pause in force."""
+    def pauses(self, signals: Sequence[Signal], now: int) -> list[Pause]:
+        """Every pause in force."""
         if not signals:
             return []
         found = []
@@ -239,7 +263,7 @@ class ContactPolicy:
                 mask = self._suppression_masks[index].get(key, 0)
                 end = _pause_end(suppression, times)
                 if mask and end > now:
-                    found.append((index, mask, end))
+                    found.append(Pause(index, mask, end))
         return found
 
     def signals_needed(self, event_type: str) -> int:
@@ -278,16 +302,6 @@ class ContactPolicy:
                 return window, history.last_at
         return None
 
-    def replies_used(self, channel: str, document: Document, since: int, now: int) -> int:
-        """How many contacts on a channel count since a reply window was opened."""
-        return sum(
-            1
-            for contact in document.contacts
-            if contact.at >= since
-            and counts_until(contact) > now
-            and document.kinds[contact.kind].channel == channel
-        )
-
     def closed(self, document: Document, now: int, pending: Sequence[CandidateInfo] = ()) -> int:
         """The mask of candidates whose channel needs a reply window and has none left."""
         mask = 0
@@ -321,10 +335,9 @@ class ContactPolicy:
         if found is None:
             return False
         window, since = found
-        return (
-            window.allows is None
-            or self.replies_used(reply.channel, document, since, now) + pending < window.allows
-        )
+        if window.allows is None:
+            return True
+        return count_on_channel(document, reply.channel, since, now) + pending < window.allows
 
 
 def _key(per: str | None, thing: CandidateInfo | ContactKind | Signal) -> str:

@@ -1,8 +1,8 @@
-"""The decision itself: one customer, one moment, one placement → what to say, or nothing.
+"""The decision itself: one customer, one moment, one placement → which messages, or none.
 
-`decide` is pure. Candidates fall stage by stage in the order of `reasons.Reason`; survivors are
-scored in one matrix; arbitration and exploration choose. What it returns keeps, as bit masks, why
-each candidate fell; `explanation.explain` puts that into words when somebody asks.
+`decide` is pure. Candidates are filtered out stage by stage (`stages`), survivors are scored in one
+matrix, arbitration and exploration choose. The verdict keeps why each candidate fell, as bit masks;
+`explanation.explain` puts that into words on demand.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import msgspec
 
 from decision.core import business_rules
 from decision.core.arbitration import (
-    Floats,
     Scored,
     Scores,
     arbitrate,
@@ -24,10 +23,10 @@ from decision.core.arbitration import (
     prioritise,
 )
 from decision.core.business_rules import Override
-from decision.core.contact_policy import Standing
+from decision.core.contact_policy import Pause, Standing
 from decision.core.document import Document
 from decision.core.fields import Situation
-from decision.core.masks import indices, positions
+from decision.core.masks import positions, union
 from decision.core.policy import Policy, in_holdout
 from decision.core.ports import RuleMatcher, Scorer
 from decision.core.reasons import Reason
@@ -52,9 +51,10 @@ class Verdict(msgspec.Struct, kw_only=True):
 
     `fallen` is reason → mask of the candidates that fell at that stage; `fired` is the mask of
     business rules that hold; `values` are the slot values as those rules left them, `overrides`
-    what they set. `experiments` holds the variants that had a say (see `exposure`); `holdout` is
-    whether the customer belongs to a control group, whatever it removed: arms are compared by whom
-    they hold, and candidates with the reason `holdout` say where it mattered.
+    what they set. `experiments` has the variants that the customer was exposed to (see
+    `exposure`). `holdout` is whether the customer belongs to a control group, even if that removed
+    nothing: arms are compared by their members. `not_before` is when time alone lets the first
+    candidate pass, in microseconds; None where that is never or not known.
     """
 
     question: Question
@@ -66,7 +66,7 @@ class Verdict(msgspec.Struct, kw_only=True):
     fallen: dict[Reason, int]
     fired: int
     standing: Standing
-    pauses: list[tuple[int, int, int]]
+    pauses: list[Pause]
     scores: Scores
     chosen: list[Scored]
     outcome: Outcome
@@ -92,18 +92,42 @@ def decide(
 ) -> Verdict:
     """Decides for one customer at one moment.
 
-    `draw` gives numbers in [0, 1), one for each selection; `spent` is the mask of candidates
-    whose budget is known to be spent; `exploration` is γ of inverse-gap weighting, None always
-    takes the best; `unproven` is the mask of candidates whose message has little evidence yet.
-    The placement must be one of the policy's.
+    `now` is in microseconds. `draw` gives numbers in [0, 1), one for each selection. `spent` is the
+    mask of candidates with a spent budget, `unproven` of those with a message that has little
+    evidence yet. `exploration` is γ of inverse-gap weighting; None always takes the best.
+
+    Raises:
+        KeyError: the policy does not have the placement.
+
+    >>> from decision.core.business_rules import PlainMatcher
+    >>> from decision.core.definition import Channel, Message, Placement, PolicyDefinition, Purpose
+    >>> from decision.core.policy_builder import compile_policy
+    >>> definition = PolicyDefinition(
+    ...     version="1",
+    ...     purposes=(Purpose(name="news", consent="opt_out"),),
+    ...     channels=(Channel(name="email"),),
+    ...     placements=(Placement(name="inbox", channels=("email",)),),
+    ...     messages=(Message(name="hello", purpose="news", channels=("email",), value=2.0),),
+    ... )
+    >>> class Half:
+    ...     def score(self, candidates, values, document, now):
+    ...         return candidates * 0 + 0.5
+    >>> policy = compile_policy(definition)
+    >>> matcher = PlainMatcher(policy.rules, policy.rule_plan, policy.fields.slot)
+    >>> anna, question = Document(customer_id="anna"), Question(placement="inbox")
+    >>> verdict = decide(policy, matcher, Half(), anna, question, now=0, draw=lambda: 0.0)
+    >>> verdict.outcome, verdict.chosen[0].priority
+    ('selected', 1.0)
     """
     zone = policy.zone_of(document)
-    values = _read(policy, document, question, now, zone)
+    situation = Situation(
+        document, question.placement, now, zone, question.event, question.context, policy.variant
+    )
+    values = policy.read(situation)
     overrides: list[Override] = []
     fired = business_rules.run(
         policy.rule_plan, policy.rules, matcher, values, policy.fields.slot, overrides
     )
-    excluded, levers = _rule_effects(policy, fired)
     case = Case(
         policy,
         document,
@@ -112,7 +136,7 @@ def decide(
         now,
         zone,
         values,
-        excluded,
+        fired,
         policy.contact_policy.pauses(document.signals, now),
         policy.contact_policy.standing(document, now, zone),
         spent,
@@ -126,7 +150,7 @@ def decide(
     if alive:
         survivors = positions(alive)
         probabilities = scorer.score(survivors, values, document, now)
-        scores = prioritise(policy, survivors, probabilities, levers)
+        scores = prioritise(policy, survivors, probabilities, fired)
         if below := below_threshold(scores, placement.threshold):
             fallen[Reason.BELOW_THRESHOLD] = below
             alive &= ~below
@@ -151,7 +175,7 @@ def decide(
     if not chosen:
         outcome = "fallback" if placement.fallback else "none"
         reason = next(reversed(fallen), Reason.NOT_IN_PLACEMENT)  # where the last ones fell
-        not_before = opens(case, waiting)
+        not_before = opens(case, waiting) if waiting else None
     return Verdict(
         question=question,
         document=document,
@@ -178,50 +202,13 @@ def decide(
     )
 
 
-def _read(
-    policy: Policy, document: Document, question: Question, now: int, zone: tzinfo
-) -> list[Value]:
-    """The slot values before any rule has set one, `customer.state` included."""
-    values = policy.fields.read(
-        Situation(
-            document,
-            question.placement,
-            now,
-            zone,
-            question.event,
-            question.context,
-            lambda name: policy.variant(name, document.customer_id),
-        )
-    )
-    for state, test in policy.states:
-        if test(values):
-            values[policy.state_slot] = state
-            break
-    return values
-
-
 def silence(policy: Policy, verdict: Verdict) -> None:
-    """Makes silence of a verdict that could not be reserved; what was left falls as capped."""
-    left = policy.everything
-    for reason, mask in verdict.fallen.items():
-        if reason != Reason.OUTRANKED:
-            left &= ~mask
+    """Turns a verdict that could not be reserved into silence; what was left counts as capped."""
     verdict.fallen.pop(Reason.OUTRANKED, None)
+    left = policy.everything & ~union(verdict.fallen.values())
     if left:
         verdict.fallen[Reason.CAPPED] = verdict.fallen.get(Reason.CAPPED, 0) | left
         verdict.reason = Reason.CAPPED
     verdict.chosen = []
     placement = policy.placements[verdict.question.placement]
     verdict.outcome = "fallback" if placement.fallback else "none"
-
-
-def _rule_effects(policy: Policy, fired: int) -> tuple[int, list[Floats]]:
-    """(mask of removed candidates, factors of each boost) of the rules that hold."""
-    removed = 0
-    levers = []
-    for index in indices(fired):
-        effect = policy.effects[index]
-        removed |= effect.removes
-        if effect.levers is not None:
-            levers.append(effect.levers)
-    return removed, levers

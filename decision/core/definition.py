@@ -64,7 +64,7 @@ class QuietHours(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
-    """How long a contact stays reserved, and whether it counts when nobody confirmed it."""
+    """How long (µs) a contact stays reserved, and whether it counts if it was never confirmed."""
 
     expires_after: int = 3 * DAY
     then: Literal["count", "release"] = "count"
@@ -115,8 +115,8 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
 class Message(Conditional, frozen=True):
     """`messages:`. `placements` None: every placement that has one of its channels.
 
-    `content` values are templates (text) or plain data; `contents` may hold one content per
-    channel, which is laid over `content`.
+    `content` values are templates (text) or plain data. A key that is one of the message's channels
+    holds what differs on that channel.
     """
 
     purpose: str
@@ -159,7 +159,7 @@ class Cap(Definition, frozen=True):
 
 
 class Suppression(Definition, frozen=True):
-    """`suppressions:`: so many events within a time pause what they were about."""
+    """`suppressions:`: `times` events within a time pause what they were about."""
 
     event: str
     times: int

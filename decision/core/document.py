@@ -22,7 +22,7 @@ class ContactKind(NamedTuple):
 
 
 class ContactState(IntEnum):
-    """Where a contact stands. A reservation has also an expiry, see `Contact.mark`."""
+    """The state of a contact. A reservation also has an expiry, see `Contact.mark`."""
 
     RESERVED_THEN_COUNT = 0
     RESERVED_THEN_RELEASE = 1
@@ -79,7 +79,7 @@ class Signal(NamedTuple):
 class EventHistory(msgspec.Struct, array_like=True):
     """What is kept of one event type of one customer.
 
-    `buckets` ascend: (second, count, sums…), one number a summed property in the order of the
+    `buckets` ascend: (second, count, sums…), one number per summed property in the order of the
     policy's `Measure.sums`; those older than 48 hours are merged by hour. `days` are the
     ordinals of the local days with at least one event, ascending.
     """
@@ -100,7 +100,7 @@ class Document(msgspec.Struct, kw_only=True):
     changes of consents, oldest first.
 
     `consents` is purpose → channel or `*` → consent. `reachable` None means every channel;
-    `unreachable` lists channels that bounced for good. `moved_to` is set while this customer is
+    `unreachable` lists channels that permanently bounced. `moved_to` is set while this customer is
     being merged into another. `kinds` is the store's register of contact kinds: shared,
     append-only, indexed by `Contact.kind`.
     """

@@ -50,7 +50,17 @@ def record(
     now: int,
     zone: tzinfo,
 ) -> None:
-    """Adds one event to the history, in any order of time, and drops what no window can reach."""
+    """Adds one event to the history, in any order of time, and drops what no window can reach.
+
+    >>> from datetime import UTC
+    >>> history, kept = EventHistory(), Measure(window=DAY, days=7, sums=("value",))
+    >>> for hour in (1, 3):
+    ...     record(history, kept, hour * HOUR, {"value": 10 * hour}, 4 * HOUR, UTC)
+    >>> history.total, count_within(history, 2 * HOUR, 4 * HOUR)
+    (2, 1)
+    >>> sum_within(history, "value", DAY, 4 * HOUR), days_since(history, 50 * HOUR)
+    (40, 1)
+    """
     history.total += 1
     if at >= history.last_at:
         history.last_at = min(at, now)
@@ -83,12 +93,13 @@ def merge_bucket(history: EventHistory, bucket: list[float]) -> None:
     buckets = history.buckets
     index = bisect.bisect_left(buckets, bucket[:1])
     if index < len(buckets) and buckets[index][0] == bucket[0]:
-        buckets[index] = [
-            bucket[0],
-            *(a + b for a, b in zip(buckets[index][1:], bucket[1:], strict=True)),
-        ]
+        buckets[index] = _united(buckets[index], bucket)
     else:
         buckets.insert(index, bucket)
+
+
+def _united(bucket: list[float], other: list[float]) -> list[float]:
+    return [bucket[0], *(a + b for a, b in zip(bucket[1:], other[1:], strict=True))]
 
 
 def coarsen(history: EventHistory, measure: Measure, now: int) -> None:
@@ -106,10 +117,7 @@ def coarsen(history: EventHistory, measure: Measure, now: int) -> None:
             break
         hour = bucket[0] // _HOUR_SECONDS * _HOUR_SECONDS
         if merged and merged[-1][0] == hour:
-            merged[-1] = [
-                hour,
-                *(a + b for a, b in zip(merged[-1][1:], bucket[1:], strict=True)),
-            ]
+            merged[-1] = _united(merged[-1], bucket)
         else:
             merged.append([hour, *bucket[1:]])
     history.buckets = merged

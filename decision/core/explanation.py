@@ -1,13 +1,12 @@
 """Why each candidate was chosen or not, in words, from the verdict that decided it.
 
-Nothing is evaluated anew but the words: the reason of every row is the stage at which the verdict
-itself let the candidate fall.
+Only the words are made here: the reason in every row is the stage at which the decision itself
+filtered the candidate out.
 """
 
 from __future__ import annotations
 
 from decision.core import consent
-from decision.core.arbitration import Scored
 from decision.core.clock import format_duration, from_micros
 from decision.core.conditions import facts_of, failures
 from decision.core.decide import Verdict
@@ -17,7 +16,7 @@ from decision.core.policy import Policy, in_holdout
 from decision.core.reasons import Reason
 from decision.core.schema import ExplanationRow
 
-Told = tuple[str | None, str | None]
+Detail = tuple[str | None, str | None]
 """(detail, source) of a row."""
 
 
@@ -28,9 +27,8 @@ def explain(policy: Policy, verdict: Verdict) -> list[ExplanationRow]:
         for reason, mask in verdict.fallen.items()
         for index in indices(mask & policy.everything)
     }
-    scored = {row.candidate: row for row in verdict.scores.rows()}
-    narrator = _Narrator(policy, verdict, scored)
-    return [narrator.row(index, reasons.get(index)) for index in range(len(policy.candidates))]
+    explainer = _Explainer(policy, verdict)
+    return [explainer.row(index, reasons.get(index)) for index in range(len(policy.candidates))]
 
 
 def why(policy: Policy, verdict: Verdict, candidate: int) -> ExplanationRow:
@@ -38,25 +36,20 @@ def why(policy: Policy, verdict: Verdict, candidate: int) -> ExplanationRow:
     reason = next(
         (reason for reason, mask in verdict.fallen.items() if mask >> candidate & 1), None
     )
-    scored = {row.candidate: row for row in verdict.scores.rows()}
-    return _Narrator(policy, verdict, scored).row(candidate, reason)
+    return _Explainer(policy, verdict).row(candidate, reason)
 
 
-def _probability(row: Scored | None) -> float | None:
-    return row.selection_probability if row else None
-
-
-class _Narrator:
+class _Explainer:
     """Puts one verdict into words."""
 
-    def __init__(self, policy: Policy, verdict: Verdict, scored: dict[int, Scored]) -> None:
+    def __init__(self, policy: Policy, verdict: Verdict) -> None:
         self.policy = policy
         self.verdict = verdict
-        self.scored = scored
+        self.scored = {row.candidate: row for row in verdict.scores.rows()}
 
     def row(self, index: int, reason: Reason | None) -> ExplanationRow:
         candidate = self.policy.candidates[index]
-        detail, source = self.tell(index, reason)
+        detail, source = self.detail_of(index, reason)
         row = self.scored.get(index)
         return ExplanationRow(
             message=candidate.message,
@@ -69,10 +62,10 @@ class _Narrator:
             lever=row.lever if row else None,
             cost=float(self.policy.costs[index]) if row else None,
             priority=row.priority if row else None,
-            selection_probability=_probability(row),
+            selection_probability=row.selection_probability if row else None,
         )
 
-    def tell(self, index: int, reason: Reason | None) -> Told:
+    def detail_of(self, index: int, reason: Reason | None) -> Detail:
         message, channel = self.policy.pairs[index]
         match reason:
             case None:
@@ -127,7 +120,7 @@ class _Narrator:
             parts.append(f"until {from_micros(message.active_until).isoformat()} (exclusive)")
         return f"it is {from_micros(self.verdict.now).isoformat()}, active {' '.join(parts)}"
 
-    def _not_in_placement(self, index: int) -> Told:
+    def _not_in_placement(self, index: int) -> Detail:
         message, channel = self.policy.pairs[index]
         placement = self.policy.placements[self.verdict.question.placement]
         if channel.name not in placement.channels:
@@ -139,13 +132,14 @@ class _Narrator:
         names = ", ".join(self.verdict.question.channels or ())
         return f"the request asks for {names or 'no channel'}, not {channel.name}", None
 
-    def _suppressed(self, index: int) -> Told:
-        for number, mask, end in self.verdict.pauses:
-            if mask >> index & 1:
-                rule = self.policy.contact_policy.suppressions[number]
+    def _suppressed(self, index: int) -> Detail:
+        for pause in self.verdict.pauses:
+            if pause.mask >> index & 1:
+                rule = self.policy.contact_policy.suppressions[pause.suppression]
+                end = from_micros(pause.end).isoformat()
                 return (
                     f"{rule.name}: {rule.times} × {rule.event} within "
-                    f"{format_duration(rule.within)}, paused until {from_micros(end).isoformat()}",
+                    f"{format_duration(rule.within)}, paused until {end}",
                     rule.source,
                 )
         return None, None
@@ -153,7 +147,7 @@ class _Narrator:
     def _unreachable(self, channel: str) -> str:
         document = self.verdict.document
         if channel in document.unreachable:
-            return f"{channel} bounced for good"
+            return f"{channel} permanently bounced"
         names = ", ".join(document.reachable or ())
         return f"reachable on {names or 'no channel'}, not {channel}"
 
@@ -178,7 +172,7 @@ class _Narrator:
             f"allows {window.allows} and they are used"
         )
 
-    def _rule(self, index: int) -> Told:
+    def _rule(self, index: int) -> Detail:
         for number in indices(self.verdict.fired):
             if self.policy.effects[number].removes >> index & 1:
                 rule = self.policy.rules[number]
@@ -186,12 +180,11 @@ class _Narrator:
                 return f"rule {rule.name} holds: {'; '.join(facts) or 'always'}", rule.source
         return None, None
 
-    def _capped(self, index: int) -> Told:
+    def _capped(self, index: int) -> Detail:
         contact_policy = self.policy.contact_policy
         for group in contact_policy.full_groups(self.verdict.standing, index):
             cap = contact_policy.caps[group.cap]
-            group_id = contact_policy.group_id(group)
-            count = self.verdict.standing.counts[group_id]
+            count = self.verdict.standing.counts[group.number]
             about = f" for {cap.per} {group.key}" if cap.per else ""
             contacts = "1 contact" if count == 1 else f"{count} contacts"
             return f"{cap.name}: {contacts}{about} within {within(cap)}, at most {cap.at_most}", (
@@ -199,7 +192,7 @@ class _Narrator:
             )
         return "too many decisions at once for this customer", None
 
-    def _holdout(self, index: int) -> Told:
+    def _holdout(self, index: int) -> Detail:
         for group in self.policy.holdouts:
             experiment = group.experiment
             held = in_holdout(experiment, self.verdict.document.customer_id)
@@ -210,7 +203,7 @@ class _Narrator:
                 )
         return None, None
 
-    def _below(self, index: int) -> Told:
+    def _below(self, index: int) -> Detail:
         row = self.scored[index]
         placement = self.policy.placements[self.verdict.question.placement]
         return (

@@ -21,6 +21,9 @@ def inverse_gap_weights(scores: Sequence[float], gamma: float | None) -> list[fl
 
     Raises:
         ValueError: a score is not finite, or γ is negative or not finite.
+
+    >>> inverse_gap_weights([1.0, 0.5], gamma=4)
+    [0.75, 0.25]
     """
     if gamma is not None and not (math.isfinite(gamma) and gamma >= 0):
         raise ValueError(f"gamma is {gamma}; must be a finite number of at least 0, or None")
@@ -51,7 +54,10 @@ def with_floors(weights: Sequence[float], groups: Sequence[int], floor: float) -
     `groups` gives each candidate's group (such as its message), -1 for none; a group's share is
     split evenly among its candidates. Where the floors of all groups together exceed
     `LARGEST_FLOOR`, they share that. With F for the sum of floors,
-    p(a) = floor(a) + (1 − F) · weight(a): a distribution in which nobody has less than their floor.
+    p(a) = floor(a) + (1 − F) · weight(a): a distribution in which none has less than its floor.
+
+    >>> with_floors([1.0, 0.0], groups=[-1, 7], floor=0.1)
+    [0.9, 0.1]
     """
     sizes = Counter(group for group in groups if group >= 0)
     if not sizes:
@@ -69,6 +75,9 @@ def choose(probabilities: Sequence[float], u: float) -> int:
 
     Raises:
         ValueError: no probability is above zero.
+
+    >>> choose([0.75, 0.25], 0.8)
+    1
     """
     total = 0.0
     last = -1

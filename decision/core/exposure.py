@@ -1,10 +1,13 @@
 """Exposure: in which decisions a customer was exposed to their variant of an experiment.
 
-A candidate *depends* on an experiment where the variant can change the outcome for it: its `when`
-or its content names `experiment.<name>`, or a field that depends on it, or a rule whose `when` does
-excludes or boosts it. A field depends on an experiment where a rule whose `when` does sets it;
-`customer.state`, where the `when` of any state does. Every candidate depends on an experiment that
-the model reads.
+A candidate *depends* on an experiment where the variant can change the outcome for it. That is:
+
+- its `when` or its content names `experiment.<name>`, or a field that depends on the experiment;
+- a rule excludes or boosts it, and the rule's `when` names such a field;
+- the model reads the experiment: then every candidate depends on it.
+
+A field depends on the experiment where a rule sets it and the rule's `when` names such a field;
+`customer.state`, where the `when` of any state names one.
 
 A decision exposes the customer where at least one such candidate reaches the rules: it is active,
 in the placement, on a channel asked for, fulfils those parts of its `when` that depend on no

@@ -16,7 +16,7 @@ import msgspec
 
 from decision.core import events
 from decision.core.clock import DAY, from_micros, parse_duration
-from decision.core.contact_policy import counts_until
+from decision.core.contact_policy import count_on_channel
 from decision.core.document import Document
 from decision.core.errors import NextbestError
 from decision.core.events import LONGEST_WINDOW, Measure
@@ -27,29 +27,20 @@ WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 STATE_FIELD = "customer.state"
 
 
-class Situation:
-    """One customer at one moment at one placement: what fields are read from."""
+class Situation(msgspec.Struct):
+    """One customer at one moment at one placement: what fields are read from.
 
-    __slots__ = ("_local", "context", "document", "event", "now", "placement", "variants", "zone")
+    `variants` gives the customer's variant by experiment and customer id.
+    """
 
-    def __init__(
-        self,
-        document: Document,
-        placement: str,
-        now: int,
-        zone: tzinfo,
-        event: TriggerEvent | None = None,
-        context: dict[str, Any] | None = None,
-        variants: Callable[[str], Value] | None = None,
-    ) -> None:
-        self.document = document
-        self.placement = placement
-        self.now = now
-        self.zone = zone
-        self.event = event
-        self.context = context or {}
-        self.variants = variants
-        self._local: datetime | None = None
+    document: Document
+    placement: str
+    now: int
+    zone: tzinfo
+    event: TriggerEvent | None = None
+    context: dict[str, Any] = {}
+    variants: Callable[[str, str], Value] | None = None
+    _local: datetime | None = None
 
     @property
     def local(self) -> datetime:
@@ -62,9 +53,9 @@ class Situation:
 Read = Callable[[Situation], Value]
 
 
-class Field(msgspec.Struct, frozen=True, kw_only=True):
-    """A field: its name, how it is read, and what it needs kept: an event
-    measure, or contacts for a time in microseconds."""
+class Field(msgspec.Struct, frozen=True):
+    """A field: its name, how it is read, and what it needs kept: an event measure, or contacts for
+    a time in microseconds."""
 
     name: str
     read: Read
@@ -112,10 +103,15 @@ def parse_field(name: str) -> Field:
 
     Raises:
         UnknownField: no such field can exist.
+
+    >>> from datetime import UTC
+    >>> anna = Document(customer_id="anna", attributes={"address": {"city": "上海"}})
+    >>> parse_field("customer.address.city").read(Situation(anna, "inbox", now=0, zone=UTC))
+    '上海'
     """
     family, _, rest = name.partition(".")
     if name == "placement":
-        return Field(name=name, read=lambda s: s.placement)
+        return Field(name, lambda s: s.placement)
     if family not in _FAMILIES:
         near = get_close_matches(family, _FAMILIES, 1)
         hint = (
@@ -127,22 +123,18 @@ def parse_field(name: str) -> Field:
     if not rest:
         raise UnknownField(f"{name!r} is not a field; write {family}.<name>")
     match family:
+        case "customer" if name == STATE_FIELD:
+            return Field(name, lambda s: MISSING)
         case "customer":
-            if name == STATE_FIELD:
-                return Field(name=name, read=lambda s: MISSING)
-            return Field(name=name, read=lambda s: _path(s.document.attributes, rest))
+            return Field(name, lambda s: _path(s.document.attributes, rest))
         case "event":
-            return Field(name=name, read=lambda s: _event(s, rest))
+            return Field(name, lambda s: _event(s, rest))
         case "context":
-            return Field(name=name, read=lambda s: _path(s.context, rest))
+            return Field(name, lambda s: _path(s.context, rest))
         case "experiment":
-            return Field(
-                name=name,
-                read=lambda s: s.variants(rest) if s.variants else MISSING,
-                experiment=rest,
-            )
+            return Field(name, lambda s: _variant(s, rest), experiment=rest)
         case "time":
-            return Field(name=name, read=_time_reader(name, rest))
+            return Field(name, _time_reader(name, rest))
         case "contacts":
             return _contacts_field(name, rest)
         case "events":
@@ -155,6 +147,11 @@ def _event(situation: Situation, rest: str) -> Value:
     if event is None:
         return MISSING
     return event.type if rest == "type" else _path(event.properties, rest)
+
+
+def _variant(situation: Situation, experiment: str) -> Value:
+    variants = situation.variants
+    return variants(experiment, situation.document.customer_id) if variants else MISSING
 
 
 def _time_reader(name: str, rest: str) -> Read:
@@ -185,22 +182,10 @@ def _contacts_field(name: str, rest: str) -> Field:
         raise UnknownField(f"{name!r} is not a field; write contacts.<channel>.count_7d")
     window = _window(name, found[1])
     return Field(
-        name=name,
-        read=lambda s: count_contacts(s.document, channel, window, s.now),
+        name,
+        lambda s: count_on_channel(s.document, channel, s.now - window + 1, s.now),
         channel=channel,
         contacts_window=window,
-    )
-
-
-def count_contacts(document: Document, channel: str, window: int, now: int) -> int:
-    """How many contacts on a channel count in (now − window, now]."""
-    kinds = document.kinds
-    return sum(
-        1
-        for contact in document.contacts
-        if contact.at > now - window
-        and kinds[contact.kind].channel == channel
-        and counts_until(contact) > now
     )
 
 
@@ -209,49 +194,33 @@ def _events_field(name: str, rest: str) -> Field:
     if not kind:
         raise UnknownField(f"{name!r} is not a field; write events.<type>.count_7d")
     if measure == "count":
-        return Field(name=name, event_type=kind, read=lambda s: _total(s, kind))
+        return Field(name, lambda s: _total(s, kind), kind)
     if measure == "days_since":
-        return Field(
-            name=name,
-            event_type=kind,
-            read=lambda s: events.days_since(s.document.events.get(kind), s.now),
-        )
+        return Field(name, lambda s: events.days_since(s.document.events.get(kind), s.now), kind)
     if found := _COUNT.fullmatch(measure):
         window = _window(name, found[1])
         return Field(
-            name=name,
-            event_type=kind,
-            measure=Measure(window=window),
-            read=lambda s: events.count_within(s.document.events.get(kind), window, s.now),
+            name,
+            lambda s: events.count_within(s.document.events.get(kind), window, s.now),
+            kind,
+            Measure(window=window),
         )
     if found := _ACTIVE.fullmatch(measure):
         days = int(found[1])
         if not 1 <= days * DAY <= LONGEST_WINDOW:
             raise UnknownField(f"{name!r}: days from 1 to 90, not {days}")
-        return Field(
-            name=name,
-            event_type=kind,
-            measure=Measure(days=days),
-            read=lambda s: events.active_days(
-                s.document.events.get(kind), days, s.local.date().toordinal()
-            ),
-        )
+        return Field(name, lambda s: _active_days(s, kind, days), kind, Measure(days=days))
     if found := _SUM.fullmatch(measure):
         window, summed = _window(name, found[2]), found[1]
         return Field(
-            name=name,
-            event_type=kind,
-            measure=Measure(window=window, sums=(summed,)),
-            read=lambda s: events.sum_within(s.document.events.get(kind), summed, window, s.now),
+            name,
+            lambda s: events.sum_within(s.document.events.get(kind), summed, window, s.now),
+            kind,
+            Measure(window=window, sums=(summed,)),
         )
     if measure.startswith("last_") and len(measure) > 5:
         last = measure[5:]
-        return Field(
-            name=name,
-            event_type=kind,
-            measure=Measure(last=(last,)),
-            read=lambda s: _last(s, kind, last),
-        )
+        return Field(name, lambda s: _last(s, kind, last), kind, Measure(last=(last,)))
     raise UnknownField(
         f"{name!r} is not a field; the last part is one of count, count_<duration>, "
         "sum_<property>_<duration>, active_days_<n>d, days_since, last_<property>"
@@ -261,6 +230,11 @@ def _events_field(name: str, rest: str) -> Field:
 def _total(situation: Situation, kind: str) -> int:
     history = situation.document.events.get(kind)
     return history.total if history else 0
+
+
+def _active_days(situation: Situation, kind: str, days: int) -> int:
+    today = situation.local.date().toordinal()
+    return events.active_days(situation.document.events.get(kind), days, today)
 
 
 def _last(situation: Situation, kind: str, name: str) -> Value:

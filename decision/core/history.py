@@ -1,4 +1,4 @@
-"""Which step of a history of changes and returns is in force, and what is before it."""
+"""Which version of a history of changes and rollbacks is in force, and which came before it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from collections.abc import Iterable
 
 
 def standing(steps: Iterable[tuple[str, bool]]) -> list[str]:
-    """What leads to the version in force, which is last. Each step is (version, is a return).
+    """What leads to the version in force, which is last. Each step is (version, is a rollback).
 
-    A change adds its version; a return takes away what came after the version to which it
-    returned. So two returns go two steps back, and not to and fro.
+    A change adds its version; a rollback removes what came after the version to which it returned.
+    So two rollbacks go two steps back, not back and forth.
+
+    >>> standing([("a", False), ("b", False), ("c", False), ("b", True), ("a", True)])
+    ['a']
     """
     found: list[str] = []
     for version, returns in steps:

@@ -15,7 +15,7 @@ _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
 
 
 def partition_of(customer_id: str) -> int:
-    """The partition (0–255) that holds all keys of a customer; stable for ever."""
+    """The partition (0–255) that holds all keys of a customer; it never changes."""
     return crc32(customer_id.encode()) & 0xFF
 
 

@@ -28,7 +28,7 @@ def mask_of(indices: Iterable[int]) -> int:
 
 
 def mask_where(flags: Iterable[bool]) -> int:
-    """The mask of the indices whose flag is true."""
+    """The mask of the indices that have a true flag."""
     return mask_of(index for index, flag in enumerate(flags) if flag)
 
 

@@ -33,7 +33,7 @@ from decision.core.definition import (
 )
 from decision.core.document import Document
 from decision.core.events import Measure
-from decision.core.fields import FieldTable
+from decision.core.fields import FieldTable, Situation
 from decision.core.values import MISSING, Value
 
 
@@ -140,6 +140,15 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """
         return msgspec.structs.replace(self, fields=self.fields.including(names))
 
+    def read(self, situation: Situation) -> list[Value]:
+        """The slot values; `customer.state` is the first state that holds."""
+        values = self.fields.read(situation)
+        for state, test in self.states:
+            if test(values):
+                values[self.state_slot] = state
+                break
+        return values
+
     def measures(self) -> dict[str, Measure]:
         """What must be kept of each event type: for every field and every reply window."""
         found = self.fields.measures()
@@ -176,15 +185,13 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return calendar.zone(document.timezone) if document.timezone else self.zone
 
     def variant(self, name: str, customer_id: str) -> Value:
-        """The customer's variant in an experiment; the same for ever for one seed."""
+        """The customer's variant in an experiment; it never changes for one seed."""
         experiment = self.tests.get(name)
-        if experiment is None:
-            return MISSING
-        return variant_of(experiment, customer_id)
+        return MISSING if experiment is None else variant_of(experiment, customer_id)
 
 
 def variant_of(experiment: Experiment, customer_id: str) -> Value:
-    """The variant whose share of [0, 1) holds the customer's bucket."""
+    """The variant of a customer: the one with the share of [0, 1) that holds their bucket."""
     place = hash_v2(experiment.seed, customer_id)
     total = 0.0
     name: Value = MISSING

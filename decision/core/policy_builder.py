@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from decision.core import business_rules, calendar
 from decision.core.candidates import CandidateInfo
-from decision.core.conditions import Condition, clauses, compile_condition, conjuncts
+from decision.core.conditions import clauses, compile_condition, conjuncts
 from decision.core.contact_policy import ContactPolicy
 from decision.core.definition import Message, PolicyDefinition, Rule, Selector, State
 from decision.core.exposure import Dependents
@@ -36,7 +37,11 @@ def compile_policy(
     definitions name, such as a model's.
 
     Raises:
-        UnknownField: one of `reads` cannot exist.
+        UnknownField: one of the fields cannot exist.
+
+    >>> policy = compile_policy(PolicyDefinition(version="1"), reads=["customer.city"])
+    >>> policy.fields.names()
+    ['customer.state', 'customer.city']
     """
     channels = {channel.name: channel for channel in definition.channels}
     purposes = {purpose.name: purpose for purpose in definition.purposes}
@@ -44,15 +49,8 @@ def compile_policy(
         (message, channels[name]) for message in definition.messages for name in message.channels
     )
     candidates = tuple(
-        CandidateInfo(
-            message=message.name,
-            channel=channel.name,
-            category=message.category,
-            purpose=message.purpose,
-            tags=message.tags,
-            value=message.value,
-        )
-        for message, channel in pairs
+        CandidateInfo(one.name, channel.name, one.category, one.purpose, one.tags, one.value)
+        for one, channel in pairs
     )
     everything = (1 << len(candidates)) - 1
     message_masks = masks_by((candidate.message,) for candidate in candidates)
@@ -74,7 +72,13 @@ def compile_policy(
     exposing = {f"experiment.{name}": mask for name, mask in tested.items() if mask}
 
     fields = FieldTable((STATE_FIELD, *_named(definition), *exposing, *reads))
-    requirements, tested_requirements = _requirements(definition, message_masks, dependents, fields)
+    parts = {repr(part): part for each in definition.messages for part in conjuncts(each.when)}
+    required = masks_by(map(repr, conjuncts(message.when)) for message, _ in pairs)
+    requirements: tuple[list[Requirement], list[Requirement]] = ([], [])
+    for key, mask in required.items():
+        varies = any(each.mentioned(parts[key]) for each in dependents)
+        test = compile_condition(parts[key], fields.slot)
+        requirements[varies].append(Requirement(test, mask))
     return Policy(
         definition=definition,
         version=definition.version,
@@ -88,8 +92,8 @@ def compile_policy(
         pairs=pairs,
         candidates=candidates,
         everything=everything,
-        values=np.array([candidate.value for candidate in candidates], dtype=np.float64),
-        costs=np.array([channel.cost for _, channel in pairs], dtype=np.float64),
+        values=_constants([candidate.value for candidate in candidates]),
+        costs=_constants([channel.cost for _, channel in pairs]),
         fields=fields,
         state_slot=fields.slot(STATE_FIELD),
         message_masks=message_masks,
@@ -109,8 +113,8 @@ def compile_policy(
             for (start, end), mask in periods.items()
             if (start, end) != (None, None)
         ),
-        requirements=requirements,
-        tested_requirements=tested_requirements,
+        requirements=tuple(requirements[False]),
+        tested_requirements=tuple(requirements[True]),
         consent_rules=tuple(
             ConsentRule(purposes[purpose], channel, mask)
             for (purpose, channel), mask in consents.items()
@@ -142,16 +146,18 @@ def compile_policy(
 
 def _named(definition: PolicyDefinition) -> Iterable[str]:
     """Every field that a condition names or a rule sets."""
-    owners: tuple[Message | State | Rule, ...] = (
-        *definition.messages,
-        *definition.states,
-        *definition.rules,
-    )
-    for owner in owners:
-        for clause in clauses(owner.when):
-            yield clause.field
+    owners: Iterable[Message | State | Rule]
+    for owners in (definition.messages, definition.states, definition.rules):
+        for owner in owners:
+            yield from (clause.field for clause in clauses(owner.when))
     for rule in definition.rules:
         yield from rule.set
+
+
+def _constants(numbers: ArrayLike) -> NDArray[np.float64]:
+    array = np.array(numbers, dtype=np.float64)
+    array.setflags(write=False)
+    return array
 
 
 def _effect(rule: Rule, selectors: SelectorIndex, count: int) -> RuleEffect:
@@ -163,27 +169,7 @@ def _effect(rule: Rule, selectors: SelectorIndex, count: int) -> RuleEffect:
         removes |= ~selectors.mask(rule.allow_only) & (1 << count) - 1
     if rule.boost is not None:
         boosts = selectors.mask(rule.boost)
-        levers = np.ones(count)
-        levers[positions(boosts)] = rule.by
+        factors = np.ones(count)
+        factors[positions(boosts)] = rule.by
+        levers = _constants(factors)
     return RuleEffect(removes, levers, removes | (boosts if rule.by != 1.0 else 0))
-
-
-def _requirements(
-    definition: PolicyDefinition,
-    message_masks: Mapping[str, int],
-    dependents: Iterable[Dependents],
-    fields: FieldTable,
-) -> tuple[tuple[Requirement, ...], tuple[Requirement, ...]]:
-    """Distinct conjuncts of all messages' `when`: first those that depend on no experiment."""
-    masks: dict[str, int] = {}
-    conditions: dict[str, Condition] = {}
-    for message in definition.messages:
-        for part in conjuncts(message.when):
-            key = repr(part)
-            conditions[key] = part
-            masks[key] = masks.get(key, 0) | message_masks[message.name]
-    found: tuple[list[Requirement], list[Requirement]] = ([], [])
-    for key, part in conditions.items():
-        varies = any(each.mentioned(part) for each in dependents)
-        found[varies].append(Requirement(compile_condition(part, fields.slot), masks[key]))
-    return tuple(found[0]), tuple(found[1])

@@ -1,4 +1,4 @@
-"""Why a candidate was not chosen, in the order in which candidates fall."""
+"""Why a candidate was not chosen."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """The reason codes; the order of the members is the order of the stages."""
+    """The reason codes, in the order of the stages (`stages.STAGES`, then scoring)."""
 
     INACTIVE = "inactive"
     NOT_IN_PLACEMENT = "not_in_placement"

@@ -6,6 +6,7 @@ have seen stays confirmed; between *sent* and *failed* the later time wins.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import Any, Final
 
 import msgspec
@@ -41,6 +42,7 @@ SETTLING: Final = (*CONFIRMING, *RELEASING)
 CONTACT_EVENTS: Final = (*SETTLING, *DENYING)
 """Every type of event about a contact; the tuples above are what each one does to it."""
 
+_SETTLED: Final = (ContactState.CONFIRMED, ContactState.RELEASED)
 FINAL_MARK: Final = (1 << 31) - 1
 DEFAULT_PURPOSE: Final = "marketing"
 
@@ -96,7 +98,7 @@ def apply(
     measures: dict[str, Measure],
     now: int,
 ) -> None:
-    """Changes the document as the event demands.
+    """Applies an event to the document.
 
     Raises:
         AmbiguousContact: see `find_contact`; the document is unchanged.
@@ -134,8 +136,9 @@ def settle(contact: Contact, event_type: str, at: int) -> Contact:
     if not confirms and event_type not in RELEASING:
         return contact
     mark = min(max(0, (at - contact.at) // SECOND), FINAL_MARK - 1)
-    settled = contact.state in (ContactState.CONFIRMED, ContactState.RELEASED)
-    if settled and (contact.mark > mark or (contact.mark == mark and not confirms)):
+    if contact.state in _SETTLED and (
+        contact.mark > mark or (contact.mark == mark and not confirms)
+    ):
         return contact
     state = ContactState.CONFIRMED if confirms else ContactState.RELEASED
     return contact._replace(state=state, mark=mark)
@@ -143,8 +146,7 @@ def settle(contact: Contact, event_type: str, at: int) -> Contact:
 
 def later_state(one: Contact, other: Contact) -> Contact:
     """The one of two copies of a contact that knows more: settled beats reserved, later earlier."""
-    settled = (ContactState.CONFIRMED, ContactState.RELEASED)
-    return max(one, other, key=lambda copy: (copy.state in settled, copy.mark))
+    return max(one, other, key=lambda copy: (copy.state in _SETTLED, copy.mark))
 
 
 def _channel(occurrence: Occurrence, kind: ContactKind | None) -> str | None:
@@ -168,7 +170,7 @@ def _deny(document: Document, occurrence: Occurrence, kind: ContactKind | None) 
             purposes.add(kind.purpose)
     for purpose in sorted(purposes):
         if channel == consent.ANY:
-            # Said of the whole purpose: what was granted on single channels is taken back.
+            # For all channels: grants on single channels are withdrawn.
             for single in document.consents.get(purpose, {}):
                 consent.state(document, purpose, single, None, occurrence.at, occurrence.type)
         consent.state(document, purpose, channel, False, occurrence.at, occurrence.type)
@@ -208,7 +210,5 @@ def prune_contacts(document: Document, oldest: int) -> None:
 def add_contact(document: Document, contact: Contact) -> None:
     """Adds a contact at its place in time."""
     contacts = document.contacts
-    index = len(contacts)
-    while index and contacts[index - 1].at > contact.at:
-        index -= 1
+    index = bisect_right(contacts, contact.at, key=lambda one: one.at)
     document.contacts = [*contacts[:index], contact, *contacts[index:]]

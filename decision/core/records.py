@@ -1,4 +1,4 @@
-"""What the log holds: one record a decision, one an event.
+"""What the log holds: one record per decision, one per event.
 
 A decision's record keeps what the decision saw (the question, the document, the scores, the
 numbers drawn), so that it can be decided again, purely, and explained in full.
@@ -90,7 +90,7 @@ class EventRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class ChangeRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A change of a customer that is no event: consents, a merge, an erasure."""
+    """A change of a customer that is not an event: consents, a merge, an erasure."""
 
     customer_id: str
     at: int
@@ -111,7 +111,7 @@ _decode_owner = msgspec.msgpack.Decoder(_Owner).decode
 
 
 def about(customer_id: str) -> Callable[[LogRecord], bool]:
-    """A test of log records: whether one is about the customer. Erasures are about nobody."""
+    """A test of log records: whether one is about the customer. Erasures are about no one."""
     needle = customer_id.encode()
 
     def belongs(record: LogRecord) -> bool:

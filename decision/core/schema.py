@@ -24,7 +24,7 @@ class Alias(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TriggerEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The event that asks for a decision. With an `id` it is recorded, too."""
+    """The event that asks for a decision. With an `id` it is also recorded."""
 
     type: Name
     id: Identifier | None = None

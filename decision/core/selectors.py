@@ -11,30 +11,19 @@ from decision.core.document import ContactKind
 from decision.core.masks import masks_by, union
 
 
-def matches(
-    selector: Selector, candidate: CandidateInfo | ContactKind, *, globs: bool = True
-) -> bool:
-    """Whether all keys given in the selector match; an empty selector matches everything.
-
-    With `globs` false, `messages` are exact names, as in a cap's `of`.
-    """
-    if selector.messages is not None:
-        name = candidate.message
-        if globs:
-            if not any(fnmatchcase(name, glob) for glob in selector.messages):
-                return False
-        elif name not in selector.messages:
-            return False
+def matches(of: Selector, thing: CandidateInfo | ContactKind) -> bool:
+    """Whether all keys given in a cap's `of` match; its `messages` are exact names, not globs."""
     return (
-        (selector.tags is None or any(tag in selector.tags for tag in candidate.tags))
-        and (selector.category is None or candidate.category in selector.category)
-        and (selector.purpose is None or candidate.purpose in selector.purpose)
-        and (selector.channel is None or candidate.channel in selector.channel)
+        (of.messages is None or thing.message in of.messages)
+        and (of.tags is None or any(tag in of.tags for tag in thing.tags))
+        and (of.category is None or thing.category in of.category)
+        and (of.purpose is None or thing.purpose in of.purpose)
+        and (of.channel is None or thing.channel in of.channel)
     )
 
 
 class SelectorIndex:
-    """Says which of some candidates a selector matches, without asking each of them."""
+    """Which of some candidates a selector matches; its `messages` are globs."""
 
     def __init__(self, candidates: Sequence[CandidateInfo]) -> None:
         self._everything = (1 << len(candidates)) - 1
@@ -47,7 +36,7 @@ class SelectorIndex:
         }
 
     def mask(self, selector: Selector) -> int:
-        """The mask of the candidates that `matches` finds."""
+        """The mask of the candidates for which all keys given match."""
         found = self._everything
         if selector.messages is not None:
             found &= union(map(self._named, selector.messages))
@@ -58,7 +47,7 @@ class SelectorIndex:
         return found
 
     def _named(self, glob: str) -> int:
-        """The candidates whose message's name matches a glob."""
+        """The candidates of messages that a glob matches."""
         if not any(letter in glob for letter in "*?["):
             return self._messages.get(glob, 0)
         return union(mask for name, mask in self._messages.items() if fnmatchcase(name, glob))

@@ -12,8 +12,9 @@ from typing import Final, NamedTuple
 import msgspec
 
 from decision.core import consent
-from decision.core.contact_policy import Standing
+from decision.core.contact_policy import Pause, Standing
 from decision.core.document import Document
+from decision.core.masks import indices
 from decision.core.policy import Holdout, Policy, Requirement
 from decision.core.reasons import Reason
 from decision.core.values import Value
@@ -23,9 +24,8 @@ class Case(msgspec.Struct, frozen=True):
     """One customer at one moment at one placement, as the stages see it.
 
     `channels` None: all of the placement's. `values` are the slot values as the rules left them,
-    `excluded` is the mask of candidates that rules remove, `spent` of those whose budget is spent.
-    `pauses` are (suppression's index, mask of candidates, end) of those in force; `holdouts` are
-    the control groups that the customer belongs to.
+    `fired` is the mask of the rules that hold, `spent` of the candidates with a spent budget.
+    `holdouts` are the control groups that the customer belongs to.
     """
 
     policy: Policy
@@ -35,8 +35,8 @@ class Case(msgspec.Struct, frozen=True):
     now: int
     zone: tzinfo
     values: list[Value]
-    excluded: int
-    pauses: list[tuple[int, int, int]]
+    fired: int
+    pauses: list[Pause]
     standing: Standing
     spent: int
     holdouts: list[Holdout]
@@ -97,8 +97,8 @@ def _no_consent(case: Case, among: int) -> int:
 
 def _suppressed(case: Case, among: int) -> int:
     paused = 0
-    for _, mask, _ in case.pauses:
-        paused |= mask
+    for pause in case.pauses:
+        paused |= pause.mask
     return paused
 
 
@@ -116,6 +116,13 @@ def _in_quiet_hours(case: Case, among: int) -> int:
 
 def _reply_window_closed(case: Case, among: int) -> int:
     return case.policy.contact_policy.closed(case.document, case.now) if among else 0
+
+
+def _rule_excluded(case: Case, among: int) -> int:
+    removed = 0
+    for rule in indices(case.fired):
+        removed |= case.policy.effects[rule].removes
+    return removed
 
 
 def _held_out(case: Case, among: int) -> int:
@@ -150,28 +157,20 @@ STAGES: Final = (
     Stage(Reason.UNREACHABLE, _unreachable),
     Stage(Reason.QUIET_HOURS, _in_quiet_hours, temporary=True),
     Stage(Reason.REPLY_WINDOW_CLOSED, _reply_window_closed, temporary=True),
-    Stage(Reason.RULE_EXCLUDED, lambda case, _: case.excluded, exposes=True),
+    Stage(Reason.RULE_EXCLUDED, _rule_excluded, exposes=True),
     Stage(Reason.CAPPED, lambda case, _: case.standing.capped, temporary=True, exposes=True),
     Stage(Reason.BUDGET_SPENT, lambda case, _: case.spent, exposes=True),
     Stage(Reason.HOLDOUT, _held_out, exposes=True),
 )
 
 
-class Passed(NamedTuple):
-    """What the stages left, as masks: the candidates still in, and reason → those that fell.
+def pass_stages(case: Case) -> tuple[int, dict[Reason, int], int, int]:
+    """Takes all candidates of the policy through all stages.
 
-    `exposing` are the candidates that came as far as the rules whatever the customer's variants
-    are; `waiting` those that fell only at stages that time alone can lift.
+    What is left, as masks: the candidates still in; reason → those that fell; those that came as
+    far as the rules whatever the customer's variants are; and those that fell only at stages that
+    time alone can lift.
     """
-
-    alive: int
-    fallen: dict[Reason, int]
-    exposing: int
-    waiting: int
-
-
-def pass_stages(case: Case) -> Passed:
-    """Takes all candidates of the policy through all stages."""
     alive = exposing = case.policy.everything
     lasting = temporary = 0
     fallen: dict[Reason, int] = {}
@@ -189,4 +188,4 @@ def pass_stages(case: Case) -> Passed:
         if falling:
             fallen[reason] = fallen.get(reason, 0) | falling
             alive &= ~falling
-    return Passed(alive, fallen, exposing, temporary & ~lasting)
+    return alive, fallen, exposing, temporary & ~lasting

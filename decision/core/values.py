@@ -18,7 +18,7 @@ it uses one.
 
 
 class _Missing:
-    """The one value of a field that nobody provided; equal to nothing but itself."""
+    """The value of a field that was not provided; equal to nothing but itself."""
 
     __slots__ = ()
 

@@ -15,18 +15,17 @@ def opens(case: Case, waiting: int) -> int | None:
     """
     contact_policy = case.policy.contact_policy
     now, zone, document = case.now, case.zone, case.document
-    ends_of: dict[tuple[int, str], int] = {}
+    ends_of: dict[int, int] = {}
     best = NEVER
     seen = set()
 
     def group_opens(group: CapGroup) -> int:
-        key = (group.cap, group.key)
-        if key not in ends_of:
-            ends_of[key] = contact_policy.cap_opens(group, document, now, zone)
-        return ends_of[key]
+        if group.number not in ends_of:
+            ends_of[group.number] = contact_policy.cap_opens(group, document, now, zone)
+        return ends_of[group.number]
 
     for index in indices(waiting):
-        ends = [end for _, mask, end in case.pauses if mask >> index & 1]
+        ends = [pause.end for pause in case.pauses if pause.mask >> index & 1]
         ends += map(group_opens, contact_policy.full_groups(case.standing, index))
         first = max(now, *ends) if ends else now
         until = min(

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from decision.core import calendar
 from decision.core.clock import SECOND, from_micros
 from decision.core.contact_policy import counts_until
 from decision.core.document import Contact, ContactKind, ContactState, Document
@@ -136,10 +135,6 @@ def _contact_view(contact: Contact, kind: ContactKind, now: int) -> ContactView:
 
 
 def _state(document: Document, policy: Policy, now: int) -> str | None:
-    zone = calendar.zone(document.timezone) if document.timezone else policy.zone
-    customer_id = document.customer_id
-    situation = Situation(
-        document, "", now, zone, variants=lambda name: policy.variant(name, customer_id)
-    )
-    values = policy.fields.read(situation)
-    return next((state for state, test in policy.states if test(values)), None)
+    situation = Situation(document, "", now, policy.zone_of(document), variants=policy.variant)
+    state = policy.read(situation)[policy.state_slot]
+    return state if isinstance(state, str) else None

@@ -20,7 +20,6 @@ import msgspec
 import numpy as np
 
 from decision.archive.replays import read_replays
-from decision.core import calendar
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Document
 from decision.core.fields import Situation
@@ -216,7 +215,7 @@ def scoring_time(
     taken = []
     for number in range(_CALLS + 20):
         document = documents[number % len(documents)]
-        zone = calendar.zone(document.timezone) if document.timezone else policy.zone
+        zone = policy.zone_of(document)
         values = policy.fields.read(Situation(document, placement, now, zone))
         began = time.perf_counter_ns()
         scorer.score(everything, values, document, now)

@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decision.archive.replays import Replay
-from decision.core.arbitration import Scores, arbitrate
+from decision.core.arbitration import Scores, draw_probabilities
 from decision.core.business_rules import PlainMatcher
 from decision.core.decide import Verdict, decide
 from decision.core.definition import PolicyDefinition
 from decision.core.document import ContactKind, Document
-from decision.core.masks import mask_of
 from decision.core.policy import Policy
 from decision.core.policy_builder import compile_policy
 from decision.core.values import Value
@@ -221,21 +220,11 @@ def _selection(bound: Bound, verdict: Verdict, priority: Array, threshold: float
     """The selection probabilities that these priorities would have."""
     old = verdict.scores
     selection = np.zeros(len(old.candidates))
-    above = priority > threshold
-    if above.any():
+    places = np.flatnonzero(priority > threshold).tolist()
+    if places:
         scores = Scores(old.candidates, old.probability, old.lever, priority, selection)
-        arbitrate(
-            bound.policy,
-            verdict.document,
-            verdict.now,
-            1,
-            scores,
-            mask_of(old.candidates[above].tolist()),
-            verdict.standing,
-            {},
-            _first,
-            bound.exploration,
-            bound.unproven,
+        selection[places] = draw_probabilities(
+            bound.policy, scores, places, bound.exploration, bound.unproven
         )
     return selection
 

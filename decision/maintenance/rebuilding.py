@@ -22,7 +22,7 @@ from decision.archive.histories import (
     rebuilt,
 )
 from decision.archive.journal import ArchiveError, Manifest, read_manifest
-from decision.core import calendar, records
+from decision.core import records
 from decision.core.document import Document
 from decision.core.events import Measure
 from decision.core.identifiers import PARTITIONS, partition_of
@@ -182,7 +182,7 @@ class Rebuilding:
     def _apply(self, document: Document, rows: list[Happened]) -> tuple[bool, bool]:
         """(whether the document has changed, whether all events that it counts are there)."""
         policy = self._runtime.snapshot.policy
-        zone = calendar.zone(document.timezone) if document.timezone else policy.zone
+        zone = policy.zone_of(document)
         changed, complete = False, True
         for name, folded in fold(rows, self.measures, zone).items():
             kept = document.events.get(name)

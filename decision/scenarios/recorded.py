@@ -15,7 +15,6 @@ import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
 
-from decision.core import calendar
 from decision.core.business_rules import PlainMatcher
 from decision.core.clock import from_micros
 from decision.core.contact_policy import NEVER, counts_until
@@ -224,7 +223,7 @@ class _Recording:
 
     def customer(self) -> Customer:
         document = self.document
-        zone = calendar.zone(document.timezone) if document.timezone else self.now.zone
+        zone = self.now.zone_of(document)
         measures: dict[str, Measure] = self.then.measures()
         for kind, measure in self.now.measures().items():
             measures[kind] = measures.get(kind, Measure()) | measure

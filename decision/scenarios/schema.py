@@ -108,7 +108,7 @@ class Customer(_Strict, frozen=True):
     reachable: Annotated[
         list[Name] | None, Meta(description="The only channels to reach the customer on.")
     ] = None
-    unreachable: Annotated[list[Name], Meta(description="Channels that bounced for good.")] = []
+    unreachable: Annotated[list[Name], Meta(description="Channels that permanently bounced.")] = []
     contacts: Annotated[list[PastContact], Meta(description="What was given before.")] = []
     events: Annotated[list[PastEvent], Meta(description="What has happened before.")] = []
     experiments: Annotated[

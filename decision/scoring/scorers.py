@@ -16,6 +16,7 @@ from decision.core.candidates import CandidateInfo
 from decision.core.definition import Settings
 from decision.core.document import Document
 from decision.core.fields import FieldTable
+from decision.core.masks import mask_where
 from decision.core.ports import Scorer
 from decision.core.values import Value
 from decision.scoring.features import Feature, FeatureEncoder, fields_of
@@ -176,8 +177,7 @@ def unproven(model: Model | None, candidates: Sequence[CandidateInfo], settings:
     if settings.exploration_floor <= 0:
         return 0
     evidence = evidence_of(model.manifest) if model is not None else {}
-    return sum(
-        1 << index
-        for index, info in enumerate(candidates)
-        if evidence.get((info.message, ""), (0, 0))[0] < settings.exploration_until
+    return mask_where(
+        evidence.get((info.message, ""), (0, 0))[0] < settings.exploration_until
+        for info in candidates
     )

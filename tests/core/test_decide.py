@@ -151,7 +151,7 @@ def test_unreachable_channels_are_not_used() -> None:
     verdict = ask(policy, customer(reachable=["email"]))
     assert row(policy, verdict, "offer/push").detail == "reachable on email, not push"
     verdict = ask(policy, customer(unreachable=["push"]))
-    assert row(policy, verdict, "offer/push").detail == "push bounced for good"
+    assert row(policy, verdict, "offer/push").detail == "push permanently bounced"
     verdict = ask(policy, customer(reachable=[]))
     assert verdict.reason == Reason.UNREACHABLE
     assert verdict.not_before is None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,7 +46,15 @@ SELECTORS = st.builds(
 
 @given(CANDIDATES, SELECTORS)
 def test_the_index_finds_what_matches(candidates: list[CandidateInfo], selector: Selector) -> None:
-    expected = mask_where(matches(selector, candidate) for candidate in candidates)
+    exact = msgspec.structs.replace(selector, messages=None)
+    expected = mask_where(
+        matches(exact, each)
+        and (
+            selector.messages is None
+            or any(fnmatchcase(each.message, glob) for glob in selector.messages)
+        )
+        for each in candidates
+    )
     assert SelectorIndex(candidates).mask(selector) == expected
 
 

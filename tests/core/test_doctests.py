@@ -1,0 +1,39 @@
+"""The examples in the docstrings of core run, and give what they say."""
+
+from __future__ import annotations
+
+import doctest
+from collections.abc import Callable
+from importlib import import_module
+from pkgutil import iter_modules
+
+import pytest
+
+from decision import core
+from decision.core import bucketing, conditions, consent, events, exploration
+from decision.core.contact_policy import ContactPolicy
+from decision.core.decide import decide
+from decision.core.policy_builder import compile_policy
+
+MODULES = [f"{core.__name__}.{module.name}" for module in iter_modules(core.__path__)]
+ENTRIES = [
+    decide,
+    compile_policy,
+    ContactPolicy,
+    bucketing.hash_v2,
+    conditions.compile_condition,
+    conditions.failures,
+    consent.permits,
+    events.record,
+    exploration.inverse_gap_weights,
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_example_of_a_module_holds(name: str) -> None:
+    assert doctest.testmod(import_module(name)).failed == 0
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.__name__)
+def test_what_others_call_has_an_example(entry: Callable[..., object]) -> None:
+    assert ">>> " in (entry.__doc__ or "")
