@@ -11,7 +11,7 @@ import msgspec
 from decision.core.clock import DAY, format_duration, from_micros
 from decision.core.explanation import within
 from decision.core.policy import Policy
-from decision.core.ports import Store
+from decision.core.ports import BlobStore, DocumentStore, Store
 
 HORIZON_BLOB = "contacts-kept"
 
@@ -38,7 +38,7 @@ async def cautions(policy: Policy, store: Store, now: int, least_kept: int) -> t
 
 
 async def _short_histories(
-    policy: Policy, store: Store, now: int, least_kept: int
+    policy: Policy, store: BlobStore, now: int, least_kept: int
 ) -> tuple[str, ...]:
     needed = policy.history_needed()
     stored = await store.get_blob(HORIZON_BLOB)
@@ -64,7 +64,7 @@ async def _short_histories(
     return tuple(found)
 
 
-async def _overspent_budgets(policy: Policy, store: Store, now: int) -> tuple[str, ...]:
+async def _overspent_budgets(policy: Policy, store: DocumentStore, now: int) -> tuple[str, ...]:
     budgets = policy.budget_limits(now)
     if not budgets:
         return ()

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import Any
 
 from decision.core.errors import InputError, StoreUnavailable
-from decision.core.ports import ReadResult, Store
+from decision.core.ports import AliasStore, DocumentStore, ReadResult
 from decision.core.schema import Alias, CustomerUpdate
 from decision.engine import merging
 from decision.engine.runtime import Runtime
@@ -17,7 +17,7 @@ LONGEST_ID = 256
 
 
 async def customer_id_of(
-    store: Store, customer_id: str | None, alias: Alias | None, timeout: float | None = None
+    store: AliasStore, customer_id: str | None, alias: Alias | None, timeout: float | None = None
 ) -> str:
     """The id that a request means. An alias that leads nowhere is a customer of its own.
 
@@ -92,7 +92,7 @@ async def resolve(
     return found
 
 
-async def _read_twice(store: Store, customer_id: str, **what: Any) -> ReadResult:
+async def _read_twice(store: DocumentStore, customer_id: str, **what: Any) -> ReadResult:
     """One read, and another where the connection was lost: reading changes nothing."""
     try:
         return await store.read(customer_id, **what)

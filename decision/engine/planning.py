@@ -12,6 +12,7 @@ import msgspec
 from decision.core import recording, records
 from decision.core.decide import Question, Verdict, decide, silence
 from decision.core.document import Document
+from decision.core.masks import mask_of
 from decision.core.ports import ReadResult
 from decision.core.recording import Occurrence
 from decision.core.schema import DecisionRequest
@@ -77,9 +78,7 @@ class DecisionPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     def budgets_to_take(self) -> dict[str, int]:
         """Name → limit of the budgets that the selections take one unit each from."""
-        selected = 0
-        for row in self.verdict.chosen:
-            selected |= 1 << row.candidate
+        selected = mask_of(row.candidate for row in self.verdict.chosen)
         limits = self.query.budget_limits
         return {name: limit for name, (limit, mask) in limits.items() if mask & selected}
 
