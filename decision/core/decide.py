@@ -202,8 +202,11 @@ def decide(
     )
 
 
-def silence(policy: Policy, verdict: Verdict) -> None:
-    """Turns a verdict that could not be reserved into silence; what was left counts as capped."""
+def choose_nothing(policy: Policy, verdict: Verdict) -> None:
+    """Takes the choice out of a verdict that cannot be reserved; what was left counts as capped.
+
+    The outcome is the placement's fallback, where it has one, else `none`.
+    """
     verdict.fallen.pop(Reason.OUTRANKED, None)
     left = policy.everything & ~union(verdict.fallen.values())
     if left:

@@ -100,9 +100,9 @@ class Document(msgspec.Struct, kw_only=True):
     changes of consents, oldest first.
 
     `consents` is purpose → channel or `*` → consent. `reachable` None means every channel;
-    `unreachable` lists channels that permanently bounced. `moved_to` is set while this customer is
-    being merged into another. `kinds` is the store's register of contact kinds: shared,
-    append-only, indexed by `Contact.kind`.
+    `unreachable` lists channels that permanently bounced. `moved_to` names the customer that this
+    one is merged into, from the beginning of the merge on. `kinds` is the store's register of
+    contact kinds: shared, append-only, indexed by `Contact.kind`.
     """
 
     customer_id: str

@@ -243,7 +243,7 @@ def _last(situation: Situation, kind: str, name: str) -> Value:
 
 
 class FieldTable:
-    """Slots for a set of fields, in the order of their names. Immutable.
+    """Slots for a set of fields, in the order in which the names are given. Immutable.
 
     Raises:
         UnknownField: one of the names cannot be a field's.

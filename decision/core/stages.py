@@ -135,9 +135,9 @@ def _held_out(case: Case, among: int) -> int:
 class Stage(NamedTuple):
     """One stage: the reason code, and what blocks candidates.
 
-    `blocks` gives the mask of all candidates that it blocks, those that fell before included; its
-    second argument is the mask of candidates that it must be right about, so that what concerns
-    none of them need not be asked. `temporary`: time alone can lift it. `exposes`: a candidate
+    `blocks(case, among)` gives the mask of the candidates that it blocks. The mask is exact for the
+    candidates in `among`; of others it may miss some, so that what concerns only those need not be
+    evaluated. `temporary`: time alone can lift it. `exposes`: a candidate
     that it blocks exposes the customer to experiments all the same (see `exposure`).
     """
 

@@ -19,7 +19,7 @@ from decision.engine.planning import DecisionQuery, plan
 from decision.engine.replay import Replay
 from decision.engine.reserving import BudgetSpent, reserve
 from decision.engine.runtime import Runtime
-from decision.engine.transaction import Overtaken, Written, transact
+from decision.engine.transaction import TryAgain, Written, transact
 
 _decode_answer = msgspec.json.Decoder(Decision).decode
 
@@ -88,8 +88,8 @@ class Deciding:
         )
         attempts = runtime.settings.attempts
         outcome = await transact(self._read, customer_id, self._attempt, attempts)
-        if isinstance(outcome, Overtaken):
-            return await self._keep_silent(outcome.latest)
+        if isinstance(outcome, TryAgain):
+            return await self._choose_nothing(outcome.state)
         return outcome.result
 
     async def _read(self, customer_id: str) -> ReadResult:
@@ -105,7 +105,7 @@ class Deciding:
         self._step("read")
         return found
 
-    async def _attempt(self, state: ReadResult) -> Written[Decided] | Overtaken:
+    async def _attempt(self, state: ReadResult) -> Written[Decided] | TryAgain:
         """Plans on one state, and reserves what is planned unless it has changed meanwhile."""
         if state.answer is not None:
             return Written(await self._answered_before(state.answer))
@@ -130,20 +130,24 @@ class Deciding:
             self.spent |= outcome.candidates
             # The same state again, as it was read: the plan has changed its document.
             document = store.unpack(state.document.customer_id, state.raw)
-            return Overtaken(msgspec.structs.replace(state, document=document))
+            return TryAgain(msgspec.structs.replace(state, document=document))
         return outcome
 
-    async def _keep_silent(self, latest: ReadResult) -> Decided:
-        """Too many decisions at once for one customer: silence, which can break no cap."""
-        if self.request.event is not None and self.request.event.id is not None:
-            raise StoreUnavailable("too many writes at once for this customer; send it again")
+    async def _choose_nothing(self, latest: ReadResult) -> Decided:
+        """Too many decisions at once for one customer: choosing nothing breaks no cap.
+
+        A request with an event is answered as if the store were unavailable, so that the event,
+        which is not recorded, is sent again.
+        """
+        if latest.answer is None and self.request.event is not None and self.request.event.id:
+            raise StoreUnavailable("too many writes at once for this customer")
         self.contended = True
         outcome = await self._attempt(latest)
         if isinstance(outcome, Written):
             return outcome.result
-        if outcome.latest.answer is not None:
-            return await self._answered_before(outcome.latest.answer)
-        raise StoreUnavailable("too many writes at once for this customer; ask again")
+        if outcome.state.answer is not None:
+            return await self._answered_before(outcome.state.answer)
+        raise StoreUnavailable("too many writes at once for this customer")
 
     async def _answered_before(self, answer: bytes) -> Decided:
         """The answer that this request id got before."""

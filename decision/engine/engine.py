@@ -71,11 +71,12 @@ class Engine:
         """Decides. `now` in microseconds is the present; left out, the clock is asked.
 
         Where the store is unavailable or the deadline passes, the answer is the placement's
-        fallback or `none`, with `store` or `deadline` in `degraded`: never a message whose caps
+        fallback or `none`, with `store`, and `deadline`, in `degraded`: never a message whose caps
         and consents could not be read.
 
         Raises:
             InputError: the request names what does not exist, or is contradictory.
+            NotReady: no policy is in force yet.
         """
         return (await self.decide_with_verdict(request, now=now)).decision
 

@@ -93,7 +93,7 @@ async def resolve(
 
 
 async def _read_twice(store: DocumentStore, customer_id: str, **what: Any) -> ReadResult:
-    """One read, and another where the connection was lost: reading changes nothing."""
+    """One read, and another where the store did not answer: reading changes nothing."""
     try:
         return await store.read(customer_id, **what)
     except StoreUnavailable:

@@ -1,12 +1,50 @@
-"""Log records of events and of changes of a customer."""
+"""Log records: of decisions, of events, and of changes of a customer."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from decision.core import records
+from decision.core.masks import mask_bytes
 from decision.core.ports import LogRecord
 from decision.core.recording import Occurrence
+
+if TYPE_CHECKING:
+    from decision.engine.planning import DecisionPlan
+
+
+def decision_record(plan: DecisionPlan) -> LogRecord:
+    """The record of a decision: what it saw and chose."""
+    query, verdict = plan.query, plan.verdict
+    request, snapshot = query.request, query.snapshot
+    record = records.DecisionRecord(
+        decision_id=plan.decision_id,
+        request_id=request.request_id,
+        decided_at=query.now,
+        customer_id=verdict.document.customer_id,
+        placement=request.placement,
+        event_type=request.event.type if request.event else None,
+        outcome=verdict.outcome,
+        reason=verdict.reason.value if verdict.reason else None,
+        not_before=verdict.not_before,
+        question=query.question,
+        document=plan.seen,
+        draws=plan.draws,
+        spent=mask_bytes(plan.spent & snapshot.policy.everything),
+        exploration=snapshot.exploration,
+        unproven=mask_bytes(snapshot.unproven),
+        policy_version=snapshot.policy_version,
+        model_version=snapshot.model_version,
+        selections=plan.selections,
+        candidates=records.pack_scores(verdict.scores),
+        fallen={reason.value: mask_bytes(mask) for reason, mask in verdict.fallen.items()},
+        experiments=verdict.experiments,
+        holdout=verdict.holdout,
+        shadow=plan.shadow,
+        degraded=plan.degraded,
+        latency_us=int(query.elapsed() * 1_000_000),
+    )
+    return LogRecord(kind="decision", id=plan.decision_id, body=records.encode(record))
 
 
 def event_record(occurrence: Occurrence, customer_id: str, received_at: int) -> LogRecord:

@@ -1,6 +1,6 @@
 """Merging two customers, who may live in different partitions, so that no step loses a contact.
 
-Three writes: the other customer is marked as moving, and from then on nothing is decided on its
+Three writes: the other customer is marked as moving, and from then on no contact is added to its
 own document; the target takes over everything; the other is emptied and stays as a pointer.
 Whoever meets a marked document that is not yet empty completes its merge first (`complete`), so
 that a crash between two writes delays a merge and never leaves it half done.

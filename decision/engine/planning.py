@@ -10,7 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from decision.core import recording, records
-from decision.core.decide import Question, Verdict, decide, silence
+from decision.core.decide import Question, Verdict, choose_nothing, decide
 from decision.core.document import Document
 from decision.core.masks import mask_of
 from decision.core.ports import ReadResult
@@ -92,10 +92,10 @@ def plan(
     spent: int = 0,
     contended: bool = False,
 ) -> DecisionPlan:
-    """Decides on a state, whose document becomes the plan's.
+    """Decides on a state. The request's own event, if it is new, is applied to `state.document`.
 
     `pack` turns a document into bytes as the store would. `spent` is the mask of candidates whose
-    budgets have turned out to be spent. A `contended` decision is silence, which breaks no cap.
+    budgets have turned out to be spent. A `contended` decision chooses nothing: that breaks no cap.
     """
     snapshot, request, now = query.snapshot, query.request, query.now
     document, event, seen = state.document, _new_event(query, state), state.raw
@@ -119,7 +119,7 @@ def plan(
         unproven=snapshot.unproven,
     )
     if contended:
-        silence(snapshot.policy, verdict)
+        choose_nothing(snapshot.policy, verdict)
     return DecisionPlan(
         query=query,
         state=state,

@@ -10,7 +10,7 @@ import numpy as np
 from decision.core import records
 from decision.core.arbitration import Floats
 from decision.core.clock import from_micros
-from decision.core.decide import Verdict, decide, silence
+from decision.core.decide import Verdict, choose_nothing, decide
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Document
 from decision.core.errors import InputError, NotFound
@@ -124,7 +124,7 @@ class Replay:
             unproven=mask_from_bytes(record.unproven),
         )
         if "contention" in record.degraded:
-            silence(snapshot.policy, verdict)
+            choose_nothing(snapshot.policy, verdict)
         return verdict
 
     async def _snapshot(

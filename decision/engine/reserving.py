@@ -10,17 +10,16 @@ from typing import Any
 
 import msgspec
 
-from decision.core import recording, records
+from decision.core import recording
 from decision.core.clock import SECOND
 from decision.core.document import Contact, ContactState
 from decision.core.errors import StoreUnavailable
 from decision.core.identifiers import decision_tag
-from decision.core.masks import mask_bytes
 from decision.core.ports import Commit, Conflict, LogRecord, Section, Store
 from decision.core.schema import Decision
-from decision.engine.log_records import event_record
+from decision.engine.log_records import decision_record, event_record
 from decision.engine.planning import DecisionPlan
-from decision.engine.transaction import Overtaken, Written
+from decision.engine.transaction import TryAgain, Written
 
 _encode_answer = msgspec.json.Encoder().encode
 
@@ -33,8 +32,12 @@ class BudgetSpent(msgspec.Struct, frozen=True):
 
 async def reserve(
     store: Store, plan: DecisionPlan, answer: Decision
-) -> Written[Decision] | Overtaken | BudgetSpent:
-    """Takes from budgets, then reserves and logs. What was taken is given back if that fails."""
+) -> Written[Decision] | TryAgain | BudgetSpent:
+    """Takes from budgets, then reserves and logs.
+
+    What was taken is given back if certainly nothing was written. If that is unclear, because a
+    reply was lost or the deadline passed meanwhile, the budget may stay one unit short.
+    """
     limits = plan.budgets_to_take()
     give_back = partial(store.return_budgets, list(limits), plan.decision_id)
     if limits:
@@ -47,7 +50,7 @@ async def reserve(
         if full is not None:
             return BudgetSpent(plan.query.budget_limits[full][1])
     try:
-        reply = await store.commit(reservation(plan, answer), timeout=plan.query.left())
+        reply = await store.commit(decision_commit(plan, answer), timeout=plan.query.left())
     except StoreUnavailable as error:
         if limits and not error.uncertain:
             await _quietly(give_back())
@@ -56,11 +59,11 @@ async def reserve(
         return Written(answer)
     if limits:
         await give_back()
-    return Overtaken(reply.latest)
+    return TryAgain(reply.latest)
 
 
-def reservation(plan: DecisionPlan, answer: Decision) -> Commit:
-    """The commit of a plan: its contacts are added to the document, and everything is logged."""
+def decision_commit(plan: DecisionPlan, answer: Decision) -> Commit:
+    """The commit of a plan. Adds the plan's contacts, if any, to `plan.state.document`."""
     query, document, event = plan.query, plan.state.document, plan.event
     request, policy = query.request, query.snapshot.policy
     log: list[LogRecord] = []
@@ -68,9 +71,7 @@ def reservation(plan: DecisionPlan, answer: Decision) -> Commit:
     if event is not None:
         log.append(event_record(event, document.customer_id, query.now))
         write = ("events", "contacts")
-    log.append(
-        LogRecord(kind="decision", id=plan.decision_id, body=records.encode(_decision_record(plan)))
-    )
+    log.append(decision_record(plan))
     if plan.verdict.chosen:
         _add_contacts(plan)
         write = write or ("contacts",)
@@ -79,7 +80,8 @@ def reservation(plan: DecisionPlan, answer: Decision) -> Commit:
         customer_id=document.customer_id,
         document=document,
         version=plan.state.version,
-        # What is written must not have changed, and the customer must not have been erased.
+        # What is written must not have changed. Where nothing is, the profile stands for the whole
+        # customer: one who is erased meanwhile must leave no record.
         expect=write or (("profile",) if plan.state.raw else ()),
         write=write,
         records=log,
@@ -109,39 +111,6 @@ def _add_contacts(plan: DecisionPlan) -> None:
         recording.add_contact(document, contact)
     kept = max(snapshot.history_needed, query.settings.contacts_kept)
     recording.prune_contacts(document, query.now - kept)
-
-
-def _decision_record(plan: DecisionPlan) -> records.DecisionRecord:
-    """What the decision saw and chose."""
-    query, verdict = plan.query, plan.verdict
-    request, snapshot = query.request, query.snapshot
-    return records.DecisionRecord(
-        decision_id=plan.decision_id,
-        request_id=request.request_id,
-        decided_at=query.now,
-        customer_id=verdict.document.customer_id,
-        placement=request.placement,
-        event_type=request.event.type if request.event else None,
-        outcome=verdict.outcome,
-        reason=verdict.reason.value if verdict.reason else None,
-        not_before=verdict.not_before,
-        question=query.question,
-        document=plan.seen,
-        draws=plan.draws,
-        spent=mask_bytes(plan.spent & snapshot.policy.everything),
-        exploration=snapshot.exploration,
-        unproven=mask_bytes(snapshot.unproven),
-        policy_version=snapshot.policy_version,
-        model_version=snapshot.model_version,
-        selections=plan.selections,
-        candidates=records.pack_scores(verdict.scores),
-        fallen={reason.value: mask_bytes(mask) for reason, mask in verdict.fallen.items()},
-        experiments=verdict.experiments,
-        holdout=verdict.holdout,
-        shadow=plan.shadow,
-        degraded=plan.degraded,
-        latency_us=int(query.elapsed() * 1_000_000),
-    )
 
 
 _background: set[asyncio.Task[None]] = set()

@@ -40,7 +40,10 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Observer(Protocol):
-    """Is told of every decision and event; metrics listen here."""
+    """Is told of every decision made and every event; metrics listen here.
+
+    A repeated request id makes no decision: it gets the earlier answer.
+    """
 
     def decided(
         self, decision: Decision, verdict: Verdict | None, steps: dict[str, float], written: bool

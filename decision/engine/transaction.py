@@ -1,6 +1,7 @@
-"""Read, change, commit; again on the latest state where somebody else wrote first.
+"""Read, change, commit; again on the latest state where another write came first.
 
-Every write to a customer goes through here. Nothing is locked: a commit names the versions that
+Every change of a customer's document goes through here; only erasing, which removes it, does not.
+Nothing is locked: a commit names the versions that
 it was made from, and writes nothing where they are no longer the latest.
 """
 
@@ -30,21 +31,24 @@ class Written(msgspec.Struct, Generic[T], frozen=True):
     result: T
 
 
-class Overtaken(msgspec.Struct, frozen=True):
-    """Nothing was written, because somebody else wrote first; `latest` is the state now."""
+class TryAgain(msgspec.Struct, frozen=True):
+    """Nothing was written: try again on this state, because another write came first.
 
-    latest: ReadResult
+    A decision also tries again, on the same state, when a budget has run out.
+    """
+
+    state: ReadResult
 
 
 async def transact(
     read: Read,
     customer_id: str,
-    attempt: Callable[[ReadResult], Awaitable[Written[T] | Overtaken]],
+    attempt: Callable[[ReadResult], Awaitable[Written[T] | TryAgain]],
     attempts: int,
-) -> Written[T] | Overtaken:
+) -> Written[T] | TryAgain:
     """Attempts a write on the state read, then on the latest state each time it is overtaken.
 
-    Returns `Overtaken` where every attempt was.
+    Returns `TryAgain` where no attempt could write.
     """
     found = await read(customer_id)
     for _ in range(attempts):
@@ -52,7 +56,7 @@ async def transact(
         outcome = await attempt(found)
         if isinstance(outcome, Written):
             return outcome
-        latest = outcome.latest
+        latest = outcome.state
         known = found.known_events | latest.known_events
         document = latest.document
         if latest.answer is None and (document.moved_to or len(document.merged) != merged):
@@ -64,7 +68,7 @@ async def transact(
             budgets={**found.budgets, **latest.budgets},
             known_events=known | latest.known_events,
         )
-    return Overtaken(found)
+    return TryAgain(found)
 
 
 async def update(runtime: Runtime, read: Read, customer_id: str, change: Change[T]) -> T:
@@ -74,16 +78,16 @@ async def update(runtime: Runtime, read: Read, customer_id: str, change: Change[
         StoreUnavailable: every attempt was overtaken.
     """
 
-    async def attempt(found: ReadResult) -> Written[T] | Overtaken:
+    async def attempt(found: ReadResult) -> Written[T] | TryAgain:
         result, commit = await change(found)
         if commit is not None:
             reply = await runtime.store.commit(commit)
             if isinstance(reply, Conflict):
-                return Overtaken(reply.latest)
+                return TryAgain(reply.latest)
         return Written(result)
 
     outcome = await transact(read, customer_id, attempt, runtime.settings.attempts)
-    if isinstance(outcome, Overtaken):
+    if isinstance(outcome, TryAgain):
         raise StoreUnavailable(f"too many writes at once for customer {customer_id!r}; try again")
     return outcome.result
 
