@@ -92,6 +92,6 @@ def serve(settings: ServerSettings) -> int:
     """Serves the application until it is told to stop; returns the exit code.
 
     Raises:
-        StartRefused: the settings, the keys file, the rules or the address cannot be used.
+        NextbestError: it does not start; the text says why and how to fix it.
     """
     return run(settings, "decision.api.app:application", BoundedProtocol)

@@ -16,47 +16,29 @@ from decision import __version__
 from decision.cli.output import Fail
 
 COMMANDS = {
-    "demo": ("decision.cli.demo:demo", "Start the sample on this machine, with calls to try."),
-    "init": ("decision.cli.init:init", "Write a small rules folder to start from."),
-    "serve": ("decision.cli.serve:serve", "Answer decisions and events over HTTP."),
-    "check": ("decision.cli.check:check", "Check a rules folder."),
-    "test": ("decision.cli.test:test", "Run the scenario tests of a rules folder."),
-    "simulate": (
-        "decision.cli.simulate:simulate",
-        "Show what a change of rules would do, before it is live.",
-    ),
-    "schema": ("decision.cli.schema:schema", "Write the JSON Schema of rule files, for editors."),
-    "publish": ("decision.cli.publish:publish", "Put checked rules in force on all replicas."),
-    "rollback": (
-        "decision.cli.rollback:rollback",
-        "Return to an earlier policy, or with --models to an earlier model.",
-    ),
-    "load": ("decision.cli.load:load", "Load customers from CSV, NDJSON or Parquet."),
-    "decide": ("decision.cli.decide:decide", "Decide a file of requests, without a server."),
-    "explain": ("decision.cli.explain:explain", "Show why a decision came about."),
-    "erase": (
-        "decision.cli.erase:erase",
-        "Erase a customer: from the store, and from an archive on disk.",
-    ),
-    "key": ("decision.cli.key:key", "Make API keys."),
-    "archive": (
-        "decision.cli.archive:archive",
-        "Move the log from Redis to Parquet files, exactly once.",
-    ),
-    "train": ("decision.cli.train:train", "Train a model version from the log."),
-    "evaluate": ("decision.cli.evaluate:evaluate", "Judge a policy by what was logged."),
-    "promote": ("decision.cli.promote:promote", "Put a model version in force, if it passes."),
-    "segments": (
-        "decision.cli.segments:segments",
-        "Compute RFM and user states from the archive, as attributes.",
-    ),
-    "rebuild": (
-        "decision.cli.rebuild:rebuild",
-        "Fill the event measures of a changed policy from the archive.",
-    ),
-    "bench": ("decision.cli.bench:bench", "Measure what a decision costs, step by step."),
+    "demo": "Start the sample on this machine, with calls to try.",
+    "init": "Write a small rules folder to start from.",
+    "serve": "Answer decisions and events over HTTP.",
+    "check": "Check a rules folder.",
+    "test": "Run the scenario tests of a rules folder.",
+    "simulate": "Show what a change of rules would do, before it is live.",
+    "schema": "Write the JSON Schema of rule files, for editors.",
+    "publish": "Put checked rules in force on all replicas.",
+    "rollback": "Return to an earlier policy, or with --models to an earlier model.",
+    "load": "Load customers from CSV, NDJSON or Parquet.",
+    "decide": "Decide a file of requests, without a server.",
+    "explain": "Show why a decision came about.",
+    "erase": "Erase a customer: from the store, and from an archive on disk.",
+    "key": "Make API keys.",
+    "archive": "Move the log from Redis to Parquet files, exactly once.",
+    "train": "Train a model version from the log.",
+    "evaluate": "Judge a policy by what was logged.",
+    "promote": "Put a model version in force, if it passes.",
+    "segments": "Compute RFM and user states from the archive, as attributes.",
+    "rebuild": "Fill the event measures of a changed policy from the archive.",
+    "bench": "Measure what a decision costs, step by step.",
 }
-"""Name → (where it is, what it does in one line)."""
+"""Name → what it does in one line. Command `x` is `x` in `decision.cli.x`."""
 
 _PANELS = [
     {"name": "Try it", "commands": ["demo", "init"]},
@@ -73,14 +55,10 @@ _PANELS = [
 class Later(click.RichCommand):
     """A command whose module is imported when it is run."""
 
-    def __init__(self, name: str, place: str, short_help: str) -> None:
-        super().__init__(name=name, help=short_help)
-        self.place = place
-
     def load(self) -> click.Command:
         """The command itself."""
-        module, _, attribute = self.place.partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        module = importlib.import_module(f"decision.cli.{self.name}")
+        command: click.Command = getattr(module, str(self.name))
         return command
 
     def make_context(
@@ -135,9 +113,12 @@ def _end(error: Exception) -> NoReturn:
 
 def _sentence(error: Exception) -> str:
     from decision.core.errors import NextbestError
+    from decision.installation import extra_of, install_hint
 
     if isinstance(error, NextbestError):
         return str(error)
+    if isinstance(error, ModuleNotFoundError) and (extra := extra_of(error.name)):
+        return install_hint(f"this needs {error.name}", extra)
     if isinstance(error, OSError) and error.errno is not None:
         where = f"{error.filename}: " if error.filename else ""
         fix = "; make room and run it again" if error.errno == errno.ENOSPC else ""
@@ -171,5 +152,5 @@ def cli() -> None:
     """
 
 
-for _name, (_place, _short_help) in COMMANDS.items():
-    cli.add_command(Later(_name, _place, _short_help))
+for _name, _short_help in COMMANDS.items():
+    cli.add_command(Later(name=_name, help=_short_help))

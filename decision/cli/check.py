@@ -134,11 +134,8 @@ class CheckResult:
 
 # --------------------------------------------------------------------- watch
 
-_EVERY = 0.25
+_EVERY = 0.2
 """Seconds between two looks at the folder."""
-
-_PATIENCE = 20
-"""Looks at a folder that keeps changing before it is checked anyway."""
 
 
 def _watch(paths: RulePaths, show: Callable[[], object]) -> None:
@@ -146,36 +143,23 @@ def _watch(paths: RulePaths, show: Callable[[], object]) -> None:
 
     It looks at the folder again and again, so the folder may disappear and come back.
     """
-    folder = str(paths.folder)
+    from decision.server.watching import Watch, folder_fingerprint
+
+    watch, seen = Watch(), None
     try:
         while True:
-            seen = _rest(folder)
-            if sys.stdout.isatty():
-                click.clear()
-            began = time.perf_counter()
-            show()
-            took = time.perf_counter() - began
-            clock = time.strftime("%H:%M:%S")
-            say(f"{clock} checked {paths.root} in {took:.2f} s; waiting for a change, Ctrl-C ends")
-            while _look(folder) == seen:
-                time.sleep(_EVERY)
+            now = folder_fingerprint(str(paths.folder))
+            if watch.settled(now, seen):
+                seen = now
+                if sys.stdout.isatty():
+                    click.clear()
+                began = time.perf_counter()
+                show()
+                took = time.perf_counter() - began
+                say(
+                    f"{time.strftime('%H:%M:%S')} checked {paths.root} in {took:.2f} s; "
+                    "waiting for a change, Ctrl-C ends"
+                )
+            time.sleep(_EVERY)
     except KeyboardInterrupt:
         say("")
-
-
-def _rest(folder: str) -> str:
-    """The folder's fingerprint when two looks find the same: nobody is writing any more."""
-    before = _look(folder)
-    for _ in range(_PATIENCE):
-        time.sleep(_EVERY / 2)
-        now = _look(folder)
-        if now == before:
-            return now
-        before = now
-    return before
-
-
-def _look(folder: str) -> str:
-    from decision.server.watching import folder_fingerprint
-
-    return folder_fingerprint(folder)

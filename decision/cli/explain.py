@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
-from decision.cli.options import json_option, settings_from, settings_options
+from decision.cli.options import decision_id, json_option, settings_from, settings_options
 from decision.cli.output import Fail, console, print_json
-from decision.core.identifiers import parse_decision_id
 from decision.core.reasons import Reason
 from decision.core.schema import Decision, ExplanationRow
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: nextbest explain 01KAJS4VQ5H0Z3NCP9A0GX2M7R")
-@click.argument("decision_id")
+@click.argument("decision_id", callback=decision_id)
 @click.option("--url", metavar="URL", help="Ask this server, as http://127.0.0.1:8000.")
 @click.option(
     "--key",
@@ -47,10 +46,6 @@ def explain(
     row per candidate, with the reason, the compared values, and the rule that decided. It is read
     from the store (--redis-url, or the embedded one), or from a server (--url).
     """
-    try:
-        parse_decision_id(decision_id)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
     if url is not None:
         decision = ask_server(url, decision_id, key)
     else:
@@ -62,15 +57,10 @@ def explain(
 
 
 async def _look_up(decision_id: str, settings: ServerSettings) -> Decision:
+    from decision.cli.policies import open_log
     from decision.engine import Engine
-    from decision.server.opening import HOME, open_store
 
-    if settings.redis_url is None and not (HOME / "redis").is_dir():
-        raise Fail(
-            f"there is no store in {HOME.absolute()}; say where it is with --redis-url, "
-            "or ask the server with --url"
-        )
-    async with open_store(settings) as store:
+    async with open_log(settings, "ask the server with --url") as store:
         found = await Engine(store).replay.find(decision_id)
     if found is None:
         raise Fail(f"decision {decision_id} is not in the log of this store")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import msgspec
@@ -26,12 +26,6 @@ RULE_ENGINE: Final = "rule-engine"
 
 _MEANINGS: Final = {**CODES, RULE_ENGINE: "rules that the rule engine cannot run"}
 _SARIF: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
-
-
-class Reporter(Protocol):
-    """Prints the result of a check in one format."""
-
-    def __call__(self, result: CheckResult, /) -> None: ...
 
 
 # -------------------------------------------------------------------- paths
@@ -264,10 +258,10 @@ def _uri(path: str) -> str:
     return f"file://{quote(path)}" if path.startswith("/") else quote(path)
 
 
-REPORTERS: Final[dict[str, Reporter]] = {
+REPORTERS: Final[dict[str, Callable[[CheckResult], None]]] = {
     "text": report_text,
     "json": report_json,
     "github": report_github,
     "sarif": report_sarif,
 }
-"""Format → what prints it."""
+"""Format → what prints the result of a check in it."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import rich_click as click
 
 from decision.cli.options import json_option, settings_from, settings_options
@@ -112,10 +113,4 @@ async def _load(
     async with engine_of(settings, in_memory=dry_run) as engine:
         with progress("Customers") as move:
             tally = await ingest(Loading(engine.runtime), reads, bad, dry_run=dry_run, moved=move)
-    found = {
-        "customers": tally.customers,
-        "events": tally.events,
-        "known_events": tally.known_events,
-        "bad_rows": tally.bad_rows,
-    }
-    return found, problems
+    return msgspec.to_builtins(tally), problems

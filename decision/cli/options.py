@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import rich_click as click
 
+from decision.core.identifiers import parse_decision_id
 from decision.server.settings import SETTINGS, ServerSettings, Setting, SettingsError, read_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -15,6 +16,20 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 rules_argument = click.argument(
     "rules", envvar="NEXTBEST_RULES", default="rules", metavar="[RULES]", type=click.Path()
 )
+
+
+def decision_id(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """A callback for options and arguments: the id of a decision.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        if value is not None:
+            parse_decision_id(value)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    return value
 
 
 def settings_options(*fields: str) -> Callable[[F], F]:

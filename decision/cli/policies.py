@@ -12,6 +12,7 @@ from decision.rulebook.diagnostics import Diagnostic, render_all
 from decision.rulebook.reader import load_folder
 
 if TYPE_CHECKING:
+    from decision.core.ports import Store
     from decision.engine import Engine
     from decision.server.settings import ServerSettings
 
@@ -45,6 +46,20 @@ def engine_of(
 
     definition = read_rules(settings.rules)
     return open_engine(settings, definition, read_model(settings.models), in_memory=in_memory)
+
+
+def open_log(settings: ServerSettings, otherwise: str) -> AbstractAsyncContextManager[Store]:
+    """The store, for a look into its log: an embedded one is opened only where there is one.
+
+    Raises:
+        Fail: there is none; `otherwise` says what else to do.
+    """
+    from decision.server.opening import HOME, open_store
+
+    if settings.redis_url is None and not (HOME / "redis").is_dir():
+        where = f"there is no store in {HOME.absolute()}; say where it is with --redis-url"
+        raise Fail(f"{where}, or {otherwise}")
+    return open_store(settings)
 
 
 def tally(diagnostics: list[Diagnostic]) -> str:

@@ -8,6 +8,7 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import msgspec
 import rich_click as click
 
 from decision.cli.options import json_option, rules_argument, settings_from, settings_options
@@ -43,7 +44,7 @@ def publish(rules: str, by: str | None, message: str, as_json: bool, **given: st
     settings = settings_from(**given)
     entry, changed = asyncio.run(_publish(settings, definition, by or who(), message))
     if as_json:
-        print_json({**as_row(entry), "changed": changed})
+        print_json({**msgspec.to_builtins(entry), "changed": changed})
     elif changed:
         click.echo(f"Policy {entry.version} is published.")
     else:
@@ -69,14 +70,3 @@ def who() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # in a container the user may have no name
         return f"uid {os.getuid()}"
-
-
-def as_row(entry: Publication) -> dict[str, str]:
-    """A publication as JSON shows it."""
-    return {
-        "version": entry.version,
-        "at": entry.at.isoformat().replace("+00:00", "Z"),
-        "by": entry.by,
-        "message": entry.message,
-        "kind": entry.kind,
-    }

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from decision.cli.output import Fail, print_json, say
-from decision.core.identifiers import parse_decision_id
 from decision.core.policy_builder import compile_policy
 
 if TYPE_CHECKING:
@@ -37,10 +36,6 @@ def record_decision(
     from decision.scenarios.recorded import record
     from decision.scenarios.recording import append, find_archived, run_recorded
 
-    try:
-        parse_decision_id(decision_id)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
     definition = read_rules(rules)
     if archive is not None:
         logged, past = find_archived(archive, decision_id)
@@ -78,15 +73,10 @@ def _tell(text: str, result: Result, notes: list[str], out: Path | None, as_json
 async def _find_stored(
     decision_id: str, settings: ServerSettings
 ) -> tuple[Logged, PolicyDefinition | None]:
+    from decision.cli.policies import open_log
     from decision.scenarios.recording import find_logged
-    from decision.server.opening import HOME, open_store
 
-    if settings.redis_url is None and not (HOME / "redis").is_dir():
-        raise Fail(
-            f"there is no store in {HOME.absolute()}; say where it is with --redis-url, "
-            "or where the archive is with --archive"
-        )
-    async with open_store(settings) as store:
+    async with open_log(settings, "where the archive is with --archive") as store:
         found = await find_logged(store, decision_id)
     if found is None:
         raise Fail(

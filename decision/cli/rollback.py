@@ -12,7 +12,7 @@ import rich_click as click
 
 from decision.cli.options import json_option, settings_from, settings_options
 from decision.cli.output import Fail, print_json
-from decision.cli.publish import as_row, who
+from decision.cli.publish import who
 
 if TYPE_CHECKING:
     from decision.releases.publishing import Publication
@@ -63,7 +63,7 @@ def rollback(
             now = datetime.now(UTC)
             entry = await roll_back_policy(store, version, by or who(), message, now)
         if as_json:
-            print_json(as_row(entry))
+            print_json(entry)
         else:
             click.echo(f"Policy {entry.version} is published again.")
 
@@ -92,7 +92,7 @@ def _of_models(models: Path, version: str | None, show_list: bool, as_json: bool
 
 def _show(entries: Sequence[Publication], as_json: bool) -> None:
     if as_json:
-        print_json([as_row(entry) for entry in entries])
+        print_json(entries)
         return
     if not entries:
         click.echo("Nothing is published yet.")

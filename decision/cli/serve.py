@@ -32,7 +32,7 @@ def run_server(settings: ServerSettings) -> int:
     """Serves until it is told to stop; returns the exit code.
 
     Raises:
-        StartRefused: it cannot start.
+        NextbestError: it does not start; the text says why and how to fix it.
     """
     from decision.api.app import serve as serve_http
 

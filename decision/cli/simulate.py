@@ -10,7 +10,6 @@ import rich_click as click
 
 from decision.cli.options import json_option
 from decision.cli.output import TERMINAL, Fail, print_json, say
-from decision.installation import install_hint
 
 if TYPE_CHECKING:
     from decision.core.definition import PolicyDefinition
@@ -83,8 +82,6 @@ def simulate(
         raise click.UsageError("give either --requests FILE or --log DIR")
     if archive is not None and customers is not None:
         raise click.UsageError("--customers goes with --requests; the log has its own customers")
-    if archive is not None:
-        _need_readers()
     new, old = _definitions(rules, against, archive)
     simulation = asyncio.run(
         _run(new, old, rules, against, requests, archive, customers, models, fields, seed)
@@ -109,19 +106,6 @@ def simulate(
         write_whole(html, page(tally, title, currency, simulation.off_policy).encode())
         say(f"wrote {html}")
     return 1 if tally.errors or tally.bad_customers else 0
-
-
-def _need_readers() -> None:
-    """What reads an archive is an extra.
-
-    Raises:
-        Fail: it is not installed.
-    """
-    try:
-        import duckdb  # noqa: F401
-        import pyarrow  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise Fail(install_hint(f"--log needs {error.name}")) from None
 
 
 def _definitions(

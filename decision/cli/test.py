@@ -6,11 +6,17 @@ import asyncio
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import rich_click as click
 
-from decision.cli.options import json_option, rules_argument, settings_from, settings_options
+from decision.cli.options import (
+    decision_id,
+    json_option,
+    rules_argument,
+    settings_from,
+    settings_options,
+)
 from decision.cli.output import Fail, on_terminal, print_json, progress, say
 from decision.progress import count_of
 
@@ -47,6 +53,7 @@ if TYPE_CHECKING:
 @click.option("--watch", is_flag=True, help="Run again whenever a file of the folder changes.")
 @click.option(
     "--record",
+    callback=decision_id,
     metavar="DECISION_ID",
     help="Write a scenario of a logged decision instead, and run it.",
 )
@@ -120,22 +127,14 @@ def test(
     return runner.run(as_json)
 
 
-class _Runner:
+class _Runner(NamedTuple):
     """Runs the scenarios of a folder, and tells of them."""
 
-    def __init__(
-        self,
-        rules: str,
-        only: str | None,
-        everything: bool,
-        coverage: bool,
-        min_coverage: float | None,
-    ) -> None:
-        self.rules = rules
-        self.only = only
-        self.everything = everything
-        self.coverage = coverage
-        self.min_coverage = min_coverage
+    rules: str
+    only: str | None
+    everything: bool
+    coverage: bool
+    min_coverage: float | None
 
     def run(self, as_json: bool) -> int:
         """The exit code: 0 where everything holds.
@@ -146,6 +145,7 @@ class _Runner:
         from decision.cli.policies import read_rules
         from decision.core.policy_builder import compile_policy
         from decision.scenarios import read_scenarios
+        from decision.scenarios.coverage import Coverage
 
         definition = read_rules(self.rules)
         scenarios, diagnostics = read_scenarios(Path(self.rules), compile_policy(definition))
@@ -156,7 +156,7 @@ class _Runner:
             about = about if self.only else "there is no scenario"
             shows = "`nextbest test --help` shows how to write one"
             raise Fail(f"{self.rules}/tests: {about}; {shows}")
-        watcher = self.watcher(definition)
+        watcher = Coverage(definition) if self.coverage else None
         results = self.decide(definition, scenarios, watcher)
         report = watcher.report() if watcher is not None else None
         wrong = any(not result.passed for result in results)
@@ -168,11 +168,6 @@ class _Runner:
         else:
             self.tell(results, diagnostics, report)
         return 1 if wrong else 0
-
-    def watcher(self, definition: PolicyDefinition) -> Coverage | None:
-        from decision.scenarios.coverage import Coverage
-
-        return Coverage(definition) if self.coverage else None
 
     def decide(
         self, definition: PolicyDefinition, scenarios: list[Placed], watcher: Coverage | None

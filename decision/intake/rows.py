@@ -22,7 +22,6 @@ import msgspec
 
 from decision.core.errors import FileError, InputError
 from decision.engine.loading import CustomerRow
-from decision.installation import install_hint
 from decision.intake.lines import (
     LONGEST_LINE,
     LineDecoder,
@@ -240,11 +239,9 @@ def cell_value(cell: str) -> str | int | float | bool | None:
 
 
 def _parquet(path: str, options: RowOptions) -> Iterator[Read]:
-    try:
-        from pyarrow import ArrowException
-        from pyarrow.parquet import ParquetFile
-    except ImportError:
-        raise FileError(install_hint(f"{path}: reading Parquet needs pyarrow")) from None
+    from pyarrow import ArrowException
+    from pyarrow.parquet import ParquetFile
+
     if path == "-":
         raise FileError("Parquet cannot be read from standard input; give the file's name")
     with Path(path).open("rb") as opened:

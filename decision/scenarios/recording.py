@@ -12,7 +12,6 @@ from decision.core.errors import FileError
 from decision.core.identifiers import parse_decision_id
 from decision.core.policy import Policy
 from decision.core.policy_builder import compile_policy
-from decision.installation import install_hint
 
 if TYPE_CHECKING:
     from decision.core.definition import PolicyDefinition
@@ -139,8 +138,6 @@ def find_archived(archive: Path, decision_id: str) -> tuple[Logged, PolicyDefini
             replay = replay_of(row, Registers(archive))
             decisions = _nearest_first(files(archive, "decisions"), decision_id)
             made = next((found for path in decisions if (found := _rows(path, decision_id))), [])
-    except ModuleNotFoundError as error:
-        raise FileError(install_hint(f"--archive needs {error.name}")) from None
     except (ArchiveError, OSError, ValueError) as error:
         raise FileError(f"{archive} cannot be read: {error}") from None
     logged = Logged(

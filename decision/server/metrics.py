@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from prometheus_client import (
     CollectorRegistry,
@@ -36,6 +36,9 @@ _BUCKETS = (
     *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
 )
 
+_Mode = Literal["livemin", "livemax"]
+"""What a gauge shows of several workers."""
+
 
 class Metrics:
     """The engine's observer, and what `/metrics` shows. One a process."""
@@ -43,23 +46,30 @@ class Metrics:
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = CollectorRegistry()
-        self._decisions = Counter(
-            "nextbest_decisions",
-            "Decisions made, by placement and outcome.",
-            ["placement", "outcome"],
-            registry=registry,
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"nextbest_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, mode: _Mode, *labels: str) -> Gauge:
+            return Gauge(
+                f"nextbest_{name}", text, labels, registry=registry, multiprocess_mode=mode
+            )
+
+        def version(name: str, text: str) -> Gauge:
+            return gauge(name, f"{text} 1 for the version in force.", "livemax", "version")
+
+        self._decisions = counter(
+            "decisions", "Decisions made, by placement and outcome.", "placement", "outcome"
         )
-        suppressed = Counter(
-            "nextbest_candidates_fallen",
+        suppressed = counter(
+            "candidates_fallen",
             "Candidates that fell, by the reason code at which they did.",
-            ["reason"],
-            registry=registry,
+            "reason",
         )
-        degraded = Counter(
-            "nextbest_decisions_degraded",
+        degraded = counter(
+            "decisions_degraded",
             "Decisions made without something, by what was missing.",
-            ["missing"],
-            registry=registry,
+            "missing",
         )
         seconds = Histogram(
             "nextbest_decision_seconds",
@@ -68,57 +78,33 @@ class Metrics:
             buckets=_BUCKETS,
             registry=registry,
         )
-        events = Counter(
-            "nextbest_events", "Events received, by result.", ["result"], registry=registry
+        events = counter("events", "Events received, by result.", "result")
+        self._dry_runs = counter("dry_runs", "Decisions computed and not counted.")
+        self._store_up = gauge("store_up", "1 where the store answers.", "livemin")
+        self._policy = version("policy_info", "Policy in force.")
+        self._model = version("model_info", "Model in force.")
+        self._shadow = version("shadow_info", "Challenger scored beside the model.")
+        self._loaded_at = gauge(
+            "policy_loaded_timestamp_seconds", "When the policy in force was loaded.", "livemin"
         )
-        self._dry_runs = Counter(
-            "nextbest_dry_runs", "Decisions computed and not counted.", registry=registry
+        self._model_up = gauge(
+            "model_up", "1 where a model scores, 0 where the prior stands in.", "livemin"
         )
-        self._store_up = Gauge(
-            "nextbest_store_up",
-            "1 where the store answers.",
-            registry=registry,
-            multiprocess_mode="livemin",
-        )
-        self._policy = _version_gauge("nextbest_policy_info", "Policy in force.", registry)
-        self._model = _version_gauge("nextbest_model_info", "Model in force.", registry)
-        self._shadow = _version_gauge(
-            "nextbest_shadow_info", "Challenger scored beside the model.", registry
-        )
-        self._loaded_at = Gauge(
-            "nextbest_policy_loaded_timestamp_seconds",
-            "When the policy in force was loaded.",
-            registry=registry,
-            multiprocess_mode="livemin",
-        )
-        self._model_up = Gauge(
-            "nextbest_model_up",
-            "1 where a model scores, 0 where the prior stands in.",
-            registry=registry,
-            multiprocess_mode="livemin",
-        )
-        reloads = Counter(
-            "nextbest_policy_reloads",
+        reloads = counter(
+            "policy_reloads",
             "Policies put in force or refused after the start, by result.",
-            ["result"],
-            registry=registry,
+            "result",
         )
-        model_reloads = Counter(
-            "nextbest_model_reloads",
-            "Changes of the models put in force or refused, by result.",
-            ["result"],
-            registry=registry,
+        model_reloads = counter(
+            "model_reloads", "Changes of the models put in force or refused, by result.", "result"
         )
-        self._refused_since = Gauge(
-            "nextbest_policy_refused_timestamp_seconds",
+        self._refused_since = gauge(
+            "policy_refused_timestamp_seconds",
             "Since when every newer policy was refused; 0 where the newest is in force.",
-            registry=registry,
-            multiprocess_mode="livemax",
+            "livemax",
         )
-        self._rule_engine_failures = Counter(
-            "nextbest_rule_engine_failures",
-            "Times that the plain evaluator stood in for the rule engine.",
-            registry=registry,
+        self._rule_engine_failures = counter(
+            "rule_engine_failures", "Times that the plain evaluator stood in for the rule engine."
         )
         self._failures_seen: tuple[RuleMatcher | None, int] = (None, 0)
         # Children are looked up once: a look-up by label costs as much as the count itself.
@@ -227,13 +213,3 @@ def forget_dead(folder: Path) -> None:
             file.unlink(missing_ok=True)
         except PermissionError:
             pass  # it lives, under another user
-
-
-def _version_gauge(name: str, text: str, registry: CollectorRegistry) -> Gauge:
-    return Gauge(
-        name,
-        text + " 1 for the version in force.",
-        ["version"],
-        registry=registry,
-        multiprocess_mode="livemax",
-    )

@@ -16,14 +16,13 @@ import msgspec
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from decision.core.errors import NextbestError, StoreUnavailable
-from decision.engine.snapshot import PolicyRefused
+from decision.core.errors import NextbestError
 from decision.observability import configure_logging, get_logger
 from decision.rulebook.checking import RulesRefused
 from decision.rulebook.diagnostics import render_all
 from decision.server.keys import load_keys
 from decision.server.metrics import MULTIPROCESS
-from decision.server.settings import ServerSettings, SettingsError, is_loopback_host, to_environ
+from decision.server.settings import ServerSettings, is_loopback_host, to_environ
 from decision.server.shared_folder import SHARED_FOLDER, SharedFolder, check_first
 from decision.server.watching import terminal_is_gone
 from decision.store import EmbeddedRedis, RedisStore
@@ -49,7 +48,7 @@ def run(settings: ServerSettings, application: str, protocol: type[asyncio.Proto
     worker from the `NEXTBEST_*` variables; `protocol` reads HTTP from a connection.
 
     Raises:
-        StartRefused: the settings, the keys file, the rules or the address do not do.
+        NextbestError: it does not start; the text says why and how to fix it.
     """
     check(settings)
     configure_logging(settings.log_level, settings.log_format)
@@ -61,10 +60,7 @@ def run(settings: ServerSettings, application: str, protocol: type[asyncio.Proto
             stack.enter_context(_shared_metrics())
         if settings.redis_url is None:
             # Started here, it outlives every worker, and a failure shows before there are any.
-            try:
-                url = stack.enter_context(EmbeddedRedis())
-            except StoreUnavailable as error:
-                raise StartRefused(str(error)) from None
+            url = stack.enter_context(EmbeddedRedis())
             settings = msgspec.structs.replace(settings, redis_url=url)
         os.environ.update(to_environ(settings))
         host, port = listening.getsockname()[:2]
@@ -76,7 +72,9 @@ def check(settings: ServerSettings) -> None:
     """Refuses settings that could never serve; rules are checked later.
 
     Raises:
-        StartRefused: keys are missing or unusable, or the Redis URL cannot be used.
+        StartRefused: keys are missing.
+        SettingsError: the keys file cannot be used.
+        StoreUnavailable: the Redis URL cannot be used.
     """
     if settings.api_keys_file is None and not is_loopback_host(settings.host):
         raise StartRefused(
@@ -84,21 +82,19 @@ def check(settings: ServerSettings) -> None:
             f"{settings.host}: set NEXTBEST_API_KEYS_FILE (nextbest key create makes keys), "
             "or NEXTBEST_HOST=127.0.0.1"
         )
-    try:
-        if settings.api_keys_file is not None:
-            load_keys(settings.api_keys_file)
-        if settings.redis_url is not None:
-            # Parsed, not connected: workers that could not would be started again for ever.
-            RedisStore(settings.redis_url, prefix=settings.key_prefix)
-    except (SettingsError, StoreUnavailable) as error:
-        raise StartRefused(str(error)) from None
+    if settings.api_keys_file is not None:
+        load_keys(settings.api_keys_file)
+    if settings.redis_url is not None:
+        # Parsed, not connected: workers that could not would be started again for ever.
+        RedisStore(settings.redis_url, prefix=settings.key_prefix)
 
 
 def _check_rules(settings: ServerSettings, shared: SharedFolder) -> None:
     """Has the policy of the rules folder checked before there are any workers.
 
     Raises:
-        StartRefused: the rules cannot be put in force.
+        StartRefused: the rules have errors; all of them are in the text.
+        PolicyRefused: the rule engine cannot hold them.
     """
     if settings.follow != "folder":
         return
@@ -106,8 +102,6 @@ def _check_rules(settings: ServerSettings, shared: SharedFolder) -> None:
         check_first(settings.rules, shared)
     except RulesRefused as error:
         raise StartRefused(f"{error}:\n\n{render_all(error.diagnostics)}") from None
-    except PolicyRefused as error:
-        raise StartRefused(str(error)) from None
 
 
 def _serve(

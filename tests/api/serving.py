@@ -17,12 +17,12 @@ ROOT = Path(__file__).parents[2]
 _RUN = """
 import sys
 from decision.api.app import serve
-from decision.server.workers import StartRefused
-from decision.server.settings import SettingsError, read_settings
+from decision.core.errors import NextbestError
+from decision.server.settings import read_settings
 if __name__ == "__main__":
     try:
         sys.exit(serve(read_settings()))
-    except (StartRefused, SettingsError) as error:
+    except NextbestError as error:
         sys.exit(str(error))
 """
 

@@ -12,6 +12,7 @@ import httpx
 import msgspec
 import pytest
 
+from decision.core.errors import StoreUnavailable
 from decision.server import workers as server
 from decision.server.keys import SCOPES, load_keys, make_key
 from decision.server.settings import ServerSettings, SettingsError, is_loopback_host, read_settings
@@ -218,7 +219,7 @@ def test_a_redis_url_that_is_none_is_refused_before_there_are_workers(
     rules: Path, url: str
 ) -> None:
     """A worker that ends at its start is started again by the supervisor, for ever."""
-    with pytest.raises(server.StartRefused, match="NEXTBEST_REDIS_URL"):
+    with pytest.raises(StoreUnavailable, match="NEXTBEST_REDIS_URL"):
         server.check(ServerSettings(redis_url=url, rules=str(rules)))
 
 

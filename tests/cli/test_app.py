@@ -25,7 +25,7 @@ def real(name: str) -> click.Command:
 def test_help_lists_every_command_in_one_line_each(run):
     result = run("--help")
     assert result.exit_code == 0
-    for name, (_, short_help) in COMMANDS.items():
+    for name, short_help in COMMANDS.items():
         assert name in result.stdout
         assert short_help in result.stdout
 
@@ -36,7 +36,7 @@ def test_every_command_stands_in_one_panel():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_says_of_itself_what_the_list_says_of_it(name):
-    assert real(name).get_short_help_str(limit=200) == COMMANDS[name][1]
+    assert real(name).get_short_help_str(limit=200) == COMMANDS[name]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -109,6 +109,17 @@ def test_a_file_that_is_missing_is_one_sentence_with_its_name():
     result = failing(FileNotFoundError(2, "No such file or directory", "a.csv"))
     assert result.exit_code == 1
     assert result.stderr == "Error: a.csv: No such file or directory\n"
+
+
+def test_a_package_that_is_not_installed_is_named_with_the_command_that_installs_it():
+    result = failing(ModuleNotFoundError("No module named 'pyarrow'", name="pyarrow.parquet"))
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: this needs pyarrow.parquet; install what is missing")
+
+
+def test_a_module_of_our_own_that_is_missing_is_a_fault_of_our_own():
+    result = failing(ModuleNotFoundError("No module named 'decision.x'", name="decision.x"))
+    assert "nextbest itself failed: ModuleNotFoundError" in result.stderr
 
 
 def test_a_fault_of_our_own_is_named_without_a_traceback():
