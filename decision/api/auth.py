@@ -34,10 +34,10 @@ class Authenticator:
         return self._keys is None
 
     def authorize(self, scope: Scope, needed: str) -> None:
-        """Lets a request pass or not.
+        """Allows a request, or refuses it.
 
         Raises:
-            Problem: 401 without a valid key, 403 where the key's scopes do not do.
+            Problem: 401 without a valid key, 403 where the key lacks the scope.
         """
         if self._keys is None:
             _check_local(scope)

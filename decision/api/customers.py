@@ -11,7 +11,7 @@ from litestar.types import ControllerRouterHandler
 from decision.api.answers import Answer, json_answer, path_id
 from decision.api.bodies import read_body
 from decision.api.decisions import JSON_ONLY
-from decision.api.openapi import Body, Operation
+from decision.api.openapi import BODY_PROBLEMS, EXAMPLES, Body, Operation
 from decision.api.problems import Problem
 from decision.core.schema import ConsentUpdate, CustomerUpdate, Identifier
 from decision.decoding import JsonDecoder
@@ -80,45 +80,7 @@ def customer_routes(engine: Engine, settings: ServerSettings) -> list[Controller
 
 
 _ID: Final = {"customer_id": "The customer's id, percent-encoded."}
-_CHANGES: Final = ("request-timeout", "too-large", "unsupported-media-type", "unavailable")
-_VIEW: Final = Body(
-    type=CustomerView,
-    example={
-        "customer_id": "c-1024",
-        "attributes": {"first_name": "美玲", "country": "CN"},
-        "timezone": "Asia/Shanghai",
-        "aliases": {"email": ["li@example.com"]},
-        "reachable": ["push", "email"],
-        "unreachable": [],
-        "consents": {
-            "marketing": {
-                "email": {"state": "granted", "at": "2026-11-21T02:00:00Z", "source": "api"}
-            }
-        },
-        "state": "casual",
-        "events": {"purchase": {"count": 3, "last_at": "2026-11-20T02:00:00Z"}},
-        "contacts": [
-            {
-                "message": "winback-coupon",
-                "channel": "push",
-                "at": "2026-11-21T02:00:00Z",
-                "state": "reserved",
-                "counts": True,
-                "expires_at": "2026-11-22T02:00:00Z",
-            }
-        ],
-        "merged": [],
-        "consent_trail": [
-            {
-                "at": "2026-11-21T02:00:00Z",
-                "purpose": "marketing",
-                "channel": "email",
-                "state": "granted",
-                "source": "api",
-            }
-        ],
-    },
-)
+_VIEW: Final = Body(type=CustomerView, example=EXAMPLES["CustomerView"])
 _GET = Operation(
     id="getCustomer",
     tag="customers",
@@ -134,17 +96,9 @@ _PUT = Operation(
     summary="Change a customer",
     description="What is left out stays; a null deletes. `reachable` null: on every channel.",
     parameters=_ID,
-    request=Body(
-        type=CustomerUpdate,
-        example={
-            "attributes": {"first_name": "美玲", "country": "CN"},
-            "timezone": "Asia/Shanghai",
-            "aliases": {"email": "li@example.com"},
-            "reachable": ["push", "email"],
-        },
-    ),
+    request=Body(type=CustomerUpdate, example=EXAMPLES["CustomerUpdate"]),
     answers={200: ("The customer as changed", _VIEW)},
-    problems=_CHANGES,
+    problems=BODY_PROBLEMS,
 )
 _DELETE = Operation(
     id="eraseCustomer",
@@ -161,18 +115,18 @@ _CONSENTS = Operation(
     description="Purpose → channel, or `*` for the others → `granted`, `denied`, or null to "
     "forget. They hold from the very next decision on.",
     parameters=_ID,
-    request=Body(type=ConsentUpdate, example={"marketing": {"email": "granted", "*": "denied"}}),
+    request=Body(type=ConsentUpdate, example=EXAMPLES["ConsentUpdate"]),
     answers={200: ("The customer as changed", _VIEW)},
-    problems=_CHANGES,
+    problems=BODY_PROBLEMS,
 )
 _MERGE = Operation(
     id="mergeCustomers",
     tag="customers",
     summary="Merge another customer into this one",
-    description="Contacts are united, the stricter consent wins, the later attribute wins, and "
-    "the other id leads here from then on.",
+    description="Contacts of both are kept, the stricter consent wins, the later attribute "
+    "wins, and from then on the other id means this customer.",
     parameters=_ID,
-    request=Body(type=MergeRequest, example={"from": "anon-9"}),
-    answers={200: ("The united customer", _VIEW)},
-    problems=(*_CHANGES, "not-found"),
+    request=Body(type=MergeRequest, example=EXAMPLES["MergeRequest"]),
+    answers={200: ("The merged customer", _VIEW)},
+    problems=(*BODY_PROBLEMS, "not-found"),
 )

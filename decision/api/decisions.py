@@ -12,7 +12,7 @@ from decision.api.answers import Answer, encode_json, json_answer, path_id
 from decision.api.auth import Authenticator
 from decision.api.batch import Batch
 from decision.api.bodies import check_headers, read_body
-from decision.api.openapi import NDJSON, Body, Operation
+from decision.api.openapi import BODY_PROBLEMS, EXAMPLES, NDJSON, Body, Operation
 from decision.api.problems import Problem
 from decision.core.errors import InputError
 from decision.core.schema import Decision, DecisionRequest
@@ -24,67 +24,21 @@ from decision.server.settings import ServerSettings
 JSON_ONLY: Final = frozenset({b"application/json"})
 NDJSON_ONLY: Final = frozenset({b"application/x-ndjson", b"application/ndjson"})
 
-_REQUEST = {
-    "request_id": "r-77",
-    "customer_id": "c-1024",
-    "placement": "outbound",
-    "event": {
-        "type": "cart_add",
-        "at": "2026-11-21T10:00:00+08:00",
-        "properties": {"cart_value": 120.5},
-    },
-    "context": {"device": "ios"},
-    "channels": ["push", "email"],
-    "limit": 1,
-    "explain": False,
-    "dry_run": False,
-    "deadline_ms": 50,
-}
-_DECISION = {
-    "decision_id": "01KAK0V4R0GZ8M4T1S8Q2W5X7C",
-    "customer_id": "c-1024",
-    "placement": "outbound",
-    "decided_at": "2026-11-21T02:00:00.123456Z",
-    "outcome": "selected",
-    "selections": [
-        {
-            "message": "winback-coupon",
-            "channel": "push",
-            "content": {"title": "We miss you, there"},
-            "response_probability": 0.031,
-            "priority": 0.362,
-            "selection_probability": 0.91,
-            "reserved_until": "2026-11-24T02:00:00.123456Z",
-        }
-    ],
-    "policy_version": "5c1d9f0a77e2",
-    "request_id": "r-77",
-    "reason": None,
-    "not_before": None,
-    "degraded": [],
-    "model_version": "0d6f2b1c9a44",
-    "explanation": None,
-}
+_REQUESTS: Final[JsonDecoder[DecisionRequest]] = JsonDecoder(DecisionRequest)
 
 
-class RequestReader:
-    """Decodes decision requests as they come over HTTP."""
+def decode_request(body: bytes) -> DecisionRequest:
+    """A decision request as it comes over HTTP.
 
-    def __init__(self) -> None:
-        self._decoder: JsonDecoder[DecisionRequest] = JsonDecoder(DecisionRequest)
-
-    def decode(self, body: bytes) -> DecisionRequest:
-        """The request.
-
-        Raises:
-            Problem: 400.
-        """
-        request = self._decoder.decode(body)
-        if request.at is not None:
-            raise InputError(
-                "at", "is for offline requests; over HTTP a decision is always made for now"
-            )
-        return request
+    Raises:
+        InputError: it cannot be used.
+    """
+    request = _REQUESTS.decode(body)
+    if request.at is not None:
+        raise InputError(
+            "at", "is for offline requests; over HTTP a decision is always made for now"
+        )
+    return request
 
 
 def hot_routes(
@@ -92,9 +46,8 @@ def hot_routes(
 ) -> list[ControllerRouterHandler]:
     """The routes that are called most: raw ASGI, and they check the key themselves.
 
-    On these paths each layer less is decisions a second; Litestar copies a handler for each guard.
+    Fewer layers here mean more decisions per second, and Litestar copies a handler for each guard.
     """
-    reader = RequestReader()
     limit = settings.max_body_bytes
     seconds = settings.body_timeout_ms / 1000
 
@@ -103,7 +56,7 @@ def hot_routes(
         _only_post(scope)
         authenticator.authorize(scope, "decide")
         body = await read_body(scope, receive, JSON_ONLY, limit, seconds)
-        decision = await engine.decide(reader.decode(body))
+        decision = await engine.decide(decode_request(body))
         await Answer(encode_json(decision))(scope, receive, send)
 
     @asgi("/v1/decisions/batch", copy_scope=False, opt={"scope": "decide", "operation": _BATCH})
@@ -111,8 +64,8 @@ def hot_routes(
         _only_post(scope)
         authenticator.authorize(scope, "decide")
         check_headers(scope, NDJSON_ONLY, settings.max_batch_bytes)
-        _ = engine.snapshot  # without one, a 503 now is better than one a line
-        await Batch(engine, settings, reader.decode).run(scope, receive, send)
+        _ = engine.snapshot  # without one, a 503 now is better than one per line
+        await Batch(engine, settings, decode_request).run(scope, receive, send)
 
     return [decide, decide_batch]
 
@@ -148,6 +101,7 @@ def _only_post(scope: Scope) -> None:
         raise MethodNotAllowedException(headers={"allow": "POST"})
 
 
+_ANSWER: Final = Body(type=Decision, example=EXAMPLES["Decision"])
 _DECIDE = Operation(
     id="decide",
     method="POST",
@@ -157,25 +111,20 @@ _DECIDE = Operation(
     "`request_id`, the same call gives the same decision again for an hour, and nothing is "
     "counted twice. Where the store is unavailable, the answer is the placement's fallback or "
     "`none`, with `store` in `degraded`.",
-    request=Body(type=DecisionRequest, example=_REQUEST),
-    answers={200: ("The decision", Body(type=Decision, example=_DECISION))},
-    problems=("request-timeout", "too-large", "unsupported-media-type", "unavailable"),
+    request=Body(type=DecisionRequest, example=EXAMPLES["DecisionRequest"]),
+    answers={200: ("The decision", _ANSWER)},
+    problems=BODY_PROBLEMS,
 )
 _BATCH = Operation(
     id="decideBatch",
     method="POST",
     tag="decisions",
-    summary="Decide many requests, one a line",
+    summary="Decide many requests, one per line",
     description="Lines are decision requests; the answer has a line for each, in the same order, "
     'while they are still being sent. A bad line gives `{"error": {…, "line": 3}}`, and the '
     "rest goes on. Empty lines are skipped.",
-    request=Body(
-        type=str,
-        content_type=NDJSON,
-        example='{"customer_id": "c-1", "placement": "app_home"}\n'
-        '{"customer_id": "c-2", "placement": "app_home"}\n',
-    ),
-    answers={200: ("A decision or an error a line", Body(type=str, content_type=NDJSON))},
+    request=Body(type=str, content_type=NDJSON, example=EXAMPLES["batch"]),
+    answers={200: ("One decision or error per line", Body(type=str, content_type=NDJSON))},
     problems=("too-large", "unsupported-media-type", "unavailable"),
 )
 _FIND = Operation(
@@ -185,6 +134,6 @@ _FIND = Operation(
     description="From what was logged; where that is no longer there, from the archive, where "
     "one is configured. Contents are not logged and stay empty.",
     parameters={"decision_id": "The `decision_id` of a decision."},
-    answers={200: ("The decision", Body(type=Decision, example=_DECISION))},
+    answers={200: ("The decision", _ANSWER)},
     problems=("not-found", "unavailable"),
 )

@@ -11,7 +11,7 @@ from litestar.types import ControllerRouterHandler
 from decision.api.answers import Answer, json_answer
 from decision.api.bodies import read_body
 from decision.api.decisions import JSON_ONLY
-from decision.api.openapi import Body, Operation
+from decision.api.openapi import BODY_PROBLEMS, EXAMPLES, Body, Operation
 from decision.core.errors import InputError
 from decision.core.schema import Event, EventsAnswer, Rejected
 from decision.decoding import JsonDecoder
@@ -68,17 +68,7 @@ def event_routes(
     return [record_events]
 
 
-_EXAMPLE: Final = {
-    "events": [
-        {
-            "id": "e1",
-            "customer_id": "c-1024",
-            "type": "purchase",
-            "at": "2026-11-21T10:00:00+08:00",
-            "properties": {"amount": 80},
-        }
-    ]
-}
+_ANSWER: Final = Body(type=EventsAnswer, example=EXAMPLES["EventsAnswer"])
 _RECORD = Operation(
     id="recordEvents",
     tag="events",
@@ -86,12 +76,7 @@ _RECORD = Operation(
     description="Idempotent by `id` for each customer, for 7 days. Events about a contact carry "
     "`decision_id`, and `message` where the decision had several. An event that cannot be used "
     "is listed in `rejected`; the others are recorded.",
-    request=Body(type=EventsRequest, example=_EXAMPLE),
-    answers={
-        202: (
-            "What became of the events",
-            Body(type=EventsAnswer, example={"accepted": 1, "duplicates": 0, "rejected": []}),
-        )
-    },
-    problems=("request-timeout", "too-large", "unsupported-media-type", "unavailable"),
+    request=Body(type=EventsRequest, example=EXAMPLES["EventsRequest"]),
+    answers={202: ("What became of the events", _ANSWER)},
+    problems=BODY_PROBLEMS,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +17,18 @@ NDJSON: Final = "application/x-ndjson"
 TEXT: Final = "text/plain"
 _PROBLEM: Final = "application/problem+json"
 _REF = "#/components/schemas/{name}"
+
+
+def _file(name: str) -> bytes:
+    """A file beside this one."""
+    return Path(__file__).with_name(name).read_bytes()
+
+
+EXAMPLES: Final[dict[str, Any]] = msgspec.json.decode(_file("examples.json"))
+"""Examples of bodies, by the name of their type where it has just one."""
+
+BODY_PROBLEMS: Final = ("request-timeout", "too-large", "unsupported-media-type", "unavailable")
+"""The problems of a route that reads a body and needs the store."""
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,36 +86,11 @@ def describe(routes: Iterable[BaseRoute]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for path, method, scope, operation in sorted(found, key=lambda row: row[:2]):
         paths.setdefault(path, {})[method] = _operation(operation, scope, by_type)
-    return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "nextbest",
-            "version": _version(),
-            "summary": "What to say next to a customer: message and channel, or nothing.",
-            "description": "Errors are RFC 9457 problem details. Times are RFC 3339 with an "
-            "offset. Unknown keys are refused.",
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        },
-        "tags": [
-            {"name": "decisions", "description": "What to say next."},
-            {"name": "events", "description": "What happened."},
-            {"name": "customers", "description": "What is known of customers."},
-            {"name": "policy", "description": "What is in force."},
-            {"name": "operations", "description": "How the server is."},
-        ],
-        "paths": paths,
-        "components": {
-            "schemas": _mended(components),
-            "securitySchemes": {
-                "key": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "An API key. Without keys configured, the server listens on "
-                    "loopback only and asks for none.",
-                }
-            },
-        },
-    }
+    document: dict[str, Any] = msgspec.json.decode(_file("openapi.json"))
+    document["info"]["version"] = _version()
+    document["paths"] = paths
+    document["components"]["schemas"] = _completed(components)
+    return document
 
 
 def _operation(
@@ -200,7 +188,7 @@ def _headers() -> dict[str, Any]:
     }
 
 
-def _mended(components: dict[str, Any]) -> dict[str, Any]:
+def _completed(components: dict[str, Any]) -> dict[str, Any]:
     """The schemas, with what types alone cannot say."""
     for name in ("DecisionRequest", "Event"):
         if name in components:

@@ -11,7 +11,7 @@ from litestar import Request, get, post
 from litestar.types import ControllerRouterHandler
 
 from decision.api.answers import Answer, encode_json, json_answer
-from decision.api.openapi import TEXT, Body, Operation, describe
+from decision.api.openapi import EXAMPLES, TEXT, Body, Operation, describe
 from decision.api.problems import Problem
 from decision.engine import Snapshot
 from decision.server.metrics import CONTENT_TYPE, Metrics
@@ -116,33 +116,7 @@ def _view(snapshot: Snapshot, supply: PolicySupply) -> PolicyView:
     )
 
 
-_VIEW: Final = Body(
-    type=PolicyView,
-    example={
-        "policy_version": "5c1d9f0a77e2",
-        "model_version": "0d6f2b1c9a44",
-        "shadow_version": None,
-        "loaded_at": "2026-11-21T02:00:00Z",
-        "messages": 24,
-        "candidates": 61,
-        "degraded": [],
-        "cautions": [],
-        "model_problem": None,
-        "refusal": {
-            "at": "2026-11-21T09:12:40Z",
-            "since": "2026-11-21T09:12:40Z",
-            "trigger": "watch",
-            "detail": "rules has 1 error",
-            "errors": [
-                {
-                    "path": "rules/messages.yaml:12:5",
-                    "detail": 'there is no section "caps:" [unknown-key]; did you mean "caps"?',
-                }
-            ],
-            "count": 1,
-        },
-    },
-)
+_VIEW: Final = Body(type=PolicyView, example=EXAMPLES["PolicyView"])
 _POLICY = Operation(
     id="getPolicy",
     tag="policy",
@@ -163,7 +137,7 @@ _LIVE = Operation(
     id="live",
     tag="operations",
     summary="Whether the process answers",
-    answers={200: ("It does", Body(type=Health, example={"status": "ok", "degraded": {}}))},
+    answers={200: ("It does", Body(type=Health, example=EXAMPLES["live"]))},
 )
 _READY = Operation(
     id="ready",
@@ -171,15 +145,7 @@ _READY = Operation(
     summary="Whether decisions can be answered",
     description="Also while the store is unavailable: decisions are then fallbacks, and `status` "
     "is `degraded`. 503 before policy and store were there for the first time.",
-    answers={
-        200: (
-            "They can",
-            Body(
-                type=Health,
-                example={"status": "degraded", "degraded": {"store": "Redis does not answer"}},
-            ),
-        )
-    },
+    answers={200: ("They can", Body(type=Health, example=EXAMPLES["ready"]))},
     problems=("unavailable",),
 )
 _METRICS = Operation(

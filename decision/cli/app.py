@@ -94,7 +94,7 @@ def _end(error: Exception) -> NoReturn:
     if isinstance(error, Abort):
         sys.exit(130)
     if isinstance(error, BrokenPipeError):
-        # Whoever read our output has had enough: not worth a word.
+        # What read our output has closed it, as `head` does: there is nothing to report.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     if os.environ.get("NEXTBEST_TRACEBACK") == "1":

@@ -20,14 +20,14 @@ def call(url: str, body: Any = None, *, key: str | None = None) -> tuple[int, An
         Fail: there is no server there.
     """
     if not url.startswith(("http://", "https://")):
-        raise Fail(f"{url} is no address of a server; write it as http://127.0.0.1:8000")
+        raise Fail(f"{url} is not the address of a server; write it as http://127.0.0.1:8000")
     headers = {"content-type": "application/json"}
     if key is not None:
         headers["authorization"] = f"Bearer {key}"
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, headers)
     here = request.host.rpartition(":")[0] in ("127.0.0.1", "localhost", "[::1]")
-    # No proxy of the environment leads to this machine.
+    # For this machine itself, the environment's proxies are not used.
     proxies = [urllib.request.ProxyHandler({})] if here else []
     opener = urllib.request.build_opener(*proxies)
     try:

@@ -75,7 +75,7 @@ def _of_models(models: Path, version: str | None, show_list: bool, as_json: bool
     from decision.scoring.versions import history
 
     if not models.is_dir():
-        raise Fail(f"{models} is no folder of models")
+        raise Fail(f"{models} is not a folder of models")
     if show_list:
         rows: list[dict[str, Any]] = [change._asdict() for change in history(models)]
         if as_json:

@@ -31,7 +31,7 @@ def schema(kind: str, out: str | None) -> None:
     if out is None:
         click.echo(text, nl=False)
         return
-    write_aside(Path(out), text)
+    write_file(Path(out), text)
     say(f"{out} is written; name it in the first line of each file:")
     say(f"# yaml-language-server: $schema={Path(out).name}")
 
@@ -50,19 +50,19 @@ def schema_text(kind: str) -> str:
     return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
 
-def write_aside(path: Path, text: str) -> None:
-    """Writes a file whole or not at all: aside, to the disk, then under its name.
+def write_file(path: Path, text: str) -> None:
+    """Writes a file completely or not at all: under a hidden name, synced, then renamed.
 
     Raises:
         Fail: it cannot be written there.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    hidden = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with aside.open("w", encoding="utf-8") as file:
+        with hidden.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(path)
+        hidden.replace(path)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        hidden.unlink(missing_ok=True)
         raise Fail(f"{path} cannot be written: {error.strerror}") from None

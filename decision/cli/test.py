@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from decision.rulebook.diagnostics import Diagnostic
     from decision.scenarios import Placed, Result
     from decision.scenarios.coverage import Coverage, Report
-    from decision.scenarios.trace import Trace
 
 
 @click.command(epilog="Example: nextbest test rules -k coupon --coverage")
@@ -239,7 +238,7 @@ def _as_json(
                 "source": result.source,
                 "passed": result.passed,
                 "problems": result.problems,
-                **_trace(result.trace),
+                **({} if result.trace is None else {"trace": result.trace}),
             }
             for result in results
         ],
@@ -250,12 +249,8 @@ def _as_json(
     return found
 
 
-def _trace(trace: Trace | None) -> dict[str, Any]:
-    return {} if trace is None else {"trace": trace}
-
-
 def _coverage_lines(report: Report, least: float | None) -> Iterable[str]:
-    """A table by file with what is untouched in it, one by kind, and the whole."""
+    """A table by file with what is untouched in it, one by kind, and the total."""
     width = max(len(one.name) for one in (*report.files, *report.kinds))
     for file in report.files:
         yield _row(file.name, file.seen, file.total, width, bold=True)

@@ -1,6 +1,6 @@
 """API keys: random, kept as SHA-256, with scopes; their file is read again when it changes.
 
-A key is 256 random bits, so a fast hash is enough: there is no word to guess. The file holds
+A key is 256 random bits, so a fast hash is enough: it cannot be guessed. The file holds
 hashes, never keys.
 """
 
@@ -71,7 +71,7 @@ def load_keys(path: str | Path) -> list[ApiKey]:
         raise SettingsError(f"the keys file {path}{line} is not YAML") from None
     except msgspec.ValidationError as error:
         raise SettingsError(
-            f"the keys file {path} is no list of keys with name, sha256 and scopes "
+            f"the keys file {path} is not a list of keys with name, sha256 and scopes "
             f"({', '.join(SCOPES)}): {str(error).replace('`', '')}"
         ) from None
     if not keys:

@@ -63,7 +63,7 @@ class Metrics:
         )
         suppressed = counter(
             "candidates_fallen",
-            "Candidates that fell, by the reason code at which they did.",
+            "Candidates filtered out, by reason code.",
             "reason",
         )
         degraded = counter(
@@ -142,7 +142,7 @@ class Metrics:
                 found.observe(taken)
 
     def recorded(self, event_type: str, result: str) -> None:
-        """Counts an event; its type is the caller's word and is no label."""
+        """Counts an event; its type is no label, as callers choose it."""
         found = self._events.get(result)
         if found is not None:
             found.inc()
@@ -204,7 +204,7 @@ class Metrics:
 
 
 def forget_dead(folder: Path) -> None:
-    """Removes the gauges of workers that ended without a word."""
+    """Removes the gauges of workers that were killed."""
     for file in folder.glob("gauge_live*_*.db"):
         pid = file.stem.rpartition("_")[2]
         try:

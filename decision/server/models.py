@@ -96,10 +96,8 @@ def load_models(folder: str | None, before: Models) -> Models:
     if folder is None:
         return Models()
     models = Path(folder)
-    model_fingerprint, shadow_fingerprint = (
-        _fingerprint_of(models, current_version),
-        _fingerprint_of(models, shadow_version),
-    )
+    model_fingerprint = _fingerprint_of(models, current_version)
+    shadow_fingerprint = _fingerprint_of(models, shadow_version)
     model, problem = before.model, None
     shadow, shadow_problem = before.shadow, None
     if model_fingerprint != before.model_fingerprint or before.problem is not None:

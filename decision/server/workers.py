@@ -53,11 +53,11 @@ def run(settings: ServerSettings, application: str, protocol: type[asyncio.Proto
     check(settings)
     configure_logging(settings.log_level, settings.log_format)
     with contextlib.ExitStack() as stack:
-        shared = stack.enter_context(_shared_folder())
-        _check_rules(settings, shared)
+        shared = stack.enter_context(_folder_for_workers(SHARED_FOLDER, "nextbest-"))
+        _check_rules(settings, SharedFolder(shared))
         listening = stack.enter_context(_listening(settings))
-        if settings.workers > 1:
-            stack.enter_context(_shared_metrics())
+        if settings.workers > 1 and not os.environ.get(MULTIPROCESS):
+            stack.enter_context(_folder_for_workers(MULTIPROCESS, "nextbest-metrics-"))
         if settings.redis_url is None:
             # Started here, it outlives every worker, and a failure shows before there are any.
             url = stack.enter_context(EmbeddedRedis())
@@ -183,25 +183,11 @@ def _listening(settings: ServerSettings) -> Iterator[socket.socket]:
 
 
 @contextlib.contextmanager
-def _shared_folder() -> Iterator[SharedFolder]:
-    """What the workers share, in a folder that only we can read."""
-    with tempfile.TemporaryDirectory(prefix="nextbest-") as folder:
-        os.environ[SHARED_FOLDER] = folder
+def _folder_for_workers(variable: str, prefix: str) -> Iterator[Path]:
+    """A temporary folder that only we can read; the variable tells the workers where it is."""
+    with tempfile.TemporaryDirectory(prefix=prefix) as folder:
+        os.environ[variable] = folder
         try:
-            yield SharedFolder(Path(folder))
+            yield Path(folder)
         finally:
-            del os.environ[SHARED_FOLDER]
-
-
-@contextlib.contextmanager
-def _shared_metrics() -> Iterator[None]:
-    """A folder in which the workers add up their metrics, where none is set."""
-    if os.environ.get(MULTIPROCESS):
-        yield
-        return
-    with tempfile.TemporaryDirectory(prefix="nextbest-metrics-") as folder:
-        os.environ[MULTIPROCESS] = folder
-        try:
-            yield
-        finally:
-            del os.environ[MULTIPROCESS]
+            del os.environ[variable]

@@ -176,7 +176,7 @@ def test_a_key_without_name_or_known_scopes_is_refused(name: str, scopes: list[s
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("", "no list of keys"),
+        ("", "not a list of keys"),
         ("[]", "has no keys"),
         ("{", "not YAML"),
         ("- {name: a, sha256: short, scopes: [decide]}", "sha256"),

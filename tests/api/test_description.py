@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
@@ -21,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from decision.api.app import create_app
-from decision.api.openapi import describe
+from decision.api.openapi import EXAMPLES, JSON, Body, Operation, describe
 from decision.engine import Engine
 from decision.store import MemoryStore
 from tests.api.conftest import RULES
@@ -42,7 +43,8 @@ def lines(context: Any, value: Any) -> bytes:
     return value.encode() if isinstance(value, str) else json.dumps(value).encode()
 
 
-SCHEMA = schemathesis.openapi.from_dict(describe(create_app(Engine(MemoryStore())).routes))
+ROUTES = create_app(Engine(MemoryStore())).routes
+SCHEMA = schemathesis.openapi.from_dict(describe(ROUTES))
 OPERATIONS = [
     (path, method, mode)
     for path, item in SCHEMA.items()
@@ -53,6 +55,27 @@ OPERATIONS = [
     if mode == GenerationMode.POSITIVE
     or {"parameters", "requestBody"} & set(item[method].definition.raw)
 ]
+
+
+def described_bodies() -> Iterator[Body]:
+    for route in ROUTES:
+        handlers = getattr(route, "route_handlers", None) or [getattr(route, "route_handler", None)]
+        for handler in handlers:
+            operation = handler and handler.opt.get("operation")
+            if isinstance(operation, Operation):
+                answers = [body for _, body in operation.answers.values()]
+                yield from (body for body in (operation.request, *answers) if body is not None)
+
+
+def test_every_example_is_of_the_type_that_it_is_shown_for() -> None:
+    for body in described_bodies():
+        if body.content_type == JSON:
+            msgspec.convert(body.example, body.type)
+
+
+def test_every_example_is_shown() -> None:
+    shown = [body.example for body in described_bodies()]
+    assert [name for name, example in EXAMPLES.items() if example not in shown] == []
 
 
 @pytest.fixture(scope="module")

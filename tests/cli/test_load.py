@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -202,3 +204,10 @@ def test_rows_without_an_id_of_an_event_keep_alike_events_apart():
     assert len(set(ids)) == 3
     assert ids == [occurrence.id for occurrence in _occurrences(row)]
     assert ids[0] == "e-1"
+
+
+def test_without_pyarrow_what_to_install_is_said(run, rules, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    result = run("load", tmp_path / "c.parquet", "--rules", rules, "--dry-run")
+    assert result.exit_code == 1
+    assert re.search(r"this needs pyarrow; .* -m pip install .*'pyarrow>=", result.stderr)

@@ -188,4 +188,4 @@ def test_a_model_that_is_not_there_is_refused_with_the_nearest(run: Run, models:
 def test_a_folder_of_models_that_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
     result = run("rollback", "--models", tmp_path / "none")
     assert result.exit_code == 1
-    assert "none is no folder of models" in result.output
+    assert "none is not a folder of models" in result.output

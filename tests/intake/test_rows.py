@@ -265,12 +265,6 @@ def test_what_is_no_parquet_is_refused(tmp_path):
         read(path, "parquet")
 
 
-def test_without_pyarrow_what_to_install_is_said(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(FileError, match=r"-m pip install .*'pyarrow>="):
-        read(tmp_path / "c.parquet", "parquet")
-
-
 def test_the_ending_says_the_format():
     assert format_of("a/b.CSV") == "csv"
     assert format_of("b.jsonl.gz") == "ndjson"
