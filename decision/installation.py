@@ -16,7 +16,7 @@ _PACKAGE: Final = Path(__file__).resolve().parent
 STARTER: Final = _PACKAGE / "_starter"
 """What `nextbest init` copies."""
 
-_EXTRAS: Final = {
+EXTRAS: Final = {
     **dict.fromkeys(("duckdb", "matplotlib", "pyarrow"), "train"),
     **dict.fromkeys(("dask", "distributed", "pandas", "sklearn"), "dask"),
 }
@@ -34,11 +34,6 @@ def sample(name: str) -> Path:
         if place.exists():
             return place
     raise FileError(f"{places[0]}: the sample is missing; install nextbest again")
-
-
-def extra_of(module: str | None) -> str | None:
-    """The extra that brings a module, as `train` for `pyarrow.parquet`; None where none does."""
-    return _EXTRAS.get((module or "").partition(".")[0])
 
 
 def install_hint(problem: str, extra: str = "train") -> str:

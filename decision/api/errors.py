@@ -10,7 +10,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap, Receive, Scope, Send
 
 from decision.api.middleware import request_id_of, send_problem
-from decision.api.problems import Problem, bad_field, from_status
+from decision.api.problems import KIND_BY_STATUS, Problem, bad_field
 from decision.core.errors import NotReady, StoreUnavailable
 from decision.engine import InputError, NotFound
 from decision.engine.snapshot import PolicyRefused
@@ -67,7 +67,9 @@ def _of_framework(error: HTTPException) -> Problem:
         return Problem(
             "method-not-allowed", f"the methods here are {allowed}", headers={"allow": allowed}
         )
-    return from_status(error.status_code, error.detail, headers)
+    otherwise = "invalid-request" if error.status_code < 500 else "internal-error"
+    kind = KIND_BY_STATUS.get(error.status_code, otherwise)
+    return Problem(kind, error.detail, headers=headers)
 
 
 def problem_details(error: InputError) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 from litestar.routes import ASGIRoute, BaseRoute, HTTPRoute
 
-from decision.api.problems import KINDS, ProblemDetails, responses
+from decision.api.problems import KINDS, ProblemDetails
 
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
@@ -104,7 +104,10 @@ def _operation(
     problems = ["invalid-request", "headers-too-large", *operation.problems, "internal-error"]
     if scope is not None:
         problems += ["unauthorized", "forbidden"]
-    for status, kinds in sorted(responses(problems).items()):
+    by_status: dict[int, list[str]] = {}
+    for kind in problems:
+        by_status.setdefault(KINDS[kind].status, []).append(kind)
+    for status, kinds in sorted(by_status.items()):
         if str(status) not in answers:
             answers[str(status)] = _problem(status, kinds)
     described: dict[str, Any] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -38,7 +38,8 @@ KINDS: Final[dict[str, Kind]] = {
 }
 """Kind → what it is. `urn:nextbest:problem:<kind>` is the problem's `type`."""
 
-_BY_STATUS: Final = {kind.status: name for name, kind in reversed(KINDS.items())}
+KIND_BY_STATUS: Final = {kind.status: name for name, kind in reversed(KINDS.items())}
+"""HTTP status → the first kind that has it."""
 
 
 class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,17 +107,3 @@ def bad_field(path: str, detail: str) -> Problem:
     """A 400 that names one field."""
     text = f"{path}: {detail}" if path else detail
     return Problem("invalid-request", text, errors=[FieldError(path, detail)])
-
-
-def from_status(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Problem:
-    """The problem for an error of the framework, such as 404 or 405."""
-    kind = _BY_STATUS.get(status) or ("invalid-request" if status < 500 else "internal-error")
-    return Problem(kind, detail, headers=headers)
-
-
-def responses(kinds: Iterable[str]) -> dict[int, list[str]]:
-    """Status → kinds, for the API's description."""
-    found: dict[int, list[str]] = {}
-    for name in kinds:
-        found.setdefault(KINDS[name].status, []).append(name)
-    return found

@@ -52,7 +52,7 @@ _PANELS = [
 ]
 
 
-class Later(click.RichCommand):
+class LazyCommand(click.RichCommand):
     """A command whose module is imported when it is run."""
 
     def load(self) -> click.Command:
@@ -85,11 +85,11 @@ class Nextbest(click.RichGroup):
             code = super().main(args, prog_name, standalone_mode=False, **extra)
             sys.stdout.flush()
         except Exception as error:  # noqa: BLE001 - shown to the user, below
-            _end(error)
+            _exit_with(error)
         sys.exit(code if isinstance(code, int) else 0)
 
 
-def _end(error: Exception) -> NoReturn:
+def _exit_with(error: Exception) -> NoReturn:
     """Says what went wrong in one message, and exits."""
     if isinstance(error, Abort):
         sys.exit(130)
@@ -107,18 +107,18 @@ def _end(error: Exception) -> NoReturn:
     if isinstance(error, click.ClickException):
         error.show()
         sys.exit(error.exit_code)
-    Fail(_sentence(error)).show()
+    Fail(_message_of(error)).show()
     sys.exit(1)
 
 
-def _sentence(error: Exception) -> str:
+def _message_of(error: Exception) -> str:
     from decision.core.errors import NextbestError
-    from decision.installation import extra_of, install_hint
+    from decision.installation import EXTRAS, install_hint
 
     if isinstance(error, NextbestError):
         return str(error)
-    if isinstance(error, ModuleNotFoundError) and (extra := extra_of(error.name)):
-        return install_hint(f"this needs {error.name}", extra)
+    if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+        return install_hint(f"this needs {error.name}", EXTRAS[error.name])
     if isinstance(error, OSError) and error.errno is not None:
         where = f"{error.filename}: " if error.filename else ""
         fix = "; make room and run it again" if error.errno == errno.ENOSPC else ""
@@ -153,4 +153,4 @@ def cli() -> None:
 
 
 for _name, _short_help in COMMANDS.items():
-    cli.add_command(Later(name=_name, help=_short_help))
+    cli.add_command(LazyCommand(name=_name, help=_short_help))

@@ -163,7 +163,7 @@ class Metrics:
         """Says since when newer policies were refused, or that none was."""
         self._refused_since.set(0 if since is None else since.timestamp())
 
-    def look_at(self, matcher: RuleMatcher) -> None:
+    def count_rule_engine_failures(self, matcher: RuleMatcher) -> None:
         """Counts what the rule engine in force has failed at since the last look."""
         failures = getattr(matcher, "failures", 0)
         seen_of, seen = self._failures_seen
@@ -173,13 +173,13 @@ class Metrics:
     def in_force(self, snapshot: Snapshot) -> None:
         """Says which versions are in force."""
         shadow = None if snapshot.shadow is None else snapshot.shadow.version
-        self._name(self._policy, snapshot.policy_version)
-        self._name(self._model, snapshot.model_version)
-        self._name(self._shadow, shadow)
+        self._show_version(self._policy, snapshot.policy_version)
+        self._show_version(self._model, snapshot.model_version)
+        self._show_version(self._shadow, shadow)
         self._model_up.set(0 if snapshot.model_version is None else 1)
         self._loaded_at.set(snapshot.loaded_at.timestamp())
 
-    def _name(self, gauge: Gauge, version: str | None) -> None:
+    def _show_version(self, gauge: Gauge, version: str | None) -> None:
         # Set to 0 and not removed: files shared between processes cannot forget a label.
         before = self._versions.get(gauge)
         if before not in (None, version):

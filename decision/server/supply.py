@@ -341,7 +341,7 @@ class PolicySupply:
         self._keys.refresh()
         if not self.ready or self.store_health.problem is not None:
             return
-        self.metrics.look_at(self.engine.snapshot.matcher)
+        self.metrics.count_rule_engine_failures(self.engine.snapshot.matcher)
         if self._definition is not None:
             await self._follow_models()
         token = await self._store.get_blob(RELOAD_BLOB)

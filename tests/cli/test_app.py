@@ -10,7 +10,7 @@ import pytest
 import rich_click as click
 from click.testing import CliRunner
 
-from decision.cli.app import _PANELS, COMMANDS, Later, cli
+from decision.cli.app import _PANELS, COMMANDS, LazyCommand, cli
 from decision.core.errors import StoreUnavailable
 
 HEAVY = ("litestar", "redis", "numpy", "lightgbm", "uvicorn", "ruamel", "msgspec", "structlog")
@@ -18,7 +18,7 @@ HEAVY = ("litestar", "redis", "numpy", "lightgbm", "uvicorn", "ruamel", "msgspec
 
 def real(name: str) -> click.Command:
     command = cli.commands[name]
-    assert isinstance(command, Later)
+    assert isinstance(command, LazyCommand)
     return command.load()
 
 
@@ -112,13 +112,14 @@ def test_a_file_that_is_missing_is_one_sentence_with_its_name():
 
 
 def test_a_package_that_is_not_installed_is_named_with_the_command_that_installs_it():
-    result = failing(ModuleNotFoundError("No module named 'pyarrow'", name="pyarrow.parquet"))
+    result = failing(ModuleNotFoundError("No module named 'pyarrow'", name="pyarrow"))
     assert result.exit_code == 1
-    assert result.stderr.startswith("Error: this needs pyarrow.parquet; install what is missing")
+    assert result.stderr.startswith("Error: this needs pyarrow; install what is missing")
 
 
-def test_a_module_of_our_own_that_is_missing_is_a_fault_of_our_own():
-    result = failing(ModuleNotFoundError("No module named 'decision.x'", name="decision.x"))
+@pytest.mark.parametrize("name", ["decision.x", "pyarrow.x", "numpy", None])
+def test_any_other_module_that_is_missing_is_a_fault_of_our_own(name):
+    result = failing(ModuleNotFoundError(f"No module named {name!r}", name=name))
     assert "nextbest itself failed: ModuleNotFoundError" in result.stderr
 
 

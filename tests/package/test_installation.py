@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from decision.core.errors import FileError
-from decision.installation import extra_of, install_hint, sample
+from decision.installation import EXTRAS, install_hint, sample
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,21 +43,16 @@ def test_an_extra_that_contains_another_names_the_packages_of_both() -> None:
     ("module", "package"),
     [
         ("duckdb", "duckdb"),
-        ("pyarrow.parquet", "pyarrow"),
-        ("dask.array", "dask"),
+        ("pyarrow", "pyarrow"),
+        ("matplotlib", "matplotlib"),
+        ("dask", "dask"),
         ("distributed", "dask"),
-        ("sklearn.base", "scikit-learn"),
+        ("pandas", "pandas"),
+        ("sklearn", "scikit-learn"),
     ],
 )
 def test_a_module_leads_to_the_extra_that_brings_it(module: str, package: str) -> None:
-    extra = extra_of(module)
-    assert extra is not None
-    assert package in packages(command(extra)[4:])
-
-
-@pytest.mark.parametrize("module", ["decision.archive", "numpy", None])
-def test_what_is_always_installed_is_of_no_extra(module: str | None) -> None:
-    assert extra_of(module) is None
+    assert package in packages(command(EXTRAS[module])[4:])
 
 
 @pytest.mark.slow
