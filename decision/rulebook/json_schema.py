@@ -14,6 +14,9 @@ import msgspec
 from decision.core.calendar import WEEKDAY_NAMES
 from decision.core.clock import format_duration
 from decision.core.definition import Cap, Purpose, Reservation, Settings, Suppression
+from decision.rulebook.checker import NOUNS
+from decision.rulebook.reader import SECTIONS
+from decision.rulebook.rules import ACTIONS
 from decision.rulebook.schema_values import (
     Schema,
     keys,
@@ -27,22 +30,12 @@ from decision.rulebook.schema_values import (
 DIALECT: Final = "http://json-schema.org/draft-07/schema#"
 """What `$schema` says."""
 
-_ACTIONS: Final = ("set", "exclude", "allow_only", "boost")
-
 
 def rules_schema() -> dict[str, Any]:
     """The schema of one file of a rules folder, except scenario tests."""
     sections: dict[str, Schema] = {
         "settings": _settings(),
-        "purposes": mapping(ref("purpose")),
-        "channels": mapping(ref("channel")),
-        "placements": mapping(ref("placement")),
-        "messages": mapping(ref("message")),
-        "caps": mapping(ref("cap")),
-        "suppressions": mapping(ref("suppression")),
-        "states": mapping(ref("state")),
-        "rules": mapping(ref("rule")),
-        "experiments": mapping(ref("experiment")),
+        **{section: mapping(ref(NOUNS[section])) for section in SECTIONS},
     }
     root = keys("file", {name: _or_nothing(schema) for name, schema in sections.items()})
     found: dict[str, Any] = for_editors(
@@ -102,13 +95,11 @@ def _settings() -> Schema:
                 "default": default.exploration,
             },
             "exploration_floor": ref("share", default=f"{default.exploration_floor * 100:g}%"),
-            "exploration_until": number(exclusiveMinimum=0)
-            | {"default": default.exploration_until},
+            "exploration_until": number(exclusiveMinimum=0, default=default.exploration_until),
             "starting_probability": ref(
                 "share", default=f"{default.starting_probability * 100:g}%"
             ),
-            "starting_evidence": number(exclusiveMinimum=0)
-            | {"default": default.starting_evidence},
+            "starting_evidence": number(exclusiveMinimum=0, default=default.starting_evidence),
             "request_id_lasts": ref("duration", default=format_duration(default.request_id_lasts)),
         },
     )
@@ -132,11 +123,11 @@ def _definitions() -> dict[str, Schema]:
             {
                 "channels": ref("texts"),
                 "fallback": ref("text"),
-                "threshold": number() | {"default": 0},
+                "threshold": number(default=0),
             },
             required=["channels"],
         ),
-        **_message(),
+        "message": _message(),
         "selector": keys("selector", {"messages": ref("texts"), **filters}),
         "filter": keys("selector", {"message": ref("texts"), **filters}),
         "cap": keys(
@@ -177,7 +168,7 @@ def _channel() -> dict[str, Schema]:
         "channel": keys(
             "channel",
             {
-                "cost": number(minimum=0) | {"default": 0},
+                "cost": number(minimum=0, default=0),
                 "quiet_hours": ref("quiet_hours"),
                 "reservation": ref("reservation"),
                 "reply_window": ref("reply_windows"),
@@ -210,37 +201,35 @@ def _channel() -> dict[str, Schema]:
     }
 
 
-def _message() -> dict[str, Schema]:
-    return {
-        "message": keys(
-            "message",
-            {
-                "purpose": ref("text"),
-                "category": ref("text"),
-                "tags": ref("texts_or_none"),
-                "channels": ref("texts"),
-                "placements": ref("texts"),
-                "value": number(minimum=0) | {"default": 0},
-                "active": keys(
-                    "active", {"from": ref("moment"), "until": ref("moment")}, minProperties=1
-                ),
-                "when": ref("condition"),
-                "budget": keys(
-                    "budget", {"total": ref("whole"), "per_day": ref("whole")}, minProperties=1
-                ),
-                "goal": keys(
-                    "goal",
-                    {"event": ref("event"), "within": ref("duration")},
-                    required=["event", "within"],
-                ),
-                "content": {
-                    "type": "object",
-                    "examples": [{"title": "Hello {{ customer.first_name | default('you') }}"}],
-                },
+def _message() -> Schema:
+    return keys(
+        "message",
+        {
+            "purpose": ref("text"),
+            "category": ref("text"),
+            "tags": ref("texts_or_none"),
+            "channels": ref("texts"),
+            "placements": ref("texts"),
+            "value": number(minimum=0, default=0),
+            "active": keys(
+                "active", {"from": ref("moment"), "until": ref("moment")}, minProperties=1
+            ),
+            "when": ref("condition"),
+            "budget": keys(
+                "budget", {"total": ref("whole"), "per_day": ref("whole")}, minProperties=1
+            ),
+            "goal": keys(
+                "goal",
+                {"event": ref("event"), "within": ref("duration")},
+                required=["event", "within"],
+            ),
+            "content": {
+                "type": "object",
+                "examples": [{"title": "Hello {{ customer.first_name | default('you') }}"}],
             },
-            required=["purpose", "channels"],
-        )
-    }
+        },
+        required=["purpose", "channels"],
+    )
 
 
 def _rule() -> Schema:
@@ -264,7 +253,7 @@ def _rule() -> Schema:
             "boost": ref("selector"),
             "by": number(exclusiveMinimum=0),
         },
-        anyOf=[{"required": [action]} for action in _ACTIONS],
+        anyOf=[{"required": [action]} for action in ACTIONS],
         dependencies={"boost": ["by"], "by": ["boost"]},
     )
 

@@ -11,7 +11,7 @@ from decision.rulebook.conditions import read_when
 from decision.rulebook.selectors import read_selector
 from decision.rulebook.yaml_source import Node
 
-_ACTIONS = ("set", "exclude", "allow_only", "boost")
+ACTIONS = ("set", "exclude", "allow_only", "boost")
 
 
 def read_state(checker: Checker, name: str, node: Node) -> State:
@@ -53,8 +53,8 @@ def read_rule(checker: Checker, name: str, node: Node) -> Rule:
             checker.error("conflict", by.key, message, 'add "boost" with the messages to multiply')
         if boost is not None:
             entry.need("by")
-        if isinstance(node.value, dict) and node.value.keys().isdisjoint((*_ACTIONS, "by")):
-            hint = f"add one of {', '.join(_ACTIONS)}"
+        if isinstance(node.value, dict) and node.value.keys().isdisjoint((*ACTIONS, "by")):
+            hint = f"add one of {', '.join(ACTIONS)}"
             checker.error("missing-key", node.key, f"{entry.what} does nothing", hint)
     return found
 

@@ -6,14 +6,16 @@ They accept everything that the checker accepts. They accept more if a schema ca
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
 from typing import Any, Final, get_args
 
-from decision.core.conditions import OPERATORS
+from ruamel.yaml import YAML
+
 from decision.core.definition import CalendarPeriod
 from decision.core.fields import WEEKDAYS
 from decision.core.recording import CONTACT_EVENTS
 from decision.rulebook.checker import LONGEST_NAME
-from decision.rulebook.key_help import KEY_HELP
 
 Schema = dict[str, Any]
 
@@ -37,6 +39,17 @@ _AN_EVENT: Final = (
     f"a type of event; message events are message. and one of {_KNOWN.replace('|', ', ')}"
 )
 _SCALAR: Final = ["string", "number", "boolean"]
+_NUMBER: Final = {"type": "number"}
+_TEXT: Final = {"type": "string"}
+
+
+@cache
+def key_help() -> dict[str, dict[str, str]]:
+    """What → its keys and their meaning. The schema and the checker have exactly these keys."""
+    found: dict[str, dict[str, str]] = YAML(typ="safe", pure=True).load(
+        Path(__file__).with_name("key_help.yaml")
+    )
+    return found
 
 
 def ref(name: str, **more: Any) -> Schema:
@@ -51,15 +64,14 @@ def mapping(values: Schema, names: Schema | None = None, **more: Any) -> Schema:
 
 def keys(what: str, properties: dict[str, Schema], **more: Any) -> Schema:
     """A mapping with exactly these keys, each with its help."""
-    described = {
-        key: {"description": KEY_HELP[what][key], **schema} for key, schema in properties.items()
-    }
+    helped = key_help()[what]
+    described = {key: {"description": helped[key], **one} for key, one in properties.items()}
     return {"type": "object", "properties": described, "additionalProperties": False, **more}
 
 
-def number(**bounds: float) -> Schema:
-    """A number within bounds (`minimum`, `exclusiveMinimum` …)."""
-    return {"type": "number", **bounds}
+def number(**more: float) -> Schema:
+    """A number within bounds (`minimum`, `exclusiveMinimum` …), with its `default`."""
+    return {"type": "number", **more}
 
 
 def _texts(least: int) -> Schema:
@@ -132,37 +144,37 @@ def value_definitions() -> dict[str, Schema]:
 def _condition_definitions() -> dict[str, Schema]:
     """`when`: a mapping of fields to values or operators, with `all`, `any` and `not`."""
     several = {"type": "array", "minItems": 1, "items": ref("condition")}
-    helped = KEY_HELP["condition"]
-    fields = KEY_HELP["field"]
     count = f"count_{DURATION}"
     measured = rf"({count}|count|days_since|active_days_[0-9]+d|sum_[^.]+_{DURATION})"
+    properties = {
+        "all": several,
+        "any": several,
+        "not": ref("condition"),
+        "customer.state": ref("is_text"),
+        "event.type": ref("is_event"),
+        "placement": ref("is_text"),
+        "time.hour": ref("is_hour"),
+        "time.weekday": ref("is_weekday"),
+        "time.date": ref("is_date"),
+    }
+    families = (
+        (rf"customer\.{_SOMETHING}", "is_any", "customer.<attribute>"),
+        (rf"event\.{_SOMETHING}", "is_any", "event.<property>"),
+        (rf"context\.{_SOMETHING}", "is_any", "context.<key>"),
+        (rf"experiment\.{_SOMETHING}", "is_text", "experiment.<name>"),
+        (rf"contacts\.{_SOMETHING}\.{count}", "is_number", "contacts.<channel>.count_<duration>"),
+        (rf"events\.{_SOMETHING}\.{measured}", "is_number", "events.<type>.<measure>"),
+        (rf"events\.{_SOMETHING}\.last_[^.]+", "is_any", "events.<type>.<measure>"),
+    )
+    helped = key_help()["condition"] | key_help()["field"]
     condition: Schema = {
         "type": "object",
         "properties": {
-            "all": {**several, "description": helped["all"]},
-            "any": {**several, "description": helped["any"]},
-            "not": ref("condition", description=helped["not"]),
-            "customer.state": ref("is_text", description=fields["customer.state"]),
-            "event.type": ref("is_event", description=fields["event.type"]),
-            "placement": ref("is_text", description=fields["placement"]),
-            "time.hour": ref("is_hour", description=fields["time.hour"]),
-            "time.weekday": ref("is_weekday", description=fields["time.weekday"]),
-            "time.date": ref("is_date", description=fields["time.date"]),
+            name: {**schema, "description": helped[name]} for name, schema in properties.items()
         },
         "patternProperties": {
-            rf"^customer\.{_SOMETHING}$": ref("is_any", description=fields["customer.<attribute>"]),
-            rf"^event\.{_SOMETHING}$": ref("is_any", description=fields["event.<property>"]),
-            rf"^context\.{_SOMETHING}$": ref("is_any", description=fields["context.<key>"]),
-            rf"^experiment\.{_SOMETHING}$": ref("is_text", description=fields["experiment.<name>"]),
-            rf"^contacts\.{_SOMETHING}\.{count}$": ref(
-                "is_number", description=fields["contacts.<channel>.count_<duration>"]
-            ),
-            rf"^events\.{_SOMETHING}\.{measured}$": ref(
-                "is_number", description=fields["events.<type>.<measure>"]
-            ),
-            rf"^events\.{_SOMETHING}\.last_[^.]+$": ref(
-                "is_any", description=fields["events.<type>.<measure>"]
-            ),
+            f"^{expression}$": ref(test, description=helped[name])
+            for expression, test, name in families
         },
         "additionalProperties": False,
         "examples": [{"customer.tier": "gold", "events.purchase.count_7d": {"gte": 1}}],
@@ -173,49 +185,39 @@ def _condition_definitions() -> dict[str, Schema]:
     return {
         "condition": condition,
         "is_any": _any_test(),
-        "is_number": _test({"type": "number"}, {"type": "number"}),
-        "is_hour": _test(hour, {"type": "number"}),
-        "is_text": _test({"type": "string"}, {"type": "string"}, textual=True),
-        "is_weekday": _test({"enum": list(WEEKDAYS)}, {"type": "string"}, textual=True),
-        "is_date": _test(day, day, textual=True),
-        "is_event": _test(event, {"type": "string"}, textual=True),
+        "is_number": _test(_NUMBER, _NUMBER),
+        "is_hour": _test(hour, _NUMBER),
+        "is_text": _test(_TEXT, _TEXT, contains=_TEXT),
+        "is_weekday": _test({"enum": list(WEEKDAYS)}, _TEXT, contains=_TEXT),
+        "is_date": _test(day, day, contains=_TEXT),
+        "is_event": _test(event, _TEXT, contains=_TEXT),
     }
 
 
-def _operators(found: dict[str, Schema]) -> Schema:
-    """A mapping with at least one of these operators."""
-    return keys("operator", {name: found[name] for name in OPERATORS if name in found}) | {
-        "minProperties": 1
-    }
-
-
-def _test(exact: Schema, ordered: Schema, *, textual: bool = False) -> Schema:
-    """A value of one type, or operators on it; `exact` is what it may be equal to."""
-    several = {"type": "array", "minItems": 1, "items": exact}
+def _operators(
+    equal: Schema, item: Schema, ordered: Schema, contains: Schema | None = None
+) -> Schema:
+    """A mapping with at least one operator; those on texts only with `contains`."""
+    several = {"type": "array", "minItems": 1, "items": item}
     found: dict[str, Schema] = {
-        **dict.fromkeys(("eq", "ne"), exact),
+        **dict.fromkeys(("eq", "ne"), equal),
         **dict.fromkeys(("gt", "gte", "lt", "lte"), ordered),
         **dict.fromkeys(("in", "not_in"), several),
+        **({"contains": contains, "matches": _TEXT} if contains else {}),
         "exists": {"type": "boolean"},
     }
-    if textual:
-        found |= {"contains": {"type": "string"}, "matches": {"type": "string"}}
-    return {"anyOf": [exact, _operators(found)]}
+    return keys("operator", found, minProperties=1)
+
+
+def _test(exact: Schema, ordered: Schema, contains: Schema | None = None) -> Schema:
+    """A value of one type, or operators on it; `exact` is what it may be equal to."""
+    return {"anyOf": [exact, _operators(exact, exact, ordered, contains)]}
 
 
 def _any_test() -> Schema:
     """A value of any type but null, or operators on it."""
     constant = {"type": _SCALAR}
-    several = {"type": "array", "minItems": 1, "items": constant}
-    ordered = {"type": ["number", "string"]}
-    either = {"type": [*_SCALAR, "array"], "items": constant}
-    found: dict[str, Schema] = {
-        **dict.fromkeys(("eq", "ne"), either),
-        **dict.fromkeys(("gt", "gte", "lt", "lte"), ordered),
-        **dict.fromkeys(("in", "not_in"), several),
-        "contains": constant,
-        "matches": {"type": "string"},
-        "exists": {"type": "boolean"},
-    }
+    equal = {"type": [*_SCALAR, "array"], "items": constant}
+    found = _operators(equal, constant, {"type": ["number", "string"]}, constant)
     # One schema instead of two, so that editors name the unknown operator.
-    return {**_operators(found), "type": [*_SCALAR, "object"]}
+    return {**found, "type": [*_SCALAR, "object"]}

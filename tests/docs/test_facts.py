@@ -21,8 +21,8 @@ from decision.learning.spec import PARAMETERS, Gate, Spec
 from decision.rulebook.checker import CONTACT_EVENTS
 from decision.rulebook.content import compile_content
 from decision.rulebook.filters import FILTERS
-from decision.rulebook.key_help import KEY_HELP
 from decision.rulebook.reader import load_files, load_folder
+from decision.rulebook.schema_values import key_help
 from decision.rulebook.templates import NAMESPACES, compile_template
 from decision.server.keys import SCOPES
 from decision.server.metrics import DEGRADED, Metrics
@@ -85,8 +85,8 @@ def test_the_sample_has_as_many_messages_and_candidates_as_is_said() -> None:
 
 def test_every_key_of_rule_files_is_in_the_reference() -> None:
     page = text_of("docs/rule-keys.md")
-    keys = {key for what, keys in KEY_HELP.items() if what not in ("field",) for key in keys}
-    fields = {key.rpartition(".")[2] if "events" in key else key for key in KEY_HELP["field"]}
+    keys = {key for what, keys in key_help().items() if what not in ("field",) for key in keys}
+    fields = {key.rpartition(".")[2] if "events" in key else key for key in key_help()["field"]}
     told = {word for line in page.splitlines() if line.startswith("|") for word in code(line)}
     assert keys - told == set()
     assert {field for field in fields if f"`{field}`" not in page} <= {"<measure>"}

@@ -20,8 +20,8 @@ from decision.rulebook import reader
 from decision.rulebook.checker import MappingReader
 from decision.rulebook.diagnostics import Diagnostic
 from decision.rulebook.json_schema import rules_schema
-from decision.rulebook.key_help import KEY_HELP
 from decision.rulebook.reader import SECTIONS, load_files
+from decision.rulebook.schema_values import key_help
 from decision.rulebook.yaml_source import Node, Source, read_yaml
 from tests.rulebook import gallery
 from tests.rulebook.sample import CONTRACT_FILES, SMALL
@@ -138,10 +138,10 @@ def test_every_key_and_operator_is_in_the_example_of_everything() -> None:
     data = plain(EVERYTHING)
     assert check(data) == []
     asked = asked_keys(data)
-    assert asked["file"] == set(KEY_HELP["file"]) == {"settings", *SECTIONS}
+    assert asked["file"] == set(key_help()["file"]) == {"settings", *SECTIONS}
     text = json.dumps(data)
     for what in ("settings", "channel", "message", "cap", "suppression", "rule", "experiment"):
-        for key in KEY_HELP[what]:
+        for key in key_help()[what]:
             assert f'"{key}"' in text, (what, key)
     for operator in OPERATORS:
         assert f'"{operator}"' in text or operator == "eq"
@@ -201,7 +201,7 @@ def test_every_key_has_its_help_and_no_help_is_of_another_key() -> None:
                 walk(one)
 
     walk(SCHEMA)
-    assert {text for table in KEY_HELP.values() for text in table.values()} <= used
+    assert {text for table in key_help().values() for text in table.values()} <= used
 
 
 def test_the_schema_is_itself_a_schema_and_every_reference_leads_somewhere() -> None:
