@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from decision.core.values import in_words
-from decision.rulebook.diagnostics import Diagnostic, Severity, make_diagnostic
+from decision.rulebook.diagnostics import Diagnostic
 from decision.rulebook.yaml_source import INVALID, Node, Place
 
 
@@ -43,34 +43,15 @@ class DiagnosticCollector:
 
     def error(self, code: str, place: Place, message: str, hint: str = "") -> None:
         """Adds an error."""
-        self._add(code, place, message, hint, "error")
+        self.diagnostics.append(place.diagnostic(code, message, hint))
 
     def warn(self, place: Place, message: str, hint: str = "", code: str = "no-effect") -> None:
         """Adds a warning; most are about something that has no effect."""
         if self.complete:
-            self._add(code, place, message, hint, "warning")
-
-    def _add(self, code: str, place: Place, message: str, hint: str, severity: Severity) -> None:
-        source, line, column = place
-        self.diagnostics.append(
-            make_diagnostic(
-                code,
-                source.name,
-                line,
-                column,
-                message,
-                hint=hint,
-                severity=severity,
-                source_line=source.line(line),
-            )
-        )
+            self.diagnostics.append(place.diagnostic(code, message, hint, "warning"))
 
     def wrong_type(self, node: Node, what: str, wanted: str, hint: str = "") -> None:
         """Adds an error about a value of the wrong type, unless it has a diagnostic already."""
         if node.value is not INVALID:
-            self.error(
-                "wrong-type",
-                node.at,
-                f"{what} must be {wanted}; it is {kind_of(node.value)}",
-                hint,
-            )
+            message = f"{what} must be {wanted}; it is {kind_of(node.value)}"
+            self.error("wrong-type", node.at, message, hint)

@@ -19,34 +19,21 @@ from decision.rulebook.yaml_source import INVALID, Node, Place
 C = TypeVar("C", bound=Condition)
 
 _MEANT: Final = {
-    "=": "eq",
-    "==": "eq",
-    "is": "eq",
-    "equals": "eq",
-    "!=": "ne",
-    "<>": "ne",
-    "is_not": "ne",
-    ">": "gt",
-    "more_than": "gt",
-    ">=": "gte",
-    "at_least": "gte",
-    "min": "gte",
-    "<": "lt",
-    "less_than": "lt",
-    "<=": "lte",
-    "at_most": "lte",
-    "max": "lte",
-    "one_of": "in",
-    "not in": "not_in",
-    "none_of": "not_in",
-    "nin": "not_in",
-    "has": "contains",
-    "includes": "contains",
-    "regex": "matches",
-    "match": "matches",
-    "like": "matches",
-    "is_set": "exists",
-    "present": "exists",
+    written: operator
+    for operator, several in (
+        ("eq", ("=", "==", "is", "equals")),
+        ("ne", ("!=", "<>", "is_not")),
+        ("gt", (">", "more_than")),
+        ("gte", (">=", "at_least", "min")),
+        ("lt", ("<", "less_than")),
+        ("lte", ("<=", "at_most", "max")),
+        ("in", ("one_of",)),
+        ("not_in", ("not in", "none_of", "nin")),
+        ("contains", ("has", "includes")),
+        ("matches", ("regex", "match", "like")),
+        ("exists", ("is_set", "present")),
+    )
+    for written in several
 }
 """What people write → the operator they mean."""
 

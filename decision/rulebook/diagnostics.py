@@ -9,83 +9,66 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-CODES: Final = {
-    "unreadable-file": "a file or folder cannot be read",
-    "no-rules": "the folder has no rules",
-    "ignored-file": "a file looks like a rule file but is not read",
-    "bad-encoding": "the file is not UTF-8",
-    "bad-character": "the file contains an invisible character",
-    "too-large": "the file is larger than 5 MB",
-    "too-deep": "more than 50 levels of nesting",
-    "bad-yaml": "the text is not valid YAML",
-    "unsupported-yaml": "YAML that rule files do not allow: anchors, tags, several documents",
-    "duplicate-key": "a key appears twice in one mapping",
-    "unknown-key": "a key that does not exist here",
-    "missing-key": "a required key is missing",
-    "duplicate-name": "a name is used twice",
-    "bad-name": "a name that is not allowed",
-    "unknown-name": "a name that does not exist",
-    "unknown-field": "a field that does not exist",
-    "unknown-operator": "an operator that does not exist",
-    "wrong-type": "a value of the wrong type, such as a number instead of text",
-    "bad-value": "a value that is not allowed here",
-    "bad-pattern": "a regular expression that RE2 does not accept",
-    "bad-template": "a content template that cannot be used",
-    "conflict": "two parts of the rules that cannot be combined",
-    "no-effect": "something that has no effect",
-    "never-holds": "a condition that can never be true",
-    "dead-part": "an alternative in a condition that can never be true",
-    "always-holds": "a condition, or a part of one, that is always true",
-    "shadowed-rule": "a rule that removes only what other rules already remove",
-    "boost-of-excluded": "a boost of messages that another rule always removes",
-    "empty-selector": "a rule that matches no message",
-    "neutral-boost": "a boost by 1, which changes nothing",
-    "set-cycle": "rules that set fields for each other in a circle",
-    "unreached-state": "a state that no customer can reach, because of the states above it",
-    "no-catch-all": "states that leave some customers without a state",
-    "unshown-message": "a message that no placement can show",
-    "unshown-channel": "a channel of a message that none of its placements has",
-    "always-quiet": "a channel, or a message on it, that quiet hours stop all day",
-    "never-worth-it": "a priority that can never be above its threshold",
-    "budget-mismatch": "a daily budget that is larger than the total",
-    "unmet-cap": "a cap that matches no message",
-    "redundant-cap": "a cap that another cap makes unnecessary",
-    "holdouts-too-large": "control groups that leave few or no customers outside",
-    "too-long": "a text that a channel will probably cut, or send in several parts",
-    "unseen-field": "a field that no rule sets and no customer in the data has",
-}
-"""Every code of a diagnostic, and its meaning. Codes never change."""
-
-WARNINGS: Final = frozenset(
-    {
-        "ignored-file",
-        "no-effect",
-        "dead-part",
-        "always-holds",
-        "shadowed-rule",
-        "boost-of-excluded",
-        "empty-selector",
-        "neutral-boost",
-        "set-cycle",
-        "unreached-state",
-        "no-catch-all",
-        "unshown-message",
-        "unshown-channel",
-        "always-quiet",
-        "never-worth-it",
-        "budget-mismatch",
-        "unmet-cap",
-        "redundant-cap",
-        "holdouts-too-large",
-        "too-long",
-        "unseen-field",
-    }
-)
-"""The codes of warnings. All others are errors: a policy with an error is not used."""
-
 Severity = Literal["error", "warning"]
 
-_LONGEST_LINE = 1_000
+_CODES: Final[dict[str, tuple[Severity, str]]] = {
+    "unreadable-file": ("error", "a file or folder cannot be read"),
+    "no-rules": ("error", "the folder has no rules"),
+    "ignored-file": ("warning", "a file looks like a rule file but is not read"),
+    "bad-encoding": ("error", "the file is not UTF-8"),
+    "bad-character": ("error", "the file contains an invisible character"),
+    "too-large": ("error", "the file is larger than 5 MB"),
+    "too-deep": ("error", "more than 50 levels of nesting"),
+    "bad-yaml": ("error", "the text is not valid YAML"),
+    "unsupported-yaml": (
+        "error",
+        "YAML that rule files do not allow: anchors, tags, several documents",
+    ),
+    "duplicate-key": ("error", "a key appears twice in one mapping"),
+    "unknown-key": ("error", "a key that does not exist here"),
+    "missing-key": ("error", "a required key is missing"),
+    "duplicate-name": ("error", "a name is used twice"),
+    "bad-name": ("error", "a name that is not allowed"),
+    "unknown-name": ("error", "a name that does not exist"),
+    "unknown-field": ("error", "a field that does not exist"),
+    "unknown-operator": ("error", "an operator that does not exist"),
+    "wrong-type": ("error", "a value of the wrong type, such as a number instead of text"),
+    "bad-value": ("error", "a value that is not allowed here"),
+    "bad-pattern": ("error", "a regular expression that RE2 does not accept"),
+    "bad-template": ("error", "a content template that cannot be used"),
+    "conflict": ("error", "two parts of the rules that cannot be combined"),
+    "no-effect": ("warning", "something that has no effect"),
+    "never-holds": ("error", "a condition that can never be true"),
+    "dead-part": ("warning", "an alternative in a condition that can never be true"),
+    "always-holds": ("warning", "a condition, or a part of one, that is always true"),
+    "shadowed-rule": ("warning", "a rule that removes only what other rules already remove"),
+    "boost-of-excluded": ("warning", "a boost of messages that another rule always removes"),
+    "empty-selector": ("warning", "a rule that matches no message"),
+    "neutral-boost": ("warning", "a boost by 1, which changes nothing"),
+    "set-cycle": ("warning", "rules that set fields for each other in a circle"),
+    "unreached-state": (
+        "warning",
+        "a state that no customer can reach, because of the states above it",
+    ),
+    "no-catch-all": ("warning", "states that leave some customers without a state"),
+    "unshown-message": ("warning", "a message that no placement can show"),
+    "unshown-channel": ("warning", "a channel of a message that none of its placements has"),
+    "always-quiet": ("warning", "a channel, or a message on it, that quiet hours stop all day"),
+    "never-worth-it": ("warning", "a priority that can never be above its threshold"),
+    "budget-mismatch": ("warning", "a daily budget that is larger than the total"),
+    "unmet-cap": ("warning", "a cap that matches no message"),
+    "redundant-cap": ("warning", "a cap that another cap makes unnecessary"),
+    "holdouts-too-large": ("warning", "control groups that leave few or no customers outside"),
+    "too-long": ("warning", "a text that a channel will probably cut, or send in several parts"),
+    "unseen-field": ("warning", "a field that no rule sets and no customer in the data has"),
+}
+
+CODES: Final = {code: meaning for code, (_, meaning) in _CODES.items()}
+"""Every code of a diagnostic, and its meaning. Codes never change."""
+
+WARNINGS: Final = frozenset(code for code, (kind, _) in _CODES.items() if kind == "warning")
+"""The codes of warnings. All others are errors: a policy with an error is not used."""
+
 _LISTED = 12
 
 
@@ -123,30 +106,6 @@ class Diagnostic(msgspec.Struct, frozen=True, kw_only=True):
         """The fields as plain data, ready for JSON."""
         found: dict[str, Any] = msgspec.to_builtins(self)
         return found
-
-
-def make_diagnostic(
-    code: str,
-    file: str,
-    line: int,
-    column: int,
-    message: str,
-    *,
-    hint: str = "",
-    severity: Severity = "error",
-    source_line: str = "",
-) -> Diagnostic:
-    """A diagnostic; a source line that is too long to show is left out."""
-    return Diagnostic(
-        code=code,
-        file=file,
-        line=line,
-        column=column,
-        message=message,
-        hint=hint,
-        severity=severity,
-        source_line=source_line if len(source_line) <= _LONGEST_LINE else "",
-    )
 
 
 def render_all(diagnostics: Iterable[Diagnostic]) -> str:

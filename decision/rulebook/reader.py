@@ -12,7 +12,7 @@ import msgspec
 
 from decision.core.definition import Definition, PolicyDefinition, Settings
 from decision.rulebook.checker import NOUNS, Checker
-from decision.rulebook.diagnostics import Diagnostic, Severity, hint_for, make_diagnostic
+from decision.rulebook.diagnostics import WARNINGS, Diagnostic, Severity, hint_for
 from decision.rulebook.messages import check_messages, read_message
 from decision.rulebook.review import review
 from decision.rulebook.rules import check_states, read_rule, read_state
@@ -92,20 +92,20 @@ def load_folder(path: str | os.PathLike[str]) -> LoadResult:
     if not root.is_dir():
         reason = "is not a folder" if root.exists() else "does not exist"
         message = f"the rules folder {_printable(str(path))} {reason}"
-        return _nothing(_of_file("unreadable-file", folder, message, hint="check the path"))
+        return _nothing(_of_file("unreadable-file", folder, message, "check the path"))
     files: dict[str, bytes] = {}
     for name, place in _walk(root, found, folder):
         if not name.endswith(".yaml"):
             message = "this file is not read, because rule files end in .yaml"
             hint = "rename it so that it ends in .yaml"
-            found.append(_of_file("ignored-file", f"{folder}/{name}", message, "warning", hint))
+            found.append(_of_file("ignored-file", f"{folder}/{name}", message, hint))
             continue
         try:
             files[name] = read_file(place)
         except OSError as error:
             message = f"the file cannot be read: {error.strerror or error}"
             hint = "restore it, make it readable, or remove it from the folder"
-            found.append(_of_file("unreadable-file", f"{folder}/{name}", message, "error", hint))
+            found.append(_of_file("unreadable-file", f"{folder}/{name}", message, hint))
     return _load(files, folder, found)
 
 
@@ -149,7 +149,7 @@ def _walk(root: Path, found: list[Diagnostic], folder: str) -> Iterator[tuple[st
     def failed(error: OSError) -> None:
         message = f"the folder cannot be read: {error.strerror or error}"
         name = f"{folder}/{name_of(Path(error.filename))}".removesuffix("/.")
-        found.append(_of_file("unreadable-file", name, message, hint="make it readable"))
+        found.append(_of_file("unreadable-file", name, message, "make it readable"))
 
     names: dict[str, Path] = {}
     seen: set[Path] = set()
@@ -171,10 +171,9 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _of_file(
-    code: str, file: str, message: str, severity: Severity = "error", hint: str = ""
-) -> Diagnostic:
-    return make_diagnostic(code, file, 0, 0, message, hint=hint, severity=severity)
+def _of_file(code: str, file: str, message: str, hint: str) -> Diagnostic:
+    severity: Severity = "warning" if code in WARNINGS else "error"
+    return Diagnostic(code=code, file=file, message=message, hint=hint, severity=severity)
 
 
 def _nothing(*diagnostics: Diagnostic) -> LoadResult:
@@ -187,7 +186,7 @@ def _load(
     if not files and not any(one.severity == "error" for one in found):
         message = f"there is no *.yaml file in {folder}"
         hint = "check the path; it must be the folder with the rule files"
-        return _nothing(*found, _of_file("no-rules", folder, message, "error", hint))
+        return _nothing(*found, _of_file("no-rules", folder, message, hint))
     checker = Checker()
     checker.diagnostics.extend(found)
     checker.complete = not any(one.severity == "error" for one in found)
@@ -201,7 +200,7 @@ def _load(
     if not any(source.root for source in sources) and not checker.diagnostics:
         message = "the rule files are empty"
         hint = "add a section, such as messages:"
-        checker.diagnostics.append(_of_file("no-rules", folder, message, hint=hint))
+        checker.diagnostics.append(_of_file("no-rules", folder, message, hint))
     diagnostics = sorted(checker.diagnostics, key=lambda one: (one.file, one.line, one.column))
     if any(one.severity == "error" for one in diagnostics):
         return _nothing(*diagnostics)

@@ -21,13 +21,15 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
-from decision.rulebook.diagnostics import Diagnostic, make_diagnostic
+from decision.rulebook.diagnostics import Diagnostic, Severity
 from decision.rulebook.yaml_errors import explain
 from decision.rulebook.yaml_scalars import ScalarError, join_surrogates, resolve
 from decision.rulebook.yaml_text import LINE_END, decode
 
 DEEPEST: Final = 50
 """Levels of lists and mappings."""
+
+_LONGEST_LINE = 1_000
 
 
 class _Invalid:
@@ -58,6 +60,22 @@ class Place(NamedTuple):
     def order(self) -> tuple[str, int, int]:
         """By file, line and column."""
         return self.source.name, self.line, self.column
+
+    def diagnostic(
+        self, code: str, message: str, hint: str = "", severity: Severity = "error"
+    ) -> Diagnostic:
+        """What is wrong here; a source line that is too long to show is left out."""
+        text = self.source.line(self.line)
+        return Diagnostic(
+            code=code,
+            file=self.source.name,
+            line=self.line,
+            column=self.column,
+            message=message,
+            hint=hint,
+            severity=severity,
+            source_line=text if len(text) <= _LONGEST_LINE else "",
+        )
 
 
 class Node:
@@ -124,12 +142,7 @@ class Source:
 
     def report(self, code: str, place: tuple[int, int], message: str, hint: str = "") -> None:
         """Adds an error at a line and column of this file."""
-        line, column = place
-        self.diagnostics.append(
-            make_diagnostic(
-                code, self.name, line, column, message, hint=hint, source_line=self.line(line)
-            )
-        )
+        self.diagnostics.append(Place(self, *place).diagnostic(code, message, hint))
 
 
 def read_yaml(name: str, data: bytes | str) -> Source:

@@ -11,7 +11,7 @@ import msgspec
 
 from decision.core.policy import Policy
 from decision.core.schema import TriggerEvent
-from decision.rulebook.diagnostics import Diagnostic, hint_for, make_diagnostic
+from decision.rulebook.diagnostics import Diagnostic, hint_for
 from decision.rulebook.yaml_source import Node, Place, Source, read_yaml
 from decision.rulebook.yaml_text import read_file
 from decision.scenarios.checks import Checks, place_of
@@ -51,11 +51,8 @@ def read_scenarios(folder: Path, policy: Policy) -> tuple[list[Placed], list[Dia
         try:
             source = read_yaml(name, read_file(path))
         except OSError as error:
-            diagnostics.append(
-                make_diagnostic(
-                    "unreadable-file", name, 0, 0, f"cannot be read: {error.strerror or error}"
-                )
-            )
+            message = f"cannot be read: {error.strerror or error}"
+            diagnostics.append(Diagnostic(code="unreadable-file", file=name, message=message))
             continue
         found.extend(_scenarios(source, policy, names))
         diagnostics.extend(source.diagnostics)

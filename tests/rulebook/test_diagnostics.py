@@ -5,21 +5,22 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from decision.rulebook.diagnostics import hint_for, make_diagnostic, nearest, render_all
+from decision.rulebook.diagnostics import Diagnostic, hint_for, nearest, render_all
+from decision.rulebook.yaml_source import Place, Source
+
+
+def diagnostic(text: str, line: int, column: int, message: str, hint: str = "") -> Diagnostic:
+    """An error at a place of a file with this text."""
+    source = Source("a.yaml")
+    source.text = text
+    return Place(source, line, column).diagnostic("bad-value", message, hint)
 
 
 def test_the_caret_is_under_the_column() -> None:
-    found = make_diagnostic(
-        "unknown-key",
-        "rules/a.yaml",
-        12,
-        3,
-        'message "m" has no "x"',
-        hint='did you mean "y"?',
-        source_line="  x: 1",
-    )
+    text = "\n" * 11 + "  x: 1"
+    found = diagnostic(text, 12, 3, 'message "m" has no "x"', 'did you mean "y"?')
     assert found.render() == (
-        'rules/a.yaml:12:3: error: message "m" has no "x" [unknown-key]\n'
+        'a.yaml:12:3: error: message "m" has no "x" [bad-value]\n'
         "  12 |   x: 1\n"
         "     |   ^\n"
         '  hint: did you mean "y"?'
@@ -37,29 +38,29 @@ def test_the_caret_is_under_the_column() -> None:
     ],
 )
 def test_the_caret_is_right_where_characters_are_wide(line: str, column: int, cells: int) -> None:
-    found = make_diagnostic("bad-value", "a", 1, column, "m", source_line=line)
+    found = diagnostic(line, 1, column, "m")
     shown, caret = found.render().split("\n")[1:3]
     assert "\t" not in shown
     assert caret == "    | " + " " * cells + "^"
 
 
 def test_a_file_as_a_whole_has_no_line() -> None:
-    found = make_diagnostic("too-large", "rules/a.yaml", 0, 0, "too large", severity="warning")
-    assert found.render() == "rules/a.yaml: warning: too large [too-large]"
+    found = Place(Source("a.yaml"), 0, 0).diagnostic("too-large", "too large", severity="warning")
+    assert found.render() == "a.yaml: warning: too large [too-large]"
 
 
 def test_a_line_too_long_to_be_shown_is_left_out() -> None:
-    found = make_diagnostic("bad-value", "a", 1, 5_000, "m", source_line="x" * 10_000)
+    found = diagnostic("x" * 10_000, 1, 5_000, "m")
     assert found.source_line == ""
-    assert found.render() == "a:1:5000: error: m [bad-value]"
+    assert found.render() == "a.yaml:1:5000: error: m [bad-value]"
 
 
 def test_a_diagnostic_can_be_written_as_json() -> None:
-    found = make_diagnostic("bad-value", "a", 1, 2, "不", source_line="x: 不")
+    found = diagnostic("x: 不", 1, 2, "不")
     assert msgspec.json.decode(msgspec.json.encode(found)) == found.as_dict()
     assert found.as_dict() == {
         "code": "bad-value",
-        "file": "a",
+        "file": "a.yaml",
         "message": "不",
         "severity": "error",
         "line": 1,
@@ -70,7 +71,7 @@ def test_a_diagnostic_can_be_written_as_json() -> None:
 
 
 def test_several_are_shown_with_a_line_between() -> None:
-    one = make_diagnostic("bad-value", "a", 0, 0, "m")
+    one = diagnostic("", 0, 0, "m")
     assert render_all([one, one]).count("\n\n") == 1
 
 
