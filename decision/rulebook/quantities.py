@@ -42,9 +42,8 @@ class QuantityReader(DiagnosticCollector):
         """A number within bounds (`above` is not included)."""
         value = node.value
         if not isinstance(value, int | float) or isinstance(value, bool):
-            self.wrong_type(
-                node, what, "a number", "write digits such as 2 or 12.5, without quotes"
-            )
+            hint = "write digits such as 2 or 12.5, without quotes"
+            self.wrong_type(node, what, "a number", hint)
             return None
         if least is not None and value < least:
             bound = f"at least {in_words(least)}"

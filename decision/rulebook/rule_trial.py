@@ -7,9 +7,9 @@ answer with that of the plain evaluator.
 
 from __future__ import annotations
 
-import marshal
 import math
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -17,10 +17,9 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from decision.core.business_rules import PlainMatcher, plan, run
-from decision.core.conditions import All, AnyOf, Clause, Condition, Not, clauses
+from decision.core.conditions import Clause, clauses
 from decision.core.definition import Rule
 from decision.core.values import MISSING, Value, in_words
 from decision.rulebook.durable_engine import DurableMatcher, RuleEngineError
@@ -50,7 +49,7 @@ def try_rules(
     try:
         child = subprocess.run(
             command,
-            input=marshal.dumps([(rule.name, _pack(rule.when), dict(rule.set)) for rule in rules]),
+            input=pickle.dumps([Rule(name=one.name, when=one.when, set=one.set) for one in rules]),
             capture_output=True,
             timeout=time_limit,
             env={**os.environ, "PYTHONPATH": path},
@@ -81,35 +80,8 @@ def _sentence(rules: Sequence[Rule], progress: bytes, what: str) -> str:
     )
 
 
-def _pack(condition: Condition) -> tuple[Any, ...]:
-    match condition:
-        case Clause(field, op, value):
-            return ("clause", field, op, value)
-        case Not(part):
-            return ("not", _pack(part))
-        case All(parts):
-            return ("all", *map(_pack, parts))
-        case AnyOf(parts):
-            return ("any", *map(_pack, parts))
-
-
-def _unpack(packed: tuple[Any, ...]) -> Condition:
-    kind, *rest = packed
-    match kind:
-        case "clause":
-            return Clause(*rest)
-        case "not":
-            return Not(_unpack(rest[0]))
-        case "all":
-            return All(tuple(map(_unpack, rest)))
-    return AnyOf(tuple(map(_unpack, rest)))
-
-
 def _main() -> None:
-    rules = [
-        Rule(name=name, when=_unpack(when), set=values)
-        for name, when, values in marshal.loads(sys.stdin.buffer.read())
-    ]
+    rules: list[Rule] = pickle.load(sys.stdin.buffer)
     names = sorted(
         {clause.field for rule in rules for clause in clauses(rule.when)}
         | {field for rule in rules for field in rule.set}

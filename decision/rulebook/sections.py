@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, cast, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
+from decision.core.calendar import WEEKDAY_NAMES
 from decision.core.definition import (
     CalendarPeriod,
     Cap,
@@ -26,7 +28,6 @@ from decision.rulebook.diagnostics import hint_for
 from decision.rulebook.selectors import read_filter
 from decision.rulebook.yaml_source import Node
 
-_WEEK = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _PERIODS = get_args(CalendarPeriod)
 _PER = ("message", "category", "channel")
 _DEFAULTS = Settings()
@@ -35,30 +36,24 @@ _DEFAULTS = Settings()
 def read_settings(checker: Checker, node: Node) -> Settings:
     """`settings:`; sets the checker's time zone."""
     with checker.entry(node, "settings") as entry:
-        timezone = entry.read("timezone", _timezone, _DEFAULTS.timezone)
+
+        def read(key: str, how: Callable[..., Any], *args: Any, **bounds: float) -> Any:
+            return entry.read(key, how, getattr(_DEFAULTS, key), *args, **bounds)
+
+        timezone = read("timezone", _timezone)
         checker.zone = ZoneInfo(timezone)
         exploration = entry.get("exploration")
         off = exploration is not None and exploration.value == "off"
         return Settings(
             timezone=timezone,
-            currency=entry.read("currency", _currency, _DEFAULTS.currency),
-            week_starts=entry.read("week_starts", Checker.choice, "monday", _WEEK),
-            exploration=(
-                None if off else entry.read("exploration", _exploration, _DEFAULTS.exploration)
-            ),
-            exploration_floor=entry.read("exploration_floor", Checker.share, 0.0),
-            exploration_until=entry.read(
-                "exploration_until", Checker.number, _DEFAULTS.exploration_until, above=0
-            ),
-            starting_probability=entry.read(
-                "starting_probability", Checker.share, _DEFAULTS.starting_probability
-            ),
-            starting_evidence=entry.read(
-                "starting_evidence", Checker.number, _DEFAULTS.starting_evidence, above=0
-            ),
-            request_id_lasts=entry.read(
-                "request_id_lasts", Checker.duration, _DEFAULTS.request_id_lasts
-            ),
+            currency=read("currency", _currency),
+            week_starts=read("week_starts", Checker.choice, WEEKDAY_NAMES),
+            exploration=None if off else read("exploration", _exploration),
+            exploration_floor=read("exploration_floor", Checker.share),
+            exploration_until=read("exploration_until", Checker.number, above=0),
+            starting_probability=read("starting_probability", Checker.share),
+            starting_evidence=read("starting_evidence", Checker.number, above=0),
+            request_id_lasts=read("request_id_lasts", Checker.duration),
         )
 
 

@@ -16,49 +16,30 @@ _GLOB = re.compile(r"[*?\[]")
 def read_selector(checker: Checker, node: Node, what: str) -> Selector:
     """A selector of candidates: `messages` are globs."""
     with checker.entry(node, what) as entry:
-        messages = _names(checker, entry, "messages", None)
-        for name, place in messages or ():
-            _glob(checker, name, place)
-        return _selector(checker, entry, messages)
+        return _selector(entry, entry.read("messages", _globs, None))
 
 
 def read_filter(checker: Checker, node: Node, what: str) -> Selector:
     """`of:` of a cap: `message` are exact names."""
     with checker.entry(node, what) as entry:
-        messages = _names(checker, entry, "message", "messages")
-        return _selector(checker, entry, messages)
+        return _selector(entry, entry.read("message", Checker.references, None, "messages"))
 
 
-def _selector(
-    checker: Checker, entry: MappingReader, messages: list[tuple[str, Place]] | None
-) -> Selector:
-    def names(key: str, section: str) -> tuple[str, ...] | None:
-        return _only_names(_names(checker, entry, key, section))
-
+def _selector(entry: MappingReader, messages: tuple[str, ...] | None) -> Selector:
     return Selector(
-        messages=_only_names(messages),
-        tags=names("tags", "tags"),
-        category=names("category", "categories"),
-        purpose=names("purpose", "purposes"),
-        channel=names("channel", "channels"),
+        messages=messages,
+        tags=entry.read("tags", Checker.references, None, "tags"),
+        category=entry.read("category", Checker.references, None, "categories"),
+        purpose=entry.read("purpose", Checker.references, None, "purposes"),
+        channel=entry.read("channel", Checker.references, None, "channels"),
     )
 
 
-def _names(
-    checker: Checker, entry: MappingReader, key: str, section: str | None
-) -> list[tuple[str, Place]] | None:
-    node = entry.get(key)
-    if node is None:
-        return None
-    found = checker.texts(node, entry.label(key))
-    if section is not None:
-        for name, place in found:
-            checker.reference(name, section, place)
-    return found
-
-
-def _only_names(found: list[tuple[str, Place]] | None) -> tuple[str, ...] | None:
-    return None if found is None else tuple(name for name, _ in found)
+def _globs(checker: Checker, node: Node, what: str) -> tuple[str, ...]:
+    found = checker.texts(node, what)
+    for pattern, place in found:
+        _glob(checker, pattern, place)
+    return tuple(pattern for pattern, _ in found)
 
 
 def _glob(checker: Checker, pattern: str, place: Place) -> None:

@@ -6,6 +6,7 @@ from functools import cache
 
 from decision.core.candidates import CandidateInfo
 from decision.core.definition import PolicyDefinition, Selector
+from decision.core.masks import masks_by
 from decision.core.selectors import SelectorIndex
 
 
@@ -26,10 +27,10 @@ class Candidates:
             ).mask
         )
         """The mask of the candidates that a selector matches."""
-        placed: dict[str | None, int] = {}
-        for index, (message, _) in enumerate(self.pairs):
-            for placement in (None,) if message.placements is None else message.placements:
-                placed[placement] = placed.get(placement, 0) | 1 << index
+        placed = masks_by(
+            (None,) if message.placements is None else message.placements
+            for message, _ in self.pairs
+        )
         self.shown = {
             one.name: (placed.get(None, 0) | placed.get(one.name, 0))
             & self.selected(Selector(channel=one.channels))

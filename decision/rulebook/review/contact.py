@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from decision.core.clock import DAY, HOUR, format_duration
@@ -138,7 +139,4 @@ def _outside(holdouts: list[Experiment]) -> float:
     by_seed: dict[str, float] = {}
     for one in holdouts:
         by_seed[one.seed] = max(by_seed.get(one.seed, 0.0), one.share or 0.0)
-    left = 1.0
-    for share in by_seed.values():
-        left *= 1 - share
-    return left
+    return math.prod(1 - share for share in by_seed.values())

@@ -7,6 +7,7 @@ value is possible; a domain that is not empty proves nothing.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from decision.core.conditions import Clause, holds
@@ -34,21 +35,13 @@ ANY_KIND: Final = ABSENT | TRUE | FALSE | LIST | OTHER
 _CONSTANTS: Final = ((ABSENT, MISSING), (TRUE, True), (FALSE, False))
 
 
+@dataclass(frozen=True, slots=True)
 class Demand:
     """A clause about lists or a pattern. Two are equal if they are written alike, so that 1,
     1.0 and true differ."""
 
-    __slots__ = ("clause", "text")
-
-    def __init__(self, clause: Clause) -> None:
-        self.clause = clause
-        self.text = f"{clause.op} {clause.value!r}"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Demand) and self.text == other.text
-
-    def __hash__(self) -> int:
-        return hash(self.text)
+    clause: Clause = field(compare=False)
+    text: str
 
     def met_by(self, value: Value) -> bool:
         """Whether the clause holds for a value."""
@@ -159,7 +152,7 @@ def domain_of(clause: Clause, positive: bool) -> Domain:
 
 def _demanded(clause: Clause, wanted: Domain, positive: bool) -> Domain:
     """For lists and patterns, only the demand is remembered."""
-    demand = frozenset({Demand(clause)})
+    demand = frozenset({Demand(clause, f"{clause.op} {clause.value!r}")})
     return wanted._replace(must=demand) if positive else ANYTHING._replace(must_not=demand)
 
 
