@@ -165,7 +165,9 @@ class FactEncoder:
         try:
             found = self._plain(values)
         except TypeError:  # a list or mapping cannot be hashed; it is neither text nor number
-            found = self._plain([MISSING if _is_holder(value) else value for value in values])
+            found = self._plain(
+                [MISSING if isinstance(value, list | tuple | dict) else value for value in values]
+            )
         for test, text in self._computed:
             found.append(text if test(values) else "")
         return found
@@ -179,10 +181,6 @@ class FactEncoder:
             value = values[slot]
             found.append(true if value is True else false if value is False else "")
         return found
-
-
-def _is_holder(value: Value) -> bool:
-    return isinstance(value, list | tuple | dict)
 
 
 class Route(NamedTuple):

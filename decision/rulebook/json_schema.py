@@ -7,9 +7,7 @@ rejects, the checker rejects as well.
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
-
-import msgspec
+from typing import Any, Final
 
 from decision.core.calendar import WEEKDAY_NAMES
 from decision.core.clock import format_duration
@@ -26,6 +24,7 @@ from decision.rulebook.schema_values import (
     ref,
     value_definitions,
 )
+from decision.rulebook.sections import choices
 
 DIALECT: Final = "http://json-schema.org/draft-07/schema#"
 """What `$schema` says."""
@@ -69,14 +68,6 @@ def _or_nothing(schema: Schema) -> Schema:
     return {**schema, "type": [schema["type"], "null"]}
 
 
-def _choices(struct: type[msgspec.Struct], field: str) -> list[str]:
-    """The choices of a field that is a `Literal`, or a `Literal` or None."""
-    found = get_type_hints(struct)[field]
-    if get_origin(found) is not Literal:
-        found = next(one for one in get_args(found) if get_origin(one) is Literal)
-    return list(get_args(found))
-
-
 def _settings() -> Schema:
     default = Settings()
     return keys(
@@ -106,13 +97,12 @@ def _settings() -> Schema:
 
 
 def _definitions() -> dict[str, Schema]:
-    names = {"purpose": "texts", "channel": "texts", "category": "texts", "tags": "texts"}
-    filters = {key: ref(found) for key, found in names.items()}
+    filters = {key: ref("texts") for key in ("purpose", "channel", "category", "tags")}
     return {
         "purpose": keys(
             "purpose",
             {
-                "consent": {"enum": _choices(Purpose, "consent")},
+                "consent": {"enum": choices(Purpose, "consent")},
                 "explore": {"type": "boolean", "default": True},
             },
             required=["consent"],
@@ -136,7 +126,7 @@ def _definitions() -> dict[str, Schema]:
                 "of": ref("filter"),
                 "at_most": ref("whole"),
                 "within": ref("within"),
-                "per": {"enum": _choices(Cap, "per")},
+                "per": {"enum": choices(Cap, "per")},
             },
             required=["of", "at_most", "within"],
         ),
@@ -147,7 +137,7 @@ def _definitions() -> dict[str, Schema]:
                 "times": ref("whole"),
                 "within": ref("duration"),
                 "pause": ref("duration"),
-                "per": {"enum": _choices(Suppression, "per")},
+                "per": {"enum": choices(Suppression, "per")},
             },
             required=["event", "times", "within", "pause"],
         ),
@@ -188,7 +178,7 @@ def _channel() -> dict[str, Schema]:
             "reservation",
             {
                 "expires_after": ref("duration", default=format_duration(default.expires_after)),
-                "then": {"enum": _choices(Reservation, "then"), "default": default.then},
+                "then": {"enum": choices(Reservation, "then"), "default": default.then},
             },
         ),
         "reply_window": window,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decision.core.definition import Budget, Channel, Goal, Message, Placement
+from decision.core.definition import Budget, Goal, Message, Placement, PolicyDefinition
 from decision.rulebook.checker import Checker
 from decision.rulebook.conditions import read_when
 from decision.rulebook.content import check_lengths, read_content
@@ -75,24 +75,22 @@ def _goal(checker: Checker, node: Node, what: str) -> Goal:
         )
 
 
-def check_messages(
-    checker: Checker,
-    messages: dict[str, tuple[Message, Node]],
-    placements: dict[str, tuple[Placement, Node]],
-    channels: dict[str, tuple[Channel, Node]],
-) -> None:
+def check_messages(checker: Checker, definition: PolicyDefinition) -> None:
     """Checks that messages, channels and placements fit together."""
-    limits = {name: channel.max_length for name, (channel, _) in channels.items()}
-    for placement, node in placements.values():
-        check_fallback(checker, placement, node, messages)
-    fallbacks = {placement.fallback for placement, _ in placements.values()}
-    for message, node in messages.values():
+    limits = {channel.name: channel.max_length for channel in definition.channels}
+    messages = {message.name: message for message in definition.messages}
+    placements = {placement.name: placement for placement in definition.placements}
+    for placement in definition.placements:
+        _check_fallback(checker, placement, messages)
+    fallbacks = {placement.fallback for placement in definition.placements}
+    for message in definition.messages:
+        node = checker.places.nodes["messages"][message.name]
         entry = node.value if isinstance(node.value, dict) else {}
         if "content" in entry and isinstance(entry["content"].value, dict):
             check_lengths(checker, entry["content"], message, limits)
         reached = [
             placement
-            for placement, _ in placements.values()
+            for placement in definition.placements
             if (message.placements is None or placement.name in message.placements)
             and not set(placement.channels).isdisjoint(message.channels)
         ]
@@ -100,7 +98,7 @@ def check_messages(
             _check_shared(checker, message, entry["placements"], placements, reached)
         if message.name in fallbacks or not message.channels:
             continue
-        if not channels.keys() >= set(message.channels):
+        if not limits.keys() >= set(message.channels):
             continue  # has a diagnostic already
         if message.placements is None and not reached:
             text = f'message "{message.name}" can never be chosen: no placement has its channels'
@@ -119,7 +117,7 @@ def _check_shared(
     checker: Checker,
     message: Message,
     node: Node,
-    placements: dict[str, tuple[Placement, Node]],
+    placements: dict[str, Placement],
     reached: list[Placement],
 ) -> None:
     good = {placement.name for placement in reached}
@@ -127,26 +125,21 @@ def _check_shared(
         name = item.value
         if not isinstance(name, str) or name in good or name not in placements:
             continue
-        channels = placements[name][0].channels
+        channels = placements[name].channels
         if channels:
             reason = f'message "{message.name}" has no channel of placement "{name}"'
             hint = f"delete the placement, or add {one_of(channels)} to the channels of the message"
             checker.error("conflict", item.at, reason, hint)
 
 
-def check_fallback(
-    checker: Checker,
-    placement: Placement,
-    node: Node,
-    messages: dict[str, tuple[Message, Node]],
-) -> None:
+def _check_fallback(checker: Checker, placement: Placement, messages: dict[str, Message]) -> None:
     """Checks that the fallback exists and can be given at the placement."""
     if placement.fallback is None:
         return
-    place = node.value["fallback"].at
+    place = checker.places.value("placements", placement.name, "fallback")
     if not checker.reference(placement.fallback, "messages", place):
         return
-    channels = messages[placement.fallback][0].channels
+    channels = messages[placement.fallback].channels
     if channels and placement.channels and set(channels).isdisjoint(placement.channels):
         reason = f'fallback "{placement.fallback}" has no channel of placement "{placement.name}"'
         hint = f"use a message on {one_of(placement.channels)}"

@@ -19,8 +19,7 @@ from decision.rulebook.collector import DiagnosticCollector
 from decision.rulebook.yaml_source import Node
 
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
-_DATE = re.compile(r"\d{4}-\d\d-\d\d")
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?)?")
 _PERCENT = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*%")
 
 
@@ -91,11 +90,7 @@ class QuantityReader(DiagnosticCollector):
     def share(self, node: Node, what: str) -> float | None:
         """A share of all, from 0 to 1, written as `2%` or 0.02."""
         value = node.value
-        if isinstance(value, str):
-            found = _PERCENT.fullmatch(value)
-            if found is None:
-                self.wrong_type(node, what, "a share such as 2%")
-                return None
+        if isinstance(value, str) and (found := _PERCENT.fullmatch(value)):
             percent = float(found[1])
             if percent > 100:
                 message = f"{what} is {value}; it can be at most 100%"
@@ -118,13 +113,12 @@ class QuantityReader(DiagnosticCollector):
         if not isinstance(value, str):
             self.wrong_type(node, what, "a date such as 2026-11-01")
             return None
-        is_date = _DATE.fullmatch(value) is not None
         found = _MOMENT.fullmatch(value)
         try:
-            if not is_date and found is None:
+            if found is None:
                 raise ValueError("write 2026-11-01 or 2026-11-01T10:00:00+08:00")
             moment = datetime.fromisoformat(value.upper())
-            if is_date:
+            if found[1] is None:
                 moment = moment.replace(tzinfo=self.zone)
             if moment.tzinfo is None:
                 raise ValueError("add the offset from UTC, such as +08:00 or Z")

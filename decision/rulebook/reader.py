@@ -227,13 +227,13 @@ def _read_all(checker: Checker, sources: list[Source]) -> PolicyDefinition:
         whole = Node(first.source, found["settings"], first.key_line, first.key_column)
         settings = read_settings(checker, whole)
     read: dict[str, Any] = {
-        section: {name: (one(checker, name, node), node) for name, node in found[section].items()}
+        section: tuple(one(checker, name, node) for name, node in found[section].items())
         for section, one in _READERS.items()
     }
-    check_states(checker, read["states"])
-    check_messages(checker, read["messages"], read["placements"], read["channels"])
-    read = {name: tuple(one for one, _ in items.values()) for name, items in read.items()}
-    return PolicyDefinition(version="", settings=settings, **read)
+    definition = PolicyDefinition(version="", settings=settings, **read)
+    check_states(checker, definition.states)
+    check_messages(checker, definition)
+    return definition
 
 
 def _check_top(checker: Checker, source: Source) -> None:

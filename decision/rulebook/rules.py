@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from decision.core.conditions import All
+from collections.abc import Iterable
+
+from decision.core.conditions import ALWAYS
 from decision.core.definition import Rule, Selector, State
 from decision.core.fields import STATE_FIELD
 from decision.core.values import Value
@@ -22,14 +24,15 @@ def read_state(checker: Checker, name: str, node: Node) -> State:
         return State(name=name, source=node.key.label, when=when, clause_sources=sources)
 
 
-def check_states(checker: Checker, states: dict[str, tuple[State, Node]]) -> None:
+def check_states(checker: Checker, states: Iterable[State]) -> None:
     """Warns of states below a state without a condition."""
     always: str | None = None
-    for name, (state, node) in states.items():
+    for state in states:
+        name = state.name
         if always is not None:
             message = f'no customer can reach state "{name}": state "{always}" above takes everyone'
-            checker.warn(node.key, message, f'put "{always}" last')
-        elif isinstance(state.when, All) and not state.when.parts:
+            checker.warn(checker.places.key("states", name), message, f'put "{always}" last')
+        elif state.when == ALWAYS:
             always = name
 
 

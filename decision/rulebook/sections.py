@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, cast, get_args
+from functools import cache
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+import msgspec
 
 from decision.core.calendar import WEEKDAY_NAMES
 from decision.core.definition import (
@@ -28,8 +31,18 @@ from decision.rulebook.diagnostics import hint_for
 from decision.rulebook.selectors import read_filter
 from decision.rulebook.yaml_source import Node
 
+
+@cache
+def choices(struct: type[msgspec.Struct], field: str) -> list[str]:
+    """The choices of a field that is a `Literal`, or a `Literal` or None."""
+    found = get_type_hints(struct)[field]
+    if get_origin(found) is not Literal:
+        found = next(one for one in get_args(found) if get_origin(one) is Literal)
+    return list(get_args(found))
+
+
 _PERIODS = get_args(CalendarPeriod)
-_PER = ("message", "category", "channel")
+_PER = choices(Cap, "per")
 _DEFAULTS = Settings()
 
 
@@ -91,7 +104,7 @@ def _exploration(checker: Checker, node: Node, what: str) -> float | None:
 def read_purpose(checker: Checker, name: str, node: Node) -> Purpose:
     """One of `purposes:`."""
     with checker.entry(node, f'purpose "{name}"') as entry:
-        options = ("opt_in", "opt_out", "not_required")
+        options = choices(Purpose, "consent")
         consent = entry.require("consent", Checker.choice, "opt_in", options)
         return Purpose(
             name=name,
@@ -137,7 +150,7 @@ def _quiet_hours(checker: Checker, node: Node, what: str) -> QuietHours:
 def _reservation(checker: Checker, node: Node, what: str) -> Reservation:
     default = Reservation()
     with checker.entry(node, what) as entry:
-        then = entry.read("then", Checker.choice, "count", ("count", "release"))
+        then = entry.read("then", Checker.choice, default.then, choices(Reservation, "then"))
         return Reservation(
             expires_after=entry.read("expires_after", Checker.duration, default.expires_after),
             then=cast(Any, then),
@@ -171,7 +184,7 @@ def _max_length(checker: Checker, node: Node, what: str) -> dict[str, int]:
 
 
 def read_placement(checker: Checker, name: str, node: Node) -> Placement:
-    """One of `placements:`. `messages.check_fallback` checks its fallback."""
+    """One of `placements:`. `messages.check_messages` checks its fallback."""
     with checker.entry(node, f'placement "{name}"') as entry:
         return Placement(
             name=name,

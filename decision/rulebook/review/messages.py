@@ -12,6 +12,7 @@ from decision.core.definition import Channel, Message, Placement
 from decision.core.masks import positions
 from decision.core.values import in_words
 from decision.rulebook.review.context import ReviewContext, fields_of, listed, size_of
+from decision.rulebook.yaml_source import Place
 
 _DAY = 24 * 60
 _SHORTEST_OPEN = HOUR // MINUTE
@@ -193,21 +194,16 @@ class _PriorityBounds:
         dead = [at for at, placement in lowest.items() if self.best[at] <= placement.threshold]
         if not dead:
             return
+        text = f'message "{message.name}" can never be chosen'
         if len(dead) == len(lowest):
             best = max(dead, key=lambda at: float(self.best[at]))
-            text = f'message "{message.name}" can never be chosen'
             place = self.context.places.value("messages", message.name, "value")
-            self.context.report.warn(
-                place, f"{text}: {self._sum(best, lowest[best])}", _HINT, "never-worth-it"
-            )
+            self._warn(place, f"{text}: {self._sum(best, lowest[best])}")
             return
         for at in dead:
             channel = message.channels[at - places[0]]
-            text = f'message "{message.name}" can never be chosen on {channel}'
             place = self.context.places.item("messages", message.name, "channels", channel)
-            self.context.report.warn(
-                place, f"{text}: {self._sum(at, lowest[at])}", _HINT, "never-worth-it"
-            )
+            self._warn(place, f"{text} on {channel}: {self._sum(at, lowest[at])}")
 
     def _sum(self, at: int, placement: Placement) -> str:
         """`its value 5 × 1.5 minus the cost 8 is -0.5, not above the threshold 1 of "desk"`."""
@@ -225,11 +221,11 @@ class _PriorityBounds:
             f'no message can be chosen at placement "{placement.name}": its threshold is '
             f"{in_words(placement.threshold)}, the highest possible priority {in_words(highest)}"
         )
-        place = self.context.places.value("placements", placement.name, "threshold")
-        self.context.report.warn(place, text, _HINT, "never-worth-it")
+        self._warn(self.context.places.value("placements", placement.name, "threshold"), text)
 
-
-_HINT = (
-    "raise the value or lower the threshold; the priority is response probability (at most 1) "
-    "× value × boosts − channel cost"
-)
+    def _warn(self, place: Place, text: str) -> None:
+        hint = (
+            "raise the value or lower the threshold; the priority is response probability "
+            "(at most 1) × value × boosts − channel cost"
+        )
+        self.context.report.warn(place, text, hint, "never-worth-it")

@@ -6,7 +6,7 @@ A rule about `customer.lifetime_spent` is well formed but never applies if the a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final, NamedTuple
 
 import msgspec
@@ -116,20 +116,18 @@ def _of_clause(clause: Clause, known: ObservedFields) -> _Finding | None:
             if clause.op in ("eq", "ne", "in", "not_in"):
                 return next((use for one in texts if (use := _of_event(one, one, known))), None)
         case "event" if known.properties:
-            options = sorted({name for names in known.properties.values() for name in names})
+            options = frozenset().union(*known.properties.values())
             return _missing(clause.field, rest, "event", "has the property", options, known)
         case "context" if known.context is not None:
-            options = sorted(known.context)
-            return _missing(clause.field, rest, "request", "has the context", options, known)
+            return _missing(clause.field, rest, "request", "has the context", known.context, known)
     return None
 
 
 def _of_attribute(field: str, name: str, known: ObservedFields) -> _Finding | None:
     if name.startswith(_SEGMENT):
         segment = name.removeprefix(_SEGMENT)
-        options = sorted(known.segments)
-        return _missing(field, segment, "customer", "is in the segment", options, known)
-    return _missing(field, name, "customer", "has the attribute", sorted(known.attributes), known)
+        return _missing(field, segment, "customer", "is in the segment", known.segments, known)
+    return _missing(field, name, "customer", "has the attribute", known.attributes, known)
 
 
 def _of_measure(field: str, known: ObservedFields) -> _Finding | None:
@@ -140,7 +138,7 @@ def _of_measure(field: str, known: ObservedFields) -> _Finding | None:
     if kind not in known.properties:
         return None
     for name in (*parsed.measure.sums, *parsed.measure.last):
-        options = sorted(known.properties[kind])
+        options = known.properties[kind]
         if found := _missing(field, name, f"event {kind}", "has the property", options, known):
             return found
     return None
@@ -150,14 +148,14 @@ def _of_event(kind: str, token: str, known: ObservedFields) -> _Finding | None:
     """Message events come from nextbest itself, and may not have happened yet."""
     if known.event_types is None or not kind or kind.startswith("message."):
         return None
-    return _missing(token, kind, "event", "has the type", sorted(known.event_types), known)
+    return _missing(token, kind, "event", "has the type", known.event_types, known)
 
 
 def _missing(
-    token: str, name: str, noun: str, verb: str, options: list[str], known: ObservedFields
+    token: str, name: str, noun: str, verb: str, options: Collection[str], known: ObservedFields
 ) -> _Finding | None:
     if name in options:
         return None
     who = f"none of {known.sample}" if noun == "customer" else f"no {noun} of {known.sample}"
     message = f'{who} {verb} "{name}"'
-    return _Finding(token, message, hint_for(name, options))
+    return _Finding(token, message, hint_for(name, sorted(options)))
