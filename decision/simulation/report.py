@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from rich.cells import cell_len, set_cell_size
+
 from decision.core.reasons import Reason
 from decision.progress import count_of
 from decision.simulation.off_policy import OffPolicy
-from decision.simulation.tally import MOST_SHOWN, Line, Tally
+from decision.simulation.tally import MOST_SHOWN, Causes, Line, Tally, by_count
 
 _TITLES = {"message": "by message", "channel": "by channel", "outcome": "by outcome"}
 _REASONS = [reason.value for reason in Reason]
@@ -22,7 +24,7 @@ def lines_of(tally: Tally, currency: str, off_policy: OffPolicy | None = None) -
     if tally.compared:
         yield from _changes(tally)
     yield ""
-    columns = _columns(tally.compared, currency)
+    columns = columns_of(tally.compared, currency)
     for table, rows in tally.tables.items():
         if rows:
             yield from _table(_title(table), columns, ordered(table, rows), tally)
@@ -75,7 +77,8 @@ def ordered(table: str, rows: dict[str, Line]) -> list[tuple[str, Line]]:
     return sorted(rows.items(), key=lambda row: (-max(row[1].old, row[1].new), row[0]))
 
 
-def _columns(compared: bool, currency: str) -> list[str]:
+def columns_of(compared: bool, currency: str) -> list[str]:
+    """The heads of a table, after that of its names."""
     if not compared:
         return ["given", f"expected {currency}"]
     return ["old", "new", "change", f"old {currency}", f"new {currency}", f"change {currency}"]
@@ -88,9 +91,9 @@ def _table(
     hidden = len(cells) - _MOST_ROWS
     cells = cells[:_MOST_ROWS]
     head = [title, *columns]
-    widths = [max(map(_width, column)) for column in zip(head, *cells, strict=True)]
+    widths = [max(map(cell_len, column)) for column in zip(head, *cells, strict=True)]
     for row in (head, *cells):
-        yield _left(row[0], widths[0]) + "".join(
+        yield set_cell_size(row[0], widths[0]) + "".join(
             f"  {cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)
         )
     if hidden > 0:
@@ -111,11 +114,11 @@ def _cells(line: Line, compared: bool) -> list[str]:
     ]
 
 
-def _causes(title: str, causes: dict[tuple[str, str, str], tuple[int, str]]) -> Iterator[str]:
+def _causes(title: str, causes: Causes) -> Iterator[str]:
     if not causes:
         return
     yield title
-    ranked = sorted(causes.items(), key=lambda row: (-row[1][0], row[0]))
+    ranked = by_count(causes)
     for (choice, reason, source), (count, detail) in ranked[:MOST_SHOWN]:
         yield (
             f"  {count:>8,}  {choice}: {reason}"
@@ -138,14 +141,3 @@ def _customers(tally: Tally, currency: str) -> Iterator[str]:
             f"  {customer}: {count_of(one.changed, 'decision')} changed, {one.lost} lost, "
             f"{one.gained} gained, {one.value_change:+.2f} {currency}"
         )
-
-
-def _width(text: str) -> int:
-    """Cells on a terminal: Chinese takes two each."""
-    from unicodedata import east_asian_width
-
-    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
-
-
-def _left(text: str, width: int) -> str:
-    return text + " " * (width - _width(text))

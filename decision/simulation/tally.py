@@ -18,6 +18,9 @@ MOST_SHOWN: Final = 10
 
 NOTHING: Final = "(nothing)"
 
+Causes = dict[tuple[str, str, str], tuple[int, str]]
+"""(choice, reason, source) → of how many decisions, and one example."""
+
 
 class Choice(NamedTuple):
     """One selection: message, channel, and what it was expected to be worth."""
@@ -94,8 +97,8 @@ class Tally:
         self.tables: dict[str, dict[str, Line]] = {
             name: {} for name in ("message", "channel", "outcome", "reason", *groups)
         }
-        self.lost: dict[tuple[str, str, str], tuple[int, str]] = {}
-        self.gained: dict[tuple[str, str, str], tuple[int, str]] = {}
+        self.lost: Causes = {}
+        self.gained: Causes = {}
         self.moves: Counter[tuple[str, str]] = Counter()
         self.customers: dict[str, Affected] = {}
 
@@ -184,7 +187,7 @@ class Tally:
                 return {**found, "change": one.change, "value_change": one.value_change}
             return {"new": one.new, "new_value": one.new_value}
 
-        def causes(found: dict[tuple[str, str, str], tuple[int, str]]) -> list[dict[str, Any]]:
+        def causes(found: Causes) -> list[dict[str, Any]]:
             return [
                 {
                     "choice": choice,
@@ -193,7 +196,7 @@ class Tally:
                     "count": count,
                     "for_example": detail,
                 }
-                for (choice, reason, source), (count, detail) in _by_count(found)
+                for (choice, reason, source), (count, detail) in by_count(found)
             ]
 
         return {
@@ -223,7 +226,6 @@ class Tally:
         }
 
 
-def _by_count(
-    found: dict[tuple[str, str, str], tuple[int, str]],
-) -> list[tuple[tuple[str, str, str], tuple[int, str]]]:
-    return sorted(found.items(), key=lambda row: (-row[1][0], row[0]))
+def by_count(causes: Causes) -> list[tuple[tuple[str, str, str], tuple[int, str]]]:
+    """Causes, those of most decisions first."""
+    return sorted(causes.items(), key=lambda row: (-row[1][0], row[0]))
