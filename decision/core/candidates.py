@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from decision.core.document import ContactKind
+
 
 class CandidateInfo(NamedTuple):
     """What is known of a message × channel without a customer; value in `settings.currency`."""
@@ -14,3 +16,8 @@ class CandidateInfo(NamedTuple):
     purpose: str
     tags: tuple[str, ...]
     value: float
+
+    @property
+    def kind(self) -> ContactKind:
+        """What a contact of it is, made now."""
+        return ContactKind(self.message, self.channel, self.purpose, self.category, self.tags)

@@ -13,7 +13,6 @@ import msgspec
 from decision.core.business_rules import PlainMatcher
 from decision.core.clock import to_micros
 from decision.core.definition import Channel, Message, PolicyDefinition
-from decision.core.document import ContactKind
 from decision.core.events import Measure
 from decision.core.policy import Policy
 from decision.core.policy_builder import compile_policy
@@ -133,11 +132,7 @@ async def build_snapshot(
 
     snapshot = await run_in_worker(compiled) if in_thread else compiled()
     policy = snapshot.policy
-    kinds = [
-        ContactKind(each.message, each.channel, each.purpose, each.category, each.tags)
-        for each in policy.candidates
-    ]
-    numbers = await store.register_kinds(kinds)
+    numbers = await store.register_kinds([each.kind for each in policy.candidates])
     files = msgspec.msgpack.encode(dict(definition.files))
     await store.put_blob(policy_blob(policy.version), files)
     told: tuple[str, ...] = ()

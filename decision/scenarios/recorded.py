@@ -6,14 +6,12 @@ event properties and context that no condition names are left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import tzinfo
+from collections.abc import Iterable
+from datetime import datetime, tzinfo
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 from msgspec import UNSET
-from numpy.typing import NDArray
 
 from decision.core.business_rules import PlainMatcher
 from decision.core.clock import from_micros
@@ -24,13 +22,14 @@ from decision.core.events import Measure
 from decision.core.explanation import explain
 from decision.core.fields import STATE_FIELD
 from decision.core.masks import mask_where
-from decision.core.policy import Policy, in_holdout, variant_of
+from decision.core.policy import Policy
 from decision.core.reasons import Reason
 from decision.core.schema import ExplanationRow, TriggerEvent
-from decision.core.values import Value
 from decision.scenarios.histories import events_of
 from decision.scenarios.schema import Ask, Customer, Expect, PastContact, Scenario, Spent
-from decision.scenarios.staging import kind_of
+from decision.scenarios.staging import GivenProbabilities, given_probabilities, side_of
+from decision.scenarios.trace import furthest
+from decision.scoring.scorers import bind
 
 _RIVALS: Final = 5
 
@@ -61,36 +60,14 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str]
 
 
-class _Scorer:
-    """Repeats what was logged; the starting probability for what was not."""
-
-    def __init__(self, policy: Policy, logged: Logged) -> None:
-        self.version: str | None = None
-        start = policy.settings.starting_probability
-        names = [f"{one.message}/{one.channel}" for one in policy.candidates]
-        self._found = np.array([logged.probabilities.get(name, start) for name in names])
-
-    def score(
-        self, candidates: NDArray[np.intp], values: Sequence[Value], document: Document, now: int
-    ) -> NDArray[np.float64]:
-        """The logged probability of each candidate."""
-        found: NDArray[np.float64] = self._found[candidates]
-        return found
-
-    def features(
-        self, candidate: int, values: Sequence[Value], document: Document, now: int
-    ) -> dict[str, Value]:
-        """None: nothing is logged of this."""
-        return {}
-
-
 def best_verdict(policy: Policy, logged: Logged) -> Verdict:
     """The decision made again on what it saw, always choosing the best, as scenarios do."""
+    prior = bind(None, policy.candidates, policy.fields, policy.settings, features=())
     spent = (f"{one.message}/{one.channel}" in logged.spent for one in policy.candidates)
     return decide(
         policy,
         PlainMatcher(policy.rules, policy.rule_plan, policy.fields.slot),
-        _Scorer(policy, logged),
+        GivenProbabilities(prior, dict(given_probabilities(policy, logged.probabilities))),
         logged.document,
         logged.question,
         logged.decided_at,
@@ -135,7 +112,7 @@ class _Recording:
             self.notes.append(f"the decision explored: it gave {came}; the best is {best}")
         scenario = Scenario(
             name=self.name(expect),
-            now=from_micros(logged.decided_at).astimezone(self.shown_in),
+            now=self.moment(logged.decided_at),
             customer=self.customer(),
             spent=self.spent(),
             probabilities=self.probabilities(),
@@ -146,7 +123,7 @@ class _Recording:
 
     def name(self, expect: Expect) -> str:
         what = expect.outcome if expect.message is None else f"{expect.message}/{expect.channel}"
-        at = from_micros(self.logged.decided_at).astimezone(self.shown_in).isoformat()
+        at = self.moment(self.logged.decided_at).isoformat()
         about = f"{self.logged.question.placement}: {what} at {at}"
         return f"recorded, {about}" if self.anonymous else f"{self.logged.decision_id}, {about}"
 
@@ -187,12 +164,11 @@ class _Recording:
             messages=[name for name, _, _ in chosen] if len(chosen) > 1 else None,
             reasons={f"{r.message}/{r.channel}": r.reason for r in self.rivals(verdict)},
             reason=verdict.reason.value if verdict.reason is not None else UNSET,
-            not_before=UNSET if at is None else from_micros(at).astimezone(self.shown_in),
+            not_before=UNSET if at is None else self.moment(at),
         )
 
     def rivals(self, verdict: Verdict) -> list[ExplanationRow]:
         """The candidates that came nearest to being chosen."""
-        stages = {reason.value: stage for stage, reason in enumerate(Reason)}
         known = {(one.message, one.channel) for one in self.now.candidates}
         rows = [
             row
@@ -200,8 +176,7 @@ class _Recording:
             if row.reason not in (None, Reason.NOT_IN_PLACEMENT, Reason.INACTIVE)
             and (row.message, row.channel) in known
         ]
-        rows.sort(key=lambda row: (-stages[row.reason or ""], -(row.priority or 0.0)))
-        return rows[:_RIVALS]
+        return sorted(rows, key=furthest)[:_RIVALS]
 
     def probabilities(self) -> dict[str, float]:
         start = self.now.settings.starting_probability
@@ -258,11 +233,8 @@ class _Recording:
         return found
 
     def sides(self) -> dict[str, str | bool]:
-        customer_id = self.logged.customer_id
         return {
-            one.name: in_holdout(one, customer_id)
-            if one.share is not None
-            else str(variant_of(one, customer_id))
+            one.name: side_of(one, self.logged.customer_id)
             for one in self.now.definition.experiments
         }
 
@@ -270,7 +242,7 @@ class _Recording:
         """The contacts that still count, within the time that the policies look back."""
         at = self.logged.decided_at
         oldest = at - max(self.then.history_needed(), self.now.history_needed())
-        kinds = {(one.message, one.channel): kind_of(one) for one in self.now.candidates}
+        kinds = {(one.message, one.channel): one.kind for one in self.now.candidates}
         found = []
         for contact in self.document.contacts:
             kind, until = self.document.kinds[contact.kind], counts_until(contact)
@@ -293,7 +265,7 @@ class _Recording:
             )
         return found
 
-    def moment(self, at: int) -> Any:
+    def moment(self, at: int) -> datetime:
         return from_micros(at).astimezone(self.shown_in)
 
 

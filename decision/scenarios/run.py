@@ -13,31 +13,30 @@ from decision.core import recording
 from decision.core.clock import to_micros
 from decision.core.decide import Verdict
 from decision.core.definition import PolicyDefinition
-from decision.core.document import Contact, Document
+from decision.core.document import Contact
 from decision.core.policy import Policy
-from decision.core.ports import Commit, Conflict, Section
+from decision.core.ports import Conflict, ReadResult
 from decision.core.recording import Occurrence
 from decision.core.schema import Decision, DecisionRequest
 from decision.engine import Engine, EngineSettings, InputError, Snapshot, build_snapshot
+from decision.engine.transaction import commit_of
 from decision.scenarios.compare import differences
 from decision.scenarios.files import Placed
 from decision.scenarios.schema import PastEvent, Step
 from decision.scenarios.staging import (
     GivenProbabilities,
     NoSuchCustomer,
-    SpentStore,
     choose_customer,
     contact_of,
     document_of,
     given_probabilities,
-    kind_of,
     kind_then,
     spent_before,
 )
 from decision.scenarios.trace import Paint, Trace, trace_of
+from decision.store.codec import SECTIONS
 from decision.store.memory_store import MemoryStore
 
-_ALL: tuple[Section, ...] = ("profile", "contacts", "events")
 _PATIENCE = 60.0
 """Seconds that one decision may take: a busy machine must not make a scenario fail."""
 
@@ -130,7 +129,7 @@ class _Run:
     """One scenario: its store, its customer, its questions."""
 
     def __init__(self, snapshot: Snapshot, placed: Placed, watcher: Watcher | None) -> None:
-        given = dict(given_probabilities(snapshot.policy, placed.scenario))
+        given = dict(given_probabilities(snapshot.policy, placed.scenario.probabilities))
         if given:
             scorer = GivenProbabilities(snapshot.scorer, given)
             snapshot = msgspec.structs.replace(snapshot, scorer=scorer)
@@ -138,7 +137,7 @@ class _Run:
         self.watcher = watcher
         self.policy = snapshot.policy
         self.source, self.scenario = placed
-        self.store = SpentStore(spent_before(self.policy, placed.scenario))
+        self.store = MemoryStore(spent=spent_before(self.policy, placed.scenario))
         self.engine = Engine(self.store, EngineSettings(timeout=_PATIENCE))
         self.written = 0
         self.decided: dict[str, str] = {}  # message → the latest decision that gave it
@@ -153,8 +152,9 @@ class _Run:
         contacts = await self._register()
         now = to_micros(scenario.now)
         document = document_of(scenario.customer, customer_id, contacts)
-        self._apply(document, scenario.customer.events)
-        await self._write(document)
+        found = await self.store.read(customer_id)
+        found = msgspec.structs.replace(found, document=document)
+        await self._record(found, scenario.customer.events)
         for number, step in enumerate(scenario.in_steps(), 1):
             now = to_micros(step.now) if step.now else now
             problems, trace = await self._step(step, customer_id, now)
@@ -168,9 +168,7 @@ class _Run:
 
     async def _step(self, step: Step, customer_id: str, now: int) -> tuple[list[str], Trace | None]:
         if step.events:
-            found = await self.store.read(customer_id)
-            self._apply(found.document, step.events)
-            await self._write(found.document)
+            await self._record(await self.store.read(customer_id), step.events)
         ask = step.ask
         request = DecisionRequest(
             placement=ask.placement,
@@ -201,17 +199,17 @@ class _Run:
 
     async def _register(self) -> list[Contact]:
         """Tells the store of every kind of contact; returns those that the customer has had."""
-        kinds = await self.store.register_kinds([kind_of(one) for one in self.policy.candidates])
+        kinds = await self.store.register_kinds([one.kind for one in self.policy.candidates])
         self.snapshot = msgspec.structs.replace(self.snapshot, kinds=kinds)
         self.engine.use(self.snapshot)
         past = self.scenario.customer.contacts
-        known = {(one.message, one.channel): kind_of(one) for one in self.policy.candidates}
+        known = {(one.message, one.channel): one.kind for one in self.policy.candidates}
         were = await self.store.register_kinds([kind_then(one, known) for one in past])
         contacts = [contact_of(one, kind) for one, kind in zip(past, were, strict=True)]
         return sorted(contacts, key=lambda contact: contact.at)
 
-    def _apply(self, document: Document, past: Iterable[PastEvent]) -> None:
-        """Records events as the server does, the earliest first."""
+    async def _record(self, found: ReadResult, past: Iterable[PastEvent]) -> None:
+        """Writes a customer with more events, applied as the server does, the earliest first."""
         moments = [(to_micros(at), event) for event in past for at in event.moments()]
         for number, (at, event) in enumerate(sorted(moments, key=lambda moment: moment[0])):
             properties = dict(event.properties)
@@ -225,19 +223,8 @@ class _Run:
                 decision_id=self.decided.get(event.message or ""),
                 message=event.message,
             )
-            recording.apply(document, occurrence, self.policy, self.snapshot.measures, at)
-
-    async def _write(self, document: Document) -> None:
-        found = await self.store.read(document.customer_id)
+            recording.apply(found.document, occurrence, self.policy, self.snapshot.measures, at)
         self.written += 1
-        answer = await self.store.commit(
-            Commit(
-                id=f"scenario-{self.written}",
-                customer_id=document.customer_id,
-                document=document,
-                version=found.version,
-                expect=_ALL,
-                write=_ALL,
-            )
-        )
+        commit = commit_of(found, f"scenario-{self.written}", SECTIONS)
+        answer = await self.store.commit(commit)
         assert not isinstance(answer, Conflict), "nobody else writes to this store"

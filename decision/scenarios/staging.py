@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from decision.core.candidates import CandidateInfo
 from decision.core.clock import SECOND, to_micros
+from decision.core.definition import Experiment
 from decision.core.document import Consent, Contact, ContactKind, ContactState, Document
 from decision.core.errors import NextbestError
 from decision.core.policy import Policy, in_holdout, variant_of
-from decision.core.ports import ReadResult, Scorer
+from decision.core.ports import Scorer
 from decision.core.values import Value
 from decision.scenarios.schema import Customer, PastContact, Scenario
-from decision.store.memory_store import MemoryStore
 
 _MOST_CUSTOMERS = 100_000
 
@@ -54,35 +52,6 @@ class GivenProbabilities:
         return self._scorer.features(candidate, values, document, now)
 
 
-class SpentStore(MemoryStore):
-    """A store with budgets already spent (counter → times)."""
-
-    def __init__(self, before: dict[str, int]) -> None:
-        super().__init__()
-        self._before = before
-
-    async def read(
-        self,
-        customer_id: str,
-        *,
-        request_id: str | None = None,
-        budgets: Sequence[str] = (),
-        event_ids: Sequence[str] = (),
-        timeout: float | None = None,
-    ) -> ReadResult:
-        found = await super().read(
-            customer_id, request_id=request_id, budgets=budgets, event_ids=event_ids
-        )
-        spent = {name: count + self._before.get(name, 0) for name, count in found.budgets.items()}
-        return msgspec.structs.replace(found, budgets=spent)
-
-    async def take_budgets(
-        self, limits: Mapping[str, int], token: str, *, timeout: float | None = None
-    ) -> str | None:
-        left = {name: limit - self._before.get(name, 0) for name, limit in limits.items()}
-        return await super().take_budgets(left, token)
-
-
 def spent_before(policy: Policy, scenario: Scenario) -> dict[str, int]:
     """Counter of a budget → how often the scenario says that it was taken before."""
     found = {}
@@ -94,16 +63,10 @@ def spent_before(policy: Policy, scenario: Scenario) -> dict[str, int]:
     return found
 
 
-def kind_of(one: CandidateInfo) -> ContactKind:
-    """What a contact of a candidate is, made now."""
-    return ContactKind(one.message, one.channel, one.purpose, one.category, one.tags)
-
-
 def kind_then(contact: PastContact, known: Mapping[tuple[str, str], ContactKind]) -> ContactKind:
     """What a contact was when it was made: what its message is now, but for what is said."""
-    kind = known.get((contact.message, contact.channel))
-    if kind is None:
-        kind = ContactKind(contact.message, contact.channel, "", "", ())
+    name = (contact.message, contact.channel)
+    kind = known.get(name, ContactKind(*name, "", "", ()))
     return ContactKind(
         kind.message,
         kind.channel,
@@ -124,12 +87,14 @@ def contact_of(contact: PastContact, kind: int) -> Contact:
     return Contact(kind=kind, at=at, state=state, mark=mark, tag=0)
 
 
-def given_probabilities(policy: Policy, scenario: Scenario) -> Iterator[tuple[int, float]]:
+def given_probabilities(
+    policy: Policy, probabilities: Mapping[str, float]
+) -> Iterator[tuple[int, float]]:
     """(candidate, probability) of those given; message/channel goes before its message."""
     for index, one in enumerate(policy.candidates):
         for name in (f"{one.message}/{one.channel}", one.message):
-            if name in scenario.probabilities:
-                yield index, scenario.probabilities[name]
+            if name in probabilities:
+                yield index, probabilities[name]
                 break
 
 
@@ -155,6 +120,13 @@ def document_of(customer: Customer, customer_id: str, contacts: list[Contact]) -
     )
 
 
+def side_of(experiment: Experiment, customer_id: str) -> str | bool:
+    """Whether a customer is in a control group, or which variant of a test they have."""
+    if experiment.share is not None:
+        return in_holdout(experiment, customer_id)
+    return str(variant_of(experiment, customer_id))
+
+
 def choose_customer(policy: Policy, customer: Customer) -> str:
     """The customer's id, or one that falls on the sides of the experiments asked for.
 
@@ -167,11 +139,7 @@ def choose_customer(policy: Policy, customer: Customer) -> str:
             side = customer.experiments.get(experiment.name)
             if side is None and (customer.customer_id or experiment.share is None):
                 continue
-            found = (
-                in_holdout(experiment, customer_id)
-                if experiment.share is not None
-                else variant_of(experiment, customer_id)
-            )
+            found = side_of(experiment, customer_id)
             if found != (side or False):
                 return f"is on the side {found} of {experiment.name}, not {side or False}"
         return None

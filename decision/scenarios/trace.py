@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -15,11 +15,12 @@ from decision.core.conditions import facts_of
 from decision.core.decide import Verdict
 from decision.core.explanation import within
 from decision.core.masks import indices
-from decision.core.policy import Policy, in_holdout
+from decision.core.policy import Policy
 from decision.core.reasons import Reason
 from decision.core.schema import Decision, ExplanationRow
 from decision.core.values import in_words
 from decision.scenarios.schema import Expect
+from decision.scenarios.staging import side_of
 
 Paint = Callable[[str, str], str]
 """Gives a text a look, such as `bold` or `red`."""
@@ -27,6 +28,7 @@ Paint = Callable[[str, str], str]
 _STAGES: Final[dict[str | None, int]] = {reason.value: i for i, reason in enumerate(Reason)}
 _CHOSEN: Final = len(Reason)
 _NEAREST: Final = 3
+_SIDES: Final[dict[str | bool, str]] = {True: "yes", False: "no"}
 
 
 class FiredRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +75,7 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     not_before: datetime | None
     given: list[str]
     state: str | None
-    experiments: dict[str, Any]
+    experiments: dict[str, str | bool]
     rules: list[FiredRule]
     consents: dict[str, str]
     caps: list[CountedCap]
@@ -89,7 +91,7 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
 def trace_of(policy: Policy, verdict: Verdict, decision: Decision, expect: Expect) -> Trace:
     """What made a decision so. The verdict's document may hold its new contact already."""
     state = verdict.values[policy.state_slot]
-    rows = sorted(decision.explanation or (), key=_furthest)
+    rows = sorted(decision.explanation or (), key=furthest)
     return Trace(
         at=from_micros(verdict.now).astimezone(verdict.zone),
         timezone=str(verdict.zone),
@@ -99,38 +101,33 @@ def trace_of(policy: Policy, verdict: Verdict, decision: Decision, expect: Expec
         not_before=decision.not_before and decision.not_before.astimezone(verdict.zone),
         given=[f"{one.message}/{one.channel}" for one in decision.selections],
         state=state if isinstance(state, str) else None,
-        experiments=_sides(policy, verdict.document.customer_id),
+        experiments={
+            one.name: side_of(one, verdict.document.customer_id)
+            for one in policy.definition.experiments
+        },
         rules=[_fired(policy, verdict, index) for index in indices(verdict.fired)],
         consents=_consents(policy, verdict),
         caps=list(_caps(policy, verdict)),
         pauses=[_pause(policy, *pause) for pause in verdict.pauses],
-        named=[f"{r.message}/{r.channel}" for r in rows if _is_named(r, expect)],
+        named=[_name(row) for row in rows if _is_named(row, expect)],
         candidates=rows,
     )
 
 
-def _furthest(row: ExplanationRow) -> tuple[int, float]:
+def furthest(row: ExplanationRow) -> tuple[int, float]:
+    """Orders candidates: the chosen first, then those that came nearest to it."""
     return -_STAGES.get(row.reason, _CHOSEN), -(row.priority or 0.0)
 
 
 def _is_named(row: ExplanationRow, expect: Expect) -> bool:
     """Whether something is expected of a candidate, or of its message where it was asked for."""
     names = {*expect.reasons, *expect.forbidden, *(expect.messages or ())}
-    if f"{row.message}/{row.channel}" in names:
+    if _name(row) in names:
         return True
     if row.message == expect.message and expect.channel is not None:
         return row.channel == expect.channel
     asked = row.reason != Reason.NOT_IN_PLACEMENT
     return asked and row.message in (*names, expect.message)
-
-
-def _sides(policy: Policy, customer_id: str) -> dict[str, Any]:
-    return {
-        one.name: in_holdout(one, customer_id)
-        if one.share is not None
-        else policy.variant(one.name, customer_id)
-        for one in policy.definition.experiments
-    }
 
 
 def _fired(policy: Policy, verdict: Verdict, index: int) -> FiredRule:
@@ -224,7 +221,7 @@ class _Words:
         if trace.state is not None:
             yield "state", trace.state
         if trace.experiments:
-            sides = (f"{name} {_side(side)}" for name, side in trace.experiments.items())
+            sides = (f"{name} {_SIDES.get(side, side)}" for name, side in trace.experiments.items())
             yield "experiments", ", ".join(sides)
         for name, text in trace.consents.items():
             yield "consent", f"{name}: {text}"
@@ -246,9 +243,7 @@ class _Words:
         """The candidates that matter, else those that came furthest; of others, how many fell."""
         rows = self.trace.candidates
         shown = [row for row in rows if everything or self.matters(row)] or rows[:_NEAREST]
-        cells = [
-            (f"{row.message}/{row.channel}", row.reason or "selected", _sum(row)) for row in shown
-        ]
+        cells = [(_name(row), row.reason or "selected", _sum(row)) for row in shown]
         heads = ("candidate", "reason", "probability × value × lever − cost = priority")
         if not any(sums for _, _, sums in cells):
             heads = (*heads[:2], "")
@@ -257,14 +252,9 @@ class _Words:
             yield self.paint(_padded(heads, widths), "bold")
         for row, line in zip(shown, cells, strict=True):
             text = _padded(line, widths)
-            look = (
-                "green"
-                if row.reason is None
-                else "yellow"
-                if _name(row) in self.trace.named
-                else ""
-            )
-            yield (self.paint(text, look) if look else text).rstrip()
+            if self.matters(row):
+                text = self.paint(text, "green" if row.reason is None else "yellow")
+            yield text.rstrip()
             if row.detail:
                 yield f"    {row.detail}  {self.dim(row.source or '')}".rstrip()
         rest = Counter(row.reason for row in rows if row not in shown)
@@ -278,10 +268,6 @@ class _Words:
 
 def _name(row: ExplanationRow) -> str:
     return f"{row.message}/{row.channel}"
-
-
-def _side(side: Any) -> str:
-    return ("yes" if side else "no") if isinstance(side, bool) else str(side)
 
 
 def _sum(row: ExplanationRow) -> str:

@@ -21,7 +21,7 @@ import msgspec
 from decision.core import events as histories
 from decision.core.candidates import CandidateInfo
 from decision.core.clock import DAY, HOUR, from_micros
-from decision.core.document import Contact, ContactKind, ContactState, Document, EventHistory
+from decision.core.document import Contact, ContactState, Document, EventHistory
 from decision.core.events import Measure
 from decision.core.fields import FieldTable, Situation
 from decision.learning.table import TrainingTable, table_of_rows
@@ -92,10 +92,7 @@ class Shop:
         encoder = FeatureEncoder(features, {}, candidates, fields.slot)
         measures = fields.measures()
         document_of = lru_cache(maxsize=None)(lambda index: self.document(index, measures))
-        kinds = [
-            ContactKind(each.message, each.channel, each.purpose, each.category, each.tags)
-            for each in candidates
-        ]
+        kinds = [candidate.kind for candidate in candidates]
         draw = Random(f"{self.seed}/log").random
         rows, labels, times = [], [], []
         for _ in range(n):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from time import time
 from typing import Any
 
@@ -14,7 +15,8 @@ class MemoryStore(MemoryDocuments, MemoryBlobs):
     """Implements `decision.core.ports.Store`; empty at first, gone with the process.
 
     For offline decisions, scenario tests and property tests. It keeps what Redis would keep, in
-    the same bytes. `clock` gives the seconds since 1970 by which answers, event ids and tokens end.
+    the same bytes. `clock` gives the seconds since 1970 by which answers, event ids and tokens end;
+    `spent` are the counters of budgets to start with.
 
     >>> import asyncio
     >>> async def example() -> None:
@@ -30,8 +32,9 @@ class MemoryStore(MemoryDocuments, MemoryBlobs):
     {'coupon:total': 1}
     """
 
-    def __init__(self, clock: Clock = time) -> None:
+    def __init__(self, clock: Clock = time, spent: Mapping[str, int] | None = None) -> None:
         super().__init__(clock)
+        self._spent.update(spent or {})
 
     def forget_expired(self) -> int:
         """Removes the answers, event ids and tokens whose time is over; returns how many stay.
