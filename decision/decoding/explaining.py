@@ -24,15 +24,33 @@ _WORDS = {
 }
 
 
+def place_and_reason(error: msgspec.ValidationError) -> tuple[str, str]:
+    """Where msgspec found an error, such as `.event.at` or `[3][...]`, and what it says of it."""
+    reason, of_key, place = _parts(str(error))
+    return place, f"a key in it is wrong: {_lower(reason)}" if of_key else _lower(reason)
+
+
+def _parts(message: str) -> tuple[str, bool, str]:
+    """(reason, whether it is about a key there, place) of the message of a validation error."""
+    found = _MESSAGE.fullmatch(message)
+    assert found is not None
+    return found[1], found[2] is not None, found[3] or ""
+
+
+def steps_of(place: str) -> list[str | int]:
+    """The steps to a place such as `.event.at` or `[3][...]`; `...` is some key."""
+    return [
+        name or (int(index) if index.isdigit() else index) for name, index in _TOKEN.findall(place)
+    ]
+
+
 def explain(message: str, body: bytes, type: Any) -> tuple[str, str]:
     """(path, detail) for the message of a msgspec validation error on this body and type.
 
     msgspec says what it expected and roughly where; what was there, the key of a mapping, and the
     name that was probably meant are looked up again in the body.
     """
-    found = _MESSAGE.fullmatch(message)
-    assert found is not None
-    reason, of_key, place = found[1], found[2] is not None, found[3] or ""
+    reason, of_key, place = _parts(message)
     try:
         data = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -56,13 +74,9 @@ def _walk(
     """(path, value, type) at a place such as `.event.at` or `[...]`, which is some key."""
     path = ""
     steps: list[Any] = []
-    for name, index in _TOKEN.findall(place):
-        if index and index != "...":
-            path += f"[{index}]"
-            key: Any = int(index)
-        else:
-            key = name or _bad_key(data, steps, message, whole, type)
-            path = _join(path, str(key))
+    for step in steps_of(place):
+        key = _bad_key(data, steps, message, whole, type) if step == "..." else step
+        path = f"{path}[{key}]" if isinstance(step, int) else _join(path, str(key))
         info = _inner(info, key)
         steps.append(key)
         try:

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO, Final, TypeVar, cast
 
-import msgspec
-
 from decision.core.errors import FileError, InputError
 from decision.decoding import JsonDecoder
 
@@ -73,12 +71,3 @@ class LineDecoder(JsonDecoder[T]):
         if not body:
             raise InputError("", f"the line is longer than {LONGEST_LINE >> 20} MB")
         return super().decode(body)
-
-
-def bad_value(error: msgspec.ValidationError) -> InputError:
-    """What msgspec says of a value."""
-    text = str(error)
-    message, at, path = text.rpartition(" - at `")
-    if not at:
-        message, path = text, ""
-    return InputError(path.rstrip("`").lstrip("$."), f"{message[:1].lower()}{message[1:]}")

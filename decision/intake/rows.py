@@ -16,21 +16,19 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from decision.core.errors import FileError, InputError
+from decision.decoding.explaining import place_and_reason
 from decision.engine.loading import CustomerRow
 from decision.intake.lines import (
     LONGEST_LINE,
     LineDecoder,
-    bad_value,
     lines_of,
     open_bytes,
 )
-
-FORMATS: Final = ("csv", "ndjson", "parquet")
 
 _ENDINGS = {
     ".csv": "csv",
@@ -104,10 +102,15 @@ def _renamed(found: dict[str, Any], id_column: str) -> CustomerRow:
     if id_column not in found:
         raise InputError("", f'there is no "{id_column}"')
     found["customer_id"] = found.pop(id_column)
+    return _row_of(found)
+
+
+def _row_of(found: dict[str, Any]) -> CustomerRow:
     try:
         return msgspec.convert(found, CustomerRow)
     except msgspec.ValidationError as error:
-        raise bad_value(error) from None
+        place, reason = place_and_reason(error)
+        raise InputError(place.lstrip("."), reason) from None
 
 
 # ---------------------------------------------------------------------- tables
@@ -144,10 +147,7 @@ class _Columns:
                 self._put(found, name, value)
         if "customer_id" not in found:
             raise InputError("", f"{self.id_column} is empty")
-        try:
-            return msgspec.convert(found, CustomerRow)
-        except msgspec.ValidationError as error:
-            raise bad_value(error) from None
+        return _row_of(found)
 
     def _put(self, found: dict[str, Any], name: str, value: Any) -> None:
         if name == self.id_column:

@@ -7,26 +7,20 @@ part of a path where nothing else is called so, such as `channels` or `reason`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final, NamedTuple
-
-import msgspec
 
 from decision.core.errors import NextbestError
 from decision.core.fields import STATE_FIELD, UnknownField, parse_field
 from decision.core.policy import Policy
 from decision.core.schema import TriggerEvent
 from decision.rulebook.diagnostics import hint_for
-from decision.scenarios.schema import Ask, Customer, Expect, Spent, Step
+from decision.scenarios.schema import Ask, Customer, Expect, Spent, Step, keys_of
 
 Path = tuple[str | int, ...]
 
 
-def _keys(form: type[msgspec.Struct]) -> tuple[str, ...]:
-    return tuple(field.encode_name for field in msgspec.structs.fields(form))
-
-
-_FORMS: Final = {"customer": _keys(Customer), "ask": _keys(Ask), "expect": _keys(Expect)}
+_FORMS: Final = {"customer": keys_of(Customer), "ask": keys_of(Ask), "expect": keys_of(Expect)}
 _SHORT: Final = {
     **{key: ("customer", key) for key in ("timezone", "reachable", "unreachable", "customer_id")},
     **{key: ("ask", key) for key in ("placement", "channels", "limit", "event")},
@@ -111,7 +105,7 @@ class Columns:
         column = self._find(inner)
         if column.path[0] not in ("ask", "expect"):
             raise UnknownColumn(
-                f'"{inner}" does not belong to a step', hint_for(inner, _keys(Step))
+                f'"{inner}" does not belong to a step', hint_for(inner, keys_of(Step))
             )
         return Column((*at, *column.path))
 
@@ -170,7 +164,7 @@ class Columns:
             return first, rest
         if first == "spent":
             message, _, span = rest.rpartition(".")
-            return (first, message, span) if message and span in _keys(Spent) else None
+            return (first, message, span) if message and span in keys_of(Spent) else None
         if first not in _FORMS:
             return None
         key, _, inner = rest.partition(".")
@@ -192,7 +186,7 @@ class Columns:
             purpose, _, channel = rest.rpartition(".")
             return (*at, purpose, channel) if purpose and channel else (*at, rest)
         key, _, inner = rest.partition(".")
-        if at == ("ask", "event") and key in _keys(TriggerEvent):
+        if at == ("ask", "event") and key in keys_of(TriggerEvent):
             return self._inside((*at, key), inner)
         return None
 
@@ -215,12 +209,6 @@ class Columns:
         yield from (
             f"spent.{name}.{span}"
             for name, message in policy.messages.items()
-            for span in _keys(Spent)
+            for span in keys_of(Spent)
             if message.budget is not None and getattr(message.budget, span) is not None
         )
-
-
-def clash(one: Sequence[str | int], other: Sequence[str | int]) -> bool:
-    """Whether two paths are the same place, or one lies inside the other."""
-    shorter = min(len(one), len(other))
-    return tuple(one[:shorter]) == tuple(other[:shorter])

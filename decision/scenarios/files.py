@@ -11,8 +11,9 @@ import msgspec
 
 from decision.core.policy import Policy
 from decision.core.schema import TriggerEvent
+from decision.decoding.explaining import place_and_reason, steps_of
 from decision.rulebook.diagnostics import Diagnostic, hint_for
-from decision.rulebook.yaml_source import Node, Place, Source, read_yaml
+from decision.rulebook.yaml_source import Node, Source, read_yaml
 from decision.rulebook.yaml_text import read_file
 from decision.scenarios.checks import Checks, place_of
 from decision.scenarios.schema import (
@@ -24,6 +25,7 @@ from decision.scenarios.schema import (
     Scenario,
     Spent,
     Step,
+    keys_of,
 )
 from decision.scenarios.tables import TABLE, rows_of, unique
 
@@ -108,25 +110,21 @@ def _checked(source: Source, node: Node, policy: Policy, names: dict[str, str]) 
         yield Placed(place, scenario)
 
 
-_AT = re.compile(r" - at `(?:key in )?\$(.*)`$")
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`$")
-_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+_UNKNOWN = re.compile(r"object contains unknown field `(.*)`$")
 
 
 def _scenario(source: Source, node: Node) -> Scenario | None:
     try:
         return msgspec.convert(node.plain(), Scenario)
     except msgspec.ValidationError as error:
-        text = str(error)
-    found = _AT.search(text)
-    path: list[str | int] = []
-    for key, index in _STEP.findall(found[1] if found else ""):
-        path.append(key or (int(index) if index.isdigit() else "..."))
-    message = text[: found.start()] if found else text
+        at, message = place_and_reason(error)
+    path = steps_of(at)
     unknown = _UNKNOWN.search(message)
     if unknown:
-        place = place_of(node, [*path, unknown[1]], key=True)
-        _unknown_key(source, place, unknown[1], _struct_at(path))
+        key = unknown[1]
+        place = place_of(node, [*path, key], key=True)
+        hint = hint_for(key, keys_of(_struct_at(path)))
+        source.report("unknown-key", place[1:], f'the key "{key}" does not exist here', hint)
     else:
         known = [part for part in path if part != "..."]
         where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in known)
@@ -135,16 +133,9 @@ def _scenario(source: Source, node: Node) -> Scenario | None:
         source.report(
             "missing-key" if missing else "wrong-type",
             place[1:],
-            f"{where.lstrip('.') or 'a scenario'}: {message[:1].lower()}{message[1:]}",
+            f"{where.lstrip('.') or 'a scenario'}: {message}",
         )
     return None
-
-
-def _unknown_key(source: Source, place: Place, key: str, kind: type[msgspec.Struct]) -> None:
-    known = [field.encode_name for field in msgspec.structs.fields(kind)]
-    source.report(
-        "unknown-key", place[1:], f'the key "{key}" does not exist here', hint_for(key, known)
-    )
 
 
 _STRUCTS: dict[str, type[msgspec.Struct]] = {

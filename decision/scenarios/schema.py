@@ -31,6 +31,11 @@ class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Base of what a scenario file may hold."""
 
 
+def keys_of(form: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The keys that may be written in a part of a scenario."""
+    return tuple(field.encode_name for field in msgspec.structs.fields(form))
+
+
 class PastContact(_Strict, frozen=True):
     """A contact the customer has had.
 

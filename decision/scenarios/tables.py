@@ -16,7 +16,7 @@ from decision.core.policy import Policy
 from decision.rulebook.diagnostics import hint_for
 from decision.rulebook.yaml_source import Node, Source
 from decision.scenarios.arrange import CannotArrange, events_for, fields_of_state
-from decision.scenarios.columns import Column, Columns, Path, UnknownColumn, clash
+from decision.scenarios.columns import Column, Columns, Path, UnknownColumn
 
 TABLE: Final = "table"
 _RESULTS: Final = ("expect", "name")
@@ -193,7 +193,8 @@ class _Row:
         first = next(iter(cells.values()))
         before = self.at(("customer", "events"))
         past = before.value if before is not None and isinstance(before.value, list) else []
-        if any(isinstance(one.value, dict) and _text(one, "type") == kind for one in past):
+        known = [one.plain() for one in past]
+        if any(isinstance(one, dict) and one.get("type") == kind for one in known):
             message = f"events of the type {kind} are also given under customer.events"
             self.source.report("conflict", first.key[1:], message, "keep one of the two")
             return
@@ -252,7 +253,8 @@ class _Row:
 
 
 def _meet(some: list[Path], others: list[Path]) -> bool:
-    return any(clash(one, other) for one in some for other in others)
+    """Whether two of the paths are the same place, or one lies inside the other."""
+    return any(one[: len(other)] == other[: len(one)] for one in some for other in others)
 
 
 def _paths(column: Column, cell: Node) -> list[Path]:
@@ -268,11 +270,6 @@ def _paths(column: Column, cell: Node) -> list[Path]:
         if path[:2] == ("customer", "consents") and len(path) == 3:
             return [(*path, "*")]
     return [path]
-
-
-def _text(node: Node, key: str) -> Any:
-    found = node.value.get(key)
-    return found.value if found is not None else None
 
 
 def _like(node: Node, value: Any) -> Node:

@@ -216,6 +216,11 @@ def test_another_key_may_identify_customers(tmp_path):
     assert bad.problem == 'there is no "id"'
 
 
+def test_a_column_name_that_is_no_attribute_name_is_named_with_its_place(tmp_path):
+    [bad] = table(tmp_path, f"customer_id,{'a' * 300}\nc-1,2\n")
+    assert bad.problem.startswith("attributes: a key in it is wrong: expected `str` of length")
+
+
 def test_packed_files_are_unpacked_and_damaged_ones_refused(tmp_path):
     path = tmp_path / "c.ndjson.gz"
     whole = gzip.compress(b'{"customer_id":"c-1"}\n' * 1000)

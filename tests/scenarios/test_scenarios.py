@@ -424,6 +424,12 @@ def test_a_control_group_of_nobody_has_no_customer(rules: Path) -> None:
             "pusch|push",
         ),
         (
+            HEAD + f"  customer: {{attributes: {{{'a' * 300}: 1}}}}\n" + TAIL,
+            "3:26",
+            "wrong-type",
+            "customer.attributes: a key in it",
+        ),
+        (
             HEAD + "  customer: {consents: {marketing: {push: yes}}}\n" + TAIL,
             None,
             "wrong-type",
