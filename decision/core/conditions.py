@@ -163,8 +163,14 @@ def compile_clause(clause: Clause, slot: int) -> Test:
 _NUMBERS = frozenset({int, float})
 
 
-def compile_condition(condition: Condition, slot_of: Callable[[str], int]) -> Test:
+def compile_condition(
+    condition: Condition,
+    slot_of: Callable[[str], int],
+    compile_leaf: Callable[[Clause, int], Test] = compile_clause,
+) -> Test:
     """The plain evaluator of a tree: a function of the slot values of one decision.
+
+    `compile_leaf` makes the evaluator of each clause, in the order in which they are written.
 
     >>> test = compile_condition(Not(Clause("customer.age", "gte", 18)), ["customer.age"].index)
     >>> test([17]), test([18])
@@ -172,17 +178,17 @@ def compile_condition(condition: Condition, slot_of: Callable[[str], int]) -> Te
     """
     match condition:
         case Clause():
-            return compile_clause(condition, slot_of(condition.field))
+            return compile_leaf(condition, slot_of(condition.field))
         case Not(part):
-            inner = compile_condition(part, slot_of)
+            inner = compile_condition(part, slot_of, compile_leaf)
             return lambda values: not inner(values)
         case All(parts):
-            tests = tuple(compile_condition(part, slot_of) for part in parts)
+            tests = tuple(compile_condition(part, slot_of, compile_leaf) for part in parts)
             if len(tests) == 1:
                 return tests[0]
             return lambda values: all(test(values) for test in tests)
         case AnyOf(parts):
-            tests = tuple(compile_condition(part, slot_of) for part in parts)
+            tests = tuple(compile_condition(part, slot_of, compile_leaf) for part in parts)
             return lambda values: any(test(values) for test in tests)
 
 

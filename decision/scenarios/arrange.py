@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from datetime import datetime, time, timedelta, tzinfo
 from typing import Any, Final
 
+import msgspec
+
 from decision.core import calendar
 from decision.core.clock import DAY, SECOND, from_micros, parse_duration, to_micros
 from decision.core.conditions import All, AnyOf, Clause, Condition
@@ -28,14 +30,11 @@ class CannotArrange(NextbestError, ValueError):
     """No events can give a field that value."""
 
 
-class _Event:
+class _Event(msgspec.Struct):
     """One event to be: its age in microseconds, and its properties."""
 
-    __slots__ = ("age", "properties")
-
-    def __init__(self, age: int) -> None:
-        self.age = age
-        self.properties: dict[str, Any] = {}
+    age: int
+    properties: dict[str, Any] = {}
 
 
 class _Arrangement:
@@ -162,21 +161,15 @@ def events_for(kind: str, wanted: Mapping[str, Any], now: datetime, zone: tzinfo
     for name, value in wanted.items():
         if value is None and _NUMERIC.fullmatch(name) and name != "days_since":
             raise CannotArrange(f"{name} is a number, never missing; write 0")
-    try:
-        return _written(kind, wanted, now, zone)
-    except OverflowError:
-        raise CannotArrange(f"so long before {now.isoformat()} there is no time") from None
-
-
-def _written(kind: str, wanted: Mapping[str, Any], now: datetime, zone: tzinfo) -> list[Any]:
     at = to_micros(now)
     found = []
-    for event in _Arrangement(wanted, at, zone).make():
-        moment = from_micros(at - event.age).astimezone(now.tzinfo).isoformat()
-        one: dict[str, Any] = {"type": kind, "at": moment}
-        if event.properties:
-            one["properties"] = event.properties
-        found.append(one)
+    try:
+        for event in _Arrangement(wanted, at, zone).make():
+            moment = from_micros(at - event.age).astimezone(now.tzinfo).isoformat()
+            properties = {"properties": event.properties} if event.properties else {}
+            found.append({"type": kind, "at": moment, **properties})
+    except OverflowError:
+        raise CannotArrange(f"so long before {now.isoformat()} there is no time") from None
     return found
 
 

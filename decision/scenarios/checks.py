@@ -13,7 +13,7 @@ from decision.core.policy import Policy
 from decision.core.reasons import Reason
 from decision.rulebook.diagnostics import hint_for
 from decision.rulebook.yaml_source import Node, Place, Source
-from decision.scenarios.schema import Customer, PastContact, PastEvent, Scenario, Step
+from decision.scenarios.schema import Customer, Expect, PastContact, PastEvent, Scenario, Step
 
 _CODES = [reason.value for reason in Reason]
 
@@ -78,9 +78,8 @@ class Checks:
             for channel in channels:
                 known = [*policy.channels, "*"]
                 self.name([*path, channel], channel, known, "channel", key=True)
-        for key in ("reachable", "unreachable"):
-            for index, channel in enumerate(getattr(customer, key) or ()):
-                self.name([at, key, index], channel, policy.channels, "channel")
+        self.names([at, "reachable"], customer.reachable, policy.channels, "channel")
+        self.names([at, "unreachable"], customer.unreachable, policy.channels, "channel")
         for index, contact in enumerate(customer.contacts):
             path = [at, "contacts", index]
             self.contact(path, contact)
@@ -114,15 +113,10 @@ class Checks:
             self.events([*path, "events"], step.events, now)
             ask, expect = step.ask, step.expect
             self.name([*path, "ask", "placement"], ask.placement, policy.placements, "placement")
-            for index, channel in enumerate(ask.channels or ()):
-                self.name([*path, "ask", "channels", index], channel, policy.channels, "channel")
+            self.names([*path, "ask", "channels"], ask.channels, policy.channels, "channel")
             here = [*path, "expect"]
-            if expect.message is not None:
-                self.name([*here, "message"], expect.message, policy.messages, "message")
-            if expect.channel is not None:
-                self.name([*here, "channel"], expect.channel, policy.channels, "channel")
-            for index, name in enumerate(expect.messages or ()):
-                self.name([*here, "messages", index], name, policy.messages, "message")
+            self.about(here, expect)
+            self.names([*here, "messages"], expect.messages, policy.messages, "message")
             for index, name in enumerate(expect.forbidden):
                 self.candidate([*here, "not", index], name)
             for name, code in expect.reasons.items():
@@ -143,10 +137,21 @@ class Checks:
                 self.report([*here, "every"], "bad-value", str(error))
             if event.at > now:
                 self.report([*here, "at"], "bad-value", "an event cannot lie in the future")
-            if event.message is not None:
-                self.name([*here, "message"], event.message, self.policy.messages, "message")
-            if event.channel is not None:
-                self.name([*here, "channel"], event.channel, self.policy.channels, "channel")
+            self.about(here, event)
+
+    def about(self, path: list[str | int], one: PastEvent | Expect) -> None:
+        """The message and the channel of an event or an expectation, where it names them."""
+        if one.message is not None:
+            self.name([*path, "message"], one.message, self.policy.messages, "message")
+        if one.channel is not None:
+            self.name([*path, "channel"], one.channel, self.policy.channels, "channel")
+
+    def names(
+        self, path: list[str | int], names: list[str] | None, known: Iterable[str], kind: str
+    ) -> None:
+        """A list of names."""
+        for index, name in enumerate(names or ()):
+            self.name([*path, index], name, known, kind)
 
     def field(self, path: list[str | int], name: str) -> None:
         try:

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, tzinfo
 from typing import Any, Final
 
+import msgspec
+
 from decision.core import calendar
 from decision.core.clock import DAY, HOUR, SECOND, from_micros
 from decision.core.document import Document, EventHistory, Signal
@@ -23,17 +25,19 @@ _NO_PURPOSE: Final = "-"
 """What past unsubscribes are said of: what they have denied stands among the consents."""
 
 
-class _Made:
+class _Made(msgspec.Struct, eq=False):
     """An event to be, or several at once."""
 
-    __slots__ = ("at", "channel", "message", "properties", "times")
+    at: int
+    times: int = 1
+    message: str | None = None
+    channel: str | None = None
+    properties: dict[str, Any] = {}
 
-    def __init__(self, at: int, times: int = 1, signal: Signal | None = None) -> None:
-        self.at = at
-        self.times = times
-        self.properties: dict[str, Any] = {}
-        self.message = signal.message or None if signal is not None else None
-        self.channel = signal.channel or None if signal is not None else None
+
+def _of_signal(signal: Signal, now: int) -> _Made:
+    at = min(signal.at, now)
+    return _Made(at, message=signal.message or None, channel=signal.channel or None)
 
 
 class _Unpacked:
@@ -47,7 +51,7 @@ class _Unpacked:
         self.now = now
         self.zone = zone
         self.latest_at = min(history.last_at, now)
-        self.signals = [_Made(min(one.at, now), signal=one) for one in signals]
+        self.signals = [_of_signal(one, now) for one in signals]
         self.latest: _Made | None = next(
             (one for one in reversed(self.signals) if one.at == self.latest_at), None
         )
@@ -200,7 +204,7 @@ def events_of(
             unpacked = _Unpacked(history, measures[kind], signals, now, zone)
             made += [(kind, one) for one in unpacked.make()]
         else:
-            made += [(kind, _Made(min(one.at, now), signal=one)) for one in signals]
+            made += [(kind, _of_signal(one, now)) for one in signals]
     made.sort(key=lambda pair: pair[1].at)
     return list(_written(made, shown_in))
 

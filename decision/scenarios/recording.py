@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import msgspec
+
+from decision.core import records
+from decision.core.definition import PolicyDefinition
 from decision.core.errors import FileError
 from decision.core.identifiers import parse_decision_id
+from decision.core.masks import indices, mask_from_bytes
 from decision.core.policy import Policy
 from decision.core.policy_builder import compile_policy
-
-if TYPE_CHECKING:
-    from decision.core.definition import PolicyDefinition
-    from decision.core.ports import Store
-    from decision.scenarios import Result
-    from decision.scenarios.recorded import Logged
+from decision.core.ports import Store
+from decision.engine import Engine
+from decision.engine.snapshot import policy_blob
+from decision.rulebook.diagnostics import render_all
+from decision.rulebook.reader import load_files
+from decision.rulebook.yaml_source import read_yaml
+from decision.scenarios.files import scenarios_in
+from decision.scenarios.recorded import Logged
+from decision.scenarios.run import Result, run_scenarios
+from decision.scenarios.writing import as_yaml, plain
 
 
 def run_recorded(definition: PolicyDefinition, scenario: Any, rules: str) -> tuple[str, Result]:
@@ -26,10 +34,6 @@ def run_recorded(definition: PolicyDefinition, scenario: Any, rules: str) -> tup
     Raises:
         FileError: the policy in force lacks what the scenario names.
     """
-    from decision.rulebook.diagnostics import render_all
-    from decision.scenarios import run_scenarios, scenarios_in
-    from decision.scenarios.writing import as_yaml, plain
-
     text = as_yaml(plain(scenario))
     placed, diagnostics = scenarios_in("recorded", text, compile_policy(definition))
     if diagnostics:
@@ -45,9 +49,6 @@ def append(out: Path, text: str, name: str, policy: Policy) -> None:
     Raises:
         FileError: the file has a scenario of that name, is none of scenarios, or cannot be written.
     """
-    from decision.rulebook.yaml_source import read_yaml
-    from decision.scenarios import scenarios_in
-
     try:
         before = out.read_bytes() if out.exists() else b""
     except OSError as error:
@@ -78,15 +79,6 @@ async def find_logged(
 
     The policy is None where the store does not have it any more.
     """
-    import msgspec
-
-    from decision.core import records
-    from decision.core.masks import indices, mask_from_bytes
-    from decision.engine import Engine
-    from decision.engine.snapshot import policy_blob
-    from decision.rulebook.reader import load_files
-    from decision.scenarios.recorded import Logged
-
     record = await Engine(store).replay.record(decision_id)
     if record is None:
         return None
@@ -126,7 +118,6 @@ def find_archived(archive: Path, decision_id: str) -> tuple[Logged, PolicyDefini
     from decision.archive.policies import read_policy
     from decision.archive.registers import Registers
     from decision.archive.replays import replay_of, replay_rows
-    from decision.scenarios.recorded import Logged
 
     try:
         with reading(archive):
@@ -165,21 +156,20 @@ def _nearest_first(paths: list[Path], decision_id: str) -> list[Path]:
 
 
 def _rows(path: Path, decision_id: str) -> list[dict[str, Any]]:
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     columns = ["decision_id", "position", "message", "channel", "outcome", "degraded", "candidates"]
     with pq.ParquetFile(path) as file:
         table = file.read(columns)
-    import pyarrow.compute as pc
-
     rows = table.filter(pc.equal(table.column("decision_id"), decision_id)).to_pylist()
     return sorted(rows, key=lambda row: row["position"] or 0)
 
 
 def _probabilities(rows: list[dict[str, Any]]) -> dict[str, float]:
-    def pairs() -> Iterator[tuple[str, float]]:
-        for one in rows[0]["candidates"] or () if rows else ():
-            if one["response_probability"] is not None:
-                yield f"{one['message']}/{one['channel']}", one["response_probability"]
-
-    return dict(pairs())
+    candidates = rows[0]["candidates"] or () if rows else ()
+    return {
+        f"{one['message']}/{one['channel']}": one["response_probability"]
+        for one in candidates
+        if one["response_probability"] is not None
+    }

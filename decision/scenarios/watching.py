@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from itertools import count
 
 import msgspec
 
 from decision.core.conditions import (
-    All,
-    AnyOf,
     Clause,
     Condition,
-    Not,
     Test,
     clauses,
     compile_clause,
+    compile_condition,
 )
 from decision.core.definition import PolicyDefinition
 from decision.core.values import Value, in_words
@@ -45,35 +44,19 @@ def watched(condition: Condition, slot_of: Callable[[str], int], tell: Tell) -> 
     As conditions do, it stops where the rest cannot matter: a clause of *all of* is asked only
     while those before it hold, one of *any of* only until one holds.
     """
-    return _watched(condition, slot_of, tell, iter(range(1 << 30)))
+    numbers = count()
 
+    def leaf(clause: Clause, slot: int) -> Test:
+        test, number = compile_clause(clause, slot), next(numbers)
 
-def _watched(
-    condition: Condition, slot_of: Callable[[str], int], tell: Tell, numbers: Iterator[int]
-) -> Test:
-    match condition:
-        case Clause():
-            return _clause(condition, slot_of(condition.field), tell, next(numbers))
-        case Not(part):
-            inner = _watched(part, slot_of, tell, numbers)
-            return lambda values: not inner(values)
-        case All(parts):
-            tests = [_watched(part, slot_of, tell, numbers) for part in parts]
-            return lambda values: all(test(values) for test in tests)
-        case AnyOf(parts):
-            tests = [_watched(part, slot_of, tell, numbers) for part in parts]
-            return lambda values: any(test(values) for test in tests)
+        def ask(values: Sequence[Value]) -> bool:
+            found = test(values)
+            tell(number, found, values[slot])
+            return found
 
+        return ask
 
-def _clause(clause: Clause, slot: int, tell: Tell, number: int) -> Test:
-    test = compile_clause(clause, slot)
-
-    def ask(values: Sequence[Value]) -> bool:
-        found = test(values)
-        tell(number, found, values[slot])
-        return found
-
-    return ask
+    return compile_condition(condition, slot_of, leaf)
 
 
 def told_clauses(definition: PolicyDefinition) -> list[Told]:
