@@ -62,12 +62,12 @@ class Unseen(msgspec.Struct, frozen=True, kw_only=True):
     source: str
 
 
-class Count(msgspec.Struct, frozen=True, kw_only=True):
+class Count(msgspec.Struct):
     """How much there is to see of a kind, or in a file, and how much was seen."""
 
     name: str
-    seen: int
-    total: int
+    seen: int = 0
+    total: int = 0
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,13 +85,11 @@ class Coverage:
     """Watches decisions of one policy; afterwards `report` tells."""
 
     def __init__(self, definition: PolicyDefinition) -> None:
-        self.definition = definition
-        self.policy = policy = compile_policy(definition)
-        self.clauses = told_clauses(definition)
-        self.sights: dict[Sight, str] = dict(_sights(policy, self.clauses))
+        clauses = told_clauses(definition)
+        self.sights: dict[Sight, str] = dict(_sights(compile_policy(definition), clauses))
         self.seen: set[Sight] = set()
-        self._by_owner = {(one.section, one.owner, one.number): one for one in self.clauses}
-        self._asked = {one.clause.field for one in self.clauses}
+        self._by_owner = {(one.section, one.owner, one.number): one for one in clauses}
+        self._asked = {one.clause.field for one in clauses}
         self._tests: dict[tuple[str, str], Test] = {}
 
     def see(self, policy: Policy, verdict: Verdict, decision: Decision) -> None:
@@ -108,15 +106,16 @@ class Coverage:
 
     def report(self) -> Report:
         """What was seen so far, and what was not."""
-        kinds: dict[str, list[int]] = {}
-        files: dict[str, list[int]] = {}
+        kinds: dict[str, Count] = {}
+        files: dict[str, Count] = {}
         unseen = []
         for sight, source in self.sights.items():
             hit = sight in self.seen
             file = source.rpartition(":")[0] or NO_FILE
-            for counts in (kinds.setdefault(sight.kind, [0, 0]), files.setdefault(file, [0, 0])):
-                counts[0] += hit
-                counts[1] += 1
+            for counts, name in ((kinds, sight.kind), (files, file)):
+                count = counts.setdefault(name, Count(name))
+                count.seen += hit
+                count.total += 1
             if not hit:
                 unseen.append(
                     Unseen(kind=sight.kind, name=sight.name, never=sight.what, source=source)
@@ -126,8 +125,8 @@ class Coverage:
             percent=(1000 * seen // total) / 10 if total else 100.0,
             seen=seen,
             total=total,
-            kinds=[Count(name=n, seen=c[0], total=c[1]) for n, c in kinds.items()],
-            files=[Count(name=n, seen=c[0], total=c[1]) for n, c in sorted(files.items())],
+            kinds=list(kinds.values()),
+            files=sorted(files.values(), key=lambda count: count.name),
             unseen=sorted(unseen, key=lambda one: _place(one.source)),
         )
 

@@ -11,11 +11,10 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from decision.core.schema import Decision, DecisionRequest, Event
+from decision.core.schema import Event
 from decision.engine import InputError
-from decision.intake.lines import lines_of, open_bytes
 from decision.progress import SILENT, Progress
-from decision.simulation.world import Lines, World
+from decision.simulation.world import Lines, World, lines_with_progress
 
 _encode = msgspec.json.Encoder().encode
 
@@ -23,17 +22,10 @@ _encode = msgspec.json.Encoder().encode
 ErrorLine = Callable[[InputError], dict[str, Any]]
 
 
-def plain_error(error: InputError) -> dict[str, Any]:
-    """What the answer to a bad line says: path and detail."""
-    return {"path": error.path, "detail": error.detail}
-
-
 class Offline:
     """One run over a file. `as_error` turns what is wrong with a line into the answer to it."""
 
-    def __init__(
-        self, world: World, as_error: ErrorLine = plain_error, progress: Progress = SILENT
-    ) -> None:
+    def __init__(self, world: World, as_error: ErrorLine, progress: Progress = SILENT) -> None:
         self.world = world
         self.progress = progress
         self._as_error = as_error
@@ -52,18 +44,13 @@ class Offline:
         bad_rows = 0
         if customers is not None:
             bad_rows = await self.world.load(customers, self.progress.say)
-        with open_bytes(requests) as source, _open_out(out) as target:
-            # A bar between answers on a terminal would only be in the way.
-            progress = SILENT if out == "-" else self.progress
-            with progress.bar("Requests", size_of(requests)) as move:
-                done = 0
-                for number, line in lines_of(source):
-                    done += len(line)
-                    answer = await self._line(line, number)
-                    if answer is not None:
-                        target.write(answer + b"\n")
-                    if number % 256 == 0:
-                        move(done)
+        # A bar between answers on a terminal would only be in the way.
+        progress = SILENT if out == "-" else self.progress
+        with lines_with_progress(requests, progress) as lines, _open_out(out) as target:
+            for number, line in lines:
+                answer = await self._line(line, number)
+                if answer is not None:
+                    target.write(answer + b"\n")
         return self.counts, bad_rows
 
     async def _line(self, line: bytes, number: int) -> bytes | None:
@@ -73,16 +60,13 @@ class Offline:
             if isinstance(found, Event):
                 await self._record(found)
                 return None
-            return _encode(await self._decide(found))
+            decision = (await self.world.decide(found)).decision
+            self.counts["requests"] += 1
+            self.counts[decision.outcome] += 1
+            return _encode(decision)
         except InputError as error:
             self.counts["errors"] += 1
             return _encode({"error": {**self._as_error(error), "line": number}})
-
-    async def _decide(self, request: DecisionRequest) -> Decision:
-        decision = (await self.world.decide(request)).decision
-        self.counts["requests"] += 1
-        self.counts[decision.outcome] += 1
-        return decision
 
     async def _record(self, event: Event) -> None:
         answer = await self.world.record(event)
@@ -90,12 +74,6 @@ class Offline:
         self.counts["duplicates"] += answer.duplicates
         if answer.rejected:
             raise InputError("", answer.rejected[0].detail)
-
-
-def size_of(path: str) -> int | None:
-    """Bytes, where they are known and are those of the lines."""
-    plain = path != "-" and not path.endswith(".gz")
-    return Path(path).stat().st_size if plain else None
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from decision.progress import count_of
 from decision.simulation.off_policy import OffPolicy
 from decision.simulation.tally import MOST_SHOWN, Causes, Line, Tally, by_count
 
-_TITLES = {"message": "by message", "channel": "by channel", "outcome": "by outcome"}
 _REASONS = [reason.value for reason in Reason]
 _MOST_ROWS = 40
 
@@ -27,7 +26,8 @@ def lines_of(tally: Tally, currency: str, off_policy: OffPolicy | None = None) -
     columns = columns_of(tally.compared, currency)
     for table, rows in tally.tables.items():
         if rows:
-            yield from _table(_title(table), columns, ordered(table, rows), tally)
+            title = "by reason of silence or fallback" if table == "reason" else f"by {table}"
+            yield from _table(title, columns, ordered(table, rows), tally)
     yield from _table("in all", columns, [("", tally.total)], tally)
     if off_policy is not None:
         yield from off_policy.lines()
@@ -62,12 +62,6 @@ def _changes(tally: Tally) -> Iterator[str]:
     for kind, count in tally.changes.most_common():
         if kind != "same":
             yield f"  {kind:<15}{count:>10,}"
-
-
-def _title(table: str) -> str:
-    if table == "reason":
-        return "by reason of silence or fallback"
-    return _TITLES.get(table, f"by {table}")
 
 
 def ordered(table: str, rows: dict[str, Line]) -> list[tuple[str, Line]]:

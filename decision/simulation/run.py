@@ -13,14 +13,12 @@ from decision.core.definition import PolicyDefinition
 from decision.core.policy_builder import compile_policy
 from decision.core.schema import DecisionRequest, Event
 from decision.engine import InputError
-from decision.intake.lines import lines_of, open_bytes
 from decision.progress import SILENT, Progress
 from decision.scoring.model import Model
 from decision.simulation.off_policy import OffPolicy, off_policy
-from decision.simulation.offline import size_of
 from decision.simulation.side import Simulated, changed
 from decision.simulation.tally import Side, Tally
-from decision.simulation.world import Lines
+from decision.simulation.world import Lines, lines_with_progress
 
 _MOST_SAID = 10
 
@@ -62,10 +60,8 @@ class Simulation:
             OSError: it cannot be read.
         """
         lines, latest, back = Lines(), 0, 0
-        with open_bytes(path) as source, self.progress.bar("Requests", size_of(path)) as move:
-            done = 0
-            for number, line in lines_of(source):
-                done += len(line)
+        with lines_with_progress(path, self.progress) as numbered:
+            for number, line in numbered:
                 try:
                     found = lines.read(line)
                     if isinstance(found, Event):
@@ -76,8 +72,6 @@ class Simulation:
                     self._refuse(f"{path}:{number}: {error}")
                 now = self.new.world.now
                 back, latest = back + (now < latest), max(now, latest)
-                if number % 256 == 0:
-                    move(done)
         if back:
             self.tally.cautions.append(
                 f"{back:,} lines are older than a line before them, so contacts made "

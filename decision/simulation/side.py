@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from decision.core.clock import DAY
 from decision.core.decide import Verdict
 from decision.core.definition import PolicyDefinition, Reservation
-from decision.core.document import Contact, ContactKind, Document
+from decision.core.document import Document
 from decision.core.explanation import why
-from decision.core.ports import Commit, Section
 from decision.core.schema import DecisionRequest, Event, EventsAnswer
 from decision.core.values import MISSING, Value, in_words
+from decision.engine.transaction import commit_of
 from decision.scoring.model import Model
 from decision.simulation.tally import Cause, Choice, Side
 from decision.simulation.world import World
+from decision.store.codec import SECTIONS
 
-STATE = "customer.state"
-_ALL: tuple[Section, ...] = ("profile", "contacts", "events")
 _ABOUT_A_CONTACT = "message."
 
 REFUSED = "refused"
@@ -130,26 +129,17 @@ class Simulated:
         """Takes over a customer as logged; from the second time on, with the own contacts."""
         store = self.world.engine.runtime.store
         found = await store.read(document.customer_id)
-        if found.document.exists:
-            contacts: list[Contact] = found.document.contacts
-            kinds: Sequence[ContactKind] = found.document.kinds
-        else:
+        own = found.document
+        contacts = own.contacts
+        if not own.exists:
             numbers = await store.register_kinds(list(document.kinds))
             contacts = [
                 contact._replace(kind=numbers[contact.kind]) for contact in document.contacts
             ]
-            kinds = found.document.kinds
-        now = msgspec.structs.replace(document, contacts=contacts, kinds=kinds, exists=True)
-        await store.commit(
-            Commit(
-                id=self.world.engine.runtime.new_id(document.customer_id),
-                customer_id=document.customer_id,
-                document=now,
-                version=found.version,
-                expect=(),
-                write=_ALL,
-            )
-        )
+        now = msgspec.structs.replace(document, contacts=contacts, kinds=own.kinds, exists=True)
+        commit_id = self.world.engine.runtime.new_id(document.customer_id)
+        found = msgspec.structs.replace(found, document=now)
+        await store.commit(commit_of(found, commit_id, SECTIONS))
 
 
 def _shown(value: Value) -> str:
@@ -158,12 +148,8 @@ def _shown(value: Value) -> str:
 
 def changed(old: Side, new: Side) -> tuple[list[Choice], list[Choice]]:
     """(lost, gained): choices of the old side that the new one has not, and the reverse."""
-
-    def names(side: Side) -> Mapping[str, Choice]:
-        return {choice.name: choice for choice in side.choices}
-
-    before, after = names(old), names(new)
+    before, after = old.names, new.names
     return (
-        [choice for name, choice in before.items() if name not in after],
-        [choice for name, choice in after.items() if name not in before],
+        [choice for choice in old.choices if choice.name not in after],
+        [choice for choice in new.choices if choice.name not in before],
     )

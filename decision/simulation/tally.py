@@ -7,7 +7,7 @@ message is worth, not how much it was pushed.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -44,6 +44,11 @@ class Side(NamedTuple):
     choices: Sequence[Choice]
     groups: Mapping[str, str]
 
+    @property
+    def names(self) -> set[str]:
+        """`message/channel` of each choice."""
+        return {choice.name for choice in self.choices}
+
 
 class Cause(NamedTuple):
     """Why a choice of one policy was none of the other's: a reason code and the rule's place."""
@@ -60,6 +65,15 @@ class Line(msgspec.Struct):
     new: int = 0
     old_value: float = 0.0
     new_value: float = 0.0
+
+    def add(self, count: int, value: float, *, old: bool) -> None:
+        """Counts what one of the policies gave."""
+        if old:
+            self.old += count
+            self.old_value += value
+        else:
+            self.new += count
+            self.new_value += value
 
     @property
     def change(self) -> int:
@@ -94,8 +108,9 @@ class Tally:
         self.cautions: list[str] = []
         self.changes: Counter[str] = Counter()
         self.total = Line()
-        self.tables: dict[str, dict[str, Line]] = {
-            name: {} for name in ("message", "channel", "outcome", "reason", *groups)
+        self.tables = {
+            name: defaultdict[str, Line](Line)
+            for name in ("message", "channel", "outcome", "reason", *groups)
         }
         self.lost: Causes = {}
         self.gained: Causes = {}
@@ -113,35 +128,18 @@ class Tally:
     def _count(self, side: Side, *, old: bool) -> None:
         value = sum(choice.value for choice in side.choices)
         given = len(side.choices)
-        self._put(self.total, given, value, old)
-        self._put(self._line("outcome", side.outcome), 1, value, old)
+        self.total.add(given, value, old=old)
+        self.tables["outcome"][side.outcome].add(1, value, old=old)
         if side.reason is not None:
-            self._put(self._line("reason", side.reason), 1, 0.0, old)
+            self.tables["reason"][side.reason].add(1, 0.0, old=old)
         for choice in side.choices:
-            self._put(self._line("message", choice.message), 1, choice.value, old)
-            self._put(self._line("channel", choice.channel), 1, choice.value, old)
+            self.tables["message"][choice.message].add(1, choice.value, old=old)
+            self.tables["channel"][choice.channel].add(1, choice.value, old=old)
         for field, group in side.groups.items():
-            self._put(self._line(field, group), given, value, old)
-
-    def _line(self, table: str, name: str) -> Line:
-        lines = self.tables[table]
-        line = lines.get(name)
-        if line is None:
-            line = lines[name] = Line()
-        return line
-
-    @staticmethod
-    def _put(line: Line, count: int, value: float, old: bool) -> None:
-        if old:
-            line.old += count
-            line.old_value += value
-        else:
-            line.new += count
-            line.new_value += value
+            self.tables[field][group].add(given, value, old=old)
 
     def _compare(self, old: Side, new: Side) -> None:
-        before = {choice.name for choice in old.choices}
-        after = {choice.name for choice in new.choices}
+        before, after = old.names, new.names
         if before == after:
             self.changes["same"] += 1
             return

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -18,8 +20,9 @@ from decision.engine import Engine, EngineSettings, build_snapshot
 from decision.engine.deciding import Decided
 from decision.engine.loading import Loading
 from decision.intake.ingest import ingest
-from decision.intake.lines import LineDecoder
+from decision.intake.lines import LineDecoder, lines_of, open_bytes
 from decision.intake.rows import RowOptions, format_of, read_rows
+from decision.progress import Progress
 from decision.scoring.model import Model
 from decision.store.memory_store import MemoryStore
 
@@ -132,6 +135,33 @@ class World:
         if event.at is not None:
             self.now = to_micros(event.at)
         return await self.engine.events.record([event], now=self.now)
+
+
+@contextmanager
+def lines_with_progress(path: str, progress: Progress) -> Iterator[Iterator[tuple[int, bytes]]]:
+    """(number, line) of all lines of a file of requests, with a bar that moves as they are read.
+
+    Raises:
+        FileError: it cannot be unpacked.
+        OSError: it cannot be opened.
+    """
+    with open_bytes(path) as source, progress.bar("Requests", _size_of(path)) as move:
+
+        def lines() -> Iterator[tuple[int, bytes]]:
+            done = 0
+            for number, line in lines_of(source):
+                yield number, line
+                done += len(line)
+                if number % 256 == 0:
+                    move(done)
+
+        yield lines()
+
+
+def _size_of(path: str) -> int | None:
+    """Bytes, where they are known and are those of the lines."""
+    plain = path != "-" and not path.endswith(".gz")
+    return Path(path).stat().st_size if plain else None
 
 
 class _Kind(msgspec.Struct):
