@@ -48,7 +48,7 @@ from decision.rulebook.reader import load_folder
 from decision.scoring.loading import load_model
 from decision.scoring.model import Model
 from decision.scoring.scorers import bind, fields_read, unproven
-from decision.simulation.people import Customer, as_line
+from decision.simulation.people import ShopCustomer, as_line
 from decision.simulation.shop import Shop
 from decision.store import EmbeddedRedis, RedisStore
 
@@ -259,7 +259,7 @@ class Loop:
         await self.engine.events.record([late], now=times[-1] + 3 * HOUR)
         return worth, best, chance, responses
 
-    def _worth(self, customer: Customer, verdict: Verdict) -> tuple[float, float, float]:
+    def _worth(self, customer: ShopCustomer, verdict: Verdict) -> tuple[float, float, float]:
         """(what was said, the best, the mean) of what could be said, truly worth; silence is 0."""
         policy = self.engine.snapshot.policy
         scores = verdict.scores
@@ -279,7 +279,7 @@ class Loop:
             return 0.0, 0.0, 0.0
         return got, max(0.0, float(each.max())), float(each.mean())
 
-    async def _respond(self, customer: Customer, decision: Decision, verdict: Verdict) -> int:
+    async def _respond(self, customer: ShopCustomer, decision: Decision, verdict: Verdict) -> int:
         policy = self.engine.snapshot.policy
         now = verdict.now
         for row in verdict.chosen:
@@ -398,7 +398,7 @@ class Loop:
 def _true_probabilities(
     shop: Shop,
     policy: Policy,
-    customer: Customer,
+    customer: ShopCustomer,
     candidates: Sequence[int],
     document: Document,
     now: int,

@@ -1,6 +1,6 @@
 """Customers read from a file, row by row: CSV, NDJSON, Parquet.
 
-In tables each column is an attribute, but for `customer_id`, `timezone`, `reachable` (channels
+In tables each column is an attribute, except for `customer_id`, `timezone`, `reachable` (channels
 between spaces or commas), `alias.<type>` and `consent.<purpose>.<channel>` (granted or denied;
 the channel may be `*`). In CSV an empty cell is left out; a cell is a number where it is written
 as JSON writes numbers, with at most 15 digits (so `007` and card numbers stay text); `true` and

@@ -1,8 +1,8 @@
-"""Events made up so that fields have the values that a table asks for.
+"""Past events, made so that fields have the values that a table asks for.
 
 `events.purchase.days_since: 40` makes a purchase of forty days ago; `count_7d: 3` three, spread
-over the week; `active_days_28d: 8` one on each of the last eight days. What cannot go together
-is noticed when the scenario runs: there each of these fields is expected to have its value.
+over the week; `active_days_28d: 8` one on each of the last eight days. Values that
+contradict each other are noticed when the scenario runs: it expects each field to have its value.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _Event(msgspec.Struct):
 
 
 class _Arrangement:
-    """The events of one type, youngest last asked for first: what is nearest to now."""
+    """The events of one type. Measures are met from the nearest to now to the furthest."""
 
     def __init__(self, wanted: Mapping[str, Any], now: int, zone: tzinfo) -> None:
         self.wanted = wanted
@@ -47,7 +47,7 @@ class _Arrangement:
         self.events: list[_Event] = []
         self.youngest = 0
         self.inner = 0
-        """Within this age there is everything already that there may be."""
+        """No event may be added within this age."""
 
     def make(self) -> list[_Event]:
         since = self.wanted.get("days_since")
@@ -103,7 +103,7 @@ class _Arrangement:
         return self.now - max(noon, calendar.day_start(day, self.zone))
 
     def _count(self, window: int, count: int) -> None:
-        """As many in the window: beside others where days are counted, else spread over it."""
+        """This many in the window: beside others where days are counted, else spread over it."""
         missing = count - len(self._within(window))
         days = any(name.startswith("active_days_") for name in self.wanted)
         beside = (
@@ -133,7 +133,7 @@ class _Arrangement:
         return min(self.events, key=lambda event: event.age)
 
     def _total(self, count: Any) -> None:
-        """As many in all: what is missing happened before any window."""
+        """This many in all: those that are missing happened before any window."""
         if count is None:
             return
         oldest = max([LONGEST_WINDOW, *(event.age for event in self.events)])
@@ -153,10 +153,10 @@ def _whole(name: str, value: Any) -> int:
 
 
 def events_for(kind: str, wanted: Mapping[str, Any], now: datetime, zone: tzinfo) -> list[Any]:
-    """Past events of one type by which its measures (`days_since` …) have these values.
+    """Past events of one type that give its measures (`days_since` …) these values.
 
     Raises:
-        CannotArrange: a value is none that the measure can have.
+        CannotArrange: a measure cannot have the value.
     """
     for name, value in wanted.items():
         if value is None and _NUMERIC.fullmatch(name) and name != "days_since":
@@ -174,10 +174,10 @@ def events_for(kind: str, wanted: Mapping[str, Any], now: datetime, zone: tzinfo
 
 
 def fields_of_state(policy: Policy, name: str) -> dict[str, Any]:
-    """Values of fields by which a customer is in a state, as far as its own condition says.
+    """Values of fields that put a customer into a state, as far as its own condition says.
 
     Raises:
-        CannotArrange: the condition is not of a kind that values can be read from.
+        CannotArrange: no values can be read from such a condition.
     """
     state = next((one for one in policy.definition.states if one.name == name), None)
     if state is None:

@@ -1,4 +1,4 @@
-"""What of a policy scenarios have touched, and what none of them ever has.
+"""Which parts of a policy scenarios have touched, and which they never have.
 
 Everything that a policy can do is a *sight* to be seen at least once in some decision:
 
@@ -39,7 +39,7 @@ from decision.core.reasons import Reason
 from decision.core.schema import Decision
 from decision.core.values import MISSING, Value
 from decision.scenarios.trace import offered
-from decision.scenarios.watching import Told, told_clauses, watched
+from decision.scenarios.watching import PlacedClause, placed_clauses, watched
 
 HELD = "held something back"
 NO_FILE = "(whole policy)"
@@ -85,7 +85,7 @@ class Coverage:
     """Watches decisions of one policy; afterwards `report` tells."""
 
     def __init__(self, definition: PolicyDefinition) -> None:
-        clauses = told_clauses(definition)
+        clauses = placed_clauses(definition)
         self.sights: dict[Sight, str] = dict(_sights(compile_policy(definition), clauses))
         self.seen: set[Sight] = set()
         self._by_owner = {(one.section, one.owner, one.number): one for one in clauses}
@@ -176,7 +176,7 @@ class Coverage:
             test = self._tests[section, name] = watched(owner.when, policy.fields.slot, tell)
         return test(values)
 
-    def _clause(self, told: Told, held: bool, value: Value) -> None:
+    def _clause(self, told: PlacedClause, held: bool, value: Value) -> None:
         self._add(_clause_sight(told, held))
         family, _, experiment = told.clause.field.partition(".")
         if family == "experiment":
@@ -222,7 +222,7 @@ def _as_read(policy: Policy, verdict: Verdict) -> list[Value]:
     return values
 
 
-def _clause_sight(told: Told, held: bool) -> Sight:
+def _clause_sight(told: PlacedClause, held: bool) -> Sight:
     number = f" (no. {told.number + 1})" if told.number else ""
     return Sight("clause", f"{told.words}{number}", "true" if held else "false")
 
@@ -235,7 +235,7 @@ def _place(source: str) -> tuple[str, int]:
 # What there is to see
 
 
-def _sights(policy: Policy, told: list[Told]) -> Iterator[tuple[Sight, str]]:
+def _sights(policy: Policy, told: list[PlacedClause]) -> Iterator[tuple[Sight, str]]:
     yield from _sights_of_messages(policy)
     definition = policy.definition
     for rule in definition.rules:

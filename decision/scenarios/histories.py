@@ -1,9 +1,9 @@
-"""What is kept of a customer's events, turned back into events that are kept the same way.
+"""What is kept of a customer's events, turned back into events that give the same.
 
 Buckets know the second of an event up to two days back and the hour beyond; sums, days, the
-latest time and values are known apart. The events made here give the same counts, sums, days and
-last values again: exactly, as far as buckets know. What cannot be told is the order in which they
-came: of a property that is summed and remembered, a late event's value counts as remembered.
+latest time and values are kept separately. The events made here give the same counts, sums, days
+and last values, as exactly as buckets know them. The order in which events arrived is not known:
+where a property is summed and remembered, the value of an event that came late is remembered.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from decision.scenarios.schema import AT_ONCE, MOST_TIMES, PastEvent
 
 _DENYING: Final = ("message.complained", "message.unsubscribed")
 _NO_PURPOSE: Final = "-"
-"""What past unsubscribes are said of: what they have denied stands among the consents."""
+"""The purpose of past unsubscribes: what they denied is in the consents already."""
 
 
 class _Made(msgspec.Struct, eq=False):
@@ -191,7 +191,7 @@ class _Unpacked:
 def events_of(
     document: Document, measures: Mapping[str, Measure], now: int, zone: tzinfo, shown_in: tzinfo
 ) -> list[PastEvent]:
-    """Past events by which `document.events` and `document.signals` come about again.
+    """Past events that give `document.events` and `document.signals` again.
 
     `zone` is the customer's, for days; times are written in `shown_in`.
     """

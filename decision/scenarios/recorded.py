@@ -1,7 +1,7 @@
-"""A logged decision → a scenario that comes out as the decision did.
+"""A logged decision → a scenario with the same result.
 
-It holds what the decision saw and the policy reads, and nothing else of the customer: attributes,
-event properties and context that no condition names are left out.
+It holds what the decision saw and the policy reads. Attributes, event properties and context that
+no condition names are left out.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def best_verdict(policy: Policy, logged: Logged) -> Verdict:
 def record(logged: Logged, then: Policy, now: Policy, *, anonymous: bool = False) -> Recorded:
     """The scenario of a decision made under one policy, to run under another, or the same.
 
-    With `anonymous` neither the customer's id nor the decision's is in it: instead it asks for
-    somebody on the same sides of the experiments.
+    With `anonymous` it has neither the customer's id nor the decision's: instead it asks for a
+    customer on the same sides of the experiments.
     """
     return _Recording(logged, then, now, anonymous).make()
 
@@ -92,7 +92,7 @@ class _Recording:
         self.then = then
         self.now = now
         self.anonymous = anonymous
-        # Who is known by an alias alone has it as the id: email:mei@example.org.
+        # A customer known by an alias alone has it as id: email:mei@example.org.
         self.unnamed = anonymous or any(sign in logged.customer_id for sign in ":@")
         self.document = logged.document
         self.shown_in: tzinfo = now.zone

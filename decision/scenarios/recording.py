@@ -47,7 +47,7 @@ def append(out: Path, text: str, name: str, policy: Policy) -> None:
     """Puts a scenario at the end of a file, in one step.
 
     Raises:
-        FileError: the file has a scenario of that name, is none of scenarios, or cannot be written.
+        FileError: the file has a scenario of that name, is no scenario file, or cannot be written.
     """
     try:
         before = out.read_bytes() if out.exists() else b""

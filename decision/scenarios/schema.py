@@ -1,4 +1,4 @@
-"""What a scenario file may hold: a moment, a customer, what is asked, and what must come out.
+"""What a scenario file may hold: a moment, a customer, a question, and the result expected.
 
 This is the one definition of the form: files are read by it, errors name its keys, and the
 descriptions of its keys are those of the JSON Schema.

@@ -64,7 +64,7 @@ def spent_before(policy: Policy, scenario: Scenario) -> dict[str, int]:
 
 
 def kind_then(contact: PastContact, known: Mapping[tuple[str, str], ContactKind]) -> ContactKind:
-    """What a contact was when it was made: what its message is now, but for what is said."""
+    """What a contact was when it was made: as its message is now, except for what is given."""
     name = (contact.message, contact.channel)
     kind = known.get(name, ContactKind(*name, "", "", ()))
     return ContactKind(

@@ -1,7 +1,7 @@
-"""One scenario with a table → a scenario a row, each with the places of its own cells.
+"""One scenario with a table → one scenario per row, each with the places of its own cells.
 
-A row is laid over the scenario above it: each cell is put where its column says. So whatever is
-wrong with a cell is said at that cell, and a row that fails points to its own line.
+A row is laid over the scenario above it: each cell is put where its column says. So an error in a
+cell is reported at that cell, and a row that fails points to its own line.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class _Row:
     def put(self, path: Path, cell: Node) -> None:
         """Puts a cell at its place; what is on the way is copied, or made.
 
-        What cannot hold it stays as it is: it is wrong, and is complained about when it is read.
+        What cannot hold it stays as it is: reading the scenario reports that it is wrong.
         """
         node = self.holder(path, cell)
         if node is not None:
@@ -156,7 +156,7 @@ class _Row:
     def put_events(self) -> None:
         """Adds the events, and attributes, by which fields have the values of this row.
 
-        That they have them is expected of the first decision: made-up events may contradict.
+        The first decision is expected to see these values: made-up events may contradict them.
         """
         first: Path = ("steps", 0) if self.steps else ()
         for name, cell in self.measures.items():
@@ -224,7 +224,7 @@ class _Row:
         return node if isinstance(node, Node) else None
 
     def moment(self) -> datetime | None:
-        """`now`, or None where it is none: that is said where the scenario is read."""
+        """`now`, or None where it is not a time: reading the scenario reports that."""
         node = self.at(("now",))
         try:
             found = datetime.fromisoformat(str(node.value)) if node is not None else None
@@ -300,7 +300,7 @@ def _shown(value: Any) -> str:
 
 
 def unique(source: Source, before: int) -> None:
-    """Says once what is wrong with the scenario itself, instead of once a row."""
+    """Reports an error in the scenario itself once, instead of once per row."""
     seen: set[tuple[int, int, str]] = set()
     for one in list(source.diagnostics[before:]):
         key = (one.line, one.column, one.message)

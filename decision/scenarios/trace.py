@@ -51,7 +51,7 @@ class CountedCap(msgspec.Struct, frozen=True, kw_only=True):
     within: str
 
 
-class Pause(msgspec.Struct, frozen=True, kw_only=True):
+class SuppressionInForce(msgspec.Struct, frozen=True, kw_only=True):
     """A suppression in force."""
 
     name: str
@@ -79,7 +79,7 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     rules: list[FiredRule]
     consents: dict[str, str]
     caps: list[CountedCap]
-    pauses: list[Pause]
+    pauses: list[SuppressionInForce]
     named: list[str]
     candidates: list[ExplanationRow]
 
@@ -186,10 +186,10 @@ def _caps(policy: Policy, verdict: Verdict) -> Iterator[CountedCap]:
             )
 
 
-def _pause(policy: Policy, number: int, mask: int, end: int) -> Pause:
+def _pause(policy: Policy, number: int, mask: int, end: int) -> SuppressionInForce:
     rule = policy.contact_policy.suppressions[number]
     held = [policy.candidates[index] for index in indices(mask & policy.everything)]
-    return Pause(
+    return SuppressionInForce(
         name=rule.name,
         source=rule.source,
         until=from_micros(end),

@@ -22,7 +22,7 @@ Tell = Callable[[int, bool, Value], None]
 """Is told of a clause: its number in the condition, whether it held, and its field's value."""
 
 
-class Told(msgspec.Struct, frozen=True):
+class PlacedClause(msgspec.Struct, frozen=True):
     """A clause of the policy: its owner, its number there, its words, and its `file:line`."""
 
     section: str
@@ -59,10 +59,10 @@ def watched(condition: Condition, slot_of: Callable[[str], int], tell: Tell) -> 
     return compile_condition(condition, slot_of, leaf)
 
 
-def told_clauses(definition: PolicyDefinition) -> list[Told]:
+def placed_clauses(definition: PolicyDefinition) -> list[PlacedClause]:
     """Every clause of every condition, with its place in the rule files."""
     return [
-        Told(section, owner.name, number, *found)
+        PlacedClause(section, owner.name, number, *found)
         for section in ("states", "rules", "messages")
         for owner in getattr(definition, section)
         for number, found in enumerate(zip(clauses(owner.when), owner.clause_sources, strict=True))

@@ -14,7 +14,7 @@ import msgspec
 from decision.core.schema import Event
 from decision.engine import InputError
 from decision.progress import SILENT, Progress
-from decision.simulation.world import Lines, World, lines_with_progress
+from decision.simulation.world import LineReader, World, lines_with_progress
 
 _encode = msgspec.json.Encoder().encode
 
@@ -30,7 +30,7 @@ class Offline:
         self.progress = progress
         self._as_error = as_error
         self.counts: Counter[str] = Counter()
-        self._lines = Lines()
+        self._lines = LineReader()
 
     async def run(self, customers: str | None, requests: str, out: str) -> tuple[Counter[str], int]:
         """Decides every line; returns what was counted, and how many customers were refused.

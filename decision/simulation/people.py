@@ -56,7 +56,7 @@ class HistoricEvent(msgspec.Struct, frozen=True):
     properties: dict[str, Any] = {}
 
 
-class Customer(msgspec.Struct, frozen=True, kw_only=True):
+class ShopCustomer(msgspec.Struct, frozen=True, kw_only=True):
     """A customer of the shop. `sensitivity` scales how contacts tire them."""
 
     customer_id: str
@@ -69,7 +69,7 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
     sensitivity: float
 
 
-def draw_customer(seed: int, number: int, now: int) -> Customer:
+def draw_customer(seed: int, number: int, now: int) -> ShopCustomer:
     """The customer of that number, with a history that ends at `now` (microseconds)."""
     generator = Random(f"{seed}/{number}")
     draw = generator.random
@@ -109,7 +109,7 @@ def draw_customer(seed: int, number: int, now: int) -> Customer:
     if chinese and draw() < 0.7:
         aliases["wechat_openid"] = f"o{int(draw() * 2**50):014x}"
     events = _history(generator, now, active_days, orders, order_value, attributes, aliases)
-    return Customer(
+    return ShopCustomer(
         customer_id=customer_id,
         attributes=attributes,
         timezone=home.timezone,
@@ -203,7 +203,7 @@ def _history(
     return events
 
 
-def as_line(customer: Customer) -> bytes:
+def as_line(customer: ShopCustomer) -> bytes:
     """The customer as one line of NDJSON, in the shape that `nextbest load` reads."""
     record: dict[str, Any] = {
         "customer_id": customer.customer_id,

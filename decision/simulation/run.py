@@ -18,7 +18,7 @@ from decision.scoring.model import Model
 from decision.simulation.off_policy import OffPolicy, off_policy
 from decision.simulation.side import Simulated, changed
 from decision.simulation.tally import Side, Tally
-from decision.simulation.world import Lines, lines_with_progress
+from decision.simulation.world import LineReader, lines_with_progress
 
 _MOST_SAID = 10
 
@@ -59,7 +59,7 @@ class Simulation:
         Raises:
             OSError: it cannot be read.
         """
-        lines, latest, back = Lines(), 0, 0
+        lines, latest, back = LineReader(), 0, 0
         with lines_with_progress(path, self.progress) as numbered:
             for number, line in numbered:
                 try:
@@ -79,7 +79,7 @@ class Simulation:
             )
 
     async def log(self, archive: Path) -> None:
-        """The decisions of an archive, each for the customer as logged but for the contacts.
+        """The decisions of an archive, each for the customer as logged, except for the contacts.
 
         Raises:
             OSError, ValueError: it cannot be read.

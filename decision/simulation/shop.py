@@ -1,4 +1,4 @@
-"""A simulated shop: customers whose true response to any message is known.
+"""A simulated shop: the true response of each customer to any message is known.
 
 What a customer responds to is made of the seed and of hashed tastes: of groups (country, age,
 what they buy, how active they are) and of the customer, for a message's category, tags, purpose
@@ -26,7 +26,7 @@ from decision.core.events import Measure
 from decision.core.fields import FieldTable, Situation
 from decision.learning.table import TrainingTable, table_of_rows
 from decision.scoring.features import Feature, FeatureEncoder, fields_of
-from decision.simulation.people import Customer, as_line, draw_customer
+from decision.simulation.people import ShopCustomer, as_line, draw_customer
 
 DEFAULT_NOW: Final = 1_795_226_400_000_000
 """2026-11-21T02:00:00Z, at which a shop's history ends unless another time is given."""
@@ -46,7 +46,7 @@ class Shop:
         self._taste = lru_cache(maxsize=200_000)(self._hashed_taste)
 
     def response_probability(
-        self, customer: Customer, candidate: CandidateInfo, now: int, recent_contacts: int = 0
+        self, customer: ShopCustomer, candidate: CandidateInfo, now: int, recent_contacts: int = 0
     ) -> float:
         """The true probability of a response, after that many contacts in the last 7 days."""
         things = [f"category:{candidate.category}", f"channel:{candidate.channel}"]
@@ -68,7 +68,7 @@ class Shop:
         return min(0.7, max(0.001, 1 / (1 + math.exp(-log_odds))))
 
     def respond(
-        self, customer: Customer, candidate: CandidateInfo, now: int, recent_contacts: int = 0
+        self, customer: ShopCustomer, candidate: CandidateInfo, now: int, recent_contacts: int = 0
     ) -> bool:
         """A response drawn with its true probability; the same question has the same answer."""
         key = f"{customer.customer_id}/{candidate.message}/{candidate.channel}/{now}"
@@ -159,7 +159,7 @@ class Shop:
         return 2 * _unit(self.seed, who, thing) - 1
 
 
-def _groups(customer: Customer) -> tuple[str, ...]:
+def _groups(customer: ShopCustomer) -> tuple[str, ...]:
     facts: dict[str, Any] = customer.attributes
     return (
         f"country:{facts['country']}",

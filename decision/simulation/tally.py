@@ -51,7 +51,7 @@ class Side(NamedTuple):
 
 
 class Cause(NamedTuple):
-    """Why a choice of one policy was none of the other's: a reason code and the rule's place."""
+    """Why one policy did not choose what the other did: a reason code and the rule's place."""
 
     reason: str
     source: str

@@ -31,7 +31,7 @@ RECORDS_KEPT: Final = 4096
 
 
 class WorldStore(MemoryStore):
-    """A store in memory whose log forgets: what stays is bounded by the customers.
+    """A store in memory with a log that forgets: its size is bounded by the customers.
 
     Expired answers, event ids and budget tokens are removed, as Redis does for a server.
     """
@@ -171,7 +171,7 @@ class _Kind(msgspec.Struct):
     type: Any = None
 
 
-class Lines:
+class LineReader:
     """Reads lines that are requests or events, NDJSON as the HTTP API takes them."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from decision.core.policy_builder import compile_policy
 from decision.rulebook.reader import load_folder
 from decision.scenarios import read_scenarios, run_scenarios
 from decision.scenarios.coverage import Coverage, Report
-from decision.scenarios.watching import told_clauses
+from decision.scenarios.watching import placed_clauses
 
 POLICY = """\
 purposes: {marketing: {consent: opt_in}, service: {consent: not_required}}
@@ -147,7 +147,7 @@ def test_every_clause_has_the_line_on_which_it_is_written(rules: Path) -> None:
     definition = load_folder(rules).definition
     assert definition is not None
     lines = POLICY.split("\n")
-    told = told_clauses(definition)
+    told = placed_clauses(definition)
     assert len(told) == sum(len(list(clauses(m.when))) for m in (*definition.messages, *definition.rules, *definition.states))  # fmt: skip
     for one in told:
         line = lines[int(one.source.rpartition(":")[2]) - 1]
