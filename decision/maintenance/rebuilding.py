@@ -14,13 +14,7 @@ from pathlib import Path
 import msgspec
 
 from decision.archive import readers
-from decision.archive.histories import (
-    Happened,
-    archived_events,
-    fold,
-    happened,
-    rebuilt,
-)
+from decision.archive.histories import Happened, archived_events, fold, happened, rebuilt
 from decision.archive.journal import ArchiveError, Manifest, read_manifest
 from decision.core import records
 from decision.core.document import Document
@@ -97,19 +91,13 @@ class Rebuilding:
                     done.add(customer_id)
                     moved(self.counts.customers)
             for customer_id in sorted(later.keys() - done):
-                await self._merged(customer_id, later, done)
+                target = (await resolve(self._runtime, customer_id)).document.customer_id
+                if target not in done:
+                    await self._customer(target, later)
+                    done.add(target)
         finally:
             await self._alive.end()
         return self.counts
-
-    async def _merged(
-        self, customer_id: str, rows: dict[str, list[Happened]], done: set[str]
-    ) -> None:
-        """Rebuilds whom an earlier id leads to, unless that is done."""
-        target = (await resolve(self._runtime, customer_id)).document.customer_id
-        if target not in done:
-            await self._customer(target, rows)
-            done.add(target)
 
     async def _begin(self) -> None:
         """Keeps in the log what the archive does not have, and reads it."""
