@@ -6,6 +6,8 @@ in the same second. A customer loaded in one go has one run.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from decision.core.document import Document
 from decision.core.values import Value
 
@@ -44,10 +46,5 @@ def merge(document: Document, other: Document) -> None:
 def _write(document: Document, values: dict[str, Value], times: dict[str, int]) -> None:
     order = sorted(values, key=lambda name: times[name])
     document.attributes = {name: values[name] for name in order}
-    runs: list[tuple[int, int]] = []
-    for name in order:
-        if runs and runs[-1][0] == times[name]:
-            runs[-1] = (times[name], runs[-1][1] + 1)
-        else:
-            runs.append((times[name], 1))
-    document.attribute_runs = runs
+    runs = Counter(times[name] for name in order)
+    document.attribute_runs = list(runs.items())

@@ -268,14 +268,8 @@ class ContactPolicy:
 
     def signals_needed(self, event_type: str) -> int:
         """How long signals of a type must be kept."""
-        return max(
-            (
-                suppression.within + suppression.pause
-                for suppression in self.suppressions
-                if suppression.event == event_type
-            ),
-            default=0,
-        )
+        counting = (each for each in self.suppressions if each.event == event_type)
+        return max((each.within + each.pause for each in counting), default=0)
 
     # Quiet hours
 

@@ -94,9 +94,7 @@ class _Explainer:
             case Reason.CAPPED:
                 return self._capped(index)
             case Reason.BUDGET_SPENT:
-                return f"the budget of {message.name} is spent", (
-                    (message.budget.source or message.source) if message.budget else message.source
-                )
+                return f"the budget of {message.name} is spent", self.policy.budget_source(message)
             case Reason.HOLDOUT:
                 return self._holdout(index)
             case Reason.BELOW_THRESHOLD:

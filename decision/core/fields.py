@@ -114,12 +114,8 @@ def parse_field(name: str) -> Field:
         return Field(name, lambda s: s.placement)
     if family not in _FAMILIES:
         near = get_close_matches(family, _FAMILIES, 1)
-        hint = (
-            f"; did you mean {near[0]}.…?"
-            if near
-            else f"; fields start with {', '.join(_FAMILIES)}"
-        )
-        raise UnknownField(f"{name!r} is not a field{hint}")
+        hint = f"did you mean {near[0]}.…?" if near else f"fields start with {', '.join(_FAMILIES)}"
+        raise UnknownField(f"{name!r} is not a field; {hint}")
     if not rest:
         raise UnknownField(f"{name!r} is not a field; write {family}.<name>")
     match family:

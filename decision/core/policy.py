@@ -175,9 +175,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
                 found[f"{message}:{today}"] = (budget.per_day, mask)
         return found
 
-    def budget_source(self, counter: str) -> str:
-        """The place in the rule files of the budget that a counter belongs to."""
-        message = self.messages[counter.rpartition(":")[0]]
+    def budget_source(self, message: Message) -> str:
+        """The place in the rule files of a message's budget."""
         return (message.budget and message.budget.source) or message.source
 
     def zone_of(self, document: Document) -> tzinfo:

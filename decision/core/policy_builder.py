@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,7 +12,7 @@ from decision.core import business_rules, calendar
 from decision.core.candidates import CandidateInfo
 from decision.core.conditions import clauses, compile_condition, conjuncts
 from decision.core.contact_policy import ContactPolicy
-from decision.core.definition import Message, PolicyDefinition, Rule, Selector, State
+from decision.core.definition import Conditional, PolicyDefinition, Rule, Selector
 from decision.core.exposure import Dependents
 from decision.core.fields import STATE_FIELD, FieldTable
 from decision.core.masks import mask_where, masks_by, positions
@@ -146,10 +147,9 @@ def compile_policy(
 
 def _named(definition: PolicyDefinition) -> Iterable[str]:
     """Every field that a condition names or a rule sets."""
-    owners: Iterable[Message | State | Rule]
-    for owners in (definition.messages, definition.states, definition.rules):
-        for owner in owners:
-            yield from (clause.field for clause in clauses(owner.when))
+    owners: Iterable[Conditional]
+    owners = chain(definition.messages, definition.states, definition.rules)
+    yield from (clause.field for owner in owners for clause in clauses(owner.when))
     for rule in definition.rules:
         yield from rule.set
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from decision.core import calendar
 from decision.core.contact_policy import NEVER, CapGroup
 from decision.core.masks import indices
@@ -15,27 +17,19 @@ def opens(case: Case, waiting: int) -> int | None:
     """
     contact_policy = case.policy.contact_policy
     now, zone, document = case.now, case.zone, case.document
-    ends_of: dict[int, int] = {}
     best = NEVER
     seen = set()
 
+    @cache
     def group_opens(group: CapGroup) -> int:
-        if group.number not in ends_of:
-            ends_of[group.number] = contact_policy.cap_opens(group, document, now, zone)
-        return ends_of[group.number]
+        return contact_policy.cap_opens(group, document, now, zone)
 
     for index in indices(waiting):
         ends = [pause.end for pause in case.pauses if pause.mask >> index & 1]
         ends += map(group_opens, contact_policy.full_groups(case.standing, index))
         first = max(now, *ends) if ends else now
-        until = min(
-            (
-                period.end
-                for period in case.policy.active_periods
-                if period.mask >> index & 1 and period.end is not None
-            ),
-            default=NEVER,
-        )
+        periods = (each for each in case.policy.active_periods if each.mask >> index & 1)
+        until = min((each.end for each in periods if each.end is not None), default=NEVER)
         quiet = [each.hours for each in contact_policy.quiet_channels if each.mask >> index & 1]
         reply = [each for each in contact_policy.reply_channels if each.mask >> index & 1]
         key = (first, until, tuple(id(hours) for hours in quiet), tuple(id(r) for r in reply))

@@ -70,8 +70,8 @@ async def _overspent_budgets(policy: Policy, store: DocumentStore, now: int) -> 
         return ()
     spent = (await store.read("", budgets=tuple(budgets))).budgets
     return tuple(
-        f"{policy.budget_source(name)}: the budget {name} is {limit}, but {spent[name]} are spent "
-        "already; nothing more is given"
+        f"{policy.budget_source(policy.messages[name.rpartition(':')[0]])}: the budget {name} is "
+        f"{limit}, but {spent[name]} are spent already; nothing more is given"
         for name, (limit, _) in budgets.items()
         if spent.get(name, 0) > limit
     )
