@@ -98,7 +98,7 @@ def _hundredths(value: float) -> int:
 
 def _read_profile(document: Document, section: bytes, register: Register) -> None:
     name = register.names.names
-    attributes, hundredths, runs, timezone, aliases = _unpacked(section, 5)
+    attributes, hundredths, runs, timezone, aliases = _padded(_unpack_list(section), 5)
     if attributes:
         document.attributes = {name[key]: value for key, value in attributes.items()}
     for key in hundredths or ():
@@ -145,7 +145,8 @@ def _contacts(document: Document, register: Register) -> bytes:
 
 def _read_contacts(document: Document, section: bytes, register: Register) -> None:
     name = register.names.names
-    rows, consents, trail, signals, reachable, unreachable, merged, moved_to = _unpacked(section, 8)
+    fields = _padded(_unpack_list(section), 8)
+    rows, consents, trail, signals, reachable, unreachable, merged, moved_to = fields
     if rows:
         document.contacts = _read_rows(rows)
         highest = max(document.contacts).kind
@@ -317,7 +318,7 @@ def _extras(history: EventHistory, number: dict[str, Any]) -> list[Any]:
 
 def _read_events(document: Document, section: bytes, register: Register) -> None:
     name = register.names.names
-    kinds, totals, sizes, packed, counts, extras = _unpacked(section, 6)
+    kinds, totals, sizes, packed, counts, extras = _padded(_unpack_list(section), 6)
     latest, seconds = _read_times(packed, len(kinds))
     stored = list(map(list, zip(seconds, counts, strict=False)))
     counts_of_latest = iter(counts[len(seconds) :])
@@ -347,7 +348,10 @@ def _read_extras(history: EventHistory, fields: list[Any], name: dict[int | str,
 def _packed(*fields: Any) -> bytes:
     """The fields as an array without its trailing Nones; empty where nothing is left."""
     kept = _trimmed(list(fields))
-    return _pack_any(kept) if kept else b""
+    try:
+        return _pack(kept) if kept else b""
+    except OverflowError:
+        return _pack(_in_64_bits(kept))
 
 
 def _trimmed(fields: list[Any]) -> list[Any]:
@@ -356,20 +360,9 @@ def _trimmed(fields: list[Any]) -> list[Any]:
     return fields
 
 
-def _unpacked(section: bytes, count: int) -> list[Any]:
-    return _padded(_unpack_list(section), count)
-
-
 def _padded(fields: list[Any], count: int) -> list[Any]:
     fields += [None] * (count - len(fields))
     return fields
-
-
-def _pack_any(value: Any) -> bytes:
-    try:
-        return _pack(value)
-    except OverflowError:
-        return _pack(_in_64_bits(value))
 
 
 def _in_64_bits(value: Value) -> Value:

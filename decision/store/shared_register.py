@@ -11,7 +11,6 @@ from decision.store.pipelined_connection import Refused
 from decision.store.register import Item, Register, Table
 from decision.store.scripts import SCRIPTS, Call
 
-APPEND: Final = SCRIPTS["append"]
 _AT_ONCE: Final = 1_000
 """Entries appended by one script call, at most."""
 
@@ -36,7 +35,7 @@ class SharedRegister:
                 lost = table.entries[len(held) :][:_AT_ONCE]
                 if not lost:
                     break
-                await APPEND.run(call, [key], [len(held), *lost])
+                await SCRIPTS["append"].run(call, [key], [len(held), *lost])
 
     async def check(self, call: Call) -> None:
         """`agree`, where Redis holds fewer entries than this process knows."""
@@ -57,7 +56,7 @@ class SharedRegister:
         while entries := table.missing(items)[:_AT_ONCE]:
             known = len(table.entries)
             try:
-                reply = await APPEND.run(call, [key], [known, *entries])
+                reply = await SCRIPTS["append"].run(call, [key], [known, *entries])
             except Refused as error:
                 if error.code != "LOST":
                     raise

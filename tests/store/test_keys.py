@@ -8,7 +8,7 @@ from decision.store.keys import Keys, event_digest
 
 
 def test_a_customers_keys_are_these_exact_strings() -> None:
-    assert Keys().customer("c-1024").all() == [
+    assert [*Keys().customer("c-1024")] == [
         "nb:{p114}:c:c-1024",
         "nb:{p114}:log",
         "nb:{p114}:r:c-1024",

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from decision.store.in_redis.base import RedisBase
 from decision.store.scripts import SCRIPTS
-
-_SET: Final = SCRIPTS["set_alias"]
-_DELETE: Final = SCRIPTS["delete_alias"]
 
 
 class RedisAliases(RedisBase):
@@ -22,9 +17,9 @@ class RedisAliases(RedisBase):
 
     async def set_alias(self, kind: str, value: str, customer_id: str) -> str:
         call, keys = self._caller(write=True), [self.keys.alias(kind, value)]
-        owner: bytes = await _SET.run(call, keys, [customer_id])
+        owner: bytes = await SCRIPTS["set_alias"].run(call, keys, [customer_id])
         return owner.decode()
 
     async def delete_alias(self, kind: str, value: str, customer_id: str) -> None:
         call, keys = self._caller(write=True), [self.keys.alias(kind, value)]
-        await _DELETE.run(call, keys, [customer_id])
+        await SCRIPTS["delete_alias"].run(call, keys, [customer_id])

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from decision.store.in_redis.base import RedisBase
 from decision.store.keys import TOKEN_LASTS
 from decision.store.scripts import SCRIPTS
-
-_TAKE: Final = SCRIPTS["take_budgets"]
-_RETURN: Final = SCRIPTS["return_budgets"]
 
 
 class RedisBudgets(RedisBase):
@@ -22,10 +18,10 @@ class RedisBudgets(RedisBase):
         call = self._caller(timeout, write=True)
         keys = [self.keys.token(token), *map(self.keys.budget, limits)]
         arguments = [part for limit in limits.items() for part in limit]
-        spent = await _TAKE.run(call, keys, [TOKEN_LASTS, *arguments])
+        spent = await SCRIPTS["take_budgets"].run(call, keys, [TOKEN_LASTS, *arguments])
         return None if spent is None else spent.decode()
 
     async def return_budgets(self, names: Sequence[str], token: str) -> None:
         call = self._caller(write=True)
         keys = [self.keys.token(token), *map(self.keys.budget, names)]
-        await _RETURN.run(call, keys, [TOKEN_LASTS, *names])
+        await SCRIPTS["return_budgets"].run(call, keys, [TOKEN_LASTS, *names])

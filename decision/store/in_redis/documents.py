@@ -20,9 +20,6 @@ from decision.store.pipelined_connection import Argument, Command
 from decision.store.register import UnknownNumber
 from decision.store.scripts import SCRIPTS, Call
 
-COMMIT: Final = SCRIPTS["commit"]
-ERASE: Final = SCRIPTS["erase"]
-
 REPEATED_WITHIN: Final = 100.0
 """Seconds within which a commit may be tried again; `commit.lua` looks back a little longer."""
 
@@ -95,14 +92,14 @@ class RedisDocuments(RedisAliases):
     async def _send(self, commit: Commit, deadline: float) -> Any:
         """The reply of `commit.lua`; tries again, and says so, where a connection was lost."""
         loop = asyncio.get_running_loop()
-        keys = self.keys.customer(commit.customer_id).all()
+        keys = self.keys.customer(commit.customer_id)
         encoded: list[Argument] = []
         lost = sent = False
         while True:
             call = self._caller(deadline - loop.time(), write=True, through_outage=lost)
             try:
                 encoded = encoded or (await self._encoded(commit, call)).arguments()
-                return await COMMIT.run(call, keys, ["1" if sent else "0", *encoded])
+                return await SCRIPTS["commit"].run(call, keys, ["1" if sent else "0", *encoded])
             except StoreUnavailable as error:
                 lost = lost or error.uncertain
                 sent = sent or (error.uncertain and bool(encoded))
@@ -118,7 +115,7 @@ class RedisDocuments(RedisAliases):
         return encoded
 
     async def erase(self, customer_id: str, record: LogRecord) -> bool:
-        keys = self.keys.customer(customer_id).all()
+        keys = self.keys.customer(customer_id)
         logged = (record.kind, record.id, record.body, commit_digest(record.id))
         call = self._caller(write=True)
         while True:
@@ -132,7 +129,7 @@ class RedisDocuments(RedisAliases):
                 for kind, values in found.document.aliases.items():
                     for value in values:
                         await self.delete_alias(kind, value, customer_id)
-            reply = await ERASE.run(call, keys, [version, *logged])
+            reply = await SCRIPTS["erase"].run(call, keys, [version, *logged])
             if reply >= 0:
                 return bool(reply)
 

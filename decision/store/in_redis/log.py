@@ -13,8 +13,6 @@ from decision.store.log import LogEntry, following, parse_entry, windows
 from decision.store.pipelined_connection import Command, Refused
 from decision.store.scripts import SCRIPTS
 
-_FIND: Final = SCRIPTS["find_record"]
-_ADVANCE: Final = SCRIPTS["advance_log"]
 _PAGE: Final = 1_000
 """Entries read or searched at a time."""
 
@@ -30,8 +28,8 @@ class RedisLog(RedisBase):
         call, keys = self._caller(), [self.keys.log(partition)]
         for first, last in windows(millis):
             while first:
-                piece = (first, last, _PAGE)
-                body, seen = await _FIND.run(call, keys, ("decision", decision_id, *piece))
+                arguments = ("decision", decision_id, first, last, _PAGE)
+                body, seen = await SCRIPTS["find_record"].run(call, keys, arguments)
                 if body is not None:
                     await self._refresh()  # for documents that it may hold
                     return LogRecord(kind="decision", id=decision_id, body=body)
@@ -75,7 +73,7 @@ class RedisLog(RedisBase):
     async def advance_log(self, partition: int, reader: str, position: str, until: int) -> int:
         call, keys = self._caller(write=True), [self.keys.log(partition)]
         arguments: list[str | int] = [reader, position, following(position), until]
-        removed: int = await _ADVANCE.run(call, keys, arguments)
+        removed: int = await SCRIPTS["advance_log"].run(call, keys, arguments)
         return removed
 
     async def leave_log(self, reader: str) -> None:
