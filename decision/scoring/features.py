@@ -103,10 +103,8 @@ def _source(name: str) -> _Source:
             raise UnknownFeature(f"{name!r}: {error}") from None
         if window > LONGEST_WINDOW:
             raise UnknownFeature(f"{name!r}: windows reach 90d at most")
-        origin: Literal["message_count", "contact_count"] = (
-            "message_count" if counted[1] == "message" else "contact_count"
-        )
-        return _Source(origin, window=window, only="numeric")
+        own = counted[1] == "message"
+        return _Source("message_count" if own else "contact_count", window=window, only="numeric")
     if name.startswith("message."):
         near = get_close_matches(name, _CANDIDATE_FORMS, 1)
         hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(_CANDIDATE_FORMS)}"

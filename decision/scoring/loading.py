@@ -39,24 +39,17 @@ def load_model(folder: Path | str, *, time_limit: float = TIME_LIMIT) -> Model:
     """
     folder = Path(folder)
     manifest, text, _ = check_version(folder)
-    path = _find_object(folder, manifest)
+    path = compiled.find_object(folder, manifest)
     note = None
     if path is None:
         note = _try(folder, time_limit)
-        path = _find_object(folder, manifest)
+        path = compiled.find_object(folder, manifest)
     if path is not None:
         try:
             return Model(manifest, compiled.compile_trees(folder, manifest, path), "compiled")
         except (OSError, RuntimeError, ValueError) as error:
             note = f"{path}: {error}"
     return Model(manifest, reference_trees(text), "lightgbm", note)
-
-
-def _find_object(folder: Path, manifest: Manifest) -> Path | None:
-    try:
-        return compiled.find_object(folder, manifest)
-    except ImportError:
-        return None  # the trial says so
 
 
 def check_version(folder: Path) -> tuple[Manifest, str, Structure]:

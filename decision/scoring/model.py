@@ -57,19 +57,16 @@ def calibrator(calibration: Platt | Isotonic | None) -> Callable[[Scores], Score
         slope, intercept = calibration.slope, calibration.intercept
         return lambda log_odds: to_probability(slope * log_odds + intercept)
     knots, probabilities = np.array(calibration.knots), np.array(calibration.probabilities)
-
-    def interpolate(log_odds: Scores) -> Scores:
-        found: Scores = np.interp(log_odds, knots, probabilities)
-        if not np.isfinite(log_odds).all():
-            found[~np.isfinite(log_odds)] = np.nan
-        return found
-
-    return interpolate
+    return lambda log_odds: _of_finite(log_odds, np.interp(log_odds, knots, probabilities))
 
 
 def to_probability(log_odds: Scores) -> Scores:
     """σ(x), written so that it cannot overflow; an infinity is no number and gives NaN."""
-    found: Scores = 0.5 + 0.5 * np.tanh(0.5 * log_odds)
+    return _of_finite(log_odds, 0.5 + 0.5 * np.tanh(0.5 * log_odds))
+
+
+def _of_finite(log_odds: Scores, found: Scores) -> Scores:
+    """What was found, with NaN where the log-odds are no finite number."""
     if not np.isfinite(log_odds).all():
         found[~np.isfinite(log_odds)] = np.nan
     return found
