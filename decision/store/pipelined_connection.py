@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 import hiredis
+import msgspec
 
 from decision.core.errors import StoreUnavailable
 
@@ -48,19 +49,14 @@ class Refused(StoreUnavailable):
         super().__init__(f"Redis at {where} answered: {error}{'; ' + fix if fix else ''}")
 
 
-class _PendingReply:
+class _PendingReply(msgspec.Struct, eq=False):
     """A call that waits, until `deadline` of the loop, for a reply or a list of `count` replies."""
 
-    __slots__ = ("count", "deadline", "future", "replies", "write")
-
-    def __init__(
-        self, future: asyncio.Future[Any], count: int | None, deadline: float, write: bool
-    ) -> None:
-        self.future = future
-        self.count = count
-        self.deadline = deadline
-        self.write = write
-        self.replies: list[Any] | None = None if count is None else []
+    future: asyncio.Future[Any]
+    count: int | None
+    replies: list[Any] | None
+    deadline: float
+    write: bool
 
 
 class PipelinedConnection(asyncio.Protocol):
@@ -126,7 +122,8 @@ class PipelinedConnection(asyncio.Protocol):
         if not self._chunks:
             self._loop.call_soon(self._flush)
         self._chunks.append(packed)
-        self._pending.append(_PendingReply(future, count, deadline, write))
+        replies: list[Any] | None = None if count is None else []
+        self._pending.append(_PendingReply(future, count, replies, deadline, write))
         self._unsent += 1
         if len(self._pending) >= self._limit:
             self.full = True

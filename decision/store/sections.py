@@ -33,14 +33,7 @@ from typing import Any, Final
 import msgspec
 
 from decision.core.clock import SECOND
-from decision.core.document import (
-    Consent,
-    ConsentChange,
-    Contact,
-    Document,
-    EventHistory,
-    Signal,
-)
+from decision.core.document import Consent, ConsentChange, Contact, Document, EventHistory, Signal
 from decision.core.ports import Section
 from decision.core.recording import FINAL_MARK
 from decision.core.values import Value
