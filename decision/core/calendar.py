@@ -7,6 +7,7 @@ care.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from datetime import date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -34,14 +35,8 @@ def zone(name: str) -> ZoneInfo:
 
 def _transition(zone: tzinfo, low: int, high: int) -> int:
     """The first instant in (low, high] whose offset from UTC differs from that at `low`."""
-    before = from_micros(low).astimezone(zone).utcoffset()
-    while high - low > 1:
-        middle = (low + high) // 2
-        if from_micros(middle).astimezone(zone).utcoffset() == before:
-            low = middle
-        else:
-            high = middle
-    return high
+    before, between = _offset(zone, low), range(low + 1, high)
+    return low + 1 + bisect_left(between, True, key=lambda at: _offset(zone, at) != before)
 
 
 def _offset(zone: tzinfo, at: int) -> timedelta | None:

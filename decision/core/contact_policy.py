@@ -319,10 +319,8 @@ class ContactPolicy:
         for contact in document.contacts:
             if document.kinds[contact.kind].channel == reply.channel:
                 moments.add(counts_until(contact))
-        for moment in sorted(moments):
-            if moment >= now and self._is_open(reply, document, moment):
-                return moment
-        return NEVER
+        later = (moment for moment in sorted(moments) if moment >= now)
+        return next((moment for moment in later if self._is_open(reply, document, moment)), NEVER)
 
     def _is_open(self, reply: ReplyChannel, document: Document, now: int, pending: int = 0) -> bool:
         found = self.open_window(reply, document, now)

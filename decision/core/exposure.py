@@ -54,10 +54,7 @@ class Dependents:
         return any(name in text for text in _texts(content) if "{" in text for name in names)
 
     def mask(
-        self,
-        messages: Sequence[Message],
-        message_masks: Mapping[str, int],
-        touched: Sequence[int],
+        self, messages: Sequence[Message], message_masks: Mapping[str, int], touched: Sequence[int]
     ) -> int:
         """The candidates that depend on it; `touched` has those that each rule affects."""
         found = 0

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decision.core.document import ContactKind, Document
+from decision.core.masks import Indices
 from decision.core.values import Value
 
 
@@ -29,11 +30,7 @@ class Scorer(Protocol):
     version: str | None
 
     def score(
-        self,
-        candidates: NDArray[np.intp],
-        values: Sequence[Value],
-        document: Document,
-        now: int,
+        self, candidates: Indices, values: Sequence[Value], document: Document, now: int
     ) -> NDArray[np.float64]:
         """P(goal | customer, context, candidate) in [0, 1] for each candidate index."""
 

@@ -177,11 +177,7 @@ def _deny(document: Document, occurrence: Occurrence, kind: ContactKind | None) 
 
 
 def _add_signal(
-    document: Document,
-    occurrence: Occurrence,
-    kind: ContactKind | None,
-    policy: Policy,
-    now: int,
+    document: Document, occurrence: Occurrence, kind: ContactKind | None, policy: Policy, now: int
 ) -> None:
     message = occurrence.message or (kind.message if kind else "")
     category = kind.category if kind else ""
