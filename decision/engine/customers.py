@@ -11,14 +11,7 @@ from decision.core.errors import NotFound
 from decision.core.identifiers import partition_of
 from decision.core.ports import Commit, LogRecord, ReadResult, Section
 from decision.core.schema import ConsentUpdate, CustomerUpdate
-from decision.engine import merging, transaction
-from decision.engine.changes import (
-    apply_consents,
-    apply_update,
-    check_consents,
-    check_size,
-    check_update,
-)
+from decision.engine import changes, merging, transaction
 from decision.engine.identity import claimed_aliases, clean_id, resolve
 from decision.engine.log_records import change_record
 from decision.engine.runtime import Runtime
@@ -49,11 +42,11 @@ class Customers:
             InputError: a value cannot be stored; nothing was changed then.
         """
         clean_id("customer_id", customer_id)
-        check_update(update, self.runtime.snapshot.policy)
+        changes.check_update(update, self.runtime.snapshot.policy)
         removed: list[tuple[str, str]] = []
 
         def change(document: Document, write_id: str) -> Sequence[LogRecord]:
-            removed[:] = apply_update(document, update, self.runtime.clock())
+            removed[:] = changes.apply_update(document, update, self.runtime.clock())
             return ()
 
         async with claimed_aliases(self.runtime, customer_id, update):
@@ -73,11 +66,11 @@ class Customers:
             InputError: a purpose or channel is not one of the policy's.
         """
         clean_id("customer_id", customer_id)
-        check_consents(update, self.runtime.snapshot.policy)
+        changes.check_consents(update, self.runtime.snapshot.policy)
         now = self.runtime.clock()
 
         def change(document: Document, write_id: str) -> Sequence[LogRecord]:
-            apply_consents(document, update, now, source)
+            changes.apply_consents(document, update, now, source)
             said = {"consents": update, "source": source}
             return [change_record("consent", write_id, customer_id, now, said)]
 
@@ -126,7 +119,7 @@ class Customers:
         async def apply(found: ReadResult) -> tuple[Document, Commit]:
             write_id = runtime.new_id(found.document.customer_id)
             log = change(found.document, write_id)
-            check_size(found.document, runtime)
+            changes.check_size(found.document, runtime)
             return found.document, transaction.commit_of(found, write_id, sections, log)
 
         read = partial(resolve, runtime)

@@ -22,14 +22,7 @@ from decision.core.errors import InputError
 from decision.core.ports import Commit, LogRecord, ReadResult, Section
 from decision.core.recording import Occurrence
 from decision.core.schema import ConsentUpdate, CustomerUpdate, Identifier
-from decision.engine import transaction
-from decision.engine.changes import (
-    apply_consents,
-    apply_update,
-    check_consents,
-    check_size,
-    check_update,
-)
+from decision.engine import changes, transaction
 from decision.engine.events import PastEvent, occurrence_of
 from decision.engine.identity import claimed_aliases, clean_id, resolve
 from decision.engine.log_records import change_record, event_record
@@ -70,9 +63,9 @@ class Loading:
         policy = self.runtime.snapshot.policy
         now = self.runtime.clock() if now is None else now
         clean_id("customer_id", row.customer_id)
-        check_update(row, policy)
+        changes.check_update(row, policy)
         try:
-            check_consents(row.consents, policy)
+            changes.check_consents(row.consents, policy)
         except InputError as error:
             raise InputError(f"consents.{error.path}", error.detail) from None
         for index, event in enumerate(row.events):
@@ -96,32 +89,27 @@ class Loading:
         removed: list[tuple[str, str, str]] = []
 
         async def change(found: ReadResult) -> tuple[Loaded, Commit]:
-            document = found.document
-            aliases = apply_update(document, row, now)
-            removed[:] = [(kind, value, document.customer_id) for kind, value in aliases]
+            document, customer_id = found.document, found.document.customer_id
+            aliases = changes.apply_update(document, row, now)
+            removed[:] = [(kind, value, customer_id) for kind, value in aliases]
             log: list[LogRecord] = []
             consents = _changed_consents(document, row.consents)
             if consents:
-                apply_consents(document, consents, now, SOURCE)
-                record_id = runtime.new_id(document.customer_id)
+                changes.apply_consents(document, consents, now, SOURCE)
+                record_id = runtime.new_id(customer_id)
                 said = {"consents": consents, "source": SOURCE}
-                log.append(change_record("consent", record_id, document.customer_id, now, said))
+                log.append(change_record("consent", record_id, customer_id, now, said))
             sections: tuple[Section, ...] = ("profile", "contacts")
             new = [one for one in occurrences if one.id not in found.known_events]
             if new:
                 sections = (*sections, "events")
             for occurrence in new:
                 recording.apply(document, occurrence, snapshot.policy, snapshot.measures, now)
-                log.append(event_record(occurrence, document.customer_id, now))
-            check_size(document, runtime)
-            commit = transaction.commit_of(
-                found,
-                runtime.new_id(document.customer_id),
-                sections,
-                log,
-                [occurrence.id for occurrence in new],
-                runtime.settings.event_ids_last if new else 0,
-            )
+                log.append(event_record(occurrence, customer_id, now))
+            changes.check_size(document, runtime)
+            write_id, new_ids = runtime.new_id(customer_id), [occurrence.id for occurrence in new]
+            lasts = runtime.settings.event_ids_last if new else 0
+            commit = transaction.commit_of(found, write_id, sections, log, new_ids, lasts)
             return Loaded(events=len(new), known_events=len(occurrences) - len(new)), commit
 
         ids = tuple(occurrence.id for occurrence in occurrences)
@@ -135,15 +123,15 @@ class Loading:
 
 def _changed_consents(document: Document, update: ConsentUpdate) -> ConsentUpdate:
     """The part of an update that differs from what is stored."""
-    changes: ConsentUpdate = {}
+    changed: ConsentUpdate = {}
     for purpose, channels in update.items():
         stored = document.consents.get(purpose, {})
         for channel, state in channels.items():
             before = stored.get(channel)
             said = None if before is None else "granted" if before.granted else "denied"
             if state != said:
-                changes.setdefault(purpose, {})[channel] = state
-    return changes
+                changed.setdefault(purpose, {})[channel] = state
+    return changed
 
 
 def _occurrences(row: CustomerRow) -> list[Occurrence]:

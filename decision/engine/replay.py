@@ -127,9 +127,7 @@ class Replay:
             choose_nothing(snapshot.policy, verdict)
         return verdict
 
-    async def _snapshot(
-        self, version: str, files: Mapping[str, str] | None = None
-    ) -> Snapshot | None:
+    async def _snapshot(self, version: str, files: Mapping[str, str] | None) -> Snapshot | None:
         """The policy of that version: the one in force, or compiled from a copy of its files."""
         if self.runtime.ready and self.runtime.snapshot.policy_version == version:
             return self.runtime.snapshot
@@ -144,12 +142,9 @@ class Replay:
                 raise NotFound(f"policy {version} can no longer be read")
             while len(self._snapshots) >= _KEPT:
                 del self._snapshots[next(iter(self._snapshots))]
+            now = from_micros(self.runtime.clock())
             self._snapshots[version] = await build_snapshot(
-                definition,
-                None,
-                self.runtime.store,
-                from_micros(self.runtime.clock()),
-                durable=False,
+                definition, None, self.runtime.store, now, durable=False
             )
         return self._snapshots[version]
 

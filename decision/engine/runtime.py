@@ -49,11 +49,9 @@ class Observer(Protocol):
         self, decision: Decision, verdict: Verdict | None, steps: dict[str, float], written: bool
     ) -> None:
         """A decision was made. `steps` is step → seconds."""
-        ...
 
     def recorded(self, event_type: str, result: str) -> None:
         """An event was accepted, a duplicate, or rejected."""
-        ...
 
 
 def wall_clock() -> int:
