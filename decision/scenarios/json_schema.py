@@ -60,8 +60,14 @@ def _tighten(definitions: dict[str, Any]) -> None:
     scenario["properties"]["table"]["minItems"] = 1
     scenario["anyOf"] = [
         {"required": ["table"]},
-        {"required": [*always, "ask", "expect"], "properties": {"ask": ask}},
-        {"required": [*always, "steps"], "properties": {"steps": {"items": step, "minItems": 1}}},
+        {
+            "required": [*always, "ask", "expect"],
+            "properties": {"ask": ask, "steps": {"items": step}},
+        },
+        {
+            "required": [*always, "steps"],
+            "properties": {"ask": ask, "steps": {"items": step, "minItems": 1}},
+        },
     ]
 
 

@@ -174,3 +174,14 @@ def test_of_a_scenario_with_a_table_anything_may_stand_in_its_rows() -> None:
     data = [{"name": "x", "table": [row], "ask": {"limit": 2}}]
     VALIDATOR.validate(data)
     assert not VALIDATOR.is_valid([{"name": "x", "table": []}])
+
+
+@pytest.mark.parametrize("more", [{"steps": [{}]}, {"steps": [{"expect": {}}]}, {"ask": {}}])
+def test_a_question_is_asked_for_wherever_it_stands(more: dict[str, Any]) -> None:
+    """Editor and checker refuse a step or question without its required keys, needed or not."""
+    ask = {"placement": "outbound"}
+    step = {"ask": ask, "expect": {"outcome": "none"}}
+    base = {"name": "x", "now": "2026-11-21T10:00:00Z"}
+    data = [{**base, **(step if "steps" in more else {"steps": [step]}), **more}]
+    assert not VALIDATOR.is_valid(data)
+    assert scenarios_in("a.yaml", msgspec.json.encode(data).decode(), POLICY)[1]
