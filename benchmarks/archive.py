@@ -34,9 +34,10 @@ import pyarrow.parquet as pq
 
 from benchmarks.decision_cost import NOW, fill, make_engine, request_for, sample
 from decision.archive.archiver import Archiver
-from decision.archive.journal import Journal, files, sync_file
+from decision.archive.journal import Journal, files
 from decision.archive.layout import DATASETS, write_table
 from decision.core.schema import Event
+from decision.files import sync_file
 from decision.store import EmbeddedRedis, RedisStore
 
 BOUND = 3.0

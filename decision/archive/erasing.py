@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from decision.archive.journal import ArchiveError, Change, Journal, read_manifest
-from decision.archive.layout import QUARANTINE
+from decision.archive.layout import QUARANTINE, write_table
 from decision.core.identifiers import partition_of
+from decision.files import replacing
 
 COLUMN: Final = "customer_id"
 Watch = Callable[[float], None]
@@ -119,8 +119,6 @@ def _may_be_of(line: bytes, customer_ids: Collection[str]) -> bool:
 
 
 def _erase_one_by_one(folder: Path, customer_ids: Collection[str], on_file: Watch) -> Erased:
-    from decision.archive.layout import write_table
-
     paths = sorted(folder.rglob("*.parquet"))
     rewritten = rows = 0
     for number, path in enumerate(paths, 1):
@@ -129,11 +127,8 @@ def _erase_one_by_one(folder: Path, customer_ids: Collection[str], on_file: Watc
         if not gone:
             continue
         if len(kept):
-            aside = path.with_name(f".{path.name}.erasing")
-            write_table(kept, aside)
-            with aside.open("rb") as file:
-                os.fsync(file.fileno())
-            aside.replace(path)
+            with replacing(path) as file:
+                write_table(kept, file)
         else:
             path.unlink()
         rewritten += 1

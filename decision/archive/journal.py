@@ -29,14 +29,9 @@ from typing import IO, Any, Final
 
 import msgspec
 
-from decision.archive.layout import (
-    DATASETS,
-    POLICIES,
-    QUARANTINE,
-    REGISTERS,
-    write_tables,
-)
+from decision.archive.layout import DATASETS, POLICIES, QUARANTINE, REGISTERS, write_tables
 from decision.core.errors import FileError
+from decision.files import sync_file, sync_folder, write_whole
 
 FOLDER: Final = "_journal"
 FORMAT: Final = 1
@@ -355,33 +350,3 @@ class Change:
         for name in [*self.added, *self._attached]:
             with suppress(OSError):
                 hidden(self._journal.folder / name).unlink(missing_ok=True)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file aside, syncs it, and puts it in place in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = hidden(path)
-    try:
-        aside.write_bytes(data)
-        sync_file(aside)
-        aside.rename(path)
-    except OSError:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_file(path: Path) -> None:
-    """Waits until a file is on disk."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Waits until a folder's names are on disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,11 +15,12 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from decision.archive.journal import FOLDER, Manifest, files, write_whole
+from decision.archive.journal import FOLDER, Manifest, files
 from decision.archive.layout import day_of
 from decision.archive.rows import Entry
 from decision.core.clock import DAY, MILLISECOND
 from decision.core.records import DecisionRecord, EventRecord
+from decision.files import write_whole
 
 REMEMBERED: Final = 8 * DAY
 """A day more than the API remembers an event's id."""

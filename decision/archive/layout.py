@@ -30,7 +30,7 @@ from collections.abc import Iterable, Iterator
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 DATASETS: Final = ("decisions", "outcomes", "events", "replays", "changes")
 POLICIES: Final = "policies"
@@ -56,17 +56,17 @@ def _label(day: int) -> str:
     return date.fromordinal(_EPOCH + day).isoformat()
 
 
-def write_table(table: Any, path: Path) -> None:
+def write_table(table: Any, file: Path | IO[bytes]) -> None:
     """Writes one file as the archive does."""
-    write_tables(path, table.schema, [table])
+    write_tables(file, table.schema, [table])
 
 
-def write_tables(path: Path, schema: Any, tables: Iterable[Any]) -> int:
+def write_tables(file: Path | IO[bytes], schema: Any, tables: Iterable[Any]) -> int:
     """Writes tables of one schema, one after another, to one file; returns how many rows."""
     import pyarrow.parquet as pq
 
     rows = 0
-    with pq.ParquetWriter(path, schema, **_options(schema)) as writer:
+    with pq.ParquetWriter(file, schema, **_options(schema)) as writer:
         for table in tables:
             writer.write_table(table, row_group_size=_ROWS_OF_A_GROUP)
             rows += len(table)

@@ -8,11 +8,11 @@ from typing import Final
 
 import msgspec
 
-from decision.archive.journal import write_whole
 from decision.archive.layout import POLICIES
 from decision.core.candidates import CandidateInfo
 from decision.core.definition import PolicyDefinition
 from decision.core.policy_builder import compile_policy
+from decision.files import write_whole
 from decision.rulebook.reader import load_files
 
 _files: Final = msgspec.json.Decoder(dict[str, str]).decode

@@ -11,9 +11,9 @@ from typing import Final
 
 import msgspec
 
-from decision.archive.journal import write_whole
 from decision.archive.layout import REGISTERS
 from decision.core.document import ContactKind, Document
+from decision.files import write_whole
 from decision.store.codec import decode_or_refuse
 from decision.store.register import Kinds, Register
 

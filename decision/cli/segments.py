@@ -12,6 +12,7 @@ import rich_click as click
 
 from decision.cli.options import json_option, settings_from, settings_options
 from decision.cli.output import Fail, busy, print_json, progress, say
+from decision.files import replacing
 from decision.installation import install_hint
 from decision.progress import count_of
 
@@ -195,12 +196,10 @@ def _compute(
 
 
 def _write(out: Path, found: Segments) -> None:
-    aside = out.with_name(f".{out.name}.writing")
-    with aside.open("wb") as file:
+    with replacing(out) as file:
         for customer_id, attributes in found.attributes():
             row = {"customer_id": customer_id, "attributes": attributes}
             file.write(msgspec.json.encode(row) + b"\n")
-    aside.replace(out)
 
 
 async def _store(found: Segments, settings: ServerSettings) -> tuple[int, int]:

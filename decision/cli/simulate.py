@@ -98,7 +98,7 @@ def simulate(
         for line in lines_of(tally, currency, simulation.off_policy):
             click.echo(line)
     if html is not None:  # last: a full disk does not take the figures with it
-        from decision.archive.journal import write_whole
+        from decision.files import write_whole
         from decision.simulation.page import page
 
         other = against or (f"policy {old.version}" if old is not None else None)

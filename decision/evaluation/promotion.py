@@ -6,7 +6,6 @@ and cannot be found fails. Every promotion is noted down in the models folder.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -28,6 +27,7 @@ from decision.evaluation.log import Policies
 from decision.evaluation.report import UNSUPPORTED, EvaluationOptions, Report
 from decision.evaluation.run import evaluate
 from decision.evaluation.targets import Candidate
+from decision.files import append_line, sync_folder
 from decision.learning.drift import drift_between, read_profile
 from decision.learning.spec import Gate, Spec
 from decision.scoring.manifest import ModelError
@@ -258,11 +258,7 @@ def clear_shadow(models: Path) -> bool:
         (models / SHADOW).unlink()
     except FileNotFoundError:
         return False
-    folder = os.open(models, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(models)
     return True
 
 
@@ -279,7 +275,4 @@ def _note(
             "figures": figures,
         }
     )
-    with (models / PROMOTIONS).open("ab") as file:
-        file.write(line + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    append_line(models / PROMOTIONS, line)

@@ -8,12 +8,12 @@ where that is what it was.
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from decision.core.history import standing
+from decision.files import append_line, write_whole
 from decision.scoring.manifest import MANIFEST, ModelError
 
 CURRENT: Final = "current"
@@ -78,13 +78,11 @@ def point_to(
         raise ModelError(f"{version} is not below {models}; copy the version there") from None
     if not (version / MANIFEST).is_file():
         raise ModelError(f"{version} is no model version; name one that is there")
-    _write(models / pointer, f"{name}\n")
+    write_whole(models / pointer, f"{name}\n".encode())
     if pointer == CURRENT:
-        with (models / HISTORY).open("a", encoding="utf-8") as file:
-            mark = f"\t{_ROLLBACK}" if rollback else ""
-            file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {name}{mark}\n")
-            file.flush()
-            os.fsync(file.fileno())
+        mark = f"\t{_ROLLBACK}" if rollback else ""
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        append_line(models / HISTORY, f"{at} {name}{mark}".encode())
 
 
 def history(models: Path) -> list[Change]:
@@ -109,20 +107,6 @@ def earlier_versions(models: Path) -> list[str]:
     """
     found = standing((change.version, change.rollback) for change in history(models))
     return list(dict.fromkeys(reversed(found)))[1:]
-
-
-def _write(place: Path, text: str) -> None:
-    aside = place.with_name(f".{place.name}.{os.getpid()}")
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(place)
-    folder = os.open(place.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _pointed(models: Path, name: str) -> Path | None:
