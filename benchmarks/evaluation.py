@@ -34,7 +34,7 @@ from decision.core.decide import Question
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Document
 from decision.evaluation.report import EvaluationOptions, Judged
-from decision.evaluation.run import evaluate
+from decision.evaluation.run import EvaluationRequest, evaluate
 from decision.evaluation.targets import Candidate
 from decision.learning.spec import load_spec
 from decision.rulebook.reader import load_folder
@@ -155,9 +155,9 @@ def _judge(home: Path, number: int, train_half: Sequence[Row], test_half: Sequen
         report = evaluate(
             archive,
             candidate,
-            spec=spec,
-            count_silence=True,
-            options=EvaluationOptions(bootstrap=0),
+            EvaluationRequest(
+                spec=spec, count_silence=True, options=EvaluationOptions(bootstrap=0)
+            ),
         )
         taken = time.perf_counter() - began
         found = report.policies[-1].metrics["responses"]

@@ -321,15 +321,16 @@ class Loop:
 
     def _evaluate(self, today: Path, model: Model) -> dict[str, tuple[float, float, float]]:
         from decision.evaluation.report import EvaluationOptions
-        from decision.evaluation.run import evaluate
+        from decision.evaluation.run import EvaluationRequest, evaluate
         from decision.evaluation.targets import Candidate
         from decision.learning.spec import load_spec
 
         report = evaluate(
             today,
             Candidate(model=model),
-            spec=load_spec(self.models / "loop.yaml"),
-            options=EvaluationOptions(bootstrap=0),
+            EvaluationRequest(
+                spec=load_spec(self.models / "loop.yaml"), options=EvaluationOptions(bootstrap=0)
+            ),
         )
         judged = report.policies[0].metrics["responses"]
         return {

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta, tzinfo
 from pathlib import Path
@@ -30,6 +31,8 @@ from numpy.typing import NDArray
 
 from decision.archive.damage import naming_damage
 from decision.archive.journal import files, reading
+from decision.archive.merges import follow_merges, merged_view
+from decision.archive.query import Database, open_database
 from decision.core.clock import DAY, SECOND, from_micros
 from decision.core.errors import NextbestError
 from decision.core.events import LONGEST_WINDOW
@@ -115,6 +118,19 @@ class Segments(msgspec.Struct, frozen=True, kw_only=True):
             if customer not in seen:
                 yield customer, {"activity": self._activity(customer)}
 
+    def summary(self) -> dict[str, Any]:
+        """The figures, ready for JSON."""
+        scores = {name: Counter(found.tolist()) for name, found in self.scores.items()}
+        return {
+            "until": from_micros(self.until),
+            "customers": len(self.behaviour.customer_id),
+            "events_with_an_amount": self.behaviour.priced,
+            "thresholds": self.thresholds,
+            "scores": {name: dict(sorted(counts.items())) for name, counts in scores.items()},
+            "active_customers": sum(days > 0 for days in self.active.values()),
+            "levels": self.levels,
+        }
+
     def _activity(self, customer: str) -> dict[str, Value]:
         days = self.active.get(customer, 0)
         level = next((name for name, least in self.levels.items() if days >= least), LOWEST)
@@ -140,31 +156,23 @@ def segments(
 
     Raises:
         NothingFound: there is no such event.
-        ValueError: a file of the archive cannot be read, or has not the columns of one.
-        ArchiveError: the archive lacks a file, or one is damaged.
+        ArchiveError: the archive lacks a file, or one is damaged or lacks columns.
     """
-    import duckdb
-
     if not files(archive, "events"):
         raise NothingFound(f"{archive} has no events; archive some first: nextbest archive")
-    connection = duckdb.connect()
-    try:
-        with reading(archive), naming_damage(archive):
-            _prepare(connection, archive, files(archive, "events"), timezone)
-        last = _one(connection, "SELECT max(us) FROM facts WHERE type = ?", [event])
+    with reading(archive), naming_damage(archive), open_database() as database:
+        _prepare(database, archive, timezone)
+        last = database.value("SELECT max(us) FROM facts WHERE type = ?", [event])
         if last is None:
-            known = _column(connection, "SELECT type FROM facts GROUP BY 1 ORDER BY count(*) DESC")
-            raise NothingFound(f"{archive} has no event {event!r}; it has {', '.join(known[:8])}")
+            rows = database.rows("SELECT type FROM facts GROUP BY 1 ORDER BY count(*) DESC LIMIT 8")
+            known = ", ".join(name for (name,) in rows)
+            raise NothingFound(f"{archive} has no event {event!r}; it has {known}")
         end = until if until is not None else int(last)
         today = day_number(end, ZoneInfo(timezone))
-        behaviour = _behaviour(connection, event, amount, end, today)
+        behaviour = _behaviour(database, event, amount, end, today)
         if not len(behaviour.days):
             raise NothingFound(f"{archive} has no event {event!r} until {from_micros(end)}")
-        active = _active(connection, activity, activity_days, end, today) if activity else {}
-    except duckdb.Error as error:
-        raise ValueError(f"{archive} cannot be read: {error}") from error
-    finally:
-        connection.close()
+        active = _active(database, activity, activity_days, end, today) if activity else {}
     measured: dict[str, Ints | Floats] = {
         "recency": -behaviour.days_since,
         "frequency": behaviour.days,
@@ -215,30 +223,25 @@ def level_thresholds(
     return found
 
 
-def _prepare(connection: Any, archive: Path, paths: Sequence[Path], timezone: str) -> None:
+def _prepare(database: Database, archive: Path, timezone: str) -> None:
     """The view `facts`: each event once, of the customer it belongs to today, with its day."""
-    connection.execute("CREATE TABLE moved (old VARCHAR, new VARCHAR)")
-    moves = _moves(connection, archive)
-    if moves:
-        connection.executemany("INSERT INTO moved VALUES (?, ?)", list(moves.items()))
-    connection.execute(
-        "CREATE TABLE logged AS SELECT DISTINCT ON (customer_id, event_id) "
-        'customer_id, type, epoch_us("at") AS us, properties '
-        "FROM read_parquet(?, union_by_name = true, hive_partitioning = false)",
-        [[str(path) for path in paths]],
+    database.view_dataset("changes", files(archive, "changes"))
+    follow_merges(database.execute, "changes")
+    database.view_files("events", files(archive, "events"), union=True)
+    database.execute(
+        "CREATE TEMP TABLE logged AS SELECT DISTINCT ON (customer_id, event_id) "
+        'customer_id, type, epoch_us("at") AS us, properties FROM events'
     )
-    first, last = connection.execute("SELECT min(us), max(us) FROM logged").fetchone()
-    connection.execute("CREATE TABLE offsets (start BIGINT, shift BIGINT)")
-    connection.executemany(
+    [(first, last)] = database.rows("SELECT min(us), max(us) FROM logged")
+    database.execute("CREATE TEMP TABLE offsets (start BIGINT, shift BIGINT)")
+    database.connection.executemany(
         "INSERT INTO offsets VALUES (?, ?)", offsets(ZoneInfo(timezone), first or 0, last or 0)
     )
-    connection.execute(
+    database.execute(
         f"""
-        CREATE VIEW facts AS
-        SELECT coalesce(m.new, e.customer_id) AS customer_id, e.type, e.us,
-            (e.us + o.shift) // {DAY} AS day, e.properties
-        FROM logged e ASOF JOIN offsets o ON e.us >= o.start
-        LEFT JOIN moved m ON m.old = e.customer_id
+        CREATE TEMP VIEW facts AS
+        SELECT customer_id, type, us, (us + shift) // {DAY} AS day, properties
+        FROM {merged_view("logged")} e ASOF JOIN offsets ON e.us >= offsets.start
         """
     )
 
@@ -267,33 +270,8 @@ def offsets(zone: tzinfo, first: int, last: int) -> list[tuple[int, int]]:
     return found
 
 
-def _moves(connection: Any, archive: Path) -> dict[str, str]:
-    """Earlier id → the id that it leads to today."""
-    paths = files(archive, "changes")
-    if not paths:
-        return {}
-    rows = connection.execute(
-        "SELECT json_extract_string(detail, '$.from'), customer_id "
-        "FROM read_parquet(?, union_by_name = true, hive_partitioning = false) "
-        "WHERE kind = 'merge' ORDER BY \"at\", change_id",
-        [[str(path) for path in paths]],
-    ).fetchall()
-    steps: dict[str, str] = {}
-    for old, new in rows:
-        steps[old] = new
-        steps.pop(new, None)  # who was merged into is there again, wherever they led before
-    found = {}
-    for old in steps:
-        new, passed = old, {old}
-        while new in steps and steps[new] not in passed:
-            new = steps[new]
-            passed.add(new)
-        found[old] = new
-    return found
-
-
-def _behaviour(connection: Any, event: str, amount: str, until: int, today: int) -> Behaviour:
-    found = connection.execute(
+def _behaviour(database: Database, event: str, amount: str, until: int, today: int) -> Behaviour:
+    found = database.execute(
         """
         SELECT customer_id,
             count(DISTINCT day) AS days,
@@ -324,25 +302,17 @@ def _pointer(name: str) -> str:
     return "/" + name.replace("~", "~0").replace("/", "~1")
 
 
-def _active(connection: Any, activity: str, days: int, until: int, today: int) -> dict[str, int]:
+def _active(database: Database, activity: str, days: int, until: int, today: int) -> dict[str, int]:
     """Active days of all who ever were: 0 for who no longer is, so that no old level stays.
 
     Days are counted as the rules' `active_days_<n>d` counts them: local days, today included.
     """
-    rows = connection.execute(
+    rows = database.rows(
         "SELECT customer_id, count(DISTINCT day) FILTER (day > $today - $days) FROM facts "
         "WHERE type = $event AND us <= $until GROUP BY 1 ORDER BY 1",
         {"event": activity, "until": until, "today": today, "days": days},
-    ).fetchall()
+    )
     return dict(rows)
-
-
-def _one(connection: Any, query: str, given: list[Any]) -> Any:
-    return connection.execute(query, given).fetchone()[0]
-
-
-def _column(connection: Any, query: str) -> list[str]:
-    return [row[0] for row in connection.execute(query).fetchall()]
 
 
 def states_in_yaml(found: Segments, activity: str, days: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from decision.archive.journal import ArchiveError, files
+from decision.archive.journal import ArchiveError, UnreadableFile, files
 from decision.archive.layout import DATASETS
 
 
@@ -31,7 +31,7 @@ def naming_damage(archive: Path) -> Iterator[None]:
     """Says which file is damaged, where reading the archive fails for that reason.
 
     Raises:
-        ArchiveError: a file is damaged; it is named.
+        UnreadableFile: a file is damaged, and named; or one lacks what is asked of it.
     """
     import duckdb
     import pyarrow as pa
@@ -42,6 +42,7 @@ def naming_damage(archive: Path) -> Iterator[None]:
         raise
     except (duckdb.Error, pa.ArrowException, OSError) as error:
         found = damaged(path for dataset in DATASETS for path in files(archive, dataset))
-        if found is None:
+        if found is None and isinstance(error, OSError):
             raise
-        raise ArchiveError(found) from error
+        reason = str(error).splitlines()[0]
+        raise UnreadableFile(found or f"{archive} cannot be read: {reason}") from error

@@ -14,10 +14,11 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from decision.archive.journal import ArchiveError, Change, Journal, read_manifest
+from decision.archive.journal import Change, Journal, UnreadableFile, read_manifest
 from decision.archive.layout import QUARANTINE, write_table
 from decision.core.identifiers import partition_of
 from decision.files import replacing
+from decision.progress import SILENT, Progress
 
 COLUMN: Final = "customer_id"
 Watch = Callable[[float], None]
@@ -31,38 +32,35 @@ class Erased(NamedTuple):
     rows: int = 0
 
 
-class UnreadableFile(ArchiveError):
-    """A file of the archive cannot be read."""
-
-
 def erase_from_archive(
-    folder: Path, customer_ids: Collection[str], on_file: Watch = lambda done: None
+    folder: Path, customer_ids: Collection[str], progress: Progress = SILENT
 ) -> Erased:
     """Takes every row of these customers out of an archive, or a folder of Parquet files.
 
     Files without the column `customer_id` are left as they are; a file of which nothing is left
-    is removed. `on_file` is told how many files have been looked at.
+    is removed.
 
     Raises:
-        UnreadableFile: a file is damaged; mend or remove it, and erase again.
+        UnreadableFile: a file is damaged; fix or remove it, and erase again.
         ArchiveBusy: another process is changing the archive for minutes.
         OSError: a file cannot be written.
     """
-    if read_manifest(folder) is None:
-        return _erase_one_by_one(folder, customer_ids, on_file)
-    journal = Journal(folder)
-    with journal.writing():
-        manifest = journal.load()
-        assert manifest is not None
-        change = Change(journal, manifest)
-        try:
-            found = erase_in(change, folder, customer_ids, on_file)
-            if found.rewritten:
-                change.commit()
-        except BaseException:
-            change.abandon()
-            raise
-    return found
+    with progress.bar("Files") as move:
+        if read_manifest(folder) is None:
+            return _erase_one_by_one(folder, customer_ids, move)
+        journal = Journal(folder)
+        with journal.writing():
+            manifest = journal.load()
+            assert manifest is not None
+            change = Change(journal, manifest)
+            try:
+                found = erase_in(change, folder, customer_ids, move)
+                if found.rewritten:
+                    change.commit()
+            except BaseException:
+                change.abandon()
+                raise
+            return found
 
 
 def erase_in(
@@ -156,4 +154,5 @@ def _without(path: Path, customer_ids: Collection[str]) -> tuple[Any, int]:
             gone = pc.sum(theirs).as_py() or 0
             return (file.read().filter(pc.invert(theirs)), gone) if gone else (None, 0)
     except (pa.ArrowException, OSError) as error:
-        raise UnreadableFile(f"{path} cannot be read: {error}") from error
+        problem = f"{path} cannot be read: {error}; fix or remove it, and run this again"
+        raise UnreadableFile(problem) from error

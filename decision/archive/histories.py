@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from decision.archive.journal import ArchiveError, files, reading
+from decision.archive.damage import naming_damage
+from decision.archive.journal import files, reading
+from decision.archive.query import open_database
 from decision.core import events
 from decision.core.document import EventHistory
 from decision.core.events import Measure
@@ -48,30 +50,22 @@ def archived_events(archive: Path, types: Sequence[str]) -> Iterator[tuple[str, 
     """(customer, their events of these types in order) of everybody, by id; in bounded memory.
 
     Raises:
-        ArchiveError: the archive lacks a file, or its events have no order.
+        ArchiveError: the archive lacks a file, one is damaged, or its events have no order.
     """
-    import duckdb
-
-    with reading(archive):
-        paths = [str(path) for path in files(archive, "events")]
+    with reading(archive), naming_damage(archive), open_database() as database:
+        paths = files(archive, "events")
         if not paths:
             return
-        connection = duckdb.connect()
-        try:
-            found = connection.execute(
-                "SELECT e.customer_id, e.type, epoch_us(e.at), epoch_us(e.received_at), "
-                "e.properties, e.value, e.entry_id FROM read_parquet(?, union_by_name = true, "
-                "hive_partitioning = false) e WHERE list_contains(?, e.type) "
-                "ORDER BY customer_id, split_part(entry_id, '-', 1)::BIGINT, "
-                "split_part(entry_id, '-', 2)::BIGINT",
-                [paths, list(types)],
-            )
-            for customer, rows in groupby(_rows(found), attrgetter("customer_id")):
-                yield customer, list(rows)
-        except duckdb.Error as error:
-            raise ArchiveError(f"{archive}/events cannot be read: {error}") from error
-        finally:
-            connection.close()
+        database.view_files("events", paths, union=True)
+        found = database.execute(
+            'SELECT customer_id, type, epoch_us("at"), epoch_us(received_at), properties, value, '
+            "entry_id FROM events WHERE list_contains($1, type) "
+            "ORDER BY customer_id, split_part(entry_id, '-', 1)::BIGINT, "
+            "split_part(entry_id, '-', 2)::BIGINT",
+            [list(types)],
+        )
+        for customer, rows in groupby(_rows(found), attrgetter("customer_id")):
+            yield customer, list(rows)
 
 
 def _rows(found: Any) -> Iterator[Happened]:

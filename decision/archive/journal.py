@@ -46,6 +46,10 @@ class ArchiveError(FileError):
     """The archive cannot be used as it is; the text says what to do."""
 
 
+class UnreadableFile(ArchiveError, ValueError):
+    """A file of the archive is damaged; the text names it."""
+
+
 class ArchiveBusy(ArchiveError):
     """Another process writes the archive."""
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from decision.archive.journal import files, reading
+from decision.archive.journal import UnreadableFile, files, reading
 from decision.archive.registers import Registers
 from decision.core.candidates import CandidateInfo
 from decision.core.clock import to_micros
@@ -91,8 +91,7 @@ def read_replays(archive: Path, *, rows_at_once: int = 4096) -> Iterator[Replay]
 
     Raises:
         FileNotFoundError: there are no replays below the folder.
-        ArchiveError: the archive lacks a file.
-        ValueError: a file is damaged; it is named.
+        ArchiveError: the archive lacks a file, or one is damaged; it is named.
     """
     paths = files(archive, "replays")
     if not paths:
@@ -104,7 +103,7 @@ def read_replays(archive: Path, *, rows_at_once: int = 4096) -> Iterator[Replay]
                 try:
                     yield replay_of(row, registers)
                 except (msgspec.MsgspecError, UnreadableDocument, KeyError, OSError) as error:
-                    raise ValueError(f"{path} cannot be read: {error}") from error
+                    raise UnreadableFile(f"{path} cannot be read: {error}") from error
 
 
 def replay_rows(
@@ -113,7 +112,7 @@ def replay_rows(
     """The rows of one file of the dataset, times in microseconds; of one decision, where named.
 
     Raises:
-        ValueError: the file is damaged; it is named.
+        UnreadableFile: the file is damaged; it is named.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -128,4 +127,4 @@ def replay_rows(
                 batch = batch.set_column(times, "decided_at", batch.column(times).cast(pa.int64()))
                 yield from batch.to_pylist()
     except (pa.ArrowException, KeyError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+        raise UnreadableFile(f"{path} cannot be read: {error}") from error

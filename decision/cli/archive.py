@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +11,14 @@ import msgspec
 import rich_click as click
 
 from decision.cli.options import json_option, settings_from, settings_options
-from decision.cli.output import Fail, print_json, progress, say
-from decision.core.clock import SECOND, parse_duration
-from decision.core.errors import StoreUnavailable
+from decision.cli.output import TERMINAL, Fail, print_json
+from decision.core.clock import parse_duration
 from decision.installation import install_hint
 from decision.progress import count_of
 
 if TYPE_CHECKING:
-    from decision.archive.archiver import Archiver, Counts, Lag
+    from decision.archive.archiver import Counts
+    from decision.archive.service import ArchiveOptions
     from decision.server.settings import ServerSettings
 
 
@@ -103,9 +102,19 @@ def archive(
     settings = settings_from(**given)
     if metrics_port is not None and every is None:
         raise click.UsageError("--metrics-port is for the service: give --every, too")
-    work = _Work(out, every, keep, bool(every) if compact is None else compact, group, take_over)
     try:
-        counts = asyncio.run(work.run(settings, metrics_port))
+        from decision.archive.service import ArchiveOptions
+
+        options = ArchiveOptions(
+            folder=out,
+            every=every or None,
+            keep=keep,
+            compact=bool(every) if compact is None else compact,
+            group=group,
+            take_over=take_over,
+            metrics_port=metrics_port,
+        )
+        counts = asyncio.run(_archive(options, settings))
     except ModuleNotFoundError as error:
         raise Fail(install_hint(f"archiving needs {error.name}")) from None
     if as_json:
@@ -140,108 +149,15 @@ def _tell(counts: Counts, out: Path) -> None:
         )
 
 
-class _Gauges:
-    """What Prometheus is told, on a port of the loopback interface."""
+async def _archive(options: ArchiveOptions, settings: ServerSettings) -> Counts:
+    from decision.archive.service import archive_log
+    from decision.engine.runtime import wall_clock
+    from decision.server.opening import open_store
+    from decision.store.redis_store import RedisStore
 
-    def __init__(self, port: int) -> None:
-        from prometheus_client import CollectorRegistry, Gauge, start_http_server
-
-        registry = CollectorRegistry()
-
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(f"nextbest_archive_{name}", text, labels, registry=registry)
-
-        self._pending = gauge("pending_entries", "Entries of the log not archived, about.")
-        self._age = gauge("oldest_pending_seconds", "Age of the oldest entry not archived.")
-        self._rows = gauge("rows", "Rows written since the start.", "dataset")
-        self._aside = gauge("quarantined", "Records that could not be read since the start.")
-        self._last = gauge("last_success_seconds", "When a pass last came to its end, Unix time.")
-        start_http_server(port, addr="127.0.0.1", registry=registry)
-
-    def behind(self, lag: Lag) -> None:
-        """What waits as a pass begins."""
-        self._pending.set(lag.entries)
-        self._age.set(lag.age / SECOND)
-
-    def done(self, counts: Counts) -> None:
-        """What was done when it ends."""
-        self._last.set_to_current_time()
-        self._aside.set(counts.quarantined)
-        for dataset, number in counts.rows.items():
-            self._rows.labels(dataset).set(number)
-
-
-class _Work:
-    """One run, or the service."""
-
-    def __init__(
-        self,
-        out: Path,
-        every: int | None,
-        keep: int,
-        compact: bool,
-        group: str,
-        take_over: bool,
-    ) -> None:
-        self._out = out
-        self._every = every
-        self._keep = keep
-        self._compact = compact
-        self._group = group
-        self._take_over = take_over
-        self._stop = asyncio.Event()
-
-    async def run(self, settings: ServerSettings, metrics_port: int | None) -> Counts:
-        from decision.archive.archiver import Archiver
-        from decision.archive.journal import Journal
-        from decision.engine.runtime import wall_clock
-        from decision.server.opening import open_store
-        from decision.store.redis_store import RedisStore
-
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
-        journal = Journal(self._out)
-        with journal.alone():
-            async with open_store(settings) as store:
-                assert isinstance(store, RedisStore)
-                archiver = Archiver(
-                    journal, store, clock=wall_clock, group=self._group, keep=self._keep
-                )
-                await archiver.open(take_over=self._take_over)
-                if self._every is None:
-                    with progress("Entries") as move:
-                        await archiver.run(move, self._stop.is_set)
-                    self._merge(archiver)
-                else:
-                    gauges = _Gauges(metrics_port) if metrics_port is not None else None
-                    await self._serve(archiver, self._every / SECOND, gauges)
-        return archiver.counts
-
-    async def _serve(self, archiver: Archiver, seconds: float, gauges: _Gauges | None) -> None:
-        """Pass after pass, until a signal comes; Redis may be away for as long as it likes."""
-        away = False
-        while not self._stop.is_set():
-            try:
-                if gauges is not None:
-                    gauges.behind(await archiver.lag())
-                await archiver.run(stopped=self._stop.is_set)
-                self._merge(archiver)
-                if gauges is not None:
-                    gauges.done(archiver.counts)
-                if away:
-                    say("Redis is back")
-                away = False
-            except StoreUnavailable as error:
-                if not away:
-                    say(f"{error}; trying again every {seconds:g} s")
-                away = True
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), seconds)
-
-    def _merge(self, archiver: Archiver) -> None:
-        """Merges small files, where that is wanted."""
-        from decision.archive.compaction import compact
-
-        if self._compact:
-            compact(archiver.journal)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with open_store(settings) as store:
+        assert isinstance(store, RedisStore)
+        return await archive_log(store, options, wall_clock, stop, TERMINAL)

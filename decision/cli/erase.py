@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from decision.cli.options import json_option, settings_from, settings_options
-from decision.cli.output import Fail, print_json, progress
+from decision.cli.output import TERMINAL, Fail, print_json
 from decision.installation import install_hint
 from decision.progress import count_of
 
@@ -59,12 +59,9 @@ async def _from_store(customer_id: str, settings: ServerSettings) -> list[str]:
 
 
 def _from_archive(archive: Path, ids: set[str]) -> Erased:
-    from decision.archive.erasing import UnreadableFile, erase_from_archive
-
     try:
-        with progress("Files") as move:
-            return erase_from_archive(archive, ids, move)
+        from decision.archive.erasing import erase_from_archive
+
+        return erase_from_archive(archive, ids, TERMINAL)
     except ModuleNotFoundError as error:
         raise Fail(install_hint(f"--archive needs {error.name}")) from None
-    except UnreadableFile as error:
-        raise Fail(f"{error}; mend or remove it, and erase again") from None

@@ -7,27 +7,23 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import rich_click as click
 
-from decision.cli.options import json_option
-from decision.cli.output import Fail, print_json, progress, say
+from decision.cli.options import json_option, log_option, moment
+from decision.cli.output import TERMINAL, Fail, print_json, say
 from decision.installation import install_hint
 
 if TYPE_CHECKING:
     from decision.evaluation.report import Report
     from decision.evaluation.targets import Candidate
-    from decision.learning.spec import Spec
+
+
+def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> int | str | None:
+    return value if value == "held-out" else moment(ctx, param, value)
 
 
 @click.command(
     epilog="Example: nextbest evaluate --log archive --models models --arms --by customer.state"
 )
-@click.option(
-    "--log",
-    "archive",
-    required=True,
-    metavar="DIR",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="What `nextbest archive --out` wrote.",
-)
+@log_option()
 @click.option("--rules", metavar="DIR", help="New rules. Default: those each decision had.")
 @click.option(
     "--models",
@@ -52,6 +48,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--since",
+    callback=_since,
     metavar="TIME|held-out",
     help="Judge later decisions alone; held-out: those the model has not learned from.",
 )
@@ -108,7 +105,7 @@ def evaluate(
     spec: str | None,
     arms: bool,
     fields: tuple[str, ...],
-    since: str | None,
+    since: int | Literal["held-out"] | None,
     silence_counts: bool,
     reward_model: bool,
     confidence: float,
@@ -139,15 +136,14 @@ def evaluate(
         return
     if sum((model is not None, prior)) > 1:
         raise click.UsageError("--model and --prior exclude each other; give one")
-    gamma = _gamma(exploration)
-    found = _evaluate(
+    found = _judge(
         archive,
-        _candidate(rules, None if prior or model else models, model, gamma),
-        _spec(spec),
+        _candidate(rules, None if prior or model else models, model, exploration),
+        spec,
         arms=arms,
         by=fields,
         count_silence=silence_counts,
-        since=_since(since),
+        since=since,
         reward_model=reward_model,
         options={"confidence": confidence, "bootstrap": bootstrap, "seed": seed},
     )
@@ -180,44 +176,15 @@ def _gamma(text: str | None) -> Any:
     return gamma
 
 
-def _since(text: str | None) -> int | Literal["held-out"] | None:
-    from datetime import datetime
-
-    from decision.core.clock import to_micros
-
-    if text is None:
-        return None
-    if text == "held-out":
-        return "held-out"
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise click.BadParameter(
-            f"{text!r} is no time with an offset, such as 2026-11-21T00:00:00+08:00",
-            param_hint="--since",
-        )
-    return to_micros(moment)
-
-
-def _spec(path: str | None) -> Spec | None:
-    from decision.learning.spec import SpecError, load_spec
-
-    if path is None:
-        return None
-    try:
-        return load_spec(path)
-    except SpecError as error:
-        raise Fail(f"{path} cannot be used:\n\n{error}") from None
-
-
-def _candidate(rules: str | None, models: str | None, model: str | None, gamma: Any) -> Candidate:
+def _candidate(
+    rules: str | None, models: str | None, model: str | None, exploration: str | None
+) -> Candidate:
     from decision.cli.policies import read_rules
     from decision.evaluation.targets import Candidate
     from decision.scoring.loading import load_model
     from decision.scoring.versions import current_version
 
+    gamma = _gamma(exploration)
     folder = Path(model) if model is not None else None
     if folder is None and models is not None:
         folder = current_version(Path(models))
@@ -229,45 +196,39 @@ def _candidate(rules: str | None, models: str | None, model: str | None, gamma: 
     )
 
 
-def _evaluate(
-    archive: Path, candidate: Candidate, spec: Spec | None, *, options: dict[str, Any], **how: Any
+def _judge(
+    archive: Path, candidate: Candidate, spec: str | None, *, options: dict[str, Any], **how: Any
 ) -> Report:
-    from decision.core.errors import NextbestError
     from decision.core.fields import UnknownField
-    from decision.evaluation.report import EvaluationOptions
-    from decision.evaluation.run import evaluate as judge
 
     try:
-        with progress("Decisions") as move:
-            return judge(
-                archive,
-                candidate,
-                spec=spec,
-                options=EvaluationOptions(**options),
-                progress=move,
-                **how,
-            )
+        from decision.evaluation.report import EvaluationOptions
+        from decision.evaluation.run import EvaluationRequest, evaluate
+        from decision.learning.spec import load_spec
+
+        request = EvaluationRequest(
+            spec=None if spec is None else load_spec(spec),
+            options=EvaluationOptions(**options),
+            **how,
+        )
+        return evaluate(archive, candidate, request, TERMINAL)
     except ImportError as error:
         raise Fail(install_hint(f"this needs {error.name}")) from None
     except UnknownField as error:
         raise click.BadParameter(str(error), param_hint="--by") from None
-    except NextbestError:
-        raise
-    except ValueError as error:
-        raise Fail(f"{archive}: {error}") from None
 
 
 def _retention(
     archive: Path, event: str, weeks: int, confidence: float, report: Path | None, as_json: bool
 ) -> None:
     from decision.cli.evaluation_tables import show_retention
-    from decision.evaluation.retention import plot
+    from decision.evaluation.plots import plot_retention
     from decision.evaluation.retention import retention as compute
 
     try:
         curves = compute(archive, event=event, weeks=weeks, confidence=confidence)
         if report is not None:
-            plot(curves, report)
+            plot_retention(curves, report)
             say(f"wrote {report}")
     except ImportError as error:
         raise Fail(install_hint(f"this needs {error.name}")) from None

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import rich_click as click
 
+from decision.core.clock import to_micros
 from decision.core.identifiers import parse_decision_id
 from decision.server.settings import SETTINGS, ServerSettings, Setting, SettingsError, read_settings
 
@@ -30,6 +34,31 @@ def decision_id(ctx: click.Context, param: click.Parameter, value: str | None) -
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     return value
+
+
+def log_option(required: bool = True) -> Callable[[F], F]:
+    """`--log DIR`: an archive, given as `archive`."""
+    return click.option(
+        "--log",
+        "archive",
+        required=required,
+        metavar="DIR",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="What `nextbest archive --out` wrote.",
+    )
+
+
+def moment(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Microseconds of a time with an offset: the callback of options that take one."""
+    if value is None:
+        return None
+    with suppress(ValueError):
+        found = datetime.fromisoformat(value)
+        if found.tzinfo is not None:
+            return to_micros(found)
+    example = "2026-11-21T10:00:00+08:00"
+    message = f"{value!r} is not a time with an offset, such as {example}"
+    raise click.BadParameter(message, ctx, param)
 
 
 def settings_options(*fields: str) -> Callable[[F], F]:

@@ -103,8 +103,7 @@ def gather(
     """Reads the log, decides everything again and keeps the figures.
 
     Raises:
-        EvaluationError: see `ArchivedLog.read`.
-        ValueError: a file of the archive is damaged.
+        EvaluationError, ArchiveError: see `ArchivedLog.read`.
     """
     found = Gathered(judge.targets, fields)
     expectation = _Expectation(found, rewards)

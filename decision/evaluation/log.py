@@ -9,7 +9,9 @@ that were merged are one, also where errors and folds take a customer's decision
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -18,13 +20,14 @@ import msgspec
 
 from decision.archive.features import OTHER
 from decision.archive.journal import files
-from decision.archive.layout import schema_of
 from decision.archive.merges import follow_merges, merged_view
 from decision.archive.policies import policy_path, read_policy
+from decision.archive.query import Database, open_database
 from decision.archive.replays import Replay, read_replays
 from decision.core.clock import from_micros
-from decision.core.definition import Goal, PolicyDefinition
+from decision.core.definition import PolicyDefinition
 from decision.core.errors import NextbestError
+from decision.learning.goals import REACHED, goals_of
 from decision.learning.spec import Spec
 from decision.scoring.manifest import Training
 
@@ -82,7 +85,7 @@ class Counted(msgspec.Struct, kw_only=True):
     longest_window: int = 0
 
 
-class Policies:
+class LoggedPolicies:
     """The rule files of every policy that decided, by version."""
 
     def __init__(self, archive: Path) -> None:
@@ -106,60 +109,67 @@ class Policies:
         return self._found[version]
 
 
-class ArchivedLog:
-    """An archive opened for evaluation; a DuckDB of its own does the joins, and spills to disk.
+@contextmanager
+def open_log(
+    archive: Path, spec: Spec | None, *, count_silence: bool = False, model: str | None = None
+) -> Iterator[ArchivedLog]:
+    """An archive for evaluation, for as long as the context is open.
 
-    `count_silence` counts for silence, too, what the customer did: only where the spec has one
-    target for all messages. `model` is the version whose own words of then are looked for;
-    `since` (microseconds) leaves out what was decided before.
+    `count_silence` counts what the customer did after silence as well: only where the spec has one
+    target for all messages. `model` is the version whose logged probabilities are looked up.
 
     Raises:
         EvaluationError: it is no archive, or its probabilities are missing.
     """
+    if count_silence and (spec is None or spec.target is None):
+        raise EvaluationError(
+            "what silence earns is only known with one target for all messages; "
+            "give a spec with target: {event: …, within: …}"
+        )
+    decisions = files(archive, "decisions")
+    if not decisions:
+        raise EvaluationError(
+            f"{archive / 'decisions'} has no Parquet files; "
+            "make the archive with: nextbest archive --out DIR"
+        )
+    with open_database() as database:
+        database.view_dataset("decisions", decisions)
+        for name in ("outcomes", "events", "changes"):
+            database.view_dataset(name, files(archive, name))
+        follow_merges(database.execute, "changes")
+        _refuse_unknown_probabilities(database)
+        policies = LoggedPolicies(archive)
+        _lay_out_goals(database, policies, spec, count_silence=count_silence)
+        database.execute(_HAPPENED)
+        yield ArchivedLog(archive, database, decisions, policies, model or "", count_silence)
+
+
+class ArchivedLog:
+    """An open archive (see `open_log`): what was chosen, what came of it, and what was seen."""
 
     def __init__(
         self,
         archive: Path,
-        spec: Spec | None,
-        *,
-        count_silence: bool = False,
-        model: str | None = None,
-        since: int | None = None,
+        database: Database,
+        decisions: list[Path],
+        policies: LoggedPolicies,
+        model: str,
+        counts_silence: bool,
     ) -> None:
-        import duckdb
-
-        if count_silence and (spec is None or spec.target is None):
-            raise EvaluationError(
-                "what silence earns is only known with one target for all messages; "
-                "give a spec with target: {event: …, within: …}"
-            )
         self.archive = archive
-        self.policies = Policies(archive)
-        self._spec = spec
-        self._since = since or 0
-        self._model = model or ""
-        self._silence = spec.target if spec is not None and count_silence else None
-        self._sql = duckdb.connect()
-        self._sql.execute("SET TimeZone = 'UTC'")
-        self._days = _days_of(archive, "decisions")
-        if not self._days:
-            raise EvaluationError(
-                f"{archive / 'decisions'} has no Parquet files; "
-                "make the archive with: nextbest archive --out DIR"
-            )
-        self._register("decisions", files(archive, "decisions"))
-        for name in ("outcomes", "events", "changes"):
-            self._register(name, files(archive, name))
-        follow_merges(self._sql.execute, "changes")
-        self._refuse_unknown_probabilities()
-        self.goals = self._goals()
-        self.counted = self._count()
-        self._gather_events()
+        self.policies = policies
+        self.counts_silence = counts_silence
+        self._database = database
+        self._model = model
+        self._days: defaultdict[date, list[Path]] = defaultdict(list)
+        for path in decisions:
+            self._days[date.fromisoformat(path.parent.name.removeprefix("date="))].append(path)
+        self.judge_from(0)
 
-    @property
-    def counts_silence(self) -> bool:
-        """Whether silence earns what customers did by themselves."""
-        return self._silence is not None
+    def judge_from(self, since: int) -> None:
+        """Leaves out what was decided before, in microseconds."""
+        self._since = since
+        self.counted = _count(self._database, since)
 
     def days(self) -> list[date]:
         """The days that have decisions, ascending."""
@@ -178,27 +188,23 @@ class ArchivedLog:
 
     def features_on(self, day: date) -> Iterator[dict[str, Any]]:
         """`decision_id`, `features` and `features_other` of a day's first selections."""
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
+        wanted = {"decision_id", "position", "features", OTHER}
         for path in self._days[day]:
-            try:
-                file = pq.ParquetFile(path)
-                wanted = {"decision_id", "position", "features", OTHER}
-                columns = [name for name in file.schema_arrow.names if name in wanted]
-                for batch in file.iter_batches(4096, columns=columns):
-                    for row in batch.to_pylist():
-                        if row.get("position") in (None, 1):
-                            yield row
-            except pa.ArrowException as error:
-                raise ValueError(f"{path} cannot be read: {error}") from error
+            file = pq.ParquetFile(path)
+            columns = [name for name in file.schema_arrow.names if name in wanted]
+            for batch in file.iter_batches(4096, columns=columns):
+                for row in batch.to_pylist():
+                    if row.get("position") in (None, 1):
+                        yield row
 
     def read(self) -> Iterator[tuple[Logged, Replay]]:
         """Every decision that can be judged, with what it saw; in bounded memory.
 
         Raises:
             EvaluationError: there are no replays.
-            ValueError: a file is damaged; it is named.
+            ArchiveError: a file is missing or damaged; it is named.
         """
         today: date | None = None
         facts: dict[str, Logged] = {}
@@ -223,94 +229,62 @@ class ArchivedLog:
 
     def judged_on(self, day: date) -> dict[str, Logged]:
         """A day's decisions whose windows are closed, by id."""
-        self._register("today", self._days[day])
+        self._database.view_dataset("today", self._days[day], "decisions")
         last = self.counted.to_time - self.counted.longest_window
         given = {"since": self._since, "last": last, "model": self._model}
-        rows = self._sql.execute(_FACTS, given).fetchall()
+        rows = self._database.rows(_FACTS, given)
         return {row[0]: Logged._make((*row[:-1], frozenset(row[-1] or ()))) for row in rows}
 
-    def _register(self, name: str, paths: list[Path]) -> None:
-        import pyarrow.dataset as ds
 
-        schema = schema_of("decisions" if name == "today" else name)
-        data = ds.dataset([str(path) for path in paths], schema=schema, format="parquet")
-        self._sql.register(name, data if paths else schema.empty_table())
-
-    def _refuse_unknown_probabilities(self) -> None:
-        wrong = (
-            "FROM decisions WHERE coalesce(position, 1) = 1 AND (message IS NOT NULL "
-            "AND selection_probability IS NULL "
-            "OR NOT (selection_probability > 0 AND selection_probability <= 1))"
+def _refuse_unknown_probabilities(database: Database) -> None:
+    wrong = (
+        "FROM decisions WHERE coalesce(position, 1) = 1 AND (message IS NOT NULL "
+        "AND selection_probability IS NULL "
+        "OR NOT (selection_probability > 0 AND selection_probability <= 1))"
+    )
+    count = database.value(f"SELECT count(*) {wrong}")
+    if count:
+        rows = database.rows(
+            f"SELECT decision_id, selection_probability {wrong} ORDER BY 1 LIMIT 5"
         )
-        count = self._one(f"SELECT count(*) {wrong}")
-        if count:
-            rows = self._sql.execute(
-                f"SELECT decision_id, selection_probability {wrong} ORDER BY 1 LIMIT 5"
-            ).fetchall()
-            names = ", ".join(
-                f"{name} ({'none' if value is None else value})" for name, value in rows
-            )
-            raise EvaluationError(
-                f"{count} of the logged decisions have no selection probability above 0 and up "
-                f"to 1: {names}{', …' if count > len(rows) else ''}. How often the policy would "
-                "have chosen otherwise is not known, so nothing can be judged by them: leave "
-                "those files out, or log with a policy that names its probabilities"
-            )
-
-    def _goals(self) -> dict[str, Mapping[str, Goal]]:
-        """Policy version → message → goal, and a table of them for the joins."""
-        versions = self._sql.execute(
-            "SELECT DISTINCT policy_version FROM decisions ORDER BY 1"
-        ).fetchall()
-        found = {
-            version: goals_of(self.policies.get(version), self._spec) for (version,) in versions
-        }
-        rows = [
-            (version, message, goal.event, goal.within)
-            for version, goals in found.items()
-            for message, goal in goals.items()
-        ]
-        if self._silence is not None:
-            goal = self._silence
-            rows += [(version, SILENCE, goal.event, goal.within) for version in found]
-        self._sql.execute(
-            "CREATE TEMP TABLE goals (policy TEXT, message TEXT, event TEXT, within BIGINT)"
+        names = ", ".join(f"{name} ({'none' if value is None else value})" for name, value in rows)
+        raise EvaluationError(
+            f"{count} of the logged decisions have no selection probability above 0 and up "
+            f"to 1: {names}{', …' if count > len(rows) else ''}. How often the policy would "
+            "have chosen otherwise is not known, so nothing can be judged by them: leave "
+            "those files out, or log with a policy that names its probabilities"
         )
-        if rows:
-            self._sql.executemany("INSERT INTO goals VALUES (?, ?, ?, ?)", rows)
-        return found
 
-    def _count(self) -> Counted:
-        longest = self._one(
-            "SELECT max(g.within) FROM goals g JOIN (SELECT DISTINCT policy_version, "
-            "coalesce(message, '') AS message FROM decisions) d "
-            "ON g.policy = d.policy_version AND g.message = d.message"
-        )
-        latest = [self._one("SELECT max(epoch_us(decided_at)) FROM decisions")]
-        received = self._one("SELECT max(epoch_us(received_at)) FROM events")
-        latest.append(received or self._one('SELECT max(epoch_us("at")) FROM outcomes'))
-        counted = Counted(to_time=max(time or 0 for time in latest), longest_window=longest or 0)
-        rows = self._sql.execute(
-            """
-            SELECT count(*) FILTER (WHERE leads), min(t) FILTER (WHERE t >= $since),
-              count(*) FILTER (WHERE NOT leads AND t >= $since),
-              count(*) FILTER (WHERE leads AND t < $since),
-              count(*) FILTER (WHERE leads AND t >= $since AND t + $window > $until),
-              count(*) FILTER (WHERE leads AND contended AND t >= $since
-                AND t + $window <= $until),
-              count(*) FILTER (WHERE leads AND t >= $since AND t + $window <= $until
-                AND message IS NOT NULL AND
-                NOT EXISTS (FROM goals g WHERE g.policy = policy_version AND g.message = d.message))
-            FROM (SELECT coalesce(position, 1) = 1 AS leads, epoch_us(decided_at) AS t, message,
-              policy_version, coalesce(list_contains(degraded, 'contention'), false) AS contended
-              FROM decisions) d
-            """,
-            {
-                "window": counted.longest_window,
-                "until": counted.to_time,
-                "since": self._since,
-            },
-        ).fetchall()
+
+def _lay_out_goals(
+    database: Database, policies: LoggedPolicies, spec: Spec | None, *, count_silence: bool
+) -> None:
+    """Table `goals`: what counts as a response, by policy version and message."""
+    database.execute(
+        "CREATE TEMP TABLE goals (policy TEXT, message TEXT, event TEXT, within BIGINT)"
+    )
+    rows = []
+    for (version,) in database.rows("SELECT DISTINCT policy_version FROM decisions ORDER BY 1"):
+        goals = dict(goals_of(policies.get(version), spec))
+        if count_silence and spec is not None and spec.target is not None:
+            goals[SILENCE] = spec.target
+        rows += [(version, name, goal.event, goal.within) for name, goal in goals.items()]
+    if rows:
+        database.connection.executemany("INSERT INTO goals VALUES (?, ?, ?, ?)", rows)
+
+
+def _count(database: Database, since: int) -> Counted:
+    longest = database.value(
+        "SELECT max(g.within) FROM goals g JOIN (SELECT DISTINCT policy_version, "
+        "coalesce(message, '') AS message FROM decisions) d "
+        "ON g.policy = d.policy_version AND g.message = d.message"
+    )
+    latest = [database.value("SELECT max(epoch_us(decided_at)) FROM decisions")]
+    received = database.value("SELECT max(epoch_us(received_at)) FROM events")
+    latest.append(received or database.value('SELECT max(epoch_us("at")) FROM outcomes'))
+    counted = Counted(to_time=max(time or 0 for time in latest), longest_window=longest or 0)
+    window = {"window": counted.longest_window, "until": counted.to_time, "since": since}
+    [
         (
             counted.decisions,
             counted.from_time,
@@ -319,31 +293,45 @@ class ArchivedLog:
             counted.open_windows,
             counted.contended,
             counted.without_goal,
-        ) = rows[0]
-        counted.from_time = counted.from_time or counted.to_time
-        return counted
+        )
+    ] = database.rows(_COUNTS, window)
+    counted.from_time = counted.from_time or counted.to_time
+    return counted
 
-    def _gather_events(self) -> None:
-        """Everything that could be a goal reached. One in both folders counts as the outcome,
-        which knows its contact."""
-        both = """
-            (SELECT customer_id, type, epoch_us("at") AS t, decision_id, message FROM outcomes
-            WHERE type IN (SELECT event FROM goals)
-            UNION ALL
-            SELECT e.customer_id, e.type, epoch_us(e."at"), e.decision_id, e.message FROM events e
-            ANTI JOIN outcomes o ON o.customer_id = e.customer_id AND o.event_id = e.event_id
-            WHERE e.type IN (SELECT event FROM goals))
-            """
-        self._sql.execute(f"CREATE TEMP TABLE happened AS FROM {merged_view(both)}")
 
-    def _one(self, query: str) -> Any:
-        return self._sql.execute(query).fetchall()[0][0]
+_COUNTS: Final = """
+SELECT count(*) FILTER (WHERE leads), min(t) FILTER (WHERE t >= $since),
+  count(*) FILTER (WHERE NOT leads AND t >= $since),
+  count(*) FILTER (WHERE leads AND t < $since),
+  count(*) FILTER (WHERE leads AND t >= $since AND t + $window > $until),
+  count(*) FILTER (WHERE leads AND contended AND t >= $since AND t + $window <= $until),
+  count(*) FILTER (WHERE leads AND t >= $since AND t + $window <= $until AND message IS NOT NULL
+    AND NOT EXISTS (FROM goals g WHERE g.policy = policy_version AND g.message = d.message))
+FROM (SELECT coalesce(position, 1) = 1 AS leads, epoch_us(decided_at) AS t, message,
+  policy_version, coalesce(list_contains(degraded, 'contention'), false) AS contended
+  FROM decisions) d
+"""
 
+# An event about a contact is in both datasets; outcomes know which contact. Unlike in training, an
+# event that is in `events` alone may name its contact.
+_EVENTS: Final = """
+(SELECT customer_id, type, epoch_us("at") AS moment, decision_id, message FROM outcomes
+WHERE type IN (SELECT event FROM goals)
+UNION ALL
+SELECT e.customer_id, e.type, epoch_us(e."at"), e.decision_id, e.message FROM events e
+ANTI JOIN outcomes o ON o.customer_id = e.customer_id AND o.event_id = e.event_id
+WHERE e.type IN (SELECT event FROM goals))
+"""
+_HAPPENED: Final = (
+    "CREATE TEMP TABLE happened AS SELECT customer_id AS customer, * EXCLUDE customer_id "
+    f"FROM {merged_view(_EVENTS)}"
+)
 
 _FACTS: Final = f"""
 WITH d AS (
-  SELECT decision_id, epoch_us(decided_at) AS t, customer_id, coalesce(message, '') AS message,
-    coalesce(channel, '') AS channel, coalesce(selection_probability, 1) AS probability,
+  SELECT decision_id, epoch_us(decided_at) AS moment, customer_id AS customer,
+    coalesce(message, '') AS message, coalesce(channel, '') AS channel,
+    coalesce(selection_probability, 1) AS probability,
     coalesce(holdout, false) AS holdout, policy_version, candidates,
     CASE WHEN model_version = $model THEN response_probability
       WHEN shadow_version = $model THEN [c.shadow_probability for c in candidates
@@ -351,38 +339,14 @@ WITH d AS (
   FROM {merged_view("today")}
   WHERE coalesce(position, 1) = 1 AND epoch_us(decided_at) BETWEEN $since AND $last
     AND NOT coalesce(list_contains(degraded, 'contention'), false)),
-reached AS (
-  SELECT DISTINCT d.decision_id FROM d
-  JOIN goals g ON g.policy = d.policy_version AND g.message = d.message
-  JOIN happened h ON h.customer_id = d.customer_id AND h.type = g.event
-  WHERE h.t > d.t AND h.t <= d.t + g.within
-    AND coalesce(h.decision_id, d.decision_id) = d.decision_id
-    AND coalesce(h.message, d.message) = d.message)
-SELECT decision_id, t, customer_id, message, channel, probability,
+one AS (
+  SELECT d.decision_id, d.moment, d.customer, d.message, g.event, g.within FROM d
+  JOIN goals g ON g.policy = d.policy_version AND g.message = d.message),
+reached AS (SELECT DISTINCT one.decision_id FROM one JOIN happened h ON {REACHED})
+SELECT decision_id, moment, customer, message, channel, probability,
   decision_id IN (FROM reached) AS reached, holdout, policy_version, said,
   list_concat([c.message || '/' || c.channel for c in candidates if c.selection_probability > 0],
     CASE WHEN coalesce(list_sum([c.selection_probability for c in candidates]), 0) < 1 - 1e-9
       THEN [''] ELSE [] END) AS support
 FROM d
 """
-
-
-def goals_of(definition: PolicyDefinition, spec: Spec | None) -> Mapping[str, Goal]:
-    """Message → what counts as its response; a message that has no goal is left out."""
-    found = {}
-    for message in definition.messages:
-        goal = message.goal
-        if spec is not None:
-            goal = spec.target or goal or spec.without_goal
-        if goal is not None:
-            found[message.name] = goal
-    return found
-
-
-def _days_of(archive: Path, dataset: str) -> dict[date, list[Path]]:
-    """Day → its files of a dataset."""
-    found: dict[date, list[Path]] = {}
-    for path in files(archive, dataset):
-        day = date.fromisoformat(path.parent.name.removeprefix("date="))
-        found.setdefault(day, []).append(path)
-    return found

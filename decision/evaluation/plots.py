@@ -1,4 +1,4 @@
-"""The report as one picture: estimates with their intervals, and lifts."""
+"""Pictures: a report (estimates with their intervals, and lifts), and retention curves."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from decision.evaluation.report import Report
+from decision.evaluation.retention import ANY, Retention
 
 _TITLES = {"responses": "responses a decision", "value": "value a decision"}
 
@@ -52,3 +53,45 @@ def _draw(axes: Any, points: list[tuple[str, float, tuple[float, float]]]) -> No
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
+
+
+def plot_retention(curves: Retention, path: Path) -> None:
+    """Draws the curves with their intervals; the ending says which format (svg, png)."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for name, colour in (("treated", "tab:blue"), ("holdout", "tab:orange")):
+        points = [
+            (week.week, share)
+            for week in curves.weeks
+            if (share := getattr(week, name)) is not None
+        ]
+        if not points:
+            continue
+        axes.errorbar(
+            [week for week, _ in points],
+            [share.share for _, share in points],
+            yerr=[
+                [max(0.0, share.share - share.interval[0]) for _, share in points],
+                [max(0.0, share.interval[1] - share.share) for _, share in points],
+            ],
+            label=f"{name} ({getattr(curves, name):,} customers)",
+            color=colour,
+            marker="o",
+            capsize=3,
+        )
+    what = "any event" if curves.event == ANY else curves.event
+    axes.set(
+        xlabel="week after the first decision",
+        ylabel=f"share of customers with {what}",
+        title=f"Retention by holdout arm, {curves.confidence:.0%} intervals",
+    )
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlim(0.5, len(curves.weeks) + 0.5)
+    axes.grid(alpha=0.3)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend()
+    figure.savefig(path)

@@ -7,13 +7,13 @@ and cannot be found fails. Every promotion is noted down in the models folder.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 import numpy as np
@@ -23,17 +23,19 @@ from decision.core.definition import PolicyDefinition
 from decision.core.document import Document
 from decision.core.fields import Situation
 from decision.core.policy_builder import compile_policy
-from decision.evaluation.log import Policies
-from decision.evaluation.report import UNSUPPORTED, EvaluationOptions, Report
-from decision.evaluation.run import evaluate
+from decision.evaluation.log import LoggedPolicies
+from decision.evaluation.report import UNSUPPORTED, Report
+from decision.evaluation.run import EvaluationRequest, evaluate
 from decision.evaluation.targets import Candidate
 from decision.files import append_line, sync_folder
 from decision.learning.drift import drift_between, read_profile
-from decision.learning.spec import Gate, Spec
+from decision.learning.spec import Gate, Spec, load_spec, spec_named
+from decision.progress import SILENT, Progress
+from decision.scoring.loading import load_model
 from decision.scoring.manifest import ModelError
 from decision.scoring.model import Model
 from decision.scoring.scorers import bind, fields_read
-from decision.scoring.versions import CURRENT, SHADOW, point_to, shadow_version
+from decision.scoring.versions import CURRENT, SHADOW, current_version, point_to, shadow_version
 
 PROMOTIONS: Final = "promotions.ndjson"
 """In the models folder: a line for each promotion, with the figures it was judged by."""
@@ -65,9 +67,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     rules: PolicyDefinition | None = None
 
 
-def judge(
-    evidence: Evidence, *, progress: Callable[[float], None] = lambda done: None
-) -> list[Figure]:
+def judge(evidence: Evidence, progress: Progress = SILENT) -> list[Figure]:
     """The figures that the spec's gate asks for, in the order in which the gate names them.
 
     The lift is judged by decisions that the model has not learned from; its lower bound is the
@@ -96,17 +96,15 @@ def judge(
     return figures
 
 
-def _of_value(evidence: Evidence, gate: Gate, progress: Callable[[float], None]) -> list[Figure]:
+def _of_value(evidence: Evidence, gate: Gate, progress: Progress) -> list[Figure]:
     """Lift and effective sample: what the log says of the version."""
     lowest, sample, why = None, None, "there is no log; give one with --log"
     if evidence.archive is not None:
         report = evaluate(
             evidence.archive,
             Candidate(rules=evidence.rules, model=evidence.model),
-            spec=evidence.spec,
-            since="held-out",
-            options=EvaluationOptions(),
-            progress=progress,
+            EvaluationRequest(spec=evidence.spec, since="held-out"),
+            progress,
         )
         sample = report.policies[-1].weights.effective_sample_size
         lowest, why = _lower_bound(report)
@@ -193,7 +191,7 @@ def _latency(evidence: Evidence, bound: int) -> Figure:
         sample = list(islice(read_replays(evidence.archive), _DOCUMENTS))
         documents = [each.document for each in sample] or documents
         if definition is None and sample:
-            definition = Policies(evidence.archive).get(sample[-1].policy_version)
+            definition = LoggedPolicies(evidence.archive).get(sample[-1].policy_version)
     if definition is None:
         return _at_most(name, bound, None, "there is no policy; give one with --rules")
     found = scoring_time(evidence.model, definition, documents)
@@ -224,6 +222,62 @@ def scoring_time(
     return median(taken)
 
 
+class Promoted(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a version that was to be put in force, and the figures of its gate."""
+
+    outcome: Literal["current", "forced", "refused"]
+    figures: list[Figure]
+
+
+def promote_if_passed(
+    models: Path, evidence: Evidence, *, force: str | None = None, progress: Progress = SILENT
+) -> Promoted:
+    """Puts a version in force if it passes its gate, or, for a reason (`force`), although not.
+
+    A version that is in force already is judged again, and nothing is written.
+
+    Raises:
+        EvaluationError: the log can judge nothing.
+        ModelError: it is no version below the models folder.
+        OSError: nothing can be written there.
+    """
+    figures = judge(evidence, progress)
+    passed = all(figure.passed for figure in figures)
+    if not passed and force is None:
+        return Promoted(outcome="refused", figures=figures)
+    champion = evidence.champion
+    if champion is None or champion.resolve() != evidence.folder.resolve():
+        promote(models, evidence.folder, figures, reason=None if passed else force)
+    return Promoted(outcome="current" if passed else "forced", figures=figures)
+
+
+def evidence_for(
+    models: Path,
+    folder: Path,
+    *,
+    spec: Path | None = None,
+    archive: Path | None = None,
+    rules: PolicyDefinition | None = None,
+) -> Evidence:
+    """What a version of a models folder is judged by. Without a spec: that of its name there.
+
+    Raises:
+        ModelError: the version must not serve.
+        SpecError: the spec has errors, or is of another model.
+        NotFound: there is no spec of that name.
+    """
+    model = load_model(folder)
+    name = model.manifest.name
+    return Evidence(
+        folder=folder,
+        model=model,
+        spec=spec_named(models, name) if spec is None else load_spec(spec, name=name),
+        champion=current_version(models) if (models / CURRENT).exists() else None,
+        archive=archive,
+        rules=rules,
+    )
+
+
 def promote(
     models: Path, version: Path, figures: Sequence[Figure], *, reason: str | None = None
 ) -> None:
@@ -245,9 +299,10 @@ def challenge(models: Path, version: Path) -> None:
     """Has a version scored beside the one in force; it is logged and never chooses.
 
     Raises:
-        ModelError: it is no version below the models folder.
+        ModelError: it must not serve, or is no version below the models folder.
         OSError: nothing can be written there.
     """
+    load_model(version)
     point_to(models, version, SHADOW)
     _note(models, version, SHADOW, (), None)
 

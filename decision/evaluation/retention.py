@@ -10,14 +10,14 @@ from __future__ import annotations
 from math import sqrt
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from decision.archive.damage import naming_damage
 from decision.archive.journal import files, reading
-from decision.archive.layout import schema_of
 from decision.archive.merges import follow_merges, merged_view
+from decision.archive.query import open_database
 from decision.core.clock import DAY
 
 WEEK: Final = 7 * DAY
@@ -85,28 +85,28 @@ def retention(
         FileNotFoundError: the archive has no decisions.
         ArchiveError: the archive lacks a file, or one is damaged.
     """
-    with reading(archive), naming_damage(archive):
-        return _retention(archive, event, weeks, confidence)
-
-
-def _retention(archive: Path, event: str, weeks: int, confidence: float) -> Retention:
-    import duckdb
-
-    sql = duckdb.connect()
-    for name in ("changes", "decisions", "events"):
-        _register(sql, archive, name)
-    row = sql.execute(
-        "SELECT (SELECT max(epoch_us(decided_at)) FROM decisions), "
-        "(SELECT max(epoch_us(received_at)) FROM events)"
-    ).fetchall()[0]
-    until = max(time or 0 for time in row)
-    found = sql.execute(
-        _COUNTS, {"week": WEEK, "weeks": weeks, "until": until, "event": event}
-    ).fetchall()
-    arms: dict[tuple[bool, int], tuple[int, int]] = {
-        (holdout, week): (customers, active) for holdout, week, customers, active in found
-    }
-    sizes = dict(sql.execute("SELECT holdout, count(*) FROM starts GROUP BY 1").fetchall())
+    with reading(archive), naming_damage(archive), open_database() as database:
+        for name in ("changes", "decisions", "events"):
+            paths = files(archive, name)
+            if not paths and name == "decisions":
+                raise FileNotFoundError(2, "there are no decisions", str(archive / name))
+            database.view_dataset(name, paths)
+        follow_merges(database.execute, "changes")
+        database.execute(
+            "CREATE TEMP TABLE starts AS SELECT customer_id, min(epoch_us(decided_at)) AS began, "
+            "coalesce(arg_min(holdout, epoch_us(decided_at)), false) AS holdout "
+            f"FROM {merged_view('decisions')} GROUP BY customer_id"
+        )
+        [times] = database.rows(
+            "SELECT (SELECT max(epoch_us(decided_at)) FROM decisions), "
+            "(SELECT max(epoch_us(received_at)) FROM events)"
+        )
+        until = max(time or 0 for time in times)
+        counts = database.rows(
+            _COUNTS, {"week": WEEK, "weeks": weeks, "until": until, "event": event}
+        )
+        sizes = dict(database.rows("SELECT holdout, count(*) FROM starts GROUP BY 1"))
+    arms = {(holdout, week): (customers, active) for holdout, week, customers, active in counts}
     return Retention(
         event=event,
         until=until,
@@ -115,25 +115,6 @@ def _retention(archive: Path, event: str, weeks: int, confidence: float) -> Rete
         weeks=[_week(arms, week, confidence) for week in range(1, weeks + 1)],
         confidence=confidence,
     )
-
-
-def _register(sql: Any, archive: Path, name: str) -> None:
-    import pyarrow.dataset as ds
-
-    schema = schema_of(name)
-    paths = [str(path) for path in files(archive, name)]
-    if not paths and name == "decisions":
-        raise FileNotFoundError(2, "there are no decisions", str(archive / name))
-    data = ds.dataset(paths, schema=schema, format="parquet") if paths else schema.empty_table()
-    sql.register(name, data)
-    if name == "changes":
-        follow_merges(sql.execute, "changes")
-    if name == "decisions":
-        sql.execute(
-            "CREATE TEMP TABLE starts AS SELECT customer_id, min(epoch_us(decided_at)) AS began, "
-            "coalesce(arg_min(holdout, epoch_us(decided_at)), false) AS holdout "
-            f"FROM {merged_view('decisions')} GROUP BY customer_id"
-        )
 
 
 _COUNTS: Final = f"""
@@ -175,45 +156,3 @@ def _week(arms: dict[tuple[bool, int], tuple[int, int]], week: int, confidence: 
         difference=treated.share - held.share,
         interval=newcombe(treated, held),
     )
-
-
-def plot(curves: Retention, path: Path) -> None:
-    """Draws the curves with their intervals; the ending says which format (svg, png)."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.add_subplot()
-    for name, colour in (("treated", "tab:blue"), ("holdout", "tab:orange")):
-        points = [
-            (week.week, share)
-            for week in curves.weeks
-            if (share := getattr(week, name)) is not None
-        ]
-        if not points:
-            continue
-        axes.errorbar(
-            [week for week, _ in points],
-            [share.share for _, share in points],
-            yerr=[
-                [max(0.0, share.share - share.interval[0]) for _, share in points],
-                [max(0.0, share.interval[1] - share.share) for _, share in points],
-            ],
-            label=f"{name} ({getattr(curves, name):,} customers)",
-            color=colour,
-            marker="o",
-            capsize=3,
-        )
-    what = "any event" if curves.event == ANY else curves.event
-    axes.set(
-        xlabel="week after the first decision",
-        ylabel=f"share of customers with {what}",
-        title=f"Retention by holdout arm, {curves.confidence:.0%} intervals",
-    )
-    axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlim(0.5, len(curves.weeks) + 0.5)
-    axes.grid(alpha=0.3)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend()
-    figure.savefig(path)

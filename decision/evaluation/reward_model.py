@@ -94,9 +94,9 @@ class RewardModel:
         return float(self._silence[fold])
 
 
-def fit_reward_model(log: ArchivedLog, progress: Callable[[float], None]) -> RewardModel:
+def fit_reward_model(log: ArchivedLog) -> RewardModel:
     """The reward model of a log. Without enough responses it expects the mean of everything."""
-    rows, reached, folds, silent = _sample(log, progress)
+    rows, reached, folds, silent = _sample(log)
     features = _features_in(rows)
     columns = {each.name: [row.get(each.name, MISSING) for row in rows] for each in features}
     categories = learn_categories(features, columns)
@@ -107,7 +107,7 @@ def fit_reward_model(log: ArchivedLog, progress: Callable[[float], None]) -> Rew
 
 
 def _sample(
-    log: ArchivedLog, progress: Callable[[float], None]
+    log: ArchivedLog,
 ) -> tuple[list[dict[str, Value]], list[bool], list[int], list[tuple[int, bool]]]:
     """Features, rewards and folds of logged contacts, and (fold, reward) of silent decisions."""
     share = MOST_ROWS / max(1, log.counted.decisions)
@@ -115,10 +115,8 @@ def _sample(
     reached: list[bool] = []
     folds: list[int] = []
     silent: list[tuple[int, bool]] = []
-    done = 0
     for day in log.days():
         facts = log.judged_on(day)
-        done += len(facts)
         for row in log.features_on(day):
             logged = facts.pop(row["decision_id"], None)
             if logged is None or crc32(logged.decision_id.encode()) / 2**32 >= share:
@@ -130,7 +128,6 @@ def _sample(
             rows.append({**features_of(row), **named})
             reached.append(logged.reached)
             folds.append(fold_of(logged.customer_id))
-        progress(done)
     return rows, reached, folds, silent
 
 

@@ -2,104 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
+
+import msgspec
 
 from decision.archive.damage import naming_damage
 from decision.archive.journal import reading
 from decision.core.clock import format_duration, from_micros
 from decision.evaluation.gather import Gathered, gather
-from decision.evaluation.log import ArchivedLog, EvaluationError
+from decision.evaluation.log import ArchivedLog, EvaluationError, open_log
 from decision.evaluation.report import EvaluationOptions, Judging, Report
 from decision.evaluation.reward_model import fit_reward_model
 from decision.evaluation.targets import Candidate, Judge
 from decision.learning.spec import Spec
+from decision.progress import SILENT, Progress
 
-Progress = Callable[[float], None]
 _SAME = 1e-9
+
+
+class EvaluationRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What to find out about a candidate.
+
+    `spec` says what counts as a response (see `goals_of`). `arms` adds the impact arms, `by` names
+    fields by whose values to break the figures down. `count_silence`: silence earns what customers
+    did by themselves. `since` (microseconds) judges later decisions alone; `held-out` those that
+    the model has not learned from: where it has seen the answers, its figures are too good.
+    `reward_model`: without one there are IPS and SNIPS alone.
+    """
+
+    spec: Spec | None = None
+    arms: bool = False
+    by: tuple[str, ...] = ()
+    count_silence: bool = False
+    since: int | Literal["held-out"] | None = None
+    reward_model: bool = True
+    options: EvaluationOptions = EvaluationOptions()
+
+
+_PLAIN: Final = EvaluationRequest()
 
 
 def evaluate(
     archive: Path,
     candidate: Candidate,
-    *,
-    spec: Spec | None = None,
-    arms: bool = False,
-    by: Sequence[str] = (),
-    count_silence: bool = False,
-    since: int | Literal["held-out"] | None = None,
-    reward_model: bool = True,
-    options: EvaluationOptions | None = None,
-    progress: Progress = lambda done: None,
+    request: EvaluationRequest = _PLAIN,
+    progress: Progress = SILENT,
 ) -> Report:
-    """What the candidate would have earned on the decisions of an archive, a decision.
+    """What the candidate would have earned per decision, on the decisions of an archive.
 
-    The first selection of each decision is judged: which candidate, or silence. `by` names fields
-    to tell apart; `spec` says what counts as a response (see `log.goals_of`). `since`
-    (microseconds) judges later decisions alone; `held-out` those that the model has not learned
-    from: what it earns where it has seen the answers flatters it.
+    The first selection of each decision is judged: which candidate, or silence.
 
-    What this takes for granted: the log's probabilities are those of its choices; what a
-    decision earns does not depend on what is decided later; and the history of contacts is the
-    logged one, so that a policy that would have written more often meets caps, and tired
-    customers, as the old one left them.
+    This assumes that the log's probabilities are those of its choices, that what a decision earns
+    does not depend on later decisions, and that the history of contacts is the logged one: a
+    policy that would have sent more often meets the caps and the customers as the old one left
+    them.
 
     Raises:
         EvaluationError: the log cannot judge anything; the text says why.
         UnknownField: one of `by` cannot be read.
         ArchiveError: the archive lacks a file, or one is damaged; it is named.
-        ValueError: a file holds what cannot be read.
     """
-    with reading(archive), naming_damage(archive):
-        return _evaluate(
-            archive,
-            candidate,
-            spec,
-            arms,
-            by,
-            count_silence,
-            since,
-            reward_model,
-            options,
-            progress,
-        )
-
-
-def _evaluate(
-    archive: Path,
-    candidate: Candidate,
-    spec: Spec | None,
-    arms: bool,
-    by: Sequence[str],
-    count_silence: bool,
-    since: int | Literal["held-out"] | None,
-    reward_model: bool,
-    options: EvaluationOptions | None,
-    progress: Progress,
-) -> Report:
     model = candidate.model
     version = None if model is None else model.version
-    log = ArchivedLog(archive, spec, count_silence=count_silence, model=version)
-    seen_until = None if model is None else log.held_out_since(model.manifest.training)
-    if since == "held-out":
-        since = seen_until
-    if since is not None:
-        log = ArchivedLog(archive, spec, count_silence=count_silence, model=version, since=since)
-    rewards = fit_reward_model(log, lambda done: None) if reward_model else None
-    fields = tuple(dict.fromkeys("customer.state" if name == "state" else name for name in by))
-    judge = Judge(candidate, log.policies, rewards, arms=arms, fields=fields)
-    found = gather(log, judge, fields, rewards, progress)
+    with (
+        reading(archive),
+        naming_damage(archive),
+        open_log(archive, request.spec, count_silence=request.count_silence, model=version) as log,
+        progress.bar("Decisions") as move,
+    ):
+        unseen = None if model is None else log.held_out_since(model.manifest.training)
+        since = unseen if request.since == "held-out" else request.since
+        if since is not None:
+            log.judge_from(since)
+        rewards = fit_reward_model(log) if request.reward_model else None
+        fields = tuple(
+            dict.fromkeys("customer.state" if name == "state" else name for name in request.by)
+        )
+        judge = Judge(candidate, log.policies, rewards, arms=request.arms, fields=fields)
+        found = gather(log, judge, fields, rewards, move)
     if not len(found):
         raise EvaluationError(_nothing(log))
     notes = _notes(log, found, candidate)
-    if seen_until is not None and (since is None or since < seen_until):
-        moment = f"{from_micros(seen_until):%Y-%m-%d %H:%M}"
+    if unseen is not None and (since is None or since < unseen):
+        moment = f"{from_micros(unseen):%Y-%m-%d %H:%M}"
         notes.append(
             f"the model has learned from decisions before {moment} UTC, "
             "so these figures flatter it; --since held-out judges it by the later ones alone"
         )
-    judging = Judging(found, options or EvaluationOptions())
+    judging = Judging(found, request.options)
     return judging.report(log.counted, notes, rewards.rows if rewards is not None else 0)
 
 

@@ -23,7 +23,7 @@ from decision.core.document import ContactKind, Document
 from decision.core.policy import Policy
 from decision.core.policy_builder import compile_policy
 from decision.core.values import Value
-from decision.evaluation.log import Policies
+from decision.evaluation.log import LoggedPolicies
 from decision.evaluation.reward_model import RewardModel
 from decision.scoring.model import Model
 from decision.scoring.scorers import bind, fields_read, unproven
@@ -122,7 +122,7 @@ class Judge:
     def __init__(
         self,
         candidate: Candidate,
-        policies: Policies,
+        policies: LoggedPolicies,
         rewards: RewardModel | None = None,
         *,
         arms: bool = False,

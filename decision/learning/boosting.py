@@ -59,7 +59,7 @@ def categorical_columns(features: Sequence[Feature]) -> list[int]:
     return [place for place, feature in enumerate(features) if feature.kind == "categorical"]
 
 
-def boost(spec: Spec, examples: Examples, move: Move) -> Boosted:
+def boost(spec: Spec, examples: Examples, move: Move = lambda share: None) -> Boosted:
     """Fits on this machine, in memory, and stops where the rows held out say so."""
     import lightgbm
 

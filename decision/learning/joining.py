@@ -5,7 +5,7 @@ Only narrow columns are read. What does not fit into the memory given goes to a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from decision.archive.damage import damaged
 from decision.archive.merges import follow_merges
+from decision.archive.query import Database, open_database
 from decision.core.definition import Goal
 from decision.core.recording import RELEASING, SEEN
 from decision.installation import install_hint
+from decision.learning.goals import IN_TIME, REACHED
 from decision.learning.spec import Spec
 from decision.learning.table import TrainingError
 
@@ -93,17 +95,11 @@ def join(
         import duckdb
     except ImportError:
         raise TrainingError(install_hint("this needs duckdb")) from None
-    connection = duckdb.connect()
     try:
-        connection.execute("SET preserve_insertion_order = false")
-        connection.execute("SET enable_progress_bar = false")  # stdout is not its to write to
-        connection.execute(f"SET memory_limit = '{max(memory, 256 << 20) >> 20}MiB'")
-        connection.execute(f"SET temp_directory = {_text(str(scratch / 'join'))}")
-        return _Join(connection, sources, spec, goals).run(until)
+        with open_database(memory, scratch / "join") as database:
+            return _Join(database, sources, spec, goals).run(until)
     except duckdb.Error as error:
         raise TrainingError(_culprit(sources, str(error))) from None
-    finally:
-        connection.close()
 
 
 def _culprit(sources: Sources, reason: str) -> str:
@@ -112,28 +108,26 @@ def _culprit(sources: Sources, reason: str) -> str:
     return damaged(paths) or f"the log cannot be joined: {reason.splitlines()[0]}"
 
 
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _texts(texts: Iterable[str]) -> str:
-    """What stands after IN; of no texts, a list that nothing is in."""
-    return f"({', '.join(map(_text, sorted(texts))) or 'NULL'})"
-
-
 class _Join:
     """One join: each step leaves temporary tables that the next reads."""
 
     def __init__(
-        self, connection: Any, sources: Sources, spec: Spec, goals: Mapping[str, Goal]
+        self, database: Database, sources: Sources, spec: Spec, goals: Mapping[str, Goal]
     ) -> None:
-        self._sql = connection.execute
-        self._table = connection.sql
+        self._sql = database.execute
+        self._relation = database.connection.sql
+        self._rows = database.rows
+        self._value = database.value
         self._sources = sources
         self._default = spec.target or spec.without_goal
         self._goals = {} if spec.target else dict(goals)
         self._weighed = spec.weights is not None
         self._merges = ""
+        # Where a row stands is asked of decisions alone.
+        database.view_files("decision_files", sources.decisions, "*, file_index, file_row_number")
+        for name in ("outcomes", "events", "changes"):
+            if paths := getattr(sources, name):
+                database.view_files(name, paths)
 
     def run(self, until: int | None) -> Joined:
         if self._sources.changes:
@@ -145,22 +139,14 @@ class _Join:
         self._label()
         return self._collect()
 
-    def _parquet(self, dataset: str) -> str:
-        paths = ", ".join(_text(str(path)) for path in getattr(self._sources, dataset))
-        return f"read_parquet([{paths}], hive_partitioning = false)"
-
-    def _rows(self, query: str) -> list[tuple[Any, ...]]:
-        found: list[tuple[Any, ...]] = self._sql(query).fetchall()
-        return found
-
     def _own(self) -> str:
         """The id of the customer that somebody has become."""
         return "coalesce(merged.into_id, customer_id)" if self._merges else "customer_id"
 
     def _follow_merges(self) -> None:
         """Table `merged`: earlier id → the id at the end of its merges."""
-        follow_merges(self._sql, self._parquet("changes"))
-        if self._rows("SELECT count(*) FROM merged")[0][0]:
+        follow_merges(self._sql, "changes")
+        if self._value("SELECT count(*) FROM merged"):
             self._merges = "LEFT JOIN merged ON customer_id = merged.from_id"
 
     def _lay_out_decisions(self) -> None:
@@ -169,25 +155,27 @@ class _Join:
         sql("CREATE TEMP TABLE goals (message VARCHAR, event VARCHAR, within BIGINT)")
         for message, goal in self._goals.items():
             sql("INSERT INTO goals VALUES (?, ?, ?)", [message, goal.event, goal.within])
-        event, within = (_text(default.event), default.within) if default else ("NULL", "NULL")
         position = "position" if self._sources.has_position else "NULL"
-        sql(f"""
+        table = f"""
             CREATE TEMP TABLE decisions AS
             SELECT file_index::BIGINT * {_FILE} + file_row_number::BIGINT AS place, decision_id,
                    epoch_us(decided_at) AS moment, {self._own()} AS customer, message, channel,
                    CAST(selection_probability AS DOUBLE) AS probability,
                    CAST({position} AS INTEGER) AS position,
-                   coalesce(goals.event, {event}) AS event,
-                   coalesce(goals.within, {within}) AS within,
+                   coalesce(goals.event, CAST($event AS VARCHAR)) AS event,
+                   coalesce(goals.within, CAST($within AS BIGINT)) AS within,
                    hash(decision_id, message, channel) AS tie
-            FROM {self._parquet("decisions")} AS log LEFT JOIN goals USING (message)
-            {self._merges}""")
+            FROM decision_files AS log LEFT JOIN goals USING (message)
+            {self._merges}"""
+        event, within = (default.event, default.within) if default else (None, None)
+        sql(table, {"event": event, "within": within})
 
     def _lay_out_outcomes(self) -> None:
         """Tables `about`: what happened to contacts, `happened`: what may be a response."""
         sql, sources = self._sql, self._sources
         types = {goal.event for goal in self._goals.values()}
-        wanted = _texts(types | ({self._default.event} if self._default else set()))
+        given = [sorted(types | ({self._default.event} if self._default else set()))]
+        wanted = "list_contains($1, type)"
         sql(
             "CREATE TEMP TABLE about "
             "(decision_id VARCHAR, message VARCHAR, type VARCHAR, moment BIGINT, one UBIGINT)"
@@ -198,26 +186,27 @@ class _Join:
         )
         known = ""
         if sources.outcomes:
-            outcomes = self._parquet("outcomes")
             sql(
                 'INSERT INTO about SELECT decision_id, message, type, epoch_us("at"), '
-                f"hash(customer_id, event_id) FROM {outcomes}"
+                "hash(customer_id, event_id) FROM outcomes"
             )
             sql(
                 f'INSERT INTO happened SELECT {self._own()}, type, epoch_us("at"), decision_id, '
-                f"message FROM {outcomes} {self._merges} WHERE type IN {wanted}"
+                f"message FROM outcomes {self._merges} WHERE {wanted}",
+                given,
             )
             # An event about a contact is in both datasets; outcomes know which contact.
             known = (
-                f"ANTI JOIN (SELECT customer_id, event_id FROM {outcomes} WHERE type IN {wanted}) "
-                "AS known USING (customer_id, event_id)"
+                f"ANTI JOIN (SELECT customer_id, event_id FROM outcomes WHERE {wanted}) AS known "
+                "USING (customer_id, event_id)"
             )
         if sources.events:
-            events = f"(SELECT * FROM {self._parquet('events')} WHERE type IN {wanted})"
+            events = f"(SELECT * FROM events WHERE {wanted})"
             sql(
                 f'INSERT INTO happened SELECT {self._own()}, type, epoch_us("at"), NULL, NULL '
                 f'FROM (SELECT customer_id, type, "at" FROM {events} AS all_events {known}) AS log '
-                f"{self._merges}"
+                f"{self._merges}",
+                given,
             )
 
     def _latest(self) -> int:
@@ -225,10 +214,10 @@ class _Join:
         queries = ["SELECT max(moment) FROM decisions"]
         if self._sources.events:
             column = "received_at" if self._sources.has_received_at else "at"
-            queries.append(f'SELECT epoch_us(max("{column}")) FROM {self._parquet("events")}')
+            queries.append(f'SELECT epoch_us(max("{column}")) FROM events')
         else:
             queries.append("SELECT max(moment) FROM about")
-        return max((self._rows(query)[0][0] or 0 for query in queries), default=0)
+        return max(self._value(query) or 0 for query in queries)
 
     def _judge(self, until: int) -> None:
         """Table `judged`: selections, with the reason why one does not count, or NULL."""
@@ -240,15 +229,20 @@ class _Join:
                   (SELECT tie FROM decisions WHERE message IS NOT NULL
                    GROUP BY tie HAVING count(*) > 1)
             GROUP BY ALL HAVING count(*) > 1""")
-        released, seen = _texts(RELEASING), _texts(SEEN)
-        sql(f"""
+        sql(
+            """
             CREATE TEMP TABLE released AS
             SELECT DISTINCT decision_id, message FROM about
-            WHERE decision_id IS NOT NULL AND type IN {released}""")
-        sql(f"""
+            WHERE decision_id IS NOT NULL AND list_contains($1, type)""",
+            [sorted(RELEASING)],
+        )
+        sql(
+            """
             CREATE TEMP TABLE seen AS
             SELECT DISTINCT decision_id, message FROM about
-            WHERE type IN {seen} AND decision_id IN (SELECT decision_id FROM released)""")
+            WHERE list_contains($1, type) AND decision_id IN (SELECT decision_id FROM released)""",
+            [sorted(SEEN)],
+        )
         same = (
             "{0}.decision_id = one.decision_id AND coalesce({0}.message, one.message) = one.message"
         )
@@ -257,34 +251,32 @@ class _Join:
             SELECT DISTINCT place FROM decisions AS one
             JOIN released ON {same.format("released")}
             WHERE NOT EXISTS (SELECT 1 FROM seen WHERE {same.format("seen")})""")
-        unweighed = "probability IS NULL" if self._weighed else "false"
-        sql(f"""
+        sql(
+            f"""
             CREATE TEMP TABLE judged AS
             SELECT one.*, CASE
                 WHEN one.decision_id IS NULL OR customer IS NULL OR moment IS NULL
-                     OR one.channel IS NULL THEN {_text(INCOMPLETE)}
-                WHEN one.place <> twice.first THEN {_text(TWICE)}
-                WHEN NOT (probability > 0 AND probability <= 1) THEN {_text(IMPOSSIBLE)}
-                WHEN {unweighed} THEN {_text(UNWEIGHED)}
-                WHEN event IS NULL THEN {_text(NO_GOAL)}
-                WHEN withheld.place IS NOT NULL THEN {_text(NOT_GIVEN)}
-                WHEN moment + within > {until} THEN {_text(OPEN)}
+                     OR one.channel IS NULL THEN '{INCOMPLETE}'
+                WHEN one.place <> twice.first THEN '{TWICE}'
+                WHEN NOT (probability > 0 AND probability <= 1) THEN '{IMPOSSIBLE}'
+                WHEN $weighed AND probability IS NULL THEN '{UNWEIGHED}'
+                WHEN event IS NULL THEN '{NO_GOAL}'
+                WHEN withheld.place IS NOT NULL THEN '{NOT_GIVEN}'
+                WHEN moment + within > $until THEN '{OPEN}'
             END AS why
             FROM decisions AS one LEFT JOIN twice USING (decision_id, message, channel)
             LEFT JOIN withheld ON one.place = withheld.place
-            WHERE message IS NOT NULL""")
+            WHERE message IS NOT NULL""",
+            {"weighed": self._weighed, "until": until},
+        )
 
     def _label(self) -> None:
         """Table `reached`: the places of those whose goal came in time."""
         most = "SELECT max(n) FROM (SELECT count(*) AS n FROM happened GROUP BY customer, type)"
-        in_time = "h.moment > one.moment AND h.moment <= one.moment + one.within"
-        if (self._rows(most)[0][0] or 0) <= _MANY:
+        if (self._value(most) or 0) <= _MANY:
             self._sql(f"""
                 CREATE TEMP TABLE reached AS
-                SELECT place FROM judged AS one SEMI JOIN happened AS h
-                ON one.customer = h.customer AND one.event = h.type AND {in_time}
-                   AND (h.decision_id IS NULL OR h.decision_id = one.decision_id)
-                   AND (h.message IS NULL OR h.message = one.message)
+                SELECT place FROM judged AS one SEMI JOIN happened AS h ON {REACHED}
                 WHERE why IS NULL""")
             return
         next_after = "one.customer = h.customer AND one.event = h.type AND one.moment < h.moment"
@@ -293,17 +285,16 @@ class _Join:
             WITH one AS (SELECT * FROM judged WHERE why IS NULL),
                  free AS (SELECT * FROM happened WHERE decision_id IS NULL)
             SELECT place FROM one ASOF JOIN (SELECT * FROM free WHERE message IS NULL) AS h
-            ON {next_after} WHERE {in_time}
+            ON {next_after} WHERE {IN_TIME}
             UNION ALL
             SELECT place FROM one ASOF JOIN (SELECT * FROM free WHERE message IS NOT NULL) AS h
-            ON {next_after} AND one.message = h.message WHERE {in_time}
+            ON {next_after} AND one.message = h.message WHERE {IN_TIME}
             UNION ALL
             SELECT place FROM one JOIN (SELECT * FROM happened WHERE decision_id IS NOT NULL) AS h
-            ON one.decision_id = h.decision_id AND one.customer = h.customer AND one.event = h.type
-            WHERE (h.message IS NULL OR h.message = one.message) AND {in_time}""")
+            ON one.decision_id = h.decision_id AND {REACHED}""")
 
     def _collect(self) -> Joined:
-        found = self._table("""
+        found = self._relation("""
             SELECT place, moment, tie, message, channel, probability, position,
                    place IN (SELECT place FROM reached) AS label
             FROM judged WHERE why IS NULL""").to_arrow_table()
@@ -317,7 +308,7 @@ class _Join:
         channels, channel = _coded(found.column("channel"))
         left_out, notes = self._left_out()
         position = found.column("position").fill_null(1).to_numpy()[order]
-        closes = f"SELECT min(moment + within) FROM judged WHERE why = {_text(OPEN)}"
+        closes = f"SELECT min(moment + within) FROM judged WHERE why = '{OPEN}'"
         return Joined(
             file=place // _FILE,
             row=place % _FILE,
@@ -329,7 +320,7 @@ class _Join:
             message=message[order],
             channels=channels,
             channel=channel[order],
-            closes_at=self._rows(closes)[0][0],
+            closes_at=self._value(closes),
             left_out=left_out,
             notes=notes,
         )
@@ -340,7 +331,7 @@ class _Join:
             self._rows("SELECT why, count(*) FROM judged WHERE why IS NOT NULL GROUP BY 1")
         )
         silent = "SELECT count(*) FROM decisions WHERE message IS NULL"
-        counts[SILENT] = self._rows(silent)[0][0]
+        counts[SILENT] = self._value(silent)
         outcomes = """
             SELECT count(*) FILTER (known.moment IS NULL),
                    count(*) FILTER (about.moment < known.moment)
@@ -349,10 +340,10 @@ class _Join:
             USING (decision_id) WHERE about.decision_id IS NOT NULL"""
         (counts[ORPHAN], counts[BEFORE]), *_ = self._rows(outcomes)
         again = "SELECT count(*) - count(DISTINCT one) FROM about"
-        counts[REPEATED] = self._rows(again)[0][0]
+        counts[REPEATED] = self._value(again)
         notes = []
         if counts.get(IMPOSSIBLE):
-            where = f"FROM judged WHERE why = {_text(IMPOSSIBLE)} ORDER BY place LIMIT 1"
+            where = f"FROM judged WHERE why = '{IMPOSSIBLE}' ORDER BY place LIMIT 1"
             row = self._rows(f"SELECT place, decision_id, probability {where}")[0]
             path = self._sources.decisions[row[0] // _FILE]
             notes.append(

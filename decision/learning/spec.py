@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
@@ -31,7 +31,7 @@ import msgspec
 
 from decision.core.clock import DAY, MILLISECOND, SECOND, format_duration
 from decision.core.definition import Goal
-from decision.core.errors import NextbestError
+from decision.core.errors import NextbestError, NotFound
 from decision.rulebook.checker import Checker
 from decision.rulebook.diagnostics import Diagnostic, hint_for, render_all
 from decision.rulebook.yaml_source import Node, read_yaml
@@ -64,8 +64,8 @@ PARAMETERS: Final[dict[str, tuple[type, float, float]]] = {
 class SpecError(NextbestError, ValueError):
     """A spec that cannot be used; `diagnostics` say where and why."""
 
-    def __init__(self, diagnostics: list[Diagnostic]) -> None:
-        super().__init__(render_all(diagnostics))
+    def __init__(self, name: str, diagnostics: list[Diagnostic]) -> None:
+        super().__init__(f"{name} cannot be used:\n\n{render_all(diagnostics)}")
         self.diagnostics = diagnostics
 
 
@@ -136,10 +136,6 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     exploration: float | Schedule | None = None
     promotion: Gate = Gate()
 
-    def goal_of(self, goals: Mapping[str, Goal], message: str) -> Goal | None:
-        """What counts as a response to a message, or None where nothing does."""
-        return self.target or goals.get(message) or self.without_goal
-
     def exploration_at(self, rows: int) -> float | None:
         """γ for a model that learned from so many rows; None: the policy's."""
         if isinstance(self.exploration, Schedule):
@@ -153,14 +149,32 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.target.event} within {format_duration(self.target.within)}"
 
 
-def load_spec(path: Path | str) -> Spec:
-    """The spec of a file.
+def load_spec(path: Path | str, *, name: str | None = None) -> Spec:
+    """The spec of a file; of the model `name`, where one is given.
 
     Raises:
         OSError: the file cannot be read.
-        SpecError: it is no sound spec; every error is named with its place.
+        SpecError: it has errors, each named with its place, or is of another model.
     """
-    return parse_spec(str(path), Path(path).read_bytes())
+    spec = parse_spec(str(path), Path(path).read_bytes())
+    if name is not None and spec.name != name:
+        message = f"it is the spec of {spec.name}; this version is of {name}"
+        raise SpecError(str(path), [Diagnostic(code="conflict", file=str(path), message=message)])
+    return spec
+
+
+def spec_named(models: Path, name: str) -> Spec:
+    """The spec of a model, which lies in the models folder beside the versions.
+
+    Raises:
+        NotFound: there is none without errors.
+    """
+    for path in sorted(models.glob("*.yaml")):
+        with suppress(SpecError):
+            spec = load_spec(path)
+            if spec.name == name:
+                return spec
+    raise NotFound(f"{models} has no spec named {name}, so its gate is not known; give --spec")
 
 
 def parse_spec(name: str, data: bytes | str) -> Spec:
@@ -172,13 +186,13 @@ def parse_spec(name: str, data: bytes | str) -> Spec:
     source = read_yaml(name, data)
     if source.root is None:
         empty = Diagnostic(code="missing-key", file=name, message="the spec is empty")
-        raise SpecError(source.diagnostics or [empty])
+        raise SpecError(name, source.diagnostics or [empty])
     checker = Checker()
     checker.diagnostics.extend(source.diagnostics)
     spec = _read(checker, source.root)
     errors = [each for each in checker.diagnostics if each.severity == "error"]
     if errors:
-        raise SpecError(errors)
+        raise SpecError(name, errors)
     return spec
 
 

@@ -8,7 +8,8 @@ calibrates, the later half judges.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -18,15 +19,19 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from decision.core.definition import Goal
 from decision.learning import drift
-from decision.learning.boosting import Boost, Boosted, Move, boost, log_odds, parameters
+from decision.learning.boosting import Boost, Boosted, boost, log_odds, parameters
 from decision.learning.calibration import Chosen, calibrate
+from decision.learning.dask_boosting import cluster
 from decision.learning.examples import Examples, check_split, evidence_of, examples_of
 from decision.learning.metrics import measure
 from decision.learning.report.facts import Facts, facts_of
 from decision.learning.report.page import write_report
 from decision.learning.spec import Spec
 from decision.learning.table import TrainingTable
+from decision.learning.training_table import examples_of_log
+from decision.progress import SILENT, Progress
 from decision.scoring.loading import check_version, load_model, reference_trees
 from decision.scoring.manifest import (
     Isotonic,
@@ -39,18 +44,12 @@ from decision.scoring.manifest import (
 )
 from decision.scoring.model import calibrator
 from decision.scoring.trial import probe_rows
+from decision.scoring.versions import latest_version
 
 TRIAL_LIMIT: Final = 900.0
 """Seconds in which a new version must be scored and compiled."""
 PARITY_ROWS: Final = 20_000
 """Of the latest rows, beside the trial's probes, so many are held against compiled trees."""
-Say = Callable[[str], Move]
-"""Is told what begins; returns what is told of the share that is done."""
-
-
-def quiet(what: str) -> Move:
-    """Tells nobody."""
-    return lambda share: None
 
 
 def train(
@@ -62,7 +61,7 @@ def train(
     against: Path | None = None,
     report: bool = False,
     fit: Boost = boost,
-    say: Say = quiet,
+    progress: Progress = SILENT,
 ) -> Path:
     """Trains, tries and writes a version; returns its folder `out_dir/<name>/<version>`.
 
@@ -77,7 +76,8 @@ def train(
     """
     examples = examples_of(given, spec) if isinstance(given, TrainingTable) else given
     check_split(examples)
-    boosted = fit(spec, examples, say("Training"))
+    with progress.bar("Training", total=1.0) as move:
+        boosted = fit(spec, examples, move)
     odds = log_odds(boosted, examples.matrix[examples.fit :])
     chosen = _calibrate(spec, examples, odds)
     when = (created_at or datetime.now(UTC)).astimezone(UTC).isoformat()
@@ -86,10 +86,47 @@ def train(
     profile = drift.profile_of(examples, probability)
     facts = None
     if report:
-        say("Reporting")
-        facts = facts_of(spec, examples, boosted, probability, profile, against)
-    say("Compiling and trying")
-    return _publish(manifest, boosted.text, profile, facts, examples, Path(out_dir) / spec.name)
+        with progress.step("Reporting"):
+            facts = facts_of(spec, examples, boosted, probability, profile, against)
+    with progress.step("Compiling and trying"):
+        return _publish(manifest, boosted.text, profile, facts, examples, Path(out_dir) / spec.name)
+
+
+def train_on_log(
+    spec: Spec,
+    log: Path,
+    goals: Mapping[str, Goal],
+    models: Path,
+    *,
+    until: int | None = None,
+    dask: str | None = None,
+    report: bool = True,
+    progress: Progress = SILENT,
+) -> Path:
+    """Trains a version from an archived log, as `train` does; returns its folder.
+
+    `goals` are those of the messages; `until` (microseconds) is up to when the log is complete;
+    `dask` is the address of a scheduler whose cluster trains, instead of this machine. Drift is
+    told from the latest version of the same name.
+
+    Raises:
+        TrainingError: the log holds nothing that could be learned, or the cluster is not there.
+        ModelError: the version did not pass its trial.
+    """
+    with ExitStack() as stack:
+        fit = boost if dask is None else stack.enter_context(cluster(dask))
+        reading = examples_of_log(log, spec, goals, until=until, progress=progress)
+        examples = stack.enter_context(reading)
+        progress.say(f"{len(examples):,} rows to learn from")
+        return train(
+            spec,
+            examples,
+            models,
+            against=latest_version(models, spec.name),
+            report=report,
+            fit=fit,
+            progress=progress,
+        )
 
 
 def _calibrate(spec: Spec, examples: Examples, odds: Any) -> Chosen:

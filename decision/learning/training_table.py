@@ -31,6 +31,7 @@ from decision.learning.feature_columns import FeatureColumns
 from decision.learning.joining import OPEN, Joined, Sources, join
 from decision.learning.spec import Spec
 from decision.learning.table import TrainingError
+from decision.progress import SILENT, Progress
 from decision.scoring.features import Matrix
 
 BATCH: Final = 65_536
@@ -75,24 +76,26 @@ def examples_of_log(
     *,
     until: int | None = None,
     memory: int | None = None,
-    move: Move = lambda share: None,
+    progress: Progress = SILENT,
 ) -> Iterator[Examples]:
     """The examples of an archived log, for as long as the context is open.
 
     `goals` are those of the messages; `until` (microseconds) is up to when the log is complete,
     left out: its latest entry; `memory` bounds, in bytes, what the join uses (the rest
-    goes to a temporary folder; left out, a quarter of the machine's); `move` is told of the share
-    that is done.
+    goes to a temporary folder; left out, a quarter of the machine's).
 
     Raises:
         TrainingError: the folder is no log, a file is damaged, or nothing can be learned from it.
     """
     room = machine_memory() if memory is None else 4 * memory
     with TemporaryDirectory(prefix="nextbest-train-") as scratch, reading(log):
-        sources = _sources(log)
-        joined = join(sources, spec, goals, memory=room // 4, scratch=Path(scratch), until=until)
-        move(0.4)
-        yield _examples(sources, joined, spec, room, Path(scratch), move)
+        place = Path(scratch)
+        with progress.bar("Reading the log", total=1.0) as move:
+            sources = _sources(log)
+            joined = join(sources, spec, goals, memory=room // 4, scratch=place, until=until)
+            move(0.4)
+            examples = _examples(sources, joined, spec, room, place, move)
+        yield examples
 
 
 def _sources(log: Path) -> Sources:

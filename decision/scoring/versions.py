@@ -8,13 +8,16 @@ where that is what it was.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from decision.core.errors import NotFound
 from decision.core.history import standing
 from decision.files import append_line, write_whole
-from decision.scoring.manifest import MANIFEST, ModelError
+from decision.scoring.manifest import MANIFEST, ModelError, read_version
 
 CURRENT: Final = "current"
 """In the models folder: a link to the version in force, or a file with its path."""
@@ -59,6 +62,43 @@ def versions(models: Path) -> list[Path]:
     """All version folders of a models folder, in the order of their paths."""
     manifests = [*models.glob(f"*/{MANIFEST}"), *models.glob(f"*/*/{MANIFEST}")]
     return sorted(path.parent for path in manifests)
+
+
+def find_version(models: Path, wanted: str) -> Path:
+    """The version that is meant: a folder, `NAME/VERSION` below `models`, or the digits alone.
+
+    Raises:
+        NotFound: there is none, or there are several; the nearest is named.
+    """
+    for place in (models / wanted, Path(wanted)):
+        if (place / MANIFEST).is_file():
+            return place
+    known = versions(models)
+    named = [place for place in known if place.name == wanted]
+    if len(named) == 1:
+        return named[0]
+    names = [place.relative_to(models).as_posix() for place in known]
+    near = [] if named else get_close_matches(wanted, [*names, *(each.name for each in known)], 1)
+    why = f"there are {len(named)} of that name" if named else "it is no version"
+    meant = f"did you mean {near[0]}? " if near else ""
+    raise NotFound(f"{wanted}: {why}; {meant}in {models} are: {', '.join(names[-5:]) or 'none'}")
+
+
+def latest_version(models: Path, name: str) -> Path | None:
+    """The version of that name in force, else the one made last; None where there is none."""
+    try:
+        current = current_version(models)
+    except ModelError:
+        current = None
+    found = [] if current is None else [current]
+    found += [path for path in versions(models) if path.parent.name == name]
+    known: list[tuple[bool, str, Path]] = []
+    for path in found:
+        with suppress(ModelError):
+            manifest, _ = read_version(path)
+            if manifest.name == name:
+                known.append((path == current, manifest.created_at, path))
+    return max(known)[2] if known else None
 
 
 def point_to(

@@ -15,7 +15,7 @@ import msgspec
 from decision.core.definition import PolicyDefinition
 from decision.evaluation.log import EvaluationError
 from decision.evaluation.report import EvaluationOptions, Report
-from decision.evaluation.run import evaluate
+from decision.evaluation.run import EvaluationRequest, evaluate
 from decision.evaluation.targets import Candidate
 from decision.scoring.model import Model
 
@@ -81,9 +81,10 @@ def off_policy(
 ) -> OffPolicy:
     """The estimates, as far as the log allows any."""
 
+    request = EvaluationRequest(options=EvaluationOptions(bootstrap=0))
+
     def judged(rules: PolicyDefinition) -> Report:
-        candidate = Candidate(rules=rules, model=model)
-        return evaluate(archive, candidate, options=EvaluationOptions(bootstrap=0))
+        return evaluate(archive, Candidate(rules=rules, model=model), request)
 
     try:
         return OffPolicy(judged(new), judged(old) if old is not None else None)

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from decision.archive.erasing import UnreadableFile, erase_from_archive
+from decision.archive.erasing import erase_from_archive
+from decision.archive.journal import UnreadableFile
 
 
 def write(path: Path, customers: list[str]) -> None:

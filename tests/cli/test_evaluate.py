@@ -74,7 +74,7 @@ def test_retention_is_a_table_by_arm(run, archive, tmp_path: Path) -> None:
         (("--exploration", "much"), "no number of at least 0"),
         (("--exploration", "-1"), "no number of at least 0"),
         (("--by", "costumer.state"), "did you mean customer"),
-        (("--since", "2026-11-21"), "no time with an offset"),
+        (("--since", "2026-11-21"), "not a time with an offset"),
         (("--report", "seen.html"), "must end in .svg or .png"),
         (("--prior", "--model", "x"), "exclude each other"),
         (("--confidence", "95"), "confidence"),

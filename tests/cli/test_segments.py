@@ -87,8 +87,8 @@ def test_more_days_than_rules_count_give_no_states_and_a_missing_amount_is_said(
     ("options", "words", "code"),
     [
         (["--event", "buy"], "no event 'buy'; it has", 1),
-        (["--until", "yesterday"], "no time", 2),
-        (["--until", "2026-11-20"], "no offset", 2),
+        (["--until", "yesterday"], "not a time with an offset", 2),
+        (["--until", "2026-11-20"], "not a time with an offset", 2),
         (["--level", "vip=0%"], "not a new name", 2),
         (["--level", "a=60%", "--level", "b=60%"], "more than 100%", 2),
     ],

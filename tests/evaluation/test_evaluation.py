@@ -18,9 +18,9 @@ from decision.archive.replays import read_replays
 from decision.core.clock import DAY, HOUR, from_micros
 from decision.core.document import Contact, ContactKind, ContactState
 from decision.core.policy_builder import compile_policy
-from decision.evaluation.log import ArchivedLog, EvaluationError
+from decision.evaluation.log import EvaluationError, open_log
 from decision.evaluation.report import EvaluationOptions, Report
-from decision.evaluation.run import evaluate
+from decision.evaluation.run import EvaluationRequest, evaluate
 from decision.evaluation.targets import ARMS, Candidate, Judge
 from decision.learning.ope import dr, ips, sndr, snips
 from decision.learning.spec import parse_spec
@@ -118,7 +118,7 @@ def _cover(world: World, runs: int, count: int, least: float) -> None:
 
 def test_a_policy_is_worth_what_it_would_truly_earn(world: World, archive: Path) -> None:
     """From the archive alone: its rules, documents and events, decided again under another γ."""
-    report = evaluate(archive, Candidate(exploration=60.0), options=QUICK)
+    report = evaluate(archive, Candidate(exploration=60.0), EvaluationRequest(options=QUICK))
     policy = report.policies[-1]
     value = truth(world, Deciding(world.definition, 60.0))
     for name in ("ips", "snips", "dr", "sndr", "switch_dr"):
@@ -136,7 +136,9 @@ def test_a_policy_is_worth_what_it_would_truly_earn(world: World, archive: Path)
 
 def test_the_policy_that_logged_earns_what_was_logged(archive: Path) -> None:
     """Decided again without a change, every weight is 1: to the last digit it is the log."""
-    report = evaluate(archive, Candidate(exploration=4.0), reward_model=False, options=QUICK)
+    report = evaluate(
+        archive, Candidate(exploration=4.0), EvaluationRequest(reward_model=False, options=QUICK)
+    )
     policy = report.policies[-1]
     assert policy.weights.mean == pytest.approx(1) and policy.weights.max == pytest.approx(1)
     for metric in ("responses", "value"):
@@ -148,12 +150,15 @@ def test_the_policy_that_logged_earns_what_was_logged(archive: Path) -> None:
     assert sum(row.target_share for row in report.messages) == pytest.approx(1)
     for row in report.messages:
         assert row.target_responses.value == pytest.approx(row.logged_responses)
-    again = evaluate(archive, Candidate(exploration=4.0), reward_model=False, options=QUICK)
+    again = evaluate(
+        archive, Candidate(exploration=4.0), EvaluationRequest(reward_model=False, options=QUICK)
+    )
     assert msgspec.json.encode(again) == msgspec.json.encode(report)
 
 
 def test_arms_are_what_they_are_called(archive: Path) -> None:
-    judge = Judge(Candidate(exploration=None), ArchivedLog(archive, None).policies, arms=True)
+    with open_log(archive, None) as log:
+        judge = Judge(Candidate(exploration=None), log.policies, arms=True)
     spoken = 0
     for replay, _ in zip(read_replays(archive), range(100), strict=False):
         found = judge.judge(replay)
@@ -181,8 +186,9 @@ def test_segments_are_parts_of_the_whole(archive: Path) -> None:
     report = evaluate(
         archive,
         Candidate(exploration=60.0),
-        by=("state", "placement", "customer.country", "context.nowhere"),
-        options=QUICK,
+        EvaluationRequest(
+            by=("state", "placement", "customer.country", "context.nowhere"), options=QUICK
+        ),
     )
     for field in ("customer.state", "placement", "customer.country", "context.nowhere"):
         rows = [row for row in report.segments if row.field == field]
@@ -209,7 +215,9 @@ def test_what_the_log_could_not_do_is_told_and_not_guessed(archive: Path) -> Non
         "goal: {event: purchase, within: 1d}, content: {title: t}}\nstates:",
     )
     report = evaluate(
-        archive, Candidate(rules=definition_of(text), exploration=None), options=QUICK
+        archive,
+        Candidate(rules=definition_of(text), exploration=None),
+        EvaluationRequest(options=QUICK),
     )
     policy = report.policies[-1]
     assert policy.unsupported == pytest.approx(1 - report.holdout / report.log.judged)
@@ -221,12 +229,16 @@ def test_what_the_log_could_not_do_is_told_and_not_guessed(archive: Path) -> Non
 def test_a_message_or_placement_that_is_gone_is_silent_or_another(archive: Path) -> None:
     fewer = RULES.replace("  cups:", "  mugs:")
     report = evaluate(
-        archive, Candidate(rules=definition_of(fewer)), reward_model=False, options=QUICK
+        archive,
+        Candidate(rules=definition_of(fewer)),
+        EvaluationRequest(reward_model=False, options=QUICK),
     )
     gone = next(row for row in report.messages if row.message == "cups")
     assert gone.logged_share > 0 and gone.target_share == 0 == gone.target_responses.value
     moved = definition_of(RULES.replace("outbound:", "elsewhere:"))
-    report = evaluate(archive, Candidate(rules=moved), reward_model=False, options=QUICK)
+    report = evaluate(
+        archive, Candidate(rules=moved), EvaluationRequest(reward_model=False, options=QUICK)
+    )
     assert any("their placement is gone" in note for note in report.notes)
     assert report.messages[0].message == "" and report.messages[0].target_share == 1
 
@@ -300,10 +312,10 @@ def test_rewards_are_goals_reached_in_their_window(archive: Path, tmp_path: Path
     _write(folder, "decisions", decisions)
     _write(folder, "outcomes", outcomes)
     _write(folder, "events", events)
-    log = ArchivedLog(folder, None)
     found = {}
-    for day in log.days():
-        found.update(log.judged_on(day))
+    with open_log(folder, None) as log:
+        for day in log.days():
+            found.update(log.judged_on(day))
     within = {"tea": DAY, "cups": 2 * DAY, "points": DAY, "vip": DAY}
     known = {one["event_id"]: one for one in outcomes}
     told = [known.get(one["event_id"], one) for one in events]
@@ -365,14 +377,18 @@ def test_one_target_for_all_lets_silence_earn_what_comes_by_itself(
         {"event_id": "z", "customer_id": "z", "type": "z", "at": last, "received_at": last}
     )
     _write(folder, "events", visits)
-    plain = evaluate(folder, Candidate(), spec=spec, reward_model=False, options=QUICK)
+    plain = evaluate(
+        folder, Candidate(), EvaluationRequest(spec=spec, reward_model=False, options=QUICK)
+    )
     assert plain.logged["responses"].value == 0
-    counted = evaluate(folder, Candidate(), spec=spec, count_silence=True, options=QUICK)
+    counted = evaluate(
+        folder, Candidate(), EvaluationRequest(spec=spec, count_silence=True, options=QUICK)
+    )
     assert counted.logged["responses"].value == pytest.approx(counted.silent / counted.log.judged)
     found = counted.policies[-1].metrics["responses"]
     assert found["sndr"].estimate.value == pytest.approx(counted.logged["responses"].value)
     with pytest.raises(EvaluationError, match="one target for all messages"):
-        evaluate(folder, Candidate(), count_silence=True)
+        evaluate(folder, Candidate(), EvaluationRequest(count_silence=True))
 
 
 # ---------------------------------------------------------------- what cannot be judged
@@ -422,7 +438,7 @@ def test_what_is_too_young_contended_or_unknown_is_left_out_and_counted(
         "events",
         lambda row: row if row["received_at"] <= from_micros(end) else None,
     )
-    report = evaluate(log, Candidate(), reward_model=False, options=QUICK)
+    report = evaluate(log, Candidate(), EvaluationRequest(reward_model=False, options=QUICK))
     young = sum(moment.at + 2 * DAY > end for moment in world.moments)
     assert report.log.longest_window == 2 * DAY
     assert (report.log.open_windows, report.log.contended) == (young, 5)
@@ -432,8 +448,7 @@ def test_what_is_too_young_contended_or_unknown_is_left_out_and_counted(
         evaluate(
             edit(log, tmp_path / "four", "decisions", _first_day_only(end)),
             Candidate(),
-            reward_model=False,
-            options=QUICK,
+            EvaluationRequest(reward_model=False, options=QUICK),
         )
 
 
@@ -454,7 +469,9 @@ def test_only_the_first_selection_of_a_decision_is_judged(archive: Path, tmp_pat
     shutil.copytree(archive, folder)
     shutil.rmtree(folder / "decisions")
     _write(folder, "decisions", [*rows, *later])
-    report = evaluate(folder, Candidate(exploration=4.0), reward_model=False, options=QUICK)
+    report = evaluate(
+        folder, Candidate(exploration=4.0), EvaluationRequest(reward_model=False, options=QUICK)
+    )
     assert report.log.later_selections == 9 and report.log.judged == len(rows)
     weights = report.policies[-1].weights
     assert weights.max == pytest.approx(1) and weights.mean == pytest.approx(1, abs=1e-9)
@@ -486,7 +503,7 @@ def test_a_damaged_file_of_any_dataset_is_named(
         path = sorted((broken / dataset).glob("date=*/*.parquet"))[0]
         path.write_bytes(flip(path.read_bytes()))
         with pytest.raises((ArchiveError, ValueError), match="cannot be read") as raised:
-            evaluate(broken, Candidate(), reward_model=False, options=QUICK)
+            evaluate(broken, Candidate(), EvaluationRequest(reward_model=False, options=QUICK))
         assert str(path) in str(raised.value)
 
 
@@ -504,8 +521,8 @@ def test_customers_that_were_merged_are_one(archive: Path, tmp_path: Path) -> No
         "events",
         lambda row: {**row, "customer_id": f"新-{row['customer_id']}"},
     )
-    plain = evaluate(archive, Candidate(), reward_model=False, options=QUICK)
-    lost = evaluate(moved, Candidate(), reward_model=False, options=QUICK)
+    plain = evaluate(archive, Candidate(), EvaluationRequest(reward_model=False, options=QUICK))
+    lost = evaluate(moved, Candidate(), EvaluationRequest(reward_model=False, options=QUICK))
     assert plain.logged["responses"].value > 0 == lost.logged["responses"].value
     known = sorted({row["customer_id"] for row in _rows(archive, "decisions")})
     merges = [("新-" + each, each) for each in known]
@@ -520,15 +537,15 @@ def test_customers_that_were_merged_are_one(archive: Path, tmp_path: Path) -> No
         for into, gone in merges
     ]
     _write(moved, "changes", changes)
-    found = evaluate(moved, Candidate(), reward_model=False, options=QUICK)
+    found = evaluate(moved, Candidate(), EvaluationRequest(reward_model=False, options=QUICK))
     assert found.logged["responses"].value == plain.logged["responses"].value
     assert found.customers == plain.customers - 1
 
 
 def test_without_a_reward_model_estimates_are_those_of_weights_alone(archive: Path) -> None:
-    with_model = evaluate(archive, Candidate(exploration=60.0), options=QUICK)
+    with_model = evaluate(archive, Candidate(exploration=60.0), EvaluationRequest(options=QUICK))
     without: Report = evaluate(
-        archive, Candidate(exploration=60.0), reward_model=False, options=QUICK
+        archive, Candidate(exploration=60.0), EvaluationRequest(reward_model=False, options=QUICK)
     )
     assert set(without.policies[-1].metrics["value"]) == {"ips", "snips"}
     for name in ("ips", "snips"):
@@ -541,7 +558,7 @@ def test_without_a_reward_model_estimates_are_those_of_weights_alone(archive: Pa
 def test_a_tiny_log_says_little_and_says_so(world: World, tmp_path: Path, count: int) -> None:
     """No warning, no crash, and no interval that pretends to know."""
     log = write_archive(tmp_path, world, Deciding(world.definition, 4.0), 1, only=count)
-    report = evaluate(log, Candidate(), arms=True, by=("state",), options=QUICK)
+    report = evaluate(log, Candidate(), EvaluationRequest(arms=True, by=("state",), options=QUICK))
     assert report.log.judged == count
     if count == 1:
         assert report.logged["value"].standard_error == float("inf")
@@ -552,9 +569,11 @@ def test_a_tiny_log_says_little_and_says_so(world: World, tmp_path: Path, count:
 def test_a_log_of_silence_knows_nothing_of_messages(world: World, tmp_path: Path) -> None:
     mute = definition_of(RULES.replace("outbound: {", "outbound: {threshold: 1000, "))
     log = write_archive(tmp_path, world, Deciding(mute, 4.0), 1, only=40)
-    same = evaluate(log, Candidate(), options=QUICK).policies[-1]
+    same = evaluate(log, Candidate(), EvaluationRequest(options=QUICK)).policies[-1]
     assert same.weights.mean == 1 and same.unsupported == 0
-    loud = evaluate(log, Candidate(rules=definition_of(RULES)), options=QUICK).policies[-1]
+    loud = evaluate(
+        log, Candidate(rules=definition_of(RULES)), EvaluationRequest(options=QUICK)
+    ).policies[-1]
     assert loud.unsupported > 0.8 and loud.metrics["value"]["ips"].estimate.value == 0
     assert loud.metrics["value"]["sndr"].estimate.value <= 0
 
@@ -565,10 +584,6 @@ def test_nobodys_reward_is_expected_by_a_model_that_has_seen_it(
     """Each fold's model learns from the contacts of other customers alone, and of all of those."""
     from decision.evaluation import reward_model
 
-    log = ArchivedLog(archive, None)
-    given = [
-        logged for day in log.days() for logged in log.judged_on(day).values() if logged.message
-    ]
     learned: list[tuple[int, float]] = []
 
     def fit(features: Any, matrix: Any, label: Any) -> Any:
@@ -577,7 +592,10 @@ def test_nobodys_reward_is_expected_by_a_model_that_has_seen_it(
         return lambda rows: np.full(len(rows), float(part))
 
     monkeypatch.setattr(reward_model, "_fit", fit)
-    model = reward_model.fit_reward_model(log, lambda done: None)
+    with open_log(archive, None) as log:
+        rows = [row for day in log.days() for row in log.judged_on(day).values()]
+        model = reward_model.fit_reward_model(log)
+    given = [row for row in rows if row.message]
     for part in range(reward_model.FOLDS):
         others = [row for row in given if reward_model.fold_of(row.customer_id) != part]
         assert learned[part] == (len(others), sum(row.reached for row in others))
@@ -588,12 +606,16 @@ def test_nobodys_reward_is_expected_by_a_model_that_has_seen_it(
 
 def test_later_decisions_alone_are_judged_from_a_time_on(world: World, archive: Path) -> None:
     since = world.moments[700].at
-    report = evaluate(archive, Candidate(), since=since, reward_model=False, options=QUICK)
+    report = evaluate(
+        archive, Candidate(), EvaluationRequest(since=since, reward_model=False, options=QUICK)
+    )
     assert report.log.earlier == sum(moment.at < since for moment in world.moments)
     assert report.log.judged == len(world.moments) - report.log.earlier
     with pytest.raises(EvaluationError, match="none of 1500 decisions is late enough"):
         evaluate(
-            archive, Candidate(), since=world.moments[-1].at + 1, reward_model=False, options=QUICK
+            archive,
+            Candidate(),
+            EvaluationRequest(since=world.moments[-1].at + 1, reward_model=False, options=QUICK),
         )
 
 
@@ -621,10 +643,7 @@ def test_real_customers_are_judged_as_by_hand(tmp_path: Path) -> None:
         report = evaluate(
             archive,
             Candidate(rules=rules),
-            spec=spec,
-            count_silence=True,
-            reward_model=False,
-            options=QUICK,
+            EvaluationRequest(spec=spec, count_silence=True, reward_model=False, options=QUICK),
         )
         found = report.policies[-1]
         by_hand = hillstrom.value([best] * len(rows), rows)

@@ -18,7 +18,7 @@ from decision.core import records
 from decision.core.clock import from_micros
 from decision.core.schema import CustomerUpdate, DecisionRequest
 from decision.engine import Engine, EngineSettings, build_snapshot
-from decision.evaluation.log import ArchivedLog
+from decision.evaluation.log import open_log
 from decision.evaluation.promotion import (
     PROMOTIONS,
     Evidence,
@@ -29,7 +29,7 @@ from decision.evaluation.promotion import (
     promote,
 )
 from decision.evaluation.report import EvaluationOptions
-from decision.evaluation.run import evaluate
+from decision.evaluation.run import EvaluationRequest, evaluate
 from decision.evaluation.targets import Candidate
 from decision.learning.spec import Gate, Spec, parse_spec
 from decision.scoring.loading import load_model
@@ -131,10 +131,12 @@ def test_the_lift_is_judged_by_what_the_model_has_not_learned_from(
     """Half of the rows are held out, and half of those are for calibration: a quarter is left."""
     candidate = Candidate(model=load_model(made[0]))
     options = EvaluationOptions(bootstrap=0)
-    fair = evaluate(archive, candidate, since="held-out", reward_model=False, options=options)
+    fair = evaluate(
+        archive, candidate, EvaluationRequest(since="held-out", reward_model=False, options=options)
+    )
     assert fair.log.judged == pytest.approx(len(world.moments) / 4, rel=0.1)
     assert not any("flatter" in note for note in fair.notes)
-    whole = evaluate(archive, candidate, reward_model=False, options=options)
+    whole = evaluate(archive, candidate, EvaluationRequest(reward_model=False, options=options))
     assert any("flatter" in note for note in whole.notes)
 
 
@@ -149,10 +151,10 @@ def test_held_out_begins_after_the_latest_row_that_was_learned_from(
     assert training.from_time is not None and training.learned_until is not None
     late = msgspec.structs.replace(training, learned_until=times[-40], test_rows=400)
     unknown = msgspec.structs.replace(training, learned_until=None)
-    log = ArchivedLog(archive, None)
-    assert log.held_out_since(late) == times[-40] + 1
-    assert log.held_out_since(training) == training.learned_until + 1
-    assert log.held_out_since(unknown) == (training.to_time or 0) + 1
+    with open_log(archive, None) as log:
+        assert log.held_out_since(late) == times[-40] + 1
+        assert log.held_out_since(training) == training.learned_until + 1
+        assert log.held_out_since(unknown) == (training.to_time or 0) + 1
 
 
 FIGURES = [Figure(name="latency", wanted="≤ 5", found=3.0, passed=True)]
@@ -289,7 +291,9 @@ def test_a_model_that_says_now_what_it_said_then_is_told_so(
                     each["shadow_probability"] = said[row["decision_id"]][key] + off
             pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
         report = evaluate(
-            log, Candidate(model=model), reward_model=False, options=EvaluationOptions(bootstrap=0)
+            log,
+            Candidate(model=model),
+            EvaluationRequest(reward_model=False, options=EvaluationOptions(bootstrap=0)),
         )
         assert report.again.decisions == spoken
         assert report.again.most == pytest.approx(off, abs=1e-12)

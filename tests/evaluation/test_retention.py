@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from decision.evaluation.retention import Share, newcombe, plot, retention, wilson
+from decision.evaluation.plots import plot_retention
+from decision.evaluation.retention import Share, newcombe, retention, wilson
 from tests.learning.logs import write_rows
 
 START = datetime(2026, 9, 1, tzinfo=UTC)
@@ -115,7 +116,7 @@ def test_an_empty_arm_and_an_unfinished_week_have_no_share(tmp_path: Path) -> No
     assert found.weeks[0].treated is not None and found.weeks[0].treated.active == 0
     assert found.weeks[1].treated is None and found.weeks[0].holdout is None
     assert found.weeks[0].difference is None
-    plot(found, tmp_path / "curves.svg")
+    plot_retention(found, tmp_path / "curves.svg")
     assert (tmp_path / "curves.svg").read_text("utf-8").startswith("<?xml")
     with pytest.raises(FileNotFoundError):
         retention(tmp_path / "nowhere")

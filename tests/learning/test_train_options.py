@@ -15,7 +15,7 @@ from decision.learning.report.facts import facts_of, share_interval
 from decision.learning.report.page import write_report
 from decision.learning.spec import Spec, parse_spec
 from decision.learning.table import TrainingTable, table_of_columns
-from decision.learning.train import quiet, train
+from decision.learning.train import train
 from decision.scoring.loading import load_model
 from decision.scoring.manifest import read_version
 from decision.scoring.model import to_probability
@@ -53,7 +53,7 @@ def test_a_new_message_inherits_from_its_kin() -> None:
     """One never seen is predicted near those of its category and tags, not at the base rate."""
     spec = parse_spec("kin", KIN)
     examples = examples_of(kin(), spec)
-    boosted = boost(spec, examples, quiet(""))
+    boosted = boost(spec, examples)
     names = [feature.name for feature in examples.features]
     categories = examples.categories["message.category"]
 
@@ -130,7 +130,7 @@ def test_a_report_needs_nothing_else_and_is_the_same_again(
     spec: Spec, examples: Examples, tmp_path: Path
 ) -> None:
     """Names of messages may hold anything, also what HTML or TeX would take for theirs."""
-    boosted = boost(spec, examples, quiet(""))
+    boosted = boost(spec, examples)
     probability = to_probability(log_odds(boosted, examples.matrix[examples.fit :]))
     profile = profile_of(examples, probability)
     folder = train(spec, examples, tmp_path / "models", created_at=MADE)

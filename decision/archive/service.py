@@ -1,0 +1,122 @@
+"""Archiving a log once, or as a service: pass after pass until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from decision.archive.archiver import Archiver, Counts, Lag
+from decision.archive.compaction import compact
+from decision.archive.journal import Journal
+from decision.core.clock import HOUR, SECOND
+from decision.core.errors import StoreUnavailable
+from decision.progress import SILENT, Progress
+from decision.store.log import Log
+
+
+class ArchiveOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How to archive into a folder; durations are microseconds.
+
+    `every` is how often to look for new entries; None: archive what is there, and end. `keep` is
+    for how long archived entries stay in the log. `compact` merges small files. `group` names the
+    archive in the store; `take_over` claims the log though another folder has it. `metrics_port`
+    serves Prometheus metrics on the loopback interface.
+    """
+
+    folder: Path
+    every: int | None = None
+    keep: int = HOUR
+    compact: bool = False
+    group: str = "archive"
+    take_over: bool = False
+    metrics_port: int | None = None
+
+
+async def archive_log(
+    log: Log,
+    options: ArchiveOptions,
+    clock: Callable[[], int],
+    stop: asyncio.Event,
+    progress: Progress = SILENT,
+) -> Counts:
+    """Archives a log until there is nothing more, or as a service until `stop` is set.
+
+    Raises:
+        ArchiveError: another process archives into the folder, or another folder has the log.
+        StoreUnavailable: the store does not answer; the service goes on trying instead.
+        OSError: the folder cannot be written.
+    """
+    journal = Journal(options.folder)
+    with journal.alone():
+        archiver = Archiver(journal, log, clock=clock, group=options.group, keep=options.keep)
+        await archiver.open(take_over=options.take_over)
+        if options.every is not None:
+            await _serve(archiver, options, stop, progress)
+        else:
+            with progress.bar("Entries") as move:
+                await archiver.run(move, stop.is_set)
+            if options.compact:
+                compact(journal)
+    return archiver.counts
+
+
+async def _serve(
+    archiver: Archiver, options: ArchiveOptions, stop: asyncio.Event, progress: Progress
+) -> None:
+    """Pass after pass; Redis may be unavailable for any time."""
+    seconds = (options.every or 0) / SECOND
+    gauges = _Gauges(options.metrics_port) if options.metrics_port is not None else None
+    unavailable = False
+    while not stop.is_set():
+        try:
+            if gauges is not None:
+                gauges.behind(await archiver.lag())
+            await archiver.run(stopped=stop.is_set)
+            if options.compact:
+                compact(archiver.journal)
+            if gauges is not None:
+                gauges.done(archiver.counts)
+            if unavailable:
+                progress.say("Redis is back")
+            unavailable = False
+        except StoreUnavailable as error:
+            if not unavailable:
+                progress.say(f"{error}; trying again every {seconds:g} s")
+            unavailable = True
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), seconds)
+
+
+class _Gauges:
+    """What Prometheus reads, on a port of the loopback interface."""
+
+    def __init__(self, port: int) -> None:
+        from prometheus_client import CollectorRegistry, Gauge, start_http_server
+
+        registry = CollectorRegistry()
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"nextbest_archive_{name}", text, labels, registry=registry)
+
+        self._pending = gauge("pending_entries", "Entries of the log not archived, about.")
+        self._age = gauge("oldest_pending_seconds", "Age of the oldest entry not archived.")
+        self._rows = gauge("rows", "Rows written since the start.", "dataset")
+        self._aside = gauge("quarantined", "Records that could not be read since the start.")
+        self._last = gauge("last_success_seconds", "When a pass last ended, Unix time.")
+        start_http_server(port, addr="127.0.0.1", registry=registry)
+
+    def behind(self, lag: Lag) -> None:
+        """Shows what waits at the start of a pass."""
+        self._pending.set(lag.entries)
+        self._age.set(lag.age / SECOND)
+
+    def done(self, counts: Counts) -> None:
+        """Shows what was done at its end."""
+        self._last.set_to_current_time()
+        self._aside.set(counts.quarantined)
+        for dataset, number in counts.rows.items():
+            self._rows.labels(dataset).set(number)
