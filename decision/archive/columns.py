@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
@@ -82,13 +83,19 @@ def _ends(rows: Sequence[Any]) -> Any:
     return pa.array(ends, pa.int32())
 
 
-def table(schema: Any, columns: dict[str, Any]) -> Any:
-    """A table of columns that are arrays or lists; texts may be dictionaries."""
+def table(schema: Any, rows: Sequence[Any], columns: Mapping[str, Any]) -> Any:
+    """A table of a schema: columns that are arrays or lists, and the rest by name from the rows.
+
+    Texts may be dictionaries.
+    """
     import pyarrow as pa
 
-    arrays = [
-        column if isinstance(column, pa.Array | pa.ChunkedArray) else pa.array(column, field.type)
-        for field in schema
-        for column in [columns[field.name]]
-    ]
+    arrays = []
+    for field in schema:
+        column = columns.get(field.name)
+        if column is None:
+            column = list(map(attrgetter(field.name), rows))
+        if not isinstance(column, pa.Array | pa.ChunkedArray):
+            column = pa.array(column, field.type)
+        arrays.append(column)
     return pa.Table.from_arrays(arrays, names=schema.names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +16,9 @@ from decision.core.candidates import CandidateInfo
 from decision.core.records import DecisionRecord
 
 _json: Final = msgspec.json.Encoder().encode
+_OF_SELECTION: Final = (
+    "message", "channel", "response_probability", "priority", "selection_probability"
+)  # fmt: skip
 _AT_ONCE: Final = 2_048
 """Decisions whose candidates are laid out at once: bounds the memory."""
 
@@ -40,38 +44,23 @@ def decisions_table(
     absent = np.array([one is None for one in chosen])
     order = pa.array(np.cumsum(~absent) - 1, mask=absent)
 
-    def pick(values: Sequence[Any], kind: Any) -> Any:
-        return pa.array(values, kind).take(order)
-
+    schema = schema_of("decisions")
     scores = candidate_lists(records, candidates)
     if len(rows) != len(records):
         scores = scores.take(pa.array(places))
     found: dict[str, Any] = {
-        "decision_id": [row.decision_id for row in rows],
-        "request_id": [row.request_id for row in rows],
-        "decided_at": [row.decided_at for row in rows],
-        "customer_id": [row.customer_id for row in rows],
-        "placement": [row.placement for row in rows],
-        "event_type": [row.event_type for row in rows],
-        "outcome": [row.outcome for row in rows],
-        "reason": [row.reason for row in rows],
-        "not_before": [row.not_before for row in rows],
+        name: pa.array(list(map(attrgetter(name), made)), schema.field(name).type).take(order)
+        for name in _OF_SELECTION
+    }
+    found |= {
         "position": _positions(places),
-        "message": pick([one.message for one in made], pa.string()),
-        "channel": pick([one.channel for one in made], pa.string()),
-        "response_probability": pick([one.response_probability for one in made], pa.float64()),
-        "priority": pick([one.priority for one in made], pa.float64()),
-        "selection_probability": pick([one.selection_probability for one in made], pa.float64()),
         "candidates": scores,
         "experiments": columns.maps([row.experiments for row in rows]),
-        "holdout": [row.holdout for row in rows],
         "policy_version": columns.repeated(records[0].policy_version, len(rows)),
-        "model_version": [row.model_version for row in rows],
         "shadow_version": [row.shadow.version if row.shadow else None for row in rows],
         "degraded": columns.lists([row.degraded for row in rows], pa.string()),
-        "latency_us": [row.latency_us for row in rows],
     }
-    table = columns.table(schema_of("decisions"), found)
+    table = columns.table(schema, rows, found)
     seen = [None if one is None else one.features for one in chosen]
     learn_types(seen, feature_types)
     features, other = encode_features(seen, feature_types)
@@ -97,22 +86,15 @@ def replays_table(
 
     names = [f"{info.message}/{info.channel}" for info in candidates or ()]
     spent = [_named(row.spent, names) if row.spent else () for row in records]
-    return columns.table(
-        schema_of("replays"),
-        {
-            "decision_id": [row.decision_id for row in records],
-            "decided_at": [row.decided_at for row in records],
-            "customer_id": [row.customer_id for row in records],
-            "question": columns.whole([_json(row.question) for row in records], pa.string()),
-            "document": columns.whole([row.document for row in records], pa.binary()),
-            "register": columns.repeated(register, len(records)),
-            "draws": columns.lists([row.draws for row in records], pa.float64()),
-            "spent": columns.lists(spent, pa.string()),
-            "exploration": [row.exploration for row in records],
-            "policy_version": columns.repeated(records[0].policy_version, len(records)),
-            "model_version": [row.model_version for row in records],
-        },
-    )
+    found = {
+        "question": columns.whole([_json(row.question) for row in records], pa.string()),
+        "document": columns.whole([row.document for row in records], pa.binary()),
+        "register": columns.repeated(register, len(records)),
+        "draws": columns.lists([row.draws for row in records], pa.float64()),
+        "spent": columns.lists(spent, pa.string()),
+        "policy_version": columns.repeated(records[0].policy_version, len(records)),
+    }
+    return columns.table(schema_of("replays"), records, found)
 
 
 def candidate_lists(

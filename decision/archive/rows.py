@@ -135,50 +135,25 @@ class Rows:
 def _events(day: str, entries: list[Entry]) -> list[Piece]:
     rows = [entry.record for entry in entries if isinstance(entry.record, EventRecord)]
     about = [row for row in rows if row.decision_id is not None]
-    events = columns.table(
-        schema_of("events"),
-        {
-            "event_id": [row.event_id for row in rows],
-            "customer_id": [row.customer_id for row in rows],
-            "type": [row.type for row in rows],
-            "at": [row.at for row in rows],
-            "received_at": [row.received_at for row in rows],
-            "properties": [_json(row.properties).decode() for row in rows],
-            "decision_id": [row.decision_id for row in rows],
-            "message": [row.message for row in rows],
-            "value": [row.value for row in rows],
-            "entry_id": [entry.entry_id for entry in entries],
-        },
-    )
+    own = {
+        "properties": [_json(row.properties).decode() for row in rows],
+        "entry_id": [entry.entry_id for entry in entries],
+    }
+    events = columns.table(schema_of("events"), rows, own)
     if not about:
         return [Piece("events", day, events)]
-    outcomes = columns.table(
-        schema_of("outcomes"),
-        {
-            "event_id": [row.event_id for row in about],
-            "decision_id": [row.decision_id for row in about],
-            "message": [row.message for row in about],
-            "customer_id": [row.customer_id for row in about],
-            "type": [row.type for row in about],
-            "at": [row.at for row in about],
-            "value": [row.value for row in about],
-        },
-    )
+    outcomes = columns.table(schema_of("outcomes"), about, {})
     return [Piece("events", day, events), Piece("outcomes", day, outcomes)]
 
 
 def _changes(day: str, entries: list[Entry]) -> list[Piece]:
-    rows = [
-        (entry.logged, entry.record) for entry in entries if isinstance(entry.record, ChangeRecord)
-    ]
-    found = {
-        "change_id": [logged.id for logged, _ in rows],
-        "customer_id": [row.customer_id for _, row in rows],
-        "kind": [logged.kind for logged, _ in rows],
-        "at": [row.at for _, row in rows],
-        "detail": [_json(row.change).decode() for _, row in rows],
+    rows = [entry.record for entry in entries if isinstance(entry.record, ChangeRecord)]
+    own = {
+        "change_id": [entry.logged.id for entry in entries],
+        "kind": [entry.logged.kind for entry in entries],
+        "detail": [_json(row.change).decode() for row in rows],
     }
-    return [Piece("changes", day, columns.table(schema_of("changes"), found))]
+    return [Piece("changes", day, columns.table(schema_of("changes"), rows, own))]
 
 
 def _united(pieces: Sequence[Piece]) -> Iterator[Piece]:

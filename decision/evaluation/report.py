@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from decision.evaluation.gather import Gathered, SaidAgain, Target
 from decision.evaluation.log import SILENCE, Counted
 from decision.evaluation.targets import CONTROL, WHOLE
-from decision.learning.ope import Estimate
+from decision.learning.ope import Estimate, estimate_of
 from decision.learning.ope import terms as t
 from decision.learning.ope.terms import Lift, Resampler, Terms, Weights, Whole
 
@@ -231,17 +231,8 @@ class Judging:
         return None if self.resampler is None else self.resampler.draw(terms)
 
     def _estimate(self, terms: Terms, weight: Array | None, drawn: Array | None) -> Estimate:
-        value = terms.value()
-        error = t.standard_error(terms.influence(), self.cluster)
         used = np.ones(len(terms.base)) if weight is None else weight
-        confidence = self.options.confidence
-        return Estimate(
-            value=value,
-            standard_error=error,
-            confidence_interval=t.normal_interval(value, error, confidence),
-            effective_sample_size=t.effective_sample_size(used),
-            bootstrap_interval=None if drawn is None else t.percentiles(drawn, confidence),
-        )
+        return estimate_of(terms, used, self.options.confidence, self.cluster, drawn)
 
     def _lift(
         self, target: Terms, control: Terms, drawn: Array | None, control_drawn: Array | None
@@ -342,18 +333,9 @@ class Judging:
         confidence = self.options.confidence
         logged, judged = {}, {}
 
-        def estimate(terms: Terms, weights: Array) -> Estimate:
-            error = t.standard_error(terms.influence(), cluster)
-            return Estimate(
-                value=terms.value(),
-                standard_error=error,
-                confidence_interval=t.normal_interval(terms.value(), error, confidence),
-                effective_sample_size=t.effective_sample_size(weights),
-            )
-
         for metric, rewards in self.rewards.items():
             control = t.of_rewards(rewards.reward[rows])
-            logged[metric] = estimate(control, np.ones(len(rows)))
+            logged[metric] = estimate_of(control, np.ones(len(rows)), confidence, cluster)
             used = weight[rows]
             if not used.any():
                 continue
@@ -362,7 +344,7 @@ class Judging:
             if rewards.modelled:
                 terms = t.sndr(reward, used, rewards.base(target)[rows], rewards.expected[rows])
             judged[metric] = Judged(
-                estimate=estimate(terms, used),
+                estimate=estimate_of(terms, used, confidence, cluster),
                 lift=t.lift(terms, control, confidence=confidence, cluster=cluster),
             )
         return SegmentRow(

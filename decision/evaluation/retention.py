@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from math import sqrt
 from pathlib import Path
-from statistics import NormalDist
 from typing import Final
 
 import msgspec
@@ -19,6 +18,7 @@ from decision.archive.journal import files, reading
 from decision.archive.merges import follow_merges, merged_view
 from decision.archive.query import open_database
 from decision.core.clock import DAY
+from decision.learning.metrics import wilson
 
 WEEK: Final = 7 * DAY
 ANY: Final = "any"
@@ -55,15 +55,6 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     holdout: int
     weeks: list[Week]
     confidence: float
-
-
-def wilson(active: int, customers: int, confidence: float) -> tuple[float, float]:
-    """Wilson's interval of a share: right, too, for shares near 0 and 1."""
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    share, squared = active / customers, z * z / customers
-    centre = (share + squared / 2) / (1 + squared)
-    reach = z / (1 + squared) * sqrt(share * (1 - share) / customers + squared / (4 * customers))
-    return (max(0.0, centre - reach), min(1.0, centre + reach))
 
 
 def newcombe(one: Share, other: Share) -> tuple[float, float]:

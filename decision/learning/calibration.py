@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from decision.learning.metrics import log_losses
 from decision.learning.spec import Calibration
 from decision.scoring.manifest import MOST_KNOTS, Isotonic, Platt
 from decision.scoring.model import calibrator, to_probability
@@ -59,19 +60,14 @@ def _choose(log_odds: Array, label: Array, weights: Array) -> tuple[Calibration,
         held = fold == part
         for name, fit in _FITS.items():
             fitted = fit(log_odds[~held], label[~held], weights[~held])
-            losses[name][held] = _log_loss(calibrator(fitted)(log_odds[held]), label[held])
+            probability = calibrator(fitted)(log_odds[held])
+            losses[name][held] = log_losses(label[held], probability, _CERTAIN)
     best: Calibration = "none"
     for name in ("platt", "isotonic"):
         gain = weights * (losses[best] - losses[name])
         if gain.sum() > gain.std() * np.sqrt(len(gain)):
             best = name
     return best, {name: float(np.average(each, weights=weights)) for name, each in losses.items()}
-
-
-def _log_loss(probability: Array, label: Array) -> Array:
-    held = np.clip(probability, _CERTAIN, 1 - _CERTAIN)
-    found: Array = -np.log(np.where(label == 1, held, 1 - held))
-    return found
 
 
 def fit_isotonic(log_odds: Array, label: Array, weight: Array | None = None) -> Isotonic:

@@ -19,6 +19,7 @@ import numpy as np
 from decision.installation import install_hint
 from decision.learning.boosting import Boost, Boosted, Move, categorical_columns, parameters
 from decision.learning.examples import Examples
+from decision.learning.metrics import log_losses
 from decision.learning.spec import Spec
 from decision.learning.table import TrainingError
 from decision.scoring.model import to_probability
@@ -109,8 +110,7 @@ def _best(booster: Any, spec: Spec, examples: Examples) -> int:
     best, least = total, np.inf
     for tree in range(total):
         odds += booster.predict(matrix, raw_score=True, start_iteration=tree, num_iteration=1)
-        held = np.clip(to_probability(odds), 1e-15, 1 - 1e-15)
-        loss = np.average(-np.log(np.where(label == 1, held, 1 - held)), weights=weights)
+        loss = np.average(log_losses(label, to_probability(odds)), weights=weights)
         if loss < least:
             best, least = tree + 1, loss
         elif tree + 1 - best >= spec.early_stopping:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from math import sqrt
+from statistics import NormalDist
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,19 +23,17 @@ def measure(
     that of all. `weight` counts a row more or less.
     """
     weights = np.ones(len(label)) if weight is None else weight
-    held = np.clip(probability, 1e-15, 1 - 1e-15)
-    loss = -(label * np.log(held) + (1 - label) * np.log(1 - held))
+    loss = log_losses(label, probability)
     responses = float(weights @ label)
     predicted = float(weights @ probability)
     groups = deciles(label, probability, weights)
-    gap = np.abs(groups.predicted - groups.observed) @ groups.weight / groups.weight.sum()
     share = responses / float(weights.sum())
     return {
         "log_loss": float(np.average(loss, weights=weights)),
         "brier": float(np.average((probability - label) ** 2, weights=weights)),
         "auc": auc(label, probability, weights),
         "predicted_over_observed": predicted / responses if responses else None,
-        "calibration_error": float(gap),
+        "calibration_error": groups.calibration_error(),
         "top_decile_lift": float(groups.observed[-1]) / share if responses else None,
     }
 
@@ -49,6 +50,27 @@ class Groups:
         self.predicted /= self.weight
         self.responses: Array = np.add.reduceat((weights * label)[order], starts)
         self.observed: Array = self.responses / self.weight
+
+    def calibration_error(self) -> float:
+        """The mean gap between predicted and observed, each group weighed by its rows."""
+        gap = np.abs(self.predicted - self.observed) @ self.weight / self.weight.sum()
+        return float(gap)
+
+
+def log_losses(label: Array, probability: Array, least: float = 1e-15) -> Array:
+    """The log loss of each row; no probability counts as nearer than `least` to 0 or 1."""
+    held = np.clip(probability, least, 1 - least)
+    found: Array = -np.log(np.where(label == 1, held, 1 - held))
+    return found
+
+
+def wilson(responses: float, rows: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a share (Wilson 1927): holds near 0 and 1, and for few rows."""
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    share, squared = responses / rows, z * z / rows
+    centre = (share + squared / 2) / (1 + squared)
+    reach = z / (1 + squared) * sqrt(share * (1 - share) / rows + squared / (4 * rows))
+    return (max(0.0, centre - reach), min(1.0, centre + reach))
 
 
 def deciles(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import msgspec
 import numpy as np
@@ -17,6 +17,15 @@ from decision.scoring.features import Columns, Feature
 
 class TrainingError(NextbestError, ValueError):
     """A table from which nothing can be learned; the text says what is wrong with it."""
+
+
+class RowOptions(TypedDict, total=False):
+    """What may be known of each row besides: see `TrainingTable`."""
+
+    weight: Sequence[float] | NDArray[Any] | None
+    time: Sequence[int] | NDArray[Any] | None
+    message: Sequence[str] | None
+    channel: Sequence[str] | None
 
 
 class TrainingTable(msgspec.Struct, kw_only=True):
@@ -58,11 +67,7 @@ class TrainingTable(msgspec.Struct, kw_only=True):
 def table_of_columns(
     columns: Mapping[str, Sequence[Value] | NDArray[Any]],
     label: Sequence[float] | NDArray[Any],
-    *,
-    weight: Sequence[float] | NDArray[Any] | None = None,
-    time: Sequence[int] | NDArray[Any] | None = None,
-    message: Sequence[str] | None = None,
-    channel: Sequence[str] | None = None,
+    **given: Unpack[RowOptions],
 ) -> TrainingTable:
     """The table of columns by feature name, checked.
 
@@ -73,6 +78,8 @@ def table_of_columns(
     """
     labels = np.asarray(label, dtype=np.float64)
     count = len(labels)
+    weight, time = given.get("weight"), given.get("time")
+    message, channel = given.get("message"), given.get("channel")
     messages = columns.get("message.name") if message is None else message
     channels = columns.get("message.channel") if channel is None else channel
     if messages is None or channels is None:
@@ -82,9 +89,8 @@ def table_of_columns(
         )
     lengths = {name: len(column) for name, column in columns.items()}
     lengths |= {"message": len(messages), "channel": len(channels)}
-    for name, given in (("weight", weight), ("time", time)):
-        if given is not None:
-            lengths[name] = len(given)
+    both = (("weight", weight), ("time", time))
+    lengths |= {name: len(values) for name, values in both if values is not None}
     for name, length in lengths.items():
         if length != count:
             raise TrainingError(f"{name} has {length} rows; the label has {count}")
@@ -111,11 +117,7 @@ def table_of_columns(
 def table_of_rows(
     rows: Sequence[Mapping[str, Value]],
     label: Sequence[float] | NDArray[Any],
-    *,
-    weight: Sequence[float] | NDArray[Any] | None = None,
-    time: Sequence[int] | NDArray[Any] | None = None,
-    message: Sequence[str] | None = None,
-    channel: Sequence[str] | None = None,
+    **given: Unpack[RowOptions],
 ) -> TrainingTable:
     """The table of rows of features by name, as they are logged; what a row lacks is missing.
 
@@ -124,9 +126,7 @@ def table_of_rows(
     """
     names = dict.fromkeys(name for row in rows for name in row)
     columns = {name: [row.get(name, MISSING) for row in rows] for name in names}
-    return table_of_columns(
-        columns, label, weight=weight, time=time, message=message, channel=channel
-    )
+    return table_of_columns(columns, label, **given)
 
 
 def fit_to(table: TrainingTable, features: Sequence[Feature]) -> tuple[TrainingTable, list[str]]:

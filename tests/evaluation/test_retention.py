@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from decision.evaluation.plots import plot_retention
-from decision.evaluation.retention import Share, newcombe, retention, wilson
+from decision.evaluation.retention import Share, newcombe, retention
+from decision.learning.metrics import wilson
 from tests.learning.logs import write_rows
 
 START = datetime(2026, 9, 1, tzinfo=UTC)

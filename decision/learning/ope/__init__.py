@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decision.learning.ope import terms as t
-from decision.learning.ope.terms import Array, Interval, Terms, Weights, Whole
+from decision.learning.ope.terms import Array, Terms, Weights, Whole
 
 Numbers = Sequence[float] | NDArray[np.floating] | NDArray[np.integer]
 Matrix = Sequence[Sequence[float]] | NDArray[np.floating]
@@ -227,21 +227,34 @@ def estimate(
         ValueError: an option is impossible.
     """
     groups = clusters(cluster, len(terms.base))
-    value = terms.value()
-    error = t.standard_error(terms.influence(), groups)
-    normal = t.normal_interval(value, error, confidence)
     if bootstrap < 0:
         raise ValueError(f"bootstrap is {bootstrap}; must be a number of resamples, or 0")
-    drawn: Interval | None = None
+    drawn = None
     if bootstrap:
-        resampler = t.Resampler(len(terms.base), bootstrap, seed, groups)
-        drawn = t.percentiles(resampler.draw(terms), confidence)
+        drawn = t.Resampler(len(terms.base), bootstrap, seed, groups).draw(terms)
+    return estimate_of(terms, weight, confidence, groups, drawn)
+
+
+def estimate_of(
+    terms: Terms,
+    weight: Array,
+    confidence: float,
+    groups: Whole | None,
+    drawn: Array | None = None,
+) -> Estimate:
+    """The estimate that terms give; `groups` number clusters from 0, `drawn` are resamples.
+
+    Raises:
+        ValueError: the confidence is impossible.
+    """
+    value = terms.value()
+    error = t.standard_error(terms.influence(), groups)
     return Estimate(
         value=value,
         standard_error=error,
-        confidence_interval=normal,
+        confidence_interval=t.normal_interval(value, error, confidence),
         effective_sample_size=t.effective_sample_size(weight),
-        bootstrap_interval=drawn,
+        bootstrap_interval=None if drawn is None else t.percentiles(drawn, confidence),
     )
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from decision.learning import drift
 from decision.learning.boosting import Boosted
 from decision.learning.examples import Examples
-from decision.learning.metrics import Groups, auc, deciles
+from decision.learning.metrics import Groups, auc, deciles, log_losses, wilson
 from decision.learning.spec import Spec
 from decision.scoring.features import Feature
 from decision.scoring.model import to_probability
@@ -119,14 +119,10 @@ def _fitted(boosted: Boosted, examples: Examples) -> Floats:
 
 
 def share_interval(responses: float, rows: float) -> Interval:
-    """A share with its interval after Wilson (1927), which holds for small numbers, too."""
+    """A share with its interval; without one where there are no rows."""
     if rows <= 0:
         return Interval(0.0)
-    share, square = responses / rows, Z * Z
-    middle = (share + square / (2 * rows)) / (1 + square / rows)
-    reach = Z * math.sqrt(share * (1 - share) / rows + square / (4 * rows * rows))
-    reach /= 1 + square / rows
-    return Interval(share, max(0.0, middle - reach), min(1.0, middle + reach))
+    return Interval(responses / rows, *wilson(responses, rows))
 
 
 def _mean(values: Floats, weight: Floats) -> Interval:
@@ -138,8 +134,7 @@ def _mean(values: Floats, weight: Floats) -> Interval:
 
 
 def _figures(label: Floats, probability: Floats, weight: Floats) -> dict[str, Interval]:
-    held = np.clip(probability, 1e-15, 1 - 1e-15)
-    loss = -np.where(label == 1, np.log(held), np.log(1 - held))
+    loss = log_losses(label, probability)
     base = _mean(label, weight)
     found = {"share of responses": base, "log loss": _mean(loss, weight)}
     if base.value:
@@ -165,8 +160,7 @@ def _figures(label: Floats, probability: Floats, weight: Floats) -> dict[str, In
         found["lift of the top tenth"] = Interval(
             *(None if each is None else each / base.value for each in top)  # type: ignore[arg-type]
         )
-        gap = np.abs(groups.predicted - groups.observed) @ groups.weight / groups.weight.sum()
-        found["calibration error"] = Interval(float(gap))
+        found["calibration error"] = Interval(groups.calibration_error())
     return found
 
 

@@ -9,7 +9,8 @@ from typing import Any, Final
 import numpy as np
 
 from decision.learning.drift import PREDICTION
-from decision.learning.report.facts import Facts, share_interval
+from decision.learning.metrics import Groups, wilson
+from decision.learning.report.facts import Facts
 
 BLUE: Final = "#2b6cb0"
 GREY: Final = "#8a94a3"
@@ -63,13 +64,13 @@ def draw_all(facts: Facts) -> dict[str, bytes]:
     return found
 
 
-def _figure(height: float = 4.2, width: float = 7.2) -> tuple[Any, Any]:
+def _figure(height: float = 4.2, rows: int = 1, **layout: Any) -> tuple[Any, Any]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(7.2, height), layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots()
+    return figure, figure.subplots(rows, **layout)
 
 
 def _png(figure: Any) -> bytes:
@@ -88,21 +89,19 @@ def _short(name: str) -> str:
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 
+def _reach(groups: Groups) -> Any:
+    """How far the 95 % interval of each group's share reaches below and above it."""
+    pairs = zip(groups.responses.tolist(), groups.weight.tolist(), strict=True)
+    bounds = np.array([wilson(*pair) for pair in pairs]).T
+    return np.maximum(0.0, [groups.observed - bounds[0], bounds[1] - groups.observed])
+
+
 def _calibration(facts: Facts) -> bytes:
     """Predicted against observed, with how many rows stand behind each point."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     groups = facts.curve
-    figure = Figure(figsize=(7.2, 5.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes, counts = figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
-    bounds = [share_interval(*pair) for pair in zip(groups.responses, groups.weight, strict=True)]
-    reach = [
-        [max(0.0, each.value - (each.low or 0.0)) for each in bounds],
-        [max(0.0, (each.high or 0.0) - each.value) for each in bounds],
-    ]
-    top = 1.08 * max(groups.predicted.max(), *(each.high or 0.0 for each in bounds))
+    figure, (axes, counts) = _figure(5.2, 2, height_ratios=[4, 1], sharex=True)
+    reach = _reach(groups)
+    top = 1.08 * max(groups.predicted.max(), (groups.observed + reach[1]).max())
     axes.plot([0, top], [0, top], color=GREY, linestyle="--", linewidth=1, label="as predicted")
     axes.errorbar(
         groups.predicted,
@@ -135,11 +134,7 @@ def _lift(facts: Facts) -> bytes:
     if not base:
         return b""
     lift = groups.observed[::-1] / base
-    bounds = [share_interval(*pair) for pair in zip(groups.responses, groups.weight, strict=True)]
-    reach = [
-        [max(0.0, one.value - (one.low or 0.0)) / base for one in reversed(bounds)],
-        [max(0.0, (one.high or 0.0) - one.value) / base for one in reversed(bounds)],
-    ]
+    reach = _reach(groups)[:, ::-1] / base
     places = np.arange(1, len(lift) + 1)
     axes.bar(places, lift, color=BLUE, width=0.72)
     axes.errorbar(places, lift, yerr=reach, fmt="none", ecolor="#1a202c", capsize=3, linewidth=1)
