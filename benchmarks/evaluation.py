@@ -33,7 +33,7 @@ from decision.archive.replays import document_json
 from decision.core.decide import Question
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Document
-from decision.evaluation.report import EvaluationOptions, Judged
+from decision.evaluation.report import EstimatorResult, EvaluationOptions
 from decision.evaluation.run import EvaluationRequest, evaluate
 from decision.evaluation.targets import Candidate
 from decision.learning.spec import load_spec
@@ -181,7 +181,7 @@ def _mean(rows: Sequence[Row]) -> float:
     return sum(row.visit for row in rows) / len(rows)
 
 
-def _line(name: str, judged: Judged) -> None:
+def _line(name: str, judged: EstimatorResult) -> None:
     low, high = judged.estimate.confidence_interval
     lift = judged.lift
     assert lift.relative is not None and lift.relative_interval is not None

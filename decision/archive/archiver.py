@@ -23,16 +23,16 @@ from decision.archive import readers
 from decision.archive.erasing import erase_in
 from decision.archive.journal import (
     ArchiveError,
-    Change,
+    ArchiveManifest,
+    ArchiveTransaction,
     Journal,
-    Manifest,
     read_manifest,
 )
 from decision.archive.known_ids import KnownIds
 from decision.archive.layout import QUARANTINE
 from decision.archive.policies import candidates_of, read_policy, write_policy
 from decision.archive.registers import save_register
-from decision.archive.rows import DamagedRecord, Entry, Rows, decode
+from decision.archive.rows import DamagedRecord, DecodedEntry, Rows, decode
 from decision.core.candidates import CandidateInfo
 from decision.core.clock import HOUR, MILLISECOND
 from decision.core.identifiers import PARTITIONS
@@ -46,7 +46,7 @@ _PARTITIONS_AT_ONCE: Final = 64
 _PAGE: Final = BATCH // _PARTITIONS_AT_ONCE
 
 
-class Counts(msgspec.Struct):
+class ArchiveCounts(msgspec.Struct):
     """What was done: entries read, rows written by dataset, rows erased, records set aside.
 
     `begun_again` counts partitions whose log ended before where the archive was, `readers_gone`
@@ -89,7 +89,7 @@ class Archiver:
         batch: int = BATCH,
     ) -> None:
         self.journal = journal
-        self.counts = Counts()
+        self.counts = ArchiveCounts()
         self._log = log
         self._clock = clock
         self._group = group
@@ -97,7 +97,7 @@ class Archiver:
         self._batch = batch
         self._held = 0
         self._rewound: set[int] = set()
-        self._manifest: Manifest | None = None
+        self._manifest: ArchiveManifest | None = None
         self._known: KnownIds | None = None
         self._candidates: dict[str, Sequence[CandidateInfo] | None] = {}
         self._register: tuple[tuple[int, int], str] = ((-1, -1), "")
@@ -110,7 +110,9 @@ class Archiver:
             StoreUnavailable, OSError: the log or the folder is out of reach.
         """
         with self.journal.writing():
-            manifest = self.journal.load() or Manifest(archive_id=uuid4().hex, group=self._group)
+            manifest = self.journal.load() or ArchiveManifest(
+                archive_id=uuid4().hex, group=self._group
+            )
             if manifest.group != self._group:
                 raise ArchiveError(
                     f"{self.journal.folder} is the archive of the group {manifest.group!r}; "
@@ -132,7 +134,7 @@ class Archiver:
             await self._log.put_blob(name, msgspec.json.encode(owner))
             self._adopt(manifest)
 
-    def _check_owner(self, manifest: Manifest, held: dict[str, str]) -> None:
+    def _check_owner(self, manifest: ArchiveManifest, held: dict[str, str]) -> None:
         """Refuses to begin where another folder already has what the log no longer holds."""
         if held["archive_id"] != manifest.archive_id:
             raise ArchiveError(
@@ -141,12 +143,12 @@ class Archiver:
                 "second archive, or --take-over to begin anew here"
             )
 
-    def _adopt(self, manifest: Manifest) -> None:
+    def _adopt(self, manifest: ArchiveManifest) -> None:
         self._manifest = manifest
         self._known = KnownIds(self.journal.folder, manifest)
 
     @property
-    def manifest(self) -> Manifest:
+    def manifest(self) -> ArchiveManifest:
         """The state of the archive as of the latest commit of this process."""
         assert self._manifest is not None, "open() comes first"
         return self._manifest
@@ -239,7 +241,7 @@ class Archiver:
                 if again is None or again.archive_id != self.manifest.archive_id:
                     raise ArchiveError(f"{self.journal.folder} was emptied or replaced meanwhile")
                 self._adopt(again)
-            change = Change(self.journal, self.manifest)
+            change = ArchiveTransaction(self.journal, self.manifest)
             try:
                 await self._fill(change, pages)
             except BaseException:
@@ -250,7 +252,7 @@ class Archiver:
         await self._trim({partition: self.manifest.positions[partition] for partition in pages})
         self.journal.step("after trimming")
 
-    async def _fill(self, change: Change, pages: dict[int, list[LogEntry]]) -> None:
+    async def _fill(self, change: ArchiveTransaction, pages: dict[int, list[LogEntry]]) -> None:
         assert self._known is not None
         entries, damaged, erased = _in_order(pages)
         fresh = self._known.fresh(entries, erased, certain=self._rewound)
@@ -280,7 +282,7 @@ class Archiver:
         for dataset, number in counts.items():
             done.rows[dataset] = done.rows.get(dataset, 0) + number
 
-    async def _keep_policies(self, entries: Sequence[Entry]) -> None:
+    async def _keep_policies(self, entries: Sequence[DecodedEntry]) -> None:
         """Keeps the files of the policies that decided, and learns their candidates."""
         decided = (entry.record for entry in entries if isinstance(entry.record, DecisionRecord))
         for version in {record.policy_version for record in decided} - self._candidates.keys():
@@ -344,13 +346,13 @@ def _set_aside(damaged: Sequence[DamagedRecord]) -> bytes:
 
 def _in_order(
     pages: dict[int, list[LogEntry]],
-) -> tuple[list[Entry], list[DamagedRecord], set[str]]:
+) -> tuple[list[DecodedEntry], list[DamagedRecord], set[str]]:
     """(records to archive, records that cannot be read, customers erased) of a batch."""
-    kept: list[Entry] = []
+    kept: list[DecodedEntry] = []
     damaged: list[DamagedRecord] = []
     erased: set[str] = set()
     for partition, page in pages.items():
-        own: list[Entry] = []
+        own: list[DecodedEntry] = []
         unread: list[DamagedRecord] = []
         for entry_id, logged in page:
             entry = decode(partition, entry_id, logged)

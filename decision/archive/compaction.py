@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from decision.archive.journal import Change, Journal
+from decision.archive.journal import ArchiveTransaction, Journal
 
 SMALL: Final = 128 << 20
 """Bytes below which a file is merged with its neighbours, and that a merged one may come to."""
@@ -41,7 +41,7 @@ def compact(journal: Journal, *, small: int = SMALL, fewest: int = _FEWEST) -> M
         for names in groups:
             if len(names) < fewest:
                 continue
-            change = Change(journal, manifest)
+            change = ArchiveTransaction(journal, manifest)
             try:
                 _merge(change, journal.folder, names)
                 manifest = change.commit()
@@ -75,7 +75,7 @@ def _groups(folder: Path, files: dict[str, int], small: int) -> list[list[str]]:
     return groups
 
 
-def _merge(change: Change, folder: Path, names: list[str]) -> None:
+def _merge(change: ArchiveTransaction, folder: Path, names: list[str]) -> None:
     """Stages one file with the rows of all."""
     import pyarrow as pa
     import pyarrow.parquet as pq

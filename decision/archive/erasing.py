@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from decision.archive.journal import Change, Journal, UnreadableFile, read_manifest
+from decision.archive.journal import ArchiveTransaction, Journal, UnreadableFile, read_manifest
 from decision.archive.layout import QUARANTINE, write_table
 from decision.core.identifiers import partition_of
 from decision.files import replacing
@@ -52,7 +52,7 @@ def erase_from_archive(
         with journal.writing():
             manifest = journal.load()
             assert manifest is not None
-            change = Change(journal, manifest)
+            change = ArchiveTransaction(journal, manifest)
             try:
                 found = erase_in(change, folder, customer_ids, move)
                 if found.rewritten:
@@ -64,7 +64,10 @@ def erase_from_archive(
 
 
 def erase_in(
-    change: Change, folder: Path, customer_ids: Collection[str], on_file: Watch = lambda done: None
+    change: ArchiveTransaction,
+    folder: Path,
+    customer_ids: Collection[str],
+    on_file: Watch = lambda done: None,
 ) -> Erased:
     """Makes an erasure part of a change: every file of theirs is replaced.
 

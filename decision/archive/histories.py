@@ -23,7 +23,7 @@ from decision.store.log import place_of
 _ROWS_AT_ONCE = 10_000
 
 
-class Happened(NamedTuple):
+class AppliedEvent(NamedTuple):
     """One event as it was applied. Times are microseconds; `place` orders those of a customer."""
 
     place: tuple[int, int]
@@ -34,9 +34,9 @@ class Happened(NamedTuple):
     properties: dict[str, Any]
 
 
-def happened(entry_id: str, record: EventRecord) -> Happened:
+def applied_event(entry_id: str, record: EventRecord) -> AppliedEvent:
     """An event that is still in the log."""
-    return Happened(
+    return AppliedEvent(
         place_of(entry_id),
         record.customer_id,
         record.type,
@@ -46,7 +46,9 @@ def happened(entry_id: str, record: EventRecord) -> Happened:
     )
 
 
-def archived_events(archive: Path, types: Sequence[str]) -> Iterator[tuple[str, list[Happened]]]:
+def archived_events(
+    archive: Path, types: Sequence[str]
+) -> Iterator[tuple[str, list[AppliedEvent]]]:
     """(customer, their events of these types in order) of everybody, by id; in bounded memory.
 
     Raises:
@@ -68,11 +70,11 @@ def archived_events(archive: Path, types: Sequence[str]) -> Iterator[tuple[str, 
             yield customer, list(rows)
 
 
-def _rows(found: Any) -> Iterator[Happened]:
+def _rows(found: Any) -> Iterator[AppliedEvent]:
     while rows := found.fetchmany(_ROWS_AT_ONCE):
         for customer, kind, at, received_at, properties, value, entry_id in rows:
             given = _properties(msgspec.json.decode(properties), value)
-            yield Happened(place_of(entry_id), customer, kind, at, received_at, given)
+            yield AppliedEvent(place_of(entry_id), customer, kind, at, received_at, given)
 
 
 def _properties(properties: dict[str, Any], value: float | None) -> dict[str, Any]:
@@ -81,7 +83,7 @@ def _properties(properties: dict[str, Any], value: float | None) -> dict[str, An
 
 
 def fold(
-    rows: Iterable[Happened], measures: Mapping[str, Measure], zone: tzinfo
+    rows: Iterable[AppliedEvent], measures: Mapping[str, Measure], zone: tzinfo
 ) -> dict[str, EventHistory]:
     """The histories that a customer's events leave, had these measures always been kept."""
     found: dict[str, EventHistory] = {}

@@ -54,7 +54,7 @@ class ArchiveBusy(ArchiveError):
     """Another process writes the archive."""
 
 
-class Manifest(msgspec.Struct, kw_only=True):
+class ArchiveManifest(msgspec.Struct, kw_only=True):
     """One state of the archive.
 
     `positions` is partition → last entry of the log that is archived. `files` is path → rows.
@@ -74,10 +74,10 @@ class Manifest(msgspec.Struct, kw_only=True):
     known_ids: dict[str, list[str]] = {}
 
 
-_decode = msgspec.json.Decoder(Manifest).decode
+_decode = msgspec.json.Decoder(ArchiveManifest).decode
 
 
-def read_manifest(folder: Path) -> Manifest | None:
+def read_manifest(folder: Path) -> ArchiveManifest | None:
     """The manifest of an archive; None for a folder that has none.
 
     Raises:
@@ -223,7 +223,7 @@ class Journal:
                 return
             yield True
 
-    def load(self) -> Manifest | None:
+    def load(self) -> ArchiveManifest | None:
         """The manifest, after whatever a crash has left is completed or swept away.
 
         Call it within `writing`.
@@ -248,14 +248,14 @@ class Journal:
                 ids.unlink()
         return manifest
 
-    def commit(self, manifest: Manifest) -> None:
+    def commit(self, manifest: ArchiveManifest) -> None:
         """Puts a manifest in force whose `added` files are staged, and carries it out."""
         self.step("before the manifest")
         write_whole(self.folder / FOLDER / "manifest.json", msgspec.json.encode(manifest))
         self.step("after the manifest")
         self._finish(manifest)
 
-    def _finish(self, manifest: Manifest) -> None:
+    def _finish(self, manifest: ArchiveManifest) -> None:
         """Gives added files their names and removes what they replace; again is harmless.
 
         A crash of the machine may undo it, until the next change is committed: the manifest says
@@ -278,10 +278,10 @@ class Journal:
         return (self.folder / FOLDER / name).open("a+b")
 
 
-class Change:
+class ArchiveTransaction:
     """Files to be added to the archive and removed from it, in one commit."""
 
-    def __init__(self, journal: Journal, manifest: Manifest) -> None:
+    def __init__(self, journal: Journal, manifest: ArchiveManifest) -> None:
         self._journal = journal
         self.before = manifest
         self.number = manifest.number + 1
@@ -319,7 +319,7 @@ class Change:
         """Takes a file out of the archive."""
         self.removed.append(name)
 
-    def commit(self, **changed: Any) -> Manifest:
+    def commit(self, **changed: Any) -> ArchiveManifest:
         """Makes it so; `changed` are further fields of the manifest."""
         staged = [*self.added, *self._attached]
         # With them the names that the change before gave: no later manifest knows of these.

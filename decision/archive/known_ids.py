@@ -15,9 +15,9 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from decision.archive.journal import FOLDER, Manifest, files
+from decision.archive.journal import FOLDER, ArchiveManifest, files
 from decision.archive.layout import day_of
-from decision.archive.rows import Entry
+from decision.archive.rows import DecodedEntry
 from decision.core.clock import DAY, MILLISECOND
 from decision.core.records import DecisionRecord, EventRecord
 from decision.files import write_whole
@@ -35,7 +35,7 @@ _COLUMNS: Final = {
 Digests = np.ndarray[Any, np.dtype[np.uint64]]
 
 
-def identity(entry: Entry) -> tuple[str, str, str]:
+def identity(entry: DecodedEntry) -> tuple[str, str, str]:
     """(dataset, customer, id) of a record: what must be in the archive once."""
     record = entry.record
     if isinstance(record, DecisionRecord):
@@ -53,14 +53,14 @@ def _digests(keys: Iterable[tuple[str, str, str]]) -> Digests:
 class Fresh(NamedTuple):
     """Records to archive, and the digest of each."""
 
-    entries: list[Entry]
+    entries: list[DecodedEntry]
     digests: Digests
 
 
 class KnownIds:
     """The ids that an archive knows, by day of their logging."""
 
-    def __init__(self, archive: Path, manifest: Manifest) -> None:
+    def __init__(self, archive: Path, manifest: ArchiveManifest) -> None:
         self._archive = archive
         self._days = {day: list(names) for day, names in manifest.known_ids.items()}
         self._digests: dict[str, list[Digests]] = {
@@ -71,7 +71,7 @@ class KnownIds:
         return np.fromfile(self._archive / FOLDER / name, np.uint64)
 
     def fresh(
-        self, entries: Sequence[Entry], erased: Iterable[str], certain: Collection[int] = ()
+        self, entries: Sequence[DecodedEntry], erased: Iterable[str], certain: Collection[int] = ()
     ) -> Fresh:
         """Those that are not archived yet, each once; records of the partitions `certain` are
         looked up in the files, however long ago they were archived.

@@ -29,7 +29,7 @@ from decision.store.codec import UnreadableDocument
 _TRIES = 3
 
 
-class Archived(NamedTuple):
+class ArchivedDecision(NamedTuple):
     """A decision's record; with what it saw and the rule files of its policy, where they are kept.
 
     `rows` are what the archive has of each candidate, for where it cannot be decided again.
@@ -41,7 +41,7 @@ class Archived(NamedTuple):
     rows: list[ExplanationRow]
 
 
-def look_up(archive: Path, decision_id: str) -> Archived | None:
+def look_up(archive: Path, decision_id: str) -> ArchivedDecision | None:
     """The decision of that id, or None. Needs PyArrow.
 
     Raises:
@@ -71,7 +71,7 @@ def look_up(archive: Path, decision_id: str) -> Archived | None:
             record.exploration = replay.exploration
             record.spent = mask_bytes(spent)
     kept = [msgspec.convert(row, ExplanationRow) for row in rows[0]["candidates"] or ()]
-    return Archived(record, document, rule_files, kept)
+    return ArchivedDecision(record, document, rule_files, kept)
 
 
 def _rows(archive: Path, dataset: str, decision_id: str) -> list[dict[str, Any]]:

@@ -21,18 +21,18 @@ _SPEAKS: Final = MINUTE
 _BLOB: Final = f"reader:{REBUILD}"
 
 
-class Alive:
+class RebuildHeartbeat:
     """The word that the rebuilding is alive, for the one that runs. Times are microseconds."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
         self._said = 0
 
-    async def begin(self, now: int) -> None:
+    async def start(self, now: int) -> None:
         """Before the log is read; what an earlier one has left behind is taken over."""
         await self._say(now)
 
-    async def go_on(self, now: int) -> None:
+    async def beat(self, now: int) -> None:
         """From time to time.
 
         Raises:
@@ -46,7 +46,7 @@ class Alive:
                 )
             await self._say(now)
 
-    async def end(self) -> None:
+    async def stop(self) -> None:
         """The log need not be kept for it any more."""
         await self._log.leave_log(REBUILD)
         await self._log.put_blob(_BLOB, b"")

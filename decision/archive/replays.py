@@ -26,7 +26,7 @@ from decision.core.masks import mask_where
 from decision.store.codec import UnreadableDocument
 
 
-class Replay(msgspec.Struct, frozen=True, kw_only=True):
+class ArchivedReplay(msgspec.Struct, frozen=True, kw_only=True):
     """One decision to decide again. `decided_at` is microseconds, `exploration` γ or None."""
 
     decision_id: str
@@ -61,7 +61,7 @@ _question = msgspec.json.Decoder(Question)
 _document = msgspec.json.Decoder(Document)
 
 
-def replay_of(row: Mapping[str, Any], registers: Registers) -> Replay:
+def replay_of(row: Mapping[str, Any], registers: Registers) -> ArchivedReplay:
     """The replay of one row of the dataset, `decided_at` in microseconds or as a time.
 
     Raises:
@@ -70,7 +70,7 @@ def replay_of(row: Mapping[str, Any], registers: Registers) -> Replay:
     """
     at = row["decided_at"]
     register, raw = row.get("register"), row["document"]
-    return Replay(
+    return ArchivedReplay(
         decision_id=row["decision_id"],
         decided_at=at if isinstance(at, int) else to_micros(at),
         customer_id=row["customer_id"],
@@ -86,7 +86,7 @@ def replay_of(row: Mapping[str, Any], registers: Registers) -> Replay:
     )
 
 
-def read_replays(archive: Path, *, rows_at_once: int = 4096) -> Iterator[Replay]:
+def read_replays(archive: Path, *, rows_at_once: int = 4096) -> Iterator[ArchivedReplay]:
     """Every decision of an archive, day by day, in bounded memory.
 
     Raises:

@@ -25,7 +25,7 @@ Record = DecisionRecord | EventRecord | ChangeRecord
 Candidates = Callable[[str], Sequence[CandidateInfo] | None]
 
 
-class Entry(NamedTuple):
+class DecodedEntry(NamedTuple):
     """One record of the log: where it stands, what it holds, and the day it belongs to."""
 
     partition: int
@@ -52,7 +52,7 @@ class Piece(NamedTuple):
     table: Any
 
 
-def decode(partition: int, entry_id: str, logged: LogRecord) -> Entry | DamagedRecord:
+def decode(partition: int, entry_id: str, logged: LogRecord) -> DecodedEntry | DamagedRecord:
     """The record of an entry of the log, checked as far as it can be by itself."""
     try:
         record: Record
@@ -70,7 +70,7 @@ def decode(partition: int, entry_id: str, logged: LogRecord) -> Entry | DamagedR
                 raise ValueError(f"a record of kind {logged.kind!r} is not known")
     except _WRONG as error:
         return DamagedRecord(partition, entry_id, logged, str(error))
-    return Entry(partition, entry_id, logged, record, day)
+    return DecodedEntry(partition, entry_id, logged, record, day)
 
 
 class Rows:
@@ -87,11 +87,11 @@ class Rows:
         self._types = feature_types
         self.damaged: list[DamagedRecord] = []
 
-    def tables(self, entries: Sequence[Entry]) -> list[Piece]:
+    def tables(self, entries: Sequence[DecodedEntry]) -> list[Piece]:
         """The tables of these entries."""
-        decided: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
-        happened: defaultdict[str, list[Entry]] = defaultdict(list)
-        changed: defaultdict[str, list[Entry]] = defaultdict(list)
+        decided: defaultdict[tuple[str, str], list[DecodedEntry]] = defaultdict(list)
+        happened: defaultdict[str, list[DecodedEntry]] = defaultdict(list)
+        changed: defaultdict[str, list[DecodedEntry]] = defaultdict(list)
         for entry in entries:
             match entry.record:
                 case DecisionRecord() as record:
@@ -110,7 +110,7 @@ class Rows:
         return list(_united(found))
 
     def _tried(
-        self, entries: list[Entry], make: Callable[[list[Entry]], list[Piece]]
+        self, entries: list[DecodedEntry], make: Callable[[list[DecodedEntry]], list[Piece]]
     ) -> list[Piece]:
         """The tables of all; where that fails, of one by one, without those that are to blame."""
         try:
@@ -122,7 +122,7 @@ class Rows:
             half = len(entries) // 2
             return self._tried(entries[:half], make) + self._tried(entries[half:], make)
 
-    def _decisions(self, day: str, entries: list[Entry]) -> list[Piece]:
+    def _decisions(self, day: str, entries: list[DecodedEntry]) -> list[Piece]:
         own = [entry.record for entry in entries if isinstance(entry.record, DecisionRecord)]
         candidates = self._candidates(own[0].policy_version)
         types = dict(self._types)
@@ -132,7 +132,7 @@ class Rows:
         return [Piece("decisions", day, rows), Piece("replays", day, replays)]
 
 
-def _events(day: str, entries: list[Entry]) -> list[Piece]:
+def _events(day: str, entries: list[DecodedEntry]) -> list[Piece]:
     rows = [entry.record for entry in entries if isinstance(entry.record, EventRecord)]
     about = [row for row in rows if row.decision_id is not None]
     own = {
@@ -146,7 +146,7 @@ def _events(day: str, entries: list[Entry]) -> list[Piece]:
     return [Piece("events", day, events), Piece("outcomes", day, outcomes)]
 
 
-def _changes(day: str, entries: list[Entry]) -> list[Piece]:
+def _changes(day: str, entries: list[DecodedEntry]) -> list[Piece]:
     rows = [entry.record for entry in entries if isinstance(entry.record, ChangeRecord)]
     own = {
         "change_id": [entry.logged.id for entry in entries],

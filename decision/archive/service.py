@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from decision.archive.archiver import Archiver, Counts, Lag
+from decision.archive.archiver import ArchiveCounts, Archiver, Lag
 from decision.archive.compaction import compact
 from decision.archive.journal import Journal
 from decision.core.clock import HOUR, SECOND
@@ -42,7 +42,7 @@ async def archive_log(
     clock: Callable[[], int],
     stop: asyncio.Event,
     progress: Progress = SILENT,
-) -> Counts:
+) -> ArchiveCounts:
     """Archives a log until there is nothing more, or as a service until `stop` is set.
 
     Raises:
@@ -114,7 +114,7 @@ class _Gauges:
         self._pending.set(lag.entries)
         self._age.set(lag.age / SECOND)
 
-    def done(self, counts: Counts) -> None:
+    def done(self, counts: ArchiveCounts) -> None:
         """Shows what was done at its end."""
         self._last.set_to_current_time()
         self._aside.set(counts.quarantined)

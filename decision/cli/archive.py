@@ -17,7 +17,7 @@ from decision.installation import install_hint
 from decision.progress import count_of
 
 if TYPE_CHECKING:
-    from decision.archive.archiver import Counts
+    from decision.archive.archiver import ArchiveCounts
     from decision.archive.service import ArchiveOptions
     from decision.server.settings import ServerSettings
 
@@ -124,7 +124,7 @@ def archive(
     return 1 if counts.quarantined else 0
 
 
-def _tell(counts: Counts, out: Path) -> None:
+def _tell(counts: ArchiveCounts, out: Path) -> None:
     rows = ", ".join(f"{number:,} {name}" for name, number in sorted(counts.rows.items()) if number)
     click.echo(f"{out}: {count_of(counts.entries, 'entry', 'entries')} archived")
     if rows:
@@ -149,7 +149,7 @@ def _tell(counts: Counts, out: Path) -> None:
         )
 
 
-async def _archive(options: ArchiveOptions, settings: ServerSettings) -> Counts:
+async def _archive(options: ArchiveOptions, settings: ServerSettings) -> ArchiveCounts:
     from decision.archive.service import archive_log
     from decision.engine.runtime import wall_clock
     from decision.server.opening import open_store

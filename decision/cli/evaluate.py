@@ -12,7 +12,7 @@ from decision.cli.output import TERMINAL, Fail, print_json, say
 from decision.installation import install_hint
 
 if TYPE_CHECKING:
-    from decision.evaluation.report import Report
+    from decision.evaluation.report import EvaluationReport
     from decision.evaluation.targets import Candidate
 
 
@@ -198,7 +198,7 @@ def _candidate(
 
 def _judge(
     archive: Path, candidate: Candidate, spec: str | None, *, options: dict[str, Any], **how: Any
-) -> Report:
+) -> EvaluationReport:
     from decision.core.fields import UnknownField
 
     try:

@@ -13,7 +13,7 @@ from decision.progress import count_of
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from decision.evaluation.report import Judged, Policy, Report
+    from decision.evaluation.report import EstimatorResult, EvaluationReport, PolicyResult
     from decision.evaluation.retention import Retention, Share
     from decision.learning.ope import Estimate
     from decision.learning.ope.terms import Lift
@@ -22,7 +22,7 @@ _TITLES = {"responses": "Responses a decision", "value": "Value a decision, in t
 _NAMES = {"switch_dr": "SWITCH-DR"}
 
 
-def show(report: Report) -> None:
+def show(report: EvaluationReport) -> None:
     """Prints the report."""
     screen = console()
     click.echo(_head(report))
@@ -40,7 +40,7 @@ def show(report: Report) -> None:
     click.echo("\n" + _trust(report))
 
 
-def _head(report: Report) -> str:
+def _head(report: EvaluationReport) -> str:
     log = report.log
     lines = [
         f"{count_of(log.judged, 'decision')} for {count_of(report.customers, 'customer')}, "
@@ -57,11 +57,11 @@ def _head(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _whole(report: Report) -> Policy:
+def _whole(report: EvaluationReport) -> PolicyResult:
     return report.policies[-1]
 
 
-def _estimates(report: Report, metric: str) -> Table:
+def _estimates(report: EvaluationReport, metric: str) -> Table:
     share = f"{report.options.confidence:.0%}"
     table = _table(
         "", "estimate", "s.e.", f"{share} interval", "bootstrap", "ESS", "lift", f"{share} of lift"
@@ -74,7 +74,7 @@ def _estimates(report: Report, metric: str) -> Table:
     return table
 
 
-def _arms(report: Report) -> Table:
+def _arms(report: EvaluationReport) -> Table:
     table = _table(
         "arm", "responses", "over random", "interval", "value", "over random", "interval"
     )
@@ -88,7 +88,7 @@ def _arms(report: Report) -> Table:
     return table
 
 
-def _messages(report: Report) -> Table:
+def _messages(report: EvaluationReport) -> Table:
     table = _table(
         "message", "channel", "logged", "target", "responses: logged", "target", "s.e.",
         "value: logged", "target", "s.e.",
@@ -111,7 +111,7 @@ def _messages(report: Report) -> Table:
     return table
 
 
-def _segments(report: Report, field: str) -> Table:
+def _segments(report: EvaluationReport, field: str) -> Table:
     table = _table(
         "segment", "decisions", "ESS", "responses: logged", "target", "lift", "interval",
         "value: logged", "target", "lift", "interval",
@@ -121,7 +121,7 @@ def _segments(report: Report, field: str) -> Table:
             continue
         cells = []
         for metric in _TITLES:
-            judged: Judged | None = row.target.get(metric)
+            judged: EstimatorResult | None = row.target.get(metric)
             cells.append(_number(row.logged[metric].value))
             cells.append(_number(judged.estimate.value) if judged else "")
             cells += _lift(judged.lift if judged else None)
@@ -131,7 +131,7 @@ def _segments(report: Report, field: str) -> Table:
     return table
 
 
-def _trust(report: Report) -> str:
+def _trust(report: EvaluationReport) -> str:
     policy = _whole(report)
     weights = policy.weights
     away = "" if weights.mean_z is None else f" ({weights.mean_z:+.1f} s.e. from 1)"

@@ -14,7 +14,7 @@ from decision.installation import install_hint
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from decision.evaluation.promotion import Figure, Promoted
+    from decision.evaluation.promotion import GateFigure, Promoted
 
 
 @click.command(epilog="Example: nextbest promote engagement/02450e50e31b --log archive")
@@ -116,7 +116,7 @@ def _promote(
 
 
 def _tell(
-    folder: Path, models: Path, figures: Sequence[Figure], as_json: bool, outcome: str
+    folder: Path, models: Path, figures: Sequence[GateFigure], as_json: bool, outcome: str
 ) -> None:
     name = folder.resolve().relative_to(models.resolve()).as_posix()
     if as_json:
@@ -135,7 +135,7 @@ def _tell(
     click.echo(text)
 
 
-def _table(figures: Sequence[Figure]) -> None:
+def _table(figures: Sequence[GateFigure]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))

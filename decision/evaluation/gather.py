@@ -15,16 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decision.core.values import MISSING, Value
-from decision.evaluation.log import SILENCE, ArchivedLog, Logged
+from decision.evaluation.log import SILENCE, ArchivedLog, LoggedChoice
 from decision.evaluation.reward_model import RewardModel, fold_of
-from decision.evaluation.targets import Chances, Judge
+from decision.evaluation.targets import TargetPolicies, TargetProbabilities
 
 Array = NDArray[np.float64]
 _BATCH: Final = 4096
 _NONE: Final = "(none)"
 
 
-class Column:
+class CodedTexts:
     """Texts by decision, as numbers."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Column:
         return np.frombuffer(self._codes, dtype=np.int64) if self._codes else np.empty(0, np.int64)
 
 
-class Target:
+class TargetFigures:
     """What one target would do, by decision.
 
     `probability` of what was logged; `response` and `value` that the reward model expects of the
@@ -56,7 +56,7 @@ class Target:
         self.given: dict[str, float] = {}
 
 
-class SaidAgain(msgspec.Struct, kw_only=True):
+class ScoreAgreement(msgspec.Struct, kw_only=True):
     """How a model's response probabilities of now agree with those that it gave then.
 
     Over the logged choices of `decisions` in which it was asked, deciding or as a challenger;
@@ -67,7 +67,7 @@ class SaidAgain(msgspec.Struct, kw_only=True):
     most: float = 0.0
 
 
-class Gathered:
+class GatheredLog:
     """The log as arrays, one entry a decision.
 
     `expected` is what the reward model expects of the logged choice; `worth` the message's value
@@ -81,13 +81,13 @@ class Gathered:
         self.logged = array("d")
         self.expected = array("d")
         self.customer = array("q")
-        self.choice = Column()
-        self.segments = {name: Column() for name in fields}
-        self.targets = {name: Target() for name in targets}
+        self.choice = CodedTexts()
+        self.segments = {name: CodedTexts() for name in fields}
+        self.targets = {name: TargetFigures() for name in targets}
         self.silent = 0
         self.holdout = 0
         self.unknown_placements = 0
-        self.again = SaidAgain()
+        self.again = ScoreAgreement()
 
     def __len__(self) -> int:
         return len(self.reached)
@@ -95,20 +95,20 @@ class Gathered:
 
 def gather(
     log: ArchivedLog,
-    judge: Judge,
+    targets: TargetPolicies,
     fields: Sequence[str],
     rewards: RewardModel | None,
     progress: Callable[[float], None],
-) -> Gathered:
+) -> GatheredLog:
     """Reads the log, decides everything again and keeps the figures.
 
     Raises:
         EvaluationError, ArchiveError: see `ArchivedLog.read`.
     """
-    found = Gathered(judge.targets, fields)
+    found = GatheredLog(targets.names, fields)
     expectation = _Expectation(found, rewards)
     for logged, replay in log.read():
-        chances = judge.judge(replay)
+        chances = targets.decide_again(replay)
         worth, cost = _worth(logged, chances, log)
         found.reached.append(float(logged.reached))
         found.worth.append(worth)
@@ -125,11 +125,11 @@ def gather(
         if len(found) % 256 == 0:
             progress(len(found))
     expectation.flush()
-    found.unknown_placements = judge.placements_gone
+    found.unknown_placements = targets.placements_gone
     return found
 
 
-def _add_chances(found: Gathered, logged: Logged, chances: Chances) -> None:
+def _add_chances(found: GatheredLog, logged: LoggedChoice, chances: TargetProbabilities) -> None:
     bound = chances.bound
     names = bound.names
     place = bound.place.get((logged.message, logged.channel), -1)
@@ -140,7 +140,7 @@ def _add_chances(found: Gathered, logged: Logged, chances: Chances) -> None:
         found.again.most = max(found.again.most, gap)
     indices = chances.candidates.tolist()
     for name, target in found.targets.items():
-        chance = chances.chances[name]
+        chance = chances.targets[name]
         if logged.message == SILENCE:
             probability = chance.silence
         else:
@@ -163,14 +163,14 @@ def _add_chances(found: Gathered, logged: Logged, chances: Chances) -> None:
 class _Expectation:
     """Asks the reward model in batches what each target, and what was logged, should earn."""
 
-    def __init__(self, found: Gathered, rewards: RewardModel | None) -> None:
+    def __init__(self, found: GatheredLog, rewards: RewardModel | None) -> None:
         self._found = found
         self._rewards = rewards
-        self._pending: list[tuple[int, Logged, Chances]] = []
+        self._pending: list[tuple[int, LoggedChoice, TargetProbabilities]] = []
         self._matrices: list[Array] = []
         self._rows = 0
 
-    def add(self, logged: Logged, chances: Chances) -> None:
+    def add(self, logged: LoggedChoice, chances: TargetProbabilities) -> None:
         """One decision more, in order."""
         encoder = chances.bound.encoder
         if self._rewards is None or encoder is None:
@@ -202,13 +202,15 @@ class _Expectation:
             start += count
         self._pending, self._matrices, self._rows = [], [], 0
 
-    def _keep(self, logged: Logged, chances: Chances, expected: Array, fold: int) -> None:
+    def _keep(
+        self, logged: LoggedChoice, chances: TargetProbabilities, expected: Array, fold: int
+    ) -> None:
         assert self._rewards is not None
         policy, found = chances.bound.policy, self._found
         silence = self._rewards.expect_silence(fold)
         values = policy.values[chances.candidates] * expected - policy.costs[chances.candidates]
         for name, target in found.targets.items():
-            chance = chances.chances[name]
+            chance = chances.targets[name]
             probability = chance.probability
             if len(probability):
                 target.response.append(float(probability @ expected) + chance.silence * silence)
@@ -225,7 +227,9 @@ class _Expectation:
         found.expected.append(float(expected[here[0]]) if len(here) else 0.0)
 
 
-def _worth(logged: Logged, chances: Chances, log: ArchivedLog) -> tuple[float, float]:
+def _worth(
+    logged: LoggedChoice, chances: TargetProbabilities, log: ArchivedLog
+) -> tuple[float, float]:
     """The message's value and the channel's cost; the candidate's rules are the measure of both."""
     if logged.message == SILENCE:
         return 0.0, 0.0

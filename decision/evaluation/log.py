@@ -23,7 +23,7 @@ from decision.archive.journal import files
 from decision.archive.merges import follow_merges, merged_view
 from decision.archive.policies import policy_path, read_policy
 from decision.archive.query import Database, open_database
-from decision.archive.replays import Replay, read_replays
+from decision.archive.replays import ArchivedReplay, read_replays
 from decision.core.clock import from_micros
 from decision.core.definition import PolicyDefinition
 from decision.core.errors import NextbestError
@@ -39,7 +39,7 @@ class EvaluationError(NextbestError, ValueError):
     """A log by which nothing can be judged; the text says what is wrong, and the mend."""
 
 
-class Logged(NamedTuple):
+class LoggedChoice(NamedTuple):
     """What was chosen, with which probability, and whether it reached its goal.
 
     `message` and `channel` are empty for silence. `support` names the candidates
@@ -62,7 +62,7 @@ class Logged(NamedTuple):
     support: frozenset[str]
 
 
-class Counted(msgspec.Struct, kw_only=True):
+class LogCounts(msgspec.Struct, kw_only=True):
     """What of the log is judged, and what is not. Times are microseconds.
 
     `open_windows`: younger than the longest window of a goal. `contended`: silent because of
@@ -199,7 +199,7 @@ class ArchivedLog:
                     if row.get("position") in (None, 1):
                         yield row
 
-    def read(self) -> Iterator[tuple[Logged, Replay]]:
+    def read(self) -> Iterator[tuple[LoggedChoice, ArchivedReplay]]:
         """Every decision that can be judged, with what it saw; in bounded memory.
 
         Raises:
@@ -207,7 +207,7 @@ class ArchivedLog:
             ArchiveError: a file is missing or damaged; it is named.
         """
         today: date | None = None
-        facts: dict[str, Logged] = {}
+        facts: dict[str, LoggedChoice] = {}
         counted = self.counted
         counted.judged = counted.no_replay = 0
         try:
@@ -227,13 +227,13 @@ class ArchivedLog:
             ) from None
         counted.no_replay += len(facts)
 
-    def judged_on(self, day: date) -> dict[str, Logged]:
+    def judged_on(self, day: date) -> dict[str, LoggedChoice]:
         """A day's decisions whose windows are closed, by id."""
         self._database.view_dataset("today", self._days[day], "decisions")
         last = self.counted.to_time - self.counted.longest_window
         given = {"since": self._since, "last": last, "model": self._model}
         rows = self._database.rows(_FACTS, given)
-        return {row[0]: Logged._make((*row[:-1], frozenset(row[-1] or ()))) for row in rows}
+        return {row[0]: LoggedChoice._make((*row[:-1], frozenset(row[-1] or ()))) for row in rows}
 
 
 def _refuse_unknown_probabilities(database: Database) -> None:
@@ -273,7 +273,7 @@ def _lay_out_goals(
         database.connection.executemany("INSERT INTO goals VALUES (?, ?, ?, ?)", rows)
 
 
-def _count(database: Database, since: int) -> Counted:
+def _count(database: Database, since: int) -> LogCounts:
     longest = database.value(
         "SELECT max(g.within) FROM goals g JOIN (SELECT DISTINCT policy_version, "
         "coalesce(message, '') AS message FROM decisions) d "
@@ -282,7 +282,7 @@ def _count(database: Database, since: int) -> Counted:
     latest = [database.value("SELECT max(epoch_us(decided_at)) FROM decisions")]
     received = database.value("SELECT max(epoch_us(received_at)) FROM events")
     latest.append(received or database.value('SELECT max(epoch_us("at")) FROM outcomes'))
-    counted = Counted(to_time=max(time or 0 for time in latest), longest_window=longest or 0)
+    counted = LogCounts(to_time=max(time or 0 for time in latest), longest_window=longest or 0)
     window = {"window": counted.longest_window, "until": counted.to_time, "since": since}
     [
         (

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from decision.evaluation.report import Report
+from decision.evaluation.report import EvaluationReport
 from decision.evaluation.retention import ANY, Retention
 
 _TITLES = {"responses": "responses a decision", "value": "value a decision"}
 
 
-def plot(report: Report, path: Path) -> None:
+def plot(report: EvaluationReport, path: Path) -> None:
     """Draws estimators, and impact arms where there are any; the ending says which format."""
     from matplotlib.figure import Figure
 
@@ -25,7 +25,7 @@ def plot(report: Report, path: Path) -> None:
     figure.savefig(path)
 
 
-def _estimators(axes: Any, report: Report, metric: str) -> None:
+def _estimators(axes: Any, report: EvaluationReport, metric: str) -> None:
     found = {"as logged": report.logged[metric]}
     for name, judged in report.policies[-1].metrics[metric].items():
         found[name.upper().replace("_", "-")] = judged.estimate
@@ -35,7 +35,7 @@ def _estimators(axes: Any, report: Report, metric: str) -> None:
     axes.axvline(report.logged[metric].value, color="grey", linestyle=":", linewidth=1)
 
 
-def _arms(axes: Any, report: Report, metric: str) -> None:
+def _arms(axes: Any, report: EvaluationReport, metric: str) -> None:
     points = []
     for policy in report.policies:
         judged = policy.metrics[metric].get(report.best)

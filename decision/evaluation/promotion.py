@@ -24,12 +24,12 @@ from decision.core.document import Document
 from decision.core.fields import Situation
 from decision.core.policy_builder import compile_policy
 from decision.evaluation.log import LoggedPolicies
-from decision.evaluation.report import UNSUPPORTED, Report
+from decision.evaluation.report import UNSUPPORTED, EvaluationReport
 from decision.evaluation.run import EvaluationRequest, evaluate
 from decision.evaluation.targets import Candidate
 from decision.files import append_line, sync_folder
 from decision.learning.drift import drift_between, read_profile
-from decision.learning.spec import Gate, Spec, load_spec, spec_named
+from decision.learning.spec import PromotionGate, Spec, load_spec, spec_named
 from decision.progress import SILENT, Progress
 from decision.scoring.loading import load_model
 from decision.scoring.manifest import ModelError
@@ -43,7 +43,7 @@ _CALLS: Final = 300
 _DOCUMENTS: Final = 100
 
 
-class Figure(msgspec.Struct, frozen=True, kw_only=True):
+class GateFigure(msgspec.Struct, frozen=True, kw_only=True):
     """One figure of the gate. `found` None: it is not known, and `detail` says why."""
 
     name: str
@@ -53,7 +53,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
-class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+class GateEvidence(msgspec.Struct, frozen=True, kw_only=True):
     """What a version is judged by, as far as it is given.
 
     `champion` is the version folder in force. `rules` None: those of the log.
@@ -67,7 +67,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     rules: PolicyDefinition | None = None
 
 
-def judge(evidence: Evidence, progress: Progress = SILENT) -> list[Figure]:
+def judge_gate(evidence: GateEvidence, progress: Progress = SILENT) -> list[GateFigure]:
     """The figures that the spec's gate asks for, in the order in which the gate names them.
 
     The lift is judged by decisions that the model has not learned from; its lower bound is the
@@ -96,7 +96,7 @@ def judge(evidence: Evidence, progress: Progress = SILENT) -> list[Figure]:
     return figures
 
 
-def _of_value(evidence: Evidence, gate: Gate, progress: Progress) -> list[Figure]:
+def _of_value(evidence: GateEvidence, gate: PromotionGate, progress: Progress) -> list[GateFigure]:
     """Lift and effective sample: what the log says of the version."""
     lowest, sample, why = None, None, "there is no log; give one with --log"
     if evidence.archive is not None:
@@ -110,7 +110,7 @@ def _of_value(evidence: Evidence, gate: Gate, progress: Progress) -> list[Figure
         lowest, why = _lower_bound(report)
     found = []
     if gate.lift_at_least is not None:
-        figure = Figure(
+        figure = GateFigure(
             name="lift of value, lower bound",
             wanted=f"≥ {gate.lift_at_least:+.1%}",
             found=lowest,
@@ -119,7 +119,7 @@ def _of_value(evidence: Evidence, gate: Gate, progress: Progress) -> list[Figure
         )
         found.append(figure)
     if (least := gate.effective_sample_at_least) is not None:
-        figure = Figure(
+        figure = GateFigure(
             name="effective sample",
             wanted=f"≥ {least:,.0f}",
             found=sample,
@@ -134,7 +134,7 @@ def _short(found: float, least: float) -> str:
     return "" if found >= least else f"{least - found:,.0f} too few"
 
 
-def _lower_bound(report: Report) -> tuple[float | None, str]:
+def _lower_bound(report: EvaluationReport) -> tuple[float | None, str]:
     """The least that the lift of value may be, and how it was estimated.
 
     What the log could not have done counts as earning nothing (IPS), once it is more than a
@@ -159,16 +159,16 @@ def _lower_bound(report: Report) -> tuple[float | None, str]:
     return min(bounds), f"estimated {lifts[0].relative:+.1%}{detail}"
 
 
-def _at_most(name: str, bound: float, found: float | None, why: str) -> Figure:
+def _at_most(name: str, bound: float, found: float | None, why: str) -> GateFigure:
     passed = found is not None and found <= bound
     detail = why if found is None else "" if passed else f"{found - bound:.3g} too much"
-    return Figure(name=name, wanted=f"≤ {bound:g}", found=found, passed=passed, detail=detail)
+    return GateFigure(name=name, wanted=f"≤ {bound:g}", found=found, passed=passed, detail=detail)
 
 
-def _drift(evidence: Evidence, bound: float) -> Figure:
+def _drift(evidence: GateEvidence, bound: float) -> GateFigure:
     name = "drift (PSI)"
     if evidence.champion is None:
-        return Figure(
+        return GateFigure(
             name=name, wanted=f"≤ {bound:g}", found=None, passed=True,
             detail="no version is in force to compare with",
         )  # fmt: skip
@@ -184,7 +184,7 @@ def _drift(evidence: Evidence, bound: float) -> Figure:
     return msgspec.structs.replace(figure, detail=f"{furthest} {figure.detail}".strip())
 
 
-def _latency(evidence: Evidence, bound: int) -> Figure:
+def _latency(evidence: GateEvidence, bound: int) -> GateFigure:
     name = "latency, µs"
     definition, documents = evidence.rules, [Document(customer_id="nobody")]
     if evidence.archive is not None:
@@ -226,11 +226,11 @@ class Promoted(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a version that was to be put in force, and the figures of its gate."""
 
     outcome: Literal["current", "forced", "refused"]
-    figures: list[Figure]
+    figures: list[GateFigure]
 
 
 def promote_if_passed(
-    models: Path, evidence: Evidence, *, force: str | None = None, progress: Progress = SILENT
+    models: Path, evidence: GateEvidence, *, force: str | None = None, progress: Progress = SILENT
 ) -> Promoted:
     """Puts a version in force if it passes its gate, or, for a reason (`force`), although not.
 
@@ -241,7 +241,7 @@ def promote_if_passed(
         ModelError: it is no version below the models folder.
         OSError: nothing can be written there.
     """
-    figures = judge(evidence, progress)
+    figures = judge_gate(evidence, progress)
     passed = all(figure.passed for figure in figures)
     if not passed and force is None:
         return Promoted(outcome="refused", figures=figures)
@@ -258,7 +258,7 @@ def evidence_for(
     spec: Path | None = None,
     archive: Path | None = None,
     rules: PolicyDefinition | None = None,
-) -> Evidence:
+) -> GateEvidence:
     """What a version of a models folder is judged by. Without a spec: that of its name there.
 
     Raises:
@@ -268,7 +268,7 @@ def evidence_for(
     """
     model = load_model(folder)
     name = model.manifest.name
-    return Evidence(
+    return GateEvidence(
         folder=folder,
         model=model,
         spec=spec_named(models, name) if spec is None else load_spec(spec, name=name),
@@ -279,7 +279,7 @@ def evidence_for(
 
 
 def promote(
-    models: Path, version: Path, figures: Sequence[Figure], *, reason: str | None = None
+    models: Path, version: Path, figures: Sequence[GateFigure], *, reason: str | None = None
 ) -> None:
     """Puts a version in force, and notes it down; a challenger that is promoted is none any more.
 
@@ -318,7 +318,7 @@ def clear_shadow(models: Path) -> bool:
 
 
 def _note(
-    models: Path, version: Path, pointer: str, figures: Sequence[Figure], reason: str | None
+    models: Path, version: Path, pointer: str, figures: Sequence[GateFigure], reason: str | None
 ) -> None:
     line = msgspec.json.encode(
         {

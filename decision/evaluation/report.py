@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from decision.evaluation.gather import Gathered, SaidAgain, Target
-from decision.evaluation.log import SILENCE, Counted
+from decision.evaluation.gather import GatheredLog, ScoreAgreement, TargetFigures
+from decision.evaluation.log import SILENCE, LogCounts
 from decision.evaluation.targets import CONTROL, WHOLE
 from decision.learning.ope import Estimate, estimate_of
 from decision.learning.ope import terms as t
@@ -36,14 +36,14 @@ class EvaluationOptions(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 7
 
 
-class Judged(msgspec.Struct, frozen=True, kw_only=True):
+class EstimatorResult(msgspec.Struct, frozen=True, kw_only=True):
     """One estimator's estimate, and the lift over what the log earned (paired)."""
 
     estimate: Estimate
     lift: Lift
 
 
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
+class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     """A target: metric (`responses`, `value`) → estimator → estimate; both a decision.
 
     `unsupported` is the probability that it gives, in the mean, to what the log could not have
@@ -52,14 +52,14 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    metrics: dict[str, dict[str, Judged]]
+    metrics: dict[str, dict[str, EstimatorResult]]
     weights: Weights
     unsupported: float
     over_random: dict[str, Lift] = {}
     cautions: list[str] = []
 
 
-class MessageRow(msgspec.Struct, frozen=True, kw_only=True):
+class MessageResult(msgspec.Struct, frozen=True, kw_only=True):
     """One message × channel: how often chosen, and its part of responses and value, a decision."""
 
     message: str
@@ -72,30 +72,30 @@ class MessageRow(msgspec.Struct, frozen=True, kw_only=True):
     target_value: Estimate
 
 
-class SegmentRow(msgspec.Struct, frozen=True, kw_only=True):
+class SegmentResult(msgspec.Struct, frozen=True, kw_only=True):
     """One group of decisions: what was earned there, and what the target would have."""
 
     field: str
     segment: str
     decisions: int
     logged: dict[str, Estimate]
-    target: dict[str, Judged]
+    target: dict[str, EstimatorResult]
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that `evaluate` finds. `best` names the estimator to read first."""
 
-    log: Counted
+    log: LogCounts
     customers: int
     silent: int
     holdout: int
-    again: SaidAgain
+    again: ScoreAgreement
     best: str
     reward_model_rows: int
     logged: dict[str, Estimate]
-    policies: list[Policy]
-    messages: list[MessageRow]
-    segments: list[SegmentRow]
+    policies: list[PolicyResult]
+    messages: list[MessageResult]
+    segments: list[SegmentResult]
     notes: list[str]
     options: EvaluationOptions
 
@@ -103,7 +103,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 class _Rewards:
     """One metric: what was earned, and what the reward model expects of the logged choice."""
 
-    def __init__(self, found: Gathered, metric: str) -> None:
+    def __init__(self, found: GatheredLog, metric: str) -> None:
         reached, worth, cost = (_of(each) for each in (found.reached, found.worth, found.cost))
         self.metric = metric
         plain = metric == "responses"
@@ -114,11 +114,11 @@ class _Rewards:
         if self.modelled and not plain:
             self.expected = expected * worth - cost
 
-    def base(self, target: Target) -> Array:
+    def base(self, target: TargetFigures) -> Array:
         """What the reward model expects of the target."""
         return _of(target.response if self.metric == "responses" else target.value)
 
-    def terms(self, target: Target, weight: Array) -> dict[str, tuple[Terms, Array]]:
+    def terms(self, target: TargetFigures, weight: Array) -> dict[str, tuple[Terms, Array]]:
         """Every estimator that can be asked, with the weights it uses."""
         reward = self.reward
         found = {"ips": (t.ips(reward, weight), weight)}
@@ -136,10 +136,10 @@ class _Rewards:
         return found
 
 
-class Judging:
+class ReportBuilder:
     """Makes the report of what was gathered."""
 
-    def __init__(self, found: Gathered, options: EvaluationOptions) -> None:
+    def __init__(self, found: GatheredLog, options: EvaluationOptions) -> None:
         self.found = found
         self.options = options
         self.metrics = ("responses", "value")
@@ -160,11 +160,11 @@ class Judging:
         self.best = "sndr" if self.rewards["responses"].modelled else "snips"
         self.logged = _of(found.logged)
 
-    def report(self, counted: Counted, notes: Sequence[str], rows: int) -> Report:
+    def report(self, counted: LogCounts, notes: Sequence[str], rows: int) -> EvaluationReport:
         """All of it."""
         found = self.found
         policies = [self._policy(name) for name in found.targets]
-        return Report(
+        return EvaluationReport(
             log=counted,
             customers=self.customers,
             silent=found.silent,
@@ -183,10 +183,10 @@ class Judging:
             options=self.options,
         )
 
-    def _weight(self, target: Target) -> Array:
+    def _weight(self, target: TargetFigures) -> Array:
         return _of(target.probability) / self.logged
 
-    def _policy(self, name: str) -> Policy:
+    def _policy(self, name: str) -> PolicyResult:
         target = self.found.targets[name]
         weight = self._weight(target)
         metrics = {}
@@ -197,7 +197,7 @@ class Judging:
             }
         weights = t.diagnose(weight, self.cluster)
         unsupported = float(np.mean(_of(target.unsupported)))
-        return Policy(
+        return PolicyResult(
             name=name,
             metrics=metrics,
             weights=weights,
@@ -206,7 +206,7 @@ class Judging:
             cautions=self._cautions(weights, unsupported, metrics),
         )
 
-    def _over_random(self, name: str, target: Target, weight: Array) -> dict[str, Lift]:
+    def _over_random(self, name: str, target: TargetFigures, weight: Array) -> dict[str, Lift]:
         random = self.found.targets.get(CONTROL)
         if random is None or name == CONTROL:
             return {}
@@ -219,10 +219,10 @@ class Judging:
                 found[metric] = self._lift(tested[0], control[0], *drawn)
         return found
 
-    def _judged(self, terms: Terms, weight: Array, metric: str) -> Judged:
+    def _judged(self, terms: Terms, weight: Array, metric: str) -> EstimatorResult:
         drawn = self._draw(terms)
         control, control_drawn = self._controls[metric]
-        return Judged(
+        return EstimatorResult(
             estimate=self._estimate(terms, weight, drawn),
             lift=self._lift(terms, control, drawn, control_drawn),
         )
@@ -247,7 +247,7 @@ class Judging:
         )
 
     def _cautions(
-        self, weights: Weights, unsupported: float, metrics: dict[str, dict[str, Judged]]
+        self, weights: Weights, unsupported: float, metrics: dict[str, dict[str, EstimatorResult]]
     ) -> list[str]:
         found = []
         if unsupported > UNSUPPORTED:
@@ -280,7 +280,7 @@ class Judging:
                 )
         return found
 
-    def _messages(self) -> list[MessageRow]:
+    def _messages(self) -> list[MessageResult]:
         found, target = self.found, self.found.targets[WHOLE]
         weight = self._weight(target)
         codes = found.choice.codes()
@@ -296,7 +296,7 @@ class Judging:
                 figures[metric] = (float(np.mean(part)), self._estimate(terms, weight, None))
             message, _, channel = name.rpartition("/")
             rows.append(
-                MessageRow(
+                MessageResult(
                     message=message if name else SILENCE,
                     channel=channel,
                     logged_share=float(np.mean(here)),
@@ -309,8 +309,8 @@ class Judging:
             )
         return sorted(rows, key=lambda row: (-row.target_share, row.message, row.channel))
 
-    def _segments(self) -> list[SegmentRow]:
-        rows: list[SegmentRow] = []
+    def _segments(self) -> list[SegmentResult]:
+        rows: list[SegmentResult] = []
         for field, column in self.found.segments.items():
             codes = column.codes()
             sizes = np.bincount(codes, minlength=len(column.names))
@@ -325,7 +325,7 @@ class Judging:
                 rows.append(self._segment(field, OTHERS, rest))
         return rows
 
-    def _segment(self, field: str, name: str, rows: NDArray[np.intp]) -> SegmentRow:
+    def _segment(self, field: str, name: str, rows: NDArray[np.intp]) -> SegmentResult:
         """The figures of some decisions; intervals are normal, by customer."""
         target = self.found.targets[WHOLE]
         weight = self._weight(target)
@@ -343,11 +343,11 @@ class Judging:
             terms = t.snips(reward, used)
             if rewards.modelled:
                 terms = t.sndr(reward, used, rewards.base(target)[rows], rewards.expected[rows])
-            judged[metric] = Judged(
+            judged[metric] = EstimatorResult(
                 estimate=estimate_of(terms, used, confidence, cluster),
                 lift=t.lift(terms, control, confidence=confidence, cluster=cluster),
             )
-        return SegmentRow(
+        return SegmentResult(
             field=field, segment=name, decisions=len(rows), logged=logged, target=judged
         )
 

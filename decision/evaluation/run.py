@@ -10,11 +10,11 @@ import msgspec
 from decision.archive.damage import naming_damage
 from decision.archive.journal import reading
 from decision.core.clock import format_duration, from_micros
-from decision.evaluation.gather import Gathered, gather
+from decision.evaluation.gather import GatheredLog, gather
 from decision.evaluation.log import ArchivedLog, EvaluationError, open_log
-from decision.evaluation.report import EvaluationOptions, Judging, Report
+from decision.evaluation.report import EvaluationOptions, EvaluationReport, ReportBuilder
 from decision.evaluation.reward_model import fit_reward_model
-from decision.evaluation.targets import Candidate, Judge
+from decision.evaluation.targets import Candidate, TargetPolicies
 from decision.learning.spec import Spec
 from decision.progress import SILENT, Progress
 
@@ -48,7 +48,7 @@ def evaluate(
     candidate: Candidate,
     request: EvaluationRequest = _PLAIN,
     progress: Progress = SILENT,
-) -> Report:
+) -> EvaluationReport:
     """What the candidate would have earned per decision, on the decisions of an archive.
 
     The first selection of each decision is judged: which candidate, or silence.
@@ -79,8 +79,8 @@ def evaluate(
         fields = tuple(
             dict.fromkeys("customer.state" if name == "state" else name for name in request.by)
         )
-        judge = Judge(candidate, log.policies, rewards, arms=request.arms, fields=fields)
-        found = gather(log, judge, fields, rewards, move)
+        targets = TargetPolicies(candidate, log.policies, rewards, arms=request.arms, fields=fields)
+        found = gather(log, targets, fields, rewards, move)
     if not len(found):
         raise EvaluationError(_nothing(log))
     notes = _notes(log, found, candidate)
@@ -90,8 +90,8 @@ def evaluate(
             f"the model has learned from decisions before {moment} UTC, "
             "so these figures flatter it; --since held-out judges it by the later ones alone"
         )
-    judging = Judging(found, request.options)
-    return judging.report(log.counted, notes, rewards.rows if rewards is not None else 0)
+    builder = ReportBuilder(found, request.options)
+    return builder.report(log.counted, notes, rewards.rows if rewards is not None else 0)
 
 
 def _nothing(log: ArchivedLog) -> str:
@@ -110,7 +110,7 @@ def _nothing(log: ArchivedLog) -> str:
     )
 
 
-def _notes(log: ArchivedLog, found: Gathered, candidate: Candidate) -> list[str]:
+def _notes(log: ArchivedLog, found: GatheredLog, candidate: Candidate) -> list[str]:
     counted = log.counted
     notes = [
         "the history of contacts is the logged one: how a policy changes its own later decisions "

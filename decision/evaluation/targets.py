@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from decision.archive.replays import Replay
+from decision.archive.replays import ArchivedReplay
 from decision.core.arbitration import Scores, draw_probabilities
 from decision.core.business_rules import PlainMatcher
 from decision.core.decide import Verdict, decide
@@ -55,29 +55,29 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     exploration: float | msgspec.UnsetType | None = msgspec.UNSET
 
 
-class Chance(NamedTuple):
+class ActionProbabilities(NamedTuple):
     """What one policy would do: probabilities of candidates by place; the rest is silence."""
 
     probability: Array
     silence: float
 
 
-class Chances(NamedTuple):
+class TargetProbabilities(NamedTuple):
     """What all judged policies would do in one decision.
 
     `candidates` are indices in the policy, `responses` their response probabilities; `chances` is
     target → selection probabilities in their order.
     """
 
-    bound: Bound
+    bound: BoundPolicy
     document: Document
     candidates: NDArray[np.intp]
-    chances: dict[str, Chance]
+    targets: dict[str, ActionProbabilities]
     values: Sequence[Value]
     responses: Array
 
 
-class Bound:
+class BoundPolicy:
     """A policy with a model and the reward model, ready to decide again."""
 
     def __init__(
@@ -116,7 +116,7 @@ def _exploration(policy: Policy, candidate: Candidate) -> float | None:
     return model.manifest.exploration
 
 
-class Judge:
+class TargetPolicies:
     """Decides logged decisions again under a candidate, and under the impact arms if asked for."""
 
     def __init__(
@@ -128,36 +128,36 @@ class Judge:
         arms: bool = False,
         fields: Sequence[str] = (),
     ) -> None:
-        self.targets = tuple(ARMS) if arms else (WHOLE,)
+        self.names = tuple(ARMS) if arms else (WHOLE,)
         self.placements_gone = 0
         self._candidate = candidate
         self._policies = policies
         self._rewards = rewards
         self._fields = fields
-        self._bound: dict[str | None, Bound] = {}
+        self._bound: dict[str | None, BoundPolicy] = {}
         self._kinds: dict[ContactKind, int] = {}
         self._register: list[ContactKind] = []
 
-    def bound(self, version: str) -> Bound:
+    def bound(self, version: str) -> BoundPolicy:
         """The candidate for decisions made under that policy."""
         key = version if self._candidate.rules is None else None
         if key not in self._bound:
             definition = self._candidate.rules or self._policies.get(version)
-            self._bound[key] = Bound(definition, self._candidate, self._rewards, self._fields)
+            self._bound[key] = BoundPolicy(definition, self._candidate, self._rewards, self._fields)
         return self._bound[key]
 
-    def judge(self, replay: Replay) -> Chances:
+    def decide_again(self, replay: ArchivedReplay) -> TargetProbabilities:
         """What each target would do where the log's policy decided."""
         bound = self.bound(replay.policy_version)
         policy = bound.policy
         document = self._registered(replay.document)
-        nothing = Chance(np.empty(0), 1.0)
+        nothing = ActionProbabilities(np.empty(0), 1.0)
         if replay.question.placement not in policy.placements:
             self.placements_gone += 1
             none = np.empty(0, dtype=np.intp)
             missing = [""] * len(policy.fields.fields)
-            chances = dict.fromkeys(self.targets, nothing)
-            return Chances(bound, document, none, chances, missing, np.empty(0))
+            chances = dict.fromkeys(self.names, nothing)
+            return TargetProbabilities(bound, document, none, chances, missing, np.empty(0))
         verdict = decide(
             policy,
             bound.matcher,
@@ -170,13 +170,13 @@ class Judge:
             exploration=bound.exploration,
             unproven=bound.unproven,
         )
-        chances = {name: self._chance(name, bound, verdict) for name in self.targets}
+        chances = {name: self._chance(name, bound, verdict) for name in self.names}
         scores = verdict.scores
-        return Chances(
+        return TargetProbabilities(
             bound, document, scores.candidates, chances, verdict.values, scores.probability
         )
 
-    def _chance(self, name: str, bound: Bound, verdict: Verdict) -> Chance:
+    def _chance(self, name: str, bound: BoundPolicy, verdict: Verdict) -> ActionProbabilities:
         scores = verdict.scores
         count = len(scores.candidates)
         if name == WHOLE or not count:
@@ -216,7 +216,7 @@ class Judge:
         return msgspec.structs.replace(document, contacts=contacts, kinds=self._register)
 
 
-def _selection(bound: Bound, verdict: Verdict, priority: Array, threshold: float) -> Array:
+def _selection(bound: BoundPolicy, verdict: Verdict, priority: Array, threshold: float) -> Array:
     """The selection probabilities that these priorities would have."""
     old = verdict.scores
     selection = np.zeros(len(old.candidates))
@@ -229,9 +229,9 @@ def _selection(bound: Bound, verdict: Verdict, priority: Array, threshold: float
     return selection
 
 
-def _of(probability: Array) -> Chance:
+def _of(probability: Array) -> ActionProbabilities:
     total = float(probability.sum())
-    return Chance(probability, 1.0 - total if total < 1 - 1e-9 else 0.0)
+    return ActionProbabilities(probability, 1.0 - total if total < 1 - 1e-9 else 0.0)
 
 
 def _first() -> float:

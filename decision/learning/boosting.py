@@ -27,7 +27,7 @@ FIXED: Final[dict[str, Any]] = {
 Move = Callable[[float], None]
 
 
-class Boosted(msgspec.Struct):
+class FittedModel(msgspec.Struct):
     """A fitted booster, its text model cut off where training should have stopped, its trees."""
 
     booster: Any
@@ -35,10 +35,10 @@ class Boosted(msgspec.Struct):
     trees: int
 
 
-class Boost(Protocol):
+class FitModel(Protocol):
     """What fits a model: here, or on a cluster (`dask_boosting`)."""
 
-    def __call__(self, spec: Spec, examples: Examples, move: Move) -> Boosted:
+    def __call__(self, spec: Spec, examples: Examples, move: Move) -> FittedModel:
         """The fitted model; `move` is told of the share of rounds that are done."""
 
 
@@ -59,7 +59,7 @@ def categorical_columns(features: Sequence[Feature]) -> list[int]:
     return [place for place, feature in enumerate(features) if feature.kind == "categorical"]
 
 
-def boost(spec: Spec, examples: Examples, move: Move = lambda share: None) -> Boosted:
+def boost(spec: Spec, examples: Examples, move: Move = lambda share: None) -> FittedModel:
     """Fits on this machine, in memory, and stops where the rows held out say so."""
     import lightgbm
 
@@ -88,10 +88,10 @@ def boost(spec: Spec, examples: Examples, move: Move = lambda share: None) -> Bo
     booster = lightgbm.train(chosen, fitted, spec.rounds, valid_sets=held_out, callbacks=callbacks)
     best = booster.best_iteration or -1
     text: str = booster.model_to_string(num_iteration=best)
-    return Boosted(booster, text, int(booster.best_iteration or booster.num_trees()))
+    return FittedModel(booster, text, int(booster.best_iteration or booster.num_trees()))
 
 
-def log_odds(boosted: Boosted, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+def log_odds(boosted: FittedModel, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """What the trees say of each row."""
     if not len(matrix):
         return np.empty(0)

@@ -25,7 +25,7 @@ LEAST_ISOTONIC: Final = 200
 _CERTAIN: Final = 1e-12
 
 
-class Chosen(NamedTuple):
+class ChosenCalibration(NamedTuple):
     """A fitted calibration, its name, and the cross-validated log loss of each that was tried."""
 
     fitted: Fitted
@@ -35,7 +35,7 @@ class Chosen(NamedTuple):
 
 def calibrate(
     wanted: Calibration, log_odds: Array, label: Array, weight: Array | None = None
-) -> Chosen:
+) -> ChosenCalibration:
     """The calibration that was asked for, fitted; `auto` chooses one by cross-validation.
 
     Auto takes none unless another is better by more than one standard error of the difference,
@@ -49,7 +49,7 @@ def calibrate(
         name, tried = _choose(log_odds, label, weights)
     if name == "isotonic" and len(label) < LEAST_ISOTONIC:
         name = "platt"
-    return Chosen(_FITS[name](log_odds, label, weights), name, tried)
+    return ChosenCalibration(_FITS[name](log_odds, label, weights), name, tried)
 
 
 def _choose(log_odds: Array, label: Array, weights: Array) -> tuple[Calibration, dict[str, float]]:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from decision.installation import install_hint
-from decision.learning.boosting import Boost, Boosted, Move, categorical_columns, parameters
+from decision.learning.boosting import FitModel, FittedModel, Move, categorical_columns, parameters
 from decision.learning.examples import Examples
 from decision.learning.metrics import log_losses
 from decision.learning.spec import Spec
@@ -37,7 +37,7 @@ _NETWORK: Final = re.compile(
 
 
 @contextmanager
-def cluster(address: str) -> Iterator[Boost]:
+def cluster(address: str) -> Iterator[FitModel]:
     """What fits on the cluster of the scheduler at an address, as `tcp://host:8786`.
 
     Raises:
@@ -54,13 +54,13 @@ def cluster(address: str) -> Iterator[Boost]:
         raise TrainingError(f"no Dask scheduler answers at {address}: {error}") from None
     with client:
 
-        def fit(spec: Spec, examples: Examples, move: Move) -> Boosted:
+        def fit(spec: Spec, examples: Examples, move: Move) -> FittedModel:
             return boost_on(client, spec, examples, move)
 
         yield fit
 
 
-def boost_on(client: Any, spec: Spec, examples: Examples, move: Move) -> Boosted:
+def boost_on(client: Any, spec: Spec, examples: Examples, move: Move) -> FittedModel:
     """Fits on a cluster.
 
     Raises:
@@ -95,7 +95,7 @@ def boost_on(client: Any, spec: Spec, examples: Examples, move: Move) -> Boosted
     booster = model.booster_
     trees = _best(booster, spec, examples)
     text = _NETWORK.sub("", booster.model_to_string(num_iteration=trees))
-    return Boosted(booster, text, trees)
+    return FittedModel(booster, text, trees)
 
 
 def _best(booster: Any, spec: Spec, examples: Examples) -> int:

@@ -30,7 +30,7 @@ _LEAST_SHARE: Final = 1e-4
 Floats = NDArray[np.float64]
 
 
-class Amounts(msgspec.Struct, frozen=True, kw_only=True, tag="amounts"):
+class NumericProfile(msgspec.Struct, frozen=True, kw_only=True, tag="amounts"):
     """A numeric feature: the share of values up to each point, and the share that is missing.
 
     With few distinct values the points are those (`exact`); else they are quantiles.
@@ -42,19 +42,22 @@ class Amounts(msgspec.Struct, frozen=True, kw_only=True, tag="amounts"):
     exact: bool
 
 
-class Kinds(msgspec.Struct, frozen=True, kw_only=True, tag="kinds"):
+class CategoricalProfile(msgspec.Struct, frozen=True, kw_only=True, tag="kinds"):
     """A categorical feature: the share of each value, as JSON text, and of those missing."""
 
     shares: dict[str, float]
     missing: float
 
 
+FeatureProfile = NumericProfile | CategoricalProfile
+
+
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """How the features and predictions of a training were distributed; `rows` were looked at."""
 
     rows: int
-    features: dict[str, Amounts | Kinds]
-    prediction: Amounts | None = None
+    features: dict[str, FeatureProfile]
+    prediction: NumericProfile | None = None
 
 
 def encode_profile(profile: Profile) -> bytes:
@@ -75,7 +78,7 @@ def profile_of(examples: Examples, probability: Floats) -> Profile:
     out."""
     step = -(-len(examples) // MOST_ROWS)
     rows = examples.matrix[::step]
-    found: dict[str, Amounts | Kinds] = {}
+    found: dict[str, FeatureProfile] = {}
     for place, feature in enumerate(examples.features):
         column = rows[:, place]
         if feature.kind == "numeric":
@@ -86,7 +89,7 @@ def profile_of(examples: Examples, probability: Floats) -> Profile:
     return Profile(rows=len(rows), features=found, prediction=prediction)
 
 
-def _amounts(column: Floats) -> Amounts:
+def _amounts(column: Floats) -> NumericProfile:
     known = np.sort(column[~np.isnan(column)])
     missing = 1 - len(known) / len(column)
     values, counts = np.unique(known, return_counts=True)
@@ -97,19 +100,19 @@ def _amounts(column: Floats) -> Amounts:
         places = np.unique(np.linspace(0, len(known) - 1, _POINTS).round().astype(np.int64))
         points = np.unique(known[places])
         up_to = np.searchsorted(known, points, side="right") / len(known)
-    return Amounts(
+    return NumericProfile(
         points=tuple(points.tolist()), up_to=tuple(up_to.tolist()), missing=missing, exact=exact
     )
 
 
-def _kinds(column: Floats, values: tuple[object, ...]) -> Kinds:
+def _kinds(column: Floats, values: tuple[object, ...]) -> CategoricalProfile:
     known = column[~np.isnan(column)].astype(np.int64)
     counts = np.bincount(known, minlength=len(values))[:_MOST_KINDS]
     shares = {
         msgspec.json.encode(value).decode(): int(count) / len(column)
         for value, count in zip(values, counts.tolist(), strict=False)
     }
-    return Kinds(shares=shares, missing=1 - len(known) / len(column))
+    return CategoricalProfile(shares=shares, missing=1 - len(known) / len(column))
 
 
 def drift_between(old: Profile, new: Profile) -> dict[str, float]:
@@ -123,14 +126,14 @@ def drift_between(old: Profile, new: Profile) -> dict[str, float]:
     return dict(sorted(found.items(), key=lambda row: (-row[1], row[0])))
 
 
-def stability_index(old: Amounts | Kinds, new: Amounts | Kinds) -> float:
+def stability_index(old: FeatureProfile, new: FeatureProfile) -> float:
     """The population stability index of one feature; infinite where it has changed its kind."""
-    if isinstance(old, Kinds) and isinstance(new, Kinds):
+    if isinstance(old, CategoricalProfile) and isinstance(new, CategoricalProfile):
         names = [*old.shares, *(name for name in new.shares if name not in old.shares)]
         pairs = [(old.shares.get(name, 0.0), new.shares.get(name, 0.0)) for name in names]
         rest = [1 - one.missing - sum(one.shares.values()) for one in (old, new)]
         pairs.append((max(0.0, rest[0]), max(0.0, rest[1])))
-    elif isinstance(old, Amounts) and isinstance(new, Amounts):
+    elif isinstance(old, NumericProfile) and isinstance(new, NumericProfile):
         edges = _edges(old)
         before, after = _shares(old, edges), _shares(new, edges)
         pairs = list(zip(before, after, strict=True))
@@ -145,13 +148,13 @@ def _term(old: float, new: float) -> float:
     return (new - old) * math.log(new / old)
 
 
-def _edges(old: Amounts) -> list[float]:
+def _edges(old: NumericProfile) -> list[float]:
     """Points that cut the old values into about ten groups of equal share; each is in its group."""
     places = np.searchsorted(old.up_to, np.arange(1, _GROUPS) / _GROUPS - 1e-12)
     return sorted({old.points[place] for place in places.tolist() if place < len(old.points)})
 
 
-def _shares(amounts: Amounts, edges: list[float]) -> list[float]:
+def _shares(amounts: NumericProfile, edges: list[float]) -> list[float]:
     """The share of all rows up to each edge and above the one before, and above the last."""
     if not amounts.points:
         return [0.0] * (len(edges) + 1)

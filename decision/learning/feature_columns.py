@@ -26,7 +26,7 @@ from decision.scoring.features import (
 Floats = NDArray[np.float64]
 
 
-class Coder:
+class CategoryCoder:
     """Gives the values of a categorical feature preliminary codes, in the order they turn up."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class FeatureColumns:
     def __init__(self, features: Sequence[Feature], matrix: Matrix) -> None:
         self._features = features
         self._matrix = matrix
-        self._coders = [Coder() if one.kind == "categorical" else None for one in features]
+        self._coders = [CategoryCoder() if one.kind == "categorical" else None for one in features]
         self._present = [False] * len(features)
 
     def fill(self, rows: NDArray[np.int64], columns: Mapping[str, Any], others: Any = None) -> None:
@@ -122,7 +122,7 @@ def _numbers(column: Any) -> Floats:
     return found if finite.all() else np.where(finite, found, np.nan)
 
 
-def _codes(column: Any, coder: Coder) -> Floats:
+def _codes(column: Any, coder: CategoryCoder) -> Floats:
     return _looked_up(column, coder.code)
 
 

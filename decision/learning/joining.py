@@ -41,7 +41,7 @@ _FILE: Final = 1 << 40
 """A place in the archive is one number: the file's × this + the row's."""
 
 
-class Sources(msgspec.Struct, frozen=True, kw_only=True):
+class LogFiles(msgspec.Struct, frozen=True, kw_only=True):
     """The Parquet files of each dataset, those of `decisions` one at least; and which columns that
     other writers of logs leave out are there."""
 
@@ -53,7 +53,7 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     has_received_at: bool = True
 
 
-class Joined(msgspec.Struct, kw_only=True):
+class JoinedRows(msgspec.Struct, kw_only=True):
     """The rows that count, in order of time: where each stands (`row` of `file`), and its label.
 
     `closes_at` is when the first window that is still open closes (microseconds). `left_out`
@@ -76,14 +76,14 @@ class Joined(msgspec.Struct, kw_only=True):
 
 
 def join(
-    sources: Sources,
+    sources: LogFiles,
     spec: Spec,
     goals: Mapping[str, Goal],
     *,
     memory: int,
     scratch: Path,
     until: int | None = None,
-) -> Joined:
+) -> JoinedRows:
     """The rows that count; `memory` (bytes) bounds what DuckDB uses.
 
     `until` (microseconds) is up to when the log is complete; left out, its latest entry.
@@ -102,7 +102,7 @@ def join(
         raise TrainingError(_culprit(sources, str(error))) from None
 
 
-def _culprit(sources: Sources, reason: str) -> str:
+def _culprit(sources: LogFiles, reason: str) -> str:
     """The file that cannot be read, by reading each of them; else what DuckDB said."""
     paths = (*sources.decisions, *sources.outcomes, *sources.events, *sources.changes)
     return damaged(paths) or f"the log cannot be joined: {reason.splitlines()[0]}"
@@ -112,7 +112,7 @@ class _Join:
     """One join: each step leaves temporary tables that the next reads."""
 
     def __init__(
-        self, database: Database, sources: Sources, spec: Spec, goals: Mapping[str, Goal]
+        self, database: Database, sources: LogFiles, spec: Spec, goals: Mapping[str, Goal]
     ) -> None:
         self._sql = database.execute
         self._relation = database.connection.sql
@@ -129,7 +129,7 @@ class _Join:
             if paths := getattr(sources, name):
                 database.view_files(name, paths)
 
-    def run(self, until: int | None) -> Joined:
+    def run(self, until: int | None) -> JoinedRows:
         if self._sources.changes:
             self._follow_merges()
         self._lay_out_decisions()
@@ -293,7 +293,7 @@ class _Join:
             SELECT place FROM one JOIN (SELECT * FROM happened WHERE decision_id IS NOT NULL) AS h
             ON one.decision_id = h.decision_id AND {REACHED}""")
 
-    def _collect(self) -> Joined:
+    def _collect(self) -> JoinedRows:
         found = self._relation("""
             SELECT place, moment, tie, message, channel, probability, position,
                    place IN (SELECT place FROM reached) AS label
@@ -309,7 +309,7 @@ class _Join:
         left_out, notes = self._left_out()
         position = found.column("position").fill_null(1).to_numpy()[order]
         closes = f"SELECT min(moment + within) FROM judged WHERE why = '{OPEN}'"
-        return Joined(
+        return JoinedRows(
             file=place // _FILE,
             row=place % _FILE,
             at=column("moment"),

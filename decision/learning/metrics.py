@@ -38,7 +38,7 @@ def measure(
     }
 
 
-class Groups:
+class PredictionGroups:
     """Rows in groups of like prediction, lowest first: means of both, their weight, their rows."""
 
     def __init__(self, label: Array, probability: Array, weights: Array, parts: int) -> None:
@@ -75,10 +75,10 @@ def wilson(responses: float, rows: float, confidence: float = 0.95) -> tuple[flo
 
 def deciles(
     label: Array, probability: Array, weight: Array | None = None, parts: int = PARTS
-) -> Groups:
+) -> PredictionGroups:
     """The rows (one at least) in so many groups of equal size, by prediction."""
     weights = np.ones(len(label)) if weight is None else weight
-    return Groups(label, probability, weights, parts)
+    return PredictionGroups(label, probability, weights, parts)
 
 
 def auc(label: Array, score: Array, weight: Array | None = None) -> float | None:

@@ -69,7 +69,7 @@ class SpecError(NextbestError, ValueError):
         self.diagnostics = diagnostics
 
 
-class Gate(msgspec.Struct, frozen=True, kw_only=True):
+class PromotionGate(msgspec.Struct, frozen=True, kw_only=True):
     """What a version must show before it is put in force; what is None is not asked.
 
     `lift_at_least`: the lower bound of the relative gain in value over what is in force (0: no
@@ -88,7 +88,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     drift_at_most: float | None = None
 
 
-class Weights(msgspec.Struct, frozen=True, kw_only=True):
+class PropensityWeights(msgspec.Struct, frozen=True, kw_only=True):
     """Rows weighed by one over the probability they were selected with, `clip` at most.
 
     So what was rarely tried counts as much as what was often tried (Horvitz & Thompson 1952).
@@ -97,7 +97,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
     clip: float = 20.0
 
 
-class Schedule(msgspec.Struct, frozen=True, kw_only=True):
+class ExplorationSchedule(msgspec.Struct, frozen=True, kw_only=True):
     """Exploration that lessens as rows come in: γ from `start` to `end` over so many rows.
 
     γ grows with the square root of the rows, as SquareCB's does (Foster & Rakhlin 2020).
@@ -124,7 +124,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[Feature, ...]
     target: Goal | None = None
     without_goal: Goal | None = None
-    weights: Weights | None = None
+    weights: PropensityWeights | None = None
     monotone: dict[str, Direction] = {}
     lightgbm: dict[str, int | float] = {}
     rounds: int = 200
@@ -133,12 +133,12 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     validation: float = 0.2
     smoothing: Smoothing = Smoothing()
     calibration: Calibration = "none"
-    exploration: float | Schedule | None = None
-    promotion: Gate = Gate()
+    exploration: float | ExplorationSchedule | None = None
+    promotion: PromotionGate = PromotionGate()
 
     def exploration_at(self, rows: int) -> float | None:
         """γ for a model that learned from so many rows; None: the policy's."""
-        if isinstance(self.exploration, Schedule):
+        if isinstance(self.exploration, ExplorationSchedule):
             return self.exploration.at(rows)
         return self.exploration
 
@@ -301,15 +301,15 @@ def _smoothing(checker: Checker, node: Node | None) -> Smoothing:
         )
 
 
-def _weights(checker: Checker, node: Node | None) -> Weights | None:
+def _weights(checker: Checker, node: Node | None) -> PropensityWeights | None:
     if node is None:
         return None
     kinds = ["inverse_propensity"]
     if not isinstance(node.value, dict):
-        return Weights() if checker.choice(node, "weights", kinds) else None
+        return PropensityWeights() if checker.choice(node, "weights", kinds) else None
     with checker.entry(node, "weights") as entry:
         entry.require("by", Checker.choice, "", kinds)
-        return Weights(clip=entry.read("clip", Checker.number, 20.0, least=1))
+        return PropensityWeights(clip=entry.read("clip", Checker.number, 20.0, least=1))
 
 
 def _monotone(
@@ -335,7 +335,7 @@ def _monotone(
     return found
 
 
-def _exploration(checker: Checker, node: Node | None) -> float | Schedule | None:
+def _exploration(checker: Checker, node: Node | None) -> float | ExplorationSchedule | None:
     if node is None or not isinstance(node.value, dict):
         return None if node is None else checker.number(node, "exploration", least=0)
     with checker.entry(node, "exploration") as entry:
@@ -345,7 +345,7 @@ def _exploration(checker: Checker, node: Node | None) -> float | Schedule | None
         if end < start and (place := entry.get("to")):
             message = f"exploration goes from {start:g} down to {end:g}; γ only grows"
             checker.error("bad-value", place.at, message, "a higher γ explores less")
-        return Schedule(start=start, end=end, over=over)
+        return ExplorationSchedule(start=start, end=end, over=over)
 
 
 _SHARE: Final = re.compile(r"(-?[0-9]{1,9}(?:\.[0-9]{1,12})?)\s*%")
@@ -353,13 +353,13 @@ _LATENCY: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*(us|ms|s)")
 _UNITS: Final = {"us": 1, "ms": MILLISECOND, "s": SECOND}
 
 
-def _gate(checker: Checker, node: Node | None) -> Gate:
+def _gate(checker: Checker, node: Node | None) -> PromotionGate:
     if node is None:
-        return Gate()
+        return PromotionGate()
     with checker.entry(node, "promotion") as entry:
         lift = entry.get("lift_at_least")
         latency = entry.get("latency_at_most")
-        return Gate(
+        return PromotionGate(
             lift_at_least=_lift(checker, lift) if lift else None,
             effective_sample_at_least=entry.read(
                 "effective_sample_at_least", Checker.number, None, least=1

@@ -19,7 +19,7 @@ class TrainingError(NextbestError, ValueError):
     """A table from which nothing can be learned; the text says what is wrong with it."""
 
 
-class RowOptions(TypedDict, total=False):
+class TableOptions(TypedDict, total=False):
     """What may be known of each row besides: see `TrainingTable`."""
 
     weight: Sequence[float] | NDArray[Any] | None
@@ -67,7 +67,7 @@ class TrainingTable(msgspec.Struct, kw_only=True):
 def table_of_columns(
     columns: Mapping[str, Sequence[Value] | NDArray[Any]],
     label: Sequence[float] | NDArray[Any],
-    **given: Unpack[RowOptions],
+    **given: Unpack[TableOptions],
 ) -> TrainingTable:
     """The table of columns by feature name, checked.
 
@@ -117,7 +117,7 @@ def table_of_columns(
 def table_of_rows(
     rows: Sequence[Mapping[str, Value]],
     label: Sequence[float] | NDArray[Any],
-    **given: Unpack[RowOptions],
+    **given: Unpack[TableOptions],
 ) -> TrainingTable:
     """The table of rows of features by name, as they are logged; what a row lacks is missing.
 

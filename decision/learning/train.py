@@ -21,12 +21,12 @@ import numpy as np
 
 from decision.core.definition import Goal
 from decision.learning import drift
-from decision.learning.boosting import Boost, Boosted, boost, log_odds, parameters
-from decision.learning.calibration import Chosen, calibrate
+from decision.learning.boosting import FitModel, FittedModel, boost, log_odds, parameters
+from decision.learning.calibration import ChosenCalibration, calibrate
 from decision.learning.dask_boosting import cluster
 from decision.learning.examples import Examples, check_split, evidence_of, examples_of
 from decision.learning.metrics import measure
-from decision.learning.report.facts import Facts, facts_of
+from decision.learning.report.facts import ReportFacts, facts_of
 from decision.learning.report.page import write_report
 from decision.learning.spec import Spec
 from decision.learning.table import TrainingTable
@@ -60,7 +60,7 @@ def train(
     created_at: datetime | None = None,
     against: Path | None = None,
     report: bool = False,
-    fit: Boost = boost,
+    fit: FitModel = boost,
     progress: Progress = SILENT,
 ) -> Path:
     """Trains, tries and writes a version; returns its folder `out_dir/<name>/<version>`.
@@ -129,17 +129,22 @@ def train_on_log(
         )
 
 
-def _calibrate(spec: Spec, examples: Examples, odds: Any) -> Chosen:
+def _calibrate(spec: Spec, examples: Examples, odds: Any) -> ChosenCalibration:
     """The calibration of the earlier half of what is held out."""
     rows = slice(examples.fit, examples.judge)
     count = examples.judge - examples.fit
     if not count:
-        return Chosen(None, "none", {})
+        return ChosenCalibration(None, "none", {})
     return calibrate(spec.calibration, odds[:count], examples.label[rows], examples.weights(rows))
 
 
 def _manifest(
-    spec: Spec, examples: Examples, boosted: Boosted, odds: Any, chosen: Chosen, when: str
+    spec: Spec,
+    examples: Examples,
+    boosted: FittedModel,
+    odds: Any,
+    chosen: ChosenCalibration,
+    when: str,
 ) -> Manifest:
     fit, held = slice(0, examples.fit), slice(examples.fit, len(examples))
     judging = slice(examples.judge, len(examples))
@@ -185,7 +190,7 @@ def _publish(
     manifest: Manifest,
     text: str,
     profile: drift.Profile,
-    facts: Facts | None,
+    facts: ReportFacts | None,
     examples: Examples,
     home: Path,
 ) -> Path:

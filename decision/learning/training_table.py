@@ -28,7 +28,7 @@ from decision.core.definition import Goal
 from decision.installation import install_hint
 from decision.learning.examples import Examples, cuts, in_order, inverse_propensity
 from decision.learning.feature_columns import FeatureColumns
-from decision.learning.joining import OPEN, Joined, Sources, join
+from decision.learning.joining import OPEN, JoinedRows, LogFiles, join
 from decision.learning.spec import Spec
 from decision.learning.table import TrainingError
 from decision.progress import SILENT, Progress
@@ -98,7 +98,7 @@ def examples_of_log(
         yield examples
 
 
-def _sources(log: Path) -> Sources:
+def _sources(log: Path) -> LogFiles:
     """The files of each dataset, every one of which can be opened and has the columns needed."""
     try:
         import pyarrow as pa
@@ -128,7 +128,7 @@ def _sources(log: Path) -> Sources:
             f"{log / 'decisions'} has no Parquet files; give the folder that "
             "`nextbest archive --out` writes"
         )
-    return Sources(**found, has_position=has_position, has_received_at=has_received_at)
+    return LogFiles(**found, has_position=has_position, has_received_at=has_received_at)
 
 
 def _unreadable(path: Path, error: Exception) -> TrainingError:
@@ -139,7 +139,7 @@ def _unreadable(path: Path, error: Exception) -> TrainingError:
 
 
 def _examples(
-    sources: Sources, joined: Joined, spec: Spec, room: int, scratch: Path, move: Move
+    sources: LogFiles, joined: JoinedRows, spec: Spec, room: int, scratch: Path, move: Move
 ) -> Examples:
     count, features = len(joined.label), in_order(spec)
     if not count and joined.closes_at is not None and joined.left_out.get(OPEN):
@@ -184,7 +184,7 @@ def _room(rows: int, columns: int, memory: int, scratch: Path) -> Matrix:
     return np.memmap(scratch / "matrix", np.float64, "w+", shape=(rows, columns))
 
 
-def _fill(paths: list[Path], joined: Joined, columns: FeatureColumns, move: Move) -> None:
+def _fill(paths: list[Path], joined: JoinedRows, columns: FeatureColumns, move: Move) -> None:
     """Reads the features of the rows that count, file by file, into their places."""
     order = np.lexsort((joined.row, joined.file))
     bounds = np.searchsorted(joined.file, np.arange(len(paths) + 1), sorter=order)

@@ -14,8 +14,14 @@ from pathlib import Path
 import msgspec
 
 from decision.archive import readers
-from decision.archive.histories import Happened, archived_events, fold, happened, rebuilt
-from decision.archive.journal import ArchiveError, Manifest, read_manifest
+from decision.archive.histories import (
+    AppliedEvent,
+    applied_event,
+    archived_events,
+    fold,
+    rebuilt,
+)
+from decision.archive.journal import ArchiveError, ArchiveManifest, read_manifest
 from decision.core import records
 from decision.core.document import Document
 from decision.core.events import Measure
@@ -59,9 +65,9 @@ class Rebuilding:
         self._runtime = runtime
         self._log = log
         self._archive = archive
-        self._alive = readers.Alive(log)
+        self._heartbeat = readers.RebuildHeartbeat(log)
         self._positions: dict[int, str] = {}
-        self._recent: defaultdict[str, list[Happened]] = defaultdict(list)
+        self._recent: defaultdict[str, list[AppliedEvent]] = defaultdict(list)
 
     async def run(self, moved: Callable[[float], None] = lambda customers: None) -> Rebuilt:
         """Rebuilds everybody.
@@ -74,7 +80,7 @@ class Rebuilding:
             return self.counts
         try:
             await self._begin()
-            later: dict[str, list[Happened]] = {}
+            later: dict[str, list[AppliedEvent]] = {}
             done = set()
             for customer_id, rows in archived_events(self._archive, list(self.measures)):
                 found = await self._runtime.store.read(customer_id)
@@ -96,12 +102,12 @@ class Rebuilding:
                     await self._customer(target, later)
                     done.add(target)
         finally:
-            await self._alive.end()
+            await self._heartbeat.stop()
         return self.counts
 
     async def _begin(self) -> None:
         """Keeps in the log what the archive does not have, and reads it."""
-        await self._alive.begin(self._runtime.clock())
+        await self._heartbeat.start(self._runtime.clock())
         before: dict[int, str] | None = None
         manifest = self._manifest()
         while manifest.positions != before:
@@ -114,7 +120,7 @@ class Rebuilding:
         for partition in range(PARTITIONS):
             await self._catch_up(partition)
 
-    def _manifest(self) -> Manifest:
+    def _manifest(self) -> ArchiveManifest:
         manifest = read_manifest(self._archive)
         if manifest is None:
             raise ArchiveError(
@@ -133,14 +139,14 @@ class Rebuilding:
                     except msgspec.MsgspecError:
                         continue  # the archive will quarantine it
                     if record.type in self.measures:
-                        self._recent[record.customer_id].append(happened(entry_id, record))
+                        self._recent[record.customer_id].append(applied_event(entry_id, record))
                 elif logged.kind == "erasure":
                     self._recent.pop(records.decode_change(logged.body).customer_id, None)
 
-    async def _customer(self, customer_id: str, archived: dict[str, list[Happened]]) -> None:
+    async def _customer(self, customer_id: str, archived: dict[str, list[AppliedEvent]]) -> None:
         """Rebuilds one customer, however many others write meanwhile."""
         runtime = self._runtime
-        await self._alive.go_on(runtime.clock())
+        await self._heartbeat.beat(runtime.clock())
 
         async def change(found: ReadResult) -> tuple[Rebuilt, Commit | None]:
             document = found.document
@@ -167,7 +173,7 @@ class Rebuilding:
 
         self.counts.add(await update(runtime, runtime.store.read, customer_id, change))
 
-    def _apply(self, document: Document, rows: list[Happened]) -> tuple[bool, bool]:
+    def _apply(self, document: Document, rows: list[AppliedEvent]) -> tuple[bool, bool]:
         """(whether the document has changed, whether all events that it counts are there)."""
         policy = self._runtime.snapshot.policy
         zone = policy.zone_of(document)

@@ -26,11 +26,11 @@ from decision.scoring.model import Model
 Indices = NDArray[np.intp]
 Floats = NDArray[np.float64]
 
-Evidence = Mapping[tuple[str, str], tuple[int, int]]
+EvidenceCounts = Mapping[tuple[str, str], tuple[int, int]]
 """(message, channel) → (shows, responses); the channel is empty for all channels together."""
 
 
-class _Start:
+class _SmoothedCandidates:
     """The smoothing of a set of candidates, laid out: weight, offset and prior of each."""
 
     def __init__(
@@ -38,7 +38,7 @@ class _Start:
         candidates: Sequence[CandidateInfo],
         settings: Settings,
         smoothing: Smoothing,
-        evidence: Evidence,
+        evidence: EvidenceCounts,
     ) -> None:
         probability = smoothing.starting_probability
         if probability is None:
@@ -74,7 +74,9 @@ class ModelScorer:
         self._model = model
         self._encoder = encoder
         manifest = model.manifest
-        self._start = _Start(candidates, settings, manifest.smoothing, evidence_of(manifest))
+        self._start = _SmoothedCandidates(
+            candidates, settings, manifest.smoothing, evidence_of(manifest)
+        )
 
     def score(
         self, candidates: Indices, values: Sequence[Value], document: Document, now: int
@@ -108,11 +110,11 @@ class PriorScorer:
         candidates: Sequence[CandidateInfo],
         settings: Settings,
         encoder: FeatureEncoder,
-        evidence: Evidence | None = None,
+        evidence: EvidenceCounts | None = None,
         smoothing: Smoothing | None = None,
     ) -> None:
         self._encoder = encoder
-        start = _Start(candidates, settings, smoothing or Smoothing(), evidence or {})
+        start = _SmoothedCandidates(candidates, settings, smoothing or Smoothing(), evidence or {})
         self._priors = start.prior
 
     def score(

@@ -26,7 +26,7 @@ HISTORY: Final = "history"
 _ROLLBACK: Final = "rollback"
 
 
-class Change(NamedTuple):
+class HistoryEntry(NamedTuple):
     """One line of the history: when (RFC 3339), which version, and whether it was a return."""
 
     at: str
@@ -125,7 +125,7 @@ def point_to(
         append_line(models / HISTORY, f"{at} {name}{mark}".encode())
 
 
-def history(models: Path) -> list[Change]:
+def history(models: Path) -> list[HistoryEntry]:
     """Every change of `current`, oldest first."""
     try:
         lines = (models / HISTORY).read_text("utf-8").splitlines()
@@ -136,7 +136,7 @@ def history(models: Path) -> list[Change]:
         at, _, rest = line.partition(" ")
         version, _, mark = rest.partition("\t")
         if version:
-            found.append(Change(at, version, mark == _ROLLBACK))
+            found.append(HistoryEntry(at, version, mark == _ROLLBACK))
     return found
 
 

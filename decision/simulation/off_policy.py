@@ -14,7 +14,7 @@ import msgspec
 
 from decision.core.definition import PolicyDefinition
 from decision.evaluation.log import EvaluationError
-from decision.evaluation.report import EvaluationOptions, Report
+from decision.evaluation.report import EvaluationOptions, EvaluationReport
 from decision.evaluation.run import EvaluationRequest, evaluate
 from decision.evaluation.targets import Candidate
 from decision.scoring.model import Model
@@ -25,12 +25,12 @@ METRICS = ("responses", "value")
 class OffPolicy(msgspec.Struct, frozen=True):
     """The estimates of both policies, or in words why there are none. All are a decision."""
 
-    new: Report | None = None
-    old: Report | None = None
+    new: EvaluationReport | None = None
+    old: EvaluationReport | None = None
     why_not: str = ""
 
     @property
-    def sides(self) -> list[tuple[str, Report]]:
+    def sides(self) -> list[tuple[str, EvaluationReport]]:
         """(`old` or `new`, its report), of those that there are."""
         named = (("old", self.old), ("new", self.new))
         return [(name, report) for name, report in named if report is not None]
@@ -83,7 +83,7 @@ def off_policy(
 
     request = EvaluationRequest(options=EvaluationOptions(bootstrap=0))
 
-    def judged(rules: PolicyDefinition) -> Report:
+    def judged(rules: PolicyDefinition) -> EvaluationReport:
         return evaluate(archive, Candidate(rules=rules, model=model), request)
 
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from decision.archive.journal import files
-from decision.archive.replays import Replay, read_replays
+from decision.archive.replays import ArchivedReplay, read_replays
 from decision.core.clock import from_micros
 from decision.core.definition import PolicyDefinition
 from decision.core.policy_builder import compile_policy
@@ -163,7 +163,7 @@ class Simulation:
             self.progress.say(problem)
 
 
-def request_of(replay: Replay) -> DecisionRequest:
+def request_of(replay: ArchivedReplay) -> DecisionRequest:
     """The request of a logged decision; its event is in the customer's history already."""
     question = replay.question
     event = question.event

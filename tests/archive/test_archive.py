@@ -30,7 +30,7 @@ from decision.archive.journal import (
 )
 from decision.archive.layout import DATASETS
 from decision.archive.lookup import look_up
-from decision.archive.readers import Alive
+from decision.archive.readers import RebuildHeartbeat
 from decision.archive.replays import read_replays
 from decision.core import records
 from decision.core.clock import DAY, HOUR, from_micros
@@ -320,19 +320,19 @@ async def test_a_reader_that_was_killed_holds_up_trimming_for_a_day_at_most(
     engine: Engine, store: Store, tmp_path: Path
 ) -> None:
     now = wall_clock()
-    partition, alive = partition_of("c-1"), Alive(store)
+    partition, heartbeat = partition_of("c-1"), RebuildHeartbeat(store)
     await decide(engine, "c-1")
-    await alive.begin(now - DAY + HOUR)
+    await heartbeat.start(now - DAY + HOUR)
     await store.advance_log(partition, "rebuild", "0-0", 0)
     out = tmp_path / "out"
     counts = (await archive(store, out)).counts
     assert (counts.trimmed, counts.readers_gone) == (0, 0)
-    await alive.go_on(now - DAY + 2 * HOUR)
+    await heartbeat.beat(now - DAY + 2 * HOUR)
     counts = (await archive(store, out, clock=lambda: now + 2 * HOUR)).counts
     assert (counts.trimmed, counts.readers_gone) == (0, 1)
     assert (await archive(store, out)).counts.trimmed == 1
     with pytest.raises(ArchiveError, match="run it again"):
-        await alive.go_on(now)
+        await heartbeat.beat(now)
 
 
 def set_aside(out: Path) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ import pytest
 from decision.archive import journal as journals
 from decision.archive.archiver import Archiver
 from decision.archive.compaction import compact
-from decision.archive.journal import Change, Journal, read_manifest
+from decision.archive.journal import ArchiveTransaction, Journal, read_manifest
 from decision.engine.runtime import wall_clock
 from decision.store import RedisStore
 from tests.crash.archiving import Archivers, Writer, archived, engine_on, verify
@@ -107,7 +107,9 @@ async def test_ended_at_every_step_nothing_is_lost_or_doubled(
     redis_store: RedisStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before and after each file, the manifest, each rename and removal, and trimming."""
-    monkeypatch.setattr(Change, "abandon", lambda self: None)  # the dead tidy nothing up
+    monkeypatch.setattr(
+        ArchiveTransaction, "abandon", lambda self: None
+    )  # the dead tidy nothing up
     monkeypatch.setattr(journals, "_PATIENCE", 0.05)  # and finish no rename
     writer = Writer(await engine_on(redis_store))
     out = tmp_path / "out"

@@ -19,9 +19,9 @@ from decision.core.clock import DAY, HOUR, from_micros
 from decision.core.document import Contact, ContactKind, ContactState
 from decision.core.policy_builder import compile_policy
 from decision.evaluation.log import EvaluationError, open_log
-from decision.evaluation.report import EvaluationOptions, Report
+from decision.evaluation.report import EvaluationOptions, EvaluationReport
 from decision.evaluation.run import EvaluationRequest, evaluate
-from decision.evaluation.targets import ARMS, Candidate, Judge
+from decision.evaluation.targets import ARMS, Candidate, TargetPolicies
 from decision.learning.ope import dr, ips, sndr, snips
 from decision.learning.spec import parse_spec
 from tests.data import needed
@@ -158,13 +158,13 @@ def test_the_policy_that_logged_earns_what_was_logged(archive: Path) -> None:
 
 def test_arms_are_what_they_are_called(archive: Path) -> None:
     with open_log(archive, None) as log:
-        judge = Judge(Candidate(exploration=None), log.policies, arms=True)
+        targets = TargetPolicies(Candidate(exploration=None), log.policies, arms=True)
     spoken = 0
     for replay, _ in zip(read_replays(archive), range(100), strict=False):
-        found = judge.judge(replay)
+        found = targets.decide_again(replay)
         count = len(found.candidates)
-        assert set(found.chances) == set(ARMS)
-        for name, chance in found.chances.items():
+        assert set(found.targets) == set(ARMS)
+        for name, chance in found.targets.items():
             assert chance.silence + chance.probability.sum() == pytest.approx(1), name
             if name == "random eligible" and count:
                 assert chance.probability.tolist() == [1 / count] * count
@@ -176,9 +176,9 @@ def test_arms_are_what_they_are_called(archive: Path) -> None:
         policy = found.bound.policy
         gains = policy.values[found.candidates] - 20 * policy.costs[found.candidates]
         # Without a model everybody has the prior, 5 %: without levers the dearest message wins.
-        assert found.chances["no levers"].probability[int(gains.argmax())] == 1
-        levered = found.chances["the whole"].probability
-        assert found.chances["rules only"].probability.tolist() == levered.tolist()
+        assert found.targets["no levers"].probability[int(gains.argmax())] == 1
+        levered = found.targets["the whole"].probability
+        assert found.targets["rules only"].probability.tolist() == levered.tolist()
     assert spoken > 50
 
 
@@ -247,7 +247,7 @@ def test_caps_count_the_contacts_of_each_document_by_their_own_names(world: Worl
     """Kinds of contacts are numbered anew in every archived document; caps must not mix them up."""
     text = RULES + "caps:\n  one: {of: {}, per: message, at_most: 1, within: 14d}\n"
     definition = definition_of(text)
-    judge = Judge(Candidate(rules=definition, exploration=4.0), policies=None)  # type: ignore[arg-type]
+    targets = TargetPolicies(Candidate(rules=definition, exploration=4.0), policies=None)  # type: ignore[arg-type]
     policy = compile_policy(definition)
     for moment in world.moments[:40]:
         for info in policy.candidates[:3]:
@@ -257,17 +257,17 @@ def test_caps_count_the_contacts_of_each_document_by_their_own_names(world: Worl
             document = msgspec.structs.replace(moment.document, contacts=[contact], kinds=(kind,))
             known = moment._replace(document=document)
             fresh = Deciding(definition, 4.0).chances(known)
-            found = judge.judge(_replay(known))
+            found = targets.decide_again(_replay(known))
             here = np.zeros(len(policy.candidates))
-            here[found.candidates] = found.chances["the whole"].probability
+            here[found.candidates] = found.targets["the whole"].probability
             assert here.tolist() == fresh.tolist()
             assert fresh[policy.candidates.index(info)] == 0
 
 
 def _replay(moment: Moment) -> Any:
-    from decision.archive.replays import Replay
+    from decision.archive.replays import ArchivedReplay
 
-    return Replay(
+    return ArchivedReplay(
         decision_id="d",
         decided_at=moment.at,
         customer_id=moment.document.customer_id,
@@ -544,7 +544,7 @@ def test_customers_that_were_merged_are_one(archive: Path, tmp_path: Path) -> No
 
 def test_without_a_reward_model_estimates_are_those_of_weights_alone(archive: Path) -> None:
     with_model = evaluate(archive, Candidate(exploration=60.0), EvaluationRequest(options=QUICK))
-    without: Report = evaluate(
+    without: EvaluationReport = evaluate(
         archive, Candidate(exploration=60.0), EvaluationRequest(reward_model=False, options=QUICK)
     )
     assert set(without.policies[-1].metrics["value"]) == {"ips", "snips"}

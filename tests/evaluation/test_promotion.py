@@ -21,17 +21,17 @@ from decision.engine import Engine, EngineSettings, build_snapshot
 from decision.evaluation.log import open_log
 from decision.evaluation.promotion import (
     PROMOTIONS,
-    Evidence,
-    Figure,
+    GateEvidence,
+    GateFigure,
     challenge,
     clear_shadow,
-    judge,
+    judge_gate,
     promote,
 )
 from decision.evaluation.report import EvaluationOptions
 from decision.evaluation.run import EvaluationRequest, evaluate
 from decision.evaluation.targets import Candidate
-from decision.learning.spec import Gate, Spec, parse_spec
+from decision.learning.spec import PromotionGate, Spec, parse_spec
 from decision.scoring.loading import load_model
 from decision.scoring.manifest import ModelError
 from decision.scoring.scorers import bind
@@ -73,11 +73,11 @@ def models(made: tuple[Path, Path], tmp_path: Path) -> Path:
 
 
 def spec(**gate: Any) -> Spec:
-    return msgspec.structs.replace(parse_spec("tea.yaml", SPEC), promotion=Gate(**gate))
+    return msgspec.structs.replace(parse_spec("tea.yaml", SPEC), promotion=PromotionGate(**gate))
 
 
-def evidence(folder: Path, archive: Path | None, **gate: Any) -> Evidence:
-    return Evidence(folder=folder, model=load_model(folder), spec=spec(**gate), archive=archive)
+def evidence(folder: Path, archive: Path | None, **gate: Any) -> GateEvidence:
+    return GateEvidence(folder=folder, model=load_model(folder), spec=spec(**gate), archive=archive)
 
 
 GENEROUS: dict[str, Any] = {
@@ -104,19 +104,19 @@ def test_every_figure_of_the_gate_can_be_passed_and_failed(
     """What is not asked is not told; each figure that fails says by how much."""
     given = evidence(made[1], archive, **GENEROUS)
     given = msgspec.structs.replace(given, champion=made[0])
-    passed = judge(given)
+    passed = judge_gate(given)
     assert [figure.passed for figure in passed] == [True] * len(GENEROUS)
     assert all(figure.found is not None for figure in passed)
-    failed = judge(msgspec.structs.replace(given, spec=spec(**STRICT)))
+    failed = judge_gate(msgspec.structs.replace(given, spec=spec(**STRICT)))
     assert [figure.name for figure in failed] == [figure.name for figure in passed]
     assert [figure.passed for figure in failed] == [False] * len(STRICT)
     assert all(figure.detail for figure in failed)
-    assert judge(msgspec.structs.replace(given, spec=spec())) == []
+    assert judge_gate(msgspec.structs.replace(given, spec=spec())) == []
 
 
 def test_a_figure_that_is_asked_for_and_unknown_fails(made: tuple[Path, Path]) -> None:
     """No log, no lift; only drift, which needs a version in force, has nothing to say at first."""
-    figures = {figure.name: figure for figure in judge(evidence(made[0], None, **GENEROUS))}
+    figures = {figure.name: figure for figure in judge_gate(evidence(made[0], None, **GENEROUS))}
     lift = figures["lift of value, lower bound"]
     assert lift.found is None and not lift.passed and "--log" in lift.detail
     assert not figures["effective sample"].passed
@@ -157,7 +157,7 @@ def test_held_out_begins_after_the_latest_row_that_was_learned_from(
         assert log.held_out_since(unknown) == (training.to_time or 0) + 1
 
 
-FIGURES = [Figure(name="latency", wanted="≤ 5", found=3.0, passed=True)]
+FIGURES = [GateFigure(name="latency", wanted="≤ 5", found=3.0, passed=True)]
 
 
 def test_a_promotion_is_one_step_and_a_line(models: Path, made: tuple[Path, Path]) -> None:
@@ -311,7 +311,7 @@ def test_what_the_log_could_not_have_done_earns_nothing_at_the_gate(
         "goal: {event: purchase, within: 1d}, content: {title: t}}\nstates:",
     )
     given = evidence(made[0], archive, lift_at_least=-0.5)
-    passed = judge(given)[0]
+    passed = judge_gate(given)[0]
     assert passed.passed and "could not" not in passed.detail
-    refused = judge(msgspec.structs.replace(given, rules=definition_of(text)))[0]
+    refused = judge_gate(msgspec.structs.replace(given, rules=definition_of(text)))[0]
     assert not refused.passed and "could not have happened in the log" in refused.detail

@@ -8,7 +8,14 @@ import pytest
 
 from decision.core.clock import DAY
 from decision.core.definition import Goal
-from decision.learning.spec import Gate, Schedule, SpecError, Weights, load_spec, parse_spec
+from decision.learning.spec import (
+    ExplorationSchedule,
+    PromotionGate,
+    PropensityWeights,
+    SpecError,
+    load_spec,
+    parse_spec,
+)
 from decision.scoring.features import Feature
 from decision.scoring.manifest import Smoothing
 from decision.simulation.sample_model import sample_spec
@@ -73,14 +80,14 @@ promotion:
 
 def test_weights_constraints_exploration_and_the_gate_are_read() -> None:
     spec = parse_spec("m.yaml", RICH)
-    assert spec.weights == Weights(clip=12.5)
+    assert spec.weights == PropensityWeights(clip=12.5)
     assert parse_spec(
         "m", "name: a\nfeatures: {time.hour: numeric}\nweights: inverse_propensity\n"
-    ).weights == Weights(clip=20)
+    ).weights == PropensityWeights(clip=20)
     assert spec.monotone == {"message.count_30d": "decreasing"}
     assert spec.calibration == "auto"
-    assert spec.exploration == Schedule(start=30, end=1000, over=100_000)
-    assert spec.promotion == Gate(
+    assert spec.exploration == ExplorationSchedule(start=30, end=1000, over=100_000)
+    assert spec.promotion == PromotionGate(
         lift_at_least=-0.01,
         effective_sample_at_least=1000,
         calibration_error_at_most=0.02,
@@ -88,7 +95,7 @@ def test_weights_constraints_exploration_and_the_gate_are_read() -> None:
         parity_at_most=1e-9,
         drift_at_most=0.25,
     )
-    assert parse_spec("m.yaml", GOOD).promotion == Gate()
+    assert parse_spec("m.yaml", GOOD).promotion == PromotionGate()
 
 
 @pytest.mark.parametrize(

@@ -67,10 +67,10 @@ def test_the_index_is_that_of_the_rows_themselves() -> None:
 
 
 def test_what_becomes_missing_or_changes_kind_is_drift() -> None:
-    one = drift.Amounts(points=(1.0, 2.0), up_to=(0.5, 1.0), missing=0.0, exact=True)
-    gone = drift.Amounts(points=(), up_to=(), missing=1.0, exact=True)
+    one = drift.NumericProfile(points=(1.0, 2.0), up_to=(0.5, 1.0), missing=0.0, exact=True)
+    gone = drift.NumericProfile(points=(), up_to=(), missing=1.0, exact=True)
     assert drift.stability_index(one, gone) > 1
-    assert drift.stability_index(one, drift.Kinds(shares={}, missing=1.0)) == np.inf
+    assert drift.stability_index(one, drift.CategoricalProfile(shares={}, missing=1.0)) == np.inf
 
 
 def test_a_profile_is_read_as_it_was_written_and_damage_is_none(tmp_path: Path) -> None:

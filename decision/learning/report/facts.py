@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decision.learning import drift
-from decision.learning.boosting import Boosted
+from decision.learning.boosting import FittedModel
 from decision.learning.examples import Examples
-from decision.learning.metrics import Groups, auc, deciles, log_losses, wilson
+from decision.learning.metrics import PredictionGroups, auc, deciles, log_losses, wilson
 from decision.learning.spec import Spec
 from decision.scoring.features import Feature
 from decision.scoring.model import to_probability
@@ -29,7 +29,7 @@ SHAP_ROWS: Final = 1_500
 _GAIN_POINTS: Final = 101
 
 
-class Interval(NamedTuple):
+class MeasuredFigure(NamedTuple):
     """A figure with its 95 % interval, or without one (None)."""
 
     value: float
@@ -37,13 +37,13 @@ class Interval(NamedTuple):
     high: float | None = None
 
 
-class MessageRow(NamedTuple):
+class MessageFacts(NamedTuple):
     """One message: rows given, responses, their share, the mean prediction, and its worth."""
 
     message: str
     shows: int
     responses: int
-    share: Interval
+    share: MeasuredFigure
     predicted: float
     value: float | None
     expected_value: float | None
@@ -56,7 +56,7 @@ class Contributions(NamedTuple):
     values: Floats
 
 
-class Facts(msgspec.Struct, kw_only=True):
+class ReportFacts(msgspec.Struct, kw_only=True):
     """What a report tells. `gain` is (share of rows, share of responses) from the best down."""
 
     spec: Spec
@@ -64,13 +64,13 @@ class Facts(msgspec.Struct, kw_only=True):
     judged: bool
     rows: int
     predictions: Floats
-    figures: dict[str, Interval]
-    curve: Groups
-    tenths: Groups
+    figures: dict[str, MeasuredFigure]
+    curve: PredictionGroups
+    tenths: PredictionGroups
     gain: tuple[Floats, Floats]
     importance: dict[str, float]
     contributions: Contributions
-    messages: list[MessageRow]
+    messages: list[MessageFacts]
     drift: dict[str, float] | None
     against: str | None
 
@@ -78,11 +78,11 @@ class Facts(msgspec.Struct, kw_only=True):
 def facts_of(
     spec: Spec,
     examples: Examples,
-    boosted: Boosted,
+    boosted: FittedModel,
     probability: Floats,
     profile: drift.Profile,
     against: Path | None,
-) -> Facts:
+) -> ReportFacts:
     """The facts of a training; `probability` is of the rows held out."""
     judged = examples.judge < len(examples)
     start = examples.judge if judged else 0
@@ -95,7 +95,7 @@ def facts_of(
     gain = boosted.booster.feature_importance("gain", iteration=boosted.trees)
     names = [feature.name for feature in examples.features]
     importance = dict(zip(names, (gain / (gain.sum() or 1.0)).tolist(), strict=True))
-    return Facts(
+    return ReportFacts(
         spec=spec,
         features=examples.features,
         judged=judged,
@@ -113,27 +113,27 @@ def facts_of(
     )
 
 
-def _fitted(boosted: Boosted, examples: Examples) -> Floats:
+def _fitted(boosted: FittedModel, examples: Examples) -> Floats:
     odds = boosted.booster.predict(examples.matrix, raw_score=True, num_iteration=boosted.trees)
     return to_probability(np.asarray(odds))
 
 
-def share_interval(responses: float, rows: float) -> Interval:
+def share_interval(responses: float, rows: float) -> MeasuredFigure:
     """A share with its interval; without one where there are no rows."""
     if rows <= 0:
-        return Interval(0.0)
-    return Interval(responses / rows, *wilson(responses, rows))
+        return MeasuredFigure(0.0)
+    return MeasuredFigure(responses / rows, *wilson(responses, rows))
 
 
-def _mean(values: Floats, weight: Floats) -> Interval:
+def _mean(values: Floats, weight: Floats) -> MeasuredFigure:
     """A weighted mean, with the interval of its standard error."""
     total = float(weight.sum())
     mean = float(weight @ values) / total
     error = float(np.sqrt(((weight * (values - mean)) ** 2).sum())) / total
-    return Interval(mean, mean - Z * error, mean + Z * error)
+    return MeasuredFigure(mean, mean - Z * error, mean + Z * error)
 
 
-def _figures(label: Floats, probability: Floats, weight: Floats) -> dict[str, Interval]:
+def _figures(label: Floats, probability: Floats, weight: Floats) -> dict[str, MeasuredFigure]:
     loss = log_losses(label, probability)
     base = _mean(label, weight)
     found = {"share of responses": base, "log loss": _mean(loss, weight)}
@@ -145,22 +145,22 @@ def _figures(label: Floats, probability: Floats, weight: Floats) -> dict[str, In
     ranked = auc(label, probability, weight)
     if ranked is not None:
         error = _auc_error(label, probability)
-        found["area under the ROC curve"] = Interval(
+        found["area under the ROC curve"] = MeasuredFigure(
             ranked, max(0.0, ranked - Z * error), min(1.0, ranked + Z * error)
         )
     if base.value:
         ratio = float(weight @ probability) / float(weight @ label)
         spread = _mean(probability - ratio * label, weight)
         reach = (spread.high or 0.0) - spread.value
-        found["predicted over observed"] = Interval(
+        found["predicted over observed"] = MeasuredFigure(
             ratio, ratio - reach / base.value, ratio + reach / base.value
         )
         groups = deciles(label, probability, weight)
         top = share_interval(float(groups.observed[-1]) * groups.rows[-1], float(groups.rows[-1]))
-        found["lift of the top tenth"] = Interval(
+        found["lift of the top tenth"] = MeasuredFigure(
             *(None if each is None else each / base.value for each in top)  # type: ignore[arg-type]
         )
-        found["calibration error"] = Interval(groups.calibration_error())
+        found["calibration error"] = MeasuredFigure(groups.calibration_error())
     return found
 
 
@@ -186,14 +186,14 @@ def _gain(label: Floats, probability: Floats, weight: Floats) -> tuple[Floats, F
     return rows[places] / rows[-1], hits[places] / (hits[-1] or 1.0)
 
 
-def _contributions(boosted: Boosted, matrix: Any) -> Contributions:
+def _contributions(boosted: FittedModel, matrix: Any) -> Contributions:
     places = np.unique(np.linspace(0, len(matrix) - 1, SHAP_ROWS).round().astype(np.int64))
     values = np.asarray(matrix[places])
     added = boosted.booster.predict(values, pred_contrib=True, num_iteration=boosted.trees)
     return Contributions(np.asarray(added)[:, :-1], values)
 
 
-def _messages(examples: Examples, rows: slice, probability: Floats) -> list[MessageRow]:
+def _messages(examples: Examples, rows: slice, probability: Floats) -> list[MessageFacts]:
     names = [feature.name for feature in examples.features]
     worth = (
         examples.matrix[rows, names.index("message.value")] if "message.value" in names else None
@@ -213,7 +213,7 @@ def _messages(examples: Examples, rows: slice, probability: Floats) -> list[Mess
             value = float(known.mean()) if len(known) else None
         mean = float(predicted[place])
         found.append(
-            MessageRow(
+            MessageFacts(
                 message=examples.messages[place],
                 shows=int(shows[place]),
                 responses=int(responses[place]),

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from decision.core.clock import from_micros
 from decision.installation import install_hint
-from decision.learning.report.facts import Facts, Interval
+from decision.learning.report.facts import MeasuredFigure, ReportFacts
 from decision.scoring.manifest import Manifest
 
 _TITLES: Final = {
@@ -26,7 +26,7 @@ _TITLES: Final = {
 }
 
 
-def write_report(folder: Path, manifest: Manifest, facts: Facts) -> None:
+def write_report(folder: Path, manifest: Manifest, facts: ReportFacts) -> None:
     """Writes the page and its pictures; without matplotlib the page alone, which says so."""
     from decision.learning.report.plots import draw_all
 
@@ -41,7 +41,9 @@ def write_report(folder: Path, manifest: Manifest, facts: Facts) -> None:
     (folder / "index.html").write_text(_page(manifest, facts, pictures, missing), "utf-8")
 
 
-def _page(manifest: Manifest, facts: Facts, pictures: Mapping[str, bytes], missing: str) -> str:
+def _page(
+    manifest: Manifest, facts: ReportFacts, pictures: Mapping[str, bytes], missing: str
+) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -93,7 +95,7 @@ def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.2%}"
 
 
-def _interval(value: Interval) -> str:
+def _interval(value: MeasuredFigure) -> str:
     if value.low is None or value.high is None:
         return ""
     return f"{value.low:.4g} to {value.high:.4g}"

@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 
 from decision.learning.drift import PREDICTION
-from decision.learning.metrics import Groups, wilson
-from decision.learning.report.facts import Facts
+from decision.learning.metrics import PredictionGroups, wilson
+from decision.learning.report.facts import ReportFacts
 
 BLUE: Final = "#2b6cb0"
 GREY: Final = "#8a94a3"
@@ -32,7 +32,7 @@ _CHINESE: Final = (
 """Fonts that have Chinese; those that are there are used where the first font lacks a sign."""
 
 
-def draw_all(facts: Facts) -> dict[str, bytes]:
+def draw_all(facts: ReportFacts) -> dict[str, bytes]:
     """File name → PNG of each picture there is something to see in.
 
     Raises:
@@ -89,14 +89,14 @@ def _short(name: str) -> str:
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 
-def _reach(groups: Groups) -> Any:
+def _reach(groups: PredictionGroups) -> Any:
     """How far the 95 % interval of each group's share reaches below and above it."""
     pairs = zip(groups.responses.tolist(), groups.weight.tolist(), strict=True)
     bounds = np.array([wilson(*pair) for pair in pairs]).T
     return np.maximum(0.0, [groups.observed - bounds[0], bounds[1] - groups.observed])
 
 
-def _calibration(facts: Facts) -> bytes:
+def _calibration(facts: ReportFacts) -> bytes:
     """Predicted against observed, with how many rows stand behind each point."""
     groups = facts.curve
     figure, (axes, counts) = _figure(5.2, 2, height_ratios=[4, 1], sharex=True)
@@ -126,7 +126,7 @@ def _calibration(facts: Facts) -> bytes:
     return _png(figure)
 
 
-def _lift(facts: Facts) -> bytes:
+def _lift(facts: ReportFacts) -> bytes:
     """The share of responses in each tenth of the rows, over that of all."""
     figure, axes = _figure()
     groups = facts.tenths
@@ -150,7 +150,7 @@ def _lift(facts: Facts) -> bytes:
     return _png(figure)
 
 
-def _gain(facts: Facts) -> bytes:
+def _gain(facts: ReportFacts) -> bytes:
     """Which share of all responses is among the rows predicted highest."""
     figure, axes = _figure()
     rows, hits = facts.gain
@@ -170,7 +170,7 @@ def _gain(facts: Facts) -> bytes:
     return _png(figure)
 
 
-def _importance(facts: Facts) -> bytes:
+def _importance(facts: ReportFacts) -> bytes:
     """What the splits on each feature gained in training."""
     rows = [row for row in facts.importance.items() if row[1] > 0][:_MOST_BARS]
     if not rows:
@@ -178,7 +178,7 @@ def _importance(facts: Facts) -> bytes:
     return _bars("Importance: share of the gain of all splits", rows, percent=True)
 
 
-def _drift(facts: Facts) -> bytes:
+def _drift(facts: ReportFacts) -> bytes:
     """The stability index of each feature against the version before."""
     if not facts.drift:
         return b""
@@ -218,7 +218,7 @@ def _bars(
     return _png(figure)
 
 
-def _shap(facts: Facts) -> bytes:
+def _shap(facts: ReportFacts) -> bytes:
     """What each feature added to single predictions; color is the feature's value."""
     added, values = facts.contributions
     order = np.argsort(-np.abs(added).mean(axis=0), kind="stable")[:_MOST_SHAP]
@@ -285,7 +285,7 @@ def _color_key(figure: Any, axes: Any) -> None:
     bar.outline.set_visible(False)
 
 
-_PICTURES: Final[dict[str, Callable[[Facts], bytes]]] = {
+_PICTURES: Final[dict[str, Callable[[ReportFacts], bytes]]] = {
     "calibration.png": _calibration,
     "lift.png": _lift,
     "gain.png": _gain,
