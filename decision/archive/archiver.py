@@ -1,8 +1,8 @@
 """From the log to Parquet: one batch after another, each in one commit.
 
-A batch takes entries of many partitions, in each from where the manifest says it stopped. In a
-partition the order of the log holds: an erasure takes away what stands before it, in the batch
-and in every file, and leaves what comes after it.
+A batch takes entries of many partitions, each from the position in the manifest. Within a partition
+the order of the log counts: an erasure removes what is before it, in the batch and in every file,
+and leaves what comes after it.
 """
 
 from __future__ import annotations
@@ -40,17 +40,18 @@ from decision.core.records import ChangeRecord, DecisionRecord
 from decision.store.log import Log, LogEntry, place_of
 
 BATCH: Final = 20_000
-"""Entries of one commit, about; what bounds memory."""
+"""About how many entries one commit has; this bounds memory."""
 
 _PARTITIONS_AT_ONCE: Final = 64
 _PAGE: Final = BATCH // _PARTITIONS_AT_ONCE
 
 
 class ArchiveCounts(msgspec.Struct):
-    """What was done: entries read, rows written by dataset, rows erased, records set aside.
+    """What was done: entries read, rows written by dataset, rows erased, records quarantined.
 
-    `begun_again` counts partitions whose log ended before where the archive was, `readers_gone`
-    other readers that stood still for a day, and hold up trimming no more.
+    `begun_again` counts partitions with a log that ends before the archive's position, and that is
+    read again from its start. `readers_gone` counts other readers that were silent for a day, so
+    that the log is trimmed again.
     """
 
     entries: int = 0
@@ -65,7 +66,7 @@ class ArchiveCounts(msgspec.Struct):
 
 
 class Lag(NamedTuple):
-    """Entries that wait, about, and the age of the oldest in microseconds; 0 where none does."""
+    """About how many entries wait, and the age of the oldest in microseconds; 0 if none does."""
 
     entries: int = 0
     age: int = 0
@@ -74,8 +75,8 @@ class Lag(NamedTuple):
 class Archiver:
     """Archives one store's log into one folder. Use it within `Journal.alone`.
 
-    `keep` is for how long (microseconds) entries that are archived stay in the log, for looking
-    decisions up; `clock` gives the present in microseconds.
+    `keep` (microseconds) is how long archived entries stay in the log, so that decisions can be
+    looked up; `clock` gives the present in microseconds.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class Archiver:
 
         Raises:
             ArchiveError: the log is archived to another folder under this group.
-            StoreUnavailable, OSError: the log or the folder is out of reach.
+            StoreUnavailable, OSError: the log or the folder cannot be reached.
         """
         with self.journal.writing():
             manifest = self.journal.load() or ArchiveManifest(
@@ -125,7 +126,7 @@ class Archiver:
             if not manifest.number:
                 manifest = msgspec.structs.replace(manifest, number=1)
                 self.journal.commit(manifest)
-            # The folder knows its name before the store does: cut short between, it still fits.
+            # The folder knows its id before the store does, so a crash in between does no harm.
             owner = {
                 "archive_id": manifest.archive_id,
                 "folder": str(self.journal.folder.absolute()),
@@ -135,12 +136,12 @@ class Archiver:
             self._adopt(manifest)
 
     def _check_owner(self, manifest: ArchiveManifest, held: dict[str, str]) -> None:
-        """Refuses to begin where another folder already has what the log no longer holds."""
+        """Refuses a new folder if another one has entries that are no longer in the log."""
         if held["archive_id"] != manifest.archive_id:
             raise ArchiveError(
-                f"the log is archived to {held['folder']} on {held['host']} already, and what is "
-                "there is trimmed from the log; archive to that folder, give --group NAME for a "
-                "second archive, or --take-over to begin anew here"
+                f"the log is archived to {held['folder']} on {held['host']} already, and entries "
+                "that are there are trimmed from the log; archive to that folder, or give "
+                "--group NAME for a second archive, or --take-over to start a new one here"
             )
 
     def _adopt(self, manifest: ArchiveManifest) -> None:
@@ -158,7 +159,7 @@ class Archiver:
         moved: Callable[[float], None] = lambda entries: None,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Archives what the log holds now, batch by batch, and trims it.
+        """Archives what is in the log now, batch by batch, and trims it.
 
         Raises:
             StoreUnavailable, ArchiveError, OSError: nothing is lost; it can be run again.
@@ -181,10 +182,11 @@ class Archiver:
             self.counts.readers_gone += 1
 
     async def _rewind(self) -> None:
-        """Begins again where the log ends before the place that the archive has reached.
+        """Reads a partition from its start if its log ends before the archive's position.
 
-        So it is after Redis was restored from an older backup, or lost its latest writes: what
-        comes next may have ids that were passed already. What is archived is told by its own id.
+        This happens after Redis was restored from an older backup, or lost its latest writes: new
+        entries may have ids before that position. Records that are archived already are recognised
+        by their own ids.
         """
         ends = await self._log.log_ends()
         positions = self.manifest.positions
@@ -214,9 +216,9 @@ class Archiver:
         return Lag(max(len(first), held - self._held), age)
 
     async def _read(self, waiting: deque[int]) -> dict[int, list[LogEntry]]:
-        """The next entries, of about one batch.
+        """The next entries, about one batch.
 
-        A partition waits until a page of it is not full: so a run ends, however busy the log is.
+        A partition is done when a page of it is not full, so a run ends however busy the log is.
         """
         found: dict[int, list[LogEntry]] = {}
         count = min(_PAGE, self._batch)
@@ -237,7 +239,7 @@ class Archiver:
         with self.journal.writing():
             current = read_manifest(self.journal.folder)
             if current is None or current.number != self.manifest.number:
-                again = self.journal.load()  # somebody was erased meanwhile, or the disk was full
+                again = self.journal.load()  # a customer was erased meanwhile, or the disk was full
                 if again is None or again.archive_id != self.manifest.archive_id:
                     raise ArchiveError(f"{self.journal.folder} was emptied or replaced meanwhile")
                 self._adopt(again)
@@ -316,7 +318,7 @@ class Archiver:
 
 @contextmanager
 def _without_collecting() -> Iterator[None]:
-    """A batch makes many objects and no cycles: to look for these takes a third of its time."""
+    """A batch makes many objects and no cycles; looking for cycles takes a third of its time."""
     was = gc.isenabled()
     gc.disable()
     try:
@@ -327,7 +329,7 @@ def _without_collecting() -> Iterator[None]:
 
 
 def _set_aside(damaged: Sequence[DamagedRecord]) -> bytes:
-    """Records that cannot be read, one a line: nothing is lost when the log is trimmed."""
+    """Records that cannot be read, one per line: nothing is lost when the log is trimmed."""
     lines = [
         msgspec.json.encode(
             {

@@ -1,7 +1,7 @@
-"""Columns of Arrow tables made of whole Python lists and arrays at once.
+"""Columns of Arrow tables, made from Python lists and arrays in one step.
 
-Texts that repeat are handed over as a dictionary and numbers: a file holds the same text either
-way, and most of the time of writing it goes into finding out what repeats.
+Texts that repeat are passed as a dictionary with codes. The file is the same either way, but
+finding the repeated texts takes most of the time of writing.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any, Final
 import numpy as np
 
 _MOST: Final = 2**31 - 1
-"""Bytes of one array that counts them in 32 bits."""
+"""The most bytes of an array with 32-bit offsets."""
 
 
 def named(codes: Any, names: Sequence[str]) -> Any:
-    """Text by number, as a dictionary; names may repeat, numbers below 0 are null."""
+    """Texts by code, as a dictionary array; names may repeat, codes below 0 are null."""
     import pyarrow as pa
 
     places = {name: place for place, name in enumerate(dict.fromkeys(names))}
@@ -31,7 +31,7 @@ def named(codes: Any, names: Sequence[str]) -> Any:
 
 
 def repeated(value: str | None, length: int) -> Any:
-    """One text, or null, so many times."""
+    """One text, or null, `length` times."""
     import pyarrow as pa
 
     if value is None:
@@ -40,7 +40,7 @@ def repeated(value: str | None, length: int) -> Any:
 
 
 def figures(values: Any, present: Any) -> Any:
-    """Doubles, null where a bit of `present`, packed from the lowest, is not set. No copies."""
+    """Doubles, null where the bit of `present` (lowest first) is not set. Copies nothing."""
     import pyarrow as pa
 
     buffers = [None if present is None else pa.py_buffer(present), pa.py_buffer(values)]
@@ -48,7 +48,7 @@ def figures(values: Any, present: Any) -> Any:
 
 
 def whole(parts: Sequence[bytes], kind: Any) -> Any:
-    """Bytes, or UTF-8 text, of any length each."""
+    """Bytes or UTF-8 texts, each of any length."""
     import pyarrow as pa
 
     ends = np.zeros(len(parts) + 1, np.int64)

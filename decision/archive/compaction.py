@@ -1,4 +1,4 @@
-"""Small files merged: a service writes several a minute, and readers want few and large ones."""
+"""Merges small files: a service writes several per minute, and readers want few and large ones."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any, Final, NamedTuple
 from decision.archive.journal import ArchiveTransaction, Journal
 
 SMALL: Final = 128 << 20
-"""Bytes below which a file is merged with its neighbours, and that a merged one may come to."""
+"""Files below this many bytes are merged, up to this size."""
 
 _FEWEST: Final = 8
-"""Files of a date that are worth merging."""
+"""Fewer small files of a date are not merged."""
 
 
 class Merged(NamedTuple):
@@ -23,10 +23,10 @@ class Merged(NamedTuple):
 
 
 def compact(journal: Journal, *, small: int = SMALL, fewest: int = _FEWEST) -> Merged:
-    """Merges the small files of each dataset and date; one commit a date.
+    """Merges the small files of each dataset and date, in one commit per date.
 
-    A date is left alone while it has fewer than `fewest` small files, and all are while somebody
-    reads (see `journal.reading`). Rows keep their order.
+    A date is skipped while it has fewer than `fewest` small files, and all dates are skipped while
+    a process reads (see `journal.reading`). Rows keep their order.
 
     Raises:
         ArchiveBusy: another process is changing the archive for minutes.
@@ -54,7 +54,7 @@ def compact(journal: Journal, *, small: int = SMALL, fewest: int = _FEWEST) -> M
 
 
 def _groups(folder: Path, files: dict[str, int], small: int) -> list[list[str]]:
-    """Files that may become one: of one dataset and date, in order, `small` bytes together."""
+    """Files to merge into one: of one dataset and date, in order, `small` bytes at most."""
     days: defaultdict[str, list[str]] = defaultdict(list)
     for name in sorted(files):
         days[name.rpartition("/")[0]].append(name)
@@ -95,7 +95,7 @@ def _merge(change: ArchiveTransaction, folder: Path, names: list[str]) -> None:
 
 
 def fitted(table: Any, schema: Any) -> Any:
-    """The table with the columns of a schema that has all of its own, and perhaps further ones."""
+    """The table with all columns of a schema, which has at least those of the table."""
     import pyarrow as pa
 
     empty = schema.empty_table()

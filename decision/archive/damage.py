@@ -11,7 +11,7 @@ from decision.archive.layout import DATASETS
 
 
 def damaged(paths: Iterable[Path]) -> str | None:
-    """The first file that cannot be read, with the reason and the mend; None if all can."""
+    """The first file that cannot be read, with the reason and the fix; None if all can be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -28,10 +28,10 @@ def damaged(paths: Iterable[Path]) -> str | None:
 
 @contextmanager
 def naming_damage(archive: Path) -> Iterator[None]:
-    """Says which file is damaged, where reading the archive fails for that reason.
+    """Names the damaged file, if reading the archive fails for that reason.
 
     Raises:
-        UnreadableFile: a file is damaged, and named; or one lacks what is asked of it.
+        UnreadableFile: a file is damaged, or lacks a column that is needed.
     """
     import duckdb
     import pyarrow as pa

@@ -1,4 +1,4 @@
-"""Records of decisions as rows of `decisions` and `replays`, a column at a time."""
+"""Records of decisions as rows of `decisions` and `replays`, made column by column."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OF_SELECTION: Final = (
     "message", "channel", "response_probability", "priority", "selection_probability"
 )  # fmt: skip
 _AT_ONCE: Final = 2_048
-"""Decisions whose candidates are laid out at once: bounds the memory."""
+"""The candidates of this many decisions are expanded at once; this bounds memory."""
 
 
 def decisions_table(
@@ -28,7 +28,7 @@ def decisions_table(
     candidates: Sequence[CandidateInfo] | None,
     feature_types: dict[str, str],
 ) -> Any:
-    """Rows of `decisions`: one a selection, at least one a decision, all of one policy.
+    """Rows of `decisions` for one policy: one per selection, and at least one per decision.
 
     New features are added to `feature_types`.
 
@@ -68,7 +68,7 @@ def decisions_table(
 
 
 def _positions(places: Sequence[int]) -> Any:
-    """Which selection of its decision each row is, from 1."""
+    """The number of each row's selection within its decision, from 1."""
     import pyarrow as pa
 
     own = np.array(places)
@@ -81,7 +81,7 @@ def replays_table(
     candidates: Sequence[CandidateInfo] | None,
     register: str,
 ) -> Any:
-    """Rows of `replays`, one a decision, all of one policy."""
+    """Rows of `replays` for one policy, one per decision."""
     import pyarrow as pa
 
     names = [f"{info.message}/{info.channel}" for info in candidates or ()]
@@ -100,11 +100,11 @@ def replays_table(
 def candidate_lists(
     records: Sequence[DecisionRecord], candidates: Sequence[CandidateInfo] | None
 ) -> Any:
-    """The column `candidates` of decisions by one policy; null where it is not known.
+    """The column `candidates` of decisions by one policy; null if the policy is not known.
 
     Raises:
         ValueError: a record names candidates that the policy does not have, or its packed scores
-            are of different lengths.
+            differ in length.
     """
     import pyarrow as pa
 
@@ -126,7 +126,7 @@ def candidate_lists(
 
 
 def _fields() -> list[Any]:
-    """What a candidate has, names by number."""
+    """The fields of a candidate, with names as dictionaries."""
     import pyarrow as pa
 
     numbers = {"message": pa.int32(), "channel": pa.int32(), "reason": pa.int16()}
@@ -185,7 +185,7 @@ def _lists(
         values[where] = np.frombuffer(b"".join(parts))
         return columns.figures(values, present)
 
-    # A challenger scores the same survivors, in the decisions that it was asked in.
+    # A challenger scores the same survivors, in decisions that were made while it was there.
     asked = np.array([record.shadow is not None for record in records])
     shadowed = places[np.repeat(asked, counts)]
     shadows = [record.shadow.probability for record in records if record.shadow is not None]
@@ -206,7 +206,7 @@ def _lists(
 
 
 def _fallen(records: Sequence[DecisionRecord], reasons: list[str], width: int) -> Any:
-    """The number of the reason why each candidate fell; −1 for those that were selected."""
+    """The code of the reason why each candidate was filtered out; −1 for the selected ones."""
     length = (width + 7) // 8
     nothing = bytes(length)
     codes = np.full((len(records), width), -1, np.int16)

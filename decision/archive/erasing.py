@@ -1,9 +1,9 @@
-"""Erasing customers from an archive of Parquet files that is already on disk.
+"""Erases customers from an archive of Parquet files on disk.
 
-A file that holds rows of theirs is written anew without them. Where the archive has a journal,
-all files change in one commit; a folder without one is changed file by file, each in one step.
-Records that could not be read and were set aside go, too, where the id is in their bytes.
-Doing it again changes nothing. Erasure records stay: they name whom nothing is known of.
+Files with rows of theirs are rewritten without these rows. If the archive has a journal, all files
+change in one commit; without one, the files change one after another, each in one step.
+Quarantined records are also removed if the id is in their bytes. Erasing again changes nothing.
+Erasure records stay: they say that the customer was erased.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Watch = Callable[[float], None]
 
 
 class Erased(NamedTuple):
-    """How many files were read, how many were written anew, and how many rows are gone."""
+    """How many files were read and how many rewritten, and how many rows were removed."""
 
     files: int = 0
     rewritten: int = 0
@@ -35,10 +35,10 @@ class Erased(NamedTuple):
 def erase_from_archive(
     folder: Path, customer_ids: Collection[str], progress: Progress = SILENT
 ) -> Erased:
-    """Takes every row of these customers out of an archive, or a folder of Parquet files.
+    """Removes every row of these customers from an archive, or from a folder of Parquet files.
 
-    Files without the column `customer_id` are left as they are; a file of which nothing is left
-    is removed.
+    Files without the column `customer_id` are left as they are; a file without any rows left is
+    removed.
 
     Raises:
         UnreadableFile: a file is damaged; fix or remove it, and erase again.
@@ -69,7 +69,7 @@ def erase_in(
     customer_ids: Collection[str],
     on_file: Watch = lambda done: None,
 ) -> Erased:
-    """Makes an erasure part of a change: every file of theirs is replaced.
+    """Makes an erasure part of a change: every file with rows of theirs is replaced.
 
     Raises:
         UnreadableFile: a file is damaged.
@@ -102,10 +102,10 @@ def erase_in(
 
 
 def _may_be_of(line: bytes, customer_ids: Collection[str]) -> bool:
-    """Whether a record that cannot be read has the id of one of them somewhere in its bytes.
+    """Whether the bytes of a record that cannot be read contain the id of one of them.
 
-    It is looked for in the customer's own partition alone, where every record of theirs is: an id
-    of a letter or two would be found in almost any bytes.
+    Only records of the customer's own partition are searched: all of theirs are there, and an id of
+    one or two letters would be found in almost any bytes.
     """
     try:
         aside = json.loads(line)
@@ -138,7 +138,7 @@ def _erase_one_by_one(folder: Path, customer_ids: Collection[str], on_file: Watc
 
 
 def _without(path: Path, customer_ids: Collection[str]) -> tuple[Any, int]:
-    """(the table without rows of these customers, how many those are); no table for none."""
+    """(the table without rows of these customers, how many they were); None and 0 if none."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq

@@ -1,10 +1,10 @@
-"""Features in Parquet, and back, to the last bit.
+"""Features to Parquet and back, to the last bit.
 
-A column of Parquet has one type, a feature may have several: `5` for one customer and `"5"` for the
-next. So a feature's type is that of its first value in the archive (`number` as a double, `text`,
-`boolean`), for ever and in every file. What does not fit, such as a value of another type, an
-integer that no double holds, a list or a null, stands in `features_other` instead: feature → the
-value as JSON. An integer that fits comes back as a float that is equal to it.
+A Parquet column has one type, but a feature may have several: `5` for one customer and `"5"` for
+the next. A feature's type is that of its first value in the archive (`number` as a double, `text`,
+`boolean`); it never changes and holds in every file. What does not fit (a value of another type, an
+integer that a double cannot hold, a list, a null) goes to `features_other`: feature → JSON of the
+value. An integer that fits is read back as an equal float.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PLAIN: Final = {
 }
 _EXACT: Final = 1 << 53
 _FIRST: Final = {"message.name": TEXT}
-"""There is always one: Parquet has no struct without fields."""
+"""There is always this one: Parquet has no struct without fields."""
 
 
 def arrow_type(name: str) -> Any:
@@ -46,7 +46,7 @@ def features_type(types: Mapping[str, str]) -> Any:
 
 
 def learn_types(rows: Sequence[Mapping[str, Value] | None], types: dict[str, str]) -> None:
-    """Adds the types of features that are seen for the first time."""
+    """Adds the types of features that appear for the first time."""
     for name, kind in _FIRST.items():
         types.setdefault(name, kind)
     for row in rows:
@@ -59,7 +59,7 @@ def learn_types(rows: Sequence[Mapping[str, Value] | None], types: dict[str, str
 def encode_features(
     rows: Sequence[Mapping[str, Value] | None], types: Mapping[str, str]
 ) -> tuple[Any, Any]:
-    """The columns `features` and `features_other`; a row without a selection has neither."""
+    """The columns `features` and `features_other`; both are empty for rows without a selection."""
     import pyarrow as pa
 
     given: list[Mapping[str, Value]] = [{} if row is None else row for row in rows]
@@ -88,7 +88,7 @@ def encode_features(
 
 
 def features_of(row: Mapping[str, Any]) -> dict[str, Value]:
-    """The features of one row of `decisions`, as the model saw them; none where it has none."""
+    """The features of one row of `decisions`, as the model saw them; may be empty."""
     found = {
         name: value for name, value in (row.get("features") or {}).items() if value is not None
     }
@@ -104,5 +104,5 @@ def _fits(kind: str, value: Value) -> bool:
 
 
 def _json(value: Value) -> str:
-    """JSON that Python reads back exactly, numbers that are none included."""
+    """JSON that Python reads back exactly, including NaN and infinities."""
     return json.dumps(value, ensure_ascii=False)

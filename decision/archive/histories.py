@@ -1,4 +1,4 @@
-"""The archived events of each customer, in the order in which they were applied; and their fold."""
+"""Archived events per customer, in the order they were applied, and the histories they give."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ROWS_AT_ONCE = 10_000
 
 
 class AppliedEvent(NamedTuple):
-    """One event as it was applied. Times are microseconds; `place` orders those of a customer."""
+    """An event as it was applied. Times are microseconds; `place` orders a customer's events."""
 
     place: tuple[int, int]
     customer_id: str
@@ -49,7 +49,7 @@ def applied_event(entry_id: str, record: EventRecord) -> AppliedEvent:
 def archived_events(
     archive: Path, types: Sequence[str]
 ) -> Iterator[tuple[str, list[AppliedEvent]]]:
-    """(customer, their events of these types in order) of everybody, by id; in bounded memory.
+    """(customer, their events of these types in order) for all customers by id, in bounded memory.
 
     Raises:
         ArchiveError: the archive lacks a file, one is damaged, or its events have no order.
@@ -78,14 +78,14 @@ def _rows(found: Any) -> Iterator[AppliedEvent]:
 
 
 def _properties(properties: dict[str, Any], value: float | None) -> dict[str, Any]:
-    """The properties as measures see them: an event's value is one of them."""
+    """The properties as measures see them: the event's value is one of them."""
     return properties if value is None else {"value": value, **properties}
 
 
 def fold(
     rows: Iterable[AppliedEvent], measures: Mapping[str, Measure], zone: tzinfo
 ) -> dict[str, EventHistory]:
-    """The histories that a customer's events leave, had these measures always been kept."""
+    """The histories of a customer's events, as if these measures had always been kept."""
     found: dict[str, EventHistory] = {}
     for row in sorted(rows, key=attrgetter("place")):
         measure = measures.get(row.type)
@@ -96,10 +96,10 @@ def fold(
 
 
 def rebuilt(kept: EventHistory | None, folded: EventHistory) -> tuple[EventHistory, bool]:
-    """(the history to store, whether the events were all there).
+    """(the history to store, whether all events were there).
 
-    Where fewer events are archived than were counted, say because old dates were removed, what
-    was kept is not forgotten: the higher total stands, and the buckets that count more.
+    If fewer events are archived than were counted (old dates may have been removed), nothing that
+    was counted is lost: the higher total is kept, and the buckets with the higher count.
     """
     if kept is None or folded.total >= kept.total:
         return folded, True

@@ -1,20 +1,20 @@
-"""The journal: which files the archive consists of, and up to where the log is in them.
+"""The journal: the files of the archive, and how much of the log is in them.
 
-`_journal/manifest.json` names every file and, for each partition, the last entry of the log that
-is in one. It is replaced whole, in one rename, and that rename is the commit. A change goes so:
+`_journal/manifest.json` names every file and, for each partition, the last entry of the log that is
+archived. It is replaced in one rename, and that rename is the commit. A change has these steps:
 
-1. new files are written under hidden names (`.part-….parquet.tmp`) and synced;
-2. the manifest that names them is put in place: from here on they count;
-3. they get their real names, and files that they replace are removed;
-4. only then may the log be trimmed.
+1. New files are written under hidden names (`.part-….parquet.tmp`) and synced.
+2. The manifest that names them is put in place: from now on they count.
+3. They get their real names, and files that they replace are removed.
+4. Only then the log may be trimmed.
 
-Whatever is cut short before 2 never was, and its hidden files are swept away; whatever is cut
-short after 2 is completed by the next run. So every record is in the archive exactly once,
-whichever process dies when.
+After a crash before step 2 nothing has changed, and the next run removes the hidden files. After a
+crash later on, the next run completes the steps. So every record is in the archive exactly once,
+whenever a process dies.
 
-Who reads with `files` sees exactly what a manifest says. Who lists `*.parquet` sees no file that
-is not committed; where small files are merged or a customer is erased, for the moment between two
-renames, such a reader may miss rows, and never sees them twice.
+Readers that use `files` see exactly what a manifest names. Readers that list `*.parquet` see only
+committed files; while small files are merged or a customer is erased, they may miss rows for the
+moment between two renames, but they never see rows twice.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from decision.files import sync_file, sync_folder, write_whole
 FOLDER: Final = "_journal"
 FORMAT: Final = 1
 _PATIENCE: Final = 2.0
-"""Seconds in which a rename that is under way is done."""
+"""Seconds to wait for a rename in progress."""
 
 Step = Callable[[str], None]
-"""Is told of every step by its name; tests end the process there."""
+"""Called with the name of every step; tests end the process there."""
 
 
 class ArchiveError(FileError):
-    """The archive cannot be used as it is; the text says what to do."""
+    """The archive cannot be used; the text says what to do."""
 
 
 class UnreadableFile(ArchiveError, ValueError):
@@ -51,15 +51,15 @@ class UnreadableFile(ArchiveError, ValueError):
 
 
 class ArchiveBusy(ArchiveError):
-    """Another process writes the archive."""
+    """Another process is writing the archive."""
 
 
 class ArchiveManifest(msgspec.Struct, kw_only=True):
     """One state of the archive.
 
-    `positions` is partition → last entry of the log that is archived. `files` is path → rows.
-    `added` and `removed` are what the latest change still had to rename and remove when the
-    manifest was written. `feature_types` is in `features`; `known_ids` is day → files of digests.
+    `positions`: partition → last archived entry of the log. `files`: path → number of rows.
+    `added` and `removed`: what the latest change had to rename and remove after the manifest was
+    written. `feature_types`: see `features`. `known_ids`: day → files of digests.
     """
 
     archive_id: str
@@ -78,10 +78,10 @@ _decode = msgspec.json.Decoder(ArchiveManifest).decode
 
 
 def read_manifest(folder: Path) -> ArchiveManifest | None:
-    """The manifest of an archive; None for a folder that has none.
+    """The manifest of an archive; None if the folder has none.
 
     Raises:
-        ArchiveError: it is damaged, or of another format.
+        ArchiveError: it is damaged, or has another format.
     """
     path = folder / FOLDER / "manifest.json"
     try:
@@ -98,15 +98,15 @@ def read_manifest(folder: Path) -> ArchiveManifest | None:
 
 
 def hidden(path: Path) -> Path:
-    """The name under which a file waits for its commit: no pattern for Parquet matches it."""
+    """The name of a file before its commit: no pattern for Parquet files matches it."""
     return path.with_name(f".{path.name}.tmp")
 
 
 def files(folder: Path, dataset: str) -> list[Path]:
-    """The files of a dataset, each row in exactly one, by date; where there is no journal, all.
+    """The files of a dataset by date, each row in exactly one; all files if there is no journal.
 
-    A date whose folder was removed is no longer part of the archive. A file may be replaced, by
-    merging or erasing, between this call and its opening: see `reading`.
+    If the folder of a date was removed, the date is no longer part of the archive. A file may be
+    replaced (by merging or erasing) between this call and opening it: see `reading`.
 
     Raises:
         ArchiveError: a file is missing, or the journal is damaged.
@@ -126,13 +126,13 @@ def files(folder: Path, dataset: str) -> list[Path]:
         if not missing:
             return found
         if time.monotonic() < deadline and any(path.parent.exists() for path in missing):
-            time.sleep(0.005)  # a change is under way
+            time.sleep(0.005)  # a change is in progress
             continue
         return _as_it_stands(found)
 
 
 def _as_it_stands(found: list[Path]) -> list[Path]:
-    """Files of a commit that was cut short under their hidden names, without removed dates."""
+    """The files, with hidden names if their commit was interrupted, and without removed dates."""
     paths = []
     for path in found:
         if path.exists():
@@ -141,19 +141,19 @@ def _as_it_stands(found: list[Path]) -> list[Path]:
             paths.append(hidden(path))
         elif path.parent.exists():
             raise ArchiveError(
-                f"{path} is missing; restore it from a backup, or remove {path.parent} altogether"
+                f"{path} is missing; restore it from a backup, or remove the folder {path.parent}"
             )
     return paths
 
 
 @contextmanager
 def reading(folder: Path) -> Iterator[None]:
-    """While this is open, small files are not merged; an erasure still takes rows away at once."""
+    """While this is open, small files are not merged; an erasure still removes rows at once."""
     path = folder / FOLDER / "readers"
     try:
         lock = path.open("rb")
     except OSError:
-        yield  # no journal, or none that this user may open: nothing is merged there, or by us
+        yield  # without a journal nothing is merged; one that we may not open is not ours to hold
         return
     with lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
@@ -169,7 +169,7 @@ class Journal:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """For the whole life of an archiver: a second one on the folder is refused.
+        """For the lifetime of an archiver: a second one for the folder is refused.
 
         Raises:
             ArchiveBusy: there is one already.
@@ -181,10 +181,10 @@ class Journal:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 lock.seek(0)
-                who = lock.read().decode(errors="replace").strip()
+                pid = lock.read().decode(errors="replace").strip()
                 raise ArchiveBusy(
-                    f"{self.folder} is written by another nextbest archive"
-                    f"{f' (process {who})' if who else ''}; stop that one first, or let it go on"
+                    f"{self.folder} is being written by another nextbest archive"
+                    f"{f' (process {pid})' if pid else ''}; stop that one first"
                 ) from None
             lock.truncate(0)
             lock.write(f"{os.getpid()}".encode())
@@ -193,10 +193,10 @@ class Journal:
 
     @contextmanager
     def writing(self, *, patience: float = 300.0) -> Iterator[None]:
-        """For one change after another: waits while another process makes one.
+        """For one change: waits while another process makes one.
 
         Raises:
-            ArchiveBusy: it takes longer than the patience, in seconds.
+            ArchiveBusy: that takes longer than `patience`, in seconds.
             OSError: the folder cannot be written.
         """
         self._prepare()
@@ -208,13 +208,15 @@ class Journal:
                     break
                 except BlockingIOError:
                     if time.monotonic() > deadline:
-                        raise ArchiveBusy(f"{self.folder} is being written for too long") from None
+                        raise ArchiveBusy(
+                            f"{self.folder}: another process is still writing; try again later"
+                        ) from None
                     time.sleep(0.02)
             yield
 
     @contextmanager
     def without_readers(self) -> Iterator[bool]:
-        """Whether nobody holds `reading`; while true, new readers wait."""
+        """Whether no process holds `reading`; if true, new readers wait."""
         with self._open("readers") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -224,7 +226,7 @@ class Journal:
             yield True
 
     def load(self) -> ArchiveManifest | None:
-        """The manifest, after whatever a crash has left is completed or swept away.
+        """The manifest, after completing or removing what a crash has left.
 
         Call it within `writing`.
         """
@@ -249,17 +251,17 @@ class Journal:
         return manifest
 
     def commit(self, manifest: ArchiveManifest) -> None:
-        """Puts a manifest in force whose `added` files are staged, and carries it out."""
+        """Puts a manifest in place, with its `added` files staged, and carries it out."""
         self.step("before the manifest")
         write_whole(self.folder / FOLDER / "manifest.json", msgspec.json.encode(manifest))
         self.step("after the manifest")
         self._finish(manifest)
 
     def _finish(self, manifest: ArchiveManifest) -> None:
-        """Gives added files their names and removes what they replace; again is harmless.
+        """Gives added files their names and removes what they replace. Can be repeated.
 
-        A crash of the machine may undo it, until the next change is committed: the manifest says
-        what is to be done, and the next run does it again.
+        Until the next change is committed, a crash of the machine may undo this: then the next run
+        does it again from the manifest.
         """
         for name in manifest.added:
             path = self.folder / name
@@ -279,7 +281,7 @@ class Journal:
 
 
 class ArchiveTransaction:
-    """Files to be added to the archive and removed from it, in one commit."""
+    """Files to add to the archive and to remove from it, in one commit."""
 
     def __init__(self, journal: Journal, manifest: ArchiveManifest) -> None:
         self._journal = journal
@@ -308,7 +310,7 @@ class ArchiveTransaction:
         return name
 
     def attach(self, name: str, data: bytes) -> None:
-        """Stages a file that belongs to the archive and is no data of it."""
+        """Stages a file of the archive that is not part of a dataset."""
         path = self._journal.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         self._attached.append(name)
@@ -316,13 +318,13 @@ class ArchiveTransaction:
         sync_file(hidden(path))
 
     def remove(self, name: str) -> None:
-        """Takes a file out of the archive."""
+        """Removes a file from the archive."""
         self.removed.append(name)
 
     def commit(self, **changed: Any) -> ArchiveManifest:
-        """Makes it so; `changed` are further fields of the manifest."""
+        """Commits; `changed` are further fields of the manifest."""
         staged = [*self.added, *self._attached]
-        # With them the names that the change before gave: no later manifest knows of these.
+        # Also sync the names given by the change before: no later manifest knows them.
         for folder in {
             (self._journal.folder / name).parent for name in [*self.before.added, *staged]
         }:
@@ -341,9 +343,9 @@ class ArchiveTransaction:
         return after
 
     def abandon(self) -> None:
-        """Removes what was staged, as far as that can be done; the next run removes the rest.
+        """Removes what was staged, if possible; the next run removes the rest.
 
-        Where the manifest is in place already, it is committed, and the next run completes it.
+        If the manifest is in place already, the change is committed, and the next run completes it.
         """
         try:
             manifest = read_manifest(self._journal.folder)

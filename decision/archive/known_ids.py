@@ -1,8 +1,8 @@
-"""Which records are archived already: digests of the ids of the last days, then the rows.
+"""Which records are archived already: by digests of the ids of the last days, then by the rows.
 
-A record is logged once; should one be logged again, within the days for which an id is remembered,
-it is not archived again. 8 bytes an id find those that may be known, and only those are looked
-up in the files, so that two ids with one digest lose nothing.
+A record that is logged again while its id is remembered is not archived again. A digest of 8 bytes
+per id finds the records that may be known; only these are looked up in the files, so nothing is
+lost if two ids have the same digest.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from decision.core.records import DecisionRecord, EventRecord
 from decision.files import write_whole
 
 REMEMBERED: Final = 8 * DAY
-"""A day more than the API remembers an event's id."""
+"""One day longer than the API remembers the id of an event."""
 
 _MOST_FILES: Final = 8
 _COLUMNS: Final = {
@@ -36,7 +36,7 @@ Digests = np.ndarray[Any, np.dtype[np.uint64]]
 
 
 def identity(entry: DecodedEntry) -> tuple[str, str, str]:
-    """(dataset, customer, id) of a record: what must be in the archive once."""
+    """(dataset, customer, id) of a record, which must be in the archive once."""
     record = entry.record
     if isinstance(record, DecisionRecord):
         return "decisions", record.customer_id, record.decision_id
@@ -51,14 +51,14 @@ def _digests(keys: Iterable[tuple[str, str, str]]) -> Digests:
 
 
 class Fresh(NamedTuple):
-    """Records to archive, and the digest of each."""
+    """Records to archive, with the digest of each."""
 
     entries: list[DecodedEntry]
     digests: Digests
 
 
 class KnownIds:
-    """The ids that an archive knows, by day of their logging."""
+    """The ids that an archive knows, by the day they were logged."""
 
     def __init__(self, archive: Path, manifest: ArchiveManifest) -> None:
         self._archive = archive
@@ -73,10 +73,10 @@ class KnownIds:
     def fresh(
         self, entries: Sequence[DecodedEntry], erased: Iterable[str], certain: Collection[int] = ()
     ) -> Fresh:
-        """Those that are not archived yet, each once; records of the partitions `certain` are
-        looked up in the files, however long ago they were archived.
+        """Those that are not archived yet, each once.
 
-        Customers erased meanwhile begin anew: what is archived of them goes in the same change.
+        Records of the partitions `certain` are always looked up in the files. Archived rows of
+        `erased` customers do not count: they are removed in the same change.
         """
         gone = set(erased)
         first = dict(zip(map(identity, reversed(entries)), reversed(entries), strict=True))
@@ -108,7 +108,7 @@ class KnownIds:
         return found
 
     def _archived(self, keys: Sequence[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
-        """Those of the keys that are in the files."""
+        """The keys that are in the files."""
         import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
@@ -129,9 +129,9 @@ class KnownIds:
         return found.intersection(keys)
 
     def add(self, fresh: Fresh, number: int, now: int) -> dict[str, list[str]]:
-        """Notes records that the change of this number archives; returns the days' files.
+        """Adds the records that the change with this number archives; returns the files by day.
 
-        `now` is in microseconds; days that are too long ago are forgotten.
+        `now` is in microseconds; days that are too old are dropped.
         """
         oldest = day_of(now - REMEMBERED)
         days = np.array([int(entry.entry_id.partition("-")[0]) for entry in fresh.entries])

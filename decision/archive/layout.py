@@ -1,27 +1,26 @@
-"""What the archive holds: folders, columns, types.
+"""What is in the archive: folders, columns, types.
 
-`OUT/<dataset>/date=YYYY-MM-DD/*.parquet`, the date in UTC, of `decided_at` or `at`. Times are
+`OUT/<dataset>/date=YYYY-MM-DD/*.parquet`, with the date of `decided_at` or `at` in UTC. Times are
 timestamps in microseconds, UTC.
 
-- `decisions`: one row a selection (one with `message` null where nothing was selected).
-  `position` counts from 1. `candidates` has every candidate of the policy; the figures of one
-  that fell before scoring are null, `reason` is null for what was selected, and
-  `shadow_probability` is that of the challenger scored beside, if there was one; the list is null
-  where the policy is not known any more. `features` is a struct of what the model saw of the
-  chosen candidate, and `features_other` has what does not fit it: read both with
-  `features.features_of`.
-- `outcomes`: events about a contact. `events`: every accepted event, properties as JSON;
-  `entry_id` (milliseconds-sequence) orders those of one customer as they were applied.
-- `replays`: what each decision saw, from which it can be decided again (see `replays`).
-- `changes`: consents, merges, erasures; `detail` is JSON. An erasure takes every other row of the
-  customer away, also those archived before.
+- `decisions`: one row per selection (one row with `message` null if nothing was selected).
+  `position` counts from 1. `candidates` has every candidate of the policy; its figures are null if
+  it was filtered out before scoring, `reason` is null if it was selected, and `shadow_probability`
+  is the challenger's, if there was one. The list is null if the policy is no longer known.
+  `features` is a struct of what the model saw of the chosen candidate, `features_other` has what
+  does not fit into it: read both with `features.features_of`.
+- `outcomes`: events about a contact. `events`: every accepted event, with its properties as JSON;
+  `entry_id` (milliseconds-sequence) orders a customer's events as they were applied.
+- `replays`: what each decision saw, so that it can be decided again (see `replays`).
+- `changes`: consents, merges, erasures; `detail` is JSON. An erasure removes every other row of the
+  customer, also those archived before.
 
 Beside them:
 
 - `policies/<version>.json`: the files of every policy that decided, name → text.
 - `registers/<number>.json`: the names and kinds of contacts that documents of replays refer to.
 - `_journal/`: what is committed (see `journal`). `_quarantine/`: records that cannot be read, one
-  a line, with the reason.
+  per line, with the reason.
 """
 
 from __future__ import annotations
@@ -37,11 +36,11 @@ POLICIES: Final = "policies"
 REGISTERS: Final = "registers"
 QUARANTINE: Final = "_quarantine"
 DAY: Final = 86_400_000_000
-"""Microseconds of the days that files are partitioned by."""
+"""Microseconds in a day, by which files are partitioned."""
 
 _ROWS_OF_A_GROUP: Final = 16_384
 _DISTINCT: Final = frozenset({"document", "question", "decision_id", "event_id", "change_id"})
-"""Texts of which hardly two are equal: a dictionary of them is work for nothing."""
+"""Columns in which hardly two texts are equal: a dictionary would not make them smaller."""
 
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 
@@ -62,7 +61,7 @@ def write_table(table: Any, file: Path | IO[bytes]) -> None:
 
 
 def write_tables(file: Path | IO[bytes], schema: Any, tables: Iterable[Any]) -> int:
-    """Writes tables of one schema, one after another, to one file; returns how many rows."""
+    """Writes tables of one schema one after another to one file; returns the number of rows."""
     import pyarrow.parquet as pq
 
     rows = 0
@@ -76,9 +75,9 @@ def write_tables(file: Path | IO[bytes], schema: Any, tables: Iterable[Any]) -> 
 def _options(schema: Any) -> dict[str, Any]:
     """How a file of this schema is written.
 
-    Texts go by dictionary, also those within lists and structs, which Parquet names by their whole
-    path: that makes a file several times smaller. No schema of Arrow's own is kept beside
-    Parquet's: a dictionary in memory is then text like any other in the file.
+    Texts are dictionary-encoded, also inside lists and structs, which Parquet names by their full
+    path: this makes files several times smaller. Arrow's own schema is not stored, so that a
+    dictionary in memory is plain text in the file.
     """
     import pyarrow as pa
 
@@ -94,7 +93,7 @@ def _options(schema: Any) -> dict[str, Any]:
 
 
 def _leaves(field: Any, within: str = "") -> Iterator[tuple[str, Any]]:
-    """(path in Parquet, type) of everything in a field that holds values."""
+    """(path in Parquet, type) of every leaf of a field."""
     import pyarrow as pa
 
     path, kind = f"{within}{field.name}", field.type
@@ -118,7 +117,7 @@ def time_type() -> Any:
 
 
 def candidate_type() -> Any:
-    """One entry of `decisions.candidates`."""
+    """The type of an entry of `decisions.candidates`."""
     import pyarrow as pa
 
     return pa.struct(
@@ -135,7 +134,7 @@ def candidate_type() -> Any:
 
 
 def schema_of(dataset: str) -> Any:
-    """The Arrow schema of a dataset; `decisions.features`, which varies, is left out."""
+    """The Arrow schema of a dataset, without `decisions.features`, which varies."""
     import pyarrow as pa
 
     text, number = pa.string(), pa.float64()

@@ -1,7 +1,6 @@
-"""One decision out of an archive, as the log had it: enough to decide it again, and explain it.
+"""One decision from an archive, as it was in the log: enough to decide it again and to explain it.
 
-A decision id carries its time, so that a look-up opens the files of that day and its neighbours
-alone.
+A decision id contains its time, so a look-up opens only the files of that day and its neighbours.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ _TRIES = 3
 
 
 class ArchivedDecision(NamedTuple):
-    """A decision's record; with what it saw and the rule files of its policy, where they are kept.
+    """A decision's record, with what it saw and the rule files of its policy if they are kept.
 
-    `rows` are what the archive has of each candidate, for where it cannot be decided again.
+    `rows` is what the archive has of each candidate, for decisions that cannot be decided again.
     """
 
     record: DecisionRecord
@@ -45,7 +44,7 @@ def look_up(archive: Path, decision_id: str) -> ArchivedDecision | None:
     """The decision of that id, or None. Needs PyArrow.
 
     Raises:
-        ValueError: the text is no decision id.
+        ValueError: the text is not a decision id.
         ArchiveError: the archive lacks a file.
     """
     rows = _rows(archive, "decisions", decision_id)
@@ -61,7 +60,7 @@ def look_up(archive: Path, decision_id: str) -> ArchivedDecision | None:
             replay = replay_of({**seen[0], "decided_at": record.decided_at}, Registers(archive))
             rule_files = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
         except (OSError, msgspec.MsgspecError, UnreadableDocument):
-            pass  # then it cannot be decided again, and is told by what is kept of it
+            pass  # it cannot be decided again; the rows that are kept must do
         else:
             names = [f"{row['message']}/{row['channel']}" for row in rows[0]["candidates"] or ()]
             spent = sum(1 << names.index(name) for name in replay.spent if name in names)
@@ -75,7 +74,7 @@ def look_up(archive: Path, decision_id: str) -> ArchivedDecision | None:
 
 
 def _rows(archive: Path, dataset: str, decision_id: str) -> list[dict[str, Any]]:
-    """The rows of a decision; times in microseconds."""
+    """The rows of a decision, times in microseconds."""
     import pyarrow as pa
 
     for _ in range(_TRIES):
@@ -91,13 +90,13 @@ def _rows(archive: Path, dataset: str, decision_id: str) -> list[dict[str, Any]]
                 rows: list[dict[str, Any]] = table.to_pylist()
                 return rows
         except FileNotFoundError:
-            continue  # a file was merged with others, or got its name, in between
+            continue  # meanwhile a file was merged with others, or got its name
         break
     return []
 
 
 def _find(path: Path, decision_id: str) -> Any:
-    """The rows of a decision in one file, of which the ids alone are read at first; or None."""
+    """The rows of a decision in one file, or None; reads only the ids at first."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
@@ -110,7 +109,7 @@ def _find(path: Path, decision_id: str) -> Any:
 
 
 def _near(archive: Path, dataset: str, decision_id: str) -> list[Path]:
-    """The files of the day of a decision, and of its neighbours: clocks may differ."""
+    """The files of a decision's day and the days next to it: clocks may differ."""
     millis, _, _ = parse_decision_id(decision_id)
     try:
         day = from_micros(millis * 1000)
@@ -121,7 +120,7 @@ def _near(archive: Path, dataset: str, decision_id: str) -> list[Path]:
 
 
 def _record(rows: list[dict[str, Any]]) -> DecisionRecord:
-    """What the log had, but for the features and what the decision saw."""
+    """What was in the log, without the features and what the decision saw."""
     first = rows[0]
     scored = [
         (index, row["response_probability"], row["priority"], row["selection_probability"])

@@ -1,8 +1,8 @@
-"""Customers that were merged are one, before and after: the SQL that readers of the log share.
+"""Merged customers are one customer in every analysis: SQL that all readers of the log share.
 
-A customer's decisions stand in the log under the id that they had then, and what they did later
-under the id that they have become. Who joins the two without this loses responses, counts one
-person as two in an interval, and lets a model see in one fold what it is judged by in another.
+A customer's decisions are in the log under the id of that time, and what they did later under the
+id they were merged into. Joining the two without this loses responses, counts one person as two in
+an interval, and leaks what a model is judged by from one fold into another.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ _MERGES_IN_A_ROW: Final = 32
 def follow_merges(sql: Callable[[str], Any], changes: str) -> None:
     """Makes the table `merged` (from_id, into_id): earlier id → the id at the end of its merges.
 
-    Of two merges of one id the later holds; who was merged into is there again, wherever they led
-    before. `sql` executes in DuckDB; `changes` is what stands after FROM for that dataset.
+    Of two merges of one id the later counts. An id that another one is merged into exists again,
+    even if it was merged away before. `sql` executes in DuckDB; `changes` is that dataset in SQL.
     """
     sql(f"""
         CREATE TEMP TABLE merged AS
@@ -45,7 +45,7 @@ def follow_merges(sql: Callable[[str], Any], changes: str) -> None:
 
 
 def merged_view(table: str) -> str:
-    """What stands after FROM for a table whose `customer_id` shall be whom they have become."""
+    """A table in SQL, with the id that each customer has now as `customer_id`."""
     return (
         f"(SELECT log.* REPLACE (coalesce(merged.into_id, log.customer_id) AS customer_id) "
         f"FROM {table} AS log LEFT JOIN merged ON log.customer_id = merged.from_id)"

@@ -1,4 +1,4 @@
-"""The policies that decided, kept beside their decisions: files by version."""
+"""The files of the policies that decided, kept beside their decisions, by version."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _files: Final = msgspec.json.Decoder(dict[str, str]).decode
 
 
 def policy_path(archive: Path, version: str) -> Path:
-    """Where the files of a policy are."""
+    """The file with the rule files of a policy."""
     return archive / POLICIES / f"{version}.json"
 
 
 def write_policy(archive: Path, version: str, files: dict[str, str]) -> None:
-    """Keeps the files of a policy; again is harmless."""
+    """Keeps the files of a policy, unless they are there already."""
     path = policy_path(archive, version)
     if not path.exists():
         write_whole(path, msgspec.json.format(msgspec.json.encode(files)))
 
 
 def read_policy(archive: Path, version: str) -> PolicyDefinition | None:
-    """The policy of a version, checked; None where the archive has none that can be read."""
+    """The policy of a version, checked; None if the archive lacks it or it cannot be read."""
     try:
         files = _files(policy_path(archive, version).read_bytes())
     except (FileNotFoundError, msgspec.MsgspecError):
@@ -41,5 +41,5 @@ def read_policy(archive: Path, version: str) -> PolicyDefinition | None:
 
 
 def candidates_of(definition: PolicyDefinition | None) -> Sequence[CandidateInfo] | None:
-    """A policy's candidates, in the order of its masks; None for no policy."""
+    """A policy's candidates, in the order of its masks; None if there is no policy."""
     return None if definition is None else compile_policy(definition).candidates

@@ -14,13 +14,13 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 
 
 class Database:
-    """Views of the archive's files, and tables made of them. Values are bound as parameters."""
+    """Views of the archive's files, and tables made from them. Values are bound as parameters."""
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
 
     def execute(self, query: str, parameters: Parameters = ()) -> Any:
-        """The result of a query, to be fetched."""
+        """Runs a query; its result can be fetched."""
         return self.connection.execute(query, parameters)
 
     def rows(self, query: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
@@ -35,9 +35,9 @@ class Database:
     def view_files(
         self, name: str, paths: Sequence[Path], columns: str = "*", *, union: bool = False
     ) -> None:
-        """Makes a view of Parquet files by whichever writer, with the columns that they have.
+        """Makes a view of Parquet files with the columns that they have, whoever wrote them.
 
-        `union`: columns that some files lack are null there; else the first file's hold for all.
+        `union`: a column that some files lack is null there; else all must have the first file's.
         """
         found = self.connection.read_parquet(
             [str(path) for path in paths], hive_partitioning=False, union_by_name=union
@@ -45,9 +45,9 @@ class Database:
         found.project(columns).create_view(name)
 
     def view_dataset(self, name: str, paths: Sequence[Path], dataset: str = "") -> None:
-        """Makes a view with the columns of a dataset (named like the view if not given).
+        """Makes a view with all columns of a dataset; by default the dataset of the same name.
 
-        What a file lacks is null; without files there are no rows.
+        A column that a file lacks is null; without files there are no rows.
         """
         import pyarrow.dataset as ds
 
@@ -58,10 +58,10 @@ class Database:
 
 @contextmanager
 def open_database(memory: int | None = None, scratch: Path | None = None) -> Iterator[Database]:
-    """A database for as long as the context is open.
+    """A database, closed at the end of the context.
 
-    `memory` (bytes) bounds what DuckDB uses, 256 MiB at least; what does not fit goes to `scratch`.
-    With these, rows come in any order.
+    `memory` (bytes) limits what DuckDB uses, but not below 256 MiB; the rest spills to `scratch`.
+    With a limit, rows come in any order.
     """
     import duckdb
 

@@ -1,6 +1,6 @@
-"""Other readers of the log: while one reads, what it has not read is not trimmed.
+"""Other readers of the log: entries that they have not read yet are not trimmed.
 
-A reader says again and again that it is alive; one that was killed is told by its silence.
+A reader writes a heartbeat every minute; one without a heartbeat for a day counts as dead.
 """
 
 from __future__ import annotations
@@ -12,54 +12,54 @@ from decision.core.clock import DAY, MINUTE
 from decision.store.log import Log
 
 REBUILD: Final = "rebuild"
-"""The name under which the log keeps what is not archived yet, until a rebuilding ends."""
+"""The reader for which the log keeps entries until a rebuilding ends."""
 
 SILENCE: Final = DAY
-"""Microseconds without a word after which a reader is taken for dead."""
+"""Microseconds without a heartbeat after which a reader counts as dead."""
 
-_SPEAKS: Final = MINUTE
+_EVERY: Final = MINUTE
 _BLOB: Final = f"reader:{REBUILD}"
 
 
 class RebuildHeartbeat:
-    """The word that the rebuilding is alive, for the one that runs. Times are microseconds."""
+    """The heartbeat of a running rebuilding. Times are microseconds."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self._said = 0
+        self._last = 0
 
     async def start(self, now: int) -> None:
-        """Before the log is read; what an earlier one has left behind is taken over."""
-        await self._say(now)
+        """Call this before reading the log; it takes over from a rebuilding that was killed."""
+        await self._write(now)
 
     async def beat(self, now: int) -> None:
-        """From time to time.
+        """Call this from time to time.
 
         Raises:
-            ArchiveError: it stood still for so long that the log was trimmed meanwhile.
+            ArchiveError: the rebuilding paused so long that the log was trimmed meanwhile.
         """
-        if now - self._said >= _SPEAKS:
+        if now - self._last >= _EVERY:
             if not await self._log.get_blob(_BLOB):
                 raise ArchiveError(
-                    "the rebuilding stood still for a day, or another one ended, and the log was "
+                    "this rebuilding paused for a day, or another one ended, and the log was "
                     "trimmed meanwhile; run it again"
                 )
-            await self._say(now)
+            await self._write(now)
 
     async def stop(self) -> None:
-        """The log need not be kept for it any more."""
+        """Ends the reader: the log need not be kept for it any longer."""
         await self._log.leave_log(REBUILD)
         await self._log.put_blob(_BLOB, b"")
 
-    async def _say(self, now: int) -> None:
+    async def _write(self, now: int) -> None:
         await self._log.put_blob(_BLOB, str(now).encode())
-        self._said = now
+        self._last = now
 
 
 async def leave_if_gone(log: Log, now: int) -> bool:
-    """Forgets a rebuilding that was killed; whether there was one."""
-    said = await log.get_blob(_BLOB)
-    if not said or now - int(said) < SILENCE:
+    """Ends the reader of a rebuilding that was killed; returns whether there was one."""
+    last = await log.get_blob(_BLOB)
+    if not last or now - int(last) < SILENCE:
         return False
     await log.leave_log(REBUILD)
     await log.put_blob(_BLOB, b"")

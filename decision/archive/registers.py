@@ -1,7 +1,8 @@
-"""The register beside the documents that need it: a document repeats no names, it numbers them.
+"""The register of names beside the archived documents, which refer to names by number.
 
-`registers/<number>.json` has the names and kinds of contacts as the store numbers them, and grows
-as the store's does. A store that numbers otherwise, say after Redis was emptied, begins another.
+`registers/<number>.json` has the names and kinds of contacts with the store's numbers, and grows
+with the store's register. If the store's numbers differ, as after Redis was emptied, a new file is
+started.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def load_register(archive: Path, number: str) -> Register:
     """A register of an archive.
 
     Raises:
-        OSError, MsgspecError: it is not there, or damaged.
+        OSError, MsgspecError: it is missing, or damaged.
     """
     saved = _decode((archive / REGISTERS / f"{number}.json").read_bytes())
     register = Register()
@@ -40,17 +41,17 @@ def load_register(archive: Path, number: str) -> Register:
 
 
 class Registers:
-    """The registers of an archive, for whoever reads many documents."""
+    """The registers of an archive, kept in memory to read many documents."""
 
     def __init__(self, archive: Path) -> None:
         self._archive = archive
         self._known: dict[str, Register] = {}
 
     def unpack(self, number: str, customer_id: str, raw: bytes) -> Document:
-        """A document as it was packed.
+        """Unpacks a document.
 
         Raises:
-            OSError, MsgspecError, UnreadableDocument: it cannot be.
+            OSError, MsgspecError, UnreadableDocument: it cannot be unpacked.
         """
         if number not in self._known:
             self._known[number] = load_register(self._archive, number)
@@ -58,7 +59,7 @@ class Registers:
 
 
 def save_register(archive: Path, names: list[bytes], kinds: list[bytes]) -> str:
-    """Keeps what a store's register holds; returns the number of the register it is kept as."""
+    """Keeps a store's register; returns the number of the file that has it."""
     folder = archive / REGISTERS
     numbers = sorted(int(path.stem) for path in folder.glob("*.json") if path.stem.isdigit())
     number = numbers[-1] if numbers else 1

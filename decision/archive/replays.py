@@ -1,11 +1,11 @@
-"""What a decision saw, as the archive keeps it: readable without the store it was made in.
+"""What a decision saw, as it is archived: readable without the store.
 
-`question` is the JSON of `core.decide.Question`. `document` is the customer's document as the log
-has it, packed (`store.codec`), by the names and kinds of contacts in `registers/<register>.json`:
-unpacking every one into JSON would cost several times what archiving costs. Where `register` is
-null, `document` is the JSON of `core.document.Document` with the kinds of its own contacts alone.
-`spent` names the candidates (`message/channel`) whose budget was spent. With the policy of that
-version they give the same decision again.
+`question` is the JSON of `core.decide.Question`. `document` is the customer's document as it is in
+the log, packed (`store.codec`) with the names and kinds of contacts in `registers/<register>.json`;
+turning each one into JSON would cost several times as much as archiving. If `register` is null,
+`document` is the JSON of `core.document.Document` with the kinds of its own contacts. `spent` names
+the candidates (`message/channel`) that had no budget left. Together with the policy of that version
+they give the same decision again.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class ArchivedReplay(msgspec.Struct, frozen=True, kw_only=True):
     model_version: str | None = None
 
     def spent_mask(self, candidates: Sequence[CandidateInfo]) -> int:
-        """The mask of a policy's candidates whose budget was spent."""
+        """The mask of a policy's candidates that had no budget left."""
         names = frozenset(self.spent)
         return mask_where(f"{info.message}/{info.channel}" in names for info in candidates)
 
 
 def document_json(document: Document) -> str:
-    """A document by itself, with the kinds of its own contacts alone."""
+    """The JSON of a document with the kinds of its own contacts, so that it needs no register."""
     kinds: dict[ContactKind, int] = {}
     contacts = [
         contact._replace(kind=kinds.setdefault(document.kinds[contact.kind], len(kinds)))
@@ -62,11 +62,11 @@ _document = msgspec.json.Decoder(Document)
 
 
 def replay_of(row: Mapping[str, Any], registers: Registers) -> ArchivedReplay:
-    """The replay of one row of the dataset, `decided_at` in microseconds or as a time.
+    """The replay of one row of the dataset, with `decided_at` in microseconds or as a time.
 
     Raises:
-        MsgspecError, UnreadableDocument: its question or document is none.
-        OSError: the register that its document needs is not there.
+        MsgspecError, UnreadableDocument: its question or document cannot be read.
+        OSError: the register that its document needs is missing.
     """
     at = row["decided_at"]
     register, raw = row.get("register"), row["document"]
@@ -90,7 +90,7 @@ def read_replays(archive: Path, *, rows_at_once: int = 4096) -> Iterator[Archive
     """Every decision of an archive, day by day, in bounded memory.
 
     Raises:
-        FileNotFoundError: there are no replays below the folder.
+        FileNotFoundError: the archive has no replays.
         ArchiveError: the archive lacks a file, or one is damaged; it is named.
     """
     paths = files(archive, "replays")
@@ -109,7 +109,7 @@ def read_replays(archive: Path, *, rows_at_once: int = 4096) -> Iterator[Archive
 def replay_rows(
     path: Path, *, rows_at_once: int = 4096, decision_id: str | None = None
 ) -> Iterator[dict[str, Any]]:
-    """The rows of one file of the dataset, times in microseconds; of one decision, where named.
+    """The rows of one file of the dataset, or of one decision in it; times in microseconds.
 
     Raises:
         UnreadableFile: the file is damaged; it is named.

@@ -19,14 +19,14 @@ from decision.core.records import ChangeRecord, DecisionRecord, EventRecord
 
 _json: Final = msgspec.json.Encoder().encode
 _WRONG: Final = (msgspec.MsgspecError, ValueError, OverflowError, TypeError, KeyError)
-"""What a damaged record may raise, Arrow's errors included: they are ValueErrors or these."""
+"""What a damaged record may raise; Arrow's errors are among them."""
 
 Record = DecisionRecord | EventRecord | ChangeRecord
 Candidates = Callable[[str], Sequence[CandidateInfo] | None]
 
 
 class DecodedEntry(NamedTuple):
-    """One record of the log: where it stands, what it holds, and the day it belongs to."""
+    """One record of the log: where it was, what is in it, and the day it belongs to."""
 
     partition: int
     entry_id: str
@@ -36,7 +36,7 @@ class DecodedEntry(NamedTuple):
 
 
 class DamagedRecord(NamedTuple):
-    """A record that cannot be archived, and why."""
+    """A record that cannot be archived, with the reason."""
 
     partition: int
     entry_id: str
@@ -53,7 +53,7 @@ class Piece(NamedTuple):
 
 
 def decode(partition: int, entry_id: str, logged: LogRecord) -> DecodedEntry | DamagedRecord:
-    """The record of an entry of the log, checked as far as it can be by itself."""
+    """The record of an entry of the log, checked on its own."""
     try:
         record: Record
         match logged.kind:
@@ -76,7 +76,7 @@ def decode(partition: int, entry_id: str, logged: LogRecord) -> DecodedEntry | D
 class Rows:
     """Makes tables of entries. `feature_types` grows with every new feature.
 
-    What turns out to fit no table is in `damaged` afterwards.
+    Entries that do not fit into a table are in `damaged` afterwards.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Rows:
     def _tried(
         self, entries: list[DecodedEntry], make: Callable[[list[DecodedEntry]], list[Piece]]
     ) -> list[Piece]:
-        """The tables of all; where that fails, of one by one, without those that are to blame."""
+        """The tables of all; if that fails, of each half, so that only damaged entries fail."""
         try:
             return make(entries)
         except _WRONG as error:
@@ -157,7 +157,7 @@ def _changes(day: str, entries: list[DecodedEntry]) -> list[Piece]:
 
 
 def _united(pieces: Sequence[Piece]) -> Iterator[Piece]:
-    """One table a dataset and day; those of an earlier policy may lack a feature."""
+    """One table per dataset and day; those of an earlier policy may lack a feature."""
     found: defaultdict[tuple[str, str], list[Any]] = defaultdict(list)
     for piece in pieces:
         found[piece.dataset, piece.day].append(piece.table)
@@ -166,7 +166,7 @@ def _united(pieces: Sequence[Piece]) -> Iterator[Piece]:
 
 
 def unite(tables: Sequence[Any]) -> Any:
-    """Tables of one dataset as one, with every column and feature of any of them."""
+    """Tables of one dataset as one, with every column and feature that any of them has."""
     import pyarrow as pa
 
     return pa.concat_tables(tables, promote_options="default")

@@ -1,4 +1,4 @@
-"""Archiving a log once, or as a service: pass after pass until it is told to stop."""
+"""Archives a log once, or as a service: pass after pass until it is stopped."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from decision.store.log import Log
 class ArchiveOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How to archive into a folder; durations are microseconds.
 
-    `every` is how often to look for new entries; None: archive what is there, and end. `keep` is
-    for how long archived entries stay in the log. `compact` merges small files. `group` names the
-    archive in the store; `take_over` claims the log though another folder has it. `metrics_port`
-    serves Prometheus metrics on the loopback interface.
+    `every`: how often to look for new entries; None: archive what is there, and end. `keep`: how
+    long archived entries stay in the log. `compact`: merge small files. `group`: the name of the
+    archive in the store. `take_over`: claim the log even if another folder has it. `metrics_port`:
+    where to serve Prometheus metrics, on the loopback interface.
     """
 
     folder: Path
@@ -43,11 +43,11 @@ async def archive_log(
     stop: asyncio.Event,
     progress: Progress = SILENT,
 ) -> ArchiveCounts:
-    """Archives a log until there is nothing more, or as a service until `stop` is set.
+    """Archives what is in a log, or as a service what comes until `stop` is set.
 
     Raises:
         ArchiveError: another process archives into the folder, or another folder has the log.
-        StoreUnavailable: the store does not answer; the service goes on trying instead.
+        StoreUnavailable: the store does not answer; a service tries again instead.
         OSError: the folder cannot be written.
     """
     journal = Journal(options.folder)

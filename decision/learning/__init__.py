@@ -1,1 +1,1 @@
-"""Learning: from the log to a published model version, and what a policy would have earned."""
+"""Learning: from the log to a published model version; off-policy estimators."""

@@ -1,4 +1,4 @@
-"""LightGBM, fitted to examples on this machine."""
+"""Fits LightGBM to examples on this machine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Move = Callable[[float], None]
 
 
 class FittedModel(msgspec.Struct):
-    """A fitted booster, its text model cut off where training should have stopped, its trees."""
+    """A fitted booster, its text model up to where training stops, and the number of trees."""
 
     booster: Any
     text: str
@@ -36,10 +36,10 @@ class FittedModel(msgspec.Struct):
 
 
 class FitModel(Protocol):
-    """What fits a model: here, or on a cluster (`dask_boosting`)."""
+    """Fits a model: here, or on a cluster (`dask_boosting`)."""
 
     def __call__(self, spec: Spec, examples: Examples, move: Move) -> FittedModel:
-        """The fitted model; `move` is told of the share of rounds that are done."""
+        """The fitted model; `move` is called with the share of rounds that are done."""
 
 
 def parameters(spec: Spec, features: Sequence[Feature]) -> dict[str, Any]:
@@ -55,12 +55,12 @@ def parameters(spec: Spec, features: Sequence[Feature]) -> dict[str, Any]:
 
 
 def categorical_columns(features: Sequence[Feature]) -> list[int]:
-    """The places of the categorical features."""
+    """The columns of the categorical features."""
     return [place for place, feature in enumerate(features) if feature.kind == "categorical"]
 
 
 def boost(spec: Spec, examples: Examples, move: Move = lambda share: None) -> FittedModel:
-    """Fits on this machine, in memory, and stops where the rows held out say so."""
+    """Fits on this machine, in memory; the held-out rows say when to stop."""
     import lightgbm
 
     chosen = parameters(spec, examples.features)
@@ -92,7 +92,7 @@ def boost(spec: Spec, examples: Examples, move: Move = lambda share: None) -> Fi
 
 
 def log_odds(boosted: FittedModel, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What the trees say of each row."""
+    """The log-odds of each row, by the trees."""
     if not len(matrix):
         return np.empty(0)
     threads = min(THREADS, os.cpu_count() or 1)

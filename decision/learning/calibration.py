@@ -1,4 +1,4 @@
-"""Calibration: from what trees say to probabilities that come true; Platt's, isotonic, or none."""
+"""Calibration: from the trees' log-odds to probabilities; Platt scaling, isotonic, or none."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _ROUNDS: Final = 100
 _HALVINGS: Final = 40
 _LEAST_IN_KNOT: Final = 50
 LEAST_ISOTONIC: Final = 200
-"""Fewer rows than these make a few groups at most, and nearly one probability for everybody."""
+"""Fewer rows would make only a few groups, and nearly the same probability for everyone."""
 _CERTAIN: Final = 1e-12
 
 
 class ChosenCalibration(NamedTuple):
-    """A fitted calibration, its name, and the cross-validated log loss of each that was tried."""
+    """A fitted calibration, its name, and the cross-validated log loss of each candidate."""
 
     fitted: Fitted
     name: str
@@ -36,11 +36,11 @@ class ChosenCalibration(NamedTuple):
 def calibrate(
     wanted: Calibration, log_odds: Array, label: Array, weight: Array | None = None
 ) -> ChosenCalibration:
-    """The calibration that was asked for, fitted; `auto` chooses one by cross-validation.
+    """Fits the calibration that was asked for; `auto` chooses one by cross-validation.
 
-    Auto takes none unless another is better by more than one standard error of the difference,
-    and of the two others Platt's unless isotonic is better by so much: what is simple stays.
-    With fewer than `LEAST_ISOTONIC` rows isotonic gives way to Platt's.
+    `auto` prefers the simpler one: it takes Platt scaling instead of none, and isotonic instead of
+    Platt scaling, only if that is better by more than one standard error of the difference. With
+    fewer than `LEAST_ISOTONIC` rows Platt scaling replaces isotonic.
     """
     weights = np.ones(len(label)) if weight is None else weight
     name = wanted
@@ -53,7 +53,7 @@ def calibrate(
 
 
 def _choose(log_odds: Array, label: Array, weights: Array) -> tuple[Calibration, dict[str, float]]:
-    """The name, and the mean log loss of all, each row's told by a fit that had not seen it."""
+    """The name, and the mean log loss of each; every row is predicted by a fit without it."""
     fold = np.arange(len(label)) % FOLDS
     losses: dict[Calibration, Array] = {name: np.empty(len(label)) for name in _FITS}
     for part in range(FOLDS):
@@ -71,10 +71,17 @@ def _choose(log_odds: Array, label: Array, weights: Array) -> tuple[Calibration,
 
 
 def fit_isotonic(log_odds: Array, label: Array, weight: Array | None = None) -> Isotonic:
-    """The rising curve through groups of rows with like log-odds, some hundred knots at most.
+    """A rising curve through groups of rows with similar log-odds, `MOST_KNOTS` knots at most.
 
-    Pool-adjacent-violators over groups of equal size (Barlow et al. 1972), each begun with one
-    row at the base rate, so that no group is certain.
+    Pool-adjacent-violators over groups of equal size (Barlow et al. 1972). Each group starts with
+    one row at the base rate, so that no probability becomes 0 or 1.
+
+    >>> import numpy as np
+    >>> odds = np.repeat([-2.0, 0.0, 2.0], 100)
+    >>> label = np.concatenate([np.arange(100) < share for share in (10, 60, 50)])
+    >>> found = fit_isotonic(odds, label.astype(float))
+    >>> [round(each, 2) for each in found.probabilities]
+    [0.11, 0.55]
     """
     weights = np.ones(len(label)) if weight is None else weight
     order = np.argsort(log_odds, kind="stable")
@@ -100,11 +107,17 @@ def fit_isotonic(log_odds: Array, label: Array, weight: Array | None = None) -> 
 
 
 def fit_platt(log_odds: Array, label: Array, weight: Array | None = None) -> Platt:
-    """Fits σ(slope · x + intercept) by Newton's method, with Platt's targets against certainty.
+    """Fits σ(slope · x + intercept) by Newton's method, to Platt's targets, which are never 0 or 1.
 
-    Platt 1999, in the form of Lin, Lin & Weng 2007: from slope 0 and the base rate, each step
-    halved until the loss falls. Where the fit would turn the order round, or there is nothing to
-    fit, calibration is left out: slope 1, intercept 0.
+    Platt 1999, in the form of Lin, Lin & Weng 2007: starts at slope 0 and the base rate, and halves
+    each step until the loss falls. If the slope would not be positive, which would reverse the
+    order, it is slope 1 and intercept 0: no calibration.
+
+    >>> import numpy as np
+    >>> label = np.concatenate([np.arange(100) < 20, np.arange(100) < 60]).astype(float)
+    >>> fitted = fit_platt(np.repeat([-1.0, 1.0], 100), label)
+    >>> round(fitted.slope, 2), round(fitted.intercept, 2)
+    (0.87, -0.49)
     """
     weights = np.ones(len(label)) if weight is None else weight
     positives = float(weights @ label)

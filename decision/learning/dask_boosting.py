@@ -1,9 +1,9 @@
-"""LightGBM on a Dask cluster, by LightGBM's own integration; what it gives is a model like any.
+"""Fits LightGBM on a Dask cluster, by LightGBM's own integration.
 
-Rows go to the workers in parts; each builds histograms of its own, and they add them up. Dask's
-integration cannot stop early, so all rounds are fitted, and the trees are cut off where the rows
-held out say so. Where rows lie decides the order of sums: the model may differ from one made here
-in the last digits, and another number of workers gives another model.
+Rows are sent to the workers in parts; each worker builds its own histograms, and they are added up.
+The integration cannot stop early, so all rounds are fitted, and then the trees after the best round
+are removed, by the held-out rows. The order of sums depends on where rows are: the model may differ
+from one made here in the last digits, and with the number of workers.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _NETWORK: Final = re.compile(
 
 @contextmanager
 def cluster(address: str) -> Iterator[FitModel]:
-    """What fits on the cluster of the scheduler at an address, as `tcp://host:8786`.
+    """A function that fits on the cluster of the scheduler at an address, as `tcp://host:8786`.
 
     Raises:
-        TrainingError: Dask is not installed, or nobody answers there.
+        TrainingError: Dask is not installed, or no scheduler answers.
     """
     try:
         for name in _NEEDED:
@@ -99,7 +99,7 @@ def boost_on(client: Any, spec: Spec, examples: Examples, move: Move) -> FittedM
 
 
 def _best(booster: Any, spec: Spec, examples: Examples) -> int:
-    """After how many trees the loss of the rows held out was lowest, as early stopping would."""
+    """The number of trees with the lowest loss on the held-out rows, as by early stopping."""
     rows = slice(examples.fit, examples.judge)
     total = int(booster.num_trees())
     if examples.judge == examples.fit:

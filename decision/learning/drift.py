@@ -1,9 +1,9 @@
-"""Drift: how the rows of one training differ from those of another, told from their profiles.
+"""Drift: how the rows of one training differ from those of another, by their profiles.
 
-A version keeps a profile of what it learned from (`profile.json`): for each feature, and for the
-predictions, how its values are distributed. Two profiles give the population stability index of
-each: Σ (new − old) · ln(new / old) over groups of values. Below 0.1 little has changed, above 0.25
-much (Siddiqi 2006).
+A version keeps a profile of its training rows (`profile.json`): how the values of each feature, and
+the predictions, are distributed. Two profiles give the population stability index of each feature:
+Σ (new − old) · ln(new / old) over groups of values. Below 0.1 little has changed, above 0.25 much
+(Siddiqi 2006).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from decision.learning.examples import Examples
 
 PROFILE: Final = "profile.json"
 PREDICTION: Final = "prediction"
-"""What the predictions are called beside the features."""
+"""The name of the predictions beside the features."""
 MOST_ROWS: Final = 200_000
 _POINTS: Final = 200
 _GROUPS: Final = 10
@@ -33,7 +33,7 @@ Floats = NDArray[np.float64]
 class NumericProfile(msgspec.Struct, frozen=True, kw_only=True, tag="amounts"):
     """A numeric feature: the share of values up to each point, and the share that is missing.
 
-    With few distinct values the points are those (`exact`); else they are quantiles.
+    If there are few distinct values, the points are these (`exact`); else they are quantiles.
     """
 
     points: tuple[float, ...]
@@ -43,7 +43,7 @@ class NumericProfile(msgspec.Struct, frozen=True, kw_only=True, tag="amounts"):
 
 
 class CategoricalProfile(msgspec.Struct, frozen=True, kw_only=True, tag="kinds"):
-    """A categorical feature: the share of each value, as JSON text, and of those missing."""
+    """A categorical feature: the share of each value (as JSON text), and the missing share."""
 
     shares: dict[str, float]
     missing: float
@@ -53,7 +53,7 @@ FeatureProfile = NumericProfile | CategoricalProfile
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """How the features and predictions of a training were distributed; `rows` were looked at."""
+    """The distributions of the features and predictions of a training, taken from `rows` rows."""
 
     rows: int
     features: dict[str, FeatureProfile]
@@ -66,7 +66,7 @@ def encode_profile(profile: Profile) -> bytes:
 
 
 def read_profile(folder: Path) -> Profile | None:
-    """The profile of a version folder; None where it has none, or none that can be read."""
+    """The profile of a version folder; None if it is missing or cannot be read."""
     try:
         return msgspec.json.decode((folder / PROFILE).read_bytes(), type=Profile)
     except (OSError, msgspec.DecodeError):
@@ -74,7 +74,7 @@ def read_profile(folder: Path) -> Profile | None:
 
 
 def profile_of(examples: Examples, probability: Floats) -> Profile:
-    """The profile of all rows, or of an evenly spaced choice of many; predictions of those held
+    """The profile of all rows, or of `MOST_ROWS` evenly spaced ones; predictions are of those held
     out."""
     step = -(-len(examples) // MOST_ROWS)
     rows = examples.matrix[::step]
@@ -116,7 +116,7 @@ def _kinds(column: Floats, values: tuple[object, ...]) -> CategoricalProfile:
 
 
 def drift_between(old: Profile, new: Profile) -> dict[str, float]:
-    """The stability index of each feature that both know, and of the predictions; largest first."""
+    """The stability index of each common feature and of the predictions, largest first."""
     found = {
         name: stability_index(old.features[name], new.features[name])
         for name in old.features.keys() & new.features.keys()
@@ -127,7 +127,7 @@ def drift_between(old: Profile, new: Profile) -> dict[str, float]:
 
 
 def stability_index(old: FeatureProfile, new: FeatureProfile) -> float:
-    """The population stability index of one feature; infinite where it has changed its kind."""
+    """The population stability index of one feature; infinite if its kind has changed."""
     if isinstance(old, CategoricalProfile) and isinstance(new, CategoricalProfile):
         names = [*old.shares, *(name for name in new.shares if name not in old.shares)]
         pairs = [(old.shares.get(name, 0.0), new.shares.get(name, 0.0)) for name in names]
@@ -149,13 +149,13 @@ def _term(old: float, new: float) -> float:
 
 
 def _edges(old: NumericProfile) -> list[float]:
-    """Points that cut the old values into about ten groups of equal share; each is in its group."""
+    """Points that cut the old values into about ten groups of equal share, points included."""
     places = np.searchsorted(old.up_to, np.arange(1, _GROUPS) / _GROUPS - 1e-12)
     return sorted({old.points[place] for place in places.tolist() if place < len(old.points)})
 
 
 def _shares(amounts: NumericProfile, edges: list[float]) -> list[float]:
-    """The share of all rows up to each edge and above the one before, and above the last."""
+    """The share of all rows between each edge and the edge before, and above the last edge."""
     if not amounts.points:
         return [0.0] * (len(edges) + 1)
     if amounts.exact:

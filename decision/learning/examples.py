@@ -1,7 +1,7 @@
-"""What a model learns from: a matrix whose rows are in order of time, and what is known of each.
+"""What a model learns from: a matrix with rows in order of time, and facts about each row.
 
-The earliest rows are fitted. Of the rest, held out, the earlier half says when to stop and how to
-calibrate; the latest rows of all judge the model, and are used for nothing else.
+The earliest rows are fitted; the rest is held out. Its earlier half says when to stop, and
+calibrates; the latest rows are used only to judge the model.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ Floats = NDArray[np.float64]
 
 
 class Examples(msgspec.Struct, kw_only=True):
-    """Rows to learn from. `matrix` has a column a feature, encoded with `categories`.
+    """Rows to learn from. `matrix` has a column per feature, encoded with `categories`.
 
-    `label` is 1 for a response, else 0; `message` and `channel` are places in `messages` and
-    `channels`; `weight` counts a row more or less; times are microseconds. Rows [0, fit) are
-    fitted, [fit, judge) stop and calibrate, [judge, end) judge. `left_out` counts the rows of the
-    log that do not count, by reason.
+    `label` is 1 for a response, else 0; `message` and `channel` are indices into `messages` and
+    `channels`; `weight` is the weight of each row; times are microseconds. Rows [0, fit) are
+    fitted, [fit, judge) stop and calibrate, [judge, end) judge. `left_out` is the number of rows of
+    the log that do not count, by reason.
     """
 
     features: tuple[Feature, ...]
@@ -51,27 +51,31 @@ class Examples(msgspec.Struct, kw_only=True):
         return len(self.label)
 
     def weights(self, rows: slice) -> Floats | None:
-        """The weights of some rows, or None where all count alike."""
+        """The weights of some rows, or None if all count the same."""
         return None if self.weight is None else self.weight[rows]
 
     def positives(self, rows: slice) -> int:
-        """How many of some rows are responses."""
+        """The number of responses among some rows."""
         return int(self.label[rows].sum())
 
 
 def in_order(spec: Spec) -> tuple[Feature, ...]:
-    """The features as the matrix has them: those that all candidates share come first."""
+    """The features in the order of the matrix: those shared by all candidates come first."""
     return tuple(sorted(spec.features, key=varies))
 
 
 def cuts(rows: int, share: float) -> tuple[int, int]:
-    """Where the held out share of the rows begins, and where in it those that judge begin."""
+    """The first held-out row, and the first of the rows that judge.
+
+    >>> cuts(1000, 0.2)
+    (800, 900)
+    """
     fit = rows - round(rows * share)
     return fit, fit + (rows - fit) // 2
 
 
 def check_split(examples: Examples) -> None:
-    """Raises TrainingError where a part of the rows has responses only, or none."""
+    """Raises TrainingError if a part of the rows has only responses, or none."""
     if not len(examples):
         raise TrainingError(f"there are no rows to learn from{_because(examples.left_out)}")
     parts = (
@@ -83,8 +87,8 @@ def check_split(examples: Examples) -> None:
         count, positives = rows.stop - rows.start, examples.positives(rows)
         if positives in (0, count) and (count or examples.fit < len(examples)):
             raise TrainingError(
-                f"{positives} of the {count} rows {name} are responses; "
-                "both responses and none are needed: give more rows or a wider goal"
+                f"{positives} of the {count} rows {name} are responses; rows with and without a "
+                "response are needed: give more rows, or a goal with a longer window"
                 f"{_because(examples.left_out)}"
             )
 
@@ -131,14 +135,18 @@ def _coded(names: Sequence[str]) -> tuple[list[str], NDArray[np.int32]]:
 
 
 def inverse_propensity(probability: Floats, clip: float) -> Floats:
-    """One over the probability, at most `clip`, scaled so that the mean is 1."""
+    """1 / probability, at most `clip`, scaled to a mean of 1.
+
+    >>> inverse_propensity(np.array([0.5, 0.5, 0.01]), clip=8.0).tolist()
+    [0.5, 0.5, 2.0]
+    """
     weights: Floats = np.minimum(1 / probability, clip)
     weights /= weights.mean()
     return weights
 
 
 def evidence_of(examples: Examples, rows: slice) -> tuple[Evidence, ...]:
-    """How often each message × channel was given in some rows, and how often with success."""
+    """How often each message × channel was given in some rows, and how often with a response."""
     channels = len(examples.channels)
     place = examples.message[rows].astype(np.int64) * channels + examples.channel[rows]
     shows = np.bincount(place)

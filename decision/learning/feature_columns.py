@@ -1,7 +1,7 @@
-"""The features struct of the archive → columns of the matrix, a batch of rows at a time.
+"""From the features struct of the archive to columns of the matrix, in batches of rows.
 
-The functions that serve (`scoring.features`) turn each distinct value into its number; here they
-are asked once a distinct value, and the rest is laid out by Arrow and numpy.
+The functions that serve (`scoring.features`) turn values into numbers; here they are called once
+per distinct value, and Arrow and numpy do the rest.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Floats = NDArray[np.float64]
 
 
 class CategoryCoder:
-    """Gives the values of a categorical feature preliminary codes, in the order they turn up."""
+    """Gives the values of a categorical feature preliminary codes, in order of appearance."""
 
     def __init__(self) -> None:
         self._codes: dict[Value, float] = {}
         self._shown: list[Value] = []
 
     def code(self, value: Value) -> float:
-        """The value's code; NaN where it is no category."""
+        """The value's code; NaN if it cannot be a category."""
         key = category_key(value)
         if key is None or key != key:
             return NAN
@@ -45,7 +45,7 @@ class CategoryCoder:
         return found
 
     def settle(self, codes: Floats, fit: int) -> tuple[tuple[Value, ...], Floats]:
-        """The categories to tell apart, of the first `fit` rows, and all rows coded by them."""
+        """The categories (of the first `fit` rows), and the final codes of all rows."""
         known = codes[:fit]
         counts = np.bincount(known[~np.isnan(known)].astype(np.int64), minlength=len(self._shown))
         seen = {key: int(counts[int(code)]) for key, code in self._codes.items()}
@@ -59,7 +59,7 @@ class CategoryCoder:
 
 
 class FeatureColumns:
-    """Fills a matrix from batches of features, then settles which categories there are."""
+    """Fills a matrix from batches of features, then fixes the categories."""
 
     def __init__(self, features: Sequence[Feature], matrix: Matrix) -> None:
         self._features = features
@@ -68,7 +68,7 @@ class FeatureColumns:
         self._present = [False] * len(features)
 
     def fill(self, rows: NDArray[np.int64], columns: Mapping[str, Any], others: Any = None) -> None:
-        """Puts Arrow arrays by feature name into these rows of the matrix; no array: missing.
+        """Puts Arrow arrays, by feature name, into these rows; without an array: missing.
 
         `others` is the map column of values that do not fit their array (see `archive.features`).
         """
@@ -96,8 +96,10 @@ class FeatureColumns:
                 block[row, place] = number_of(value) if coder is None else coder.code(value)
 
     def settle(self, fit: int) -> tuple[dict[str, tuple[Value, ...]], list[str]]:
-        """The categories of the first `fit` rows, all rows being coded by them now; and which
-        features had no value in any row."""
+        """The categories of the first `fit` rows, and the features without a value in any row.
+
+        All rows have the codes of these categories afterwards.
+        """
         categories: dict[str, tuple[Value, ...]] = {}
         for place, (feature, coder) in enumerate(zip(self._features, self._coders, strict=True)):
             if coder is not None:
@@ -109,7 +111,7 @@ class FeatureColumns:
 
 
 def _numbers(column: Any) -> Floats:
-    """What `number_of` makes of each value."""
+    """`number_of` each value."""
     import pyarrow as pa
 
     kind = column.type
@@ -127,7 +129,7 @@ def _codes(column: Any, coder: CategoryCoder) -> Floats:
 
 
 def _looked_up(column: Any, number: Any) -> Floats:
-    """A number for each value, asked once for each that is distinct."""
+    """A number for each value; the function is called once per distinct value."""
     import pyarrow as pa
 
     if pa.types.is_nested(column.type) or pa.types.is_null(column.type):

@@ -1,6 +1,6 @@
-"""What counts as a response: the same rule for training and for evaluation.
+"""What counts as a response: one rule for training and evaluation.
 
-Which decisions count at all is not the same, on purpose: see `joining` and `evaluation.log`.
+Which decisions count at all differs on purpose: see `joining` and `evaluation.log`.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from decision.core.definition import Goal, PolicyDefinition
 from decision.learning.spec import Spec
 
 IN_TIME: Final = "h.moment > one.moment AND h.moment <= one.moment + one.within"
-"""SQL: whether what happened (`h`) came within the window of a decision (`one`)."""
+"""SQL: whether an event (`h`) is within the goal window of a decision (`one`)."""
 
 SAME_CONTACT: Final = (
     "(h.decision_id IS NULL OR h.decision_id = one.decision_id) "
     "AND (h.message IS NULL OR h.message = one.message)"
 )
-"""SQL: whether what happened may belong to that decision: it names no other one."""
+"""SQL: whether an event may belong to that decision, as it names no other one."""
 
 REACHED: Final = (
     f"one.customer = h.customer AND one.event = h.type AND {IN_TIME} AND {SAME_CONTACT}"
 )
-"""SQL: whether what happened is the goal of that decision's message, reached in time."""
+"""SQL: whether an event is the goal of that decision's message, reached in time."""
 
 
 def goals_of(definition: PolicyDefinition, spec: Spec | None) -> Mapping[str, Goal]:
-    """Message → what counts as its response; a message that has no goal is left out."""
+    """Message → what counts as its response, for messages that have a goal."""
     found = {}
     for message in definition.messages:
         goal = message.goal

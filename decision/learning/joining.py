@@ -1,6 +1,8 @@
-"""The join of decisions with what came of them, in DuckDB: which rows count, and their labels.
+"""Joins decisions with outcomes in DuckDB: which rows count, and their labels.
 
-Only narrow columns are read. What does not fit into the memory given goes to a scratch folder.
+Only narrow columns are read. What does not fit into the given memory spills to a scratch folder.
+Unlike in `evaluation.log`, a contact that was released and never seen is left out (the model shall
+learn from what customers saw), and each row waits for the goal window of its own message.
 """
 
 from __future__ import annotations
@@ -36,14 +38,14 @@ BEFORE: Final = "outcomes that came before their decision"
 REPEATED: Final = "outcomes that the log holds again"
 _REASONS: Final = (SILENT, INCOMPLETE, TWICE, IMPOSSIBLE, UNWEIGHED, NO_GOAL, NOT_GIVEN, OPEN)
 _MANY: Final = 10_000
-"""Above so many events of one type by one customer, pairs are found by sorting, not by trying."""
+"""With more events of one type by one customer, pairs are found by sorting, not by trying all."""
 _FILE: Final = 1 << 40
-"""A place in the archive is one number: the file's × this + the row's."""
+"""A place in the archive is one number: the file's number × this + the row's number."""
 
 
 class LogFiles(msgspec.Struct, frozen=True, kw_only=True):
-    """The Parquet files of each dataset, those of `decisions` one at least; and which columns that
-    other writers of logs leave out are there."""
+    """The Parquet files of each dataset (at least one of `decisions`), and which optional columns
+    they have: other writers of logs may leave them out."""
 
     decisions: list[Path]
     outcomes: list[Path] = []
@@ -54,10 +56,10 @@ class LogFiles(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JoinedRows(msgspec.Struct, kw_only=True):
-    """The rows that count, in order of time: where each stands (`row` of `file`), and its label.
+    """The rows that count, in order of time: the place of each (`row` of `file`), and its label.
 
-    `closes_at` is when the first window that is still open closes (microseconds). `left_out`
-    counts decisions' rows that do not count, and outcomes that could not, by reason.
+    `closes_at` (microseconds) is when the first of the open windows closes. `left_out` is the
+    number of selections and of outcomes that do not count, by reason.
     """
 
     file: NDArray[np.int64]
@@ -84,9 +86,9 @@ def join(
     scratch: Path,
     until: int | None = None,
 ) -> JoinedRows:
-    """The rows that count; `memory` (bytes) bounds what DuckDB uses.
+    """The rows that count; `memory` (bytes) limits what DuckDB uses.
 
-    `until` (microseconds) is up to when the log is complete; left out, its latest entry.
+    `until` (microseconds) is the time up to which the log is complete; default: its latest entry.
 
     Raises:
         TrainingError: a file cannot be read, or duckdb is not installed.
@@ -103,13 +105,13 @@ def join(
 
 
 def _culprit(sources: LogFiles, reason: str) -> str:
-    """The file that cannot be read, by reading each of them; else what DuckDB said."""
+    """The file that cannot be read, found by reading each; else DuckDB's message."""
     paths = (*sources.decisions, *sources.outcomes, *sources.events, *sources.changes)
     return damaged(paths) or f"the log cannot be joined: {reason.splitlines()[0]}"
 
 
 class _Join:
-    """One join: each step leaves temporary tables that the next reads."""
+    """One join: each step makes temporary tables for the next."""
 
     def __init__(
         self, database: Database, sources: LogFiles, spec: Spec, goals: Mapping[str, Goal]
@@ -123,7 +125,7 @@ class _Join:
         self._goals = {} if spec.target else dict(goals)
         self._weighed = spec.weights is not None
         self._merges = ""
-        # Where a row stands is asked of decisions alone.
+        # Only rows of decisions need their place.
         database.view_files("decision_files", sources.decisions, "*, file_index, file_row_number")
         for name in ("outcomes", "events", "changes"):
             if paths := getattr(sources, name):
@@ -140,7 +142,7 @@ class _Join:
         return self._collect()
 
     def _own(self) -> str:
-        """The id of the customer that somebody has become."""
+        """The id that the customer has now."""
         return "coalesce(merged.into_id, customer_id)" if self._merges else "customer_id"
 
     def _follow_merges(self) -> None:
@@ -150,7 +152,7 @@ class _Join:
             self._merges = "LEFT JOIN merged ON customer_id = merged.from_id"
 
     def _lay_out_decisions(self) -> None:
-        """Table `decisions`: every row, with its goal; `place` says where in the archive it is."""
+        """Table `decisions`: every row, with its goal, and its `place` in the archive."""
         sql, default = self._sql, self._default
         sql("CREATE TEMP TABLE goals (message VARCHAR, event VARCHAR, within BIGINT)")
         for message, goal in self._goals.items():
@@ -171,7 +173,7 @@ class _Join:
         sql(table, {"event": event, "within": within})
 
     def _lay_out_outcomes(self) -> None:
-        """Tables `about`: what happened to contacts, `happened`: what may be a response."""
+        """Tables `about` (what happened to contacts) and `happened` (what may be a response)."""
         sql, sources = self._sql, self._sources
         types = {goal.event for goal in self._goals.values()}
         given = [sorted(types | ({self._default.event} if self._default else set()))]
@@ -195,7 +197,7 @@ class _Join:
                 f"message FROM outcomes {self._merges} WHERE {wanted}",
                 given,
             )
-            # An event about a contact is in both datasets; outcomes know which contact.
+            # An event about a contact is in both datasets; outcomes say which contact.
             known = (
                 f"ANTI JOIN (SELECT customer_id, event_id FROM outcomes WHERE {wanted}) AS known "
                 "USING (customer_id, event_id)"
@@ -210,7 +212,8 @@ class _Join:
             )
 
     def _latest(self) -> int:
-        """The latest entry. When an event was received says more than when it is said to be."""
+        """The time of the latest entry. Of events the time of receipt counts: clients' clocks may
+        be wrong."""
         queries = ["SELECT max(moment) FROM decisions"]
         if self._sources.events:
             column = "received_at" if self._sources.has_received_at else "at"
@@ -220,7 +223,7 @@ class _Join:
         return max(self._value(query) or 0 for query in queries)
 
     def _judge(self, until: int) -> None:
-        """Table `judged`: selections, with the reason why one does not count, or NULL."""
+        """Table `judged`: selections, with the reason why they do not count, or NULL."""
         sql = self._sql
         sql("""
             CREATE TEMP TABLE twice AS
@@ -271,7 +274,7 @@ class _Join:
         )
 
     def _label(self) -> None:
-        """Table `reached`: the places of those whose goal came in time."""
+        """Table `reached`: the places of selections with the goal reached in time."""
         most = "SELECT max(n) FROM (SELECT count(*) AS n FROM happened GROUP BY customer, type)"
         if (self._value(most) or 0) <= _MANY:
             self._sql(f"""
@@ -326,7 +329,7 @@ class _Join:
         )
 
     def _left_out(self) -> tuple[dict[str, int], tuple[str, ...]]:
-        """Counts by reason; and where the first impossible probability stands."""
+        """Counts by reason, and a note with the place of the first impossible probability."""
         counts = dict(
             self._rows("SELECT why, count(*) FROM judged WHERE why IS NOT NULL GROUP BY 1")
         )
@@ -355,7 +358,7 @@ class _Join:
 
 
 def _coded(column: Any) -> tuple[list[str], NDArray[np.int32]]:
-    """The distinct texts in order, and the place of each row's among them."""
+    """The distinct texts in order, and the index of each row's text."""
     coded = column.combine_chunks().dictionary_encode()
     texts = coded.dictionary.to_pylist()
     order = sorted(range(len(texts)), key=texts.__getitem__)

@@ -1,4 +1,4 @@
-"""How good probabilities are."""
+"""Measures of how good probabilities are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 PARTS = 10
-"""Calibration error and lift are told by decile of the prediction."""
+"""Calibration error and lift are computed by decile of the prediction."""
 
 
 def measure(
@@ -18,9 +18,9 @@ def measure(
 ) -> dict[str, float | None]:
     """Log loss, Brier score, area under the ROC curve, calibration error, lift of the top decile.
 
-    `calibration_error` is the mean gap between predicted and observed, by decile, each weighed by
-    its rows; `top_decile_lift` is the share of responses among the tenth predicted highest, over
-    that of all. `weight` counts a row more or less.
+    `calibration_error` is the mean gap between predicted and observed shares by decile, weighted by
+    rows; `top_decile_lift` is the share of responses in the tenth with the highest predictions,
+    divided by that of all rows. `weight` is the weight of each row.
     """
     weights = np.ones(len(label)) if weight is None else weight
     loss = log_losses(label, probability)
@@ -39,7 +39,7 @@ def measure(
 
 
 class PredictionGroups:
-    """Rows in groups of like prediction, lowest first: means of both, their weight, their rows."""
+    """Rows in groups by prediction, lowest first: means of both, weight and number of rows."""
 
     def __init__(self, label: Array, probability: Array, weights: Array, parts: int) -> None:
         order = np.argsort(probability, kind="stable")
@@ -52,20 +52,24 @@ class PredictionGroups:
         self.observed: Array = self.responses / self.weight
 
     def calibration_error(self) -> float:
-        """The mean gap between predicted and observed, each group weighed by its rows."""
+        """The mean gap between predicted and observed, weighted by the groups' rows."""
         gap = np.abs(self.predicted - self.observed) @ self.weight / self.weight.sum()
         return float(gap)
 
 
 def log_losses(label: Array, probability: Array, least: float = 1e-15) -> Array:
-    """The log loss of each row; no probability counts as nearer than `least` to 0 or 1."""
+    """The log loss of each row; probabilities are kept at least `least` away from 0 and 1."""
     held = np.clip(probability, least, 1 - least)
     found: Array = -np.log(np.where(label == 1, held, 1 - held))
     return found
 
 
 def wilson(responses: float, rows: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a share (Wilson 1927): holds near 0 and 1, and for few rows."""
+    """Wilson's score interval of a share (Wilson 1927): valid near 0 and 1, and for few rows.
+
+    >>> [round(bound, 3) for bound in wilson(3, 100)]
+    [0.01, 0.085]
+    """
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     share, squared = responses / rows, z * z / rows
     centre = (share + squared / 2) / (1 + squared)
@@ -76,13 +80,16 @@ def wilson(responses: float, rows: float, confidence: float = 0.95) -> tuple[flo
 def deciles(
     label: Array, probability: Array, weight: Array | None = None, parts: int = PARTS
 ) -> PredictionGroups:
-    """The rows (one at least) in so many groups of equal size, by prediction."""
+    """The rows (at least one) in `parts` groups of equal size, by prediction."""
     weights = np.ones(len(label)) if weight is None else weight
     return PredictionGroups(label, probability, weights, parts)
 
 
 def auc(label: Array, score: Array, weight: Array | None = None) -> float | None:
-    """The chance that a response scores above a non-response, ties a half; None without both."""
+    """The probability that a response scores above a non-response; ties count a half.
+
+    None if there are only responses, or none.
+    """
     weights = np.ones(len(label)) if weight is None else weight
     _, place = np.unique(score, return_inverse=True)
     positive = np.bincount(place, weights * label)

@@ -1,10 +1,10 @@
-"""A model's spec: what is learned, from which features, how. One YAML file in `models/`.
+"""A model's spec: what is learned, from which features, and how. One YAML file in `models/`.
 
 name: engagement
 target: goal                       # or {event: purchase, within: 7d} for all messages
-without_goal: {event: message.clicked, within: 3d}   # left out: such messages are not learned
+without_goal: {event: message.clicked, within: 3d}   # default: messages without a goal are left out
 features: {customer.country: categorical, events.app_open.count_7d: numeric}
-weights: inverse_propensity        # or {by: inverse_propensity, clip: 20}; left out: all alike
+weights: inverse_propensity        # or {by: inverse_propensity, clip: 20}; default: all the same
 monotone: {message.count_30d: decreasing}
 lightgbm: {learning_rate: 0.05, num_leaves: 31}
 rounds: 400
@@ -13,10 +13,10 @@ seed: 7
 validation: 20%                    # the latest rows: half to stop and calibrate, half to judge
 calibration: auto                  # or platt, isotonic, none
 smoothing: {by: message, starting_probability: 0.05, starting_evidence: 100}
-exploration: {from: 30, to: 1000, over: 100000}      # γ; or one number; left out: the policy's
+exploration: {from: 30, to: 1000, over: 100000}      # γ; or one number; default: the policy's
 promotion: {lift_at_least: 0%, effective_sample_at_least: 1000, latency_at_most: 5ms}
 
-Every key is told in docs/model-specs.md.
+Every key is explained in docs/model-specs.md.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ PARAMETERS: Final[dict[str, tuple[type, float, float]]] = {
     "num_threads": (int, 1, 256),
     "path_smooth": (float, 0, 1e6),
 }
-"""LightGBM parameters a spec may set: kind, least, most. Others could change what is served."""
+"""LightGBM parameters that a spec may set: type, least, most. Others could break serving."""
 
 
 class SpecError(NextbestError, ValueError):
-    """A spec that cannot be used; `diagnostics` say where and why."""
+    """A spec that cannot be used; its `diagnostics` say where and why."""
 
     def __init__(self, name: str, diagnostics: list[Diagnostic]) -> None:
         super().__init__(f"{name} cannot be used:\n\n{render_all(diagnostics)}")
@@ -70,14 +70,15 @@ class SpecError(NextbestError, ValueError):
 
 
 class PromotionGate(msgspec.Struct, frozen=True, kw_only=True):
-    """What a version must show before it is put in force; what is None is not asked.
+    """What a version must show before it is put in force; None means not required.
 
-    `lift_at_least`: the lower bound of the relative gain in value over what is in force (0: no
+    `lift_at_least`: the lower bound of the relative gain in value over what was logged (0: no
     loss). `effective_sample_at_least`: of the off-policy estimate, in decisions.
     `calibration_error_at_most`: mean gap between predicted and observed shares, by decile.
     `latency_at_most`: microseconds to score the candidates of the policy in force.
-    `parity_at_most`: the furthest compiled log-odds are from LightGBM's. `drift_at_most`: the
-    greatest population stability index of a feature, against the version in force.
+    `parity_at_most`: the largest difference of compiled log-odds from LightGBM's.
+    `drift_at_most`: the largest population stability index of a feature, against the version in
+    force.
     """
 
     lift_at_least: float | None = None
@@ -89,18 +90,18 @@ class PromotionGate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PropensityWeights(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows weighed by one over the probability they were selected with, `clip` at most.
+    """Rows are weighted by 1 / selection probability, at most `clip`.
 
-    So what was rarely tried counts as much as what was often tried (Horvitz & Thompson 1952).
+    So what was tried rarely counts as much as what was tried often (Horvitz & Thompson 1952).
     """
 
     clip: float = 20.0
 
 
 class ExplorationSchedule(msgspec.Struct, frozen=True, kw_only=True):
-    """Exploration that lessens as rows come in: γ from `start` to `end` over so many rows.
+    """Exploration that decreases with experience: γ from `start` to `end` over `over` rows.
 
-    γ grows with the square root of the rows, as SquareCB's does (Foster & Rakhlin 2020).
+    γ grows with the square root of the number of rows, as in SquareCB (Foster & Rakhlin 2020).
     """
 
     start: float
@@ -108,7 +109,11 @@ class ExplorationSchedule(msgspec.Struct, frozen=True, kw_only=True):
     over: int
 
     def at(self, rows: int) -> float:
-        """γ of a model that learned from so many rows."""
+        """γ of a model that learned from `rows` rows.
+
+        >>> ExplorationSchedule(start=30, end=130, over=10_000).at(2_500)
+        80.0
+        """
         share = math.sqrt(min(1.0, rows / self.over))
         return self.start + (self.end - self.start) * share
 
@@ -137,13 +142,13 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     promotion: PromotionGate = PromotionGate()
 
     def exploration_at(self, rows: int) -> float | None:
-        """γ for a model that learned from so many rows; None: the policy's."""
+        """γ for a model that learned from `rows` rows; None: the policy's."""
         if isinstance(self.exploration, ExplorationSchedule):
             return self.exploration.at(rows)
         return self.exploration
 
     def target_in_words(self) -> str:
-        """What counts as a response, as a manifest says it."""
+        """What counts as a response, in words, for a manifest."""
         if self.target is None:
             return "the goal of each message"
         return f"{self.target.event} within {format_duration(self.target.within)}"
@@ -158,7 +163,7 @@ def load_spec(path: Path | str, *, name: str | None = None) -> Spec:
     """
     spec = parse_spec(str(path), Path(path).read_bytes())
     if name is not None and spec.name != name:
-        message = f"it is the spec of {spec.name}; this version is of {name}"
+        message = f"this is the spec of {spec.name}; the version is of {name}"
         raise SpecError(str(path), [Diagnostic(code="conflict", file=str(path), message=message)])
     return spec
 
@@ -178,10 +183,14 @@ def spec_named(models: Path, name: str) -> Spec:
 
 
 def parse_spec(name: str, data: bytes | str) -> Spec:
-    """The spec of a text; `name` stands for the file in errors.
+    """The spec of a text; `name` is the file's name in errors.
+
+    >>> spec = parse_spec("tea.yaml", "name: tea\\nfeatures: {message.name: categorical}")
+    >>> spec.name, spec.features[0].kind, spec.rounds
+    ('tea', 'categorical', 200)
 
     Raises:
-        SpecError: it is no sound spec.
+        SpecError: it has errors.
     """
     source = read_yaml(name, data)
     if source.root is None:
@@ -212,7 +221,7 @@ def _read(checker: Checker, root: Node) -> Spec:
         validation_node = entry.get("validation")
         validation = entry.read("validation", Checker.share, 0.2)
         if validation_node and validation > 0.9:
-            checker.error("bad-value", validation_node.at, "validation leaves too little to fit")
+            checker.error("bad-value", validation_node.at, "validation leaves too few rows to fit")
         if validation == 0 and calibration != "none" and validation_node:
             message = "calibration is fitted on the validation rows, and there are none"
             checker.error("conflict", validation_node.at, message, "write validation: 20%")
@@ -252,7 +261,7 @@ def _features(checker: Checker, node: Node | None) -> tuple[Feature, ...]:
         checker.wrong_type(node, "features", "a mapping of features to numeric or categorical")
         return ()
     if not node.value:
-        checker.error("bad-value", node.at, "features names none", "name at least one")
+        checker.error("bad-value", node.at, "features is empty", "name at least one")
     found = []
     for name, kind_node in node.value.items():
         kind = checker.choice(kind_node, name, ["numeric", "categorical"])
@@ -325,10 +334,10 @@ def _monotone(
     for name, child in node.value.items():
         if name not in kinds:
             numeric = [each for each, kind in kinds.items() if kind == "numeric"]
-            message = f'"{name}" is none of the features of this spec'
+            message = f'"{name}" is not a feature of this spec'
             checker.error("unknown-name", child.key, message, hint_for(name, numeric))
         elif kinds[name] == "categorical":
-            message = f'"{name}" is categorical: its values have no order to be monotone in'
+            message = f'"{name}" is categorical: its values have no order, so it cannot be monotone'
             checker.error("conflict", child.key, message)
         if direction := checker.choice(child, name, ["increasing", "decreasing"]):
             found[name] = cast(Direction, direction)
@@ -343,7 +352,7 @@ def _exploration(checker: Checker, node: Node | None) -> float | ExplorationSche
         end = entry.require("to", Checker.number, start, least=0)
         over = entry.require("over", Checker.whole, 1)
         if end < start and (place := entry.get("to")):
-            message = f"exploration goes from {start:g} down to {end:g}; γ only grows"
+            message = f"exploration goes from {start:g} down to {end:g}, but γ can only grow"
             checker.error("bad-value", place.at, message, "a higher γ explores less")
         return ExplorationSchedule(start=start, end=end, over=over)
 
@@ -372,7 +381,7 @@ def _gate(checker: Checker, node: Node | None) -> PromotionGate:
 
 
 def _lift(checker: Checker, node: Node) -> float | None:
-    """A share, which may be below 0: how much loss is borne."""
+    """A share, which may be below 0: the tolerated loss."""
     found = _SHARE.fullmatch(node.value) if isinstance(node.value, str) else None
     if found:
         return float(found[1]) / 100

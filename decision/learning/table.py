@@ -1,4 +1,4 @@
-"""The table a model is trained on: a row for each contact that was given, with its response."""
+"""The table that a model is trained on: one row per contact that was given, with its response."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from decision.scoring.features import Columns, Feature
 
 
 class TrainingError(NextbestError, ValueError):
-    """A table from which nothing can be learned; the text says what is wrong with it."""
+    """Nothing can be learned from this table or log; the text says what is wrong."""
 
 
 class TableOptions(TypedDict, total=False):
-    """What may be known of each row besides: see `TrainingTable`."""
+    """Further facts about the rows: see `TrainingTable`."""
 
     weight: Sequence[float] | NDArray[Any] | None
     time: Sequence[int] | NDArray[Any] | None
@@ -29,11 +29,10 @@ class TableOptions(TypedDict, total=False):
 
 
 class TrainingTable(msgspec.Struct, kw_only=True):
-    """Features by name, what they led to, and when.
+    """Features by name, the response, and the time of each row.
 
-    `label` is 1 for a response, else 0; `weight` counts a row more or less; `time` is
-    microseconds (None: the rows are in order of time). `message` and `channel` say what each row
-    is evidence of.
+    `label` is 1 for a response, else 0; `weight` is the weight of each row; `time` is microseconds
+    (None: the rows are in order of time). `message` and `channel` say what was given.
     """
 
     columns: Columns
@@ -71,7 +70,7 @@ def table_of_columns(
 ) -> TrainingTable:
     """The table of columns by feature name, checked.
 
-    `message` and `channel` left out are the columns `message.name` and `message.channel`.
+    Without `message` or `channel`, the columns `message.name` and `message.channel` are used.
 
     Raises:
         TrainingError: columns differ in length, or a label, weight or time is impossible.
@@ -84,7 +83,7 @@ def table_of_columns(
     channels = columns.get("message.channel") if channel is None else channel
     if messages is None or channels is None:
         raise TrainingError(
-            "the table does not say what each row is evidence of; give the columns "
+            "the table does not say which message each row is about; give the columns "
             "message.name and message.channel, or the arguments message and channel"
         )
     lengths = {name: len(column) for name, column in columns.items()}
@@ -119,7 +118,7 @@ def table_of_rows(
     label: Sequence[float] | NDArray[Any],
     **given: Unpack[TableOptions],
 ) -> TrainingTable:
-    """The table of rows of features by name, as they are logged; what a row lacks is missing.
+    """The table of rows, which map features to values as logged; absent features are missing.
 
     Raises:
         TrainingError: see `table_of_columns`.
@@ -130,7 +129,7 @@ def table_of_rows(
 
 
 def fit_to(table: TrainingTable, features: Sequence[Feature]) -> tuple[TrainingTable, list[str]]:
-    """The table with a column for each feature, and in words which features have no value at all.
+    """The table with a column for each feature, and a note for each feature without any value.
 
     Raises:
         TrainingError: the table is empty.

@@ -1,8 +1,8 @@
-"""Training: examples of contacts and responses → a published version folder.
+"""Training: from examples of contacts and responses to a published version folder.
 
 The same spec and examples give the same bytes: LightGBM runs in its deterministic mode, and rows
-are split by time. The latest rows are not fitted: of them, the earlier half stops training and
-calibrates, the later half judges.
+are split by time. The latest rows are not fitted: their earlier half stops training and
+calibrates, their later half judges.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ from decision.scoring.trial import probe_rows
 from decision.scoring.versions import latest_version
 
 TRIAL_LIMIT: Final = 900.0
-"""Seconds in which a new version must be scored and compiled."""
+"""Seconds within which a new version must be scored and compiled."""
 PARITY_ROWS: Final = 20_000
-"""Of the latest rows, beside the trial's probes, so many are held against compiled trees."""
+"""Compiled trees are compared with LightGBM on this many of the latest rows, and on probes."""
 
 
 def train(
@@ -66,12 +66,11 @@ def train(
     """Trains, tries and writes a version; returns its folder `out_dir/<name>/<version>`.
 
     The version is named by its content: training the same again finds the folder there.
-    `created_at` is only noted down, and is now where it is left out. `against` is the version
-    folder that the report tells drift from. `report` also writes that report, with pictures where
-    matplotlib is there.
+    `created_at` (default: now) is only recorded. `report` also writes a report, with charts if
+    matplotlib is installed; `against` is the version folder that its drift is measured against.
 
     Raises:
-        TrainingError: the examples hold nothing that could be learned.
+        TrainingError: nothing can be learned from the examples.
         ModelError: the version did not pass its trial.
     """
     examples = examples_of(given, spec) if isinstance(given, TrainingTable) else given
@@ -105,12 +104,12 @@ def train_on_log(
 ) -> Path:
     """Trains a version from an archived log, as `train` does; returns its folder.
 
-    `goals` are those of the messages; `until` (microseconds) is up to when the log is complete;
-    `dask` is the address of a scheduler whose cluster trains, instead of this machine. Drift is
-    told from the latest version of the same name.
+    `goals` are those of the messages. `until` (microseconds) is the time up to which the log is
+    complete. `dask` is the address of a scheduler, to train on its cluster. Drift is measured
+    against the latest version of the same name.
 
     Raises:
-        TrainingError: the log holds nothing that could be learned, or the cluster is not there.
+        TrainingError: nothing can be learned from the log, or the cluster does not answer.
         ModelError: the version did not pass its trial.
     """
     with ExitStack() as stack:
@@ -130,7 +129,7 @@ def train_on_log(
 
 
 def _calibrate(spec: Spec, examples: Examples, odds: Any) -> ChosenCalibration:
-    """The calibration of the earlier half of what is held out."""
+    """The calibration, fitted on the earlier half of the held-out rows."""
     rows = slice(examples.fit, examples.judge)
     count = examples.judge - examples.fit
     if not count:
@@ -194,7 +193,7 @@ def _publish(
     examples: Examples,
     home: Path,
 ) -> Path:
-    """Writes the folder aside, tries it there, and moves it to its place."""
+    """Writes a temporary folder, tries the version there, and moves it to its place."""
     home.mkdir(parents=True, exist_ok=True)
     others = {drift.PROFILE: drift.encode_profile(profile)}
     with TemporaryDirectory(dir=home, prefix=".making-") as scratch:
@@ -215,7 +214,7 @@ def _publish(
 
 
 def _parity(folder: Path, examples: Examples) -> Parity | None:
-    """Compiled trees against LightGBM: on the trial's probes, and on rows as they come.
+    """Compiled trees compared with LightGBM, on the trial's probes and on training rows.
 
     Raises:
         ModelError: the version did not pass its trial.

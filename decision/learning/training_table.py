@@ -1,12 +1,12 @@
-"""From the archive to what a model learns from: what was given, and whether it led to its goal.
+"""From the archive to examples: what was given to customers, and whether they responded.
 
-A row is one selection: its features as the model saw them, labelled 1 where the customer did what
-the goal says in (decided, decided + within]. An outcome that names another decision or message
-belongs to that one. Customers that were merged are one. What is left out is counted by reason.
+A row is one selection: its features as the model saw them, with label 1 if the customer reached the
+goal in (decided, decided + within]. An outcome that names another decision or message belongs to
+that one. Merged customers are one customer. Rows that are left out are counted by reason.
 
-DuckDB joins the narrow columns (`joining`), within a bounded memory, and says for each row that
-counts where it stands in the archive, and where in time. Then the features are read, a batch of
-rows at a time, straight into their rows of the matrix: it is the one thing as large as the log.
+DuckDB joins the narrow columns (`joining`) in bounded memory, and finds the rows that count, with
+their places in the archive and in time. Then the features are read in batches, directly into their
+rows of the matrix, which is the only thing as large as the log.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from decision.scoring.features import Matrix
 
 BATCH: Final = 65_536
 MOST_IN_MEMORY: Final = 0.35
-"""A matrix larger than this share of the machine's memory is kept in a file instead."""
+"""A matrix larger than this share of the machine's memory is kept in a file."""
 _NEEDED: Final = {
     "decisions": (
         "decision_id",
@@ -56,7 +56,7 @@ Move = Callable[[float], None]
 
 
 def machine_memory() -> int:
-    """Bytes of memory this process may use: the machine's, or the limit of its container."""
+    """Bytes of memory that this process may use: the machine's, or its container's limit."""
     import os
 
     own = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -80,12 +80,12 @@ def examples_of_log(
 ) -> Iterator[Examples]:
     """The examples of an archived log, for as long as the context is open.
 
-    `goals` are those of the messages; `until` (microseconds) is up to when the log is complete,
-    left out: its latest entry; `memory` bounds, in bytes, what the join uses (the rest
-    goes to a temporary folder; left out, a quarter of the machine's).
+    `goals` are those of the messages. `until` (microseconds) is the time up to which the log is
+    complete (default: its latest entry). `memory` (bytes, default: a quarter of the machine's)
+    limits what the join uses; the rest spills to a temporary folder.
 
     Raises:
-        TrainingError: the folder is no log, a file is damaged, or nothing can be learned from it.
+        TrainingError: the folder is not a log, a file is damaged, or nothing can be learned.
     """
     room = machine_memory() if memory is None else 4 * memory
     with TemporaryDirectory(prefix="nextbest-train-") as scratch, reading(log):
@@ -99,7 +99,7 @@ def examples_of_log(
 
 
 def _sources(log: Path) -> LogFiles:
-    """The files of each dataset, every one of which can be opened and has the columns needed."""
+    """The files of each dataset, after checking that each can be opened and has its columns."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -119,7 +119,7 @@ def _sources(log: Path) -> LogFiles:
                 raise _unreadable(path, error) from None
             if missing := [name for name in columns if name not in names]:
                 raise TrainingError(
-                    f"{path}: the column {missing[0]} is not there; it is no log of nextbest"
+                    f"{path}: the column {missing[0]} is missing; this is not a log of nextbest"
                 )
             has_position &= dataset != "decisions" or "position" in names
             has_received_at &= dataset != "events" or "received_at" in names
@@ -144,9 +144,10 @@ def _examples(
     count, features = len(joined.label), in_order(spec)
     if not count and joined.closes_at is not None and joined.left_out.get(OPEN):
         raise TrainingError(
-            f"every window is still open: of {joined.left_out[OPEN]:,} selections none can be "
-            f"judged before {from_micros(joined.closes_at).isoformat()}; after that, archive and "
-            "train again (if nothing was logged since, say how far the log goes: --until)"
+            f"every goal window is still open: none of {joined.left_out[OPEN]:,} selections has a "
+            f"known outcome before {from_micros(joined.closes_at).isoformat()}; after that, "
+            "archive and train again (if nothing was logged since, say how far the log goes: "
+            "--until)"
         )
     matrix = _room(count, len(features), room, scratch)
     columns = FeatureColumns(features, matrix)
@@ -178,14 +179,14 @@ def _examples(
 
 
 def _room(rows: int, columns: int, memory: int, scratch: Path) -> Matrix:
-    """A matrix to be filled: in memory, or in a file that the system pages in and out."""
+    """An empty matrix: in memory, or in a file that the system pages in and out."""
     if rows * columns * 8 <= MOST_IN_MEMORY * memory:
         return np.empty((rows, columns))
     return np.memmap(scratch / "matrix", np.float64, "w+", shape=(rows, columns))
 
 
 def _fill(paths: list[Path], joined: JoinedRows, columns: FeatureColumns, move: Move) -> None:
-    """Reads the features of the rows that count, file by file, into their places."""
+    """Reads the features of the rows that count, file by file, into the matrix."""
     order = np.lexsort((joined.row, joined.file))
     bounds = np.searchsorted(joined.file, np.arange(len(paths) + 1), sorter=order)
     for number, path in enumerate(paths):
@@ -216,7 +217,7 @@ def _fill_from(
 
 
 def _batches(path: Path) -> Iterator[Any]:
-    """The features of a file, some rows at a time; texts as Parquet has them, in a dictionary."""
+    """The features of a file in batches; texts stay dictionary-encoded, as in the file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -231,7 +232,7 @@ def _batches(path: Path) -> Iterator[Any]:
                 try:
                     batches = list(file.iter_batches(BATCH, **options))
                 except pa.ArrowNotImplementedError:
-                    # A column with several dictionaries, or one given up half-way.
+                    # A column has several dictionaries, or its dictionary ends part-way.
                     batches = list(plain.iter_batches(BATCH, **options))
                 yield from batches
     except (pa.ArrowException, OSError) as error:
@@ -239,7 +240,7 @@ def _batches(path: Path) -> Iterator[Any]:
 
 
 def _ahead(batches: Iterator[Any]) -> Iterator[Any]:
-    """The same, the next one being read while one is used."""
+    """The same batches; the next one is read while one is used."""
     with ThreadPoolExecutor(1) as reader:
         coming = reader.submit(next, batches, None)
         while (batch := coming.result()) is not None:

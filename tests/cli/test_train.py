@@ -128,7 +128,7 @@ def test_a_missing_column_and_a_damaged_file_are_named(train, log):
     pq.write_table(sound.drop_columns("decision_id"), path)
     result = train("--log", log)
     assert result.exit_code == 1
-    assert f"{path}: the column decision_id is not there" in result.stderr.replace("\n", "")
+    assert f"{path}: the column decision_id is missing" in result.stderr.replace("\n", "")
     pq.write_table(sound, path)
     path.write_bytes(path.read_bytes()[:-100])
     result = train("--log", log)

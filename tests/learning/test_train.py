@@ -168,7 +168,7 @@ def test_a_table_that_cannot_be_is_refused() -> None:
         table_of_columns(columns, [0, 1], time=[1, 2, 3])
     with pytest.raises(TrainingError, match=r"weight\[1\] is 0\.0"):
         table_of_columns(columns, [0, 1], weight=[1, 0])
-    with pytest.raises(TrainingError, match="evidence of"):
+    with pytest.raises(TrainingError, match="which message each row is about"):
         table_of_columns({"message.name": ["a", "b"]}, [0, 1])
 
 

@@ -252,7 +252,7 @@ def test_a_missing_column_or_folder_is_named(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log", decided("d", 0, "news"))
     (path,) = (log / "decisions").rglob("*.parquet")
     pq.write_table(pq.read_table(path).drop_columns("selection_probability"), path)
-    with pytest.raises(TrainingError, match="column selection_probability is not there"):
+    with pytest.raises(TrainingError, match="column selection_probability is missing"):
         read(log)
     with pytest.raises(TrainingError, match="has no Parquet files; give the folder"):
         read(tmp_path / "nowhere")

@@ -1,1 +1,1 @@
-"""The report of a training: what the model learned, how good it is, and what has changed."""
+"""The report of a training: what the model learned, how good it is, what has changed."""

@@ -1,7 +1,7 @@
 """The figures of a report, computed from a training; nothing is drawn here.
 
-All but importance is of rows that were not fitted: those that judge, or, where nothing was held
-out, those that were fitted after all (`judged` says which).
+All figures except importance are of the rows that judge; if nothing was held out, of the fitted
+rows (`judged` says which).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _GAIN_POINTS: Final = 101
 
 
 class MeasuredFigure(NamedTuple):
-    """A figure with its 95 % interval, or without one (None)."""
+    """A figure with its 95 % interval, if there is one."""
 
     value: float
     low: float | None = None
@@ -38,7 +38,7 @@ class MeasuredFigure(NamedTuple):
 
 
 class MessageFacts(NamedTuple):
-    """One message: rows given, responses, their share, the mean prediction, and its worth."""
+    """One message: rows, responses, their share, the mean prediction, and its value."""
 
     message: str
     shows: int
@@ -50,14 +50,14 @@ class MessageFacts(NamedTuple):
 
 
 class Contributions(NamedTuple):
-    """What each feature added to the log-odds of some rows (SHAP), and the features' values."""
+    """What each feature added to the log-odds of some rows (SHAP), with the features' values."""
 
     added: Floats
     values: Floats
 
 
 class ReportFacts(msgspec.Struct, kw_only=True):
-    """What a report tells. `gain` is (share of rows, share of responses) from the best down."""
+    """What a report shows. `gain`: (share of rows, share of responses), best predictions first."""
 
     spec: Spec
     features: tuple[Feature, ...]
@@ -83,7 +83,7 @@ def facts_of(
     profile: drift.Profile,
     against: Path | None,
 ) -> ReportFacts:
-    """The facts of a training; `probability` is of the rows held out."""
+    """The facts of a training; `probability` is of the held-out rows."""
     judged = examples.judge < len(examples)
     start = examples.judge if judged else 0
     rows = slice(start, len(examples))
@@ -119,7 +119,7 @@ def _fitted(boosted: FittedModel, examples: Examples) -> Floats:
 
 
 def share_interval(responses: float, rows: float) -> MeasuredFigure:
-    """A share with its interval; without one where there are no rows."""
+    """A share with its interval; without an interval if there are no rows."""
     if rows <= 0:
         return MeasuredFigure(0.0)
     return MeasuredFigure(responses / rows, *wilson(responses, rows))
@@ -140,7 +140,7 @@ def _figures(label: Floats, probability: Floats, weight: Floats) -> dict[str, Me
     if base.value:
         known = np.where(label == 1, base.value, max(1 - base.value, 1e-15))
         ignorant: Floats = np.negative(np.log(known))
-        found["log loss less that of the base rate"] = _mean(loss - ignorant, weight)
+        found["log loss minus that of the base rate"] = _mean(loss - ignorant, weight)
     found["Brier score"] = _mean((probability - label) ** 2, weight)
     ranked = auc(label, probability, weight)
     if ranked is not None:
@@ -165,7 +165,7 @@ def _figures(label: Floats, probability: Floats, weight: Floats) -> dict[str, Me
 
 
 def _auc_error(label: Floats, score: Floats) -> float:
-    """The standard error after DeLong (1988), from each row's share of the other kind below it."""
+    """The standard error by DeLong (1988), from each row's share of the other kind below it."""
     positive, negative = np.sort(score[label == 1]), np.sort(score[label == 0])
 
     def below(these: Floats, others: Floats) -> Floats:

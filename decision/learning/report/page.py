@@ -1,4 +1,4 @@
-"""The report as one page that needs nothing else: `report/index.html`, the pictures beside it."""
+"""The report as one self-contained page, `report/index.html`, with the charts beside it."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from decision.learning.report.facts import MeasuredFigure, ReportFacts
 from decision.scoring.manifest import Manifest
 
 _TITLES: Final = {
-    "calibration.png": "Observed against predicted shares, in groups of equal size.",
-    "lift.png": "A tenth of the rows each; the lines are 95 % intervals.",
-    "gain.png": "How soon the responses are found when the highest predictions come first.",
-    "importance.png": "Gain of the splits on each feature, where there are any.",
+    "calibration.png": "Observed and predicted shares, in groups of equal size.",
+    "lift.png": "Each bar is a tenth of the rows; the lines are 95 % intervals.",
+    "gain.png": "How soon responses are found if the highest predictions come first.",
+    "importance.png": "Gain of the splits on each feature that is used.",
     "shap.png": "Each dot is a row: how far the feature moved its prediction.",
-    "drift.png": "How far the rows differ from those of the version before.",
+    "drift.png": "How far the rows differ from those of the previous version.",
 }
 
 
 def write_report(folder: Path, manifest: Manifest, facts: ReportFacts) -> None:
-    """Writes the page and its pictures; without matplotlib the page alone, which says so."""
+    """Writes the page and its charts; without matplotlib only the page, with a note."""
     from decision.learning.report.plots import draw_all
 
     try:
         pictures = draw_all(facts)
         missing = ""
     except ImportError:
-        pictures, missing = {}, install_hint("Pictures need matplotlib")
+        pictures, missing = {}, install_hint("Charts need matplotlib")
     folder.mkdir()
     for name, data in pictures.items():
         (folder / name).write_bytes(data)

@@ -1,4 +1,4 @@
-"""The pictures of a report, as PNG; the same facts give the same bytes."""
+"""The charts of a report, as PNG; the same facts give the same bytes."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _CHINESE: Final = (
     "SimHei",
     "Arial Unicode MS",
 )
-"""Fonts that have Chinese; those that are there are used where the first font lacks a sign."""
+"""Fonts with Chinese characters; installed ones are used if the first font lacks a character."""
 
 
 def draw_all(facts: ReportFacts) -> dict[str, bytes]:
-    """File name → PNG of each picture there is something to see in.
+    """File name → PNG, for each chart that has something to show.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -97,7 +97,7 @@ def _reach(groups: PredictionGroups) -> Any:
 
 
 def _calibration(facts: ReportFacts) -> bytes:
-    """Predicted against observed, with how many rows stand behind each point."""
+    """Predicted and observed shares, and the number of rows by prediction."""
     groups = facts.curve
     figure, (axes, counts) = _figure(5.2, 2, height_ratios=[4, 1], sharex=True)
     reach = _reach(groups)
@@ -114,20 +114,20 @@ def _calibration(facts: ReportFacts) -> bytes:
         capsize=2.5,
         label="observed, with 95 % interval",
     )
-    axes.set(title="Does what is predicted come true?", ylabel="observed share")
+    axes.set(title="Do predictions come true?", ylabel="observed share")
     axes.set_xlim(0, top)
     axes.set_ylim(0, top)
     axes.legend(frameon=False, loc="upper left")
     _percent(axes.yaxis)
-    told = np.minimum(facts.predictions, top)  # the few beyond stand in the last bar
-    counts.hist(told, bins=60, range=(0, top), color=GREY, edgecolor="white", linewidth=0.4)
+    shown = np.minimum(facts.predictions, top)  # the few beyond are in the last bar
+    counts.hist(shown, bins=60, range=(0, top), color=GREY, edgecolor="white", linewidth=0.4)
     counts.set(xlabel="predicted share", ylabel="rows")
     _percent(counts.xaxis)
     return _png(figure)
 
 
 def _lift(facts: ReportFacts) -> bytes:
-    """The share of responses in each tenth of the rows, over that of all."""
+    """The share of responses in each tenth of the rows, divided by that of all rows."""
     figure, axes = _figure()
     groups = facts.tenths
     base = float(groups.responses.sum() / groups.weight.sum())
@@ -151,7 +151,7 @@ def _lift(facts: ReportFacts) -> bytes:
 
 
 def _gain(facts: ReportFacts) -> bytes:
-    """Which share of all responses is among the rows predicted highest."""
+    """The share of all responses that is among the rows with the highest predictions."""
     figure, axes = _figure()
     rows, hits = facts.gain
     axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="in any order")
@@ -171,7 +171,7 @@ def _gain(facts: ReportFacts) -> bytes:
 
 
 def _importance(facts: ReportFacts) -> bytes:
-    """What the splits on each feature gained in training."""
+    """The gain of the splits on each feature in training."""
     rows = [row for row in facts.importance.items() if row[1] > 0][:_MOST_BARS]
     if not rows:
         return b""
@@ -179,7 +179,7 @@ def _importance(facts: ReportFacts) -> bytes:
 
 
 def _drift(facts: ReportFacts) -> bytes:
-    """The stability index of each feature against the version before."""
+    """The stability index of each feature, compared with the previous version."""
     if not facts.drift:
         return b""
     rows = [row for row in facts.drift.items() if np.isfinite(row[1])][:_MOST_BARS]
@@ -219,7 +219,7 @@ def _bars(
 
 
 def _shap(facts: ReportFacts) -> bytes:
-    """What each feature added to single predictions; color is the feature's value."""
+    """What each feature added to single predictions; the color is the feature's value."""
     added, values = facts.contributions
     order = np.argsort(-np.abs(added).mean(axis=0), kind="stable")[:_MOST_SHAP]
     order = order[np.abs(added[:, order]).max(axis=0) > 0]
@@ -247,7 +247,7 @@ def _shap(facts: ReportFacts) -> bytes:
 
 
 def _swarm(axes: Any, place: int, added: Any, values: Any, numeric: bool) -> None:
-    """Dots beside each other where they are many, so that the crowd's width shows how many."""
+    """Dots side by side where there are many, so that the width shows how many."""
     low, high = float(added.min()), float(added.max())
     cells = np.floor((added - low) / ((high - low) or 1.0) * 79).astype(np.int64)
     order = np.lexsort((values, cells))
