@@ -1,1 +1,1 @@
-"""What a policy would have earned: judged by a log that another policy made."""
+"""Off-policy evaluation: what a policy would have earned, estimated from another policy's log."""

@@ -1,6 +1,6 @@
-"""One pass over the log: for each decision what was earned, and what each target would have done.
+"""One pass over the log: what each decision earned, and what each target policy would have done.
 
-What stays in memory is a handful of numbers a decision; documents pass through.
+Only a few numbers per decision stay in memory; documents do not.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ _NONE: Final = "(none)"
 
 
 class CodedTexts:
-    """Texts by decision, as numbers."""
+    """One text per decision, stored as codes."""
 
     def __init__(self) -> None:
         self.names: dict[str, int] = {}
         self._codes = array("l")
 
     def add(self, name: str) -> None:
-        """The next decision's text."""
+        """Adds the next decision's text."""
         self._codes.append(self.names.setdefault(name, len(self.names)))
 
     def codes(self) -> NDArray[np.int64]:
-        """The number of each decision's text; `names` says which."""
+        """The code of each decision's text; `names` maps texts to codes."""
         return np.frombuffer(self._codes, dtype=np.int64) if self._codes else np.empty(0, np.int64)
 
 
 class TargetFigures:
-    """What one target would do, by decision.
+    """What one target policy would do, per decision.
 
-    `probability` of what was logged; `response` and `value` that the reward model expects of the
-    target; `unsupported`: the probability of candidates that the log could not have chosen.
-    `given` is message/channel → the sum of its probabilities.
+    `probability`: of the logged choice. `response` and `value`: what the reward model expects of
+    the target. `unsupported`: the probability of candidates that could not have been logged.
+    `given`: message/channel → the sum of its probabilities.
     """
 
     def __init__(self) -> None:
@@ -57,10 +57,10 @@ class TargetFigures:
 
 
 class ScoreAgreement(msgspec.Struct, kw_only=True):
-    """How a model's response probabilities of now agree with those that it gave then.
+    """Whether a model gives the same response probabilities now as were logged.
 
-    Over the logged choices of `decisions` in which it was asked, deciding or as a challenger;
-    `most` is the largest difference: 0, unless features are not computed as they were.
+    Compared for the logged choices of `decisions` decisions that it scored, in force or as a
+    challenger. `most` is the largest difference: 0, unless features are computed differently.
     """
 
     decisions: int = 0
@@ -68,10 +68,10 @@ class ScoreAgreement(msgspec.Struct, kw_only=True):
 
 
 class GatheredLog:
-    """The log as arrays, one entry a decision.
+    """The log as arrays, with one entry per decision.
 
-    `expected` is what the reward model expects of the logged choice; `worth` the message's value
-    and `cost` its channel's cost, both 0 for silence.
+    `expected` is what the reward model expects of the logged choice; `worth` is the message's value
+    and `cost` the channel's cost, both 0 for silence.
     """
 
     def __init__(self, targets: Sequence[str], fields: Sequence[str]) -> None:
@@ -100,7 +100,7 @@ def gather(
     rewards: RewardModel | None,
     progress: Callable[[float], None],
 ) -> GatheredLog:
-    """Reads the log, decides everything again and keeps the figures.
+    """Reads the log, decides everything again, and keeps the figures.
 
     Raises:
         EvaluationError, ArchiveError: see `ArchivedLog.read`.
@@ -161,7 +161,7 @@ def _add_chances(found: GatheredLog, logged: LoggedChoice, chances: TargetProbab
 
 
 class _Expectation:
-    """Asks the reward model in batches what each target, and what was logged, should earn."""
+    """Asks the reward model, in batches, for the expected reward of targets and logged choices."""
 
     def __init__(self, found: GatheredLog, rewards: RewardModel | None) -> None:
         self._found = found
@@ -171,7 +171,7 @@ class _Expectation:
         self._rows = 0
 
     def add(self, logged: LoggedChoice, chances: TargetProbabilities) -> None:
-        """One decision more, in order."""
+        """Adds the next decision."""
         encoder = chances.bound.encoder
         if self._rewards is None or encoder is None:
             return
@@ -188,7 +188,7 @@ class _Expectation:
             self.flush()
 
     def flush(self) -> None:
-        """Works off what is pending."""
+        """Processes what is pending."""
         rewards = self._rewards
         if rewards is None or not self._pending:
             return
@@ -221,7 +221,7 @@ class _Expectation:
         if logged.message == SILENCE:
             found.expected.append(silence)
             return
-        # What the candidate does not have has weight 0: its expectation does not matter.
+        # A choice that the candidate does not have has weight 0: its expectation does not matter.
         place = chances.bound.place.get((logged.message, logged.channel), -1)
         here = np.flatnonzero(chances.candidates == place)
         found.expected.append(float(expected[here[0]]) if len(here) else 0.0)
@@ -230,7 +230,7 @@ class _Expectation:
 def _worth(
     logged: LoggedChoice, chances: TargetProbabilities, log: ArchivedLog
 ) -> tuple[float, float]:
-    """The message's value and the channel's cost; the candidate's rules are the measure of both."""
+    """The message's value and the channel's cost: by the candidate's rules, if they have both."""
     if logged.message == SILENCE:
         return 0.0, 0.0
     bound = chances.bound

@@ -1,10 +1,10 @@
-"""The archived log as evaluation reads it: decisions, what came of them, and what they saw.
+"""The archived log as evaluation reads it: decisions, their outcomes, and what they saw.
 
-What was earned is the goal of the chosen message, reached in (decided, decided + within], as
-training labels it. Unlike there, a contact that was never delivered stays: it earned nothing,
-and leaving it out would flatter whoever chose it. All decisions younger than the longest window
-are left out, whatever was chosen, so that being left out says nothing of the choice. Customers
-that were merged are one, also where errors and folds take a customer's decisions together.
+A response is the goal of the chosen message, reached in (decided, decided + within], as in
+training. Unlike in training, contacts that were never delivered count: they earned nothing, and
+leaving them out would make the policy that chose them look better. All decisions younger than the
+longest window are left out, whatever was chosen, so that this does not depend on the choice.
+Merged customers are one customer, also in standard errors and folds.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from decision.learning.spec import Spec
 from decision.scoring.manifest import Training
 
 SILENCE: Final = ""
-"""Stands for no message where messages are keys."""
+"""Stands for "no message" where messages are keys."""
 
 
 class EvaluationError(NextbestError, ValueError):
-    """A log by which nothing can be judged; the text says what is wrong, and the mend."""
+    """Nothing can be judged by this log; the text says what is wrong, and how to fix it."""
 
 
 class LoggedChoice(NamedTuple):
     """What was chosen, with which probability, and whether it reached its goal.
 
     `message` and `channel` are empty for silence. `support` names the candidates
-    (`message/channel`, empty for silence) that could have been chosen. A log that is silent at
-    random says so by the candidates' probabilities, which leave the rest to silence, and by
-    that of the silent row. `said` is the response probability that the model in question gave
-    the choice then, deciding or as a challenger; None where it was not asked. Microseconds.
+    (`message/channel`, empty for silence) that could have been chosen. If silence is chosen at
+    random, it has the probability that the candidates leave, and its row has it too. `said` is the
+    response probability that the model in question gave this choice, in force or as a challenger;
+    None if it did not score it. Times are microseconds.
     """
 
     decision_id: str
@@ -63,13 +63,12 @@ class LoggedChoice(NamedTuple):
 
 
 class LogCounts(msgspec.Struct, kw_only=True):
-    """What of the log is judged, and what is not. Times are microseconds.
+    """How many decisions are judged, and how many are not and why. Times are microseconds.
 
-    `open_windows`: younger than the longest window of a goal. `contended`: silent because of
-    contention, which no policy chose. `no_replay`: what the decision saw is not archived.
-    `later_selections`: second and further selections of a decision, which are not judged.
-    `without_goal`: decisions for a message that has no goal, and so can earn nothing. `earlier`:
-    made before the time from which it is judged.
+    `open_windows`: younger than the longest goal window. `contended`: silent because of contention,
+    which no policy chose. `no_replay`: what the decision saw is not archived. `later_selections`:
+    second and later selections of a decision, which are not judged. `without_goal`: of a message
+    without a goal, which cannot earn anything. `earlier`: made before the time to judge from.
     """
 
     decisions: int = 0
@@ -93,7 +92,7 @@ class LoggedPolicies:
         self._found: dict[str, PolicyDefinition] = {}
 
     def get(self, version: str) -> PolicyDefinition:
-        """The definition of that version.
+        """The definition of a version.
 
         Raises:
             EvaluationError: the archive does not have it, or it can no longer be read.
@@ -103,7 +102,7 @@ class LoggedPolicies:
             if definition is None:
                 raise EvaluationError(
                     f"{policy_path(self._archive, version)} is missing or cannot be read; "
-                    "restore it: decisions are judged by the rules they were made with"
+                    "restore it: decisions are judged by the rules that they were made with"
                 )
             self._found[version] = definition
         return self._found[version]
@@ -113,17 +112,17 @@ class LoggedPolicies:
 def open_log(
     archive: Path, spec: Spec | None, *, count_silence: bool = False, model: str | None = None
 ) -> Iterator[ArchivedLog]:
-    """An archive for evaluation, for as long as the context is open.
+    """Opens an archive for evaluation; it is closed at the end of the context.
 
-    `count_silence` counts what the customer did after silence as well: only where the spec has one
-    target for all messages. `model` is the version whose logged probabilities are looked up.
+    `count_silence`: also count what customers did after silence; needs a spec with one target for
+    all messages. `model` is the version for which logged probabilities are looked up.
 
     Raises:
-        EvaluationError: it is no archive, or its probabilities are missing.
+        EvaluationError: it is not an archive, or its probabilities are missing.
     """
     if count_silence and (spec is None or spec.target is None):
         raise EvaluationError(
-            "what silence earns is only known with one target for all messages; "
+            "the responses after silence are known only with one target for all messages; "
             "give a spec with target: {event: …, within: …}"
         )
     decisions = files(archive, "decisions")
@@ -145,7 +144,7 @@ def open_log(
 
 
 class ArchivedLog:
-    """An open archive (see `open_log`): what was chosen, what came of it, and what was seen."""
+    """An open archive (see `open_log`): choices, their outcomes, and what decisions saw."""
 
     def __init__(
         self,
@@ -167,7 +166,7 @@ class ArchivedLog:
         self.judge_from(0)
 
     def judge_from(self, since: int) -> None:
-        """Leaves out what was decided before, in microseconds."""
+        """Leaves out decisions made before a time, in microseconds."""
         self._since = since
         self.counted = _count(self._database, since)
 
@@ -178,8 +177,8 @@ class ArchivedLog:
     def held_out_since(self, training: Training) -> int | None:
         """The time from which a model has not learned from this log; None: it never did.
 
-        Training notes up to when the rows are that it fits, stops and calibrates on. Of a version
-        that does not have it, all rows count as learned from.
+        Training records the time of the latest row that it used to fit, stop or calibrate. If a
+        version does not have it, the model counts as having learned from all rows.
         """
         first, last = training.from_time, training.to_time
         if first is None or last is None or last < self.counted.from_time:
@@ -187,7 +186,7 @@ class ArchivedLog:
         return (last if training.learned_until is None else training.learned_until) + 1
 
     def features_on(self, day: date) -> Iterator[dict[str, Any]]:
-        """`decision_id`, `features` and `features_other` of a day's first selections."""
+        """`decision_id`, `features` and `features_other` of the first selections of a day."""
         import pyarrow.parquet as pq
 
         wanted = {"decision_id", "position", "features", OTHER}
@@ -200,7 +199,7 @@ class ArchivedLog:
                         yield row
 
     def read(self) -> Iterator[tuple[LoggedChoice, ArchivedReplay]]:
-        """Every decision that can be judged, with what it saw; in bounded memory.
+        """Every decision that can be judged, with what it saw, in bounded memory.
 
         Raises:
             EvaluationError: there are no replays.
@@ -222,13 +221,13 @@ class ArchivedLog:
                     yield logged, replay
         except FileNotFoundError as error:
             raise EvaluationError(
-                f"{error.filename}: what the decisions saw is not archived, so they cannot be "
-                "decided again; archive the log with this release"
+                f"{error.filename} is missing: what the decisions saw is not archived, so they "
+                "cannot be decided again; archive the log with this release"
             ) from None
         counted.no_replay += len(facts)
 
     def judged_on(self, day: date) -> dict[str, LoggedChoice]:
-        """A day's decisions whose windows are closed, by id."""
+        """A day's decisions with closed goal windows, by id."""
         self._database.view_dataset("today", self._days[day], "decisions")
         last = self.counted.to_time - self.counted.longest_window
         given = {"since": self._since, "last": last, "model": self._model}
@@ -250,9 +249,8 @@ def _refuse_unknown_probabilities(database: Database) -> None:
         names = ", ".join(f"{name} ({'none' if value is None else value})" for name, value in rows)
         raise EvaluationError(
             f"{count} of the logged decisions have no selection probability above 0 and up "
-            f"to 1: {names}{', …' if count > len(rows) else ''}. How often the policy would "
-            "have chosen otherwise is not known, so nothing can be judged by them: leave "
-            "those files out, or log with a policy that names its probabilities"
+            f"to 1: {names}{', …' if count > len(rows) else ''}. Without it nothing can be judged "
+            "by these decisions: leave their files out, or log the probabilities of the choices"
         )
 
 
@@ -312,8 +310,8 @@ FROM (SELECT coalesce(position, 1) = 1 AS leads, epoch_us(decided_at) AS t, mess
   FROM decisions) d
 """
 
-# An event about a contact is in both datasets; outcomes know which contact. Unlike in training, an
-# event that is in `events` alone may name its contact.
+# An event about a contact is in both datasets; outcomes say which contact. Unlike in training, an
+# event that is only in `events` may name its contact.
 _EVENTS: Final = """
 (SELECT customer_id, type, epoch_us("at") AS moment, decision_id, message FROM outcomes
 WHERE type IN (SELECT event FROM goals)

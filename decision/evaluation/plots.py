@@ -1,4 +1,4 @@
-"""Pictures: a report (estimates with their intervals, and lifts), and retention curves."""
+"""Charts of a report (estimates with their intervals) and of retention curves."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from decision.evaluation.report import EvaluationReport
 from decision.evaluation.retention import ANY, Retention
 
-_TITLES = {"responses": "responses a decision", "value": "value a decision"}
+_TITLES = {"responses": "responses per decision", "value": "value per decision"}
 
 
 def plot(report: EvaluationReport, path: Path) -> None:
-    """Draws estimators, and impact arms where there are any; the ending says which format."""
+    """Draws estimators, and impact arms if there are any, as SVG or PNG by the file's ending."""
     from matplotlib.figure import Figure
 
     rows = 2 if len(report.policies) > 1 else 1
@@ -56,7 +56,7 @@ def _draw(axes: Any, points: list[tuple[str, float, tuple[float, float]]]) -> No
 
 
 def plot_retention(curves: Retention, path: Path) -> None:
-    """Draws the curves with their intervals; the ending says which format (svg, png)."""
+    """Draws the curves with their intervals, as SVG or PNG by the file's ending."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 

@@ -1,7 +1,7 @@
 """Promotion: a model version must pass its spec's gate before it is put in force.
 
-Each figure of the gate is judged by what is known and by nothing else: a figure that is asked for
-and cannot be found fails. Every promotion is noted down in the models folder.
+A figure that the gate requires and that is not known fails. Every promotion is recorded in the
+models folder.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from decision.scoring.scorers import bind, fields_read
 from decision.scoring.versions import CURRENT, SHADOW, current_version, point_to, shadow_version
 
 PROMOTIONS: Final = "promotions.ndjson"
-"""In the models folder: a line for each promotion, with the figures it was judged by."""
+"""In the models folder: one line per promotion, with the figures of its gate."""
 _CALLS: Final = 300
 _DOCUMENTS: Final = 100
 
 
 class GateFigure(msgspec.Struct, frozen=True, kw_only=True):
-    """One figure of the gate. `found` None: it is not known, and `detail` says why."""
+    """One figure of the gate. `found` is None if it is not known; then `detail` says why."""
 
     name: str
     wanted: str
@@ -54,9 +54,9 @@ class GateFigure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GateEvidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What a version is judged by, as far as it is given.
+    """What is known about a version that is to be promoted.
 
-    `champion` is the version folder in force. `rules` None: those of the log.
+    `champion` is the folder of the version in force. `rules` None: those of the log.
     """
 
     folder: Path
@@ -68,13 +68,13 @@ class GateEvidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def judge_gate(evidence: GateEvidence, progress: Progress = SILENT) -> list[GateFigure]:
-    """The figures that the spec's gate asks for, in the order in which the gate names them.
+    """The figures that the spec's gate requires, in the order of the gate.
 
-    The lift is judged by decisions that the model has not learned from; its lower bound is the
-    lower of two: of the normal and of the bootstrap interval, by SNDR.
+    The lift is estimated by SNDR, on decisions that the model has not learned from; its lower bound
+    is the lower one of the normal and the bootstrap interval.
 
     Raises:
-        EvaluationError: the log can judge nothing.
+        EvaluationError: nothing can be judged by the log.
     """
     gate = evidence.spec.promotion
     figures = []
@@ -97,8 +97,8 @@ def judge_gate(evidence: GateEvidence, progress: Progress = SILENT) -> list[Gate
 
 
 def _of_value(evidence: GateEvidence, gate: PromotionGate, progress: Progress) -> list[GateFigure]:
-    """Lift and effective sample: what the log says of the version."""
-    lowest, sample, why = None, None, "there is no log; give one with --log"
+    """Lift and effective sample: what the log says about the version."""
+    lowest, sample, why = None, None, "no log is given; give one with --log"
     if evidence.archive is not None:
         report = evaluate(
             evidence.archive,
@@ -135,24 +135,27 @@ def _short(found: float, least: float) -> str:
 
 
 def _lower_bound(report: EvaluationReport) -> tuple[float | None, str]:
-    """The least that the lift of value may be, and how it was estimated.
+    """The lower bound of the lift of value, and how it was estimated.
 
-    What the log could not have done counts as earning nothing (IPS), once it is more than a
-    hundredth of what the policy does: of that part there is only the word of a model.
+    If more than 1 % of what the policy does could not have been logged, that part counts as earning
+    nothing (IPS): only a model says anything about it.
     """
     policy = report.policies[-1]
     judged = [policy.metrics["value"].get(report.best)]
     detail = ""
     if policy.unsupported > UNSUPPORTED:
         judged.append(policy.metrics["value"]["ips"])
-        detail = f"; {policy.unsupported:.1%} could not have happened in the log"
+        detail = f"; {policy.unsupported:.1%} of its choices could not have happened in the log"
     lifts = [each.lift for each in judged if each is not None]
     if not lifts or judged[0] is None:
-        return None, "the log says nothing of this policy"
+        return None, "the log says nothing about this policy"
     bounds = []
     for lift in lifts:
         if lift.relative is None or lift.relative_interval is None:
-            return None, "what was logged earned no value above 0; there is nothing to gain on"
+            return (
+                None,
+                "the logged decisions earned no value above 0, so there is no relative lift",
+            )
         bounds.append(lift.relative_interval[0])
         if lift.relative_bootstrap is not None:
             bounds.append(lift.relative_bootstrap[0])
@@ -175,7 +178,7 @@ def _drift(evidence: GateEvidence, bound: float) -> GateFigure:
     old, new = read_profile(evidence.champion), read_profile(evidence.folder)
     if old is None or new is None:
         which = evidence.champion if old is None else evidence.folder
-        return _at_most(name, bound, None, f"{which} has no profile; train it again")
+        return _at_most(name, bound, None, f"{which} has no profile; train this model again")
     found = drift_between(old, new)
     if not found:
         return _at_most(name, bound, None, "the two versions share no feature")
@@ -193,7 +196,7 @@ def _latency(evidence: GateEvidence, bound: int) -> GateFigure:
         if definition is None and sample:
             definition = LoggedPolicies(evidence.archive).get(sample[-1].policy_version)
     if definition is None:
-        return _at_most(name, bound, None, "there is no policy; give one with --rules")
+        return _at_most(name, bound, None, "no policy is given; give one with --rules")
     found = scoring_time(evidence.model, definition, documents)
     count = len(compile_policy(definition).candidates)
     figure = _at_most(name, bound, found, "")
@@ -204,7 +207,7 @@ def _latency(evidence: GateEvidence, bound: int) -> GateFigure:
 def scoring_time(
     model: Model, definition: PolicyDefinition, documents: Sequence[Document]
 ) -> float:
-    """The median of microseconds to score all candidates of a policy for one of these documents."""
+    """The median time, in microseconds, to score all candidates of a policy for a document."""
     policy = compile_policy(definition, reads=fields_read(model))
     scorer = bind(model, policy.candidates, policy.fields, policy.settings)
     everything = np.arange(len(policy.candidates))
@@ -223,7 +226,7 @@ def scoring_time(
 
 
 class Promoted(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a version that was to be put in force, and the figures of its gate."""
+    """What happened to a version that was to be promoted, and the figures of its gate."""
 
     outcome: Literal["current", "forced", "refused"]
     figures: list[GateFigure]
@@ -232,13 +235,13 @@ class Promoted(msgspec.Struct, frozen=True, kw_only=True):
 def promote_if_passed(
     models: Path, evidence: GateEvidence, *, force: str | None = None, progress: Progress = SILENT
 ) -> Promoted:
-    """Puts a version in force if it passes its gate, or, for a reason (`force`), although not.
+    """Puts a version in force if it passes its gate, or, with a reason (`force`), if it does not.
 
     A version that is in force already is judged again, and nothing is written.
 
     Raises:
-        EvaluationError: the log can judge nothing.
-        ModelError: it is no version below the models folder.
+        EvaluationError: nothing can be judged by the log.
+        ModelError: it is not a version below the models folder.
         OSError: nothing can be written there.
     """
     figures = judge_gate(evidence, progress)
@@ -259,7 +262,7 @@ def evidence_for(
     archive: Path | None = None,
     rules: PolicyDefinition | None = None,
 ) -> GateEvidence:
-    """What a version of a models folder is judged by. Without a spec: that of its name there.
+    """Gathers what the gate needs. Without `spec`: the spec of that name in the models folder.
 
     Raises:
         ModelError: the version must not serve.
@@ -281,10 +284,10 @@ def evidence_for(
 def promote(
     models: Path, version: Path, figures: Sequence[GateFigure], *, reason: str | None = None
 ) -> None:
-    """Puts a version in force, and notes it down; a challenger that is promoted is none any more.
+    """Puts a version in force and records it; if it was the challenger, there is none afterwards.
 
     Raises:
-        ModelError: it is no version below the models folder.
+        ModelError: it is not a version below the models folder.
         OSError: nothing can be written there.
     """
     with suppress(ModelError):
@@ -296,10 +299,10 @@ def promote(
 
 
 def challenge(models: Path, version: Path) -> None:
-    """Has a version scored beside the one in force; it is logged and never chooses.
+    """Makes a version the challenger: it is scored and logged, and never chooses.
 
     Raises:
-        ModelError: it must not serve, or is no version below the models folder.
+        ModelError: it must not serve, or is not a version below the models folder.
         OSError: nothing can be written there.
     """
     load_model(version)
@@ -308,7 +311,7 @@ def challenge(models: Path, version: Path) -> None:
 
 
 def clear_shadow(models: Path) -> bool:
-    """No challenger any more; false where there was none."""
+    """Ends the challenger; false if there was none."""
     try:
         (models / SHADOW).unlink()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The verdict on a policy: estimates, their intervals, and whether to believe them."""
+"""The report on a policy: estimates, their intervals, and whether to trust them."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from decision.learning.ope.terms import Lift, Resampler, Terms, Weights, Whole
 Array = NDArray[np.float64]
 
 TAU: Final = 20.0
-"""SWITCH-DR believes importance weights up to this one, and its model beyond."""
+"""SWITCH-DR uses importance weights up to this one, and the reward model above."""
 MOST_SEGMENTS: Final = 20
 OTHERS: Final = "(others)"
 UNSUPPORTED: Final = 0.01
-"""More than this share of a policy's choices without support in the log is worth a word."""
+"""A larger share of a policy's choices without support in the log gives a caution."""
 _LEAST_SAMPLE: Final = 100.0
 
 
 class EvaluationOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How sure intervals shall be, and how many resamples the bootstrap takes (0: none)."""
+    """The confidence of intervals, and the number of bootstrap resamples (0: none)."""
 
     confidence: float = 0.95
     bootstrap: int = 1000
@@ -37,18 +37,18 @@ class EvaluationOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EstimatorResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One estimator's estimate, and the lift over what the log earned (paired)."""
+    """One estimator's estimate, and its lift over what was logged (paired)."""
 
     estimate: Estimate
     lift: Lift
 
 
 class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A target: metric (`responses`, `value`) → estimator → estimate; both a decision.
+    """A target policy: metric (`responses`, `value`) → estimator → result, per decision.
 
-    `unsupported` is the probability that it gives, in the mean, to what the log could not have
-    chosen. `over_random` is metric → lift over the arm that chooses at random, for impact arms.
-    `cautions` say what makes these figures doubtful.
+    `unsupported` is the mean probability of choices that could not have been logged.
+    `over_random`: metric → lift over the arm that chooses at random, for impact arms. `cautions`
+    say why these figures may be wrong.
     """
 
     name: str
@@ -60,7 +60,7 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MessageResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One message × channel: how often chosen, and its part of responses and value, a decision."""
+    """One message × channel: how often it is chosen, and its responses and value, per decision."""
 
     message: str
     channel: str
@@ -73,7 +73,7 @@ class MessageResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SegmentResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One group of decisions: what was earned there, and what the target would have."""
+    """One group of decisions: what was earned, and what the target would have earned."""
 
     field: str
     segment: str
@@ -83,7 +83,7 @@ class SegmentResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that `evaluate` finds. `best` names the estimator to read first."""
+    """The result of `evaluate`. `best` names the estimator to read first."""
 
     log: LogCounts
     customers: int
@@ -115,11 +115,11 @@ class _Rewards:
             self.expected = expected * worth - cost
 
     def base(self, target: TargetFigures) -> Array:
-        """What the reward model expects of the target."""
+        """The rewards that the model expects of the target."""
         return _of(target.response if self.metric == "responses" else target.value)
 
     def terms(self, target: TargetFigures, weight: Array) -> dict[str, tuple[Terms, Array]]:
-        """Every estimator that can be asked, with the weights it uses."""
+        """Every estimator that is possible, with the weights it uses."""
         reward = self.reward
         found = {"ips": (t.ips(reward, weight), weight)}
         some = bool(weight.any())
@@ -137,7 +137,7 @@ class _Rewards:
 
 
 class ReportBuilder:
-    """Makes the report of what was gathered."""
+    """Makes the report of a log."""
 
     def __init__(self, found: GatheredLog, options: EvaluationOptions) -> None:
         self.found = found
@@ -161,7 +161,7 @@ class ReportBuilder:
         self.logged = _of(found.logged)
 
     def report(self, counted: LogCounts, notes: Sequence[str], rows: int) -> EvaluationReport:
-        """All of it."""
+        """The whole report."""
         found = self.found
         policies = [self._policy(name) for name in found.targets]
         return EvaluationReport(
@@ -252,31 +252,32 @@ class ReportBuilder:
         found = []
         if unsupported > UNSUPPORTED:
             found.append(
-                f"{unsupported:.1%} of what this policy would do could not have happened in the "
-                "log: of that part only the reward model says anything, and IPS counts it as 0"
+                f"{unsupported:.1%} of this policy's choices could not have happened in the log: "
+                "only the reward model says anything about them, and IPS counts them as 0"
             )
         if weights.mean_z is not None and abs(weights.mean_z) > 3:
             found.append(
                 f"the mean weight is {weights.mean:.3g}, {abs(weights.mean_z):.1f} standard errors "
-                "from 1: logged probabilities are not those of the choices, or support is missing"
+                "from 1: the logged probabilities are not those of the choices, or some choices "
+                "could not have happened in the log"
             )
         if weights.effective_sample_size < _LEAST_SAMPLE:
             found.append(
-                f"the log is worth {weights.effective_sample_size:.0f} decisions of this policy; "
-                "with fewer than 100 intervals are too short: log more, or explore more"
+                f"the log is worth only {weights.effective_sample_size:.0f} decisions of this "
+                "policy; with fewer than 100, intervals are too narrow: log more, or explore more"
             )
         if weights.top_share > 0.5:
             found.append(
-                f"1 % of the decisions carry {weights.top_share:.0%} of the weight; "
-                "few rewards decide the estimate"
+                f"1 % of the decisions have {weights.top_share:.0%} of the weight, so the estimate "
+                "depends on few rewards"
             )
         estimates = metrics["responses"]
         if "dm" in estimates and "snips" in estimates:
             low, high = estimates["snips"].estimate.confidence_interval
             if not low <= estimates["dm"].estimate.value <= high:
                 found.append(
-                    "the reward model alone (DM) lies outside the interval of SNIPS: "
-                    "do not believe DM here"
+                    "the estimate by the reward model alone (DM) is outside the interval of SNIPS: "
+                    "do not trust DM here"
                 )
         return found
 
@@ -326,7 +327,7 @@ class ReportBuilder:
         return rows
 
     def _segment(self, field: str, name: str, rows: NDArray[np.intp]) -> SegmentResult:
-        """The figures of some decisions; intervals are normal, by customer."""
+        """The figures of some decisions; intervals are normal, clustered by customer."""
         target = self.found.targets[WHOLE]
         weight = self._weight(target)
         cluster = np.unique(self.cluster[rows], return_inverse=True)[1].astype(np.int64)

@@ -1,8 +1,8 @@
-"""Retention by holdout arm: who still comes back, with messages and without.
+"""Retention by holdout arm: how many customers come back, with and without messages.
 
-Customers are counted from their first decision; week k is ((k − 1) · 7 d, k · 7 d] after it. A
-customer whose week k is not over at the end of the log is not counted in it (censored), whatever
-they have done in it so far: counting them only where they came would flatter.
+Customers are counted from their first decision; week k is ((k − 1) · 7 d, k · 7 d] after it. If
+week k of a customer is not over at the end of the log, the customer does not count in it
+(censored), even if they were active in it: else retention would look better than it is.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Week(msgspec.Struct, frozen=True, kw_only=True):
-    """One week of both arms; an arm nobody of which has finished the week is None.
+    """One week of both arms; an arm is None if none of its customers has finished the week.
 
-    `difference` is treated − holdout, `interval` Newcombe's (1998, method 10).
+    `difference` is treated − holdout; `interval` is Newcombe's (1998, method 10).
     """
 
     week: int
@@ -68,9 +68,9 @@ def newcombe(one: Share, other: Share) -> tuple[float, float]:
 def retention(
     archive: Path, *, event: str = ANY, weeks: int = 8, confidence: float = 0.95
 ) -> Retention:
-    """The curves of an archive. `any` is every event but `message.…`, which messages cause.
+    """The curves of an archive. `any` is every event except `message.…`, which messages cause.
 
-    The arm is that of a customer's first decision.
+    A customer's arm is that of their first decision.
 
     Raises:
         FileNotFoundError: the archive has no decisions.

@@ -1,9 +1,8 @@
-"""A model of the reward: P(goal | what the log knew), so that estimators have less to guess.
+"""A model of the reward, P(goal | logged features), which makes estimates more precise.
 
-LightGBM on the logged features, cross-fitted with folds by customer: nobody's reward is expected
-by a model that has seen it (or another decision of theirs). It need not be right: DR and SNDR
-are unbiased with any model that did not see the rewards it corrects, and only surer with a good
-one.
+LightGBM on the logged features, cross-fitted with folds by customer: no reward is predicted by a
+model that has seen it, or another decision of that customer. The model need not be right: DR and
+SNDR are unbiased with any model that has not seen these rewards, and more precise with a good one.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ Array = NDArray[np.float64]
 
 FOLDS: Final = 3
 MOST_ROWS: Final = 300_000
-"""A model is fitted on so many decisions at most, chosen by a hash of their ids."""
+"""A model is fitted on at most this many decisions, chosen by a hash of their ids."""
 _LEAST_RESPONSES: Final = 10
 _PARAMETERS: Final[dict[str, Any]] = {
     "objective": "binary",
@@ -48,16 +47,16 @@ _PARAMETERS: Final[dict[str, Any]] = {
 }
 _ROUNDS: Final = 60
 _MANY: Final = 50_000
-"""Two threads are worth it from so many rows on; below they wait for each other."""
+"""From this many rows on, two threads are faster than one."""
 
 
 def fold_of(customer_id: str) -> int:
-    """The fold of a customer, the same for ever."""
+    """The fold of a customer; it never changes."""
     return crc32(customer_id.encode("utf-8", "surrogatepass")) % FOLDS
 
 
 class RewardModel:
-    """What is expected of each candidate, by fold; `silence` of silence."""
+    """Expected rewards of candidates, and of silence, by fold."""
 
     def __init__(
         self,
@@ -81,7 +80,7 @@ class RewardModel:
         )
 
     def expect(self, matrix: Array, fold: NDArray[np.int64]) -> Array:
-        """P(goal) for each row, told by a model that has not seen its fold."""
+        """P(goal) for each row, by a model that has not seen its fold."""
         found = np.empty(len(matrix))
         for number, predict in enumerate(self._folds):
             rows = fold == number
@@ -90,12 +89,12 @@ class RewardModel:
         return found
 
     def expect_silence(self, fold: int) -> float:
-        """The share of those outside the fold who did it without any message."""
+        """The share of silent decisions outside the fold that reached the goal."""
         return float(self._silence[fold])
 
 
 def fit_reward_model(log: ArchivedLog) -> RewardModel:
-    """The reward model of a log. Without enough responses it expects the mean of everything."""
+    """The reward model of a log. With too few responses it predicts the mean."""
     rows, reached, folds, silent = _sample(log)
     features = _features_in(rows)
     columns = {each.name: [row.get(each.name, MISSING) for row in rows] for each in features}
@@ -132,7 +131,7 @@ def _sample(
 
 
 def _features_in(rows: Sequence[Mapping[str, Value]]) -> list[Feature]:
-    """The features that were logged; what holds any text is categorical, the rest numeric."""
+    """The logged features: categorical if any value is a text, else numeric."""
     kinds: dict[str, bool] = {}
     for row in rows:
         for name, value in row.items():
@@ -143,13 +142,13 @@ def _features_in(rows: Sequence[Mapping[str, Value]]) -> list[Feature]:
         try:
             check_feature(feature)
         except UnknownFeature:
-            continue  # of another release, or of a rule that set something else
+            continue  # from another release, or from a rule that set something else
         found.append(feature)
     return found
 
 
 def _fit(features: Sequence[Feature], matrix: Array, label: Array) -> Callable[[Array], Array]:
-    """What predicts the label from the matrix."""
+    """A function that predicts the label from the matrix."""
     responses = float(label.sum())
     mean = responses / len(label) if len(label) else 0.0
     if min(responses, len(label) - responses) < _LEAST_RESPONSES:
@@ -174,7 +173,7 @@ def _fit(features: Sequence[Feature], matrix: Array, label: Array) -> Callable[[
 
 
 def _silence(silent: Sequence[tuple[int, bool]]) -> list[float]:
-    """The share of responses among the silent outside each fold."""
+    """The share of responses among silent decisions outside each fold."""
     found = []
     for part in range(FOLDS):
         others = [reached for fold, reached in silent if fold != part]

@@ -1,4 +1,4 @@
-"""`evaluate`: an archived log and a candidate policy → the report."""
+"""`evaluate`: the report on a candidate policy, from an archived log."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _SAME = 1e-9
 class EvaluationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What to find out about a candidate.
 
-    `spec` says what counts as a response (see `goals_of`). `arms` adds the impact arms, `by` names
-    fields by whose values to break the figures down. `count_silence`: silence earns what customers
-    did by themselves. `since` (microseconds) judges later decisions alone; `held-out` those that
-    the model has not learned from: where it has seen the answers, its figures are too good.
-    `reward_model`: without one there are IPS and SNIPS alone.
+    `spec` says what counts as a response (see `goals_of`). `arms`: also judge the impact arms.
+    `by`: fields to break the figures down by. `count_silence`: silence earns what customers did
+    without a message. `since` (microseconds): judge only later decisions; `held-out`: only those
+    that the model has not learned from, because its figures are too good on what it has seen.
+    `reward_model`: if false, only IPS and SNIPS are estimated.
     """
 
     spec: Spec | None = None
@@ -51,15 +51,14 @@ def evaluate(
 ) -> EvaluationReport:
     """What the candidate would have earned per decision, on the decisions of an archive.
 
-    The first selection of each decision is judged: which candidate, or silence.
+    The first selection of each decision is judged: a candidate, or silence.
 
-    This assumes that the log's probabilities are those of its choices, that what a decision earns
-    does not depend on later decisions, and that the history of contacts is the logged one: a
-    policy that would have sent more often meets the caps and the customers as the old one left
-    them.
+    This assumes that the logged probabilities are those of the choices, and that what a decision
+    earns does not depend on later decisions. The history of contacts is the logged one: a policy
+    that would have sent more often is judged with the caps as the old policy left them.
 
     Raises:
-        EvaluationError: the log cannot judge anything; the text says why.
+        EvaluationError: nothing can be judged by the log; the text says why.
         UnknownField: one of `by` cannot be read.
         ArchiveError: the archive lacks a file, or one is damaged; it is named.
     """
@@ -87,8 +86,8 @@ def evaluate(
     if unseen is not None and (since is None or since < unseen):
         moment = f"{from_micros(unseen):%Y-%m-%d %H:%M}"
         notes.append(
-            f"the model has learned from decisions before {moment} UTC, "
-            "so these figures flatter it; --since held-out judges it by the later ones alone"
+            f"the model has learned from decisions before {moment} UTC, so these figures are too "
+            "good; --since held-out judges it by the later ones only"
         )
     builder = ReportBuilder(found, request.options)
     return builder.report(log.counted, notes, rewards.rows if rewards is not None else 0)
@@ -102,7 +101,7 @@ def _nothing(log: ArchivedLog) -> str:
         days = format_duration(counted.longest_window)
         return (
             f"{log.archive}: all {counted.open_windows} decisions are younger than the longest "
-            f"goal window ({days}); what they earned is not known yet"
+            f"goal window ({days}), so their outcomes are not known yet"
         )
     return (
         f"{log.archive}: none of {counted.decisions} decisions can be decided again "
@@ -113,32 +112,33 @@ def _nothing(log: ArchivedLog) -> str:
 def _notes(log: ArchivedLog, found: GatheredLog, candidate: Candidate) -> list[str]:
     counted = log.counted
     notes = [
-        "the history of contacts is the logged one: how a policy changes its own later decisions "
-        "(caps filled, customers tired) is not in these figures",
+        "the history of contacts is the logged one: effects of a policy on its own later decisions "
+        "(caps reached, customers tired) are not in these figures",
         "the first selection of a decision is judged; silence earns nothing",
     ]
     if log.counts_silence:
-        notes[1] = "the first selection is judged; silence earns what customers did by themselves"
+        notes[1] = "the first selection is judged; silence earns what customers did without it"
     if counted.later_selections:
-        notes.append(f"{counted.later_selections} second and further selections are not judged")
+        notes.append(f"{counted.later_selections} second and later selections are not judged")
     if counted.without_goal:
         notes.append(
-            f"{counted.without_goal} decisions chose a message without a goal, which earns "
-            "nothing here: give goals in the rules, or without_goal in a spec"
+            f"{counted.without_goal} decisions chose a message without a goal, which counts as "
+            "earning nothing: give goals in the rules, or without_goal in a spec"
         )
     if counted.no_replay:
         notes.append(f"{counted.no_replay} decisions are left out: what they saw is not archived")
     if found.unknown_placements:
         notes.append(
-            f"{found.unknown_placements} decisions are silent now: their placement is gone"
+            f"{found.unknown_placements} decisions would be silent: the new rules lack their "
+            "placement"
         )
     again = found.again
     if again.decisions:
         verdict = "agrees with itself" if again.most <= _SAME else "does NOT agree with itself"
         notes.append(
-            f"the model {verdict}: asked again in {again.decisions} decisions in which it was "
-            f"asked then, its probabilities differ by {again.most:.2g} at most"
+            f"the model {verdict}: for {again.decisions} decisions that it scored before, its "
+            f"probabilities now differ by {again.most:.2g} at most"
         )
     if candidate.rules is None:
-        notes.append("every decision is judged under the rules it was made with")
+        notes.append("every decision is judged under the rules that it was made with")
     return notes

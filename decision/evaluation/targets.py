@@ -1,8 +1,8 @@
-"""The policies to be judged: which probability each gives to every candidate of a decision.
+"""The target policies: the probability that each gives to every candidate of a logged decision.
 
-A logged decision is decided again, purely, on what it saw: its document, question, time and spent
-budgets, under the candidate's rules, model and exploration. The probabilities of the first
-selection are what counts; nothing is drawn. The history of contacts is that of the log.
+A logged decision is decided again, purely, from what it saw (document, question, time and spent
+budgets) under the candidate's rules, model and exploration. Only the probabilities of the first
+selection count; nothing is drawn. The history of contacts is the logged one.
 """
 
 from __future__ import annotations
@@ -32,22 +32,21 @@ Array = NDArray[np.float64]
 
 WHOLE: Final = "the whole"
 ARMS: Final = {
-    "random eligible": "any candidate that may be given, each with the same chance",
-    "model only": "the highest response probability: no value, lever or cost",
-    "no levers": "probability × value − cost: no boosts of rules",
-    "rules only": "prior probability × value × lever − cost: no model",
+    "random eligible": "any eligible candidate, each with the same probability",
+    "model only": "the highest response probability, without value, lever and cost",
+    "no levers": "probability × value − cost, without boosts by rules",
+    "rules only": "prior probability × value × lever − cost, without a model",
     WHOLE: "probability × value × lever − cost",
 }
-"""Impact arms: policies over the same eligible candidates, each with less than the whole."""
+"""Impact arms: policies over the same eligible candidates, each with a part left out."""
 CONTROL: Final = "random eligible"
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """A policy to be judged.
 
-    `rules` None: those that each decision was made under, so that the model alone is new.
-    `model` None: the prior. `exploration` is γ, None for always the best, UNSET for what the
-    model or the rules say.
+    `rules` None: those that each decision was made under, so that only the model is new. `model`
+    None: the prior. `exploration`: γ; None: always the best; UNSET: as the model or the rules say.
     """
 
     rules: PolicyDefinition | None = None
@@ -56,17 +55,17 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ActionProbabilities(NamedTuple):
-    """What one policy would do: probabilities of candidates by place; the rest is silence."""
+    """The probabilities of one policy: of each candidate, and of silence."""
 
     probability: Array
     silence: float
 
 
 class TargetProbabilities(NamedTuple):
-    """What all judged policies would do in one decision.
+    """What all target policies would do in one decision.
 
-    `candidates` are indices in the policy, `responses` their response probabilities; `chances` is
-    target → selection probabilities in their order.
+    `candidates` are indices into the policy's candidates, `responses` their response probabilities;
+    `targets` is target → selection probabilities in the same order.
     """
 
     bound: BoundPolicy
@@ -106,7 +105,7 @@ class BoundPolicy:
 
 
 def _exploration(policy: Policy, candidate: Candidate) -> float | None:
-    """γ as a server would have it: the model's where it names one, unless rules say `off`."""
+    """γ as in a server: the model's if it has one, unless the rules say `off`."""
     if candidate.exploration is not msgspec.UNSET:
         return candidate.exploration
     own = policy.settings.exploration
@@ -117,7 +116,7 @@ def _exploration(policy: Policy, candidate: Candidate) -> float | None:
 
 
 class TargetPolicies:
-    """Decides logged decisions again under a candidate, and under the impact arms if asked for."""
+    """Decides logged decisions again under a candidate, and under the impact arms if wanted."""
 
     def __init__(
         self,
@@ -139,7 +138,7 @@ class TargetPolicies:
         self._register: list[ContactKind] = []
 
     def bound(self, version: str) -> BoundPolicy:
-        """The candidate for decisions made under that policy."""
+        """The candidate, ready for decisions that were made under that policy version."""
         key = version if self._candidate.rules is None else None
         if key not in self._bound:
             definition = self._candidate.rules or self._policies.get(version)
@@ -147,7 +146,7 @@ class TargetPolicies:
         return self._bound[key]
 
     def decide_again(self, replay: ArchivedReplay) -> TargetProbabilities:
-        """What each target would do where the log's policy decided."""
+        """What each target would have done in a logged decision."""
         bound = self.bound(replay.policy_version)
         policy = bound.policy
         document = self._registered(replay.document)
@@ -188,7 +187,7 @@ class TargetPolicies:
         threshold = verdict.threshold
         match name:
             case "model only":
-                # A probability is no amount of money: the threshold says nothing of it.
+                # The threshold is an amount of money, so it does not apply to a probability.
                 priority, threshold = scores.probability, -np.inf
             case "no levers":
                 priority = scores.probability * values - costs
@@ -200,9 +199,9 @@ class TargetPolicies:
         return _of(_selection(bound, verdict, priority, threshold))
 
     def _registered(self, document: Document) -> Document:
-        """The document with its kinds of contacts numbered in one register.
+        """The document with its kinds of contacts numbered in one common register.
 
-        Policies remember by that number which caps count a kind.
+        Policies cache by that number which caps count a kind.
         """
         if not document.contacts:
             return document
@@ -217,7 +216,7 @@ class TargetPolicies:
 
 
 def _selection(bound: BoundPolicy, verdict: Verdict, priority: Array, threshold: float) -> Array:
-    """The selection probabilities that these priorities would have."""
+    """The selection probabilities for these priorities."""
     old = verdict.scores
     selection = np.zeros(len(old.candidates))
     places = np.flatnonzero(priority > threshold).tolist()
@@ -235,5 +234,5 @@ def _of(probability: Array) -> ActionProbabilities:
 
 
 def _first() -> float:
-    """Stands for the draw: probabilities are what counts, not who wins."""
+    """In place of a random draw: only the probabilities count."""
     return 0.0

@@ -135,9 +135,9 @@ def test_the_lift_is_judged_by_what_the_model_has_not_learned_from(
         archive, candidate, EvaluationRequest(since="held-out", reward_model=False, options=options)
     )
     assert fair.log.judged == pytest.approx(len(world.moments) / 4, rel=0.1)
-    assert not any("flatter" in note for note in fair.notes)
+    assert not any("too good" in note for note in fair.notes)
     whole = evaluate(archive, candidate, EvaluationRequest(reward_model=False, options=options))
-    assert any("flatter" in note for note in whole.notes)
+    assert any("too good" in note for note in whole.notes)
 
 
 def test_held_out_begins_after_the_latest_row_that_was_learned_from(
