@@ -2,14 +2,14 @@
 
 Per customer, from the events of one type such as `purchase`, up to a moment:
 
-- *recency*, *frequency*, *monetary*: days since the last one, days on which there was one, and the
-  sum of a property. Each is scored 1 to 5 by quintiles, 5 the best; equal values have equal scores.
-- *repeat*, *recency_days*, *age_days*: days with one after the first day; days from the first to
-  the last; days from the first to the moment. These are the x, t_x and T of Fader, Hardie & Lee
+- *recency*, *frequency*, *monetary*: days since the last event, days with an event, and the sum of
+  a property. Each is scored 1 to 5 by quintiles, 5 is best; equal values have equal scores.
+- *repeat*, *recency_days*, *age_days*: days with an event after the first day; days from the first
+  to the last; days from the first to the moment. These are x, t_x and T of Fader, Hardie & Lee
   2005, "Counting Your Customers the Easy Way".
 
-Activity is the number of days with an event such as `app_open` within so many days; levels are
-drawn where a share of the customers lies above, so they fit the business and not a guess.
+Activity is the number of days with an event such as `app_open` within a number of days. Levels are
+set so that each has a given share of the customers: they fit the business.
 
 Days are those of one time zone. A customer who was merged into another counts as that one.
 """
@@ -40,7 +40,7 @@ from decision.core.values import Value
 
 QUINTILES: Final = (0.2, 0.4, 0.6, 0.8)
 LEVELS: Final[Mapping[str, float]] = {"power": 0.05, "core": 0.15, "casual": 0.3}
-"""The share of customers that belongs to each level, the most active first; the rest is `low`."""
+"""The share of customers in each level, the most active first; the rest is `low`."""
 LOWEST: Final = "low"
 _PLAIN: Final = re.compile("[A-Za-z_][A-Za-z0-9_.-]*")
 
@@ -49,9 +49,9 @@ Floats = NDArray[np.float64]
 
 
 class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry a customer with at least one event of the type; days are whole.
+    """One entry per customer with at least one event of the type; days are whole numbers.
 
-    `priced` is how many of all the events had the amount, a finite number.
+    `priced` is the number of all events with an amount that is a finite number.
     """
 
     customer_id: Sequence[str]
@@ -68,9 +68,10 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Segments(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found. `until` is microseconds; scores 2 to 5 lie above their thresholds.
+    """The segments of all customers. `until` is microseconds; scores 2 to 5 are above `thresholds`.
 
-    `levels` is level → the least number of active days, the most active first.
+    `active` is customer → active days; `levels` is level → the least number of active days, the
+    most active first.
     """
 
     until: int
@@ -81,7 +82,7 @@ class Segments(msgspec.Struct, frozen=True, kw_only=True):
     levels: dict[str, int]
 
     def attributes(self) -> Iterator[tuple[str, dict[str, Value]]]:
-        """Customer id and the attributes `rfm` and `activity` of each."""
+        """The id and the attributes `rfm` and `activity` of each customer."""
         one = self.behaviour
         columns = zip(
             one.customer_id,
@@ -138,7 +139,7 @@ class Segments(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NothingFound(NextbestError, ValueError):
-    """The archive has nothing from which the segments could be computed."""
+    """The archive has no events from which segments can be computed."""
 
 
 def segments(
@@ -152,7 +153,9 @@ def segments(
     until: int | None = None,
     timezone: str = "UTC",
 ) -> Segments:
-    """Computes segments of everybody in an archive; `until` (microseconds) is its last event.
+    """Computes the segments of all customers of an archive, until its last event if not said.
+
+    `until` is microseconds.
 
     Raises:
         NothingFound: there is no such event.
@@ -192,13 +195,21 @@ def segments(
 
 
 def quintiles(values: Ints | Floats) -> list[float]:
-    """The values that a fifth, two fifths … of the customers do not exceed."""
+    """The values that one fifth, two fifths … of the customers do not exceed.
+
+    >>> quintiles(np.array([10, 20, 30, 40, 50]))
+    [10, 20, 30, 40]
+    """
     found: list[float] = np.quantile(values, QUINTILES, method="inverted_cdf").tolist()
     return found
 
 
 def score(values: Ints | Floats, thresholds: Sequence[float]) -> Ints:
-    """1 to 5: one more for each threshold that is exceeded, so that equal values score alike."""
+    """1 to 5: one more for each threshold that is exceeded, so equal values have equal scores.
+
+    >>> score(np.array([10, 11, 50]), [10, 20, 30, 40]).tolist()
+    [1, 2, 5]
+    """
     found: Ints = np.searchsorted(np.asarray(thresholds), values, side="left") + 1
     return found
 
@@ -206,10 +217,10 @@ def score(values: Ints | Floats, thresholds: Sequence[float]) -> Ints:
 def level_thresholds(
     active: Mapping[str, int], everybody: set[str], levels: Mapping[str, float]
 ) -> dict[str, int]:
-    """Level → the least active days at which no more than its share, and those above, belong to it.
+    """Level → the least active days at which it and the levels above have no more than their share.
 
-    Who was never active counts with 0 days. A level that would begin at 0 days begins at 1. Where
-    more than the share have the most days of all, a level begins one above, and holds nobody.
+    Customers who were never active count with 0 days. No level starts at 0 days, but at 1. If more
+    customers than the share have the most days of all, the level starts one above, and is empty.
     """
     days = np.array([active.get(customer, 0) for customer in everybody | set(active)])
     # How many customers reach each number of days: [0] are all, the last are none.
@@ -224,7 +235,7 @@ def level_thresholds(
 
 
 def _prepare(database: Database, archive: Path, timezone: str) -> None:
-    """The view `facts`: each event once, of the customer it belongs to today, with its day."""
+    """Makes the view `facts`: each event once, with the customer it belongs to now, and its day."""
     database.view_dataset("changes", files(archive, "changes"))
     follow_merges(database.execute, "changes")
     database.view_files("events", files(archive, "events"), union=True)
@@ -247,12 +258,12 @@ def _prepare(database: Database, archive: Path, timezone: str) -> None:
 
 
 def day_number(at: int, zone: tzinfo) -> int:
-    """The local day of a moment, counted from 1970-01-01."""
+    """The local day of a moment, in days since 1970-01-01."""
     return from_micros(at).astimezone(zone).toordinal() - date(1970, 1, 1).toordinal()
 
 
 def offsets(zone: tzinfo, first: int, last: int) -> list[tuple[int, int]]:
-    """(from when on, offset from UTC) of a time zone over a period; all in microseconds."""
+    """(start, offset from UTC) of a time zone over a period, all in microseconds."""
 
     def offset(at: int) -> int:
         shift = from_micros(at).astimezone(zone).utcoffset()
@@ -298,14 +309,14 @@ def _behaviour(database: Database, event: str, amount: str, until: int, today: i
 
 
 def _pointer(name: str) -> str:
-    """A property as a JSON pointer (RFC 6901), whatever signs it is written with."""
+    """A property as a JSON pointer (RFC 6901), whatever characters it has."""
     return "/" + name.replace("~", "~0").replace("/", "~1")
 
 
 def _active(database: Database, activity: str, days: int, until: int, today: int) -> dict[str, int]:
-    """Active days of all who ever were: 0 for who no longer is, so that no old level stays.
+    """Active days of all customers who were ever active: 0 later on, so that no old level stays.
 
-    Days are counted as the rules' `active_days_<n>d` counts them: local days, today included.
+    Days are counted as by `active_days_<n>d` in rules: local days, today included.
     """
     rows = database.rows(
         "SELECT customer_id, count(DISTINCT day) FILTER (day > $today - $days) FROM facts "
@@ -316,19 +327,19 @@ def _active(database: Database, activity: str, days: int, until: int, today: int
 
 
 def states_in_yaml(found: Segments, activity: str, days: int) -> str:
-    """The levels as `states:` of rule files, to be pasted there. Who holds none is said beside.
+    """The levels as `states:` of rule files, to be pasted there; empty levels have a comment.
 
     Raises:
-        ValueError: rules cannot count so many days.
+        ValueError: rules cannot count that many days.
     """
     if days * DAY > LONGEST_WINDOW:
         longest = LONGEST_WINDOW // DAY
-        raise ValueError(f"rules count active days of {longest} days at most, not of {days}")
+        raise ValueError(f"rules count active days within {longest} days at most, not {days}")
     most = max(found.active.values(), default=0)
     field = _quoted(f"events.{activity}.active_days_{days}d")
     lines = ["states:"]
     for name, least in found.levels.items():
-        nobody = "  # nobody: more than its share have the most days" if least > most else ""
+        nobody = "  # nobody: too many customers have the most days" if least > most else ""
         lines.append(f"  {_quoted(name)}: {{when: {{{field}: {{gte: {least}}}}}}}{nobody}")
     return "\n".join([*lines, f"  {LOWEST}: {{}}"])
 

@@ -1,4 +1,4 @@
-"""Segments as attributes: stored with the customers that are known, or written to a file."""
+"""Stores segments as attributes of known customers, or writes them to a file."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Stored(NamedTuple):
 
 
 async def store_segments(engine: Engine, found: Segments, progress: Progress = SILENT) -> Stored:
-    """Writes the attributes of everybody who is in the store; nobody else is created.
+    """Writes the attributes of all customers who are in the store; creates no others.
 
     Raises:
-        StoreUnavailable: some are written; it can be run again.
+        StoreUnavailable: some are written; this can be run again.
     """
     stored = unknown = 0
     with progress.bar("Customers") as move:

@@ -1,9 +1,9 @@
 """Trees compiled to machine code by lleaves, kept for each kind of machine.
 
-The object of a version lies in its folder under `compiled/` (or, where that cannot be written, in
-the user's cache folder) as `<platform>-<digest>.o`, and `<platform>.json` says which object
-belongs to which trees. That file is written last, and only after the model has passed its trial:
-so it is also the proof of that. An object that does not match it is made again.
+The object file of a version is in its folder under `compiled/` (or in the user's cache folder, if
+that cannot be written) as `<platform>-<digest>.o`; `<platform>.json` says which object belongs to
+which trees. That file is written last, after the model has passed its trial, so it also proves
+that. An object that does not match it is made again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from decision.scoring.model import Trees
 
 
 class CompiledObject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`<platform>.json`: the object's file and digest, and the digest of the trees within."""
+    """`<platform>.json`: the object's file and digest, and the digest of its trees."""
 
     file: str
     sha256: str
@@ -31,7 +31,7 @@ class CompiledObject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def platform_key() -> str:
-    """Names what machine code depends on: processor and its features, compiler versions.
+    """A key of what machine code depends on: processor and its features, compiler versions.
 
     Raises:
         ImportError: lleaves is not installed.
@@ -59,16 +59,16 @@ def find_object(folder: Path, manifest: Manifest) -> Path | None:
         try:
             record = msgspec.json.decode((place / f"{key}.json").read_bytes(), type=CompiledObject)
             path = place / Path(record.file).name
-            sound = hashlib.sha256(path.read_bytes()).hexdigest() == record.sha256
+            intact = hashlib.sha256(path.read_bytes()).hexdigest() == record.sha256
         except (OSError, ValueError):
             continue
-        if sound and record.trees_sha256 == manifest.files[TREES]:
+        if intact and record.trees_sha256 == manifest.files[TREES]:
             return path
     return None
 
 
 def compile_trees(folder: Path, manifest: Manifest, path: Path) -> Trees:
-    """Compiles the trees into an object file at `path`, or loads it where it exists.
+    """Compiles the trees into an object file at `path`, or loads it if it exists.
 
     Raises:
         ImportError: lleaves is not installed.
@@ -85,7 +85,7 @@ def compile_trees(folder: Path, manifest: Manifest, path: Path) -> Trees:
 
 
 def keep_object(folder: Path, manifest: Manifest, path: Path) -> None:
-    """Keeps an object that has been tried, where the version folder or the cache lets us.
+    """Keeps an object that has been tried, in the version folder, else in the cache.
 
     Raises:
         OSError: neither can be written.

@@ -1,14 +1,15 @@
-"""Features: turns situations and candidates into numbers, to serve and to train alike.
+"""Features: situations and candidates as numbers, with the same code to serve and to train.
 
-A feature is named. Most are fields (`customer.country`, `events.app_open.count_7d`, see
-`core.fields`) and are the same for all candidates of a decision; these depend on the candidate:
+Features have names. Most are fields (`customer.country`, `events.app_open.count_7d`, see
+`core.fields`), which are the same for all candidates of a decision. These depend on the candidate:
 
 - `message.name`, `message.channel`, `message.category`, `message.purpose` (categorical),
   `message.value`, `message.tag.<tag>` (1 or 0)
-- `message.count_7d` (any duration): contacts of this message, `message.days_since` the last one
+- `message.count_7d` (any duration): contacts of this message; `message.days_since`: days since the
+  last one
 
-and `contacts.count_7d` counts contacts on all channels. Contacts count as they do for caps.
-A missing or unknown value is NaN.
+`contacts.count_7d` counts contacts on all channels. Contacts count as they do for caps. A missing
+or unknown value is NaN.
 """
 
 from __future__ import annotations
@@ -45,22 +46,22 @@ _PLAIN = "biuf"
 """The kinds of numpy arrays whose every value is a number, or true or false."""
 _FOR_GOOD = frozenset({int(ContactState.CONFIRMED), int(ContactState.RESERVED_THEN_COUNT)})
 MOST_CATEGORIES = 1_000
-"""The most frequent values of a categorical feature are told apart, up to this many."""
+"""This many of the most frequent values of a categorical feature are distinguished."""
 
 
 class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A feature's name, and whether its values are amounts or kinds."""
+    """The name of a feature, and whether it is numeric or categorical."""
 
     name: str
     kind: Kind
 
 
 class UnknownFeature(NextbestError, ValueError):
-    """A feature that cannot exist as declared; the text says why and names the nearest form."""
+    """A feature that cannot exist as declared; the text says why and names the nearest one."""
 
 
 class _Source(NamedTuple):
-    """Where a feature is read: a field, the candidate, or contacts within a window."""
+    """Where a feature comes from: a field, the candidate, or contacts within a window."""
 
     origin: Literal["field", "static", "message_count", "message_days", "contact_count"]
     read: Callable[[CandidateInfo], Value] | None = None
@@ -82,7 +83,14 @@ _TEXT_FIELDS = ("placement", "event.type", "time.weekday", "time.date", "custome
 
 
 def check_feature(feature: Feature) -> None:
-    """Raises UnknownFeature where no such feature can exist, or not of that kind."""
+    """Raises UnknownFeature if there can be no such feature, or not of that kind.
+
+    >>> check_feature(Feature("events.app_open.count_7d", "numeric"))
+    >>> check_feature(Feature("message.value", "categorical"))
+    Traceback (most recent call last):
+        ...
+    decision.scoring.features.UnknownFeature: 'message.value' is categorical; must be numeric
+    """
     only = _source(feature.name).only
     if only is not None and feature.kind != only:
         raise UnknownFeature(f"{feature.name!r} is {feature.kind}; must be {only}")
@@ -132,10 +140,14 @@ def varies(feature: Feature) -> bool:
 
 
 def number_of(value: Value) -> float:
-    """The value of a numeric feature; true is 1, false 0, and what is no finite number is NaN."""
+    """The number of a numeric feature: true is 1, false is 0, all but finite numbers are NaN.
+
+    >>> number_of(3), number_of(True), number_of("3")
+    (3.0, 1.0, nan)
+    """
     if type(value) is float:
         return value if math.isfinite(value) else NAN
-    if isinstance(value, int):  # true and false, too
+    if isinstance(value, int):  # and bool
         try:
             return float(value)
         except OverflowError:
@@ -144,7 +156,7 @@ def number_of(value: Value) -> float:
 
 
 def category_key(value: Value) -> Value:
-    """What tells categories apart: `true` is not `1`, and `"5"` is not `5`."""
+    """What distinguishes categories: `true` is not `1`, and `"5"` is not `5`."""
     if isinstance(value, bool):
         return (value,)
     if isinstance(value, str):
@@ -164,7 +176,7 @@ def encoder_of(feature: Feature, categories: Categories) -> Callable[[Value], fl
 
 
 def learn_categories(features: Iterable[Feature], columns: Columns) -> dict[str, tuple[Value, ...]]:
-    """The categories that training tells apart, most frequent first; ties in order of value."""
+    """The categories that training distinguishes, most frequent first, ties in order of value."""
     found: dict[str, tuple[Value, ...]] = {}
     for feature in features:
         if feature.kind != "categorical":
@@ -182,13 +194,22 @@ def learn_categories(features: Iterable[Feature], columns: Columns) -> dict[str,
 
 
 def most_frequent(counts: Mapping[Value, int]) -> list[Value]:
-    """The keys of the categories to tell apart, of the counts of all of them."""
+    """The keys of the categories to distinguish, from the counts of all."""
     ordered = sorted(counts, key=lambda key: (-counts[key], type(key).__name__, key))
     return ordered[:MOST_CATEGORIES]
 
 
 def encode_columns(features: Sequence[Feature], categories: Categories, columns: Columns) -> Matrix:
-    """The matrix of logged features, a row an entry of the columns; what serves, for training."""
+    """The matrix of logged features for training, with the encoding that serves.
+
+    >>> features = (Feature("message.name", "categorical"), Feature("customer.age", "numeric"))
+    >>> columns = {"message.name": ["tea", "cups", "tea"], "customer.age": [31, None, 52]}
+    >>> categories = learn_categories(features, columns)
+    >>> categories
+    {'message.name': ('tea', 'cups')}
+    >>> encode_columns(features, categories, columns).tolist()
+    [[0.0, 31.0], [1.0, nan], [0.0, 52.0]]
+    """
     rows = len(next(iter(columns.values()))) if columns else 0
     matrix = np.empty((rows, len(features)))
     for index, feature in enumerate(features):
@@ -207,15 +228,15 @@ def encode_columns(features: Sequence[Feature], categories: Categories, columns:
 
 
 def _plain(column: Sequence[Value] | NDArray[Any]) -> Sequence[Value]:
-    """The column as Python values: numpy's own number types are none of them."""
+    """The column as Python values, without numpy's number types."""
     return column.tolist() if isinstance(column, np.ndarray) else column
 
 
 class FeatureEncoder:
-    """Turns one decision into a matrix with a row for each candidate.
+    """Turns one decision into a matrix with a row per candidate.
 
-    What only depends on the candidate is laid out once, here; what only depends on the situation
-    is computed once a decision and broadcast.
+    What depends only on the candidate is computed once, here; what depends only on the situation is
+    computed once per decision and broadcast.
 
     Raises:
         UnknownFeature: a feature cannot exist.
@@ -262,7 +283,7 @@ class FeatureEncoder:
                     self._contact_counts.append((column, source.window))
                     self._template[:, column] = 0.0
         shared = [column for column, _, _ in self._slots]
-        first = shared == list(range(len(shared)))  # then a slice is faster than an index
+        first = shared == list(range(len(shared)))  # if so, a slice is faster than an index
         self._shared = slice(len(shared)) if first else np.array(shared, dtype=np.intp)
         self._needs_contacts = bool(
             self._message_counts or self._message_days or self._contact_counts
@@ -275,7 +296,7 @@ class FeatureEncoder:
         document: Document,
         now: int,
     ) -> Matrix:
-        """The matrix, a row for each candidate index and a column for each feature."""
+        """The matrix, with a row per candidate index and a column per feature."""
         rows = np.asarray(candidates, dtype=np.intp)
         matrix: Matrix = self._template.take(rows, axis=0)
         if self._slots:
@@ -312,7 +333,7 @@ class FeatureEncoder:
         return found
 
     def _counted(self, document: Document, now: int) -> list[tuple[int, int]]:
-        """The message index (-1: no candidate's) and time of each contact that counts."""
+        """The message index (-1: not of a candidate) and time of each contact that counts."""
         kinds, index = document.kinds, self._message_index
         return [
             (index.get(kinds[contact.kind].message, -1), contact.at)
@@ -323,7 +344,7 @@ class FeatureEncoder:
     def features(
         self, candidate: int, values: Sequence[Value], document: Document, now: int
     ) -> dict[str, Value]:
-        """The features of one candidate before they are encoded; what is missing is left out."""
+        """The features of one candidate before encoding, without missing ones."""
         info = self._candidates[candidate]
         found: dict[str, Value] = {}
         for column, slot, _ in self._slots:

@@ -1,8 +1,8 @@
-"""Loads a model version, or refuses it with a sentence; never lets it crash this process.
+"""Loads a model version, or refuses it with a message; a bad version never crashes this process.
 
-Digests first, then the structure of the text model, then a trial in a child process with a time
-limit. Only what has passed all three is loaded here. The folder is trusted as code is: whoever
-can write it can make this process run machine code.
+First its digests are checked, then the structure of the text model, then it is tried in a child
+process with a time limit. Only a version that passes all three is loaded here. The folder must be
+trusted like code: a person who can write it can make this process run machine code.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from decision.scoring.model import Model, Scores, Trees
 from decision.scoring.structure import DamagedModel, Structure, check_structure
 
 TIME_LIMIT: Final = 120.0
-"""Seconds for a trial, in which a large model is compiled, too."""
+"""Seconds for a trial, which may include compiling a large model."""
 
 
 def load_model(folder: Path | str, *, time_limit: float = TIME_LIMIT) -> Model:
-    """The model of a version folder, compiled where that is possible.
+    """The model of a version folder, compiled if possible.
 
-    Blocks for as long as a trial takes: some milliseconds where this machine has tried the
-    version before, else seconds, at most `time_limit`. Without lleaves, or where it fails,
-    LightGBM runs the trees, and `Model.note` says why.
+    Blocks while the version is tried: some milliseconds if this machine has tried it before, else
+    seconds, at most `time_limit`. Without lleaves, or if it fails, LightGBM runs the trees, and
+    `Model.note` says why.
 
     Raises:
         ModelError: the version must not serve.
@@ -53,7 +53,7 @@ def load_model(folder: Path | str, *, time_limit: float = TIME_LIMIT) -> Model:
 
 
 def check_version(folder: Path) -> tuple[Manifest, str, Structure]:
-    """The manifest, the text model and its structure, checked without running anything of it.
+    """The manifest, the text model and its structure, checked without running any of it.
 
     Raises:
         ModelError: the version must not serve.
@@ -66,7 +66,7 @@ def check_version(folder: Path) -> tuple[Manifest, str, Structure]:
 
 
 def reference_trees(text: str) -> Trees:
-    """LightGBM itself on one thread: the judge of compiled trees, and their stand-in."""
+    """LightGBM itself, on one thread: compiled trees are compared with it, or replaced by it."""
     from lightgbm import Booster
 
     booster = Booster(model_str=text)
@@ -78,7 +78,7 @@ def reference_trees(text: str) -> Trees:
 
 
 def _try(folder: Path, time_limit: float) -> str | None:
-    """Tries the version in a child process; says why it could not be compiled, if it could not."""
+    """Tries the version in a child process; returns why it could not be compiled, if so."""
     root = str(Path(decision.__file__).parents[1])
     search = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     try:

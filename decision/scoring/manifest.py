@@ -1,9 +1,9 @@
 """The manifest of a model version: what the model is, what it needs, and the digests of its files.
 
-A version folder `models/<name>/<version>/` holds `manifest.json`, `model.txt` (LightGBM's text
-format) and what else the manifest lists with its digest. `version` names the content: the same
-training gives the same version. `digest` covers every byte of the manifest itself, so damage or
-an edit by hand is noticed. What lies beside and is not listed (`compiled/`, `report/`) is no part
+A version folder `models/<name>/<version>/` has `manifest.json`, `model.txt` (LightGBM's text
+format) and the other files that the manifest lists with their digests. `version` is a hash of the
+content: the same training gives the same version. `digest` covers every byte of the manifest, so
+damage and manual edits are noticed. Files that are not listed (`compiled/`, `report/`) are not part
 of the content.
 """
 
@@ -27,15 +27,15 @@ FORMAT_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
 TREES: Final = "model.txt"
 MOST_KNOTS: Final = 200
-"""An isotonic calibration has so many knots at most."""
+"""An isotonic calibration has at most this many knots."""
 
 
 class ModelError(NextbestError, ValueError):
-    """A model version that must not serve; one sentence: path, what is wrong, how to mend it."""
+    """A model version that must not serve; the text has the path, the problem and the fix."""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What training saw of one message × channel: how often given, how often with success."""
+    """How often a message × channel was given in the fitted rows, and how many responded."""
 
     message: str
     channel: str
@@ -51,9 +51,9 @@ class Platt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Isotonic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Calibration: from log-odds (`knots`, ascending) to probabilities, straight lines between.
+    """Calibration: from log-odds (`knots`, ascending) to probabilities, linear in between.
 
-    Beyond the first and last knot the probability stays what it is there. It never falls.
+    Below the first and above the last knot the probability is constant. It never falls.
     """
 
     knots: tuple[float, ...]
@@ -61,7 +61,7 @@ class Isotonic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Parity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How far compiled log-odds were from LightGBM's, at most, over so many rows."""
+    """The largest difference of compiled log-odds from LightGBM's, over `rows` rows."""
 
     rows: int
     difference: float
@@ -70,7 +70,7 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Smoothing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a prediction is pulled to the starting probability while there is little evidence.
 
-    What is None comes from the policy's `settings`.
+    None means: from the policy's `settings`.
     """
 
     by: Literal["message", "message_channel"] = "message"
@@ -81,11 +81,12 @@ class Smoothing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The facts of a training: rows fitted and held out, seed, parameters, metrics, libraries.
 
-    `from_time` and `to_time` are the earliest and latest row, in microseconds; `learned_until` is
-    the latest that was fitted or calibrated on, None where it is not known. The rows held out are
-    the latest: on the earlier of them training stops and calibrates, metrics are of the
-    `test_rows`, the latest of all. `left_out` counts rows of the log that did not count, by reason.
-    `calibrations` has the log loss of each that was tried. `notes` say what the table lacked.
+    `from_time` and `to_time` are the times of the earliest and latest row, in microseconds;
+    `learned_until` is that of the latest row used to fit, stop or calibrate, None if not known. The
+    held-out rows are the latest: on their earlier half training stops and calibrates; the metrics
+    are of the `test_rows`, the latest ones. `left_out` is the number of rows of the log that did
+    not count, by reason. `calibrations` has the log loss of each that was tried. `notes` say what
+    the table lacked.
     """
 
     rows: int
@@ -110,8 +111,8 @@ class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`manifest.json`. `exploration` is a γ that replaces the policy's, or None.
 
-    At most one of `calibration` and `isotonic` is given. `parity` is of the machine that trained;
-    it and `created_at` do not change the version's name.
+    At most one of `calibration` and `isotonic` is set. `parity` is from the machine that trained;
+    it and `created_at` do not change `version`.
     """
 
     format_version: int = FORMAT_VERSION
@@ -138,7 +139,7 @@ class _Head(msgspec.Struct):
 
 
 def content_version(manifest: Manifest) -> str:
-    """The name of a version: 12 hexadecimal digits of a hash of all but when and where made."""
+    """The name of a version: 12 hexadecimal digits of a hash of all but time and machine."""
     plain = msgspec.structs.replace(manifest, version="", created_at="", parity=None, digest="")
     return hashlib.sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()[:12]
 
@@ -149,9 +150,9 @@ def write_version(
     trees: bytes,
     others: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Manifest:
-    """Writes the files of a version into an existing folder; returns the manifest as sealed.
+    """Writes the files of a version into an existing folder; returns the manifest with its digests.
 
-    `others` are further files by name that are part of the content.
+    `others`: further files of the content, by name.
     """
     contents = {TREES: trees, **others}
     files = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(contents.items())}
@@ -166,10 +167,10 @@ def write_version(
 
 
 def read_version(folder: Path) -> tuple[Manifest, str]:
-    """The manifest and the text model of a version, undamaged.
+    """The manifest and the text model of a version, checked.
 
     Raises:
-        ModelError: a file is missing, damaged, of another format, or names unknown features.
+        ModelError: a file is missing, is damaged, has another format, or names unknown features.
     """
     path = folder / MANIFEST
     raw = _read(path)
@@ -194,7 +195,7 @@ def read_version(folder: Path) -> tuple[Manifest, str]:
     contents = {TREES: _read(folder / TREES)}
     for name in manifest.files:
         if Path(name).name != name:
-            raise ModelError(f"{path}: it lists {name!r}, which is no file of its folder")
+            raise ModelError(f"{path}: it lists {name!r}, which is not a file of its folder")
         if name != TREES:
             contents[name] = _read(folder / name)
     for name, data in contents.items():
@@ -218,7 +219,7 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         raise ModelError(
             f"{path}: cannot be read ({error.strerror or error}); give the folder of a model "
-            f"version, which holds {MANIFEST} and {TREES}"
+            f"version, with {MANIFEST} and {TREES}"
         ) from None
 
 
@@ -234,33 +235,33 @@ def _check_features(path: Path, manifest: Manifest) -> None:
                 f"{path}: feature {error}; train the model again with features of this release"
             ) from None
         if feature.name in seen:
-            raise ModelError(f"{path}: feature {feature.name!r} stands twice; train it again")
+            raise ModelError(f"{path}: feature {feature.name!r} is listed twice; train it again")
         seen.add(feature.name)
         if (feature.kind == "categorical") is not (feature.name in manifest.categories):
             raise ModelError(
-                f"{path}: feature {feature.name!r} is {feature.kind} but its categories say "
-                "otherwise; train the model again"
+                f"{path}: feature {feature.name!r} is {feature.kind}, which does not fit its "
+                "categories; train the model again"
             )
 
 
 def _check_calibration(path: Path, manifest: Manifest) -> None:
-    """Raises ModelError where calibration could turn the order round, or give no probability."""
+    """Raises ModelError if calibration could reverse the order, or give no probability."""
     platt, isotonic = manifest.calibration, manifest.isotonic
-    sound = platt is None or isotonic is None
+    valid = platt is None or isotonic is None
     if platt is not None:
-        sound &= platt.slope > 0
+        valid &= platt.slope > 0
     if isotonic is not None:
         knots, found = isotonic.knots, isotonic.probabilities
-        sound &= 1 <= len(knots) == len(found) <= MOST_KNOTS
-        sound &= all(low < high for low, high in itertools.pairwise(knots))
-        sound &= all(low <= high for low, high in itertools.pairwise(found))
-        sound &= all(0 <= each <= 1 for each in found)
-    if not sound:
+        valid &= 1 <= len(knots) == len(found) <= MOST_KNOTS
+        valid &= all(low < high for low, high in itertools.pairwise(knots))
+        valid &= all(low <= high for low, high in itertools.pairwise(found))
+        valid &= all(0 <= each <= 1 for each in found)
+    if not valid:
         raise ModelError(f"{path}: its calibration is impossible; train the model again")
 
 
 def evidence_of(manifest: Manifest) -> Mapping[tuple[str, str], tuple[int, int]]:
-    """(shows, responses) of each message × channel; under (message, "") of each message."""
+    """(shows, responses) of each message × channel, and under (message, "") of each message."""
     found: dict[tuple[str, str], tuple[int, int]] = {}
     for row in manifest.evidence:
         for key in ((row.message, row.channel), (row.message, "")):

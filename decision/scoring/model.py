@@ -13,13 +13,13 @@ from decision.scoring.manifest import Isotonic, Manifest, Platt
 
 Scores = NDArray[np.float64]
 Trees = Callable[[Matrix], Scores]
-"""Log-odds, a number for each row of a matrix."""
+"""A function from a matrix to the log-odds of its rows."""
 
 
 class Model:
     """A model version, ready to score.
 
-    `engine` says what runs the trees; `note` says why that is not `compiled` where it is not.
+    `engine` says what runs the trees; if it is not `compiled`, `note` says why.
     """
 
     def __init__(
@@ -37,20 +37,25 @@ class Model:
 
     @property
     def version(self) -> str:
-        """The version, as decisions are logged with it."""
+        """The version, as it is logged with decisions."""
         return self.manifest.version
 
     def log_odds(self, matrix: Matrix) -> Scores:
-        """What the trees say of each row, before calibration."""
+        """The log-odds of each row by the trees, before calibration."""
         return self._trees(matrix)
 
     def probabilities(self, matrix: Matrix) -> Scores:
-        """The calibrated probability of each row, in [0, 1]; NaN where the trees give no number."""
+        """The calibrated probability of each row, in [0, 1]; NaN if the trees give no number."""
         return self._calibrate(self._trees(matrix))
 
 
 def calibrator(calibration: Platt | Isotonic | None) -> Callable[[Scores], Scores]:
-    """The function from the trees' log-odds to probabilities; NaN where they are no number."""
+    """The function from the trees' log-odds to probabilities; NaN for what is not finite.
+
+    >>> probability = calibrator(Isotonic(knots=(-1.0, 1.0), probabilities=(0.1, 0.3)))
+    >>> [round(each, 2) for each in probability(np.array([-5.0, 0.0, 9.0])).tolist()]
+    [0.1, 0.2, 0.3]
+    """
     if calibration is None:
         return to_probability
     if isinstance(calibration, Platt):
@@ -61,7 +66,11 @@ def calibrator(calibration: Platt | Isotonic | None) -> Callable[[Scores], Score
 
 
 def to_probability(log_odds: Scores) -> Scores:
-    """σ(x), written so that it cannot overflow; an infinity is no number and gives NaN."""
+    """σ(x), written so that it cannot overflow; NaN for infinities.
+
+    >>> to_probability(np.array([0.0, np.inf])).tolist()
+    [0.5, nan]
+    """
     return _of_finite(log_odds, 0.5 + 0.5 * np.tanh(0.5 * log_odds))
 
 

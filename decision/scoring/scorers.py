@@ -1,8 +1,8 @@
-"""What decisions are scored with: a model smoothed by its evidence, or a prior without one.
+"""What scores decisions: a model smoothed by its evidence, or a prior without a model.
 
 Smoothing, as Pega does it for new actions: SP · SE / (SE + E) + p · E / (SE + E), with the
-starting probability SP, its weight in responses SE, and the evidence E that training had of the
-message (or message × channel).
+starting probability SP, its weight SE, and the evidence E: how often training saw the message (or
+message × channel).
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ Indices = NDArray[np.intp]
 Floats = NDArray[np.float64]
 
 EvidenceCounts = Mapping[tuple[str, str], tuple[int, int]]
-"""(message, channel) → (shows, responses); the channel is empty for all channels together."""
+"""(message, channel) → (shows, responses); the channel is empty for the sum of all channels."""
 
 
 class _SmoothedCandidates:
-    """The smoothing of a set of candidates, laid out: weight, offset and prior of each."""
+    """The smoothing of a set of candidates, as arrays: weight, offset and prior of each."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class ModelScorer:
     def score(
         self, candidates: Indices, values: Sequence[Value], document: Document, now: int
     ) -> Floats:
-        """The smoothed probability of each; the prior where the model gives no number."""
+        """The smoothed probability of each candidate; the prior if the model gives no number."""
         start = self._start
         found = self._model.probabilities(self._encoder.encode(candidates, values, document, now))
         found = start.weight[candidates] * found + start.offset[candidates]
@@ -98,9 +98,9 @@ class ModelScorer:
 
 
 class PriorScorer:
-    """Stands in where there is no model: the starting probability, moved by evidence if any.
+    """Scores without a model: the starting probability, adjusted by evidence if there is any.
 
-    It logs the features of `encoder`, so that a first model can be trained from its decisions.
+    It logs the features of `encoder`, so that a first model can be trained on its decisions.
     """
 
     version: str | None = None
@@ -120,13 +120,13 @@ class PriorScorer:
     def score(
         self, candidates: Indices, values: Sequence[Value], document: Document, now: int
     ) -> Floats:
-        """The prior of each candidate, whoever the customer is."""
+        """The prior of each candidate, the same for every customer."""
         return self._priors[candidates]
 
     def features(
         self, candidate: int, values: Sequence[Value], document: Document, now: int
     ) -> dict[str, Value]:
-        """The features of one candidate that are to be logged."""
+        """The features of one candidate, to be logged."""
         return self._encoder.features(candidate, values, document, now)
 
 
@@ -137,7 +137,7 @@ MINIMAL_FEATURES: tuple[Feature, ...] = (
     Feature("message.purpose", "categorical"),
     Feature("message.value", "numeric"),
 )
-"""What a scorer without a model logs when it is not told which features a model would want."""
+"""What a scorer without a model logs, if it is not given the features of a model's spec."""
 
 
 def fields_read(model: Model | None, features: Sequence[Feature] = MINIMAL_FEATURES) -> list[str]:
@@ -172,9 +172,9 @@ def bind(
 
 
 def unproven(model: Model | None, candidates: Sequence[CandidateInfo], settings: Settings) -> int:
-    """The mask of candidates whose message training saw fewer than `exploration_until` times.
+    """The mask of candidates with a message that training saw less than `exploration_until` times.
 
-    Without an exploration floor it is empty: nobody asks.
+    Without an exploration floor it is empty, as it is not used.
     """
     if settings.exploration_floor <= 0:
         return 0

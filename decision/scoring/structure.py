@@ -1,7 +1,7 @@
-"""Reads a LightGBM text model strictly, because LightGBM itself crashes or hangs on damaged ones.
+"""Checks a LightGBM text model strictly, because LightGBM crashes or hangs on damaged ones.
 
-Only what serving needs is accepted: one binary objective, plain trees over known features. Every
-tree must be a tree: each node and leaf reached exactly once, every number finite.
+Only what serving needs is accepted: one binary objective, plain trees over known features. Each
+node and leaf of a tree must be reached exactly once, and every number must be finite.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ _KEYS = {"Tree", *_WHOLE_PER_NODE, *_PER_NODE, *_OTHERS, "leaf_value", "leaf_wei
 
 
 class DamagedModel(NextbestError, ValueError):
-    """The text is no sound model; the message says what is wrong in it."""
+    """The text is not a valid model; the message says what is wrong."""
 
 
 class Structure(msgspec.Struct, frozen=True, kw_only=True):
-    """What a checked model consists of: trees, and each feature's thresholds (if numeric)."""
+    """A checked model: the number of trees, and the thresholds of each numeric feature."""
 
     trees: int
     thresholds: tuple[tuple[float, ...], ...]
 
 
 def column_names(count: int) -> list[str]:
-    """The features' names inside the text model: neutral, as LightGBM refuses some characters."""
+    """The features' names in the text model: plain ones, as LightGBM refuses some characters."""
     return [f"f{index}" for index in range(count)]
 
 
@@ -55,7 +55,7 @@ def check_structure(text: str, features: Sequence[Feature]) -> Structure:
     """The structure of a text model over these features.
 
     Raises:
-        DamagedModel: the text is not that, in any way that could crash, hang or mislead.
+        DamagedModel: the text is not valid, and could crash or hang LightGBM, or score wrongly.
     """
     head, separator, body = text.partition("\n\n")
     if not separator:
@@ -74,16 +74,16 @@ def check_structure(text: str, features: Sequence[Feature]) -> Structure:
         _check_tree(block.decode(), index, features, thresholds)
         start += size
     if not rest[start:].startswith(b"end of trees\n"):
-        raise DamagedModel(f"it holds more than the {len(sizes)} trees that tree_sizes lists")
+        raise DamagedModel(f"it has more than the {len(sizes)} trees that tree_sizes lists")
     if not _TAIL.fullmatch(rest[start:].decode()):
-        raise DamagedModel("what follows its trees is not what LightGBM writes")
+        raise DamagedModel("the text after its trees is not what LightGBM writes")
     return Structure(trees=len(sizes), thresholds=tuple(tuple(sorted(t)) for t in thresholds))
 
 
 def _header(head: str, features: Sequence[Feature]) -> dict[str, str]:
     lines = head.split("\n")
     if lines[0] != "tree":
-        raise DamagedModel("it does not begin as a LightGBM text model does")
+        raise DamagedModel("it does not start like a LightGBM text model")
     values = _pairs(lines[1:])
     wanted = {
         "version": "v4",
@@ -106,7 +106,7 @@ def _header(head: str, features: Sequence[Feature]) -> dict[str, str]:
         raise DamagedModel(f"monotone_constraints must be {len(features)} of -1, 0 and 1")
     others = {"feature_infos", "tree_sizes", "monotone_constraints"}
     if unknown := values.keys() - wanted.keys() - others:
-        raise DamagedModel(f"its head has {min(unknown)[:80]!r}, which is not known")
+        raise DamagedModel(f"its header has an unknown key {min(unknown)[:80]!r}")
     return values
 
 
@@ -115,7 +115,7 @@ def _pairs(lines: Sequence[str]) -> dict[str, str]:
     for line in lines:
         key, separator, value = line.partition("=")
         if not separator or key in values:
-            raise DamagedModel(f"the line {line[:80]!r} is not one key=value, once")
+            raise DamagedModel(f"the line {line[:80]!r} is not key=value, or is there twice")
         values[key] = value
     return values
 
@@ -125,10 +125,10 @@ def _check_tree(
 ) -> None:
     try:
         if not block.endswith("\n\n\n"):
-            raise DamagedModel("it does not end in two empty lines")
+            raise DamagedModel("it does not end with two empty lines")
         values = _pairs(block[:-3].split("\n"))
         if unknown := values.keys() - _KEYS:
-            raise DamagedModel(f"{min(unknown)[:80]!r} is not known")
+            raise DamagedModel(f"it has an unknown key {min(unknown)[:80]!r}")
         if values["is_linear"] != "0":
             raise DamagedModel("its leaves are linear models, which are not supported")
         leaves = _whole(values["num_leaves"], "num_leaves")
@@ -157,7 +157,7 @@ def _check_nodes(
     features: Sequence[Feature],
     thresholds: list[set[float]],
 ) -> list[float]:
-    """The numbers of the bit sets of categorical nodes, having checked all nodes."""
+    """Checks all nodes; returns the numbers of the bit sets of categorical ones."""
     categorical = []
     for split, limit, kind in zip(splits, limits, types, strict=True):
         if not 0 <= split < len(features):
@@ -165,7 +165,7 @@ def _check_nodes(
         if kind & ~(_CATEGORICAL | _DEFAULT_LEFT) not in _MISSING_TYPES:
             raise DamagedModel(f"decision type {kind} is not known")
         if bool(kind & _CATEGORICAL) is not (features[split].kind == "categorical"):
-            raise DamagedModel(f"feature {features[split].name!r} is split as what it is not")
+            raise DamagedModel(f"feature {features[split].name!r} is split as the wrong kind")
         if kind & _CATEGORICAL:
             categorical.append(limit)
         else:
@@ -174,7 +174,8 @@ def _check_nodes(
 
 
 def _check_shape(left: Sequence[int], right: Sequence[int], leaves: int) -> None:
-    """Node 0 is the root, `-1` leaf 0. Reached once each, n nodes and n + 1 leaves are a tree."""
+    """Node 0 is the root, `-1` is leaf 0. If each is reached once, n nodes and n + 1 leaves are a
+    tree."""
     reached = [0] if left else [-1]
     for node in reached:
         if node >= 0:
@@ -182,7 +183,7 @@ def _check_shape(left: Sequence[int], right: Sequence[int], leaves: int) -> None
             if not all(-leaves <= child < len(left) for child in reached[-2:]):
                 raise DamagedModel(f"node {node} has a child that does not exist")
             if len(reached) > 2 * leaves:
-                raise DamagedModel("its nodes run in a circle")
+                raise DamagedModel("its nodes form a cycle")
     if len(set(reached)) != len(reached) or len(reached) != 2 * leaves - 1:
         raise DamagedModel("its nodes do not form a tree")
 
@@ -198,9 +199,9 @@ def _check_bitsets(values: dict[str, str], categorical: Sequence[float]) -> None
     bounds = _wholes(values, "cat_boundaries", sets + 1)
     words = _wholes(values, "cat_threshold", bounds[-1])
     if bounds[0] != 0 or any(low >= high for low, high in itertools.pairwise(bounds)):
-        raise DamagedModel("the bounds of its sets of categories do not ascend")
+        raise DamagedModel("the bounds of its sets of categories are not in ascending order")
     if not all(0 <= word < 1 << 32 for word in words):
-        raise DamagedModel("a set of categories is not made of 32-bit words")
+        raise DamagedModel("a set of categories does not consist of 32-bit words")
 
 
 def _whole(text: str, name: str) -> int:
@@ -213,7 +214,7 @@ def _wholes(values: dict[str, str], name: str, count: int) -> list[int]:
     numbers = _numbers(values, name, count)
     wholes = [int(number) for number in numbers]
     if wholes != numbers:
-        raise DamagedModel(f"{name} must hold whole numbers")
+        raise DamagedModel(f"{name} must have whole numbers")
     return wholes
 
 
@@ -221,8 +222,8 @@ def _numbers(values: dict[str, str], name: str, count: int) -> list[float]:
     texts = values[name].split(" ") if values[name] else []
     infinite = name in _MAY_BE_INFINITE
     if not all(map((_INFINITE if infinite else _FINITE).fullmatch, texts)):
-        raise DamagedModel(f"{name} holds what is no number")
+        raise DamagedModel(f"{name} has a value that is not a number")
     numbers = [float(text) for text in texts]
     if len(numbers) != count or not (infinite or all(map(math.isfinite, numbers))):
-        raise DamagedModel(f"{name} must hold {count} finite numbers")
+        raise DamagedModel(f"{name} must have {count} finite numbers")
     return numbers

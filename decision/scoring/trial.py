@@ -1,8 +1,8 @@
 """Tries a model version in this process: `python -m decision.scoring.trial FOLDER`.
 
 A damaged model can crash or hang LightGBM, so `loading` runs this in a child process with a time
-limit. Scores probe rows with LightGBM (then prints `trial: scored`), compiles the trees, holds the
-compiled ones against LightGBM, keeps the object (then prints `trial: compiled`).
+limit. It scores probe rows with LightGBM (then prints `trial: scored`), compiles the trees,
+compares them with LightGBM, and keeps the object (then prints `trial: compiled`).
 
 Example: python -m decision.scoring.trial models/engagement/3f2a9c01b7de
 """
@@ -25,12 +25,12 @@ from decision.scoring.manifest import Manifest, ModelError
 from decision.scoring.structure import Structure
 
 PARITY: Final = 1e-9
-"""How far compiled log-odds may be from LightGBM's."""
+"""The largest allowed difference of compiled log-odds from LightGBM's."""
 PROBES: Final = 2_000
 
 
 def probe_rows(manifest: Manifest, structure: Structure) -> Matrix:
-    """Rows on, just below and just above every threshold, with missing values, zeros, extremes."""
+    """Rows at, just below and just above each threshold, with missing values, zeros, extremes."""
     generator = np.random.default_rng(0)
     matrix = np.empty((PROBES, len(manifest.features)))
     for column, feature in enumerate(manifest.features):
@@ -49,7 +49,7 @@ def _pool(feature: Feature, manifest: Manifest, thresholds: Sequence[float]) -> 
 
 
 def main(arguments: Sequence[str]) -> int:
-    """0: the version may serve. 1: it may not, or its trees cannot be compiled; stderr says why."""
+    """0: the version may serve. 1: it may not, or cannot be compiled; stderr says why."""
     if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
         return 2
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
     rows = probe_rows(manifest, structure)
     expected = reference_trees(text)(rows)
     if not np.isfinite(expected).all():
-        print(f"{folder}: it scores what is no finite number; train it again", file=sys.stderr)
+        print(f"{folder}: some scores are not finite numbers; train it again", file=sys.stderr)
         return 1
     print("trial: scored", flush=True)
     with TemporaryDirectory() as scratch:

@@ -1,9 +1,9 @@
 """Which model version is in force: small pointer files in the models folder.
 
-`current` names the version that decides, `shadow` one that is scored beside it and never chosen;
-each holds a path relative to the models folder, such as `engagement/02450e50e31b`. `history` is
-one line for each change of `current`, oldest first: time and path, and after a tab `rollback`
-where that is what it was.
+`current` names the version that decides; `shadow` names the challenger, which is scored beside it
+and never chooses. Each contains a path relative to the models folder, such as
+`engagement/02450e50e31b`. `history` has one line per change of `current`, oldest first: time and
+path, and, after a tab, `rollback` if it was one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ROLLBACK: Final = "rollback"
 
 
 class HistoryEntry(NamedTuple):
-    """One line of the history: when (RFC 3339), which version, and whether it was a return."""
+    """One line of the history: time (RFC 3339), version, and whether it was a rollback."""
 
     at: str
     version: str
@@ -35,13 +35,13 @@ class HistoryEntry(NamedTuple):
 
 
 def current_version(models: Path) -> Path | None:
-    """The version folder that is in force in a models folder, or None where it has no versions.
+    """The version folder in force in a models folder, or None if it has no versions.
 
-    That is the folder itself where it is a version, the one that its file `current` names, or
-    the only one there is below it.
+    That is the folder itself if it is a version, else the one that its file `current` names, else
+    the only version below it.
 
     Raises:
-        ModelError: `current` leads nowhere, or it is missing and there are several versions.
+        ModelError: `current` names no version, or is missing and there are several versions.
     """
     if (models / MANIFEST).is_file():
         return models
@@ -50,22 +50,22 @@ def current_version(models: Path) -> Path | None:
 
 
 def shadow_version(models: Path) -> Path | None:
-    """The version folder that is scored beside the one in force, or None.
+    """The challenger's version folder, or None.
 
     Raises:
-        ModelError: `shadow` leads nowhere.
+        ModelError: `shadow` names no version.
     """
     return _pointed(models, SHADOW)
 
 
 def versions(models: Path) -> list[Path]:
-    """All version folders of a models folder, in the order of their paths."""
+    """All version folders of a models folder, ordered by path."""
     manifests = [*models.glob(f"*/{MANIFEST}"), *models.glob(f"*/*/{MANIFEST}")]
     return sorted(path.parent for path in manifests)
 
 
 def find_version(models: Path, wanted: str) -> Path:
-    """The version that is meant: a folder, `NAME/VERSION` below `models`, or the digits alone.
+    """The version folder for a folder, `NAME/VERSION` below `models`, or the digits of a version.
 
     Raises:
         NotFound: there is none, or there are several; the nearest is named.
@@ -79,13 +79,13 @@ def find_version(models: Path, wanted: str) -> Path:
         return named[0]
     names = [place.relative_to(models).as_posix() for place in known]
     near = [] if named else get_close_matches(wanted, [*names, *(each.name for each in known)], 1)
-    why = f"there are {len(named)} of that name" if named else "it is no version"
+    why = f"there are {len(named)} of that name" if named else "there is no such version"
     meant = f"did you mean {near[0]}? " if near else ""
-    raise NotFound(f"{wanted}: {why}; {meant}in {models} are: {', '.join(names[-5:]) or 'none'}")
+    raise NotFound(f"{wanted}: {why}; {meant}{models} has: {', '.join(names[-5:]) or 'none'}")
 
 
 def latest_version(models: Path, name: str) -> Path | None:
-    """The version of that name in force, else the one made last; None where there is none."""
+    """The version of that name in force, else the one made last; None if there is none."""
     try:
         current = current_version(models)
     except ModelError:
@@ -104,12 +104,12 @@ def latest_version(models: Path, name: str) -> Path | None:
 def point_to(
     models: Path, version: Path, pointer: str = CURRENT, *, rollback: bool = False
 ) -> None:
-    """Puts a version in force in one step: whoever reads sees the old one or the new one.
+    """Puts a version in force in one step: readers see the old one or the new one.
 
-    `rollback` notes in the history that this is a return.
+    `rollback` is recorded in the history.
 
     Raises:
-        ModelError: it is no version below the models folder.
+        ModelError: it is not a version below the models folder.
         OSError: the pointer cannot be written.
     """
     try:
@@ -117,7 +117,7 @@ def point_to(
     except ValueError:
         raise ModelError(f"{version} is not below {models}; copy the version there") from None
     if not (version / MANIFEST).is_file():
-        raise ModelError(f"{version} is no model version; name one that is there")
+        raise ModelError(f"{version} is not a model version; name one that exists")
     write_whole(models / pointer, f"{name}\n".encode())
     if pointer == CURRENT:
         mark = f"\t{_ROLLBACK}" if rollback else ""
@@ -141,9 +141,9 @@ def history(models: Path) -> list[HistoryEntry]:
 
 
 def earlier_versions(models: Path) -> list[str]:
-    """What was in force before, latest first: paths relative to the models folder, each once.
+    """Versions that were in force before, latest first: paths relative to the models folder.
 
-    What a rollback returned from is not among them: two rollbacks go two steps back.
+    Versions that were rolled back are not among them: two rollbacks go two steps back.
     """
     found = standing((change.version, change.rollback) for change in history(models))
     return list(dict.fromkeys(reversed(found)))[1:]
@@ -159,7 +159,7 @@ def _pointed(models: Path, name: str) -> Path | None:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
         raise ModelError(f"{pointer} cannot be read: {reason}") from None
     if not (place / MANIFEST).is_file():
-        raise ModelError(f"{pointer}: {place} is no model version; name one that is there")
+        raise ModelError(f"{pointer}: {place} is not a model version; name one that exists")
     return place
 
 

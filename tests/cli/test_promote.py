@@ -79,7 +79,7 @@ def test_a_challenger_is_named_and_cleared(run, models: Path, version: str) -> N
         (("{}", "--force"), 2, "go together"),
         (("{}", "--reason", "x"), 2, "go together"),
         (("{}", "--clear-shadow"), 2, "stands alone"),
-        (("nothing",), 1, "it is no version; in models are: tea/"),
+        (("nothing",), 1, "there is no such version; models has: tea/"),
         (("{}",), 1, "no spec named tea"),
         (("{}", "--spec", "nowhere.yaml"), 1, "nowhere.yaml"),
     ],

@@ -212,13 +212,13 @@ def test_wrong_input_is_refused_with_place_value_and_mend() -> None:
         ips([], [], [])
     with pytest.raises(ValueError, match=r"reward\[0\] is nan"):
         snips([float("nan")], [0.5], [0.5])
-    with pytest.raises(ValueError, match="says nothing of this policy"):
+    with pytest.raises(ValueError, match="says nothing about this policy"):
         snips([1, 0], [0.5, 0.5], [0, 0])
     with pytest.raises(ValueError, match="confidence"):
         ips(*good, confidence=95)
     with pytest.raises(ValueError, match="sums to"):
         dm(*good, expected_reward=[[0.1, 0.2]] * 2, target_distribution=[[0.5, 0.6]] * 2)
-    with pytest.raises(ValueError, match="a column for each action"):
+    with pytest.raises(ValueError, match="one column per action"):
         dm(*good, expected_reward=[[0.1]] * 2, target_distribution=[[0.5, 0.5]] * 2)
     with pytest.raises(ValueError, match="must name a column, 0 to 1"):
         dr(*good, **model, action=[0, 2])

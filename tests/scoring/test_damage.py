@@ -139,7 +139,7 @@ def test_a_manifest_that_lists_a_file_outside_its_folder_is_refused(
     folder.mkdir()
     (tmp_path / "x").write_bytes(b"")
     write_version(folder, manifest, text.encode(), {"../x": b"x"})
-    with pytest.raises(ModelError, match=r"'\.\./x', which is no file of its folder"):
+    with pytest.raises(ModelError, match=r"'\.\./x', which is not a file of its folder"):
         read_version(folder)
 
 

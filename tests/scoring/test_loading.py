@@ -136,8 +136,8 @@ def test_manifests_that_contradict_themselves_are_refused(trained: Path, tmp_pat
     for number, (change, says) in enumerate(
         (
             ({"features": ()}, "it has no features"),
-            ({"features": manifest.features + manifest.features[:1]}, "stands twice"),
-            ({"categories": {}}, "its categories say otherwise"),
+            ({"features": manifest.features + manifest.features[:1]}, "is listed twice"),
+            ({"categories": {}}, "does not fit its categories"),
         )
     ):
         changed = msgspec.structs.replace(manifest, **change)

@@ -1,13 +1,34 @@
-"""Off-policy estimators: what a policy would have earned on decisions that another one logged.
+"""Off-policy estimators: what a policy would have earned on decisions that another policy logged.
 
 Dudík et al. 2011 (https://arxiv.org/abs/1103.4601) for IPS, DM and DR; Swaminathan & Joachims
 2015 for the self-normalised ones; Wang et al. 2017 (https://arxiv.org/abs/1612.01205) for SWITCH.
-Definitions agree with those of the Open Bandit Pipeline. Everything is per decision, in the unit
-of the reward.
+Definitions agree with the Open Bandit Pipeline. Everything is per decision, in the unit of the
+reward.
 
-Every estimator also takes `confidence` (0.95), `cluster` (a whole number a decision: those of one
-customer, which may depend on each other; left out, all are independent), `bootstrap` (how many
-resamples, 0 for none) and `seed` of those.
+Every estimator also takes `confidence` (default 0.95), `cluster` (one whole number per decision:
+decisions of one customer may depend on each other; by default all are independent), `bootstrap`
+(the number of resamples, default 0: none) and `seed` (of the resamples).
+
+Four decisions were logged, each chosen with probability 0.5. The target policy would always repeat
+the first and the third, and never the others:
+
+>>> reward, logged, target = [1, 0, 1, 1], [0.5, 0.5, 0.5, 0.5], [1.0, 0.0, 1.0, 0.0]
+>>> ips(reward, logged, target).value
+1.0
+>>> found = snips(reward, logged, target)
+>>> found.value, found.effective_sample_size
+(1.0, 2.0)
+
+With a model of the rewards of two actions, of which the target policy always takes the first:
+
+>>> model = {"expected_reward": [[0.9, 0.4]] * 4, "target_distribution": [[1, 0]] * 4}
+>>> round(dm(reward, logged, target, **model).value, 3)
+0.9
+>>> model["action"] = [0, 1, 0, 1]
+>>> [round(each(reward, logged, target, **model).value, 3) for each in (dr, sndr)]
+[1.0, 1.0]
+>>> round(switch_dr(reward, logged, target, **model, tau=1.5).value, 3)
+0.9
 """
 
 from __future__ import annotations
@@ -28,7 +49,7 @@ Labels = Sequence[int] | NDArray[np.integer]
 
 
 class EstimatorOptions(TypedDict, total=False):
-    """What every estimator may be told; see the module."""
+    """Options of every estimator; see the module."""
 
     confidence: float
     cluster: Labels | None
@@ -37,11 +58,11 @@ class EstimatorOptions(TypedDict, total=False):
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
-    """An estimated mean reward a decision.
+    """An estimated mean reward per decision.
 
     `confidence_interval` is normal (value ± z · standard error); `bootstrap_interval` has the
-    percentiles of resamples, where they were asked for. `effective_sample_size` is (Σw)² / Σw²
-    over the importance weights in use: how many on-policy decisions the log is worth.
+    percentiles of resamples, if there are any. `effective_sample_size` is (Σw)² / Σw² over the
+    importance weights in use: how many on-policy decisions the log is worth.
     """
 
     value: float
@@ -60,7 +81,7 @@ def ips(
     """Inverse propensity scoring: mean(w · r) with w = target / logged probability. Unbiased.
 
     Raises:
-        ValueError: the arrays differ in length, or hold what is no probability or not finite.
+        ValueError: the arrays differ in length, or have values that are not finite or possible.
     """
     rewards, weights = _weigh(reward, logged_probability, target_probability)
     return estimate(t.ips(rewards, weights), weights, **options)
@@ -75,7 +96,7 @@ def snips(
     """Self-normalised IPS: Σ(w · r) / Σw; the standard error is that of a ratio (delta method).
 
     Raises:
-        ValueError: as for `ips`; or no logged decision has any probability under the target.
+        ValueError: as for `ips`; or the target would repeat none of the logged decisions.
     """
     rewards, weights = _weigh(reward, logged_probability, target_probability)
     return estimate(t.snips(rewards, weights), weights, **options)
@@ -92,8 +113,8 @@ def dm(
 ) -> Estimate:
     """The direct method: mean over decisions of Σₐ target(a) · expected_reward(a).
 
-    Both matrices have a row a decision and a column an action. As biased as the model is; its
-    standard error says nothing of that bias. The reward is not used: it stands for symmetry.
+    Both matrices have a row per decision and a column per action. It is as biased as the model, and
+    its standard error does not include that bias. `reward` is not used, only checked.
 
     Raises:
         ValueError: as for `ips`; or a matrix has the wrong shape or rows that do not sum to 1.
@@ -116,11 +137,11 @@ def dr(
 ) -> Estimate:
     """Doubly robust: the direct method plus mean(w · (r − expected reward of what was logged)).
 
-    `action` is the column of the logged action. Unbiased as IPS, of less variance the better the
-    expected rewards are.
+    `action` is the column of the logged action. Unbiased like IPS; the better the expected rewards,
+    the lower its variance.
 
     Raises:
-        ValueError: as for `dm`; or an action is no column of the matrices.
+        ValueError: as for `dm`; or an action is not a column of the matrices.
     """
     rewards, weights = _weigh(reward, logged_probability, target_probability)
     base, logged = _model(expected_reward, target_distribution, action, len(rewards))
@@ -158,7 +179,7 @@ def switch_dr(
     tau: float,
     **options: Unpack[EstimatorOptions],
 ) -> Estimate:
-    """SWITCH-DR: doubly robust where w ≤ τ, the direct method alone beyond.
+    """SWITCH-DR: doubly robust for decisions with w ≤ τ, the direct method for the others.
 
     Raises:
         ValueError: as for `dr`; or τ is not a positive number.
@@ -174,7 +195,11 @@ def switch_dr(
 def weights(
     logged_probability: Numbers, target_probability: Numbers, *, cluster: Labels | None = None
 ) -> Weights:
-    """Diagnostics of the importance weights: look here before you believe an estimate.
+    """Diagnostics of the importance weights: look here before you trust an estimate.
+
+    >>> found = weights([0.5, 0.5, 0.25], [0.5, 0.5, 0.5])
+    >>> found.max, round(found.effective_sample_size, 2)
+    (2.0, 2.67)
 
     Raises:
         ValueError: as for `ips`.
@@ -185,12 +210,16 @@ def weights(
 
 
 def cross_fit(fold: Labels, fit: Callable[[Whole, Whole], NDArray[np.floating]]) -> Array:
-    """Expectations of each row by a model that has not seen its fold.
+    """Predictions for each row by a model that has not seen its fold.
 
     `fit(train, held)` gets the rows to learn from and those to predict, and returns a row of
-    predictions (a number or several) for each of `held`. Without this a model knows the rewards
-    that it is to correct, and DR is biased (Chernozhukov et al. 2018,
-    https://arxiv.org/abs/1608.00060). Give all decisions of a customer the same fold.
+    predictions (one number or several) for each of `held`. A model that has seen the rewards that
+    it corrects makes DR biased (Chernozhukov et al. 2018, https://arxiv.org/abs/1608.00060). Give
+    all decisions of a customer the same fold.
+
+    >>> reward = np.array([1.0, 0.0, 0.0, 0.0])
+    >>> cross_fit([0, 0, 1, 1], lambda train, held: [reward[train].mean()] * len(held)).tolist()
+    [0.0, 0.0, 0.5, 0.5]
 
     Raises:
         ValueError: there is only one fold, or `fit` returns another number of rows.
@@ -221,7 +250,7 @@ def estimate(
     bootstrap: int = 0,
     seed: int = 0,
 ) -> Estimate:
-    """The estimate that terms give, with its error and intervals.
+    """The estimate for terms, with its error and intervals.
 
     Raises:
         ValueError: an option is impossible.
@@ -242,7 +271,7 @@ def estimate_of(
     groups: Whole | None,
     drawn: Array | None = None,
 ) -> Estimate:
-    """The estimate that terms give; `groups` number clusters from 0, `drawn` are resamples.
+    """The estimate for terms; `groups` are cluster numbers from 0, `drawn` are resamples.
 
     Raises:
         ValueError: the confidence is impossible.
@@ -262,7 +291,7 @@ def clusters(cluster: Labels | None, rows: int) -> Whole | None:
     """Clusters numbered from 0, or None.
 
     Raises:
-        ValueError: there is not one whole number for each row.
+        ValueError: it does not have one whole number per row.
     """
     if cluster is None:
         return None
@@ -305,7 +334,7 @@ def _refuse(name: str, values: Array, wrong: NDArray[np.bool_], must_be: str) ->
 
 
 def _model(expected: Matrix, target: Matrix, action: Labels, rows: int) -> tuple[Array, Array]:
-    """What the model expects of the target, and of what was logged."""
+    """The expected rewards of the target, and of the logged actions."""
     rewards, shares = _matrices(expected, target, rows)
     return np.sum(rewards * shares, axis=1), _logged(rewards, action)
 
@@ -315,7 +344,7 @@ def _matrices(expected: Matrix, target: Matrix, rows: int) -> tuple[Array, Array
     shares = np.asarray(target, dtype=np.float64)
     for name, matrix in (("expected_reward", rewards), ("target_distribution", shares)):
         if matrix.ndim != 2 or len(matrix) != rows:
-            raise ValueError(f"{name} has shape {matrix.shape}; give a row for each of {rows}")
+            raise ValueError(f"{name} has shape {matrix.shape}; give {rows} rows, one per decision")
         wrong = ~np.isfinite(matrix)
         if wrong.any():
             row, column = (int(place) for place in np.argwhere(wrong)[0])
@@ -323,7 +352,7 @@ def _matrices(expected: Matrix, target: Matrix, rows: int) -> tuple[Array, Array
     if rewards.shape != shares.shape:
         raise ValueError(
             f"expected_reward has shape {rewards.shape}, target_distribution {shares.shape}; "
-            "give both a column for each action"
+            "give both one column per action"
         )
     sums = shares.sum(axis=1)
     wrong = (shares < 0).any(axis=1) | (np.abs(sums - 1) > 1e-6)
@@ -331,13 +360,13 @@ def _matrices(expected: Matrix, target: Matrix, rows: int) -> tuple[Array, Array
         index = int(np.argmax(wrong))
         raise ValueError(
             f"target_distribution[{index}] sums to {sums[index]}; "
-            "each row must hold probabilities that sum to 1"
+            "each row must have probabilities that sum to 1"
         )
     return rewards, shares
 
 
 def _logged(expected: Array, action: Labels) -> Array:
-    """The expected reward of what was logged."""
+    """The expected rewards of the logged actions."""
     actions = np.asarray(action)
     rows, columns = expected.shape
     if actions.shape != (rows,) or not np.issubdtype(actions.dtype, np.integer):

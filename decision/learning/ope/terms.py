@@ -1,8 +1,8 @@
 """The arithmetic that all estimators share: their terms, errors, intervals and resamples.
 
-Each estimator is mean(base) + Σ numerator / Σ denominator over decisions. From that one form
-follow its value, its influence function (how much each decision moves it), the standard error,
-the interval of a difference or a ratio of two estimates on the same decisions, and the bootstrap.
+Each estimator is mean(base) + Σ numerator / Σ denominator over decisions. This one form gives its
+value, its influence function (how much each decision moves it), the standard error, the interval
+of a difference or a ratio of two estimates on the same decisions, and the bootstrap.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ Whole = NDArray[np.int64]
 Interval = tuple[float, float]
 
 BLOCKS: Final = 4096
-"""More clusters than that are resampled in so many blocks drawn at random: the same spread."""
+"""More clusters than this are resampled in this many random blocks: the spread is the same."""
 _CHUNK: Final = 1 << 22
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """An estimator laid out by decision; a denominator of None is 1 for each."""
+    """An estimator's terms, per decision; a denominator of None is 1 for each."""
 
     base: Array
     numerator: Array
     denominator: Array | None = None
 
     def value(self) -> float:
-        """The estimate: a mean reward a decision."""
+        """The estimate: a mean reward per decision."""
         return float(np.mean(self.base)) + self._shift()
 
     def influence(self) -> Array:
-        """How far each decision moves the estimate, times the number of decisions; mean 0."""
+        """How much each decision moves the estimate, times the number of decisions; mean 0."""
         shift, count = self._shift(), len(self.base)
         centred = self.base - np.mean(self.base)
         if self.denominator is None:
@@ -56,7 +56,7 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 def of_rewards(reward: Array) -> Terms:
-    """The mean of what was earned, as an estimator."""
+    """The mean reward, as an estimator."""
     return Terms(reward, np.zeros_like(reward))
 
 
@@ -71,7 +71,7 @@ def snips(reward: Array, weight: Array) -> Terms:
 
 
 def dm(base: Array) -> Terms:
-    """mean(base), the rewards a model expects of the target."""
+    """mean(base), the rewards that a model expects of the target."""
     return Terms(base, np.zeros_like(base))
 
 
@@ -88,13 +88,14 @@ def sndr(reward: Array, weight: Array, base: Array, expected: Array) -> Terms:
 def _some(weight: Array) -> Array:
     if not np.sum(weight) > 0:
         raise ValueError(
-            "target_probability is 0 for every logged decision; the log says nothing of this policy"
+            "target_probability is 0 for every logged decision; "
+            "the log says nothing about this policy"
         )
     return weight
 
 
 def standard_error(influence: Array, cluster: Whole | None = None) -> float:
-    """Of an estimate with this influence function; infinite for a single cluster.
+    """The standard error for an influence function; infinite for a single cluster.
 
     Decisions of one cluster (a customer) may depend on each other in any way (Liang & Zeger
     1986); without clusters all are independent.
@@ -116,7 +117,7 @@ def normal_interval(value: float, error: float, confidence: float) -> Interval:
 
 
 def percentiles(found: Array, confidence: float) -> Interval | None:
-    """The middle share of resampled estimates; None where there are none."""
+    """The middle share of resampled estimates; None if there are none."""
     usable = found[np.isfinite(found)]
     if not len(usable):
         return None
@@ -127,8 +128,8 @@ def percentiles(found: Array, confidence: float) -> Interval | None:
 class Resampler:
     """The bootstrap (Efron 1979) over whole clusters, seeded, with multinomial weights.
 
-    All estimates drawn from one resampler see the same resamples, so that their differences are
-    paired. Memory is bounded by resamples × `BLOCKS`, whatever the rows.
+    All estimates drawn from one resampler use the same resamples, so that their differences are
+    paired. Memory is limited to resamples × `BLOCKS`, for any number of rows.
     """
 
     def __init__(self, rows: int, draws: int, seed: int, cluster: Whole | None = None) -> None:
@@ -149,7 +150,7 @@ class Resampler:
             self._weights[start : start + size] = found.reshape(size, count)
 
     def draw(self, terms: Terms) -> Array:
-        """The estimate on each resample; NaN where one leaves nothing to divide by."""
+        """The estimate on each resample; NaN if its denominator is 0."""
         sums = [np.bincount(self._groups, each, self._count) for each in terms.columns()]
         base, above, below = (self._weights @ np.column_stack(sums) / self._rows).T
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -158,11 +159,11 @@ class Resampler:
 
 
 class Lift(msgspec.Struct, frozen=True, kw_only=True):
-    """A target against a control on the same decisions, paired.
+    """A target compared with a control on the same decisions, paired.
 
-    `difference` is target − control; `relative` is (target − control) / control, None where the
-    control is worth nothing or less. Intervals are normal (delta method) and, where asked for,
-    by the bootstrap.
+    `difference` is target − control; `relative` is (target − control) / control, None if the
+    control earns nothing or less. Intervals are normal (delta method), and by the bootstrap if
+    there are resamples.
     """
 
     difference: float
@@ -182,7 +183,7 @@ def lift(
     target_draws: Array | None = None,
     control_draws: Array | None = None,
 ) -> Lift:
-    """What the target earns more than the control; draws are paired resampled estimates."""
+    """How much more the target earns than the control; draws are paired resampled estimates."""
     tested, held = target.value(), control.value()
     ahead, behind = target.influence(), control.influence()
     gap = tested - held
@@ -211,9 +212,9 @@ def lift(
 class Weights(msgspec.Struct, frozen=True, kw_only=True):
     """Importance weights, and whether they can be trusted.
 
-    `mean` should be 1: `mean_z` is how many standard errors it is away. `quantiles` are the
+    `mean` should be 1: `mean_z` is its distance from 1 in standard errors. `quantiles` are the
     median, 90 %, 99 % and 99.9 %; `top_share` is the share of all weight in the heaviest 1 % of
-    decisions; `zero_share` is the share of decisions whose logged choice the target never makes.
+    decisions; `zero_share` is the share of logged choices that the target would never make.
     """
 
     mean: float
@@ -227,7 +228,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def diagnose(weight: Array, cluster: Whole | None = None) -> Weights:
-    """What the weights of an estimate look like."""
+    """Statistics of importance weights."""
     mean = float(np.mean(weight))
     error = standard_error(weight - mean, cluster)
     ordered = np.sort(weight)
