@@ -38,13 +38,13 @@ def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     required=True,
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    help="The folder to write; made where it is not there.",
+    help="The folder to write; it is created if it does not exist.",
 )
 @click.option(
     "--every",
     callback=_duration,
     metavar="DURATION",
-    help="Go on as a service: look for new entries this often. Left out: once, and end.",
+    help="Run as a service: look for new entries this often. Default: run once.",
 )
 @click.option(
     "--keep",
@@ -52,23 +52,22 @@ def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     default="1h",
     show_default=True,
     metavar="DURATION",
-    help="How long archived decisions stay in Redis, for looking them up.",
+    help="How long archived decisions stay in Redis, where they can be looked up.",
 )
 @click.option(
     "--compact/--no-compact",
     default=None,
-    help="Merge small files of a date. Default: as a service, yes; once, no.",
+    help="Merge small files of a date. Default: only as a service.",
 )
 @click.option(
     "--group",
     default="archive",
     show_default=True,
     metavar="NAME",
-    help="The name under which Redis notes how far this archive is; a second archive of the same "
-    "log needs another.",
+    help="The name of this archive in Redis; a second archive of the same log needs another one.",
 )
 @click.option(
-    "--take-over", is_flag=True, help="Begin here, though the log was archived elsewhere."
+    "--take-over", is_flag=True, help="Start here, although the log was archived elsewhere."
 )
 @click.option(
     "--metrics-port",
@@ -92,16 +91,16 @@ def archive(
     """Move the log from Redis to Parquet files, exactly once.
 
     Decisions, outcomes, events, what each decision saw (replays), consents, merges and erasures
-    go to folders of their own below DIR. Run it again, or kill it, at any time: nothing is lost
-    and nothing doubled. An erased customer's rows go from the files, too. Entries leave Redis
-    once they are archived, after a while (--keep).
+    go to separate folders below DIR. You can run it again, or kill it, at any time: nothing is lost
+    or doubled. The rows of erased customers are also removed from the files. Archived entries leave
+    Redis after a while (--keep).
 
     Exit code 1: a record could not be read; it is in DIR/_quarantine with the reason, and all
     others are archived.
     """
     settings = settings_from(**given)
     if metrics_port is not None and every is None:
-        raise click.UsageError("--metrics-port is for the service: give --every, too")
+        raise click.UsageError("--metrics-port is for the service: give --every as well")
     try:
         from decision.archive.service import ArchiveOptions
 
@@ -130,19 +129,19 @@ def _tell(counts: ArchiveCounts, out: Path) -> None:
     if rows:
         click.echo(f"rows: {rows}")
     if counts.rows_erased:
-        click.echo(f"erased: {count_of(counts.rows_erased, 'row')} of customers who are gone")
+        click.echo(f"erased: {count_of(counts.rows_erased, 'row')} of erased customers")
     if counts.duplicates:
-        click.echo(f"left out: {count_of(counts.duplicates, 'record')} archived before")
+        click.echo(f"left out: {count_of(counts.duplicates, 'record')} archived already")
     if counts.trimmed:
         click.echo(f"trimmed: {count_of(counts.trimmed, 'entry', 'entries')} left Redis")
     if counts.begun_again:
         click.echo(
-            f"begun again: {count_of(counts.begun_again, 'partition')} of a log that ended before "
-            "what is archived, as when Redis was restored from a backup; nothing is doubled. "
-            "Customers erased since that backup must be erased again"
+            f"read again from the start: {count_of(counts.begun_again, 'partition')}, because the "
+            "log ends before the archive's position, as after Redis was restored from a backup; "
+            "nothing is doubled. Customers erased since that backup must be erased again"
         )
     if counts.readers_gone:
-        click.echo("a rebuilding that was cut short a day ago holds up trimming no more")
+        click.echo("a rebuilding that was interrupted a day ago no longer keeps the log")
     if counts.quarantined:
         click.echo(
             f"cannot be read: {count_of(counts.quarantined, 'record')}, see {out}/_quarantine"

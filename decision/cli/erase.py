@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     "--archive",
     metavar="DIR",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Rewrite the Parquet files of this archive, too.",
+    help="Also rewrite the Parquet files of this archive.",
 )
 @settings_options("redis_url", "key_prefix")
 @json_option
 def erase(customer_id: str, archive: Path | None, as_json: bool, **given: str | None) -> None:
     """Erase a customer: from the store, and from an archive on disk.
 
-    In the store go the document, aliases, earlier ids that were merged into it, answers kept for
-    request ids, and the decisions and events in the log. With --archive every Parquet file that
-    holds rows of the customer is written anew without them; without it, the next run of
-    `nextbest archive` does so. Erasing again changes nothing.
+    The store loses the document, aliases, earlier ids that were merged into it, answers kept for
+    request ids, and the decisions and events in the log. With --archive, Parquet files with rows of
+    the customer are rewritten without these rows; without it, the next run of `nextbest archive`
+    does this. Erasing again changes nothing.
     """
     ids = asyncio.run(_from_store(customer_id, settings_from(**given)))
     found = _from_archive(archive, {customer_id, *ids}) if archive is not None else None
@@ -45,8 +45,8 @@ def erase(customer_id: str, archive: Path | None, as_json: bool, **given: str | 
     click.echo(f"store: {'erased ' + ', '.join(ids) if ids else 'nothing was there'}")
     if found is not None:
         click.echo(
-            f"archive: {count_of(found.rows, 'row')} gone, {count_of(found.rewritten, 'file')} "
-            f"of {found.files} written anew"
+            f"archive: {count_of(found.rows, 'row')} removed, {count_of(found.rewritten, 'file')} "
+            f"of {found.files} rewritten"
         )
 
 

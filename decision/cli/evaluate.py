@@ -24,38 +24,40 @@ def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> int
     epilog="Example: nextbest evaluate --log archive --models models --arms --by customer.state"
 )
 @log_option()
-@click.option("--rules", metavar="DIR", help="New rules. Default: those each decision had.")
+@click.option("--rules", metavar="DIR", help="New rules. Default: those of each decision.")
 @click.option(
     "--models",
     metavar="DIR",
     envvar="NEXTBEST_MODELS",
     show_envvar=True,
-    help="Judge the model in force of this folder.",
+    help="Judge the model in force in this folder.",
 )
 @click.option("--model", metavar="DIR", help="Judge this model version.")
 @click.option("--prior", is_flag=True, help="Judge the prior, without a model. The default.")
 @click.option(
-    "--exploration", metavar="γ|off", help="Explore so much. Default: as the model or rules say."
+    "--exploration", metavar="γ|off", help="Explore this much. Default: as the model or rules say."
 )
 @click.option("--spec", metavar="FILE", help="A model's spec: what counts as a response.")
-@click.option("--arms", is_flag=True, help="Impact arms: what model, levers and value each earn.")
+@click.option(
+    "--arms", is_flag=True, help="Also judge impact arms: without model, levers or value."
+)
 @click.option(
     "--by",
     "fields",
     multiple=True,
     metavar="FIELD",
-    help="Also by this field: state, placement, customer.country …",
+    help="Break down by this field: state, placement, customer.country …",
 )
 @click.option(
     "--since",
     callback=_since,
     metavar="TIME|held-out",
-    help="Judge later decisions alone; held-out: those the model has not learned from.",
+    help="Judge only later decisions; held-out: only those the model has not learned from.",
 )
 @click.option(
     "--silence-counts",
     is_flag=True,
-    help="Count what customers did by themselves, too; needs a spec with one target for all.",
+    help="Also count what customers did without a message; needs a spec with one target for all.",
 )
 @click.option(
     "--reward-model/--no-reward-model",
@@ -67,32 +69,36 @@ def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> int
     default=0.95,
     show_default=True,
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Of intervals.",
+    help="The confidence of intervals.",
 )
 @click.option(
     "--bootstrap",
     default=1000,
     show_default=True,
     type=click.IntRange(0, 100_000),
-    help="Resamples, of whole customers; 0 is none.",
+    help="The number of resamples, by customer; 0 is none.",
 )
-@click.option("--seed", default=7, show_default=True, type=int, help="Of the resamples.")
-@click.option("--retention", is_flag=True, help="Instead: retention curves by holdout arm.")
+@click.option("--seed", default=7, show_default=True, type=int, help="The seed of the resamples.")
+@click.option("--retention", is_flag=True, help="Show retention curves by holdout arm instead.")
 @click.option(
-    "--event", default="any", show_default=True, metavar="TYPE", help="With --retention: of which."
+    "--event",
+    default="any",
+    show_default=True,
+    metavar="TYPE",
+    help="With --retention: the events that count.",
 )
 @click.option(
     "--weeks",
     default=8,
     show_default=True,
     type=click.IntRange(1, 520),
-    help="With --retention: how many.",
+    help="With --retention: the number of weeks.",
 )
 @click.option(
     "--report",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Draw it, too: an SVG or PNG file.",
+    help="Also draw a chart: an SVG or PNG file.",
 )
 @json_option
 def evaluate(
@@ -119,15 +125,14 @@ def evaluate(
 ) -> None:
     """Judge a policy by what was logged.
 
-    Nobody is shown anything: each logged decision is decided again under the candidate (rules,
-    model, exploration); what was earned is weighed by how much more often the candidate would
-    have chosen the same. IPS and SNIPS rest on that alone; DM on a model of rewards; DR, SNDR and
-    SWITCH-DR on both. What is earned: the goal reached within its window (responses), and
-    response × value − cost (value), both a decision. Intervals take a customer's decisions
-    together.
+    Nothing is shown to customers: each logged decision is decided again under the candidate (rules,
+    model, exploration), and its reward is weighted by how much more often the candidate would have
+    made the same choice. IPS and SNIPS use only these weights, DM only a model of the rewards; DR,
+    SNDR and SWITCH-DR use both. Rewards are goals reached within their window (responses), and
+    response × value − cost (value), both per decision. Intervals are clustered by customer.
 
-    The history of contacts is taken as it was logged: how a policy changes its own later
-    decisions is not in the figures.
+    The history of contacts is the logged one: effects of a policy on its own later decisions are
+    not in the figures.
     """
     if report is not None and report.suffix not in (".svg", ".png"):
         raise click.BadParameter("must end in .svg or .png", param_hint="--report")
@@ -135,7 +140,7 @@ def evaluate(
         _retention(archive, event, weeks, confidence, report, as_json)
         return
     if sum((model is not None, prior)) > 1:
-        raise click.UsageError("--model and --prior exclude each other; give one")
+        raise click.UsageError("--model and --prior cannot be combined; give one")
     found = _judge(
         archive,
         _candidate(rules, None if prior or model else models, model, exploration),
@@ -172,7 +177,7 @@ def _gamma(text: str | None) -> Any:
     except ValueError:
         gamma = -1.0
     if not 0 <= gamma < float("inf"):
-        raise click.BadParameter(f"{text!r} is no number of at least 0, nor off")
+        raise click.BadParameter(f"{text!r} is neither a number of 0 or more nor off")
     return gamma
 
 

@@ -1,4 +1,4 @@
-"""What `evaluate` found, as tables for people."""
+"""The results of `evaluate` as tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from decision.learning.ope import Estimate
     from decision.learning.ope.terms import Lift
 
-_TITLES = {"responses": "Responses a decision", "value": "Value a decision, in the rules' currency"}
+_TITLES = {
+    "responses": "Responses per decision",
+    "value": "Value per decision, in the rules' currency",
+}
 _NAMES = {"switch_dr": "SWITCH-DR"}
 
 
@@ -53,7 +56,7 @@ def _head(report: EvaluationReport) -> str:
             f"({format_duration(log.longest_window)})"
         )
     if log.contended:
-        lines.append(f"left out: {log.contended:,} silent for contention")
+        lines.append(f"left out: {log.contended:,} silent because of contention")
     return "\n".join(lines)
 
 
@@ -94,7 +97,7 @@ def _messages(report: EvaluationReport) -> Table:
         "value: logged", "target", "s.e.",
     )  # fmt: skip
     for row in report.messages:
-        # Nothing is known of what was never given; a 0 would look like something.
+        # Nothing is known about a message that was never given; 0 would look like a result.
         known = row.logged_share > 0 or not row.target_share
         table.add_row(
             row.message or "(silence)",
@@ -134,17 +137,17 @@ def _segments(report: EvaluationReport, field: str) -> Table:
 def _trust(report: EvaluationReport) -> str:
     policy = _whole(report)
     weights = policy.weights
-    away = "" if weights.mean_z is None else f" ({weights.mean_z:+.1f} s.e. from 1)"
+    distance = "" if weights.mean_z is None else f" ({weights.mean_z:+.1f} s.e. from 1)"
     lines = [
-        f"Weights: mean {weights.mean:.3f}{away}, 99 % below {weights.quantiles[2]:.3g}, "
-        f"largest {weights.max:.3g}; the heaviest 1 % carry {weights.top_share:.0%}; "
+        f"Weights: mean {weights.mean:.3f}{distance}, 99 % below {weights.quantiles[2]:.3g}, "
+        f"largest {weights.max:.3g}; the heaviest 1 % have {weights.top_share:.0%} of the weight; "
         f"{weights.zero_share:.0%} of the logged choices would not be made again",
         *(f"Caution: {text}" for text in policy.cautions),
         *(f"Note: {text}" for text in report.notes),
     ]
     doubtful = [each.name for each in report.policies[:-1] if each.cautions]
     if doubtful:
-        lines.append(f"Caution: to be doubted for reasons of their own: {', '.join(doubtful)}")
+        lines.append(f"Caution: other arms have cautions of their own: {', '.join(doubtful)}")
     return "\n".join(lines)
 
 
@@ -152,7 +155,7 @@ def show_retention(curves: Retention) -> None:
     """Prints the curves as a table."""
     what = "any event" if curves.event == "any" else curves.event
     click.echo(
-        f"Share of customers with {what} in a week after their first decision; "
+        f"Share of customers with {what} in each week after their first decision; "
         f"{curves.treated:,} treated, {curves.holdout:,} in a control group, "
         f"known until {from_micros(curves.until):%Y-%m-%d}"
     )

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     "--spec",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Whose gate. Default: the spec of that name beside the versions.",
+    help="The spec with the gate. Default: the spec of that name beside the versions.",
 )
-@click.option("--force", is_flag=True, help="Promote it though the gate refuses it.")
-@click.option("--reason", metavar="TEXT", help="With --force: why; it is noted down.")
-@click.option("--shadow", is_flag=True, help="Only score it beside the version in force.")
-@click.option("--clear-shadow", is_flag=True, help="End that.")
+@click.option("--force", is_flag=True, help="Promote it even if the gate refuses it.")
+@click.option("--reason", metavar="TEXT", help="With --force: why; this is recorded.")
+@click.option("--shadow", is_flag=True, help="Only score it, as a challenger; it never decides.")
+@click.option("--clear-shadow", is_flag=True, help="End the challenger.")
 @json_option
 def promote(
     version: str | None,
@@ -48,13 +48,15 @@ def promote(
     """Put a model version in force, if it passes.
 
     VERSION is its folder, NAME/VERSION, or its twelve digits. The gate is the `promotion:` block
-    of the spec: the least lift of value over what was logged (lower bound, by decisions the model
-    has not learned from) and effective sample, the most calibration error, latency, parity and
-    drift. A version that fails any stays out, and the table says by how much.
+    of the spec: the least lift of value over what was logged (lower bound, on decisions that the
+    model has not learned from), the least effective sample, and the largest calibration error,
+    latency, parity and drift. A version that fails any of these is not promoted, and the table says
+    by how much it failed.
 
-    What is in force is named by MODELS/current, which changes in one step; servers follow. Each
+    MODELS/current names the version in force; it changes in one step, and servers follow. Each
     promotion is a line in MODELS/promotions.ndjson. With --shadow, MODELS/shadow changes instead:
-    a challenger is scored beside, what it says is logged, and it never decides; no gate is asked.
+    the challenger scores the same candidates, its scores are logged, and it never decides; there is
+    no gate.
     """
     from decision.scoring.versions import find_version
 
@@ -65,14 +67,14 @@ def promote(
     if clear_shadow:
         if version is not None or shadow or force:
             raise click.UsageError(
-                "--clear-shadow stands alone: it ends whatever challenger there is"
+                "--clear-shadow takes no version, --shadow or --force: it ends any challenger"
             )
         _clear(models, as_json)
         return 0
     if version is None:
         raise click.UsageError("give the VERSION to promote")
     if force is not bool(reason):
-        raise click.UsageError("--force and --reason go together: give both, or none")
+        raise click.UsageError("--force and --reason go together: give both or neither")
     folder = find_version(models, version)
     if shadow:
         from decision.evaluation.promotion import challenge
@@ -92,7 +94,7 @@ def _clear(models: Path, as_json: bool) -> None:
     if as_json:
         print_json({"cleared": cleared})
     else:
-        click.echo("no challenger any more" if cleared else "there was no challenger")
+        click.echo("the challenger is ended" if cleared else "there was no challenger")
 
 
 def _promote(
@@ -125,13 +127,13 @@ def _tell(
     if figures:
         _table(figures)
     text = {
-        "shadow": f"{name} is scored beside the version in force; servers follow",
+        "shadow": f"{name} is the challenger; servers follow",
         "current": f"{name} is in force; servers follow",
-        "forced": f"{name} is in force by force; the reason is noted down",
-        "refused": f"{name} stays out",
+        "forced": f"{name} is in force although the gate refused it; the reason is recorded",
+        "refused": f"{name} is not promoted",
     }[outcome]
     if outcome == "current" and not figures:
-        say("the spec asks for nothing: give it a promotion: block")
+        say("the spec has no gate: give it a promotion: block")
     click.echo(text)
 
 

@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     help="The folder that `nextbest archive` writes.",
 )
 @click.option(
-    "--types", metavar="TYPES", help="Only these types of events, with commas. Default: all."
+    "--types", metavar="TYPES", help="Only these event types, separated by commas. Default: all."
 )
 @settings_options("redis_url", "key_prefix", "rules", "models")
 @json_option
 def rebuild(archive: Path, types: str | None, as_json: bool, **given: str | None) -> None:
     """Fill the event measures of a changed policy from the archive.
 
-    A policy or model that newly asks for events.view.sum_price_30d gets it for all customers, as
-    if it had always been kept: their events, archived and still in the log, are counted anew, by
-    the measures of the rules and the model named here. Put these in force first, so that new
-    events are counted by them, too. Decisions go on meanwhile; running it again changes nothing.
+    If a new policy or model reads events.view.sum_price_30d, all customers get it as if it had
+    always been kept: their events, in the archive and still in the log, are counted again for the
+    rules and the model named here. Put these in force first, so that new events are also counted
+    for them. Decisions go on meanwhile; running it again changes nothing.
     """
     wanted = None if types is None else {name.strip() for name in types.split(",") if name.strip()}
     try:
@@ -56,8 +56,8 @@ def rebuild(archive: Path, types: str | None, as_json: bool, **given: str | None
     )
     if found.incomplete:
         click.echo(
-            f"{count_of(found.incomplete, 'customer')} had more events counted than the archive "
-            "has; what was counted stays"
+            f"for {count_of(found.incomplete, 'customer')} more events were counted than the "
+            "archive has; their counts are kept"
         )
 
 
@@ -73,8 +73,8 @@ async def _rebuild(archive: Path, types: set[str] | None, settings: ServerSettin
         unknown = sorted((types or set()) - known.keys())
         if unknown:
             raise click.UsageError(
-                f"neither rules nor model ask for events of type {unknown[0]!r}; "
-                f"they ask for {', '.join(sorted(known)) or 'none'}"
+                f"neither rules nor model read events of type {unknown[0]!r}; "
+                f"they read {', '.join(sorted(known)) or 'none'}"
             )
         with progress("Customers") as move:
             return await Rebuilding(engine.runtime, store, archive, types).run(move)

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from decision.analytics.storing import Stored
     from decision.server.settings import ServerSettings
 
-_UNITS = {"recency": "  (days since the last, negative)", "frequency": "  (days with one)"}
+_UNITS = {
+    "recency": "  (days since the last event, negative)",
+    "frequency": "  (days with an event)",
+}
 _ROUNDING = 1e-9
 
 
@@ -26,23 +29,29 @@ _ROUNDING = 1e-9
     epilog="Example: nextbest segments --log archive --event purchase --amount amount --dry-run"
 )
 @log_option()
-@click.option("--event", default="purchase", show_default=True, metavar="TYPE", help="For RFM.")
+@click.option(
+    "--event", default="purchase", show_default=True, metavar="TYPE", help="The events for RFM."
+)
 @click.option(
     "--amount",
     default="amount",
     show_default=True,
     metavar="PROPERTY",
-    help="Its property that is the money.",
+    help="The property of these events with the money.",
 )
 @click.option(
-    "--activity", default="app_open", show_default=True, metavar="TYPE", help="For active days."
+    "--activity",
+    default="app_open",
+    show_default=True,
+    metavar="TYPE",
+    help="The events for active days.",
 )
 @click.option(
     "--days",
     default=28,
     show_default=True,
     type=click.IntRange(1, 3650),
-    help="Of which active days are counted.",
+    help="The number of days within which active days are counted.",
 )
 @click.option(
     "--level",
@@ -56,7 +65,7 @@ _ROUNDING = 1e-9
     "--until",
     callback=moment,
     metavar="TIME",
-    help="As of then. Default: the last event of the type.",
+    help="The moment to compute them for. Default: the last event of the type.",
 )
 @click.option(
     "--out",
@@ -82,11 +91,12 @@ def segments(
 ) -> None:
     """Compute RFM and user states from the archive, as attributes.
 
-    Every customer with such an event gets the attribute `rfm`: `recency`, `frequency` and
-    `monetary` from 1 to 5 (5 is best), `score` such as "543", and what they are made of
-    (`days_since`, `days`, `total`, `repeat`, `recency_days`, `age_days`); and `activity`, with
-    `active_days` and a `level`. Rules read them as customer.rfm.score or customer.activity.level.
-    Customers who are not in the store are left out. Running it again changes nothing.
+    Every customer with such an event gets the attribute `rfm` with `recency`, `frequency` and
+    `monetary` from 1 to 5 (5 is best), a `score` such as "543", and the values behind them
+    (`days_since`, `days`, `total`, `repeat`, `recency_days`, `age_days`), and the attribute
+    `activity` with `active_days` and a `level`. Rules read them as customer.rfm.score or
+    customer.activity.level. Customers who are not in the store are left out. Running it again
+    changes nothing.
     """
     shares = _shares(levels)
     settings = settings_from(**given)
@@ -109,7 +119,7 @@ def segments(
     except ModuleNotFoundError as error:
         raise Fail(install_hint(f"this needs {error.name}")) from None
     if not found.behaviour.priced:
-        say(f"no {event!r} has a number {amount!r}: every monetary value is 0 (see --amount)")
+        say(f"no {event!r} has a number as {amount!r}: all monetary values are 0 (see --amount)")
     done = Stored()
     if out is not None:
         write_segments(found, out)
@@ -148,7 +158,7 @@ def _shares(levels: tuple[str, ...]) -> dict[str, float]:
 
 
 def _timezone(settings: ServerSettings, *, needed: bool) -> str:
-    """That of the rules; UTC where there are none and nothing is to be stored."""
+    """The time zone of the rules; UTC if there are none and nothing is to be stored."""
     from decision.cli.policies import read_rules
 
     if not needed and not Path(settings.rules).is_dir():
@@ -176,7 +186,7 @@ def _show(found: Segments, activity: str, days: int) -> None:
     click.echo("\nscore      " + "".join(f"{score:>10}" for score in range(1, 6)))
     for name, counts in found.summary()["scores"].items():
         click.echo(f"{name:<11}" + "".join(f"{counts.get(score, 0):>10,}" for score in range(1, 6)))
-    click.echo("\nleast value of scores 2 to 5 is above:")
+    click.echo("\nscores 2 to 5 start above:")
     for name, thresholds in found.thresholds.items():
         shown = ", ".join(f"{value:.12g}" for value in thresholds)
         click.echo(f"{name:<11}{shown}{_UNITS.get(name, '')}")
@@ -187,4 +197,4 @@ def _show(found: Segments, activity: str, days: int) -> None:
         click.echo(f"\nfor the rule files, from active days of {activity}:\n")
         click.echo(states_in_yaml(found, activity, days))
     else:
-        click.echo(f"\nno {activity!r} in the last {days} days: no levels of activity")
+        click.echo(f"\nno {activity!r} in the last {days} days, so there are no activity levels")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class _Steps(Terminal):
-    """Bars on a terminal; elsewhere a line for each, as training takes minutes."""
+    """Bars on a terminal, else a line for each: training takes minutes."""
 
     @staticmethod
     @contextmanager
@@ -41,7 +41,7 @@ class _Steps(Terminal):
     "--until",
     callback=moment,
     metavar="TIME",
-    help="Up to when the log is complete, as 2026-11-21T00:00:00Z. Default: its latest entry.",
+    help="The time up to which the log is complete. Default: its latest entry.",
 )
 @click.option(
     "--dask",
@@ -62,10 +62,10 @@ def train(
 ) -> None:
     """Train a model version from the log.
 
-    Each contact in the log is a row: its features as the model saw them then, and whether the
-    message's goal (that of the rules) was reached in time. What does not count is counted, by
-    reason. The version is tried and compiled, and written to the models folder with a report. It
-    is in force once `nextbest promote` puts it there.
+    Each contact in the log is a row: its features as they were logged, and whether the message's
+    goal (from the rules) was reached in time. Rows that are left out are counted by reason. The
+    version is tried, compiled and written to the models folder, with a report. `nextbest promote`
+    puts it in force.
     """
     from decision.cli.policies import read_rules
     from decision.learning.goals import goals_of

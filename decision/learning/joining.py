@@ -1,7 +1,7 @@
 """Joins decisions with outcomes in DuckDB: which rows count, and their labels.
 
 Only narrow columns are read. What does not fit into the given memory spills to a scratch folder.
-Unlike in `evaluation.log`, a contact that was released and never seen is left out (the model shall
+Unlike in `evaluation.log`, a contact that was released and never seen is left out (the model should
 learn from what customers saw), and each row waits for the goal window of its own message.
 """
 

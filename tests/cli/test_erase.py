@@ -81,4 +81,4 @@ def test_the_command_erases_both_and_again_finds_nothing(
     assert found["archive"] == {"files": 4, "rewritten": 2, "rows": 3}
     again = run("erase", "王", "--archive", str(archive), *where)
     assert "nothing was there" in again
-    assert "0 rows gone" in again
+    assert "0 rows removed" in again

@@ -71,16 +71,16 @@ def test_retention_is_a_table_by_arm(run, archive, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("--exploration", "much"), "no number of at least 0"),
-        (("--exploration", "-1"), "no number of at least 0"),
+        (("--exploration", "much"), "neither a number of 0 or more nor off"),
+        (("--exploration", "-1"), "neither a number of 0 or more nor off"),
         (("--by", "costumer.state"), "did you mean customer"),
         (("--since", "2026-11-21"), "not a time with an offset"),
         (("--report", "seen.html"), "must end in .svg or .png"),
-        (("--prior", "--model", "x"), "exclude each other"),
+        (("--prior", "--model", "x"), "cannot be combined"),
         (("--confidence", "95"), "confidence"),
     ],
 )
-def test_wrong_usage_says_how_to_mend_it(evaluate, args: tuple[str, ...], said: str) -> None:
+def test_wrong_usage_says_how_to_fix_it(evaluate, args: tuple[str, ...], said: str) -> None:
     result = evaluate(*args)
     assert result.exit_code == 2 and said in " ".join(result.stderr.split()), result.output
 

@@ -55,7 +55,7 @@ def test_a_version_that_fails_stays_out_and_the_table_says_by_how_much(
     assert result.exit_code == 1 and not (models / "current").exists()
     line = next(line for line in result.stdout.splitlines() if "effective sample" in line)
     assert "100,000" in line and "failed" in line and "too few" in line
-    assert "passed" in result.stdout and "stays out" in result.stdout
+    assert "passed" in result.stdout and "is not promoted" in result.stdout
     forced = run("promote", version, "--log", home / "log", "--force", "--reason", "small shop")
     assert forced.exit_code == 0 and (models / "current").exists()
     note = json.loads((models / "promotions.ndjson").read_text("utf-8"))
@@ -69,7 +69,7 @@ def test_a_challenger_is_named_and_cleared(run, models: Path, version: str) -> N
     assert not (models / "current").exists()
     assert run("promote", "--clear-shadow").exit_code == 0
     assert not (models / "shadow").exists()
-    assert "no challenger" in run("promote", "--clear-shadow").stdout
+    assert "there was no challenger" in run("promote", "--clear-shadow").stdout
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_challenger_is_named_and_cleared(run, models: Path, version: str) -> N
         ((), 2, "VERSION"),
         (("{}", "--force"), 2, "go together"),
         (("{}", "--reason", "x"), 2, "go together"),
-        (("{}", "--clear-shadow"), 2, "stands alone"),
+        (("{}", "--clear-shadow"), 2, "takes no version"),
         (("nothing",), 1, "there is no such version; models has: tea/"),
         (("{}",), 1, "no spec named tea"),
         (("{}", "--spec", "nowhere.yaml"), 1, "nowhere.yaml"),

@@ -80,7 +80,7 @@ def test_more_days_than_rules_count_give_no_states_and_a_missing_amount_is_said(
     assert result.exit_code == 0
     assert "states:" not in result.stdout
     assert "in 365 days: power from" in result.stdout
-    assert "no 'purchase' has a number 'price'" in result.stderr
+    assert "no 'purchase' has a number as 'price'" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from decision.core.definition import Settings
 from decision.core.reasons import Reason
 from decision.core.schema import Alias, Decision, DecisionRequest, Event, Outcome
 from decision.engine.loading import CustomerRow
-from decision.learning.spec import PARAMETERS, Gate, Spec
+from decision.learning.spec import PARAMETERS, PromotionGate, Spec
 from decision.rulebook.checker import CONTACT_EVENTS
 from decision.rulebook.content import compile_content
 from decision.rulebook.filters import FILTERS
@@ -227,7 +227,7 @@ def test_every_key_of_a_spec_is_told() -> None:
     page = text_of("docs/model-specs.md")
     assert [name for name in PARAMETERS if name not in page] == []
     for text in (page, text_of("docs/evaluation.md")):
-        assert [name for name in Gate.__struct_fields__ if f"{name}:" not in text] == []
+        assert [name for name in PromotionGate.__struct_fields__ if f"{name}:" not in text] == []
 
 
 # -------------------------------------------------------------------- operators

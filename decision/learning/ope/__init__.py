@@ -19,7 +19,7 @@ the first and the third, and never the others:
 >>> found.value, found.effective_sample_size
 (1.0, 2.0)
 
-With a model of the rewards of two actions, of which the target policy always takes the first:
+With a model of the rewards of two actions; the target policy always takes the first:
 
 >>> model = {"expected_reward": [[0.9, 0.4]] * 4, "target_distribution": [[1, 0]] * 4}
 >>> round(dm(reward, logged, target, **model).value, 3)
