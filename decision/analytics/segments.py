@@ -84,37 +84,24 @@ class Segments(msgspec.Struct, frozen=True, kw_only=True):
     def attributes(self) -> Iterator[tuple[str, dict[str, Value]]]:
         """The id and the attributes `rfm` and `activity` of each customer."""
         one = self.behaviour
-        columns = zip(
-            one.customer_id,
-            one.days.tolist(),
-            one.days_since.tolist(),
-            one.recency_days.tolist(),
-            one.age_days.tolist(),
-            one.total.tolist(),
-            self.scores["recency"].tolist(),
-            self.scores["frequency"].tolist(),
-            self.scores["monetary"].tolist(),
-            strict=True,
-        )
-        seen = set()
-        for customer, days, since, recency, age, total, r, f, m in columns:
-            seen.add(customer)
-            rfm = {
-                "recency": r,
-                "frequency": f,
-                "monetary": m,
-                "score": f"{r}{f}{m}",
-                "days_since": since,
-                "days": days,
-                "total": total,
-                "repeat": days - 1,
-                "recency_days": recency,
-                "age_days": age,
-            }
-            found: dict[str, Value] = {"rfm": rfm}
+        columns = {
+            name: self.scores[name].tolist() for name in ("recency", "frequency", "monetary")
+        }
+        columns |= {
+            "score": ["".join(map(str, each)) for each in zip(*columns.values(), strict=True)],
+            "days_since": one.days_since.tolist(),
+            "days": one.days.tolist(),
+            "total": one.total.tolist(),
+            "repeat": (one.days - 1).tolist(),
+            "recency_days": one.recency_days.tolist(),
+            "age_days": one.age_days.tolist(),
+        }
+        for customer, *row in zip(one.customer_id, *columns.values(), strict=True):
+            attributes: dict[str, Value] = {"rfm": dict(zip(columns, row, strict=True))}
             if self.levels:
-                found["activity"] = self._activity(customer)
-            yield customer, found
+                attributes["activity"] = self._activity(customer)
+            yield customer, attributes
+        seen = set(one.customer_id)
         for customer in self.active:
             if customer not in seen:
                 yield customer, {"activity": self._activity(customer)}

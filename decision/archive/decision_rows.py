@@ -16,7 +16,7 @@ from decision.core.candidates import CandidateInfo
 from decision.core.records import DecisionRecord
 
 _json: Final = msgspec.json.Encoder().encode
-_OF_SELECTION: Final = (
+OF_SELECTION: Final = (
     "message", "channel", "response_probability", "priority", "selection_probability"
 )  # fmt: skip
 _AT_ONCE: Final = 2_048
@@ -50,7 +50,7 @@ def decisions_table(
         scores = scores.take(pa.array(places))
     found: dict[str, Any] = {
         name: pa.array(list(map(attrgetter(name), made)), schema.field(name).type).take(order)
-        for name in _OF_SELECTION
+        for name in OF_SELECTION
     }
     found |= {
         "position": _positions(places),

@@ -116,21 +116,28 @@ def time_type() -> Any:
     return pa.timestamp("us", tz="UTC")
 
 
+_COLUMNS: Final = {
+    "candidate": "message channel response_probability:number priority:number "
+    "selection_probability:number reason shadow_probability:number",
+    "decisions": "decision_id request_id decided_at:time customer_id placement event_type outcome "
+    "reason not_before:time position:int32 message channel response_probability:number "
+    "priority:number selection_probability:number candidates:candidates experiments:map "
+    "holdout:flag policy_version model_version shadow_version degraded:texts latency_us:int64",
+    "outcomes": "event_id decision_id message customer_id type at:time value:number",
+    "events": "event_id customer_id type at:time received_at:time properties decision_id message "
+    "value:number entry_id",
+    "replays": "decision_id decided_at:time customer_id question document:bytes register "
+    "draws:numbers spent:texts exploration:number policy_version model_version",
+    "changes": "change_id customer_id kind at:time detail",
+}
+"""Dataset → its columns, in order: `name:type`; without a type it is a text."""
+
+
 def candidate_type() -> Any:
     """The type of an entry of `decisions.candidates`."""
     import pyarrow as pa
 
-    return pa.struct(
-        [
-            ("message", pa.string()),
-            ("channel", pa.string()),
-            ("response_probability", pa.float64()),
-            ("priority", pa.float64()),
-            ("selection_probability", pa.float64()),
-            ("reason", pa.string()),
-            ("shadow_probability", pa.float64()),
-        ]
-    )
+    return pa.struct(schema_of("candidate"))
 
 
 def schema_of(dataset: str) -> Any:
@@ -138,72 +145,19 @@ def schema_of(dataset: str) -> Any:
     import pyarrow as pa
 
     text, number = pa.string(), pa.float64()
-    columns: dict[str, list[tuple[str, Any]]] = {
-        "decisions": [
-            ("decision_id", text),
-            ("request_id", text),
-            ("decided_at", time_type()),
-            ("customer_id", text),
-            ("placement", text),
-            ("event_type", text),
-            ("outcome", text),
-            ("reason", text),
-            ("not_before", time_type()),
-            ("position", pa.int32()),
-            ("message", text),
-            ("channel", text),
-            ("response_probability", number),
-            ("priority", number),
-            ("selection_probability", number),
-            ("candidates", pa.list_(candidate_type())),
-            ("experiments", pa.map_(text, text)),
-            ("holdout", pa.bool_()),
-            ("policy_version", text),
-            ("model_version", text),
-            ("shadow_version", text),
-            ("degraded", pa.list_(text)),
-            ("latency_us", pa.int64()),
-        ],
-        "outcomes": [
-            ("event_id", text),
-            ("decision_id", text),
-            ("message", text),
-            ("customer_id", text),
-            ("type", text),
-            ("at", time_type()),
-            ("value", number),
-        ],
-        "events": [
-            ("event_id", text),
-            ("customer_id", text),
-            ("type", text),
-            ("at", time_type()),
-            ("received_at", time_type()),
-            ("properties", text),
-            ("decision_id", text),
-            ("message", text),
-            ("value", number),
-            ("entry_id", text),
-        ],
-        "replays": [
-            ("decision_id", text),
-            ("decided_at", time_type()),
-            ("customer_id", text),
-            ("question", text),
-            ("document", pa.binary()),
-            ("register", text),
-            ("draws", pa.list_(number)),
-            ("spent", pa.list_(text)),
-            ("exploration", number),
-            ("policy_version", text),
-            ("model_version", text),
-        ],
-        "changes": [
-            ("change_id", text),
-            ("customer_id", text),
-            ("kind", text),
-            ("at", time_type()),
-            ("detail", text),
-        ],
+    types = {
+        "": text,
+        "number": number,
+        "time": time_type(),
+        "flag": pa.bool_(),
+        "int32": pa.int32(),
+        "int64": pa.int64(),
+        "bytes": pa.binary(),
+        "texts": pa.list_(text),
+        "numbers": pa.list_(number),
+        "map": pa.map_(text, text),
     }
-    return pa.schema(columns[dataset])
+    if dataset == "decisions":
+        types["candidates"] = pa.list_(candidate_type())
+    named = (column.partition(":") for column in _COLUMNS[dataset].split())
+    return pa.schema([(name, types[kind]) for name, _, kind in named])

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from decision.archive.decision_rows import OF_SELECTION
 from decision.archive.journal import files
 from decision.archive.policies import policy_path
 from decision.archive.registers import Registers
@@ -26,6 +27,10 @@ from decision.core.schema import ExplanationRow
 from decision.store.codec import UnreadableDocument
 
 _TRIES = 3
+_OF_RECORD = (
+    "decision_id", "request_id", "decided_at", "customer_id", "placement", "event_type", "outcome",
+    "reason", "policy_version", "model_version", "latency_us",
+)  # fmt: skip
 
 
 class ArchivedDecision(NamedTuple):
@@ -128,29 +133,13 @@ def _record(rows: list[dict[str, Any]]) -> DecisionRecord:
         if row["response_probability"] is not None
     ]
     return DecisionRecord(
-        decision_id=first["decision_id"],
-        request_id=first["request_id"],
-        decided_at=first["decided_at"],
-        customer_id=first["customer_id"],
-        placement=first["placement"],
-        event_type=first["event_type"],
-        outcome=first["outcome"],
-        reason=first["reason"],
+        **{name: first[name] for name in _OF_RECORD},
         not_before=first.get("not_before"),
         question=Question(placement=first["placement"]),
         document=b"",
         draws=[],
-        policy_version=first["policy_version"],
-        model_version=first["model_version"],
         selections=[
-            LoggedSelection(
-                message=row["message"],
-                channel=row["channel"],
-                response_probability=row["response_probability"],
-                priority=row["priority"],
-                selection_probability=row["selection_probability"],
-                features={},
-            )
+            LoggedSelection(**{name: row[name] for name in OF_SELECTION}, features={})
             for row in rows
             if row["message"] is not None
         ],
@@ -159,5 +148,4 @@ def _record(rows: list[dict[str, Any]]) -> DecisionRecord:
             *(np.array([row[place] for row in scored], float).tobytes() for place in (1, 2, 3)),
         ),
         degraded=list(first["degraded"] or ()),
-        latency_us=first["latency_us"],
     )

@@ -11,9 +11,8 @@ import msgspec
 import rich_click as click
 
 from decision.cli.options import json_option, settings_from, settings_options
-from decision.cli.output import TERMINAL, Fail, print_json
+from decision.cli.output import TERMINAL, print_json
 from decision.core.clock import parse_duration
-from decision.installation import install_hint
 from decision.progress import count_of
 
 if TYPE_CHECKING:
@@ -98,24 +97,21 @@ def archive(
     Exit code 1: a record could not be read; it is in DIR/_quarantine with the reason, and all
     others are archived.
     """
+    from decision.archive.service import ArchiveOptions
+
     settings = settings_from(**given)
     if metrics_port is not None and every is None:
         raise click.UsageError("--metrics-port is for the service: give --every as well")
-    try:
-        from decision.archive.service import ArchiveOptions
-
-        options = ArchiveOptions(
-            folder=out,
-            every=every or None,
-            keep=keep,
-            compact=bool(every) if compact is None else compact,
-            group=group,
-            take_over=take_over,
-            metrics_port=metrics_port,
-        )
-        counts = asyncio.run(_archive(options, settings))
-    except ModuleNotFoundError as error:
-        raise Fail(install_hint(f"archiving needs {error.name}")) from None
+    options = ArchiveOptions(
+        folder=out,
+        every=every or None,
+        keep=keep,
+        compact=bool(every) if compact is None else compact,
+        group=group,
+        take_over=take_over,
+        metrics_port=metrics_port,
+    )
+    counts = asyncio.run(_archive(options, settings))
     if as_json:
         print_json({"out": str(out), **msgspec.to_builtins(counts)})
     else:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from decision.cli.options import json_option, settings_from, settings_options
-from decision.cli.output import TERMINAL, Fail, print_json
-from decision.installation import install_hint
+from decision.cli.output import TERMINAL, print_json
 from decision.progress import count_of
 
 if TYPE_CHECKING:
@@ -59,9 +58,6 @@ async def _from_store(customer_id: str, settings: ServerSettings) -> list[str]:
 
 
 def _from_archive(archive: Path, ids: set[str]) -> Erased:
-    try:
-        from decision.archive.erasing import erase_from_archive
+    from decision.archive.erasing import erase_from_archive
 
-        return erase_from_archive(archive, ids, TERMINAL)
-    except ModuleNotFoundError as error:
-        raise Fail(install_hint(f"--archive needs {error.name}")) from None
+    return erase_from_archive(archive, ids, TERMINAL)

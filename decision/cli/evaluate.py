@@ -9,7 +9,6 @@ import rich_click as click
 
 from decision.cli.options import json_option, log_option, moment
 from decision.cli.output import TERMINAL, Fail, print_json, say
-from decision.installation import install_hint
 
 if TYPE_CHECKING:
     from decision.evaluation.report import EvaluationReport
@@ -217,8 +216,6 @@ def _judge(
             **how,
         )
         return evaluate(archive, candidate, request, TERMINAL)
-    except ImportError as error:
-        raise Fail(install_hint(f"this needs {error.name}")) from None
     except UnknownField as error:
         raise click.BadParameter(str(error), param_hint="--by") from None
 
@@ -230,13 +227,10 @@ def _retention(
     from decision.evaluation.plots import plot_retention
     from decision.evaluation.retention import retention as compute
 
-    try:
-        curves = compute(archive, event=event, weeks=weeks, confidence=confidence)
-        if report is not None:
-            plot_retention(curves, report)
-            say(f"wrote {report}")
-    except ImportError as error:
-        raise Fail(install_hint(f"this needs {error.name}")) from None
+    curves = compute(archive, event=event, weeks=weeks, confidence=confidence)
+    if report is not None:
+        plot_retention(curves, report)
+        say(f"wrote {report}")
     if as_json:
         print_json(curves)
     else:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from decision.cli.options import json_option, log_option, settings_from, settings_options
-from decision.cli.output import TERMINAL, Fail, console, print_json, say
-from decision.installation import install_hint
+from decision.cli.output import TERMINAL, console, print_json, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,15 +105,11 @@ def _promote(
     reason: str | None,
 ) -> Promoted:
     from decision.cli.policies import read_rules
+    from decision.evaluation.promotion import evidence_for, promote_if_passed
 
-    try:
-        from decision.evaluation.promotion import evidence_for, promote_if_passed
-
-        definition = read_rules(rules) if rules is not None else None
-        evidence = evidence_for(models, folder, spec=spec, archive=archive, rules=definition)
-        return promote_if_passed(models, evidence, force=reason, progress=TERMINAL)
-    except ImportError as error:
-        raise Fail(install_hint(f"this needs {error.name}")) from None
+    definition = read_rules(rules) if rules is not None else None
+    evidence = evidence_for(models, folder, spec=spec, archive=archive, rules=definition)
+    return promote_if_passed(models, evidence, force=reason, progress=TERMINAL)
 
 
 def _tell(

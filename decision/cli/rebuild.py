@@ -10,8 +10,7 @@ import msgspec
 import rich_click as click
 
 from decision.cli.options import json_option, settings_from, settings_options
-from decision.cli.output import Fail, print_json, progress
-from decision.installation import install_hint
+from decision.cli.output import print_json, progress
 from decision.progress import count_of
 
 if TYPE_CHECKING:
@@ -43,10 +42,7 @@ def rebuild(archive: Path, types: str | None, as_json: bool, **given: str | None
     for them. Decisions go on meanwhile; running it again changes nothing.
     """
     wanted = None if types is None else {name.strip() for name in types.split(",") if name.strip()}
-    try:
-        found = asyncio.run(_rebuild(archive, wanted, settings_from(**given)))
-    except ModuleNotFoundError as error:
-        raise Fail(install_hint(f"rebuilding needs {error.name}")) from None
+    found = asyncio.run(_rebuild(archive, wanted, settings_from(**given)))
     if as_json:
         print_json(msgspec.to_builtins(found))
         return

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from decision.cli.options import json_option, log_option, moment, settings_from, settings_options
-from decision.cli.output import TERMINAL, Fail, busy, print_json, say
-from decision.installation import install_hint
+from decision.cli.output import TERMINAL, busy, print_json, say
 from decision.progress import count_of
 
 if TYPE_CHECKING:
@@ -98,26 +97,23 @@ def segments(
     customer.activity.level. Customers who are not in the store are left out. Running it again
     changes nothing.
     """
+    from decision.analytics.segments import segments as compute
+    from decision.analytics.storing import Stored, write_segments
+
     shares = _shares(levels)
     settings = settings_from(**given)
     zone = _timezone(settings, needed=not (dry_run or out))
-    try:
-        from decision.analytics.segments import segments as compute
-        from decision.analytics.storing import Stored, write_segments
-
-        with busy("Reading the archive"):
-            found = compute(
-                archive,
-                event=event,
-                amount=amount,
-                activity=activity,
-                activity_days=days,
-                levels=shares,
-                until=until,
-                timezone=zone,
-            )
-    except ModuleNotFoundError as error:
-        raise Fail(install_hint(f"this needs {error.name}")) from None
+    with busy("Reading the archive"):
+        found = compute(
+            archive,
+            event=event,
+            amount=amount,
+            activity=activity,
+            activity_days=days,
+            levels=shares,
+            until=until,
+            timezone=zone,
+        )
     if not found.behaviour.priced:
         say(f"no {event!r} has a number as {amount!r}: all monetary values are 0 (see --amount)")
     done = Stored()

@@ -109,29 +109,19 @@ def _of_value(evidence: GateEvidence, gate: PromotionGate, progress: Progress) -
         sample = report.policies[-1].weights.effective_sample_size
         lowest, why = _lower_bound(report)
     found = []
-    if gate.lift_at_least is not None:
-        figure = GateFigure(
-            name="lift of value, lower bound",
-            wanted=f"≥ {gate.lift_at_least:+.1%}",
-            found=lowest,
-            passed=lowest is not None and lowest >= gate.lift_at_least,
-            detail=why,
-        )
-        found.append(figure)
+    if (least := gate.lift_at_least) is not None:
+        passed = lowest is not None and lowest >= least
+        found.append(_figure("lift of value, lower bound", f"≥ {least:+.1%}", lowest, passed, why))
     if (least := gate.effective_sample_at_least) is not None:
-        figure = GateFigure(
-            name="effective sample",
-            wanted=f"≥ {least:,.0f}",
-            found=sample,
-            passed=sample is not None and sample >= least,
-            detail=why if sample is None else _short(sample, least),
-        )
-        found.append(figure)
+        passed = sample is not None and sample >= least
+        if sample is not None:
+            why = "" if passed else f"{least - sample:,.0f} too few"
+        found.append(_figure("effective sample", f"≥ {least:,.0f}", sample, passed, why))
     return found
 
 
-def _short(found: float, least: float) -> str:
-    return "" if found >= least else f"{least - found:,.0f} too few"
+def _figure(name: str, wanted: str, found: float | None, passed: bool, detail: str) -> GateFigure:
+    return GateFigure(name=name, wanted=wanted, found=found, passed=passed, detail=detail)
 
 
 def _lower_bound(report: EvaluationReport) -> tuple[float | None, str]:
@@ -165,16 +155,14 @@ def _lower_bound(report: EvaluationReport) -> tuple[float | None, str]:
 def _at_most(name: str, bound: float, found: float | None, why: str) -> GateFigure:
     passed = found is not None and found <= bound
     detail = why if found is None else "" if passed else f"{found - bound:.3g} too much"
-    return GateFigure(name=name, wanted=f"≤ {bound:g}", found=found, passed=passed, detail=detail)
+    return _figure(name, f"≤ {bound:g}", found, passed, detail)
 
 
 def _drift(evidence: GateEvidence, bound: float) -> GateFigure:
     name = "drift (PSI)"
     if evidence.champion is None:
-        return GateFigure(
-            name=name, wanted=f"≤ {bound:g}", found=None, passed=True,
-            detail="no version is in force to compare with",
-        )  # fmt: skip
+        why = "no version is in force to compare with"
+        return _figure(name, f"≤ {bound:g}", None, passed=True, detail=why)
     old, new = read_profile(evidence.champion), read_profile(evidence.folder)
     if old is None or new is None:
         which = evidence.champion if old is None else evidence.folder

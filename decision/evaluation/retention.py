@@ -124,20 +124,8 @@ GROUP BY 1, 2
 
 
 def _week(arms: dict[tuple[bool, int], tuple[int, int]], week: int, confidence: float) -> Week:
-    shares: dict[bool, Share | None] = {}
-    for holdout in (False, True):
-        customers, active = arms.get((holdout, week), (0, 0))
-        shares[holdout] = (
-            Share(
-                customers=customers,
-                active=active,
-                share=active / customers,
-                interval=wilson(active, customers, confidence),
-            )
-            if customers
-            else None
-        )
-    treated, held = shares[False], shares[True]
+    treated = _share(*arms.get((False, week), (0, 0)), confidence)
+    held = _share(*arms.get((True, week), (0, 0)), confidence)
     if treated is None or held is None:
         return Week(week=week, treated=treated, holdout=held)
     return Week(
@@ -147,3 +135,11 @@ def _week(arms: dict[tuple[bool, int], tuple[int, int]], week: int, confidence: 
         difference=treated.share - held.share,
         interval=newcombe(treated, held),
     )
+
+
+def _share(customers: int, active: int, confidence: float) -> Share | None:
+    if not customers:
+        return None
+    interval = wilson(active, customers, confidence)
+    share = active / customers
+    return Share(customers=customers, active=active, share=share, interval=interval)

@@ -20,7 +20,6 @@ from decision.archive.merges import follow_merges
 from decision.archive.query import Database, open_database
 from decision.core.definition import Goal
 from decision.core.recording import RELEASING, SEEN
-from decision.installation import install_hint
 from decision.learning.goals import IN_TIME, REACHED
 from decision.learning.spec import Spec
 from decision.learning.table import TrainingError
@@ -91,12 +90,10 @@ def join(
     `until` (microseconds) is the time up to which the log is complete; default: its latest entry.
 
     Raises:
-        TrainingError: a file cannot be read, or duckdb is not installed.
+        TrainingError: a file cannot be read.
     """
-    try:
-        import duckdb
-    except ImportError:
-        raise TrainingError(install_hint("this needs duckdb")) from None
+    import duckdb
+
     try:
         with open_database(memory, scratch / "join") as database:
             return _Join(database, sources, spec, goals).run(until)

@@ -25,7 +25,6 @@ from decision.archive.features import OTHER
 from decision.archive.journal import ArchiveError, files, reading
 from decision.core.clock import from_micros
 from decision.core.definition import Goal
-from decision.installation import install_hint
 from decision.learning.examples import Examples, cuts, in_order, inverse_propensity
 from decision.learning.feature_columns import FeatureColumns
 from decision.learning.joining import OPEN, JoinedRows, LogFiles, join
@@ -100,11 +99,9 @@ def examples_of_log(
 
 def _sources(log: Path) -> LogFiles:
     """The files of each dataset, after checking that each can be opened and has its columns."""
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise TrainingError(install_hint("this needs pyarrow")) from None
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     found: dict[str, list[Path]] = {}
     has_position = has_received_at = True
     for dataset, columns in _NEEDED.items():
