@@ -268,7 +268,7 @@ async def test_an_erasure_takes_what_came_before_and_leaves_what_comes_after(
 async def test_an_erasure_of_whom_the_store_has_forgotten_takes_archived_rows(
     engine: Engine, store: Store, tmp_path: Path
 ) -> None:
-    """Also records set aside that have the id in their bytes, and nobody else's."""
+    """Also quarantined records with the id in their bytes, and no others."""
     event = records.EventRecord(
         event_id="1", customer_id="ghost", type="visit", at=1, received_at=1
     )

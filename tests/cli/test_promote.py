@@ -1,4 +1,4 @@
-"""`nextbest promote`: what passes is put in force, what fails stays out and says why."""
+"""`nextbest promote`: a version that passes is put in force, one that fails is refused and says why."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_version_that_passes_is_in_force(run, home: Path, models: Path, versio
     assert len((models / "history").read_text("utf-8").splitlines()) == 1
 
 
-def test_a_version_that_fails_stays_out_and_the_table_says_by_how_much(
+def test_a_version_that_fails_is_not_promoted_and_the_table_says_by_how_much(
     run, home: Path, models: Path, version: str
 ) -> None:
     gate(models, "effective_sample_at_least: 100000, calibration_error_at_most: 100%")

@@ -207,7 +207,7 @@ def test_segments_are_parts_of_the_whole(archive: Path) -> None:
 # ---------------------------------------------------------------- rules that change
 
 
-def test_what_the_log_could_not_do_is_told_and_not_guessed(archive: Path) -> None:
+def test_what_could_not_have_been_logged_is_reported_and_not_guessed(archive: Path) -> None:
     """A new message, always best: its whole probability is without support, IPS gives it 0."""
     text = RULES.replace(
         "states:",
@@ -244,7 +244,7 @@ def test_a_message_or_placement_that_is_gone_is_silent_or_another(archive: Path)
 
 
 def test_caps_count_the_contacts_of_each_document_by_their_own_names(world: World) -> None:
-    """Kinds of contacts are numbered anew in every archived document; caps must not mix them up."""
+    """Each archived document numbers its kinds of contacts itself; caps must not mix them up."""
     text = RULES + "caps:\n  one: {of: {}, per: message, at_most: 1, within: 14d}\n"
     definition = definition_of(text)
     targets = TargetPolicies(Candidate(rules=definition, exploration=4.0), policies=None)  # type: ignore[arg-type]
@@ -578,7 +578,7 @@ def test_a_log_of_silence_knows_nothing_of_messages(world: World, tmp_path: Path
     assert loud.metrics["value"]["sndr"].estimate.value <= 0
 
 
-def test_nobodys_reward_is_expected_by_a_model_that_has_seen_it(
+def test_no_reward_is_predicted_by_a_model_that_has_seen_it(
     archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each fold's model learns from the contacts of other customers alone, and of all of those."""

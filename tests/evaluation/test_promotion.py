@@ -101,7 +101,7 @@ STRICT: dict[str, Any] = {
 def test_every_figure_of_the_gate_can_be_passed_and_failed(
     made: tuple[Path, Path], archive: Path
 ) -> None:
-    """What is not asked is not told; each figure that fails says by how much."""
+    """Only required figures are there; each figure that fails says by how much."""
     given = evidence(made[1], archive, **GENEROUS)
     given = msgspec.structs.replace(given, champion=made[0])
     passed = judge_gate(given)
@@ -304,7 +304,7 @@ def test_a_model_that_says_now_what_it_said_then_is_told_so(
 def test_what_the_log_could_not_have_done_earns_nothing_at_the_gate(
     made: tuple[Path, Path], archive: Path
 ) -> None:
-    """A model's word on a message that was never given promotes nobody."""
+    """A prediction for a message that was never given promotes no model."""
     text = RULES.replace(
         "states:",
         "  new: {purpose: marketing, channels: [email], value: 1000, "

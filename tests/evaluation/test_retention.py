@@ -53,7 +53,7 @@ def write(folder: Path, seed: int = 1) -> tuple[list[dict[str, Any]], list[dict[
 
 @pytest.mark.parametrize("event", ["any", "app_open"])
 def test_curves_are_what_a_plain_count_gives(tmp_path: Path, event: str) -> None:
-    """Who came in week k, of those whose week k is over; messages' own events are no coming back."""
+    """Customers active in week k, of those with week k over; events of messages do not count."""
     decisions, events = write(tmp_path)
     found = retention(tmp_path, event=event, weeks=6)
     until = max([row["decided_at"] for row in decisions] + [row["received_at"] for row in events])
@@ -124,7 +124,7 @@ def test_an_empty_arm_and_an_unfinished_week_have_no_share(tmp_path: Path) -> No
 
 
 def test_customers_that_were_merged_are_one(tmp_path: Path) -> None:
-    """Events under the id that somebody has become are theirs, and a merge makes nobody leave."""
+    """Events under the new id of a merged customer count as theirs."""
     decisions, events = write(tmp_path / "plain")
     write_rows(tmp_path / "merged", "decisions", decisions, "decided_at")
     moved = [{**row, "customer_id": f"新-{row['customer_id']}"} for row in events]

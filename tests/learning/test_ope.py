@@ -196,7 +196,7 @@ def test_one_logged_decision_has_no_bounded_error() -> None:
     assert found.value == 1.0 and found.standard_error == float("inf")
 
 
-def test_wrong_input_is_refused_with_place_value_and_mend() -> None:
+def test_wrong_input_is_refused_with_place_value_and_fix() -> None:
     good = ([1.0, 0.0], [0.5, 0.5], [0.2, 0.8])
     model: dict[str, Any] = {
         "expected_reward": [[0.1, 0.2]] * 2,
@@ -284,7 +284,7 @@ def test_clusters_of_one_are_no_clusters(numbers: list[float], random: Any) -> N
     assert standard_error(influence, np.array(order)) == pytest.approx(standard_error(influence))
 
 
-def test_the_relative_lift_is_as_sure_as_it_says() -> None:
+def test_the_interval_of_the_relative_lift_has_its_coverage() -> None:
     """300 logs: the 90 % interval of (target − control) / control holds the truth in 83 to 97 %."""
     generator = np.random.default_rng(3)
     hits = 0

@@ -1,4 +1,4 @@
-"""Specs: a sound one is read whole, and each error is named with its place and mend."""
+"""Specs: a valid spec is read completely, and each error has its place and a fix."""
 
 from __future__ import annotations
 
@@ -117,14 +117,14 @@ def test_weights_constraints_exploration_and_the_gate_are_read() -> None:
         ("drift_at_most: 0.25", "drift_at_most: 0", "m.yaml:13:18", "more than 0"),
     ],
 )
-def test_errors_in_those_have_their_place_too(old: str, new: str, place: str, says: str) -> None:
+def test_errors_in_these_have_their_place(old: str, new: str, place: str, says: str) -> None:
     assert old in RICH
     with pytest.raises(SpecError) as caught:
         parse_spec("m.yaml", RICH.replace(old, new, 1))
     assert place in str(caught.value) and says in str(caught.value)
 
 
-def test_the_sample_spec_is_sound() -> None:
+def test_the_sample_spec_is_valid() -> None:
     spec = sample_spec()
     assert spec.name == "engagement"
     assert len(spec.features) > 20

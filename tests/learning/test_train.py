@@ -44,7 +44,7 @@ def test_the_same_spec_and_table_give_the_same_bytes(
         assert (again / name).read_bytes() == (folder / name).read_bytes()
 
 
-def test_training_again_finds_the_version_and_mends_a_damaged_one(
+def test_training_again_finds_the_version_and_repairs_a_damaged_one(
     spec: Spec, folder: Path, tmp_path: Path
 ) -> None:
     first = train(spec, table(), tmp_path, created_at=MADE)
@@ -94,7 +94,7 @@ def test_fields_come_first_in_the_matrix(folder: Path) -> None:
 
 
 def test_rows_may_come_in_any_order_of_time(spec: Spec, tmp_path: Path) -> None:
-    """What is held out is the latest, wherever it stands."""
+    """The latest rows are held out, in whatever order they come."""
     quick = msgspec.structs.replace(spec, rounds=2)
     data = table(400)
     order = np.random.default_rng(1).permutation(len(data))
@@ -201,7 +201,7 @@ def test_metrics_of_certain_and_wrong_predictions_are_finite() -> None:
     assert measure(np.zeros(2), np.array([0.1, 0.2]))["predicted_over_observed"] is None
 
 
-def test_platt_mends_probabilities_that_are_too_sure() -> None:
+def test_platt_corrects_probabilities_that_are_too_extreme() -> None:
     generator = np.random.default_rng(5)
     truth = generator.normal(-2, 1, 20_000)
     label = (generator.random(20_000) < 1 / (1 + np.exp(-truth))).astype(float)

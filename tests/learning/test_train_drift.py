@@ -1,4 +1,4 @@
-"""Drift: nothing between equals, more where more has moved, and told from two profiles alone."""
+"""Drift: none between equals, more if more has changed, computed from two profiles only."""
 
 from __future__ import annotations
 

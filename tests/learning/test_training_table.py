@@ -108,7 +108,7 @@ def test_what_is_too_young_to_be_judged_is_left_out_even_if_it_succeeded(build: 
     assert examples.left_out == {joining.OPEN: 1}
 
 
-def test_what_nobody_got_is_left_out(build: Maker) -> None:
+def test_what_no_customer_saw_is_left_out(build: Maker) -> None:
     failed = outcome("message.failed", HOUR, decision_id="d")
     seen = outcome("message.opened", 2 * HOUR, decision_id="d")
     examples = build(decided("d", 0, "news"), [failed])

@@ -135,7 +135,7 @@ def test_a_numeric_feature_takes_numbers_and_truth(value: Any, expected: float) 
     assert number_of(value) == pytest.approx(expected, nan_ok=True)
 
 
-def test_categories_of_different_types_are_told_apart() -> None:
+def test_categories_of_different_types_are_distinct() -> None:
     column = ["中国", "5", 5, 5.0, True, 1, 1.5, "unseen", MISSING, [5]]
     found = encode_columns([FEATURES[1]], CATEGORIES, {"customer.country": column})[:, 0]
     nan = math.nan

@@ -1,4 +1,4 @@
-"""Loading: a sound version loads and scores as LightGBM does; any damage is refused, never a crash."""
+"""Loading: a valid version scores as LightGBM does; damage is refused and never crashes."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def test_a_damaged_object_is_never_run_but_made_again(version_folder: Path) -> N
 
 
 def test_the_object_of_other_trees_is_not_taken(trained: Path, tmp_path: Path) -> None:
-    """A record whose digests are right, but copied in from another version."""
+    """A record with correct digests, but copied from another version."""
     other = small_model(tmp_path / "models", SPEC.replace("rounds: 15", "rounds: 3"))
     manifest, _ = read_version(other)
     for file in (trained / "compiled").iterdir():

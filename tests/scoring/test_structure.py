@@ -1,4 +1,4 @@
-"""The structural check: a sound text model passes, and each way to be unsound is named."""
+"""The structural check: a valid text model passes, and each kind of damage is named."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def field(text: str, tree: int, key: str) -> list[str]:
     return line[1].split()
 
 
-def test_what_lightgbm_writes_is_sound(sound: tuple[str, tuple[Feature, ...]]) -> None:
+def test_what_lightgbm_writes_is_valid(sound: tuple[str, tuple[Feature, ...]]) -> None:
     text, features = sound
     structure = check_structure(text, features)
     assert structure.trees >= 1
@@ -91,8 +91,8 @@ def test_a_missing_or_superfluous_tree_is_refused(
         check_structure(more, features)
 
 
-def test_a_circle_is_refused(sound: tuple[str, tuple[Feature, ...]]) -> None:
-    """LightGBM would walk it for ever."""
+def test_a_cycle_is_refused(sound: tuple[str, tuple[Feature, ...]]) -> None:
+    """LightGBM would never end."""
     text, features = sound
     left = field(text, 0, "left_child")
     for changed in ([*left[:-1], "0"], ["0", *left[1:]]):
