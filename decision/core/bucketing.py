@@ -86,10 +86,8 @@ def choose_variation(number: float, ranges: Sequence[Range]) -> int:
     >>> choose_variation(0.7, [(0.0, 0.25), (0.25, 1.0)])
     1
     """
-    for index, (start, end) in enumerate(ranges):
-        if start <= number < end:
-            return index
-    return -1
+    holding = (index for index, (start, end) in enumerate(ranges) if start <= number < end)
+    return next(holding, -1)
 
 
 def in_namespace(value: str, namespace: tuple[str, float, float]) -> bool:

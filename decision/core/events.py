@@ -68,7 +68,11 @@ def record(
             if properties.get(name) is not None:
                 history.last[name] = properties[name]
     if measure.window:
-        _add_to_buckets(history, measure, at, properties, now)
+        if tuple(history.sums) != measure.sums:
+            _reorder_sums(history, measure.sums)
+        amounts = [_number(properties.get(name)) for name in measure.sums]
+        merge_bucket(history, [at // SECOND, 1, *amounts])
+        coarsen(history, measure, now)
     if measure.days:
         day = from_micros(at).astimezone(zone).date().toordinal()
         index = bisect.bisect_left(history.days, day)
@@ -76,16 +80,6 @@ def record(
             history.days.insert(index, day)
         oldest = from_micros(now).astimezone(zone).date().toordinal() - measure.days
         del history.days[: bisect.bisect_right(history.days, oldest)]
-
-
-def _add_to_buckets(
-    history: EventHistory, measure: Measure, at: int, properties: dict[str, Any], now: int
-) -> None:
-    if tuple(history.sums) != measure.sums:
-        _reorder_sums(history, measure.sums)
-    amounts = [_number(properties.get(name)) for name in measure.sums]
-    merge_bucket(history, [at // SECOND, 1, *amounts])
-    coarsen(history, measure, now)
 
 
 def merge_bucket(history: EventHistory, bucket: list[float]) -> None:

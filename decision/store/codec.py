@@ -29,7 +29,7 @@ FORMAT: Final = 1
 HEADER: Final = struct.Struct("<B8s3I3I")
 SECTIONS: Final[tuple[Section, ...]] = ("profile", "contacts", "events")
 LETTERS: Final = "pce"
-"""The sections as scripts name them, in the same order."""
+"""The sections as scripts name them, by their first letters, in the same order."""
 
 Parts = tuple[bytes, tuple[int, int, int], list[bytes]]
 NOTHING: Final[Parts] = (b"", (0, 0, 0), [b"", b"", b""])

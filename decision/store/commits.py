@@ -8,14 +8,13 @@ from hashlib import blake2b
 from struct import Struct
 from typing import Final, NamedTuple
 
-from decision.core.ports import Commit, Section
+from decision.core.ports import Commit
 from decision.store.codec import LETTERS, SECTIONS, join
 from decision.store.keys import event_digest
 from decision.store.register import Register
 from decision.store.sections import write
 
 _VERSIONS: Final = Struct("<3I")
-_LETTERS: Final[dict[Section, str]] = dict(zip(SECTIONS, LETTERS, strict=True))
 
 
 class EncodedCommit(NamedTuple):
@@ -70,9 +69,9 @@ def encode_commit(commit: Commit, register: Register) -> EncodedCommit:
     return EncodedCommit(
         commit=commit,
         digest=commit_digest(commit.id),
-        expect="".join([_LETTERS[section] for section in commit.expect]),
+        expect="".join([section[0] for section in commit.expect]),
         versions=(version.profile, version.contacts, version.events),
-        write="".join([_LETTERS[section] for section in commit.write]),
+        write="".join([section[0] for section in commit.write]),
         sections=(profile, contacts, events),
         first_version=random.getrandbits(32) or 1,
         answer=commit.answer or b"",
