@@ -129,3 +129,18 @@ def pack_document(document: Document, register: Register) -> bytes:
     if not document.exists and not any(parts):
         return b""
     return join(bytes(8), (0, 0, 0), parts)
+
+
+class PacksDocuments:
+    """What the stores in memory and in Redis do alike, with a process's copy of the register."""
+
+    _register: Register
+
+    def register_entries(self) -> tuple[list[bytes], list[bytes]]:
+        return self._register.entries()
+
+    def pack(self, document: Document) -> bytes:
+        return pack_document(document, self._register)
+
+    def unpack(self, customer_id: str, raw: bytes) -> Document:
+        return decode_or_refuse(customer_id, raw, self._register)[0]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from decision.core.document import ContactKind
+from decision.store.codec import PacksDocuments
 from decision.store.register import Register
 
 Clock = Callable[[], float]
@@ -15,7 +16,7 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-class MemoryBase:
+class MemoryBase(PacksDocuments):
     """Implements `Lifecycle`, with nothing to open or close, and `KindRegister`."""
 
     def __init__(self, clock: Clock) -> None:
@@ -32,9 +33,6 @@ class MemoryBase:
         table = self._register.kinds
         table.learn(len(table.entries), table.missing(kinds))
         return [table.numbers[kind] for kind in kinds]
-
-    def register_entries(self) -> tuple[list[bytes], list[bytes]]:
-        return self._register.entries()
 
 
 class Expiring(dict[Key, tuple[float, Value]]):

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 
-from decision.core.document import Document
 from decision.core.identifiers import partition_of
 from decision.core.ports import Commit, Committed, Conflict, LogRecord, ReadResult
 from decision.store import codec
@@ -113,9 +112,3 @@ class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryLog):
         found = [store.pop(customer_id, None) is not None for store in kept]
         self._append(partition_of(customer_id), [record])
         return any(found)
-
-    def pack(self, document: Document) -> bytes:
-        return codec.pack_document(document, self._register)
-
-    def unpack(self, customer_id: str, raw: bytes) -> Document:
-        return codec.decode_or_refuse(customer_id, raw, self._register)[0]

@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 
 from decision.core.document import ContactKind
+from decision.store.codec import PacksDocuments
 from decision.store.connection import CONNECT_TIMEOUT, SharedConnection
 from decision.store.in_redis.server import check_server, parse_info, risks
 from decision.store.keys import Keys
@@ -19,12 +20,13 @@ from decision.store.shared_register import SharedRegister
 _log = logging.getLogger(__name__)
 
 
-class RedisBase:
+class RedisBase(PacksDocuments):
     """Implements `Lifecycle` and `KindRegister`. `timeout` is in seconds."""
 
     def __init__(self, url: str, *, prefix: str = "nb:", timeout: float = 2.0) -> None:
         self.keys = Keys(prefix)
         self.register = SharedRegister(self.keys)
+        self._register = self.register.local
         self.connection = SharedConnection(url, on_connect=self._on_connect)
         self._timeout = timeout
         self._server: tuple[str, int] | None = None
@@ -40,13 +42,10 @@ class RedisBase:
         await self._guarded(self.register.check(self._caller()))
 
     async def register_kinds(self, kinds: Sequence[ContactKind]) -> list[int]:
-        table = self.register.local.kinds
+        table = self._register.kinds
         if table.missing(kinds):
             await self._guarded(self.register.add(self._caller(write=True), table, kinds))
         return [table.numbers[kind] for kind in kinds]
-
-    def register_entries(self) -> tuple[list[bytes], list[bytes]]:
-        return self.register.local.entries()
 
     def _caller(
         self, timeout: float | None = None, *, write: bool = False, through_outage: bool = False

@@ -9,7 +9,6 @@ from struct import Struct
 from time import time
 from typing import Any, Final
 
-from decision.core.document import Document
 from decision.core.errors import StoreUnavailable
 from decision.core.ports import Commit, Committed, Conflict, LogRecord, ReadResult
 from decision.store import codec
@@ -69,7 +68,7 @@ class RedisDocuments(RedisAliases):
     async def _decoded(
         self, customer_id: str, raw: bytes | None, timeout: float | None = None
     ) -> ReadResult:
-        raw, register = raw or b"", self.register.local
+        raw, register = raw or b"", self._register
         try:
             document, version = codec.decode(customer_id, raw, register)
         except UnknownNumber:
@@ -107,11 +106,11 @@ class RedisDocuments(RedisAliases):
                     raise StoreUnavailable(str(error), uncertain=sent) from error
 
     async def _encoded(self, commit: Commit, call: Call) -> EncodedCommit:
-        names = self.register.local.names
-        encoded = encode_commit(commit, self.register.local)
+        names = self._register.names
+        encoded = encode_commit(commit, self._register)
         while wanted := names.take_wanted():
             await self._guarded(self.register.add(call, names, wanted))
-            encoded = encode_commit(commit, self.register.local)
+            encoded = encode_commit(commit, self._register)
         return encoded
 
     async def erase(self, customer_id: str, record: LogRecord) -> bool:
@@ -132,12 +131,6 @@ class RedisDocuments(RedisAliases):
             reply = await SCRIPTS["erase"].run(call, keys, [version, *logged])
             if reply >= 0:
                 return bool(reply)
-
-    def pack(self, document: Document) -> bytes:
-        return codec.pack_document(document, self.register.local)
-
-    def unpack(self, customer_id: str, raw: bytes) -> Document:
-        return codec.decode_or_refuse(customer_id, raw, self.register.local)[0]
 
 
 def _live_answer(kept: bytes | None, now: float) -> bytes | None:
