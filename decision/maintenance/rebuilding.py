@@ -14,13 +14,7 @@ from pathlib import Path
 import msgspec
 
 from decision.archive import readers
-from decision.archive.histories import (
-    AppliedEvent,
-    applied_event,
-    archived_events,
-    fold,
-    rebuilt,
-)
+from decision.archive.histories import AppliedEvent, applied_event, archived_events, fold, rebuilt
 from decision.archive.journal import ArchiveError, ArchiveManifest, read_manifest
 from decision.core import records
 from decision.core.document import Document

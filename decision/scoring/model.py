@@ -75,7 +75,7 @@ def to_probability(log_odds: Scores) -> Scores:
 
 
 def _of_finite(log_odds: Scores, found: Scores) -> Scores:
-    """What was found, with NaN where the log-odds are no finite number."""
+    """The result, with NaN where the log-odds are not finite."""
     if not np.isfinite(log_odds).all():
         found[~np.isfinite(log_odds)] = np.nan
     return found
