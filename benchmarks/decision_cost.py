@@ -297,7 +297,7 @@ async def _pure_steps(engine: Engine, store: Listening, names: list[str]) -> lis
 
     def run_rules() -> None:
         business_rules.run(
-            policy.rule_plan, policy.rules, snapshot.matcher, list(values), policy.fields.slot
+            policy.rule_strata, policy.rules, snapshot.matcher, list(values), policy.fields.slot
         )
 
     def draw() -> None:

@@ -267,7 +267,8 @@ class Loop:
             self.shop, policy, customer, scores.candidates.tolist(), verdict.document, verdict.now
         )
         each = (
-            true * policy.values[scores.candidates] * scores.lever - policy.costs[scores.candidates]
+            true * policy.message_values[scores.candidates] * scores.lever
+            - policy.costs[scores.candidates]
         )
         chosen = {row.candidate for row in verdict.chosen}
         got = sum(
@@ -343,7 +344,7 @@ class Loop:
         """Responses a decision that the model's policy would truly have had that day."""
         policy = compile_policy(self.definition, reads=fields_read(model))
         scorer = bind(model, policy.candidates, policy.fields, policy.settings)
-        matcher = PlainMatcher(policy.rules, policy.rule_plan, policy.fields.slot)
+        matcher = PlainMatcher(policy.rules, policy.rule_strata, policy.fields.slot)
         gamma = model.manifest.exploration
         total, count = 0.0, 0
         for replay in read_replays(today):

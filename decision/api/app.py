@@ -10,7 +10,7 @@ from litestar.types import ControllerRouterHandler
 
 from decision.api.auth import Authenticator, guard_of
 from decision.api.customers import customer_routes
-from decision.api.decisions import hot_routes, lookup_routes
+from decision.api.decisions import decision_routes, lookup_routes
 from decision.api.errors import HANDLERS
 from decision.api.events import event_routes
 from decision.api.middleware import RequestMiddleware
@@ -61,7 +61,7 @@ def create_app(
         guards=[guard_of(authenticator)],
     )
     app = Litestar(
-        route_handlers=[*hot_routes(engine, settings, authenticator), guarded],
+        route_handlers=[*decision_routes(engine, settings, authenticator), guarded],
         exception_handlers=HANDLERS,
         lifespan=[supply.lifespan()],
         openapi_config=None,

@@ -41,7 +41,7 @@ def decode_request(body: bytes) -> DecisionRequest:
     return request
 
 
-def hot_routes(
+def decision_routes(
     engine: Engine, settings: ServerSettings, authenticator: Authenticator
 ) -> list[ControllerRouterHandler]:
     """The routes that are called most: raw ASGI, and they check the key themselves.

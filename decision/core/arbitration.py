@@ -74,7 +74,7 @@ def prioritise(policy: Policy, candidates: Indices, probability: Floats, fired: 
         lever = np.prod(levers, axis=0)[candidates]
     else:
         lever = np.ones(len(candidates))
-    priority = probability * policy.values[candidates] * lever - policy.costs[candidates]
+    priority = probability * policy.message_values[candidates] * lever - policy.costs[candidates]
     return Scores(candidates, probability, lever, priority, np.zeros(len(candidates)))
 
 

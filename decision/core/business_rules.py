@@ -31,12 +31,12 @@ class Override(NamedTuple):
     rule: int
 
 
-class Plan(NamedTuple):
+class RuleStrata(NamedTuple):
     """The order in which rules are asked.
 
     `strata` holds the rules' indices, ascending within each stratum; `setters` is for each
     stratum the bit mask of its rules that set fields; `assignments` is for each rule what it
-    sets as (slot, value); empty where `plan` was given no slots.
+    sets as (slot, value); empty where `strata_of` was given no slots.
     """
 
     strata: tuple[tuple[int, ...], ...]
@@ -44,7 +44,7 @@ class Plan(NamedTuple):
     assignments: tuple[tuple[tuple[int, Value], ...], ...] = ()
 
 
-def plan(rules: Sequence[Rule], slot_of: SlotOf | None = None) -> Plan:
+def strata_of(rules: Sequence[Rule], slot_of: SlotOf | None = None) -> RuleStrata:
     """Puts every rule in the first stratum in which it sees just what rules before it set.
 
     With `slot_of` the fields that rules set are resolved now instead of at every decision.
@@ -65,7 +65,7 @@ def plan(rules: Sequence[Rule], slot_of: SlotOf | None = None) -> Plan:
             set_in[field] = stratum
         strata.extend([] for _ in range(stratum + 1 - len(strata)))
         strata[stratum].append(index)
-    return Plan(
+    return RuleStrata(
         strata=tuple(map(tuple, strata)),
         setters=tuple(sum(1 << i for i in stratum if rules[i].set) for stratum in strata),
         assignments=tuple(
@@ -79,10 +79,10 @@ def plan(rules: Sequence[Rule], slot_of: SlotOf | None = None) -> Plan:
 class PlainMatcher:
     """Asks rules with the plain evaluator: the reference for every other matcher."""
 
-    def __init__(self, rules: Sequence[Rule], plan: Plan, slot_of: SlotOf) -> None:
+    def __init__(self, rules: Sequence[Rule], order: RuleStrata, slot_of: SlotOf) -> None:
         self._strata: list[list[tuple[int, Test]]] = [
             [(1 << index, compile_condition(rules[index].when, slot_of)) for index in stratum]
-            for stratum in plan.strata
+            for stratum in order.strata
         ]
 
     def match(self, stratum: int, values: Sequence[Value]) -> int:
@@ -95,7 +95,7 @@ class PlainMatcher:
 
 
 def run(
-    plan: Plan,
+    order: RuleStrata,
     rules: Sequence[Rule],
     matcher: RuleMatcher,
     values: list[Value],
@@ -107,7 +107,7 @@ def run(
     What was set is also appended to `overrides`, in the order in which it took effect.
     """
     fired = 0
-    for stratum, setters in enumerate(plan.setters):
+    for stratum, setters in enumerate(order.setters):
         found = matcher.match(stratum, values)
         fired |= found
         found &= setters
@@ -116,8 +116,8 @@ def run(
             found ^= lowest
             index = lowest.bit_length() - 1
             for slot, value in (
-                plan.assignments[index]
-                if plan.assignments
+                order.assignments[index]
+                if order.assignments
                 else ((slot_of(field), value) for field, value in rules[index].set.items())
             ):
                 values[slot] = value

@@ -113,7 +113,7 @@ def decide(
     ...     def score(self, candidates, values, document, now):
     ...         return candidates * 0 + 0.5
     >>> policy = compile_policy(definition)
-    >>> matcher = PlainMatcher(policy.rules, policy.rule_plan, policy.fields.slot)
+    >>> matcher = PlainMatcher(policy.rules, policy.rule_strata, policy.fields.slot)
     >>> anna, question = Document(customer_id="anna"), Question(placement="inbox")
     >>> verdict = decide(policy, matcher, Half(), anna, question, now=0, draw=lambda: 0.0)
     >>> verdict.outcome, verdict.chosen[0].priority
@@ -126,7 +126,7 @@ def decide(
     values = policy.read(situation)
     overrides: list[Override] = []
     fired = business_rules.run(
-        policy.rule_plan, policy.rules, matcher, values, policy.fields.slot, overrides
+        policy.rule_strata, policy.rules, matcher, values, policy.fields.slot, overrides
     )
     case = Case(
         policy,

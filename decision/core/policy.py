@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from decision.core import calendar
 from decision.core.bucketing import hash_v2
-from decision.core.business_rules import Plan
+from decision.core.business_rules import RuleStrata
 from decision.core.candidates import CandidateInfo
 from decision.core.clock import from_micros
 from decision.core.conditions import Test
@@ -90,9 +90,9 @@ class Exposure(msgspec.Struct, frozen=True):
 class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A compiled policy, as `policy_builder.compile_policy` makes it. Immutable.
 
-    Candidates are numbered in the order of the rule files; `pairs`, `candidates`, `values`, `costs`
-    (both in `settings.currency`) and `message_index` are by that number. `everything` is the mask
-    of all candidates, `unexplored` of those of purposes that nothing is tried out with.
+    Candidates are numbered in the order of the rule files; `pairs`, `candidates`, `message_index`,
+    `message_values` and `costs` (both in `settings.currency`) are by that number. `everything` is
+    the mask of all candidates, `unexplored` of those of purposes that are not explored.
     `tested_requirements` are those that depend on an experiment, `requirements` all others.
     `states` are tried in order; `tests` are the experiments with variants; `budget_masks` are
     (message, budget, candidates).
@@ -110,7 +110,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     pairs: tuple[tuple[Message, Channel], ...]
     candidates: tuple[CandidateInfo, ...]
     everything: int
-    values: NDArray[np.float64]
+    message_values: NDArray[np.float64]
     costs: NDArray[np.float64]
     fields: FieldTable
     state_slot: int
@@ -125,7 +125,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     consent_rules: tuple[ConsentRule, ...]
     contact_policy: ContactPolicy
     states: tuple[tuple[str, Test], ...]
-    rule_plan: Plan
+    rule_strata: RuleStrata
     effects: tuple[RuleEffect, ...]
     holdouts: tuple[Holdout, ...]
     tests: Mapping[str, Experiment]

@@ -93,7 +93,7 @@ def compile_policy(
         pairs=pairs,
         candidates=candidates,
         everything=everything,
-        values=_constants([candidate.value for candidate in candidates]),
+        message_values=_constants([candidate.value for candidate in candidates]),
         costs=_constants([channel.cost for _, channel in pairs]),
         fields=fields,
         state_slot=fields.slot(STATE_FIELD),
@@ -125,7 +125,7 @@ def compile_policy(
         states=tuple(
             (state.name, compile_condition(state.when, fields.slot)) for state in definition.states
         ),
-        rule_plan=business_rules.plan(definition.rules, fields.slot),
+        rule_strata=business_rules.strata_of(definition.rules, fields.slot),
         effects=effects,
         holdouts=tuple(
             Holdout(experiment, selectors.mask(Selector(purpose=experiment.keeps)))

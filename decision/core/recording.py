@@ -1,4 +1,4 @@
-"""What an event changes in a customer's document: counters, contacts, consents, signals.
+"""Events recorded in a customer's document: counters, contacts, consents, signals (not the log).
 
 Applying the same events in another order gives the same contacts: what the customer is known to
 have seen stays confirmed; between *sent* and *failed* the later time wins.

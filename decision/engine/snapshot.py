@@ -159,10 +159,10 @@ def _compile(
     challenger = None
     if shadow is not None:
         challenger = bind(shadow, policy.candidates, policy.fields, policy.settings)
-    matcher: RuleMatcher = PlainMatcher(policy.rules, policy.rule_plan, policy.fields.slot)
+    matcher: RuleMatcher = PlainMatcher(policy.rules, policy.rule_strata, policy.fields.slot)
     if durable and policy.rules:
         try:
-            engine = DurableMatcher(policy.rules, policy.rule_plan, policy.fields.slot)
+            engine = DurableMatcher(policy.rules, policy.rule_strata, policy.fields.slot)
         except RuleEngineError as error:
             raise PolicyRefused(str(error)) from error
         matcher = GuardedMatcher(engine, matcher)

@@ -208,7 +208,9 @@ class _Expectation:
         assert self._rewards is not None
         policy, found = chances.bound.policy, self._found
         silence = self._rewards.expect_silence(fold)
-        values = policy.values[chances.candidates] * expected - policy.costs[chances.candidates]
+        values = (
+            policy.message_values[chances.candidates] * expected - policy.costs[chances.candidates]
+        )
         for name, target in found.targets.items():
             chance = chances.targets[name]
             probability = chance.probability
@@ -236,7 +238,7 @@ def _worth(
     bound = chances.bound
     place = bound.place.get((logged.message, logged.channel))
     if place is not None:
-        return float(bound.policy.values[place]), float(bound.policy.costs[place])
+        return float(bound.policy.message_values[place]), float(bound.policy.costs[place])
     definition = log.policies.get(logged.policy_version)
     values = {message.name: message.value for message in definition.messages}
     costs = {channel.name: channel.cost for channel in definition.channels}

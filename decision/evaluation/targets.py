@@ -91,7 +91,7 @@ class BoundPolicy:
         if rewards is not None:
             reads += rewards.fields
         self.policy = policy = compile_policy(definition, reads=reads)
-        self.matcher = PlainMatcher(policy.rules, policy.rule_plan, policy.fields.slot)
+        self.matcher = PlainMatcher(policy.rules, policy.rule_strata, policy.fields.slot)
         self.scorer = bind(model, policy.candidates, policy.fields, policy.settings)
         self.prior = bind(None, policy.candidates, policy.fields, policy.settings)
         self.slots = [policy.fields.slot(name) for name in fields]
@@ -183,7 +183,7 @@ class TargetPolicies:
         if name == CONTROL:
             return _of(np.full(count, 1 / count))
         policy = bound.policy
-        values, costs = policy.values[scores.candidates], policy.costs[scores.candidates]
+        values, costs = policy.message_values[scores.candidates], policy.costs[scores.candidates]
         threshold = verdict.threshold
         match name:
             case "model only":

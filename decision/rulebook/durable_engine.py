@@ -18,7 +18,7 @@ from operator import itemgetter
 
 import durable_rules_engine as engine
 
-from decision.core.business_rules import Plan, SlotOf
+from decision.core.business_rules import RuleStrata, SlotOf
 from decision.core.definition import Rule
 from decision.core.errors import NextbestError
 from decision.core.values import Value
@@ -156,7 +156,7 @@ class DurableMatcher:
         RuleEngineError: the engine refuses a ruleset.
     """
 
-    def __init__(self, rules: Sequence[Rule], plan: Plan, slot_of: SlotOf) -> None:
+    def __init__(self, rules: Sequence[Rule], plan: RuleStrata, slot_of: SlotOf) -> None:
         made: dict[RulesetPlan, Ruleset] = {}
         self._strata = [
             (

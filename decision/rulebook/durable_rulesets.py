@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from decision.core.business_rules import Plan, SlotOf
+from decision.core.business_rules import RuleStrata, SlotOf
 from decision.core.conditions import Clause, Condition, Test, conjuncts
 from decision.core.definition import Rule
 from decision.core.values import MISSING, Value
@@ -209,7 +209,7 @@ class StratumRoutes:
         return list(dict.fromkeys(plan for route in routes for plan, _ in route.rulesets))
 
 
-def compile_rules(rules: Sequence[Rule], plan: Plan, slot_of: SlotOf) -> list[StratumRoutes]:
+def compile_rules(rules: Sequence[Rule], plan: RuleStrata, slot_of: SlotOf) -> list[StratumRoutes]:
     """For each stratum of the plan, its rules in rulesets, grouped by what can trigger them."""
     names = _PropertyNames()
     found = []

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from decision.core.business_rules import PlainMatcher, plan, run
+from decision.core.business_rules import PlainMatcher, run, strata_of
 from decision.core.conditions import Clause, clauses
 from decision.core.definition import Rule
 from decision.core.values import MISSING, Value, in_words
@@ -92,7 +92,7 @@ def _main() -> None:
     rng = random.Random(0)
     for index in everything:
         _compare([index], unfed, slots, _facts([unfed[index]], slots, rng, 10))
-    routes = compile_rules(unfed, plan(unfed), slots.__getitem__)
+    routes = compile_rules(unfed, strata_of(unfed), slots.__getitem__)
     for ruleset in (ruleset for route in routes for ruleset in route.rulesets()):
         together = list(ruleset.items)
         near = [unfed[index] for index in together]
@@ -106,7 +106,7 @@ def _compare(
     """Asks some of the rules in both ways; ends the process if the answers differ."""
     print(*chosen, flush=True)
     tried = [rules[index] for index in chosen]
-    order = plan(tried, slots.__getitem__)
+    order = strata_of(tried, slots.__getitem__)
     plain = PlainMatcher(tried, order, slots.__getitem__)
     try:
         durable = DurableMatcher(tried, order, slots.__getitem__)

@@ -154,7 +154,7 @@ class Coverage:
                 self._add(Sight("state", state.name, "was the state"))
                 break
         fired = business_rules.run(
-            policy.rule_plan, policy.rules, _Matcher(self, policy), values, policy.fields.slot
+            policy.rule_strata, policy.rules, _Matcher(self, policy), values, policy.fields.slot
         )
         for index, rule in enumerate(policy.rules):
             what = "fired" if fired >> index & 1 else "did not fire"
@@ -197,7 +197,7 @@ class _Matcher:
     def match(self, stratum: int, values: Sequence[Value]) -> int:
         """A bit mask of the stratum's rules that hold."""
         found = 0
-        for index in self.policy.rule_plan.strata[stratum]:
+        for index in self.policy.rule_strata.strata[stratum]:
             name = self.policy.rules[index].name
             if self.coverage.holds(self.policy, "rules", name, values):
                 found |= 1 << index

@@ -66,7 +66,7 @@ def best_verdict(policy: Policy, logged: Logged) -> Verdict:
     spent = (f"{one.message}/{one.channel}" in logged.spent for one in policy.candidates)
     return decide(
         policy,
-        PlainMatcher(policy.rules, policy.rule_plan, policy.fields.slot),
+        PlainMatcher(policy.rules, policy.rule_strata, policy.fields.slot),
         GivenProbabilities(prior, dict(given_probabilities(policy, logged.probabilities))),
         logged.document,
         logged.question,

@@ -120,11 +120,11 @@ class Metrics:
     def decided(
         self, decision: Decision, verdict: Verdict | None, steps: dict[str, float], written: bool
     ) -> None:
-        """Counts a decision. A dry run counts as that and nothing else."""
+        """Counts a decision. Of a dry run, only that and what it was degraded by."""
         for missing in decision.degraded:
             if missing in self._degraded:
                 self._degraded[missing].inc()
-        if verdict is not None and not written and "reserve" not in steps:
+        if verdict is not None and not written:
             self._dry_runs.inc()
             return
         key = (decision.placement, decision.outcome)

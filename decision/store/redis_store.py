@@ -1,4 +1,4 @@
-"""The store in Redis: its capabilities in one class."""
+"""The store in Redis: the capabilities of `in_redis/` in one class; `commit` is in `documents`."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def ask(
     numbers = iter([*draws, *[0.5] * 100])
     return decide(
         policy,
-        PlainMatcher(policy.rules, policy.rule_plan, policy.fields.slot),
+        PlainMatcher(policy.rules, policy.rule_strata, policy.fields.slot),
         Fixed(policy, probabilities or {}),
         document,
         Question(placement=placement, **question),

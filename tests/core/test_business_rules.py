@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decision.core.business_rules import Override, PlainMatcher, plan, run
+from decision.core.business_rules import Override, PlainMatcher, run, strata_of
 from decision.core.conditions import ALWAYS, All, AnyOf, Clause, Condition, Not, compile_condition
 from decision.core.definition import Rule
 from decision.core.values import MISSING, Value
@@ -25,7 +25,7 @@ def rule(name: str, when: Condition = ALWAYS, **values: Value) -> Rule:
 
 
 def ask(rules: Sequence[Rule], values: list[Value]) -> int:
-    order = plan(rules, slot_of)
+    order = strata_of(rules, slot_of)
     return run(order, rules, PlainMatcher(rules, order, slot_of), values, slot_of)
 
 
@@ -76,7 +76,7 @@ def test_asking_by_strata_gives_what_asking_one_by_one_in_file_order_gives(
 @settings(deadline=None)
 @given(rule_lists)
 def test_every_rule_is_in_just_one_stratum_and_in_file_order_within_it(rules: list[Rule]) -> None:
-    strata = plan(rules).strata
+    strata = strata_of(rules).strata
     assert sorted(index for stratum in strata for index in stratum) == list(range(len(rules)))
     assert all(stratum and list(stratum) == sorted(stratum) for stratum in strata)
 
@@ -86,14 +86,14 @@ def test_a_rule_sees_what_a_rule_before_it_set() -> None:
         rule("big-spender", Clause("customer.a", "gte", 10_000), b="gold"),
         rule("vip", eq("customer.b", "gold")),
     ]
-    assert plan(rules).strata == ((0,), (1,))
+    assert strata_of(rules).strata == ((0,), (1,))
     assert ask(rules, [20_000, MISSING, MISSING, MISSING]) == 0b11
     assert ask(rules, [10, MISSING, MISSING, MISSING]) == 0b00
 
 
 def test_a_rule_does_not_see_what_only_a_rule_after_it_sets() -> None:
     rules = [rule("vip", eq("customer.b", "gold")), rule("everybody", b="gold")]
-    assert plan(rules).strata == ((0, 1),)
+    assert strata_of(rules).strata == ((0, 1),)
     assert ask(rules, [MISSING] * 4) == 0b10
 
 
@@ -123,7 +123,7 @@ def test_a_rule_may_change_the_field_it_reads() -> None:
 
 def test_rules_that_do_not_feed_each_other_are_asked_together() -> None:
     rules = [rule(f"r{i}", eq("customer.a", i)) for i in range(100)]
-    assert len(plan(rules).strata) == 1
+    assert len(strata_of(rules).strata) == 1
 
 
 def test_overrides_tell_slot_value_and_rule_in_the_order_in_which_they_took_effect() -> None:
@@ -132,7 +132,7 @@ def test_overrides_tell_slot_value_and_rule_in_the_order_in_which_they_took_effe
         rule("silent", eq("customer.d", "never"), b=9),
         rule("two", eq("customer.a", 1), a=2, c=3),
     ]
-    order = plan(rules, slot_of)
+    order = strata_of(rules, slot_of)
     overrides: list[Override] = []
     matcher = PlainMatcher(rules, order, slot_of)
     assert run(order, rules, matcher, [MISSING] * 4, slot_of, overrides) == 0b101
@@ -141,13 +141,13 @@ def test_overrides_tell_slot_value_and_rule_in_the_order_in_which_they_took_effe
 
 def test_a_plan_made_without_slots_gives_the_same_answers() -> None:
     rules = [rule("one", a=1), rule("two", eq("customer.a", 1), b=2)]
-    order = plan(rules)
+    order = strata_of(rules)
     values: list[Value] = [MISSING] * 4
     assert run(order, rules, PlainMatcher(rules, order, slot_of), values, slot_of) == 0b11
     assert values[:2] == [1, 2]
 
 
 def test_without_rules_nothing_is_asked() -> None:
-    order = plan([], slot_of)
+    order = strata_of([], slot_of)
     assert order.strata == ()
     assert run(order, [], PlainMatcher([], order, slot_of), [], slot_of) == 0

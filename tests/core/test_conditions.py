@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from decision.core.business_rules import PlainMatcher, plan
+from decision.core.business_rules import PlainMatcher, strata_of
 from decision.core.conditions import (
     ALWAYS,
     OPERATORS,
@@ -241,7 +241,7 @@ def _near(value: Value) -> st.SearchStrategy[Value]:
 
 def check(trees: list[Condition], situations: list[list[Value]]) -> None:
     rules = [Rule(name="r", when=tree) for tree in trees]
-    order = plan(rules, slot_of)
+    order = strata_of(rules, slot_of)
     engine = DurableMatcher(rules, order, slot_of)
     plain = PlainMatcher(rules, order, slot_of)
     for values in situations:
@@ -293,7 +293,7 @@ def test_every_operator_of_every_odd_constant_is_right_for_every_odd_value() -> 
     odd: list[Value] = [MISSING, *TEXTS, *NUMBERS, True, False, [], [1], [True], ["gold"], {"a": 1}]
     situations = [[MISSING, MISSING, value, MISSING, MISSING, MISSING] for value in odd]
     rules = [Rule(name="r", when=one) for one in tests]
-    order = plan(rules, slot_of)
+    order = strata_of(rules, slot_of)
     engine = DurableMatcher(rules, order, slot_of)
     plain = PlainMatcher(rules, order, slot_of)
     for values in situations:

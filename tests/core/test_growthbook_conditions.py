@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import re2
 
-from decision.core.business_rules import plan
+from decision.core.business_rules import strata_of
 from decision.core.conditions import (
     All,
     AnyOf,
@@ -159,7 +159,7 @@ def answers(condition: Condition, facts: dict[str, Any]) -> set[bool]:
     document = customer(attributes=facts)
     values = fields.read(Situation(document, "outbound", NOON, compile_policy(definition()).zone))
     rules = [Rule(name="r", when=condition)]
-    engine = DurableMatcher(rules, plan(rules), fields.slot)
+    engine = DurableMatcher(rules, strata_of(rules), fields.slot)
     return {
         compile_condition(condition, fields.slot)(values),
         not failures(condition, values, fields.slot),

@@ -19,7 +19,7 @@ def test_nothing_of_a_policy_can_be_assigned(name: str) -> None:
 
 def test_the_numbers_of_candidates_cannot_be_written() -> None:
     policy = compile_policy(definition())
-    for numbers in (policy.values, policy.costs):
+    for numbers in (policy.message_values, policy.costs):
         with pytest.raises(ValueError, match="read-only"):
             numbers[0] = 1.0
 

@@ -127,7 +127,7 @@ def decided(
 ) -> tuple[set[tuple[str, str]], dict[tuple[str, str], float], dict[str, Any], Verdict]:
     verdict = decide(
         policy,
-        matcher or DurableMatcher(policy.rules, policy.rule_plan, policy.fields.slot),
+        matcher or DurableMatcher(policy.rules, policy.rule_strata, policy.fields.slot),
         Fixed(policy, {}),
         customer(attributes=attributes),
         Question(placement="outbound"),
@@ -149,8 +149,8 @@ def decided(
 
 def agree(rules: tuple[Rule, ...], situations: list[dict[str, Any]]) -> None:
     policy = compile_policy(build(rules))
-    engine = DurableMatcher(policy.rules, policy.rule_plan, policy.fields.slot)
-    plain = PlainMatcher(policy.rules, policy.rule_plan, policy.fields.slot)
+    engine = DurableMatcher(policy.rules, policy.rule_strata, policy.fields.slot)
+    plain = PlainMatcher(policy.rules, policy.rule_strata, policy.fields.slot)
     for attributes in situations:
         excluded, levers, known = read_straight(rules, attributes)
         for matcher in (engine, plain):

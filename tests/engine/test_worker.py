@@ -41,7 +41,7 @@ async def test_the_rule_engine_answers_rightly_while_other_rulesets_are_made_and
     store = MemoryStore()
     snapshot = await build_snapshot(definition, None, store, now, try_first=False)
     compiled = snapshot.policy
-    plain = PlainMatcher(compiled.rules, compiled.rule_plan, compiled.fields.slot)
+    plain = PlainMatcher(compiled.rules, compiled.rule_strata, compiled.fields.slot)
     done = False
 
     async def rebuild() -> None:

@@ -174,7 +174,7 @@ def test_arms_are_what_they_are_called(archive: Path) -> None:
             continue
         spoken += 1
         policy = found.bound.policy
-        gains = policy.values[found.candidates] - 20 * policy.costs[found.candidates]
+        gains = policy.message_values[found.candidates] - 20 * policy.costs[found.candidates]
         # Without a model everybody has the prior, 5 %: without levers the dearest message wins.
         assert found.targets["no levers"].probability[int(gains.argmax())] == 1
         levered = found.targets["the whole"].probability

@@ -109,7 +109,7 @@ class Deciding:
         self.policy = compile_policy(definition, reads=fields_of(FEATURES))
         policy = self.policy
         self.scorer = bind(None, policy.candidates, policy.fields, policy.settings, FEATURES)
-        self.matcher = PlainMatcher(policy.rules, policy.rule_plan, policy.fields.slot)
+        self.matcher = PlainMatcher(policy.rules, policy.rule_strata, policy.fields.slot)
         self.gamma = gamma
 
     def verdict(self, moment: Moment, draw: float = 0.0) -> Verdict:

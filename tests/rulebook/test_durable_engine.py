@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decision.core.business_rules import PlainMatcher, plan, run
+from decision.core.business_rules import PlainMatcher, run, strata_of
 from decision.core.conditions import ALWAYS, All, AnyOf, Clause, Condition, Not
 from decision.core.definition import Rule
 from decision.core.values import MISSING, Value
@@ -102,7 +102,7 @@ def _clauses(condition: Condition) -> list[Clause]:
 
 def both(rule_list: Sequence[Rule]) -> Callable[[Sequence[Value]], tuple[Any, Any]]:
     """Asks the plain evaluator and the engine: fired rules, and values as rules have set them."""
-    order = plan(rule_list, slot_of)
+    order = strata_of(rule_list, slot_of)
     matchers = [matcher(rule_list, order, slot_of) for matcher in (PlainMatcher, DurableMatcher)]
 
     def ask(values: Sequence[Value]) -> tuple[Any, Any]:
@@ -229,7 +229,7 @@ def test_a_rule_over_more_fields_than_a_fact_holds_answers_right() -> None:
         Rule(name="any", when=AnyOf(tuple(Clause(name, "gte", 2) for name in names))),
         *(Rule(name=name, when=Clause(name, "eq", 1)) for name in names),
     ]
-    order = plan(rule_list, names.index)
+    order = strata_of(rule_list, names.index)
     durable = DurableMatcher(rule_list, order, names.index)
     plain = PlainMatcher(rule_list, order, names.index)
     for last in (0, 1, 2):
@@ -242,7 +242,7 @@ def test_constant_conditions_hold_without_the_engine(monkeypatch: pytest.MonkeyP
     conditions = [always, never, Not(never), All((always, Not(never))), AnyOf((never, always))]
     rule_list = [Rule(name="r", when=condition) for condition in conditions]
     monkeypatch.setattr(durable_engine, "engine", None)
-    matcher = DurableMatcher(rule_list, plan(rule_list), slot_of)
+    matcher = DurableMatcher(rule_list, strata_of(rule_list), slot_of)
     assert matcher.match(0, [MISSING] * len(FIELDS)) == 0b11101
 
 
@@ -269,7 +269,7 @@ def test_rules_that_the_request_cannot_trigger_are_not_asked(
             ("placement", "in", (f"p{n % 100}", "x")),
         ]
     ]
-    order = plan(rule_list, slot_of)
+    order = strata_of(rule_list, slot_of)
     durable = DurableMatcher(rule_list, order, slot_of)
     plain = PlainMatcher(rule_list, order, slot_of)
     asked = count_facts(monkeypatch)
@@ -304,7 +304,7 @@ def test_no_two_properties_of_a_fact_look_the_same_to_the_engine() -> None:
 def test_no_ruleset_is_larger_than_the_engine_holds() -> None:
     rng = random.Random(3)
     rule_list = [Rule(name="r", when=random_condition(rng, 4)) for _ in range(600)]
-    for routes in compile_rules(rule_list, plan(rule_list), slot_of):
+    for routes in compile_rules(rule_list, strata_of(rule_list), slot_of):
         for ruleset in routes.rulesets():
             assert len(ruleset.items) <= len(RULE_NAMES) == 31
             assert ruleset.paths <= 60
@@ -323,7 +323,7 @@ def resident_kilobytes() -> int:
 def test_twenty_thousand_decisions_on_one_matcher_are_right_and_memory_does_not_grow() -> None:
     rng = random.Random(5)
     rule_list = [Rule(name="r", when=random_condition(rng)) for _ in range(50)]
-    order = plan(rule_list, slot_of)
+    order = strata_of(rule_list, slot_of)
     durable = DurableMatcher(rule_list, order, slot_of)
     plain = PlainMatcher(rule_list, order, slot_of)
     situations = [random_values(rng) for _ in range(500)]
@@ -339,7 +339,7 @@ def test_twenty_thousand_decisions_on_one_matcher_are_right_and_memory_does_not_
 def test_matchers_that_are_closed_or_forgotten_give_their_memory_back() -> None:
     rng = random.Random(6)
     rule_list = [Rule(name="r", when=random_condition(rng)) for _ in range(93)]
-    order = plan(rule_list, slot_of)
+    order = strata_of(rule_list, slot_of)
 
     def use(times: int) -> None:
         for turn in range(times):
@@ -358,7 +358,7 @@ def test_matchers_that_are_closed_or_forgotten_give_their_memory_back() -> None:
 def test_two_thousand_rules_are_built_and_answer_right() -> None:
     rng = random.Random(7)
     rule_list = [Rule(name="r", when=random_condition(rng)) for _ in range(2_000)]
-    order = plan(rule_list, slot_of)
+    order = strata_of(rule_list, slot_of)
     durable = DurableMatcher(rule_list, order, slot_of)
     plain = PlainMatcher(rule_list, order, slot_of)
     for _ in range(30):
@@ -369,7 +369,7 @@ def test_two_thousand_rules_are_built_and_answer_right() -> None:
 def test_threads_that_share_a_matcher_get_right_answers() -> None:
     rng = random.Random(8)
     rule_list = [Rule(name="r", when=random_condition(rng)) for _ in range(40)]
-    order = plan(rule_list, slot_of)
+    order = strata_of(rule_list, slot_of)
     durable = DurableMatcher(rule_list, order, slot_of)
     plain = PlainMatcher(rule_list, order, slot_of)
     situations = [random_values(rng) for _ in range(300)]
@@ -400,7 +400,7 @@ X = [MISSING, MISSING, "x", MISSING, MISSING, MISSING]
 def test_after_a_failure_during_a_question_the_next_answer_is_right(
     monkeypatch: pytest.MonkeyPatch, call: str, raised: type[BaseException]
 ) -> None:
-    durable = DurableMatcher(TWO, plan(TWO), slot_of)
+    durable = DurableMatcher(TWO, strata_of(TWO), slot_of)
     real = getattr(durable_engine.engine, call)
 
     def fail(*_: Any) -> None:
@@ -416,7 +416,7 @@ def test_after_a_failure_during_a_question_the_next_answer_is_right(
 
 
 def test_a_closed_matcher_refuses_to_answer() -> None:
-    durable = DurableMatcher(TWO, plan(TWO), slot_of)
+    durable = DurableMatcher(TWO, strata_of(TWO), slot_of)
     durable.close()
     with pytest.raises(RuleEngineError):
         durable.match(0, X)

@@ -163,8 +163,8 @@ def flagged(found: list[Diagnostic], code: str, noun: str) -> set[str]:
 
 
 def fired_rules(policy: Policy, values: list[Any]) -> int:
-    matcher = PlainMatcher(policy.rules, policy.rule_plan, policy.fields.slot)
-    return business_rules.run(policy.rule_plan, policy.rules, matcher, values, policy.fields.slot)
+    matcher = PlainMatcher(policy.rules, policy.rule_strata, policy.fields.slot)
+    return business_rules.run(policy.rule_strata, policy.rules, matcher, values, policy.fields.slot)
 
 
 def test_a_rule_reported_without_effect_has_none() -> None:
@@ -263,7 +263,7 @@ def test_a_message_reported_as_never_chosen_is_never_chosen() -> None:
         ]
         closed = flagged(found, "never-worth-it", "placement")
         said += len(never) + len(closed)
-        matcher = PlainMatcher(policy.rules, policy.rule_plan, policy.fields.slot)
+        matcher = PlainMatcher(policy.rules, policy.rule_strata, policy.fields.slot)
         for _ in range(TRIES):
             attributes = {name: rng.choice(VALUES) for name in ("a", "b")}
             attributes = {k: v for k, v in attributes.items() if v is not MISSING}
