@@ -132,7 +132,7 @@ class ContactPolicy:
         }
         self.groups = list(self._groups.values())
         self._candidate_groups = [[self._groups[key] for key in own] for own in keys]
-        self._kind_groups: dict[int, list[CapGroup]] = {}
+        self._kind_groups: dict[ContactKind, list[CapGroup]] = {}
         self._suppression_masks = [
             masks_by((_key(suppression.per, candidate),) for candidate in candidates)
             for suppression in self.suppressions
@@ -161,11 +161,12 @@ class ContactPolicy:
             if matches(cap.of, thing)
         ]
 
-    def _groups_of_kind(self, kind: int, kinds: Sequence[ContactKind]) -> list[CapGroup]:
-        """The cap groups that count contacts of a kind, remembered by the register's number."""
+    def _groups_of_kind(self, kind: ContactKind) -> list[CapGroup]:
+        """The cap groups that count contacts of a kind; remembered by what the kind is, because
+        documents of other registers, which are looked back at, number kinds otherwise."""
         found = self._kind_groups.get(kind)
         if found is None:
-            keys = self._group_keys(kinds[kind])
+            keys = self._group_keys(kind)
             found = [self._groups[key] for key in keys if key in self._groups]
             self._kind_groups[kind] = found
         return found
@@ -186,9 +187,10 @@ class ContactPolicy:
             for cap in self.caps
         ]
         counts: dict[int, int] = {}
+        kinds = document.kinds
         for kind, times in _counted_by_kind(document.contacts, now).items():
             newest = times[-1]
-            for group in self._groups_of_kind(kind, document.kinds):
+            for group in self._groups_of_kind(kinds[kind]):
                 start = starts[group.cap]
                 if newest > start:
                     number = group.number
@@ -223,7 +225,7 @@ class ContactPolicy:
             until = counts_until(contact)
             if contact.at <= start or until <= now:
                 continue
-            if group not in self._groups_of_kind(contact.kind, document.kinds):
+            if group not in self._groups_of_kind(document.kinds[contact.kind]):
                 continue
             if isinstance(within, int):
                 leaves = contact.at + within

@@ -19,7 +19,7 @@ from decision.core.arbitration import Scores, draw_probabilities
 from decision.core.business_rules import PlainMatcher
 from decision.core.decide import Verdict, decide
 from decision.core.definition import PolicyDefinition
-from decision.core.document import ContactKind, Document
+from decision.core.document import Document
 from decision.core.policy import Policy
 from decision.core.policy_builder import compile_policy
 from decision.core.values import Value
@@ -134,8 +134,6 @@ class TargetPolicies:
         self._rewards = rewards
         self._fields = fields
         self._bound: dict[str | None, BoundPolicy] = {}
-        self._kinds: dict[ContactKind, int] = {}
-        self._register: list[ContactKind] = []
 
     def bound(self, version: str) -> BoundPolicy:
         """The candidate, ready for decisions that were made under that policy version."""
@@ -149,7 +147,7 @@ class TargetPolicies:
         """What each target would have done in a logged decision."""
         bound = self.bound(replay.policy_version)
         policy = bound.policy
-        document = self._registered(replay.document)
+        document = replay.document
         nothing = ActionProbabilities(np.empty(0), 1.0)
         if replay.question.placement not in policy.placements:
             self.placements_gone += 1
@@ -197,22 +195,6 @@ class TargetPolicies:
                 )
                 priority = prior * values * scores.lever - costs
         return _of(_selection(bound, verdict, priority, threshold))
-
-    def _registered(self, document: Document) -> Document:
-        """The document with its kinds of contacts numbered in one common register.
-
-        Policies cache by that number which caps count a kind.
-        """
-        if not document.contacts:
-            return document
-        contacts = []
-        for contact in document.contacts:
-            kind = document.kinds[contact.kind]
-            number = self._kinds.setdefault(kind, len(self._kinds))
-            if number == len(self._register):
-                self._register.append(kind)
-            contacts.append(contact._replace(kind=number))
-        return msgspec.structs.replace(document, contacts=contacts, kinds=self._register)
 
 
 def _selection(bound: BoundPolicy, verdict: Verdict, priority: Array, threshold: float) -> Array:

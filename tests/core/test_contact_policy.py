@@ -19,11 +19,18 @@ from decision.core.definition import (
     Settings,
     Suppression,
 )
-from decision.core.document import Contact, ContactState, Document, EventHistory, Signal
+from decision.core.document import (
+    Contact,
+    ContactKind,
+    ContactState,
+    Document,
+    EventHistory,
+    Signal,
+)
 from decision.core.policy_builder import compile_policy
 from decision.core.reasons import Reason
 from tests.core import oracle
-from tests.core.small import KINDS, ask, at, customer, definition
+from tests.core.small import KINDS, NOON, ask, at, contact, customer, definition, reasons
 
 ZONES = ["UTC", "Asia/Shanghai", "America/New_York", "Europe/London", "Asia/Kathmandu"]
 STARTS = [
@@ -191,3 +198,41 @@ def test_not_before_is_the_first_instant_at_which_something_passes(
     assert not anything(verdict.not_before - 1)
     span = verdict.not_before - now
     assert not any(anything(now + span * part // 97) for part in range(97))
+
+
+def test_a_look_back_at_documents_of_another_register_leaves_caps_as_they_are() -> None:
+    """The number of a contact's kind means something in its own register alone."""
+    weekly = Cap(name="weekly", of=Selector(messages=("offer",)), at_most=1, within=7 * DAY)
+    policy = compile_policy(definition(caps=(weekly,)))
+    had = customer(contacts=[contact(0, NOON - DAY)])
+    elsewhere = customer(kinds=[KINDS[3], *KINDS], contacts=[contact(0, NOON - DAY)])
+    assert [row.candidate for row in ask(policy, elsewhere).chosen] == [0]
+    verdict = ask(policy, had)
+    assert reasons(policy, verdict)["offer/push"] == "capped"
+    assert (
+        policy.contact_policy.cap_opens(policy.contact_policy.groups[0], had, NOON, policy.zone)
+        == NOON + 6 * DAY
+    )
+
+
+registers = st.permutations(KINDS)
+asked = st.tuples(
+    registers, st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 9)), max_size=6)
+)
+
+
+@given(st.lists(caps, min_size=1, max_size=3), st.lists(asked, min_size=2, max_size=8))
+def test_whatever_was_asked_before_in_other_registers_no_decision_differs(
+    some_caps: list[Cap], sequence: list[tuple[list[ContactKind], list[tuple[ContactKind, int]]]]
+) -> None:
+    """One policy asked about many registers decides as a fresh one does each time."""
+    rules = definition(caps=tuple(some_caps))
+    shared = compile_policy(rules)
+    for kinds, given_contacts in sequence:
+        contacts = [contact(kinds.index(kind), NOON - days * DAY) for kind, days in given_contacts]
+        contacts.sort(key=lambda each: each.at)
+        found = [
+            reasons(policy, ask(policy, customer(kinds=kinds, contacts=list(contacts)), limit=2))
+            for policy in (shared, compile_policy(rules))
+        ]
+        assert found[0] == found[1]
