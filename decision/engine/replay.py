@@ -1,7 +1,12 @@
-"""A decision looked up in the log and decided again, purely, to explain it in full."""
+"""A decision looked up in the log and decided again, purely, to explain it in full.
+
+A look-back changes nothing: it writes nothing to the store, and neither the policy in force nor its
+rule engine remembers anything of it.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -11,9 +16,8 @@ from decision.core import records
 from decision.core.arbitration import Floats
 from decision.core.clock import from_micros
 from decision.core.decide import Verdict, choose_nothing, decide
-from decision.core.definition import PolicyDefinition
 from decision.core.document import Document
-from decision.core.errors import InputError, NotFound
+from decision.core.errors import InputError
 from decision.core.explanation import explain
 from decision.core.identifiers import parse_decision_id
 from decision.core.masks import Indices, mask_from_bytes
@@ -22,11 +26,12 @@ from decision.core.schema import Decision, Selection
 from decision.core.values import Value
 from decision.engine.answering import selections_of
 from decision.engine.runtime import Runtime
-from decision.engine.snapshot import Snapshot, build_snapshot, policy_blob
+from decision.engine.snapshot import Snapshot, compile_snapshot, policy_blob
+from decision.engine.worker import run_in_worker
 from decision.rulebook.reader import load_files
 
 _KEPT = 8
-"""How many earlier policies stay compiled for looking back."""
+"""How many earlier policies stay compiled for looking back: those that were used last."""
 
 
 class _LoggedScores:
@@ -55,6 +60,8 @@ class Replay:
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         self._snapshots: dict[str, Snapshot] = {}
+        self._under_way: dict[str, asyncio.Task[Snapshot | None]] = {}
+        self._one_at_a_time = asyncio.Lock()
 
     async def find(self, decision_id: str) -> Decision | None:
         """The decision with its full explanation, from what was logged; None if it is not there.
@@ -113,7 +120,7 @@ class Replay:
         draws = iter(record.draws)
         verdict = decide(
             snapshot.policy,
-            snapshot.matcher,
+            snapshot.plain,
             _LoggedScores(record),
             document,
             record.question,
@@ -128,25 +135,46 @@ class Replay:
         return verdict
 
     async def _snapshot(self, version: str, files: Mapping[str, str] | None) -> Snapshot | None:
-        """The policy of that version: the one in force, or compiled from a copy of its files."""
+        """The policy of that version: the one in force, or compiled from a copy of its files.
+
+        It is compiled beside the event loop, once however many look-backs wait for it. None where
+        its files are no longer kept, or can no longer be read.
+        """
         if self.runtime.ready and self.runtime.snapshot.policy_version == version:
             return self.runtime.snapshot
-        if version not in self._snapshots:
-            if files is None:
-                kept = await self.runtime.store.get_blob(policy_blob(version))
-                if kept is None:
-                    return None
-                files = msgspec.msgpack.decode(kept, type=dict[str, str])
+        if version in self._snapshots:
+            self._snapshots[version] = found = self._snapshots.pop(version)
+            return found
+        if files is None:
+            kept = await self.runtime.store.get_blob(policy_blob(version))
+            if kept is None:
+                return None
+            files = msgspec.msgpack.decode(kept, type=dict[str, str])
+        task = self._under_way.get(version)
+        if task is None:
+            task = self._under_way[version] = asyncio.create_task(self._compile(version, files))
+        return await asyncio.shield(task)  # who waits may give up; the others go on waiting
+
+    async def _compile(self, version: str, files: Mapping[str, str]) -> Snapshot | None:
+        """Reads and compiles a policy in a thread, and keeps it in place of the one used least."""
+        at = from_micros(self.runtime.clock())
+
+        def compiled() -> Snapshot | None:
             definition = load_files(files, again=True).definition
-            if not isinstance(definition, PolicyDefinition):
-                raise NotFound(f"policy {version} can no longer be read")
-            while len(self._snapshots) >= _KEPT:
-                del self._snapshots[next(iter(self._snapshots))]
-            now = from_micros(self.runtime.clock())
-            self._snapshots[version] = await build_snapshot(
-                definition, None, self.runtime.store, now, durable=False
-            )
-        return self._snapshots[version]
+            if definition is None:
+                return None
+            return compile_snapshot(definition, None, at, durable=False)
+
+        try:
+            async with self._one_at_a_time:
+                found = await run_in_worker(compiled)
+            if found is not None:
+                self._snapshots[version] = found
+                while len(self._snapshots) > _KEPT:
+                    del self._snapshots[next(iter(self._snapshots))]
+            return found
+        finally:
+            del self._under_way[version]
 
 
 def _as_logged(record: DecisionRecord) -> Decision:

@@ -37,7 +37,9 @@ Render = Callable[[Mapping[str, Any]], dict[str, Any]]
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a decision needs but the customer.
 
-    `kinds` and `renders` are by candidate; `fallbacks` is placement → (message, channel, render).
+    `plain` asks the rules without the rule engine, for look-backs, which neither keep the engine
+    busy nor count in its metrics. `kinds` and `renders` are by candidate; `fallbacks` is placement
+    → (message, channel, render).
     `degraded` is what every decision does without, such as `model`; `cautions` are warnings about
     the policy. `exploration` is γ of inverse-gap weighting, `unproven` the mask of candidates whose
     message has little evidence yet; `history_needed` is how long (microseconds) contacts must be
@@ -46,6 +48,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     policy: Policy
     matcher: RuleMatcher
+    plain: RuleMatcher
     scorer: Scorer
     measures: dict[str, Measure]
     kinds: list[int]
@@ -111,7 +114,7 @@ async def build_snapshot(
     """Compiles a checked policy, binds the model to it and registers its contacts in the store.
 
     `try_first` runs the business rules in a child process before they run here; `durable` false
-    evaluates them with the plain evaluator, for one-off uses such as looking back at a decision.
+    evaluates them with the plain evaluator, for one-off uses.
 
     Without a model, `features` (those of a spec) are logged, so that one can be learned.
 
@@ -128,7 +131,9 @@ async def build_snapshot(
             problem = try_rules(definition.rules)
             if problem is not None:
                 raise PolicyRefused(problem)
-        return _compile(definition, model, shadow, features, durable, loaded_at)
+        return compile_snapshot(
+            definition, model, loaded_at, durable=durable, shadow=shadow, features=features
+        )
 
     snapshot = await run_in_worker(compiled) if in_thread else compiled()
     policy = snapshot.policy
@@ -141,15 +146,20 @@ async def build_snapshot(
     return msgspec.structs.replace(snapshot, kinds=numbers, cautions=told)
 
 
-def _compile(
+def compile_snapshot(
     definition: PolicyDefinition,
     model: Model | None,
-    shadow: Model | None,
-    features: Sequence[Feature],
-    durable: bool,
     loaded_at: Moment,
+    *,
+    durable: bool = True,
+    shadow: Model | None = None,
+    features: Sequence[Feature] = MINIMAL_FEATURES,
 ) -> Snapshot:
-    """The snapshot as far as it can be made without the store."""
+    """A snapshot without a store: it can look back and reserves nothing, as `kinds` is empty.
+
+    Raises:
+        PolicyRefused: the rule engine does not hold these rules.
+    """
     scored_by = [feature.name for feature in model.manifest.features] if model else ()
     reads = fields_read(model, features)
     if shadow is not None:
@@ -159,16 +169,18 @@ def _compile(
     challenger = None
     if shadow is not None:
         challenger = bind(shadow, policy.candidates, policy.fields, policy.settings)
-    matcher: RuleMatcher = PlainMatcher(policy.rules, policy.rule_strata, policy.fields.slot)
+    plain = PlainMatcher(policy.rules, policy.rule_strata, policy.fields.slot)
+    matcher: RuleMatcher = plain
     if durable and policy.rules:
         try:
             engine = DurableMatcher(policy.rules, policy.rule_strata, policy.fields.slot)
         except RuleEngineError as error:
             raise PolicyRefused(str(error)) from error
-        matcher = GuardedMatcher(engine, matcher)
+        matcher = GuardedMatcher(engine, plain)
     return Snapshot(
         policy=policy,
         matcher=matcher,
+        plain=plain,
         scorer=scorer,
         measures=policy.measures(),
         kinds=[],

@@ -8,6 +8,13 @@ from typing import Any
 
 import pytest
 
+from decision.archive.archiver import Archiver
+from decision.archive.journal import Journal
+from decision.core.schema import DecisionRequest
+from decision.engine import Engine, build_snapshot
+from decision.engine.runtime import wall_clock
+from decision.rulebook.reader import load_folder
+from decision.store import MemoryStore
 from tests.api.conftest import running
 
 pytestmark = pytest.mark.anyio
@@ -94,3 +101,44 @@ async def test_a_decision_that_left_the_log_is_found_in_the_archive(
         for missing in (decision["decision_id"][:-1] + "0", other, "0" * 26):
             if missing != decision["decision_id"]:
                 assert (await api.client.get(f"/v1/decisions/{missing}")).status_code == 404
+
+
+async def archived_elsewhere(rules: Path, out: Path) -> list[str]:
+    """Archived decisions of a store that numbers kinds of contacts the other way round."""
+    definition = load_folder(rules).definition
+    assert definition is not None
+    now = datetime.now(UTC)
+    store = MemoryStore()
+    forwards = await build_snapshot(definition, None, MemoryStore(), now, durable=False)
+    await store.register_kinds([one.kind for one in reversed(forwards.policy.candidates)])
+    engine = Engine(store)
+    engine.use(await build_snapshot(definition, None, store, now, durable=False))
+    await engine.customers.set_consents("c-9", {"marketing": {"*": "granted"}})
+    names = []
+    for placement in ("app_home", "outbound", "outbound", "outbound"):
+        request = DecisionRequest(placement=placement, customer_id="c-9")
+        names.append((await engine.decide(request)).decision_id)
+    journal = Journal(out)
+    with journal.alone():
+        archiver = Archiver(journal, store, clock=wall_clock, keep=0)
+        await archiver.open()
+        await archiver.run()
+    return names
+
+
+async def test_an_archived_decision_looked_up_between_two_live_ones_changes_neither(
+    rules: Path, tmp_path: Path
+) -> None:
+    """Its contacts are numbered by the register of its archive; no cap learns these numbers."""
+    names = await archived_elsewhere(rules, tmp_path / "archive")
+    async with running(rules, archive=str(tmp_path / "archive")) as api:
+        await api.consent()
+        chosen = []
+        for name in names:
+            found = (await api.client.get(f"/v1/decisions/{name}")).json()
+            assert found["explanation"]
+            for selection in found["selections"]:
+                assert selection["content"]["title"]
+            decision = (await api.decide(customer_id="c-1")).json()
+            chosen.append([one["message"] for one in decision["selections"]])
+        assert chosen == [["offer"], ["news"], [], []]
