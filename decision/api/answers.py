@@ -39,8 +39,7 @@ class Answer:
             length = str(len(self.content)).encode()
             headers = [self.type_header, PRIVATE, (b"content-length", length)]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        body = b"" if scope.get("method") == "HEAD" else self.content
-        await send({"type": "http.response.body", "body": body, "more_body": False})
+        await send({"type": "http.response.body", "body": self.content, "more_body": False})
 
 
 def json_answer(value: Any, status: int = 200) -> Answer:

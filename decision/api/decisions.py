@@ -84,7 +84,10 @@ def lookup_routes(engine: Engine, settings: ServerSettings) -> list[ControllerRo
             found = await archive.find(decision_id)
         if found is None:
             raise Problem(
-                "not-found", f"decision {decision_id} is not in the log, or no longer there"
+                "not-found",
+                f"decision {decision_id} is not in the log, or no longer there"
+                if archive is None
+                else f"decision {decision_id} is neither in the log nor in the archive",
             )
         return json_answer(found)
 
@@ -132,7 +135,9 @@ _FIND = Operation(
     tag="decisions",
     summary="Look up a decision with its full explanation",
     description="From what was logged; where that is no longer there, from the archive, where "
-    "one is configured. Contents are not logged and stay empty.",
+    "one is configured. It is decided again from what the decision saw, and contents are rendered "
+    "again, as they were then. Contents are empty, and `explanation` is null or without details, "
+    "only where the document or the policy of that time is no longer kept.",
     parameters={"decision_id": "The `decision_id` of a decision."},
     answers={200: ("The decision", _ANSWER)},
     problems=("not-found", "unavailable"),

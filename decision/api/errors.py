@@ -63,7 +63,8 @@ def _of_framework(error: HTTPException) -> Problem:
     if error.status_code == 404:
         return Problem("not-found", "there is nothing at this path; /schema lists every path")
     if error.status_code == 405:
-        allowed = headers.get("allow", "")
+        methods = headers.get("allow", "").split(", ")
+        allowed = ", ".join(sorted({*methods, "HEAD"} if "GET" in methods else methods))
         return Problem(
             "method-not-allowed", f"the methods here are {allowed}", headers={"allow": allowed}
         )

@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, its path as it was sent, and a bound on its headers."""
+"""What surrounds every request: its id, its path as sent, a bound on its headers, and HEAD."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ def request_id_of(scope: Scope) -> str:
 
 
 class RequestMiddleware:
-    """The outermost layer around the application."""
+    """The outermost layer around the application.
+
+    HEAD is answered as GET is, without the body: a route needs to know of GET alone.
+    """
 
     def __init__(self, app: ASGIApp, *, log_requests: bool = False) -> None:
         self.app = app
@@ -51,13 +54,17 @@ class RequestMiddleware:
         scope["state"]["request_id"] = request_id.decode()
         header = (b"x-request-id", request_id)
         began = time.perf_counter()
-        status = 0
+        method, status = scope["method"], 0
+        if method == "HEAD":
+            scope = {**scope, "method": "GET"}
 
         async def answer(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], header]
+            elif method == "HEAD":
+                message["body"] = b""
             await send(message)
 
         if size > LARGEST_HEAD:
@@ -78,7 +85,7 @@ class RequestMiddleware:
             _log.debug(
                 "request",
                 request_id=scope["state"]["request_id"],
-                method=scope["method"],
+                method=method,
                 route=scope.get("path_template"),  # never the path: it names customers
                 status=status,
                 ms=round((time.perf_counter() - began) * 1000, 2),
@@ -87,9 +94,7 @@ class RequestMiddleware:
 
 async def send_problem(problem: Problem, scope: Scope, send: Send) -> None:
     """Answers with a problem."""
-    body = b""
-    if scope.get("method") != "HEAD":
-        body = msgspec.json.encode(problem.details(request_id_of(scope)))
+    body = msgspec.json.encode(problem.details(request_id_of(scope)))
     headers = problem.encoded_headers(body)
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})

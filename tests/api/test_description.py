@@ -100,3 +100,15 @@ def test_answers_are_as_described_and_never_a_server_error(
         case.call_and_validate(base_url=server.url, checks=CHECKS, timeout=30)
 
     check()
+
+
+def test_head_leaves_nothing_of_its_answer_in_the_connection(server: Server) -> None:
+    """The next request on it gets its own answer."""
+    import httpx
+
+    with httpx.Client(base_url=server.url) as client:
+        for path in ("/health/live", "/schema", "/v1/customers/nobody", "/v1/events"):
+            whole, head = client.get(path), client.head(path)
+            assert head.status_code == whole.status_code
+            assert head.headers["content-length"] == whole.headers["content-length"]
+        assert client.get("/health/live").json()["status"] == "ok"

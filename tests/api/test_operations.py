@@ -283,6 +283,43 @@ def test_gauges_of_workers_that_died_are_forgotten(tmp_path: Path) -> None:
     assert left == {f"gauge_livemin_{os.getpid()}.db", "counter_1.db"}
 
 
+async def test_head_is_get_without_the_body_wherever_get_is(api: Api) -> None:
+    """Status and headers are the same, `content-length` too: also of errors."""
+    await api.consent("%E5%AE%A2%E6%88%B7%2F1")
+    decision = (await api.decide(customer_id="客户/1")).json()
+    paths = [
+        f"/v1/decisions/{decision['decision_id']}",
+        "/v1/decisions/01KAK0V4R0GZ8M4T1S8Q2W5X7C",
+        "/v1/decisions/nonsense",
+        "/v1/customers/%E5%AE%A2%E6%88%B7%2F1",
+        "/v1/customers/nobody",
+        "/v1/policy",
+        "/health/live",
+        "/health/ready",
+        "/metrics",
+        "/schema",
+        "/schema/openapi.json",
+        "/v1/decisions",  # 405: it takes POST
+        "/v1/events",
+        "/nowhere",
+    ]
+    transport: Any = api.client._transport
+    for route in transport.app.routes:
+        if "GET" in getattr(route, "methods", ()):
+            start = route.path_format.partition("{")[0]
+            assert any(path.startswith(start) for path in paths), route.path_format
+    named = {"x-request-id": "one"}
+    for path in paths:
+        for accept in ("text/html", "*/*"):
+            headers = {**named, "accept": accept}
+            whole = await api.client.get(path, headers=headers)
+            head = await api.client.head(path, headers=headers)
+            assert head.content == b"", path
+            assert (head.status_code, head.headers) == (whole.status_code, whole.headers), path
+            assert int(head.headers["content-length"]) == len(whole.content) > 0, path
+    assert (await api.client.head("/v1/events")).headers["allow"] == "OPTIONS, POST"
+
+
 async def test_the_description_covers_every_route_with_examples_and_errors(api: Api) -> None:
     document = (await api.client.get("/schema/openapi.json")).json()
     assert document["openapi"].startswith("3.1")
