@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from decision.archive.decision_rows import OF_SELECTION
-from decision.archive.journal import files
+from decision.archive.journal import UnreadableFile, files
 from decision.archive.policies import policy_path
 from decision.archive.registers import Registers
 from decision.archive.replays import replay_of
@@ -50,7 +50,7 @@ def look_up(archive: Path, decision_id: str) -> ArchivedDecision | None:
 
     Raises:
         ValueError: the text is not a decision id.
-        ArchiveError: the archive lacks a file.
+        ArchiveError: the archive lacks a file, or one is damaged; it is named.
     """
     rows = _rows(archive, "decisions", decision_id)
     if not rows:
@@ -102,14 +102,18 @@ def _rows(archive: Path, dataset: str, decision_id: str) -> list[dict[str, Any]]
 
 def _find(path: Path, decision_id: str) -> Any:
     """The rows of a decision in one file, or None; reads only the ids at first."""
+    import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
-        for number in range(file.num_row_groups):
-            ids = file.read_row_group(number, columns=["decision_id"]).column(0)
-            if pc.index(ids, decision_id).as_py() >= 0:
-                return file.read_row_group(number).filter(pc.equal(ids, decision_id))
+    try:
+        with pq.ParquetFile(path) as file:
+            for number in range(file.num_row_groups):
+                ids = file.read_row_group(number, columns=["decision_id"]).column(0)
+                if pc.index(ids, decision_id).as_py() >= 0:
+                    return file.read_row_group(number).filter(pc.equal(ids, decision_id))
+    except pa.ArrowException as error:
+        raise UnreadableFile(f"{path} cannot be read: {error}") from error
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     help="API key of the scope decide, for --url.",
 )
 @click.option("--all", "show_all", is_flag=True, help="Also show candidates of other placements.")
-@settings_options("redis_url", "key_prefix")
+@settings_options("redis_url", "key_prefix", "archive")
 @json_option
 def explain(
     decision_id: str,
@@ -43,28 +44,61 @@ def explain(
     """Show why a decision came about.
 
     The decision is decided again from what was logged of it, with the policy of that time: one
-    row per candidate, with the reason, the compared values, and the rule that decided. It is read
-    from the store (--redis-url, or the embedded one), or from a server (--url).
+    row per candidate, with the reason, the compared values, and the rule that decided. It is looked
+    for in the log of the store (--redis-url, or the embedded one), then in the archive (--archive),
+    which needs no store; or a server is asked (--url).
     """
     if url is not None:
         decision = ask_server(url, decision_id, key)
     else:
-        decision = asyncio.run(_look_up(decision_id, settings_from(**given)))
+        decision = _look_up(decision_id, settings_from(**given))
     if as_json:
         print_json(decision)
     else:
         show(decision, show_all)
 
 
-async def _look_up(decision_id: str, settings: ServerSettings) -> Decision:
+def _look_up(decision_id: str, settings: ServerSettings) -> Decision:
+    """The decision from the store's log, else from the archive; only one of them need be there."""
+    from decision.core.errors import StoreUnavailable
+
+    archive = settings.archive
+    missing = f"decision {decision_id} is not in the log of this store"
+    found = None
+    try:
+        found = asyncio.run(_in_log(decision_id, settings))
+    except (Fail, StoreUnavailable) as error:
+        if archive is None:
+            raise
+        missing = str(error)
+    if found is None and archive is not None:
+        found = _in_archive(decision_id, archive)
+        missing = f"decision {decision_id} is not in the archive {archive}; {missing}"
+    elif found is None:
+        missing += "; it may have moved to the archive: say where that is with --archive"
+    if found is None:
+        raise Fail(missing)
+    return found
+
+
+async def _in_log(decision_id: str, settings: ServerSettings) -> Decision | None:
     from decision.cli.policies import open_log
     from decision.engine import Engine
 
-    async with open_log(settings, "ask the server with --url") as store:
-        found = await Engine(store).replay.find(decision_id)
-    if found is None:
-        raise Fail(f"decision {decision_id} is not in the log of this store")
-    return found
+    otherwise = "where the archive is with --archive, or ask a server with --url"
+    async with open_log(settings, otherwise) as store:
+        return await Engine(store).replay.find(decision_id)
+
+
+def _in_archive(decision_id: str, folder: str) -> Decision | None:
+    from decision.engine import Engine
+    from decision.server.archived import ArchivedDecisions
+    from decision.store import MemoryStore
+
+    if not Path(folder).is_dir():
+        raise Fail(f"{folder} is no folder; --archive names what `nextbest archive` wrote")
+    replay = Engine(MemoryStore()).replay
+    return asyncio.run(ArchivedDecisions(folder, replay).find(decision_id))
 
 
 def ask_server(url: str, decision_id: str, key: str | None) -> Decision:

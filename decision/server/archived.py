@@ -27,7 +27,7 @@ class ArchivedDecisions:
 
     def __init__(self, folder: str, replay: Replay) -> None:
         if find_spec("pyarrow") is None:
-            raise SettingsError(install_hint("NEXTBEST_ARCHIVE is set, which needs pyarrow"))
+            raise SettingsError(install_hint("reading the archive needs pyarrow"))
         self.folder = Path(folder)
         self._replay = replay
 

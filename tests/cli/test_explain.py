@@ -10,6 +10,7 @@ import pytest
 
 from decision.core.schema import Decision, DecisionRequest
 from decision.engine import Engine, build_snapshot
+from decision.engine.runtime import wall_clock
 from decision.rulebook.reader import load_folder
 from decision.store import RedisStore
 
@@ -84,6 +85,77 @@ def test_without_a_store_it_says_where_it_looked(run, decided, tmp_path):
     assert result.exit_code == 1
     assert str(tmp_path / ".nextbest") in result.stderr
     assert not (tmp_path / ".nextbest").exists()
+
+
+@pytest.fixture
+def archived(decided, redis_url, prefix, tmp_path) -> str:
+    """The folder to which the decision has moved from the log."""
+    pytest.importorskip("pyarrow")
+    from decision.archive.archiver import Archiver
+    from decision.archive.journal import Journal
+
+    async def move() -> None:
+        store = RedisStore(redis_url, prefix=prefix)
+        await store.start()
+        journal = Journal(tmp_path / "archive")
+        with journal.alone():
+            archiver = Archiver(journal, store, clock=wall_clock, keep=0)
+            await archiver.open()
+            await archiver.run()
+        await store.close()
+
+    asyncio.run(move())
+    return str(tmp_path / "archive")
+
+
+def test_a_decision_that_left_the_log_is_explained_from_the_archive(
+    run, explain, decided, archived, monkeypatch
+):
+    """After the store's log, and also where there is no store; the option or the setting says
+    where."""
+    found = explain(decided.decision_id, "--archive", archived, "--json")
+    assert json.loads(found.stdout)["selections"][0]["content"], found.stderr
+    alone = run("explain", decided.decision_id, "--archive", archived, "--json")
+    assert alone.stdout == found.stdout
+    unavailable = ("--redis-url", "redis://127.0.0.1:1", "--archive", archived)
+    assert run("explain", decided.decision_id, *unavailable).exit_code == 0
+    monkeypatch.setenv("NEXTBEST_ARCHIVE", archived)
+    assert "outranked" in explain(decided.decision_id).stdout
+
+
+def test_a_decision_in_the_log_needs_no_archive(explain, decided):
+    assert explain(decided.decision_id, "--archive", "nowhere").exit_code == 0
+
+
+def test_what_is_found_nowhere_says_where_it_was_looked_for(
+    run, explain, decided, archived, tmp_path
+):
+    unknown = "01KAJNW7E02400000000000C1S"
+    for result, places in (
+        (explain(unknown), ["the log of this store", "--archive"]),
+        (explain(unknown, "--archive", archived), ["the log of this store", archived]),
+        (
+            run("explain", unknown, "--archive", archived),
+            [archived, f"no store in {tmp_path / '.nextbest'}"],
+        ),
+        (run("explain", unknown), [str(tmp_path / ".nextbest"), "--archive", "--url"]),
+        (run("explain", unknown, "--archive", "nowhere"), ["nowhere is no folder"]),
+        (
+            run("explain", unknown, "--archive", archived, "--redis-url", "redis://127.0.0.1:1"),
+            [archived, "127.0.0.1:1"],
+        ),
+    ):
+        assert result.exit_code == 1
+        for place in places:
+            assert place in result.stderr.replace("\n", " "), result.stderr
+
+
+def test_a_damaged_file_of_the_archive_is_named(run, decided, archived, tmp_path):
+    for path in (tmp_path / "archive" / "decisions").rglob("*.parquet"):
+        path.write_bytes(b"PAR1 no more PAR1")
+    result = run("explain", decided.decision_id, "--archive", archived)
+    assert result.exit_code == 1
+    assert ".parquet cannot be read" in result.stderr
 
 
 def test_a_server_that_is_not_there_is_one_sentence(run, decided):
