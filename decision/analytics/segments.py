@@ -23,7 +23,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
@@ -33,6 +32,7 @@ from decision.archive.damage import naming_damage
 from decision.archive.journal import files, reading
 from decision.archive.merges import follow_merges, merged_view
 from decision.archive.query import Database, open_database
+from decision.core import calendar
 from decision.core.clock import DAY, SECOND, from_micros
 from decision.core.errors import NextbestError
 from decision.core.events import LONGEST_WINDOW
@@ -158,7 +158,7 @@ def segments(
             known = ", ".join(name for (name,) in rows)
             raise NothingFound(f"{archive} has no event {event!r}; it has {known}")
         end = until if until is not None else int(last)
-        today = day_number(end, ZoneInfo(timezone))
+        today = day_number(end, calendar.zone(timezone))
         behaviour = _behaviour(database, event, amount, end, today)
         if not len(behaviour.days):
             raise NothingFound(f"{archive} has no event {event!r} until {from_micros(end)}")
@@ -233,7 +233,7 @@ def _prepare(database: Database, archive: Path, timezone: str) -> None:
     [(first, last)] = database.rows("SELECT min(us), max(us) FROM logged")
     database.execute("CREATE TEMP TABLE offsets (start BIGINT, shift BIGINT)")
     database.connection.executemany(
-        "INSERT INTO offsets VALUES (?, ?)", offsets(ZoneInfo(timezone), first or 0, last or 0)
+        "INSERT INTO offsets VALUES (?, ?)", offsets(calendar.zone(timezone), first or 0, last or 0)
     )
     database.execute(
         f"""

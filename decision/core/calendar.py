@@ -3,14 +3,19 @@
 Instants are microseconds since the epoch. Around a change of the clocks a local time may not
 exist (a gap) or exist twice (an overlap); every answer here is an instant, so the caller need not
 care.
+
+Time zones are those of the IANA database in the package tzdata, whatever the machine has: a name
+means the same on every one.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from datetime import date, datetime, time, timedelta, tzinfo
-from functools import lru_cache
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from difflib import get_close_matches
+from functools import cache, lru_cache
+from importlib.resources import files
+from zoneinfo import ZoneInfo
 
 from decision.core.clock import DAY, MINUTE, from_micros, to_micros
 from decision.core.definition import CalendarPeriod, QuietHours
@@ -18,19 +23,44 @@ from decision.core.definition import CalendarPeriod, QuietHours
 WEEKDAY_NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
+@cache
+def _names() -> dict[str, str]:
+    """Every time zone by its name in lower case; Factory says that none was chosen."""
+    names = files("tzdata").joinpath("zones").read_text("utf-8").split()
+    return {name.lower(): name for name in names if name != "Factory"}
+
+
 @lru_cache(maxsize=1024)
+def known_zone(name: str) -> ZoneInfo | None:
+    """The time zone of an IANA name, None where there is no such zone."""
+    if _names().get(name.lower()) != name:
+        return None
+    with files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as file:
+        return ZoneInfo.from_file(file, name)
+
+
 def zone(name: str) -> ZoneInfo:
     """The time zone of an IANA name.
 
     Raises:
         ValueError: there is no such zone.
     """
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(
-            f"{name[:60]!r} is not a time zone; write it as Asia/Shanghai or UTC"
-        ) from None
+    found = known_zone(name)
+    if found is None:
+        raise ValueError(f"{name[:60]!r} is not a time zone; {zone_hint(name)}")
+    return found
+
+
+def zone_hint(name: str) -> str:
+    """Which time zone was probably meant.
+
+    >>> zone_hint("posix/asia/tokyo")
+    'did you mean "Asia/Tokyo"?'
+    """
+    names, wanted = _names(), name[:200].strip().lower()
+    near = [known for known in names if wanted == known or wanted.endswith(f"/{known}")]
+    near = [max(near, key=len)] if near else get_close_matches(wanted, names, 1)
+    return f'did you mean "{names[near[0]]}"?' if near else "write it as Asia/Shanghai or UTC"
 
 
 def _transition(zone: tzinfo, low: int, high: int) -> int:

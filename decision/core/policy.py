@@ -180,8 +180,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return (message.budget and message.budget.source) or message.source
 
     def zone_of(self, document: Document) -> tzinfo:
-        """The customer's own time zone, else that of the settings."""
-        return calendar.zone(document.timezone) if document.timezone else self.zone
+        """The customer's own time zone; that of the settings where it is not given or unknown."""
+        own = calendar.known_zone(document.timezone) if document.timezone else None
+        return own or self.zone
 
     def variant(self, name: str, customer_id: str) -> Value:
         """The customer's variant in an experiment; it never changes for one seed."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from decision.core import recording, records
+from decision.core import calendar, recording, records
 from decision.core.decide import Question, Verdict, choose_nothing, decide
 from decision.core.document import Document
 from decision.core.masks import mask_of
@@ -118,8 +118,12 @@ def plan(
         exploration=snapshot.exploration,
         unproven=snapshot.unproven,
     )
+    degraded = list(snapshot.degraded)
+    if document.timezone and calendar.known_zone(document.timezone) is None:
+        degraded.append("timezone")
     if contended:
         choose_nothing(snapshot.policy, verdict)
+        degraded.append("contention")
     return DecisionPlan(
         query=query,
         state=state,
@@ -131,7 +135,7 @@ def plan(
         verdict=verdict,
         selections=[] if request.dry_run else _selections(snapshot, verdict),
         shadow=None if request.dry_run else _shadow(snapshot, verdict),
-        degraded=[*snapshot.degraded, "contention"] if contended else list(snapshot.degraded),
+        degraded=degraded,
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
-from decision.core import records
+from decision.core import calendar, records
 from decision.core.arbitration import Floats
 from decision.core.clock import from_micros
 from decision.core.decide import Verdict, choose_nothing, decide
@@ -84,11 +84,15 @@ class Replay:
         """A recorded decision with its full explanation, decided again on what it saw.
 
         Contents are rendered again, as they were then. `files` are its policy's, for where the
-        store no longer has them. Without the document or the policy, it is what the record says,
-        without contents and explanation.
+        store no longer has them. Without the document, the policy or the customer's time zone, it
+        is what the record says, without contents and explanation.
         """
         answer = _as_logged(record)
         if document is None:
+            return answer
+        if "timezone" in record.degraded:
+            document.timezone = None  # it was decided in that of the settings
+        elif document.timezone and calendar.known_zone(document.timezone) is None:
             return answer
         snapshot = await self._snapshot(record.policy_version, files)
         if snapshot is None:

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable
 from functools import cache
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import msgspec
 
+from decision.core import calendar
 from decision.core.calendar import WEEKDAY_NAMES
 from decision.core.definition import (
     CalendarPeriod,
@@ -27,7 +27,6 @@ from decision.core.definition import (
 )
 from decision.core.values import in_words
 from decision.rulebook.checker import LONGEST_PAUSE, Checker, MappingReader
-from decision.rulebook.diagnostics import hint_for
 from decision.rulebook.selectors import read_filter
 from decision.rulebook.yaml_source import Node
 
@@ -54,7 +53,7 @@ def read_settings(checker: Checker, node: Node) -> Settings:
             return entry.read(key, how, getattr(_DEFAULTS, key), *args, **bounds)
 
         timezone = read("timezone", _timezone)
-        checker.zone = ZoneInfo(timezone)
+        checker.zone = calendar.zone(timezone)
         exploration = entry.get("exploration")
         off = exploration is not None and exploration.value == "off"
         return Settings(
@@ -72,14 +71,9 @@ def read_settings(checker: Checker, node: Node) -> Settings:
 
 def _timezone(checker: Checker, node: Node, what: str) -> str | None:
     name = checker.text(node, what)
-    if name is None:
-        return None
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+    if name is not None and calendar.known_zone(name) is None:
         message = f'{what}: there is no time zone "{name}"'
-        hint = hint_for(name, sorted(available_timezones()))
-        checker.error("unknown-name", node.at, message, hint)
+        checker.error("unknown-name", node.at, message, calendar.zone_hint(name))
         return None
     return name
 

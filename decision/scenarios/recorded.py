@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET
 
+from decision.core import calendar
 from decision.core.business_rules import PlainMatcher
 from decision.core.clock import from_micros
 from decision.core.contact_policy import NEVER, counts_until
@@ -209,7 +210,7 @@ class _Recording:
         return Customer(
             customer_id=None if self.unnamed else self.logged.customer_id,
             attributes=_pruned(document.attributes, self.paths("customer")),
-            timezone=document.timezone,
+            timezone=own if (own := document.timezone) and calendar.known_zone(own) else None,
             consents=self.consents(),
             reachable=None if reachable is None else [one for one in reachable if one in channels],
             unreachable=[one for one in document.unreachable if one in channels],

@@ -235,8 +235,8 @@ class _Row:
     def zone(self) -> Any:
         node = self.at(("customer", "timezone"))
         try:
-            return calendar.zone(node.value) if node is not None else self.policy.zone
-        except (ValueError, TypeError):
+            return calendar.zone(str(node.value)) if node is not None else self.policy.zone
+        except ValueError:
             return self.policy.zone
 
     def name_it(self) -> None:

@@ -29,7 +29,7 @@ MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that names the folder in which several workers add up their metrics."""
 
 STEPS: Final = ("read", "decide", "reserve", "total")
-DEGRADED: Final = ("store", "deadline", "model", "contention")
+DEGRADED: Final = ("store", "deadline", "model", "contention", "timezone")
 RESULTS: Final = ("accepted", "duplicate", "rejected")
 _BUCKETS = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005),

@@ -14,10 +14,10 @@ from hashlib import blake2b
 from pathlib import Path
 from random import Random
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import msgspec
 
+from decision.core import calendar
 from decision.core import events as histories
 from decision.core.candidates import CandidateInfo
 from decision.core.clock import DAY, HOUR, from_micros
@@ -61,7 +61,7 @@ class Shop:
         log_odds += 0.9 * math.tanh(len(customer.events) / 12 - 0.5)
         if candidate.purpose == "service":
             log_odds += 1.0
-        hour = from_micros(now).astimezone(ZoneInfo(customer.timezone)).hour
+        hour = from_micros(now).astimezone(calendar.zone(customer.timezone)).hour
         if hour in _NIGHT and candidate.channel in _INTERRUPTING:
             log_odds -= 1.0
         log_odds -= _TIRING * customer.sensitivity * recent_contacts
@@ -118,7 +118,7 @@ class Shop:
                 document,
                 placement,
                 now,
-                ZoneInfo(customer.timezone),
+                calendar.zone(customer.timezone),
                 context={"device": customer.attributes["device"]},
             )
             rows.append(encoder.features(chosen, fields.read(situation), document, now))
@@ -137,7 +137,7 @@ class Shop:
         """The document of a customer by number, with the measures of events that are kept."""
         customer = self.customers[index]
         found: dict[str, EventHistory] = {}
-        zone = ZoneInfo(customer.timezone)
+        zone = calendar.zone(customer.timezone)
         for event in customer.events:
             measure = measures.get(event.type)
             if measure is None:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
+from decision.core import calendar
 from tests.api.conftest import Api, running
 
 pytestmark = pytest.mark.anyio
@@ -170,6 +171,8 @@ async def test_so_many_events_a_request(rules: Path) -> None:
         ({"attributes": {"x": "y" * 200_000}}, "attributes"),
         ({"timezone": "Mars/Olympus"}, "timezone"),
         ({"timezone": "../../etc/passwd"}, "timezone"),
+        ({"timezone": "localtime"}, "timezone"),
+        ({"timezone": "posix/Asia/Tokyo"}, "timezone"),
         ({"timezone": 8}, "timezone"),
         ({"reachable": ["pussh"]}, "reachable[0]"),
         ({"aliases": {"email": ""}}, "aliases.email"),
@@ -203,3 +206,29 @@ async def test_consents_that_mean_nothing_are_refused_with_the_mend(
     error = answer.json()["errors"][0]
     assert error["path"] == path
     assert hint in error["detail"]
+
+
+async def test_a_stored_time_zone_that_is_not_known_here_spoils_nothing(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is decided in settings.timezone, which `degraded` says; others are not touched by it."""
+    await api.consent("c-1")
+    await api.client.put("/v1/customers/c-1", json={"timezone": "America/Nuuk"})
+    known = calendar.known_zone
+    monkeypatch.setattr(
+        calendar, "known_zone", lambda name: None if name == "America/Nuuk" else known(name)
+    )
+    answer = (await api.decide(customer_id="c-1", explain=True)).json()
+    assert (answer["outcome"], answer["degraded"]) == ("selected", ["model", "timezone"])
+    again = (await api.client.get(f"/v1/decisions/{answer['decision_id']}")).json()
+    assert again["explanation"] == answer["explanation"]
+    assert (await api.client.get("/v1/customers/c-1")).json()["timezone"] == "America/Nuuk"
+    events = [{"customer_id": name, "type": "app_open"} for name in ("c-1", "c-2")]
+    sent = await api.client.post("/v1/events", json={"events": events})
+    assert (sent.status_code, sent.json()["accepted"]) == (202, 2)
+    assert (await api.decide(customer_id="c-2")).json()["degraded"] == ["model"]
+    assert await api.metric('nextbest_decisions_degraded_total{missing="timezone"}') == 1
+    # Where the zone is known, the decision is explained as it was made.
+    monkeypatch.setattr(calendar, "known_zone", known)
+    again = (await api.client.get(f"/v1/decisions/{answer['decision_id']}")).json()
+    assert again["explanation"] == answer["explanation"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import zoneinfo
 from datetime import date, timedelta
+from importlib.resources import files
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -107,3 +110,44 @@ def test_an_unknown_zone_is_an_error_that_names_it() -> None:
     for name in ("Asia/Shanghia", "", "../etc/passwd", "a" * 5000, "\x00"):
         with pytest.raises(ValueError, match="is not a time zone"):
             calendar.zone(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        *((name, None) for name in ("localtime", "posixrules", "Factory", "CST-8", "zone.tab")),
+        ("posix/Asia/Tokyo", "Asia/Tokyo"),
+        ("right/UTC", "UTC"),
+        ("/usr/share/zoneinfo/Europe/Berlin", "Europe/Berlin"),
+        ("asia/shanghai", "Asia/Shanghai"),
+        ("utc", "UTC"),
+        (" Asia/Tokyo", "Asia/Tokyo"),
+    ],
+)
+def test_only_names_of_the_iana_database_are_time_zones(name: str, meant: str | None) -> None:
+    with pytest.raises(ValueError, match="is not a time zone") as refused:
+        calendar.zone(name)
+    if meant:
+        assert f'did you mean "{meant}"?' in str(refused.value)
+
+
+def test_a_time_zone_is_the_same_whatever_the_machine_has(tmp_path: Path) -> None:
+    """Another file under the name, where the machine keeps its zones, changes nothing."""
+    before = zoneinfo.TZPATH
+    (tmp_path / "Asia").mkdir()
+    data = files("tzdata").joinpath("zoneinfo", "America", "New_York").read_bytes()
+    (tmp_path / "Asia" / "Samarkand").write_bytes(data)
+    (tmp_path / "Mars").write_bytes(data)
+    zoneinfo.reset_tzpath([str(tmp_path)])
+    try:
+        found = calendar.zone("Asia/Samarkand")
+        local = from_micros(at("2026-01-01T00:00:00Z")).astimezone(found)
+        assert (str(found), local.utcoffset()) == ("Asia/Samarkand", timedelta(hours=5))
+        assert calendar.known_zone("Mars") is None
+    finally:
+        zoneinfo.reset_tzpath(before)
+
+
+def test_every_time_zone_can_be_read() -> None:
+    names = files("tzdata").joinpath("zones").read_text("utf-8").split()
+    assert [name for name in names if calendar.known_zone(name) is None] == ["Factory"]

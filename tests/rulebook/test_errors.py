@@ -119,6 +119,8 @@ CASES: list[tuple[str, str, str]] = [
     ("unknown-name", when("{§events.message.open.count_7d: 0}"), "message.opened"),
     ("unknown-name", "settings: {timezone: §Asia/Shangai}", '"Asia/Shanghai"'),
     ("unknown-name", "settings: {timezone: §上海}", "no time zone"),
+    ("unknown-name", "settings: {timezone: §localtime}", "no time zone"),
+    ("unknown-name", "settings: {timezone: §right/Asia/Tokyo}", 'did you mean "Asia/Tokyo"?'),
     ("unknown-name", "settings: {timezone: §../../etc/passwd}", "no time zone"),
     # --- values
     ("bad-value", "caps: {c: {of: {}, at_most: §0, within: 7d}}", "at least 1"),
