@@ -8,7 +8,7 @@ from typing import Any
 
 import rich_click as click
 
-from decision.cli.options import json_option
+from decision.cli.options import json_option, settings_from
 from decision.cli.output import TERMINAL, Fail, print_json, say
 from decision.progress import count_of
 
@@ -61,7 +61,13 @@ def decide(
         raise click.UsageError("--json prints to standard output; let --out name a file")
     if out == requests != "-":
         raise Fail(f"{out}: --out would write over the requests; name another file")
-    world = World(read_rules(rules), read_model(models), seed, explain=explain)
+    world = World(
+        read_rules(rules),
+        read_model(models),
+        seed,
+        explain=explain,
+        lowercase_emails=settings_from().lowercase_emails,
+    )
     offline = Offline(world, problem_details, TERMINAL)
     try:
         counts, bad_rows = asyncio.run(offline.run(customers, requests, out))

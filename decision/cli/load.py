@@ -65,8 +65,9 @@ def load(
 
     In a table each column is an attribute, but for customer_id, timezone, reachable ("push
     email"), alias.TYPE, and consent.PURPOSE.CHANNEL (granted or denied). An empty cell is left
-    out. In CSV, what JSON writes as a number (with at most 15 digits) is a number, true and
-    false are true and false, everything else, and the columns named with --text, is text.
+    out. Ids and aliases are text, as they are written. In other columns of CSV, what JSON writes as
+    a number (with at most 15 digits) is a number, true and false are true and false, everything
+    else, and the columns named with --text, is text.
     """
     from decision.intake.rows import RowOptions, format_of, read_rows
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from decision.cli.options import json_option
+from decision.cli.options import json_option, settings_from
 from decision.cli.output import TERMINAL, Fail, print_json, say
 
 if TYPE_CHECKING:
@@ -153,9 +154,16 @@ async def _run(
 
     model = read_model(models)
     groups = list(dict.fromkeys((*_ALWAYS, *fields)))
-    sides = [(rules, Simulated(new, model, seed, groups))]
+    simulated = partial(
+        Simulated,
+        model=model,
+        seed=seed,
+        groups=groups,
+        lowercase_emails=settings_from().lowercase_emails,
+    )
+    sides = [(rules, simulated(new))]
     if old is not None:
-        sides.append((against or old.version, Simulated(old, model, seed, groups)))
+        sides.append((against or old.version, simulated(old)))
     for name, side in sides:
         try:
             await side.prepare()

@@ -65,7 +65,10 @@ def explain(message: str, body: bytes, type: Any) -> tuple[str, str]:
         return _join(path, reason.split("`")[1]), "is missing"
     if of_key:
         return path, f"a key in it is not {_expected(reason, info)}"
-    return path, f"is {_shown(value)}, must be {_expected(reason, info)}"
+    expected = _expected(reason, info)
+    if isinstance(value, int) and not isinstance(value, bool) and expected.startswith("text"):
+        expected += f', written "{value}"'
+    return path, f"is {_shown(value)}, must be {expected}"
 
 
 def _walk(

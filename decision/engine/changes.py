@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -11,16 +11,19 @@ from decision.core.clock import SECOND
 from decision.core.document import Document
 from decision.core.errors import InputError, unknown
 from decision.core.policy import Policy
-from decision.core.schema import ConsentUpdate, CustomerUpdate
-from decision.engine.identity import clean_id
-from decision.engine.runtime import Runtime
+from decision.core.schema import Alias, ConsentUpdate, CustomerUpdate
+from decision.engine.identity import clean_alias, clean_id
+from decision.engine.runtime import EngineSettings, Runtime
 
 _DEEPEST = 4
 _LEAST, _MOST = -(2**63), 2**64 - 1
 
 
-def check_update(update: CustomerUpdate, policy: Policy) -> None:
-    """Refuses what cannot be stored.
+Update = TypeVar("Update", bound=CustomerUpdate)
+
+
+def checked(update: Update, policy: Policy, settings: EngineSettings) -> Update:
+    """The update with its aliases cleaned; refuses what cannot be stored.
 
     Raises:
         InputError: an unknown timezone or channel, or a value that no field can hold.
@@ -32,13 +35,19 @@ def check_update(update: CustomerUpdate, policy: Policy) -> None:
             raise InputError("timezone", str(error)) from None
     for name, value in update.attributes.items():
         _check_value(f"attributes.{name}", value)
-    for kind, alias in update.aliases.items():
-        if alias is not None:
-            clean_id(f"aliases.{kind}", alias)
+    aliases: dict[str, str | None] = {}
+    for kind, value in update.aliases.items():
+        path = f"aliases.{kind}"
+        if value is None:
+            aliases[clean_id(path, kind)] = None
+        else:
+            alias = clean_alias(settings, path, Alias(kind, value))
+            aliases[alias.type] = alias.value
     if isinstance(update.reachable, list):
         for index, channel in enumerate(update.reachable):
             if channel not in policy.channels:
                 raise unknown(f"reachable[{index}]", "channel", channel, policy.channels)
+    return msgspec.structs.replace(update, aliases=aliases) if aliases else update
 
 
 def apply_update(document: Document, update: CustomerUpdate, at: int) -> list[tuple[str, str]]:

@@ -41,8 +41,8 @@ class Customers:
         Raises:
             InputError: a value cannot be stored; nothing was changed then.
         """
-        clean_id("customer_id", customer_id)
-        changes.check_update(update, self.runtime.snapshot.policy)
+        customer_id = clean_id("customer_id", customer_id)
+        update = changes.checked(update, self.runtime.snapshot.policy, self.runtime.settings)
         removed: list[tuple[str, str]] = []
 
         def change(document: Document, write_id: str) -> Sequence[LogRecord]:
@@ -65,7 +65,7 @@ class Customers:
         Raises:
             InputError: a purpose or channel is not one of the policy's.
         """
-        clean_id("customer_id", customer_id)
+        customer_id = clean_id("customer_id", customer_id)
         changes.check_consents(update, self.runtime.snapshot.policy)
         now = self.runtime.clock()
 
@@ -79,14 +79,15 @@ class Customers:
     async def erase(self, customer_id: str) -> list[str]:
         """Erases a customer with aliases, history and earlier ids.
 
-        Returns the ids about which anything was known.
+        Also what earlier versions stored under this id with blanks around it. Returns the ids
+        about which anything was known.
         """
-        clean_id("customer_id", customer_id)
+        given, customer_id = customer_id, clean_id("customer_id", customer_id, stored=True)
         now = self.runtime.clock()
         store = self.runtime.store
         document = (await resolve(self.runtime, customer_id)).document
         known = []
-        for own_id in dict.fromkeys([document.customer_id, customer_id, *document.merged]):
+        for own_id in dict.fromkeys([document.customer_id, customer_id, given, *document.merged]):
             record = change_record("erasure", self.runtime.new_id(own_id), own_id, now)
             erased = await store.erase(own_id, record)
             forgotten = await store.forget(partition_of(own_id), records.about(own_id))
@@ -103,8 +104,10 @@ class Customers:
             NotFound: the other customer is not known.
             InputError: the two are the same, or the other was merged elsewhere before.
         """
-        clean_id("customer_id", customer_id)
-        clean_id("from", other_id)
+        customer_id = clean_id("customer_id", customer_id)
+        other = clean_id("from", other_id, stored=True)
+        if other != customer_id:  # else it was stored with blanks around it, by an earlier version
+            other_id = other
         return self._view(await merging.merge(self.runtime, customer_id, other_id))
 
     async def _change(

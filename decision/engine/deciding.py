@@ -12,9 +12,9 @@ from decision.core.decide import Verdict
 from decision.core.errors import StoreUnavailable, unknown
 from decision.core.explanation import explain
 from decision.core.ports import ReadResult
-from decision.core.schema import Decision, DecisionRequest
+from decision.core.schema import Alias, Decision, DecisionRequest
 from decision.engine.answering import answer_of, answer_without_store
-from decision.engine.identity import alias_id, customer_id_of, resolve
+from decision.engine.identity import alias_id, clean_id, customer_id_of, named_by, resolve
 from decision.engine.planning import DecisionQuery, plan
 from decision.engine.replay import Replay
 from decision.engine.reserving import BudgetSpent, reserve
@@ -38,8 +38,9 @@ class Decided(msgspec.Struct, frozen=True):
 class Deciding:
     """One decision on its way.
 
-    `spent` is the mask of candidates whose budgets have turned out to be spent; `contended` is
-    set when too many attempts were overtaken; `steps` is step → seconds.
+    `named` is the customer's id or alias, once the request is checked. `spent` is the mask of
+    candidates whose budgets have turned out to be spent; `contended` is set when too many
+    attempts were overtaken; `steps` is step → seconds.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Deciding:
         self.runtime = runtime
         self.replay = replay
         self.request = request
+        self.named: str | Alias = ""
         self.spent = 0
         self.contended = False
         self.steps: dict[str, float] = {}
@@ -80,13 +82,15 @@ class Deciding:
         event = request.event
         if event is not None and event.at is not None:
             self.runtime.check_time("event.at", to_micros(event.at), self.query.now)
+        if event is not None and event.id is not None:
+            clean_id("event.id", event.id)
+        if request.request_id is not None:
+            clean_id("request_id", request.request_id)
+        self.named = named_by(self.runtime.settings, request.customer_id, request.alias)
 
     async def _decide(self) -> Decided:
-        request, runtime = self.request, self.runtime
-        customer_id = await customer_id_of(
-            runtime.store, request.customer_id, request.alias, self.query.left()
-        )
-        attempts = runtime.settings.attempts
+        customer_id = await customer_id_of(self.runtime, self.named, self.query.left())
+        attempts = self.runtime.settings.attempts
         outcome = await transact(self._read, customer_id, self._attempt, attempts)
         if isinstance(outcome, TryAgain):
             return await self._choose_nothing(outcome.state)
@@ -160,8 +164,7 @@ class Deciding:
         return Decided(decision)
 
     def _without_store(self, degraded: list[str]) -> Decided:
-        request = self.request
-        customer_id = request.customer_id or (alias_id(request.alias) if request.alias else "")
+        customer_id = self.named if isinstance(self.named, str) else alias_id(self.named)
         decision_id = self.runtime.new_id(customer_id)
         answer = answer_without_store(self.query, customer_id, decision_id, degraded)
         return self._decided(answer, None, written=False)

@@ -26,7 +26,7 @@ from decision.core.schema import (
     Rejected,
     TriggerEvent,
 )
-from decision.engine.identity import customer_id_of, resolve
+from decision.engine.identity import clean_id, customer_id_of, named_by, resolve
 from decision.engine.log_records import event_record
 from decision.engine.runtime import Runtime
 from decision.engine.transaction import commit_of, update
@@ -80,9 +80,8 @@ class Events:
         by_customer: dict[str, list[tuple[int, Event]]] = {}
         for index, event in enumerate(events):
             try:
-                customer_id = await customer_id_of(
-                    self.runtime.store, event.customer_id, event.alias
-                )
+                named = named_by(self.runtime.settings, event.customer_id, event.alias)
+                customer_id = await customer_id_of(self.runtime, named)
                 self._check(event, now)
                 by_customer.setdefault(customer_id, []).append((index, event))
             except InputError as error:
@@ -105,6 +104,8 @@ class Events:
                 observer.recorded(event.type, result if isinstance(result, str) else "rejected")
 
     def _check(self, event: Event, now: int) -> None:
+        if event.id is not None:
+            clean_id("id", event.id)
         if event.at is not None:
             self.runtime.check_time("at", to_micros(event.at), now)
         if event.decision_id is not None:

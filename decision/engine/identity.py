@@ -2,35 +2,50 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
 from decision.core.errors import InputError, StoreUnavailable
-from decision.core.ports import AliasStore, DocumentStore, ReadResult
+from decision.core.ports import DocumentStore, ReadResult
 from decision.core.schema import Alias, CustomerUpdate
 from decision.engine import merging
-from decision.engine.runtime import Runtime
+from decision.engine.runtime import EngineSettings, Runtime
 
 LONGEST_ID = 256
+BLANKS: Final = "\t \xa0\u1680\u202f\u205f\u3000\u200b\ufeff" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
+"""What is ignored before and after an identifier: spaces of any width, also of none, and tabs."""
+_NOBODY: Final = frozenset({"null", "undefined", "none", "nan", "[object object]"})
+_HIDDEN: Final = re.compile(
+    "[\0-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ud800-\udfff\ufeff\ufff9-\ufffb\ufffe\uffff]"
+)
 
 
-async def customer_id_of(
-    store: AliasStore, customer_id: str | None, alias: Alias | None, timeout: float | None = None
-) -> str:
-    """The id that a request means. An alias that leads nowhere is a customer of its own.
+def named_by(settings: EngineSettings, customer_id: str | None, alias: Alias | None) -> str | Alias:
+    """The customer id or the alias that a request gives, cleaned.
 
     Raises:
-        InputError: neither or both were given, or the id cannot be one.
+        InputError: neither or both were given, or it cannot be one.
     """
     if (customer_id is None) == (alias is None):
         raise InputError("customer_id", "give exactly one of customer_id and alias")
     if customer_id is not None:
         return clean_id("customer_id", customer_id)
     assert alias is not None
-    found = await store.resolve_alias(alias.type, alias.value, timeout=timeout)
-    return found or clean_id("alias.value", alias_id(alias))
+    return clean_alias(settings, "alias.value", alias)
+
+
+async def customer_id_of(runtime: Runtime, named: str | Alias, timeout: float | None = None) -> str:
+    """The id of the customer named. An alias that leads nowhere is a customer of its own."""
+    if isinstance(named, str):
+        return named
+    found = await runtime.store.resolve_alias(named.type, named.value, timeout=timeout)
+    return found or alias_id(named)
 
 
 def alias_id(alias: Alias) -> str:
@@ -45,15 +60,42 @@ def alias_id(alias: Alias) -> str:
     return f"{alias.type}:{blake2b(alias.value.encode(), digest_size=16).hexdigest()}"
 
 
-def clean_id(path: str, value: str) -> str:
-    """An identifier that can be stored and printed.
+def clean_id(path: str, value: str, *, stored: bool = False) -> str:
+    """An identifier as it is stored and compared: letter by letter, without blanks around it.
+
+    `stored` also takes what earlier versions stored, such as `null`.
 
     Raises:
-        InputError: it has control characters or cannot be written as UTF-8.
+        InputError: it is empty, a program's word for nothing, or has characters that nobody sees.
+
+    >>> clean_id("customer_id", " 007\\xa0")
+    '007'
     """
-    if not value.isprintable():
-        raise InputError(path, "an identifier must not have control characters or line breaks")
-    return value
+    found = value.strip(BLANKS)
+    if not found:
+        raise InputError(path, "is empty")
+    if found.lower() in _NOBODY and not stored:
+        raise InputError(
+            path,
+            f'"{found}" is what programs write for nothing, not an identifier; send the real one',
+        )
+    if not found.isprintable() and (hidden := _HIDDEN.search(found)):
+        raise InputError(
+            path,
+            "an identifier must not have control characters or line breaks; "
+            f"character {hidden.start() + 1} is U+{ord(hidden[0]):04X}",
+        )
+    return found
+
+
+def clean_alias(settings: EngineSettings, path: str, alias: Alias) -> Alias:
+    """An alias whose type and value are clean; e-mail addresses in lower case where that is set.
+
+    Raises:
+        InputError: it cannot be one.
+    """
+    kind, value = clean_id(path, alias.type), clean_id(path, alias.value)
+    return Alias(kind, value.lower() if settings.lowercase_emails and kind == "email" else value)
 
 
 async def resolve(

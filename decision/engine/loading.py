@@ -54,22 +54,27 @@ class Loading:
         self.runtime = runtime
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    def check(self, row: CustomerRow, *, now: int | None = None) -> None:
-        """Refuses a row that cannot be stored; aliases of others show only when it is written.
+    def check(self, row: CustomerRow, *, now: int | None = None) -> CustomerRow:
+        """The row with its identifiers cleaned; refuses one that cannot be stored.
+
+        Aliases of others show only when it is written.
 
         Raises:
             InputError: what is wrong with it.
         """
         policy = self.runtime.snapshot.policy
         now = self.runtime.clock() if now is None else now
-        clean_id("customer_id", row.customer_id)
-        changes.check_update(row, policy)
+        customer_id = clean_id("customer_id", row.customer_id)
+        row = changes.checked(row, policy, self.runtime.settings)
         try:
             changes.check_consents(row.consents, policy)
         except InputError as error:
             raise InputError(f"consents.{error.path}", error.detail) from None
         for index, event in enumerate(row.events):
             self.runtime.check_time(f"events[{index}].at", to_micros(event.at), now)
+            if event.id is not None:
+                clean_id(f"events[{index}].id", event.id)
+        return msgspec.structs.replace(row, customer_id=customer_id)
 
     async def put(self, row: CustomerRow, *, now: int | None = None) -> Loaded:
         """Writes one row. `now` in microseconds is the present; left out, the clock is asked.
@@ -79,7 +84,7 @@ class Loading:
             StoreUnavailable: it may or may not be stored; loading it again is safe.
         """
         now = self.runtime.clock() if now is None else now
-        self.check(row, now=now)
+        row = self.check(row, now=now)
         async with self._locks.setdefault(row.customer_id, asyncio.Lock()):
             return await self._put(row, now)
 

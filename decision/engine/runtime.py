@@ -27,6 +27,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     `seed` makes exploration repeatable: the same seed, customer, placement and request id draw
     the same numbers. Without a request id the event's id is used, or the number of the customer's
     contacts. It is for replays and tests; without it every draw is fresh.
+
+    `lowercase_emails` reads and keeps aliases of the type `email` in lower case.
     """
 
     seed: str | None = None
@@ -37,6 +39,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     contacts_kept: int = 30 * DAY
     records_kept: int = HOUR
     largest_document: int = 64 * 1024
+    lowercase_emails: bool = False
 
 
 class Observer(Protocol):

@@ -2,14 +2,16 @@
 
 In tables each column is an attribute, except for `customer_id`, `timezone`, `reachable` (channels
 between spaces or commas), `alias.<type>` and `consent.<purpose>.<channel>` (granted or denied;
-the channel may be `*`). In CSV an empty cell is left out; a cell is a number where it is written
-as JSON writes numbers, with at most 15 digits (so `007` and card numbers stay text); `true` and
-`false` in any case are true and false; everything else is text.
+the channel may be `*`). Ids and aliases are text: in CSV letter by letter, in Parquet also whole
+numbers that the column's type holds exactly. In CSV an empty cell is left out; another column's
+cell is a number where it is written as JSON writes numbers, with at most 15 digits (so `007` and
+card numbers stay text); `true` and `false` in any case are true and false; everything else is text.
 """
 
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
@@ -17,6 +19,7 @@ from decimal import Decimal
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import msgspec
 
@@ -40,6 +43,8 @@ _ENDINGS = {
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
 _MOST_DIGITS = 15
 _BATCH = 4096
+_EXACT_BELOW = {"halffloat": 2**11, "float": 2**24}
+"""Under which a type of Arrow's holds every whole number; all others do under 2^53."""
 
 
 class Read(NamedTuple):
@@ -101,6 +106,9 @@ def _ndjson(path: str, options: RowOptions) -> Iterator[Read]:
 def _renamed(found: dict[str, Any], id_column: str) -> CustomerRow:
     if id_column not in found:
         raise InputError("", f'there is no "{id_column}"')
+    if not isinstance(found[id_column], str):
+        shown = msgspec.json.encode(found[id_column]).decode()[:60]
+        raise InputError(id_column, f"is {shown}, must be text")
     found["customer_id"] = found.pop(id_column)
     return _row_of(found)
 
@@ -119,7 +127,13 @@ def _row_of(found: dict[str, Any]) -> CustomerRow:
 class _Columns:
     """What the columns of a table mean."""
 
-    def __init__(self, names: Sequence[str], options: RowOptions, path: str) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        options: RowOptions,
+        path: str,
+        types: Sequence[str] = (),
+    ) -> None:
         if options.id_column not in names:
             raise FileError(
                 f"{path}: there is no column {options.id_column}; name the one that identifies "
@@ -134,16 +148,22 @@ class _Columns:
                 raise FileError(f"{path}: a column has no name; give it one, or take it out")
         self.names = names
         self.id_column = options.id_column
+        self.identifiers = {
+            name for name in names if name == options.id_column or name.startswith("alias.")
+        }
+        self.exact = {
+            name: _EXACT_BELOW.get(kind, 2**53) for name, kind in zip(names, types, strict=False)
+        }
 
     def row(self, cells: Iterable[Any]) -> CustomerRow:
-        """The row of these cells; None is a cell left out.
+        """The row of these cells; None, and NaN where it is no identifier, is a cell left out.
 
         Raises:
             InputError: the cells make no row.
         """
         found: dict[str, Any] = {"attributes": {}, "aliases": {}, "consents": {}}
         for name, value in zip(self.names, cells, strict=True):
-            if value is not None:
+            if value is not None and (value == value or name in self.identifiers):
                 self._put(found, name, value)
         if "customer_id" not in found:
             raise InputError("", f"{self.id_column} is empty")
@@ -151,13 +171,13 @@ class _Columns:
 
     def _put(self, found: dict[str, Any], name: str, value: Any) -> None:
         if name == self.id_column:
-            found["customer_id"] = value if isinstance(value, str) else str(value)
+            found["customer_id"] = self._identifier(name, value)
         elif name == "timezone":
             found["timezone"] = value
         elif name == "reachable":
             found["reachable"] = re.split(r"[\s,;|]+", value) if isinstance(value, str) else value
         elif name.startswith("alias."):
-            found["aliases"][name.removeprefix("alias.")] = str(value)
+            found["aliases"][name.removeprefix("alias.")] = self._identifier(name, value)
         elif name.startswith("consent."):
             purpose, dot, channel = name.removeprefix("consent.").rpartition(".")
             if not dot:
@@ -167,12 +187,58 @@ class _Columns:
                     "", f"{name} is {value!r}; write granted or denied, or leave it empty"
                 )
             found["consents"].setdefault(purpose, {})[channel] = value
-        elif name in ("attributes", "aliases", "consents") and isinstance(value, dict):
-            found[name].update(value)
+        elif name == "aliases" and isinstance(aliases := _unfolded(value), dict):
+            for kind, alias in aliases.items():
+                if alias is not None:
+                    self._put(found, f"alias.{kind}", alias)
+        elif name in ("attributes", "consents") and isinstance(plain := _plain(name, value), dict):
+            found[name].update(plain)
         elif name == "events" and isinstance(value, list):
-            found["events"] = value
+            found["events"] = [self._event(event) for event in value]
         else:
-            found["attributes"][name] = value
+            found["attributes"][name] = _plain(name, value)
+
+    def _event(self, event: Any) -> Any:
+        plain = _plain("events", event)
+        if isinstance(event, dict) and event.get("id") is not None:
+            plain["id"] = self._identifier("events.id", event["id"])
+        return plain
+
+    def _identifier(self, name: str, value: Any) -> str:
+        """A cell as an identifier: text letter by letter, a whole number as it is written whole.
+
+        Raises:
+            InputError: it is something else, or a number that may have been another one.
+        """
+        exact = self.exact.get(name, 2**53)
+        match value:
+            case str():
+                return value
+            case bytes():
+                try:
+                    return value.decode()
+                except UnicodeDecodeError:
+                    pass
+            case UUID():
+                return str(value)
+            case date() if not isinstance(value, datetime):
+                return value.isoformat()
+            case int() if not isinstance(value, bool):
+                return str(value)
+            case Decimal() if value == value.to_integral_value():
+                return str(int(value))
+            case float() if value.is_integer() and abs(value) < exact:
+                return str(int(value))
+            case float() if value.is_integer():
+                raise InputError(
+                    "",
+                    f"{name} is {value:.0f}, which a column of this type does not hold exactly; "
+                    "store it as text or as a whole number",
+                )
+            case float() | Decimal():
+                raise InputError("", f"{name} is {value}, which is not a whole number")
+        shown = f"{value!r}"[:60]
+        raise InputError("", f"{name} is {shown}, which is no identifier; store it as text")
 
 
 def _csv(path: str, options: RowOptions) -> Iterator[Read]:
@@ -187,7 +253,8 @@ def _csv(path: str, options: RowOptions) -> Iterator[Read]:
         except csv.Error as error:
             raise FileError(f"{path}:1: {error}") from None
         columns = _Columns(header, options, path)
-        as_text = [name in (*_TEXTS, options.id_column, *options.texts) for name in header]
+        texts = {*_TEXTS, *columns.identifiers, *options.texts}
+        as_text = [name in texts for name in header]
         line = reader.line_num + 1
         while True:
             try:
@@ -221,7 +288,7 @@ def _csv_row(columns: _Columns, cells: list[str], as_text: list[bool]) -> Custom
     for cell, text in zip(cells, as_text, strict=True):
         if not cell.isascii() and any("\ud800" <= letter <= "\udfff" for letter in cell):
             raise InputError("", "the line is not UTF-8; save the file as UTF-8")
-        values.append((cell or None) if text else cell_value(cell))
+        values.append((cell if cell.strip() else None) if text else cell_value(cell))
     return columns.row(values)
 
 
@@ -247,7 +314,8 @@ def _parquet(path: str, options: RowOptions) -> Iterator[Read]:
     with Path(path).open("rb") as opened:
         try:
             file = ParquetFile(opened)
-            columns = _Columns(file.schema_arrow.names, options, path)
+            schema = file.schema_arrow
+            columns = _Columns(schema.names, options, path, [str(kind) for kind in schema.types])
             number = 0
             for batch in file.iter_batches(_BATCH):
                 names = batch.schema.names
@@ -255,7 +323,7 @@ def _parquet(path: str, options: RowOptions) -> Iterator[Read]:
                     number += 1
                     place = f"{path}:row {number}"
                     try:
-                        row = columns.row([_plain(name, values[name]) for name in names])
+                        row = columns.row([values[name] for name in names])
                     except InputError as error:
                         yield Read(place, None, str(error))
                     else:
@@ -264,26 +332,36 @@ def _parquet(path: str, options: RowOptions) -> Iterator[Read]:
             raise FileError(f"{path}: it is not a valid Parquet file: {error}") from None
 
 
+def _unfolded(value: Any) -> Any:
+    """A map, which Arrow gives as a list of pairs, as what it is."""
+    pairs = isinstance(value, list) and all(
+        isinstance(item, tuple) and len(item) == 2 for item in value
+    )
+    return dict(value) if pairs and value else value
+
+
 def _plain(path: str, value: Any) -> Any:
     """A Parquet value as JSON has it; null inside an object is left out.
 
     Raises:
         InputError: it has no such form.
     """
+    value = _unfolded(value)
     match value:
         case None | str() | bool() | int():
             return value
         case float():
+            if math.isinf(value):
+                raise InputError("", f"{path} is {value}, which no attribute can be")
             return None if value != value else value
         case Decimal():
-            return float(value)
+            exact = value == value.to_integral_value() and abs(value) >= 2**53
+            return int(value) if exact else float(value)
         case datetime():
             return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()
         case date():
             return value.isoformat()
         case list():
-            if value and all(isinstance(item, tuple) and len(item) == 2 for item in value):
-                return _plain(path, dict(value))  # a map
             return [_plain(path, item) for item in value]
         case dict():
             return {

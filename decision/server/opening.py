@@ -61,7 +61,7 @@ async def open_engine(
     """
 
     async def with_policy(store: Store) -> Engine:
-        engine = Engine(store)
+        engine = Engine(store, EngineSettings(lowercase_emails=settings.lowercase_emails))
         now = datetime.now(UTC)
         # No decision is made here: the rule engine can stay out of it.
         engine.use(await build_snapshot(definition, model, store, now, durable=False))
@@ -84,4 +84,9 @@ def serving_engine(settings: ServerSettings) -> Engine:
     if url is None:
         url = EmbeddedRedis().start()  # ended with the process
     store = RedisStore(url, prefix=settings.key_prefix)
-    return Engine(store, EngineSettings(seed=settings.seed, timeout=settings.timeout_ms / 1000))
+    own = EngineSettings(
+        seed=settings.seed,
+        timeout=settings.timeout_ms / 1000,
+        lowercase_emails=settings.lowercase_emails,
+    )
+    return Engine(store, own)

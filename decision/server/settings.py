@@ -95,6 +95,13 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     seed: Annotated[
         str | None, Meta(description="Makes exploration repeatable: for tests and replays only.")
     ] = None
+    lowercase_emails: Annotated[
+        bool,
+        Meta(
+            description="Read and keep aliases of the type email in lower case, everywhere; load "
+            "customers again after setting it."
+        ),
+    ] = False
     key_prefix: Annotated[str, Meta(description="What every Redis key starts with.")] = "nb:"
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],

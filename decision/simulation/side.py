@@ -46,8 +46,10 @@ class Simulated:
         model: Model | None,
         seed: str,
         groups: Sequence[str] = (),
+        *,
+        lowercase_emails: bool = False,
     ) -> None:
-        self.world = World(as_seen(definition), model, seed)
+        self.world = World(as_seen(definition), model, seed, lowercase_emails=lowercase_emails)
         self.groups = groups
         self._verdict: Verdict | None = None
         self._refusal = ""

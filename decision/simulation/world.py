@@ -73,13 +73,14 @@ class World:
         seed: str | None,
         *,
         explain: bool = False,
+        lowercase_emails: bool = False,
     ) -> None:
         self.definition = definition
         self.model = model
         self.explain = explain
         self.now = time.time_ns() // 1000
         self.draw_name: str | None = None
-        settings = EngineSettings(seed=seed, timeout=3600.0)
+        settings = EngineSettings(seed=seed, timeout=3600.0, lowercase_emails=lowercase_emails)
         self.engine = Engine(WorldStore(self), settings, clock=lambda: self.now)
 
     async def prepare(self) -> None:

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decision.core.errors import FileError
-from decision.intake.rows import Read, RowOptions, cell_value, format_of, read_rows
+from decision.core.errors import FileError, InputError
+from decision.intake.rows import Read, RowOptions, _Columns, cell_value, format_of, read_rows
 
 
 def read(path: Path, form: str = "csv", **options) -> list[Read]:
@@ -276,3 +276,111 @@ def test_the_ending_says_the_format():
     assert format_of("b.parquet") == "parquet"
     with pytest.raises(FileError, match="--format"):
         format_of("customers")
+
+
+@pytest.mark.parametrize(
+    "text", ["1e5", "1.10", "1.1", "true", "FALSE", "007", "2026-01-02", "NaN", "12345678901234567"]
+)
+def test_ids_and_aliases_of_a_table_stay_letter_by_letter(tmp_path, text):
+    for mark in ",;\t":
+        start = f"\ufeffcustomer_id{mark}alias.device{mark}orders\r\n"
+        [found] = table(tmp_path, f"{start}{text}{mark}{text}{mark}1\r\n")
+        assert found.row.customer_id == text
+        assert found.row.aliases == {"device": text}
+
+
+def parquet(tmp_path, **columns):
+    path = tmp_path / "c.parquet"
+    names = {name.replace("__", "."): values for name, values in columns.items()}
+    pq.write_table(pa.table(names), path)
+    return read(path, "parquet")
+
+
+def whole(digits, kind):
+    return pa.array([digits], kind)
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        (whole(1024, pa.int16()), "1024"),
+        (whole(8613800000000.0, pa.float64()), "8613800000000"),
+        (whole(2.0**53 - 1, pa.float64()), "9007199254740991"),
+        (whole(-3.0, pa.float32()), "-3"),
+        (whole(Decimal(9007199254740993), pa.decimal128(18, 0)), "9007199254740993"),
+        (whole(Decimal("1024.00"), pa.decimal128(18, 2)), "1024"),
+        (whole(10**37, pa.decimal128(38, 0)), str(10**37)),
+        (whole(2**64 - 1, pa.uint64()), "18446744073709551615"),
+        (whole(datetime.date(2026, 1, 2), pa.date32()), "2026-01-02"),
+        (whole(b"c-1", pa.binary()), "c-1"),
+        (pa.array(["1.10"]).dictionary_encode(), "1.10"),
+    ],
+)
+def test_a_whole_number_in_a_typed_column_is_the_id_written_whole(tmp_path, column, text):
+    [found] = parquet(tmp_path, customer_id=column, alias__other=column)
+    assert (found.row.customer_id, found.row.aliases) == (text, {"other": text})
+    [found] = parquet(
+        tmp_path, customer_id=["c-1"], aliases=pa.StructArray.from_arrays([column], ["other"])
+    )
+    assert found.row.aliases == {"other": text}
+
+
+@pytest.mark.parametrize(
+    ("column", "reason"),
+    [
+        (whole(1.5, pa.float64()), "1.5, which is not a whole number"),
+        (whole(2.0**53, pa.float64()), "9007199254740992, which a column of this type"),
+        (whole(2.0**24, pa.float32()), "16777216, which a column of this type"),
+        (whole(math.inf, pa.float64()), "inf, which is not a whole number"),
+        (whole(math.nan, pa.float64()), "nan, which is not a whole number"),
+        (whole(Decimal("1.5"), pa.decimal128(18, 2)), "1.50, which is not a whole number"),
+        (whole(True, pa.bool_()), "True, which is no identifier"),
+        (whole(datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC), pa.timestamp("us")), "2026"),
+        (whole(b"\xff\x00", pa.binary()), "no identifier"),
+        (whole(["c-1"], pa.list_(pa.string())), "no identifier"),
+    ],
+)
+def test_what_may_have_been_another_id_is_a_bad_row(tmp_path, column, reason):
+    for columns in ({"customer_id": column}, {"customer_id": ["c-1"], "alias__other": column}):
+        [found] = parquet(tmp_path, **columns)
+        assert found.row is None
+        assert reason in found.problem
+
+
+@given(st.integers(-(2**63), 2**63 - 1))
+def test_no_two_whole_numbers_ever_become_one_id(number):
+    columns = _Columns(["customer_id"], RowOptions(), "c.parquet")
+    for cell in (number, Decimal(number)):
+        assert columns.row([cell]).customer_id == str(number)
+    try:
+        assert columns.row([float(number)]).customer_id == str(number)
+    except InputError:
+        assert abs(number) >= 2**53
+
+
+def test_an_infinite_number_is_a_bad_row_and_a_big_decimal_stays_exact(tmp_path):
+    big = 9007199254740993
+    [bad, good] = parquet(
+        tmp_path,
+        customer_id=["c-1", "c-2"],
+        score=pa.array([math.inf, math.nan]),
+        account=pa.array([Decimal(big), Decimal(big)], pa.decimal128(18, 0)),
+    )
+    assert bad.problem == "score is inf, which no attribute can be"
+    assert good.row.attributes == {"account": big}
+
+
+def test_event_ids_of_a_parquet_file_are_text(tmp_path):
+    event = {"id": 17, "type": "x", "at": "2026-01-01T00:00:00Z"}
+    [found] = parquet(tmp_path, customer_id=["c-1"], events=pa.array([[event]]))
+    assert found.row.events[0].id == "17"
+
+
+@pytest.mark.parametrize("value", ["1024", "1.5", "true", "null"])
+def test_an_id_that_is_no_text_in_json_is_a_bad_row(tmp_path, value):
+    path = tmp_path / "c.ndjson"
+    for key in ("customer_id", "id"):
+        path.write_text(f'{{"{key}": {value}}}\n', "utf-8")
+        [found] = read(path, "ndjson", id_column=key)
+        assert found.row is None
+        assert f"{key}: is {value}, must be text" in found.problem
