@@ -237,6 +237,7 @@ def verdict_of(snapshot: Snapshot, document: Document, request: DecisionRequest)
         NOW,
         lambda: 0.3,
         exploration=snapshot.exploration,
+        contents=snapshot.contents,
     )
 
 

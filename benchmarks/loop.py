@@ -44,6 +44,7 @@ from decision.core.policy_builder import compile_policy
 from decision.core.schema import Decision, DecisionRequest, Event
 from decision.engine import Engine, EngineSettings, build_snapshot
 from decision.engine.loading import CustomerRow, Loading
+from decision.rulebook.content import compile_contents
 from decision.rulebook.reader import load_folder
 from decision.scoring.loading import load_model
 from decision.scoring.model import Model
@@ -359,6 +360,7 @@ class Loop:
                 spent=replay.spent_mask(policy.candidates),
                 exploration=policy.settings.exploration if gamma is None else gamma,
                 unproven=unproven(model, policy.candidates, policy.settings),
+                contents=compile_contents(policy),
             )
             count += 1
             if not len(verdict.scores.candidates):

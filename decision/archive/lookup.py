@@ -21,7 +21,8 @@ from decision.core.clock import from_micros
 from decision.core.decide import Question
 from decision.core.document import Document
 from decision.core.identifiers import parse_decision_id
-from decision.core.masks import mask_bytes
+from decision.core.masks import mask_bytes, mask_where
+from decision.core.reasons import Reason
 from decision.core.records import DecisionRecord, LoggedScores, LoggedSelection
 from decision.core.schema import ExplanationRow
 from decision.store.codec import UnreadableDocument
@@ -136,6 +137,7 @@ def _record(rows: list[dict[str, Any]]) -> DecisionRecord:
         for index, row in enumerate(first["candidates"] or ())
         if row["response_probability"] is not None
     ]
+    too_long = mask_where(row["reason"] == Reason.TOO_LONG for row in first["candidates"] or ())
     return DecisionRecord(
         **{name: first[name] for name in _OF_RECORD},
         not_before=first.get("not_before"),
@@ -152,4 +154,5 @@ def _record(rows: list[dict[str, Any]]) -> DecisionRecord:
             *(np.array([row[place] for row in scored], float).tobytes() for place in (1, 2, 3)),
         ),
         degraded=list(first["degraded"] or ()),
+        fallen={Reason.TOO_LONG.value: mask_bytes(too_long)},
     )

@@ -32,6 +32,7 @@ from decision.core.ports import RuleMatcher, Scorer
 from decision.core.reasons import Reason
 from decision.core.schema import Outcome, TriggerEvent
 from decision.core.stages import Case, pass_stages
+from decision.core.texts import NO_CONTENTS, Contents, Texts
 from decision.core.values import Value
 from decision.core.waiting import opens
 
@@ -75,6 +76,7 @@ class Verdict(msgspec.Struct, kw_only=True):
     holdout: bool
     threshold: float
     experiments: dict[str, str]
+    texts: Texts
 
 
 def decide(
@@ -89,12 +91,16 @@ def decide(
     spent: int = 0,
     exploration: float | None = None,
     unproven: int = 0,
+    contents: Contents = NO_CONTENTS,
+    too_long: int | None = None,
 ) -> Verdict:
     """Decides for one customer at one moment.
 
     `now` is in microseconds. `draw` gives numbers in [0, 1), one for each selection. `spent` is the
     mask of candidates with a spent budget, `unproven` of those with a message that has little
     evidence yet. `exploration` is γ of inverse-gap weighting; None always takes the best.
+    `contents` are the policy's; without them no text is too long. `too_long` is the mask of
+    candidates whose text was, where that is on record.
 
     Raises:
         KeyError: the policy does not have the placement.
@@ -128,6 +134,7 @@ def decide(
     fired = business_rules.run(
         policy.rule_strata, policy.rules, matcher, values, policy.fields.slot, overrides
     )
+    texts = Texts(contents, policy, situation, overrides, values, too_long)
     case = Case(
         policy,
         document,
@@ -141,6 +148,7 @@ def decide(
         policy.contact_policy.standing(document, now, zone),
         spent,
         [held for held in policy.holdouts if in_holdout(held.experiment, document.customer_id)],
+        texts,
     )
     alive, fallen, exposing, waiting = pass_stages(case)
 
@@ -173,8 +181,9 @@ def decide(
     reason: Reason | None = None
     not_before = None
     if not chosen:
-        outcome = "fallback" if placement.fallback else "none"
+        outcome = "fallback" if texts.has_fallback(placement.name) else "none"
         reason = next(reversed(fallen), Reason.NOT_IN_PLACEMENT)  # where the last ones fell
+        waiting &= ~texts.too_long(waiting)  # waiting does not shorten a text
         not_before = opens(case, waiting) if waiting else None
     return Verdict(
         question=question,
@@ -199,6 +208,7 @@ def decide(
             for tested in policy.exposures
             if tested.mask & exposing and isinstance(variant := values[tested.slot], str)
         },
+        texts=texts,
     )
 
 
@@ -213,5 +223,5 @@ def choose_nothing(policy: Policy, verdict: Verdict) -> None:
         verdict.fallen[Reason.CAPPED] = verdict.fallen.get(Reason.CAPPED, 0) | left
         verdict.reason = Reason.CAPPED
     verdict.chosen = []
-    placement = policy.placements[verdict.question.placement]
-    verdict.outcome = "fallback" if placement.fallback else "none"
+    has_fallback = verdict.texts.has_fallback(verdict.question.placement)
+    verdict.outcome = "fallback" if has_fallback else "none"

@@ -130,6 +130,7 @@ class Message(Conditional, frozen=True):
     budget: Budget | None = None
     goal: Goal | None = None
     content: dict[str, Any] = {}
+    content_source: str = ""
 
 
 class Selector(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -38,6 +38,17 @@ class Scorer(Protocol):
         self, candidate: int, values: Sequence[Value], document: Document, now: int
     ) -> dict[str, Value]:
         """The features of one candidate as the model sees them, by name."""
+
+
+class Content(Protocol):
+    """What a message says on one channel. Rendering does not fail and is free of I/O."""
+
+    @property
+    def limits(self) -> Mapping[str, int]:
+        """Field → characters that the channel takes, for those fields that can be longer."""
+
+    def render(self, names: Mapping[str, Any]) -> dict[str, Any]:
+        """The content for `{"customer": …, "event": …, "context": …, "placement": …}`."""
 
 
 Section = Literal["profile", "contacts", "events"]

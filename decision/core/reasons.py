@@ -19,6 +19,7 @@ class Reason(StrEnum):
     RULE_EXCLUDED = "rule_excluded"
     CAPPED = "capped"
     BUDGET_SPENT = "budget_spent"
+    TOO_LONG = "too_long"
     HOLDOUT = "holdout"
     BELOW_THRESHOLD = "below_threshold"
     OUTRANKED = "outranked"

@@ -17,6 +17,7 @@ from decision.core.document import Document
 from decision.core.masks import indices
 from decision.core.policy import Holdout, Policy, Requirement
 from decision.core.reasons import Reason
+from decision.core.texts import Texts
 from decision.core.values import Value
 
 
@@ -40,6 +41,7 @@ class Case(msgspec.Struct, frozen=True):
     standing: Standing
     spent: int
     holdouts: list[Holdout]
+    texts: Texts
 
 
 def _inactive(case: Case, among: int) -> int:
@@ -160,6 +162,7 @@ STAGES: Final = (
     Stage(Reason.RULE_EXCLUDED, _rule_excluded, exposes=True),
     Stage(Reason.CAPPED, lambda case, _: case.standing.capped, temporary=True, exposes=True),
     Stage(Reason.BUDGET_SPENT, lambda case, _: case.spent, exposes=True),
+    Stage(Reason.TOO_LONG, lambda case, among: case.texts.too_long(among), exposes=True),
     Stage(Reason.HOLDOUT, _held_out, exposes=True),
 )
 
@@ -169,13 +172,13 @@ def pass_stages(case: Case) -> tuple[int, dict[Reason, int], int, int]:
 
     What is left, as masks: the candidates still in; reason → those that fell; those that came as
     far as the rules whatever the customer's variants are; and those that fell only at stages that
-    time alone can lift.
+    time alone can lift. Texts that are too long are looked for only among candidates still in.
     """
     alive = exposing = case.policy.everything
     lasting = temporary = 0
     fallen: dict[Reason, int] = {}
     for reason, blocks, lifts, exposes in STAGES:
-        blocked = blocks(case, exposing)
+        blocked = blocks(case, alive if exposes else exposing)
         if not blocked:
             continue
         if lifts:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from decision.core.clock import from_micros
-from decision.core.decide import Question, Verdict
+from decision.core.decide import Verdict
 from decision.core.schema import Decision, Selection
+from decision.core.texts import excess_of, names_of
 from decision.engine.planning import DecisionPlan, DecisionQuery
 from decision.engine.snapshot import Snapshot
 
@@ -36,7 +37,8 @@ def answer_without_store(
 ) -> Decision:
     """The answer where customer, caps and consents could not be read or written."""
     request, snapshot = query.request, query.snapshot
-    selections = _fallback(snapshot, request.placement, _namespaces(snapshot, query.question, None))
+    names = names_of(request.placement, request.event, request.context, {})
+    selections = _fallback(snapshot, request.placement, names)
     return Decision(
         decision_id=decision_id,
         request_id=request.request_id,
@@ -57,7 +59,6 @@ def selections_of(
 ) -> list[Selection]:
     """What was chosen, with content and until when it is reserved; else the fallback, if any."""
     policy = snapshot.policy
-    names = _namespaces(snapshot, verdict.question, verdict)
     selections = []
     for row in verdict.chosen:
         candidate = policy.candidates[row.candidate]
@@ -66,43 +67,25 @@ def selections_of(
             Selection(
                 message=candidate.message,
                 channel=candidate.channel,
-                content=snapshot.renders[row.candidate](names),
+                content=verdict.texts.content(row.candidate),
                 response_probability=row.response_probability,
                 priority=row.priority,
                 selection_probability=row.selection_probability,
                 reserved_until=from_micros(verdict.now + expires_after) if reserved else None,
             )
         )
-    return selections or _fallback(snapshot, verdict.question.placement, names)
-
-
-def _namespaces(snapshot: Snapshot, question: Question, verdict: Verdict | None) -> dict[str, Any]:
-    """What content templates may name; of the customer nothing where there is no verdict."""
-    event = question.event
-    return {
-        "customer": _attributes(snapshot, verdict) if verdict else {},
-        "event": {**event.properties, "type": event.type} if event else {},
-        "context": question.context,
-        "placement": question.placement,
-    }
-
-
-def _attributes(snapshot: Snapshot, verdict: Verdict) -> dict[str, Any]:
-    """The customer's attributes as this decision sees them, what rules set included."""
-    fields = snapshot.policy.fields.fields
-    attributes = dict(verdict.document.attributes)
-    for override in verdict.overrides:
-        attributes[fields[override.slot].name.removeprefix("customer.")] = override.value
-    state = verdict.values[snapshot.policy.state_slot]
-    if isinstance(state, str):
-        attributes["state"] = state
-    return attributes
+    if verdict.outcome != "fallback":
+        return selections
+    return _fallback(snapshot, verdict.question.placement, verdict.texts.names())
 
 
 def _fallback(snapshot: Snapshot, placement: str, names: dict[str, Any]) -> list[Selection]:
-    """The placement's fallback message, where it has one."""
-    found = snapshot.fallbacks.get(placement)
+    """The placement's fallback message, where it has one and its text is not too long."""
+    found = snapshot.contents.fallbacks.get(placement)
     if found is None:
         return []
-    message, channel, render = found
-    return [Selection(message=message, channel=channel, content=render(names))]
+    message, channel, content = found
+    rendered = content.render(names)
+    if excess_of(content, rendered) is not None:
+        return []
+    return [Selection(message=message, channel=channel, content=rendered)]

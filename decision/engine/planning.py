@@ -117,6 +117,7 @@ def plan(
         spent=spent,
         exploration=snapshot.exploration,
         unproven=snapshot.unproven,
+        contents=snapshot.contents,
     )
     degraded = list(snapshot.degraded)
     if document.timezone and calendar.known_zone(document.timezone) is None:

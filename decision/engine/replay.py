@@ -21,6 +21,7 @@ from decision.core.errors import InputError
 from decision.core.explanation import explain
 from decision.core.identifiers import parse_decision_id
 from decision.core.masks import Indices, mask_from_bytes
+from decision.core.reasons import Reason
 from decision.core.records import DecisionRecord
 from decision.core.schema import Decision, Selection
 from decision.core.values import Value
@@ -133,9 +134,12 @@ class Replay:
             spent=mask_from_bytes(record.spent),
             exploration=record.exploration,
             unproven=mask_from_bytes(record.unproven),
+            contents=snapshot.contents,
+            too_long=mask_from_bytes(record.fallen.get(Reason.TOO_LONG.value, b"")),
         )
         if "contention" in record.degraded:
             choose_nothing(snapshot.policy, verdict)
+        verdict.outcome = record.outcome  # type: ignore[assignment]
         return verdict
 
     async def _snapshot(self, version: str, files: Mapping[str, str] | None) -> Snapshot | None:

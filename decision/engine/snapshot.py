@@ -5,45 +5,42 @@ It is built off the request path and swapped in between two decisions; it never 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 
 from decision.core.business_rules import PlainMatcher
 from decision.core.clock import to_micros
-from decision.core.definition import Channel, Message, PolicyDefinition
+from decision.core.definition import PolicyDefinition
 from decision.core.events import Measure
 from decision.core.policy import Policy
 from decision.core.policy_builder import compile_policy
 from decision.core.ports import RuleMatcher, Scorer, Store
 from decision.core.schema import Moment
+from decision.core.texts import Contents
 from decision.core.values import Value
 from decision.engine.cautions import cautions
 from decision.engine.worker import run_in_worker
 from decision.rulebook.checking import PolicyRefused
-from decision.rulebook.content import compile_content, content_for
+from decision.rulebook.content import compile_contents
 from decision.rulebook.durable_engine import DurableMatcher, RuleEngineError
 from decision.rulebook.rule_trial import try_rules
 from decision.scoring.features import Feature
 from decision.scoring.model import Model
 from decision.scoring.scorers import MINIMAL_FEATURES, bind, fields_read, unproven
 
-__all__ = ["PolicyRefused", "Render", "Snapshot", "build_snapshot", "policy_blob"]
-
-Render = Callable[[Mapping[str, Any]], dict[str, Any]]
+__all__ = ["PolicyRefused", "Snapshot", "build_snapshot", "policy_blob"]
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a decision needs but the customer.
 
     `plain` asks the rules without the rule engine, for look-backs, which neither keep the engine
-    busy nor count in its metrics. `kinds` and `renders` are by candidate; `fallbacks` is placement
-    → (message, channel, render).
-    `degraded` is what every decision does without, such as `model`; `cautions` are warnings about
-    the policy. `exploration` is γ of inverse-gap weighting, `unproven` the mask of candidates whose
-    message has little evidence yet; `history_needed` is how long (microseconds) contacts must be
-    kept. `shadow` is a challenger: it scores the same survivors for the log, and never chooses.
+    busy nor count in its metrics. `kinds` is by candidate. `degraded` is what every decision does
+    without, such as `model`; `cautions` are warnings about the policy. `exploration` is γ of
+    inverse-gap weighting, `unproven` the mask of candidates whose message has little evidence yet;
+    `history_needed` is how long (microseconds) contacts must be kept. `shadow` is a challenger: it
+    scores the same survivors for the log, and never chooses.
     """
 
     policy: Policy
@@ -52,8 +49,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     scorer: Scorer
     measures: dict[str, Measure]
     kinds: list[int]
-    renders: list[Render]
-    fallbacks: dict[str, tuple[str, str, Render]]
+    contents: Contents
     exploration: float | None
     unproven: int
     history_needed: int
@@ -184,8 +180,7 @@ def compile_snapshot(
         scorer=scorer,
         measures=policy.measures(),
         kinds=[],
-        renders=[_render(message, channel) for message, channel in policy.pairs],
-        fallbacks=dict(_fallbacks(policy)),
+        contents=compile_contents(policy),
         exploration=_exploration(policy, model),
         unproven=unproven(model, policy.candidates, policy.settings),
         history_needed=policy.history_needed(),
@@ -195,19 +190,3 @@ def compile_snapshot(
         shadow=challenger,
         degraded=() if scorer.version else ("model",),
     )
-
-
-def _render(message: Message, channel: Channel) -> Render:
-    return compile_content(
-        content_for(message, channel.name), channel=channel.name, max_length=channel.max_length
-    )
-
-
-def _fallbacks(policy: Policy) -> Iterator[tuple[str, tuple[str, str, Render]]]:
-    """Placement → message, channel and content of its fallback."""
-    for placement in policy.placements.values():
-        if placement.fallback is not None:
-            message = policy.messages[placement.fallback]
-            channel = next(name for name in placement.channels if name in message.channels)
-            render = _render(message, policy.channels[channel])
-            yield placement.name, (message.name, channel, render)

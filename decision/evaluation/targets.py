@@ -25,6 +25,7 @@ from decision.core.policy_builder import compile_policy
 from decision.core.values import Value
 from decision.evaluation.log import LoggedPolicies
 from decision.evaluation.reward_model import RewardModel
+from decision.rulebook.content import compile_contents
 from decision.scoring.model import Model
 from decision.scoring.scorers import bind, fields_read, unproven
 
@@ -91,6 +92,7 @@ class BoundPolicy:
         if rewards is not None:
             reads += rewards.fields
         self.policy = policy = compile_policy(definition, reads=reads)
+        self.contents = compile_contents(policy)
         self.matcher = PlainMatcher(policy.rules, policy.rule_strata, policy.fields.slot)
         self.scorer = bind(model, policy.candidates, policy.fields, policy.settings)
         self.prior = bind(None, policy.candidates, policy.fields, policy.settings)
@@ -166,6 +168,7 @@ class TargetPolicies:
             spent=replay.spent_mask(policy.candidates),
             exploration=bound.exploration,
             unproven=bound.unproven,
+            contents=bound.contents,
         )
         chances = {name: self._chance(name, bound, verdict) for name in self.names}
         scores = verdict.scores

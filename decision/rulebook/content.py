@@ -8,14 +8,16 @@ name of one of the message's channels replaces the same fields on that channel:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from decision.core.definition import Message
+from decision.core.definition import Channel, Message
+from decision.core.policy import Policy
+from decision.core.texts import Contents
 from decision.core.values import in_words
 from decision.rulebook.checker import Checker
 from decision.rulebook.filters import LONGEST_TEXT
-from decision.rulebook.lengths import TYPICAL, cut, in_gsm7, text_messages
+from decision.rulebook.lengths import TYPICAL, text_messages
 from decision.rulebook.templates import (
     Namespaces,
     TemplateError,
@@ -37,24 +39,62 @@ def content_for(message: Message, channel: str) -> dict[str, Any]:
     return {**common, **message.content[channel]} if channel in own else common
 
 
-def compile_content(
-    content: dict[str, Any], *, channel: str = "", max_length: Mapping[str, int] | None = None
-) -> Render:
+class ChannelContent:
+    """A message's content on one channel, compiled.
+
+    `limits` has the fields whose text can be longer than the channel takes, and how much it takes.
+    """
+
+    def __init__(self, message: Message, channel: Channel) -> None:
+        content = content_for(message, channel.name)
+        self.render = compile_content(content, channel=channel.name)
+        self.limits = {
+            field: limit
+            for field, limit in channel.max_length.items()
+            if _most(content.get(field), _escapes(field, channel.name)) > limit
+        }
+
+
+def compile_contents(policy: Policy) -> Contents:
+    """The contents of a policy's candidates, and of its placements' fallbacks."""
+    candidates = [ChannelContent(message, channel) for message, channel in policy.pairs]
+    return Contents.of(candidates, dict(_fallbacks(policy)))
+
+
+def _fallbacks(policy: Policy) -> Iterator[tuple[str, tuple[str, str, ChannelContent]]]:
+    for placement in policy.placements.values():
+        if placement.fallback is not None:
+            message = policy.messages[placement.fallback]
+            channel = next(name for name in placement.channels if name in message.channels)
+            content = ChannelContent(message, policy.channels[channel])
+            yield placement.name, (message.name, channel, content)
+
+
+def _most(text: Any, escape: bool) -> float:
+    """The most characters that a field can have; 0 if it is no text."""
+    if not isinstance(text, str):
+        return 0
+    return compile_template(text, escape).most if is_template(text) else len(text)
+
+
+def _escapes(field: str, channel: str) -> bool:
+    """Whether values printed in the field are made safe for HTML."""
+    return channel == "email" and field.lower().endswith("html")
+
+
+def compile_content(content: dict[str, Any], *, channel: str = "") -> Render:
     """The content as a function of the namespaces; the given dict itself if nothing varies.
 
-    Fields longer than `max_length` (field → characters) are cut between letters and end in `…`
-    (`...` if the rest is in the alphabet of SMS, which lacks that sign). On the channel `email`,
-    values printed in fields with a name that ends in `html` are made safe for HTML. Rendering does
-    not fail, and reads only the namespaces.
+    On the channel `email`, values printed in fields with a name that ends in `html` are made safe
+    for HTML. Rendering does not fail, and reads only the namespaces.
 
     Raises:
         TemplateError: a text is not a valid template.
     """
-    limits = max_length or {}
     parts = {
         key: render
         for key, value in content.items()
-        if (render := _compile(value, key, channel, limits.get(key))) is not None
+        if (render := _compile(value, key, channel)) is not None
     }
     if not parts:
         return lambda namespaces: content
@@ -63,33 +103,25 @@ def compile_content(
     }
 
 
-def _compile(value: Any, key: str, channel: str, limit: int | None) -> _RenderAny | None:
+def _compile(value: Any, key: str, channel: str) -> _RenderAny | None:
     """The value as a function of the namespaces, or None if it does not vary."""
     if isinstance(value, str):
         if not is_template(value):
             return None
-        escape = channel == "email" and key.lower().endswith("html")
-        render = compile_template(value, escape).render
-        return (
-            render if limit is None else lambda namespaces: _cut(render(namespaces), limit, channel)
-        )
+        return compile_template(value, _escapes(key, channel)).render
     if isinstance(value, dict):
-        parts = {name: _compile(item, name, channel, None) for name, item in value.items()}
+        parts = {name: _compile(item, name, channel) for name, item in value.items()}
         if not any(parts.values()):
             return None
         return lambda namespaces: {
             name: part(namespaces) if part else value[name] for name, part in parts.items()
         }
     if isinstance(value, list):
-        items = [(item, _compile(item, key, channel, None)) for item in value]
+        items = [(item, _compile(item, key, channel)) for item in value]
         if not any(part for _, part in items):
             return None
         return lambda namespaces: [part(namespaces) if part else item for item, part in items]
     return None
-
-
-def _cut(text: str, limit: int, channel: str) -> str:
-    return cut(text, limit, "..." if is_sms(channel) and in_gsm7(text) else "…")
 
 
 def is_sms(channel: str) -> bool:
@@ -181,8 +213,9 @@ def _check_limit(
     elif len(typical) > limit:
         checker.warn(
             item.at,
-            f"{what} has about {len(typical)} characters; {channel} cuts it after {limit}",
-            f"shorten it, or use | truncate(…); a printed value counts as {TYPICAL} characters",
+            f"{what} has about {len(typical)} characters; {channel} allows {limit}, and a customer "
+            "for whom it is longer does not get the message there (too_long)",
+            f"write less, or use | shorten(…) on a value, which counts as {TYPICAL} characters",
             "too-long",
         )
 

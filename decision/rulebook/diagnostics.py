@@ -59,7 +59,10 @@ _CODES: Final[dict[str, tuple[Severity, str]]] = {
     "unmet-cap": ("warning", "a cap that matches no message"),
     "redundant-cap": ("warning", "a cap that another cap makes unnecessary"),
     "holdouts-too-large": ("warning", "control groups that leave few or no customers outside"),
-    "too-long": ("warning", "a text that a channel will probably cut, or send in several parts"),
+    "too-long": (
+        "warning",
+        "a text that may be too long for a channel, or needs several SMS",
+    ),
     "unseen-field": ("warning", "a field that no rule sets and no customer in the data has"),
 }
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from decision.core.values import MISSING, Value
-from decision.rulebook.lengths import letter_start
+from decision.rulebook.lengths import cut, letter_start
 
 LONGEST_TEXT: Final = 10_000
 """Characters; a rendered text is cut here."""
@@ -96,6 +96,11 @@ def truncate(value: Value, length: int = 255, cut_words: bool = False, end: str 
     return (kept.rstrip() + end)[: max(0, length)]
 
 
+def shorten(value: Value, length: int) -> str:
+    """At most `length` characters: cut between letters, with `…` at the end."""
+    return cut(to_text(value), length)
+
+
 def join(value: Value, between: str = ", ") -> str:
     """The items of a list, with a text between them."""
     if not isinstance(value, list | tuple):
@@ -144,6 +149,7 @@ FILTERS: Final[dict[str, Callable[..., Value]]] = {
     "trim": trim,
     "replace": replace,
     "truncate": truncate,
+    "shorten": shorten,
     "join": join,
     "first": first,
     "int": whole,

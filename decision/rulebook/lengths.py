@@ -1,13 +1,17 @@
-"""How long a text is: with typical values, and as SMS; and where it can be cut."""
+"""How long a text is: with typical values, at most, and as SMS; and where it can be cut."""
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from jinja2 import nodes
 
+LONGEST_ESCAPE: Final = len("&quot;")
+LONGEST_CASE: Final = 3
+"""Characters that one becomes in HTML, and in capitals (ﬃ is FFI)."""
 TYPICAL: Final = 10
 """Characters assumed for a printed value, unless the template says more."""
 
@@ -108,12 +112,50 @@ def _typical(node: nodes.Node) -> str:
             return max(map(_typical, ways), key=len)
         case nodes.Filter(name="default") if node.node and node.args:
             return max(_typical(node.node), _typical(node.args[0]), key=len)
-        case nodes.Filter(name="truncate") if node.node and node.args:
-            length = node.args[0]
-            found = _typical(node.node)
-            if isinstance(length, nodes.Const) and isinstance(length.value, int):
-                found = found[: max(0, length.value)]
-            return found
+        case nodes.Filter(name="truncate" | "shorten") if node.node:
+            return _typical(node.node)[: _length_given(node)]
         case nodes.Filter(name="upper" | "lower" | "capitalize" | "title" | "trim") if node.node:
             return _typical(node.node)
     return "x" * TYPICAL
+
+
+def most_in(body: Sequence[nodes.Node], escape: bool) -> float:
+    """The most characters that a template renders, whatever the values; infinite if unbounded."""
+    return sum(_most(node, escape) for node in body)
+
+
+def _most(node: nodes.Node, escape: bool) -> float:
+    match node:
+        case nodes.TemplateData():
+            return len(node.data)
+        case nodes.Output():
+            return sum(
+                _most(part, escape)
+                * (LONGEST_ESCAPE if escape and not isinstance(part, nodes.TemplateData) else 1)
+                for part in node.nodes
+            )
+        case nodes.If():
+            bodies = (node.body, *(other.body for other in node.elif_), node.else_)
+            return max(most_in(body, escape) for body in bodies)
+        case nodes.Const():
+            return len(str(node.value))
+        case nodes.CondExpr():
+            return max(_most(way, escape) for way in (node.expr1, node.expr2) if way)
+        case nodes.Filter(name="default") if node.node and node.args:
+            return max(_most(node.node, escape), _most(node.args[0], escape))
+        case nodes.Filter(name="truncate" | "shorten") if node.node:
+            return min(_most(node.node, escape), _length_given(node))
+        case nodes.Filter(name="upper" | "lower" | "capitalize" | "title") if node.node:
+            return LONGEST_CASE * _most(node.node, escape)
+        case nodes.Filter(name="trim") if node.node:
+            return _most(node.node, escape)
+    return math.inf
+
+
+def _length_given(node: nodes.Filter) -> int:
+    """The characters that `truncate` or `shorten` leaves."""
+    named = (pair.value for pair in node.kwargs if pair.key == "length")
+    given = next(iter(node.args), None) or next(named, None)
+    if isinstance(given, nodes.Const) and isinstance(given.value, int):
+        return max(0, given.value)
+    return 255

@@ -34,6 +34,7 @@ def read_message(checker: Checker, name: str, node: Node) -> Message:
             budget=entry.read("budget", _budget, None),
             goal=entry.read("goal", _goal, None),
             content=entry.read("content", read_content, {}, channels),
+            content_source=content.key.label if (content := entry.get("content")) else "",
         )
     checker.names["tags"].update(dict.fromkeys(found.tags))
     if found.category:

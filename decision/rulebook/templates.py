@@ -20,7 +20,7 @@ from decision.core.errors import NextbestError
 from decision.core.values import MISSING, Value, comparable, equal
 from decision.rulebook.diagnostics import hint_for
 from decision.rulebook.filters import FILTERS, LONGEST_TEXT, SIGNATURES, to_text
-from decision.rulebook.lengths import typical_text
+from decision.rulebook.lengths import most_in, typical_text
 
 NAMESPACES: Final = ("customer", "event", "context", "placement")
 _DEEPEST = 50
@@ -46,12 +46,13 @@ class Template(NamedTuple):
     """A compiled template.
 
     `least_length`: characters of the text that is always there; `typical`: what it renders with
-    values of typical length.
+    values of typical length; `most`: no values make it longer, in characters.
     """
 
     render: Callable[[Namespaces], str]
     least_length: int
     typical: str
+    most: float
 
 
 def is_template(text: str) -> bool:
@@ -80,7 +81,8 @@ def compile_template(text: str, escape: bool = False) -> Template:
         raise TemplateError(f"the template cannot be read: {reason}") from None
     parts = _Compiler(escape).body(tree.body, 0)
     least = sum(len(part) for part in parts if isinstance(part, str))
-    return Template(_join(parts), least, typical_text(tree.body)[:LONGEST_TEXT])
+    typical, most = typical_text(tree.body)[:LONGEST_TEXT], most_in(tree.body, escape)
+    return Template(_join(parts), least, typical, min(most, LONGEST_TEXT))
 
 
 def _join(parts: list[_Part]) -> Callable[[Namespaces], str]:

@@ -38,6 +38,7 @@ from decision.core.policy_builder import compile_policy
 from decision.core.reasons import Reason
 from decision.core.schema import Decision
 from decision.core.values import MISSING, Value
+from decision.rulebook.content import compile_contents
 from decision.scenarios.trace import offered
 from decision.scenarios.watching import PlacedClause, placed_clauses, watched
 
@@ -306,6 +307,7 @@ def _possible(policy: Policy) -> Iterator[Reason]:
         Reason.RULE_EXCLUDED: any(effect.removes for effect in policy.effects),
         Reason.CAPPED: contact_policy.groups,
         Reason.BUDGET_SPENT: policy.budget_masks,
+        Reason.TOO_LONG: compile_contents(policy).bounded,
         Reason.HOLDOUT: policy.holdouts,
         Reason.OUTRANKED: len(policy.candidates) > 1,
     }

@@ -26,6 +26,7 @@ from decision.core.masks import mask_where
 from decision.core.policy import Policy
 from decision.core.reasons import Reason
 from decision.core.schema import ExplanationRow, TriggerEvent
+from decision.rulebook.content import compile_contents
 from decision.scenarios.histories import events_of
 from decision.scenarios.schema import Ask, Customer, Expect, PastContact, Scenario, Spent
 from decision.scenarios.staging import GivenProbabilities, given_probabilities, side_of
@@ -75,6 +76,7 @@ def best_verdict(policy: Policy, logged: Logged) -> Verdict:
         lambda: 0.0,
         spent=mask_where(spent),
         exploration=None,
+        contents=compile_contents(policy),
     )
 
 

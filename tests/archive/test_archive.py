@@ -38,7 +38,7 @@ from decision.core.document import Document
 from decision.core.identifiers import partition_of
 from decision.core.masks import mask_from_bytes
 from decision.core.ports import Commit, LogRecord, Version
-from decision.core.schema import DecisionRequest, Event
+from decision.core.schema import CustomerUpdate, DecisionRequest, Event
 from decision.engine import Engine, EngineSettings, build_snapshot
 from decision.engine.runtime import wall_clock
 from decision.rulebook.reader import load_files
@@ -149,7 +149,15 @@ async def test_everything_logged_is_archived_as_it_was_and_leaves_the_log(
 async def test_a_replay_and_a_look_up_decide_the_same_again(
     engine: Engine, store: Store, tmp_path: Path
 ) -> None:
+    long = RULES.replace("title: A}", 'title: "A for {{ customer.id_card }}"}')
+    long = long.replace("  push: {", "  push: {max_length: {title: 9}, ", 1)
+    definition = load_files({"rules.yaml": long}).definition
+    assert definition is not None
+    now = from_micros(wall_clock())
+    engine.use(await build_snapshot(definition, None, store, now, durable=False))
+    await engine.customers.update("c-1", CustomerUpdate(attributes={"id_card": "1234567"}))
     ids = [await decide(engine, f"c-{number % 3}", 2) for number in range(12)]
+    assert "too_long" in str([await engine.replay.find(name) for name in ids])
     before = {name: await engine.replay.find(name) for name in ids}
     await archive(store, tmp_path / "out")
     assert await engine.replay.find(ids[0]) is None

@@ -264,6 +264,21 @@ def test_caps_count_the_contacts_of_each_document_by_their_own_names(world: Worl
             assert fresh[policy.candidates.index(info)] == 0
 
 
+def test_a_target_gives_no_candidate_whose_text_is_too_long(world: World) -> None:
+    text = RULES.replace("push: {cost: 0.02}", "push: {cost: 0.02, max_length: {title: 9}}")
+    text = text.replace("{title: t}", '{title: "Hi {{ customer.country }}"}')
+    targets = TargetPolicies(Candidate(rules=definition_of(text)), policies=None)  # type: ignore[arg-type]
+    for country, fits in (("Chad", True), ("Guatemala", False)):
+        channels = set()
+        for moment in world.moments[:20]:
+            document = msgspec.structs.replace(moment.document, attributes={"country": country})
+            found = targets.decide_again(_replay(moment._replace(document=document)))
+            channels |= {found.bound.policy.candidates[one].channel for one in found.candidates}
+            chances = found.targets["the whole"]
+            assert chances.probability.sum() + chances.silence == pytest.approx(1)
+        assert ("push" in channels) is fits
+
+
 def _replay(moment: Moment) -> Any:
     from decision.archive.replays import ArchivedReplay
 

@@ -104,7 +104,14 @@ def test_the_wheel_has_the_code_the_sample_and_the_starter_and_nothing_else(buil
     sample |= {f"decision/_sample/models/{path.name}" for path in (ROOT / "models").glob("*.yaml")}
     assert names == files_below("decision") | sample
     assert {name for name in names if name.startswith("decision/_starter/")}
-    assert {Path(name).suffix for name in names} <= {".py", ".typed", ".lua", ".html", ".json", ".yaml"}
+    assert {Path(name).suffix for name in names} <= {
+        ".py",
+        ".typed",
+        ".lua",
+        ".html",
+        ".json",
+        ".yaml",
+    }
     assert {name.rpartition("/")[2] for name in metadata} == {
         *("METADATA", "WHEEL", "RECORD", "entry_points.txt", "LICENSE")
     }

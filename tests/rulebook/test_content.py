@@ -210,7 +210,7 @@ _VALUES = st.recursive(
 def test_rendering_never_fails_for_any_customer(first: Any, second: Any) -> None:
     namespaces = {"customer": {"a": first, "b": second}}
     for name in FILTERS:
-        arguments = {"replace": "('a', 'b')"}.get(name, "")
+        arguments = {"replace": "('a', 'b')", "shorten": "(3)"}.get(name, "")
         assert isinstance(
             compile_template(f"{{{{ customer.a | {name}{arguments} }}}}").render(namespaces), str
         )
@@ -270,14 +270,6 @@ def test_only_html_fields_of_email_are_made_safe() -> None:
         "text": "<b>&'\"",
     }
     assert compile_content(content, channel="push")(NAMESPACES)["html"] == "<p><b>&'\"</p>"
-
-
-def test_fields_longer_than_the_channel_takes_end_in_dots() -> None:
-    content = {"title": "你好{{ customer.first_name }}先生"}
-    assert compile_content(content, max_length={"title": 4})(NAMESPACES) == {"title": "你好李…"}
-    assert compile_content(content, max_length={"title": 6})(NAMESPACES) == {
-        "title": "你好李雷先生"
-    }
 
 
 def test_a_part_with_the_name_of_a_channel_replaces_fields_on_that_channel() -> None:

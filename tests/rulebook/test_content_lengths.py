@@ -1,4 +1,4 @@
-"""Texts that are too long are found by the checker, and cut between letters when rendered."""
+"""Texts that are or can be too long are found beforehand; values are cut between letters."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decision.rulebook.content import compile_content
-from decision.rulebook.filters import truncate
+from decision.core.definition import Channel, Message
+from decision.rulebook.content import ChannelContent
+from decision.rulebook.filters import LONGEST_TEXT, truncate
 from decision.rulebook.lengths import cut, in_gsm7, text_messages
 from decision.rulebook.reader import load_files
 from decision.rulebook.templates import compile_template
@@ -85,17 +86,71 @@ def test_what_is_cut_is_a_beginning_and_never_too_long(text: str, limit: int, en
     assert len(truncate(text, limit, True, end)) <= limit
 
 
-def test_the_dots_of_a_cut_text_do_not_change_the_alphabet_of_an_sms() -> None:
-    content = {"body": "Dear {{ customer.name }}, your order is on its way"}
-    names = {"customer": {"name": "Anna"}}
-    for channel, end in (("sms", "..."), ("sms-de", "..."), ("push", "…"), ("smsx", "…")):
-        render = compile_content(content, channel=channel, max_length={"body": 20})
-        found = render(names)["body"]
-        assert found == "Dear Anna, your order is on its way"[: 20 - len(end)] + end
-    chinese = compile_content(
-        {"body": "{{ customer.name }}"}, channel="sms", max_length={"body": 3}
-    )
-    assert chinese({"customer": {"name": "明前龙井"}})["body"] == "明前…"
+def limits_of(template: str, limit: int, channel: str = "sms", field: str = "body") -> Any:
+    """The limits that are watched when the channel takes so many characters of the field."""
+    message = Message(name="m", purpose="p", channels=(channel,), content={field: template})
+    return ChannelContent(message, Channel(name=channel, max_length={field: limit})).limits
+
+
+@pytest.mark.parametrize(
+    ("template", "most"),
+    [
+        ("four", 4),
+        ("{{ customer.x | shorten(9) }}!", 10),
+        ("{{ customer.x | truncate(9) }}{{ customer.y | truncate(length=3) }}", 12),
+        ("{{ customer.x | truncate }}", 255),
+        ("{{ customer.x | shorten(4) | upper }}", 12),
+        ("{{ customer.x | shorten(4) | default('seventh') }}", 7),
+        ("{% if customer.x %}four{% elif customer.y %}seventh{% else %}-{% endif %}", 7),
+        ("{{ 'four' if customer.x else 'seventh' }}", 7),
+        ("{{ customer.x }}", LONGEST_TEXT),
+        ("{{ customer.x | shorten(4) | replace('a', 'bb') }}", LONGEST_TEXT),
+    ],
+)
+def test_only_texts_that_can_be_too_long_are_watched(template: str, most: int) -> None:
+    assert limits_of(template, most) == {}
+    assert limits_of(template, most - 1) == {"body": most - 1}
+
+
+def test_a_value_made_safe_for_html_counts_as_long_as_it_can_become() -> None:
+    template = "<b>{{ customer.x | shorten(2) }}</b>"
+    assert limits_of(template, 19, "email", "html") == {}
+    assert limits_of(template, 18, "email", "html") == {"html": 18}
+    assert limits_of(template, 9, "email", "body") == {}
+
+
+PARTS = [
+    "abc",
+    "{{ customer.x | shorten(5) }}",
+    "{{ customer.x | truncate(7, true, '..') | title }}",
+    "{{ customer.y | default(customer.x) | truncate(3) | trim }}",
+    "{{ customer.x | shorten(4) | upper | lower }}",
+    "{% if customer.y %}{{ customer.y | shorten(6) }}{% else %}none{% endif %}",
+    "{{ customer.x | shorten(2) if customer.y else 'nothing' }}",
+]
+
+
+@given(
+    st.lists(st.sampled_from(PARTS), max_size=5),
+    st.text(max_size=20) | st.sampled_from(["\ufb03" * 9, "&" * 9, "İ" * 9]) | st.integers(),
+    st.none() | st.text(max_size=20),
+    st.booleans(),
+)
+def test_no_value_makes_a_text_longer_than_the_most_it_can_have(
+    parts: list[str], x: Any, y: Any, escape: bool
+) -> None:
+    template = compile_template("".join(parts), escape)
+    assert len(template.render({"customer": {"x": x, "y": y}})) <= template.most
+
+
+@given(st.text(max_size=20), st.integers(0, 20))
+def test_a_shortened_value_keeps_to_its_length_and_what_stands_after_it_stays(
+    name: str, length: int
+) -> None:
+    text = f"{{{{ customer.name | shorten({length}) }}}} Stop: T"
+    found = compile_template(text).render({"customer": {"name": name}})
+    assert found.endswith(" Stop: T")
+    assert len(found) <= length + 8
 
 
 @pytest.mark.parametrize(
@@ -140,6 +195,7 @@ NO_LIMITS = "push: {}, sms: {}"
         (PUSH, '{title: "now more than 12"}', [("error", "bad-value")]),
         (PUSH, '{title: "Hi {{ customer.x }}"}', [("warning", "too-long")]),
         (PUSH, '{title: "Hi {{ customer.x | truncate(9) }}"}', []),
+        (PUSH, '{title: "Hi {{ customer.x | shorten(9) }}"}', []),
         (PUSH, '{title: "more than twelve {{ customer.x }}"}', [("error", "bad-value")]),
         (PUSH, '{title: "now more than 12", push: {title: short}}', []),
         (PUSH, f'{{title: short, body: "{"a" * 190}"}}', []),
