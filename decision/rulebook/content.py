@@ -8,7 +8,7 @@ name of one of the message's channels replaces the same fields on that channel:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any
 
 from decision.core.definition import Channel, Message
@@ -169,12 +169,17 @@ def _check(checker: Checker, node: Node, what: str) -> None:
 
 
 def check_lengths(
-    checker: Checker, node: Node, message: Message, limits: Mapping[str, Mapping[str, int]]
+    checker: Checker,
+    node: Node,
+    message: Message,
+    limits: Mapping[str, Mapping[str, int]],
+    fallback_on: Container[str],
 ) -> None:
     """Checks that fields are not longer than a channel (name → field → characters) allows.
 
-    An error if the text is too long with any values; a warning if it is with typical values, or if
-    a text without a limit needs more than one SMS.
+    An error if the text is too long with any values; a warning if it is with typical values, if it
+    can be where the message is a fallback (`fallback_on`, channels), or if a text without a limit
+    needs more than one SMS.
     """
     for channel in message.channels:
         known = limits.get(channel, {})
@@ -188,6 +193,9 @@ def check_lengths(
             what = f"{field} of message {in_words(message.name)}"
             if field in known:
                 _check_limit(checker, item, what, channel, known[field], *found)
+                if channel in fallback_on and len(found[1]) <= known[field]:
+                    most = _most(item.value, _escapes(field, channel))
+                    _check_fallback(checker, item, what, channel, known[field], most)
             elif is_sms(channel):
                 _check_sms(checker, item, what, channel, field, found[1])
 
@@ -216,6 +224,19 @@ def _check_limit(
             f"{what} has about {len(typical)} characters; {channel} allows {limit}, and a customer "
             "for whom it is longer does not get the message there (too_long)",
             f"write less, or use | shorten(…) on a value, which counts as {TYPICAL} characters",
+            "too-long",
+        )
+
+
+def _check_fallback(
+    checker: Checker, item: Node, what: str, channel: str, limit: int, most: float
+) -> None:
+    if most > limit:
+        checker.warn(
+            item.at,
+            f"{what}, which is a fallback, can have more characters than the {limit} that "
+            f"{channel} allows; then nothing is given",
+            "shorten every value in it with | shorten(…), so that it always fits",
             "too-long",
         )
 

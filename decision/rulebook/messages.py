@@ -84,11 +84,17 @@ def check_messages(checker: Checker, definition: PolicyDefinition) -> None:
     for placement in definition.placements:
         _check_fallback(checker, placement, messages)
     fallbacks = {placement.fallback for placement in definition.placements}
+    given = {
+        (name, next((each for each in placement.channels if each in messages[name].channels), ""))
+        for placement in definition.placements
+        if (name := placement.fallback) in messages
+    }
     for message in definition.messages:
         node = checker.places.nodes["messages"][message.name]
         entry = node.value if isinstance(node.value, dict) else {}
         if "content" in entry and isinstance(entry["content"].value, dict):
-            check_lengths(checker, entry["content"], message, limits)
+            fallback_on = {channel for name, channel in given if name == message.name}
+            check_lengths(checker, entry["content"], message, limits, fallback_on)
         reached = [
             placement
             for placement in definition.placements

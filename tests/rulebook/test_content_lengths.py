@@ -172,11 +172,11 @@ def test_a_typical_text_uses_the_longest_branch(template: str, length: int) -> N
     assert len(compile_template(template).typical) == length
 
 
-def told(channel: str, content: str) -> list[tuple[str, str]]:
+def told(channel: str, content: str, fallback: str = "") -> list[tuple[str, str]]:
     rules = f"""
-purposes: {{marketing: {{consent: opt_in}}}}
+purposes: {{marketing: {{consent: not_required}}}}
 channels: {{{channel}}}
-placements: {{outbound: {{channels: [push, sms]}}}}
+placements: {{outbound: {{channels: [push, sms]{fallback}}}}}
 messages:
   m: {{purpose: marketing, channels: [push, sms], value: 1, content: {content}}}
 """
@@ -212,3 +212,19 @@ def test_the_checker_finds_texts_that_are_too_long(
     channels: str, content: str, expected: list[Any]
 ) -> None:
     assert told(channels, content) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ('{title: "{{ customer.x }}"}', [("warning", "too-long")]),
+        ('{title: "{{ customer.x | shorten(12) }}"}', []),
+        ('{title: "Hi {{ customer.x }}"}', [("warning", "too-long")]),
+        ('{title: short, body: "{{ customer.x }}"}', []),
+        ('{title: "{{ customer.x }}", push: {title: short}}', []),
+    ],
+)
+def test_a_fallback_that_can_be_too_long_where_it_is_given_has_a_warning(
+    content: str, expected: list[Any]
+) -> None:
+    assert told(PUSH, content, ", fallback: m") == expected
