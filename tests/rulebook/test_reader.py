@@ -101,6 +101,7 @@ def test_the_example_of_the_contract_loads_without_diagnostics() -> None:
         budget=Budget(total=10000, per_day=500, source="rules/contract.yaml:32"),
         goal=Goal(event="purchase", within=7 * DAY),
         content={"title": "We miss you, {{ customer.first_name | default('there') }}"},
+        content_source="rules/contract.yaml:34",
     )
     assert [one.name for one in policy.messages] == ["winback-coupon", "hello", "cart-reminder"]
     assert policy.caps == (
