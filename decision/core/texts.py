@@ -9,7 +9,7 @@ import msgspec
 
 from decision.core.business_rules import Override
 from decision.core.fields import Situation
-from decision.core.masks import indices, mask_where
+from decision.core.masks import indices
 from decision.core.policy import Policy
 from decision.core.ports import Content
 from decision.core.schema import TriggerEvent
@@ -33,13 +33,6 @@ class Contents(msgspec.Struct, frozen=True):
     candidates: Sequence[Content]
     fallbacks: Mapping[str, tuple[str, str, Content]]
     bounded: int
-
-    @classmethod
-    def of(
-        cls, candidates: Sequence[Content], fallbacks: Mapping[str, tuple[str, str, Content]]
-    ) -> Contents:
-        """The contents, with the mask of those that are bounded."""
-        return cls(candidates, fallbacks, mask_where(bool(one.limits) for one in candidates))
 
 
 NO_CONTENTS = Contents((), {}, 0)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any
 
 from decision.core.definition import Channel, Message
+from decision.core.masks import mask_where
 from decision.core.policy import Policy
 from decision.core.texts import Contents
 from decision.core.values import in_words
@@ -58,7 +59,8 @@ class ChannelContent:
 def compile_contents(policy: Policy) -> Contents:
     """The contents of a policy's candidates, and of its placements' fallbacks."""
     candidates = [ChannelContent(message, channel) for message, channel in policy.pairs]
-    return Contents.of(candidates, dict(_fallbacks(policy)))
+    bounded = mask_where(bool(one.limits) for one in candidates)
+    return Contents(candidates, dict(_fallbacks(policy)), bounded)
 
 
 def _fallbacks(policy: Policy) -> Iterator[tuple[str, tuple[str, str, ChannelContent]]]:
@@ -193,9 +195,15 @@ def check_lengths(
             what = f"{field} of message {in_words(message.name)}"
             if field in known:
                 _check_limit(checker, item, what, channel, known[field], *found)
-                if channel in fallback_on and len(found[1]) <= known[field]:
-                    most = _most(item.value, _escapes(field, channel))
-                    _check_fallback(checker, item, what, channel, known[field], most)
+                most = _most(item.value, _escapes(field, channel))
+                if channel in fallback_on and len(found[1]) <= known[field] < most:
+                    checker.warn(
+                        item.at,
+                        f"{what}, which is a fallback, can have more characters than the "
+                        f"{known[field]} that {channel} allows; then nothing is given",
+                        "shorten every value in it with | shorten(…), so that it always fits",
+                        "too-long",
+                    )
             elif is_sms(channel):
                 _check_sms(checker, item, what, channel, field, found[1])
 
@@ -224,19 +232,6 @@ def _check_limit(
             f"{what} has about {len(typical)} characters; {channel} allows {limit}, and a customer "
             "for whom it is longer does not get the message there (too_long)",
             f"write less, or use | shorten(…) on a value, which counts as {TYPICAL} characters",
-            "too-long",
-        )
-
-
-def _check_fallback(
-    checker: Checker, item: Node, what: str, channel: str, limit: int, most: float
-) -> None:
-    if most > limit:
-        checker.warn(
-            item.at,
-            f"{what}, which is a fallback, can have more characters than the {limit} that "
-            f"{channel} allows; then nothing is given",
-            "shorten every value in it with | shorten(…), so that it always fits",
             "too-long",
         )
 
