@@ -86,9 +86,11 @@ class Events:
                 by_customer.setdefault(customer_id, []).append((index, event))
             except InputError as error:
                 results[index] = Rejected(index, str(error))
-        for customer_id, own in by_customer.items():
-            results |= await self._record_for(customer_id, own, now)
         self._tell(events, results)
+        for customer_id, own in by_customer.items():
+            written = await self._record_for(customer_id, own, now)
+            self._tell(events, written)
+            results |= written
         found = list(results.values())
         return EventsAnswer(
             accepted=found.count("accepted"),
@@ -99,9 +101,9 @@ class Events:
     def _tell(self, events: Sequence[Event], results: dict[int, Result]) -> None:
         observer = self.runtime.observer
         if observer is not None:
-            for index, event in enumerate(events):
-                result = results[index]
-                observer.recorded(event.type, result if isinstance(result, str) else "rejected")
+            for index, result in results.items():
+                said = result if isinstance(result, str) else "rejected"
+                observer.recorded(events[index].type, said)
 
     def _check(self, event: Event, now: int) -> None:
         if event.id is not None:

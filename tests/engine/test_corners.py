@@ -10,6 +10,7 @@ import pytest
 
 from decision.core import records as log
 from decision.core.clock import DAY, MINUTE, SECOND, from_micros
+from decision.core.errors import StoreUnavailable
 from decision.core.identifiers import partition_of
 from decision.core.ports import Commit, Conflict
 from decision.core.schema import Alias, CustomerUpdate, DecisionRequest, Event, TriggerEvent
@@ -239,3 +240,32 @@ async def test_a_deadline_gives_budgets_back(make_engine: Make) -> None:
         await asyncio.sleep(0.01)
     else:
         raise AssertionError("the budget is not given back")
+
+
+async def test_the_observer_hears_of_the_events_written_before_one_that_failed(
+    make_engine: Make,
+) -> None:
+    class Failing(MemoryStore):
+        async def commit(self, commit: Commit, *, timeout: float | None = None) -> Any:
+            if commit.customer_id == "c-2":
+                raise StoreUnavailable("down")
+            return await super().commit(commit, timeout=timeout)
+
+    class Hears:
+        def __init__(self) -> None:
+            self.heard: list[tuple[str, str]] = []
+
+        def recorded(self, event_type: str, result: str) -> None:
+            self.heard.append((event_type, result))
+
+    engine = await make_engine(OPT_OUT, Failing())
+    engine.runtime.observer = hears = Hears()
+    with pytest.raises(StoreUnavailable):
+        await engine.events.record(
+            [
+                Event(type="odd", customer_id="c-1", decision_id="none such"),
+                Event(type="visit", customer_id="c-1"),
+                Event(type="visit", customer_id="c-2"),
+            ]
+        )
+    assert hears.heard == [("odd", "rejected"), ("visit", "accepted")]
