@@ -85,7 +85,7 @@ CALLS: dict[str, tuple[Call, list[str]]] = {
     "log ends": (lambda store: store.log_ends(), [" ".join(["XREVRANGE"] * 256)]),
     "put blob": (lambda store: store.put_blob("a", b"b"), ["SET"]),
     "get blob": (lambda store: store.get_blob("a"), ["GET"]),
-    "append history": (lambda store: store.append_history("h", b"b", 3), ["RPUSH", "LTRIM"]),
+    "append history": (lambda store: store.append_history("h", b"b", 3), ["append_history"]),
     "history": (lambda store: store.history("h", 2), ["LRANGE"]),
     "ping": (lambda store: store.ping(), ["LLEN", "LLEN"]),
 }
