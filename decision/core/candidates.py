@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from decision.core.document import ContactKind
+
+MOST_CANDIDATES: Final = 1 << 16
+"""How many candidates a policy may have: the log numbers them in 16 bits."""
 
 
 class CandidateInfo(NamedTuple):

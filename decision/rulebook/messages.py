@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decision.core.candidates import MOST_CANDIDATES
 from decision.core.definition import Budget, Goal, Message, Placement, PolicyDefinition
 from decision.rulebook.checker import Checker
 from decision.rulebook.conditions import read_when
@@ -81,6 +82,15 @@ def check_messages(checker: Checker, definition: PolicyDefinition) -> None:
     limits = {channel.name: channel.max_length for channel in definition.channels}
     messages = {message.name: message for message in definition.messages}
     placements = {placement.name: placement for placement in definition.placements}
+    number = 0
+    for message in definition.messages:
+        number += len(message.channels)
+        if number > MOST_CANDIDATES:
+            key = checker.places.nodes["messages"][message.name].key
+            text = f"with {message.name} there are more than {MOST_CANDIDATES:,} candidates"
+            hint = "a candidate is a message on a channel; remove messages or channels"
+            checker.error("bad-value", key, text, hint)
+            break
     for placement in definition.placements:
         _check_fallback(checker, placement, messages)
     fallbacks = {placement.fallback for placement in definition.placements}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from decision.rulebook import messages
 from decision.rulebook.diagnostics import CODES, Diagnostic
 from decision.rulebook.reader import load_files
 from tests.rulebook.sample import SMALL
@@ -325,3 +326,14 @@ def test_a_value_refused_by_yaml_gets_one_diagnostic() -> None:
         ("bad-value", *places[1]),
         ("unsupported-yaml", *places[2]),
     ]
+
+
+def test_more_candidates_than_the_log_can_number_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(messages, "MOST_CANDIDATES", 0)
+    result = load_files({"a.yaml": SMALL})
+    assert [one.code for one in result.diagnostics] == ["bad-value"]
+    assert "more than 0 candidates" in result.diagnostics[0].message
+    monkeypatch.setattr(messages, "MOST_CANDIDATES", 1 << 16)
+    assert not load_files({"a.yaml": SMALL}).diagnostics
