@@ -17,6 +17,7 @@ from decision.store import EmbeddedRedis, RedisStore, codec
 from decision.store.commits import commit_digest
 from decision.store.in_redis.server import check_server, parse_info
 from decision.store.keys import event_digest
+from decision.store.scripts import Script
 from tests.store.build import commit_of, record, with_contact
 from tests.store.proxy import Proxy
 
@@ -232,6 +233,17 @@ async def test_a_redis_that_may_lose_data_is_warned_of_once(
             assert len(said) == 2
             await other.close()
             await store.close()
+
+
+async def test_erasing_a_customer_who_never_stands_still_ends_with_an_error(
+    redis_store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def moved(*_: Any) -> int:
+        return -1
+
+    monkeypatch.setattr(Script, "run", moved)
+    with pytest.raises(StoreUnavailable, match="changed 64 times while being erased; try again"):
+        await redis_store.erase("c-1", record("erasure"))
 
 
 @pytest.mark.parametrize(

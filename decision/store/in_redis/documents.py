@@ -23,6 +23,7 @@ REPEATED_WITHIN: Final = 100.0
 """Seconds within which a commit may be tried again; `commit.lua` looks back a little longer."""
 
 _EXPIRY: Final = Struct("<d")
+_ERASE_ATTEMPTS: Final = 64
 _log = logging.getLogger(__name__)
 
 
@@ -117,7 +118,7 @@ class RedisDocuments(RedisAliases):
         keys = self.keys.customer(customer_id)
         logged = (record.kind, record.id, record.body, commit_digest(record.id))
         call = self._caller(write=True)
-        while True:
+        for _ in range(_ERASE_ATTEMPTS):
             version = -1
             try:
                 found = await self.read(customer_id)
@@ -131,6 +132,10 @@ class RedisDocuments(RedisAliases):
             reply = await SCRIPTS["erase"].run(call, keys, [version, *logged])
             if reply >= 0:
                 return bool(reply)
+        raise StoreUnavailable(
+            f"customer {customer_id!r} changed {_ERASE_ATTEMPTS} times "
+            "while being erased; try again"
+        )
 
 
 def _live_answer(kept: bytes | None, now: float) -> bytes | None:
