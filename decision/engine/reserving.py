@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,13 +15,14 @@ from decision.core.clock import SECOND
 from decision.core.document import Contact, ContactState
 from decision.core.errors import StoreUnavailable
 from decision.core.identifiers import decision_tag
-from decision.core.ports import Commit, Conflict, LogRecord, Section, Store
+from decision.core.ports import Commit, Committed, Conflict, LogRecord, Section, Store
 from decision.core.schema import Decision
 from decision.engine.log_records import decision_record, event_record
 from decision.engine.planning import DecisionPlan
 from decision.engine.transaction import TryAgain, Written
 
 _encode_answer = msgspec.json.Encoder().encode
+T = TypeVar("T")
 
 
 class BudgetSpent(msgspec.Struct, frozen=True):
@@ -35,31 +36,43 @@ async def reserve(
 ) -> Written[Decision] | TryAgain | BudgetSpent:
     """Takes from budgets, then reserves and logs.
 
-    What was taken is given back if certainly nothing was written. If that is unclear, because a
-    reply was lost or the deadline passed meanwhile, the budget may stay one unit short.
+    What was taken is given back if certainly nothing was written, also when the deadline passes
+    meanwhile. If that is unclear, because a reply was lost, the budget may stay one unit short.
     """
     limits = plan.budgets_to_take()
+    if not limits:
+        return _outcome(await _commit(store, plan, answer), answer)
     give_back = partial(store.return_budgets, list(limits), plan.decision_id)
-    if limits:
-        try:
-            full = await store.take_budgets(limits, plan.decision_id, timeout=plan.query.left())
-        except (asyncio.CancelledError, StoreUnavailable):
-            # Whether it was taken is not known. After this, a late taking takes nothing.
-            _in_background(give_back())
-            raise
-        if full is not None:
-            return BudgetSpent(plan.query.budget_limits[full][1])
     try:
-        reply = await store.commit(decision_commit(plan, answer), timeout=plan.query.left())
-    except StoreUnavailable as error:
-        if limits and not error.uncertain:
-            await _quietly(give_back())
+        full = await store.take_budgets(limits, plan.decision_id, timeout=plan.query.left())
+    except (asyncio.CancelledError, StoreUnavailable):
+        # Whether it was taken is not known. After this, a late taking takes nothing.
+        _in_background(_quietly(give_back()))
         raise
-    if not isinstance(reply, Conflict):
-        return Written(answer)
-    if limits:
-        await give_back()
-    return TryAgain(reply.latest)
+    if full is not None:
+        return BudgetSpent(plan.query.budget_limits[full][1])
+
+    async def commit_or_give_back() -> Committed | Conflict:
+        try:
+            reply = await _commit(store, plan, answer)
+        except StoreUnavailable as error:
+            if not error.uncertain:
+                await _quietly(give_back())
+            raise
+        if isinstance(reply, Conflict):
+            await _quietly(give_back())
+        return reply
+
+    # The deadline ends the wait, not the work.
+    return _outcome(await asyncio.shield(_in_background(commit_or_give_back())), answer)
+
+
+async def _commit(store: Store, plan: DecisionPlan, answer: Decision) -> Committed | Conflict:
+    return await store.commit(decision_commit(plan, answer), timeout=plan.query.left())
+
+
+def _outcome(reply: Committed | Conflict, answer: Decision) -> Written[Decision] | TryAgain:
+    return TryAgain(reply.latest) if isinstance(reply, Conflict) else Written(answer)
 
 
 def decision_commit(plan: DecisionPlan, answer: Decision) -> Commit:
@@ -113,14 +126,21 @@ def _add_contacts(plan: DecisionPlan) -> None:
     recording.prune_contacts(document, query.now - kept)
 
 
-_background: set[asyncio.Task[None]] = set()
+_background: set[asyncio.Task[Any]] = set()
 
 
-def _in_background(work: Coroutine[Any, Any, None]) -> None:
+def _in_background(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """Does work that may go on after the decision has been answered."""
-    task = asyncio.ensure_future(_quietly(work))
+    task = asyncio.ensure_future(work)
     _background.add(task)
-    task.add_done_callback(_background.discard)
+    task.add_done_callback(_ended)
+    return task
+
+
+def _ended(task: asyncio.Task[Any]) -> None:
+    _background.discard(task)
+    if not task.cancelled():
+        task.exception()  # whoever still waits gets it; nobody else misses it
 
 
 async def _quietly(work: Coroutine[Any, Any, None]) -> None:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
+_number: ContextVar[int | None] = ContextVar("number", default=None)
+"""Which of the works an operation belongs to; tasks that a work starts belong to it as well."""
 GATED = frozenset({"read", "commit", "take_budgets", "return_budgets", "set_alias", "erase"})
 
 
@@ -19,7 +22,6 @@ class Gated:
     def __init__(self, store: Any) -> None:
         self.store = store
         self.waiting: dict[int, asyncio.Future[None]] = {}
-        self.task_numbers: dict[Any, int] = {}
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.store, name)
@@ -33,7 +35,7 @@ class Gated:
         return operate
 
     async def _turn(self) -> None:
-        number = self.task_numbers.get(asyncio.current_task())
+        number = _number.get()
         if number is None:
             return
         turn = asyncio.get_running_loop().create_future()
@@ -49,11 +51,12 @@ async def run_order(
     Returns the results, and how many could be chosen from at each step.
     """
     options: list[int] = []
-    tasks = []
-    for number, work in enumerate(works):
-        task = asyncio.ensure_future(work())
-        gated.task_numbers[task] = number
-        tasks.append(task)
+
+    async def numbered(number: int, work: Callable[[], Awaitable[Any]]) -> Any:
+        _number.set(number)
+        return await work()
+
+    tasks = [asyncio.ensure_future(numbered(*one)) for one in enumerate(works)]
     while not all(task.done() for task in tasks):
         for _ in range(200):
             await asyncio.sleep(0)

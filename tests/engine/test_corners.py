@@ -234,12 +234,40 @@ async def test_a_deadline_gives_budgets_back(make_engine: Make) -> None:
     engine = await make_engine(OPT_OUT, store)
     decision = await ask(engine, deadline_ms=20)
     assert "deadline" in decision.degraded
+    await until_nothing_is_spent(store)
+
+
+async def until_nothing_is_spent(store: Any) -> None:
     for _ in range(100):
         if (await store.read("", budgets=("offer:total",))).budgets["offer:total"] == 0:
-            break
+            return
         await asyncio.sleep(0.01)
-    else:
-        raise AssertionError("the budget is not given back")
+    raise AssertionError("the budget is not given back")
+
+
+@pytest.mark.parametrize("slow", ["commit", "return_budgets"])
+async def test_a_deadline_while_a_budget_is_given_back_does_not_lose_it(
+    make_engine: Make, slow: str
+) -> None:
+    """Another write came first, and the deadline passes before that is known or made good."""
+
+    class Slow(Conflicting):
+        async def commit(self, commit: Commit, *, timeout: float | None = None) -> Any:
+            if slow == "commit":
+                await asyncio.sleep(0.05)
+            return await super().commit(commit, timeout=timeout)
+
+        async def return_budgets(self, names: Any, token: str) -> None:
+            if slow == "return_budgets":
+                await asyncio.sleep(0.05)
+            await super().return_budgets(names, token)
+
+    store = Slow()
+    store.conflicts = 1
+    engine = await make_engine(OPT_OUT, store)
+    assert "deadline" in (await ask(engine, deadline_ms=20)).degraded
+    assert (await store.read("", budgets=("offer:total",))).budgets["offer:total"] == 1
+    await until_nothing_is_spent(store)
 
 
 async def test_the_observer_hears_of_the_events_written_before_one_that_failed(
