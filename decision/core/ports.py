@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from decision.core.clock import HOUR
 from decision.core.document import ContactKind, Document
 from decision.core.masks import Indices
 from decision.core.values import Value
@@ -70,6 +71,7 @@ class ReadResult(msgspec.Struct, kw_only=True):
     """One batch read: the document, its version, an earlier answer to the same request id
     (as given to `Commit.answer`), the spent counts of the budgets asked for, and which of the
     event ids asked for are already known. `raw` is the stored document as `unpack` reads it.
+    Not before `budgets_end` is there anything for `expire_budgets` to give back.
     """
 
     document: Document
@@ -77,6 +79,7 @@ class ReadResult(msgspec.Struct, kw_only=True):
     raw: bytes = b""
     answer: bytes | None = None
     budgets: dict[str, int] = {}
+    budgets_end: int | None = None
     known_events: frozenset[str] = frozenset()
 
 
@@ -190,15 +193,32 @@ class BudgetStore(Protocol):
     """Counters with a limit, outside any customer. `DocumentStore.read` reads them."""
 
     async def take_budgets(
-        self, limits: Mapping[str, int], token: str, *, timeout: float | None = None
+        self,
+        limits: Mapping[str, int],
+        token: str,
+        *,
+        ends: Mapping[str, int] | None = None,
+        lasts: int = HOUR,
+        timeout: float | None = None,
     ) -> str | None:
         """Adds 1 to every named counter, or to none: then returns the first that is at its limit.
 
-        Taking again with the same token within an hour changes nothing.
+        `ends` is name → the time at which the unit comes back unless it was settled before. For
+        `lasts` microseconds the token is known: taking again with it changes nothing.
         """
 
     async def return_budgets(self, names: Sequence[str], token: str) -> None:
         """Gives back what was taken with that token; a token gives back once."""
+
+    async def settle_budgets(self, token: str, message: str, rank: int) -> None:
+        """Counts (odd rank) or gives back (even rank) what a token took for a message.
+
+        The highest rank holds: settling may be repeated, and come in any order. Counting again
+        what was given back may exceed the limit.
+        """
+
+    async def expire_budgets(self, now: int, *, timeout: float | None = None) -> None:
+        """Gives back what was taken for reservations that have ended by now."""
 
 
 class LogStore(Protocol):

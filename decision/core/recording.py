@@ -63,10 +63,10 @@ class AmbiguousContact(NextbestError, ValueError):
     """The decision had several messages and the event names none of them."""
 
 
-def has_contact(document: Document, decision_id: str) -> bool:
-    """Whether a decision has left a contact with the customer."""
+def contacts_of(document: Document, decision_id: str) -> list[Contact]:
+    """The contacts that a decision has left with the customer."""
     tag = decision_tag(decision_id)
-    return any(contact.tag == tag for contact in document.contacts)
+    return [contact for contact in document.contacts if contact.tag == tag]
 
 
 def find_contact(document: Document, occurrence: Occurrence) -> int | None:

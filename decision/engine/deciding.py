@@ -7,7 +7,7 @@ import time
 
 import msgspec
 
-from decision.core.clock import to_micros
+from decision.core.clock import MINUTE, to_micros
 from decision.core.decide import Verdict
 from decision.core.errors import StoreUnavailable, unknown
 from decision.core.explanation import explain
@@ -106,8 +106,20 @@ class Deciding:
             event_ids=(request.event.id,) if request.event and request.event.id else (),
             timeout=self.query.left(),
         )
+        if found.budgets_end is not None:
+            await self._expire_budgets(found, found.budgets_end)
         self._step("read")
         return found
+
+    async def _expire_budgets(self, found: ReadResult, end: int) -> None:
+        """Gives back what ended reservations took: at once if a budget is spent, else in time."""
+        query, store = self.query, self.runtime.store
+        limits = query.budget_limits
+        spent = any(count >= limits[name][0] for name, count in found.budgets.items())
+        if end <= query.now - (0 if spent else MINUTE):
+            await store.expire_budgets(query.now, timeout=query.left())
+            fresh = await store.read("", budgets=tuple(limits), timeout=query.left())
+            found.budgets = fresh.budgets
 
     async def _attempt(self, state: ReadResult) -> Written[Decided] | TryAgain:
         """Plans on one state, and reserves what is planned unless it has changed meanwhile."""

@@ -11,11 +11,11 @@ import msgspec
 
 from decision.core import recording
 from decision.core.clock import MILLISECOND, to_micros
-from decision.core.document import Document
+from decision.core.document import ContactState, Document
 from decision.core.errors import InputError
 from decision.core.identifiers import parse_decision_id, partition_of
 from decision.core.ports import Commit, LogRecord, ReadResult, Section
-from decision.core.recording import SETTLING, AmbiguousContact, Occurrence, has_contact
+from decision.core.recording import SETTLING, AmbiguousContact, Occurrence, contacts_of
 from decision.core.schema import (
     Event,
     EventsAnswer,
@@ -123,14 +123,37 @@ class Events:
         ids = tuple(event.id for _, event in own if event.id is not None)
         read = partial(resolve, self.runtime, event_ids=ids)
         change = partial(self._apply, customer_id, own, now)
-        return await update(self.runtime, read, customer_id, change)
+        results, document = await update(self.runtime, read, customer_id, change)
+        # Also for events that are known already: the first time may have ended before this.
+        for unit in self._units(own, document, ContactState.RELEASED):
+            await self.runtime.store.settle_budgets(*unit)
+        return results
+
+    def _units(
+        self, own: list[tuple[int, Event]], document: Document, state: ContactState
+    ) -> set[tuple[str, str, int]]:
+        """(decision id, message, rank) of the contacts in a state whose message has a budget."""
+        found: set[tuple[str, str, int]] = set()
+        policy = self.runtime.snapshot.policy
+        if not policy.budget_masks:
+            return found
+        for _, event in own:
+            if event.decision_id is None or event.type not in SETTLING:
+                continue
+            for contact in contacts_of(document, event.decision_id):
+                message = policy.messages.get(document.kinds[contact.kind].message)
+                if contact.state == state and message is not None and message.budget is not None:
+                    confirmed = state == ContactState.CONFIRMED
+                    found.add((event.decision_id, message.name, 2 * contact.mark + confirmed))
+        return found
 
     async def _apply(
         self, customer_id: str, own: list[tuple[int, Event]], now: int, found: ReadResult
-    ) -> tuple[dict[int, Result], Commit | None]:
+    ) -> tuple[tuple[dict[int, Result], Document], Commit | None]:
         """Applies those events to the customer that are not known yet."""
         runtime, snapshot = self.runtime, self.runtime.snapshot
         document = found.document
+        confirmed = self._units(own, document, ContactState.CONFIRMED)
         known = set(found.known_events)
         new_ids: list[str] = []
         log: list[LogRecord] = []
@@ -154,9 +177,13 @@ class Events:
             log.append(event_record(occurrence, document.customer_id, now))
             results[index] = "accepted"
         if not log:
-            return results, None
+            return (results, document), None
+        # Before the write, so that a reservation never ends after it was confirmed.
+        for unit in self._units(own, document, ContactState.CONFIRMED) - confirmed:
+            await runtime.store.settle_budgets(*unit)
         write_id, lasts = runtime.new_id(document.customer_id), runtime.settings.event_ids_last
-        return results, commit_of(found, write_id, sections, log, new_ids, lasts)
+        commit = commit_of(found, write_id, sections, log, new_ids, lasts)
+        return (results, document), commit
 
     async def _is_late(self, occurrence: Occurrence, document: Document) -> bool:
         """Whether this is a delivery report about a customer who is not known (any more).
@@ -175,7 +202,7 @@ class Events:
                 "decision_id",
                 f"{decision_id} is not a decision for customer {document.customer_id[:60]!r}",
             )
-        if document.exists and has_contact(document, decision_id):
+        if document.exists and contacts_of(document, decision_id):
             return False
         age = time.time_ns() // 1_000_000 - made
         recent = age * MILLISECOND < self.runtime.settings.records_kept

@@ -12,7 +12,6 @@ import msgspec
 from decision.core import calendar, recording, records
 from decision.core.decide import Question, Verdict, choose_nothing, decide
 from decision.core.document import Document
-from decision.core.masks import mask_of
 from decision.core.ports import ReadResult
 from decision.core.recording import Occurrence
 from decision.core.schema import DecisionRequest
@@ -76,11 +75,22 @@ class DecisionPlan(msgspec.Struct, frozen=True, kw_only=True):
     shadow: records.LoggedShadow | None
     degraded: list[str]
 
-    def budgets_to_take(self) -> dict[str, int]:
-        """Name → limit of the budgets that the selections take one unit each from."""
-        selected = mask_of(row.candidate for row in self.verdict.chosen)
-        limits = self.query.budget_limits
-        return {name: limit for name, (limit, mask) in limits.items() if mask & selected}
+    def budgets_to_take(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Of the budgets that the selections take one unit each from, name → limit, and name → end.
+
+        The end is that of a reservation which then releases: the unit comes back by itself.
+        """
+        limits: dict[str, int] = {}
+        ends: dict[str, int] = {}
+        query = self.query
+        for name, (limit, mask) in query.budget_limits.items():
+            for row in self.verdict.chosen:
+                if mask >> row.candidate & 1:
+                    limits[name] = limit
+                    reservation = query.snapshot.policy.pairs[row.candidate][1].reservation
+                    if reservation.then == "release":
+                        ends[name] = query.now + reservation.expires_after
+        return limits, ends
 
 
 def plan(

@@ -18,7 +18,7 @@ from decision.core.identifiers import decision_tag
 from decision.core.ports import Commit, Committed, Conflict, LogRecord, Section, Store
 from decision.core.schema import Decision
 from decision.engine.log_records import decision_record, event_record
-from decision.engine.planning import DecisionPlan
+from decision.engine.planning import DecisionPlan, DecisionQuery
 from decision.engine.transaction import TryAgain, Written
 
 _encode_answer = msgspec.json.Encoder().encode
@@ -37,14 +37,21 @@ async def reserve(
     """Takes from budgets, then reserves and logs.
 
     What was taken is given back if certainly nothing was written, also when the deadline passes
-    meanwhile. If that is unclear, because a reply was lost, the budget may stay one unit short.
+    meanwhile. If that is unclear, because a reply was lost, the budget may stay one unit short,
+    on a channel whose reservations release until the reservation would have ended.
     """
-    limits = plan.budgets_to_take()
+    limits, ends = plan.budgets_to_take()
     if not limits:
         return _outcome(await _commit(store, plan, answer), answer)
     give_back = partial(store.return_budgets, list(limits), plan.decision_id)
     try:
-        full = await store.take_budgets(limits, plan.decision_id, timeout=plan.query.left())
+        full = await store.take_budgets(
+            limits,
+            plan.decision_id,
+            ends=ends,
+            lasts=_kept(plan.query),
+            timeout=plan.query.left(),
+        )
     except (asyncio.CancelledError, StoreUnavailable):
         # Whether it was taken is not known. After this, a late taking takes nothing.
         _in_background(_quietly(give_back()))
@@ -122,8 +129,12 @@ def _add_contacts(plan: DecisionPlan) -> None:
             tag=tag,
         )
         recording.add_contact(document, contact)
-    kept = max(snapshot.history_needed, query.settings.contacts_kept)
-    recording.prune_contacts(document, query.now - kept)
+    recording.prune_contacts(document, query.now - _kept(query))
+
+
+def _kept(query: DecisionQuery) -> int:
+    """How long contacts are kept, in microseconds."""
+    return max(query.snapshot.history_needed, query.settings.contacts_kept)
 
 
 _background: set[asyncio.Task[Any]] = set()

@@ -7,8 +7,11 @@ With the prefix `nb:` and a customer `c-1024`, of partition 114 (`identifiers.pa
     nb:{p114}:e:c-1024             zset    16-byte digest of an event id, by its expiry
     nb:{p114}:log                  stream  the partition's log: k kind, id, b body, c commit
     nb:{p179}:a:email:li@mail.cn   string  the customer id that an alias leads to
-    nb:{budget}:n:<name>           string  how often a budget was taken
-    nb:{budget}:t:<token>          set     the budgets that a token took; lives an hour
+    nb:{budget}:n:<name>           string  how much of a budget is taken
+    nb:{budget}:t:<token>          hash    the budgets that a decision took, each with a rank (odd
+                                           while taken); lives as long as the contacts are kept
+    nb:{budget}:ends               zset    <token>:<name> of what comes back by itself, by when
+    nb:{budget}:first              string  the first of these times, in microseconds, or earlier
     nb:{register}:names            list    name by number, append-only (`register`)
     nb:{register}:kinds            list    contact kind by number, append-only
     nb:{blob}:<name>               string  a named value
@@ -27,7 +30,7 @@ from typing import Final, NamedTuple
 from decision.core.identifiers import PARTITIONS, partition_of
 
 TOKEN_LASTS: Final = 3_600_000
-"""Milliseconds for which a token of taken budgets is remembered."""
+"""Milliseconds for which a token that gave everything back is remembered."""
 
 
 def event_digest(event_id: str) -> bytes:
@@ -58,6 +61,8 @@ class Keys:
         self._homes = [f"{prefix}{{p{number}}}:" for number in range(PARTITIONS)]
         self.names = f"{prefix}{{register}}:names"
         self.kinds = f"{prefix}{{register}}:kinds"
+        self.budget_ends = f"{prefix}{{budget}}:ends"
+        self.budget_first_end = f"{prefix}{{budget}}:first"
 
     def customer(self, customer_id: str) -> CustomerKeys:
         tag = self._homes[partition_of(customer_id)]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+from functools import partial
 from typing import Any
 
 import pytest
 
 from decision.core import records as log
-from decision.core.clock import from_micros
+from decision.core.clock import DAY, from_micros
+from decision.core.errors import StoreUnavailable
 from decision.core.identifiers import partition_of
 from decision.core.schema import DecisionRequest, Event, TriggerEvent
 from decision.engine import Engine, EngineSettings, build_snapshot
@@ -22,13 +25,14 @@ pytestmark = pytest.mark.anyio
 ACTIONS = ("cut_before", "drop_reply", "cut_mid_reply")
 
 
-async def engine_on(store: RedisStore) -> Engine:
+async def engine_on(store: RedisStore, then: str = "count") -> Engine:
     # The dearest message is always chosen, and has a budget: taking it is a fault point, too.
     rules = RULES.replace("currency: EUR", 'currency: EUR, exploration: "off"')
-    definition = load_files({"rules.yaml": rules.replace("total: 25", "total: 100000")}).definition
+    rules = rules.replace("total: 25", "total: 100000").replace("then: count", f"then: {then}")
+    definition = load_files({"rules.yaml": rules}).definition
     assert definition is not None
     await store.start()
-    engine = Engine(store, EngineSettings(timeout=10, seed="x"))
+    engine = Engine(store, EngineSettings(timeout=10, seed="x"), lambda: NOON)
     engine.use(await build_snapshot(definition, None, store, from_micros(NOON), durable=False))
     return engine
 
@@ -124,6 +128,46 @@ async def test_an_event_is_recorded_once_whatever_operation_fails(
                 assert type(error).__name__ == "StoreUnavailable"
             await tell(customer)
             assert (await stored(redis_store, customer))[2] == 1, (action, name)
+        await store.close()
+
+
+@pytest.mark.parametrize("then", ["count", "release"])
+async def test_a_budget_counts_what_contacts_hold_whatever_operation_of_an_event_fails(
+    redis_url: str, prefix: str, redis_store: RedisStore, then: str
+) -> None:
+    """Events sent again after a failure give back, or count, exactly one unit each."""
+    names = (f"b-{number}" for number in itertools.count())
+    async with Proxy(redis_url) as proxy:
+        store = RedisStore(proxy.url, prefix=prefix)
+        engine = await engine_on(store, then)
+        held = 0
+
+        async def made(customer: str) -> str:
+            return (await engine.decide(request(customer))).decision_id
+
+        async def tell(customer: str, decision_id: str, kind: str) -> Any:
+            event = Event(type=kind, id=kind, customer_id=customer, decision_id=decision_id)
+            return await engine.events.record([event])
+
+        for kind in ("message.failed", "message.sent"):
+            customer = next(names)
+            decision_id = await made(customer)
+            points = await commands_of(proxy, partial(tell, customer, decision_id, kind))
+            assert len(points) == 4  # the customer, the event's id, the commit, the budget
+            held += kind == "message.sent"
+            for (name, nth), action in itertools.product(points, ACTIONS):
+                customer = next(names)
+                decision_id = await made(customer)
+                getattr(proxy, action)(name, nth)
+                with contextlib.suppress(StoreUnavailable):
+                    await tell(customer, decision_id, kind)
+                await tell(customer, decision_id, kind)
+                await tell(customer, decision_id, kind)
+                held += kind == "message.sent"
+                # What is only reserved ends; what is confirmed must not.
+                await redis_store.expire_budgets(NOON + 4 * DAY)
+                spent = (await redis_store.read("", budgets=("d:total",))).budgets["d:total"]
+                assert spent == held, (kind, action, name, nth)
         await store.close()
 
 

@@ -13,7 +13,10 @@ from typing import Any
 
 _number: ContextVar[int | None] = ContextVar("number", default=None)
 """Which of the works an operation belongs to; tasks that a work starts belong to it as well."""
-GATED = frozenset({"read", "commit", "take_budgets", "return_budgets", "set_alias", "erase"})
+GATED = frozenset(
+    {"read", "commit", "set_alias", "erase"}
+    | {"take_budgets", "return_budgets", "settle_budgets", "expire_budgets"}
+)
 
 
 class Gated:

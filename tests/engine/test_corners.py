@@ -225,8 +225,8 @@ async def test_an_erased_customer_does_not_come_back_into_the_log(make_engine: M
 
 async def test_a_deadline_gives_budgets_back(make_engine: Make) -> None:
     class Slow(MemoryStore):
-        async def take_budgets(self, limits: Any, token: str, *, timeout: Any = None) -> Any:
-            found = await super().take_budgets(limits, token)
+        async def take_budgets(self, limits: Any, token: str, **more: Any) -> Any:
+            found = await super().take_budgets(limits, token, **more)
             await asyncio.sleep(0.2)
             return found
 

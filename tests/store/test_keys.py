@@ -22,6 +22,8 @@ def test_the_other_keys_are_these_exact_strings() -> None:
     assert keys.alias("email", "li@mail.cn") == "shop:{p179}:a:email:li@mail.cn"
     assert keys.budget("coupon:2026-11-21") == "shop:{budget}:n:coupon:2026-11-21"
     assert keys.token("01J") == "shop:{budget}:t:01J"
+    assert keys.budget_ends == "shop:{budget}:ends"
+    assert keys.budget_first_end == "shop:{budget}:first"
     assert keys.names == "shop:{register}:names"
     assert keys.kinds == "shop:{register}:kinds"
     assert keys.blob("policy/1") == "shop:{blob}:policy/1"

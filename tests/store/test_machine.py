@@ -31,6 +31,7 @@ _numbers = itertools.count()
 
 CUSTOMERS = ["c-1", "顾客:2"]
 NAMES = ["a", "a:b", "丙"]
+BUDGETS = [*NAMES, *(f"{name}:{span}" for name in NAMES for span in ("total", "2026-11-21"))]
 customers = st.sampled_from(CUSTOMERS)
 small = st.sampled_from(NAMES)
 sections = st.sampled_from([(), ("contacts",), ("profile", "contacts"), ("events",)])
@@ -184,11 +185,39 @@ class Machine(RuleBasedStateMachine):
 
         self.both(call)
 
+    @rule(
+        what=st.sampled_from(["take", "take", "settle", "settle", "return", "expire"]),
+        token=st.sampled_from(["t1", "t2", "t3"]),
+        message=small,
+        limit=st.integers(1, 4),
+        end=st.none() | st.integers(1, 5),
+        rank=st.integers(0, 9),
+    )
+    def budgets(
+        self, what: str, token: str, message: str, limit: int, end: int | None, rank: int
+    ) -> None:
+        """Units that end, are settled, or given back."""
+        limits = {f"{message}:total": limit, f"{message}:2026-11-21": 3}
+        ends = {} if end is None else dict.fromkeys(limits, end)
+
+        async def call(store: Store) -> Any:
+            match what:
+                case "take":
+                    return await store.take_budgets(limits, token, ends=ends)
+                case "settle":
+                    return await store.settle_budgets(token, message, rank)
+                case "return":
+                    return await store.return_budgets(list(limits), token)
+                case _:
+                    return await store.expire_budgets(rank)
+
+        self.both(call)
+
     @invariant()
     def everything_stored_agrees(self) -> None:
         async def look(store: Store) -> tuple[list[ReadResult], list[Any]]:
             reads = [
-                await store.read(customer, request_id=name, budgets=NAMES, event_ids=NAMES)
+                await store.read(customer, request_id=name, budgets=BUDGETS, event_ids=NAMES)
                 for customer in CUSTOMERS
                 for name in NAMES
             ]

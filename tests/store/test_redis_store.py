@@ -83,7 +83,13 @@ async def test_every_script_keeps_to_one_slot_of_a_cluster(redis_store: RedisSto
     keys = redis_store.keys
     for group in (
         list(keys.customer("c{1}")),
-        [keys.token("t"), keys.budget("a"), keys.budget("{b}")],
+        [
+            keys.token("t"),
+            keys.budget("a"),
+            keys.budget("{b}"),
+            keys.budget_ends,
+            keys.budget_first_end,
+        ],
     ):
         assert len({key_slot(key.encode()) for key in group}) == 1
 

@@ -67,6 +67,8 @@ CALLS: dict[str, tuple[Call, list[str]]] = {
     "set alias": (lambda store: store.set_alias("email", "b", "c-1"), ["set_alias"]),
     "delete alias": (lambda store: store.delete_alias("email", "b", "c-1"), ["delete_alias"]),
     "take budgets": (lambda store: store.take_budgets({"a": 1, "b": 2}, "t"), ["take_budgets"]),
+    "settle budgets": (lambda store: store.settle_budgets("t", "a", 1), ["settle_budgets"]),
+    "expire budgets": (lambda store: store.expire_budgets(1), ["expire_budgets"]),
     "return budgets": (lambda store: store.return_budgets(["a", "b"], "t"), ["return_budgets"]),
     "find nothing": (lambda store: store.find_record(new_id()), ["find_record"] * 4),
     "find no id": (lambda store: store.find_record("no id"), []),

@@ -80,14 +80,29 @@ async def test_erase_says_whether_there_was_something_or_that_it_has_changed(run
 
 
 async def test_budgets_are_taken_and_returned_once_for_each_token(run: Run) -> None:
-    two = ["token", "a", "b"]
-    assert await run("take_budgets", two, 60_000, "a", 1, "b", 0) == b"b"
-    assert await run("take_budgets", two, 60_000, "a", 1, "b", 1) is None
-    assert await run("take_budgets", two, 60_000, "a", 1, "b", 1) is None
-    assert await run("take_budgets", ["other", "a"], 60_000, "a", 1) == b"a"
+    two = ["token", "ends", "first", "a", "b"]
+    other = ["other", "ends", "first", "a"]
+    assert await run("take_budgets", two, 60_000, "t", "a", 1, "", "b", 0, 9) == b"b"
+    assert await run("take_budgets", two, 60_000, "t", "a", 1, "", "b", 1, 9) is None
+    assert await run("take_budgets", two, 60_000, "t", "a", 1, "", "b", 1, 9) is None
+    assert await run("take_budgets", other, 60_000, "o", "a", 1, "") == b"a"
     for _ in range(2):
-        assert await run("return_budgets", two, 60_000, "a", "b") == 1
-    assert await run("take_budgets", ["other", "a"], 60_000, "a", 1) is None
+        keys = ["token", "ends", "a", "b"]
+        assert await run("return_budgets", keys, 60_000, "t", "a", "b") == 1
+    assert await run("take_budgets", other, 60_000, "o", "a", 1, "") is None
+
+
+async def test_a_reservation_that_was_settled_does_not_end(run: Run) -> None:
+    keys = ["ends", "first", "n:", "t:"]
+    for number in (1, 2, 3):
+        take = [f"t:t{number}", "ends", "first", "n:m:total"]
+        assert await run("take_budgets", take, 60_000, f"t{number}", "m:total", 9, 5) is None
+    assert await run("settle_budgets", ["t:t1", "ends", "n:"], "t1", "m", 7) == 1
+    assert await run("settle_budgets", ["t:none", "ends", "n:"], "none", "m", 7) == 0
+    assert await run("expire_budgets", keys, 4, 10) == 0
+    assert await run("expire_budgets", keys, 5, 1) == 1
+    assert await run("expire_budgets", keys, 5, 10) == 1
+    assert await run("expire_budgets", keys, 5, 10) == 0
 
 
 async def test_an_alias_is_set_once_and_deleted_for_its_customer(run: Run) -> None:

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from heapq import heappop, heappush
 
+from decision.core.clock import HOUR, SECOND
 from decision.store.in_memory.base import Clock, Expiring, MemoryBase
 from decision.store.keys import TOKEN_LASTS
 
+_RESERVED, _ENDED = -1, -2
+
 
 class MemoryBudgets(MemoryBase):
-    """Implements `BudgetStore`."""
+    """Implements `BudgetStore`; ranks are those of `settle_budgets.lua`."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
         self._spent: defaultdict[str, int] = defaultdict(int)
-        self._tokens: Expiring[str, set[str]] = Expiring()
+        self._tokens: Expiring[str, dict[str, int]] = Expiring()
+        self._reserved: set[tuple[str, str]] = set()
+        self._ends: list[tuple[int, str, str]] = []
 
     async def take_budgets(
-        self, limits: Mapping[str, int], token: str, *, timeout: float | None = None
+        self,
+        limits: Mapping[str, int],
+        token: str,
+        *,
+        ends: Mapping[str, int] | None = None,
+        lasts: int = HOUR,
+        timeout: float | None = None,
     ) -> str | None:
         if self._tokens.live(token, self._clock()) is not None:
             return None
@@ -27,12 +39,34 @@ class MemoryBudgets(MemoryBase):
                 return name
         for name in limits:
             self._spent[name] += 1
-        self._tokens[token] = (self._clock() + TOKEN_LASTS / 1000, set(limits))
+        for name, end in (ends or {}).items():
+            heappush(self._ends, (end, token, name))
+            self._reserved.add((token, name))
+        self._tokens[token] = (self._clock() + lasts / SECOND, dict.fromkeys(limits, _RESERVED))
         return None
 
     async def return_budgets(self, names: Sequence[str], token: str) -> None:
         now = self._clock()
-        taken = self._tokens.live(token, now) or set()
-        for name in taken.intersection(names):
-            self._spent[name] -= 1
-        self._tokens[token] = (now + TOKEN_LASTS / 1000, taken.difference(names))
+        ranks = self._tokens.live(token, now) or {}
+        for name in names:
+            self._spent[name] -= ranks.pop(name, 0) % 2
+            self._reserved.discard((token, name))
+        self._tokens[token] = (now + TOKEN_LASTS / 1000, ranks)
+
+    async def settle_budgets(self, token: str, message: str, rank: int) -> None:
+        ranks = self._tokens.live(token, self._clock()) or {}
+        for name, before in ranks.items():
+            if name.rpartition(":")[0] == message and rank > before:
+                self._spent[name] += rank % 2 - before % 2
+                ranks[name] = rank
+                self._reserved.discard((token, name))
+
+    async def expire_budgets(self, now: int, *, timeout: float | None = None) -> None:
+        while self._ends and self._ends[0][0] <= now:
+            _, token, name = heappop(self._ends)
+            if (token, name) in self._reserved:
+                self._reserved.remove((token, name))
+                self._spent[name] -= 1
+                ranks = self._tokens.live(token, self._clock())
+                if ranks is not None:
+                    ranks[name] = _ENDED

@@ -45,6 +45,7 @@ class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryLog):
             raw=raw,
             answer=self._answer(customer_id, request_id),
             budgets={name: self._spent.get(name, 0) for name in budgets},
+            budgets_end=self._ends[0][0] if budgets and self._ends else None,
             known_events=self._known(customer_id, event_ids),
         )
 

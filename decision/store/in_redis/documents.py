@@ -50,12 +50,14 @@ class RedisDocuments(RedisAliases):
         if event_ids:
             commands.append(("ZMSCORE", keys.events, *map(event_digest, event_ids)))
         if budgets:
-            commands.append(("MGET", *map(self.keys.budget, budgets)))
+            counters = map(self.keys.budget, budgets)
+            commands.append(("MGET", *counters, self.keys.budget_first_end))
         raw, *replies = await self.connection.pipeline(commands, timeout)
         result = await self._decoded(customer_id, raw, timeout)
         if budgets:
-            spent = zip(budgets, replies.pop(), strict=True)
-            result.budgets = {name: int(count or 0) for name, count in spent}
+            *spent, end = replies.pop()
+            result.budgets = dict(zip(budgets, (int(count or 0) for count in spent), strict=True))
+            result.budgets_end = None if end is None else int(end)
         now = time() * 1000
         if event_ids:
             scores = zip(event_ids, replies.pop(), strict=True)

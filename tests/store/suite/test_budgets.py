@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import permutations
 
 import pytest
 
@@ -45,3 +46,51 @@ async def test_concurrent_takers_never_exceed_a_budget(store: Store) -> None:
     )
     assert results.count(None) == 7
     assert (await store.read("c", budgets=["total", "day"])).budgets == {"total": 7, "day": 7}
+
+
+async def spent(store: Store) -> int:
+    return (await store.read("c", budgets=["a:total"])).budgets["a:total"]
+
+
+async def test_the_highest_rank_holds_in_any_order_and_any_number_of_times(store: Store) -> None:
+    """Odd ranks count, even ones give back: as contacts are settled by their latest event."""
+    ranks = [3, 6, 11]
+    for number, order in enumerate(permutations([*ranks, *ranks])):
+        token = f"t{number}"
+        await store.take_budgets({"a:total": 10_000}, token, ends={"a:total": 5})
+        before = await spent(store)
+        for rank in order:
+            await store.settle_budgets(token, "other", rank + 1)
+            await store.settle_budgets(token, "a", rank)
+        assert await spent(store) == before
+        await store.settle_budgets(token, "a", 12)
+        assert await spent(store) == before - 1
+        if number == 60:
+            break
+
+
+async def test_a_reservation_ends_once_unless_it_was_settled(store: Store) -> None:
+    for token in ("confirmed", "released", "returned", "left", "kept"):
+        ends = {} if token == "kept" else {"a:total": 5}
+        assert await store.take_budgets({"a:total": 5}, token, ends=ends) is None
+    assert (await store.read("c", budgets=["a:total"])).budgets_end == 5
+    await store.settle_budgets("confirmed", "a", 1)
+    await store.settle_budgets("released", "a", 2)
+    await store.return_budgets(["a:total"], "returned")
+    await store.expire_budgets(4)
+    assert await spent(store) == 3
+    for _ in range(2):
+        await store.expire_budgets(5)
+        assert await spent(store) == 2
+    assert (await store.read("c", budgets=["a:total"])).budgets_end is None
+    await store.settle_budgets("left", "a", 8)
+    assert await spent(store) == 2
+    await store.settle_budgets("left", "a", 9)
+    assert await spent(store) == 3
+
+
+async def test_many_reservations_end_in_one_call(store: Store) -> None:
+    for number in range(1500):
+        await store.take_budgets({"a:total": 2000}, f"t{number}", ends={"a:total": number})
+    await store.expire_budgets(1400)
+    assert await spent(store) == 99

@@ -1,0 +1,25 @@
+-- Gives back what was taken for reservations that have ended, each once.
+--
+-- KEYS  1 ends of reservations (zset)   2 the first of them
+--       3 prefix of the counters   4 prefix of what tokens took
+-- ARGV  1 the present, microseconds   2 how many reservations at most
+-- Returns how many it was
+
+local ended = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
+for _, unit in ipairs(ended) do
+  local token, name = string.match(unit, '^([^:]*):(.*)$')
+  redis.call('ZREM', KEYS[1], unit)
+  if redis.call('EXISTS', KEYS[3] .. name) == 1 then
+    redis.call('DECR', KEYS[3] .. name)
+  end
+  if redis.call('EXISTS', KEYS[4] .. token) == 1 then
+    redis.call('HSET', KEYS[4] .. token, name, -2)
+  end
+end
+local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+if first[2] then
+  redis.call('SET', KEYS[2], first[2])
+else
+  redis.call('DEL', KEYS[2])
+end
+return #ended
