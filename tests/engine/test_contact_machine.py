@@ -28,6 +28,7 @@ from decision.core.document import (
     Signal,
 )
 from decision.core.identifiers import partition_of
+from decision.core.recording import contacts_of
 from decision.core.schema import CustomerUpdate, DecisionRequest, Event
 from decision.engine import Engine, EngineSettings, InputError, NotFound, build_snapshot
 from decision.rulebook.reader import load_files
@@ -55,8 +56,8 @@ placements:
 messages:
   offer: {purpose: marketing, category: sale, tags: [coupon], channels: [push, email], value: 10, content: {title: a}}
   chat: {purpose: marketing, category: chat, channels: [wechat], value: 9, content: {title: b}}
-  tip: {purpose: tips, category: content, channels: [push, email], value: 8, content: {title: c}}
-  order: {purpose: service, category: order, channels: [push], value: 1, content: {title: d}}
+  tip: {purpose: tips, category: content, channels: [push, email], value: 8, budget: {per_day: 2}, content: {title: c}}
+  order: {purpose: service, category: order, channels: [push], value: 1, budget: {total: 3}, content: {title: d}}
 caps:
   marketing-week: {of: {purpose: marketing}, at_most: 3, within: 7d}
   push-day: {of: {channel: push}, at_most: 2, within: calendar day}
@@ -65,6 +66,7 @@ caps:
 suppressions:
   dismissed: {event: message.dismissed, times: 2, within: 3d, per: message, pause: 5d}
 """
+BUDGETS = {"tip": ("per_day", 2), "order": ("total", 3)}
 PURPOSES = ("marketing", "tips")
 CHANNELS = ("push", "email", "wechat")
 CUSTOMERS = ("anna", "bo", "王")
@@ -150,6 +152,7 @@ class ContactMachine(RuleBasedStateMachine):
         self.people = {name: Person() for name in CUSTOMERS}
         self.leads = {name: name for name in CUSTOMERS}
         self.decided: list[tuple[str, str]] = []
+        self.given: list[Row] = []
         self.logged = dict.fromkeys(CUSTOMERS, 0)
 
     @initialize()
@@ -158,7 +161,7 @@ class ContactMachine(RuleBasedStateMachine):
         assert definition is not None
         self.definition = definition
         self.store: Any = (
-            MemoryStore()
+            MemoryStore(lambda: self.now / SECOND)
             if self.backend == "memory"
             else RedisStore(self.url, prefix=f"machine{next(_prefixes)}:")
         )
@@ -178,6 +181,23 @@ class ContactMachine(RuleBasedStateMachine):
 
     def person(self, name: str) -> Person:
         return self.people[self.leads[name]]
+
+    def counter(self, message: str, at: int) -> str:
+        per_day = BUDGETS[message][0] == "per_day"
+        return f"{message}:{from_micros(at).date() if per_day else 'total'}"
+
+    def held(self, counter: str) -> int:
+        """How much of a budget the contacts ever made hold, whatever became of the customers."""
+        return sum(
+            row.settled == "confirmed"
+            or (row.settled is None and (row.then == "count" or self.now < row.at + row.lasts))
+            for row in self.given
+            if self.counter(row.kind.message, row.at) == counter
+        )
+
+    def affords(self, message: str) -> bool:
+        budget = BUDGETS.get(message)
+        return budget is None or self.held(self.counter(message, self.now)) < budget[1]
 
     names = st.sampled_from(CUSTOMERS)
 
@@ -203,6 +223,7 @@ class ContactMachine(RuleBasedStateMachine):
                 free = (
                     trial.agrees(candidate.purpose, candidate.channel)
                     and candidate.channel not in trial.unreachable
+                    and self.affords(candidate.message)
                     and candidate.message not in {message for message, _ in expected}
                     and oracle.passes(
                         self.definition,
@@ -220,6 +241,9 @@ class ContactMachine(RuleBasedStateMachine):
             trial.contacts.append(self._row(best, decision.decision_id))
         chosen = [(row.message, row.channel) for row in decision.selections]
         assert chosen == expected, decision.explanation
+        self.given += [
+            row for row in trial.contacts[len(person.contacts) :] if row.kind.message in BUDGETS
+        ]
         person.contacts = trial.contacts
         if chosen:
             self.decided.append((name, decision.decision_id))
@@ -247,6 +271,9 @@ class ContactMachine(RuleBasedStateMachine):
         person = self.person(name)
         rows = [row for row in person.contacts if row.decision_id == decision_id]
         row = data.draw(st.sampled_from(rows)) if rows else None
+        found = self.run(self.store.read(self.leads[name])).document
+        if row is not None and not contacts_of(found, decision_id) and row in self.given:
+            self.given[self.given.index(row)] = replace(row)  # its contact is forgotten
         at = self.now - age
         answer = self.run(
             self.engine.events.record(
@@ -365,6 +392,14 @@ class ContactMachine(RuleBasedStateMachine):
         ]
         with pytest.raises(NotFound):
             self.run(self.engine.customers.get(name))
+
+    @rule()
+    def check_budgets(self) -> None:
+        counters = sorted({self.counter(row.kind.message, row.at) for row in self.given})
+        self.run(self.store.expire_budgets(self.now))
+        if counters:
+            spent = self.run(self.store.read("", budgets=counters)).budgets
+            assert spent == {counter: self.held(counter) for counter in counters}
 
     @rule()
     def check_contacts_and_records(self) -> None:
