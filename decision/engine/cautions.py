@@ -11,7 +11,7 @@ import msgspec
 from decision.core.clock import DAY, format_duration, from_micros
 from decision.core.explanation import within
 from decision.core.policy import Policy
-from decision.core.ports import BlobStore, DocumentStore, Store
+from decision.core.ports import BlobStore, Store
 
 HORIZON_BLOB = "contacts-kept"
 
@@ -64,10 +64,11 @@ async def _short_histories(
     return tuple(found)
 
 
-async def _overspent_budgets(policy: Policy, store: DocumentStore, now: int) -> tuple[str, ...]:
+async def _overspent_budgets(policy: Policy, store: Store, now: int) -> tuple[str, ...]:
     budgets = policy.budget_limits(now)
     if not budgets:
         return ()
+    await store.expire_budgets(now)
     spent = (await store.read("", budgets=tuple(budgets))).budgets
     return tuple(
         f"{policy.budget_source(policy.messages[name.rpartition(':')[0]])}: the budget {name} is "

@@ -205,3 +205,26 @@ def test_a_model_that_is_named_and_not_there_is_refused(run, rules, tmp_path):
     result = run("decide", "--rules", rules, *args)
     assert result.exit_code == 1
     assert "gone/1" in result.stderr
+
+
+def test_what_a_reservation_took_of_a_budget_comes_back_when_it_ends(run, tmp_path):
+    rules, requests, out = (tmp_path / name for name in ("rules", "in.ndjson", "out.ndjson"))
+    rules.mkdir()
+    (rules / "rules.yaml").write_text(
+        """\
+settings: {timezone: Asia/Shanghai, currency: CNY, exploration: "off"}
+purposes: {marketing: {consent: opt_out}}
+channels: {push: {reservation: {expires_after: 1h, then: release}}}
+placements: {app_home: {channels: [push]}}
+messages:
+  a: {purpose: marketing, channels: [push], value: 5, budget: {total: 1}, content: {t: a}}
+""",
+        "utf-8",
+    )
+    times = [NOON, "2026-11-21T12:59:59+08:00", "2026-11-21T13:00:00+08:00"]
+    lines = [json.dumps(ask(f"k{number}", at)) for number, at in enumerate(times)]
+    requests.write_text("\n".join(lines), "utf-8")
+    run("decide", "--rules", rules, "--requests", requests, "--out", out)
+    answers = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
+    assert [one["outcome"] for one in answers] == ["selected", "none", "selected"]
+    assert answers[1]["reason"] == "budget_spent"

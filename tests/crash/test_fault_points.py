@@ -66,15 +66,16 @@ async def stored(store: RedisStore, customer: str) -> tuple[int, int, int]:
     )
 
 
+@pytest.mark.parametrize("then", ["count", "release"])
 async def test_a_decision_is_made_once_whatever_operation_fails(
-    redis_url: str, prefix: str, redis_store: RedisStore
+    redis_url: str, prefix: str, redis_store: RedisStore, then: str
 ) -> None:
     """The caller gets it, or silence that says `store`; asked again, the one that was made."""
     names = (f"c-{number}" for number in itertools.count())
     tried = degraded = 0
     async with Proxy(redis_url) as proxy:
         store = RedisStore(proxy.url, prefix=prefix)
-        engine = await engine_on(store)
+        engine = await engine_on(store, then)
         await engine.decide(request(next(names)))
         points = await commands_of(proxy, lambda: engine.decide(request(next(names))))
         assert {*points} >= {("GET", 1), ("HGET", 1), ("ZMSCORE", 1), ("MGET", 1)}
@@ -99,8 +100,11 @@ async def test_a_decision_is_made_once_whatever_operation_fails(
             assert await stored(redis_store, customer) == (1, 1, 1), where
             tried += 1
         spent = (await redis_store.read("", budgets=("d:total",))).budgets["d:total"]
+        await redis_store.expire_budgets(NOON + 4 * DAY)
+        ended = (await redis_store.read("", budgets=("d:total",))).budgets["d:total"]
         await store.close()
     assert spent >= tried + 2  # one a contact; never fewer
+    assert ended == (0 if then == "release" else spent)  # nothing stays taken that ends
     print(f"\n{spent} of the budget spent on {tried + 2} contacts")
     print(f"\n{tried} fault points, {degraded} answered with silence")
     assert tried >= 18

@@ -14,6 +14,8 @@ from decision.core.clock import DAY, HOUR, MINUTE, SECOND, from_micros
 from decision.core.errors import StoreUnavailable
 from decision.core.ports import Commit
 from decision.core.schema import Event
+from decision.engine import build_snapshot
+from decision.rulebook.reader import load_files
 from decision.store import MemoryStore, RedisStore
 from tests.engine.conftest import Clock
 from tests.engine.schedule import Gated, run_order
@@ -208,3 +210,27 @@ async def test_decisions_that_end_are_followed_in_any_order_of_events(
         ]
         assert await spent(engine) == len(contacts), number
         clock.now = start
+
+
+async def test_a_lowered_budget_is_not_cautioned_about_for_reservations_that_ended(
+    make_engine: Make, store: Any, clock: Clock
+) -> None:
+    engine = await make_engine(RULES, store)
+    assert await got_it(engine, "k1") and await got_it(engine, "k2")
+    lower = load_files({"rules.yaml": RULES.replace("total: 2", "total: 1")}).definition
+    for cautions in (1, 0):
+        at = from_micros(clock.now)
+        snapshot = await build_snapshot(lower, None, store, at, contacts_kept=30 * DAY)
+        assert len(snapshot.cautions) == cautions
+        clock.now += HOUR
+
+
+async def test_of_two_messages_of_one_decision_only_the_one_that_failed_comes_back(
+    make_engine: Make, store: Any
+) -> None:
+    two = RULES + RULES.splitlines()[-1].replace("  a:", "  b:").replace("total: 2", "total: 1")
+    engine = await make_engine(two, store)
+    first = await ask(engine, "k1", limit=2)
+    assert len(first.selections) == 2
+    await tell(engine, "message.failed", "k1", decision_id=first.decision_id, message="b")
+    assert (await spent(engine), await spent(engine, "b:total")) == (1, 0)
