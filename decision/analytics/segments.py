@@ -154,7 +154,9 @@ def segments(
         _prepare(database, archive, timezone)
         last = database.value("SELECT max(us) FROM facts WHERE type = ?", [event])
         if last is None:
-            rows = database.rows("SELECT type FROM facts GROUP BY 1 ORDER BY count(*) DESC LIMIT 8")
+            rows = database.rows(
+                "SELECT type FROM facts GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 8"
+            )
             known = ", ".join(name for (name,) in rows)
             raise NothingFound(f"{archive} has no event {event!r}; it has {known}")
         end = until if until is not None else int(last)
@@ -228,7 +230,8 @@ def _prepare(database: Database, archive: Path, timezone: str) -> None:
     database.view_files("events", files(archive, "events"), union=True)
     database.execute(
         "CREATE TEMP TABLE logged AS SELECT DISTINCT ON (customer_id, event_id) "
-        'customer_id, type, epoch_us("at") AS us, properties FROM events'
+        'customer_id, type, epoch_us("at") AS us, properties FROM events '
+        'ORDER BY customer_id, event_id, "at", type, properties'
     )
     [(first, last)] = database.rows("SELECT min(us), max(us) FROM logged")
     database.execute("CREATE TEMP TABLE offsets (start BIGINT, shift BIGINT)")
@@ -275,7 +278,7 @@ def _behaviour(database: Database, event: str, amount: str, until: int, today: i
             count(DISTINCT day) AS days,
             max(day) - min(day) AS recency,
             $today - min(day) AS age,
-            coalesce(sum(money) FILTER (isfinite(money)), 0) AS total,
+            coalesce(sum(money ORDER BY money) FILTER (isfinite(money)), 0) AS total,
             count(*) FILTER (isfinite(money)) AS priced
         FROM (
             SELECT *, try_cast(json_extract_string(properties, $path) AS DOUBLE) AS money

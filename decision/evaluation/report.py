@@ -315,11 +315,11 @@ class ReportBuilder:
         for field, column in self.found.segments.items():
             codes = column.codes()
             sizes = np.bincount(codes, minlength=len(column.names))
-            order = np.argsort(-sizes, kind="stable")
             names = list(column.names)
+            order = sorted(range(len(names)), key=lambda code: (-sizes[code], names[code]))
             rows += [
                 self._segment(field, names[code], np.flatnonzero(codes == code))
-                for code in order[:MOST_SEGMENTS].tolist()
+                for code in order[:MOST_SEGMENTS]
             ]
             rest = np.flatnonzero(np.isin(codes, order[MOST_SEGMENTS:]))
             if len(rest):

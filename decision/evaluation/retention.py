@@ -70,7 +70,7 @@ def retention(
 ) -> Retention:
     """The curves of an archive. `any` is every event except `message.…`, which messages cause.
 
-    A customer's arm is that of their first decision.
+    A customer's arm is that of their first decision (of two at one time, of the lower id).
 
     Raises:
         FileNotFoundError: the archive has no decisions.
@@ -85,7 +85,7 @@ def retention(
         follow_merges(database.execute, "changes")
         database.execute(
             "CREATE TEMP TABLE starts AS SELECT customer_id, min(epoch_us(decided_at)) AS began, "
-            "coalesce(arg_min(holdout, epoch_us(decided_at)), false) AS holdout "
+            "coalesce(arg_min(holdout, (decided_at, decision_id)), false) AS holdout "
             f"FROM {merged_view('decisions')} GROUP BY customer_id"
         )
         [times] = database.rows(

@@ -8,6 +8,7 @@ SNDR are unbiased with any model that has not seen these rewards, and more preci
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final
 from zlib import crc32
 
@@ -95,24 +96,25 @@ class RewardModel:
 
 def fit_reward_model(log: ArchivedLog) -> RewardModel:
     """The reward model of a log. With too few responses it predicts the mean."""
-    rows, reached, folds, silent = _sample(log)
+    sampled, silent = _sample(log)
+    rows = [features for _, features, _, _ in sampled]
     features = _features_in(rows)
     columns = {each.name: [row.get(each.name, MISSING) for row in rows] for each in features}
     categories = learn_categories(features, columns)
     matrix = encode_columns(features, categories, columns)
-    fold, label = np.array(folds, dtype=np.int64), np.array(reached, dtype=np.float64)
+    label = np.array([reached for _, _, reached, _ in sampled], dtype=np.float64)
+    fold = np.array([fold for _, _, _, fold in sampled], dtype=np.int64)
     fitted = [_fit(features, matrix[fold != part], label[fold != part]) for part in range(FOLDS)]
     return RewardModel(features, categories, fitted, _silence(silent), len(rows))
 
 
 def _sample(
     log: ArchivedLog,
-) -> tuple[list[dict[str, Value]], list[bool], list[int], list[tuple[int, bool]]]:
-    """Features, rewards and folds of logged contacts, and (fold, reward) of silent decisions."""
+) -> tuple[list[tuple[str, dict[str, Value], bool, int]], list[tuple[int, bool]]]:
+    """(id, features, reward, fold) of logged contacts, in order of ids whatever the order of rows
+    in the files, and (fold, reward) of silent decisions."""
     share = MOST_ROWS / max(1, log.counted.decisions)
-    rows: list[dict[str, Value]] = []
-    reached: list[bool] = []
-    folds: list[int] = []
+    rows: list[tuple[str, dict[str, Value], bool, int]] = []
     silent: list[tuple[int, bool]] = []
     for day in log.days():
         facts = log.judged_on(day)
@@ -124,10 +126,10 @@ def _sample(
                 silent.append((fold_of(logged.customer_id), logged.reached))
                 continue
             named = {"message.name": logged.message, "message.channel": logged.channel}
-            rows.append({**features_of(row), **named})
-            reached.append(logged.reached)
-            folds.append(fold_of(logged.customer_id))
-    return rows, reached, folds, silent
+            fold = fold_of(logged.customer_id)
+            rows.append((logged.decision_id, {**features_of(row), **named}, logged.reached, fold))
+    rows.sort(key=itemgetter(0))
+    return rows, silent
 
 
 def _features_in(rows: Sequence[Mapping[str, Value]]) -> list[Feature]:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from decision.learning.metrics import log_losses
+from decision.learning.metrics import PredictionGroups, log_losses, sorted_rows
 from decision.learning.spec import Calibration
 from decision.scoring.manifest import MOST_KNOTS, Isotonic, Platt
 from decision.scoring.model import calibrator, to_probability
@@ -40,9 +40,11 @@ def calibrate(
 
     `auto` prefers the simpler one: it takes Platt scaling instead of none, and isotonic instead of
     Platt scaling, only if that is better by more than one standard error of the difference. With
-    fewer than `LEAST_ISOTONIC` rows Platt scaling replaces isotonic.
+    fewer than `LEAST_ISOTONIC` rows Platt scaling replaces isotonic. The order of rows does not
+    matter: they are put in folds in order of their log-odds.
     """
     weights = np.ones(len(label)) if weight is None else weight
+    label, log_odds, weights = sorted_rows(label, log_odds, weights)
     name = wanted
     tried: dict[str, float] = {}
     if wanted == "auto":
@@ -81,15 +83,13 @@ def fit_isotonic(log_odds: Array, label: Array, weight: Array | None = None) -> 
     >>> label = np.concatenate([np.arange(100) < share for share in (10, 60, 50)])
     >>> found = fit_isotonic(odds, label.astype(float))
     >>> [round(each, 2) for each in found.probabilities]
-    [0.11, 0.55]
+    [0.1, 0.55]
     """
     weights = np.ones(len(label)) if weight is None else weight
-    order = np.argsort(log_odds, kind="stable")
-    count = max(1, min(MOST_KNOTS, len(order) // _LEAST_IN_KNOT))
-    starts = np.unique(np.arange(count) * len(order) // count)
-    total = np.add.reduceat(weights[order], starts)
-    place = np.add.reduceat((weights * log_odds)[order], starts)
-    responses = np.add.reduceat((weights * label)[order], starts)
+    count = max(1, min(MOST_KNOTS, len(label) // _LEAST_IN_KNOT))
+    groups = PredictionGroups(label, log_odds, weights, count)
+    total, responses = groups.weight, groups.responses
+    place = groups.predicted * total
     rate = (float(weights @ label) + 0.5) / (float(weights.sum()) + 1)
     blocks: list[list[float]] = []
     for size, at, hits in zip(total.tolist(), place.tolist(), responses.tolist(), strict=True):

@@ -298,16 +298,17 @@ class _Join:
             SELECT place, moment, tie, message, channel, probability, position,
                    place IN (SELECT place FROM reached) AS label
             FROM judged WHERE why IS NULL""").to_arrow_table()
-        order = np.lexsort([found.column(name).to_numpy() for name in ("place", "tie", "moment")])
+        position = found.column("position").fill_null(1).to_numpy()
+        place, tie, moment = (found.column(name).to_numpy() for name in ("place", "tie", "moment"))
+        order = np.lexsort([place, position, tie, moment])
 
         def column(name: str) -> Any:
             return found.column(name).to_numpy()[order]
 
-        place = column("place")
+        place = place[order]
         messages, message = _coded(found.column("message"))
         channels, channel = _coded(found.column("channel"))
         left_out, notes = self._left_out()
-        position = found.column("position").fill_null(1).to_numpy()[order]
         closes = f"SELECT min(moment + within) FROM judged WHERE why = '{OPEN}'"
         return JoinedRows(
             file=place // _FILE,
@@ -315,7 +316,7 @@ class _Join:
             at=column("moment"),
             label=column("label").astype(np.float64),
             probability=column("probability"),
-            position=position.astype(np.int32),
+            position=position[order].astype(np.int32),
             messages=messages,
             message=message[order],
             channels=channels,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import sqrt
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,35 +21,52 @@ def measure(
 
     `calibration_error` is the mean gap between predicted and observed shares by decile, weighted by
     rows; `top_decile_lift` is the share of responses in the tenth with the highest predictions,
-    divided by that of all rows. `weight` is the weight of each row.
+    divided by that of all rows. `weight` is the weight of each row. No figure depends on the order
+    of the rows, not even in its last digit.
     """
     weights = np.ones(len(label)) if weight is None else weight
+    label, probability, weights = sorted_rows(label, probability, weights)
     loss = log_losses(label, probability)
     responses = float(weights @ label)
     predicted = float(weights @ probability)
-    groups = deciles(label, probability, weights)
-    share = responses / float(weights.sum())
     return {
         "log_loss": float(np.average(loss, weights=weights)),
         "brier": float(np.average((probability - label) ** 2, weights=weights)),
         "auc": auc(label, probability, weights),
         "predicted_over_observed": predicted / responses if responses else None,
-        "calibration_error": groups.calibration_error(),
-        "top_decile_lift": float(groups.observed[-1]) / share if responses else None,
+        "calibration_error": deciles(label, probability, weights).calibration_error(),
+        "top_decile_lift": top_lift(label, probability, weights) if responses else None,
     }
 
 
+def sorted_rows(label: Array, probability: Array, weights: Array) -> tuple[Array, Array, Array]:
+    """The rows by prediction, lowest first; those alike in all three are interchangeable."""
+    order = np.lexsort((weights, label, probability))
+    return label[order], probability[order], weights[order]
+
+
 class PredictionGroups:
-    """Rows in groups by prediction, lowest first: means of both, weight and number of rows."""
+    """Rows in groups by prediction, lowest first: means of both, weight and number of rows.
+
+    Groups are of about equal size; rows of equal prediction are in one, where their middle is.
+
+    >>> import numpy as np
+    >>> PredictionGroups(np.eye(9)[0], np.r_[np.full(8, 0.1), 0.9], np.ones(9), 3).rows.tolist()
+    [8, 1]
+    """
 
     def __init__(self, label: Array, probability: Array, weights: Array, parts: int) -> None:
-        order = np.argsort(probability, kind="stable")
-        starts = np.unique(np.arange(parts) * len(order) // parts)
-        self.rows = np.diff([*starts, len(order)])
-        self.weight: Array = np.add.reduceat(weights[order], starts)
-        self.predicted: Array = np.add.reduceat((weights * probability)[order], starts)
+        label, probability, weights = sorted_rows(label, probability, weights)
+        first = np.flatnonzero(np.diff(probability, prepend=-np.inf))  # row of each prediction
+        middle = (first + np.append(first[1:], len(label)) - 1) // 2
+        cuts = np.arange(parts) * len(label) // parts
+        places = np.unique(np.searchsorted(middle, cuts))
+        starts = first[places[places < len(first)]]
+        self.rows = np.diff([*starts, len(label)])
+        self.weight: Array = np.add.reduceat(weights, starts)
+        self.predicted: Array = np.add.reduceat(weights * probability, starts)
         self.predicted /= self.weight
-        self.responses: Array = np.add.reduceat((weights * label)[order], starts)
+        self.responses: Array = np.add.reduceat(weights * label, starts)
         self.observed: Array = self.responses / self.weight
 
     def calibration_error(self) -> float:
@@ -80,9 +98,52 @@ def wilson(responses: float, rows: float, confidence: float = 0.95) -> tuple[flo
 def deciles(
     label: Array, probability: Array, weight: Array | None = None, parts: int = PARTS
 ) -> PredictionGroups:
-    """The rows (at least one) in `parts` groups of equal size, by prediction."""
+    """The rows (at least one) in `parts` groups of equal size, by prediction; ties stay whole."""
     weights = np.ones(len(label)) if weight is None else weight
     return PredictionGroups(label, probability, weights, parts)
+
+
+class Gain(NamedTuple):
+    """Weight and responses of the rows with the highest predictions: of none, of more …, of all."""
+
+    rows: Array
+    weight: Array
+    responses: Array
+
+    def shares(self) -> tuple[Array, Array]:
+        """Both as shares of all."""
+        return self.weight / self.weight[-1], self.responses / (self.responses[-1] or 1.0)
+
+    def lifts(self) -> Array:
+        """The share of responses in each part, the highest first, divided by that of all rows."""
+        share = self.responses[-1] / self.weight[-1]
+        found: Array = np.diff(self.responses) / np.diff(self.weight) / share
+        return found
+
+
+def gain(label: Array, probability: Array, weights: Array, parts: int = PARTS) -> Gain:
+    """The gain at the ends of `parts` parts of equal size.
+
+    Where a part ends among rows of equal prediction, it has that share of their responses.
+
+    >>> gain(np.r_[np.ones(5), np.zeros(15)], np.full(20, 0.25), np.ones(20), 2).responses.tolist()
+    [0.0, 2.5, 5.0]
+    """
+    label, probability, weights = sorted_rows(label, np.negative(probability), weights)
+    ends = np.flatnonzero(np.append(np.diff(probability), 1)) + 1
+    places = np.unique(-(np.arange(parts + 1) * -len(label) // parts)).astype(np.float64)
+
+    def at(each: Array) -> Array:
+        known = np.append(0.0, np.cumsum(each)[ends - 1])
+        found: Array = np.interp(places, np.append(0, ends), known)
+        return found
+
+    return Gain(places, at(weights), at(weights * label))
+
+
+def top_lift(label: Array, probability: Array, weights: Array) -> float:
+    """The lift of the tenth with the highest predictions; there must be a response."""
+    return float(gain(label, probability, weights).lifts()[0])
 
 
 def auc(label: Array, score: Array, weight: Array | None = None) -> float | None:

@@ -6,11 +6,12 @@ import csv
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -240,3 +241,26 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "events" / "date=2026-11-20" / "part-0.parquet").write_bytes(b"PAR1 cut")
     with pytest.raises(ArchiveError, match=r"part-0\.parquet cannot be read"):
         segments(tmp_path, event="buy")
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_segments_do_not_depend_on_the_order_of_rows(seed: int) -> None:
+    """Nor on the file that holds them; equal amounts in another order are an equal total."""
+    rng = np.random.default_rng(seed)
+    amounts = [0.1, 0.2, 0.3, 1e16, 7.7]
+    rows = [
+        event(f"c-{customer}", "purchase", NOON + timedelta(days=day), day, amount=amount)
+        for customer in range(12)
+        for day, amount in enumerate(rng.permutation(amounts))
+    ]
+    rows.append({**rows[0], "properties": '{"amount": 3}'})  # the same event, told differently
+    found = []
+    for _ in range(2):
+        with TemporaryDirectory() as folder:
+            shuffled = [rows[place] for place in rng.permutation(len(rows))]
+            write(Path(folder), "events", shuffled[:30])
+            write(Path(folder), "events", shuffled[30:], "part-1")
+            found.append(list(segments(Path(folder), activity=None).attributes()))
+    assert found[0] == found[1]
+    assert len({str(attributes) for _, attributes in found[0][1:]}) <= 2

@@ -204,6 +204,33 @@ def test_segments_are_parts_of_the_whole(archive: Path) -> None:
     assert only.target["responses"].lift.relative == pytest.approx(whole.lift.relative)
 
 
+def test_no_figure_depends_on_the_order_of_rows_in_the_files(archive: Path, tmp_path: Path) -> None:
+    again = tmp_path / "log"
+    shutil.copytree(archive, again)
+    generator = np.random.default_rng(6)
+    for path in sorted(again.rglob("*.parquet")):
+        table = pq.ParquetFile(path).read()
+        pq.write_table(table.take(generator.permutation(len(table))), path)
+    asked = EvaluationRequest(by=("customer.country", "placement"), options=QUICK)
+    one, other = (evaluate(log, Candidate(exploration=60.0), asked) for log in (archive, again))
+    _alike(msgspec.to_builtins(one), msgspec.to_builtins(other))
+
+
+def _alike(one: Any, other: Any) -> None:
+    """Equal but for the last digits of sums."""
+    if isinstance(one, dict):
+        assert list(one) == list(other)
+        one, other = list(one.values()), list(other.values())
+    if isinstance(one, list | tuple):
+        assert len(one) == len(other)
+        for pair in zip(one, other, strict=True):
+            _alike(*pair)
+    elif isinstance(one, float):
+        assert one == pytest.approx(other, rel=1e-6, abs=1e-9)
+    else:
+        assert one == other
+
+
 # ---------------------------------------------------------------- rules that change
 
 

@@ -51,6 +51,19 @@ def write(folder: Path, seed: int = 1) -> tuple[list[dict[str, Any]], list[dict[
     return decisions, events
 
 
+def test_the_arm_of_two_first_decisions_at_one_time_does_not_depend_on_their_order(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        {"decision_id": f"d-{arm}", "decided_at": START, "customer_id": "c", "holdout": arm}
+        for arm in (True, False)
+    ]
+    for name, order in (("one", rows), ("other", rows[::-1])):
+        write_rows(tmp_path / name, "decisions", order, "decided_at")
+        found = retention(tmp_path / name)
+        assert (found.treated, found.holdout) == (1, 0), name
+
+
 @pytest.mark.parametrize("event", ["any", "app_open"])
 def test_curves_are_what_a_plain_count_gives(tmp_path: Path, event: str) -> None:
     """Customers active in week k, of those with week k over; events of messages do not count."""

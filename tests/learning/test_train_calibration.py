@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decision.learning.calibration import calibrate, fit_isotonic
-from decision.learning.metrics import deciles, measure
+from decision.learning.metrics import deciles, gain, measure
 from decision.scoring.manifest import MOST_KNOTS
 from decision.scoring.model import calibrator, to_probability
 
@@ -87,3 +87,54 @@ def test_groups_hold_every_row_once() -> None:
         groups = deciles(label[:rows], to_probability(ODDS[:rows]))
         assert groups.rows.sum() == rows and groups.responses.sum() == label[:rows].sum()
         assert (np.diff(groups.predicted) >= 0).all()
+
+
+@settings(max_examples=200, deadline=None)
+@given(seed=st.integers(0, 2**32), rows=st.integers(1, 300), values=st.integers(1, 40))
+def test_no_figure_depends_on_the_order_of_rows(seed: int, rows: int, values: int) -> None:
+    """With ties and weights: the same figures to the last digit, and the same calibration."""
+    rng = np.random.default_rng(seed)
+    odds = rng.normal(-1, 1, values)[rng.integers(0, values, rows)]
+    label = (rng.random(rows) < 0.3).astype(float)
+    weight = rng.exponential(1, rows) + 0.1
+    order = rng.permutation(rows)
+    one = (label, to_probability(odds), weight)
+    other = tuple(each[order] for each in one)
+    assert measure(*one) == measure(*other)
+    for parts in (3, 10, 100):
+        assert np.array_equal(gain(*one, parts), gain(*other, parts))
+        groups, again = deciles(*one, parts), deciles(*other, parts)
+        assert groups.observed.tolist() == again.observed.tolist()
+        assert groups.weight.tolist() == again.weight.tolist()
+    if 0 < label.sum() < rows:
+        for kind in ("isotonic", "platt", "auto"):
+            again = calibrate(kind, odds[order], label[order], weight[order])
+            assert calibrate(kind, odds, label, weight) == again
+
+
+@pytest.mark.parametrize("weight", [None, np.linspace(0.5, 2, 1000)])
+def test_one_and_the_same_right_prediction_has_no_error_and_no_lift(
+    weight: np.ndarray | None,
+) -> None:
+    for seed in range(3):
+        label = np.random.default_rng(seed).permutation(np.repeat([0.0, 1.0], [900, 100]))
+        share = float(np.average(label, weights=weight))
+        figures = measure(label, np.full(1000, share), weight)
+        assert figures["calibration_error"] == pytest.approx(0, abs=1e-12)
+        assert figures["top_decile_lift"] == pytest.approx(1)
+        assert figures["auc"] == pytest.approx(0.5)
+
+
+def test_errors_of_equal_predictions_do_not_cancel_those_of_others() -> None:
+    """550 rows at 0.1 and 450 at 0.3, where both respond in 20 %: the error is 0.1."""
+    label = np.r_[np.repeat([1.0, 0.0], [110, 440]), np.repeat([1.0, 0.0], [90, 360])]
+    figures = measure(label, np.repeat([0.1, 0.3], [550, 450]))
+    assert figures["calibration_error"] == pytest.approx(0.1)
+    assert figures["top_decile_lift"] == pytest.approx(1)
+
+
+def test_the_top_tenth_takes_its_share_of_the_responses_of_equal_predictions() -> None:
+    """50 rows at 0.9 all respond; of 300 at 0.5 a third does: the tenth has 50 of each."""
+    label = np.repeat([0.0, 1.0, 0.0, 1.0], [650, 100, 200, 50])
+    figures = measure(label, np.repeat([0.1, 0.5, 0.9], [650, 300, 50]))
+    assert figures["top_decile_lift"] == pytest.approx((50 + 50 / 3) / 100 / 0.15)

@@ -270,9 +270,13 @@ def test_examples_do_not_depend_on_how_rows_are_spread_over_files(tmp_path: Path
             features={"time.hour": n % 24, "message.name": f"m{n % 5}"},
         )
     ]
+    for n in range(30):  # two selections of one decision
+        both = decided(f"e-{n}", n * HOUR, "优惠", "news")
+        rows += [{**row, "position": place} for place, row in enumerate(both, 1)]
     events = [outcome("visit", n * HOUR) for n in range(0, 300, 7)]
     found = []
     for files in (1, 4):
+        rows = [rows[place] for place in rng.permutation(len(rows))]
         log = write_log(tmp_path / f"log-{files}", rows, [], events, files=files)
         with examples_of_log(log, parse_spec("a", SPEC), GOALS, until=START + 60 * DAY) as one:
             found.append(one)

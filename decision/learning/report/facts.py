@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 from decision.learning import drift
 from decision.learning.boosting import FittedModel
 from decision.learning.examples import Examples
-from decision.learning.metrics import PredictionGroups, auc, deciles, log_losses, wilson
+from decision.learning.metrics import (
+    Gain,
+    PredictionGroups,
+    auc,
+    deciles,
+    gain,
+    log_losses,
+    sorted_rows,
+    wilson,
+)
 from decision.learning.spec import Spec
 from decision.scoring.features import Feature
 from decision.scoring.model import to_probability
@@ -26,7 +35,7 @@ Floats = NDArray[np.float64]
 Z: Final = 1.959963984540054
 CURVE_GROUPS: Final = 15
 SHAP_ROWS: Final = 1_500
-_GAIN_POINTS: Final = 101
+_GAIN_PARTS: Final = 100
 
 
 class MeasuredFigure(NamedTuple):
@@ -66,7 +75,7 @@ class ReportFacts(msgspec.Struct, kw_only=True):
     predictions: Floats
     figures: dict[str, MeasuredFigure]
     curve: PredictionGroups
-    tenths: PredictionGroups
+    tenths: Gain
     gain: tuple[Floats, Floats]
     importance: dict[str, float]
     contributions: Contributions
@@ -92,9 +101,9 @@ def facts_of(
     weights = examples.weights(rows)
     weight = np.ones(len(label)) if weights is None else weights
     old = drift.read_profile(against) if against is not None else None
-    gain = boosted.booster.feature_importance("gain", iteration=boosted.trees)
+    splits = boosted.booster.feature_importance("gain", iteration=boosted.trees)
     names = [feature.name for feature in examples.features]
-    importance = dict(zip(names, (gain / (gain.sum() or 1.0)).tolist(), strict=True))
+    importance = dict(zip(names, (splits / (splits.sum() or 1.0)).tolist(), strict=True))
     return ReportFacts(
         spec=spec,
         features=examples.features,
@@ -103,8 +112,8 @@ def facts_of(
         predictions=found,
         figures=_figures(label, found, weight),
         curve=deciles(label, found, weight, CURVE_GROUPS),
-        tenths=deciles(label, found, weight),
-        gain=_gain(label, found, weight),
+        tenths=gain(label, found, weight),
+        gain=gain(label, found, weight, _GAIN_PARTS).shares(),
         importance=dict(sorted(importance.items(), key=lambda row: (-row[1], row[0]))),
         contributions=_contributions(boosted, examples.matrix[rows]),
         messages=_messages(examples, rows, found),
@@ -134,6 +143,7 @@ def _mean(values: Floats, weight: Floats) -> MeasuredFigure:
 
 
 def _figures(label: Floats, probability: Floats, weight: Floats) -> dict[str, MeasuredFigure]:
+    label, probability, weight = sorted_rows(label, probability, weight)
     loss = log_losses(label, probability)
     base = _mean(label, weight)
     found = {"share of responses": base, "log loss": _mean(loss, weight)}
@@ -155,12 +165,15 @@ def _figures(label: Floats, probability: Floats, weight: Floats) -> dict[str, Me
         found["predicted over observed"] = MeasuredFigure(
             ratio, ratio - reach / base.value, ratio + reach / base.value
         )
-        groups = deciles(label, probability, weight)
-        top = share_interval(float(groups.observed[-1]) * groups.rows[-1], float(groups.rows[-1]))
+        tenths = gain(label, probability, weight)
+        rows = float(tenths.rows[1])
+        top = share_interval(float(tenths.lifts()[0]) * base.value * rows, rows)
         found["lift of the top tenth"] = MeasuredFigure(
             *(None if each is None else each / base.value for each in top)  # type: ignore[arg-type]
         )
-        found["calibration error"] = MeasuredFigure(groups.calibration_error())
+        found["calibration error"] = MeasuredFigure(
+            deciles(label, probability, weight).calibration_error()
+        )
     return found
 
 
@@ -176,14 +189,6 @@ def _auc_error(label: Floats, score: Floats) -> float:
 
     parts = (below(positive, negative), below(negative, positive))
     return math.sqrt(sum(float(part.var()) / len(part) for part in parts))
-
-
-def _gain(label: Floats, probability: Floats, weight: Floats) -> tuple[Floats, Floats]:
-    order = np.argsort(np.negative(probability), kind="stable")
-    rows = np.concatenate([[0.0], np.cumsum(weight[order])])
-    hits = np.concatenate([[0.0], np.cumsum((weight * label)[order])])
-    places = np.linspace(0, len(order), _GAIN_POINTS).round().astype(np.int64)
-    return rows[places] / rows[-1], hits[places] / (hits[-1] or 1.0)
 
 
 def _contributions(boosted: FittedModel, matrix: Any) -> Contributions:

@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 
 from decision.learning.drift import PREDICTION
-from decision.learning.metrics import PredictionGroups, wilson
-from decision.learning.report.facts import ReportFacts
+from decision.learning.metrics import wilson
+from decision.learning.report.facts import Floats, ReportFacts
 
 BLUE: Final = "#2b6cb0"
 GREY: Final = "#8a94a3"
@@ -89,18 +89,19 @@ def _short(name: str) -> str:
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 
-def _reach(groups: PredictionGroups) -> Any:
+def _reach(responses: Floats, weight: Floats) -> Any:
     """How far the 95 % interval of each group's share reaches below and above it."""
-    pairs = zip(groups.responses.tolist(), groups.weight.tolist(), strict=True)
+    pairs = zip(responses.tolist(), weight.tolist(), strict=True)
     bounds = np.array([wilson(*pair) for pair in pairs]).T
-    return np.maximum(0.0, [groups.observed - bounds[0], bounds[1] - groups.observed])
+    share = responses / weight
+    return np.maximum(0.0, [share - bounds[0], bounds[1] - share])
 
 
 def _calibration(facts: ReportFacts) -> bytes:
     """Predicted and observed shares, and the number of rows by prediction."""
     groups = facts.curve
     figure, (axes, counts) = _figure(5.2, 2, height_ratios=[4, 1], sharex=True)
-    reach = _reach(groups)
+    reach = _reach(groups.responses, groups.weight)
     top = 1.08 * max(groups.predicted.max(), (groups.observed + reach[1]).max())
     axes.plot([0, top], [0, top], color=GREY, linestyle="--", linewidth=1, label="as predicted")
     axes.errorbar(
@@ -129,12 +130,12 @@ def _calibration(facts: ReportFacts) -> bytes:
 def _lift(facts: ReportFacts) -> bytes:
     """The share of responses in each tenth of the rows, divided by that of all rows."""
     figure, axes = _figure()
-    groups = facts.tenths
-    base = float(groups.responses.sum() / groups.weight.sum())
+    tenths = facts.tenths
+    base = float(tenths.responses[-1] / tenths.weight[-1])
     if not base:
         return b""
-    lift = groups.observed[::-1] / base
-    reach = _reach(groups)[:, ::-1] / base
+    lift = tenths.lifts()
+    reach = _reach(np.diff(tenths.responses), np.diff(tenths.weight)) / base
     places = np.arange(1, len(lift) + 1)
     axes.bar(places, lift, color=BLUE, width=0.72)
     axes.errorbar(places, lift, yerr=reach, fmt="none", ecolor="#1a202c", capsize=3, linewidth=1)
