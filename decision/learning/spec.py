@@ -11,6 +11,7 @@ rounds: 400
 early_stopping: 30
 seed: 7
 validation: 20%                    # the latest rows: half to stop and calibrate, half to judge
+missing: 5%                        # rows fitted as if they lacked a feature that none lacked
 calibration: auto                  # or platt, isotonic, none
 smoothing: {by: message, starting_probability: 0.05, starting_evidence: 100}
 exploration: {from: 30, to: 1000, over: 100000}      # γ; or one number; default: the policy's
@@ -136,6 +137,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     early_stopping: int = 30
     seed: int = 7
     validation: float = 0.2
+    missing: float = 0.05
     smoothing: Smoothing = Smoothing()
     calibration: Calibration = "none"
     exploration: float | ExplorationSchedule | None = None
@@ -220,6 +222,9 @@ def _read(checker: Checker, root: Node) -> Spec:
         )
         validation_node = entry.get("validation")
         validation = entry.read("validation", Checker.share, 0.2)
+        missing_node, missing = entry.get("missing"), entry.read("missing", Checker.share, 0.05)
+        if missing_node and missing > 0.5:
+            checker.error("bad-value", missing_node.at, "missing is at most 50%")
         if validation_node and validation > 0.9:
             checker.error("bad-value", validation_node.at, "validation leaves too few rows to fit")
         if validation == 0 and calibration != "none" and validation_node:
@@ -237,6 +242,7 @@ def _read(checker: Checker, root: Node) -> Spec:
             early_stopping=entry.read("early_stopping", Checker.whole, 30),
             seed=entry.read("seed", Checker.whole, 7, least=0),
             validation=validation,
+            missing=missing,
             smoothing=_smoothing(checker, entry.get("smoothing")),
             calibration=cast(Calibration, calibration),
             exploration=_exploration(checker, entry.get("exploration")),

@@ -26,6 +26,7 @@ from decision.learning.calibration import ChosenCalibration, calibrate
 from decision.learning.dask_boosting import cluster
 from decision.learning.examples import Examples, check_split, evidence_of, examples_of
 from decision.learning.metrics import measure
+from decision.learning.missing import know_missing, some_missing
 from decision.learning.report.facts import ReportFacts, facts_of
 from decision.learning.report.page import write_report
 from decision.learning.spec import Spec
@@ -75,7 +76,8 @@ def train(
     """
     examples = examples_of(given, spec) if isinstance(given, TrainingTable) else given
     check_split(examples)
-    with progress.bar("Training", total=1.0) as move:
+    examples, lacked = know_missing(spec, examples)
+    with progress.bar("Training", total=1.0) as move, some_missing(spec, examples, lacked):
         boosted = fit(spec, examples, move)
     odds = log_odds(boosted, examples.matrix[examples.fit :])
     chosen = _calibrate(spec, examples, odds)

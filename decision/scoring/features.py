@@ -139,6 +139,20 @@ def varies(feature: Feature) -> bool:
     return _source(feature.name).origin in ("static", "message_count", "message_days")
 
 
+def can_be_missing(feature: Feature) -> bool:
+    """Whether a decision can lack the feature: times, counts and sums are always known.
+
+    >>> can_be_missing(Feature("customer.age", "numeric"))
+    True
+    >>> can_be_missing(Feature("time.hour", "numeric"))
+    False
+    """
+    family, _, measure = feature.name.rpartition(".")
+    if family.startswith(("events.", "message")):
+        return measure.startswith(("days_since", "last_"))
+    return family.partition(".")[0] in ("customer", "event", "context")
+
+
 def number_of(value: Value) -> float:
     """The number of a numeric feature: true is 1, false is 0, all but finite numbers are NaN.
 
@@ -165,14 +179,18 @@ def category_key(value: Value) -> Value:
 
 
 def encoder_of(feature: Feature, categories: Categories) -> Callable[[Value], float]:
-    """The function from a feature's value to its number in the matrix."""
+    """The function from a feature's value to its number in the matrix.
+
+    If None is among the categories, it is that of every missing or unknown value.
+    """
     if feature.kind == "numeric":
         return number_of
     codes = {
         category_key(value): float(code)
         for code, value in enumerate(categories.get(feature.name, ()))
     }
-    return lambda value: codes.get(category_key(value), NAN)
+    otherwise = codes.get(None, NAN)
+    return lambda value: codes.get(category_key(value), otherwise)
 
 
 def learn_categories(features: Iterable[Feature], columns: Columns) -> dict[str, tuple[Value, ...]]:
