@@ -51,7 +51,8 @@ Floats = NDArray[np.float64]
 class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     """One entry per customer with at least one event of the type; days are whole numbers.
 
-    `priced` is the number of all events with an amount that is a finite number.
+    `priced` is the number of all events with an amount that is a finite number, `texts` of those
+    with a text such as "80": as in rules, it is no number, and counts as no amount.
     """
 
     customer_id: Sequence[str]
@@ -60,6 +61,7 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     age_days: Ints
     total: Floats
     priced: int
+    texts: int = 0
 
     @property
     def days_since(self) -> Ints:
@@ -113,6 +115,7 @@ class Segments(msgspec.Struct, frozen=True, kw_only=True):
             "until": from_micros(self.until),
             "customers": len(self.behaviour.customer_id),
             "events_with_an_amount": self.behaviour.priced,
+            "events_with_an_amount_as_text": self.behaviour.texts,
             "thresholds": self.thresholds,
             "scores": {name: dict(sorted(counts.items())) for name, counts in scores.items()},
             "active_customers": sum(days > 0 for days in self.active.values()),
@@ -279,10 +282,15 @@ def _behaviour(database: Database, event: str, amount: str, until: int, today: i
             max(day) - min(day) AS recency,
             $today - min(day) AS age,
             coalesce(sum(money ORDER BY money) FILTER (isfinite(money)), 0) AS total,
-            count(*) FILTER (isfinite(money)) AS priced
+            count(*) FILTER (isfinite(money)) AS priced,
+            count(*) FILTER (kind = 'VARCHAR' AND isfinite(told)) AS texts
         FROM (
-            SELECT *, try_cast(json_extract_string(properties, $path) AS DOUBLE) AS money
-            FROM facts WHERE type = $event AND us <= $until
+            SELECT *, CASE WHEN kind IN ('BIGINT', 'UBIGINT', 'DOUBLE') THEN told END AS money
+            FROM (
+                SELECT customer_id, day, json_type(properties, $path) AS kind,
+                    try_cast(json_extract_string(properties, $path) AS DOUBLE) AS told
+                FROM facts WHERE type = $event AND us <= $until
+            )
         )
         GROUP BY 1 ORDER BY 1
         """,
@@ -295,6 +303,7 @@ def _behaviour(database: Database, event: str, amount: str, until: int, today: i
         age_days=np.asarray(found["age"], dtype=np.int64),
         total=np.asarray(found["total"], dtype=np.float64),
         priced=int(found["priced"].sum()),
+        texts=int(found["texts"].sum()),
     )
 
 

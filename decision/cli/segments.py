@@ -36,7 +36,7 @@ _ROUNDING = 1e-9
     default="amount",
     show_default=True,
     metavar="PROPERTY",
-    help="The property of these events with the money.",
+    help='The property of these events with the money: a number; a text such as "80" is none.',
 )
 @click.option(
     "--activity",
@@ -116,6 +116,11 @@ def segments(
         )
     if not found.behaviour.priced:
         say(f"no {event!r} has a number as {amount!r}: all monetary values are 0 (see --amount)")
+    if texts := found.behaviour.texts:
+        say(
+            f"{texts:,} {event!r} have {amount!r} as a text, which is no number, as in rules: send "
+            f'80, not "80"'
+        )
     done = Stored()
     if out is not None:
         write_segments(found, out)

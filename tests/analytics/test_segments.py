@@ -25,7 +25,8 @@ from decision.analytics.segments import (
 )
 from decision.archive.journal import ArchiveError
 from decision.archive.layout import schema_of
-from decision.core.clock import DAY, to_micros
+from decision.core.clock import DAY, SECOND, to_micros
+from decision.core.events import EventHistory, Measure, record, sum_within
 from tests.data import needed
 
 pa = pytest.importorskip("pyarrow")
@@ -184,12 +185,32 @@ def test_who_is_no_longer_active_loses_the_level(tmp_path: Path) -> None:
 
 
 def test_an_amount_that_is_no_finite_number_counts_as_none(tmp_path: Path) -> None:
-    amounts = [2.5, -1, "NaN", "Infinity", None, True, {"x": 1}]
+    amounts = [2.5, -1, "NaN", "Infinity", None, True, {"x": 1}, [3], "80", " 7 ", "1e3"]
     rows = [event("a", "purchase", NOON, n, **{'a"/b': one}) for n, one in enumerate(amounts)]
     write(tmp_path, "events", [*rows, event("b", "purchase", NOON)])
     one = segments(tmp_path, amount='a"/b').behaviour
-    assert (one.total.tolist(), one.priced) == ([1.5, 0.0], 2)
+    assert (one.total.tolist(), one.priced, one.texts) == ([1.5, 0.0], 2, 3)
     assert segments(tmp_path).behaviour.priced == 0
+
+
+AMOUNTS = [80, 2.5, -1, 0, 10**18, "80", "2.5", "x", "", True, None, [1], {"amount": 5}]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sampled_from(AMOUNTS), min_size=1, max_size=12))
+def test_an_amount_means_to_segments_what_it_means_to_rules(amounts: list[Any]) -> None:
+    """The total of an event's property is what `events.purchase.sum_amount_90d` says."""
+    history, kept = EventHistory(), Measure(window=DAY, sums=("amount",))
+    rows = []
+    for number, amount in enumerate(amounts):
+        rows.append(event("a", "purchase", NOON, number, amount=amount))
+        at = to_micros(NOON) + number * SECOND
+        record(history, kept, at, {"amount": amount}, at, UTC)
+    with TemporaryDirectory() as folder:
+        write(Path(folder), "events", rows)
+        one = segments(Path(folder), activity=None).behaviour
+    summed = sum_within(history, "amount", DAY, to_micros(NOON) + 60 * SECOND)
+    assert one.total.tolist() == pytest.approx([summed])
 
 
 def test_who_was_merged_there_and_back_is_whom_the_last_merge_left(tmp_path: Path) -> None:
