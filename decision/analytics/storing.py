@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from decision.analytics.segments import Segments
-from decision.core.errors import NotFound
+from decision.core.errors import InputError, NotFound
 from decision.core.schema import CustomerUpdate
 from decision.core.values import Value
 from decision.engine import Engine
@@ -44,7 +44,7 @@ async def store_segments(engine: Engine, found: Segments, progress: Progress = S
                     update = CustomerUpdate(attributes=attributes)
                     await engine.customers.update(customer_id, update)
                     stored += 1
-                except NotFound:
+                except (NotFound, InputError):  # or of an id that is refused by now
                     unknown += 1
                 if (stored + unknown) % 256 == 0:
                     move(stored + unknown)

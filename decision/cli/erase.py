@@ -35,8 +35,11 @@ def erase(customer_id: str, archive: Path | None, as_json: bool, **given: str | 
     the customer are rewritten without these rows; without it, the next run of `nextbest archive`
     does this. Erasing again changes nothing.
     """
+    from decision.engine.identity import clean_id
+
     ids = asyncio.run(_from_store(customer_id, settings_from(**given)))
-    found = _from_archive(archive, {customer_id, *ids}) if archive is not None else None
+    known = {customer_id, clean_id("customer_id", customer_id, stored=True), *ids}
+    found = _from_archive(archive, known) if archive is not None else None
     if as_json:
         counts = found._asdict() if found is not None else None
         print_json({"customer_id": customer_id, "erased": ids, "archive": counts})

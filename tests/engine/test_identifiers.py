@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from decision.analytics.storing import store_segments
 from decision.core.errors import InputError
 from decision.core.schema import Alias, CustomerUpdate, DecisionRequest, Event
 from decision.engine.identity import BLANKS, clean_id
@@ -143,3 +144,12 @@ async def test_addresses_are_compared_in_lower_case_at_every_door_where_that_is_
     await engine.events.record([Event(type="app_open", alias=Alias("email", "ANN@x.example"))])
     found = (await engine.customers.get("c-1")).events
     assert ("app_open" in found) is lowercase
+
+
+async def test_segments_of_an_id_that_is_refused_by_now_are_left_out(engine) -> None:
+    class Found:
+        def attributes(self):
+            return iter([("null", {"rfm": 1}), (" c-1", {"rfm": 2})])
+
+    await engine.customers.update("c-1", CustomerUpdate(attributes={"a": 1}))
+    assert await store_segments(engine, Found()) == (1, 1)
