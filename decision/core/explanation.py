@@ -96,7 +96,7 @@ class _Explainer:
             case Reason.BUDGET_SPENT:
                 return f"the budget of {message.name} is spent", self.policy.budget_source(message)
             case Reason.TOO_LONG:
-                return self._too_long(index), message.content_source or message.source
+                return self.verdict.texts.excess(index), message.content_source
             case Reason.HOLDOUT:
                 return self._holdout(index)
             case Reason.BELOW_THRESHOLD:
@@ -191,12 +191,6 @@ class _Explainer:
                 cap.source
             )
         return "too many decisions at once for this customer", None
-
-    def _too_long(self, index: int) -> str | None:
-        found = self.verdict.texts.excess(index)
-        if found is None:  # on record, but rendered in another way then
-            return None
-        return f"{found.field} has {found.length} characters, may have {found.limit}"
 
     def _holdout(self, index: int) -> Detail:
         for group in self.policy.holdouts:

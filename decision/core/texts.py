@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from decision.core.business_rules import Override
 from decision.core.fields import Situation
-from decision.core.masks import indices
+from decision.core.masks import indices, mask_of
 from decision.core.policy import Policy
 from decision.core.ports import Content
-from decision.core.schema import TriggerEvent
+from decision.core.schema import DecisionRequest
 from decision.core.values import Value
-
-
-class Excess(NamedTuple):
-    """A text that is longer than its channel takes, in characters."""
-
-    field: str
-    length: int
-    limit: int
 
 
 class Contents(msgspec.Struct, frozen=True):
@@ -38,27 +30,23 @@ class Contents(msgspec.Struct, frozen=True):
 NO_CONTENTS = Contents((), {}, 0)
 
 
-def excess_of(content: Content, rendered: Mapping[str, Any]) -> Excess | None:
-    """The first of the rendered fields that is too long, or None."""
+def excess_of(content: Content, rendered: Mapping[str, Any]) -> str | None:
+    """What is too long in the rendered content, in words, or None."""
     for field, limit in content.limits.items():
         text = rendered.get(field)
         if isinstance(text, str) and len(text) > limit:
-            return Excess(field, len(text), limit)
+            return f"{field} has {len(text)} characters, may have {limit}"
     return None
 
 
-def names_of(
-    placement: str,
-    event: TriggerEvent | None,
-    context: Mapping[str, Any],
-    attributes: Mapping[str, Any],
-) -> dict[str, Any]:
+def names_of(asked: Situation | DecisionRequest, attributes: Mapping[str, Any]) -> dict[str, Any]:
     """What content templates may name, for a customer with these attributes."""
+    event = asked.event
     return {
         "customer": attributes,
         "event": {**event.properties, "type": event.type} if event else {},
-        "context": context,
-        "placement": placement,
+        "context": asked.context,
+        "placement": asked.placement,
     }
 
 
@@ -81,23 +69,19 @@ class Texts(msgspec.Struct):
         """Those of the candidates with a text that is longer than their channel takes."""
         if self.known is not None:
             return among & self.known
-        long = 0
-        for index in indices(among & self.contents.bounded):
-            if self.excess(index) is not None:
-                long |= 1 << index
-        return long
+        among &= self.contents.bounded
+        return among and mask_of(index for index in indices(among) if self.excess(index))
 
-    def excess(self, candidate: int) -> Excess | None:
-        """The field of a candidate's content that is too long, if one is."""
+    def excess(self, candidate: int) -> str | None:
+        """What is too long in a candidate's content, in words, or None."""
         return excess_of(self.contents.candidates[candidate], self.content(candidate))
 
     def content(self, candidate: int) -> dict[str, Any]:
         """A candidate's content for the customer."""
-        found = self._rendered.get(candidate)
-        if found is None:
-            found = self.contents.candidates[candidate].render(self.names())
-            self._rendered[candidate] = found
-        return found
+        if candidate not in self._rendered:
+            content = self.contents.candidates[candidate]
+            self._rendered[candidate] = content.render(self.names())
+        return self._rendered[candidate]
 
     def has_fallback(self, placement: str) -> bool:
         """Whether the placement has a fallback, and its text fits."""
@@ -119,7 +103,5 @@ class Texts(msgspec.Struct):
             state = self.values[self.policy.state_slot]
             if isinstance(state, str):
                 attributes["state"] = state
-            self._names = names_of(
-                situation.placement, situation.event, situation.context, attributes
-            )
+            self._names = names_of(situation, attributes)
         return self._names

@@ -37,7 +37,7 @@ def answer_without_store(
 ) -> Decision:
     """The answer where customer, caps and consents could not be read or written."""
     request, snapshot = query.request, query.snapshot
-    names = names_of(request.placement, request.event, request.context, {})
+    names = names_of(request, {})
     selections = _fallback(snapshot, request.placement, names)
     return Decision(
         decision_id=decision_id,

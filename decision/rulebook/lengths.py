@@ -145,10 +145,8 @@ def _most(node: nodes.Node, escape: bool) -> float:
             return max(_most(node.node, escape), _most(node.args[0], escape))
         case nodes.Filter(name="truncate" | "shorten") if node.node:
             return min(_most(node.node, escape), _length_given(node))
-        case nodes.Filter(name="upper" | "lower" | "capitalize" | "title") if node.node:
-            return LONGEST_CASE * _most(node.node, escape)
-        case nodes.Filter(name="trim") if node.node:
-            return _most(node.node, escape)
+        case nodes.Filter(name="upper" | "lower" | "capitalize" | "title" | "trim") if node.node:
+            return _most(node.node, escape) * (1 if node.name == "trim" else LONGEST_CASE)
     return math.inf
 
 
