@@ -16,7 +16,7 @@ from decision.api.problems import Problem
 from decision.core.schema import ConsentUpdate, CustomerUpdate, Identifier
 from decision.decoding import JsonDecoder
 from decision.engine import Engine
-from decision.engine.views import CustomerView
+from decision.engine.views import CustomerView, UpdatedCustomer
 from decision.server.settings import ServerSettings
 
 T = TypeVar("T")
@@ -81,6 +81,9 @@ def customer_routes(engine: Engine, settings: ServerSettings) -> list[Controller
 
 _ID: Final = {"customer_id": "The customer's id, percent-encoded."}
 _VIEW: Final = Body(type=CustomerView, example=EXAMPLES["CustomerView"])
+_UPDATED: Final = Body(
+    type=UpdatedCustomer, example={**EXAMPLES["CustomerView"], "refused_aliases": []}
+)
 _GET = Operation(
     id="getCustomer",
     tag="customers",
@@ -94,10 +97,13 @@ _PUT = Operation(
     id="updateCustomer",
     tag="customers",
     summary="Change a customer",
-    description="What is left out stays; a null deletes. `reachable` null: on every channel.",
+    description="What is left out stays; a null deletes. `reachable` null: on every channel; it "
+    "does not take back a permanent bounce, which `unreachable`, the channels that stay so, does. "
+    "An alias that leads to another customer stays there, and is in `refused_aliases`; the rest "
+    "is changed.",
     parameters=_ID,
     request=Body(type=CustomerUpdate, example=EXAMPLES["CustomerUpdate"]),
-    answers={200: ("The customer as changed", _VIEW)},
+    answers={200: ("The customer as changed", _UPDATED)},
     problems=BODY_PROBLEMS,
 )
 _DELETE = Operation(
@@ -113,7 +119,8 @@ _CONSENTS = Operation(
     tag="customers",
     summary="State consents",
     description="Purpose → channel, or `*` for the others → `granted`, `denied`, or null to "
-    "forget. They hold from the very next decision on.",
+    'forget. They hold from the very next decision on. One with a time, `{"state": "granted", '
+    '"at": …, "source": …}`, does not replace a newer one.',
     parameters=_ID,
     request=Body(type=ConsentUpdate, example=EXAMPLES["ConsentUpdate"]),
     answers={200: ("The customer as changed", _VIEW)},

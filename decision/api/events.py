@@ -75,7 +75,8 @@ _RECORD = Operation(
     summary="Record what happened",
     description="Idempotent by `id` for each customer, for 7 days. Events about a contact carry "
     "`decision_id`, and `message` where the decision had several. An event that cannot be used "
-    "is listed in `rejected`; the others are recorded.",
+    "is listed in `rejected`; the others are recorded. So is one about a contact that names a "
+    "channel or purpose that the policy does not have.",
     request=Body(type=EventsRequest, example=EXAMPLES["EventsRequest"]),
     answers={202: ("What became of the events", _ANSWER)},
     problems=BODY_PROBLEMS,

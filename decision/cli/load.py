@@ -37,6 +37,7 @@ _MOST_LISTED = 1000
 @click.option("--text", "texts", multiple=True, metavar="COLUMN", help="Keep a column as text.")
 @click.option("--delimiter", metavar="CHARACTER", help="What parts CSV cells, if not , ; or a tab.")
 @click.option("--dry-run", is_flag=True, help="Only check the rows; store nothing.")
+@click.option("--force-consent", is_flag=True, help="Take back denials and bounces, as FILE says.")
 @settings_options("redis_url", "key_prefix", "rules", "models")
 @json_option
 def load(
@@ -46,6 +47,7 @@ def load(
     texts: tuple[str, ...],
     delimiter: str | None,
     dry_run: bool,
+    force_consent: bool,
     as_json: bool,
     **given: str | None,
 ) -> int:
@@ -53,7 +55,10 @@ def load(
 
     FILE may be packed (.gz), or - for standard input. Loading merges, as PUT
     /v1/customers/{id} does, and loading a file again changes nothing. Bad rows are named with
-    their line, the rest goes on.
+    their line, the rest goes on. A file grants nothing that was denied meanwhile, and reaches no
+    channel that bounced for good, unless its consent has a later time ({"state": "granted",
+    "at": "2026-11-21T10:00:00Z"} in NDJSON) or --force-consent is given; such consents are named
+    and left out.
 
     NDJSON has one customer per line; everything but customer_id may be left out:
 
@@ -75,7 +80,7 @@ def load(
         raise click.UsageError(f"--delimiter is {delimiter!r}; give one character")
     form = form or format_of(file)
     reads = read_rows(file, form, RowOptions(id_column, delimiter, frozenset(texts)))
-    tally, bad = asyncio.run(_load(reads, dry_run, as_json, given))
+    tally, bad = asyncio.run(_load(reads, dry_run, force_consent, as_json, given))
     done = "checked" if dry_run else "loaded"
     if as_json:
         print_json({done: True, **tally, "problems": bad})
@@ -87,11 +92,13 @@ def load(
         )
         if tally["bad_rows"]:
             say(f"{file}: {count_of(tally['bad_rows'], 'bad row')}, left out")
-    return 1 if tally["bad_rows"] else 0
+        if tally["partly"]:
+            say(f"{file}: {count_of(tally['partly'], 'customer')} loaded but for what is named")
+    return 1 if tally["bad_rows"] or tally["partly"] else 0
 
 
 async def _load(
-    reads: Iterator[Any], dry_run: bool, quiet: bool, given: dict[str, str | None]
+    reads: Iterator[Any], dry_run: bool, force: bool, quiet: bool, given: dict[str, str | None]
 ) -> tuple[dict[str, int], list[dict[str, str]]]:
     from decision.cli.policies import engine_of
     from decision.engine.loading import Loading
@@ -113,5 +120,6 @@ async def _load(
     settings = settings_from(**given)
     async with engine_of(settings, in_memory=dry_run) as engine:
         with progress("Customers") as move:
-            tally = await ingest(Loading(engine.runtime), reads, bad, dry_run=dry_run, moved=move)
+            loading = Loading(engine.runtime, force=force)
+            tally = await ingest(loading, reads, bad, dry_run=dry_run, moved=move)
     return msgspec.to_builtins(tally), problems

@@ -34,6 +34,28 @@ def stated(consents: Consents, purpose: str, channel: str) -> bool | None:
     return None
 
 
+def statement(consents: Consents, purpose: str, channel: str) -> Consent | None:
+    """The consent by which `stated` answers."""
+    own, general = consents.get(purpose, {}), consents.get(ANY, {})
+    if channel in own:
+        return own[channel]
+    equals = [found for found in (own.get(ANY), general.get(channel)) if found is not None]
+    return _strictest(equals) if equals else general.get(ANY)
+
+
+def is_outdated(consents: Consents, purpose: str, channel: str, granted: bool, at: int) -> bool:
+    """Whether a statement of that time, in microseconds, is older than what is stored.
+
+    An older grant does not open either what a newer general denial closed. Of the same second the
+    denial holds.
+    """
+    if granted:
+        found = statement(consents, purpose, channel)
+    else:
+        found = consents.get(purpose, {}).get(channel)
+    return found is not None and (at - at % SECOND, not granted) < (found.at, not found.granted)
+
+
 def permits(purpose: Purpose, consents: Consents, channel: str) -> bool:
     """Whether a message of that purpose may be given on the channel.
 
@@ -89,20 +111,11 @@ def merge(into: Consents, other: Consents) -> Consents:
             said = [
                 found
                 for consents in (into, other)
-                if (found := _statement(consents, purpose, channel)) is not None
+                if (found := statement(consents, purpose, channel)) is not None
             ]
             if said:
                 united.setdefault(purpose, {})[channel] = _strictest(said)
     return _without_repetition(united)
-
-
-def _statement(consents: Consents, purpose: str, channel: str) -> Consent | None:
-    """The consent by which `stated` answers."""
-    own, general = consents.get(purpose, {}), consents.get(ANY, {})
-    if channel in own:
-        return own[channel]
-    equals = [found for found in (own.get(ANY), general.get(channel)) if found is not None]
-    return _strictest(equals) if equals else general.get(ANY)
 
 
 def _strictest(said: list[Consent]) -> Consent:

@@ -92,9 +92,10 @@ def unknown(path: str, kind: str, name: str, known: Iterable[str]) -> InputError
     """`placement: "app_hom" is not a placement of the policy; did you mean "app_home"?`"""
     names = sorted(known)
     shown = name if len(name) <= 60 else name[:57] + "…"
-    near = get_close_matches(name[:200], names, 1)
+    folded = {one.casefold(): one for one in names}
+    near = get_close_matches(name[:200].casefold(), folded, 1)
     if near:
-        hint = f'did you mean "{near[0]}"?'
+        hint = f'did you mean "{folded[near[0]]}"?'
     else:
         hint = f"known are {', '.join(names[:20])}" if names else "it has none"
     return InputError(path, f'"{shown}" is not a {kind} of the policy; {hint}')

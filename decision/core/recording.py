@@ -7,6 +7,8 @@ have seen stays confirmed; between *sent* and *failed* the later time wins.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping
+from itertools import product
 from typing import Any, Final
 
 import msgspec
@@ -21,7 +23,7 @@ from decision.core.document import (
     EventHistory,
     Signal,
 )
-from decision.core.errors import NextbestError
+from decision.core.errors import InputError, NextbestError, unknown
 from decision.core.events import Measure
 from decision.core.identifiers import decision_tag
 from decision.core.policy import Policy
@@ -37,6 +39,7 @@ SEEN: Final = (
 )
 RELEASING: Final = ("message.failed", "message.not_shown", "message.bounced")
 DENYING: Final = ("message.complained", "message.unsubscribed")
+OPTING_OUT: Final = (*DENYING, "message.bounced")
 CONFIRMING: Final = (*SENT, *SEEN)
 SETTLING: Final = (*CONFIRMING, *RELEASING)
 CONTACT_EVENTS: Final = (*SETTLING, *DENYING)
@@ -44,7 +47,6 @@ CONTACT_EVENTS: Final = (*SETTLING, *DENYING)
 
 _SETTLED: Final = (ContactState.CONFIRMED, ContactState.RELEASED)
 FINAL_MARK: Final = (1 << 31) - 1
-DEFAULT_PURPOSE: Final = "marketing"
 
 
 class Occurrence(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +93,59 @@ def find_contact(document: Document, occurrence: Occurrence) -> int | None:
     return found[0] if found else None
 
 
+def check(
+    event_type: str,
+    properties: Mapping[str, Any],
+    policy: Policy,
+    *,
+    path: str = "properties",
+    contact: bool = False,
+) -> None:
+    """Refuses an event about a contact that could not do what its properties say.
+
+    `contact` is whether the event names the decision that it is about.
+
+    Raises:
+        InputError: a channel or purpose is not one of the policy's, a value has another type, or
+            the channel of a permanent bounce is left out.
+    """
+    if event_type not in CONTACT_EVENTS:
+        return
+    denies = event_type in DENYING
+    for kind, names in (("channel", policy.channels), ("purpose", policy.purposes)):
+        named = properties.get(kind)
+        if named is None or (denies and named == consent.ANY):
+            continue
+        if not isinstance(named, str):
+            raise InputError(f"{path}.{kind}", f"must be the name of a {kind}, not {_shown(named)}")
+        if named not in names:
+            raise unknown(f"{path}.{kind}", kind, named, names)
+    permanent = properties.get("permanent", False)
+    if not isinstance(permanent, bool):
+        raise InputError(f"{path}.permanent", f"must be true or false, not {_shown(permanent)}")
+    if event_type == "message.bounced" and permanent and not contact:
+        _need_channel(path, properties.get("channel"))
+
+
+def _shown(value: Any) -> str:
+    return msgspec.json.encode(value).decode()[:60]
+
+
+def _need_channel(path: str, channel: str | None) -> str:
+    """The channel of a permanent bounce.
+
+    Raises:
+        InputError: nobody knows it.
+    """
+    if channel is None:
+        raise InputError(
+            f"{path}.channel",
+            "is missing, and no contact is known that tells it: a permanent bounce needs the "
+            "channel, or the decision_id of the contact",
+        )
+    return channel
+
+
 def apply(
     document: Document,
     occurrence: Occurrence,
@@ -102,12 +157,13 @@ def apply(
 
     Raises:
         AmbiguousContact: see `find_contact`; the document is unchanged.
+        InputError: see `opt_out`; the document is unchanged.
     """
     place = find_contact(document, occurrence)
-    kind = None
+    kind = None if place is None else document.kinds[document.contacts[place].kind]
+    opt_out(document, occurrence, kind, policy)
     if place is not None:
         contact = document.contacts[place]
-        kind = document.kinds[contact.kind]
         document.contacts[place] = settle(contact, occurrence.type, occurrence.at)
     measure = measures.get(occurrence.type)
     if measure is not None:
@@ -120,12 +176,6 @@ def apply(
         events.record(history, measure, occurrence.at, properties, now, policy.zone_of(document))
     if policy.contact_policy.counts_signals_of(occurrence.type):
         _add_signal(document, occurrence, kind, policy, now)
-    if occurrence.type in DENYING:
-        _deny(document, occurrence, kind)
-    if occurrence.type == "message.bounced" and occurrence.properties.get("permanent") is True:
-        channel = _channel(occurrence, kind)
-        if channel is not None and channel not in document.unreachable:
-            document.unreachable = [*document.unreachable, channel]
 
 
 def settle(contact: Contact, event_type: str, at: int) -> Contact:
@@ -150,25 +200,49 @@ def later_state(one: Contact, other: Contact) -> Contact:
 
 
 def _channel(occurrence: Occurrence, kind: ContactKind | None) -> str | None:
-    named = occurrence.properties.get("channel")
-    if isinstance(named, str):
-        return named
-    return kind.channel if kind else None
+    """The contact's own channel, whatever the event says; else the one that it names."""
+    return kind.channel if kind else occurrence.properties.get("channel")
 
 
-def _deny(document: Document, occurrence: Occurrence, kind: ContactKind | None) -> None:
-    """Denies consent: as the properties say, else to marketing (and what it was) on its channel."""
-    channel = _channel(occurrence, kind) or consent.ANY
+def opt_out(
+    document: Document, occurrence: Occurrence, kind: ContactKind | None, policy: Policy
+) -> None:
+    """Denies consent or marks a channel as unreachable, where that is what the event says.
+
+    Raises:
+        InputError: a permanent bounce of which nobody knows the channel.
+    """
+    if occurrence.type in DENYING:
+        _deny(document, occurrence, kind, policy)
+    elif occurrence.type in OPTING_OUT and occurrence.properties.get("permanent"):
+        channel = _need_channel("properties", _channel(occurrence, kind))
+        if channel not in document.unreachable:
+            document.unreachable = [*document.unreachable, channel]
+
+
+def _deny(
+    document: Document, occurrence: Occurrence, kind: ContactKind | None, policy: Policy
+) -> None:
+    """Denies what the properties name, else the purpose of the contact, on the contact's channel.
+
+    Where no contact is known, or its purpose needs no consent: every purpose that can be refused.
+    A channel named beside a contact is denied as well.
+    """
     named = occurrence.properties.get("purpose")
+    refusable = [one.name for one in policy.purposes.values() if one.consent != "not_required"]
     if named == consent.ANY:
         purposes = {consent.ANY, *document.consents}
-    elif isinstance(named, str):
+    elif named is not None:
         purposes = {named}
+    elif kind is not None and kind.purpose in refusable:
+        purposes = {kind.purpose}
     else:
-        purposes = {DEFAULT_PURPOSE}
-        if kind is not None and occurrence.type == "message.complained":
-            purposes.add(kind.purpose)
-    for purpose in sorted(purposes):
+        purposes = set(refusable or [consent.ANY])
+    told = (occurrence.properties.get("channel"), kind and kind.channel)
+    channels = {channel for channel in told if channel is not None}
+    if not channels or consent.ANY in channels:
+        channels = {consent.ANY}
+    for purpose, channel in sorted(product(purposes, channels)):
         if channel == consent.ANY:
             # For all channels: grants on single channels are withdrawn.
             for single in document.consents.get(purpose, {}):

@@ -133,14 +133,42 @@ class EventsAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CustomerUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A change of a customer; what is left out stays, a null deletes."""
+    """A change of a customer; what is left out stays, a null deletes.
+
+    `reachable` does not take back a permanent bounce. `unreachable` does: it is the channels that
+    stay so, and a channel left out of it is tried again.
+    """
 
     attributes: dict[Name, Any] = {}
     timezone: str | msgspec.UnsetType | None = msgspec.UNSET
     aliases: dict[Name, Identifier | None] = {}
     reachable: list[Name] | msgspec.UnsetType | None = msgspec.UNSET
+    unreachable: list[Name] | msgspec.UnsetType = msgspec.UNSET
+
+
+class RefusedAlias(msgspec.Struct, frozen=True):
+    """An alias that leads to another customer, and was therefore left there."""
+
+    type: str
+    value: str
+    detail: str
 
 
 ConsentState = Literal["granted", "denied"]
-ConsentUpdate = dict[Name, dict[Name, ConsentState | None]]
+ConsentStates = dict[Name, dict[Name, ConsentState | None]]
+"""Purpose → channel (or `*`) → `granted`, `denied`, or null for none."""
+
+
+class ConsentStatement(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
+):
+    """A consent with the time and place where the customer stated it; the log keeps `evidence`."""
+
+    state: ConsentState
+    at: Moment | None = None
+    source: Name | None = None
+    evidence: Annotated[str, Meta(max_length=4096)] | None = None
+
+
+ConsentUpdate = dict[Name, dict[Name, ConsentState | ConsentStatement | None]]
 """Purpose → channel (or `*`) → `granted`, `denied`, or null to forget."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import msgspec
 
 from decision.core import attributes, calendar, consent
-from decision.core.clock import SECOND
+from decision.core.clock import SECOND, to_micros
 from decision.core.document import Document
 from decision.core.errors import InputError, unknown
 from decision.core.policy import Policy
-from decision.core.schema import Alias, ConsentUpdate, CustomerUpdate
+from decision.core.schema import Alias, ConsentStatement, ConsentUpdate, CustomerUpdate
 from decision.engine.identity import clean_alias, clean_id
 from decision.engine.runtime import EngineSettings, Runtime
 
@@ -35,6 +36,10 @@ def checked(update: Update, policy: Policy, settings: EngineSettings) -> Update:
             raise InputError("timezone", str(error)) from None
     for name, value in update.attributes.items():
         _check_value(f"attributes.{name}", value)
+    for key, channels in (("reachable", update.reachable), ("unreachable", update.unreachable)):
+        for index, channel in enumerate(channels or ()):
+            if channel not in policy.channels:
+                raise unknown(f"{key}[{index}]", "channel", channel, policy.channels)
     aliases: dict[str, str | None] = {}
     for kind, value in update.aliases.items():
         path = f"aliases.{kind}"
@@ -43,17 +48,14 @@ def checked(update: Update, policy: Policy, settings: EngineSettings) -> Update:
         else:
             alias = clean_alias(settings, path, Alias(kind, value))
             aliases[alias.type] = alias.value
-    if isinstance(update.reachable, list):
-        for index, channel in enumerate(update.reachable):
-            if channel not in policy.channels:
-                raise unknown(f"reachable[{index}]", "channel", channel, policy.channels)
     return msgspec.structs.replace(update, aliases=aliases) if aliases else update
 
 
 def apply_update(document: Document, update: CustomerUpdate, at: int) -> list[tuple[str, str]]:
     """Merges an update, made at a time in microseconds, into the document.
 
-    Returns the aliases (type, value) that it removed.
+    Returns the aliases (type, value) that it removed. That a channel bounced for good is taken
+    back by `unreachable` alone.
     """
     removed: list[tuple[str, str]] = []
     if update.attributes:
@@ -62,9 +64,8 @@ def apply_update(document: Document, update: CustomerUpdate, at: int) -> list[tu
         document.timezone = update.timezone
     if update.reachable is not msgspec.UNSET:
         document.reachable = update.reachable
-        document.unreachable = [
-            channel for channel in document.unreachable if channel not in (update.reachable or ())
-        ]
+    if update.unreachable is not msgspec.UNSET:
+        document.unreachable = list(dict.fromkeys(update.unreachable))
     for kind, alias in update.aliases.items():
         if alias is None:
             removed.extend((kind, old) for old in document.aliases.pop(kind, []))
@@ -73,34 +74,52 @@ def apply_update(document: Document, update: CustomerUpdate, at: int) -> list[tu
     return removed
 
 
-def check_consents(update: ConsentUpdate, policy: Policy) -> None:
+def check_consents(update: ConsentUpdate, runtime: Runtime, now: int) -> None:
     """Refuses consents to what the policy does not have.
 
     Raises:
-        InputError: a purpose or channel is not one of the policy's.
+        InputError: a purpose or channel is not one of the policy's, or a time lies in the future.
     """
+    policy = runtime.snapshot.policy
     for purpose, channels in update.items():
         if purpose not in policy.purposes and purpose != consent.ANY:
             raise unknown(purpose, "purpose", purpose, policy.purposes)
         for channel in channels:
             if channel not in policy.channels and channel != consent.ANY:
                 raise unknown(f"{purpose}.{channel}", "channel", channel, policy.channels)
+    for purpose, channel, said in statements(update):
+        if said is not None and said.at is not None:
+            runtime.check_time(f"{purpose}.{channel}.at", to_micros(said.at), now)
+
+
+def statements(update: ConsentUpdate) -> Iterator[tuple[str, str, ConsentStatement | None]]:
+    """(purpose, channel, what is said); None forgets."""
+    for purpose, channels in update.items():
+        for channel, said in channels.items():
+            yield purpose, channel, ConsentStatement(state=said) if isinstance(said, str) else said
 
 
 def apply_consents(document: Document, update: ConsentUpdate, at: int, source: str) -> None:
-    """States consents as of a time in microseconds; null forgets one."""
-    for purpose, channels in update.items():
-        for channel, state in channels.items():
-            granted = None if state is None else state == "granted"
-            consent.state(document, purpose, channel, granted, at, source)
+    """States consents as of a time in microseconds, or of their own; null forgets one."""
+    for purpose, channel, said in statements(update):
+        granted, own_at, own_source = None, at, source
+        if said is not None:
+            granted, own_source = said.state == "granted", said.source or source
+            if said.at is not None:
+                own_at = to_micros(said.at)
+                if consent.is_outdated(document.consents, purpose, channel, granted, own_at):
+                    continue
+        consent.state(document, purpose, channel, granted, own_at, own_source)
 
 
-def check_size(document: Document, runtime: Runtime) -> None:
-    """Refuses a document that is larger than is kept.
+def check_size(document: Document, update: CustomerUpdate, runtime: Runtime) -> None:
+    """Refuses an update that makes a document larger than is kept; never a mere denial or reach.
 
     Raises:
         InputError: it is.
     """
+    if not update.attributes and not update.aliases:
+        return
     size = len(runtime.store.pack(document))
     if size > runtime.settings.largest_document:
         raise InputError(

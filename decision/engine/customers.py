@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import msgspec
+
 from decision.core import records
 from decision.core.document import Document
 from decision.core.errors import NotFound
@@ -15,7 +17,7 @@ from decision.engine import changes, merging, transaction
 from decision.engine.identity import claimed_aliases, clean_id, resolve
 from decision.engine.log_records import change_record
 from decision.engine.runtime import Runtime
-from decision.engine.views import CustomerView, customer_view
+from decision.engine.views import CustomerView, UpdatedCustomer, customer_view
 
 
 class Customers:
@@ -35,8 +37,10 @@ class Customers:
             raise NotFound(f"customer {customer_id[:60]!r} is not known")
         return self._view(found.document)
 
-    async def update(self, customer_id: str, update: CustomerUpdate) -> CustomerView:
+    async def update(self, customer_id: str, update: CustomerUpdate) -> UpdatedCustomer:
         """Merges attributes, aliases, timezone and reachable channels; a null deletes.
+
+        An alias that leads to another customer is left out, and said in the answer.
 
         Raises:
             InputError: a value cannot be stored; nothing was changed then.
@@ -45,17 +49,20 @@ class Customers:
         update = changes.checked(update, self.runtime.snapshot.policy, self.runtime.settings)
         removed: list[tuple[str, str]] = []
 
-        def change(document: Document, write_id: str) -> Sequence[LogRecord]:
-            removed[:] = changes.apply_update(document, update, self.runtime.clock())
-            return ()
+        async with claimed_aliases(self.runtime, customer_id, update) as (own, refused):
 
-        async with claimed_aliases(self.runtime, customer_id, update):
+            def change(document: Document, write_id: str) -> Sequence[LogRecord]:
+                removed[:] = changes.apply_update(document, own, self.runtime.clock())
+                changes.check_size(document, own, self.runtime)
+                return ()
+
             document = await self._change(customer_id, change, ("profile", "contacts"))
         for kind, value in removed:
             await self.runtime.store.delete_alias(kind, value, document.customer_id)
         if update.aliases:
             document = (await resolve(self.runtime, customer_id)).document
-        return self._view(document)
+        view = msgspec.structs.asdict(self._view(document))
+        return UpdatedCustomer(**view, refused_aliases=refused)
 
     async def set_consents(
         self, customer_id: str, update: ConsentUpdate, source: str = "api"
@@ -66,12 +73,12 @@ class Customers:
             InputError: a purpose or channel is not one of the policy's.
         """
         customer_id = clean_id("customer_id", customer_id)
-        changes.check_consents(update, self.runtime.snapshot.policy)
         now = self.runtime.clock()
+        changes.check_consents(update, self.runtime, now)
 
         def change(document: Document, write_id: str) -> Sequence[LogRecord]:
             changes.apply_consents(document, update, now, source)
-            said = {"consents": update, "source": source}
+            said = {"consents": msgspec.to_builtins(update), "source": source}
             return [change_record("consent", write_id, customer_id, now, said)]
 
         return self._view(await self._change(customer_id, change, ("contacts",)))
@@ -122,7 +129,6 @@ class Customers:
         async def apply(found: ReadResult) -> tuple[Document, Commit]:
             write_id = runtime.new_id(found.document.customer_id)
             log = change(found.document, write_id)
-            changes.check_size(found.document, runtime)
             return found.document, transaction.commit_of(found, write_id, sections, log)
 
         read = partial(resolve, runtime)

@@ -7,6 +7,7 @@ import time
 
 import msgspec
 
+from decision.core import recording
 from decision.core.clock import MINUTE, to_micros
 from decision.core.decide import Verdict
 from decision.core.errors import StoreUnavailable, unknown
@@ -80,10 +81,12 @@ class Deciding:
             if channel not in policy.channels:
                 raise unknown(f"channels[{index}]", "channel", channel, policy.channels)
         event = request.event
-        if event is not None and event.at is not None:
-            self.runtime.check_time("event.at", to_micros(event.at), self.query.now)
-        if event is not None and event.id is not None:
-            clean_id("event.id", event.id)
+        if event is not None:
+            if event.at is not None:
+                self.runtime.check_time("event.at", to_micros(event.at), self.query.now)
+            if event.id is not None:
+                clean_id("event.id", event.id)
+            recording.check(event.type, event.properties, policy, path="event.properties")
         if request.request_id is not None:
             clean_id("request_id", request.request_id)
         self.named = named_by(self.runtime.settings, request.customer_id, request.alias)

@@ -108,6 +108,8 @@ class Events:
     def _check(self, event: Event, now: int) -> None:
         if event.id is not None:
             clean_id("id", event.id)
+        policy, told = self.runtime.snapshot.policy, event.decision_id is not None
+        recording.check(event.type, event.properties, policy, contact=told)
         if event.at is not None:
             self.runtime.check_time("at", to_micros(event.at), now)
         if event.decision_id is not None:

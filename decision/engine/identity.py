@@ -6,11 +6,13 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+import msgspec
 
 from decision.core.errors import InputError, StoreUnavailable
 from decision.core.ports import DocumentStore, ReadResult
-from decision.core.schema import Alias, CustomerUpdate
+from decision.core.schema import Alias, CustomerUpdate, RefusedAlias
 from decision.engine import merging
 from decision.engine.runtime import EngineSettings, Runtime
 
@@ -142,27 +144,42 @@ async def _read_twice(store: DocumentStore, customer_id: str, **what: Any) -> Re
         return await store.read(customer_id, **what)
 
 
+Update = TypeVar("Update", bound=CustomerUpdate)
+
+
 @asynccontextmanager
 async def claimed_aliases(
-    runtime: Runtime, customer_id: str, update: CustomerUpdate
-) -> AsyncIterator[None]:
+    runtime: Runtime, customer_id: str, update: Update
+) -> AsyncIterator[tuple[Update, list[RefusedAlias]]]:
     """Points the update's aliases to the customer while it is written.
 
-    If it cannot be written, new aliases are released. Once it is written, a customer known by one
-    of them alone is merged into this one, so that no contact and no denial is lost.
-
-    Raises:
-        InputError: one leads to another customer.
+    Gives the update without the aliases that lead to another customer, and those. If it cannot
+    be written, new aliases are released. Once it is written, a customer known by one of them
+    alone is merged into this one, so that no contact and no denial is lost.
     """
-    claimed = [Alias(kind, value) for kind, value in update.aliases.items() if value is not None]
+    claimed: list[Alias] = []
+    refused: list[RefusedAlias] = []
+    for kind, value in update.aliases.items():
+        if value is None:
+            continue
+        if await _claim(runtime, customer_id, alias := Alias(kind, value)):
+            claimed.append(alias)
+        else:
+            detail = (
+                f"{value[:60]!r} is an alias of another customer and stays there; "
+                "merge the two, or delete it there first"
+            )
+            refused.append(RefusedAlias(kind, value, detail))
+    if refused:
+        left = {one.type for one in refused}
+        own = {kind: value for kind, value in update.aliases.items() if kind not in left}
+        update = msgspec.structs.replace(update, aliases=own)
     try:
-        for alias in claimed:
-            await _claim(runtime, customer_id, alias)
-        yield
+        yield update, refused
     except InputError:
-        own = (await resolve(runtime, customer_id)).document.aliases
+        known = (await resolve(runtime, customer_id)).document.aliases
         for alias in claimed:
-            if alias.value not in own.get(alias.type, []):
+            if alias.value not in known.get(alias.type, []):
                 await runtime.store.delete_alias(alias.type, alias.value, customer_id)
         raise
     for alias in claimed:
@@ -173,15 +190,11 @@ async def claimed_aliases(
                 await merging.merge(runtime, customer_id, known_as)
 
 
-async def _claim(runtime: Runtime, customer_id: str, alias: Alias) -> None:
+async def _claim(runtime: Runtime, customer_id: str, alias: Alias) -> bool:
+    """Whether an alias leads to this customer, now or already."""
     owner = await runtime.store.set_alias(alias.type, alias.value, customer_id)
     if owner == customer_id:
-        return
+        return True
     found = await resolve(runtime, owner)
     target = (await resolve(runtime, customer_id)).document.customer_id
-    if found.document.customer_id != target:
-        raise InputError(
-            f"aliases.{alias.type}",
-            f"{alias.value[:60]!r} is an alias of another customer; "
-            "merge the two, or delete it there first",
-        )
+    return found.document.customer_id == target

@@ -15,14 +15,15 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from decision.core import recording
-from decision.core.clock import to_micros
-from decision.core.document import Document
+from decision.core import consent, recording
+from decision.core.clock import SECOND, from_micros, to_micros
+from decision.core.document import Consent, Document
 from decision.core.errors import InputError
 from decision.core.ports import Commit, LogRecord, ReadResult, Section
 from decision.core.recording import Occurrence
-from decision.core.schema import ConsentUpdate, CustomerUpdate, Identifier
+from decision.core.schema import ConsentStatement, ConsentUpdate, CustomerUpdate, Identifier
 from decision.engine import changes, transaction
+from decision.engine.changes import statements
 from decision.engine.events import PastEvent, occurrence_of
 from decision.engine.identity import claimed_aliases, clean_id, resolve
 from decision.engine.log_records import change_record, event_record
@@ -41,17 +42,25 @@ class CustomerRow(CustomerUpdate, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """The events of one row: how many are new, and how many were known already."""
+    """What became of one row: how many of its events are new, how many were known already.
+
+    `left_out` says what of it was not stored.
+    """
 
     events: int = 0
     known_events: int = 0
+    left_out: list[str] = []
 
 
 class Loading:
-    """Loads customers. Rows of one customer are written one after another, in the order given."""
+    """Loads customers. Rows of one customer are written one after another, in the order given.
 
-    def __init__(self, runtime: Runtime) -> None:
+    A row takes back no denial and no bounce, unless `force`, or its consent has a newer time.
+    """
+
+    def __init__(self, runtime: Runtime, *, force: bool = False) -> None:
         self.runtime = runtime
+        self.force = force
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def check(self, row: CustomerRow, *, now: int | None = None) -> CustomerRow:
@@ -67,13 +76,15 @@ class Loading:
         customer_id = clean_id("customer_id", row.customer_id)
         row = changes.checked(row, policy, self.runtime.settings)
         try:
-            changes.check_consents(row.consents, policy)
+            changes.check_consents(row.consents, self.runtime, now)
         except InputError as error:
             raise InputError(f"consents.{error.path}", error.detail) from None
         for index, event in enumerate(row.events):
             self.runtime.check_time(f"events[{index}].at", to_micros(event.at), now)
             if event.id is not None:
                 clean_id(f"events[{index}].id", event.id)
+            properties = f"events[{index}].properties"
+            recording.check(event.type, event.properties, policy, path=properties)
         return msgspec.structs.replace(row, customer_id=customer_id)
 
     async def put(self, row: CustomerRow, *, now: int | None = None) -> Loaded:
@@ -86,7 +97,16 @@ class Loading:
         now = self.runtime.clock() if now is None else now
         row = self.check(row, now=now)
         async with self._locks.setdefault(row.customer_id, asyncio.Lock()):
-            return await self._put(row, now)
+            try:
+                async with claimed_aliases(self.runtime, row.customer_id, row) as (own, refused):
+                    loaded = await self._put(own, now)
+            except InputError:
+                # Too large to be stored; a denial is kept all the same.
+                if denials := _denials(row):
+                    await self._put(denials, now)
+                raise
+            said = [f"aliases.{one.type}: {one.detail}" for one in refused]
+            return msgspec.structs.replace(loaded, left_out=[*said, *loaded.left_out])
 
     async def _put(self, row: CustomerRow, now: int) -> Loaded:
         runtime, snapshot = self.runtime, self.runtime.snapshot
@@ -95,14 +115,16 @@ class Loading:
 
         async def change(found: ReadResult) -> tuple[Loaded, Commit]:
             document, customer_id = found.document, found.document.customer_id
+            bounced = document.unreachable
             aliases = changes.apply_update(document, row, now)
+            document.unreachable = self._bounced(bounced, row)
             removed[:] = [(kind, value, customer_id) for kind, value in aliases]
             log: list[LogRecord] = []
-            consents = _changed_consents(document, row.consents)
+            consents, left_out = self._news(document, row.consents)
             if consents:
                 changes.apply_consents(document, consents, now, SOURCE)
                 record_id = runtime.new_id(customer_id)
-                said = {"consents": consents, "source": SOURCE}
+                said = {"consents": msgspec.to_builtins(consents), "source": SOURCE}
                 log.append(change_record("consent", record_id, customer_id, now, said))
             sections: tuple[Section, ...] = ("profile", "contacts")
             new = [one for one in occurrences if one.id not in found.known_events]
@@ -111,32 +133,98 @@ class Loading:
             for occurrence in new:
                 recording.apply(document, occurrence, snapshot.policy, snapshot.measures, now)
                 log.append(event_record(occurrence, customer_id, now))
-            changes.check_size(document, runtime)
+            changes.check_size(document, row, runtime)
             write_id, new_ids = runtime.new_id(customer_id), [occurrence.id for occurrence in new]
             lasts = runtime.settings.event_ids_last if new else 0
             commit = transaction.commit_of(found, write_id, sections, log, new_ids, lasts)
-            return Loaded(events=len(new), known_events=len(occurrences) - len(new)), commit
+            return Loaded(len(new), len(occurrences) - len(new), left_out), commit
 
         ids = tuple(occurrence.id for occurrence in occurrences)
         read = partial(resolve, runtime, event_ids=ids)
-        async with claimed_aliases(runtime, row.customer_id, row):
-            loaded = await transaction.update(runtime, read, row.customer_id, change)
-            for alias in removed:
-                await runtime.store.delete_alias(*alias)
-            return loaded
+        loaded = await transaction.update(runtime, read, row.customer_id, change)
+        for alias in removed:
+            await runtime.store.delete_alias(*alias)
+        return loaded
+
+    def _bounced(self, known: list[str], row: CustomerRow) -> list[str]:
+        """The channels that bounced for good, after a row."""
+        if self.force:
+            known = [channel for channel in known if channel not in (row.reachable or ())]
+        return list(dict.fromkeys([*known, *(row.unreachable or ())]))
+
+    def _news(self, document: Document, update: ConsentUpdate) -> tuple[ConsentUpdate, list[str]]:
+        """The part of a row's consents that is new, and what is left out because it was denied.
+
+        What the same source said last, said again, is no news, whatever came in between.
+        """
+        news: ConsentUpdate = {}
+        left_out = []
+        for purpose, channel, said in statements(update):
+            granted = None if said is None else said.state == "granted"
+            before = document.consents.get(purpose, {}).get(channel)
+            same = granted == (None if before is None else before.granted)
+            if said is not None and said.at is not None:
+                if _is_outdated(document, purpose, channel, said):
+                    if same or not self.force:
+                        continue
+                    said = msgspec.structs.replace(said, at=None)
+            elif same or (
+                not self.force and _was_last_said(document, purpose, channel, said, granted)
+            ):
+                continue
+            elif not self.force and (denial := _denial(document, purpose, channel, granted)):
+                left_out.append(
+                    f"consents.{purpose}.{channel}: was denied on "
+                    f"{from_micros(denial.at):%Y-%m-%d} (source: {denial.source or 'not known'}) "
+                    'and stays so; give it as {"state", "at"} with a later time, or load with '
+                    "--force-consent"
+                )
+                continue
+            news.setdefault(purpose, {})[channel] = said
+        return news, left_out
 
 
-def _changed_consents(document: Document, update: ConsentUpdate) -> ConsentUpdate:
-    """The part of an update that differs from what is stored."""
-    changed: ConsentUpdate = {}
-    for purpose, channels in update.items():
-        stored = document.consents.get(purpose, {})
-        for channel, state in channels.items():
-            before = stored.get(channel)
-            said = None if before is None else "granted" if before.granted else "denied"
-            if state != said:
-                changed.setdefault(purpose, {})[channel] = state
-    return changed
+def _denials(row: CustomerRow) -> CustomerRow | None:
+    """The row with nothing but its denials, where it has some."""
+    consents: ConsentUpdate = {}
+    for purpose, channel, said in statements(row.consents):
+        if said is not None and said.state == "denied":
+            consents.setdefault(purpose, {})[channel] = said
+    return CustomerRow(customer_id=row.customer_id, consents=consents) if consents else None
+
+
+def _is_outdated(document: Document, purpose: str, channel: str, said: ConsentStatement) -> bool:
+    """Whether a dated statement is older than what is stored, or the very same."""
+    assert said.at is not None
+    granted, at = said.state == "granted", to_micros(said.at)
+    before = document.consents.get(purpose, {}).get(channel)
+    if before is not None and before.granted == granted and at - at % SECOND <= before.at:
+        return True
+    return consent.is_outdated(document.consents, purpose, channel, granted, at)
+
+
+def _was_last_said(
+    document: Document,
+    purpose: str,
+    channel: str,
+    said: ConsentStatement | None,
+    granted: bool | None,
+) -> bool:
+    """Whether this is what its source said last of a consent, as far as the trail goes back."""
+    source = (said.source if said is not None else None) or SOURCE
+    for change in reversed(document.consent_trail):
+        if (change.purpose, change.channel, change.source) == (purpose, channel, source):
+            return change.granted == granted
+    return False
+
+
+def _denial(document: Document, purpose: str, channel: str, granted: bool | None) -> Consent | None:
+    """The denial that a grant, or forgetting a statement (None), would undo."""
+    if granted:
+        found = consent.statement(document.consents, purpose, channel)
+    else:
+        found = document.consents.get(purpose, {}).get(channel)
+    return found if granted is not False and found is not None and not found.granted else None
 
 
 def _occurrences(row: CustomerRow) -> list[Occurrence]:

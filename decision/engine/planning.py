@@ -13,7 +13,7 @@ from decision.core import calendar, recording, records
 from decision.core.decide import Question, Verdict, choose_nothing, decide
 from decision.core.document import Document
 from decision.core.ports import ReadResult
-from decision.core.recording import Occurrence
+from decision.core.recording import OPTING_OUT, Occurrence
 from decision.core.schema import DecisionRequest
 from decision.engine.events import occurrence_of
 from decision.engine.runtime import EngineSettings
@@ -58,9 +58,10 @@ class DecisionPlan(msgspec.Struct, frozen=True, kw_only=True):
     """A decision made on one state of the customer; nothing is reserved or logged yet.
 
     `event` is the request's own, where it is to be recorded. `seen` is the document as stored,
-    with that event in it. `spent` is the mask of candidates whose budgets were spent, `draws` the
-    numbers drawn. `selections`, with their features, and `shadow` are for the log, as scored
-    before any contact is added; a dry run has none.
+    with that event in it, and with the opt-out of one that is not recorded. `spent` is the mask
+    of candidates whose budgets were spent, `draws` the numbers drawn. `selections`, with their
+    features, and `shadow` are for the log, as scored before any contact is added; a dry run has
+    none.
     """
 
     query: DecisionQuery
@@ -111,6 +112,10 @@ def plan(
     document, event, seen = state.document, _new_event(query, state), state.raw
     if event is not None:
         recording.apply(document, event, snapshot.policy, snapshot.measures, now)
+        seen = pack(document)
+    elif (told := request.event) is not None and told.id is None and told.type in OPTING_OUT:
+        document = msgspec.structs.replace(document)  # it informs this decision alone
+        recording.opt_out(document, occurrence_of(told, "", now), None, snapshot.policy)
         seen = pack(document)
     for name, (limit, mask) in query.budget_limits.items():
         if state.budgets.get(name, 0) >= limit:

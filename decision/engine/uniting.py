@@ -39,12 +39,7 @@ def unite(document: Document, other: Document) -> None:
     document.consent_trail = sorted(
         [*document.consent_trail, *other.consent_trail], key=lambda change: change.at
     )[-consent.TRAIL_LENGTH :]
-    if other.reachable is not None:
-        document.reachable = (
-            other.reachable
-            if document.reachable is None
-            else [channel for channel in document.reachable if channel in other.reachable]
-        )
+    document.reachable = _united_reach(document, other)
     document.unreachable = sorted({*document.unreachable, *other.unreachable})
     document.contacts = _united_contacts(document.contacts, other.contacts)
     document.signals = sorted({*document.signals, *other.signals}, key=lambda row: row.at)
@@ -55,6 +50,15 @@ def unite(document: Document, other: Document) -> None:
             document.events[name] = history
     earlier = [old for old in other.merged if old != document.customer_id]
     document.merged = list(dict.fromkeys([*document.merged, other.customer_id, *earlier]))
+
+
+def _united_reach(document: Document, other: Document) -> list[str] | None:
+    """Where either can be reached; of a customer who is not known yet nothing is."""
+    if not document.exists:
+        return other.reachable
+    if document.reachable is None or other.reachable is None:
+        return None
+    return list(dict.fromkeys([*document.reachable, *other.reachable]))
 
 
 def _united_contacts(own: list[Contact], others: list[Contact]) -> list[Contact]:

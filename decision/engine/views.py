@@ -12,6 +12,7 @@ from decision.core.contact_policy import counts_until
 from decision.core.document import Contact, ContactKind, ContactState, Document
 from decision.core.fields import Situation
 from decision.core.policy import Policy
+from decision.core.schema import RefusedAlias
 
 
 class ContactView(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +66,12 @@ class CustomerView(msgspec.Struct, frozen=True, kw_only=True):
     contacts: list[ContactView]
     merged: list[str]
     consent_trail: list[ConsentLine]
+
+
+class UpdatedCustomer(CustomerView, frozen=True, kw_only=True, omit_defaults=True):
+    """The customer as changed; `refused_aliases` belong to others, and were left there."""
+
+    refused_aliases: list[RefusedAlias] = []
 
 
 def customer_view(document: Document, policy: Policy, now: int) -> CustomerView:

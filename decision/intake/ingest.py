@@ -16,12 +16,15 @@ IN_FLIGHT = 256
 
 
 class IngestCounts(msgspec.Struct):
-    """What a file came to. `known_events` were there before."""
+    """What a file came to. `known_events` were there before; `partly` of the customers have a
+    consent or an alias that was left out.
+    """
 
     customers: int = 0
     events: int = 0
     known_events: int = 0
     bad_rows: int = 0
+    partly: int = 0
 
     @property
     def rows(self) -> int:
@@ -38,7 +41,7 @@ async def ingest(
     own_time: bool = False,
     moved: Callable[[int], None] = lambda rows: None,
 ) -> IngestCounts:
-    """Loads rows; `bad` is told the place and problem of each that cannot be.
+    """Loads rows; `bad` is told the place and problem of each that cannot be, or not all of it.
 
     `dry_run` only checks. `own_time` lets each customer's present be their last event, for
     histories that are replayed; `moved` is told the rows done, now and then.
@@ -60,14 +63,14 @@ async def ingest(
                 refuse(place, problem)
             else:
                 try:
-                    await one(row)
+                    await one(place, row)
                 except InputError as error:
                     refuse(place, str(error))
             if tally.rows % 512 == 0:
                 moved(tally.rows)
                 await asyncio.sleep(0)
 
-    async def one(row: CustomerRow) -> None:
+    async def one(place: str, row: CustomerRow) -> None:
         if dry_run:
             loading.check(row)
             loaded = Loaded(events=len(row.events))
@@ -76,6 +79,9 @@ async def ingest(
         tally.customers += 1
         tally.events += loaded.events
         tally.known_events += loaded.known_events
+        tally.partly += bool(loaded.left_out)
+        for problem in loaded.left_out:
+            bad(place, problem)
 
     try:
         async with asyncio.TaskGroup() as group:

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from msgspec import UNSET
 
-from decision.core import calendar
+from decision.core import calendar, recording
+from decision.core.errors import InputError
 from decision.core.fields import UnknownField, parse_field
 from decision.core.policy import Policy
 from decision.core.reasons import Reason
@@ -110,7 +111,7 @@ class Checks:
     def step(self, path: list[str | int], steps: list[Step], now: datetime) -> None:
         policy = self.policy
         for step in steps:
-            self.events([*path, "events"], step.events, now)
+            self.events([*path, "events"], step.events, now, told=True)
             ask, expect = step.ask, step.expect
             self.name([*path, "ask", "placement"], ask.placement, policy.placements, "placement")
             self.names([*path, "ask", "channels"], ask.channels, policy.channels, "channel")
@@ -128,7 +129,10 @@ class Checks:
             if isinstance(expect.reason, str):
                 self.name([*here, "reason"], expect.reason, _CODES, "reason code")
 
-    def events(self, path: list[str | int], events: list[PastEvent], now: datetime) -> None:
+    def events(
+        self, path: list[str | int], events: list[PastEvent], now: datetime, told: bool = False
+    ) -> None:
+        """`told`: an event may be about a message that an earlier step gave."""
         for index, event in enumerate(events):
             here = [*path, index]
             try:
@@ -138,6 +142,11 @@ class Checks:
             if event.at > now:
                 self.report([*here, "at"], "bad-value", "an event cannot lie in the future")
             self.about(here, event)
+            known = event.channel is not None or (told and event.message is not None)
+            try:
+                recording.check(event.type, event.properties, self.policy, contact=known)
+            except InputError as error:
+                self.report([*here, *error.path.split(".")], "bad-value", error.detail)
 
     def about(self, path: list[str | int], one: PastEvent | Expect) -> None:
         """The message and the channel of an event or an expectation, where it names them."""

@@ -168,7 +168,10 @@ class _Run:
 
     async def _step(self, step: Step, customer_id: str, now: int) -> tuple[list[str], Trace | None]:
         if step.events:
-            await self._record(await self.store.read(customer_id), step.events)
+            try:
+                await self._record(await self.store.read(customer_id), step.events)
+            except InputError as error:
+                return [f"an event was refused: {error}"], None
         ask = step.ask
         request = DecisionRequest(
             placement=ask.placement,

@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from decision.core.clock import parse_duration
 from decision.core.schema import (
-    ConsentUpdate,
+    ConsentStates,
     Identifier,
     Moment,
     Name,
@@ -108,7 +108,7 @@ class Customer(_Strict, frozen=True):
         str | None, Meta(description="Where the customer lives; left out, settings.timezone.")
     ] = None
     consents: Annotated[
-        ConsentUpdate, Meta(description="Purpose, then channel or `*`: `granted` or `denied`.")
+        ConsentStates, Meta(description="Purpose, then channel or `*`: `granted` or `denied`.")
     ] = {}
     reachable: Annotated[
         list[Name] | None, Meta(description="The only channels to reach the customer on.")

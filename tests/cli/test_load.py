@@ -134,10 +134,30 @@ def test_bad_rows_are_told_and_the_rest_is_loaded(into, look, tmp_path):
         told = [row for row in result.stderr.splitlines() if row.startswith(f"{path}:{line}: ")]
         assert len(told) == 1, (line, result.stderr)
         assert words in told[0]
-    assert f"{path}: 6 bad rows, left out" in result.stderr
-    assert "2 customers loaded" in result.stdout
+    assert f"{path}: 5 bad rows, left out" in result.stderr
+    assert f"{path}: 1 customer loaded but for what is named" in result.stderr
+    assert "3 customers loaded" in result.stdout
     assert look("c-6").attributes == {"a": 1}
     assert not look("c-1").exists
+
+
+def test_a_denial_stands_against_a_later_file_unless_consent_is_forced(into, look, tmp_path):
+    """A row says what it said last, and is quiet; another that grants is named and left out."""
+    no = write(
+        tmp_path / "no.ndjson", {"customer_id": "c-1", "consents": {"marketing": {"*": "denied"}}}
+    )
+    yes = tmp_path / "yes.csv"
+    yes.write_text("customer_id,orders,consent.marketing.email\nc-1,3,granted\n")
+    assert into(no).exit_code == 0
+    result = into(yes)
+    assert result.exit_code == 1
+    assert f"{yes}:2: consents.marketing.email: was denied on " in result.stderr
+    assert "(source: load) and stays so" in result.stderr
+    assert look("c-1").attributes == {"orders": 3}
+    assert "email" not in look("c-1").consents["marketing"]
+    assert into(no).exit_code == 0
+    assert into(yes, "--force-consent").exit_code == 0
+    assert look("c-1").consents["marketing"]["email"].granted
 
 
 def test_a_dry_run_stores_nothing(into, look, tmp_path):
