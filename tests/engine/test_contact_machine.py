@@ -98,6 +98,7 @@ class Person:
     contacts: list[Row] = field(default_factory=list)
     consents: dict[tuple[str, str], bool] = field(default_factory=dict)
     unreachable: set[str] = field(default_factory=set)
+    reachable: list[str] | None = None
     signals: list[Signal] = field(default_factory=list)
     opened: dict[str, int] = field(default_factory=dict)
 
@@ -224,6 +225,7 @@ class ContactMachine(RuleBasedStateMachine):
                     trial.agrees(candidate.purpose, candidate.channel)
                     and candidate.channel not in trial.unreachable
                     and self.affords(candidate.message)
+                    and candidate.channel in (trial.reachable or CHANNELS)
                     and candidate.message not in {message for message, _ in expected}
                     and oracle.passes(
                         self.definition,
@@ -340,11 +342,39 @@ class ContactMachine(RuleBasedStateMachine):
         self.run(self.engine.customers.update(name, CustomerUpdate(timezone=zone)))
         self.person(name).zone = zone
 
+    @rule(name=names, channels=st.lists(st.sampled_from(CHANNELS), min_size=1) | st.none())
+    def reach(self, name: str, channels: list[str] | None) -> None:
+        self.run(self.engine.customers.update(name, CustomerUpdate(reachable=channels)))
+        self.person(name).reachable = channels
+
+    @precondition(lambda self: self.decided)
+    @rule(data=st.data(), kind=st.sampled_from(["message.unsubscribed", "message.complained"]))
+    def opt_out(self, data: st.DataObject, kind: str) -> None:
+        """Of the contact's purpose on its channel, where that is known; else of everything."""
+        name, decision_id = data.draw(st.sampled_from(self.decided))
+        person = self.person(name)
+        rows = [
+            row
+            for row in person.contacts
+            if row.decision_id == decision_id and row.at > self.now - 30 * DAY
+        ]
+        row = data.draw(st.sampled_from(rows)) if rows else None
+        message = row.kind.message if row else "no such message"
+        event = Event(type=kind, customer_id=name, decision_id=decision_id, message=message)
+        assert self.run(self.engine.events.record([event])).accepted == 1
+        purposes = [row.kind.purpose] if row and row.kind.purpose in PURPOSES else PURPOSES
+        for purpose in purposes:
+            if row is None:
+                for channel in CHANNELS:
+                    person.consents.pop((purpose, channel), None)
+            person.consents[purpose, row.kind.channel if row else ANY] = False
+
     @rule(into=names, other=names)
     def merge(self, into: str, other: str) -> None:
         if into == other:
             return
         target, source = self.leads[into], self.leads[other]
+        seen = self.run(self.store.read(target)).document.exists
         try:
             view = self.run(self.engine.customers.merge(into, other))
         except NotFound:
@@ -361,6 +391,10 @@ class ContactMachine(RuleBasedStateMachine):
         mine.zone = mine.zone or theirs.zone
         mine.contacts = sorted([*mine.contacts, *theirs.contacts], key=lambda row: row.at)
         mine.unreachable |= theirs.unreachable
+        if not seen:
+            mine.reachable = theirs.reachable
+        elif mine.reachable is not None:
+            mine.reachable = theirs.reachable and [*mine.reachable, *theirs.reachable]
         mine.signals += theirs.signals
         for kind, at in theirs.opened.items():
             mine.opened[kind] = max(at, mine.opened.get(kind, 0))
