@@ -70,7 +70,7 @@ class Texts(msgspec.Struct):
         if self.known is not None:
             return among & self.known
         among &= self.contents.bounded
-        return among and mask_of(index for index in indices(among) if self.excess(index))
+        return among and mask_of([index for index in indices(among) if self.excess(index)])
 
     def excess(self, candidate: int) -> str | None:
         """What is too long in a candidate's content, in words, or None."""
@@ -78,10 +78,11 @@ class Texts(msgspec.Struct):
 
     def content(self, candidate: int) -> dict[str, Any]:
         """A candidate's content for the customer."""
-        if candidate not in self._rendered:
-            content = self.contents.candidates[candidate]
-            self._rendered[candidate] = content.render(self.names())
-        return self._rendered[candidate]
+        found = self._rendered.get(candidate)
+        if found is None:
+            found = self.contents.candidates[candidate].render(self.names())
+            self._rendered[candidate] = found
+        return found
 
     def has_fallback(self, placement: str) -> bool:
         """Whether the placement has a fallback, and its text fits."""
