@@ -202,7 +202,7 @@ KINDS = {
         "timezone", "currency", "week_starts", "exploration", "starting_probability",
         "starting_evidence", "request_id_lasts",
     },
-    "purposes": {"consent"},
+    "purposes": {"consent", "explore"},
     "channels": {
         "cost", "quiet_hours", "quiet_hours.from", "quiet_hours.to", "quiet_hours.except",
         "reservation", "reservation.expires_after", "reservation.then", "reply_window",

@@ -112,8 +112,9 @@ _DECIDE = Operation(
     summary="Decide what to say next to a customer",
     description="A customer never seen before is one with nothing stored, never an error. With a "
     "`request_id`, the same call gives the same decision again for an hour, and nothing is "
-    "counted twice. Where the store is unavailable, the answer is the placement's fallback or "
-    "`none`, with `store` in `degraded`.",
+    "counted twice. Where nothing can be chosen, the answer is the placement's fallback, on a "
+    "channel that reaches the customer, or `none`; so it is where the store is unavailable, with "
+    "`store` in `degraded`: then nobody knows which channels do.",
     request=Body(type=DecisionRequest, example=EXAMPLES["DecisionRequest"]),
     answers={200: ("The decision", _ANSWER)},
     problems=BODY_PROBLEMS,

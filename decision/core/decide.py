@@ -55,7 +55,8 @@ class Verdict(msgspec.Struct, kw_only=True):
     what they set. `experiments` has the variants that the customer was exposed to (see
     `exposure`). `holdout` is whether the customer belongs to a control group, even if that removed
     nothing: arms are compared by their members. `not_before` is when time alone lets the first
-    candidate pass, in microseconds; None where that is never or not known.
+    candidate pass, in microseconds; None where that is never or not known. `fallback` is the
+    candidate that is given where nothing was chosen.
     """
 
     question: Question
@@ -71,6 +72,7 @@ class Verdict(msgspec.Struct, kw_only=True):
     scores: Scores
     chosen: list[Scored]
     outcome: Outcome
+    fallback: int | None
     reason: Reason | None
     not_before: int | None
     holdout: bool
@@ -178,10 +180,12 @@ def decide(
             )
 
     outcome: Outcome = "selected"
+    fallback: int | None = None
     reason: Reason | None = None
     not_before = None
     if not chosen:
-        outcome = "fallback" if texts.has_fallback(placement.name) else "none"
+        fallback = fallback_of(policy, question, now, document, texts.fits)
+        outcome = "none" if fallback is None else "fallback"
         reason = next(reversed(fallen), Reason.NOT_IN_PLACEMENT)  # where the last ones fell
         waiting &= ~texts.too_long(waiting)  # waiting does not shorten a text
         not_before = opens(case, waiting) if waiting else None
@@ -199,6 +203,7 @@ def decide(
         scores=scores or no_scores(),
         chosen=chosen,
         outcome=outcome,
+        fallback=fallback,
         reason=reason,
         not_before=not_before,
         holdout=bool(case.holdouts),
@@ -212,6 +217,32 @@ def decide(
     )
 
 
+def fallback_of(
+    policy: Policy,
+    question: Question,
+    now: int,
+    document: Document | None,
+    fits: Callable[[int], bool],
+) -> int | None:
+    """The candidate that is given where nothing is chosen; None where there is none.
+
+    It is the first of the placement's fallback that is active, on a channel that was asked for and
+    on which the customer can be reached and where its text fits. Without a document, nobody knows
+    where customers can be reached.
+    """
+    for candidate in policy.fallbacks[question.placement]:
+        message, channel = policy.pairs[candidate]
+        if (
+            (question.channels is None or channel.name in question.channels)
+            and (message.active_from is None or message.active_from <= now)
+            and (message.active_until is None or now < message.active_until)
+            and (document is None or document.reaches(channel.name))
+            and fits(candidate)
+        ):
+            return candidate
+    return None
+
+
 def choose_nothing(policy: Policy, verdict: Verdict) -> None:
     """Takes the choice out of a verdict that cannot be reserved; what was left counts as capped.
 
@@ -223,5 +254,7 @@ def choose_nothing(policy: Policy, verdict: Verdict) -> None:
         verdict.fallen[Reason.CAPPED] = verdict.fallen.get(Reason.CAPPED, 0) | left
         verdict.reason = Reason.CAPPED
     verdict.chosen = []
-    has_fallback = verdict.texts.has_fallback(verdict.question.placement)
-    verdict.outcome = "fallback" if has_fallback else "none"
+    verdict.fallback = fallback_of(
+        policy, verdict.question, verdict.now, verdict.document, verdict.texts.fits
+    )
+    verdict.outcome = "none" if verdict.fallback is None else "fallback"

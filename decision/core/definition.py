@@ -88,6 +88,13 @@ class Channel(Definition, frozen=True):
     reply_windows: tuple[ReplyWindow, ...] = ()
     max_length: dict[str, int] = {}
 
+    def what_holds(self, purpose: str) -> str:
+        """What can hold back a message of that purpose: quiet hours, reply windows; else empty."""
+        quiet = self.quiet_hours
+        if quiet is not None and purpose not in quiet.except_purposes:
+            return "quiet hours"
+        return "reply windows" if self.reply_windows else ""
+
 
 class Placement(Definition, frozen=True):
     """`placements:`. A priority at or below `threshold` is silence."""

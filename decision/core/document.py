@@ -121,3 +121,9 @@ class Document(msgspec.Struct, kw_only=True):
     merged: list[str] = []
     moved_to: str | None = None
     kinds: Sequence[ContactKind] = ()
+
+    def reaches(self, channel: str) -> bool:
+        """Whether the customer can be reached on a channel."""
+        return channel not in self.unreachable and (
+            self.reachable is None or channel in self.reachable
+        )

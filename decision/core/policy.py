@@ -93,6 +93,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     Candidates are numbered in the order of the rule files; `pairs`, `candidates`, `message_index`,
     `message_values` and `costs` (both in `settings.currency`) are by that number. `everything` is
     the mask of all candidates, `unexplored` of those of purposes that are not explored.
+    `fallbacks` has the candidates that each placement may fall back on, in its order of channels.
     `tested_requirements` are those that depend on an experiment, `requirements` all others.
     `states` are tried in order; `tests` are the experiments with variants; `budget_masks` are
     (message, budget, candidates).
@@ -119,6 +120,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     message_index: tuple[int, ...]
     unexplored: int
     placement_masks: Mapping[str, int]
+    fallbacks: Mapping[str, tuple[int, ...]]
     active_periods: tuple[ActivePeriod, ...]
     requirements: tuple[Requirement, ...]
     tested_requirements: tuple[Requirement, ...]

@@ -15,7 +15,7 @@ from decision.core.contact_policy import ContactPolicy
 from decision.core.definition import Conditional, PolicyDefinition, Rule, Selector
 from decision.core.exposure import Dependents
 from decision.core.fields import STATE_FIELD, FieldTable
-from decision.core.masks import mask_where, masks_by, positions
+from decision.core.masks import indices, mask_where, masks_by, positions
 from decision.core.policy import (
     ActivePeriod,
     ConsentRule,
@@ -55,6 +55,7 @@ def compile_policy(
     )
     everything = (1 << len(candidates)) - 1
     message_masks = masks_by((candidate.message,) for candidate in candidates)
+    channel_masks = masks_by((candidate.channel,) for candidate in candidates)
     numbers = {message.name: number for number, message in enumerate(definition.messages)}
     periods = masks_by(((message.active_from, message.active_until),) for message, _ in pairs)
     consents = masks_by(((candidate.purpose, candidate.channel),) for candidate in candidates)
@@ -98,7 +99,7 @@ def compile_policy(
         fields=fields,
         state_slot=fields.slot(STATE_FIELD),
         message_masks=message_masks,
-        channel_masks=masks_by((candidate.channel,) for candidate in candidates),
+        channel_masks=channel_masks,
         message_index=tuple(numbers[candidate.message] for candidate in candidates),
         unexplored=mask_where(not purposes[message.purpose].explore for message, _ in pairs),
         placement_masks={
@@ -106,6 +107,18 @@ def compile_policy(
                 channel.name in placement.channels
                 and (message.placements is None or placement.name in message.placements)
                 for message, channel in pairs
+            )
+            for placement in definition.placements
+        },
+        fallbacks={
+            placement.name: tuple(
+                candidate
+                for channel in placement.channels
+                for candidate in indices(
+                    message_masks.get(placement.fallback or "", 0) & channel_masks.get(channel, 0)
+                )
+                if purposes[candidates[candidate].purpose].consent == "not_required"
+                and not channels[channel].what_holds(candidates[candidate].purpose)
             )
             for placement in definition.placements
         },

@@ -17,17 +17,16 @@ from decision.core.values import Value
 
 
 class Contents(msgspec.Struct, frozen=True):
-    """The contents of a policy: by candidate, and placement → (message, channel, content).
+    """The contents of a policy, by candidate.
 
     `bounded` is the mask of the candidates whose text can be longer than their channel takes.
     """
 
     candidates: Sequence[Content]
-    fallbacks: Mapping[str, tuple[str, str, Content]]
     bounded: int
 
 
-NO_CONTENTS = Contents((), {}, 0)
+NO_CONTENTS = Contents((), 0)
 
 
 def excess_of(content: Content, rendered: Mapping[str, Any]) -> str | None:
@@ -84,14 +83,9 @@ class Texts(msgspec.Struct):
             self._rendered[candidate] = found
         return found
 
-    def has_fallback(self, placement: str) -> bool:
-        """Whether the placement has a fallback, and its text fits."""
-        if self.policy.placements[placement].fallback is None:
-            return False
-        if placement not in self.contents.fallbacks:
-            return True
-        content = self.contents.fallbacks[placement][2]
-        return not (content.limits and excess_of(content, content.render(self.names())))
+    def fits(self, candidate: int) -> bool:
+        """Whether a candidate's text is not longer than its channel takes."""
+        return not self.contents.bounded >> candidate & 1 or self.excess(candidate) is None
 
     def names(self) -> dict[str, Any]:
         """What templates may name: attributes as this decision sees them, with what rules set."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from decision.core.clock import from_micros
-from decision.core.decide import Verdict
+from decision.core.decide import Verdict, fallback_of
 from decision.core.schema import Decision, Selection
 from decision.core.texts import excess_of, names_of
 from decision.engine.planning import DecisionPlan, DecisionQuery
@@ -38,7 +38,13 @@ def answer_without_store(
     """The answer where customer, caps and consents could not be read or written."""
     request, snapshot = query.request, query.snapshot
     names = names_of(request, {})
-    selections = _fallback(snapshot, request.placement, names)
+
+    def fits(candidate: int) -> bool:
+        content = snapshot.contents.candidates[candidate]
+        return excess_of(content, content.render(names)) is None
+
+    candidate = fallback_of(snapshot.policy, query.question, query.now, None, fits)
+    selections = _fallback(snapshot, candidate, names)
     return Decision(
         decision_id=decision_id,
         request_id=request.request_id,
@@ -74,18 +80,13 @@ def selections_of(
                 reserved_until=from_micros(verdict.now + expires_after) if reserved else None,
             )
         )
-    if verdict.outcome != "fallback":
-        return selections
-    return _fallback(snapshot, verdict.question.placement, verdict.texts.names())
+    return selections or _fallback(snapshot, verdict.fallback, verdict.texts.names())
 
 
-def _fallback(snapshot: Snapshot, placement: str, names: dict[str, Any]) -> list[Selection]:
-    """The placement's fallback message, where it has one and its text is not too long."""
-    found = snapshot.contents.fallbacks.get(placement)
-    if found is None:
+def _fallback(snapshot: Snapshot, candidate: int | None, names: dict[str, Any]) -> list[Selection]:
+    """The candidate that is given where nothing was chosen, if there is one."""
+    if candidate is None:
         return []
-    message, channel, content = found
-    rendered = content.render(names)
-    if excess_of(content, rendered) is not None:
-        return []
-    return [Selection(message=message, channel=channel, content=rendered)]
+    message, channel = snapshot.policy.pairs[candidate]
+    content = snapshot.contents.candidates[candidate].render(names)
+    return [Selection(message=message.name, channel=channel.name, content=content)]

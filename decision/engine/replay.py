@@ -139,6 +139,12 @@ class Replay:
         )
         if "contention" in record.degraded:
             choose_nothing(snapshot.policy, verdict)
+        if record.outcome == "fallback" and verdict.fallback is None:
+            # Of an earlier version, which gave fallbacks that would not be given today.
+            placement = snapshot.policy.placements[record.placement]
+            pairs = enumerate(snapshot.policy.pairs)
+            there = {one[1].name: n for n, one in pairs if one[0].name == placement.fallback}
+            verdict.fallback = next(there[name] for name in placement.channels if name in there)
         verdict.outcome = record.outcome  # type: ignore[assignment]
         return verdict
 

@@ -8,7 +8,7 @@ name of one of the message's channels replaces the same fields on that channel:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from decision.core.definition import Channel, Message
@@ -57,19 +57,10 @@ class ChannelContent:
 
 
 def compile_contents(policy: Policy) -> Contents:
-    """The contents of a policy's candidates, and of its placements' fallbacks."""
+    """The contents of a policy's candidates."""
     candidates = [ChannelContent(message, channel) for message, channel in policy.pairs]
     bounded = mask_where(bool(one.limits) for one in candidates)
-    return Contents(candidates, dict(_fallbacks(policy)), bounded)
-
-
-def _fallbacks(policy: Policy) -> Iterator[tuple[str, tuple[str, str, ChannelContent]]]:
-    for placement in policy.placements.values():
-        if placement.fallback is not None:
-            message = policy.messages[placement.fallback]
-            channel = next(name for name in placement.channels if name in message.channels)
-            content = ChannelContent(message, policy.channels[channel])
-            yield placement.name, (message.name, channel, content)
+    return Contents(candidates, bounded)
 
 
 def _most(text: Any, escape: bool) -> float:

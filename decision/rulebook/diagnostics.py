@@ -53,6 +53,7 @@ _CODES: Final[dict[str, tuple[Severity, str]]] = {
     "no-catch-all": ("warning", "states that leave some customers without a state"),
     "unshown-message": ("warning", "a message that no placement can show"),
     "unshown-channel": ("warning", "a channel of a message that none of its placements has"),
+    "unfit-fallback": ("error", "a fallback that needs consent, or that something can hold back"),
     "always-quiet": ("warning", "a channel, or a message on it, that quiet hours stop all day"),
     "never-worth-it": ("warning", "a priority that can never be above its threshold"),
     "budget-mismatch": ("warning", "a daily budget that is larger than the total"),

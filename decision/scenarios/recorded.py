@@ -154,11 +154,9 @@ class _Recording:
     def expect(self, verdict: Verdict) -> Expect:
         chosen = [name.rpartition("/") for name in self.names(verdict)]
         message, channel = (chosen[0][0], chosen[0][2]) if chosen else (None, None)
-        if verdict.outcome == "fallback":
-            placement = self.then.placements[verdict.question.placement]
-            message = placement.fallback
-            offered = self.then.messages[message].channels if message else ()
-            channel = next((name for name in placement.channels if name in offered), None)
+        if verdict.fallback is not None:
+            given = self.then.candidates[verdict.fallback]
+            message, channel = given.message, given.channel
         at = verdict.not_before
         return Expect(
             outcome=verdict.outcome,

@@ -120,6 +120,7 @@ REPLY = OPT_OUT.replace(
     "  email: {reservation: {expires_after: 3d, then: count}}",
     "  email: {reply_window: [{opened_by: wechat.message, lasts: 48h, allows: 1}]}",
 ).replace("channels: [push, email]\n    value: 10", "channels: [email]\n    value: 10")
+REPLY = REPLY.replace(", fallback: receipt", "")
 
 
 async def test_a_reply_slightly_ahead_of_the_clock_opens_no_more_than_its_quota(

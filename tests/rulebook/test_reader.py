@@ -316,7 +316,8 @@ def test_names_may_be_chinese_and_look_like_anything_in_yaml() -> None:
 def test_a_message_of_no_value_may_be_a_fallback_or_face_a_negative_threshold() -> None:
     good(
         b="placements: {p: {channels: [push], fallback: hi}, q: {channels: [email], threshold: -1}}",
-        c="messages: {hi: {purpose: marketing, channels: [push]}, free: {purpose: marketing, channels: [email]}}",
+        c="purposes: {service: {consent: not_required}}",
+        d="messages: {hi: {purpose: service, channels: [push]}, free: {purpose: marketing, channels: [email]}}",
     )
 
 

@@ -17,7 +17,7 @@ from decision.scenarios.watching import placed_clauses
 
 POLICY = """\
 purposes: {marketing: {consent: opt_in}, service: {consent: not_required}}
-channels: {push: {quiet_hours: {from: "22:00", to: "08:00"}}, email: {}, fax: {}}
+channels: {push: {quiet_hours: {from: "22:00", to: "08:00", except: [service]}}, email: {}, fax: {}}
 placements: {outbound: {channels: [push, email]}, home: {channels: [push], fallback: hello}}
 messages:
   coupon:

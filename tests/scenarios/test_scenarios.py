@@ -21,7 +21,7 @@ purposes:
   marketing: {consent: opt_in}
   service: {consent: not_required}
 channels:
-  push: {quiet_hours: {from: "22:00", to: "08:00"}}
+  push: {quiet_hours: {from: "22:00", to: "08:00", except: [service]}}
   email: {cost: 0.1}
 placements:
   outbound: {channels: [push, email]}

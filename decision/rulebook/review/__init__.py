@@ -14,7 +14,7 @@ from decision.rulebook.collector import DiagnosticCollector
 from decision.rulebook.review.conditions import review_conditions
 from decision.rulebook.review.contact import review_caps, review_holdouts, review_states
 from decision.rulebook.review.context import ReviewContext
-from decision.rulebook.review.messages import review_messages
+from decision.rulebook.review.messages import review_fallbacks, review_messages
 from decision.rulebook.review.rules import review_rules
 from decision.rulebook.source_map import SourceMap
 
@@ -30,11 +30,13 @@ def review(report: DiagnosticCollector, definition: PolicyDefinition, places: So
     if report.failed:
         context = ReviewContext(report, definition, places, valid=False)
         review_conditions(context, _flawed(report, places))
+        review_fallbacks(context)
         return
     context = ReviewContext(report, definition, places)
     review_conditions(context)
     review_states(context)
     review_rules(context)
+    review_fallbacks(context)
     review_messages(context)
     review_caps(context)
     review_holdouts(context)

@@ -38,6 +38,46 @@ def review_messages(context: ReviewContext) -> None:
     _PriorityBounds(context, channels, placed).review(fallbacks)
 
 
+def review_fallbacks(context: ReviewContext) -> None:
+    """Refuses fallbacks that consent, quiet hours, reply windows or a budget should hold back."""
+    definition = context.definition
+    messages = {one.name: one for one in definition.messages}
+    channels = {one.name: one for one in definition.channels}
+    consents = {one.name: one.consent for one in definition.purposes}
+    free = [name for name, consent in consents.items() if consent == "not_required"]
+    for placement in definition.placements:
+        message = messages.get(placement.fallback or "")
+        if message is None or message.purpose not in consents:
+            continue  # has a diagnostic already, or no fallback
+        shared = [one for one in placement.channels if one in message.channels and one in channels]
+        if not shared:
+            continue  # has a diagnostic already
+        held = [
+            f"{one} has {why}"
+            for one in shared
+            if (why := channels[one].what_holds(message.purpose))
+        ]
+        reason = hint = ""
+        if consents[message.purpose] != "not_required":
+            reason = f'its purpose "{message.purpose}" asks for consent'
+            if consents[message.purpose] == "opt_out":
+                reason = f'customers may refuse its purpose "{message.purpose}"'
+            hint = "use a message of a purpose with consent: not_required"
+            hint += f", such as {free[0]}" if free else ""
+        elif len(held) == len(shared):
+            reason = f"nothing may hold it back, but {listed(held)}"
+            hint = "use a message on another channel"
+            if not any(channels[one].reply_windows for one in shared):
+                hint += f', or add "{message.purpose}" to "except" of the quiet hours'
+        elif message.budget is not None:
+            reason = "a fallback is never counted, so its budget could not limit it"
+            hint = "delete its budget, or use a message without one"
+        if reason:
+            place = context.places.value("placements", placement.name, "fallback")
+            text = f'message "{message.name}" cannot be a fallback: {reason}'
+            context.report.error("unfit-fallback", place, text, hint)
+
+
 def _placements_by_message(context: ReviewContext) -> dict[str, list[Placement]]:
     """The placements that can show each message."""
     found: dict[str, list[Placement]] = {one.name: [] for one in context.definition.messages}
