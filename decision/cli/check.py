@@ -36,7 +36,7 @@ _COUNTED = (
 @click.option(
     "--against",
     metavar="FILE|URL",
-    help="Warn of fields that no customer of this file or store (redis://…) has.",
+    help="Warn of fields, and of types, that no customer of this file or store (redis://…) has.",
 )
 @click.option("--watch", is_flag=True, help="Check again at every change, until Ctrl-C.")
 def check(

@@ -16,6 +16,10 @@ _OFFSET_BASIS = 0x811C9DC5
 _PRIME = 0x01000193
 
 
+BUCKETS = 10_000
+"""Customers are divided into so many parts, by version 2."""
+
+
 def fnv1a32(text: str) -> int:
     """The 32-bit FNV-1a hash over the text's UTF-16 code units, as JavaScript sees a text."""
     found = _OFFSET_BASIS
@@ -40,7 +44,7 @@ def hash_v2(seed: str, value: str) -> float:
     >>> hash_v2("copy", "customer-1")
     0.5649
     """
-    return fnv1a32(str(fnv1a32(seed + value))) % 10000 / 10000
+    return fnv1a32(str(fnv1a32(seed + value))) % BUCKETS / BUCKETS
 
 
 def bucket(seed: str, value: str, version: int = 2) -> float | None:

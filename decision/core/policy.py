@@ -194,7 +194,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 def variant_of(experiment: Experiment, customer_id: str) -> Value:
     """The variant of a customer: the one with the share of [0, 1) that holds their bucket."""
-    place = hash_v2(experiment.seed, customer_id)
+    return variant_at(experiment, hash_v2(experiment.seed, customer_id))
+
+
+def variant_at(experiment: Experiment, place: float) -> Value:
+    """The variant with the share of [0, 1) that holds a place."""
     total = 0.0
     name: Value = MISSING
     for name, share in experiment.variants.items():

@@ -11,7 +11,7 @@ from time import time
 from typing import TYPE_CHECKING, Any, Final
 
 from decision.core.errors import FileError
-from decision.rulebook.review.observed import ObservedFields
+from decision.rulebook.review.observed import ObservedFields, type_of
 
 if TYPE_CHECKING:
     from decision.store.redis_store import RedisStore
@@ -54,16 +54,23 @@ class _Collector:
         self.types: set[str] = set()
         self.properties: defaultdict[str, set[str]] = defaultdict(set)
         self.context: set[str] = set()
+        self.kinds: defaultdict[str, set[str]] = defaultdict(set)
+
+    def paths(self, found: dict[str, Any], prefix: str) -> Iterator[str]:
+        """The paths of values, whose types are taken in under a prefix."""
+        for path, value in _paths(found):
+            self.kinds[prefix + path].add(type_of(value))
+            yield path
 
     def customer(self, attributes: dict[str, Any]) -> None:
         """Takes in one customer's attributes."""
         self.customers += 1
-        self.attributes.update(_paths(attributes))
+        self.attributes.update(self.paths(attributes, "customer."))
 
     def event(self, kind: str, properties: dict[str, Any]) -> None:
         """Takes in one event."""
         self.types.add(kind)
-        self.properties[kind].update(_paths(properties))
+        self.properties[kind].update(self.paths(properties, f"events.{kind}."))
 
     def known(self, sample: str, *, context: bool) -> ObservedFields:
         """All that was gathered; events and context only where there were any."""
@@ -74,18 +81,19 @@ class _Collector:
             event_types=frozenset(self.types) or None,
             properties={kind: frozenset(names) for kind, names in self.properties.items()},
             context=frozenset(self.context) if context else None,
+            types={path: frozenset(kinds) for path, kinds in self.kinds.items()},
         )
 
 
-def _paths(found: dict[str, Any], depth: int = 1) -> Iterator[str]:
-    """Names, and dotted paths into objects, of everything that is not null."""
+def _paths(found: dict[str, Any], depth: int = 1) -> Iterator[tuple[str, Any]]:
+    """Names, and dotted paths into objects, of everything that is not null, with its value."""
     for name, value in found.items():
         if value is None:
             continue
-        yield name
+        yield name, value
         if isinstance(value, dict) and depth < _DEEPEST:
-            for path in _paths(value, depth + 1):
-                yield f"{name}.{path}"
+            for path, inner in _paths(value, depth + 1):
+                yield f"{name}.{path}", inner
 
 
 def _from_file(path: str, id_column: str) -> ObservedFields:
@@ -156,7 +164,7 @@ async def _from_log(store: RedisStore, collector: _Collector) -> bool:
                 elif entry.record.kind == "decision":
                     question = records.decode_decision(entry.record.body).question
                     asked = True
-                    collector.context.update(_paths(question.context))
+                    collector.context.update(collector.paths(question.context, "context."))
                     if question.event is not None:
                         collector.event(question.event.type, question.event.properties)
             except MsgspecError:

@@ -60,10 +60,13 @@ _CODES: Final[dict[str, tuple[Severity, str]]] = {
     "unmet-cap": ("warning", "a cap that matches no message"),
     "redundant-cap": ("warning", "a cap that another cap makes unnecessary"),
     "holdouts-too-large": ("warning", "control groups that leave few or no customers outside"),
+    "shared-seed": ("warning", "experiments with one seed, whose groups are not independent"),
+    "rough-share": ("warning", "a share that is finer than customers can be divided"),
     "too-long": (
         "warning",
         "a text that may be too long for a channel, or needs several SMS",
     ),
+    "unseen-type": ("warning", "a comparison with a type that no value in the data has"),
     "unseen-field": ("warning", "a field that no rule sets and no customer in the data has"),
 }
 

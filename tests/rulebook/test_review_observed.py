@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from decision.rulebook.diagnostics import Diagnostic
 from decision.rulebook.reader import load_files
 from decision.rulebook.review.observed import ObservedFields, review_fields
@@ -104,3 +106,53 @@ def test_each_definition_gets_one_warning_per_field() -> None:
 def test_a_longer_name_is_not_taken_for_a_shorter_one() -> None:
     one = found(rule("{customer.city_name: 1, customer.city_nam: 2}"))
     assert [(each.line, each.column) for each in one] == [(3, 12), (3, 35)]
+
+
+TYPED = ObservedFields(
+    sample="the 3 customers of customers.csv",
+    customers=3,
+    attributes=frozenset({"spend", "vip", "tags", "mixed"}),
+    properties={"buy": frozenset({"amount"}), "look": frozenset({"amount"})},
+    context=frozenset({"app"}),
+    types={
+        "customer.spend": frozenset({"text"}),
+        "customer.vip": frozenset({"text"}),
+        "customer.tags": frozenset({"a list"}),
+        "customer.mixed": frozenset({"text", "a number"}),
+        "events.buy.amount": frozenset({"text"}),
+        "events.look.amount": frozenset({"text"}),
+        "context.app": frozenset({"true or false"}),
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("when", "words"),
+    [
+        ("{customer.spend: {gte: 10}}", "never"),
+        ("{customer.spend: {in: [1, 2]}}", "never"),
+        ("{customer.spend: {ne: 10}}", "always"),
+        ("{customer.spend: {not_in: [1, 2]}}", "always"),
+        ("{customer.vip: true}", "never"),
+        ("{customer.tags: tea}", "never"),
+        ("{customer.tags: {matches: tea}}", "never"),
+        ("{customer.mixed: true}", "never"),
+        ("{event.amount: {gt: 5}}", "never"),
+        ("{events.buy.last_amount: {gt: 5}}", "never"),
+        ("{events.buy.sum_amount_7d: {gt: 5}}", "added up"),
+        ('{context.app: "true"}', "never"),
+        ("{customer.spend: {in: [1, x]}}", ""),
+        ("{customer.spend: {gte: a}}", ""),
+        ("{customer.spend: {contains: a}}", ""),
+        ("{customer.spend: {exists: true}}", ""),
+        ("{customer.tags: {contains: tea}}", ""),
+        ("{customer.mixed: {gt: 5}}", ""),
+        ("{context.app: true}", ""),
+    ],
+)
+def test_a_comparison_with_a_type_that_no_value_has_is_said_and_no_other(
+    when: str, words: str
+) -> None:
+    told = [one.message for one in found(rule(when), TYPED) if one.code == "unseen-type"]
+    assert len(told) == bool(words)
+    assert all(words in one for one in told)

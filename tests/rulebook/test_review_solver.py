@@ -9,6 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from decision.core.conditions import ALWAYS, All, AnyOf, Clause, Condition, Not, compile_condition
+from decision.core.definition import Experiment
+from decision.core.policy import variant_of
 from decision.core.values import MISSING
 from decision.rulebook.review.fields import FieldDomains
 from decision.rulebook.review.intervals import complement, intersect, ordered, points, whole_numbers
@@ -17,6 +19,7 @@ from decision.rulebook.review.solver import Solver
 PLACEMENTS = ("home", "outbound")
 STATES = ("core", "low")
 VARIANTS = ("control", "short")
+EXPERIMENT = Experiment(name="copy", seed="s", variants=dict.fromkeys(VARIANTS, 0.5))
 
 CONSTANTS: list[Any] = [
     0, 1, 2, 5, 2.5, -1, 10**20, 1e300, "", "a", "ab", "b", "0", "5", True, False,
@@ -91,7 +94,7 @@ def fields_and_conditions(count: int) -> st.SearchStrategy[list[Condition]]:
 
 
 def solver() -> Solver:
-    return Solver(FieldDomains(PLACEMENTS, STATES, True, {"copy": VARIANTS}))
+    return Solver(FieldDomains(PLACEMENTS, STATES, True, [EXPERIMENT]))
 
 
 def holds(condition: Condition, facts: dict[str, Any]) -> bool:
@@ -225,3 +228,35 @@ def test_sets_of_intervals_are_exact(left: Any, right: Any, value: float) -> Non
     assert inside(value, complement(left)) == (not inside(value, left))
     if value == int(value):
         assert inside(value, whole_numbers(left)) == inside(value, left)
+
+
+SHARES = st.lists(st.integers(0, 10_000), min_size=1, max_size=3).map(
+    lambda cuts: [
+        (end - start) / 10_000
+        for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), 10_000], strict=True)
+    ]
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.tuples(SHARES, SHARES, SHARES))
+def test_a_combination_of_variants_never_holds_exactly_if_one_seed_gives_it_to_nobody(
+    shares: tuple[list[float], ...],
+) -> None:
+    experiments = [
+        Experiment(
+            name=f"e{n}",
+            seed="one" if n < 2 else "another",
+            variants={f"v{at}": share for at, share in enumerate(each)},
+        )
+        for n, each in enumerate(shares)
+    ]
+    one = Solver(FieldDomains(experiments=experiments))
+    seen = {tuple(str(variant_of(each, f"c-{n}")) for each in experiments) for n in range(3_000)}
+    for variants in seen:
+        clauses = [Clause(f"experiment.e{n}", "eq", name) for n, name in enumerate(variants)]
+        one.allow(100)
+        assert one.can_hold(*clauses)
+    halves = [Experiment(name=n, seed="s", variants={"a": 0.5, "b": 0.5}) for n in ("x", "y")]
+    both = All((Clause("experiment.x", "eq", "a"), Clause("experiment.y", "not_in", ("a",))))
+    assert Solver(FieldDomains(experiments=halves)).never(both)

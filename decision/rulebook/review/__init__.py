@@ -12,7 +12,12 @@ from collections import defaultdict
 from decision.core.definition import PolicyDefinition
 from decision.rulebook.collector import DiagnosticCollector
 from decision.rulebook.review.conditions import review_conditions
-from decision.rulebook.review.contact import review_caps, review_holdouts, review_states
+from decision.rulebook.review.contact import (
+    review_caps,
+    review_holdouts,
+    review_seeds,
+    review_states,
+)
 from decision.rulebook.review.context import ReviewContext
 from decision.rulebook.review.messages import review_fallbacks, review_messages
 from decision.rulebook.review.rules import review_rules
@@ -40,6 +45,7 @@ def review(report: DiagnosticCollector, definition: PolicyDefinition, places: So
     review_messages(context)
     review_caps(context)
     review_holdouts(context)
+    review_seeds(context)
 
 
 def _flawed(report: DiagnosticCollector, places: SourceMap) -> set[tuple[str, str]]:

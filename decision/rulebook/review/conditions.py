@@ -113,7 +113,7 @@ class _ConditionReviewer:
         for other in before:
             if not self.solver.can_hold(other, part):
                 return part, self.contradiction(other, part), self.fix(other, part)
-        earlier = [one for one in before if fields_of(one) & fields_of(part)]
+        earlier = [one for one in before if fields_of(one) & fields_of(part)] or before
         told = listed([_told(one) for one in earlier])
         return part, f"{_told(part)} is not possible if {told}", ""
 
@@ -127,11 +127,18 @@ class _ConditionReviewer:
 
     def contradiction(self, one: Condition, other: Condition) -> str:
         if isinstance(one, Clause) and isinstance(other, Clause):
+            if one.field != other.field:
+                return (
+                    f"nobody has both {_told(one)} and {_told(other)}, because the two "
+                    "experiments have the same seed"
+                )
             return f"{one.field} cannot be both {_value(one)} and {_value(other)}"
         return f"these parts contradict each other: {_told(one)}; {_told(other)}"
 
     def fix(self, one: Condition, other: Condition) -> str:
         if isinstance(one, Clause) and isinstance(other, Clause):
+            if one.field != other.field:
+                return "give each experiment a seed of its own, so that all combinations occur"
             if {one.op, other.op} <= {"eq", "in"}:
                 return "if one of them is enough, write {in: […]} or any: [{…}, {…}]"
             return _EITHER

@@ -1,15 +1,19 @@
-"""States that no customer can reach, caps without effect, control groups that are too large."""
+"""States that no customer can reach, caps without effect, control groups and seeds."""
 
 from __future__ import annotations
 
 import math
 from typing import Final
 
+import msgspec
+
+from decision.core.bucketing import BUCKETS
 from decision.core.clock import DAY, HOUR, format_duration
 from decision.core.conditions import ALWAYS
 from decision.core.definition import Cap, Experiment, Selector, State
 from decision.core.values import in_words
 from decision.rulebook.review.context import ReviewContext, size_of
+from decision.rulebook.review.fields import buckets_of
 
 _KEYS: Final = ("messages", "tags", "category", "purpose", "channel")
 _LONGEST: Final = {"day": 26 * HOUR, "week": 7 * DAY + 2 * HOUR, "month": 31 * DAY + 2 * HOUR}
@@ -140,3 +144,39 @@ def _outside(holdouts: list[Experiment]) -> float:
     for one in holdouts:
         by_seed[one.seed] = max(by_seed.get(one.seed, 0.0), one.share or 0.0)
     return math.prod(1 - share for share in by_seed.values())
+
+
+def review_seeds(context: ReviewContext) -> None:
+    """Finds experiments with the same seed, and shares that customers cannot be divided into."""
+    first: dict[str, Experiment] = {}
+    for one in context.definition.experiments:
+        other = first.setdefault(one.seed, one)
+        if other is not one:
+            place = context.places.value("experiments", one.name, "seed")
+            message = (
+                f'experiment "{one.name}" has the seed of "{other.name}" ({other.source}), so who '
+                "is on which side of one says who is on which side of the other"
+            )
+            hint = f'give it a seed of its own, such as "{one.seed}-{one.name}"'
+            context.report.warn(place, message, hint, "shared-seed")
+        if one.share is None:
+            shares, variants = dict(one.variants), one
+        else:
+            shares = {"": one.share, " ": 1 - one.share}
+            variants = msgspec.structs.replace(one, variants=shares)
+        buckets = buckets_of(variants)
+        for name, share in shares.items():
+            held = buckets.get(name, 0).bit_count() / BUCKETS
+            if name == " " or abs(held - share) <= share / 20:
+                continue
+            path = ("share",) if one.share is not None else ("variants", name)
+            place = context.places.value("experiments", one.name, *path)
+            message = (
+                f"a share of {_percent(share)} cannot be held: it is {_percent(held)} of customers"
+            )
+            hint = f"customers are divided into {BUCKETS:,} equal parts; use steps of 0.01%"
+            context.report.warn(place, message, hint, "rough-share")
+
+
+def _percent(share: float) -> str:
+    return f"{in_words(round(share * 100, 9))}%"

@@ -38,11 +38,9 @@ class ReviewContext:
                 (placement.name for placement in definition.placements),
                 (state.name for state in definition.states),
                 leftover=last != ALWAYS or not valid,
-                variants={
-                    experiment.name: experiment.variants
-                    for experiment in definition.experiments
-                    if len(experiment.variants or ()) > 1 and valid
-                },
+                experiments=(
+                    one for one in definition.experiments if len(one.variants or ()) > 1 and valid
+                ),
             )
         )
 

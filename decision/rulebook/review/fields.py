@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Final
 
+from decision.core.bucketing import BUCKETS
+from decision.core.definition import Experiment
 from decision.core.fields import STATE_FIELD, WEEKDAYS
+from decision.core.masks import masks_by
+from decision.core.policy import variant_at
+from decision.core.values import Value
 from decision.rulebook.review.domains import ABSENT, ANYTHING, OTHER, Domain
 from decision.rulebook.review.intervals import EVERYTHING, Intervals, ordered, points
 
@@ -20,8 +26,9 @@ _ACTIVE: Final = re.compile(r"active_days_([0-9]+)d")
 class FieldDomains:
     """The values that each field of one policy can have.
 
-    `customer.state` is one of `states`, or missing if `leftover` is true. `variants` are those of
-    each experiment.
+    `customer.state` is one of `states`, or missing if `leftover` is true. `experiments` are those
+    with variants; `together` is the field of one that shares its seed with others → the fields of
+    all of them, each with variant → mask of the buckets of customers that have it.
     """
 
     def __init__(
@@ -29,7 +36,7 @@ class FieldDomains:
         placements: Iterable[str] = (),
         states: Iterable[str] = (),
         leftover: bool = True,
-        variants: Mapping[str, Iterable[str]] | None = None,
+        experiments: Iterable[Experiment] = (),
     ) -> None:
         self._known: dict[str, Domain] = {
             "placement": Domain(texts=points(placements)),
@@ -39,8 +46,15 @@ class FieldDomains:
             "time.date": _DATES,
             "event.type": Domain(ABSENT, texts=EVERYTHING),
         }
-        for name, options in (variants or {}).items():
-            self._known[f"experiment.{name}"] = Domain(texts=points(options))
+        self.together: dict[str, dict[str, dict[Value, int]]] = {}
+        by_seed: defaultdict[str, list[Experiment]] = defaultdict(list)
+        for one in experiments:
+            self._known[f"experiment.{one.name}"] = Domain(texts=points(one.variants))
+            by_seed[one.seed].append(one)
+        for sharing in by_seed.values():
+            if len(sharing) > 1:
+                group = {f"experiment.{one.name}": buckets_of(one) for one in sharing}
+                self.together |= dict.fromkeys(group, group)
 
     def domain(self, field: str) -> Domain:
         """The values that the field can have."""
@@ -48,6 +62,12 @@ class FieldDomains:
         if found is None:
             found = self._known[field] = _of_family(field)
         return found
+
+
+def buckets_of(experiment: Experiment) -> dict[Value, int]:
+    """Variant → mask of the buckets of customers that have it."""
+    places = range(BUCKETS)
+    return masks_by((variant_at(experiment, place / BUCKETS),) for place in places)
 
 
 def _of_family(field: str) -> Domain:

@@ -1,4 +1,4 @@
-"""Fields in rules that no customer has, by comparison with a sample of real data.
+"""Fields in rules that no customer has, or has of another type, by a sample of real data.
 
 A rule about `customer.lifetime_spent` is well formed but never applies if the attribute is called
 `lifetime_spend`. Only data can show it.
@@ -7,19 +7,25 @@ A rule about `customer.lifetime_spent` is well formed but never applies if the a
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from decision.core.conditions import Clause, clauses
 from decision.core.definition import PolicyDefinition
 from decision.core.fields import STATE_FIELD, parse_field
+from decision.core.values import in_words
 from decision.rulebook.collector import DiagnosticCollector
 from decision.rulebook.diagnostics import Diagnostic, hint_for
+from decision.rulebook.review.context import listed
 from decision.rulebook.source_map import SourceMap
 from decision.rulebook.yaml_source import Place
 
 _SEGMENT: Final = "segment."
+_TYPES: Final = (
+    'values of different types never compare ("5" is not 5, "true" is not true): '
+    "correct the data, or the condition"
+)
 
 
 class ObservedFields(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +33,9 @@ class ObservedFields(msgspec.Struct, frozen=True, kw_only=True):
 
     `attributes` are names, and dotted paths into nested objects, of all `customers` in the sample.
     `event_types` and `context` are None if the sample does not show them; `properties` has only
-    the event types for which it does. `sample` says what it is: `the 1,234 customers of a.csv`.
+    the event types for which it does. `types` is `customer.<path>`, `context.<path>` or
+    `events.<type>.<path>` → what its values are: text, a number … `sample` says what it is:
+    `the 1,234 customers of a.csv`.
     """
 
     sample: str
@@ -36,6 +44,7 @@ class ObservedFields(msgspec.Struct, frozen=True, kw_only=True):
     event_types: frozenset[str] | None = None
     properties: dict[str, frozenset[str]] = {}
     context: frozenset[str] | None = None
+    types: dict[str, frozenset[str]] = {}
 
     @property
     def segments(self) -> frozenset[str]:
@@ -45,18 +54,30 @@ class ObservedFields(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+def type_of(value: Any) -> str:
+    """What a value is, in words."""
+    if isinstance(value, bool):
+        return "true or false"
+    for kind, name in ((int | float, "a number"), (str, "text"), (list | tuple, "a list")):
+        if isinstance(value, kind):
+            return name
+    return "an object"
+
+
 class _Finding(NamedTuple):
-    """Something that the sample does not have: its name, the message and the hint."""
+    """Something that the sample does not have: its name, the message, the hint and the code."""
 
     name: str
     message: str
     hint: str
+    code: str = "unseen-field"
 
 
 def review_fields(
     definition: PolicyDefinition, places: SourceMap, known: ObservedFields
 ) -> list[Diagnostic]:
-    """A warning for every field, event type and property that is not in the sample.
+    """A warning for every field, event type and property that is not in the sample, or never of
+    the type that it is compared with.
 
     Fields that a rule sets count as known. Each message, state, rule or other definition gets one
     warning per field, in the order of the files.
@@ -64,10 +85,10 @@ def review_fields(
     report = DiagnosticCollector()
     said = set()
     found = sorted(_findings(definition, places, known), key=lambda one: one[0].order)
-    for place, owner, (name, message, hint) in found:
-        if (owner, name) not in said:
-            said.add((owner, name))
-            report.warn(place, message, hint, "unseen-field")
+    for place, owner, (name, message, hint, code) in found:
+        if (owner, name, code) not in said:
+            said.add((owner, name, code))
+            report.warn(place, message, hint, code)
     return report.diagnostics
 
 
@@ -80,7 +101,9 @@ def _findings(
         for one in getattr(definition, section):
             owner = (section, one.name)
             for clause in clauses(one.when):
-                if clause.field not in given and (found := _of_clause(clause, known)):
+                if clause.field in given:
+                    continue
+                if found := _of_clause(clause, known) or _of_type(clause, known):
                     if found.name == clause.field:
                         yield places.field(clause), owner, found
                     else:
@@ -159,3 +182,41 @@ def _missing(
     who = f"none of {known.sample}" if noun == "customer" else f"no {noun} of {known.sample}"
     message = f'{who} {verb} "{name}"'
     return _Finding(token, message, hint_for(name, sorted(options)))
+
+
+def _of_type(clause: Clause, known: ObservedFields) -> _Finding | None:
+    """A comparison that no value in the sample has the type for."""
+    operator, value = clause.op, clause.value
+    match clause.field.partition("."):
+        case ("customer" | "context", _, _):
+            seen = known.types.get(clause.field, frozenset())
+        case ("event", _, rest):
+            seen = frozenset().union(
+                *(known.types.get(f"events.{kind}.{rest}", ()) for kind in known.properties)
+            )
+        case ("events", _, _):
+            parsed = parse_field(clause.field)
+            kind = f"events.{parsed.event_type}."
+            for name in parsed.measure.sums:
+                seen = known.types.get(kind + name, frozenset())
+                if seen and "a number" not in seen:
+                    text = f"{kind}{name} is {listed(sorted(seen))} in {known.sample}, so nothing "
+                    return _Finding(clause.field, text + "can be added up", _TYPES, "unseen-type")
+            seen = frozenset().union(*(known.types.get(kind + x, ()) for x in parsed.measure.last))
+        case _:
+            return None
+    operands = value if operator in ("in", "not_in") else (value,)
+    wanted = {type_of(one) for one in operands}
+    if operator == "contains":
+        wanted = {"a list", "text"} if isinstance(value, str) else {"a list"}
+    elif operator == "matches":
+        wanted = {"text"}
+    if operator == "exists" or not seen or seen & wanted:
+        return None
+    result = "always holds" if operator in ("ne", "not_in") else "never holds"
+    shown = in_words(list(value) if isinstance(value, tuple) else value)
+    message = (
+        f"{clause.field} is {listed(sorted(seen))} in all of {known.sample} that have it, "
+        f"so {operator} {shown} {result}"
+    )
+    return _Finding(clause.field, message, _TYPES, "unseen-type")

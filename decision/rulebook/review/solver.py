@@ -7,12 +7,15 @@ answer is "it can hold". So *never* and *always* are proofs, and *can hold* prov
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from decision.core.conditions import All, AnyOf, Clause, Condition, Not
+from decision.core.masks import union
+from decision.core.values import Value
 from decision.rulebook.review.domains import Domain, domain_of, meet
 from decision.rulebook.review.fields import FieldDomains
+from decision.rulebook.review.intervals import values_of
 
 _STEPS: Final = 200
 _STEPS_PER_CLAUSE: Final = 20
@@ -98,7 +101,17 @@ class Solver:
         if allowed is None:
             allowed = self._domains[key] = domain_of(clause, positive)
         box[field] = left = meet(before, allowed)
-        return not left.is_empty
+        together = self.fields.together.get(field)
+        return not left.is_empty and (together is None or _is_somebody_in(box, together))
+
+
+def _is_somebody_in(box: Box, together: Mapping[str, Mapping[Value, int]]) -> bool:
+    """Whether some customers have variants within the box in all experiments of one seed."""
+    left = -1
+    for field, buckets in together.items():
+        if field in box:
+            left &= union(buckets.get(name, 0) for name in values_of(box[field].texts) or ())
+    return left != 0
 
 
 def _width(choice: _Signed) -> int:
