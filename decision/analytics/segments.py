@@ -52,7 +52,7 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     """One entry per customer with at least one event of the type; days are whole numbers.
 
     `priced` is the number of all events with an amount that is a finite number, `texts` of those
-    with a text such as "80": as in rules, it is no number, and counts as no amount.
+    with a text such as "80": as in rules, it is not a number, and counts as no amount.
     """
 
     customer_id: Sequence[str]

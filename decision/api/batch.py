@@ -12,7 +12,7 @@ from litestar.types import Receive, Scope, Send
 from decision.api.answers import encode_json
 from decision.api.bodies import late, too_large
 from decision.api.errors import as_problem
-from decision.api.middleware import request_id_of
+from decision.api.middleware import http_request_id
 from decision.api.problems import PRIVATE, Problem
 from decision.core.schema import DecisionRequest
 from decision.engine import Engine
@@ -54,7 +54,7 @@ class Batch:
 
     async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers the request."""
-        self.request_id = request_id_of(scope)
+        self.request_id = http_request_id(scope)
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         async with asyncio.TaskGroup() as group:
             group.create_task(self._receive(receive))

@@ -9,7 +9,7 @@ from litestar import Request
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap, Receive, Scope, Send
 
-from decision.api.middleware import request_id_of, send_problem
+from decision.api.middleware import http_request_id, send_problem
 from decision.api.problems import KIND_BY_STATUS, Problem, bad_field
 from decision.core.errors import NotReady, StoreUnavailable
 from decision.engine import InputError, NotFound
@@ -97,7 +97,7 @@ class ProblemAnswer:
 
 
 def _handle(request: Request[Any, Any, Any], error: Exception) -> Any:
-    return ProblemAnswer(as_problem(error, request_id_of(request.scope)))
+    return ProblemAnswer(as_problem(error, http_request_id(request.scope)))
 
 
 HANDLERS: ExceptionHandlersMap = {HTTPException: _handle, Exception: _handle}

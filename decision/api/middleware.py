@@ -21,7 +21,7 @@ _log = get_logger()
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
 
-def request_id_of(scope: Scope) -> str:
+def http_request_id(scope: Scope) -> str:
     """The id of a request: the caller's `X-Request-ID`, or one of ours."""
     state: dict[str, Any] = scope["state"]
     found: str = state["request_id"]
@@ -94,7 +94,7 @@ class RequestMiddleware:
 
 async def send_problem(problem: Problem, scope: Scope, send: Send) -> None:
     """Answers with a problem."""
-    body = msgspec.json.encode(problem.details(request_id_of(scope)))
+    body = msgspec.json.encode(problem.details(http_request_id(scope)))
     headers = problem.encoded_headers(body)
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})

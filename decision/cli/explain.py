@@ -96,7 +96,7 @@ def _in_archive(decision_id: str, folder: str) -> Decision | None:
     from decision.store import MemoryStore
 
     if not Path(folder).is_dir():
-        raise Fail(f"{folder} is no folder; --archive names what `nextbest archive` wrote")
+        raise Fail(f"{folder} is not a folder; --archive names what `nextbest archive` wrote")
     replay = Engine(MemoryStore()).replay
     return asyncio.run(ArchivedDecisions(folder, replay).find(decision_id))
 

@@ -118,8 +118,8 @@ def segments(
         say(f"no {event!r} has a number as {amount!r}: all monetary values are 0 (see --amount)")
     if texts := found.behaviour.texts:
         say(
-            f"{texts:,} {event!r} have {amount!r} as a text, which is no number, as in rules: send "
-            f'80, not "80"'
+            f"{texts:,} {event!r} have {amount!r} as text, which is not a number, as in rules: "
+            f'send 80, not "80"'
         )
     done = Stored()
     if out is not None:

@@ -139,7 +139,8 @@ class Stage(NamedTuple):
 
     `blocks(case, among)` gives the mask of the candidates that it blocks. The mask is exact for the
     candidates in `among`; of others it may miss some, so that what concerns only those need not be
-    evaluated. `temporary`: time alone can lift it. `exposes`: a candidate
+    evaluated. `temporary`: time alone can lift it, and
+    `not_before` says when (quiet hours, caps, reply windows, pauses). `exposes`: a candidate
     that it blocks exposes the customer to experiments all the same (see `exposure`).
     """
 

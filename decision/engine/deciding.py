@@ -7,7 +7,7 @@ import time
 
 import msgspec
 
-from decision.core import recording
+from decision.core import event_effects
 from decision.core.clock import MINUTE, to_micros
 from decision.core.decide import Verdict
 from decision.core.errors import StoreUnavailable, unknown
@@ -20,7 +20,7 @@ from decision.engine.planning import DecisionQuery, plan
 from decision.engine.replay import Replay
 from decision.engine.reserving import BudgetSpent, reserve
 from decision.engine.runtime import Runtime
-from decision.engine.transaction import TryAgain, Written, transact
+from decision.engine.transaction import Done, GaveUp, TryAgain, transact
 
 _decode_answer = msgspec.json.Decoder(Decision).decode
 
@@ -86,7 +86,7 @@ class Deciding:
                 self.runtime.check_time("event.at", to_micros(event.at), self.query.now)
             if event.id is not None:
                 clean_id("event.id", event.id)
-            recording.check(event.type, event.properties, policy, path="event.properties")
+            event_effects.check(event.type, event.properties, policy, path="event.properties")
         if request.request_id is not None:
             clean_id("request_id", request.request_id)
         self.named = named_by(self.runtime.settings, request.customer_id, request.alias)
@@ -95,7 +95,7 @@ class Deciding:
         customer_id = await customer_id_of(self.runtime, self.named, self.query.left())
         attempts = self.runtime.settings.attempts
         outcome = await transact(self._read, customer_id, self._attempt, attempts)
-        if isinstance(outcome, TryAgain):
+        if isinstance(outcome, GaveUp):
             return await self._choose_nothing(outcome.state)
         return outcome.result
 
@@ -124,10 +124,10 @@ class Deciding:
             fresh = await store.read("", budgets=tuple(limits), timeout=query.left())
             found.budgets = fresh.budgets
 
-    async def _attempt(self, state: ReadResult) -> Written[Decided] | TryAgain:
+    async def _attempt(self, state: ReadResult) -> Done[Decided] | TryAgain:
         """Plans on one state, and reserves what is planned unless it has changed meanwhile."""
         if state.answer is not None:
-            return Written(await self._answered_before(state.answer))
+            return Done(await self._answered_before(state.answer))
         store = self.runtime.store
         planned = plan(
             self.query,
@@ -140,11 +140,11 @@ class Deciding:
         answer = answer_of(planned)
         self._step("decide")
         if self.request.dry_run:
-            return Written(self._decided(answer, planned.verdict, written=False))
+            return Done(self._decided(answer, planned.verdict, written=False))
         outcome = await reserve(store, planned, answer)
         self._step("reserve")
-        if isinstance(outcome, Written):
-            return Written(self._decided(outcome.result, planned.verdict, written=True))
+        if isinstance(outcome, Done):
+            return Done(self._decided(outcome.result, planned.verdict, written=True))
         if isinstance(outcome, BudgetSpent):
             self.spent |= outcome.candidates
             # The same state again, as it was read: the plan has changed its document.
@@ -162,7 +162,7 @@ class Deciding:
             raise StoreUnavailable("too many writes at once for this customer")
         self.contended = True
         outcome = await self._attempt(latest)
-        if isinstance(outcome, Written):
+        if isinstance(outcome, Done):
             return outcome.result
         if outcome.state.answer is not None:
             return await self._answered_before(outcome.state.answer)

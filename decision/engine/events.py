@@ -9,13 +9,13 @@ from typing import Literal
 
 import msgspec
 
-from decision.core import recording
+from decision.core import event_effects
 from decision.core.clock import MILLISECOND, to_micros
 from decision.core.document import ContactState, Document
 from decision.core.errors import InputError
+from decision.core.event_effects import SETTLING, AmbiguousContact, Occurrence, contacts_of
 from decision.core.identifiers import parse_decision_id, partition_of
 from decision.core.ports import Commit, LogRecord, ReadResult, Section
-from decision.core.recording import SETTLING, AmbiguousContact, Occurrence, contacts_of
 from decision.core.schema import (
     Event,
     EventsAnswer,
@@ -109,7 +109,7 @@ class Events:
         if event.id is not None:
             clean_id("id", event.id)
         policy, told = self.runtime.snapshot.policy, event.decision_id is not None
-        recording.check(event.type, event.properties, policy, contact=told)
+        event_effects.check(event.type, event.properties, policy, contact=told)
         if event.at is not None:
             self.runtime.check_time("at", to_micros(event.at), now)
         if event.decision_id is not None:
@@ -168,7 +168,9 @@ class Events:
             occurrence = occurrence_of(event, event.id or runtime.new_id(customer_id), now)
             try:
                 if not await self._is_late(occurrence, document):
-                    recording.apply(document, occurrence, snapshot.policy, snapshot.measures, now)
+                    event_effects.apply(
+                        document, occurrence, snapshot.policy, snapshot.measures, now
+                    )
                     sections = ("contacts", "events")
             except (AmbiguousContact, InputError) as error:
                 results[index] = Rejected(index, str(error))

@@ -15,12 +15,12 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from decision.core import consent, recording
+from decision.core import consent, event_effects
 from decision.core.clock import SECOND, from_micros, to_micros
 from decision.core.document import Consent, Document
 from decision.core.errors import InputError
+from decision.core.event_effects import Occurrence
 from decision.core.ports import Commit, LogRecord, ReadResult, Section
-from decision.core.recording import Occurrence
 from decision.core.schema import ConsentStatement, ConsentUpdate, CustomerUpdate, Identifier
 from decision.engine import changes, transaction
 from decision.engine.changes import statements
@@ -84,7 +84,7 @@ class Loading:
             if event.id is not None:
                 clean_id(f"events[{index}].id", event.id)
             properties = f"events[{index}].properties"
-            recording.check(event.type, event.properties, policy, path=properties)
+            event_effects.check(event.type, event.properties, policy, path=properties)
         return msgspec.structs.replace(row, customer_id=customer_id)
 
     async def put(self, row: CustomerRow, *, now: int | None = None) -> Loaded:
@@ -131,7 +131,7 @@ class Loading:
             if new:
                 sections = (*sections, "events")
             for occurrence in new:
-                recording.apply(document, occurrence, snapshot.policy, snapshot.measures, now)
+                event_effects.apply(document, occurrence, snapshot.policy, snapshot.measures, now)
                 log.append(event_record(occurrence, customer_id, now))
             changes.check_size(document, row, runtime)
             write_id, new_ids = runtime.new_id(customer_id), [occurrence.id for occurrence in new]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from decision.core import records
+from decision.core.event_effects import Occurrence
 from decision.core.masks import mask_bytes
 from decision.core.ports import LogRecord
-from decision.core.recording import Occurrence
 
 if TYPE_CHECKING:
     from decision.engine.planning import DecisionPlan

@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 import msgspec
 
-from decision.core import calendar, recording, records
+from decision.core import calendar, event_effects, records
 from decision.core.decide import Question, Verdict, choose_nothing, decide
 from decision.core.document import Document
+from decision.core.event_effects import OPTING_OUT, Occurrence
 from decision.core.ports import ReadResult
-from decision.core.recording import OPTING_OUT, Occurrence
 from decision.core.schema import DecisionRequest
 from decision.engine.events import occurrence_of
 from decision.engine.runtime import EngineSettings
@@ -111,11 +111,11 @@ def plan(
     snapshot, request, now = query.snapshot, query.request, query.now
     document, event, seen = state.document, _new_event(query, state), state.raw
     if event is not None:
-        recording.apply(document, event, snapshot.policy, snapshot.measures, now)
+        event_effects.apply(document, event, snapshot.policy, snapshot.measures, now)
         seen = pack(document)
     elif (told := request.event) is not None and told.id is None and told.type in OPTING_OUT:
         document = msgspec.structs.replace(document)  # it informs this decision alone
-        recording.opt_out(document, occurrence_of(told, "", now), None, snapshot.policy)
+        event_effects.opt_out(document, occurrence_of(told, "", now), None, snapshot.policy)
         seen = pack(document)
     for name, (limit, mask) in query.budget_limits.items():
         if state.budgets.get(name, 0) >= limit:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from decision.core import recording
+from decision.core import event_effects
 from decision.core.clock import SECOND
 from decision.core.document import Contact, ContactState
 from decision.core.errors import StoreUnavailable
@@ -19,7 +19,7 @@ from decision.core.ports import Commit, Committed, Conflict, LogRecord, Section,
 from decision.core.schema import Decision
 from decision.engine.log_records import decision_record, event_record
 from decision.engine.planning import DecisionPlan, DecisionQuery
-from decision.engine.transaction import TryAgain, Written
+from decision.engine.transaction import Done, TryAgain
 
 _encode_answer = msgspec.json.Encoder().encode
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class BudgetSpent(msgspec.Struct, frozen=True):
 
 async def reserve(
     store: Store, plan: DecisionPlan, answer: Decision
-) -> Written[Decision] | TryAgain | BudgetSpent:
+) -> Done[Decision] | TryAgain | BudgetSpent:
     """Takes from budgets, then reserves and logs.
 
     What was taken is given back if certainly nothing was written, also when the deadline passes
@@ -78,8 +78,8 @@ async def _commit(store: Store, plan: DecisionPlan, answer: Decision) -> Committ
     return await store.commit(decision_commit(plan, answer), timeout=plan.query.left())
 
 
-def _outcome(reply: Committed | Conflict, answer: Decision) -> Written[Decision] | TryAgain:
-    return TryAgain(reply.latest) if isinstance(reply, Conflict) else Written(answer)
+def _outcome(reply: Committed | Conflict, answer: Decision) -> Done[Decision] | TryAgain:
+    return TryAgain(reply.latest) if isinstance(reply, Conflict) else Done(answer)
 
 
 def decision_commit(plan: DecisionPlan, answer: Decision) -> Commit:
@@ -92,6 +92,7 @@ def decision_commit(plan: DecisionPlan, answer: Decision) -> Commit:
         log.append(event_record(event, document.customer_id, query.now))
         write = ("events", "contacts")
     log.append(decision_record(plan))
+    # After the record, which holds what the decision saw.
     if plan.verdict.chosen:
         _add_contacts(plan)
         write = write or ("contacts",)
@@ -128,8 +129,8 @@ def _add_contacts(plan: DecisionPlan) -> None:
             mark=reservation.expires_after // SECOND,
             tag=tag,
         )
-        recording.add_contact(document, contact)
-    recording.prune_contacts(document, query.now - _kept(query))
+        event_effects.add_contact(document, contact)
+    event_effects.prune_contacts(document, query.now - _kept(query))
 
 
 def _kept(query: DecisionQuery) -> int:

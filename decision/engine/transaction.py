@@ -25,8 +25,8 @@ Change = Callable[[ReadResult], Awaitable[tuple[T, Commit | None]]]
 """Changes a state; gives the result, and what is to be written for it, if anything."""
 
 
-class Written(msgspec.Struct, Generic[T], frozen=True):
-    """It is written, or there was nothing to write."""
+class Done(msgspec.Struct, Generic[T], frozen=True):
+    """It is written, or there was nothing to write: an earlier answer, a dry run, no change."""
 
     result: T
 
@@ -40,21 +40,24 @@ class TryAgain(msgspec.Struct, frozen=True):
     state: ReadResult
 
 
+class GaveUp(msgspec.Struct, frozen=True):
+    """Nothing was written in any attempt; `state` is the latest."""
+
+    state: ReadResult
+
+
 async def transact(
     read: Read,
     customer_id: str,
-    attempt: Callable[[ReadResult], Awaitable[Written[T] | TryAgain]],
+    attempt: Callable[[ReadResult], Awaitable[Done[T] | TryAgain]],
     attempts: int,
-) -> Written[T] | TryAgain:
-    """Attempts a write on the state read, then on the latest state each time it is overtaken.
-
-    Returns `TryAgain` where no attempt could write.
-    """
+) -> Done[T] | GaveUp:
+    """Attempts a write on the state read, then on the latest state each time it is to try again."""
     found = await read(customer_id)
     for _ in range(attempts):
         merged = len(found.document.merged)
         outcome = await attempt(found)
-        if isinstance(outcome, Written):
+        if isinstance(outcome, Done):
             return outcome
         latest = outcome.state
         known = found.known_events | latest.known_events
@@ -62,13 +65,14 @@ async def transact(
         if latest.answer is None and (document.moved_to or len(document.merged) != merged):
             # A merge came in between: answers and event ids may be kept under other ids as well.
             latest = await read(customer_id)
-        # A conflict says nothing of budgets, and of event ids only those that it was asked.
+        # A conflict says nothing of budgets, and of event ids only those that it was asked; a
+        # state that was read again knows its own.
         found = msgspec.structs.replace(
             latest,
             budgets={**found.budgets, **latest.budgets},
             known_events=known | latest.known_events,
         )
-    return TryAgain(found)
+    return GaveUp(found)
 
 
 async def update(runtime: Runtime, read: Read, customer_id: str, change: Change[T]) -> T:
@@ -78,16 +82,16 @@ async def update(runtime: Runtime, read: Read, customer_id: str, change: Change[
         StoreUnavailable: every attempt was overtaken.
     """
 
-    async def attempt(found: ReadResult) -> Written[T] | TryAgain:
+    async def attempt(found: ReadResult) -> Done[T] | TryAgain:
         result, commit = await change(found)
         if commit is not None:
             reply = await runtime.store.commit(commit)
             if isinstance(reply, Conflict):
                 return TryAgain(reply.latest)
-        return Written(result)
+        return Done(result)
 
     outcome = await transact(read, customer_id, attempt, runtime.settings.attempts)
-    if isinstance(outcome, TryAgain):
+    if isinstance(outcome, GaveUp):
         raise StoreUnavailable(f"too many writes at once for customer {customer_id!r}; try again")
     return outcome.result
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decision.core import attributes, consent, events
 from decision.core.document import Contact, Document
-from decision.core.recording import later_state
+from decision.core.event_effects import later_state
 
 _PARTS = (
     *("attributes", "attribute_runs", "aliases", "timezone", "consents", "consent_trail"),

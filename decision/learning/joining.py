@@ -19,7 +19,7 @@ from decision.archive.damage import damaged
 from decision.archive.merges import follow_merges
 from decision.archive.query import Database, open_database
 from decision.core.definition import Goal
-from decision.core.recording import RELEASING, SEEN
+from decision.core.event_effects import RELEASING, SEEN
 from decision.learning.goals import IN_TIME, REACHED
 from decision.learning.spec import Spec
 from decision.learning.table import TrainingError

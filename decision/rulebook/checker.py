@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 from decision.core.clock import DAY
-from decision.core.recording import CONTACT_EVENTS
+from decision.core.event_effects import CONTACT_EVENTS
 from decision.core.values import in_words
 from decision.rulebook.diagnostics import hint_for, one_of
 from decision.rulebook.quantities import QuantityReader

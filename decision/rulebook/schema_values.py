@@ -13,8 +13,8 @@ from typing import Any, Final, get_args
 from ruamel.yaml import YAML
 
 from decision.core.definition import CalendarPeriod
+from decision.core.event_effects import CONTACT_EVENTS
 from decision.core.fields import WEEKDAYS
-from decision.core.recording import CONTACT_EVENTS
 from decision.rulebook.checker import LONGEST_NAME
 
 Schema = dict[str, Any]

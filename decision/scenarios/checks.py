@@ -7,7 +7,7 @@ from datetime import datetime
 
 from msgspec import UNSET
 
-from decision.core import calendar, recording
+from decision.core import calendar, event_effects
 from decision.core.errors import InputError
 from decision.core.fields import UnknownField, parse_field
 from decision.core.policy import Policy
@@ -144,7 +144,7 @@ class Checks:
             self.about(here, event)
             known = event.channel is not None or (told and event.message is not None)
             try:
-                recording.check(event.type, event.properties, self.policy, contact=known)
+                event_effects.check(event.type, event.properties, self.policy, contact=known)
             except InputError as error:
                 self.report([*here, *error.path.split(".")], "bad-value", error.detail)
 

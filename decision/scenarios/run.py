@@ -9,14 +9,14 @@ from typing import Protocol
 
 import msgspec
 
-from decision.core import recording
+from decision.core import event_effects
 from decision.core.clock import to_micros
 from decision.core.decide import Verdict
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Contact
+from decision.core.event_effects import Occurrence
 from decision.core.policy import Policy
 from decision.core.ports import Conflict, ReadResult
-from decision.core.recording import Occurrence
 from decision.core.schema import Decision, DecisionRequest
 from decision.engine import Engine, EngineSettings, InputError, Snapshot, build_snapshot
 from decision.engine.transaction import commit_of
@@ -226,7 +226,7 @@ class _Run:
                 decision_id=self.decided.get(event.message or ""),
                 message=event.message,
             )
-            recording.apply(found.document, occurrence, self.policy, self.snapshot.measures, at)
+            event_effects.apply(found.document, occurrence, self.policy, self.snapshot.measures, at)
         self.written += 1
         commit = commit_of(found, f"scenario-{self.written}", SECTIONS)
         answer = await self.store.commit(commit)

@@ -34,8 +34,8 @@ import msgspec
 
 from decision.core.clock import SECOND
 from decision.core.document import Consent, ConsentChange, Contact, Document, EventHistory, Signal
+from decision.core.event_effects import FINAL_MARK
 from decision.core.ports import Section
-from decision.core.recording import FINAL_MARK
 from decision.core.values import Value
 from decision.store.register import Register, UnknownNumber
 

@@ -139,7 +139,7 @@ def test_what_is_found_nowhere_says_where_it_was_looked_for(
             [archived, f"no store in {tmp_path / '.nextbest'}"],
         ),
         (run("explain", unknown), [str(tmp_path / ".nextbest"), "--archive", "--url"]),
-        (run("explain", unknown, "--archive", "nowhere"), ["nowhere is no folder"]),
+        (run("explain", unknown, "--archive", "nowhere"), ["nowhere is not a folder"]),
         (
             run("explain", unknown, "--archive", archived, "--redis-url", "redis://127.0.0.1:1"),
             [archived, "127.0.0.1:1"],

@@ -87,7 +87,7 @@ def test_amounts_that_are_texts_are_counted_and_said(run, tmp_path) -> None:
     write(tmp_path, "events", [event("c", "purchase", NOON, amount="80")])
     result = run("segments", "--log", tmp_path, "--dry-run", "--json")
     assert json.loads(result.stdout)["events_with_an_amount_as_text"] == 1
-    assert "1 'purchase' have 'amount' as a text, which is no number" in result.stderr
+    assert "1 'purchase' have 'amount' as text, which is not a number" in result.stderr
 
 
 @pytest.mark.parametrize(

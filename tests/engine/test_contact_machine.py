@@ -27,8 +27,8 @@ from decision.core.document import (
     EventHistory,
     Signal,
 )
+from decision.core.event_effects import contacts_of
 from decision.core.identifiers import partition_of
-from decision.core.recording import contacts_of
 from decision.core.schema import CustomerUpdate, DecisionRequest, Event
 from decision.engine import Engine, EngineSettings, InputError, NotFound, build_snapshot
 from decision.rulebook.reader import load_files

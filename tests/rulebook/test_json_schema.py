@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decision.core.conditions import OPERATORS
-from decision.core.recording import CONTACT_EVENTS
+from decision.core.event_effects import CONTACT_EVENTS
 from decision.rulebook import reader
 from decision.rulebook.checker import MappingReader
 from decision.rulebook.diagnostics import Diagnostic

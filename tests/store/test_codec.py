@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from benchmarks.store import typical_document
 from decision.core.document import Contact, ContactState, Document, EventHistory
+from decision.core.event_effects import FINAL_MARK
 from decision.core.ports import Version
-from decision.core.recording import FINAL_MARK
 from decision.store import codec, sections
 from decision.store.register import NAMES_LIMIT, Register, UnknownNumber
 from tests.store.documents import KINDS, documents, kind

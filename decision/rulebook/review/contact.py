@@ -154,8 +154,8 @@ def review_seeds(context: ReviewContext) -> None:
         if other is not one:
             place = context.places.value("experiments", one.name, "seed")
             message = (
-                f'experiment "{one.name}" has the seed of "{other.name}" ({other.source}), so who '
-                "is on which side of one says who is on which side of the other"
+                f'experiment "{one.name}" has the seed of "{other.name}" ({other.source}), so '
+                "they are not independent: a customer's part in one decides the part in the other"
             )
             hint = f'give it a seed of its own, such as "{one.seed}-{one.name}"'
             context.report.warn(place, message, hint, "shared-seed")
