@@ -229,7 +229,9 @@ async def measure(url: str) -> None:
         f"  decode                        {cpu_sync(lambda: codec.decode('c', raw, register)):6.1f}"
     )
     for section in codec.SECTIONS:
-        took = cpu_sync(lambda section=section: sections.write(one.document, section, register))
+        took = cpu_sync(
+            lambda section=section: sections.encode_section(one.document, section, register)
+        )
         print(f"  encode {section:<22} {took:6.1f}")
 
     print(f"CPU a call, µs, {AT_ONCE} at a time     ours  redis-py")

@@ -176,20 +176,20 @@ def pass_stages(case: Case) -> tuple[int, dict[Reason, int], int, int]:
     time alone can lift. Texts that are too long are looked for only among candidates still in.
     """
     alive = exposing = case.policy.everything
-    lasting = temporary = 0
+    held_for_now = held_for_good = 0
     fallen: dict[Reason, int] = {}
-    for reason, blocks, lifts, exposes in STAGES:
+    for reason, blocks, temporary, exposes in STAGES:
         blocked = blocks(case, alive if exposes else exposing)
         if not blocked:
             continue
-        if lifts:
-            temporary |= blocked
+        if temporary:
+            held_for_now |= blocked
         else:
-            lasting |= blocked
+            held_for_good |= blocked
         if not exposes:
             exposing &= ~blocked
         falling = alive & blocked
         if falling:
             fallen[reason] = fallen.get(reason, 0) | falling
             alive &= ~falling
-    return alive, fallen, exposing, temporary & ~lasting
+    return alive, fallen, exposing, held_for_now & ~held_for_good

@@ -62,7 +62,7 @@ class Deciding:
         """Decides within the deadline; without the store, the answer is the fallback.
 
         Raises:
-            InputError: the request names what the policy does not have.
+            InputError: the request names what the policy does not have, or cannot be used.
         """
         self._check()
         try:
@@ -153,7 +153,7 @@ class Deciding:
         return outcome
 
     async def _choose_nothing(self, latest: ReadResult) -> Decided:
-        """Too many decisions at once for one customer: choosing nothing breaks no cap.
+        """One last attempt, after too many: choosing nothing breaks no cap.
 
         A request with an event is answered as if the store were unavailable, so that the event,
         which is not recorded, is sent again.

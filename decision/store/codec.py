@@ -103,7 +103,7 @@ def decode(customer_id: str, raw: bytes, register: Register) -> tuple[Document, 
     document.exists = True
     try:
         for section, data in zip(SECTIONS, parts, strict=True):
-            sections.read(document, section, data, register)
+            sections.decode_section(document, section, data, register)
     except UnknownNumber:
         raise
     except _DAMAGE as error:
@@ -125,7 +125,7 @@ def decode_or_refuse(customer_id: str, raw: bytes, register: Register) -> tuple[
 
 def pack_document(document: Document, register: Register) -> bytes:
     """A whole document without versions, as a log keeps it; no bytes for one that is not there."""
-    parts = [sections.write(document, section, register) for section in SECTIONS]
+    parts = [sections.encode_section(document, section, register) for section in SECTIONS]
     if not document.exists and not any(parts):
         return b""
     return join(bytes(8), (0, 0, 0), parts)

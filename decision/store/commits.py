@@ -12,7 +12,7 @@ from decision.core.ports import Commit
 from decision.store.codec import LETTERS, SECTIONS, join
 from decision.store.keys import event_digest
 from decision.store.register import Register
-from decision.store.sections import write
+from decision.store.sections import encode_section
 
 _VERSIONS: Final = Struct("<3I")
 
@@ -62,7 +62,7 @@ class EncodedCommit(NamedTuple):
 def encode_commit(commit: Commit, register: Register) -> EncodedCommit:
     """Encodes a commit; names without a number are then in `register.names.take_wanted()`."""
     profile, contacts, events = (
-        write(commit.document, section, register) if section in commit.write else b""
+        encode_section(commit.document, section, register) if section in commit.write else b""
         for section in SECTIONS
     )
     version = commit.version

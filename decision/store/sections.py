@@ -48,12 +48,12 @@ _pack = msgspec.msgpack.Encoder().encode
 _unpack_list = msgspec.msgpack.Decoder(list[Any]).decode
 
 
-def write(document: Document, section: Section, register: Register) -> bytes:
+def encode_section(document: Document, section: Section, register: Register) -> bytes:
     """One section of a document; names without a number are then in `names.take_wanted()`."""
     return _WRITERS[section](document, register)
 
 
-def read(document: Document, section: Section, data: bytes, register: Register) -> None:
+def decode_section(document: Document, section: Section, data: bytes, register: Register) -> None:
     """Fills one section of a document.
 
     Raises:

@@ -29,11 +29,11 @@ def new_register(kinds: int = KINDS) -> Register:
 
 def stored(document: Document, register: Register) -> bytes:
     """The document's bytes, after names got their numbers as the stores give them."""
-    parts = [sections.write(document, name, register) for name in codec.SECTIONS]
+    parts = [sections.encode_section(document, name, register) for name in codec.SECTIONS]
     while wanted := register.names.take_wanted():
         entries = register.names.missing(wanted)
         register.names.learn(len(register.names.entries), entries)
-        parts = [sections.write(document, name, register) for name in codec.SECTIONS]
+        parts = [sections.encode_section(document, name, register) for name in codec.SECTIONS]
     return codec.join(b"12345678", (1, 2, 3), parts)
 
 
@@ -201,7 +201,7 @@ def test_a_section_that_lacks_a_count_is_refused() -> None:
     at = 1_795_226_400_000_000
     history = EventHistory(total=1, last_at=at, buckets=[[at // 1_000_000, 1]])
     document = Document(customer_id="c-1", exists=True, events={"buy": history})
-    parts = [sections.write(document, name, register) for name in codec.SECTIONS]
+    parts = [sections.encode_section(document, name, register) for name in codec.SECTIONS]
     fields = msgspec.msgpack.decode(parts[2])
     assert fields[4]
     fields[4] = fields[4][:-1]
@@ -214,4 +214,4 @@ def test_a_bucket_without_its_sums_is_refused_before_anything_is_written() -> No
     history = EventHistory(total=1, last_at=1, sums=["amount"], buckets=[[1, 1]])
     document = Document(customer_id="c-1", events={"buy": history})
     with pytest.raises(ValueError, match="bucket"):
-        sections.write(document, "events", new_register())
+        sections.encode_section(document, "events", new_register())
