@@ -98,10 +98,10 @@ def decide(
 ) -> Verdict:
     """Decides for one customer at one moment.
 
-    `now` is in microseconds. `draw` gives numbers in [0, 1), one for each selection. `spent` is the
-    mask of candidates with a spent budget, `unproven` of those with a message that has little
-    evidence yet. `exploration` is γ of inverse-gap weighting; None always takes the best.
-    `contents` are the policy's; without them no text is too long. `too_long` is the mask of
+    `now` is in microseconds. `draw` gives numbers in [0, 1), one for each choice among several.
+    `spent` is the mask of candidates with a spent budget, `unproven` of those with a message that
+    has little evidence yet. `exploration` is γ of inverse-gap weighting; None always takes the
+    best. `contents` are the policy's; without them no text is too long. `too_long` is the mask of
     candidates whose text was, where that is on record.
 
     Raises:

@@ -1,6 +1,7 @@
 """The stages at which candidates fall: a table in the order of the reason codes.
 
-The last two reasons need scores and are in `decide`: `below_threshold` and `outranked`.
+The last two reasons need scores: `below_threshold` is given in `decide`, `outranked` in
+`arbitrate`, which also caps within one decision of several messages.
 """
 
 from __future__ import annotations
