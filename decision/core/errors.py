@@ -26,7 +26,7 @@ NextbestError               everything below; any other exception is a defect
     StartRefused                a server that does not start
     StoreUnavailable            the store did not answer; try again
         NotReady                    no policy is in force yet
-        Refused                     Redis answered with an error
+        Refused                     Redis answered with an error; `code` says which
         RegisterClash               the store's names contradict ours
         UnreadableDocument          a customer's bytes are damaged
     TemplateError               a content template
@@ -41,12 +41,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 import msgspec
 
 
 class NextbestError(Exception):
-    """Everything that nextbest raises on purpose."""
+    """Everything that nextbest raises on purpose. It can be copied and pickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # `Exception` would call the class with `args`: the text, not what the text was made of.
+        return _rebuilt, (type(self), self.args), self.__dict__
+
+
+def _rebuilt(kind: type[NextbestError], args: tuple[object, ...]) -> NextbestError:
+    return kind.__new__(kind, *args)
 
 
 class FieldError(msgspec.Struct, frozen=True):
@@ -76,12 +85,26 @@ class NotFound(NextbestError, LookupError):
 class StoreUnavailable(NextbestError):
     """The store could not be reached or did not answer in time.
 
-    `uncertain` is true where a write was sent and its answer is not known.
+    `uncertain` is true where a write was sent and its answer is not known. `code` is a word from a
+    fixed list: Redis' own (`OOM`, `READONLY`), or `unreachable`, `lost`, `timeout`, `stalled`,
+    `busy`, `closed`. `reason` and `fix` say what is wrong and what to do, without an address.
+    All three are empty where there is nothing to say.
     """
 
-    def __init__(self, message: str, *, uncertain: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        uncertain: bool = False,
+        code: str = "",
+        reason: str = "",
+        fix: str = "",
+    ) -> None:
         super().__init__(message)
         self.uncertain = uncertain
+        self.code = code
+        self.reason = reason
+        self.fix = fix
 
 
 class NotReady(StoreUnavailable):

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
 from ssl import SSLContext
 from typing import Any, Final
 
@@ -126,7 +127,7 @@ class SharedConnection:
         if busy:
             return StoreUnavailable(f"Redis at {self.where}: too many calls are waiting")
         if self._why is not None:
-            return type(self._why)(*self._why.args)
+            return copy(self._why)  # its own for each caller: a traceback grows where it is raised
         return StoreUnavailable(f"Redis at {self.where} is not connected")
 
     def _use(self, connection: PipelinedConnection) -> None:

@@ -16,6 +16,7 @@ import hiredis
 import msgspec
 
 from decision.core.errors import StoreUnavailable
+from decision.store.refusals import Refused
 
 Argument = str | bytes | int
 Command = tuple[Argument, ...]
@@ -26,27 +27,6 @@ STALLED_AFTER: Final = 5.0
 _MORE: Final = object()
 _pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]
 _WRITE_BUFFER = 1 << 20
-
-_FIXES: Final = {
-    "NOAUTH": "put the user and password into NEXTBEST_REDIS_URL",
-    "WRONGPASS": "put the right user and password into NEXTBEST_REDIS_URL",
-    "NOPERM": "allow its user all keys under the prefix, and EVAL",
-    "READONLY": "it is a replica: point NEXTBEST_REDIS_URL at the primary",
-    "LOADING": "it is reading its data: wait",
-    "MISCONF": "it cannot write to its disk: free some space, see its log",
-    "OOM": "it is full: give it more memory",
-    "FORMAT": "upgrade nextbest",
-    "MOVED": "it is a cluster: point NEXTBEST_REDIS_URL at a single server",
-}
-
-
-class Refused(StoreUnavailable):
-    """Redis answered a command with an error; `code` is its first word."""
-
-    def __init__(self, where: str, error: Exception) -> None:
-        self.code = str(error).split(" ", 1)[0]
-        fix = _FIXES.get(self.code)
-        super().__init__(f"Redis at {where} answered: {error}{'; ' + fix if fix else ''}")
 
 
 class _PendingReply(msgspec.Struct, eq=False):

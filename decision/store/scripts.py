@@ -11,7 +11,8 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Any, Final
 
-from decision.store.pipelined_connection import Argument, Command, Refused
+from decision.store.pipelined_connection import Argument, Command
+from decision.store.refusals import Refused
 
 Call = Callable[[Command], Awaitable[Any]]
 

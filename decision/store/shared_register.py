@@ -7,7 +7,7 @@ from operator import lt
 from typing import Any, Final
 
 from decision.store.keys import Keys
-from decision.store.pipelined_connection import Refused
+from decision.store.refusals import Refused
 from decision.store.register import Item, Register, Table
 from decision.store.scripts import SCRIPTS, Call
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
+import pickle
 import pkgutil
 import re
 from textwrap import dedent
+from typing import Any
 
 import decision
 from decision.core import errors
@@ -45,3 +48,16 @@ def test_no_exception_of_ours_stands_outside_the_tree() -> None:
 
 def _every(kind: type) -> set[type]:
     return {kind}.union(*(_every(one) for one in kind.__subclasses__()))
+
+
+def test_every_exception_is_copied_and_pickled_whatever_its_class_is_made_of() -> None:
+    all_modules()
+    for kind in _every(errors.NextbestError):
+        error: Any = kind.__new__(kind, "text")
+        error.diagnostics = [1]
+        for other in (copy.copy(error), pickle.loads(pickle.dumps(error))):
+            assert type(other) is kind and other.args == ("text",)
+            assert other.diagnostics == [1]
+    made = errors.InputError("event.at", "is no time")
+    again = pickle.loads(pickle.dumps(made))
+    assert (str(again), again.path, again.detail) == (str(made), "event.at", "is no time")

@@ -7,6 +7,7 @@
         proxy.cut_mid_reply("GET")           # half of the reply arrives
         held = proxy.hold("GET")             # the reply waits until held.set()
         late = proxy.strand("EVALSHA")       # the client is cut; Redis gets it after late.set()
+        proxy.errors["GET"] = "OOM …"        # is the reply to each GET; "*" is every command
 
 Commands of a connection are passed on one at a time, so that each reply is known by its command.
 """
@@ -51,6 +52,7 @@ class Proxy:
         self.open: set[asyncio.StreamWriter] = set()
         self.on_fault: Callable[[], Awaitable[None]] | None = None
         self.seen: Counter[str] = Counter()
+        self.errors: dict[str, str] = {}
         self.connections = 0
         self.url = ""
         self._server: asyncio.Server | None = None
@@ -155,6 +157,10 @@ class Proxy:
             while (command := commands.gets()) is not False:
                 names = [part.decode(errors="replace") for part in command[:2]]
                 self.seen[names[0]] += 1
+                said = [self.errors[name] for name in (*names, "*") if name in self.errors]
+                if said:
+                    writer.write(f"-{said[0]}\r\n".encode())
+                    continue
                 fault = self._fault_for(names)
                 if fault is not None and self.on_fault is not None:
                     await self.on_fault()

@@ -15,7 +15,8 @@ import pytest
 from decision.core.errors import StoreUnavailable
 from decision.store import EmbeddedRedis, RedisStore, pipelined_connection
 from decision.store.connection import SharedConnection
-from decision.store.pipelined_connection import PipelinedConnection, Refused
+from decision.store.pipelined_connection import PipelinedConnection
+from decision.store.refusals import Refused
 from tests.store.proxy import Proxy, until
 
 pytestmark = pytest.mark.anyio
@@ -103,7 +104,7 @@ async def test_an_error_reply_is_raised_for_its_caller_alone(connection: SharedC
         return_exceptions=True,
     )
     assert results[0] is results[3] is True
-    assert isinstance(results[1], Refused) and results[1].code == "ERR"
+    assert isinstance(results[1], Refused) and results[1].code == "UNKNOWN"
     assert isinstance(results[2], Refused) and not results[2].uncertain
 
 
@@ -208,6 +209,24 @@ async def test_while_redis_is_unavailable_calls_fail_at_once_and_then_work_again
             await echo(shaky, 1, timeout=600.0)
     await proxy.listen()
     assert await shaky.call(("ECHO", 2), 20.0, through_outage=True) == b"2"
+
+
+async def test_each_call_is_told_what_redis_answers_to_the_attempts_to_connect(
+    shaky: SharedConnection, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shaky, "_on_connect", lambda new: new.call(("PING",), 5.0))
+    proxy.errors["*"] = "NOAUTH Authentication required."
+    proxy.cut()
+    await until(lambda: shaky._why is not None)
+    results = await asyncio.gather(
+        *(shaky.call(("ECHO", n), 5.0, write=True) for n in range(3)), return_exceptions=True
+    )
+    for result in results:
+        assert isinstance(result, Refused) and not result.uncertain
+        assert result.code == "NOAUTH" and "NEXTBEST_REDIS_URL" in str(result)
+    assert len({id(result) for result in results}) == 3  # a traceback is one caller's
+    proxy.errors.clear()
+    assert await shaky.call(("ECHO", 1), 10.0, through_outage=True) == b"1"
 
 
 async def test_a_call_waits_no_longer_than_its_own_time_for_a_connection(

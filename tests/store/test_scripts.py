@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from decision.store import RedisStore, codec
-from decision.store.pipelined_connection import Refused
+from decision.store.refusals import Refused
 
 pytestmark = pytest.mark.anyio
 

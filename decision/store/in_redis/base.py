@@ -12,7 +12,8 @@ from decision.store.codec import PacksDocuments
 from decision.store.connection import CONNECT_TIMEOUT, SharedConnection
 from decision.store.in_redis.server import check_server, parse_info, risks
 from decision.store.keys import Keys
-from decision.store.pipelined_connection import PipelinedConnection, Refused
+from decision.store.pipelined_connection import PipelinedConnection
+from decision.store.refusals import Refused
 from decision.store.register import RegisterClash
 from decision.store.scripts import SCRIPTS, Call
 from decision.store.shared_register import SharedRegister

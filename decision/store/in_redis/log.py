@@ -10,7 +10,8 @@ from decision.core.identifiers import PARTITIONS, parse_decision_id
 from decision.core.ports import LogRecord
 from decision.store.in_redis.base import RedisBase
 from decision.store.log import LogEntry, following, parse_entry, windows
-from decision.store.pipelined_connection import Command, Refused
+from decision.store.pipelined_connection import Command
+from decision.store.refusals import Refused
 from decision.store.scripts import SCRIPTS
 
 _PAGE: Final = 1_000

@@ -1,0 +1,81 @@
+"""What Redis says when it refuses a command, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from decision.core.errors import StoreUnavailable
+
+_PASSWORD: Final = "put the right user and password into NEXTBEST_REDIS_URL"
+_CLUSTER: Final = "it is a cluster: point NEXTBEST_REDIS_URL at a single server"
+_REPLICA: Final = "it is a replica: point NEXTBEST_REDIS_URL at the primary"
+
+_FIXES: Final = {
+    "NOAUTH": "put the user and password into NEXTBEST_REDIS_URL",
+    "WRONGPASS": _PASSWORD,
+    "NOPERM": "allow its user all keys under the prefix, and the commands that nextbest uses",
+    "DENIED": "set a password in Redis and put it into NEXTBEST_REDIS_URL",
+    "READONLY": _REPLICA,
+    "MASTERDOWN": _REPLICA,
+    "NOREPLICAS": "start its replicas, or lower min-replicas-to-write",
+    "LOADING": "it is reading its data: wait",
+    "BUSY": "a script runs for too long: wait, or send SCRIPT KILL",
+    "UNKILLABLE": "a script that has written runs for too long: wait",
+    "MISCONF": "it cannot write to its disk: free some space, see its log",
+    "OOM": "it is full: give it more memory",
+    "MAXCLIENTS": "it has too many clients: raise maxclients, or stop some of them",
+    "FORMAT": "upgrade nextbest",
+    "WRONGTYPE": "another program writes under the prefix: give nextbest a prefix of its own",
+    "UNKNOWN": "nextbest needs this command: do not rename or forbid it",
+    "NODATABASE": "name a database that it has in NEXTBEST_REDIS_URL",
+    "MOVED": _CLUSTER,
+    "ASK": _CLUSTER,
+    "CLUSTERDOWN": _CLUSTER,
+    "CROSSSLOT": _CLUSTER,
+    "TRYAGAIN": _CLUSTER,
+}
+
+CODES: Final = (*_FIXES, "EXECABORT", "NOSCRIPT", "LOST", "ERR")
+"""Every code of `Refused`; what is not listed is `ERR`."""
+
+_CODES: Final = frozenset(CODES)
+_UNNAMED: Final = (
+    ("max number of clients reached", "MAXCLIENTS"),
+    ("without any password configured", "WRONGPASS"),
+    ("invalid password", "WRONGPASS"),
+    ("can't run this command", "NOPERM"),
+    ("unknown command", "UNKNOWN"),
+    ("DB index is out of range", "NODATABASE"),
+)
+"""Errors that Redis calls `ERR`, by what their text holds."""
+
+_ARGUMENTS: Final = re.compile(r",? with args beginning with:.*", re.DOTALL)
+"""What an error must not repeat: arguments may be a password or a customer's."""
+
+_IN_SCRIPT_6: Final = re.compile(r"^ERR Error running script \(call to \w+\): (@\w+: ?\d+: )+-?")
+_IN_SCRIPT_7: Final = re.compile(r" script: [0-9a-f]{40}, on @\w+:\d+\.$")
+
+
+class Refused(StoreUnavailable):
+    """Redis answered a command with an error; `code` is one of `CODES`.
+
+    What an error inside a script says is found below the words that Redis puts around it.
+    """
+
+    def __init__(self, where: str, error: Exception | str) -> None:
+        said = _ARGUMENTS.sub("", str(error))
+        code, reason = _parse(said)
+        fix = _FIXES.get(code, "")
+        message = f"Redis at {where} answered: {said}{'; ' + fix if fix else ''}"
+        super().__init__(message, code=code, reason=reason, fix=fix)
+
+
+def _parse(text: str) -> tuple[str, str]:
+    """The code of an error reply, and what it says without it."""
+    text = _IN_SCRIPT_7.sub("", _IN_SCRIPT_6.sub("", text))
+    code, _, reason = text.partition(" ")
+    for words, unnamed in _UNNAMED:
+        if words in text and code not in _FIXES:
+            return unnamed, text.removeprefix("ERR ")
+    return (code, reason) if code in _CODES else ("ERR", text)
