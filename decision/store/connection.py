@@ -2,7 +2,8 @@
 
 Nothing is retried here. A call under way when the connection is lost fails. A later call waits up
 to `GRACE` seconds after the loss for the next connection; after that it fails at once until Redis
-is back. Addresses are resolved again for each attempt to connect.
+is back. Each attempt to connect resolves the name anew and tries every address that it has, until
+one is a server that the store can use. So a failover heals behind one name, and behind one address.
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
+from socket import SOCK_STREAM
 from ssl import SSLContext
 from typing import Any, Final
 
-from decision.core.errors import StoreUnavailable
-from decision.store.pipelined_connection import Command, PipelinedConnection
+from decision.core.errors import NextbestError, StoreUnavailable
+from decision.store.pipelined_connection import Command, ConnectionCounts, PipelinedConnection
 from decision.store.register import RegisterClash
 
 GRACE: Final = 0.5
 """Seconds after a loss in which calls wait for the new connection instead of failing at once."""
 
 CONNECT_TIMEOUT: Final = 5.0
+"""Seconds for one attempt to connect, to one address."""
 FIRST_DELAY: Final = 0.02
 LONGEST_DELAY: Final = 2.0
 CALLS_AT_ONCE: Final = 10_000
@@ -42,9 +45,10 @@ class SharedConnection:
     def __init__(self, url: str, *, on_connect: OnConnect, limit: int = CALLS_AT_ONCE) -> None:
         self._options, self._ssl = _parse(url)
         host, port = self._options.get("host", "localhost"), self._options.get("port", 6379)
-        self._address = (host, port)
+        self._name = (host, port)
         self.where: str = self._options.get("path", f"{host}:{port}")
         """The address as messages name it: no user, no password."""
+        self.counts = ConnectionCounts()
         self._on_connect = on_connect
         self._limit = limit
         self._current: PipelinedConnection | None = None
@@ -123,16 +127,19 @@ class SharedConnection:
 
     def _unavailable(self, *, busy: bool) -> StoreUnavailable:
         if self._closed:
-            return StoreUnavailable("the store is closed")
+            return StoreUnavailable("the store is closed", code="closed")
         if busy:
-            return StoreUnavailable(f"Redis at {self.where}: too many calls are waiting")
+            return self._failure("busy", "too many calls are waiting")
         if self._why is not None:
             return copy(self._why)  # its own for each caller: a traceback grows where it is raised
-        return StoreUnavailable(f"Redis at {self.where} is not connected")
+        return self._failure("unreachable", "it is not connected")
+
+    def _failure(self, code: str, reason: str) -> StoreUnavailable:
+        return StoreUnavailable(f"Redis at {self.where}: {reason}", code=code, reason=reason)
 
     def _use(self, connection: PipelinedConnection) -> None:
         if connection.lost:
-            raise StoreUnavailable(f"Redis at {self.where}: the connection was lost")
+            raise self._failure("lost", "the connection was lost")
         self._current = connection
         self._why = None
         self._usable.set()
@@ -145,11 +152,11 @@ class SharedConnection:
             self._usable.set()
         elif not self._closed:
             _log.warning("the connection to Redis at %s was lost", self.where)
-            loop = asyncio.get_running_loop()
+            self.counts.lost += 1
             self._current = None
-            self._lost_at = loop.time()
+            self._lost_at = connection.silent_since
             self._usable.clear()
-            self._reconnecting = loop.create_task(self._reconnect())
+            self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect())
 
     async def _reconnect(self) -> None:
         delay = FIRST_DELAY
@@ -164,46 +171,74 @@ class SharedConnection:
                 self._usable.set()
                 return
             except StoreUnavailable as error:
-                self._why = error
+                self._why = copy(error)  # without its traceback, which keeps what it was raised in
             await asyncio.sleep(delay * random.uniform(0.5, 1))
             delay = min(2 * delay, LONGEST_DELAY)
 
     async def _connect(self) -> PipelinedConnection:
         """A connection that is logged in and ready for calls."""
-        connection: PipelinedConnection | None = None
+        errors: list[StoreUnavailable] = []
+        addresses = await self._addresses()
+        for address in addresses:
+            try:
+                return await self._connect_to(address, max(1.0, CONNECT_TIMEOUT / len(addresses)))
+            except RegisterClash:
+                raise
+            except StoreUnavailable as error:
+                errors.append(error)
+        # What a server said tells more than that there is none.
+        raise min(errors, key=lambda error: error.code == "unreachable")
+
+    async def _addresses(self) -> list[Any]:
+        """Every address of the server, as the resolver has it now, or the path of its socket."""
+        if (path := self._options.get("path")) is not None:
+            return [path]
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                connection = await self._open()
+                found = await asyncio.get_running_loop().getaddrinfo(*self._name, type=SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise self._explained(error) from error
+        return list(dict.fromkeys(address[:2] for *_, address in found))
+
+    async def _connect_to(self, address: Any, timeout: float) -> PipelinedConnection:
+        connection: PipelinedConnection | None = None
+        try:
+            async with asyncio.timeout(timeout):
+                connection = await self._open(address)
                 for command in _login(self._options):
                     await connection.call(command, CONNECT_TIMEOUT)
                 await self._on_connect(connection)
         except BaseException as error:
             if connection is not None:
                 connection.close()
-            if isinstance(error, OSError | LookupError | ValueError):
-                raise self._explained(error) from error
-            raise
+            if isinstance(error, NextbestError) or not isinstance(error, Exception):
+                raise
+            raise self._explained(error) from error
         return connection
 
     def _explained(self, error: Exception) -> StoreUnavailable:
         """What a failed attempt to connect means, and what to do."""
-        if isinstance(error, LookupError | ValueError):
-            return StoreUnavailable(f"what answers at {self.where} is not Redis: {error!r}")
-        why = str(error) or f"no answer within {CONNECT_TIMEOUT:g} s"
-        return StoreUnavailable(
-            f"Redis at {self.where} cannot be reached: {why}; start it, or point "
-            "NEXTBEST_REDIS_URL at one that runs (without it, an embedded one is started)"
+        if not isinstance(error, OSError | UnicodeError):
+            return self._failure("unreachable", f"what answers is not Redis: {error!r}")
+        reason = str(error) or f"no answer within {CONNECT_TIMEOUT:g} s"
+        fix = (
+            "start it, or point NEXTBEST_REDIS_URL at one that runs "
+            "(without it, an embedded one is started)"
         )
+        message = f"Redis at {self.where} cannot be reached: {reason}; {fix}"
+        return StoreUnavailable(message, code="unreachable", reason="it cannot be reached", fix=fix)
 
-    async def _open(self) -> PipelinedConnection:
+    async def _open(self, address: Any) -> PipelinedConnection:
         loop = asyncio.get_running_loop()
 
         def new() -> PipelinedConnection:
-            return PipelinedConnection(self.where, self._limit, self._on_change)
+            return PipelinedConnection(self.where, self._limit, self._on_change, self.counts)
 
-        if (path := self._options.get("path")) is not None:
-            return (await loop.create_unix_connection(new, path))[1]
-        return (await loop.create_connection(new, *self._address, ssl=self._ssl))[1]
+        if "path" in self._options:
+            return (await loop.create_unix_connection(new, address))[1]
+        name = self._name[0] if self._ssl else None
+        made = loop.create_connection(new, *address, ssl=self._ssl, server_hostname=name)
+        return (await made)[1]
 
 
 def _parse(url: str) -> tuple[dict[str, Any], SSLContext | None]:

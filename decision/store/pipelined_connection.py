@@ -1,22 +1,30 @@
 """One physical connection to Redis, shared by all requests of a process.
 
 Commands of one turn of the event loop are written together; replies are matched to calls in
-order. A call that was given up keeps its place in the queue, so that replies stay in step.
+order. A call that was given up keeps its place in the queue, so that replies stay in step; one
+that was given up before it was written is not written any more.
+
+A connection is *stalled* from a call that timed out without a byte received since it was written,
+until a byte comes. New calls then fail at once if Redis has been silent for longer than they would
+wait. The calls under way are the probe: a reply to any of them ends it.
+
 Protocol: RESP 2 (https://redis.io/docs/latest/develop/reference/protocol-spec/).
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any, Final, cast
 
 import hiredis
 import msgspec
 
 from decision.core.errors import StoreUnavailable
-from decision.store.refusals import Refused
+from decision.store.refusals import WRONG_SERVER, Refused
 
 Argument = str | bytes | int
 Command = tuple[Argument, ...]
@@ -26,17 +34,37 @@ STALLED_AFTER: Final = 5.0
 
 _MORE: Final = object()
 _pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]
-_WRITE_BUFFER = 1 << 20
+_UNSENT_BYTES = 1 << 20
+"""Bytes that wait to be written, from which on no more calls should be sent."""
+
+KEPT_FOR: Final = 2.0
+"""Seconds for which a connection is kept, even if what is refused on it asks for another."""
+
+
+class ConnectionCounts(msgspec.Struct):
+    """What happened to a process's connections since it started."""
+
+    lost: int = 0
+    """Connections that ended, for whatever reason, but not by `close`."""
+    stalls: int = 0
+    """Times that a connection was stalled."""
+    failed_at_once: int = 0
+    """Calls that were not sent because the connection was stalled."""
 
 
 class _PendingReply(msgspec.Struct, eq=False):
-    """A call that waits, until `deadline` of the loop, for a reply or a list of `count` replies."""
+    """A call that waits, until `deadline` of the loop, for a reply or a list of `count` replies.
+
+    `sent_at` is 0 until its bytes are handed to the transport.
+    """
 
     future: asyncio.Future[Any]
+    packed: bytes
     count: int | None
     replies: list[Any] | None
     deadline: float
     write: bool
+    sent_at: float = 0.0
 
 
 class PipelinedConnection(asyncio.Protocol):
@@ -47,21 +75,35 @@ class PipelinedConnection(asyncio.Protocol):
     """
 
     def __init__(
-        self, where: str, limit: int, on_change: Callable[[PipelinedConnection], None]
+        self,
+        where: str,
+        limit: int,
+        on_change: Callable[[PipelinedConnection], None],
+        counts: ConnectionCounts,
     ) -> None:
         self.where = where
         self.full = False
         self.lost = False
+        self.stalled = False
         self._limit = limit
         self._on_change = on_change
+        self._counts = counts
         self._loop = asyncio.get_running_loop()
+        self.opened_at = self._loop.time()
         self._reader = hiredis.Reader(notEnoughData=_MORE)
+        self._unsent: list[_PendingReply] = []
+        self._unsent_bytes = 0
         self._pending: deque[_PendingReply] = deque()
-        self._chunks: list[bytes] = []
-        self._unsent = 0
         self._writing_paused = False
         self._received_at = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._wakes_at = math.inf
+        self._refusal: Refused | None = None
+
+    @property
+    def silent_since(self) -> float:
+        """The time of the loop since which replies are due and nothing was received."""
+        return self._received_at if self._pending else self._loop.time()
 
     async def call(self, command: Command, timeout: float, *, write: bool = False) -> Any:
         """The reply to one command.
@@ -72,7 +114,7 @@ class PipelinedConnection(asyncio.Protocol):
         """
         reply = await self._send(_pack(command), None, timeout, write)
         if isinstance(reply, hiredis.ReplyError):
-            raise Refused(self.where, reply)
+            raise self._refused(reply)
         return reply
 
     async def pipeline(self, commands: Sequence[Command], timeout: float) -> list[Any]:
@@ -81,7 +123,7 @@ class PipelinedConnection(asyncio.Protocol):
         replies: list[Any] = await self._send(packed, len(commands), timeout, False)
         for reply in replies:
             if isinstance(reply, hiredis.ReplyError):
-                raise Refused(self.where, reply)
+                raise self._refused(reply)
         return replies
 
     def close(self) -> None:
@@ -91,59 +133,109 @@ class PipelinedConnection(asyncio.Protocol):
     def _send(
         self, packed: bytes, count: int | None, timeout: float, write: bool
     ) -> asyncio.Future[Any]:
-        future = self._loop.create_future()
-        if self.lost:
-            future.set_exception(self._failure("the connection was lost"))
-            return future
         now = self._loop.time()
+        if self.lost:
+            raise self._why_lost()
+        if timeout <= 0:
+            raise self._late()
+        if self.stalled and now - self._received_at >= timeout:
+            self._counts.failed_at_once += 1
+            raise self._failure("stalled", "it has stopped answering")
+        future = self._loop.create_future()
         deadline = now + timeout
-        if not self._pending:
-            self._received_at = now
-        if not self._chunks:
+        if not self._unsent and not self._writing_paused:
             self._loop.call_soon(self._flush)
-        self._chunks.append(packed)
         replies: list[Any] | None = None if count is None else []
-        self._pending.append(_PendingReply(future, count, replies, deadline, write))
-        self._unsent += 1
-        if len(self._pending) >= self._limit:
+        self._unsent.append(_PendingReply(future, packed, count, replies, deadline, write))
+        self._unsent_bytes += len(packed)
+        waiting = len(self._pending) + len(self._unsent)
+        if waiting >= self._limit or self._unsent_bytes >= _UNSENT_BYTES:
             self.full = True
-        if self._timer is None or deadline < self._timer.when():
-            self._set_timer(deadline)
+        if deadline < self._wakes_at:
+            self._wake_at(min(deadline, now + STALLED_AFTER))
         return future
 
     def _flush(self) -> None:
-        if not self.lost:
-            self._transport.write(b"".join(self._chunks))
-            self._unsent = 0
-        self._chunks.clear()
+        """Writes what is still wanted of the calls that were not written yet."""
+        if self._writing_paused or self._transport.is_closing():
+            return
+        now, pending = self._loop.time(), self._pending
+        if not pending:
+            self._received_at = now
+        chunks = []
+        for call in self._unsent:
+            if not call.future.done():
+                call.sent_at = now
+                chunks.append(call.packed)
+                call.packed = b""
+                pending.append(call)
+        self._unsent.clear()
+        self._unsent_bytes = 0
+        if chunks:
+            self._transport.write(b"".join(chunks))
+        if self.full:
+            self._clear_full()
 
-    def _failure(self, why: str, *, uncertain: bool = False) -> StoreUnavailable:
-        return StoreUnavailable(f"Redis at {self.where}: {why}", uncertain=uncertain)
+    def _failure(self, code: str, reason: str, *, uncertain: bool = False) -> StoreUnavailable:
+        message = f"Redis at {self.where}: {reason}"
+        return StoreUnavailable(message, uncertain=uncertain, code=code, reason=reason)
 
-    def _set_timer(self, deadline: float) -> None:
+    def _late(self, *, uncertain: bool = False) -> StoreUnavailable:
+        return self._failure("timeout", "no answer in time", uncertain=uncertain)
+
+    def _why_lost(self, *, uncertain: bool = False) -> StoreUnavailable:
+        if self._refusal is not None:  # nothing was under way when it came
+            return copy(self._refusal)
+        return self._failure("lost", "the connection was lost", uncertain=uncertain)
+
+    def _refused(self, reply: Exception) -> Refused:
+        """An error reply; one that only another server would give ends this connection."""
+        error = Refused(self.where, reply)
+        if error.code in WRONG_SERVER and self._loop.time() - self.opened_at >= KEPT_FOR:
+            self._transport.abort()
+        return error
+
+    def _wake_at(self, time: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(deadline, self._expire)
+        self._wakes_at = time
+        self._timer = self._loop.call_at(time, self._expire)
 
     def _expire(self) -> None:
         """Fails the calls whose time is up; one timer serves them all."""
         now = self._loop.time()
-        self._timer = None
-        next_deadline = None
-        for call in self._pending:
+        self._timer, self._wakes_at = None, math.inf
+        wakes_at, unanswered = math.inf, False
+        for call in (*self._pending, *self._unsent):
             if call.future.done():
                 continue
             if call.deadline <= now:
-                call.future.set_exception(self._failure("no answer in time", uncertain=call.write))
-            elif next_deadline is None or call.deadline < next_deadline:
-                next_deadline = call.deadline
-        if self._pending and now - self._received_at > STALLED_AFTER:
-            self._transport.abort()
-        if next_deadline is not None:
-            self._set_timer(next_deadline)
+                sent = call.sent_at > 0
+                call.future.set_exception(self._late(uncertain=call.write and sent))
+                unanswered = unanswered or (sent and call.sent_at >= self._received_at)
+            elif call.deadline < wakes_at:
+                wakes_at = call.deadline
+        if self._pending:
+            given_up_at = self._received_at + STALLED_AFTER
+            if given_up_at <= now:
+                self._transport.abort()
+                return
+            wakes_at = min(wakes_at, given_up_at)
+        if unanswered and not self.stalled:
+            # Only after the loop has looked at the socket: it may have been late itself.
+            self._loop.call_soon(self._loop.call_soon, self._judge, self._received_at)
+        if wakes_at < math.inf:
+            self._wake_at(wakes_at)
+
+    def _judge(self, received_at: float) -> None:
+        """Stalled, if nothing was received since."""
+        if received_at == self._received_at and self._pending and not self.lost:
+            self.stalled = True
+            self._counts.stalls += 1
 
     def _clear_full(self) -> None:
-        if self.full and not self._writing_paused and len(self._pending) < self._limit:
+        waiting = len(self._pending) + len(self._unsent)
+        if self.full and waiting < self._limit and self._unsent_bytes < _UNSENT_BYTES:
             self.full = False
             self._on_change(self)
 
@@ -152,15 +244,20 @@ class PipelinedConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # A cast, not a check: uvloop's transports are no subclasses of asyncio's.
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=_WRITE_BUFFER)
+        # What the socket does not take stays here, where a call that is given up can be taken out.
+        self._transport.set_write_buffer_limits(high=1, low=0)
 
     def data_received(self, data: bytes) -> None:
         self._received_at = self._loop.time()
+        self.stalled = False
         calls = self._pending
         next_reply = self._reader.gets
         try:
             self._reader.feed(data)
             while (reply := next_reply()) is not _MORE:
+                if not calls:
+                    self._unasked(reply)
+                    return
                 call = calls[0]
                 if call.replies is not None:
                     call.replies.append(reply)
@@ -170,27 +267,32 @@ class PipelinedConnection(asyncio.Protocol):
                 calls.popleft()
                 if not call.future.done():
                     call.future.set_result(reply)
-        except (hiredis.ProtocolError, IndexError):
+        except hiredis.ProtocolError:
             self._transport.abort()
         if self.full:
             self._clear_full()
 
+    def _unasked(self, reply: object) -> None:
+        """A reply to nothing: Redis says so why it takes no more clients, before it hangs up."""
+        if isinstance(reply, hiredis.ReplyError):
+            self._refusal = Refused(self.where, reply)
+        self._transport.abort()
+
     def pause_writing(self) -> None:
-        self._writing_paused = self.full = True
+        self._writing_paused = True
 
     def resume_writing(self) -> None:
         self._writing_paused = False
-        self._clear_full()
+        self._flush()
 
     def connection_lost(self, error: Exception | None) -> None:
         self.lost = True
         if self._timer is not None:
             self._timer.cancel()
-        sent = len(self._pending) - self._unsent
-        for index, call in enumerate(self._pending):
+        for call in (*self._pending, *self._unsent):
             if not call.future.done():
-                call.future.set_exception(
-                    self._failure("the connection was lost", uncertain=call.write and index < sent)
-                )
-        self._pending.clear()
+                sent = call.sent_at > 0
+                call.future.set_exception(self._why_lost(uncertain=call.write and sent))
         self._on_change(self)
+        self._pending.clear()
+        self._unsent.clear()

@@ -27,6 +27,7 @@ _FIXES: Final = {
     "MAXCLIENTS": "it has too many clients: raise maxclients, or stop some of them",
     "FORMAT": "upgrade nextbest",
     "WRONGTYPE": "another program writes under the prefix: give nextbest a prefix of its own",
+    "VERSION": "use Redis 6.2 or newer",
     "UNKNOWN": "nextbest needs this command: do not rename or forbid it",
     "NODATABASE": "name a database that it has in NEXTBEST_REDIS_URL",
     "MOVED": _CLUSTER,
@@ -38,6 +39,17 @@ _FIXES: Final = {
 
 CODES: Final = (*_FIXES, "EXECABORT", "NOSCRIPT", "LOST", "ERR")
 """Every code of `Refused`; what is not listed is `ERR`."""
+
+WRONG_SERVER: Final = frozenset(
+    {"READONLY", "MASTERDOWN", "NOREPLICAS", "NOAUTH", "MOVED", "ASK", "CLUSTERDOWN"}
+)
+"""What is a reason to connect again, because the address may lead to another server by now.
+
+A replica (`READONLY`, `MASTERDOWN`) is a primary that was demoted; `NOREPLICAS` comes from one that
+was cut off, and may have been replaced. A missing login or a cluster was not there when the
+connection was made, so another server answers. `LOADING`, `BUSY`, `MISCONF`, `OOM` and `NOPERM`
+come from the right server in trouble: another connection would change nothing.
+"""
 
 _CODES: Final = frozenset(CODES)
 _UNNAMED: Final = (

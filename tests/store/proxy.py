@@ -87,6 +87,10 @@ class Proxy:
             self._server.close()
         self.cut()
 
+    def lead_to(self, upstream: str) -> None:
+        """Leads new connections to another server."""
+        self._upstream = urlsplit(upstream)
+
     def cut(self) -> None:
         """Cuts every connection at once."""
         for writer in self.open:
@@ -135,8 +139,8 @@ class Proxy:
                 host, port = self._upstream.hostname, self._upstream.port or 6379
                 up_reader, up_writer = await asyncio.open_connection(host, port)
             await self._serve(reader, writer, up_reader, up_writer)
-        except (ConnectionError, asyncio.CancelledError):
-            pass
+        except (ConnectionError, RuntimeError, asyncio.CancelledError):
+            pass  # RuntimeError: uvloop's word for a transport that is closed
         finally:
             writer.transport.abort()
             if up_writer is not None:

@@ -30,7 +30,7 @@ class RedisBase(PacksDocuments):
         self._register = self.register.local
         self.connection = SharedConnection(url, on_connect=self._on_connect)
         self._timeout = timeout
-        self._server: tuple[str, int] | None = None
+        self._earlier: dict[str, list[int]] = {}
         self._warned = False
 
     async def start(self) -> None:
@@ -79,18 +79,21 @@ class RedisBase(PacksDocuments):
             self._warned = True
             for risk in risks(info):
                 _log.warning("%s %s", where, risk)
-        await self._end_previous(call, info["run_id"])
+        await self._end_earlier(call, info["run_id"])
         for script in SCRIPTS.values():
             await call(("SCRIPT", "LOAD", script.text))
         await self.register.agree(call)
 
-    async def _end_previous(self, call: Call, run_id: str) -> None:
-        """Ends what is left of the lost connection in the server.
+    async def _end_earlier(self, call: Call, run_id: str) -> None:
+        """Ends what is left in this server of the connections that were lost.
 
         A command that still waits there would otherwise run after the same commit was tried again.
+        One that could not be ended, because this connection is lost as well, is ended by the next.
         """
-        previous, number = self._server, await call(("CLIENT", "ID"))
-        self._server = (run_id, number)
-        if previous is not None and previous[0] == run_id:
+        number = await call(("CLIENT", "ID"))
+        earlier = self._earlier.get(run_id, [])
+        self._earlier[run_id] = [*earlier, number]
+        for lost in earlier:
             with suppress(Refused):  # as a rule the server has noticed by itself
-                await call(("CLIENT", "KILL", "ID", previous[1]))
+                await call(("CLIENT", "KILL", "ID", lost))
+        self._earlier[run_id] = [number]

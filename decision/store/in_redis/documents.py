@@ -106,7 +106,8 @@ class RedisDocuments(RedisAliases):
                 lost = lost or error.uncertain
                 sent = sent or (error.uncertain and bool(encoded))
                 if not error.uncertain or loop.time() >= deadline:
-                    raise StoreUnavailable(str(error), uncertain=sent) from error
+                    error.uncertain = sent
+                    raise
 
     async def _encoded(self, commit: Commit, call: Call) -> EncodedCommit:
         names = self._register.names

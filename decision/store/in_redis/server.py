@@ -24,11 +24,17 @@ def check_server(info: dict[str, str], where: str) -> None:
     """
     version = info["redis_version"]
     if tuple(map(int, version.split(".")[:2])) < _OLDEST:
-        raise StoreUnavailable(f"{where} is of version {version}; 6.2 or newer is needed")
+        raise _unfit(where, "VERSION", f"is of version {version}", "6.2 or newer is needed")
     if info.get("cluster_enabled") == "1":
-        raise StoreUnavailable(f"{where} is part of a cluster; use a single server")
+        raise _unfit(where, "CLUSTERDOWN", "is part of a cluster", "use a single server")
     if info.get("role") == "slave":
-        raise StoreUnavailable(f"{where} is a replica; point NEXTBEST_REDIS_URL at the primary")
+        fix = "point NEXTBEST_REDIS_URL at the primary"
+        raise _unfit(where, "READONLY", "is a replica", fix)
+
+
+def _unfit(where: str, code: str, reason: str, fix: str) -> StoreUnavailable:
+    message = f"{where} {reason}; {fix}"
+    return StoreUnavailable(message, code=code, reason=f"it {reason}", fix=fix)
 
 
 def risks(info: dict[str, str]) -> Iterator[str]:
