@@ -53,13 +53,16 @@ class SharedRegister:
     async def add(self, call: Call, table: Table[Item], items: Sequence[Item]) -> None:
         """Gives numbers to items of a table, as long as there is space."""
         key = next(key for key, other in self._tables.items() if other is table)
+        put_back = False
         while entries := table.missing(items)[:_AT_ONCE]:
             known = len(table.entries)
             try:
                 reply = await SCRIPTS["append"].run(call, [key], [known, *entries])
             except Refused as error:
-                if error.code != "LOST":
+                if error.code != "LOST" or put_back:
                     raise
                 await self.agree(call)
+                put_back = True
             else:
+                put_back = False
                 table.learn(known, entries if reply == 1 else reply)

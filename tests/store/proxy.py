@@ -164,6 +164,7 @@ class Proxy:
                 said = [self.errors[name] for name in (*names, "*") if name in self.errors]
                 if said:
                     writer.write(f"-{said[0]}\r\n".encode())
+                    await writer.drain()
                     continue
                 fault = self._fault_for(names)
                 if fault is not None and self.on_fault is not None:
