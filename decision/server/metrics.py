@@ -23,6 +23,7 @@ from decision.core.ports import RuleMatcher
 from decision.core.reasons import Reason
 from decision.core.schema import Decision
 from decision.engine.snapshot import Snapshot
+from decision.server.connection_metrics import ConnectionMetrics
 
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -106,6 +107,7 @@ class Metrics:
         self._rule_engine_failures = counter(
             "rule_engine_failures", "Times that the plain evaluator stood in for the rule engine."
         )
+        self.connection = ConnectionMetrics(registry)
         self._failures_seen: tuple[RuleMatcher | None, int] = (None, 0)
         # Children are looked up once: a look-up by label costs as much as the count itself.
         self._by_outcome: dict[tuple[str, str], Callable[[], None]] = {}

@@ -125,6 +125,7 @@ class PolicySupply:
             work = (
                 partial(self._repeat, CHECK_SECONDS, self._check_surroundings),
                 partial(self._repeat, FOLLOW_SECONDS, self._follow_changes),
+                partial(self._repeat, CHECK_SECONDS, self._count_connections),
             )
             tasks = [asyncio.create_task(each()) for each in work]
             try:
@@ -349,6 +350,10 @@ class PolicySupply:
             if token is not None and await self._may_have_our_change(token):
                 await self._try_reload("replica")
             self._token = token
+
+    async def _count_connections(self) -> None:
+        connection = getattr(self._store, "connection", None)
+        self.metrics.connection.show(getattr(connection, "counts", None))
 
     async def _may_have_our_change(self, token: bytes) -> bool:
         """Whether another server's reload may mean that our folder has changed as well."""
