@@ -207,13 +207,13 @@ class PipelinedConnection(asyncio.Protocol):
         self._timer, self._wakes_at = None, math.inf
         wakes_at, unanswered = math.inf, False
         for call in (*self._pending, *self._unsent):
-            if call.future.done():
-                continue
             if call.deadline <= now:
-                sent = call.sent_at > 0
-                call.future.set_exception(self._late(uncertain=call.write and sent))
-                unanswered = unanswered or (sent and call.sent_at >= self._received_at)
-            elif call.deadline < wakes_at:
+                # Also of a call that was cancelled: its caller may keep the same deadline.
+                unanswered = unanswered or call.sent_at >= self._received_at > 0
+                if not call.future.done():
+                    sent = call.sent_at > 0
+                    call.future.set_exception(self._late(uncertain=call.write and sent))
+            elif call.deadline < wakes_at and not call.future.done():
                 wakes_at = call.deadline
         if self._pending:
             given_up_at = self._received_at + STALLED_AFTER

@@ -313,6 +313,9 @@ async def test_tls_is_spoken_and_a_certificate_of_nobody_known_is_refused(
         trusting = SharedConnection(f"{proxy.url}?ssl_ca_certs={certificate}", on_connect=nothing)
         await trusting.start()
         assert all(await asyncio.gather(*(echo(trusting, number) for number in range(100))))
+        value = bytes(range(256)) * 10_000
+        replies = (trusting.call(("ECHO", value), 30.0) for _ in range(5))
+        assert await asyncio.gather(*replies) == [value] * 5
         await trusting.close()
         with pytest.raises(StoreUnavailable, match="certificate"):
             await SharedConnection(proxy.url, on_connect=nothing).start()

@@ -202,6 +202,23 @@ async def test_while_redis_does_not_answer_calls_fail_at_once_and_then_work_agai
         assert connection.counts.failed_at_once == 100 * times
 
 
+async def test_callers_who_cancel_at_their_own_deadline_also_show_that_redis_is_silent(
+    redis_url: str, complaints: list[str]
+) -> None:
+    async with Proxy(redis_url) as proxy, connected(proxy.url) as connection:
+        held = proxy.hold("ECHO")
+
+        async def impatient() -> None:
+            async with asyncio.timeout(0.02):
+                await connection.call(("ECHO", "1"), 0.03, write=True)
+
+        found = await asyncio.gather(*(impatient() for _ in range(50)), return_exceptions=True)
+        assert all(isinstance(one, TimeoutError) for one in found)
+        await until(lambda: current(connection).stalled)
+        held.set()
+        assert await connection.call(("ECHO", "2"), 10.0) == b"2"
+
+
 async def test_a_redis_that_answers_others_slowly_is_not_stalled(
     redis_url: str, complaints: list[str]
 ) -> None:
