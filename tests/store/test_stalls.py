@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import random
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
@@ -258,3 +259,49 @@ async def test_a_stalled_connection_is_replaced_though_no_call_waits_any_more(
         await until(lambda: proxy.connections == 2)
         assert await connection.call(("ECHO", "2"), 10.0, through_outage=True) == b"2"
         assert connection.counts.lost == 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_write_said_not_to_have_happened_never_happens(
+    redis_url: str, prefix: str, seed: int, complaints: list[str]
+) -> None:
+    """Whatever is late, cancelled, cut or stopped, in whichever order."""
+    draw = random.Random(seed)
+    outcomes: dict[str, object] = {}
+    async with Proxy(redis_url) as proxy, connected(proxy.url) as connection:
+
+        async def write(number: int) -> None:
+            key = f"{prefix}{number}"
+            call = connection.call(
+                ("SET", key, "1"), draw.choice((0.0, 0.001, 0.02, 5.0)), write=True
+            )
+            try:
+                async with asyncio.timeout(draw.choice((0.001, 0.02, 10.0))):
+                    outcomes[key] = await call
+            except StoreUnavailable as error:
+                outcomes[key] = error
+            except TimeoutError:
+                outcomes[key] = "cancelled"
+
+        def disturb() -> None:
+            fault = draw.choice(("drop_reply", "cut_before", "cut_mid_reply", "hold", "cut"))
+            if fault == "cut":
+                proxy.cut()
+            elif fault == "hold":
+                held = proxy.hold("SET", nth=draw.randint(1, 5))
+                asyncio.get_running_loop().call_later(0.05, held.set)
+            else:
+                getattr(proxy, fault)("SET", nth=draw.randint(1, 5))
+
+        for start in range(0, 600, 30):
+            disturb()
+            await asyncio.gather(*map(write, range(start, start + 30)))
+    await until(lambda: not proxy.open)
+    async with connected(redis_url) as connection:
+        for key, outcome in outcomes.items():
+            there = await connection.call(("EXISTS", key), 10.0)
+            if outcome == b"OK":
+                assert there
+            elif isinstance(outcome, StoreUnavailable) and not outcome.uncertain:
+                assert not there, outcome
+    assert len({str(outcome) for outcome in outcomes.values()}) > 2
