@@ -71,6 +71,17 @@ def get_logger() -> structlog.stdlib.BoundLogger:
     return logger
 
 
+def tell(event: str, text: str, **details: Any) -> None:
+    """Logs a warning where logging is set up, as in a server; elsewhere says `text` on stderr.
+
+    For what must be known also to those who run a command, which logs nothing.
+    """
+    if structlog.is_configured():
+        get_logger().warning(event, **details)
+    else:
+        print(f"nextbest: {text}", file=sys.stderr, flush=True)
+
+
 def _exception_places(
     logger: Any, name: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:

@@ -17,6 +17,7 @@ from decision.server.settings import ServerSettings
 from decision.store.embedded import EmbeddedRedis
 from decision.store.memory_store import MemoryStore
 from decision.store.redis_store import RedisStore
+from decision.store.redis_watch import WatchedRedis
 
 HOME: Final = Path(".nextbest")
 """Where the embedded store is, below the folder in which a command is run."""
@@ -32,7 +33,7 @@ async def open_store(settings: ServerSettings) -> AsyncIterator[Store]:
     embedded = None
     url = settings.redis_url
     if url is None:
-        embedded = EmbeddedRedis(HOME / "redis")
+        embedded = WatchedRedis(EmbeddedRedis(HOME / "redis"))
         url = await asyncio.to_thread(embedded.start)
     try:
         store = RedisStore(url, prefix=settings.key_prefix)
@@ -82,7 +83,7 @@ def serving_engine(settings: ServerSettings) -> Engine:
     """
     url = settings.redis_url
     if url is None:
-        url = EmbeddedRedis().start()  # ended with the process
+        url = WatchedRedis(EmbeddedRedis()).start()  # ended with the process
     store = RedisStore(url, prefix=settings.key_prefix)
     own = EngineSettings(
         seed=settings.seed,

@@ -25,7 +25,7 @@ from decision.server.metrics import MULTIPROCESS
 from decision.server.settings import ServerSettings, is_loopback_host, to_environ
 from decision.server.shared_folder import SHARED_FOLDER, SharedFolder, check_first
 from decision.server.watching import terminal_is_gone
-from decision.store import EmbeddedRedis, RedisStore
+from decision.store import EmbeddedRedis, RedisStore, WatchedRedis
 
 _KEEP_ALIVE: Final = 60
 """Seconds for which an idle connection is kept; longer than load balancers do."""
@@ -60,7 +60,7 @@ def run(settings: ServerSettings, application: str, protocol: type[asyncio.Proto
             stack.enter_context(_folder_for_workers(MULTIPROCESS, "nextbest-metrics-"))
         if settings.redis_url is None:
             # Started here, it outlives every worker, and a failure shows before there are any.
-            url = stack.enter_context(EmbeddedRedis())
+            url = stack.enter_context(WatchedRedis(EmbeddedRedis()))
             settings = msgspec.structs.replace(settings, redis_url=url)
         os.environ.update(to_environ(settings))
         host, port = listening.getsockname()[:2]

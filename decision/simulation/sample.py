@@ -22,7 +22,7 @@ from decision.engine.loading import CustomerRow, Loading
 from decision.progress import SILENT, Progress
 from decision.scoring.manifest import ModelError
 from decision.scoring.versions import current_version, point_to
-from decision.store import EmbeddedRedis, RedisStore
+from decision.store import EmbeddedRedis, RedisStore, WatchedRedis
 
 SEED: Final = 7
 _LOADED = "demo:customers"
@@ -99,7 +99,7 @@ async def prepare(
         SampleUnusable: the sample's customers do not fit its rules.
         StoreUnavailable: the embedded Redis cannot be started.
     """
-    embedded = EmbeddedRedis(home / "redis")
+    embedded = WatchedRedis(EmbeddedRedis(home / "redis"))
     url = await asyncio.to_thread(embedded.start)
     try:
         store = RedisStore(url)

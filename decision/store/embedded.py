@@ -1,8 +1,8 @@
 """A Redis server that nextbest starts itself where no other is configured.
 
 Data, socket, log and locks are in one folder. Every process that uses it holds a shared lock on
-`users.lock`; the last one stops the server. A server that outlives a killed process is found by
-its socket, and used again.
+`users.lock`; the last one stops the server. Its parent is `redis_guard.py`, which stops it where
+the last one was killed. Before a start the data is checked, and a torn end is cut.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import fcntl
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -26,23 +25,13 @@ from typing import IO, Final, Literal
 from urllib.parse import quote
 
 from decision.core.errors import StoreUnavailable
+from decision.store.redis_process import launch, log_of, why_it_ended
 
 LONGEST_SOCKET_PATH: Final = 107
 """Bytes that a Unix socket's path may have on Linux (`man 7 unix`)."""
 
 _POLL: Final = 0.02
 _STOP_TIMEOUT: Final = 30.0
-
-_LOG_FIXES: Final = (
-    ("Can't handle RDB format version", "its data was written by a newer Redis; use that one"),
-    (
-        "Bad file format reading the append only file",
-        "its data is damaged: run `redis-check-aof --fix appendonly.aof` in that folder",
-    ),
-    ("No space left on device", "the disk is full: free some space"),
-    ("Permission denied", "a file there belongs to another user"),
-    ("Address already in use", "its socket is in use"),
-)
 
 
 class EmbeddedRedis:
@@ -85,8 +74,8 @@ class EmbeddedRedis:
             self._prepare_folder()
             with self._locked():
                 self._users = (self.folder / "users.lock").open("ab")
-                fcntl.flock(self._users, fcntl.LOCK_SH)
                 try:
+                    self._become_user(self._users)
                     self._ensure_running()
                 except BaseException:
                     self._users.close()
@@ -107,13 +96,68 @@ class EmbeddedRedis:
         atexit.unregister(self.stop)
         users, self._users = self._users, None
         with self._locked(), users:
-            try:
-                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(users, fcntl.LOCK_UN)  # also for forked children
+            if self._is_last(users):
                 self._shut_down()
-            except BlockingIOError:
-                pass  # another process uses it, and will stop it
-            finally:
-                fcntl.flock(users, fcntl.LOCK_UN)
+            fcntl.flock(users, fcntl.LOCK_UN)
+
+    def revive(self) -> int | None:
+        """Starts the server again where it has ended; returns the new one's process id.
+
+        None where it runs, or where another process has just started it.
+
+        Raises:
+            StoreUnavailable: it cannot be started; the text says why and what to do.
+        """
+        with self._locked():
+            if self._state() is not None:
+                return None
+            self._ensure_running()
+            return self.process.pid if self.process is not None else None
+
+    def running(self) -> bool:
+        """Whether a server listens on the socket; quick, and never waits for a slow one."""
+        with socket.socket(socket.AF_UNIX) as client:
+            client.setblocking(False)
+            try:
+                client.connect(str(self._socket_path()))
+            except (FileNotFoundError, ConnectionError):
+                return False
+            except OSError:  # so busy that it does not take connections
+                return True
+        return True
+
+    def _is_last(self, users: IO[bytes]) -> bool:
+        """Whether no other process uses the server; the exclusive lock is then held."""
+        deadline, shared = monotonic() + _STOP_TIMEOUT, 0
+        while not _takes(users, fcntl.LOCK_EX):
+            # The guard may hold the lock: for a moment while it looks, or while it ends.
+            shared = shared + 1 if _takes(users, fcntl.LOCK_SH) else 0
+            if shared > 1 or monotonic() > deadline:
+                return False
+            fcntl.flock(users, fcntl.LOCK_UN)
+            sleep(_POLL)
+        return True
+
+    def _become_user(self, users: IO[bytes]) -> None:
+        """Takes the shared lock; the guard of a server that is just ending holds it until then."""
+        deadline = monotonic() + self._timeout
+        while not _takes(users, fcntl.LOCK_SH):
+            if monotonic() > deadline:
+                raise StoreUnavailable(
+                    f"the embedded Redis in {self.folder} has been ending for {self._timeout:g} s; "
+                    f"see {log_of(self.folder)}"
+                )
+            sleep(_POLL)
+
+    def exit_code(self) -> int | None:
+        """How the server that this process started has ended, as `Popen.returncode`; else None."""
+        if self.process is None:
+            return None
+        try:
+            return self.process.wait(timeout=_POLL)
+        except subprocess.TimeoutExpired:
+            return None
 
     def _prepare_folder(self) -> None:
         try:
@@ -135,18 +179,19 @@ class EmbeddedRedis:
 
     def _ensure_running(self) -> None:
         deadline = monotonic() + self._timeout
-        log = self.folder / "redis.log"
+        log = log_of(self.folder)
         logged = log.stat().st_size if log.exists() else 0
         state = self._state()
         if state is None:
-            self._launch(log)
+            self._launch()
         while state != "ready":
             sleep(_POLL)
             state = self._state()
             if self.process is not None and self.process.poll() is not None:
-                raise self._failed(log, logged)
+                self.process = None
+                raise why_it_ended(self.folder, logged)
             if state is None and self.process is None:
-                self._launch(log)
+                self._launch()
             if monotonic() > deadline:
                 self._abandon()
                 raise StoreUnavailable(
@@ -154,49 +199,9 @@ class EmbeddedRedis:
                     f"{self._timeout:g} s; see {log}"
                 )
 
-    def _launch(self, log: Path) -> None:
+    def _launch(self) -> None:
         binary = self._binary or find_binary()
-        version = _version(binary)
-        if version < (7,) and (self.folder / "appendonlydir").exists():
-            raise StoreUnavailable(
-                f"the data in {self.folder} was written by Redis 7 or newer, and {binary} is "
-                f"{'.'.join(map(str, version))}; use the newer one, or another folder"
-            )
-        settings = {
-            "port": "0",
-            "unixsocket": str(self._socket_path()),
-            "unixsocketperm": "700",
-            "dir": str(self.folder),
-            "pidfile": str(self.folder / "redis.pid"),
-            "logfile": str(log),
-            "daemonize": "no",
-            "maxmemory-policy": "noeviction",
-            "appendonly": "yes",
-            "appendfsync": self._fsync,
-            "save": "",
-        }
-        arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
-        with log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [binary, *arguments],
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,  # Ctrl-C ends this process, which then stops the server
-            )
-
-    def _failed(self, log: Path, logged: int) -> StoreUnavailable:
-        """Why the server that was launched has ended, from what it logged since."""
-        with log.open("rb") as lines:
-            lines.seek(logged)
-            said = lines.read().decode(errors="replace").strip()
-        self._abandon()
-        for sign, fix in _LOG_FIXES:
-            if sign in said:
-                return StoreUnavailable(f"the embedded Redis in {self.folder} ended: {fix}")
-        last = said.splitlines()[-1] if said else "it said nothing"
-        return StoreUnavailable(f"the embedded Redis in {self.folder} ended: {last}; see {log}")
+        self.process = launch(self.folder, self._socket_path(), binary, self._fsync)
 
     def _abandon(self) -> None:
         process, self.process = self.process, None
@@ -206,12 +211,14 @@ class EmbeddedRedis:
 
     def _shut_down(self) -> None:
         self._ask(b"SHUTDOWN NOSAVE\r\n")  # the append-only file is written, a snapshot is not
+        self._wait_until_gone()
+
+    def _wait_until_gone(self) -> None:
         deadline = monotonic() + _STOP_TIMEOUT
         while self._state() is not None or (self.process and self.process.poll() is None):
             if monotonic() > deadline:
                 raise StoreUnavailable(
-                    f"the embedded Redis in {self.folder} does not stop; see "
-                    f"{self.folder / 'redis.log'}"
+                    f"the embedded Redis in {self.folder} does not stop; see {log_of(self.folder)}"
                 )
             sleep(_POLL)
         self.process = None
@@ -276,10 +283,12 @@ def find_binary() -> str:
     )
 
 
-def _version(binary: str) -> tuple[int, ...]:
-    said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
-    found = re.search(r"v=(\d+)\.(\d+)\.(\d+)", said)
-    return tuple(map(int, found.groups())) if found else (0,)
+def _takes(lock: IO[bytes], kind: int) -> bool:
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _fits(path: Path) -> bool:
