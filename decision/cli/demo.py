@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
@@ -48,6 +49,7 @@ def demo(port: int, customers: int, check: bool) -> int:
     from decision.cli.policies import read_rules
     from decision.cli.serve import ended_by_sigterm
     from decision.installation import sample
+    from decision.server.lifeline import lifeline
     from decision.server.opening import HOME
     from decision.simulation.sample import prepare
 
@@ -55,12 +57,14 @@ def demo(port: int, customers: int, check: bool) -> int:
         port = _free_port()
     else:
         _check_free(port)
-    with ended_by_sigterm():
+    with ended_by_sigterm(), lifeline() as (descriptor, variables):
         rules = sample("rules")
         prepared = asyncio.run(prepare(customers, HOME, rules, read_rules(str(rules)), TERMINAL))
         url = f"http://{HOST}:{port}"
         server = subprocess.Popen(
-            [sys.executable, "-m", "decision.cli", "serve", *prepared.flags(HOST, port)]
+            [sys.executable, "-m", "decision.cli", "serve", *prepared.flags(HOST, port)],
+            env={**os.environ, **variables},
+            pass_fds=[descriptor],
         )
         try:
             _wait_until_ready(url, server)

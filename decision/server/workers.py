@@ -14,17 +14,17 @@ from typing import Final
 
 import msgspec
 import uvicorn
-from uvicorn.supervisors import Multiprocess
 
 from decision.core.errors import NextbestError
 from decision.observability import configure_logging, get_logger
 from decision.rulebook.checking import RulesRefused
 from decision.rulebook.diagnostics import render_all
 from decision.server.keys import load_keys
+from decision.server.lifeline import end_with_lifeline
 from decision.server.metrics import MULTIPROCESS
 from decision.server.settings import ServerSettings, is_loopback_host, to_environ
 from decision.server.shared_folder import SHARED_FOLDER, SharedFolder, check_first
-from decision.server.watching import terminal_is_gone
+from decision.server.supervisor import Supervisor
 from decision.store import EmbeddedRedis, RedisStore, WatchedRedis
 
 _KEEP_ALIVE: Final = 60
@@ -52,6 +52,7 @@ def run(settings: ServerSettings, application: str, protocol: type[asyncio.Proto
     """
     check(settings)
     configure_logging(settings.log_level, settings.log_format)
+    end_with_lifeline(settings.shutdown_timeout_ms / 1000)
     with contextlib.ExitStack() as stack:
         shared = stack.enter_context(_folder_for_workers(SHARED_FOLDER, "nextbest-"))
         _check_rules(settings, SharedFolder(shared))
@@ -126,23 +127,13 @@ def _serve(
         timeout_worker_healthcheck=_WORKER_ANSWERS,
     )
     if settings.workers > 1:
-        _Workers(config, sockets=[listening]).run()
-        return 0
+        supervisor = Supervisor(config, sockets=[listening])
+        supervisor.run()
+        return 1 if supervisor.failed else 0
     server = uvicorn.Server(config)
     with _told_to_stop():
         server.run(sockets=[listening])
     return 0 if server.started else 1
-
-
-class _Workers(Multiprocess):
-    """uvicorn's supervisor, for which SIGHUP is a reload and not a restart of the workers."""
-
-    def handle_hup(self) -> None:
-        """Asks the workers for a reload; ends them where our terminal has been closed."""
-        if terminal_is_gone():
-            self.handle_term()
-        else:
-            SharedFolder(Path(os.environ[SHARED_FOLDER])).ask("SIGHUP")
 
 
 @contextlib.contextmanager

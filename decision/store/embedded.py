@@ -113,7 +113,7 @@ class EmbeddedRedis:
             if self._state() is not None:
                 return None
             self._ensure_running()
-            return self.process.pid if self.process is not None else None
+            return int((self.folder / "redis.pid").read_text())
 
     def running(self) -> bool:
         """Whether a server listens on the socket; quick, and never waits for a slow one."""
