@@ -69,11 +69,13 @@ format: $(VENV)/.stamp-dev ## format the code and fix what ruff can
 # The build tools are held by the runtime pins, the runtime pins by nothing, the rest by both.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-header --no-config $(ARGS)
-lock: $(VENV)/bin/python ## resolve pyproject.toml into the five requirements*.lock
+lock: $(VENV)/bin/python ## resolve pyproject.toml into the six requirements*.lock
 	@$(PIP) install $(UV)
 	@$(COMPILE) pyproject.toml -o requirements.lock
 	@printf 'hatchling>=1.27\neditables\nsetuptools\nwheel\n' | \
 		$(COMPILE) -c requirements.lock - -o requirements-build.lock
+	@$(COMPILE) -c requirements.lock --extra archive --no-emit-package nextbest pyproject.toml \
+		-o requirements-archive.lock
 	@$(COMPILE) -c requirements.lock --extra dev --no-emit-package nextbest pyproject.toml \
 		-o requirements-dev.lock
 	@$(COMPILE) -c requirements-dev.lock --extra dask --no-emit-package nextbest pyproject.toml \

@@ -9,6 +9,25 @@ from pathlib import Path
 from typing import IO
 
 
+def access_hint(path: Path) -> str:
+    """What to do about a file or folder that this process must not read or write, as a sentence.
+
+    It may come from elsewhere, as into a container: then the owner there counts.
+    """
+    user = os.geteuid()
+    try:
+        about = path.stat()
+    except OSError:
+        return f"; let uid {user}, as which this process runs, enter every folder above it"
+    folder = path.is_dir()
+    mode = "a+rX" if folder else "a+r"
+    return (
+        f"; it belongs to uid {about.st_uid} with mode {about.st_mode & 0o7777:04o}, and this "
+        f"process runs as uid {user}: run `chmod {mode}` on it, or `chown {user}`, where it comes "
+        "from"
+    )
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file to write; at the end it is synced, and takes the place of `path` in one rename.

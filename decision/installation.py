@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -34,6 +35,11 @@ def sample(name: str) -> Path:
         if place.exists():
             return place
     raise FileError(f"{places[0]}: the sample is missing; install nextbest again")
+
+
+def in_image() -> bool:
+    """Whether this runs in the project's container image, which says so in its environment."""
+    return "_NEXTBEST_IMAGE" in os.environ
 
 
 def install_hint(problem: str, extra: str = "train") -> str:

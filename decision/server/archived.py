@@ -1,6 +1,6 @@
 """Decisions that the log no longer holds, looked up in the archive.
 
-Reading needs PyArrow, of the extra `train`.
+Reading needs PyArrow, of the extra `archive`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class ArchivedDecisions:
 
     def __init__(self, folder: str, replay: Replay) -> None:
         if find_spec("pyarrow") is None:
-            raise SettingsError(install_hint("reading the archive needs pyarrow"))
+            raise SettingsError(install_hint("reading the archive needs pyarrow", "archive"))
         self.folder = Path(folder)
         self._replay = replay
 

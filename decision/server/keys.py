@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 import msgspec
 from msgspec import Meta
 
+from decision.files import access_hint
 from decision.observability import get_logger
 from decision.server.settings import SettingsError
 
@@ -64,6 +65,8 @@ def load_keys(path: str | Path) -> list[ApiKey]:
         keys = msgspec.convert(data, list[ApiKey])
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
+        if isinstance(error, PermissionError):
+            reason += access_hint(Path(path)) + " (it holds hashes, no secrets)"
         raise SettingsError(f"the keys file {path} cannot be read: {reason}") from None
     except YAMLError as error:
         place = getattr(error, "problem_mark", None)

