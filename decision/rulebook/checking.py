@@ -23,6 +23,7 @@ from typing import Any, Final
 
 import msgspec
 
+from decision.children import end_with_parent
 from decision.core.definition import PolicyDefinition
 from decision.core.errors import NextbestError
 from decision.rulebook.diagnostics import Diagnostic
@@ -218,4 +219,5 @@ def _main() -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     _main()

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+from decision.children import end_with_parent
 from decision.core.business_rules import PlainMatcher, run, strata_of
 from decision.core.conditions import Clause, clauses
 from decision.core.definition import Rule
@@ -164,4 +165,5 @@ def _near(clause: Clause) -> list[Value]:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     _main()

@@ -18,6 +18,7 @@ from typing import Final
 
 import numpy as np
 
+from decision.children import end_with_parent
 from decision.scoring.compiled import compile_trees, keep_object
 from decision.scoring.features import Feature, Matrix
 from decision.scoring.loading import check_version, reference_trees
@@ -79,4 +80,5 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     sys.exit(main(sys.argv[1:]))
