@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from decision.core.errors import StoreUnavailable
-from decision.files import sync_folder
+from decision.files import access_hint, sync_folder
 from decision.store.aof import AofDamaged, Fault, find_fault
 from decision.store.rdb import UnknownSnapshot
 
@@ -65,9 +65,10 @@ def repair(folder: Path) -> Repair | None:
             "(of the system's package redis-tools), or move the folder elsewhere to start empty"
         ) from None
     except OSError as error:
+        hint = access_hint(file) if isinstance(error, PermissionError) else ""
         raise StoreUnavailable(
-            f"the data of the embedded Redis cannot be checked: {error.filename or file}: "
-            f"{error.strerror}; make it readable and writable for uid {os.getuid()}"
+            f"the end of {file}, the data of the embedded Redis, cannot be checked or repaired: "
+            f"{error.strerror}{hint}"
         ) from None
 
 

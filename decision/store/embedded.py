@@ -95,11 +95,14 @@ class EmbeddedRedis:
             return
         atexit.unregister(self.stop)
         users, self._users = self._users, None
-        with self._locked(), users:
+        with users:
             fcntl.flock(users, fcntl.LOCK_UN)  # also for forked children
-            if self._is_last(users):
-                self._shut_down()
-            fcntl.flock(users, fcntl.LOCK_UN)
+            if not self.folder.exists():  # removed meanwhile; the guard stops the server
+                return
+            with self._locked():
+                if self._is_last(users):
+                    self._shut_down()
+                fcntl.flock(users, fcntl.LOCK_UN)
 
     def revive(self) -> int | None:
         """Starts the server again where it has ended; returns the new one's process id.
@@ -109,6 +112,11 @@ class EmbeddedRedis:
         Raises:
             StoreUnavailable: it cannot be started; the text says why and what to do.
         """
+        if not self.folder.exists():
+            raise StoreUnavailable(
+                f"the folder {self.folder} of the embedded Redis was removed while in use; put it "
+                "back, or start everything that uses it again"
+            )
         with self._locked():
             if self._state() is not None:
                 return None

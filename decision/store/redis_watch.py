@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import signal
+import subprocess
 import threading
 from time import monotonic
 from types import TracebackType
@@ -90,7 +91,7 @@ class WatchedRedis:
             pause = min(max(1.0, 2 * pause), _LONGEST_PAUSE)
             try:
                 pid = self._redis.revive()
-            except StoreUnavailable as error:
+            except (StoreUnavailable, OSError, subprocess.SubprocessError) as error:
                 tell(
                     "redis_not_started",
                     f"{error}; the next attempt is in {pause:g} s",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis import Redis
@@ -34,6 +35,12 @@ redis.call('XADD', KEYS[2], '*', 'a', ARGV[1])
 redis.call('ZADD', KEYS[3], 1.5, ARGV[1])
 return 1
 """
+
+
+@pytest.fixture(autouse=True)
+def as_a_command() -> None:
+    """Logging is not set up, as in a command: what must be known goes to stderr."""
+    structlog.reset_defaults()
 
 
 def command(*words: bytes) -> bytes:

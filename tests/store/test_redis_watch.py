@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from decision.store import redis_watch
 from decision.store.embedded import EmbeddedRedis
@@ -26,6 +28,12 @@ USER = """
     sys.stdin.readline()
     server.stop()
 """
+
+
+@pytest.fixture(autouse=True)
+def as_a_command() -> None:
+    """Logging is not set up, as in a command: what must be known goes to stderr."""
+    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -84,7 +92,7 @@ def test_a_killed_server_comes_back_with_its_data_and_it_is_said(
             pid = pid_of(url)
             os.kill(pid, signal.SIGKILL)
             again = another(url, pid)
-            assert "value" in ask(url, "GET key")
+            until(lambda: "value" in ask(url, "GET key"))
     assert not runs(again)
     said = capfd.readouterr().err
     assert said.count("the embedded Redis ended") == 2
@@ -170,6 +178,26 @@ def test_a_server_that_cannot_start_is_tried_at_growing_intervals_and_says_why(
         data.write_bytes(kept)
         another(url, pid)
     assert seen.count("the embedded Redis ended") == 1
+
+
+def test_a_folder_that_is_removed_under_a_server_is_said_and_no_second_one_starts(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    redis = WatchedRedis(EmbeddedRedis(folder))
+    url = redis.start()
+    pid = pid_of(url)
+    shutil.rmtree(folder)
+    seen = ""
+
+    def said() -> bool:
+        nonlocal seen
+        seen += capfd.readouterr().err
+        return "was removed while in use" in seen
+
+    until(said)
+    assert runs(pid) and not folder.exists()
+    redis.stop()
+    wait_until_gone(pid)
 
 
 def test_how_a_process_ended_is_a_code_or_the_name_of_a_signal() -> None:
