@@ -36,8 +36,8 @@ _WORKER_ANSWERS: Final = 30
 everything it cannot: on a busy machine that takes longer than uvicorn's 5 seconds, for ever."""
 
 _KEYS: Final = (
-    "set NEXTBEST_API_KEYS_FILE (`nextbest key create` makes keys), or NEXTBEST_HOST=127.0.0.1 to "
-    "serve this machine alone"
+    "set NEXTBEST_API_KEYS_FILE (`nextbest key create` makes keys), or a loopback address "
+    "(NEXTBEST_HOST=127.0.0.1) to serve this machine alone"
 )
 _KEYS_IN_IMAGE: Final = """\
 give it a keys file. IMAGE is this image, NAME yours to choose:

@@ -71,6 +71,7 @@ def test_a_killed_embedded_redis_comes_back_and_decisions_answer_meanwhile(
 ) -> None:
     with Server(tmp_path, workers=count) as server:
         server.ready()
+        until(lambda: len(lines(server, "policy_in_force")) == count)
         httpx.put(server.url + "/v1/customers/c-1", json={"attributes": {"name": "x"}})
         data = tmp_path / ".nextbest" / "redis"
         for killed in (1, 2):
