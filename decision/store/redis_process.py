@@ -14,15 +14,19 @@ from decision.store.aof_repair import repair
 
 _GUARD: Final = Path(__file__).with_name("redis_guard.py")
 
+_DAMAGED: Final = (
+    "its data is damaged: restore a backup of that folder, or move it elsewhere to start empty"
+)
 _LOG_FIXES: Final = (
     ("Can't handle RDB format version", "its data was written by a newer Redis; use that one"),
-    (
-        "Bad file format reading the append only file",
-        "its data is damaged: restore a backup of that folder, or move it elsewhere to start empty",
-    ),
     ("No space left on device", "the disk is full: free some space"),
     ("Permission denied", "a file there belongs to another user"),
     ("Address already in use", "its socket is in use"),
+    ("reading the append only file", _DAMAGED),
+    ("Wrong RDB checksum", _DAMAGED),
+    ("Internal error in RDB reading", _DAMAGED),
+    ("Short read or OOM loading DB", _DAMAGED),
+    ("Unexpected EOF reading RDB", _DAMAGED),
 )
 
 

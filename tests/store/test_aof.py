@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +15,10 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from decision.core.errors import StoreUnavailable
-from decision.store.aof import find_fault
+from decision.store.aof import AofDamaged, find_fault
 from decision.store.aof_repair import repair
 from decision.store.embedded import EmbeddedRedis, find_binary
-from decision.store.rdb import end_of_snapshot
+from decision.store.rdb import UnknownSnapshot, end_of_snapshot
 
 SYSTEM = "/usr/bin/redis-server"
 BINARIES = [
@@ -220,6 +222,68 @@ def test_a_snapshot_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:900])
     with pytest.raises(StoreUnavailable, match="snapshot at its beginning is cut off"):
         repair(tmp_path)
+
+
+@pytest.mark.parametrize("binary", BINARIES)
+@pytest.mark.parametrize("by", [bytes(3), b"\xff" * 30])
+def test_a_damaged_snapshot_is_refused_in_words(binary: str, by: bytes, tmp_path: Path) -> None:
+    written(binary, tmp_path, 6, rewritten=True)
+    base = next(iter(tmp_path.glob("appendonlydir/*.rdb")), tmp_path / "appendonly.aof")
+    data = base.read_bytes()
+    base.write_bytes(data[:300] + by + data[300 + len(by) :])
+    with pytest.raises(StoreUnavailable, match=r"damaged.*restore a backup"):
+        EmbeddedRedis(tmp_path, binary=binary).start()
+    assert base.read_bytes()[:300] == data[:300]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("rewritten", [False, True], ids=["plain", "snapshot"])
+@pytest.mark.parametrize("binary", BINARIES)
+def test_random_damage_before_the_last_commands_is_never_cut(
+    binary: str, rewritten: bool, tmp_path: Path
+) -> None:
+    written(binary, tmp_path, 60, rewritten=rewritten)
+    file = data_file(tmp_path)
+    whole = file.read_bytes()
+    draw = random.Random(5)
+    refused = 0
+    for _ in range(3000):
+        size = draw.choice([1, 1, 2, 16, 512])
+        at = draw.randrange(len(whole) - size - 900)
+        flipped = bytes(byte ^ 1 << draw.randrange(8) for byte in whole[at : at + size])
+        by = draw.choice([bytes(size), draw.randbytes(size), flipped])
+        file.write_bytes(whole[:at] + by + whole[at + size :])
+        try:
+            assert find_fault(file) is None  # inside a value
+        except (AofDamaged, UnknownSnapshot):
+            refused += 1
+    assert refused > 1000
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("rewritten", [False, True], ids=["plain", "snapshot"])
+@pytest.mark.parametrize("binary", BINARIES)
+def test_a_server_starts_with_exactly_the_complete_units(
+    binary: str, rewritten: bool, tmp_path: Path
+) -> None:
+    whole = tmp_path / "whole"
+    written(binary, whole, 12, rewritten=rewritten)
+    data = data_file(whole).read_bytes()
+    before = 6 if rewritten else 0
+    first = end_of_snapshot(data) if data.startswith(b"REDIS") else 0
+    alone = re.compile(rb"\nalone:\d+\r\n\$2\d\r\nvalue \*1\r\n\$4\r\nPING\r\n \d+\r\n")
+    draw = random.Random(1)
+    for number in range(60):
+        folder = tmp_path / f"{number}"
+        shutil.copytree(whole, folder)
+        size = draw.randrange(first + 30, len(data) + 1)
+        over = len(data) - size
+        tails = [b"", bytes(draw.choice([1, 100, 4096])), bytes(over), b"?" * over, b"?" * 3000]
+        data_file(folder).write_bytes(data[:size] + draw.choice(tails))
+        scripts, singles, _ = held(binary, folder)
+        assert scripts == before + data[:size].count(b"\n$4\r\nEXEC\r\n")
+        assert singles == before + len(alone.findall(data[:size]))
+        shutil.rmtree(folder)
 
 
 def test_few_copies_are_kept(tmp_path: Path) -> None:
