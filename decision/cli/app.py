@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import rich_click as click
@@ -113,6 +114,7 @@ def _exit_with(error: Exception) -> NoReturn:
 
 def _message_of(error: Exception) -> str:
     from decision.core.errors import NextbestError
+    from decision.files import access_hint
     from decision.installation import EXTRAS, install_hint
 
     if isinstance(error, NextbestError):
@@ -122,6 +124,8 @@ def _message_of(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno is not None:
         where = f"{error.filename}: " if error.filename else ""
         fix = "; make room and run it again" if error.errno == errno.ENOSPC else ""
+        if isinstance(error, PermissionError) and isinstance(error.filename, str):
+            fix = access_hint(Path(error.filename))
         return f"{where}{error.strerror}{fix}"
     return (
         f"nextbest itself failed: {type(error).__name__}: {error}. "

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from decision.core.definition import Definition, PolicyDefinition, Settings
+from decision.files import access_hint
 from decision.rulebook.checker import NOUNS, Checker
 from decision.rulebook.diagnostics import WARNINGS, Diagnostic, Severity, hint_for
 from decision.rulebook.messages import check_messages, read_message
@@ -105,6 +106,8 @@ def load_folder(path: str | os.PathLike[str]) -> LoadResult:
         except OSError as error:
             message = f"the file cannot be read: {error.strerror or error}"
             hint = "restore it, make it readable, or remove it from the folder"
+            if isinstance(error, PermissionError):
+                hint += access_hint(place)
             found.append(_of_file("unreadable-file", f"{folder}/{name}", message, hint))
     return _load(files, folder, found)
 
@@ -149,7 +152,10 @@ def _walk(root: Path, found: list[Diagnostic], folder: str) -> Iterator[tuple[st
     def failed(error: OSError) -> None:
         message = f"the folder cannot be read: {error.strerror or error}"
         name = f"{folder}/{name_of(Path(error.filename))}".removesuffix("/.")
-        found.append(_of_file("unreadable-file", name, message, "make it readable"))
+        hint = "make it readable"
+        if isinstance(error, PermissionError):
+            hint += access_hint(Path(error.filename))
+        found.append(_of_file("unreadable-file", name, message, hint))
 
     names: dict[str, Path] = {}
     seen: set[Path] = set()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from time import monotonic
 
@@ -79,3 +81,28 @@ def test_a_process_without_a_lifeline_goes_on() -> None:
     program = "from decision.server.lifeline import end_with_lifeline as e; e(1); print('goes on')"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert done.stdout == b"goes on\n"
+
+
+_AS_NOBODY = """
+import os, sys
+from decision.rulebook.reader import load_folder
+import ruamel.yaml
+os.setgroups([]); os.setgid(10001); os.setuid(10001)
+for one in load_folder(sys.argv[1]).errors:
+    print(one.message, "|", one.hint)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("closed", ["folder", "file"])
+def test_rules_of_another_user_are_named_with_owner_and_fix(closed: str) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        rules = Path(place, "rules")
+        rules.mkdir(mode=0o700 if closed == "folder" else 0o755)
+        (rules / "policy.yaml").write_text("purposes: {}\n")
+        (rules / "policy.yaml").chmod(0o600)
+        program = [sys.executable, "-c", _AS_NOBODY, str(rules)]
+        done = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert "cannot be read: Permission denied" in done.stdout
+    assert "belongs to uid 0 with mode 0" in done.stdout and "chown 10001" in done.stdout
