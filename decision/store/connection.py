@@ -113,6 +113,8 @@ class SharedConnection:
             connection, now = self._current, loop.time()
             if connection is not None and not connection.full:
                 return connection, deadline - now
+            if connection is not None:
+                connection.fail_if_silent_for(timeout)
             until = deadline
             if connection is None and not through_outage:
                 until = min(deadline, self._lost_at + GRACE)

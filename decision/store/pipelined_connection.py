@@ -126,6 +126,12 @@ class PipelinedConnection(asyncio.Protocol):
                 raise self._refused(reply)
         return replies
 
+    def fail_if_silent_for(self, timeout: float) -> None:
+        """Raises `StoreUnavailable` where the connection is stalled for at least so long."""
+        if self.stalled and self._loop.time() - self._received_at >= timeout:
+            self._counts.failed_at_once += 1
+            raise self._failure("stalled", "it has stopped answering")
+
     def close(self) -> None:
         """Ends the connection; calls under way fail."""
         self._transport.abort()
@@ -138,9 +144,8 @@ class PipelinedConnection(asyncio.Protocol):
             raise self._why_lost()
         if timeout <= 0:
             raise self._late()
-        if self.stalled and now - self._received_at >= timeout:
-            self._counts.failed_at_once += 1
-            raise self._failure("stalled", "it has stopped answering")
+        if self.stalled:
+            self.fail_if_silent_for(timeout)
         future = self._loop.create_future()
         deadline = now + timeout
         if not self._unsent and not self._writing_paused:

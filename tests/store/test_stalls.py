@@ -220,6 +220,23 @@ async def test_callers_who_cancel_at_their_own_deadline_also_show_that_redis_is_
         assert await connection.call(("ECHO", "2"), 10.0) == b"2"
 
 
+async def test_a_stalled_connection_that_is_full_fails_calls_at_once_as_well(
+    redis_url: str, complaints: list[str]
+) -> None:
+    async with Proxy(redis_url) as proxy:
+        connection = SharedConnection(proxy.url, on_connect=nothing, limit=3)
+        await connection.start()
+        held = proxy.hold("ECHO")
+        calls = (outcome(connection.call(("ECHO", n), 0.05)) for n in range(3))
+        assert set(await asyncio.gather(*calls)) == {"timeout"}
+        await until(lambda: current(connection).stalled)
+        assert current(connection).full
+        assert await outcome(connection.call(("ECHO", "x"), 0.04)) == "stalled"
+        held.set()
+        assert await connection.call(("ECHO", "y"), 10.0) == b"y"
+        await connection.close()
+
+
 async def test_a_redis_that_answers_others_slowly_is_not_stalled(
     redis_url: str, complaints: list[str]
 ) -> None:
