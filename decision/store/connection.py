@@ -27,7 +27,7 @@ GRACE: Final = 0.5
 CONNECT_TIMEOUT: Final = 5.0
 """Seconds for one attempt to connect, to one address."""
 FIRST_DELAY: Final = 0.02
-LONGEST_DELAY: Final = 2.0
+LONGEST_DELAY: Final = 1.0
 CALLS_AT_ONCE: Final = 10_000
 
 _log = logging.getLogger(__name__)
