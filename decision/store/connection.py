@@ -153,7 +153,7 @@ class SharedConnection:
         if not connection.lost:
             self._usable.set()
         elif not self._closed:
-            _log.warning("the connection to Redis at %s was lost", self.where)
+            _log.warning("the connection to Redis at %s %s", self.where, connection.ended)
             self.counts.lost += 1
             self._current = None
             self._lost_at = connection.silent_since

@@ -84,6 +84,7 @@ class PipelinedConnection(asyncio.Protocol):
         self.where = where
         self.full = False
         self.lost = False
+        self.ended = "was lost"
         self.stalled = False
         self._limit = limit
         self._on_change = on_change
@@ -197,8 +198,13 @@ class PipelinedConnection(asyncio.Protocol):
         """An error reply; one that only another server would give ends this connection."""
         error = Refused(self.where, reply)
         if error.code in WRONG_SERVER and self._loop.time() - self.opened_at >= KEPT_FOR:
-            self._transport.abort()
+            self._give_up(f"was given up, because the server may be another now: {error}")
         return error
+
+    def _give_up(self, ended: str) -> None:
+        if not self._transport.is_closing():
+            self.ended = ended
+            self._transport.abort()
 
     def _wake_at(self, time: float) -> None:
         if self._timer is not None:
@@ -218,12 +224,12 @@ class PipelinedConnection(asyncio.Protocol):
                 if not call.future.done():
                     sent = call.sent_at > 0
                     call.future.set_exception(self._late(uncertain=call.write and sent))
-            elif call.deadline < wakes_at and not call.future.done():
+            elif call.deadline < wakes_at:
                 wakes_at = call.deadline
         if self._pending:
             given_up_at = self._received_at + STALLED_AFTER
             if given_up_at <= now:
-                self._transport.abort()
+                self._give_up(f"was given up after {STALLED_AFTER:g} s of silence")
                 return
             wakes_at = min(wakes_at, given_up_at)
         if unanswered and not self.stalled:

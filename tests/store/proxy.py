@@ -56,7 +56,7 @@ class Proxy:
         self.connections = 0
         self.url = ""
         self._server: asyncio.Server | None = None
-        self._port = 0
+        self.port = 0
 
     async def __aenter__(self) -> Proxy:
         await self.listen()
@@ -76,10 +76,10 @@ class Proxy:
     async def listen(self) -> None:
         """Accepts connections (again)."""
         self._server = await asyncio.start_server(
-            self._accept, "127.0.0.1", self._port, ssl=self._tls
+            self._accept, "127.0.0.1", self.port, ssl=self._tls
         )
-        self._port = self._server.sockets[0].getsockname()[1]
-        self.url = f"{'rediss' if self._tls else 'redis'}://127.0.0.1:{self._port}"
+        self.port = self._server.sockets[0].getsockname()[1]
+        self.url = f"{'rediss' if self._tls else 'redis'}://127.0.0.1:{self.port}"
 
     async def refuse(self) -> None:
         """Accepts no more connections, and cuts those there are."""

@@ -29,6 +29,10 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     return "asyncio", {"use_uvloop": request.param == "uvloop"}
 
 
+as_served = pytest.mark.parametrize("anyio_backend", [("asyncio", {"use_uvloop": True})])
+"""For what takes long: on the event loop of the server alone."""
+
+
 async def nothing(connection: PipelinedConnection) -> None:
     """Nothing to do on a new connection."""
 
@@ -109,6 +113,7 @@ async def written(store: RedisStore, name: str) -> str:
                 await asyncio.sleep(0.02)
 
 
+@as_served
 @pytest.mark.parametrize("order", ["switched first", "demoted first"])
 async def test_a_failover_behind_one_address_heals_by_itself(pair: Pair, order: str) -> None:
     async with Proxy(pair.url(0)) as proxy:
@@ -136,6 +141,7 @@ async def test_a_failover_behind_one_address_heals_by_itself(pair: Pair, order: 
         await store.close()
 
 
+@as_served
 async def test_of_all_addresses_of_a_name_the_primary_is_found_wherever_it_stands(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,7 +170,7 @@ async def test_of_all_addresses_of_a_name_the_primary_is_found_wherever_it_stand
 
 @pytest.mark.parametrize("code", sorted(set(CODES) - {"NOSCRIPT"}))
 async def test_only_what_another_server_would_not_refuse_ends_the_connection(
-    redis_url: str, monkeypatch: pytest.MonkeyPatch, code: str
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, code: str
 ) -> None:
     monkeypatch.setattr(pipelined_connection, "KEPT_FOR", 0.0)
     async with Proxy(redis_url) as proxy:
@@ -178,6 +184,9 @@ async def test_only_what_another_server_would_not_refuse_ends_the_connection(
             assert raised.value.code == code and not raised.value.uncertain
             if code in WRONG_SERVER:
                 await until(partial(connected_times, proxy, number))
+                assert f"may be another now: Redis at 127.0.0.1:{proxy.port} answered: {code}" in (
+                    caplog.text
+                )
             else:
                 assert await connection.call(("PING",), 5.0) == b"PONG"
                 assert proxy.connections == 1
