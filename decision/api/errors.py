@@ -41,8 +41,6 @@ def as_problem(error: Exception, request_id: str) -> Problem:
             "store_unavailable",
             request_id=request_id,
             exception=type(error).__qualname__,
-            code=error.code,
-            reason=error.reason,
             uncertain=error.uncertain,
         )
         detail = "the store does not answer; try again"

@@ -19,6 +19,7 @@ import pytest
 from decision.core.errors import StoreUnavailable
 from decision.store import EmbeddedRedis, pipelined_connection
 from decision.store.connection import SharedConnection
+from decision.store.in_redis.server import parse_info
 from decision.store.pipelined_connection import PipelinedConnection
 from tests.store.proxy import Proxy, until
 
@@ -170,14 +171,12 @@ async def test_calls_wait_for_space_when_too_many_bytes_are_not_written(
 @pytest.fixture
 async def stopped(tmp_path: Path) -> AsyncIterator[tuple[SharedConnection, Callable[[int], None]]]:
     """A connection to a Redis of its own, and a function that sends this Redis a signal."""
-    server = EmbeddedRedis(tmp_path)
-    url = server.start()
-    assert server.process is not None
-    pid = server.process.pid
-    async with connected(url) as connection:
-        yield connection, lambda number: os.kill(pid, number)
-        os.kill(pid, signal.SIGCONT)
-    server.stop()
+    with EmbeddedRedis(tmp_path) as url:
+        async with connected(url) as connection:
+            info = parse_info(await connection.call(("INFO",), 10.0))
+            pid = int(info["process_id"])
+            yield connection, lambda number: os.kill(pid, number)
+            os.kill(pid, signal.SIGCONT)
 
 
 async def test_while_redis_does_not_answer_calls_fail_at_once_and_then_work_again(
