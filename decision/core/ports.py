@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -138,10 +138,16 @@ class Lifecycle(Protocol):
 
 
 class KindRegister(Protocol):
-    """Numbers of contact kinds, the same in all processes and for ever."""
+    """Numbers of contact kinds and names, the same in all processes and for ever."""
 
     async def register_kinds(self, kinds: Sequence[ContactKind]) -> list[int]:
         """The number of each kind of contact; a kind without one gets the next."""
+
+    def allow_names(self, names: Collection[str]) -> None:
+        """Names that may stay for ever: documents may have a number in place of each.
+
+        Others, which customers brought, are written out in their documents.
+        """
 
 
 class DocumentStore(Protocol):

@@ -20,6 +20,7 @@ from decision.core.schema import Moment
 from decision.core.texts import Contents
 from decision.core.values import Value
 from decision.engine.cautions import cautions
+from decision.engine.names import names_of
 from decision.engine.worker import run_in_worker
 from decision.rulebook.checking import PolicyRefused
 from decision.rulebook.content import compile_contents
@@ -133,6 +134,7 @@ async def build_snapshot(
 
     snapshot = await run_in_worker(compiled) if in_thread else compiled()
     policy = snapshot.policy
+    store.allow_names(names_of(policy))
     numbers = await store.register_kinds([each.kind for each in policy.candidates])
     files = msgspec.msgpack.encode(dict(definition.files))
     await store.put_blob(policy_blob(policy.version), files)

@@ -14,7 +14,7 @@ The Lua scripts read the header, compare versions and splice sections without de
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import msgspec
@@ -135,6 +135,9 @@ class PacksDocuments:
     """What the stores in memory and in Redis do alike, with a process's copy of the register."""
 
     _register: Register
+
+    def allow_names(self, names: Collection[str]) -> None:
+        self._register.names.allow(names)
 
     def register_entries(self) -> tuple[list[bytes], list[bytes]]:
         return self._register.entries()

@@ -4,12 +4,16 @@ Two append-only tables are shared by all processes: *names* (attribute names, ev
 purposes, channels, time zones …) and *kinds* of contacts. An entry's number is its place in
 the table and never changes. This module is a process's copy; the stores load it, extend it, and
 restore what a Redis has lost.
+
+Only names that are allowed get a number: those of the policy in force. A name that customers bring
+(`{"anna@example.com": 1}`) may tell who they are; it is written out in their document, and so it
+goes when they are erased.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -18,8 +22,7 @@ from decision.core.document import ContactKind
 from decision.core.errors import NextbestError, StoreUnavailable
 
 NAMES_LIMIT: Final = 16_384
-"""Names past this many get no number and are written out in each document, so that an
-application that makes up attribute names by the million cannot fill the register."""
+"""Names past this many get no number and are written out in each document."""
 
 Item = TypeVar("Item")
 _pack = msgspec.msgpack.Encoder().encode
@@ -35,13 +38,15 @@ class RegisterClash(StoreUnavailable):
 
 
 class _Numbers(dict[str, int]):
-    """Name → number. A name without one stands for itself, and is noted in `wanted`."""
+    """Allowed name → number. A name without one stands for itself; if allowed, it is `wanted`."""
 
-    def __init__(self) -> None:
+    def __init__(self, allowed: Collection[str] | None) -> None:
+        self.allowed = None if allowed is None else set(allowed)
         self.wanted: dict[str, None] = {}
 
     def __missing__(self, name: str) -> int | str:
-        self.wanted[name] = None
+        if self.allowed is None or name in self.allowed:
+            self.wanted[name] = None
         return name
 
 
@@ -86,16 +91,25 @@ class Table(ABC, Generic[Item]):
 
 
 class Names(Table[str]):
-    """The table of names."""
+    """The table of names. `allowed` get numbers; None: every name does."""
 
-    def __init__(self) -> None:
+    def __init__(self, allowed: Collection[str] | None = None) -> None:
         super().__init__()
-        self.numbers = _Numbers()
+        self.numbers = _Numbers(allowed)
         self.names = _Names()
+
+    def allow(self, names: Collection[str]) -> None:
+        """Allows more names. Numbers that they have already are used from now on."""
+        if self.numbers.allowed is not None:
+            self.numbers.allowed.update(names)
+            for number, name in list(self.names.items()):
+                if name in names and isinstance(number, int):
+                    self.numbers[name] = number
 
     def _add(self, number: int, entry: bytes) -> None:
         self.names[number] = name = entry.decode()
-        self.numbers[name] = number
+        if self.numbers.allowed is None or name in self.numbers.allowed:
+            self.numbers[name] = number
 
     def missing(self, items: Iterable[str]) -> list[bytes]:
         new = [name.encode() for name in dict.fromkeys(items) if name not in self.numbers]
@@ -125,10 +139,10 @@ class Kinds(Table[ContactKind]):
 
 
 class Register:
-    """Both tables, as one process knows them."""
+    """Both tables, as one process knows them. `allowed`: see `Names`."""
 
-    def __init__(self) -> None:
-        self.names = Names()
+    def __init__(self, allowed: Collection[str] | None = None) -> None:
+        self.names = Names(allowed)
         self.kinds = Kinds()
 
     def entries(self) -> tuple[list[bytes], list[bytes]]:

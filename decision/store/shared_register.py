@@ -22,7 +22,7 @@ class SharedRegister:
     """
 
     def __init__(self, keys: Keys) -> None:
-        self.local = Register()
+        self.local = Register(allowed=())
         self._tables: dict[str, Table[Any]]
         self._tables = {keys.names: self.local.names, keys.kinds: self.local.kinds}
 

@@ -288,6 +288,7 @@ async def test_a_ping_or_a_new_name_puts_back_a_register_that_was_emptied(
 async def test_a_register_that_contradicts_this_process_ends_its_work(
     store: RedisStore, proxy: Proxy
 ) -> None:
+    store.allow_names({"a"})
     found = await store.read("c-1")
     found.document.attributes = {"a": 1}
     await store.commit(commit_of(found, "profile"))

@@ -45,3 +45,17 @@ def test_a_number_is_not_given_for_a_name_that_nobody_asked_to_encode() -> None:
     assert names.numbers["new"] == "new"
     assert names.take_wanted() == ["new"]
     assert names.take_wanted() == []
+
+
+def test_a_name_that_is_not_allowed_is_read_by_its_number_and_not_written_by_it() -> None:
+    """Earlier versions gave numbers to every name."""
+    names = Names(allowed=())
+    names.learn(0, [b"anna@example.com", b"city"])
+    assert names.names[0] == "anna@example.com"
+    assert names.numbers["anna@example.com"] == "anna@example.com"
+    assert names.take_wanted() == []
+    names.allow({"city", "new"})
+    assert (names.numbers["city"], names.numbers["new"]) == (1, "new")
+    assert names.take_wanted() == ["new"]
+    names.learn(2, [b"new"])
+    assert names.numbers["new"] == 2

@@ -111,6 +111,7 @@ async def test_a_commit_is_one_round_trip_and_one_more_for_new_names(
 ) -> None:
     """Also where it conflicts: the latest state comes back in the same reply."""
     found = await redis_store.read("c-1", request_id="r")
+    redis_store.allow_names({"new"})
     found.document.attributes = {"new": 1}
     sent.clear()
     for name in ("one", "two"):

@@ -21,7 +21,7 @@ class MemoryBase(PacksDocuments):
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._register = Register()
+        self._register = Register(allowed=())
 
     async def start(self) -> None: ...
 

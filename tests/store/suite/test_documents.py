@@ -154,3 +154,26 @@ async def test_ids_of_256_characters_and_of_any_letters_are_kept_apart(store: St
         await store.commit(commit_of(found, "profile"))
     for index, customer_id in enumerate(ids):
         assert (await store.read(customer_id)).document.attributes == {"index": index}
+
+
+async def test_a_name_that_customers_bring_stays_in_their_document(store: Store) -> None:
+    """The register never forgets a name, so it has only those that may stay for ever."""
+    store.allow_names({"city"})
+    for number, name in enumerate(("anna@example.com", "city")):
+        found = await store.read(f"c-{number}")
+        found.document.attributes = {name: 1}
+        found.document.aliases = {"名字": ["x"]}
+        await store.commit(commit_of(found, "profile"))
+        assert (await store.read(f"c-{number}")).document.attributes == {name: 1}
+    assert store.register_entries()[0] == [b"city"]  # type: ignore[attr-defined]
+
+
+async def test_a_name_gets_its_number_when_a_policy_begins_to_know_it(store: Store) -> None:
+    for _ in range(2):
+        found = await store.read("c-1")
+        found.document.attributes = {"a name of some length": 1}
+        await store.commit(commit_of(found, "profile"))
+        long = (await store.read("c-1")).raw
+        store.allow_names({"a name of some length"})
+    assert b"a name of some length" not in long
+    assert (await store.read("c-1")).document.attributes == {"a name of some length": 1}
