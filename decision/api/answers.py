@@ -20,24 +20,26 @@ encode_json = msgspec.json.Encoder().encode
 class Answer:
     """A complete answer. JSON unless `content_type` says otherwise; never kept by caches."""
 
-    __slots__ = ("content", "status", "type_header")
+    __slots__ = ("content", "headers", "status", "type_header")
 
     def __init__(
         self,
         content: bytes,
         status: int = 200,
         content_type: tuple[bytes, bytes] = JSON,
+        headers: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
         self.content = content
         self.status = status
         self.type_header = content_type
+        self.headers = headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the answer."""
-        headers = [PRIVATE]
+        headers = [PRIVATE, *self.headers]
         if self.status != 204:
             length = str(len(self.content)).encode()
-            headers = [self.type_header, PRIVATE, (b"content-length", length)]
+            headers += [self.type_header, (b"content-length", length)]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.content, "more_body": False})
 

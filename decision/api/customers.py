@@ -18,6 +18,7 @@ from decision.decoding import JsonDecoder
 from decision.engine import Engine
 from decision.engine.views import CustomerView, UpdatedCustomer
 from decision.server.settings import ServerSettings
+from decision.store.erasures import ErasureCertificate
 
 T = TypeVar("T")
 _Request = Request[Any, Any, Any]
@@ -60,9 +61,15 @@ def customer_routes(engine: Engine, settings: ServerSettings) -> list[Controller
     # Litestar wants None returned for a 204; an `Answer` brings its own status.
     @delete(_PATH, status_code=200, opt=opt(_DELETE))
     async def delete_customer(request: _Request) -> Answer:
-        if not await customers.erase(path_id(request, "customer_id")):
+        erasure = await customers.erase_with_id(path_id(request, "customer_id"))
+        if not erasure.ids:
             raise Problem("not-found", "the customer is not known")
-        return Answer(b"", 204)
+        where = f"/v1/erasures/{erasure.erasure_id}".encode()
+        return Answer(b"", 204, headers=((b"location", where),))
+
+    @get("/v1/erasures/{erasure_id:str}", opt=opt(_ERASURE))
+    async def get_erasure(request: _Request) -> Answer:
+        return json_answer(await customers.certificate(path_id(request, "erasure_id")))
 
     @put(_PATH + "/consents", opt=opt(_CONSENTS))
     async def put_consents(request: _Request) -> Answer:
@@ -76,7 +83,14 @@ def customer_routes(engine: Engine, settings: ServerSettings) -> list[Controller
         merge = await read(request, merges)
         return json_answer(await customers.merge(customer_id, merge.from_))
 
-    return [get_customer, put_customer, delete_customer, put_consents, merge_customers]
+    return [
+        get_customer,
+        put_customer,
+        delete_customer,
+        get_erasure,
+        put_consents,
+        merge_customers,
+    ]
 
 
 _ID: Final = {"customer_id": "The customer's id, percent-encoded."}
@@ -110,8 +124,24 @@ _DELETE = Operation(
     id="eraseCustomer",
     tag="customers",
     summary="Erase a customer, their aliases and history",
+    description="`Location` in the answer leads to the certificate: what was removed where, and "
+    "what is pending.",
     parameters=_ID,
     answers={204: ("Erased", None)},
+    problems=("not-found", "unavailable"),
+)
+_ERASURE = Operation(
+    id="getErasure",
+    tag="customers",
+    summary="What an erasure removed where, and what is pending",
+    description="It names nobody. The last 3,000 erasures or so are known.",
+    parameters={"erasure_id": "The erasure's id, from `Location` of the answer to `DELETE`."},
+    answers={
+        200: (
+            "The certificate",
+            Body(type=ErasureCertificate, example=EXAMPLES["ErasureCertificate"]),
+        )
+    },
     problems=("not-found", "unavailable"),
 )
 _CONSENTS = Operation(

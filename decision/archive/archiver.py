@@ -14,13 +14,16 @@ import socket
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Final, NamedTuple
 from uuid import uuid4
 
 import msgspec
 
 from decision.archive import readers
+from decision.archive.erased import ErasedCustomers, pseudonymous
 from decision.archive.erasing import erase_in
+from decision.archive.erasure_notes import ArchiveNote, note_archive, note_missed
 from decision.archive.journal import (
     ArchiveError,
     ArchiveManifest,
@@ -38,6 +41,7 @@ from decision.core.clock import HOUR, MILLISECOND
 from decision.core.identifiers import PARTITIONS
 from decision.core.records import ChangeRecord, DecisionRecord
 from decision.store.log import Log, LogEntry, place_of
+from decision.store.pseudonyms import Pseudonyms, WrongKey, pseudonyms
 
 BATCH: Final = 20_000
 """About how many entries one commit has; this bounds memory."""
@@ -102,6 +106,7 @@ class Archiver:
         self._known: KnownIds | None = None
         self._candidates: dict[str, Sequence[CandidateInfo] | None] = {}
         self._register: tuple[tuple[int, int], str] = ((-1, -1), "")
+        self._erased = ErasedCustomers()
 
     async def open(self, *, take_over: bool = False) -> None:
         """Completes what a crash has left, and claims the log for this folder.
@@ -134,6 +139,7 @@ class Archiver:
             }
             await self._log.put_blob(name, msgspec.json.encode(owner))
             self._adopt(manifest)
+            await note_missed(self._log, self.journal.folder, self._group, self._clock())
 
     def _check_owner(self, manifest: ArchiveManifest, held: dict[str, str]) -> None:
         """Refuses a new folder if another one has entries that are no longer in the log."""
@@ -250,13 +256,14 @@ class Archiver:
                 change.abandon()
                 self._known = KnownIds(self.journal.folder, self.manifest)
                 raise
+        await self._note_erasures()
         self.journal.step("before trimming")
         await self._trim({partition: self.manifest.positions[partition] for partition in pages})
         self.journal.step("after trimming")
 
     async def _fill(self, change: ArchiveTransaction, pages: dict[int, list[LogEntry]]) -> None:
         assert self._known is not None
-        entries, damaged, erased = _in_order(pages)
+        entries, damaged, erased = _in_order(pages, await pseudonyms(self._log))
         fresh = self._known.fresh(entries, erased, certain=self._rewound)
         await self._keep_policies(fresh.entries)
         types = dict(self.manifest.feature_types)
@@ -275,6 +282,7 @@ class Archiver:
         self._manifest = change.commit(
             positions={**self.manifest.positions, **ends}, feature_types=types, known_ids=known
         )
+        self._erased = erased
         done = self.counts
         done.batches += 1
         done.entries += sum(map(len, pages.values()))
@@ -283,6 +291,14 @@ class Archiver:
         done.rows_erased += gone
         for dataset, number in counts.items():
             done.rows[dataset] = done.rows.get(dataset, 0) + number
+
+    async def _note_erasures(self) -> None:
+        """Notes what was erased, for the erasures' certificates."""
+        erased, self._erased = self._erased, ErasedCustomers()
+        for erasure, ids in erased.logged.items():
+            rows, files = erased.rows[erasure], erased.files[erasure]
+            about = ArchiveNote(self.journal.folder, self._group, ids, rows, files)
+            await note_archive(self._log, erasure, about, self._clock())
 
     async def _keep_policies(self, entries: Sequence[DecodedEntry]) -> None:
         """Keeps the files of the policies that decided, and learns their candidates."""
@@ -347,12 +363,13 @@ def _set_aside(damaged: Sequence[DamagedRecord]) -> bytes:
 
 
 def _in_order(
-    pages: dict[int, list[LogEntry]],
-) -> tuple[list[DecodedEntry], list[DamagedRecord], set[str]]:
+    pages: dict[int, list[LogEntry]], names: Pseudonyms
+) -> tuple[list[DecodedEntry], list[DamagedRecord], ErasedCustomers]:
     """(records to archive, records that cannot be read, customers erased) of a batch."""
     kept: list[DecodedEntry] = []
     damaged: list[DamagedRecord] = []
-    erased: set[str] = set()
+    erased = ErasedCustomers(names=names)
+    pseudonym = cache(names.of)
     for partition, page in pages.items():
         own: list[DecodedEntry] = []
         unread: list[DamagedRecord] = []
@@ -362,14 +379,19 @@ def _in_order(
                 unread.append(entry)
                 continue
             if logged.kind == "erasure" and isinstance(entry.record, ChangeRecord):
-                customer = entry.record.customer_id
-                erased.add(customer)
+                try:
+                    record = pseudonymous(entry.record, names)
+                except WrongKey as error:
+                    damaged.append(DamagedRecord(partition, entry_id, logged, str(error)))
+                    continue
+                entry = entry._replace(record=record)
+                erased.add(record, partition)
+                who = ErasedCustomers(names=names)
+                who.add(record, partition)
                 own = [
-                    one
-                    for one in own
-                    if one.record.customer_id != customer or one.logged.kind == "erasure"
+                    one for one in own if pseudonym(one.record.customer_id) != record.customer_id
                 ]
-                unread = [one for one in unread if customer.encode() not in one.logged.body]
+                unread = [one for one in unread if not who.may_be_in(one.logged.body)]
             own.append(entry)
         kept += own
         damaged += unread

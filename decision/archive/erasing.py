@@ -3,20 +3,21 @@
 Files with rows of theirs are rewritten without these rows. If the archive has a journal, all files
 change in one commit; without one, the files change one after another, each in one step.
 Quarantined records are also removed if the id is in their bytes. Erasing again changes nothing.
-Erasure records stay: they say that the customer was erased.
+Erasure records stay: they say that somebody was erased, by pseudonym. Those by which earlier
+versions named the customer go.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from decision.archive.erased import ErasedCustomers
 from decision.archive.journal import ArchiveTransaction, Journal, UnreadableFile, read_manifest
 from decision.archive.layout import QUARANTINE, write_table
-from decision.core.identifiers import partition_of
 from decision.files import replacing
 from decision.progress import SILENT, Progress
 
@@ -33,7 +34,7 @@ class Erased(NamedTuple):
 
 
 def erase_from_archive(
-    folder: Path, customer_ids: Collection[str], progress: Progress = SILENT
+    folder: Path, customer_ids: Iterable[str], progress: Progress = SILENT
 ) -> Erased:
     """Removes every row of these customers from an archive, or from a folder of Parquet files.
 
@@ -45,16 +46,17 @@ def erase_from_archive(
         ArchiveBusy: another process is changing the archive for minutes.
         OSError: a file cannot be written.
     """
+    erased = ErasedCustomers(customer_ids)
     with progress.bar("Files") as move:
         if read_manifest(folder) is None:
-            return _erase_one_by_one(folder, customer_ids, move)
+            return _erase_one_by_one(folder, erased, move)
         journal = Journal(folder)
         with journal.writing():
             manifest = journal.load()
             assert manifest is not None
             change = ArchiveTransaction(journal, manifest)
             try:
-                found = erase_in(change, folder, customer_ids, move)
+                found = erase_in(change, folder, erased, move)
                 if found.rewritten:
                     change.commit()
             except BaseException:
@@ -66,7 +68,7 @@ def erase_from_archive(
 def erase_in(
     change: ArchiveTransaction,
     folder: Path,
-    customer_ids: Collection[str],
+    erased: ErasedCustomers,
     on_file: Watch = lambda done: None,
 ) -> Erased:
     """Makes an erasure part of a change: every file with rows of theirs is replaced.
@@ -79,7 +81,7 @@ def erase_in(
     rewritten = rows = 0
     for number, name in enumerate(names, 1):
         on_file(number)
-        kept, gone = _without(folder / name, customer_ids)
+        kept, gone = _without(folder / name, erased)
         if gone:
             if len(kept):
                 dataset, day, _ = name.split("/")
@@ -89,7 +91,7 @@ def erase_in(
             rows += gone
     for path in sorted((folder / QUARANTINE).glob("*.ndjson")):
         lines = path.read_bytes().splitlines(keepends=True)
-        kept_lines = [line for line in lines if not _may_be_of(line, customer_ids)]
+        kept_lines = [line for line in lines if not _may_be_of(line, erased)]
         if len(kept_lines) < len(lines):
             name = f"{QUARANTINE}/{path.name}"
             if kept_lines:
@@ -101,30 +103,23 @@ def erase_in(
     return Erased(len(names), rewritten, rows)
 
 
-def _may_be_of(line: bytes, customer_ids: Collection[str]) -> bool:
-    """Whether the bytes of a record that cannot be read contain the id of one of them.
-
-    Only records of the customer's own partition are searched: all of theirs are there, and an id of
-    one or two letters would be found in almost any bytes.
-    """
+def _may_be_of(line: bytes, erased: ErasedCustomers) -> bool:
+    """Whether a record that cannot be read has the id of one of them in its bytes."""
     try:
         aside = json.loads(line)
         where, body = int(aside["partition"]), base64.b64decode(aside["body"])
         texts = f"{aside['id']} {aside['reason']}".encode()
     except (ValueError, TypeError, KeyError):
-        return any(name.encode() in line for name in customer_ids)
-    return any(
-        where == partition_of(name) and (name.encode() in body or name.encode() in texts)
-        for name in customer_ids
-    )
+        return erased.may_be_in(line)
+    return erased.may_be_in(body, where) or erased.may_be_in(texts, where)
 
 
-def _erase_one_by_one(folder: Path, customer_ids: Collection[str], on_file: Watch) -> Erased:
+def _erase_one_by_one(folder: Path, erased: ErasedCustomers, on_file: Watch) -> Erased:
     paths = sorted(folder.rglob("*.parquet"))
     rewritten = rows = 0
     for number, path in enumerate(paths, 1):
         on_file(number)
-        kept, gone = _without(path, customer_ids)
+        kept, gone = _without(path, erased)
         if not gone:
             continue
         if len(kept):
@@ -137,7 +132,7 @@ def _erase_one_by_one(folder: Path, customer_ids: Collection[str], on_file: Watc
     return Erased(len(paths), rewritten, rows)
 
 
-def _without(path: Path, customer_ids: Collection[str]) -> tuple[Any, int]:
+def _without(path: Path, erased: ErasedCustomers) -> tuple[Any, int]:
     """(the table without rows of these customers, how many they were); None and 0 if none."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -145,17 +140,16 @@ def _without(path: Path, customer_ids: Collection[str]) -> tuple[Any, int]:
 
     try:
         with pq.ParquetFile(path) as file:
-            present = file.schema_arrow.names
-            if COLUMN not in present:
+            if COLUMN not in file.schema_arrow.names:
                 return None, 0
-            read = [COLUMN, "kind"] if "change_id" in present else [COLUMN]
-            columns = file.read(read)
-            wanted = pa.array(sorted(customer_ids), pa.string())
-            theirs = pc.is_in(columns.column(COLUMN).cast(pa.string()), value_set=wanted)
-            if "kind" in read:
-                theirs = pc.and_(theirs, pc.not_equal(columns.column("kind"), "erasure"))
-            gone = pc.sum(theirs).as_py() or 0
-            return (file.read().filter(pc.invert(theirs)), gone) if gone else (None, 0)
+            owners = file.read([COLUMN]).column(0).cast(pa.string())
+            found = erased.among(owners)
+            if not found:
+                return None, 0
+            theirs = pc.is_in(owners, value_set=pa.array(found, pa.string()))
+            counts = pc.value_counts(owners.filter(theirs)).to_pylist()
+            erased.count({one["values"]: one["counts"] for one in counts})
+            return file.read().filter(pc.invert(theirs)), pc.sum(theirs).as_py()
     except (pa.ArrowException, OSError) as error:
         problem = f"{path} cannot be read: {error}; fix or remove it, and run this again"
         raise UnreadableFile(problem) from error

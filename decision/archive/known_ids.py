@@ -8,7 +8,7 @@ lost if two ids have the same digest.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -71,14 +71,13 @@ class KnownIds:
         return np.fromfile(self._archive / FOLDER / name, np.uint64)
 
     def fresh(
-        self, entries: Sequence[DecodedEntry], erased: Iterable[str], certain: Collection[int] = ()
+        self, entries: Sequence[DecodedEntry], erased: Container[str], certain: Collection[int] = ()
     ) -> Fresh:
         """Those that are not archived yet, each once.
 
         Records of the partitions `certain` are always looked up in the files. Archived rows of
         `erased` customers do not count: they are removed in the same change.
         """
-        gone = set(erased)
         first = dict(zip(map(identity, reversed(entries)), reversed(entries), strict=True))
         digests = _digests(first)
         known = set()
@@ -88,7 +87,7 @@ class KnownIds:
         if maybe.any():
             doubtful = [key for key, doubt in zip(first, maybe.tolist(), strict=True) if doubt]
             known = self._archived(
-                [key for key in doubtful if first[key].record.customer_id not in gone]
+                [key for key in doubtful if first[key].record.customer_id not in erased]
             )
         if known:
             kept = np.array([key not in known for key in first], bool)

@@ -13,7 +13,7 @@ timestamps in microseconds, UTC.
   `entry_id` (milliseconds-sequence) orders a customer's events as they were applied.
 - `replays`: what each decision saw, so that it can be decided again (see `replays`).
 - `changes`: consents, merges, erasures; `detail` is JSON. An erasure removes every other row of the
-  customer, also those archived before.
+  customer, also those archived before; its `customer_id` is a pseudonym.
 
 Beside them:
 

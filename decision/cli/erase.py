@@ -15,6 +15,7 @@ from decision.progress import count_of
 if TYPE_CHECKING:
     from decision.archive.erasing import Erased
     from decision.server.settings import ServerSettings
+    from decision.store.erasures import ErasureCertificate
 
 
 @click.command(epilog="Example: nextbest erase c-1024 --archive archive")
@@ -33,16 +34,16 @@ def erase(customer_id: str, archive: Path | None, as_json: bool, **given: str | 
     The store loses the document, aliases, earlier ids that were merged into it, answers kept for
     request ids, and the decisions and events in the log. With --archive, Parquet files with rows of
     the customer are rewritten without these rows; without it, the next run of `nextbest archive`
-    does this. Erasing again changes nothing.
+    does this. Erasing again changes nothing. What is printed is a certificate: what was removed
+    where, what is pending, and what an erasure does not reach.
     """
-    from decision.engine.identity import clean_id
+    import msgspec
 
-    ids = asyncio.run(_from_store(customer_id, settings_from(**given)))
-    known = {customer_id, clean_id("customer_id", customer_id, stored=True), *ids}
-    found = _from_archive(archive, known) if archive is not None else None
+    ids, found, proof = asyncio.run(_erase(customer_id, archive, settings_from(**given)))
     if as_json:
         counts = found._asdict() if found is not None else None
-        print_json({"customer_id": customer_id, "erased": ids, "archive": counts})
+        said = {"customer_id": customer_id, "erased": ids, "archive": counts}
+        print_json({**said, "certificate": msgspec.to_builtins(proof)})
         return
     click.echo(f"store: {'erased ' + ', '.join(ids) if ids else 'nothing was there'}")
     if found is not None:
@@ -50,17 +51,61 @@ def erase(customer_id: str, archive: Path | None, as_json: bool, **given: str | 
             f"archive: {count_of(found.rows, 'row')} removed, {count_of(found.rewritten, 'file')} "
             f"of {found.files} rewritten"
         )
+    for line in _lines(proof):
+        click.echo(line)
 
 
-async def _from_store(customer_id: str, settings: ServerSettings) -> list[str]:
+async def _erase(
+    customer_id: str, archive: Path | None, settings: ServerSettings
+) -> tuple[list[str], Erased | None, ErasureCertificate]:
+    from decision.archive.erasing import erase_from_archive
+    from decision.archive.erasure_notes import ArchiveNote, note_archive
+    from decision.archive.journal import read_manifest
     from decision.engine import Engine
+    from decision.engine.identity import clean_id
+    from decision.engine.runtime import wall_clock
     from decision.server.opening import open_store
 
     async with open_store(settings) as store:
-        return await Engine(store).customers.erase(customer_id)
+        customers = Engine(store).customers
+        erasure = await customers.erase_with_id(customer_id)
+        found = None
+        if archive is not None:
+            named = {customer_id, clean_id("customer_id", customer_id, stored=True)}
+            found = erase_from_archive(archive, named | set(erasure.every_id), TERMINAL)
+            manifest = read_manifest(archive)
+            group = manifest.group if manifest is not None else ""
+            every = len(erasure.every_id)
+            about = ArchiveNote(archive, group, every, found.rows, found.rewritten)
+            await note_archive(store, erasure.erasure_id, about, wall_clock())
+        return erasure.ids, found, await customers.certificate(erasure.erasure_id)
 
 
-def _from_archive(archive: Path, ids: set[str]) -> Erased:
-    from decision.archive.erasing import erase_from_archive
-
-    return erase_from_archive(archive, ids, TERMINAL)
+def _lines(proof: ErasureCertificate) -> list[str]:
+    """The certificate for people, without the customer's ids."""
+    store = proof.store
+    records = sum(store.log_records.values())
+    counts = {
+        "document": store.documents,
+        "alias": store.aliases,
+        "answer": store.answers,
+        "event id": store.event_ids,
+        "log record": records,
+    }
+    removed = ", ".join(f"{name} {count}" for name, count in counts.items())
+    lines = [
+        f"erasure {proof.erasure_id} of {proof.erased_at:%Y-%m-%d %H:%M:%S} UTC",
+        f"  removed from Redis: {removed}",
+    ]
+    if store.log_records:
+        lines.append(f"  partitions of the log: {', '.join(store.log_records)}")
+    lines += [
+        f"  removed from {one.folder}: rows {one.rows}, files rewritten {one.files}"
+        for one in proof.archives
+    ]
+    file = proof.append_only_file
+    problem = f", {file.problem}" if file.problem else ""
+    lines.append(f"  append-only file: {file.state}{problem}")
+    lines += [f"  pending: {one}" for one in proof.pending]
+    lines += [f"  not reached: {one}" for one in proof.not_reached]
+    return lines

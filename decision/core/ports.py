@@ -125,6 +125,28 @@ class Conflict(msgspec.Struct, kw_only=True):
     latest: ReadResult
 
 
+class Removed(msgspec.Struct, frozen=True):
+    """What an erasure removed of one id: how many of each; false where there was nothing."""
+
+    documents: int = 0
+    aliases: int = 0
+    answers: int = 0
+    event_ids: int = 0
+
+    def __bool__(self) -> bool:
+        return self.documents + self.answers + self.event_ids > 0
+
+
+class FileState(msgspec.Struct, frozen=True):
+    """The append-only file: whether there is one, whether it is being rewritten, and whether the
+    last rewriting succeeded. `server` names the run of the server, which a restart changes."""
+
+    enabled: bool = False
+    busy: bool = False
+    succeeded: bool = True
+    server: str = ""
+
+
 class Lifecycle(Protocol):
     """Opening, closing and looking after a store."""
 
@@ -135,6 +157,19 @@ class Lifecycle(Protocol):
 
     async def ping(self) -> None:
         """Returns where the store answers; raises StoreUnavailable otherwise."""
+
+
+class FileStore(Protocol):
+    """The file in which the store keeps its writes: what was removed stays there until it is
+    rewritten."""
+
+    async def file_state(self) -> FileState: ...
+
+    async def rewrite_file(self) -> str | None:
+        """Begins to rewrite the file; where the server refuses it, its reason."""
+
+    async def take_turn(self, name: str, lasts: int) -> bool:
+        """Whether it is this process's turn: of all that ask within `lasts` microseconds, one."""
 
 
 class KindRegister(Protocol):
@@ -167,8 +202,8 @@ class DocumentStore(Protocol):
         self, commit: Commit, *, timeout: float | None = None
     ) -> Committed | Conflict: ...
 
-    async def erase(self, customer_id: str, record: LogRecord) -> bool:
-        """Removes document, aliases, answers and event ids; false where there was none.
+    async def erase(self, customer_id: str, record: LogRecord) -> Removed:
+        """Removes document, aliases, answers and event ids; says how many.
 
         The record is logged either way: the archive removes by it what it holds of the customer.
         """
@@ -236,8 +271,13 @@ class LogStore(Protocol):
     async def log_records(self, partition: int) -> list[LogRecord]:
         """Every record still in one partition's log, oldest first."""
 
-    async def forget(self, partition: int, belongs: Callable[[LogRecord], bool]) -> int:
-        """Removes the records that belong to an erased customer; returns how many."""
+    async def forget(
+        self, partition: int, belongs: Callable[[LogRecord], bool], before: str | None = None
+    ) -> int:
+        """Removes the records that belong to an erased customer; returns how many.
+
+        `before` is the id of a record, at which it stops: what comes after the erasure stays.
+        """
 
 
 class BlobStore(Protocol):
@@ -255,7 +295,15 @@ class BlobStore(Protocol):
 
 
 class Store(
-    Lifecycle, KindRegister, DocumentStore, AliasStore, BudgetStore, LogStore, BlobStore, Protocol
+    Lifecycle,
+    FileStore,
+    KindRegister,
+    DocumentStore,
+    AliasStore,
+    BudgetStore,
+    LogStore,
+    BlobStore,
+    Protocol,
 ):
     """Everything that the engine keeps. Whoever needs less takes the one Protocol it needs.
 

@@ -7,17 +7,18 @@ from functools import partial
 
 import msgspec
 
-from decision.core import records
 from decision.core.document import Document
 from decision.core.errors import NotFound
-from decision.core.identifiers import partition_of
 from decision.core.ports import Commit, LogRecord, ReadResult, Section
 from decision.core.schema import ConsentUpdate, CustomerUpdate
-from decision.engine import changes, merging, transaction
+from decision.engine import changes, erasing, merging, transaction
+from decision.engine.erasing import Erasure
 from decision.engine.identity import claimed_aliases, clean_id, resolve
 from decision.engine.log_records import change_record
 from decision.engine.runtime import Runtime
 from decision.engine.views import CustomerView, UpdatedCustomer, customer_view
+from decision.store import erasures
+from decision.store.erasures import ErasureCertificate
 
 
 class Customers:
@@ -84,23 +85,24 @@ class Customers:
         return self._view(await self._change(customer_id, change, ("contacts",)))
 
     async def erase(self, customer_id: str) -> list[str]:
-        """Erases a customer with aliases, history and earlier ids.
+        """Erases a customer; returns the ids about which anything was known (see `erasing`)."""
+        return (await self.erase_with_id(customer_id)).ids
 
-        Also what earlier versions stored under this id with blanks around it. Returns the ids
-        about which anything was known.
+    async def erase_with_id(self, customer_id: str) -> Erasure:
+        """Erases a customer; the erasure's id leads to its certificate."""
+        return await erasing.erase(self.runtime, customer_id)
+
+    async def certificate(self, erasure_id: str) -> ErasureCertificate:
+        """What was removed where by an erasure, and what is pending.
+
+        Raises:
+            NotFound: it is not known, or not any more.
         """
-        given, customer_id = customer_id, clean_id("customer_id", customer_id, stored=True)
-        now = self.runtime.clock()
         store = self.runtime.store
-        document = (await resolve(self.runtime, customer_id)).document
-        known = []
-        for own_id in dict.fromkeys([document.customer_id, customer_id, given, *document.merged]):
-            record = change_record("erasure", self.runtime.new_id(own_id), own_id, now)
-            erased = await store.erase(own_id, record)
-            forgotten = await store.forget(partition_of(own_id), records.about(own_id))
-            if erased or forgotten:
-                known.append(own_id)
-        return known
+        found = await erasures.certificate(store, await store.file_state(), erasure_id)
+        if found is None:
+            raise NotFound("the erasure is not known")
+        return found
 
     async def merge(self, customer_id: str, other_id: str) -> CustomerView:
         """Merges another customer into this one; the other id then leads here.

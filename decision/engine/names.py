@@ -1,4 +1,4 @@
-"""The names that documents repeat and a policy knows: they are nobody's data and may stay for ever."""
+"""The names that documents repeat and a policy knows: nobody's data, they may stay for ever."""
 
 from __future__ import annotations
 

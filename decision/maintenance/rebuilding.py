@@ -25,6 +25,7 @@ from decision.engine.identity import resolve
 from decision.engine.runtime import Runtime
 from decision.engine.transaction import commit_of, update
 from decision.store.log import Log
+from decision.store.pseudonyms import Pseudonyms, pseudonyms
 
 
 class Rebuilt(msgspec.Struct):
@@ -62,6 +63,8 @@ class Rebuilding:
         self._heartbeat = readers.RebuildHeartbeat(log)
         self._positions: dict[int, str] = {}
         self._recent: defaultdict[str, list[AppliedEvent]] = defaultdict(list)
+        self._names = Pseudonyms(b"")
+        self._known: dict[str, str] = {}
 
     async def run(self, moved: Callable[[float], None] = lambda customers: None) -> Rebuilt:
         """Rebuilds everybody.
@@ -102,6 +105,7 @@ class Rebuilding:
     async def _begin(self) -> None:
         """Keeps in the log what the archive does not have, and reads it."""
         await self._heartbeat.start(self._runtime.clock())
+        self._names = await pseudonyms(self._log)
         before: dict[int, str] | None = None
         manifest = self._manifest()
         while manifest.positions != before:
@@ -133,9 +137,14 @@ class Rebuilding:
                     except msgspec.MsgspecError:
                         continue  # the archive will quarantine it
                     if record.type in self.measures:
-                        self._recent[record.customer_id].append(applied_event(entry_id, record))
+                        own = self._recent[record.customer_id]
+                        if not own:
+                            self._known[self._names.of(record.customer_id)] = record.customer_id
+                        own.append(applied_event(entry_id, record))
                 elif logged.kind == "erasure":
-                    self._recent.pop(records.decode_change(logged.body).customer_id, None)
+                    erased = records.decode_change(logged.body).customer_id
+                    for name in (erased, self._known.pop(erased, "")):
+                        self._recent.pop(name, None)
 
     async def _customer(self, customer_id: str, archived: dict[str, list[AppliedEvent]]) -> None:
         """Rebuilds one customer, however many others write meanwhile."""

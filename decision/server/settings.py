@@ -102,6 +102,15 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
             "customers again after setting it."
         ),
     ] = False
+    erasure_rewrite_hours: Annotated[
+        int,
+        Meta(
+            description="After an erasure, Redis' append-only file is rewritten, at most once in "
+            "this many hours: so long, at most, the customer can be read in it. 0: never.",
+            ge=0,
+            le=8760,
+        ),
+    ] = 24
     key_prefix: Annotated[str, Meta(description="What every Redis key starts with.")] = "nb:"
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],

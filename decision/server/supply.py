@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from decision.core.clock import HOUR
 from decision.core.definition import PolicyDefinition
 from decision.core.errors import NotReady, StoreUnavailable
 from decision.engine import Engine, Snapshot, build_snapshot
@@ -33,6 +34,7 @@ from decision.releases.publishing import (
 )
 from decision.rulebook.checking import RulesRefused, check_files, check_folder, read_checked
 from decision.rulebook.diagnostics import Diagnostic, render_all
+from decision.server.file_rewriting import LOOK_SECONDS, FileRewriting
 from decision.server.health import StoreHealth
 from decision.server.keys import KeysFile
 from decision.server.metrics import Metrics
@@ -78,6 +80,7 @@ class PolicySupply:
         self.waits_for: str | None = None
         self._keys = keys
         self._store = engine.runtime.store
+        self._file_rewriting = FileRewriting(self._store, settings.erasure_rewrite_hours * HOUR)
         self._shared: SharedFolder | None = None
         self._definition: PolicyDefinition | None = None
         self._serial = 0
@@ -126,6 +129,7 @@ class PolicySupply:
                 partial(self._repeat, CHECK_SECONDS, self._check_surroundings),
                 partial(self._repeat, FOLLOW_SECONDS, self._follow_changes),
                 partial(self._repeat, CHECK_SECONDS, self._count_connections),
+                partial(self._repeat, LOOK_SECONDS, self._rewrite_file),
             )
             tasks = [asyncio.create_task(each()) for each in work]
             try:
@@ -354,6 +358,11 @@ class PolicySupply:
     async def _count_connections(self) -> None:
         connection = getattr(self._store, "connection", None)
         self.metrics.connection.show(getattr(connection, "counts", None))
+
+    async def _rewrite_file(self) -> None:
+        """Removes erased customers from Redis' append-only file; one worker of a server looks."""
+        if self.store_health.problem is None and self._started and self.shared.lead():
+            await self._file_rewriting.check()
 
     async def _may_have_our_change(self, token: bytes) -> bool:
         """Whether another server's reload may mean that our folder has changed as well."""

@@ -16,6 +16,7 @@ With the prefix `nb:` and a customer `c-1024`, of partition 114 (`identifiers.pa
     nb:{register}:kinds            list    contact kind by number, append-only
     nb:{blob}:<name>               string  a named value
     nb:{history}:<name>            list    a named history, oldest entry first
+    nb:{turn}:<name>               string  there while some process has the turn
 
 Expiries are milliseconds since 1970 as little-endian doubles. What varies stands last in a key, so
 that no two names share one; in the type of an alias `%` and `:` are written `%25` and `%3A`.
@@ -24,6 +25,7 @@ All keys of a customer and the log they write to share a hash tag, and with it a
 
 from __future__ import annotations
 
+import re
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -33,9 +35,17 @@ TOKEN_LASTS: Final = 3_600_000
 """Milliseconds for which a token that gave everything back is remembered."""
 
 
+_SPECIAL: Final = re.compile(r"([\\*?\[\]^-])")
+
+
 def event_digest(event_id: str) -> bytes:
     """The 16 bytes by which an event id of one customer is remembered."""
     return blake2b(event_id.encode(), digest_size=16).digest()
+
+
+def escape_pattern(text: str) -> str:
+    """The pattern of Redis' `SCAN` that this text alone matches."""
+    return _SPECIAL.sub(r"\\\1", text)
 
 
 class CustomerKeys(NamedTuple):
@@ -90,3 +100,6 @@ class Keys:
 
     def history(self, name: str) -> str:
         return f"{self.prefix}{{history}}:{name}"
+
+    def turn(self, name: str) -> str:
+        return f"{self.prefix}{{turn}}:{name}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import takewhile
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -63,6 +64,11 @@ def parse_entry(entry: list[Any]) -> LogEntry:
         return LogEntry(place, LogRecord(kind="event", id="", body=body))
     kind, name = fields[1].decode(errors="replace"), fields[3].decode(errors="replace")
     return LogEntry(place, LogRecord(kind=kind, id=name, body=fields[5]))
+
+
+def until_record(entries: Iterable[LogEntry], record_id: str | None) -> Iterator[LogEntry]:
+    """The entries before the record of that id; all where it is None or not among them."""
+    return takewhile(lambda entry: entry.record.id != record_id, entries)
 
 
 def place_of(entry_id: str) -> tuple[int, int]:

@@ -7,11 +7,11 @@ import re
 
 from decision.core.document import Document
 from decision.store.codec import UnreadableDocument
+from decision.store.keys import escape_pattern
 from decision.store.redis_store import RedisStore
 
 _ROUND = 1_000
 _AT_ONCE = 64
-_SPECIAL = re.compile(r"([\\*?\[\]^-])")
 
 
 async def sample_customers(store: RedisStore, count: int, *, rounds: int = 500) -> list[Document]:
@@ -40,7 +40,7 @@ async def _read(store: RedisStore, customer_id: str) -> Document | None:
 
 async def _ids(store: RedisStore, count: int, rounds: int) -> list[str]:
     prefix = store.keys.prefix
-    pattern = _SPECIAL.sub(r"\\\1", prefix) + "{p*}:c:*"
+    pattern = escape_pattern(prefix) + "{p*}:c:*"
     key_of_customer = re.compile(re.escape(prefix.encode()) + rb"\{p\d+\}:c:(.*)", re.DOTALL)
     found: dict[str, None] = {}
     cursor: bytes | int = 0

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from decision.core.clock import SECOND
 from decision.core.document import ContactKind
+from decision.core.ports import FileState
 from decision.store.codec import PacksDocuments
 from decision.store.register import Register
 
@@ -17,17 +19,31 @@ Value = TypeVar("Value")
 
 
 class MemoryBase(PacksDocuments):
-    """Implements `Lifecycle`, with nothing to open or close, and `KindRegister`."""
+    """Implements `Lifecycle` and `FileStore`, with no file, and `KindRegister`."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._register = Register(allowed=())
+        self._turns: Expiring[str, bool] = Expiring()
 
     async def start(self) -> None: ...
 
     async def close(self) -> None: ...
 
     async def ping(self) -> None: ...
+
+    async def file_state(self) -> FileState:
+        return FileState()
+
+    async def rewrite_file(self) -> str | None:
+        return None
+
+    async def take_turn(self, name: str, lasts: int) -> bool:
+        now = self._clock()
+        free = self._turns.live(name, now) is None
+        if free:
+            self._turns[name] = (now + lasts / SECOND, True)
+        return free
 
     async def register_kinds(self, kinds: Sequence[ContactKind]) -> list[int]:
         table = self._register.kinds

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from decision.core.identifiers import partition_of
-from decision.core.ports import Commit, Committed, Conflict, LogRecord, ReadResult
+from decision.core.ports import Commit, Committed, Conflict, LogRecord, ReadResult, Removed
 from decision.store import codec
 from decision.store.commits import EncodedCommit, encode_commit
 from decision.store.in_memory.aliases import MemoryAliases
@@ -103,13 +103,16 @@ class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryLog):
         known, now = self._events[customer_id], self._clock()
         return frozenset(name for name in event_ids if known.live(event_digest(name), now))
 
-    async def erase(self, customer_id: str, record: LogRecord) -> bool:
-        raw = self._documents.get(customer_id, b"")
+    async def erase(self, customer_id: str, record: LogRecord) -> Removed:
+        raw = self._documents.pop(customer_id, b"")
         document, _ = codec.decode(customer_id, raw, self._register)
         for kind, values in document.aliases.items():
             for value in values:
                 await self.delete_alias(kind, value, customer_id)
-        kept = (self._documents, self._answers, self._events)
-        found = [store.pop(customer_id, None) is not None for store in kept]
         self._append(partition_of(customer_id), [record])
-        return any(found)
+        return Removed(
+            documents=int(bool(raw)),
+            aliases=sum(map(len, document.aliases.values())),
+            answers=len(self._answers.pop(customer_id, ())),
+            event_ids=len(self._events.pop(customer_id, ())),
+        )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decision.core.identifiers import PARTITIONS, parse_decision_id
 from decision.core.ports import LogRecord
 from decision.store.in_memory.base import Clock, MemoryBase
-from decision.store.log import LogEntry, place_of
+from decision.store.log import LogEntry, place_of, until_record
 
 
 class MemoryLog(MemoryBase):
@@ -45,12 +45,14 @@ class MemoryLog(MemoryBase):
     async def log_records(self, partition: int) -> list[LogRecord]:
         return [record for _, record in self._logs[partition]]
 
-    async def forget(self, partition: int, belongs: Callable[[LogRecord], bool]) -> int:
+    async def forget(
+        self, partition: int, belongs: Callable[[LogRecord], bool], before: str | None = None
+    ) -> int:
         log = self._logs[partition]
-        kept = [entry for entry in log if not belongs(entry.record)]
-        forgotten = len(log) - len(kept)
-        log[:] = kept
-        return forgotten
+        earlier = list(until_record(log, before))
+        kept = [entry for entry in earlier if not belongs(entry.record)]
+        log[: len(earlier)] = kept
+        return len(earlier) - len(kept)
 
     async def read_logs(
         self, positions: Mapping[int, str], count: int = 1_000

@@ -10,7 +10,7 @@ from time import time
 from typing import Any, Final
 
 from decision.core.errors import StoreUnavailable
-from decision.core.ports import Commit, Committed, Conflict, LogRecord, ReadResult
+from decision.core.ports import Commit, Committed, Conflict, LogRecord, ReadResult, Removed
 from decision.store import codec
 from decision.store.commits import EncodedCommit, commit_digest, encode_commit
 from decision.store.in_redis.aliases import RedisAliases
@@ -117,24 +117,27 @@ class RedisDocuments(RedisAliases):
             encoded = encode_commit(commit, self._register)
         return encoded
 
-    async def erase(self, customer_id: str, record: LogRecord) -> bool:
+    async def erase(self, customer_id: str, record: LogRecord) -> Removed:
         keys = self.keys.customer(customer_id)
         logged = (record.kind, record.id, record.body, commit_digest(record.id))
         call = self._caller(write=True)
         for _ in range(_ERASE_ATTEMPTS):
-            version = -1
+            version, aliases = -1, 0
             try:
                 found = await self.read(customer_id)
             except codec.UnreadableDocument:
-                _log.warning("erasing %r, whose document is unreadable", customer_id)
+                _log.warning("erasing a customer with an unreadable document")
+                aliases = await self._delete_aliases_to(customer_id)
             else:
                 version = found.version.profile
                 for kind, values in found.document.aliases.items():
+                    aliases += len(values)
                     for value in values:
                         await self.delete_alias(kind, value, customer_id)
             reply = await SCRIPTS["erase"].run(call, keys, [version, *logged])
-            if reply >= 0:
-                return bool(reply)
+            if reply != -1:
+                documents, answers, event_ids = reply
+                return Removed(documents, aliases, answers, event_ids)
         raise StoreUnavailable(
             f"customer {customer_id!r} changed {_ERASE_ATTEMPTS} times "
             "while being erased; try again"

@@ -9,7 +9,7 @@ from typing import Any, Final
 from decision.core.identifiers import PARTITIONS, parse_decision_id
 from decision.core.ports import LogRecord
 from decision.store.in_redis.base import RedisBase
-from decision.store.log import LogEntry, following, parse_entry, windows
+from decision.store.log import LogEntry, following, parse_entry, until_record, windows
 from decision.store.pipelined_connection import Command
 from decision.store.refusals import Refused
 from decision.store.scripts import SCRIPTS
@@ -40,12 +40,17 @@ class RedisLog(RedisBase):
     async def log_records(self, partition: int) -> list[LogRecord]:
         return [entry.record async for page in self._pages(partition) for entry in page]
 
-    async def forget(self, partition: int, belongs: Callable[[LogRecord], bool]) -> int:
+    async def forget(
+        self, partition: int, belongs: Callable[[LogRecord], bool], before: str | None = None
+    ) -> int:
         call, forgotten = self._caller(write=True), 0
         async for page in self._pages(partition):
-            entry_ids = [entry.entry_id for entry in page if belongs(entry.record)]
+            earlier = list(until_record(page, before))
+            entry_ids = [entry.entry_id for entry in earlier if belongs(entry.record)]
             if entry_ids:
                 forgotten += await call(("XDEL", self.keys.log(partition), *entry_ids))
+            if len(earlier) < len(page):
+                break
         return forgotten
 
     async def _pages(self, partition: int) -> AsyncIterator[list[LogEntry]]:

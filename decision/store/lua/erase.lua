@@ -4,8 +4,8 @@
 -- ARGV  1 version of the profile as read (u32), 0 for no document, -1 for any version;
 --         the aliases that the profile lists are already deleted
 --       2, 3, 4 kind, id and body of the log record   5 digest of the record's id, 8 bytes
--- Returns 1 where there was something, 0 where there was nothing: that is logged as well, because
---      the archive may still hold rows; -1, with nothing done, where the profile has changed
+-- Returns how many documents, answers and event ids there were. Nothing is logged as well, because
+--      the archive may still hold rows. -1, with nothing done, where the profile has changed
 
 local expected = tonumber(ARGV[1])
 if expected >= 0 then
@@ -14,5 +14,7 @@ if expected >= 0 then
     return -1
   end
 end
+local answers, event_ids = redis.call('HLEN', KEYS[3]), redis.call('ZCARD', KEYS[4])
 redis.call('XADD', KEYS[2], '*', 'k', ARGV[2], 'id', ARGV[3], 'b', ARGV[4], 'c', ARGV[5])
-return redis.call('DEL', KEYS[1], KEYS[3], KEYS[4]) > 0 and 1 or 0
+redis.call('DEL', KEYS[3], KEYS[4])
+return {redis.call('DEL', KEYS[1]), answers, event_ids}

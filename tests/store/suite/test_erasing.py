@@ -6,7 +6,7 @@ import pytest
 
 from decision.core.clock import HOUR
 from decision.core.identifiers import partition_of
-from decision.core.ports import Store
+from decision.core.ports import LogRecord, Removed, Store
 from tests.store.build import commit_of, record, with_contact
 
 pytestmark = pytest.mark.anyio
@@ -32,7 +32,7 @@ async def test_erasing_leaves_nothing_but_the_record_of_it(store: Store) -> None
         )
     )
     erasure = record("erasure")
-    assert await store.erase("c-1", erasure) is True
+    assert await store.erase("c-1", erasure) == Removed(1, 3, 1, 1)
     after = await store.read("c-1", request_id="r", event_ids=["e"])
     assert (after.document.exists, after.answer, after.known_events) == (False, None, frozenset())
     for kind, value in (("email", "a@b.cn"), ("email", "x@y.z"), ("device", "1")):
@@ -43,7 +43,7 @@ async def test_erasing_leaves_nothing_but_the_record_of_it(store: Store) -> None
 
 async def test_erasing_nobody_says_so_and_is_logged_for_what_is_archived(store: Store) -> None:
     erasure = record("erasure")
-    assert await store.erase("nobody", erasure) is False
+    assert await store.erase("nobody", erasure) == Removed()
     assert await store.log_records(partition_of("nobody")) == [erasure]
 
 
@@ -54,3 +54,24 @@ async def test_an_alias_that_leads_to_another_customer_survives_an_erasure(store
     await store.set_alias("email", "a@b.cn", "c-2")
     await store.erase("c-1", record("erasure"))
     assert await store.resolve_alias("email", "a@b.cn") == "c-2"
+
+
+async def test_forgetting_leaves_what_was_logged_after_the_erasure(store: Store) -> None:
+    partition = partition_of("c-1")
+
+    async def log(*records: LogRecord) -> None:
+        await store.commit(commit_of(await store.read("c-1"), records=records))
+
+    first, between, last = (record("event", body=b"mine") for _ in range(3))
+    await log(first, other := record("event", body=b"other"), between)
+    await store.erase("c-1", erasure := record("erasure"))
+    await log(last)
+    forgotten = await store.forget(partition, lambda one: one.body == b"mine", erasure.id)
+    assert forgotten == 2
+    assert await store.log_records(partition) == [other, erasure, last]
+    assert await store.forget(partition, lambda one: one.body == b"mine") == 1
+
+
+async def test_of_all_that_ask_one_has_the_turn(store: Store) -> None:
+    assert [await store.take_turn("sweep", HOUR) for _ in range(3)] == [True, False, False]
+    assert await store.take_turn("other", HOUR)

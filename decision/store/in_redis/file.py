@@ -1,0 +1,35 @@
+"""The append-only file of Redis: rewritten, it holds only what is in Redis now."""
+
+from __future__ import annotations
+
+from decision.core.clock import MILLISECOND
+from decision.core.ports import FileState
+from decision.store.in_redis.base import RedisBase
+from decision.store.in_redis.server import parse_info
+from decision.store.refusals import Refused
+
+
+class RedisFile(RedisBase):
+    """Implements `FileStore`."""
+
+    async def file_state(self) -> FileState:
+        info = parse_info(await self._caller()(("INFO",)))
+        busy = {info.get("aof_rewrite_in_progress", "0"), info.get("aof_rewrite_scheduled", "0")}
+        return FileState(
+            enabled=info.get("aof_enabled") == "1",
+            busy=busy != {"0"},
+            succeeded=info.get("aof_last_bgrewrite_status", "ok") == "ok",
+            server=info.get("run_id", ""),
+        )
+
+    async def rewrite_file(self) -> str | None:
+        try:
+            await self._caller(write=True)(("BGREWRITEAOF",))
+        except Refused as error:
+            return str(error)
+        return None
+
+    async def take_turn(self, name: str, lasts: int) -> bool:
+        milliseconds = max(1, lasts // MILLISECOND)
+        command = ("SET", self.keys.turn(name), "", "NX", "PX", milliseconds)
+        return await self._caller(write=True)(command) is not None

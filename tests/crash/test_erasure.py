@@ -1,0 +1,349 @@
+"""An erased customer is nowhere any more: not in Redis, its file, the archive, or a log."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pyarrow.parquet as pq
+import pytest
+
+from decision.archive.archiver import Archiver
+from decision.archive.journal import Journal
+from decision.core import records
+from decision.core.clock import HOUR, from_micros
+from decision.core.identifiers import partition_of
+from decision.core.ports import LogRecord, Removed, Store
+from decision.core.schema import (
+    Alias,
+    ConsentStatement,
+    CustomerUpdate,
+    DecisionRequest,
+    Event,
+)
+from decision.engine import Engine, EngineSettings, build_snapshot
+from decision.engine.runtime import wall_clock
+from decision.rulebook.reader import load_files
+from decision.server.file_rewriting import FileRewriting
+from decision.store import EmbeddedRedis, RedisStore
+from tests.crash.harness import RULES, Server
+from tests.store.build import commit_of
+
+pytestmark = pytest.mark.anyio
+
+_RULES = RULES.replace("title: A", 'title: "Hello {{ customer.name }} at {{ context.place }}"')
+
+
+def marked() -> Iterator[str]:
+    return (f"zebra{number:03d}zebra" for number in itertools.count())
+
+
+async def engine_on(store: Store) -> Engine:
+    definition = load_files({"rules.yaml": RULES}).definition
+    assert definition is not None
+    engine = Engine(store, EngineSettings(timeout=20))
+    now = from_micros(wall_clock())
+    engine.use(await build_snapshot(definition, None, store, now, durable=False))
+    return engine
+
+
+async def fill(engine: Engine, customer: str, mark: Iterator[str]) -> None:
+    """A customer with a marker in every field that a caller can fill."""
+    customers, events = engine.customers, engine.events
+    mail = f"{next(mark)}@x.cn"
+    alone = DecisionRequest(placement="outbound", alias=Alias("email", mail))
+    await engine.decide(alone)
+    earlier = f"anon-{next(mark)}"
+    await customers.update(earlier, CustomerUpdate(attributes={next(mark): next(mark)}))
+    await events.record([Event(type="visit", customer_id=earlier, id=f"m-{next(mark)}")])
+    for number in range(3):
+        request = DecisionRequest(
+            placement="outbound",
+            customer_id=earlier if number == 0 else customer,
+            request_id=f"r-{next(mark)}",
+            context={next(mark): next(mark), "deep": {next(mark): [next(mark)]}},
+        )
+        got = await engine.decide(request)
+    await customers.update(
+        customer,
+        CustomerUpdate(
+            attributes={
+                next(mark): next(mark),
+                f"{next(mark)}@example.com": 1,
+                "tree": {next(mark): [next(mark)]},
+            },
+            aliases={"email": mail, next(mark): next(mark)},
+        ),
+    )
+    said = ConsentStatement(state="granted", source=next(mark), evidence=next(mark))
+    await customers.set_consents(customer, {"tips": {"email": said}})
+    await customers.merge(customer, earlier)
+    for properties in ({next(mark): next(mark)}, {"deep": {next(mark): [next(mark)]}}):
+        event = Event(
+            type=next(mark), customer_id=customer, id=f"e-{next(mark)}", properties=properties
+        )
+        assert (await events.record([event])).accepted == 1
+    if got.outcome == "selected":
+        about = Event(
+            type="message.clicked",
+            customer_id=customer,
+            decision_id=got.decision_id,
+            message=got.selections[0].message,
+            properties={next(mark): next(mark)},
+        )
+        await events.record([about])
+
+
+async def damaged(store: Store, customer: str, mark: Iterator[str]) -> None:
+    """Records that nobody can read, of this customer."""
+    for body in (b"\xff" + customer.encode(), records.encode({"customer_id": customer, "at": "x"})):
+        record = LogRecord(kind="event", id=next(mark), body=body)
+        found = await store.read(customer)
+        await store.commit(commit_of(found, records=[record]))
+
+
+async def archive(store: RedisStore, out: Path) -> None:
+    journal = Journal(out)
+    with journal.alone():
+        archiver = Archiver(journal, store, clock=wall_clock, keep=HOUR)
+        await archiver.open()
+        await archiver.run()
+
+
+async def dump(store: RedisStore, pattern: str = "*") -> bytes:
+    """Everything in Redis, or under the keys of a pattern: each key with all that it holds."""
+    call = store._caller()
+    found: list[Any] = []
+    for key in await call(("KEYS", pattern)):
+        read = {
+            b"string": ("GET", key),
+            b"list": ("LRANGE", key, 0, -1),
+            b"hash": ("HGETALL", key),
+            b"zset": ("ZRANGE", key, 0, -1),
+            b"stream": ("XRANGE", key, "-", "+"),
+        }
+        found += [key, await call(read[await call(("TYPE", key))])]
+    return repr(found).encode()
+
+
+def in_archive(folder: Path) -> bytes:
+    """Everything in an archive: the bytes of its files, and Parquet's values unpacked."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            found += [str(path).encode(), path.read_bytes()]
+            if path.suffix == ".parquet":
+                found.append(repr(pq.read_table(path).to_pylist()).encode())
+    return b"\n".join(found)
+
+
+def marks_in(data: bytes) -> set[bytes]:
+    return set(re.findall(rb"zebra\d+zebra", data))
+
+
+@pytest.fixture
+async def own_redis(tmp_path: Path) -> AsyncIterator[tuple[RedisStore, Path, str]]:
+    """A store in a Redis of its own, the folder of its file, and its address."""
+    folder = tmp_path / "redis"
+    with EmbeddedRedis(folder) as url:
+        store = RedisStore(url)
+        await store.start()
+        yield store, folder, url
+        await store.close()
+
+
+async def rewritten(store: RedisStore) -> None:
+    """Looks after the file until nothing is pending, for a minute at most."""
+    looks = FileRewriting(store, HOUR)
+    async with asyncio.timeout(60):
+        while not looks._settled:
+            await store._caller(write=True)(("DEL", store.keys.turn("file-rewriting")))
+            await looks.check()
+            await asyncio.sleep(0.02)
+
+
+async def test_after_an_erasure_no_marker_is_anywhere(
+    own_redis: tuple[RedisStore, Path, str], tmp_path: Path
+) -> None:
+    store, folder, _ = own_redis
+    engine, out, mark = await engine_on(store), tmp_path / "archive", marked()
+    customer = f"c-{next(mark)}@example.com"
+    await fill(engine, customer, mark)
+    await damaged(store, customer, mark)
+    await archive(store, out)
+    await fill(engine, customer, mark)
+    await damaged(store, customer, mark)
+    before = await dump(store), in_archive(out), b"".join(map(bytes_of, folder.iterdir()))
+    assert all(map(marks_in, before))
+    erasure = await engine.customers.erase_with_id(customer)
+    assert marks_in(await dump(store)) == set()
+    proof = await engine.customers.certificate(erasure.erasure_id)
+    assert (proof.complete, proof.append_only_file.state) == (True, "pending")
+    assert proof.store.documents == 5 and proof.store.log_records
+    await archive(store, out)
+    await rewritten(store)
+    assert marks_in(await dump(store)) == set()
+    assert marks_in(in_archive(out)) == set()
+    assert marks_in(b"".join(map(bytes_of, folder.iterdir()))) == set()
+    proof = await engine.customers.certificate(erasure.erasure_id)
+    assert (proof.append_only_file.state, proof.pending) == ("rewritten", [])
+    [done] = proof.archives
+    assert done.rows and done.files and done.folder == str(out)
+
+
+def bytes_of(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
+
+
+class Died(BaseException):
+    """Stands for the end of the process: nothing of ours runs any more."""
+
+
+def dies_at(store: Any, nth: int, after: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ends the process before or after its nth write to the store from now on."""
+    left = itertools.count(nth, -1)
+    for name in ("erase", "forget", "delete_alias", "append_history"):
+        work = getattr(store, name)
+
+        async def one(*args: Any, work: Any = work) -> Any:
+            last = next(left) == 0
+            if last and not after:
+                raise Died
+            result = await work(*args)
+            if last:
+                raise Died
+            return result
+
+        monkeypatch.setattr(store, name, one)
+
+
+@pytest.mark.slow
+async def test_an_erasure_that_was_cut_short_is_completed_by_erasing_again(
+    redis_store: RedisStore, prefix: str
+) -> None:
+    """At every write, before and after it, by the customer's id and by one merged into it."""
+    engine, mark, steps = await engine_on(redis_store), marked(), 0
+    for again, after in itertools.product((0, 1), (False, True)):
+        for nth in itertools.count():
+            customer = f"c-{next(mark)}"
+            await fill(engine, customer, mark)
+            merged = (await redis_store.read(customer)).document.merged
+            ids = [customer, next(one for one in merged if one.startswith("anon"))]
+            assert marks_in(await dump(redis_store, f"{prefix}*"))
+            with pytest.MonkeyPatch.context() as patch:
+                dies_at(redis_store, nth, after, patch)
+                try:
+                    await engine.customers.erase(ids[again])
+                except Died:
+                    steps += 1
+                else:
+                    break
+            await engine.customers.erase(ids[again])
+            assert marks_in(await dump(redis_store, f"{prefix}*")) == set()
+        await engine.customers.erase(ids[again])
+    assert steps > 40
+
+
+async def test_events_that_arrive_meanwhile_are_counted_and_logged_or_gone(store: Store) -> None:
+    engine = await engine_on(store)
+
+    async def record(name: str) -> None:
+        event = Event(type="visit", customer_id="c-1", id=name)
+        assert (await engine.events.record([event])).accepted == 1
+
+    names = [f"e-{number}" for number in range(40)]
+    early, late = names[:30], names[30:]
+    for name in early:
+        await record(name)
+    await asyncio.gather(*map(record, late), engine.customers.erase("c-1"))
+    logged = await store.log_records(partition_of("c-1"))
+    left = {one.id for one in logged if one.kind == "event"}
+    known = (await store.read("c-1", event_ids=names)).known_events
+    assert left == known
+    assert not left & set(early)
+    assert [one.kind for one in logged].index("erasure") == 0
+
+
+async def test_erasing_again_or_whom_nobody_knows_removes_nothing_and_has_a_certificate(
+    store: Store,
+) -> None:
+    engine = await engine_on(store)
+    await fill(engine, "c-1", marked())
+    erasures = [await engine.customers.erase_with_id(name) for name in ("c-1", "c-1", "ghost")]
+    assert [bool(one.ids) for one in erasures] == [True, False, False]
+    for one in erasures[1:]:
+        proof = await engine.customers.certificate(one.erasure_id)
+        assert proof.complete
+        assert (proof.store.documents, proof.store.log_records) == (0, {})
+
+
+async def test_a_log_record_that_nobody_can_read_does_not_hold_up_an_erasure(store: Store) -> None:
+    await damaged(store, "c-1", marked())
+    await damaged(store, "c-2", marked())
+    engine = await engine_on(store)
+    assert await engine.customers.erase("c-1") == ["c-1"]
+    assert [one.kind for one in await store.log_records(partition_of("c-1"))] == ["erasure"]
+    assert len(await store.log_records(partition_of("c-2"))) == 2
+
+
+async def test_a_customer_with_a_damaged_document_is_erased_with_all_aliases(
+    redis_store: RedisStore,
+) -> None:
+    engine = await engine_on(redis_store)
+    update = CustomerUpdate(aliases={"email": "a@x.cn", "phone": "1"})
+    await engine.customers.update("c-1", update)
+    await engine.customers.update("c-2", CustomerUpdate(aliases={"email": "b@x.cn"}))
+    key = redis_store.keys.customer("c-1").document
+    await redis_store._caller(write=True)(("SET", key, b"\x01cut"))
+    erasure = await engine.customers.erase_with_id("c-1")
+    assert erasure.ids == ["c-1"]
+    assert (await engine.customers.certificate(erasure.erasure_id)).store.aliases == 2
+    assert await redis_store.resolve_alias("email", "a@x.cn") is None
+    assert await redis_store.resolve_alias("email", "b@x.cn") == "c-2"
+
+
+async def test_what_an_earlier_version_logged_by_id_is_erased_and_archived_by_pseudonym(
+    redis_store: RedisStore, prefix: str, tmp_path: Path
+) -> None:
+    engine, out = await engine_on(redis_store), tmp_path / "archive"
+    await engine.events.record([Event(type="visit", customer_id="zebra000zebra")])
+    await archive(redis_store, out)
+    body = records.encode(records.ChangeRecord(customer_id="zebra000zebra", at=1))
+    gone = LogRecord(kind="erasure", id="old", body=body)
+    assert await redis_store.erase("zebra000zebra", gone) == Removed(1)
+    await archive(redis_store, out)
+    assert marks_in(in_archive(out)) == set()
+    await engine.customers.erase("zebra000zebra")
+    assert marks_in(await dump(redis_store, f"{prefix}*")) == set()
+
+
+async def test_a_server_erases_from_the_file_and_logs_nothing_of_the_customer(
+    own_redis: tuple[RedisStore, Path, str], tmp_path: Path
+) -> None:
+    store, folder, url = own_redis
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "rules.yaml").write_text(RULES)
+    server, mark = Server(tmp_path / "rules", url, tmp_path), marked()
+    await server.start()
+    try:
+        await fill(await engine_on(store), f"c-{next(mark)}", mark)
+        async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
+            gone = await client.delete("/v1/customers/c-zebra000zebra")
+            assert (gone.status_code, gone.content) == (204, b"")
+            where = gone.headers["location"]
+            async with asyncio.timeout(60):
+                while (proof := (await client.get(where)).json()) and (
+                    proof["append_only_file"]["state"] != "rewritten"
+                ):
+                    await asyncio.sleep(0.2)
+            assert proof["complete"] and proof["store"]["documents"] == 3
+            assert (await client.get("/v1/erasures/01KAK0V4R0GZ8M4T1S8Q2W5X7C")).status_code == 404
+    finally:
+        server.kill()
+    assert marks_in(b"".join(map(bytes_of, folder.iterdir()))) == set()
+    assert marks_in(b"".join(map(bytes_of, tmp_path.glob("*.log")))) == set()
