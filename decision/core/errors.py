@@ -35,6 +35,7 @@ NextbestError               everything below; any other exception is a defect
     UnknownFeature              a model feature that nobody computes
     UnknownField                a field that nobody provides
     UnknownNumber               a number that the register does not have
+    WrongKey                    a pseudonym made with a key that is gone
 """
 
 from __future__ import annotations

@@ -24,6 +24,8 @@ from decision.core.errors import NextbestError, StoreUnavailable
 NAMES_LIMIT: Final = 16_384
 """Names past this many get no number and are written out in each document."""
 
+_NAMES_REMEMBERED: Final = NAMES_LIMIT + 4_096
+
 Item = TypeVar("Item")
 _pack = msgspec.msgpack.Encoder().encode
 _unpack_kind = msgspec.msgpack.Decoder(tuple[str, str, str, str, tuple[str, ...]]).decode
@@ -51,11 +53,17 @@ class _Numbers(dict[str, int]):
 
 
 class _Names(dict[int | str, str]):
-    """Number → name. A name that was written out stands for itself."""
+    """Number → name. A name that was written out stands for itself.
+
+    Some of these are remembered, because asking for a key that is there is many times faster.
+    """
 
     def __missing__(self, key: int | str) -> str:
         if isinstance(key, str):
-            return key
+            if len(self) > _NAMES_REMEMBERED:
+                for name in [name for name in self if isinstance(name, str)]:
+                    del self[name]
+            return self.setdefault(key, key)
         raise UnknownNumber(f"name number {key}")
 
 
