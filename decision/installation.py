@@ -20,6 +20,7 @@ STARTER: Final = _PACKAGE / "_starter"
 EXTRAS: Final = {
     **dict.fromkeys(("duckdb", "matplotlib", "pyarrow"), "train"),
     **dict.fromkeys(("dask", "distributed", "pandas", "sklearn"), "dask"),
+    "opentelemetry": "otel",
 }
 """Module → the extra that brings it."""
 

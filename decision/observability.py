@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from types import TracebackType
 from typing import Any, Literal, TextIO
 
@@ -19,6 +19,20 @@ import structlog
 Level = Literal["debug", "info", "warning", "error"]
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 _FRAMES = 30
+
+
+_correlation: list[Callable[[], dict[str, str]]] = []
+
+
+def correlate(ids: Callable[[], dict[str, str]]) -> None:
+    """Names what adds the ids of the trace under way to every line that is logged."""
+    _correlation[:] = [ids]
+
+
+def _trace_ids(logger: Any, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for ids in _correlation:
+        event.update(ids())
+    return event
 
 
 def configure_logging(
@@ -33,6 +47,7 @@ def configure_logging(
     chain: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _trace_ids,
         _exception_places,
     ]
     number = getattr(logging, level.upper())

@@ -16,14 +16,16 @@ from decision.api.events import event_routes
 from decision.api.middleware import RequestMiddleware
 from decision.api.operations import operation_routes
 from decision.api.protocol import BoundedProtocol
+from decision.api.tracing import TracingMiddleware
 from decision.core.errors import StoreUnavailable
 from decision.engine import Engine
-from decision.observability import configure_logging
+from decision.observability import configure_logging, correlate
 from decision.server.keys import KeysFile, load_keys
 from decision.server.metrics import Metrics
 from decision.server.opening import serving_engine
 from decision.server.settings import ServerSettings, SettingsError, read_settings
 from decision.server.supply import PolicySupply
+from decision.server.tracing import TracedObserver, Tracing, tracing_of_environment
 from decision.server.workers import run
 
 
@@ -32,12 +34,14 @@ def create_app(
     settings: ServerSettings | None = None,
     *,
     handlers: Sequence[ControllerRouterHandler] = (),
+    tracing: Tracing | None = None,
 ) -> Litestar:
     """The application around an engine.
 
     An engine that has a snapshot keeps it; else rules and model are read at the start. The
     store is started and closed with the application. `handlers` are further routes, such as
-    the console's; a route's `opt["scope"]` names the key scope that it needs.
+    the console's; a route's `opt["scope"]` names the key scope that it needs. `tracing` makes
+    spans; it is closed with the application.
 
     Raises:
         SettingsError: the keys file or the archive cannot be used.
@@ -46,7 +50,7 @@ def create_app(
     keys = load_keys(settings.api_keys_file) if settings.api_keys_file else None
     authenticator = Authenticator(keys)
     metrics = Metrics()
-    engine.observe(metrics)
+    engine.observe(metrics if tracing is None else TracedObserver(tracing, metrics))
     keys_file = KeysFile(settings.api_keys_file, authenticator.use)
     supply = PolicySupply(engine, settings, keys_file, metrics)
     guarded = Router(
@@ -70,6 +74,11 @@ def create_app(
     app.asgi_handler = RequestMiddleware(
         app.asgi_handler, log_requests=settings.log_level == "debug"
     )
+    if tracing is not None:
+        correlate(tracing.ids)
+        metrics.exemplar = tracing.exemplar
+        app.asgi_handler = TracingMiddleware(app.asgi_handler, tracing)
+        app.on_shutdown.append(tracing.close)
     return app
 
 
@@ -82,7 +91,7 @@ def application() -> Litestar:
         settings = read_settings()
         configure_logging(settings.log_level, settings.log_format)
         BoundedProtocol.head_seconds = settings.body_timeout_ms / 1000
-        return create_app(serving_engine(settings), settings)
+        return create_app(serving_engine(settings), settings, tracing=tracing_of_environment())
     except (SettingsError, StoreUnavailable) as error:
         print(f"nextbest: {error}", file=sys.stderr)
         sys.exit(1)

@@ -14,7 +14,7 @@ from decision.api.answers import Answer, encode_json, json_answer
 from decision.api.openapi import EXAMPLES, TEXT, Body, Operation, describe
 from decision.api.problems import Problem
 from decision.engine import Snapshot
-from decision.server.metrics import CONTENT_TYPE, Metrics
+from decision.server.metrics import CONTENT_TYPE, OPENMETRICS, OPENMETRICS_TYPE, Metrics
 from decision.server.shared_folder import Refusal
 from decision.server.supply import PolicySupply
 
@@ -74,8 +74,10 @@ def operation_routes(supply: PolicySupply, metrics: Metrics) -> list[ControllerR
         return json_answer(Health(status="degraded" if degraded else "ok", degraded=degraded))
 
     @get("/metrics", opt={"scope": "admin", "local": True, "operation": _METRICS})
-    async def get_metrics() -> Answer:
-        return Answer(metrics.render(), content_type=(b"content-type", CONTENT_TYPE))
+    async def get_metrics(request: _Request) -> Answer:
+        asked = OPENMETRICS in _accept(request)
+        kind = OPENMETRICS_TYPE if asked else CONTENT_TYPE
+        return Answer(metrics.render(openmetrics=asked), content_type=(b"content-type", kind))
 
     @get("/schema/openapi.json")
     async def openapi(request: _Request) -> Answer:

@@ -17,6 +17,7 @@ from prometheus_client import (
     generate_latest,
     multiprocess,
 )
+from prometheus_client.openmetrics.exposition import generate_latest as openmetrics_latest
 
 from decision.core.decide import Verdict
 from decision.core.ports import RuleMatcher
@@ -26,6 +27,8 @@ from decision.engine.snapshot import Snapshot
 from decision.server.connection_metrics import ConnectionMetrics
 
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS: Final = b"application/openmetrics-text"
+OPENMETRICS_TYPE: Final = OPENMETRICS + b"; version=1.0.0; charset=utf-8"
 MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that names the folder in which several workers add up their metrics."""
 
@@ -108,6 +111,7 @@ class Metrics:
             "rule_engine_failures", "Times that the plain evaluator stood in for the rule engine."
         )
         self.connection = ConnectionMetrics(registry)
+        self.exemplar: Callable[[], dict[str, str] | None] | None = None
         self._failures_seen: tuple[RuleMatcher | None, int] = (None, 0)
         # Children are looked up once: a look-up by label costs as much as the count itself.
         self._by_outcome: dict[tuple[str, str], Callable[[], None]] = {}
@@ -138,10 +142,11 @@ class Metrics:
             for reason, mask in verdict.fallen.items():
                 if mask:
                     self._fallen[reason].inc(mask.bit_count())
+        exemplar = None if self.exemplar is None else self.exemplar()
         for step, taken in steps.items():
             found = self._seconds.get(step)
             if found is not None:
-                found.observe(taken)
+                found.observe(taken, exemplar)
 
     def recorded(self, event_type: str, result: str) -> None:
         """Counts an event; its type is no label, as callers choose it."""
@@ -190,14 +195,18 @@ class Metrics:
             gauge.labels(version).set(1)
         self._versions[gauge] = version
 
-    def render(self) -> bytes:
-        """The text for Prometheus, of all processes of this server together."""
+    def render(self, *, openmetrics: bool = False) -> bytes:
+        """The text for Prometheus, of all processes of this server together.
+
+        `openmetrics`: in that format, which has exemplars; those of several workers are left out.
+        """
         registry = self.registry
         if MULTIPROCESS in os.environ:
             registry = CollectorRegistry()
             forget_dead(Path(os.environ[MULTIPROCESS]))
             multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return generate_latest(registry)
+        write = openmetrics_latest if openmetrics else generate_latest
+        return write(registry)
 
     def close(self) -> None:
         """Takes this process's gauges out of the shared ones."""

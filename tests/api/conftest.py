@@ -15,6 +15,7 @@ from decision.core.ports import Store
 from decision.engine import Engine
 from decision.observability import configure_logging
 from decision.server.settings import ServerSettings
+from decision.server.tracing import Tracing
 from decision.store import MemoryStore
 
 RULES = """
@@ -85,11 +86,13 @@ async def running(
     *,
     peer: str = "127.0.0.1",
     headers: dict[str, str] | None = None,
+    tracing: Tracing | None = None,
     **settings: Any,
 ) -> AsyncIterator[Api]:
     """An application from its start to its end."""
     engine = Engine(store or MemoryStore())
-    app = create_app(engine, ServerSettings(rules=str(rules), models=None, **settings))
+    own = ServerSettings(rules=str(rules), models=None, **settings)
+    app = create_app(engine, own, tracing=tracing)
     transport = httpx.ASGITransport(app, client=(peer, 40000))  # type: ignore[arg-type]
     async with (
         app.lifespan(),
