@@ -168,6 +168,12 @@ class FileStore(Protocol):
     async def rewrite_file(self) -> str | None:
         """Begins to rewrite the file; where the server refuses it, its reason."""
 
+    async def rewrite_log(self, partition: int) -> bool:
+        """Rewrites a partition's log, which may still have the bytes of removed records in it.
+
+        Others read and write it meanwhile. False where it never stood still: try again later.
+        """
+
     async def take_turn(self, name: str, lasts: int) -> bool:
         """Whether it is this process's turn: of all that ask within `lasts` microseconds, one."""
 

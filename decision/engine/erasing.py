@@ -71,7 +71,7 @@ async def erase(runtime: Runtime, customer_id: str) -> Erasure:
     store = StoreRemoval(
         ids=len(every),
         **total,
-        log_records={str(one): count for one, count in log.items() if count},
+        log_records={str(one): count for one, count in log.items()},
     )
     await erasures.note(runtime.store, Note(erasure=erasure, at=runtime.clock(), store=store))
     return Erasure(erasure, [name for name in every if name in known], list(every))

@@ -1,5 +1,7 @@
 """Has Redis rewrite its append-only file after erasures: what was removed stays there until then.
 
+Before it, the logs that erasures have removed records from are rewritten: a stream keeps the bytes.
+
 All servers look; the one that has the turn acts. A rewriting forks Redis and writes all of its
 data, so there is at most one within a time, which covers every erasure before it.
 """
@@ -13,7 +15,7 @@ from uuid import uuid4
 import msgspec
 
 from decision.core.clock import MINUTE, SECOND
-from decision.core.ports import Store
+from decision.core.ports import FileState, Store
 from decision.engine.runtime import wall_clock
 from decision.observability import get_logger
 from decision.store.erasures import (
@@ -65,8 +67,6 @@ class FileRewriting:
         if not await self._store.take_turn("file-rewriting", _TURN):
             return
         state = await self._store.file_state()
-        if not state.enabled:
-            return
         if last is not None and underway:
             if state.busy:
                 return
@@ -74,10 +74,23 @@ class FileRewriting:
             return
         if state.busy or (last is not None and not self._is_due(last, done)):
             return
+        await self._begin(steps, done, state)
+
+    async def _begin(
+        self, steps: Sequence[Note], done: Sequence[Rewrite], state: FileState
+    ) -> None:
+        """Rewrites the logs that an erasure has removed records from, then begins with the file."""
         covers = next(step.place for step in reversed(steps) if step.archive is None)
         now = self._clock()
         own = Rewrite(id=uuid4().hex, at=now, stage="begun", covers=covers, server=state.server)
         await note_rewrite(self._store, own)
+        for partition in sorted(partitions_of(steps, done)):
+            if not await self._store.rewrite_log(partition):
+                await self._note(own, "failed", f"the log of partition {partition} never rested")
+                return
+        if not state.enabled:
+            await self._note(own, "done")
+            return
         problem = await self._store.rewrite_file()
         if problem is None:
             await self._note(own, "sent")
@@ -120,8 +133,18 @@ FIX: Final = (
 )
 
 
+def uncovered(steps: Sequence[Note], done: Sequence[Rewrite]) -> Sequence[Note]:
+    """The steps after the beginning of the last rewriting that was completed."""
+    end = next((one for one in reversed(done) if one.stage == "done"), None)
+    return steps if end is None else steps[covered(steps, end) :]
+
+
+def partitions_of(steps: Sequence[Note], done: Sequence[Rewrite]) -> set[int]:
+    """The partitions with logs that may have bytes of removed records."""
+    found = (step.store.log_records for step in uncovered(steps, done) if step.store is not None)
+    return {int(partition) for records in found for partition in records}
+
+
 def is_pending(steps: Sequence[Note], done: Sequence[Rewrite]) -> bool:
     """Whether an erasure came after the beginning of the last rewriting that was completed."""
-    end = next((one for one in reversed(done) if one.stage == "done"), None)
-    first = 0 if end is None else covered(steps, end)
-    return any(step.archive is None for step in steps[first:])
+    return any(step.archive is None for step in uncovered(steps, done))

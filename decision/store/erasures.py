@@ -32,7 +32,7 @@ OUTSIDE: Final = (
 
 
 class StoreRemoval(msgspec.Struct, frozen=True, kw_only=True):
-    """What was removed from Redis; `log_records` by partition, for the partitions that had any.
+    """What was removed from Redis; `log_records` by partition, for those of the customer's ids.
 
     `ids` counts the customer's ids: the one in use, merged ones, aliases that were one.
     """

@@ -6,6 +6,7 @@ With the prefix `nb:` and a customer `c-1024`, of partition 114 (`identifiers.pa
     nb:{p114}:r:c-1024             hash    request id → 8-byte expiry, then the answer
     nb:{p114}:e:c-1024             zset    16-byte digest of an event id, by its expiry
     nb:{p114}:log                  stream  the partition's log: k kind, id, b body, c commit
+    nb:{p114}:copy                 stream  the log while it is rewritten without removed entries
     nb:{p179}:a:email:li@mail.cn   string  the customer id that an alias leads to
     nb:{budget}:n:<name>           string  how much of a budget is taken
     nb:{budget}:t:<token>          hash    the budgets that a decision took, each with a rank (odd
@@ -83,6 +84,10 @@ class Keys:
     def log(self, partition: int) -> str:
         """The log stream of a partition, 0–255."""
         return f"{self._homes[partition]}log"
+
+    def log_copy(self, partition: int) -> str:
+        """What becomes the log of a partition once it is complete."""
+        return f"{self._homes[partition]}copy"
 
     def alias(self, kind: str, value: str) -> str:
         """The key of an alias; its partition is that of `type:value`."""

@@ -38,6 +38,9 @@ class MemoryBase(PacksDocuments):
     async def rewrite_file(self) -> str | None:
         return None
 
+    async def rewrite_log(self, partition: int) -> bool:
+        return True
+
     async def take_turn(self, name: str, lasts: int) -> bool:
         now = self._clock()
         free = self._turns.live(name, now) is None

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from decision.core.clock import MILLISECOND
 from decision.core.ports import FileState
 from decision.store.in_redis.base import RedisBase
 from decision.store.in_redis.server import parse_info
 from decision.store.refusals import Refused
+from decision.store.scripts import SCRIPTS
+
+_AT_A_TIME: Final = 500
+"""Entries copied in one call: Redis does nothing else meanwhile."""
+
+_ATTEMPTS: Final = 16
 
 
 class RedisFile(RedisBase):
@@ -26,8 +34,22 @@ class RedisFile(RedisBase):
         try:
             await self._caller(write=True)(("BGREWRITEAOF",))
         except Refused as error:
-            return str(error)
+            return f"{error.code}: {error.reason}"
         return None
+
+    async def rewrite_log(self, partition: int) -> bool:
+        call = self._caller(write=True)
+        keys = [self.keys.log(partition), self.keys.log_copy(partition)]
+        for _ in range(_ATTEMPTS):
+            position = "-"
+            while position:
+                reply = await SCRIPTS["rewrite_log"].run(call, keys, [position, _AT_A_TIME])
+                if reply is None:
+                    break
+                position = reply.decode()
+            else:
+                return True
+        return False
 
     async def take_turn(self, name: str, lasts: int) -> bool:
         milliseconds = max(1, lasts // MILLISECOND)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from decision.core.identifiers import decision_id, partition_of
@@ -85,3 +87,63 @@ async def test_the_log_is_trimmed_up_to_its_slowest_reader_and_keeps_what_is_you
     assert await store.advance_log(partition, "one", last, always) == 2
     assert await store.log_records(partition) == records[3:]
     assert await store.advance_log((partition + 1) % 256, "one", "0-0", always) == 0
+
+
+async def test_a_rewritten_log_is_the_same_to_all_readers(
+    store: MemoryStore | RedisStore,
+) -> None:
+    partition = partition_of("c-1")
+    records = [record("event", f"e-{n}", b"%d" % (n % 2)) for n in range(1_203)]
+    await store.commit(commit_of(await store.read("c-1"), records=records))
+    entries = await page(store, partition, count=2_000)
+    await store.advance_log(partition, "slow", entries[3].entry_id, 0)
+    await store.advance_log(partition, "fast", entries[900].entry_id, 0)
+    assert await store.forget(partition, lambda one: one.body == b"1") == 601
+    assert await store.rewrite_log(partition)
+    left = [entry for entry in entries if entry.record.body == b"0"]
+    assert await page(store, partition, count=2_000) == left
+    await store.commit(commit_of(await store.read("c-1"), records=[new := record()]))
+    assert (await page(store, partition, count=2_000))[-1].record == new
+    # Trimming still stops at the slower of the two readers.
+    assert await store.advance_log(partition, "fast", left[-1].entry_id, 10**15) == 2
+    assert await store.advance_log(partition, "slow", left[-1].entry_id, 10**15) == 600
+
+
+async def test_a_log_with_nothing_left_is_rewritten_as_well(
+    store: MemoryStore | RedisStore,
+) -> None:
+    partition = partition_of("c-1")
+    assert await store.rewrite_log(partition)
+    await store.commit(commit_of(await store.read("c-1"), records=[record()]))
+    assert await store.forget(partition, lambda one: True) == 1
+    assert await store.rewrite_log(partition)
+    assert await store.log_lengths() == [0] * 256
+
+
+async def test_what_happens_while_a_log_is_rewritten_is_in_it(
+    store: MemoryStore | RedisStore,
+) -> None:
+    """Records that are added, removed and trimmed between two parts of the copy."""
+    partition = partition_of("c-1")
+
+    async def log(first: int, last: int) -> None:
+        records = [record("event", f"e-{n}", b"%d" % (n % 3)) for n in range(first, last)]
+        await store.commit(commit_of(await store.read("c-1"), records=records))
+
+    async def others() -> None:
+        for n in range(12):
+            await log(3_000 + 10 * n, 3_010 + 10 * n)
+            if n == 4:
+                assert await store.forget(partition, lambda one: one.body == b"1")
+            if n == 8:
+                at = (await page(store, partition, count=700))[-1].entry_id
+                await store.advance_log(partition, "r", at, 10**15)
+
+    await log(0, 3_000)
+    done, _ = await asyncio.gather(store.rewrite_log(partition), others())
+    assert done or await store.rewrite_log(partition)
+    names = [int(entry.record.id[2:]) for entry in await page(store, partition, count=5_000)]
+    assert names == sorted(names)
+    assert {n for n in names if n < 3_000} == {n for n in range(names[0], 3_000) if n % 3 != 1}
+    assert {n for n in names if n >= 3_050} == set(range(3_050, 3_120))
+    assert 600 < names[0] < 1_200
