@@ -34,6 +34,7 @@ from decision.archive.journal import (
 from decision.archive.known_ids import KnownIds
 from decision.archive.layout import QUARANTINE
 from decision.archive.policies import candidates_of, read_policy, write_policy
+from decision.archive.pseudonymous import name_by_pseudonym
 from decision.archive.registers import save_register
 from decision.archive.rows import DamagedRecord, DecodedEntry, Rows, decode
 from decision.core.candidates import CandidateInfo
@@ -117,7 +118,7 @@ class Archiver:
         """
         with self.journal.writing():
             manifest = self.journal.load() or ArchiveManifest(
-                archive_id=uuid4().hex, group=self._group
+                archive_id=uuid4().hex, group=self._group, pseudonymous=True
             )
             if manifest.group != self._group:
                 raise ArchiveError(
@@ -138,8 +139,20 @@ class Archiver:
                 "host": socket.gethostname(),
             }
             await self._log.put_blob(name, msgspec.json.encode(owner))
+            if not manifest.pseudonymous:
+                manifest = await self._name_by_pseudonym(manifest)
             self._adopt(manifest)
             await note_missed(self._log, self.journal.folder, self._group, self._clock())
+
+    async def _name_by_pseudonym(self, manifest: ArchiveManifest) -> ArchiveManifest:
+        """Removes the ids by which earlier versions have archived erasures."""
+        change = ArchiveTransaction(self.journal, manifest)
+        try:
+            name_by_pseudonym(change, self.journal.folder, await pseudonyms(self._log))
+            return change.commit(pseudonymous=True)
+        except BaseException:
+            change.abandon()
+            raise
 
     def _check_owner(self, manifest: ArchiveManifest, held: dict[str, str]) -> None:
         """Refuses a new folder if another one has entries that are no longer in the log."""

@@ -59,7 +59,8 @@ class ArchiveManifest(msgspec.Struct, kw_only=True):
 
     `positions`: partition → last archived entry of the log. `files`: path → number of rows.
     `added` and `removed`: what the latest change had to rename and remove after the manifest was
-    written. `feature_types`: see `features`. `known_ids`: day → files of digests.
+    written. `feature_types`: see `features`. `known_ids`: day → files of digests. `pseudonymous`:
+    no erasure has the customer's id (see `pseudonymous`).
     """
 
     archive_id: str
@@ -72,6 +73,7 @@ class ArchiveManifest(msgspec.Struct, kw_only=True):
     removed: list[str] = []
     feature_types: dict[str, str] = {}
     known_ids: dict[str, list[str]] = {}
+    pseudonymous: bool = False
 
 
 _decode = msgspec.json.Decoder(ArchiveManifest).decode

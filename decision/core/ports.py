@@ -168,10 +168,10 @@ class FileStore(Protocol):
     async def rewrite_file(self) -> str | None:
         """Begins to rewrite the file; where the server refuses it, its reason."""
 
-    async def rewrite_log(self, partition: int) -> bool:
+    async def rewrite_log(self, partition: int) -> str | None:
         """Rewrites a partition's log, which may still have the bytes of removed records in it.
 
-        Others read and write it meanwhile. False where it never stood still: try again later.
+        Others read and write it meanwhile. Where it could not be done, why.
         """
 
     async def take_turn(self, name: str, lasts: int) -> bool:

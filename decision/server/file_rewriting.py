@@ -85,8 +85,8 @@ class FileRewriting:
         own = Rewrite(id=uuid4().hex, at=now, stage="begun", covers=covers, server=state.server)
         await note_rewrite(self._store, own)
         for partition in sorted(partitions_of(steps, done)):
-            if not await self._store.rewrite_log(partition):
-                await self._note(own, "failed", f"the log of partition {partition} never rested")
+            if problem := await self._store.rewrite_log(partition):
+                await self._refuse(own, f"the log of partition {partition}: {problem}")
                 return
         if not state.enabled:
             await self._note(own, "done")
@@ -98,10 +98,13 @@ class FileRewriting:
         elif "in progress" in problem:  # Redis began one by itself, just now
             await self._note(own, "failed", problem)
         else:
-            await self._note(own, "refused", problem)
-            if not self._warned:
-                _log.warning("file_rewriting_refused", problem=problem, fix=FIX)
-            self._warned = True
+            await self._refuse(own, problem)
+
+    async def _refuse(self, own: Rewrite, problem: str) -> None:
+        await self._note(own, "refused", problem)
+        if not self._warned:
+            _log.warning("file_rewriting_refused", problem=problem, fix=FIX)
+        self._warned = True
 
     def _is_due(self, last: Rewrite, done: Sequence[Rewrite]) -> bool:
         """Whether the time since the last rewriting is over; one that failed is tried again."""
@@ -128,8 +131,8 @@ class FileRewriting:
 
 
 FIX: Final = (
-    "give the Redis user the right +bgrewriteaof, or rewrite the file yourself after erasures and "
-    "set NEXTBEST_ERASURE_REWRITE_HOURS to 0"
+    "give the Redis user the right +bgrewriteaof (and +rename +xsetid, for logs), or rewrite the "
+    "file yourself after erasures"
 )
 
 

@@ -80,6 +80,13 @@ def test_the_command_erases_both_and_again_finds_nothing(
     found = json.loads(run("erase", " 王", "--archive", str(archive), "--json", *where))
     assert found["erased"] == ["王"]
     assert found["archive"] == {"files": 4, "rewritten": 2, "rows": 3}
+    proof = found["certificate"]
+    assert (proof["complete"], proof["store"]["documents"]) == (True, 1)
+    assert (proof["archives"][0]["rows"], proof["archives"][0]["files"]) == (3, 2)
+    assert proof["append_only_file"]["state"] == "pending" and len(proof["pending"]) == 1
+    assert proof["not_reached"]
+    assert "王" not in json.dumps(proof, ensure_ascii=False)
     again = run("erase", "王", "--archive", str(archive), *where)
     assert "nothing was there" in again
     assert "0 rows removed" in again
+    assert "erasure 0" in again and "append-only file: pending" in again

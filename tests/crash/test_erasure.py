@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from decision.archive.archiver import Archiver
-from decision.archive.journal import Journal
+from decision.archive.journal import Journal, files, read_manifest
 from decision.core import records
 from decision.core.clock import HOUR, from_micros
 from decision.core.identifiers import partition_of
@@ -334,6 +334,43 @@ async def test_what_an_earlier_version_logged_by_id_is_erased_and_archived_by_ps
     assert marks_in(in_archive(out)) == set()
     await engine.customers.erase("zebra000zebra")
     assert marks_in(await dump(redis_store, f"{prefix}*")) == set()
+
+
+async def test_an_archive_in_which_an_earlier_version_named_the_erased_names_them_no_more(
+    redis_store: RedisStore, tmp_path: Path
+) -> None:
+    engine, out = await engine_on(redis_store), tmp_path / "archive"
+    for name in ("zebra000zebra", "c-2"):
+        said = ConsentStatement(state="granted", evidence=f"by {name}")
+        await engine.customers.set_consents(name, {"tips": {"*": said}})
+    await engine.customers.erase("zebra000zebra")
+    await archive(redis_store, out)
+    manifest = read_manifest(out)
+    assert manifest is not None
+    [path] = files(out, "changes")
+    table = pq.read_table(path)
+    before = table.to_pylist()
+    pseudonym = next(row["customer_id"] for row in before if row["kind"] == "erasure")
+    old = [
+        {**row, "customer_id": "zebra000zebra", "detail": "{}"} if row["kind"] == "erasure" else row
+        for row in before
+    ]
+    pq.write_table(type(table).from_pylist(old, table.schema), path)
+    manifest.pseudonymous = False
+    Journal(out).commit(manifest)
+    assert marks_in(in_archive(out))
+    await archive(redis_store, out)
+    assert marks_in(in_archive(out)) == set()
+    [path] = files(out, "changes")
+    after = pq.read_table(path).to_pylist()
+    erased = next(row for row in after if row["kind"] == "erasure")
+    assert erased["customer_id"] == pseudonym
+    assert [row for row in after if row["kind"] != "erasure"] == [
+        row for row in before if row["kind"] != "erasure"
+    ]
+    number = read_manifest(out).number  # type: ignore[union-attr]
+    await archive(redis_store, out)
+    assert read_manifest(out).number == number  # type: ignore[union-attr]
 
 
 async def test_a_server_erases_from_the_file_and_logs_nothing_of_the_customer(

@@ -113,6 +113,16 @@ async def test_where_redis_refuses_it_the_log_says_so_once_and_the_certificate_a
     assert file.state == "refused" and "NOPERM" in (file.problem or "")
 
 
+async def test_a_log_that_may_not_be_rewritten_is_said_and_harms_nothing(store: RedisStore) -> None:
+    await store._caller(write=True)(("ACL", "SETUSER", "default", "-rename"))
+    customers = Engine(store).customers
+    erasure = (await customers.erase_with_id("a")).erasure_id
+    await FileRewriting(store, HOUR).check()
+    assert await stages(store) == ["begun", "refused"]
+    file = (await customers.certificate(erasure)).append_only_file
+    assert file.state == "refused" and "the log of partition" in (file.problem or "")
+
+
 async def test_a_redis_without_such_a_file_has_its_logs_rewritten(store: RedisStore) -> None:
     await store._caller(write=True)(("CONFIG", "SET", "appendonly", "no"))
     erasure = (await Engine(store).customers.erase_with_id("a")).erasure_id

@@ -38,8 +38,8 @@ class MemoryBase(PacksDocuments):
     async def rewrite_file(self) -> str | None:
         return None
 
-    async def rewrite_log(self, partition: int) -> bool:
-        return True
+    async def rewrite_log(self, partition: int) -> str | None:
+        return None
 
     async def take_turn(self, name: str, lasts: int) -> bool:
         now = self._clock()

@@ -37,19 +37,22 @@ class RedisFile(RedisBase):
             return f"{error.code}: {error.reason}"
         return None
 
-    async def rewrite_log(self, partition: int) -> bool:
+    async def rewrite_log(self, partition: int) -> str | None:
         call = self._caller(write=True)
         keys = [self.keys.log(partition), self.keys.log_copy(partition)]
         for _ in range(_ATTEMPTS):
             position = "-"
             while position:
-                reply = await SCRIPTS["rewrite_log"].run(call, keys, [position, _AT_A_TIME])
+                try:
+                    reply = await SCRIPTS["rewrite_log"].run(call, keys, [position, _AT_A_TIME])
+                except Refused as error:
+                    return str(error)
                 if reply is None:
                     break
                 position = reply.decode()
             else:
-                return True
-        return False
+                return None
+        return "records were removed from it all the time"
 
     async def take_turn(self, name: str, lasts: int) -> bool:
         milliseconds = max(1, lasts // MILLISECOND)
