@@ -46,7 +46,7 @@ class RedisFile(RedisBase):
                 try:
                     reply = await SCRIPTS["rewrite_log"].run(call, keys, [position, _AT_A_TIME])
                 except Refused as error:
-                    return str(error)
+                    return f"{error.code}: {error.reason}"
                 if reply is None:
                     break
                 position = reply.decode()
