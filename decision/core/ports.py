@@ -235,6 +235,16 @@ class AliasStore(Protocol):
     async def delete_alias(self, kind: str, value: str, customer_id: str) -> None:
         """Removes an alias where it leads to that customer."""
 
+    async def stray_aliases(self) -> dict[str, str]:
+        """Aliases, as the store names them, that lead to a customer without a document.
+
+        A process that dies between pointing an alias and writing the customer leaves one; while
+        it lives, it is one for a moment.
+        """
+
+    async def delete_stray_aliases(self, stray: Mapping[str, str]) -> int:
+        """Removes those of them that are still stray; returns how many."""
+
 
 class BudgetStore(Protocol):
     """Counters with a limit, outside any customer. `DocumentStore.read` reads them."""

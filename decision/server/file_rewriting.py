@@ -1,6 +1,7 @@
 """Has Redis rewrite its append-only file after erasures: what was removed stays there until then.
 
 Before it, the logs that erasures have removed records from are rewritten: a stream keeps the bytes.
+So are aliases removed that lead to nobody, as a process that died while it claimed one leaves them.
 
 All servers look; the one that has the turn acts. A rewriting forks Redis and writes all of its
 data, so there is at most one within a time, which covers every erasure before it.
@@ -8,6 +9,7 @@ data, so there is at most one within a time, which covers every erasure before i
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 from uuid import uuid4
@@ -38,9 +40,19 @@ _log = get_logger()
 
 
 class FileRewriting:
-    """Looks after the file of one store. `every` is microseconds; 0: it is left to others."""
+    """Looks after the file of one store. `every` is microseconds; 0: it is left to others.
 
-    def __init__(self, store: Store, every: int, clock: Callable[[], int] = wall_clock) -> None:
+    `patience` is in seconds: an alias that leads to nobody for so long is nobody's.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        every: int,
+        clock: Callable[[], int] = wall_clock,
+        patience: float = 30.0,
+    ) -> None:
+        self._patience = patience
         self._store = store
         self._every = every
         self._clock = clock
@@ -84,10 +96,14 @@ class FileRewriting:
         now = self._clock()
         own = Rewrite(id=uuid4().hex, at=now, stage="begun", covers=covers, server=state.server)
         await note_rewrite(self._store, own)
+        stray = await self._store.stray_aliases()
         for partition in sorted(partitions_of(steps, done)):
             if problem := await self._store.rewrite_log(partition):
                 await self._refuse(own, f"the log of partition {partition}: {problem}")
                 return
+        if stray:
+            await asyncio.sleep(self._patience)
+            await self._store.delete_stray_aliases(stray)
         if not state.enabled:
             await self._note(own, "done")
             return

@@ -123,6 +123,16 @@ async def test_a_log_that_may_not_be_rewritten_is_said_and_harms_nothing(store: 
     assert file.state == "refused" and "the log of partition" in (file.problem or "")
 
 
+async def test_an_alias_that_a_dead_process_has_left_goes_with_the_rewriting(
+    store: RedisStore,
+) -> None:
+    await store.set_alias("email", "anna@example.com", "c-1")
+    await Engine(store).customers.erase("c-1")
+    await FileRewriting(store, HOUR, patience=0).check()
+    assert await store.resolve_alias("email", "anna@example.com") is None
+    assert await stages(store) == ["begun", "sent"]
+
+
 async def test_a_redis_without_such_a_file_has_its_logs_rewritten(store: RedisStore) -> None:
     await store._caller(write=True)(("CONFIG", "SET", "appendonly", "no"))
     erasure = (await Engine(store).customers.erase_with_id("a")).erasure_id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from decision.core.identifiers import partition_of
@@ -102,6 +102,19 @@ class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryLog):
             return frozenset()
         known, now = self._events[customer_id], self._clock()
         return frozenset(name for name in event_ids if known.live(event_digest(name), now))
+
+    async def stray_aliases(self) -> dict[str, str]:
+        return {
+            repr(alias): owner
+            for alias, owner in self._aliases.items()
+            if owner not in self._documents
+        }
+
+    async def delete_stray_aliases(self, stray: Mapping[str, str]) -> int:
+        names = stray.keys() & (await self.stray_aliases()).keys()
+        for alias in [alias for alias in self._aliases if repr(alias) in names]:
+            del self._aliases[alias]
+        return len(names)
 
     async def erase(self, customer_id: str, record: LogRecord) -> Removed:
         raw = self._documents.pop(customer_id, b"")

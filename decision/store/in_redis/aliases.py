@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 from decision.store.in_redis.base import RedisBase
 from decision.store.keys import escape_pattern
+from decision.store.pipelined_connection import Command
 from decision.store.scripts import SCRIPTS
 
 _AT_A_TIME: Final = 1_000
@@ -30,16 +32,48 @@ class RedisAliases(RedisBase):
         call, keys = self._caller(write=True), [self.keys.alias(kind, value)]
         await SCRIPTS["delete_alias"].run(call, keys, [customer_id])
 
+    async def stray_aliases(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        async for owners in self._owners():
+            ids = sorted(set(owners.values()))
+            commands: list[Command] = [("EXISTS", self.keys.customer(one).document) for one in ids]
+            stored = await self.connection.pipeline(commands, self._timeout) if commands else ()
+            known = {one for one, there in zip(ids, stored, strict=True) if there}
+            found |= {key: owner for key, owner in owners.items() if owner not in known}
+        return found
+
+    async def delete_stray_aliases(self, stray: Mapping[str, str]) -> int:
+        still, removed = await self.stray_aliases() if stray else {}, 0
+        for key, owner in stray.items():
+            if still.get(key) == owner:
+                removed += await self._delete_key(key, owner)
+        return removed
+
     async def _delete_aliases_to(self, customer_id: str) -> int:
         """Removes every alias of a customer, found by looking at all aliases; returns how many."""
-        read, write = self._caller(), self._caller(write=True)
-        cursor, removed = b"0", 0
+        removed = 0
+        async for owners in self._owners():
+            for key, owner in owners.items():
+                if owner == customer_id:
+                    removed += await self._delete_key(key, owner)
+        return removed
+
+    async def _delete_key(self, key: str, owner: str) -> int:
+        call = self._caller(write=True)
+        removed: int = await SCRIPTS["delete_alias"].run(call, [key], [owner])
+        return removed
+
+    async def _owners(self) -> AsyncIterator[dict[str, str]]:
+        """Keys of all aliases and the customers that they lead to, part by part."""
+        call, cursor = self._caller(), b"0"
         pattern = escape_pattern(self.keys.prefix) + "{p*}:a:*"
         while True:
-            cursor, keys = await read(("SCAN", cursor, "MATCH", pattern, "COUNT", _AT_A_TIME))
-            owners = await read(("MGET", *keys)) if keys else ()
-            for key, owner in zip(keys, owners, strict=True):
-                if owner == customer_id.encode():
-                    removed += await SCRIPTS["delete_alias"].run(write, [key], [customer_id])
+            cursor, keys = await call(("SCAN", cursor, "MATCH", pattern, "COUNT", _AT_A_TIME))
+            owners = await call(("MGET", *keys)) if keys else ()
+            yield {
+                key.decode(errors="replace"): owner.decode(errors="replace")
+                for key, owner in zip(keys, owners, strict=True)
+                if owner is not None
+            }
             if int(cursor) == 0:
-                return removed
+                return
