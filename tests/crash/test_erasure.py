@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -398,3 +399,44 @@ async def test_a_server_erases_from_the_file_and_logs_nothing_of_the_customer(
         server.kill()
     assert marks_in(b"".join(map(bytes_of, folder.iterdir()))) == set()
     assert marks_in(b"".join(map(bytes_of, tmp_path.glob("*.log")))) == set()
+
+
+async def killed_while_erasing(
+    store: RedisStore, url: str, folder: Path, prefix: str, kills: int
+) -> None:
+    """Kills the server while it erases, starts it again, and erases again."""
+    (folder / "rules").mkdir()
+    (folder / "rules" / "rules.yaml").write_text(RULES)
+    server, mark, chance = (
+        Server(folder / "rules", url, folder, "--key-prefix", prefix),
+        marked(),
+        random.Random(kills),
+    )
+    engine, cut = await engine_on(store), 0
+    for _ in range(kills):
+        await server.start()
+        customers = [f"c-{next(mark)}" for _ in range(8)]
+        for customer in customers:
+            await fill(engine, customer, mark)
+        async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
+            gone = [client.delete(f"/v1/customers/{customer}") for customer in customers]
+            work = asyncio.gather(*gone, return_exceptions=True)
+            await asyncio.sleep(chance.uniform(0, 0.4))
+            server.kill()
+            cut += sum(isinstance(one, BaseException) for one in await work)
+        await server.start()
+        async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
+            for customer in customers:
+                again = await client.delete(f"/v1/customers/{customer}")
+                assert again.status_code in (204, 404)
+        server.kill()
+        assert marks_in(await dump(store, f"{prefix}*")) == set()
+    print(f"\n{kills} kills, {cut} erasures cut short")
+    assert cut
+
+
+@pytest.mark.soak
+async def test_a_server_killed_thirty_times_while_it_erases_leaves_nothing_after_a_second_try(
+    redis_store: RedisStore, redis_url: str, prefix: str, tmp_path: Path
+) -> None:
+    await killed_while_erasing(redis_store, redis_url, tmp_path, prefix, 30)
