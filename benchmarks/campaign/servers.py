@@ -1,0 +1,154 @@
+"""`nextbest serve` as processes: started, killed, stopped, and looked at from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from benchmarks.campaign.waiting import until
+
+ROOT: Final = Path(__file__).parents[2]
+MARK: Final = "NEXTBEST_CAMPAIGN"
+"""The variable by which every process that a server starts is found again."""
+
+
+class Server:
+    """One `nextbest serve` on a port, with its workers."""
+
+    def __init__(self, folder: Path, port: int, redis_url: str, workers: int) -> None:
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.workers = workers
+        self.log = folder / f"server-{port}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.kills: list[float] = []
+        """When it, or one of its workers, was killed with signal 9."""
+        self._mark = f"{folder}:{port}"
+        self._command = [
+            *(sys.executable, "-m", "decision.cli", "serve"),
+            *("--rules", str(folder / "rules"), "--models", str(folder / "no-models")),
+            *("--redis-url", redis_url, "--port", str(port), "--workers", str(workers)),
+        ]
+
+    async def start(self, *, ready: bool = True) -> None:
+        """Starts it; `ready`: and waits until it can decide."""
+        environ = {
+            **{name: each for name, each in os.environ.items() if not name.startswith("NEXTBEST_")},
+            MARK: self._mark,
+            "PYTHONPATH": str(ROOT),
+        }
+        with self.log.open("ab") as out:
+            self.process = await asyncio.to_thread(
+                subprocess.Popen,
+                self._command,
+                stdout=out,
+                stderr=out,
+                cwd=self.log.parent,
+                env=environ,
+            )
+        if ready:
+            await until(self._ready, 120)
+
+    async def _ready(self) -> bool:
+        if not self.alive:
+            raise AssertionError(f"{self.url} did not start: {self.text()[-3000:]}")
+        return await asyncio.to_thread(self._answers)
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/health/ready", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except (OSError, urllib.error.URLError):
+            return False
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def processes(self) -> list[psutil.Process]:
+        """All processes of this server, whether their parent lives or not."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get(MARK) == self._mark:
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+    def answering(self) -> list[psutil.Process]:
+        """The processes that answer requests: the workers, or the only one."""
+        assert self.process is not None
+        if self.workers == 1:
+            return [each for each in self.processes() if each.pid == self.process.pid]
+        return [
+            each
+            for each in self.processes()
+            if each.pid != self.process.pid and "spawn_main" in " ".join(_command_line(each))
+        ]
+
+    def kill_process(self, process: psutil.Process) -> None:
+        """Signal 9 to one of its processes."""
+        self.kills.append(time.time())
+        os.kill(process.pid, signal.SIGKILL)
+
+    async def kill(self) -> None:
+        """Signal 9 to all of its processes, the first one first."""
+        assert self.process is not None
+        self.kills.append(time.time())
+        for process in sorted(self.processes(), key=lambda each: each.pid != self.process.pid):
+            os.kill(process.pid, signal.SIGKILL)
+        await asyncio.to_thread(self.process.wait)
+
+    async def stop(self, seconds: float = 40) -> int | None:
+        """SIGTERM; its exit code, or None where it had to be killed after so many seconds."""
+        assert self.process is not None
+        self.process.terminate()
+        try:
+            return await asyncio.to_thread(self.process.wait, seconds)
+        except subprocess.TimeoutExpired:
+            await self.kill()
+            return None
+
+    async def orphans(self, seconds: float = 10) -> int:
+        """How many processes are left this long after the first one has ended; they are killed."""
+        assert self.process is not None and not self.alive
+        with contextlib.suppress(TimeoutError):
+            await until(lambda: not self.processes(), seconds)
+        left = self.processes()
+        for process in left:
+            os.kill(process.pid, signal.SIGKILL)
+        return len(left)
+
+    def memory(self) -> int:
+        """Bytes (RSS) of its largest process."""
+        sizes = [0]
+        for process in self.processes():
+            try:
+                sizes.append(process.memory_info().rss)
+            except psutil.Error:
+                continue
+        return max(sizes)
+
+    def text(self) -> str:
+        """Its log."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    try:
+        found: list[str] = process.cmdline()
+    except psutil.Error:
+        return []
+    return found

@@ -1,0 +1,233 @@
+"""Everything that takes part in a campaign, started and stopped; and how long recovery takes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import shutil
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from benchmarks.campaign.faults import FAULTS
+from benchmarks.campaign.http_client import Broken, Client, request
+from benchmarks.campaign.policy import RULES
+from benchmarks.campaign.proxy import Proxy
+from benchmarks.campaign.redis_pair import PASSWORD, USER, Pair, RedisServer
+from benchmarks.campaign.servers import ROOT, Server
+
+RECOVERS_WITHIN: Final = 30.0
+"""Seconds after which servers that do not decide again are restarted, and it is a finding."""
+
+
+class Phase(NamedTuple):
+    """A fault: from its beginning until it was undone, and the seconds until all was well again."""
+
+    name: str
+    began: float
+    ended: float
+    recovered: float | None
+
+
+class LoadProcess:
+    """A client process, told what to do by its stdin."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
+        self.name = name
+        self.process = process
+
+    def tell(self, line: str) -> None:
+        if self.process.returncode is None and self.process.stdin is not None:
+            self.process.stdin.write(f"{line}\n".encode())
+
+    async def ask(self, line: str) -> str:
+        """Its answer; empty where it has ended."""
+        self.tell(line)
+        assert self.process.stdout is not None
+        return (await self.process.stdout.readline()).decode().strip()
+
+
+class Stage:
+    """Two servers, two Redis, a proxy in between, and client processes; ports from `port` on."""
+
+    def __init__(self, folder: Path, port: int, rate: float, seed: str, workers: int = 2) -> None:
+        binary = shutil.which("redis-server")
+        if binary is None:
+            raise FileNotFoundError("redis-server 7 is needed: apt-get install redis-server")
+        self.folder = folder
+        self.rate = rate
+        self.seed = seed
+        (folder / "rules").mkdir(parents=True)
+        (folder / "rules" / "rules.yaml").write_text(RULES)
+        self.pair = Pair(
+            RedisServer(binary, folder / "redis-1", port + 1),
+            RedisServer(binary, folder / "redis-2", port + 2),
+        )
+        self.proxy = Proxy(port, port + 1)
+        # One with a user and one without: what a refused login says differs.
+        self.servers = [
+            Server(folder, port + 3, f"redis://{USER}:{PASSWORD}@127.0.0.1:{port}/0", 1),
+            Server(folder, port + 4, f"redis://127.0.0.1:{port}/0", workers),
+        ]
+        self.loads: list[LoadProcess] = []
+        self.asked = 0
+        self.phases: list[Phase] = []
+        self.findings: defaultdict[str, list[str]] = defaultdict(list)
+        self.memory: defaultdict[int, int] = defaultdict(int)
+        self._generation = 0
+        self._probes = 0
+
+    def found(self, check: str, text: str) -> None:
+        """Something that must not be."""
+        self.findings[check].append(text)
+
+    async def start(self, loads: int = 2) -> None:
+        """Starts everything but the load's rate."""
+        await self.proxy.open()
+        await asyncio.gather(self.pair.used.start(), self.pair.spare.start())
+        await asyncio.gather(*(server.start() for server in self.servers))
+        self.loads = [await self._load() for _ in range(loads)]
+
+    async def _load(self) -> LoadProcess:
+        self._generation += 1
+        name = f"{self._generation}"
+        with (self.folder / "loads.err").open("ab") as errors:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "benchmarks.campaign.load", "--name", name),
+                *("--ports", ",".join(str(server.port) for server in self.servers)),
+                *("--journal", str(self.folder / f"journal-{name}.ndjson"), "--seed", self.seed),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=errors,
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )
+        return LoadProcess(name, process)
+
+    def set_rate(self, rate: float) -> None:
+        """Decisions per second, of all client processes together."""
+        for load in self.loads:
+            load.tell(f"rate {rate / len(self.loads)}")
+
+    async def pause_load(self) -> None:
+        """No client sends anything from now on, and all of them have their answers."""
+        await asyncio.gather(*(load.ask("pause") for load in self.loads))
+
+    def resume_load(self) -> None:
+        for load in self.loads:
+            load.tell("go")
+
+    async def replace_load(self, index: int) -> None:
+        """Kills a client process; another one, with customers of its own, takes its place."""
+        load = self.loads[index]
+        self.asked += int(await load.ask("asked") or 0)
+        load.process.kill()
+        await load.process.wait()
+        self.loads[index] = await self._load()
+        self.set_rate(self.rate)
+
+    async def decisions(self) -> int:
+        """How many decisions were asked for so far."""
+        counts = await asyncio.gather(*(load.ask("asked") for load in self.loads))
+        return self.asked + sum(int(count or 0) for count in counts)
+
+    async def stop_load(self) -> None:
+        """Clients send what they still have, and end."""
+        for load in self.loads:
+            load.tell("stop")
+        for load in self.loads:
+            await load.process.wait()
+        if errors := (self.folder / "loads.err").read_text():
+            raise AssertionError(f"the load failed: {errors[-3000:]}")
+
+    async def switch(self) -> None:
+        """Leads the address to the other Redis. Connections that are open stay."""
+        self.pair.swap()
+        self.proxy.upstream = self.pair.used.port
+
+    async def inflict(self, name: str, chance: random.Random) -> None:
+        """One fault, then the time until all was well again."""
+        began = time.time()
+        await FAULTS[name](self, chance)
+        ended = time.time()
+        recovered = await self._recovery()
+        if recovered is None:
+            self.found("heals", f"{name}: not within {RECOVERS_WITHIN:g} s; servers restarted")
+            for server in self.servers:
+                if server.alive:
+                    await server.stop()
+                await server.orphans(1)
+                await server.start()
+        self.phases.append(Phase(name, began, ended, recovered))
+        await self._leave_old_redis(name)
+
+    async def _leave_old_redis(self, name: str) -> None:
+        """Nobody may use what was demoted; from now on it is the spare, and follows nobody."""
+        spare = self.pair.spare
+        if (await spare.info("replication"))["role"] != "slave":
+            return
+        clients = str(await spare.ask("CLIENT", "LIST", "TYPE", "normal")).splitlines()
+        if left := [client for client in clients if "user=admin" not in client]:
+            self.found("heals", f"{name}: {len(left)} connections stayed on the demoted Redis")
+        await spare.ask("CLIENT", "KILL", "TYPE", "normal")
+        await spare.ask("REPLICAOF", "NO", "ONE")
+        await spare.ask("FLUSHALL")
+
+    async def _recovery(self) -> float | None:
+        """Seconds until every server is ready, decides with the store, and takes events."""
+        began = time.monotonic()
+        while (passed := time.monotonic() - began) < RECOVERS_WITHIN:
+            if all(await asyncio.gather(*(self._well(server) for server in self.servers))):
+                return passed
+            await asyncio.sleep(0.1)
+        return None
+
+    async def _well(self, server: Server) -> bool:
+        return all(await asyncio.gather(*(self._probe(server) for _ in range(2 * server.workers))))
+
+    async def _probe(self, server: Server) -> bool:
+        """One decision and one event, on a connection of their own."""
+        self._probes += 1
+        customer = f"probe-{self._probes}"
+        client = Client(server.port)
+        question = {"placement": "outbound", "customer_id": customer, "deadline_ms": 1000}
+        event = {"id": customer, "customer_id": customer, "type": "visit"}
+        try:
+            ready = await client.send(request("GET", "/health/ready"), 5)
+            decided = await client.send(_json("/v1/decisions", question), 5)
+            took = await client.send(_json("/v1/events", {"events": [event]}), 5)
+        except Broken:
+            return False
+        finally:
+            client.close()
+        if (ready.status, decided.status, took.status) != (200, 200, 202):
+            return False
+        return "store" not in json.loads(decided.body)["degraded"]
+
+    def look(self) -> None:
+        """Notes the memory of each server."""
+        for server in self.servers:
+            self.memory[server.port] = max(self.memory[server.port], server.memory())
+
+    async def remove(self) -> None:
+        """Ends everything that is left."""
+        for load in self.loads:
+            if load.process.returncode is None:
+                load.process.kill()
+                await load.process.wait()
+        for server in self.servers:
+            if server.alive:
+                await server.kill()
+            if server.process is not None:
+                await server.orphans(0)
+        self.proxy.refuse()
+        for redis in (self.pair.used, self.pair.spare):
+            await redis.remove()
+
+
+def _json(path: str, body: object) -> bytes:
+    return request("POST", path, json.dumps(body).encode())
