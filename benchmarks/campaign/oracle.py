@@ -20,6 +20,15 @@ LATER: Final = 60
 """Seconds in which a server logs what it decided without the store, once that is back."""
 
 
+class Phase(NamedTuple):
+    """A fault: from its beginning until it was undone, and the seconds until all was well again."""
+
+    name: str
+    began: float
+    ended: float
+    recovered: float | None
+
+
 class Found(NamedTuple):
     """The result of a check: `wrong` must be empty; `excused` is reason → how many.
 
@@ -52,12 +61,18 @@ class Evidence:
     """What the checks share: who is who after merges, when contacts may have been released."""
 
     def __init__(
-        self, seen: Seen, stored: Stored, now: float, kills: Sequence[Sequence[float]] = ((), ())
+        self,
+        seen: Seen,
+        stored: Stored,
+        now: float,
+        kills: Sequence[Sequence[float]] = ((), ()),
+        phases: Sequence[Phase] = (),
     ) -> None:
         self.seen = seen
         self.stored = stored
         self.now = now
         self.kills = kills
+        self.phases = phases
         self.erased: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
         for change in seen.changes["erase"]:
             ended = change.answered if change.status in (204, 404) else float("inf")
@@ -85,6 +100,11 @@ class Evidence:
                 key = (body["decision_id"], body["message"])
                 found[key] = min(event.sent, found.get(key, event.sent))
         return found
+
+    def during(self, at: float) -> str:
+        """The fault of a time."""
+        names = [each.name for each in self.phases if each.began - 1 <= at <= each.ended + 1]
+        return f"during {names[-1]}" if names else "in a calm time"
 
     def erased_since(self, answer: Answer) -> bool:
         """Whether an erasure may have removed what a decision logged."""
@@ -208,7 +228,10 @@ def budgets(evidence: Evidence) -> Found:
         else:
             contact = contacts.get(key)
             why = "no contact" if contact is None else f"a contact that is {contact.state.name}"
-            wrong.append(f"{name}: the unit of {token} has {why}")
+            logged = "logged" if token in stored.records else "not logged"
+            answered = "answered" if token in evidence.seen.answers else "not answered"
+            where = f"{evidence.during(at)}, {logged}, {answered}"
+            wrong.append(f"{name}: the unit of {token} has {why} ({where})")
     wrong += [
         f"{message}: a contact with tag {tag} holds no unit" for tag, message in holding - with_unit
     ]
@@ -229,7 +252,8 @@ def records(evidence: Evidence) -> Found:
             if evidence.erased_since(answer):
                 excused["the customer was erased"] += 1
             else:
-                wrong.append(f"{answer.decision_id} is not in the log")
+                where = evidence.during(answer.sent)
+                wrong.append(f"{answer.decision_id} is not in the log ({where})")
         elif (record.outcome, record.picks) != (answer.outcome, answer.picks):
             wrong.append(f"{answer.decision_id} was answered {answer.picks}, logged {record.picks}")
     return Found(len(answers), wrong, excused)
@@ -251,7 +275,8 @@ def records_without_store(evidence: Evidence) -> Found:
         elif any(answer.sent - 1 < kill < answer.answered + LATER for kill in kills):
             excused["its server was killed soon after"] += 1
         else:
-            wrong.append(f"{answer.decision_id}, {answer.outcome}, is not in the log")
+            where = evidence.during(answer.sent)
+            wrong.append(f"{answer.decision_id}, {answer.outcome}, is not in the log ({where})")
     return Found(len(answers), wrong, excused)
 
 
@@ -364,7 +389,8 @@ def contacts_given(evidence: Evidence) -> Found:
                 windows = silent[evidence.person(contact.customer)]
                 without[decision_id] = _take(windows, contact.at / SECOND)
             how = "answered as without a store" if without[decision_id] else "in no answer"
-            wrong.append(f"{contact.message}/{contact.channel} of {decision_id}: {how}")
+            where = evidence.during(contact.at / SECOND)
+            wrong.append(f"{contact.message}/{contact.channel} of {decision_id}: {how} ({where})")
     return Found(looked_at, wrong, excused)
 
 

@@ -11,9 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.campaign.oracle import Found
+from benchmarks.campaign.oracle import Found, Phase
 from benchmarks.campaign.seen import Point
-from benchmarks.campaign.stage import Phase
 
 COUNT: Final = Path(__file__).parents[1] / "campaign.json"
 """All runs that were counted."""

@@ -54,7 +54,7 @@ class Result(NamedTuple):
             name: {
                 "looked_at": each.looked_at,
                 "wrong": each.count,
-                "examples": each.wrong[:20],
+                "examples": each.wrong[:100],
                 "excused": dict(each.excused),
             }
             for name, each in self.found.items()
@@ -114,7 +114,8 @@ async def _verdict(stage: Stage, seed: str, began: float, ended: float) -> Resul
     _say(f"sent again: {await settle(ports, stage.folder, seen)}")
     seen = _read(stage)
     stored = await _rest(stage, seen)
-    evidence = Evidence(seen, stored, time.time(), [server.kills for server in stage.servers])
+    kills = [server.kills for server in stage.servers]
+    evidence = Evidence(seen, stored, time.time(), kills, stage.phases)
     found = judge(evidence)
     found["looked up"] = await _look_up(stage, seen)
     found |= await _end(stage)
@@ -134,6 +135,7 @@ async def _rest(stage: Stage, seen: Seen) -> Stored:
     url = f"redis://{USER}:{PASSWORD}@127.0.0.1:{stage.pair.used.port}/0"
     customers = {answer.customer for answer in seen.answers.values()}
     customers |= {lost.customer for lost in seen.lost}
+    customers |= {change.what[0] for change in seen.changes["put"]}
     for change in seen.changes["merge"]:
         customers |= set(change.what)
     until, least = time.monotonic() + SETTLES_WITHIN, len(seen.answers) + 1

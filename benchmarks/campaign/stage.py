@@ -11,10 +11,11 @@ import sys
 import time
 from collections import defaultdict
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from benchmarks.campaign.faults import FAULTS
 from benchmarks.campaign.http_client import Broken, Client, request
+from benchmarks.campaign.oracle import Phase
 from benchmarks.campaign.policy import RULES
 from benchmarks.campaign.proxy import Proxy
 from benchmarks.campaign.redis_pair import PASSWORD, USER, Pair, RedisServer
@@ -22,15 +23,6 @@ from benchmarks.campaign.servers import ROOT, Server
 
 RECOVERS_WITHIN: Final = 30.0
 """Seconds after which servers that do not decide again are restarted, and it is a finding."""
-
-
-class Phase(NamedTuple):
-    """A fault: from its beginning until it was undone, and the seconds until all was well again."""
-
-    name: str
-    began: float
-    ended: float
-    recovered: float | None
 
 
 class LoadProcess:
