@@ -136,6 +136,7 @@ async def _rest(stage: Stage, seen: Seen) -> Stored:
     customers = {answer.customer for answer in seen.answers.values()}
     customers |= {lost.customer for lost in seen.lost}
     customers |= {change.what[0] for change in seen.changes["put"]}
+    customers |= set(stage.probed())
     for change in seen.changes["merge"]:
         customers |= set(change.what)
     until, least = time.monotonic() + SETTLES_WITHIN, len(seen.answers) + 1

@@ -150,6 +150,7 @@ class Stage:
         if recovered is None:
             self.found("heals", f"{name}: not within {RECOVERS_WITHIN:g} s; servers restarted")
             for server in self.servers:
+                server.kills.append(time.time())
                 if server.alive:
                     await server.stop()
                 await server.orphans(1)
@@ -181,10 +182,14 @@ class Stage:
     async def _well(self, server: Server) -> bool:
         return all(await asyncio.gather(*(self._probe(server) for _ in range(2 * server.workers))))
 
+    def probed(self) -> list[str]:
+        """The customers that were asked about to see whether all is well."""
+        return [f"probe-{number}" for number in range(1, self._probes + 1)]
+
     async def _probe(self, server: Server) -> bool:
         """One decision and one event, on a connection of their own."""
         self._probes += 1
-        customer = f"probe-{self._probes}"
+        customer = self.probed()[-1]
         client = Client(server.port)
         question = {"placement": "outbound", "customer_id": customer, "deadline_ms": 1000}
         event = {"id": customer, "customer_id": customer, "type": "visit"}
