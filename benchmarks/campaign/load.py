@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import random
 import sys
 import time
 from collections.abc import Coroutine
@@ -21,18 +20,12 @@ import uvloop
 from benchmarks.campaign.http_client import Broken, Client, NotConnected, Reply, request
 from benchmarks.campaign.journal import Journal, result_of
 from benchmarks.campaign.waiting import until
+from benchmarks.campaign.workload import Workload
 
-DEADLINES: Final = (10, 20, 50, 100, 250, 500, 1000, 1000, 1000, 1000)
 BATCH: Final = 60
 TICK: Final = 0.01
 MOST_CALLS: Final = 1500
 """Calls in hand; what is due beyond that is not sent, so that a stall costs no memory."""
-
-WINDOW: Final = 400
-"""How many customers are asked about at a time."""
-
-EACH: Final = 16
-"""Decisions for each customer, about, before the window moves on."""
 
 PATIENCE: Final = 20.0
 """Seconds for an answer, and for what is left at the end."""
@@ -44,20 +37,17 @@ class Load:
     def __init__(self, ports: list[int], journal: Journal, name: str, seed: str) -> None:
         self.clients = [Client(port) for port in ports]
         self.journal = journal
-        self.name = name
-        self.chance = random.Random(f"{seed}/{name}")
+        self.work = Workload(name, seed)
+        self.chance = self.work.chance
         self.rate = 0.0
         self.stopped = False
         self.open = asyncio.Event()
         self.open.set()
         self.in_hand = 0
-        self.number = self.asked = 0
+        self.number = 0
         self.tasks: set[asyncio.Task[None]] = set()
-        self.events: list[dict[str, Any]] = []
         self.busy: set[str] = set()
         self.values: dict[str, int] = {}
-        self.recent: list[str] = []
-        self.reported: dict[str, None] = {}
 
     async def run(self) -> None:
         """Sends until told to stop; then waits for what is in hand."""
@@ -73,15 +63,19 @@ class Load:
             due += self.chance.expovariate(1 / (self.rate * passed)) if self.rate else 0.0
             while due >= 1:
                 due -= self.next(int(due))
-            if self.events and len(self.tasks) < MOST_CALLS:
-                taken, self.events = self.events[:50], self.events[50:]
-                self.go(self.send_events(taken))
+            if len(self.tasks) < MOST_CALLS:
+                self.report()
         until = time.monotonic() + PATIENCE
-        while (self.tasks or self.events) and time.monotonic() < until:
-            if self.events:
-                taken, self.events = self.events[:50], self.events[50:]
-                self.go(self.send_events(taken))
+        while (self.tasks or self.work.events) and time.monotonic() < until:
+            self.report()
             await asyncio.sleep(TICK)
+
+    def report(self) -> None:
+        """Begins to send some of the events."""
+        events = self.work.events
+        if events:
+            taken, self.work.events = events[:50], events[50:]
+            self.go(self.send_events(taken))
 
     def go(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
@@ -99,44 +93,16 @@ class Load:
             return due
         draw = self.chance.random()
         if due >= 1 and draw < 0.02:
-            self.asked += BATCH
+            self.work.asked += BATCH
             self.go(self.batch())
             return BATCH
         if draw < 0.04:
             self.go(self.change())
-        elif draw < 0.05 and self.recent:
-            self.go(self.find(self.chance.choice(self.recent)))
-        self.asked += 1
+        elif draw < 0.05 and self.work.recent:
+            self.go(self.find(self.chance.choice(self.work.recent)))
+        self.work.asked += 1
         self.go(self.decide())
         return 1
-
-    def customer(self) -> str:
-        """A hot one, which all processes share, or one of the window, which moves on."""
-        if self.chance.random() < 0.1:
-            return f"hot-{self.chance.randrange(40)}"
-        index = self.asked // EACH + self.chance.randrange(WINDOW)
-        # Some are known by a second id, until the two are merged.
-        letter = "n" if index % 20 == 1 and self.chance.random() < 0.5 else "c"
-        return f"{letter}{self.name}-{index}"
-
-    def question(self) -> tuple[list[Any], dict[str, Any]]:
-        """(customer, request id, event id), and the request."""
-        chance, customer = self.chance, self.customer()
-        self.number += 1
-        body: dict[str, Any] = {"placement": "outbound", "customer_id": customer}
-        request_id = event_id = None
-        if chance.random() < 0.5:
-            request_id = body["request_id"] = f"r{self.name}-{self.number}"
-        if chance.random() < 0.15:
-            event_id = f"v{self.name}-{self.number}"
-            body["event"] = {"type": "visit", "id": event_id, "properties": {"page": "home"}}
-        if chance.random() < 0.15:
-            body["limit"] = chance.choice([2, 3])
-        if chance.random() < 0.1:
-            body["channels"] = chance.choice([["push"], ["email", "in_app"]])
-        if chance.random() < 0.5:
-            body["deadline_ms"] = chance.choice(DEADLINES)
-        return [customer, request_id, event_id], body
 
     async def call(self, kind: str, what: Any, raw: bytes, server: int) -> tuple[int, Reply | None]:
         """(the call's number, its answer or None); both are written down by who asked."""
@@ -158,7 +124,7 @@ class Load:
             self.in_hand -= 1
 
     async def decide(self) -> None:
-        what, body = self.question()
+        what, body = self.work.question()
         server = self.chance.randrange(len(self.clients))
         raw = post("/v1/decisions", body)
         if what[1] is not None and self.chance.random() < 0.03:  # a twin, at the same time
@@ -185,10 +151,10 @@ class Load:
             return False
         result = result_of(reply.body)
         self.journal.write("a", number, time.time(), 200, [result])
-        return self.given(what[0], result)
+        return self.work.given(what[0], result)
 
     async def batch(self) -> None:
-        questions = [self.question() for _ in range(BATCH)]
+        questions = [self.work.question() for _ in range(BATCH)]
         body = b"".join(msgspec.json.encode(each) + b"\n" for _, each in questions)
         raw = request("POST", "/v1/decisions/batch", body, "application/x-ndjson")
         what = [each for each, _ in questions]
@@ -201,38 +167,7 @@ class Load:
         results = _lines(reply.body, "batch")
         self.journal.write("a", number, time.time(), 200, results)
         for one, result in zip(what, results, strict=False):
-            self.given(one[0], result)
-
-    def given(self, customer: str, result: list[Any]) -> bool:
-        """Reports on what was given, later; says whether the store was part of the answer."""
-        if len(result) == 2 or "store" in result[2]:
-            return False
-        if not result[4] or result[0] in self.reported:
-            return True
-        self.recent = [*self.recent[-50:], result[0]]
-        # One report for each: two that contradict could end a release that others have used.
-        self.reported[result[0]] = None
-        if len(self.reported) > 100_000:
-            del self.reported[next(iter(self.reported))]
-        for message, _ in result[4]:
-            draw = self.chance.random()
-            kind = (
-                ("message.sent" if draw < 0.15 else "message.delivered")
-                if draw < 0.3
-                else "message.failed"
-                if draw < 0.45
-                else "message.not_shown"
-            )
-            if draw < 0.6:
-                self.event(customer, kind, decision_id=result[0], message=message)
-        if self.chance.random() < 0.05:
-            self.event(customer, "purchase", properties={"amount": 80})
-        return True
-
-    def event(self, customer: str, kind: str, **rest: Any) -> None:
-        self.number += 1
-        event_id = f"e{self.name}-{self.number}"
-        self.events.append({"id": event_id, "customer_id": customer, "type": kind, **rest})
+            self.work.given(one[0], result)
 
     async def send_events(self, events: list[dict[str, Any]]) -> None:
         """Sends events until they are answered."""
@@ -254,7 +189,7 @@ class Load:
 
     async def change(self) -> None:
         """Changes one customer of the window; one change of a customer at a time."""
-        customer = self.customer()
+        customer = self.work.customer()
         if customer.startswith("hot-") or customer in self.busy:
             return
         self.busy.add(customer)
@@ -300,7 +235,7 @@ class Load:
             elif line[0] == "go":
                 self.open.set()
             elif line[0] == "asked":
-                print(self.asked, flush=True)
+                print(self.work.asked, flush=True)
             else:
                 break
         self.stopped = True

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.campaign.oracle import Found, Phase
+from benchmarks.campaign.evidence import Found, Phase
 from benchmarks.campaign.seen import Point
 
 COUNT: Final = Path(__file__).parents[1] / "campaign.json"
@@ -74,7 +74,7 @@ def print_checks(found: Mapping[str, Found]) -> None:
     print(f"\n{'check':26}{'looked at':>12}{'wrong':>9}  excused")
     for name, each in found.items():
         excused = ", ".join(f"{count} {reason}" for reason, count in each.excused.items())
-        print(f"{name:26}{each.looked_at:>12,}{each.count:>9,}  {excused}")
+        print(f"{name:26}{each.looked_at:>12,}{each.total:>9,}  {excused}")
     for name, each in found.items():
         for text in each.wrong[:5]:
             print(f"  {name}: {text}")
@@ -115,5 +115,5 @@ def run_of(
         "minutes": round(minutes, 1),
         "decisions": decisions,
         "faults": {name: row["times"] for name, row in table.items() if row["times"]},
-        "findings": {name: each.count for name, each in found.items() if each.wrong},
+        "findings": {name: each.total for name, each in found.items() if each.wrong},
     }

@@ -13,9 +13,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Final
 
+from benchmarks.campaign.evidence import Phase
 from benchmarks.campaign.faults import FAULTS
 from benchmarks.campaign.http_client import Broken, Client, request
-from benchmarks.campaign.oracle import Phase
 from benchmarks.campaign.policy import RULES
 from benchmarks.campaign.proxy import Proxy
 from benchmarks.campaign.redis_pair import PASSWORD, USER, Pair, RedisServer
