@@ -271,6 +271,13 @@ async def client_killed(stage: Stage, chance: random.Random) -> None:
 
 
 @_fault
+async def archiver_killed(stage: Stage, chance: random.Random) -> None:
+    """The archive service ends with signal 9, and is started again."""
+    await stage.archiver.kill()
+    await stage.archiver.start()
+
+
+@_fault
 async def overload(stage: Stage, chance: random.Random) -> None:
     """Several times as many decisions are asked for as before."""
     stage.set_rate(stage.rate * chance.choice([3, 5]))

@@ -107,7 +107,7 @@ async def _inflict(
         await stage.inflict(name, chance)
         phase = stage.phases[-1]
         _say(f"{name}: {phase.ended - phase.began:.1f} s, recovered in {phase.recovered}")
-        stage.look()
+        await stage.look()
         await asyncio.sleep(chance.uniform(0.5, 3))
 
 
@@ -119,6 +119,11 @@ async def _verdict(stage: Stage, seed: str, began: float, ended: float) -> Resul
     seen = _read(stage)
     stored = await _rest(stage, seen)
     kills = [server.kills for server in stage.servers]
+    if (code := await stage.archiver.finish()) != 0:
+        stage.found("archive", f"ended with {code}: {stage.archiver.text()[-1000:]}")
+    if stage.archiver.ends:
+        stage.found("archive", f"the service ended {stage.archiver.ends} times by itself")
+    stored = await Stored().read(_redis_url(stage), list(stored.customers), stage.archiver)
     evidence = Evidence(seen, stored, time.time(), kills, stage.phases)
     found = judge(evidence)
     found["looked up"] = await _look_up(stage, seen)
@@ -134,9 +139,13 @@ def _read(stage: Stage) -> Seen:
     return Seen().read(sorted(stage.folder.glob("journal-*.ndjson")))
 
 
+def _redis_url(stage: Stage) -> str:
+    return f"redis://{USER}:{PASSWORD}@127.0.0.1:{stage.pair.used.port}/0"
+
+
 async def _rest(stage: Stage, seen: Seen) -> Stored:
     """What is stored once nothing is missing any more, or the time for it is over."""
-    url = f"redis://{USER}:{PASSWORD}@127.0.0.1:{stage.pair.used.port}/0"
+    url = _redis_url(stage)
     customers = {answer.customer for answer in seen.answers.values()}
     customers |= {lost.customer for lost in seen.lost}
     customers |= {change.what[0] for change in seen.changes["put"]}
@@ -145,7 +154,7 @@ async def _rest(stage: Stage, seen: Seen) -> Stored:
         customers |= set(change.what)
     until, least = time.monotonic() + SETTLES_WITHIN, len(seen.answers) + 1
     while True:
-        stored = await Stored().read(url, customers)
+        stored = await Stored().read(url, customers, stage.archiver)
         missing = sum(each not in stored.records for each in seen.answers)
         _say(f"{len(stored.records):,} records, {missing:,} answered decisions are not among them")
         if missing < least:

@@ -44,6 +44,7 @@ class Server:
     async def start(self, *, ready: bool = True) -> None:
         """Starts it; `ready`: and waits until it can decide."""
         environ = {
+            "NEXTBEST_ARCHIVE": str(self.log.parent / "archive"),
             **{name: each for name, each in os.environ.items() if not name.startswith("NEXTBEST_")},
             MARK: self._mark,
             "PYTHONPATH": str(ROOT),

@@ -13,6 +13,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Final
 
+from benchmarks.campaign.archiver import Archiver
 from benchmarks.campaign.evidence import Phase
 from benchmarks.campaign.faults import FAULTS
 from benchmarks.campaign.http_client import Broken, Client, request
@@ -65,6 +66,7 @@ class Stage:
             Server(folder, port + 3, f"redis://{USER}:{PASSWORD}@127.0.0.1:{port}/0", 1),
             Server(folder, port + 4, f"redis://127.0.0.1:{port}/0", workers),
         ]
+        self.archiver = Archiver(folder, f"redis://{USER}:{PASSWORD}@127.0.0.1:{port}/0")
         self.loads: list[LoadProcess] = []
         self.asked = 0
         self.phases: list[Phase] = []
@@ -82,6 +84,7 @@ class Stage:
         await self.proxy.open()
         await asyncio.gather(self.pair.used.start(), self.pair.spare.start())
         await asyncio.gather(*(server.start() for server in self.servers))
+        await self.archiver.start()
         self.loads = [await self._load() for _ in range(loads)]
 
     async def _load(self) -> LoadProcess:
@@ -205,8 +208,9 @@ class Stage:
             return False
         return "store" not in json.loads(decided.body)["degraded"]
 
-    def look(self) -> None:
-        """Notes the memory of each server."""
+    async def look(self) -> None:
+        """Notes the memory of each server; an archiver that has ended is started again."""
+        await self.archiver.start()
         for server in self.servers:
             self.memory[server.port] = max(self.memory[server.port], server.memory())
 
@@ -221,6 +225,7 @@ class Stage:
                 await server.kill()
             if server.process is not None:
                 await server.orphans(0)
+        await self.archiver.kill()
         self.proxy.refuse()
         for redis in (self.pair.used, self.pair.spare):
             await redis.remove()

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from redis.asyncio import Redis
 
+from benchmarks.campaign.archiver import Archiver
 from decision.core.clock import SECOND
 from decision.core.document import ContactState
 from decision.core.identifiers import PARTITIONS
@@ -18,7 +19,7 @@ from decision.store import RedisStore
 _AT_ONCE: Final = 200
 
 
-class _Pick(msgspec.Struct):
+class Pick(msgspec.Struct):
     message: str
     channel: str
 
@@ -31,7 +32,7 @@ class Record(msgspec.Struct):
     customer_id: str
     outcome: str
     request_id: str | None = None
-    selections: list[_Pick] = []
+    selections: list[Pick] = []
     degraded: list[str] = []
 
     @property
@@ -86,8 +87,9 @@ class Stored:
         self.ends: set[str] = set()
         """`<decision id>:<counter>` of reservations that end by themselves."""
 
-    async def read(self, redis_url: str, customers: Iterable[str]) -> Stored:
-        """Reads everything, of these customers."""
+    async def read(self, redis_url: str, customers: Iterable[str], archive: Archiver) -> Stored:
+        """Reads everything, of these customers. What is archived counts as the log does."""
+        self._archive(archive)
         store = RedisStore(redis_url, timeout=60)
         await store.start()
         try:
@@ -103,9 +105,28 @@ class Stored:
             await self._budgets(redis)
         return self
 
+    def _archive(self, archive: Archiver) -> None:
+        columns = ["decision_id", "decided_at", "customer_id", "outcome", "request_id", "message"]
+        columns += ["channel", "position", "degraded"]
+        known: set[tuple[str, int]] = set()
+        for row in archive.rows("decisions", columns):
+            place = row["decision_id"], row.pop("position") or 0
+            if place in known:
+                self.twice.append(place[0])
+            known.add(place)
+            message, channel = row.pop("message"), row.pop("channel")
+            row["decided_at"] = int(row["decided_at"].timestamp() * 1_000_000)
+            record = self.records.setdefault(place[0], Record(**row, selections=[]))
+            if message is not None:
+                record.selections.append(Pick(message, channel))
+        for row in archive.rows("events", ["event_id"]):
+            self.events[row["event_id"]] += 1
+
     async def _log(self, store: RedisStore) -> None:
         decision = msgspec.msgpack.Decoder(Record).decode
         happened = msgspec.msgpack.Decoder(_Happened).decode
+        events: Counter[str] = Counter()
+        logged: set[str] = set()
         for partition in range(PARTITIONS):
             position = ""
             while page := (await store.read_logs({partition: position}, 5_000)).get(partition):
@@ -114,11 +135,14 @@ class Stored:
                     kind, body = entry.record.kind, entry.record.body
                     if kind == "decision":
                         record = decision(body)
-                        if record.decision_id in self.records:
+                        if record.decision_id in logged:
                             self.twice.append(record.decision_id)
+                        logged.add(record.decision_id)
                         self.records[record.decision_id] = record
                     elif kind == "event":
-                        self.events[happened(body).event_id] += 1
+                        events[happened(body).event_id] += 1
+        for event_id, count in events.items():
+            self.events[event_id] = max(count, self.events[event_id])
 
     async def _customer(self, store: RedisStore, name: str) -> None:
         document = (await store.read(name)).document

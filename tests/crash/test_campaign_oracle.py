@@ -15,7 +15,7 @@ from benchmarks.campaign.evidence import Evidence
 from benchmarks.campaign.oracle import CHECKS, judge
 from benchmarks.campaign.report import by_phase, record
 from benchmarks.campaign.seen import Seen
-from benchmarks.campaign.stored import Contact, Customer, Record, Stored
+from benchmarks.campaign.stored import Contact, Customer, Pick, Record, Stored
 from decision.core.document import ContactState
 
 BEGAN = 1_795_700_000.0
@@ -74,7 +74,7 @@ class Story:
             "c-1",
             "selected",
             f"r-{number}",
-            [type("Pick", (), {"message": message, "channel": channel})()],  # type: ignore[list-item]
+            [Pick(message, channel)],
         )
         state = ContactState.RESERVED_THEN_COUNT
         contact = Contact("c-1", message, channel, micros, state, 0, crc32(name.encode()))
