@@ -47,7 +47,7 @@ class Archiver:
             self._process.terminate()
             await asyncio.to_thread(self._process.wait, 60)
             self._process = None
-        last = await asyncio.to_thread(self._run, "--keep", "0s")
+        last = await asyncio.to_thread(self._run, "--keep", "1s")
         return await asyncio.to_thread(last.wait, 600)
 
     def _run(self, *options: str) -> subprocess.Popen[bytes]:

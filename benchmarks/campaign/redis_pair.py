@@ -20,6 +20,8 @@ PASSWORD: Final = "campaign"
 USER: Final = "nb"
 """The ACL user of the first server. The second one connects without a user."""
 
+ARCHIVE_USER: Final = "archive"
+
 _CONFIG: Final = """
 port {port}
 bind 127.0.0.1
@@ -39,6 +41,7 @@ masterauth x
 user default on nopass ~* &* +@all
 user admin on nopass ~* &* +@all
 user nb on >campaign ~* &* +@all
+user archive on >campaign ~* &* +@all
 """
 
 

@@ -152,10 +152,14 @@ async def _rest(stage: Stage, seen: Seen) -> Stored:
     customers |= set(stage.probed())
     for change in seen.changes["merge"]:
         customers |= set(change.what)
+    erased = {change.what for change in seen.changes["erase"]}
     until, least = time.monotonic() + SETTLES_WITHIN, len(seen.answers) + 1
     while True:
         stored = await Stored().read(url, customers, stage.archiver)
-        missing = sum(each not in stored.records for each in seen.answers)
+        missing = sum(
+            answer.decision_id not in stored.records and answer.customer not in erased
+            for answer in seen.answers.values()
+        )
         _say(f"{len(stored.records):,} records, {missing:,} answered decisions are not among them")
         if missing < least:
             until, least = time.monotonic() + SETTLES_WITHIN, missing
