@@ -9,6 +9,7 @@ from typing import NamedTuple
 from benchmarks.campaign.evidence import Evidence, Found
 from benchmarks.campaign.policy import CAPS, DAY, RELEASING, SECOND, Cap
 from benchmarks.campaign.stored import Contact
+from decision.core.document import ContactState
 
 
 class Given(NamedTuple):
@@ -75,7 +76,7 @@ def caps_stored(evidence: Evidence) -> Found:
     """
     by_person: defaultdict[str, list[Contact]] = defaultdict(list)
     for contact in evidence.stored.contacts:
-        if contact.state != 3 and contact.channel not in RELEASING:
+        if contact.state != ContactState.RELEASED and contact.channel not in RELEASING:
             by_person[contact.customer].append(contact)
     wrong = []
     for person, contacts in by_person.items():

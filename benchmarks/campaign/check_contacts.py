@@ -3,22 +3,55 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from typing import Final
 from zlib import crc32
 
 from benchmarks.campaign.evidence import Evidence, Found
 from benchmarks.campaign.policy import BUDGETS, SECOND
+from decision.core.document import ContactState
+from decision.core.identifiers import parse_decision_id, partition_of
 
 QUEUED: Final = 30
 """Seconds in which a server may still work on a request whose client has given up."""
 
+Key = str | int
+"""What requests and decisions are matched by: a customer, or a partition."""
+
+
+class Unanswered:
+    """Requests that may have reserved something of which nobody was told; each excuses one decision.
+
+    Those without any answer (a server or a client was killed, a connection was cut), and those
+    answered without the store by a server that was killed before it could take back what it had
+    reserved.
+    """
+
+    def __init__(self, evidence: Evidence, key: Callable[[str], Key]) -> None:
+        self._windows: defaultdict[Key, list[tuple[float, float]]] = defaultdict(list)
+        self._excuses: dict[str, bool] = {}
+        for lost in evidence.seen.lost:
+            if not lost.why.startswith("not connected"):
+                self._windows[key(lost.customer)].append((lost.sent, lost.ended + QUEUED))
+        for answer in evidence.seen.answers.values():
+            if answer.without_store and evidence.killed_soon_after(answer):
+                self._windows[key(answer.customer)].append((answer.sent, answer.answered))
+
+    def excuses(self, decision_id: str, key: Key, at: float) -> bool:
+        """Whether a decision of a time may be one of them; that one is used up."""
+        if decision_id not in self._excuses:
+            windows = self._windows[key]
+            place = next(
+                (n for n, (sent, ended) in enumerate(windows) if sent - 0.1 <= at <= ended), None
+            )
+            self._excuses[decision_id] = place is not None
+            if place is not None:
+                windows.pop(place)
+        return self._excuses[decision_id]
+
 
 def contacts_given(evidence: Evidence) -> Found:
-    """Every contact that counts was given to somebody in an answer.
-
-    Excused is, once per request, a contact whose request has no answer at all: a server or a client
-    was killed, or the connection was cut.
-    """
+    """Every contact that counts was given to somebody in an answer, but for `Unanswered`."""
     seen, stored, wrong = evidence.seen, evidence.stored, []
     excused: Counter[str] = Counter()
     by_tag: defaultdict[tuple[str, int], list[str]] = defaultdict(list)
@@ -26,64 +59,30 @@ def contacts_given(evidence: Evidence) -> Found:
         if record.selections:
             tag = crc32(record.decision_id.encode())
             by_tag[evidence.person(record.customer_id), tag].append(record.decision_id)
-    unanswered: defaultdict[str, list[list[float]]] = defaultdict(list)
-    for lost in seen.lost:
-        if not lost.why.startswith("not connected"):
-            unanswered[evidence.person(lost.customer)].append([lost.sent, lost.ended])
-    silent: defaultdict[str, list[list[float]]] = defaultdict(list)
-    for answer in seen.answers.values():
-        if answer.without_store:
-            silent[evidence.person(answer.customer)].append([answer.sent, answer.answered])
-    taken: dict[str, bool] = {}
-    without: dict[str, bool] = {}
+    unanswered = Unanswered(evidence, evidence.person)
     looked_at = 0
     for contact in stored.contacts:
-        if contact.state == 3 or contact.customer.startswith("probe-"):
+        if contact.state == ContactState.RELEASED or contact.customer.startswith("probe-"):
             continue
         looked_at += 1
-        ids = by_tag[evidence.person(contact.customer), contact.tag]
-        if not ids:
-            wrong.append(f"a contact of {contact.customer} at {contact.at} has no record")
+        person, at = evidence.person(contact.customer), contact.at / SECOND
+        ids = by_tag[person, contact.tag]
+        answers = [seen.answers[each] for each in ids if each in seen.answers]
+        if any((contact.message, contact.channel) in each.picks for each in answers):
             continue
-        if any(
-            (contact.message, contact.channel) in seen.answers[each].picks
-            for each in ids
-            if each in seen.answers
-        ):
+        if unanswered.excuses(f"{contact.tag}", person, at):
+            excused["nobody was answered: killed or cut"] += 1
             continue
-        decision_id = ids[0]
-        if decision_id not in taken:
-            taken[decision_id] = _take(
-                unanswered[evidence.person(contact.customer)], contact.at / SECOND
-            )
-        if taken[decision_id]:
-            excused["its request has no answer (killed or cut)"] += 1
-        elif contact.state == 1 and not contact.held(int(evidence.now * SECOND)):
-            excused["its reservation has ended"] += 1
-        else:
-            if decision_id not in without:
-                windows = silent[evidence.person(contact.customer)]
-                without[decision_id] = _take(windows, contact.at / SECOND)
-            how = "answered as without a store" if without[decision_id] else "in no answer"
-            where = evidence.during(contact.at / SECOND)
-            wrong.append(f"{contact.message}/{contact.channel} of {decision_id}: {how} ({where})")
+        what = f"{contact.message}/{contact.channel} of {contact.customer}, {ids or 'no record'}"
+        wrong.append(f"{what}: in no answer ({evidence.during(at)})")
     return Found(looked_at, wrong, excused)
-
-
-def _take(windows: list[list[float]], at: float) -> bool:
-    """Uses up one request that was, or may still have been, under way at a time."""
-    for index, (sent, ended) in enumerate(windows):
-        if sent - 0.1 <= at <= ended + QUEUED:
-            windows.pop(index)
-            return True
-    return False
 
 
 def budgets(evidence: Evidence) -> Found:
     """A counter is what contacts hold, and never over its limit.
 
-    A server that was killed may leave a unit taken, and one that is merely reserved on a channel
-    that releases comes back by itself: both are counted apart.
+    Excused are `Unanswered`, erased customers, and units of ended reservations, which come back as
+    soon as somebody needs one.
     """
     stored, wrong = evidence.stored, []
     excused: Counter[str] = Counter()
@@ -102,7 +101,7 @@ def budgets(evidence: Evidence) -> Found:
         if a.customer in evidence.erased
     }
     with_unit = set()
-    kills = [at for each in evidence.kills for at in each]
+    unanswered = Unanswered(evidence, partition_of)
     for (token, name), rank in stored.units.items():
         key = (crc32(token.encode()), name.partition(":")[0])
         if rank % 2 == 0:
@@ -110,13 +109,14 @@ def budgets(evidence: Evidence) -> Found:
         with_unit.add(key)
         if key in holding:
             continue
-        at = _time_of(token)
+        millis, partition, _ = parse_decision_id(token)
+        at = millis / 1000
         if f"{token}:{name}" in stored.ends:
             excused["reserved; comes back by itself"] += 1
         elif key[0] in erased:
             excused["of an erased customer"] += 1
-        elif any(at - 2 < kill < at + 30 for kill in kills):
-            excused["taken by a server that was killed"] += 1
+        elif unanswered.excuses(token, partition, at):
+            excused["nobody was answered: killed or cut"] += 1
         else:
             contact = contacts.get(key)
             why = "no contact" if contact is None else f"a contact that is {contact.state.name}"
@@ -140,7 +140,9 @@ def request_ids(evidence: Evidence) -> Found:
             wrong.append(f"{request_id} of {customer} gave {sorted(made)}")
     holding: defaultdict[tuple[str, int], bool] = defaultdict(bool)
     for contact in evidence.stored.contacts:
-        holding[evidence.person(contact.customer), contact.tag] |= contact.state != 3
+        holding[evidence.person(contact.customer), contact.tag] |= (
+            contact.state != ContactState.RELEASED
+        )
     chosen: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for record in evidence.stored.records.values():
         person = evidence.person(record.customer_id)
@@ -153,11 +155,3 @@ def request_ids(evidence: Evidence) -> Found:
     for before, after in evidence.seen.repeated:
         wrong.append(f"{before.decision_id} answers {before.request_id} and {after.request_id}")
     return Found(len(evidence.seen.by_request), wrong, Counter())
-
-
-def _time_of(decision_id: str) -> float:
-    """The Unix time that a decision id carries."""
-    number = 0
-    for letter in decision_id[:10]:
-        number = number << 5 | "0123456789ABCDEFGHJKMNPQRSTVWXYZ".index(letter)
-    return number / 1000

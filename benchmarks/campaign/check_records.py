@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import Final
 
 from benchmarks.campaign.evidence import Evidence, Found
-
-LATER: Final = 60
-"""Seconds in which a server logs what it decided without the store, once that is back."""
 
 
 def server_errors(evidence: Evidence) -> Found:
@@ -52,10 +48,9 @@ def records_without_store(evidence: Evidence) -> Found:
     for answer in answers:
         if answer.decision_id in evidence.stored.records:
             continue
-        kills = evidence.kills[answer.server]
         if evidence.erased_since(answer):
             excused["the customer was erased"] += 1
-        elif any(answer.sent - 1 < kill < answer.answered + LATER for kill in kills):
+        elif evidence.killed_soon_after(answer):
             excused["its server was killed soon after"] += 1
         else:
             where = evidence.during(answer.sent)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from benchmarks.campaign.seen import Answer, Seen
 from benchmarks.campaign.stored import Stored
+
+LATER: Final = 60
+"""Seconds in which a server does what is left to be done once the store is back."""
 
 
 class Phase(NamedTuple):
@@ -97,6 +100,11 @@ class Evidence:
     def erased_since(self, answer: Answer) -> bool:
         """Whether an erasure may have removed what a decision logged."""
         return any(answer.sent <= ended for _, ended in self.erased.get(answer.customer, ()))
+
+    def killed_soon_after(self, answer: Answer) -> bool:
+        """Whether the server died before it could do what is left to be done later."""
+        kills = self.kills[answer.server]
+        return any(answer.sent - 1 < kill < answer.answered + LATER for kill in kills)
 
     def off(self, answer: Answer, message: str) -> float:
         """From when on a contact may count no more: an event was sent, or an erasure."""

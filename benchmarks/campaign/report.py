@@ -90,10 +90,10 @@ def commit() -> str:
 
 
 def record(run: Mapping[str, Any], path: Path = COUNT) -> int:
-    """Adds a run to the count; returns how many decisions all runs have made."""
+    """Adds a run; returns how many decisions were made in runs that found nothing wrong."""
     known = json.loads(path.read_text()) if path.exists() else {"runs": []}
     known["runs"].append(run)
-    total = sum(one["decisions"] for one in known["runs"])
+    total: int = sum(one["decisions"] for one in known["runs"] if not one["findings"])
     text = {"decisions": total, "aim": AIM, "runs": known["runs"]}
     path.write_text(json.dumps(text, indent=1) + "\n")
     return total

@@ -106,7 +106,7 @@ async def _inflict(
         name = left.pop()
         await stage.inflict(name, chance)
         phase = stage.phases[-1]
-        _say(f"{name}: {phase.ended - phase.began:.1f} s, recovered in {phase.recovered}")
+        _say(f"{name}: {phase.ended - phase.began:.1f} s, recovered in {_seconds(phase.recovered)}")
         await stage.look()
         await asyncio.sleep(chance.uniform(0.5, 3))
 
@@ -184,7 +184,11 @@ async def _look_up(stage: Stage, seen: Seen) -> Found:
     sample = chance.sample(known, min(_SAMPLE, len(known)))
     for answer in sample:
         try:
-            reply = await client.send(request("GET", f"/v1/decisions/{answer.decision_id}"), 20)
+            for _ in range(5):
+                reply = await client.send(request("GET", f"/v1/decisions/{answer.decision_id}"), 20)
+                if reply.status != 503:
+                    break
+                await asyncio.sleep(1)
         except Broken as error:
             wrong.append(f"{answer.decision_id}: {error}")
             continue
@@ -227,6 +231,10 @@ async def _end(stage: Stage) -> dict[str, Found]:
         "memory": Found(largest, memory, Counter()),
         "servers' logs": Found(len(stage.servers), logs, Counter()),
     }
+
+
+def _seconds(recovered: float | None) -> str:
+    return "vain" if recovered is None else f"{recovered:.1f} s"
 
 
 def _say(text: str) -> None:

@@ -17,9 +17,10 @@ from benchmarks.campaign.report import by_phase, record
 from benchmarks.campaign.seen import Seen
 from benchmarks.campaign.stored import Contact, Customer, Pick, Record, Stored
 from decision.core.document import ContactState
+from decision.core.identifiers import decision_id, partition_of
 
 BEGAN = 1_795_700_000.0
-ID = "01M8C00000000000000000000{}"
+ID = decision_id(int(BEGAN * 1000), partition_of("c-1"), 0)[:-1] + "{}"
 
 
 class Story:
@@ -143,7 +144,7 @@ def a_contact_without_a_record(story: Story) -> None:
 
 
 def a_budget_unit_lost(story: Story) -> None:
-    story.stored.units["01M8C000000000000000000077", "d:total"] = -1
+    story.stored.units[ID.format("Z"), "d:total"] = -1
     story.stored.counters["d:total"] = 2
 
 
@@ -219,11 +220,12 @@ def test_a_journal_that_a_kill_cut_short_still_says_what_was_sent(tmp_path: Path
     assert [lost.request_id for lost in Seen().read([path]).lost] == ["r-1"]
 
 
-def test_runs_add_up(tmp_path: Path) -> None:
+def test_runs_that_found_nothing_add_up(tmp_path: Path) -> None:
     path = tmp_path / "campaign.json"
-    record({"decisions": 3}, path)
-    assert record({"decisions": 4}, path) == 7
-    assert len(json.loads(path.read_text())["runs"]) == 2
+    record({"decisions": 3, "findings": {}}, path)
+    record({"decisions": 50, "findings": {"no 500": 1}}, path)
+    assert record({"decisions": 4, "findings": {}}, path) == 7
+    assert len(json.loads(path.read_text())["runs"]) == 3
 
 
 def test_figures_are_by_fault_and_calm_is_the_rest() -> None:
