@@ -245,7 +245,7 @@ async def supervisor_killed(stage: Stage, chance: random.Random) -> None:
     """The first process of a server with workers ends with signal 9; its workers must end too."""
     server = max(stage.servers, key=lambda each: each.workers)
     assert server.process is not None
-    server.kill_process(next(each for each in server.processes() if each.pid == server.process.pid))
+    server.kill_process(server.first)
     await asyncio.to_thread(server.process.wait)
     if orphans := await server.orphans():
         stage.found("processes left", f"{orphans} workers lived on after their supervisor")

@@ -45,7 +45,7 @@ class Load:
         self.open.set()
         self.in_hand = 0
         self.number = 0
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Task[object]] = set()
         self.busy: set[str] = set()
         self.values: dict[str, int] = {}
 
@@ -77,12 +77,12 @@ class Load:
             taken, self.work.events = events[:50], events[50:]
             self.go(self.send_events(taken))
 
-    def go(self, work: Coroutine[Any, Any, None]) -> None:
+    def go(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.ensure_future(work)
         self.tasks.add(task)
         task.add_done_callback(self.done)
 
-    def done(self, task: asyncio.Task[None]) -> None:
+    def done(self, task: asyncio.Task[object]) -> None:
         self.tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error

@@ -14,8 +14,6 @@ import urllib.request
 from pathlib import Path
 from typing import Final
 
-import psutil
-
 from benchmarks.campaign.waiting import until
 
 ROOT: Final = Path(__file__).parents[2]
@@ -77,39 +75,42 @@ class Server:
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
-    def processes(self) -> list[psutil.Process]:
-        """All processes of this server, whether their parent lives or not."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get(MARK) == self._mark:
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
+    def processes(self) -> list[int]:
+        """The ids of all processes of this server, whether their parent lives or not."""
+        mark = f"{MARK}={self._mark}".encode()
+        return [
+            int(folder.name)
+            for folder in Path("/proc").glob("[0-9]*")
+            if mark in _read(folder / "environ").split(b"\0")
+        ]
 
-    def answering(self) -> list[psutil.Process]:
-        """The processes that answer requests: the workers, or the only one."""
+    @property
+    def first(self) -> int:
+        """The id of the process that was started: the supervisor, or the only one."""
         assert self.process is not None
+        return self.process.pid
+
+    def answering(self) -> list[int]:
+        """The processes that answer requests: the workers, or the only one."""
         if self.workers == 1:
-            return [each for each in self.processes() if each.pid == self.process.pid]
+            return [each for each in self.processes() if each == self.first]
         return [
             each
             for each in self.processes()
-            if each.pid != self.process.pid and "spawn_main" in " ".join(_command_line(each))
+            if each != self.first and b"spawn_main" in _read(Path(f"/proc/{each}/cmdline"))
         ]
 
-    def kill_process(self, process: psutil.Process) -> None:
+    def kill_process(self, process: int) -> None:
         """Signal 9 to one of its processes."""
         self.kills.append(time.time())
-        os.kill(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
 
     async def kill(self) -> None:
         """Signal 9 to all of its processes, the first one first."""
         assert self.process is not None
-        self.kills.append(time.time())
-        for process in sorted(self.processes(), key=lambda each: each.pid != self.process.pid):
-            os.kill(process.pid, signal.SIGKILL)
+        for process in sorted(self.processes(), key=lambda each: each != self.first):
+            self.kill_process(process)
         await asyncio.to_thread(self.process.wait)
 
     async def stop(self, seconds: float = 40) -> int | None:
@@ -129,27 +130,26 @@ class Server:
             await until(lambda: not self.processes(), seconds)
         left = self.processes()
         for process in left:
-            os.kill(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         return len(left)
 
     def memory(self) -> int:
         """Bytes (RSS) of its largest process."""
-        sizes = [0]
-        for process in self.processes():
-            try:
-                sizes.append(process.memory_info().rss)
-            except psutil.Error:
-                continue
-        return max(sizes)
+        pages = [
+            int((_read(Path(f"/proc/{each}/statm")).split() or [0, 0])[1])
+            for each in self.processes()
+        ]
+        return max(pages, default=0) * os.sysconf("SC_PAGE_SIZE")
 
     def text(self) -> str:
         """Its log."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
 
-def _command_line(process: psutil.Process) -> list[str]:
+def _read(path: Path) -> bytes:
+    """A file of /proc; nothing where the process has ended."""
     try:
-        found: list[str] = process.cmdline()
-    except psutil.Error:
-        return []
-    return found
+        return path.read_bytes()
+    except OSError:
+        return b""
