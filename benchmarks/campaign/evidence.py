@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from benchmarks.campaign.policy import SECOND
 from benchmarks.campaign.seen import Answer, Seen
 from benchmarks.campaign.stored import Stored
 
@@ -99,7 +100,7 @@ class Evidence:
 
     def erased_since(self, answer: Answer) -> bool:
         """Whether an erasure may have removed what a decision logged."""
-        return any(answer.sent <= ended for _, ended in self.erased.get(answer.customer, ()))
+        return any(answer.at / SECOND <= ended for _, ended in self.erased.get(answer.customer, ()))
 
     def killed_soon_after(self, answer: Answer) -> bool:
         """Whether the server died before it could do what is left to be done later."""
