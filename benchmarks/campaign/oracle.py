@@ -25,7 +25,7 @@ CHECKS: Final[dict[str, Callable[[Evidence], Found]]] = {
     "caps of answers": caps_of_answers,
     "caps stored": caps_stored,
     "decisions in the log": records,
-    "… made without the store": records_without_store,
+    "made without the store": records_without_store,
     "events in the log": events,
     "customers' changes": changes,
     "contacts were given": contacts_given,

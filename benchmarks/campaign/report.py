@@ -95,7 +95,7 @@ def record(run: Mapping[str, Any], path: Path = COUNT) -> int:
     known["runs"].append(run)
     total: int = sum(one["decisions"] for one in known["runs"] if not one["findings"])
     text = {"decisions": total, "aim": AIM, "runs": known["runs"]}
-    path.write_text(json.dumps(text, indent=1) + "\n")
+    path.write_text(json.dumps(text, indent=1, ensure_ascii=False) + "\n")
     return total
 
 

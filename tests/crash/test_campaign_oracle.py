@@ -170,7 +170,7 @@ FAULTS: dict[Callable[[Story], None], set[str]] = {
     a_record_lost: {"decisions in the log", "contacts were given"},
     a_record_changed: {"decisions in the log"},
     a_record_twice: {"decisions in the log"},
-    an_answer_without_the_store_lost: {"… made without the store"},
+    an_answer_without_the_store_lost: {"made without the store"},
     an_event_lost: {"events in the log"},
     an_event_twice: {"events in the log"},
     a_change_lost: {"customers' changes"},
