@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from typing import NamedTuple
 
 from benchmarks.campaign.evidence import Evidence, Found
-from benchmarks.campaign.policy import CAPS, DAY, RELEASING, SECOND, Cap
+from benchmarks.campaign.policy import CAPS, DAY, RELEASES_AFTER, RELEASING, SECOND, Cap
 from benchmarks.campaign.stored import Contact
 from decision.core.document import ContactState
 
@@ -34,7 +34,7 @@ def caps_of_answers(evidence: Evidence) -> Found:
         for message, channel in answer.picks:
             off = evidence.off(answer, message)
             if channel in RELEASING:
-                off = min(off, answer.at / SECOND + 19)
+                off = min(off, answer.at / SECOND + RELEASES_AFTER - 1)
             given = Given(answer.customer, message, channel, answer.at, answer.answered, off)
             by_person[evidence.person(answer.customer)].append(given)
     wrong = []

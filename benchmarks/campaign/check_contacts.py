@@ -8,7 +8,7 @@ from typing import Final
 from zlib import crc32
 
 from benchmarks.campaign.evidence import Evidence, Found
-from benchmarks.campaign.policy import BUDGETS, SECOND
+from benchmarks.campaign.policy import BUDGETS, RELEASES_AFTER, SECOND
 from decision.core.document import ContactState
 from decision.core.identifiers import parse_decision_id, partition_of
 
@@ -81,17 +81,21 @@ def contacts_given(evidence: Evidence) -> Found:
 def budgets(evidence: Evidence) -> Found:
     """A counter is what contacts hold, and never over its limit.
 
-    Excused are `Unanswered`, erased customers, and units of ended reservations, which come back as
-    soon as somebody needs one.
+    Excused are `Unanswered`, erased customers, units of ended reservations, which come back as soon
+    as somebody needs one, and those that were confirmed after they had come back.
     """
     stored, wrong = evidence.stored, []
     excused: Counter[str] = Counter()
     held = Counter(name for (_, name), rank in stored.units.items() if rank % 2)
+    late = _confirmed_late(evidence)
     for name, count in stored.counters.items():
         base = name if name in BUDGETS else name.partition(":")[0]
         if count != held[name]:
             wrong.append(f"{name} is {count}, and {held[name]} units are held")
-        if count > BUDGETS[base]:
+        over = count - BUDGETS[base]
+        if 0 < over <= late[base.partition(":")[0]]:
+            excused["over a limit by confirmations after the reservation had ended"] += over
+        elif over > 0:
             wrong.append(f"{name} is {count}, and may be {BUDGETS[base]}")
     contacts = {(each.tag, each.message): each for each in stored.contacts if each.message in "def"}
     holding = {key for key, each in contacts.items() if each.held(int(evidence.now * SECOND))}
@@ -130,9 +134,20 @@ def budgets(evidence: Evidence) -> Found:
     return Found(sum(held.values()), wrong, excused)
 
 
+def _confirmed_late(evidence: Evidence) -> Counter[str]:
+    """Message → how many contacts were confirmed when their reservation may have ended."""
+    late: Counter[str] = Counter()
+    for event in evidence.seen.events.values():
+        if event.body["type"] in ("message.sent", "message.delivered"):
+            answer = evidence.seen.answers.get(event.body["decision_id"])
+            if answer is None or event.last_sent > answer.at / SECOND + RELEASES_AFTER - 1:
+                late[event.body["message"]] += 1
+    return late
+
+
 def request_ids(evidence: Evidence) -> Found:
-    """One request id gives one decision, and reserves once."""
-    wrong = []
+    """One request id gives one decision, and reserves once, but for `Unanswered`."""
+    wrong, excused = [], Counter[str]()
     for (customer, request_id), answers in evidence.seen.by_request.items():
         made = {(each.decision_id, each.picks) for each in answers if not each.without_store}
         erased = customer in evidence.erased
@@ -143,15 +158,22 @@ def request_ids(evidence: Evidence) -> Found:
         holding[evidence.person(contact.customer), contact.tag] |= (
             contact.state != ContactState.RELEASED
         )
+    unanswered = Unanswered(evidence, evidence.person)
     chosen: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for record in evidence.stored.records.values():
         person = evidence.person(record.customer_id)
         tag = crc32(record.decision_id.encode())
         if record.request_id and record.selections and holding[person, tag]:
-            chosen[person, record.request_id].add(record.decision_id)
+            at = record.decided_at / SECOND
+            if record.decision_id in evidence.seen.answers:
+                chosen[person, record.request_id].add(record.decision_id)
+            elif unanswered.excuses(record.decision_id, person, at):
+                excused["nobody was answered: killed or cut"] += 1
+            else:
+                chosen[person, record.request_id].add(record.decision_id)
     wrong += [
         f"{key[1]} of {key[0]} reserved in {ids}" for key, ids in chosen.items() if len(ids) > 1
     ]
     for before, after in evidence.seen.repeated:
         wrong.append(f"{before.decision_id} answers {before.request_id} and {after.request_id}")
-    return Found(len(evidence.seen.by_request), wrong, Counter())
+    return Found(len(evidence.seen.by_request), wrong, excused)

@@ -51,4 +51,7 @@ BUDGETS: Final = {"d:total": 20_000, "e:total": 300, "f": 3_000}
 """Budget counter (a day's counter without its date) → limit."""
 
 RELEASING: Final = frozenset({"in_app"})
-"""Channels whose reservations end by themselves, after 20 s."""
+"""Channels whose reservations end by themselves."""
+
+RELEASES_AFTER: Final = 20
+"""Seconds after which they do."""

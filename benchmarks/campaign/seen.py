@@ -54,10 +54,11 @@ class Lost(NamedTuple):
 
 
 class EventSeen(NamedTuple):
-    """An event: what was sent first, whether one answer said that it is recorded or known."""
+    """An event: when it was sent first and last, and whether it is said to be recorded."""
 
     body: dict[str, Any]
     sent: float
+    last_sent: float
     accepted: bool
 
 
@@ -194,9 +195,13 @@ class Seen:
             before = self.events.get(body["id"])
             accepted = answer is not None and index not in refused
             if before is None:
-                self.events[body["id"]] = EventSeen(body, sent, accepted)
-            elif accepted and not before.accepted:
-                self.events[body["id"]] = before._replace(accepted=True)
+                before = EventSeen(body, sent, sent, False)
+            self.events[body["id"]] = EventSeen(
+                body,
+                min(sent, before.sent),
+                max(sent, before.last_sent),
+                accepted or before.accepted,
+            )
 
 
 def _micros(text: str) -> int:
