@@ -14,7 +14,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from importlib import import_module
@@ -104,10 +104,11 @@ class EmbeddedRedis:
                     self._shut_down()
                 fcntl.flock(users, fcntl.LOCK_UN)
 
-    def revive(self) -> int | None:
+    def revive(self, given_up: Callable[[], bool]) -> int | None:
         """Starts the server again where it has ended; returns the new one's process id.
 
-        None where it runs, or where another process has just started it.
+        None where it runs, or where another process has just started it. While it loads its data
+        `given_up` is asked, and ends the waiting.
 
         Raises:
             StoreUnavailable: it cannot be started; the text says why and what to do.
@@ -120,8 +121,8 @@ class EmbeddedRedis:
         with self._locked():
             if self._state() is not None:
                 return None
-            self._ensure_running()
-            return int((self.folder / "redis.pid").read_text())
+            self._ensure_running(given_up)
+            return int((self.folder / "redis.pid").read_text()) if not given_up() else None
 
     def running(self) -> bool:
         """Whether a server listens on the socket; quick, and never waits for a slow one."""
@@ -185,14 +186,14 @@ class EmbeddedRedis:
             yield
             fcntl.flock(lock, fcntl.LOCK_UN)
 
-    def _ensure_running(self) -> None:
+    def _ensure_running(self, given_up: Callable[[], bool] = lambda: False) -> None:
         deadline = monotonic() + self._timeout
         log = log_of(self.folder)
         logged = log.stat().st_size if log.exists() else 0
         state = self._state()
         if state is None:
             self._launch()
-        while state != "ready":
+        while state != "ready" and not given_up():
             sleep(_POLL)
             state = self._state()
             if self.process is not None and self.process.poll() is not None:

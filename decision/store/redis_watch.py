@@ -90,7 +90,7 @@ class WatchedRedis:
         while not self._stopped.wait(pause):
             pause = min(max(1.0, 2 * pause), _LONGEST_PAUSE)
             try:
-                pid = self._redis.revive()
+                pid = self._redis.revive(self._stopped.is_set)
             except (StoreUnavailable, OSError, subprocess.SubprocessError) as error:
                 tell(
                     "redis_not_started",
