@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -81,11 +81,11 @@ class Story:
         contact = Contact("c-1", message, channel, micros, state, 0, crc32(name.encode()))
         self.stored.contacts.append(contact)
 
-    def judged(self) -> set[str]:
+    def judged(self, kills: Sequence[float] = ()) -> set[str]:
         """The names of the checks that found something."""
         path = self.folder / "journal-1.ndjson"
         path.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
-        found = judge(Evidence(Seen().read([path]), self.stored, BEGAN + 1000))
+        found = judge(Evidence(Seen().read([path]), self.stored, BEGAN + 1000, [kills]))
         return {name for name, each in found.items() if each.total}
 
 
@@ -211,6 +211,15 @@ def test_a_contact_whose_request_has_no_answer_is_excused_once(tmp_path: Path) -
     story.store(8, BEGAN + 690, "b", "email")
     story.store(7, BEGAN + 700, "c", "email")
     assert story.judged() == {"contacts were given"}
+
+
+def test_what_a_killed_server_could_not_take_back_is_excused(tmp_path: Path) -> None:
+    """It answered without the store and died: what had landed stays until its reservation ends."""
+    story = Story(tmp_path)
+    story.answer(8, BEGAN + 699, ["store", "deadline"], [])
+    story.store(9, BEGAN + 699, "b", "email")
+    assert story.judged() == {"made without the store", "contacts were given"}
+    assert story.judged(kills=[BEGAN + 710]) == set()
 
 
 def test_a_journal_that_a_kill_cut_short_still_says_what_was_sent(tmp_path: Path) -> None:
