@@ -1,12 +1,57 @@
-"""Files that are replaced in one step: a reader sees the old one or the new one, never a part."""
+"""Files that are replaced in one step: a reader sees the old one or the new one, never a part.
+
+And files that others may have put there: only regular ones are read, and only up to a size. A pipe
+would be waited for, a device has no end.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
+
+LARGEST: Final = 512 * 1024 * 1024
+"""Bytes of a file that is read at once, where nothing less is said."""
+
+
+def open_regular(path: Path | str) -> IO[bytes]:
+    """A regular file, open for reading. It never waits for whoever is to write a pipe.
+
+    Raises:
+        OSError: it cannot be opened, or is not a regular file.
+    """
+    # Looked at before it is opened, because opening a device can do something; and after, because
+    # another file may have taken the name meanwhile.
+    _check_regular(Path(path).stat(), path)
+    opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        _check_regular(os.fstat(opened), path)
+    except OSError:
+        os.close(opened)
+        raise
+    return os.fdopen(opened, "rb")
+
+
+def read_regular(path: Path | str, most: int = LARGEST) -> bytes:
+    """The bytes of a regular file that has at most `most`.
+
+    Raises:
+        OSError: it cannot be read, is not a regular file, or has more bytes.
+    """
+    with open_regular(path) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
+    return data
+
+
+def _check_regular(found: os.stat_result, path: Path | str) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
 
 
 def access_hint(path: Path) -> str:
@@ -59,7 +104,13 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Adds a line to a file, and waits until it is on disk."""
+    """Adds a line to a file, and waits until it is on disk.
+
+    Raises:
+        OSError: it cannot be written, or is not a regular file.
+    """
+    if path.exists():
+        _check_regular(path.stat(), path)
     with path.open("ab") as file:
         file.write(line + b"\n")
         file.flush()

@@ -20,7 +20,7 @@ from decision.api.tracing import TracingMiddleware
 from decision.core.errors import StoreUnavailable
 from decision.engine import Engine
 from decision.observability import configure_logging, correlate
-from decision.server.keys import KeysFile, load_keys
+from decision.server.keys_file import KeysFile
 from decision.server.metrics import Metrics
 from decision.server.opening import serving_engine
 from decision.server.settings import ServerSettings, SettingsError, read_settings
@@ -44,14 +44,13 @@ def create_app(
     spans; it is closed with the application.
 
     Raises:
-        SettingsError: the keys file or the archive cannot be used.
+        SettingsError: the archive cannot be used. Where the keys file cannot, no key is valid.
     """
     settings = settings or ServerSettings()
-    keys = load_keys(settings.api_keys_file) if settings.api_keys_file else None
-    authenticator = Authenticator(keys)
+    authenticator = Authenticator(hosts=settings.host_names)
     metrics = Metrics()
     engine.observe(metrics if tracing is None else TracedObserver(tracing, metrics))
-    keys_file = KeysFile(settings.api_keys_file, authenticator.use)
+    keys_file = KeysFile(settings.api_keys_file, authenticator.use, metrics)
     supply = PolicySupply(engine, settings, keys_file, metrics)
     guarded = Router(
         "/",

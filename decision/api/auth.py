@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import hmac
+import functools
+import re
+import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from litestar.connection import ASGIConnection
@@ -15,60 +17,131 @@ from decision.api.problems import Problem
 from decision.server.keys import ApiKey, digest
 from decision.server.settings import is_loopback_host
 
+_HOST: Final = re.compile(r"(\[[^\[\]]+\]|[^:\[\]]+)(?::[0-9]*)?")
+_REALM: Final = 'Bearer realm="nextbest"'
+
+
+class _Caller(NamedTuple):
+    name: str
+    scopes: frozenset[str]
+    expires: float | None
+
 
 class Authenticator:
-    """Says who may call what. With no keys: everything, from this machine alone."""
+    """Says who may call what. With no keys: everything, from this machine alone.
 
-    def __init__(self, keys: Iterable[ApiKey] | None = None) -> None:
-        self._keys: list[tuple[str, frozenset[str]]] | None = None
+    A key is found by its hash. That takes no longer where a part of the hash is right: nobody can
+    choose a secret by its SHA-256, and a key has 256 random bits, so times teach nothing.
+
+    `hosts` are the names by which clients may call the server, in lower case; without keys, the
+    names of this machine itself are always among them. None: with keys, any.
+    """
+
+    def __init__(
+        self, keys: Iterable[ApiKey] | None = None, hosts: frozenset[str] | None = None
+    ) -> None:
+        self._keys: dict[str, _Caller] | None = None
+        self._hosts = hosts
         if keys is not None:
             self.use(keys)
 
     def use(self, keys: Iterable[ApiKey]) -> None:
-        """Puts keys in force, from the next request on."""
-        self._keys = [(key.sha256, frozenset(key.scopes)) for key in keys]
+        """Puts keys in force, from the next request on; with none of them nobody may call."""
+        self._keys = {
+            key.sha256: _Caller(
+                key.name,
+                frozenset(key.scopes),
+                None if key.expires is None else key.expires.timestamp(),
+            )
+            for key in keys
+        }
 
     @property
     def open(self) -> bool:
         """Whether no keys are asked for."""
         return self._keys is None
 
-    def authorize(self, scope: Scope, needed: str) -> None:
-        """Allows a request, or refuses it.
+    def authorize(self, scope: Scope, needed: str, instead: str | None = None) -> bool:
+        """Allows a request, or refuses it; false where only the scope `instead` allows it.
+
+        The name of the key is noted in the request's state.
 
         Raises:
-            Problem: 401 without a valid key, 403 where the key lacks the scope.
+            Problem: 401 without a valid key, 403 where the key lacks the scope, or where the
+                request is for a host that we are not.
         """
         if self._keys is None:
-            _check_local(scope)
-            return
+            self._check_local(scope)
+            return True
+        if self._hosts is not None and not self.is_ours(scope):
+            raise Problem("forbidden", "the Host of the request is not in NEXTBEST_ALLOWED_HOSTS")
+        caller = self._caller(scope, self._keys)
+        scope["state"]["key"] = caller.name
+        if needed in caller.scopes:
+            return True
+        if instead is not None and instead in caller.scopes:
+            return False
+        challenge = f'{_REALM}, error="insufficient_scope", scope="{needed}"'
+        raise Problem(
+            "forbidden",
+            f"the API key lacks the scope {needed}",
+            headers={"www-authenticate": challenge},
+        )
+
+    def is_ours(self, scope: Scope) -> bool:
+        """Whether the request names a host that it may: one of `hosts`, or of this machine.
+
+        By a Unix socket no web page can come, so there any name will do.
+        """
+        if _by_unix_socket(scope):
+            return True
+        names = [_host(value) for name, value in scope["headers"] if name == b"host"]
+        return bool(names) and all(
+            is_loopback_host(name) or name in (self._hosts or ()) for name in names
+        )
+
+    def _caller(self, scope: Scope, keys: dict[str, _Caller]) -> _Caller:
         given = _bearer(scope)
-        found: frozenset[str] | None = None
-        if given:
-            hashed = digest(given)
-            for known, scopes in self._keys:
-                if hmac.compare_digest(known, hashed):
-                    found = scopes
-        if found is None:
-            detail = (
-                "the API key is not known" if given else "send Authorization: Bearer and an API key"
+        if not given:
+            detail = "send Authorization: Bearer and an API key"
+            raise Problem("unauthorized", detail, headers={"www-authenticate": _REALM})
+        caller = keys.get(digest(given))
+        if caller is not None and (caller.expires is None or time.time() < caller.expires):
+            return caller
+        detail = "the API key is not known"
+        if caller is not None:
+            detail = "the API key has expired; make another with nextbest key create"
+        challenge = f'{_REALM}, error="invalid_token", error_description="{detail}"'
+        raise Problem("unauthorized", detail, headers={"www-authenticate": challenge})
+
+    def _check_local(self, scope: Scope) -> None:
+        """Without keys: refuses other machines, and web pages elsewhere.
+
+        Raises:
+            Problem: 403.
+        """
+        if not is_local(scope):
+            raise Problem(
+                "forbidden", "without NEXTBEST_API_KEYS_FILE only this machine may call the server"
             )
-            challenge = 'Bearer realm="nextbest"' + (', error="invalid_token"' if given else "")
-            raise Problem("unauthorized", detail, headers={"www-authenticate": challenge})
-        if needed not in found:
+        # A browser's page elsewhere must not read or change customers. Its script is sent with an
+        # Origin (CSRF), or for a host whose name its owner has led here (DNS rebinding).
+        for name, value in scope["headers"]:
+            if name == b"origin" and not is_loopback_host(_host_of(value.decode("latin-1"))):
+                raise Problem("forbidden", "without API keys, web pages elsewhere may not call us")
+        if not self.is_ours(scope):
             raise Problem(
                 "forbidden",
-                f"the API key lacks the scope {needed}",
-                headers={
-                    "www-authenticate": 'Bearer realm="nextbest", error="insufficient_scope", '
-                    f'scope="{needed}"'
-                },
+                "without API keys the server is called by a name of this machine alone: use "
+                "localhost or 127.0.0.1, name the host in NEXTBEST_ALLOWED_HOSTS, or set "
+                "NEXTBEST_API_KEYS_FILE",
             )
 
 
 def guard_of(authenticator: Authenticator) -> Guard:
     """Litestar's guard: a route's `opt["scope"]` is the scope it needs; none needs no key.
 
+    `opt["instead"]` is a scope that allows a part of the answer (`partly_allowed`).
     A function and not a method, because a router copies what it is given, and with a bound method
     the authenticator; a coroutine, because Litestar runs others in a thread.
     """
@@ -76,36 +149,40 @@ def guard_of(authenticator: Authenticator) -> Guard:
     async def guard(
         connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
     ) -> None:
-        needed = handler.opt.get("scope")
+        needed, scope = handler.opt.get("scope"), connection.scope
         if needed is None:
             return
-        if handler.opt.get("local") and is_local(connection.scope):
+        if handler.opt.get("local") and is_local(scope) and authenticator.is_ours(scope):
             return
-        authenticator.authorize(connection.scope, needed)
+        allowed = authenticator.authorize(scope, needed, handler.opt.get("instead"))
+        scope["state"]["partly_allowed"] = not allowed
 
     return guard
+
+
+def partly_allowed(scope: Scope) -> bool:
+    """Whether the caller may see a part of the answer alone, by the route's `instead`."""
+    return bool(scope["state"].get("partly_allowed"))
 
 
 def is_local(scope: Scope) -> bool:
     """Whether a request comes from this machine, by its socket or a Unix socket."""
     client = scope.get("client")
-    return client is None or not client[0] or is_loopback_host(client[0])
+    if client is None:  # over TCP: it was gone before we could ask who it was
+        return _by_unix_socket(scope)
+    return not client[0] or is_loopback_host(client[0])
 
 
-def _check_local(scope: Scope) -> None:
-    """Without keys: refuses other machines, and web pages that reach us by a name of their own.
+def _by_unix_socket(scope: Scope) -> bool:
+    server = scope.get("server")
+    return scope.get("client") is None and (server is None or server[1] is None)
 
-    Raises:
-        Problem: 403.
-    """
-    if not is_local(scope):
-        raise Problem(
-            "forbidden", "without NEXTBEST_API_KEYS_FILE only this machine may call the server"
-        )
-    for name, value in scope["headers"]:
-        # A browser's page elsewhere must not read or change customers (CSRF, DNS rebinding).
-        if name == b"origin" and not is_loopback_host(_host_of(value.decode("latin-1"))):
-            raise Problem("forbidden", "without API keys, web pages elsewhere may not call us")
+
+@functools.lru_cache(1024)
+def _host(header: bytes) -> str:
+    """The host of a Host header, in lower case, without port and brackets; "" where it is none."""
+    found = _HOST.fullmatch(header.decode("latin-1").strip().lower())
+    return found[1].strip("[]").removesuffix(".") if found else ""
 
 
 def _host_of(origin: str) -> str:

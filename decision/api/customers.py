@@ -9,6 +9,7 @@ from litestar import Request, delete, get, post, put
 from litestar.types import ControllerRouterHandler
 
 from decision.api.answers import Answer, json_answer, path_id
+from decision.api.auth import partly_allowed
 from decision.api.bodies import read_body
 from decision.api.decisions import JSON_ONLY
 from decision.api.openapi import BODY_PROBLEMS, EXAMPLES, Body, Operation
@@ -16,7 +17,7 @@ from decision.api.problems import Problem
 from decision.core.schema import ConsentUpdate, CustomerUpdate, Identifier
 from decision.decoding import JsonDecoder
 from decision.engine import Engine
-from decision.engine.views import CustomerView, UpdatedCustomer
+from decision.engine.views import CustomerView, ShownCustomer, UpdatedCustomer, without_values
 from decision.server.settings import ServerSettings
 from decision.store.erasures import ErasureCertificate
 
@@ -48,9 +49,10 @@ def customer_routes(engine: Engine, settings: ServerSettings) -> list[Controller
     def opt(operation: Operation) -> dict[str, Any]:
         return {"scope": "customers", "operation": operation}
 
-    @get(_PATH, opt=opt(_GET))
+    @get(_PATH, opt={**opt(_GET), "instead": "customers.read"})
     async def get_customer(request: _Request) -> Answer:
-        return json_answer(await customers.get(path_id(request, "customer_id")))
+        view = await customers.get(path_id(request, "customer_id"))
+        return json_answer(without_values(view) if partly_allowed(request.scope) else view)
 
     @put(_PATH, opt=opt(_PUT))
     async def put_customer(request: _Request) -> Answer:
@@ -102,9 +104,10 @@ _GET = Operation(
     id="getCustomer",
     tag="customers",
     summary="Everything stored about a customer",
-    description="With what is derived from it: the state, event counts, open contacts.",
+    description="With what is derived from it: the state, event counts, open contacts. A key with "
+    "the scope `customers.read` gets no attributes, aliases and merged ids: `hidden` names them.",
     parameters=_ID,
-    answers={200: ("The customer", _VIEW)},
+    answers={200: ("The customer", Body(type=ShownCustomer, example=EXAMPLES["CustomerView"]))},
     problems=("not-found", "unavailable"),
 )
 _PUT = Operation(

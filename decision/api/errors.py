@@ -17,6 +17,7 @@ from decision.engine.snapshot import PolicyRefused
 from decision.observability import get_logger
 from decision.rulebook.checking import RulesRefused
 from decision.scoring.manifest import ModelError
+from decision.server.aside import Unanswered
 from decision.server.shared_folder import as_field_error
 
 RETRY_AFTER = 1
@@ -46,6 +47,10 @@ def as_problem(error: Exception, request_id: str) -> Problem:
         detail = "the store does not answer; try again"
         if error.uncertain:
             detail += ". What was sent may have been stored already"
+        return Problem("unavailable", detail, headers={"retry-after": str(RETRY_AFTER)})
+    if isinstance(error, Unanswered):
+        _log.error("files_unanswered", request_id=request_id, problem=str(error))
+        detail = "a folder that this needs does not answer; the server's log names it"
         return Problem("unavailable", detail, headers={"retry-after": str(RETRY_AFTER)})
     if isinstance(error, RulesRefused):
         errors = [as_field_error(one) for one in error.diagnostics]

@@ -25,7 +25,8 @@ class PolicyView(msgspec.Struct, frozen=True, kw_only=True):
     """What is in force, and since when.
 
     `degraded` lists what every decision does without, `cautions` what this policy cannot make
-    good, such as contacts that a longer cap would need and that were not kept. `refusal` is what
+    good, such as contacts that a longer cap would need and that were not kept. `keys_problem` says
+    why the keys file cannot be used, and what holds meanwhile. `refusal` is what
     was tried after it and refused, with its first errors; null where the newest is in force.
     """
 
@@ -38,6 +39,7 @@ class PolicyView(msgspec.Struct, frozen=True, kw_only=True):
     shadow_version: str | None = None
     cautions: list[str] = []
     model_problem: str | None = None
+    keys_problem: str | None = None
     refusal: Refusal | None = None
 
 
@@ -69,7 +71,11 @@ def operation_routes(supply: PolicySupply, metrics: Metrics) -> list[ControllerR
             loading = "policy and model are being loaded"
             reason = supply.store_health.problem or supply.waits_for or loading
             raise Problem("unavailable", reason, headers={"retry-after": "1"})
-        found = {"store": supply.store_health.problem, "model": supply.models.current.problem}
+        found = {
+            "store": supply.store_health.problem,
+            "model": supply.models.current.problem,
+            "keys": supply.keys.problem,
+        }
         degraded = {name: problem for name, problem in found.items() if problem is not None}
         return json_answer(Health(status="degraded" if degraded else "ok", degraded=degraded))
 
@@ -114,6 +120,7 @@ def _view(snapshot: Snapshot, supply: PolicySupply) -> PolicyView:
         degraded=list(snapshot.degraded),
         cautions=list(snapshot.cautions),
         model_problem=supply.models.current.problem,
+        keys_problem=supply.keys.problem,
         refusal=supply.shared.refusal(),
     )
 

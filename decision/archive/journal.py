@@ -31,7 +31,7 @@ import msgspec
 
 from decision.archive.layout import DATASETS, POLICIES, QUARANTINE, REGISTERS, write_tables
 from decision.core.errors import FileError
-from decision.files import sync_file, sync_folder, write_whole
+from decision.files import read_regular, sync_file, sync_folder, write_whole
 
 FOLDER: Final = "_journal"
 FORMAT: Final = 1
@@ -87,7 +87,7 @@ def read_manifest(folder: Path) -> ArchiveManifest | None:
     """
     path = folder / FOLDER / "manifest.json"
     try:
-        found = _decode(path.read_bytes())
+        found = _decode(read_regular(path))
     except FileNotFoundError:
         return None
     except msgspec.MsgspecError as error:

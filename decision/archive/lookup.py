@@ -25,6 +25,7 @@ from decision.core.masks import mask_bytes, mask_where
 from decision.core.reasons import Reason
 from decision.core.records import DecisionRecord, LoggedScores, LoggedSelection
 from decision.core.schema import ExplanationRow
+from decision.files import open_regular, read_regular
 from decision.store.codec import UnreadableDocument
 
 _TRIES = 3
@@ -64,7 +65,7 @@ def look_up(archive: Path, decision_id: str) -> ArchivedDecision | None:
     if seen:
         try:
             replay = replay_of({**seen[0], "decided_at": record.decided_at}, Registers(archive))
-            rule_files = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+            rule_files = msgspec.json.decode(read_regular(path), type=dict[str, str])
         except (OSError, msgspec.MsgspecError, UnreadableDocument):
             pass  # it cannot be decided again; the rows that are kept must do
         else:
@@ -108,7 +109,7 @@ def _find(path: Path, decision_id: str) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with open_regular(path) as opened, pq.ParquetFile(opened) as file:
             for number in range(file.num_row_groups):
                 ids = file.read_row_group(number, columns=["decision_id"]).column(0)
                 if pc.index(ids, decision_id).as_py() >= 0:

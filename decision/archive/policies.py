@@ -12,7 +12,7 @@ from decision.archive.layout import POLICIES
 from decision.core.candidates import CandidateInfo
 from decision.core.definition import PolicyDefinition
 from decision.core.policy_builder import compile_policy
-from decision.files import write_whole
+from decision.files import read_regular, write_whole
 from decision.rulebook.reader import load_files
 
 _files: Final = msgspec.json.Decoder(dict[str, str]).decode
@@ -33,7 +33,7 @@ def write_policy(archive: Path, version: str, files: dict[str, str]) -> None:
 def read_policy(archive: Path, version: str) -> PolicyDefinition | None:
     """The policy of a version, checked; None if the archive lacks it or it cannot be read."""
     try:
-        files = _files(policy_path(archive, version).read_bytes())
+        files = _files(read_regular(policy_path(archive, version)))
     except (FileNotFoundError, msgspec.MsgspecError):
         return None
     definition = load_files(files, again=True).definition

@@ -14,7 +14,7 @@ import msgspec
 
 from decision.archive.layout import REGISTERS
 from decision.core.document import ContactKind, Document
-from decision.files import write_whole
+from decision.files import read_regular, write_whole
 from decision.store.codec import decode_or_refuse
 from decision.store.register import Kinds, Register
 
@@ -33,7 +33,7 @@ def load_register(archive: Path, number: str) -> Register:
     Raises:
         OSError, MsgspecError: it is missing, or damaged.
     """
-    saved = _decode((archive / REGISTERS / f"{number}.json").read_bytes())
+    saved = _decode(read_regular(archive / REGISTERS / f"{number}.json"))
     register = Register()
     register.names.learn(0, [name.encode() for name in saved.names])
     register.kinds.learn(0, register.kinds.missing(saved.kinds))

@@ -27,7 +27,7 @@ def key() -> None:
     "--scopes",
     required=True,
     metavar="SCOPE,…",
-    help="What the key may do: decide, events, customers, admin.",
+    help="What the key may do: decide, events, customers, admin, customers.read.",
 )
 @click.option("--file", metavar="FILE", help="Append the entry to this keys file.")
 @json_option

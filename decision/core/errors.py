@@ -10,6 +10,7 @@ NextbestError               everything below; any other exception is a defect
         ArchiveError                an archive that cannot be read or written
             ArchiveBusy                 another process is writing it
             UnreadableFile              one of its files is damaged
+        Unanswered                  it cannot be read in time
     InputError                  a request, a row or a line; has the path of the field
     ModelError                  a model version that must not serve
     NoSuchCustomer              a scenario's customer that experiments exclude

@@ -74,6 +74,19 @@ class UpdatedCustomer(CustomerView, frozen=True, kw_only=True, omit_defaults=Tru
     refused_aliases: list[RefusedAlias] = []
 
 
+class ShownCustomer(CustomerView, frozen=True, kw_only=True, omit_defaults=True):
+    """The customer as a caller may see it; `hidden` names the fields that are left empty."""
+
+    hidden: list[str] = []
+
+
+def without_values(view: CustomerView) -> ShownCustomer:
+    """What says how somebody stands, without who it is: no attributes, aliases and other ids."""
+    shown = msgspec.structs.asdict(view)
+    empty: dict[str, Any] = {"attributes": {}, "aliases": {}, "merged": []}
+    return ShownCustomer(**{**shown, **empty}, hidden=list(empty))
+
+
 def customer_view(document: Document, policy: Policy, now: int) -> CustomerView:
     """The customer at a time in microseconds; `state` is that of the policy in force."""
     return CustomerView(

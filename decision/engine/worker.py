@@ -25,12 +25,12 @@ _usual = 0.0
 
 async def run_in_worker(work: Callable[[], T]) -> T:
     """The result of some seconds of pure work, done in a thread that gives way often."""
-    with _giving_way():
+    with giving_way():
         return await asyncio.to_thread(work)
 
 
 @contextmanager
-def _giving_way() -> Iterator[None]:
+def giving_way() -> Iterator[None]:
     """Entered from event loops of one thread; may be entered again while it is."""
     global _under_way, _usual  # noqa: PLW0603 - both settings are the process's
     if _under_way == 0:

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from decision.files import read_regular
 from decision.learning.examples import Examples
 
 PROFILE: Final = "profile.json"
@@ -68,7 +69,7 @@ def encode_profile(profile: Profile) -> bytes:
 def read_profile(folder: Path) -> Profile | None:
     """The profile of a version folder; None if it is missing or cannot be read."""
     try:
-        return msgspec.json.decode((folder / PROFILE).read_bytes(), type=Profile)
+        return msgspec.json.decode(read_regular(folder / PROFILE), type=Profile)
     except (OSError, msgspec.DecodeError):
         return None
 

@@ -36,6 +36,7 @@ from decision.core.errors import NextbestError, NotFound
 from decision.rulebook.checker import Checker
 from decision.rulebook.diagnostics import Diagnostic, hint_for, render_all
 from decision.rulebook.yaml_source import Node, read_yaml
+from decision.rulebook.yaml_text import read_file
 from decision.scoring.features import Feature, Kind, UnknownFeature, check_feature
 from decision.scoring.manifest import Smoothing
 
@@ -163,7 +164,7 @@ def load_spec(path: Path | str, *, name: str | None = None) -> Spec:
         OSError: the file cannot be read.
         SpecError: it has errors, each named with its place, or is of another model.
     """
-    spec = parse_spec(str(path), Path(path).read_bytes())
+    spec = parse_spec(str(path), read_file(Path(path)))
     if name is not None and spec.name != name:
         message = f"this is the spec of {spec.name}; the version is of {name}"
         raise SpecError(str(path), [Diagnostic(code="conflict", file=str(path), message=message)])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from decision.files import open_regular
 
 LARGEST_FILE: Final = 5_000_000
 """Bytes."""
@@ -39,11 +39,7 @@ def read_file(path: Path) -> bytes:
     Raises:
         OSError: it cannot be read, or is not a regular file. It does not wait for a pipe.
     """
-    # Opened before it is examined: the file under this name may change in between.
-    opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(opened, "rb") as file:
-        if not stat.S_ISREG(os.fstat(opened).st_mode):
-            raise OSError("it is not a regular file")
+    with open_regular(path) as file:
         return file.read(LARGEST_FILE + 1)
 
 

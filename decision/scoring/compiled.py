@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from decision.files import read_regular
 from decision.scoring.manifest import TREES, Manifest
 from decision.scoring.model import Trees
 
@@ -57,9 +58,10 @@ def find_object(folder: Path, manifest: Manifest) -> Path | None:
         return None  # the trial says so
     for place in _places(folder, manifest):
         try:
-            record = msgspec.json.decode((place / f"{key}.json").read_bytes(), type=CompiledObject)
+            described = read_regular(place / f"{key}.json")
+            record = msgspec.json.decode(described, type=CompiledObject)
             path = place / Path(record.file).name
-            intact = hashlib.sha256(path.read_bytes()).hexdigest() == record.sha256
+            intact = hashlib.sha256(read_regular(path)).hexdigest() == record.sha256
         except (OSError, ValueError):
             continue
         if intact and record.trees_sha256 == manifest.files[TREES]:

@@ -21,6 +21,7 @@ import msgspec
 
 from decision.core.errors import NextbestError
 from decision.core.values import Value
+from decision.files import read_regular
 from decision.scoring.features import Feature, UnknownFeature, check_feature
 
 FORMAT_VERSION: Final = 1
@@ -215,7 +216,7 @@ def read_version(folder: Path) -> tuple[Manifest, str]:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError as error:
         raise ModelError(
             f"{path}: cannot be read ({error.strerror or error}); give the folder of a model "

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from decision.core.errors import NotFound
 from decision.core.history import standing
-from decision.files import append_line, write_whole
+from decision.files import append_line, read_regular, write_whole
 from decision.scoring.manifest import MANIFEST, ModelError, read_version
 
 CURRENT: Final = "current"
@@ -24,6 +24,7 @@ CURRENT: Final = "current"
 SHADOW: Final = "shadow"
 HISTORY: Final = "history"
 _ROLLBACK: Final = "rollback"
+_LONGEST_POINTER: Final = 4096
 
 
 class HistoryEntry(NamedTuple):
@@ -128,7 +129,7 @@ def point_to(
 def history(models: Path) -> list[HistoryEntry]:
     """Every change of `current`, oldest first."""
     try:
-        lines = (models / HISTORY).read_text("utf-8").splitlines()
+        lines = read_regular(models / HISTORY).decode().splitlines()
     except FileNotFoundError:
         return []
     found = []
@@ -152,7 +153,7 @@ def earlier_versions(models: Path) -> list[str]:
 def _pointed(models: Path, name: str) -> Path | None:
     pointer = models / name
     try:
-        place = pointer if pointer.is_dir() else models / pointer.read_text("utf-8").strip()
+        place = pointer if pointer.is_dir() else models / _target(pointer)
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
@@ -161,6 +162,10 @@ def _pointed(models: Path, name: str) -> Path | None:
     if not (place / MANIFEST).is_file():
         raise ModelError(f"{pointer}: {place} is not a model version; name one that exists")
     return place
+
+
+def _target(pointer: Path) -> str:
+    return read_regular(pointer, _LONGEST_POINTER).decode().strip()
 
 
 def _only_version(models: Path) -> Path | None:

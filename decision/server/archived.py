@@ -5,9 +5,10 @@ Reading needs PyArrow, of the extra `archive`.
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -15,7 +16,12 @@ from decision.archive.lookup import look_up
 from decision.core.schema import Decision
 from decision.engine.replay import Replay
 from decision.installation import install_hint
+from decision.server.aside import Aside
 from decision.server.settings import SettingsError
+
+_AT_ONCE: Final = 4
+_FOUND_WITHIN: Final = 20.0
+"""Seconds for a look-up, the wait for its turn included."""
 
 
 class ArchivedDecisions:
@@ -30,14 +36,20 @@ class ArchivedDecisions:
             raise SettingsError(install_hint("reading the archive needs pyarrow", "archive"))
         self.folder = Path(folder)
         self._replay = replay
+        self._aside = Aside(f"the archive {folder}", _AT_ONCE)
 
     async def find(self, decision_id: str) -> Decision | None:
         """The decision with its full explanation, as from the log; None if it is not there.
 
         Where what it saw is not kept, the explanation has what the archive says of its
         candidates, and contents stay empty.
+
+        Raises:
+            Unanswered: the archive cannot be read in time.
+            ArchiveError: it is damaged.
         """
-        found = await asyncio.to_thread(look_up, self.folder, decision_id)
+        look = partial(look_up, self.folder, decision_id)
+        found = await self._aside.run(look, _FOUND_WITHIN)
         if found is None:
             return None
         if found.document is not None:

@@ -1,40 +1,48 @@
-"""API keys: random, kept as SHA-256, with scopes; their file is read again when it changes.
+"""API keys: random, kept as SHA-256, with scopes, and until a time.
 
 A key is 256 random bits, so a fast hash is enough: it cannot be guessed. The file holds
-hashes, never keys.
+hashes, never keys. `keys_file` follows the file.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
-from decision.files import access_hint
-from decision.observability import get_logger
+from decision.files import access_hint, read_regular
 from decision.server.settings import SettingsError
 
-KeyScope = Literal["decide", "events", "customers", "admin"]
+KeyScope = Literal["decide", "events", "customers", "admin", "customers.read"]
 SCOPES: Final[tuple[KeyScope, ...]] = get_args(KeyScope)
-_MARK = "nbk_"
 
-_log = get_logger()
+LARGEST_FILE: Final = 8 * 1024 * 1024
+"""Bytes of a keys file; an entry has about 130."""
+
+_MARK = "nbk_"
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 
 class ApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """An entry of the keys file."""
+    """An entry of the keys file. From `expires` on the key is refused; None: never."""
 
     name: Annotated[str, Meta(min_length=1)]
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
     scopes: Annotated[list[KeyScope], Meta(min_length=1)]
+    expires: Annotated[datetime, Meta(tz=True)] | None = None
 
 
-def make_key(name: str, scopes: Sequence[str]) -> tuple[str, ApiKey]:
+def make_key(
+    name: str, scopes: Sequence[str], expires: datetime | None = None
+) -> tuple[str, ApiKey]:
     """A new secret, and the entry for the keys file; the secret is in neither file nor log.
 
     Raises:
@@ -43,7 +51,7 @@ def make_key(name: str, scopes: Sequence[str]) -> tuple[str, ApiKey]:
     secret = _MARK + secrets.token_urlsafe(32)
     entry = {"name": name, "sha256": digest(secret.encode()), "scopes": list(scopes)}
     try:
-        return secret, msgspec.convert(entry, ApiKey)
+        return secret, msgspec.convert({**entry, "expires": expires}, ApiKey)
     except msgspec.ValidationError:
         raise ValueError(
             f"a key needs a name and scopes out of {', '.join(SCOPES)}; "
@@ -52,69 +60,93 @@ def make_key(name: str, scopes: Sequence[str]) -> tuple[str, ApiKey]:
 
 
 def load_keys(path: str | Path) -> list[ApiKey]:
-    """The entries of a keys file, YAML or JSON.
+    """The entries of a keys file, YAML or JSON; at least one.
 
     Raises:
-        SettingsError: the file cannot be read or is not a list of keys.
+        SettingsError: the file cannot be read, is not a list of keys, or has none.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    data = read_keys(path)
+    keys = [] if data is None else parse_keys(path, data)
+    if data is None or not data.strip():
+        reason = "cannot be read: No such file" if data is None else "is empty: not a list of keys"
+        raise SettingsError(f"the keys file {path} {reason}; make one with nextbest key create")
+    if not keys:
+        raise SettingsError(f"the keys file {path} has no keys; make one with nextbest key create")
+    return keys
 
+
+def read_keys(path: str | Path) -> bytes | None:
+    """The bytes of a keys file, or None where there is none.
+
+    Raises:
+        SettingsError: it cannot be read.
+    """
     try:
-        data: Any = YAML(typ="safe", pure=True).load(Path(path).read_text("utf-8"))
-        keys = msgspec.convert(data, list[ApiKey])
-    except (OSError, UnicodeDecodeError) as error:
+        return read_regular(path, LARGEST_FILE)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         if isinstance(error, PermissionError):
             reason += access_hint(Path(path)) + " (it holds hashes, no secrets)"
         raise SettingsError(f"the keys file {path} cannot be read: {reason}") from None
-    except YAMLError as error:
-        place = getattr(error, "problem_mark", None)
-        line = f":{place.line + 1}" if place else ""
-        raise SettingsError(f"the keys file {path}{line} is not YAML") from None
+
+
+def parse_keys(path: str | Path, data: bytes) -> list[ApiKey]:
+    """The entries in the bytes of a keys file; none where it is empty.
+
+    Raises:
+        SettingsError: it is not a list of keys.
+    """
+    try:
+        keys = msgspec.convert(_entries(path, data), list[ApiKey])
     except msgspec.ValidationError as error:
         raise SettingsError(
-            f"the keys file {path} is not a list of keys with name, sha256 and scopes "
-            f"({', '.join(SCOPES)}): {str(error).replace('`', '')}"
+            f"the keys file {path} is not a list of keys with name, sha256, scopes "
+            f"({', '.join(SCOPES)}) and perhaps expires: {str(error).replace('`', '')}"
         ) from None
-    if not keys:
-        raise SettingsError(f"the keys file {path} has no keys; make one with nextbest key create")
-    names = [key.name for key in keys]
-    for name in names:
-        if names.count(name) > 1:
-            raise SettingsError(f"the keys file {path} has the name {name!r} twice; rename one")
+    for what, fix in (("name", "rename one"), ("sha256", "delete one")):
+        seen: set[str] = set()
+        for key in keys:
+            value = getattr(key, what)
+            if value in seen:
+                raise SettingsError(f"the keys file {path} has the {what} {value!r} twice; {fix}")
+            seen.add(value)
     return keys
-
-
-class KeysFile:
-    """The keys file, or none. Keys in force stay where it cannot be read."""
-
-    def __init__(self, path: str | None, use: Callable[[list[ApiKey]], None]) -> None:
-        self._path = path
-        self._use = use
-        self._changed = self._time()
-
-    def refresh(self) -> None:
-        """Puts the file's keys in force if it has changed."""
-        changed = self._time()
-        if self._path is None or changed is None or changed == self._changed:
-            return
-        self._changed = changed
-        try:
-            keys = load_keys(self._path)
-        except SettingsError as error:
-            _log.error("keys_refused", problem=str(error))
-            return
-        self._use(keys)
-        _log.info("keys_in_force", keys=len(keys))
-
-    def _time(self) -> float | None:
-        try:
-            return None if self._path is None else Path(self._path).stat().st_mtime
-        except OSError:
-            return None
 
 
 def digest(secret: bytes) -> str:
     """The hash under which a key is kept."""
     return hashlib.sha256(secret).hexdigest()
+
+
+def as_expiry(text: str) -> str:
+    """A time as it is; a date as its first moment, UTC."""
+    return f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text
+
+
+def _entries(path: str | Path, data: bytes) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.constructor import SafeConstructor
+    from ruamel.yaml.error import YAMLError
+
+    class Constructor(SafeConstructor):
+        """Leaves times as they are written: ruamel.yaml would drop their offset."""
+
+    Constructor.add_constructor(_TIMESTAMP, SafeConstructor.construct_yaml_str)
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Constructor = Constructor
+    try:
+        found = yaml.load(data.decode())
+    except UnicodeDecodeError:
+        raise SettingsError(f"the keys file {path} cannot be read: it is not UTF-8") from None
+    except (YAMLError, RecursionError, ValueError) as error:
+        place = getattr(error, "problem_mark", None)
+        line = f":{place.line + 1}" if place else ""
+        raise SettingsError(f"the keys file {path}{line} is not YAML") from None
+    if not isinstance(found, list):
+        return [] if found is None else found
+    for entry in found:
+        if isinstance(entry, dict) and isinstance(entry.get("expires"), str):
+            entry["expires"] = as_expiry(entry["expires"])
+    return found

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
@@ -25,6 +26,7 @@ from decision.core.reasons import Reason
 from decision.core.schema import Decision
 from decision.engine.snapshot import Snapshot
 from decision.server.connection_metrics import ConnectionMetrics
+from decision.server.keys import ApiKey
 
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = b"application/openmetrics-text"
@@ -107,6 +109,17 @@ class Metrics:
             "Since when every newer policy was refused; 0 where the newest is in force.",
             "livemax",
         )
+        self._keys = gauge("api_keys", "API keys in force, expired ones included.", "livemin")
+        self._keys_expire = gauge(
+            "api_key_expiry_timestamp_seconds",
+            "When the next API key expires; 0 where none will.",
+            "livemax",
+        )
+        self._keys_refused = gauge(
+            "api_keys_refused_timestamp_seconds",
+            "Since when the keys file cannot be used; 0 where it can.",
+            "livemax",
+        )
         self._rule_engine_failures = counter(
             "rule_engine_failures", "Times that the plain evaluator stood in for the rule engine."
         )
@@ -169,6 +182,16 @@ class Metrics:
     def refused_since(self, since: datetime | None) -> None:
         """Says since when newer policies were refused, or that none was."""
         self._refused_since.set(0 if since is None else since.timestamp())
+
+    def keys_in_force(self, keys: Sequence[ApiKey]) -> None:
+        """Says how many keys there are, and when the next one ends."""
+        ends = [key.expires.timestamp() for key in keys if key.expires is not None]
+        self._keys.set(len(keys))
+        self._keys_expire.set(min((end for end in ends if end > time.time()), default=0))
+
+    def keys_refused_since(self, since: float | None) -> None:
+        """Says since when the keys file cannot be used, or that it can."""
+        self._keys_refused.set(since or 0)
 
     def count_rule_engine_failures(self, matcher: RuleMatcher) -> None:
         """Counts what the rule engine in force has failed at since the last look."""

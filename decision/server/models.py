@@ -6,8 +6,8 @@ specs (`*.yaml` in the models folder) are logged, so that a first model can be l
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -19,8 +19,13 @@ from decision.scoring.manifest import MANIFEST, ModelError
 from decision.scoring.model import Model
 from decision.scoring.scorers import MINIMAL_FEATURES
 from decision.scoring.versions import current_version, shadow_version
+from decision.server.aside import Aside, Unanswered
 from decision.server.metrics import Metrics
 from decision.server.watching import Watch, file_fingerprint, fingerprint
+
+_LOOKED_WITHIN = 5.0
+_LOADED_WITHIN = 300.0
+"""Seconds: two versions may each be tried for two minutes."""
 
 _log = get_logger()
 
@@ -47,12 +52,18 @@ class ModelSupply:
         self._metrics = metrics
         self._watch = Watch()
         self._seen = ""
+        self._aside = Aside(f"the models folder {folder}")
 
     async def refresh(self) -> None:
-        """Reads what has changed in the folder."""
+        """Reads what has changed in the folder; what is in force stays where it does not answer."""
         before = self.current
-        self._seen = await asyncio.to_thread(models_fingerprint, self._folder)
-        self.current = found = await asyncio.to_thread(load_models, self._folder, before)
+        try:
+            self._seen = await self._fingerprint()
+            load = partial(load_models, self._folder, before)
+            self.current = found = await self._aside.run(load, _LOADED_WITHIN)
+        except Unanswered as error:
+            self._seen = fingerprint(str(error))
+            self.current = found = msgspec.structs.replace(before, problem=str(error))
         if found.problem is not None:
             # Better an older model, or none, than no answer: the prior stands in.
             _log.error("model_refused", problem=found.problem)
@@ -63,8 +74,14 @@ class ModelSupply:
 
     async def changed(self) -> bool:
         """Whether the folder has changed since it was read, and the change is complete."""
-        now = await asyncio.to_thread(models_fingerprint, self._folder)
+        try:
+            now = await self._fingerprint()
+        except Unanswered as error:
+            now = fingerprint(str(error))
         return self._watch.settled(now, self._seen)
+
+    async def _fingerprint(self) -> str:
+        return await self._aside.run(partial(models_fingerprint, self._folder), _LOOKED_WITHIN)
 
 
 def read_model(folder: str | None) -> Model | None:

@@ -59,6 +59,13 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
         str | None,
         Meta(description="File of API keys (YAML or JSON), as `nextbest key create` prints them."),
     ] = None
+    allowed_hosts: Annotated[
+        str | None,
+        Meta(
+            description="Names of the server that a request's Host may have, with commas between "
+            "them. Left out: any where there are API keys, else localhost and loopback addresses."
+        ),
+    ] = None
     timeout_ms: Annotated[
         int,
         Meta(
@@ -119,6 +126,14 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: Annotated[
         Literal["json", "console"], Meta(description="Log lines as json, or for people: console.")
     ] = "json"
+
+    @property
+    def host_names(self) -> frozenset[str] | None:
+        """The names in `allowed_hosts`, in lower case; None where it is left out."""
+        if self.allowed_hosts is None:
+            return None
+        names = (name.strip().lower() for name in self.allowed_hosts.split(","))
+        return frozenset(name.strip("[]").removesuffix(".") for name in names if name)
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):

@@ -35,8 +35,9 @@ from decision.releases.publishing import (
 from decision.rulebook.checking import RulesRefused, check_files, check_folder, read_checked
 from decision.rulebook.diagnostics import Diagnostic, render_all
 from decision.server.file_rewriting import LOOK_SECONDS, FileRewriting
+from decision.server.aside import Aside, Unanswered
 from decision.server.health import StoreHealth
-from decision.server.keys import KeysFile
+from decision.server.keys_file import KeysFile
 from decision.server.metrics import Metrics
 from decision.server.models import ModelSupply
 from decision.server.settings import ServerSettings
@@ -62,6 +63,7 @@ NOTHING_PUBLISHED: Final = "nothing is published yet: run nextbest publish RULES
 
 _ERRORS_SHOWN: Final = 5
 _TRIED_AT_START: Final = 5
+_LOOKED_WITHIN: Final = 5.0
 
 _log = get_logger()
 
@@ -78,7 +80,7 @@ class PolicySupply:
         self.store_health = StoreHealth(metrics)
         self.models = ModelSupply(settings.models, metrics)
         self.waits_for: str | None = None
-        self._keys = keys
+        self.keys = keys
         self._store = engine.runtime.store
         self._file_rewriting = FileRewriting(self._store, settings.erasure_rewrite_hours * HOUR)
         self._shared: SharedFolder | None = None
@@ -89,6 +91,7 @@ class PolicySupply:
         self._token: bytes | None = None
         self._followed: Publication | None = None
         self._rules_watch = Watch()
+        self._rules_aside = Aside(f"the rules folder {settings.rules}")
         self._models_used = self.models.current
 
     @property
@@ -130,6 +133,7 @@ class PolicySupply:
                 partial(self._repeat, FOLLOW_SECONDS, self._follow_changes),
                 partial(self._repeat, CHECK_SECONDS, self._count_connections),
                 partial(self._repeat, LOOK_SECONDS, self._rewrite_file),
+                partial(self._repeat, CHECK_SECONDS, self.keys.look),
             )
             tasks = [asyncio.create_task(each()) for each in work]
             try:
@@ -227,7 +231,8 @@ class PolicySupply:
             return self.engine.snapshot
 
     async def _rules_fingerprint(self) -> str:
-        return await asyncio.to_thread(folder_fingerprint, self.settings.rules)
+        look = partial(folder_fingerprint, self.settings.rules)
+        return await self._rules_aside.run(look, _LOOKED_WITHIN)
 
     async def _check(self, version: str | None) -> str:
         """Checks and tries, in a child process, what this server is to run; its version."""
@@ -341,9 +346,8 @@ class PolicySupply:
             await self.reload(trigger)
 
     async def _check_surroundings(self) -> None:
-        """Looks at the store, the keys file, the models, and other servers' reloads."""
+        """Looks at the store, the models, and other servers' reloads."""
         await self._connect()
-        self._keys.refresh()
         if not self.ready or self.store_health.problem is not None:
             return
         self.metrics.count_rule_engine_failures(self.engine.snapshot.matcher)
@@ -384,11 +388,17 @@ class PolicySupply:
                 await self._put_in_force(snapshot.policy_version, snapshot.loaded_at)
 
     async def _repeat(self, period: float, work: Callable[[], Awaitable[object]]) -> None:
+        unanswered = ""
         while True:
             await asyncio.sleep(period)
             try:
                 await work()
+                unanswered = ""
             except StoreUnavailable as error:
                 self.store_health.note(str(error))
+            except Unanswered as error:
+                if str(error) != unanswered:  # once, and not with every look
+                    _log.error("files_unanswered", problem=str(error))
+                unanswered = str(error)
             except Exception:  # noqa: BLE001 - the next round must come
                 _log.exception("supply_failed")

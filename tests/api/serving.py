@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,18 @@ class Server:
                 last = answer.text
             time.sleep(0.05)
         raise AssertionError(f"{path} gave {last}, never {status}; {self.text}")
+
+    def wait_until_json(
+        self, path: str, good: Callable[[Any], bool], seconds: float = 60
+    ) -> dict[str, Any]:
+        """The answer, as soon as it is as it should be."""
+        until = time.monotonic() + seconds
+        while True:
+            found: dict[str, Any] = httpx.get(self.url + path, timeout=seconds).json()
+            if good(found):
+                return found
+            assert time.monotonic() < until, f"{path} gave {found}; {self.text}"
+            time.sleep(0.05)
 
     def ready(self) -> Server:
         """Itself, once decisions can be answered."""

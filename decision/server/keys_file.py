@@ -1,0 +1,161 @@
+"""Follows the keys file: what it says goes into force, and where it says nothing, no key is valid.
+
+A change is taken when two looks, a second apart, find the same bytes. So an editor that removes or
+empties a file before it writes it takes nobody's key; and a key is revoked within three seconds, on
+each worker for itself. Bytes are compared and not times, which may be the same after a change.
+
+- A file without keys, and one that is gone, revoke all keys.
+- A file that cannot be used (it cannot be read, is not YAML, has a wrong entry) leaves the keys in
+  force for `GRACE` seconds, and says so; then no key is valid until it is repaired.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from decision.engine.worker import giving_way
+from decision.observability import get_logger
+from decision.server.aside import Aside, Unanswered
+from decision.server.keys import ApiKey, digest, parse_keys, read_keys
+from decision.server.metrics import Metrics
+from decision.server.settings import SettingsError
+from decision.server.watching import Watch, fingerprint
+
+GRACE: Final = 300.0
+"""Seconds for which the keys in force outlive a file that cannot be used."""
+
+EXPIRES_SOON: Final = 14 * 24 * 3600.0
+"""Seconds before its end at which a key is named in the log."""
+
+_READ_WITHIN: Final = 5.0
+_PARSED_WITHIN: Final = 60.0
+_LOOKS_AT_EXPIRY: Final = 3600.0
+
+_log = get_logger()
+
+
+class KeysFile:
+    """The keys file, or none. `use` puts keys in force; `problem` says why the file cannot be used.
+
+    `problem` has no path and no content: it may be shown to anybody.
+    """
+
+    def __init__(
+        self,
+        path: str | None,
+        use: Callable[[list[ApiKey]], None],
+        metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.problem: str | None = None
+        self._path = path
+        self._use = use
+        self._metrics = metrics
+        self._clock = clock
+        self._aside = Aside("the keys file")
+        self._watch = Watch()
+        self._known = ""
+        self._broken_since: float | None = None
+        self._expiry_seen = 0.0
+        self._warned: set[tuple[str, str]] = set()
+        self._keys: list[ApiKey] = []
+        if path is not None:
+            self._start(path)
+
+    def _start(self, path: str) -> None:
+        """The first look, before anything is served: it waits for no second one."""
+        try:
+            data, self._known = _seen(path)
+            self._take(None if data is None else parse_keys(path, data))
+        except SettingsError as error:
+            # Closed, and not ended: health is still answered, and the file may be repaired.
+            self._put([])
+            self._metrics.keys_refused_since(time.time())
+            self._broken_since = self._clock() - GRACE
+            self._refuse(str(error))
+            self._close()
+
+    async def look(self) -> None:
+        """Puts in force what the file has come to say."""
+        if self._path is None:
+            return
+        data: bytes | None = None
+        broken: str | None = None
+        try:
+            data, seen = await self._aside.run(partial(_seen, self._path), _READ_WITHIN)
+        except (SettingsError, Unanswered) as error:
+            broken = str(error)
+            seen = fingerprint(broken)
+        if self._watch.settled(seen, self._known):
+            self._known = seen
+            try:
+                if broken is not None:
+                    raise SettingsError(broken)
+                self._take(await self._parsed(data))
+            except (SettingsError, Unanswered) as error:
+                self._refuse(str(error))
+        if self._broken_since is not None and self._clock() >= self._broken_since + GRACE:
+            self._close()
+        self._tell_expiry()
+
+    async def _parsed(self, data: bytes | None) -> list[ApiKey] | None:
+        """Some seconds of pure Python for thousands of keys, beside the requests."""
+        if data is None or self._path is None:
+            return None
+        with giving_way():
+            return await self._aside.run(partial(parse_keys, self._path, data), _PARSED_WITHIN)
+
+    def _take(self, keys: list[ApiKey] | None) -> None:
+        self.problem, self._broken_since = None, None
+        self._metrics.keys_refused_since(None)
+        self._put(keys or [])
+        if keys:
+            _log.info("keys_in_force", keys=len(keys))
+        else:
+            why = "the keys file is gone" if keys is None else "the keys file has no keys"
+            _log.warning("keys_revoked", problem=f"{why}: every call that needs a key is refused")
+        self._tell_expiry(again=True)
+
+    def _put(self, keys: list[ApiKey]) -> None:
+        self._keys = keys
+        self._use(keys)
+        self._metrics.keys_in_force(keys)
+
+    def _refuse(self, problem: str) -> None:
+        """Keeps what is in force, for a time; the time of the first refusal counts."""
+        if self._broken_since is None:
+            self._broken_since = self._clock()
+            self._metrics.keys_refused_since(time.time())
+        left = max(0.0, self._broken_since + GRACE - self._clock())
+        self.problem = f"the keys file cannot be used; keys from before it hold for {GRACE:g} s"
+        _log.error("keys_refused", problem=problem, keys_hold_seconds=round(left))
+
+    def _close(self) -> None:
+        self.problem = "the keys file cannot be used, and no key is valid until it is repaired"
+        if self._keys:
+            self._put([])
+            _log.error("keys_revoked", problem=self.problem)
+
+    def _tell_expiry(self, *, again: bool = False) -> None:
+        """Names keys that end soon, or have ended: once each."""
+        now = self._clock()
+        if not again and now < self._expiry_seen + _LOOKS_AT_EXPIRY:
+            return
+        self._expiry_seen = now
+        for key in self._keys:
+            if key.expires is None:
+                continue
+            left = key.expires.timestamp() - time.time()
+            event = "key_expired" if left <= 0 else "key_expires_soon"
+            if left < EXPIRES_SOON and (key.sha256, event) not in self._warned:
+                self._warned.add((key.sha256, event))
+                _log.warning(event, key=key.name, expires=key.expires.isoformat())
+
+
+def _seen(path: str) -> tuple[bytes | None, str]:
+    """The bytes of the file, None where it is gone, and what tells them from others."""
+    data = read_keys(path)
+    return data, "gone" if data is None else digest(data)
