@@ -7,6 +7,7 @@ and what explanations are made of. A decision asks each conjunct once for all me
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
@@ -22,6 +23,13 @@ _ORDERED: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "lt": operator.lt,
     "lte": operator.le,
 }
+LONGEST_SEARCHED: Final = 10_000
+"""Characters of a text in which `matches` looks for its pattern; in a longer one it finds nothing.
+
+The text comes with a request, and all requests wait meanwhile: with the largest pattern that rules
+may have, this takes a tenth of a second at worst.
+"""
+
 OPERATORS: Final = ("eq", "ne", *_ORDERED, "in", "not_in", "contains", "matches", "exists")
 
 
@@ -111,18 +119,34 @@ def holds(clause: Clause, value: Value) -> bool:
             return (value is not MISSING) is wanted
         case "contains":
             if isinstance(value, list | tuple):
+                if not isinstance(wanted, list | tuple) and wanted not in value:
+                    return False  # many times faster, and equal values are never unequal to Python
                 return any(equal(item, wanted) for item in value)
             return isinstance(value, str) and isinstance(wanted, str) and wanted in value
         case "matches":
-            return _found(re2.compile(wanted), value)
+            return _found(compiled_pattern(wanted), value)
         case "gt" | "gte" | "lt" | "lte":
             return comparable(value, wanted) and _ORDERED[clause.op](value, wanted)
     raise ValueError(f"unknown operator {clause.op!r}; one of {', '.join(OPERATORS)}")
 
 
+@functools.lru_cache(4096)
+def compiled_pattern(text: str) -> Any:
+    """The pattern of a `matches`, compiled.
+
+    Raises:
+        re2.error: it is not a regular expression of RE2.
+    """
+    options = re2.Options()
+    options.log_errors = False
+    return re2.compile(text, options)
+
+
 def _found(pattern: Any, value: Value) -> bool:
+    if not isinstance(value, str) or len(value) > LONGEST_SEARCHED:
+        return False
     try:
-        return isinstance(value, str) and pattern.search(value) is not None
+        return pattern.search(value) is not None
     except UnicodeEncodeError:  # half a surrogate pair: RE2 reads UTF-8, in which there is none
         return False
 
@@ -155,7 +179,7 @@ def compile_clause(clause: Clause, slot: int) -> Test:
         case "lt" if number:
             return lambda values: type(values[slot]) in _NUMBERS and values[slot] < wanted
         case "matches":
-            pattern = re2.compile(wanted)
+            pattern = compiled_pattern(wanted)
             return lambda values: _found(pattern, values[slot])
     return lambda values: holds(clause, values[slot])
 
@@ -209,11 +233,14 @@ _IN_WORDS = {
 
 def clause_in_words(clause: Clause, value: Value, negated: bool = False) -> str:
     """`events.purchase.count_2h is 1, must be 0`."""
+    unread = ""
+    if clause.op == "matches" and isinstance(value, str) and len(value) > LONGEST_SEARCHED:
+        unread = f" (not searched: it has more than {LONGEST_SEARCHED:,} characters)"
     if clause.op == "exists":
         wanted = "must exist" if clause.value is not negated else "must not exist"
     else:
         wanted = _IN_WORDS[clause.op][negated].format(in_words(clause.value))
-    return f"{clause.field} is {in_words(value)}, {wanted}"
+    return f"{clause.field} is {in_words(value)}{unread}, {wanted}"
 
 
 def failures(

@@ -6,6 +6,7 @@ different types never compare equal or ordered: `"5"` is not `5`, and `true` is 
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -64,17 +65,40 @@ def comparable(left: Value, right: Value) -> bool:
     return isinstance(left, str) and isinstance(right, str)
 
 
-def in_words(value: Value) -> str:
-    """The value as an explanation prints it: text in quotes, absent as `missing`."""
+_MOST_SHOWN: Final = 20
+_DEEPEST_SHOWN: Final = 2
+_LONGEST_SHOWN: Final = 80
+
+
+def in_words(value: Value, depth: int = 0) -> str:
+    """The value as an explanation prints it: text in quotes, absent as `missing`.
+
+    Long texts, long lists and deep ones are cut: they may come with a request, and be shown for
+    each candidate. `depth` counts the lists and objects around the value.
+    """
     if value is MISSING or value is None:
         return "missing"
     if value is True or value is False:
         return "true" if value else "false"
     if isinstance(value, float):
         return f"{value:.10g}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(in_words, value)) + "]"
+    if isinstance(value, list | tuple | dict):
+        return _all_in_words(value, depth)
     if isinstance(value, str):
-        shown = value if len(value) <= 80 else value[:77] + "…"
+        shown = value if len(value) <= _LONGEST_SHOWN else value[: _LONGEST_SHOWN - 3] + "…"
         return f'"{shown}"'
     return str(value)
+
+
+def _all_in_words(value: list[Value] | tuple[Value, ...] | dict[str, Value], depth: int) -> str:
+    first, last = "{}" if isinstance(value, dict) else "[]"
+    if depth >= _DEEPEST_SHOWN and value:
+        return f"{first}…{last}"
+    if isinstance(value, dict):
+        pairs = islice(value.items(), _MOST_SHOWN)
+        shown = [f"{in_words(name)}: {in_words(item, depth + 1)}" for name, item in pairs]
+    else:
+        shown = [in_words(item, depth + 1) for item in value[:_MOST_SHOWN]]
+    if len(value) > _MOST_SHOWN:
+        shown.append(f"… {len(value) - _MOST_SHOWN:,} more")
+    return first + ", ".join(shown) + last

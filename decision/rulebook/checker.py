@@ -46,11 +46,13 @@ class Checker(QuantityReader):
     """What is known while a folder is checked: names by section, places, diagnostics.
 
     If a file could not be read (`complete` is false), an unknown name may be defined in that file,
-    so it gets no diagnostic.
+    so it gets no diagnostic. `again`: the policy was in force once, and stays readable where a
+    limit came later.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, again: bool = False) -> None:
         super().__init__()
+        self.again = again
         self.names: dict[str, dict[str, Any]] = {section: {} for section in NOUNS}
         self.names["events"] = dict.fromkeys(CONTACT_EVENTS)
         self.variants: dict[str, dict[str, float]] = {}

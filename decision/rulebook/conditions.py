@@ -8,7 +8,16 @@ from typing import Any, Final, TypeVar
 
 import re2
 
-from decision.core.conditions import ALWAYS, OPERATORS, All, AnyOf, Clause, Condition, Not
+from decision.core.conditions import (
+    ALWAYS,
+    OPERATORS,
+    All,
+    AnyOf,
+    Clause,
+    Condition,
+    Not,
+    compiled_pattern,
+)
 from decision.core.fields import STATE_FIELD, WEEKDAYS, Field, UnknownField, parse_field
 from decision.core.values import in_words
 from decision.rulebook.checker import Checker, MappingReader
@@ -36,6 +45,9 @@ _MEANT: Final = {
     for written in several
 }
 """What people write → the operator they mean."""
+
+LARGEST_PATTERN: Final = 4_000
+"""Instructions of RE2's program for a pattern: what searching costs for each byte, at worst."""
 
 _EXACT: Final = frozenset({"eq", "ne", "in", "not_in"})
 _ORDERED: Final = frozenset({"gt", "gte", "lt", "lte"})
@@ -234,15 +246,21 @@ class _ConditionReader:
         if not isinstance(value, str):
             self.checker.wrong_type(node, what, "a regular expression, in quotes")
             return INVALID
-        options = re2.Options()
-        options.log_errors = False
         try:
-            re2.compile(value, options)
+            size = compiled_pattern(value).programsize
         except re2.error as error:
             reason = error.args[0] if error.args else "unknown"
             text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
             message = f"{what} is not a valid regular expression: {text}"
             hint = "use the syntax of RE2, which has no look-around and no back-references"
+            self.checker.error("bad-pattern", node.at, message, hint)
+            return INVALID
+        if size > LARGEST_PATTERN and not self.checker.again:
+            message = (
+                f"{what} is a regular expression that takes too long: it has {size:,} steps; "
+                f"{LARGEST_PATTERN:,} are allowed"
+            )
+            hint = "use smaller numbers in {…}, or write any: [{…}, {…}] with a part in each"
             self.checker.error("bad-pattern", node.at, message, hint)
             return INVALID
         return value

@@ -193,7 +193,7 @@ def _load(
         message = f"there is no *.yaml file in {folder}"
         hint = "check the path; it must be the folder with the rule files"
         return _nothing(*found, _of_file("no-rules", folder, message, hint))
-    checker = Checker()
+    checker = Checker(again=not reviewed)
     checker.diagnostics.extend(found)
     checker.complete = not any(one.severity == "error" for one in found)
     sources = [read_yaml(f"{folder}/{name}", data) for name, data in files.items()]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from decision.core.business_rules import PlainMatcher, strata_of
 from decision.core.conditions import (
     ALWAYS,
+    LONGEST_SEARCHED,
     OPERATORS,
     All,
     AnyOf,
@@ -362,3 +363,40 @@ def test_of_a_list_of_clauses_those_that_fail_are_named_in_order_and_no_others(
         ]
         reverse = failures(Not(AnyOf(tuple(listed))), values, slot_of)
         assert len(told) + len(reverse) == len(listed)
+
+
+def test_a_text_too_long_to_search_matches_nothing_anywhere_and_explanations_say_so() -> None:
+    """Long texts come with requests: the closures, the judge and the rule engine skip them alike."""
+    clause = Clause("context.d", "matches", "b$")
+    for length, found in ((LONGEST_SEARCHED, True), (LONGEST_SEARCHED + 1, False)):
+        values: list[Value] = [MISSING] * len(FIELDS)
+        values[slot_of("context.d")] = "a" * (length - 1) + "b"
+        for condition, wanted in ((clause, found), (Not(clause), not found)):
+            rule = Rule(name="r", when=condition)
+            order = strata_of([rule], slot_of)
+            matcher = DurableMatcher([rule], order, slot_of)
+            try:
+                assert bool(matcher.match(0, values)) is wanted
+            finally:
+                matcher.close()
+            assert bool(PlainMatcher([rule], order, slot_of).match(0, values)) is wanted
+            assert compile_condition(condition, slot_of)(values) is wanted
+            assert (not failures(condition, values, slot_of)) is wanted
+        assert holds(clause, values[slot_of("context.d")]) is found
+        words = clause_in_words(clause, values[slot_of("context.d")])
+        assert ("not searched: it has more than 10,000 characters" in words) is not found
+
+
+@pytest.mark.parametrize("wanted", ["5", 5, 5.0, True, 0, ""])
+def test_contains_compares_types_in_long_lists_as_in_short_ones(wanted: Any) -> None:
+    items = [1, True, 0, False, 5, 5.0, "5", "", [5], {"a": 5}, (5,)]
+    for item in items:
+        wide = [None] * 1000 + [item]
+        assert holds(Clause("a", "contains", wanted), wide) is same(item, wanted)
+
+
+def test_what_explanations_show_of_a_value_is_short() -> None:
+    """A request may bring a megabyte, and every candidate's row may show it."""
+    deep = {f"k{index}": ["x" * 1000] * 1000 for index in range(1000)}
+    for value in ("x" * 10**6, ["x" * 1000] * 10**4, list(range(10**5)), deep, [[[deep]]]):
+        assert len(clause_in_words(Clause("context.d", "eq", 1), value)) < 40_000

@@ -230,6 +230,8 @@ CASES: list[tuple[str, str, str]] = [
     ("unknown-operator", when("{any: [{not: {customer.a: {§regex: x}}}]}"), '"matches"'),
     ("bad-pattern", when("{customer.a: {matches: §'(a'}}"), "missing )"),
     ("bad-pattern", when("{customer.a: {matches: §'(?=a)b'}}"), "RE2"),
+    ("bad-pattern", when("{customer.a: {matches: §'(.*a){1000}x'}}"), "11,005 steps"),
+    ("bad-pattern", when("{not: {context.b: {matches: §'((a{0,9}b){0,9}c){0,9}.{900}'}}}"), "allowed"),
     # --- content
     ("bad-template", message('content: {title: §"{{ customer.x "}'), "incomplete"),
     ("bad-template", message('content: {title: §"{{ custmer.x }}"}'), '"customer"'),
@@ -337,3 +339,10 @@ def test_more_candidates_than_the_log_can_number_are_refused(
     assert "more than 0 candidates" in result.diagnostics[0].message
     monkeypatch.setattr(messages, "MOST_CANDIDATES", 1 << 16)
     assert not load_files({"a.yaml": SMALL}).diagnostics
+
+
+def test_a_policy_that_was_in_force_stays_readable_with_a_pattern_that_is_too_large_now() -> None:
+    """Decisions made with it are explained from its files."""
+    files = {"a.yaml": SMALL, "b.yaml": when("{customer.a: {matches: '(.*a){1000}x'}}")}
+    assert load_files(files).definition is None
+    assert load_files(files, again=True).definition is not None
