@@ -12,6 +12,7 @@ from decision.cli.options import decision_id, json_option, settings_from, settin
 from decision.cli.output import Fail, console, print_json
 from decision.core.reasons import Reason
 from decision.core.schema import Decision, ExplanationRow
+from decision.redaction import redacted
 
 WIDE: Final = 120
 """Columns of a terminal from which on the source has a column of its own."""
@@ -114,11 +115,11 @@ def ask_server(url: str, decision_id: str, key: str | None) -> Decision:
     status, body = call(f"{url.rstrip('/')}/v1/decisions/{decision_id}", key=key)
     if status != 200:
         detail = body.get("detail", "") if isinstance(body, dict) else ""
-        raise Fail(f"{url} answers {status}: {detail or 'is it a nextbest server?'}")
+        raise Fail(f"{redacted(url)} answers {status}: {detail or 'is it a nextbest server?'}")
     try:
         return msgspec.convert(body, Decision)
     except msgspec.ValidationError as error:
-        raise Fail(f"{url} answers something else than a decision: {error}") from None
+        raise Fail(f"{redacted(url)} answers something else than a decision: {error}") from None
 
 
 def show(decision: Decision, show_all: bool = False) -> None:

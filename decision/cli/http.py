@@ -8,6 +8,7 @@ import urllib.request
 from typing import Any, Final
 
 from decision.cli.output import Fail
+from decision.redaction import redacted
 
 TIMEOUT: Final = 30.0
 """Seconds."""
@@ -20,7 +21,9 @@ def call(url: str, body: Any = None, *, key: str | None = None) -> tuple[int, An
         Fail: there is no server there.
     """
     if not url.startswith(("http://", "https://")):
-        raise Fail(f"{url} is not the address of a server; write it as http://127.0.0.1:8000")
+        raise Fail(
+            f"{redacted(url)} is not the address of a server; write it as http://127.0.0.1:8000"
+        )
     headers = {"content-type": "application/json"}
     if key is not None:
         headers["authorization"] = f"Bearer {key}"
@@ -37,7 +40,7 @@ def call(url: str, body: Any = None, *, key: str | None = None) -> tuple[int, An
         return error.code, _decoded(error.read())
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        raise Fail(f"{url} cannot be reached: {reason}") from None
+        raise Fail(f"{redacted(url)} cannot be reached: {reason}") from None
 
 
 def _decoded(body: bytes) -> Any:

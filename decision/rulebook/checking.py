@@ -26,6 +26,7 @@ import msgspec
 from decision.children import end_with_parent
 from decision.core.definition import PolicyDefinition
 from decision.core.errors import NextbestError
+from decision.environment import without_secrets
 from decision.rulebook.diagnostics import Diagnostic
 from decision.rulebook.reader import load_files, load_folder
 from decision.rulebook.rule_trial import try_rules
@@ -150,14 +151,12 @@ class _Child:
         Raises:
             subprocess.TimeoutExpired: it took longer, and was ended.
         """
-        root = str(Path(__file__).parents[2])
-        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
         with subprocess.Popen(
             COMMAND,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path},
+            env=without_secrets(),
             start_new_session=True,
         ) as self._process:
             try:

@@ -8,7 +8,6 @@ answer with that of the plain evaluator.
 from __future__ import annotations
 
 import math
-import os
 import pickle
 import random
 import signal
@@ -16,13 +15,13 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 
 from decision.children import end_with_parent
 from decision.core.business_rules import PlainMatcher, run, strata_of
 from decision.core.conditions import Clause, clauses
 from decision.core.definition import Rule
 from decision.core.values import MISSING, Value, in_words
+from decision.environment import without_secrets
 from decision.rulebook.durable_engine import DurableMatcher, RuleEngineError
 from decision.rulebook.durable_rulesets import compile_rules
 
@@ -45,15 +44,13 @@ def try_rules(
     if not rules:
         return None
     time_limit += len(rules) / 100
-    root = str(Path(__file__).parents[2])
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     try:
         child = subprocess.run(
             command,
             input=pickle.dumps([Rule(name=one.name, when=one.when, set=one.set) for one in rules]),
             capture_output=True,
             timeout=time_limit,
-            env={**os.environ, "PYTHONPATH": path},
+            env=without_secrets(),
             check=False,
         )
     except subprocess.TimeoutExpired as expired:

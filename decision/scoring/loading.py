@@ -7,7 +7,6 @@ trusted like code: a person who can write it can make this process run machine c
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-import decision
+from decision.environment import without_secrets
 from decision.scoring import compiled
 from decision.scoring.features import Matrix
 from decision.scoring.manifest import TREES, Manifest, ModelError, read_version
@@ -79,12 +78,10 @@ def reference_trees(text: str) -> Trees:
 
 def _try(folder: Path, time_limit: float) -> str | None:
     """Tries the version in a child process; returns why it could not be compiled, if so."""
-    root = str(Path(decision.__file__).parents[1])
-    search = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     try:
         run = subprocess.run(
             [sys.executable, "-P", "-m", "decision.scoring.trial", str(folder.absolute())],
-            env={**os.environ, "PYTHONPATH": search},
+            env=without_secrets(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=time_limit,

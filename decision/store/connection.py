@@ -14,12 +14,13 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
 from socket import SOCK_STREAM
-from ssl import SSLContext
+from ssl import SSLError
 from typing import Any, Final
 
 from decision.core.errors import NextbestError, StoreUnavailable
 from decision.store.pipelined_connection import Command, ConnectionCounts, PipelinedConnection
 from decision.store.register import RegisterClash
+from decision.store.urls import parse_url, tls_problem
 
 GRACE: Final = 0.5
 """Seconds after a loss in which calls wait for the new connection instead of failing at once."""
@@ -43,7 +44,7 @@ class SharedConnection:
     """
 
     def __init__(self, url: str, *, on_connect: OnConnect, limit: int = CALLS_AT_ONCE) -> None:
-        self._options, self._ssl = _parse(url)
+        self._options, self._ssl = parse_url(url)
         host, port = self._options.get("host", "localhost"), self._options.get("port", 6379)
         self._name = (host, port)
         self.where: str = self._options.get("path", f"{host}:{port}")
@@ -220,6 +221,10 @@ class SharedConnection:
 
     def _explained(self, error: Exception) -> StoreUnavailable:
         """What a failed attempt to connect means, and what to do."""
+        if isinstance(error, SSLError):  # one of them is a ValueError as well
+            reason, fix = tls_problem(error)
+            message = f"Redis at {self.where} cannot be reached: {reason}; {fix}"
+            return StoreUnavailable(message, code="unreachable", reason=reason, fix=fix)
         if not isinstance(error, OSError | UnicodeError):
             return self._failure("unreachable", f"what answers is not Redis: {error!r}")
         reason = str(error) or f"no answer within {CONNECT_TIMEOUT:g} s"
@@ -241,24 +246,6 @@ class SharedConnection:
         name = self._name[0] if self._ssl else None
         made = loop.create_connection(new, *address, ssl=self._ssl, server_hostname=name)
         return (await made)[1]
-
-
-def _parse(url: str) -> tuple[dict[str, Any], SSLContext | None]:
-    """The parts of a URL, as redis-py reads them."""
-    from redis.asyncio.connection import SSLConnection, parse_url  # slow to import
-    from redis.exceptions import RedisError
-
-    try:
-        options: dict[str, Any] = dict(parse_url(url))
-        if options.get("connection_class") is not SSLConnection:
-            return options, None
-        given = {name: value for name, value in options.items() if name.startswith("ssl_")}
-        return options, SSLConnection(**given).ssl_context.get()
-    except (OSError, ValueError, RedisError) as error:
-        raise StoreUnavailable(
-            f"NEXTBEST_REDIS_URL: {error}; write it as redis://user:password@host:6379/0, "
-            "rediss://… for TLS, or unix:///path/of/its.sock"
-        ) from error
 
 
 def _login(options: dict[str, Any]) -> list[Command]:

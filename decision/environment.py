@@ -1,0 +1,20 @@
+"""The environment of child processes of ours that run what others wrote."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+_SECRET: Final = ("NEXTBEST_REDIS_URL", "NEXTBEST_API_KEY")
+
+
+def without_secrets() -> dict[str, str]:
+    """This environment without passwords and keys, in which this package is found.
+
+    For children that try models and rules: they need neither.
+    """
+    root = str(Path(__file__).parents[1])
+    search = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    kept = {name: value for name, value in os.environ.items() if name not in _SECRET}
+    return {**kept, "PYTHONPATH": search}
