@@ -30,7 +30,7 @@ COMMANDS = {
     "decide": "Decide a file of requests, without a server.",
     "explain": "Show why a decision came about.",
     "erase": "Erase a customer: from the store, and from an archive on disk.",
-    "key": "Make API keys.",
+    "key": "Make, list and revoke API keys.",
     "archive": "Move the log from Redis to Parquet files, exactly once.",
     "train": "Train a model version from the log.",
     "evaluate": "Judge a policy by what was logged.",

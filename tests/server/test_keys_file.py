@@ -295,3 +295,23 @@ async def test_keys_that_end_soon_or_have_ended_are_named_once_in_the_log(
     rows = metrics.render().decode().splitlines()
     [row] = [row for row in rows if row.startswith("nextbest_api_key_expiry_timestamp_seconds ")]
     assert abs(float(row.split()[1]) - end) < 1
+
+
+async def test_thousands_of_keys_are_read_beside_the_requests(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the file system nor the parser, which takes seconds, may hold the event loop."""
+    threads: dict[str, int] = {}
+    for name in ("read_keys", "parse_keys"):
+        real = getattr(keys_file, name)
+
+        def noted(*given: object, name: str = name, real: Callable[..., object] = real) -> object:
+            threads[name] = threading.get_ident()
+            return real(*given)
+
+        monkeypatch.setattr(keys_file, name, noted)
+    watched.path.write_bytes(text_of(*(entry(f"k{index}") for index in range(3000))))
+    await watched.look()
+    assert len(watched.in_force) == 3000
+    assert threading.get_ident() not in threads.values()
+    assert set(threads) == {"read_keys", "parse_keys"}
