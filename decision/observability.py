@@ -75,6 +75,7 @@ def configure_logging(
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.getLogger("nextbest").setLevel(number)
+    logging.getLogger("nextbest.audit").setLevel(logging.INFO)
     # Its start and stop are ours to tell; it logs each request's address unless told not to.
     logging.getLogger("uvicorn").setLevel(max(number, logging.WARNING))
     logging.getLogger("uvicorn.access").disabled = True
@@ -95,6 +96,16 @@ def tell(event: str, text: str, **details: Any) -> None:
         get_logger().warning(event, **details)
     else:
         print(f"nextbest: {text}", file=sys.stderr, flush=True)
+
+
+def log_audit(**details: Any) -> None:
+    """Logs who changed what, as `audit`, whatever the least level is."""
+    _audit.info("audit", **details)
+
+
+_audit: structlog.BoundLogger = structlog.wrap_logger(
+    logging.getLogger("nextbest.audit"), wrapper_class=structlog.BoundLogger
+)
 
 
 def _exception_places(

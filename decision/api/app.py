@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from litestar import Litestar, Router
 from litestar.types import ControllerRouterHandler
 
+from decision.api.audit import audited
 from decision.api.auth import Authenticator, guard_of
 from decision.api.customers import customer_routes
 from decision.api.decisions import decision_routes, lookup_routes
@@ -62,6 +63,7 @@ def create_app(
             *handlers,
         ],
         guards=[guard_of(authenticator)],
+        middleware=[audited(engine.runtime.store)],
     )
     app = Litestar(
         route_handlers=[*decision_routes(engine, settings, authenticator), guarded],

@@ -9,6 +9,7 @@ from litestar import Request, delete, get, post, put
 from litestar.types import ControllerRouterHandler
 
 from decision.api.answers import Answer, json_answer, path_id
+from decision.api.audit import name_source
 from decision.api.auth import partly_allowed
 from decision.api.bodies import read_body
 from decision.api.decisions import JSON_ONLY
@@ -83,6 +84,7 @@ def customer_routes(engine: Engine, settings: ServerSettings) -> list[Controller
     async def merge_customers(request: _Request) -> Answer:
         customer_id = path_id(request, "customer_id")
         merge = await read(request, merges)
+        name_source(request.scope, merge.from_)
         return json_answer(await customers.merge(customer_id, merge.from_))
 
     return [

@@ -30,6 +30,7 @@ COMMANDS = {
     "decide": "Decide a file of requests, without a server.",
     "explain": "Show why a decision came about.",
     "erase": "Erase a customer: from the store, and from an archive on disk.",
+    "audit": "Show who erased, merged, reloaded, published and rolled back.",
     "key": "Make, list and revoke API keys.",
     "archive": "Move the log from Redis to Parquet files, exactly once.",
     "train": "Train a model version from the log.",
@@ -44,7 +45,7 @@ COMMANDS = {
 _PANELS = [
     {"name": "Try it", "commands": ["demo", "init"]},
     {"name": "Rules", "commands": ["check", "test", "simulate", "schema", "publish", "rollback"]},
-    {"name": "Run", "commands": ["serve", "load", "key", "explain", "erase"]},
+    {"name": "Run", "commands": ["serve", "load", "key", "explain", "erase", "audit"]},
     {
         "name": "Learn",
         "commands": ["archive", "train", "evaluate", "promote", "segments", "rebuild"],

@@ -64,11 +64,13 @@ async def _erase(
     from decision.engine import Engine
     from decision.engine.identity import clean_id
     from decision.engine.runtime import wall_clock
+    from decision.server.audit import audit_command
     from decision.server.opening import open_store
 
     async with open_store(settings) as store:
         customers = Engine(store).customers
         erasure = await customers.erase_with_id(customer_id)
+        await audit_command(store, "customer.erase", customer=customer_id)
         found = None
         if archive is not None:
             named = {customer_id, clean_id("customer_id", customer_id, stored=True)}

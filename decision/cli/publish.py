@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
-import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,6 +11,7 @@ import rich_click as click
 
 from decision.cli.options import json_option, rules_argument, settings_from, settings_options
 from decision.cli.output import Fail, busy, print_json
+from decision.environment import login_name
 
 if TYPE_CHECKING:
     from decision.core.definition import PolicyDefinition
@@ -42,7 +41,7 @@ def publish(rules: str, by: str | None, message: str, as_json: bool, **given: st
     if problem is not None:
         raise Fail(f"{rules} cannot be used: {problem}")
     settings = settings_from(**given)
-    entry, changed = asyncio.run(_publish(settings, definition, by or who(), message))
+    entry, changed = asyncio.run(_publish(settings, definition, by or login_name(), message))
     if as_json:
         print_json({**msgspec.to_builtins(entry), "changed": changed})
     elif changed:
@@ -55,18 +54,13 @@ async def _publish(
     settings: ServerSettings, definition: PolicyDefinition, by: str, message: str
 ) -> tuple[Publication, bool]:
     from decision.releases.publishing import publish, published
+    from decision.server.audit import audit_command
     from decision.server.opening import open_store
 
     async with open_store(settings) as store:
         now = await published(store)
         if now is not None and now.version == definition.version:
             return now, False
-        return await publish(store, definition, by, message, datetime.now(UTC)), True
-
-
-def who() -> str:
-    """The login name, for the history."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # in a container the user may have no name
-        return f"uid {os.getuid()}"
+        entry = await publish(store, definition, by, message, datetime.now(UTC))
+        await audit_command(store, "policy.publish", target=entry.version)
+        return entry, True

@@ -12,7 +12,7 @@ import rich_click as click
 
 from decision.cli.options import json_option, settings_from, settings_options
 from decision.cli.output import Fail, print_json
-from decision.cli.publish import who
+from decision.environment import login_name
 
 if TYPE_CHECKING:
     from decision.releases.publishing import Publication
@@ -54,6 +54,7 @@ def rollback(
     async def run() -> None:
         from decision.releases.publishing import history
         from decision.releases.rollback import roll_back_policy
+        from decision.server.audit import audit_command
         from decision.server.opening import open_store
 
         async with open_store(settings) as store:
@@ -61,7 +62,8 @@ def rollback(
                 _show(await history(store), as_json)
                 return
             now = datetime.now(UTC)
-            entry = await roll_back_policy(store, version, by or who(), message, now)
+            entry = await roll_back_policy(store, version, by or login_name(), message, now)
+            await audit_command(store, "policy.rollback", target=entry.version)
         if as_json:
             print_json(entry)
         else:

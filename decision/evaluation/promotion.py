@@ -23,6 +23,7 @@ from decision.core.definition import PolicyDefinition
 from decision.core.document import Document
 from decision.core.fields import Situation
 from decision.core.policy_builder import compile_policy
+from decision.environment import login_name
 from decision.evaluation.log import LoggedPolicies
 from decision.evaluation.report import UNSUPPORTED, EvaluationReport
 from decision.evaluation.run import EvaluationRequest, evaluate
@@ -314,6 +315,7 @@ def _note(
     line = msgspec.json.encode(
         {
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "by": login_name(),
             "pointer": pointer,
             "version": version.resolve().relative_to(models.resolve()).as_posix(),
             "forced": reason is not None,

@@ -33,6 +33,7 @@ EXPIRES_SOON: Final = 14 * 24 * 3600.0
 _READ_WITHIN: Final = 5.0
 _PARSED_WITHIN: Final = 60.0
 _LOOKS_AT_EXPIRY: Final = 3600.0
+_MOST_NAMED: Final = 20
 
 _log = get_logger()
 
@@ -111,9 +112,17 @@ class KeysFile:
     def _take(self, keys: list[ApiKey] | None) -> None:
         self.problem, self._broken_since = None, None
         self._metrics.keys_refused_since(None)
+        before = {key.name for key in self._keys}
+        now = {key.name for key in keys or ()}
         self._put(keys or [])
         if keys:
-            _log.info("keys_in_force", keys=len(keys))
+            added, removed = sorted(now - before), sorted(before - now)
+            _log.info(
+                "keys_in_force",
+                keys=len(keys),
+                added=added[:_MOST_NAMED],
+                removed=removed[:_MOST_NAMED],
+            )
         else:
             why = "the keys file is gone" if keys is None else "the keys file has no keys"
             _log.warning("keys_revoked", problem=f"{why}: every call that needs a key is refused")

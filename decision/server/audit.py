@@ -1,0 +1,95 @@
+"""Who changed what: each entry is a line in the log, and the last are kept in the store.
+
+A customer is named by a pseudonym. With the same id, and the key in this store, it can be told
+whether somebody is meant; from the entry alone it cannot.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Final, Literal
+
+import msgspec
+
+from decision.core.errors import StoreUnavailable
+from decision.core.ports import BlobStore
+from decision.core.schema import Moment
+from decision.environment import login_name
+from decision.observability import log_audit
+from decision.store.pseudonyms import pseudonyms
+
+HISTORY: Final = "audit"
+"""The store's named history of entries."""
+
+KEPT: Final = 10_000
+"""How many entries the store keeps."""
+
+Result = Literal["done", "refused", "failed"]
+
+
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One change that somebody made, or tried to.
+
+    `by` is the name of an API key, `local` without keys, or the login name of who ran a command
+    (`command` is true then). `target` is a customer's pseudonym, or a version; `source` the
+    pseudonym of the customer who was merged into it.
+    """
+
+    at: Moment
+    action: str
+    by: str
+    result: Result
+    target: str | None = None
+    source: str | None = None
+    request_id: str | None = None
+    command: bool = False
+
+
+def entry_of(action: str, by: str, result: Result = "done", **fields: object) -> AuditEntry:
+    """An entry for now."""
+    known = {"at": datetime.now(UTC), "action": action, "by": by, "result": result}
+    return msgspec.convert({**known, **fields}, AuditEntry)
+
+
+async def audit(
+    store: BlobStore, entry: AuditEntry, *, customer: str | None = None, source: str | None = None
+) -> None:
+    """Logs an entry, and keeps it where it is done and the store answers; never raises that.
+
+    `customer` and `source` are ids, from which `target` and the entry's `source` are made.
+    """
+    with suppress(StoreUnavailable):
+        if customer is not None:
+            names = await pseudonyms(store)
+            other = None if source is None else names.of(source)
+            entry = msgspec.structs.replace(entry, target=names.of(customer), source=other)
+        if entry.action not in _LOGGED_ALONE:
+            await store.append_history(HISTORY, msgspec.msgpack.encode(entry), KEPT)
+    log_audit(**{name: value for name, value in msgspec.to_builtins(entry).items() if name != "at"})
+
+
+async def audit_command(
+    store: BlobStore, action: str, *, target: str | None = None, customer: str | None = None
+) -> None:
+    """Keeps who ran a command that changed the store. Nothing is printed."""
+    entry = entry_of(action, login_name(), target=target, command=True)
+    with suppress(StoreUnavailable):
+        if customer is not None:
+            found = (await pseudonyms(store)).of(customer)
+            entry = msgspec.structs.replace(entry, target=found)
+        await store.append_history(HISTORY, msgspec.msgpack.encode(entry), KEPT)
+
+
+async def entries(store: BlobStore, last: int | None = None) -> list[AuditEntry]:
+    """The last entries that the store keeps, or all of them; oldest first.
+
+    Raises:
+        StoreUnavailable: it does not answer.
+    """
+    found = await store.history(HISTORY, last)
+    return [msgspec.msgpack.decode(entry, type=AuditEntry) for entry in found]
+
+
+_LOGGED_ALONE: Final = frozenset({"customer.consents"})
+"""Too many to be kept beside the others: they would push those out."""
