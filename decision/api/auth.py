@@ -93,12 +93,13 @@ class Authenticator:
 
         By a Unix socket no web page can come, so there any name will do.
         """
-        if _by_unix_socket(scope):
-            return True
-        names = [_host(value) for name, value in scope["headers"] if name == b"host"]
-        return bool(names) and all(
-            is_loopback_host(name) or name in (self._hosts or ()) for name in names
-        )
+        named = False
+        for name, value in scope["headers"]:
+            if name == b"host":
+                named, host = True, _host(value)
+                if not is_loopback_host(host) and host not in (self._hosts or ()):
+                    return _by_unix_socket(scope)
+        return named or _by_unix_socket(scope)
 
     def _caller(self, scope: Scope, keys: dict[str, _Caller]) -> _Caller:
         given = _bearer(scope)
