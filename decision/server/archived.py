@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from decision.archive.journal import UnreadableFile
 from decision.archive.lookup import look_up
 from decision.core.schema import Decision
 from decision.engine.replay import Replay
@@ -49,7 +50,10 @@ class ArchivedDecisions:
             ArchiveError: it is damaged.
         """
         look = partial(look_up, self.folder, decision_id)
-        found = await self._aside.run(look, _FOUND_WITHIN)
+        try:
+            found = await self._aside.run(look, _FOUND_WITHIN)
+        except OSError as error:
+            raise UnreadableFile(f"the archive {self.folder} cannot be read: {error}") from error
         if found is None:
             return None
         if found.document is not None:

@@ -55,7 +55,9 @@ def entry_of(action: str, by: str, result: Result = "done", **fields: object) ->
 async def audit(
     store: BlobStore, entry: AuditEntry, *, customer: str | None = None, source: str | None = None
 ) -> None:
-    """Logs an entry, and keeps it where it is done and the store answers; never raises that.
+    """Logs an entry, and keeps it where it is done and the store answers.
+
+    What was refused is logged alone: a key could push all others out with it.
 
     `customer` and `source` are ids, from which `target` and the entry's `source` are made.
     """
@@ -64,7 +66,7 @@ async def audit(
             names = await pseudonyms(store)
             other = None if source is None else names.of(source)
             entry = msgspec.structs.replace(entry, target=names.of(customer), source=other)
-        if entry.action not in _LOGGED_ALONE:
+        if entry.result == "done" and entry.action not in _LOGGED_ALONE:
             await store.append_history(HISTORY, msgspec.msgpack.encode(entry), KEPT)
     log_audit(**{name: value for name, value in msgspec.to_builtins(entry).items() if name != "at"})
 

@@ -86,7 +86,7 @@ async def test_without_keys_it_is_this_machine_and_a_refused_policy_is_told(
     assert (await api.client.post("/v1/policy/reload")).status_code == 409
     [line] = logged(capsys)
     assert (line["by"], line["result"]) == ("local", "refused")
-    assert [(one.action, one.result) for one in await kept(api)] == [("policy.reload", "refused")]
+    assert await kept(api) == []  # who may call could push everything else out
 
 
 async def test_a_store_that_does_not_answer_does_not_keep_the_entry_from_the_log(
