@@ -34,8 +34,8 @@ from decision.releases.publishing import (
 )
 from decision.rulebook.checking import RulesRefused, check_files, check_folder, read_checked
 from decision.rulebook.diagnostics import Diagnostic, render_all
-from decision.server.file_rewriting import LOOK_SECONDS, FileRewriting
 from decision.server.aside import Aside, Unanswered
+from decision.server.file_rewriting import LOOK_SECONDS, FileRewriting
 from decision.server.health import StoreHealth
 from decision.server.keys_file import KeysFile
 from decision.server.metrics import Metrics

@@ -99,7 +99,8 @@ async def test_a_store_that_does_not_answer_does_not_keep_the_entry_from_the_log
 
     monkeypatch.setattr(api.engine.runtime.store, "history", gone)
     monkeypatch.setattr(api.engine.runtime.store, "append_history", gone)
-    await api.client.put("/v1/customers/c-1", json={})
-    assert (await api.client.delete("/v1/customers/c-1")).status_code == 204
-    [line] = logged(capsys)
-    assert (line["action"], line.get("target")) == ("customer.erase", None)
+    await api.consent("c-1")
+    assert (await api.client.post("/v1/policy/reload")).status_code == 200
+    consents, reload = logged(capsys)
+    assert (consents["action"], consents.get("target")) == ("customer.consents", None)
+    assert (reload["action"], reload["result"]) == ("policy.reload", "done")
