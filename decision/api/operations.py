@@ -161,7 +161,7 @@ _METRICS = Operation(
     id="metrics",
     tag="operations",
     summary="Metrics for Prometheus",
-    description="Needs no key from this machine itself.",
+    description="Needs no key from this machine itself, called by localhost or a loopback address.",
     answers={200: ("The metrics", Body(type=str, content_type=TEXT))},
 )
 _PAGE: Final = Path(__file__).with_name("schema.html").read_bytes()
