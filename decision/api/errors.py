@@ -19,6 +19,7 @@ from decision.rulebook.checking import RulesRefused
 from decision.scoring.manifest import ModelError
 from decision.server.aside import Unanswered
 from decision.server.shared_folder import as_field_error
+from decision.store.health import STATES
 
 RETRY_AFTER = 1
 """Seconds after which a caller may try again when the store is unavailable."""
@@ -42,9 +43,12 @@ def as_problem(error: Exception, request_id: str) -> Problem:
             "store_unavailable",
             request_id=request_id,
             exception=type(error).__qualname__,
+            code=error.code,
             uncertain=error.uncertain,
         )
         detail = "the store does not answer; try again"
+        if error.code in STATES:
+            detail = f"the store refuses this for now ({error.code}); try again"
         if error.uncertain:
             detail += ". What was sent may have been stored already"
         return Problem("unavailable", detail, headers={"retry-after": str(RETRY_AFTER)})

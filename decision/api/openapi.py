@@ -43,7 +43,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """What a route says of itself.
 
     `answers` is status → (description, body or None); `problems` are kinds of `problems.KINDS`.
-    `method` is for routes that have none of their own.
+    `query` is parameter → (description, values it may have). `method` is for routes that have none
+    of their own.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[str, ...] = ()
     request: Body | None = None
     parameters: Mapping[str, str] = {}
+    query: Mapping[str, tuple[str, tuple[str, ...]]] = {}
     method: str = ""
 
     def __deepcopy__(self, memo: object) -> Operation:
@@ -130,6 +132,17 @@ def _operation(
                 "schema": {"type": "string", "minLength": 1, "maxLength": 256},
             }
             for name, text in operation.parameters.items()
+        ]
+    if operation.query:
+        described["parameters"] = described.get("parameters", []) + [
+            {
+                "name": name,
+                "in": "query",
+                "required": False,
+                "description": text,
+                "schema": {"type": "string", "enum": list(values)},
+            }
+            for name, (text, values) in operation.query.items()
         ]
     if operation.request is not None:
         described["requestBody"] = {

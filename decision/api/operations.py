@@ -13,6 +13,7 @@ from litestar.types import ControllerRouterHandler
 from decision.api.answers import Answer, encode_json, json_answer
 from decision.api.openapi import EXAMPLES, TEXT, Body, Operation, describe
 from decision.api.problems import Problem
+from decision.core.errors import InputError
 from decision.engine import Snapshot
 from decision.server.metrics import CONTENT_TYPE, OPENMETRICS, OPENMETRICS_TYPE, Metrics
 from decision.server.shared_folder import Refusal
@@ -44,10 +45,17 @@ class PolicyView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """How the server is. `degraded` while it answers without something, such as the store."""
+    """How the server is.
+
+    `degraded` says what is wrong, why, and how to fix it: `store` (Redis does not answer or takes
+    no writes), `data` (Redis has lost data, in the last day), `durability` (it may lose some),
+    `log` (the archive has stopped), `clock` (clocks differ), `model` (the prior scores), `keys` (the keys file). `notices`
+    are what an operator should know and need not fix. No address is ever named.
+    """
 
     status: Literal["ok", "degraded"]
     degraded: dict[str, str] = {}
+    notices: dict[str, str] = {}
 
 
 def operation_routes(supply: PolicySupply, metrics: Metrics) -> list[ControllerRouterHandler]:
@@ -66,18 +74,22 @@ def operation_routes(supply: PolicySupply, metrics: Metrics) -> list[ControllerR
         return json_answer(Health(status="ok"))
 
     @get("/health/ready", opt={"operation": _READY})
-    async def ready() -> Answer:
+    async def ready(request: _Request) -> Answer:
+        health = supply.store_health
         if not supply.ready:
             loading = "policy and model are being loaded"
-            reason = supply.store_health.problem or supply.waits_for or loading
+            reason = health.problem or supply.waits_for or loading
             raise Problem("unavailable", reason, headers={"retry-after": "1"})
-        found = {
-            "store": supply.store_health.problem,
-            "model": supply.models.current.problem,
-            "keys": supply.keys.problem,
-        }
-        degraded = {name: problem for name, problem in found.items() if problem is not None}
-        return json_answer(Health(status="degraded" if degraded else "ok", degraded=degraded))
+        required = request.query_params.get("require")
+        if required not in (None, "store"):
+            raise InputError("require", f"{required[:60]!r} cannot be required; it may be store")
+        if health.problem is not None and required == "store":
+            raise Problem("unavailable", health.problem, headers={"retry-after": "1"})
+        others = {"model": supply.models.current.problem, "keys": supply.keys.problem}
+        found = {name: problem for name, problem in others.items() if problem is not None}
+        degraded = health.degraded | found
+        status: Literal["ok", "degraded"] = "degraded" if degraded else "ok"
+        return json_answer(Health(status=status, degraded=degraded, notices=health.notices))
 
     @get("/metrics", opt={"scope": "admin", "local": True, "operation": _METRICS})
     async def get_metrics(request: _Request) -> Answer:
@@ -152,8 +164,11 @@ _READY = Operation(
     id="ready",
     tag="operations",
     summary="Whether decisions can be answered",
-    description="Also while the store is unavailable: decisions are then fallbacks, and `status` "
-    "is `degraded`. 503 before policy and store were there for the first time.",
+    description="503 until policy and store were there for the first time. Later 200, also while "
+    "the store does not answer or takes no writes: decisions are then fallbacks, `status` is "
+    "`degraded`, and `degraded.store` has the reason that Redis gave, with the fix. With "
+    "`?require=store` that is 503 as well: for a load balancer that has another place to ask.",
+    query={"require": ("What must be there for a 200", ("store",))},
     answers={200: ("They can", Body(type=Health, example=EXAMPLES["ready"]))},
     problems=("unavailable",),
 )

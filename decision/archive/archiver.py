@@ -142,6 +142,7 @@ class Archiver:
             if not manifest.pseudonymous:
                 manifest = await self._name_by_pseudonym(manifest)
             self._adopt(manifest)
+            await self._keep_log()
             await note_missed(self._log, self.journal.folder, self._group, self._clock())
 
     async def _name_by_pseudonym(self, manifest: ArchiveManifest) -> ArchiveManifest:
@@ -153,6 +154,24 @@ class Archiver:
         except BaseException:
             change.abandon()
             raise
+
+    async def _keep_log(self) -> None:
+        """Is a reader of every partition from now on: also of one that has no entries yet.
+
+        A log without readers is trimmed to a limit, whatever of it is archived.
+        """
+        positions = self.manifest.positions
+        await asyncio.gather(
+            *(
+                self._log.advance_log(number, self._group, positions.get(number, "0-0"), 0)
+                for number in range(PARTITIONS)
+            )
+        )
+
+    async def leave(self) -> None:
+        """Gives the archive up: the log is not kept for it any longer. Its files stay."""
+        await self._log.leave_log(self._group)
+        await self._log.put_blob(f"archive:{self._group}", b"")
 
     def _check_owner(self, manifest: ArchiveManifest, held: dict[str, str]) -> None:
         """Refuses a new folder if another one has entries that are no longer in the log."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,6 +17,9 @@ from decision.core.clock import HOUR, SECOND
 from decision.core.errors import StoreUnavailable
 from decision.progress import SILENT, Progress
 from decision.store.log import Log
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 
 class ArchiveOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,12 +68,26 @@ async def archive_log(
     return archiver.counts
 
 
+async def leave_archive(log: Log, options: ArchiveOptions, clock: Callable[[], int]) -> None:
+    """Gives an archive up: the log is not kept for it any longer. Its files stay.
+
+    Raises:
+        ArchiveError: another process archives into the folder, or another folder has the log.
+        StoreUnavailable: the store does not answer.
+    """
+    journal = Journal(options.folder)
+    with journal.alone():
+        archiver = Archiver(journal, log, clock=clock, group=options.group)
+        await archiver.open(take_over=options.take_over)
+        await archiver.leave()
+
+
 async def _serve(
     archiver: Archiver, options: ArchiveOptions, stop: asyncio.Event, progress: Progress
 ) -> None:
     """Pass after pass; Redis may be unavailable for any time."""
     seconds = (options.every or 0) / SECOND
-    gauges = _Gauges(options.metrics_port) if options.metrics_port is not None else None
+    gauges = None if options.metrics_port is None else _served_metrics(options.metrics_port)
     unavailable = False
     while not stop.is_set():
         try:
@@ -91,13 +109,20 @@ async def _serve(
             await asyncio.wait_for(stop.wait(), seconds)
 
 
-class _Gauges:
-    """What Prometheus reads, on a port of the loopback interface."""
+def _served_metrics(port: int) -> ArchiveMetrics:
+    """Metrics, on a port of the loopback interface."""
+    from prometheus_client import CollectorRegistry, start_http_server
 
-    def __init__(self, port: int) -> None:
-        from prometheus_client import CollectorRegistry, Gauge, start_http_server
+    registry = CollectorRegistry()
+    start_http_server(port, addr="127.0.0.1", registry=registry)
+    return ArchiveMetrics(registry)
 
-        registry = CollectorRegistry()
+
+class ArchiveMetrics:
+    """What Prometheus reads of an archive service."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        from prometheus_client import Gauge
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             return Gauge(f"nextbest_archive_{name}", text, labels, registry=registry)
@@ -107,7 +132,6 @@ class _Gauges:
         self._rows = gauge("rows", "Rows written since the start.", "dataset")
         self._aside = gauge("quarantined", "Records that could not be read since the start.")
         self._last = gauge("last_success_seconds", "When a pass last ended, Unix time.")
-        start_http_server(port, addr="127.0.0.1", registry=registry)
 
     def behind(self, lag: Lag) -> None:
         """Shows what waits at the start of a pass."""

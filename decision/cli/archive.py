@@ -69,6 +69,11 @@ def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     "--take-over", is_flag=True, help="Start here, although the log was archived elsewhere."
 )
 @click.option(
+    "--leave",
+    is_flag=True,
+    help="Give the archive up: Redis no longer keeps the log for it. The files stay.",
+)
+@click.option(
     "--metrics-port",
     type=click.IntRange(1, 65535),
     metavar="PORT",
@@ -83,6 +88,7 @@ def archive(
     compact: bool | None,
     group: str,
     take_over: bool,
+    leave: bool,
     metrics_port: int | None,
     as_json: bool,
     **given: str | None,
@@ -111,6 +117,13 @@ def archive(
         take_over=take_over,
         metrics_port=metrics_port,
     )
+    if leave:
+        asyncio.run(_leave(options, settings))
+        if as_json:
+            print_json({"out": str(out), "left": True})
+        else:
+            click.echo(f"{out}: given up; servers trim the log to NEXTBEST_LOG_LIMIT_MB again")
+        return 0
     counts = asyncio.run(_archive(options, settings))
     if as_json:
         print_json({"out": str(out), **msgspec.to_builtins(counts)})
@@ -156,3 +169,14 @@ async def _archive(options: ArchiveOptions, settings: ServerSettings) -> Archive
     async with open_store(settings) as store:
         assert isinstance(store, RedisStore)
         return await archive_log(store, options, wall_clock, stop, TERMINAL)
+
+
+async def _leave(options: ArchiveOptions, settings: ServerSettings) -> None:
+    from decision.archive.service import leave_archive
+    from decision.engine.runtime import wall_clock
+    from decision.server.opening import open_store
+    from decision.store.redis_store import RedisStore
+
+    async with open_store(settings) as store:
+        assert isinstance(store, RedisStore)
+        await leave_archive(store, options, wall_clock)

@@ -284,6 +284,13 @@ class LogStore(Protocol):
     async def find_record(self, decision_id: str) -> LogRecord | None:
         """The log record of a decision, from the log of its partition, or None."""
 
+    async def log_begins(self, partition: int) -> int | None:
+        """How far a partition's log reaches back: of what was before, nothing is known.
+
+        When its oldest entry was written, or, where all were removed, its last one; None where it
+        never had any. In milliseconds since 1970, by the store's clock.
+        """
+
     async def log_records(self, partition: int) -> list[LogRecord]:
         """Every record still in one partition's log, oldest first."""
 

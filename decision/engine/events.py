@@ -211,6 +211,9 @@ class Events:
         age = time.time_ns() // 1_000_000 - made
         recent = age * MILLISECOND < self.runtime.settings.records_kept
         settles = occurrence.type in SETTLING and not occurrence.properties.get("permanent")
-        if settles and recent and await self.runtime.store.find_record(decision_id) is None:
-            raise InputError("decision_id", f"there is no decision {decision_id}")
+        store = self.runtime.store
+        if settles and recent and await store.find_record(decision_id) is None:
+            begins = await store.log_begins(partition)
+            if begins is None or begins <= made:  # else its record may have been trimmed
+                raise InputError("decision_id", f"there is no decision {decision_id}")
         return not document.exists and settles

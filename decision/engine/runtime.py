@@ -22,7 +22,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of the engine. Times are microseconds, `timeout` is seconds.
 
     `attempts` is how often a write is tried before it counts as contention. For `records_kept`
-    the log is sure to hold a decision: an event about a younger one that is not there is refused.
+    the log holds a decision unless it was trimmed: an event about a younger one that is not there
+    is refused, where the log reaches back so far.
 
     `seed` makes exploration repeatable: the same seed, customer, placement and request id draw
     the same numbers. Without a request id the event's id is used, or the number of the customer's

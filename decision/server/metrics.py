@@ -27,6 +27,7 @@ from decision.core.schema import Decision
 from decision.engine.snapshot import Snapshot
 from decision.server.connection_metrics import ConnectionMetrics
 from decision.server.keys import ApiKey
+from decision.server.store_metrics import StoreMetrics
 
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = b"application/openmetrics-text"
@@ -86,7 +87,8 @@ class Metrics:
         )
         events = counter("events", "Events received, by result.", "result")
         self._dry_runs = counter("dry_runs", "Decisions computed and not counted.")
-        self._store_up = gauge("store_up", "1 where the store answers.", "livemin")
+        self._store_up = gauge("store_up", "1 where the store answers and takes writes.", "livemin")
+        self.store = StoreMetrics(registry)
         self._policy = version("policy_info", "Policy in force.")
         self._model = version("model_info", "Model in force.")
         self._shadow = version("shadow_info", "Challenger scored beside the model.")

@@ -99,6 +99,14 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
         str | None,
         Meta(description="Folder that `nextbest archive` writes: older decisions are found there."),
     ] = None
+    log_limit_mb: Annotated[
+        int,
+        Meta(
+            description="Memory that the log may take in Redis while no archive takes it, in MB, "
+            "and at most half of Redis' maxmemory; beyond it the oldest entries go. 0: no limit.",
+            ge=0,
+        ),
+    ] = 256
     seed: Annotated[
         str | None, Meta(description="Makes exploration repeatable: for tests and replays only.")
     ] = None

@@ -10,6 +10,7 @@ gone with it:
     refused.json        what was tried after it and refused; absent where nothing was
     rules-seen          what the rules folder looked like when it was checked last
     asked.json          a reload that was asked for and is not done yet
+    health.json         what the worker that watches the store has seen
     reload.lock         held by the worker that reloads
     leader.lock         held by the worker that watches and follows for all
 """
@@ -162,6 +163,14 @@ class SharedFolder:
         """A reload was done, unless it was asked for again meanwhile."""
         if self.asked() == asked:
             (self.folder / "asked.json").unlink(missing_ok=True)
+
+    def health(self, kind: type[S]) -> S | None:
+        """What the worker that watches the store has seen last."""
+        return self._read("health.json", kind)
+
+    def note_health(self, report: msgspec.Struct) -> None:
+        """Tells the other workers what was seen of the store."""
+        self._write("health.json", report)
 
     def _locked(self, name: str) -> int | None:
         """A file descriptor that holds the lock, or None while another worker does."""

@@ -38,6 +38,7 @@ from decision.server.aside import Aside, Unanswered
 from decision.server.file_rewriting import LOOK_SECONDS, FileRewriting
 from decision.server.health import StoreHealth
 from decision.server.keys_file import KeysFile
+from decision.server.loss_watch import memory_beside
 from decision.server.metrics import Metrics
 from decision.server.models import ModelSupply
 from decision.server.settings import ServerSettings
@@ -48,6 +49,7 @@ from decision.server.shared_folder import (
     as_field_error,
     check_first,
 )
+from decision.server.store_watch import StoreWatch
 from decision.server.watching import Watch, folder_fingerprint, on_hangup
 
 CHECK_SECONDS: Final = 1.0
@@ -78,6 +80,14 @@ class PolicySupply:
         self.settings = settings
         self.metrics = metrics
         self.store_health = StoreHealth(metrics)
+        self._watch = StoreWatch(
+            engine.runtime.store,
+            self.store_health,
+            metrics,
+            clock=engine.runtime.clock,
+            log_limit=settings.log_limit_mb << 20,
+            memory=memory_beside(settings.redis_url),
+        )
         self.models = ModelSupply(settings.models, metrics)
         self.waits_for: str | None = None
         self.keys = keys
@@ -127,7 +137,7 @@ class PolicySupply:
             stack.enter_context(on_hangup(partial(self._shared.ask, "SIGHUP")))
             if not self.ready:
                 await self._prepare()
-            await self._connect()
+            await self._look_at_store()
             work = (
                 partial(self._repeat, CHECK_SECONDS, self._check_surroundings),
                 partial(self._repeat, FOLLOW_SECONDS, self._follow_changes),
@@ -172,9 +182,21 @@ class PolicySupply:
             if not self.ready and self.settings.follow == "published" and self.shared.lead():
                 await self._start_with_published()
         except StoreUnavailable as error:
-            self.store_health.note(str(error))
+            self._store_failed(error)
         else:
-            self.store_health.note(None)
+            self.store_health.reachable = True
+
+    async def _look_at_store(self) -> None:
+        """Reaches the store, and looks whether it can be written and has what it had."""
+        await self._connect()
+        if self.store_health.reachable:
+            try:
+                await self._watch.look(self.shared)
+            except StoreUnavailable as error:
+                self._store_failed(error)
+
+    def _store_failed(self, error: StoreUnavailable) -> None:
+        self.store_health.failed(error, getattr(self._store, "where", ""))
 
     async def _start_with_published(self) -> None:
         """Puts in force what is published, or, where that is refused, what was before it."""
@@ -294,7 +316,7 @@ class PolicySupply:
 
     async def _follow_changes(self) -> None:
         """Takes what another worker has put in force; the leader looks at what may have changed."""
-        if self.store_health.problem is not None or not self._started:
+        if not self.store_health.reachable or not self._started:
             return
         await self._follow_shared()
         refusal = self.shared.refusal()
@@ -347,8 +369,8 @@ class PolicySupply:
 
     async def _check_surroundings(self) -> None:
         """Looks at the store, the models, and other servers' reloads."""
-        await self._connect()
-        if not self.ready or self.store_health.problem is not None:
+        await self._look_at_store()
+        if not self.ready or not self.store_health.reachable:
             return
         self.metrics.count_rule_engine_failures(self.engine.snapshot.matcher)
         if self._definition is not None:
@@ -395,7 +417,7 @@ class PolicySupply:
                 await work()
                 unanswered = ""
             except StoreUnavailable as error:
-                self.store_health.note(str(error))
+                self._store_failed(error)
             except Unanswered as error:
                 if str(error) != unanswered:  # once, and not with every look
                     _log.error("files_unanswered", problem=str(error))

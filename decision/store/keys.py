@@ -18,6 +18,12 @@ With the prefix `nb:` and a customer `c-1024`, of partition 114 (`identifiers.pa
     nb:{blob}:<name>               string  a named value
     nb:{history}:<name>            list    a named history, oldest entry first
     nb:{turn}:<name>               string  there while some process has the turn
+    nb:{health}:mark               string  set once: another one tells that data was lost
+    nb:{health}:beats              string  how often servers have noted that they can write
+    nb:{health}:clocks             hash    server → microseconds by which its clock is ahead of
+                                           Redis', and when it is forgotten
+    nb:{health}:trial              stream  one entry, for the same purpose
+    nb:{health}:rights             any     for the moment in which rights are tried
 
 Expiries are milliseconds since 1970 as little-endian doubles. What varies stands last in a key, so
 that no two names share one; in the type of an alias `%` and `:` are written `%25` and `%3A`.
@@ -74,6 +80,10 @@ class Keys:
         self.kinds = f"{prefix}{{register}}:kinds"
         self.budget_ends = f"{prefix}{{budget}}:ends"
         self.budget_first_end = f"{prefix}{{budget}}:first"
+
+    def health(self, name: str) -> str:
+        """`mark`, `beats`, `clocks`, `trial`, `rights`."""
+        return f"{self.prefix}{{health}}:{name}"
 
     def customer(self, customer_id: str) -> CustomerKeys:
         tag = self._homes[partition_of(customer_id)]

@@ -24,6 +24,7 @@ import hiredis
 import msgspec
 
 from decision.core.errors import StoreUnavailable
+from decision.store.health import RefusalCount
 from decision.store.refusals import WRONG_SERVER, Refused
 
 Argument = str | bytes | int
@@ -50,6 +51,8 @@ class ConnectionCounts(msgspec.Struct):
     """Times that a connection was stalled."""
     failed_at_once: int = 0
     """Calls that were not sent because the connection was stalled."""
+    refused: RefusalCount = msgspec.field(default_factory=RefusalCount)
+    """Errors that Redis answered calls with."""
 
 
 class _PendingReply(msgspec.Struct, eq=False):
@@ -197,6 +200,7 @@ class PipelinedConnection(asyncio.Protocol):
     def _refused(self, reply: Exception) -> Refused:
         """An error reply; one that only another server would give ends this connection."""
         error = Refused(self.where, reply)
+        self._counts.refused.note(error)
         if error.code in WRONG_SERVER and self._loop.time() - self.opened_at >= KEPT_FOR:
             self._give_up(f"was given up, because the server may be another now: {error}")
         return error

@@ -57,6 +57,7 @@ _UNNAMED: Final = (
     ("without any password configured", "WRONGPASS"),
     ("invalid password", "WRONGPASS"),
     ("can't run this command", "NOPERM"),
+    ("can't access at least one of the keys", "NOPERM"),
     ("unknown command", "UNKNOWN"),
     ("DB index is out of range", "NODATABASE"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 from decision.api.app import create_app
 from decision.core.ports import Store
 from decision.engine import Engine
+from decision.engine.runtime import wall_clock
 from decision.observability import configure_logging
 from decision.server.settings import ServerSettings
 from decision.server.tracing import Tracing
@@ -87,10 +88,11 @@ async def running(
     peer: str = "127.0.0.1",
     headers: dict[str, str] | None = None,
     tracing: Tracing | None = None,
+    clock: Callable[[], int] = wall_clock,
     **settings: Any,
 ) -> AsyncIterator[Api]:
     """An application from its start to its end."""
-    engine = Engine(store or MemoryStore())
+    engine = Engine(store or MemoryStore(), clock=clock)
     own = ServerSettings(rules=str(rules), models=None, **settings)
     app = create_app(engine, own, tracing=tracing)
     transport = httpx.ASGITransport(app, client=(peer, 40000))  # type: ignore[arg-type]

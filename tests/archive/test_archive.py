@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import math
@@ -32,6 +33,7 @@ from decision.archive.layout import DATASETS
 from decision.archive.lookup import look_up
 from decision.archive.readers import RebuildHeartbeat
 from decision.archive.replays import read_replays
+from decision.archive.service import ArchiveOptions, leave_archive
 from decision.core import records
 from decision.core.clock import DAY, HOUR, from_micros
 from decision.core.document import Document
@@ -455,6 +457,40 @@ async def test_what_is_archived_stays_in_the_log_for_as_long_as_asked(
     done = await archive(store, tmp_path / "out", keep=0)
     assert (done.counts.entries, done.counts.trimmed) == (0, 1)
     assert await engine.replay.find(name) is None
+
+
+async def test_an_archive_reads_every_partition_from_its_start_until_it_is_given_up(
+    redis_store: RedisStore, tmp_path: Path
+) -> None:
+    """Also those without entries: no server removes what comes to them before the next run."""
+    await archive(redis_store, tmp_path)
+    name = "01J0000000000000000000000A"
+    await log(redis_store, "c-1", LogRecord(kind="event", id=name, body=b"x" * 9_000))
+    states = await redis_store.look_at_logs(range(256), 1)
+    assert {(state.readers, state.removed) for state in states} == {(1, 0)}
+    assert sum(state.oldest_unread is not None for state in states) == 1
+    options = ArchiveOptions(folder=tmp_path)
+    await leave_archive(redis_store, options, wall_clock)
+    states = await redis_store.look_at_logs(range(256), 0)
+    assert {state.readers for state in states} == {0}
+    (left,) = await redis_store.log_records(partition_of("c-1"))
+    assert left.id == name
+
+
+async def test_an_event_about_a_young_decision_that_left_the_log_is_accepted(
+    engine: Engine, store: Store, tmp_path: Path
+) -> None:
+    """Whoever removed it; one about a decision that never was is refused."""
+    decision = await decide(engine, "c-1")
+    await asyncio.sleep(0.01)
+    await archive(store, tmp_path, keep=0)
+    await engine.customers.erase("c-1")
+    event = Event(type="message.clicked", customer_id="c-1", decision_id=decision)
+    assert (await engine.events.record([event])).accepted == 1
+    await asyncio.sleep(0.01)
+    made_up = engine.runtime.new_id("c-1")
+    event = Event(type="message.clicked", customer_id="c-1", decision_id=made_up)
+    assert "there is no decision" in (await engine.events.record([event])).rejected[0].detail
 
 
 async def test_a_date_whose_folder_is_removed_is_gone_and_a_missing_file_is_named(

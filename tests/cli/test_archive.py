@@ -227,3 +227,17 @@ def test_rebuild_counts_for_a_changed_policy(
     none = run("rebuild", "--archive", tmp_path, "--rules", rules, *where)
     assert none.exit_code == 1
     assert "is no archive" in none.output
+
+
+def test_an_archive_that_is_given_up_keeps_its_files_and_can_be_begun_again(
+    run: Run, rules: Path, where: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    load(run, rules, where, tmp_path)
+    assert run("archive", "--out", out, *where).exit_code == 0
+    left = run("archive", "--out", out, "--leave", *where)
+    assert left.exit_code == 0
+    assert "given up" in left.stdout
+    assert len(event_ids(out)) == 2
+    again = json.loads(run("archive", "--out", out, "--json", *where).stdout)
+    assert again["entries"] == 0

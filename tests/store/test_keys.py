@@ -27,6 +27,7 @@ def test_the_other_keys_are_these_exact_strings() -> None:
     assert keys.names == "shop:{register}:names"
     assert keys.kinds == "shop:{register}:kinds"
     assert keys.blob("policy/1") == "shop:{blob}:policy/1"
+    assert keys.health("mark") == "shop:{health}:mark"
     assert keys.history("published") == "shop:{history}:published"
 
 

@@ -18,12 +18,14 @@ class MemoryLog(MemoryBase):
         super().__init__(clock)
         self._logs: list[list[LogEntry]] = [[] for _ in range(PARTITIONS)]
         self._logged = 0
+        self._last: dict[int, int] = {}
         self._readers: list[dict[str, int]] = [{} for _ in range(PARTITIONS)]
 
     def _append(self, partition: int, records: Sequence[LogRecord]) -> None:
         for record in records:
             self._logged += 1
-            entry_id = f"{int(self._clock() * 1000)}-{self._logged}"
+            self._last[partition] = now = int(self._clock() * 1000)
+            entry_id = f"{now}-{self._logged}"
             self._logs[partition].append(LogEntry(entry_id, record))
 
     def _done(self, partition: int, sequence: int) -> int:
@@ -41,6 +43,10 @@ class MemoryLog(MemoryBase):
             if record.id == decision_id and record.kind == "decision":
                 return record
         return None
+
+    async def log_begins(self, partition: int) -> int | None:
+        log = self._logs[partition]
+        return place_of(log[0].entry_id)[0] if log else self._last.get(partition)
 
     async def log_records(self, partition: int) -> list[LogRecord]:
         return [record for _, record in self._logs[partition]]

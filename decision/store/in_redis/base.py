@@ -77,7 +77,7 @@ class RedisBase(PacksDocuments):
         check_server(info, where)
         if not self._warned:
             self._warned = True
-            for risk in risks(info):
+            for risk in risks(info).values():
                 _log.warning("%s %s", where, risk)
         await self._end_earlier(call, info["run_id"])
         for script in SCRIPTS.values():

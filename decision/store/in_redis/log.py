@@ -9,7 +9,14 @@ from typing import Any, Final
 from decision.core.identifiers import PARTITIONS, parse_decision_id
 from decision.core.ports import LogRecord
 from decision.store.in_redis.base import RedisBase
-from decision.store.log import LogEntry, following, parse_entry, until_record, windows
+from decision.store.log import (
+    LogEntry,
+    following,
+    parse_entry,
+    place_of,
+    until_record,
+    windows,
+)
 from decision.store.pipelined_connection import Command
 from decision.store.refusals import Refused
 from decision.store.scripts import SCRIPTS
@@ -35,6 +42,15 @@ class RedisLog(RedisBase):
                     await self._refresh()  # for documents that it may hold
                     return LogRecord(kind="decision", id=decision_id, body=body)
                 first = following(seen.decode()) if seen else ""
+        return None
+
+    async def log_begins(self, partition: int) -> int | None:
+        call, log = self._caller(), self.keys.log(partition)
+        if page := await call(("XRANGE", log, "-", "+", "COUNT", 1)):
+            return _millis(page[0][0])
+        with suppress(Refused):  # there is no such log
+            about = await call(("XINFO", "STREAM", log))
+            return _millis(about[about.index(b"last-generated-id") + 1]) or None
         return None
 
     async def log_records(self, partition: int) -> list[LogRecord]:
@@ -98,3 +114,7 @@ class RedisLog(RedisBase):
     async def _of_logs(self, name: str, *rest: str | int) -> list[Any]:
         commands: list[Command] = [(name, self.keys.log(n), *rest) for n in range(PARTITIONS)]
         return await self.connection.pipeline(commands, self._timeout)
+
+
+def _millis(entry_id: bytes) -> int:
+    return place_of(entry_id.decode())[0]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 from decision.core.errors import StoreUnavailable
+from decision.store.health import ServerState
 
 _OLDEST: Final = (6, 2)
 
@@ -37,16 +37,31 @@ def _unfit(where: str, code: str, reason: str, fix: str) -> StoreUnavailable:
     return StoreUnavailable(message, code=code, reason=f"it {reason}", fix=fix)
 
 
-def risks(info: dict[str, str]) -> Iterator[str]:
-    """How a server may lose data, and what to set instead."""
+def risks(info: dict[str, str]) -> dict[str, str]:
+    """How a server may lose data, by the setting at fault, and what to set instead."""
+    found = {}
     policy = info.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
-        yield (
+        found["maxmemory-policy"] = (
             f"has maxmemory-policy {policy} and may drop customers, caps and the log; "
             "set maxmemory-policy noeviction"
         )
     if info.get("aof_enabled") == "0":
-        yield (
+        found["appendonly"] = (
             "keeps no append-only file: a crash loses what was written since its last snapshot; "
             "set appendonly yes"
         )
+    elif info.get("aof_last_write_status", "ok") != "ok":
+        found["appendonly"] = "cannot write its append-only file: free disk space, see its log"
+    return found
+
+
+def state_of(info: dict[str, str]) -> ServerState:
+    """What a server tells of itself, from `INFO`."""
+    return ServerState(
+        run_id=info["run_id"],
+        used_memory=int(info.get("used_memory", 0)),
+        max_memory=int(info.get("maxmemory", 0)),
+        evicted=int(info.get("evicted_keys", 0)),
+        risks=risks(info),
+    )

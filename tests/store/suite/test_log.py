@@ -9,7 +9,7 @@ import pytest
 from decision.core.identifiers import decision_id, partition_of
 from decision.core.ports import Committed, LogRecord, Store
 from decision.store import MemoryStore, RedisStore
-from decision.store.log import LogEntry
+from decision.store.log import LogEntry, place_of
 from tests.store.build import NOW, commit_of, new_id, record, with_contact
 
 pytestmark = pytest.mark.anyio
@@ -147,3 +147,20 @@ async def test_what_happens_while_a_log_is_rewritten_is_in_it(
     assert {n for n in names if n < 3_000} == {n for n in range(names[0], 3_000) if n % 3 != 1}
     assert {n for n in names if n >= 3_050} == set(range(3_050, 3_120))
     assert 600 < names[0] < 1_200
+
+
+async def test_a_log_tells_how_far_it_reaches_back(store: MemoryStore | RedisStore) -> None:
+    partition = partition_of("c-1")
+    assert await store.log_begins(partition) is None
+    await store.advance_log(partition, "r", "0-0", 0)
+    assert await store.log_begins(partition) is None
+    for number in range(2):
+        found = await store.read("c-1")
+        await store.commit(commit_of(found, commit_id=f"{number}", records=[record()]))
+        await asyncio.sleep(0.002)
+    first, second = await page(store, partition)
+    assert await store.log_begins(partition) == place_of(first.entry_id)[0]
+    await store.advance_log(partition, "r", first.entry_id, 10**15)
+    assert await store.log_begins(partition) == place_of(second.entry_id)[0]
+    await store.advance_log(partition, "r", second.entry_id, 10**15)
+    assert await store.log_begins(partition) == place_of(second.entry_id)[0]

@@ -1,0 +1,225 @@
+"""The look at the store, once a second: can it be written, is it safe, has it lost data?
+
+One worker of a server looks, with a few commands; the others take over what it has seen. Beside it,
+each worker asks for a sign of life by itself, and notes what Redis refuses to its own calls.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from decision.core.errors import StoreUnavailable
+from decision.engine.runtime import wall_clock
+from decision.observability import get_logger
+from decision.server.health import StoreHealth, Trouble, What, trouble, trouble_of
+from decision.server.log_watch import LogWatch
+from decision.server.loss_watch import LossState, LossWatch
+from decision.server.losses import marks_of
+from decision.server.metrics import Metrics
+from decision.server.shared_folder import SharedFolder
+from decision.store.health import Beat, ServerState, Watched
+
+REFUSED_FOR: Final = 5.0
+"""Seconds for which a refused call counts: what is refused now and then is not restored between."""
+
+RIGHTS_EVERY: Final = 60.0
+"""Seconds between two trials of all rights, as long as none is missing."""
+
+SKEW: Final = 5_000_000
+"""Microseconds by which clocks may differ."""
+
+STALE: Final = 10.0
+"""Seconds after which the report of another worker is too old to be used."""
+
+_SLOWEST: Final = 500_000
+"""Microseconds: a beat that took longer says too little about clocks."""
+
+_log = get_logger()
+
+
+class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What the worker that looks has seen. Times are `time.monotonic()`, of the whole machine."""
+
+    at: float
+    troubles: Mapping[What, Trouble] = {}
+    notices: Mapping[str, str] = {}
+    accepted: Mapping[str, str] = {}
+    losses: LossState = LossState()
+
+
+class _Written(NamedTuple):
+    beat: Beat
+    ahead: int | None
+
+
+class StoreWatch:
+    """Watches one store for one worker.
+
+    `clock` gives the present in microseconds, `log_limit` is in bytes, and `memory` is a file that
+    outlives server and store.
+    """
+
+    def __init__(
+        self,
+        store: object,
+        health: StoreHealth,
+        metrics: Metrics,
+        *,
+        clock: Callable[[], int] = wall_clock,
+        log_limit: int = 0,
+        memory: Path | None = None,
+    ) -> None:
+        self._store = store if isinstance(store, Watched) else None
+        self._health = health
+        self._metrics = metrics
+        self._clock = clock
+        self._log_watch = LogWatch(log_limit, health, metrics)
+        self._loss_watch = LossWatch(health, metrics, memory)
+        self._led = False
+        self._accepted: Mapping[str, str] | None = None
+        self._ahead: int | None = None
+        self._missing: list[str] = []
+        self._rights_at = -RIGHTS_EVERY
+
+    async def look(self, shared: SharedFolder) -> None:
+        """Looks, or takes over what the worker that looks has seen. The store has just answered.
+
+        Raises:
+            StoreUnavailable: it does not answer any more.
+        """
+        store = self._store
+        if store is None:
+            self._health.note("store", None)
+            return
+        try:
+            if shared.lead():
+                await self._look(store, shared)
+            else:
+                self._adopt(store, shared)
+        finally:
+            self._metrics.store.refused(store.refused.counts)
+
+    async def _look(self, store: Watched, shared: SharedFolder) -> None:
+        health = self._health
+        if not self._led:
+            self._led = True
+            before = shared.health(HealthReport)
+            self._accepted = None if before is None else before.accepted
+            self._loss_watch.resume(None if before is None else before.losses)
+        written, refusal = None, None
+        try:
+            written = await self._write(store, shared.own.decode())
+        except StoreUnavailable as error:
+            refusal = error
+        self._metrics.store.refused(store.refused.counts)
+        health.note("store", await self._trouble(store, refusal))
+        state = await store.server_state()
+        self._metrics.store.server(state)
+        self._note_risks(state)
+        if written is not None:
+            self._loss_watch.look(marks_of(written.beat, state))
+            self._note_clocks(written, shared.own.decode())
+        with suppress(StoreUnavailable):  # noted as a refusal
+            await self._log_watch.look(store, state)
+        with suppress(OSError):  # the disk is full: the others ask for themselves
+            shared.note_health(self._report())
+
+    # Writing.
+
+    async def _write(self, store: Watched, server: str) -> _Written:
+        before = self._clock()
+        beat = await store.beat(server, self._ahead)
+        after = self._clock()
+        self._metrics.store.written()
+        if 0 <= after - before < _SLOWEST:
+            self._ahead = (before + after) // 2 - beat.now
+        return _Written(beat, self._ahead)
+
+    async def _trouble(self, store: Watched, refusal: StoreUnavailable | None) -> Trouble | None:
+        """Why the store is of no use: the trial of a write, real calls, missing rights."""
+        found, last = refusal, store.refused.last
+        if found is None and last is not None and time.monotonic() - store.refused.at < REFUSED_FOR:
+            found = last
+        refused = found is not None and found.code == "NOPERM"
+        if refused or self._missing or time.monotonic() - self._rights_at >= RIGHTS_EVERY:
+            with suppress(StoreUnavailable):
+                self._missing = await store.missing_rights()
+                self._rights_at = time.monotonic()
+        if self._missing and (found is None or found.code == "NOPERM"):
+            return _missing_rights(self._missing, store.where, found)
+        return None if found is None else trouble_of(found, store.where)
+
+    # What the server says of itself.
+
+    def _note_risks(self, state: ServerState) -> None:
+        """Whoever never kept a file chose so: that is a notice. To stop keeping it is a fault."""
+        if self._accepted is None:
+            self._accepted = state.risks if "appendonly" in state.risks else {}
+        accepted = {
+            name: text
+            for name, text in state.risks.items()
+            if name == "appendonly" and self._accepted.get(name) == text
+        }
+        self._accepted = accepted  # once it is kept, it is expected to be
+        texts = [text for name, text in state.risks.items() if name not in accepted]
+        code = ",".join(state.risks.keys() - accepted.keys())
+        told = "; also, it ".join(texts)
+        self._health.note("durability", trouble(code, f"Redis {told}") if texts else None)
+        known = [f"Redis {text}" for text in accepted.values()]
+        self._health.notice("durability", known[0] if known else None)
+
+    def _note_clocks(self, written: _Written, own: str) -> None:
+        ahead = dict(written.beat.ahead)
+        if written.ahead is not None:
+            ahead[own] = written.ahead
+        skew = max(ahead.values(), default=0) - min(ahead.values(), default=0)
+        own_ahead = written.ahead or 0
+        self._metrics.store.clocks(own_ahead / 1e6, skew / 1e6)
+        found = None
+        if abs(own_ahead) > SKEW:
+            what = "ahead of" if own_ahead > 0 else "behind"
+            text = f"this server's clock is {abs(own_ahead) / 1e6:.1f} s {what} that of Redis"
+            found = trouble("clock", f"{text}; run a time service, such as chrony, on both")
+        elif skew > SKEW:
+            text = f"clocks of servers on this Redis differ by {skew / 1e6:.1f} s"
+            found = trouble("skew", f"{text}; run a time service, such as chrony, on all of them")
+        self._health.note("clock", found)
+
+    # Other workers.
+
+    def _report(self) -> HealthReport:
+        health = self._health
+        return HealthReport(
+            at=time.monotonic(),
+            troubles=health.troubles,
+            notices=health.notices,
+            accepted=self._accepted or {},
+            losses=self._loss_watch.state,
+        )
+
+    def _adopt(self, store: Watched, shared: SharedFolder) -> None:
+        """Takes over what the worker that looks has seen, and adds what it does not know."""
+        report = shared.health(HealthReport)
+        if report is None or time.monotonic() - report.at > STALE:
+            report = HealthReport(at=0.0)
+        troubles, last = dict(report.troubles), store.refused.last
+        if last is not None and time.monotonic() - store.refused.at < REFUSED_FOR:
+            troubles.setdefault("store", trouble_of(last, store.where))
+        self._health.adopt(troubles, report.notices)
+
+
+def _missing_rights(missing: list[str], where: str, error: StoreUnavailable | None) -> Trouble:
+    """Which rights its user needs, in the words of `ACL SETUSER`."""
+    said = f"Redis refuses (NOPERM): {error.reason}" if error else "Redis refuses (NOPERM)"
+    if {"get", "set", "xadd", "hset"} <= set(missing):
+        fix = "give it all keys under the prefix"
+    else:
+        fix = "give it " + " ".join(f"+{right}" for right in missing)
+    text = f"{said}; the user in NEXTBEST_REDIS_URL lacks rights: {fix}"
+    return Trouble("NOPERM", f"{text} (at {where})", text)

@@ -1,0 +1,79 @@
+"""What Redis tells of its health: a trial of a write, its own account, rights, and the logs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+from decision.store.health import Beat, LogState, RefusalCount, ServerState
+from decision.store.in_redis.base import RedisBase
+from decision.store.in_redis.rights import trials
+from decision.store.in_redis.server import parse_info, state_of
+from decision.store.refusals import Refused
+from decision.store.scripts import SCRIPTS
+
+_FORGOTTEN: Final = 60_000
+"""Milliseconds after which the clock of a silent server is forgotten."""
+
+_TRIMMED_AT_ONCE: Final = 1_000
+"""Entries that one script removes at most."""
+
+_STAY: Final = 150_000
+"""Milliseconds for which every entry stays: longer than `commit.lua` looks back in the log."""
+
+
+class RedisHealth(RedisBase):
+    """Implements `Watched`."""
+
+    @property
+    def where(self) -> str:
+        return self.connection.where
+
+    @property
+    def refused(self) -> RefusalCount:
+        return self.connection.counts.refused
+
+    async def beat(self, server: str, ahead: int | None) -> Beat:
+        keys = [self.keys.health(name) for name in ("mark", "beats", "clocks", "trial")]
+        arguments: list[str | int] = [os.urandom(8).hex(), server]
+        arguments += ["" if ahead is None else str(ahead), _FORGOTTEN]
+        reply = await SCRIPTS["beat"].run(self._caller(write=True), keys, arguments)
+        now, mark, beats, clocks = reply
+        names = [name.decode() for name in clocks[::2]]
+        found = dict(zip(names, map(int, clocks[1::2]), strict=True))
+        return Beat(int(now), mark.decode(), beats, found)
+
+    async def server_state(self) -> ServerState:
+        return state_of(parse_info(await self._caller()(("INFO",))))
+
+    async def missing_rights(self) -> list[str]:
+        call, missing = self._caller(write=True), []
+        tried = list(trials(self.keys.health("rights")))
+        replies = await asyncio.gather(
+            *(call(command) for _, command in tried), return_exceptions=True
+        )
+        for (right, _), reply in zip(tried, replies, strict=True):
+            if isinstance(reply, Refused):
+                if reply.code == "NOPERM":
+                    missing.append(right)
+            elif isinstance(reply, BaseException):
+                raise reply
+        return missing
+
+    async def look_at_logs(self, partitions: Sequence[int], limit: int) -> list[LogState]:
+        look = partial(SCRIPTS["look_at_log"].run, self._caller(write=True))
+        arguments = [limit, _TRIMMED_AT_ONCE, _STAY]
+        replies = await asyncio.gather(
+            *(look([self.keys.log(partition)], arguments) for partition in partitions)
+        )
+        return [
+            LogState(entries, size, readers, removed, _time_of(oldest))
+            for entries, size, readers, removed, oldest in replies
+        ]
+
+
+def _time_of(entry_id: bytes) -> int | None:
+    return int(entry_id.partition(b"-")[0]) * 1000 if entry_id else None

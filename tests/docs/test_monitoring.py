@@ -1,0 +1,155 @@
+"""Alert rules and the dashboard name metrics and labels that exist, in expressions that Prometheus reads."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import Metric
+from ruamel.yaml import YAML
+
+from decision.archive.service import ArchiveMetrics
+from decision.server.metrics import Metrics
+from decision.store.in_redis.rights import RIGHTS, UNTRIED, acl_line
+from tests.docs.pages import ROOT, blocks_of
+
+ALERTS = ROOT / "docs" / "monitoring" / "alerts.yaml"
+DASHBOARD = ROOT / "docs" / "monitoring" / "dashboard.json"
+FROM_PROMETHEUS = {"up": {"job", "instance"}}
+
+
+def metrics() -> dict[str, set[str]]:
+    """Every sample that servers and the archive service show, with its labels."""
+    registry = CollectorRegistry()
+    ArchiveMetrics(registry)
+    found = dict(FROM_PROMETHEUS)
+    for source in (Metrics().registry, registry):
+        for collector in source._collector_to_names:
+            labels = set(getattr(collector, "_labelnames", ()))
+            for name in source._collector_to_names[collector]:
+                found[name] = {*labels, "instance", "job", *({"le"} if "bucket" in name else ())}
+    return found
+
+
+def alerts() -> list[dict[str, Any]]:
+    loaded = YAML(typ="safe").load(ALERTS)
+    return [rule for group in loaded["groups"] for rule in group["rules"]]
+
+
+def panels() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(DASHBOARD.read_text())["panels"]
+    return found
+
+
+def expressions() -> Iterator[tuple[str, str]]:
+    for rule in alerts():
+        yield rule["alert"], rule["expr"]
+    for panel in panels():
+        for target in panel.get("targets", ()):
+            yield panel["title"], target["expr"]
+
+
+@pytest.mark.parametrize(("where", "expression"), [*expressions()])
+def test_every_metric_and_label_of_an_expression_exists(where: str, expression: str) -> None:
+    known = metrics()
+    names = set(re.findall(r"\b(?:nextbest_\w+|up)\b", expression))
+    assert names, where
+    assert names <= known.keys()
+    allowed = set.union(*(known[name] for name in names))
+    selected = re.findall(r"(\w+)\s*(?:=~|!=|=)\s*\"", expression)
+    grouped = [
+        label.strip()
+        for group in re.findall(r"\b(?:by|on|without)\s*\(([^)]*)\)", expression)
+        for label in group.split(",")
+    ]
+    assert {*selected, *grouped} <= allowed
+
+
+def test_every_metric_of_a_server_is_in_the_dashboard_or_alerted_on() -> None:
+    shown = " ".join(expression for _, expression in expressions())
+    families = {family.name for family in Metrics().registry.collect()}
+    told = {name for name in families if name in shown}
+    assert families - told == {
+        "nextbest_policy_loaded_timestamp_seconds",
+        "nextbest_model_up",
+        "nextbest_shadow_info",
+        "nextbest_log_readers",
+    }
+
+
+def test_alerts_have_names_of_their_own_a_severity_and_what_to_do() -> None:
+    rules = alerts()
+    assert len({rule["alert"] for rule in rules}) == len(rules)
+    for rule in rules:
+        assert rule["labels"]["severity"] in ("page", "ticket")
+        assert rule["annotations"]["summary"]
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_prometheus_reads_every_expression(tmp_path: Any) -> None:
+    done = subprocess.run(
+        ["promtool", "check", "rules", str(ALERTS)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    rules = [
+        {"record": f"panel:{number}", "expr": expression}
+        for number, (_, expression) in enumerate(expressions())
+    ]
+    file = tmp_path / "panels.yaml"
+    YAML(typ="safe").dump({"groups": [{"name": "panels", "rules": rules}]}, file)
+    done = subprocess.run(
+        ["promtool", "check", "rules", str(file)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_panels_have_ids_of_their_own_and_do_not_overlap() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in panels():
+        at = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(at["x"], at["x"] + at["w"])
+            for y in range(at["y"], at["y"] + at["h"])
+        }
+        assert not cells & taken, panel["title"]
+        assert at["x"] + at["w"] <= 24
+        taken |= cells
+    assert len({panel["id"] for panel in panels()}) == len(panels())
+
+
+def test_the_user_in_the_documentation_has_the_rights_that_the_code_needs() -> None:
+    (line,) = [one.text for one in blocks_of("docs/operating.md") if "ACL SETUSER" in one.text]
+    assert line.strip() == acl_line("nextbest", "nb:")
+
+
+def test_the_rights_are_those_of_every_command_that_is_sent_or_run_in_a_script() -> None:
+    """Read from the source, so that a new command is not forgotten."""
+    folder = ROOT / "decision" / "store"
+    errors = (folder / "health.py", folder / "refusals.py")  # these name errors
+    used = set()
+    for script in (folder / "lua").iterdir():
+        calls = re.findall(r"redis\.p?call\('([A-Z]+)'(?:, '([A-Z]+)')?", script.read_text())
+        used |= {right_of(name, sub) for name, sub in calls}
+    for file in [*folder.rglob("*.py"), *(ROOT / "decision" / "archive").glob("*.py")]:
+        if file.name != "rights.py" and file not in errors:
+            calls = re.findall(r"\(\s*\"([A-Z]{3,})\"(?:, \"([A-Z]+)\")?,? ?", file.read_text())
+            used |= {right_of(name, sub) for name, sub in calls if name.isupper()}
+    assert used - {"auth"} == {*RIGHTS, *UNTRIED}
+
+
+def right_of(name: str, sub: str) -> str:
+    name = name.lower()
+    with_sub = name in ("client", "script", "xgroup", "xinfo", "memory", "config", "acl")
+    return f"{name}|{sub.lower()}" if with_sub else name
+
+
+def test_every_family_of_metrics_has_help() -> None:
+    found: list[Metric] = list(Metrics().registry.collect())
+    assert [family.name for family in found if not family.documentation.endswith(".")] == []
