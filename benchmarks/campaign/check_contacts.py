@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from typing import Final
 from zlib import crc32
 
-from benchmarks.campaign.evidence import Evidence, Found
+from benchmarks.campaign.evidence import QUEUED, Evidence, Found
 from benchmarks.campaign.policy import BUDGETS, RELEASES_AFTER, SECOND
 from decision.core.document import ContactState
 from decision.core.identifiers import parse_decision_id, partition_of
-
-QUEUED: Final = 30
-"""Seconds in which a server may still work on a request whose client has given up."""
 
 Key = str | int
 """What requests and decisions are matched by: a customer, or a partition."""

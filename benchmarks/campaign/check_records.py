@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from benchmarks.campaign.evidence import Evidence, Found
+from benchmarks.campaign.evidence import QUEUED, Evidence, Found
 
 
 def server_errors(evidence: Evidence) -> Found:
@@ -117,3 +117,18 @@ def changes(evidence: Evidence) -> Found:
             f"{answer.decision_id} gave {pick} after an opt-out" for pick in answer.picks if late
         ]
     return Found(len(history) + denied, wrong, Counter())
+
+
+def erasures(evidence: Evidence) -> Found:
+    """Of a customer who was erased, nothing of before is left in log and archive."""
+    seen, stored, wrong = evidence.seen, evidence.stored, []
+    erased = {change.what: change.sent for change in seen.changes["erase"] if change.status == 204}
+    for answer in seen.answers.values():
+        before = answer.answered < erased.get(answer.customer, 0)
+        if before and answer.decision_id in stored.records:
+            wrong.append(f"{answer.decision_id} of {answer.customer}, who was erased, is there")
+    for event_id, event in seen.events.items():
+        before = event.last_sent + QUEUED < erased.get(event.body["customer_id"], 0)
+        if before and stored.events[event_id]:
+            wrong.append(f"{event_id} of {event.body['customer_id']}, who was erased, is there")
+    return Found(len(erased), wrong, Counter())

@@ -14,6 +14,10 @@ LATER: Final = 60
 """Seconds in which a server does what is left to be done once the store is back."""
 
 
+QUEUED: Final = 30
+"""Seconds in which a server may still work on a request whose client has given up."""
+
+
 class Phase(NamedTuple):
     """A fault: from its beginning until it was undone, and the seconds until all was well again."""
 

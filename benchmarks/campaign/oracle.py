@@ -13,6 +13,7 @@ from benchmarks.campaign.check_caps import caps_of_answers, caps_stored
 from benchmarks.campaign.check_contacts import budgets, contacts_given, request_ids
 from benchmarks.campaign.check_records import (
     changes,
+    erasures,
     events,
     records,
     records_without_store,
@@ -28,6 +29,7 @@ CHECKS: Final[dict[str, Callable[[Evidence], Found]]] = {
     "made without the store": records_without_store,
     "events in the log": events,
     "customers' changes": changes,
+    "erasures": erasures,
     "contacts were given": contacts_given,
     "budgets": budgets,
     "request ids": request_ids,

@@ -134,6 +134,10 @@ def given_after_an_opt_out(story: Story) -> None:
     story.call("consent", "c-1", 200, "", at=BEGAN + 350)
 
 
+def a_record_of_somebody_erased(story: Story) -> None:
+    story.call("erase", "c-1", 204, "", at=BEGAN + 950)
+
+
 def a_contact_nobody_was_given(story: Story) -> None:
     story.store(9, BEGAN + 700, "b", "email")
 
@@ -175,6 +179,7 @@ FAULTS: dict[Callable[[Story], None], set[str]] = {
     an_event_twice: {"events in the log"},
     a_change_lost: {"customers' changes"},
     given_after_an_opt_out: {"customers' changes"},
+    a_record_of_somebody_erased: {"erasures"},
     a_contact_nobody_was_given: {"contacts were given"},
     a_contact_without_a_record: {"contacts were given"},
     a_budget_unit_lost: {"budgets"},
