@@ -189,7 +189,7 @@ class Load:
 
     async def change(self) -> None:
         """Changes one customer of the window; one change of a customer at a time."""
-        customer = self.work.customer()
+        customer = self.work.changing()
         if customer.startswith("hot-") or customer in self.busy:
             return
         self.busy.add(customer)

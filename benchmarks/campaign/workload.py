@@ -36,6 +36,14 @@ class Workload:
         letter = "n" if index % 20 == 1 and self.chance.random() < 0.5 else "c"
         return f"{letter}{self.name}-{index}"
 
+    def changing(self) -> str:
+        """One that is changed: every other one is merged, opts out, or is erased."""
+        customer = self.customer()
+        if customer[0] == "c" and self.chance.random() < 0.5:
+            name, _, index = customer.rpartition("-")
+            customer = f"{name}-{int(index) // 20 * 20 + self.chance.choice((1, 2, 3))}"
+        return customer
+
     def question(self) -> tuple[list[Any], dict[str, Any]]:
         """(customer, request id, event id), and the request."""
         chance, customer = self.chance, self.customer()
