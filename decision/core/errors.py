@@ -2,6 +2,7 @@
 
 NextbestError               everything below; any other exception is a defect
     AmbiguousContact            an event that fits several contacts
+    AofDamaged                  an append-only file that must not be repaired by cutting
     CannotArrange               a scenario table's row that no customer can have
     CannotRollBack              no earlier policy or model to return to
     DamagedModel                a model file that LightGBM must not see
@@ -13,6 +14,7 @@ NextbestError               everything below; any other exception is a defect
         Unanswered                  it cannot be read in time
     InputError                  a request, a row or a line; has the path of the field
     ModelError                  a model version that must not serve
+    NoCommand                   bytes of an append-only file that are no command
     NoSuchCustomer              a scenario's customer that experiments exclude
     NotFound                    what was asked for does not exist
     NothingFound                an archive without the events that were asked for
@@ -31,11 +33,13 @@ NextbestError               everything below; any other exception is a defect
         RegisterClash               the store's names contradict ours
         UnreadableDocument          a customer's bytes are damaged
     TemplateError               a content template
+    TornCommand                 an append-only file that ends within a command
     TrainingError               a model that cannot be trained
     UnknownColumn               a scenario table's column
     UnknownFeature              a model feature that nobody computes
     UnknownField                a field that nobody provides
     UnknownNumber               a number that the register does not have
+    UnknownSnapshot             a kind of Redis snapshot that is not understood
     WrongKey                    a pseudonym made with a key that is gone
 """
 

@@ -50,11 +50,11 @@ class Fault(NamedTuple):
     """What is there is neither the beginning of a command nor zeros."""
 
 
-class _Torn(Exception):
+class TornCommand(NextbestError):
     """The file ends within a command."""
 
 
-class _Wrong(Exception):
+class NoCommand(NextbestError):
     """Here is no command."""
 
 
@@ -90,9 +90,9 @@ def _find_fault(data: mmap.mmap, size: int) -> Fault | None:
             at = end
             if not inside:
                 keep = at
-    except _Torn:
+    except TornCommand:
         torn, reason = True, "ends within a command"
-    except _Wrong:
+    except NoCommand:
         reason = f"has no command at byte {at}"
     if not reason:
         return Fault(keep, at, size, size, "ends within a transaction") if inside else None
@@ -108,19 +108,19 @@ def _command(data: mmap.mmap, at: int, size: int) -> tuple[int, bytes]:
         return _line(data, at + 1, size, b"")[0], b""
     at, count = _line(data, at, size, b"*")
     if not 0 < count <= _MOST_ARGUMENTS:
-        raise _Wrong
+        raise NoCommand
     name = b""
     for number in range(count):
         at, length = _line(data, at, size, b"$")
         if length > _LONGEST_ARGUMENT:
-            raise _Wrong
+            raise NoCommand
         end = at + length
         if end + 2 > size:
             if end < size and data[end] != _CR:
-                raise _Wrong
-            raise _Torn
+                raise NoCommand
+            raise TornCommand
         if data[end : end + 2] != b"\r\n":
-            raise _Wrong
+            raise NoCommand
         if number == 0 and length <= 5:
             name = data[at:end].upper()
         at = end + 2
@@ -133,13 +133,13 @@ def _line(data: mmap.mmap, at: int, size: int, sign: bytes) -> tuple[int, int]:
     if end < 0:
         rest = data[at : at + _LONGEST_LINE]
         if at + len(rest) == size and (not sign or _PART_OF_LINE[sign].fullmatch(rest)):
-            raise _Torn
-        raise _Wrong
+            raise TornCommand
+        raise NoCommand
     if not sign:
         return end + 2, 0
     digits = data[at + 1 : end]
     if data[at] != sign[0] or not digits.isdigit():
-        raise _Wrong
+        raise NoCommand
     return end + 2, int(digits)
 
 
@@ -155,7 +155,7 @@ def _next_command(data: mmap.mmap, start: int, size: int, torn: bool) -> int | N
             while at < size and count < _ENOUGH:
                 at, _ = _command(data, at, size)
                 count += 1
-        except (_Torn, _Wrong):
+        except (TornCommand, NoCommand):
             at = -1
         if count == _ENOUGH or (at == size and not torn) or tried > _PLACES:
             return found.start()

@@ -9,6 +9,8 @@ from __future__ import annotations
 import mmap
 from typing import Final
 
+from decision.core.errors import NextbestError
+
 MAGIC: Final = b"REDIS"
 
 _EOF: Final = 0xFF
@@ -22,7 +24,7 @@ _OPCODES: Final = {0xFA: "ss", 0xFE: "n", 0xFB: "nn", 0xFD: "4", 0xFC: "8", 0xF8
 """What follows each: strings, numbers, or that count of bytes."""
 
 
-class UnknownSnapshot(Exception):
+class UnknownSnapshot(NextbestError):
     """It has a kind that is not known here."""
 
 
