@@ -23,7 +23,7 @@ from decision.core.document import Document
 from decision.core.identifiers import parse_decision_id
 from decision.core.masks import mask_bytes, mask_where
 from decision.core.reasons import Reason
-from decision.core.records import DecisionRecord, LoggedScores, LoggedSelection
+from decision.core.records import NOT_GIVEN, DecisionRecord, LoggedScores, LoggedSelection
 from decision.core.schema import ExplanationRow
 from decision.files import open_regular, read_regular
 from decision.store.codec import UnreadableDocument
@@ -60,6 +60,9 @@ def look_up(archive: Path, decision_id: str) -> ArchivedDecision | None:
     rows.sort(key=lambda row: row.get("position") or 1)
     seen = _rows(archive, "replays", decision_id)
     record = _record(rows)
+    marks = _rows(archive, "changes", decision_id, "change_id")
+    if any(row["kind"] == NOT_GIVEN for row in marks):
+        record.degraded.append(NOT_GIVEN)
     path = policy_path(archive, record.policy_version)
     document = rule_files = None
     if seen:
@@ -80,14 +83,16 @@ def look_up(archive: Path, decision_id: str) -> ArchivedDecision | None:
     return ArchivedDecision(record, document, rule_files, kept)
 
 
-def _rows(archive: Path, dataset: str, decision_id: str) -> list[dict[str, Any]]:
+def _rows(
+    archive: Path, dataset: str, decision_id: str, column: str = "decision_id"
+) -> list[dict[str, Any]]:
     """The rows of a decision, times in microseconds."""
     import pyarrow as pa
 
     for _ in range(_TRIES):
         try:
             for path in _near(archive, dataset, decision_id):
-                table = _find(path, decision_id)
+                table = _find(path, decision_id, column)
                 if table is None:
                     continue
                 for place, field in enumerate(table.schema):
@@ -102,7 +107,7 @@ def _rows(archive: Path, dataset: str, decision_id: str) -> list[dict[str, Any]]
     return []
 
 
-def _find(path: Path, decision_id: str) -> Any:
+def _find(path: Path, decision_id: str, column: str) -> Any:
     """The rows of a decision in one file, or None; reads only the ids at first."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -111,7 +116,7 @@ def _find(path: Path, decision_id: str) -> Any:
     try:
         with open_regular(path) as opened, pq.ParquetFile(opened) as file:
             for number in range(file.num_row_groups):
-                ids = file.read_row_group(number, columns=["decision_id"]).column(0)
+                ids = file.read_row_group(number, columns=[column]).column(0)
                 if pc.index(ids, decision_id).as_py() >= 0:
                     return file.read_row_group(number).filter(pc.equal(ids, decision_id))
     except pa.ArrowException as error:

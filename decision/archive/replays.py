@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from decision.archive.given import ids_not_given
 from decision.archive.journal import UnreadableFile, files, reading
 from decision.archive.registers import Registers
 from decision.core.candidates import CandidateInfo
@@ -87,7 +88,7 @@ def replay_of(row: Mapping[str, Any], registers: Registers) -> ArchivedReplay:
 
 
 def read_replays(archive: Path, *, rows_at_once: int = 4096) -> Iterator[ArchivedReplay]:
-    """Every decision of an archive, day by day, in bounded memory.
+    """Every decision of an archive that somebody was given, day by day, in bounded memory.
 
     Raises:
         FileNotFoundError: the archive has no replays.
@@ -98,8 +99,11 @@ def read_replays(archive: Path, *, rows_at_once: int = 4096) -> Iterator[Archive
         raise FileNotFoundError(2, "there are no replays", str(archive / "replays"))
     registers = Registers(archive)
     with reading(archive):
+        not_given = ids_not_given(archive)
         for path in paths:
             for row in replay_rows(path, rows_at_once=rows_at_once):
+                if row["decision_id"] in not_given:
+                    continue
                 try:
                     yield replay_of(row, registers)
                 except (msgspec.MsgspecError, UnreadableDocument, KeyError, OSError) as error:

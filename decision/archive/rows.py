@@ -63,7 +63,7 @@ def decode(partition: int, entry_id: str, logged: LogRecord) -> DecodedEntry | D
             case "event":
                 record = records.decode_event(logged.body)
                 day = day_of(record.at)
-            case "erasure" | "consent" | "merge":
+            case "erasure" | "consent" | "merge" | "not_given":
                 record = records.decode_change(logged.body)
                 day = day_of(record.at)
             case _:
@@ -89,20 +89,22 @@ class Rows:
 
     def tables(self, entries: Sequence[DecodedEntry]) -> list[Piece]:
         """The tables of these entries."""
-        decided: defaultdict[tuple[str, str], list[DecodedEntry]] = defaultdict(list)
+        decided: defaultdict[tuple[str, str, bool], list[DecodedEntry]] = defaultdict(list)
         happened: defaultdict[str, list[DecodedEntry]] = defaultdict(list)
         changed: defaultdict[str, list[DecodedEntry]] = defaultdict(list)
         for entry in entries:
             match entry.record:
                 case DecisionRecord() as record:
-                    decided[entry.day, record.policy_version].append(entry)
+                    without_store = records.made_without_store(record)
+                    decided[entry.day, record.policy_version, without_store].append(entry)
                 case EventRecord():
                     happened[entry.day].append(entry)
                 case ChangeRecord():
                     changed[entry.day].append(entry)
         found: list[Piece] = []
-        for (day, _version), own in decided.items():
-            found += self._tried(own, partial(self._decisions, day))
+        for (day, _version, without_store), own in decided.items():
+            make = self._given_without_store if without_store else self._decisions
+            found += self._tried(own, partial(make, day))
         for day, own in happened.items():
             found += self._tried(own, partial(_events, day))
         for day, own in changed.items():
@@ -130,6 +132,11 @@ class Rows:
         replays = replays_table(own, candidates, self._register)
         self._types.update(types)
         return [Piece("decisions", day, rows), Piece("replays", day, replays)]
+
+    def _given_without_store(self, day: str, entries: list[DecodedEntry]) -> list[Piece]:
+        """They have no candidates, and saw nothing that could be decided again."""
+        own = [entry.record for entry in entries if isinstance(entry.record, DecisionRecord)]
+        return [Piece("decisions", day, decisions_table(own, None, self._types))]
 
 
 def _events(day: str, entries: list[DecodedEntry]) -> list[Piece]:

@@ -55,6 +55,8 @@ def _head(report: EvaluationReport) -> str:
             f"left out: {log.open_windows:,} younger than the longest goal window "
             f"({format_duration(log.longest_window)})"
         )
+    if log.not_given:
+        lines.append(f"left out: {log.not_given:,} that nobody was given, or without the store")
     if log.contended:
         lines.append(f"left out: {log.contended:,} silent because of contention")
     return "\n".join(lines)

@@ -194,6 +194,16 @@ def settle(contact: Contact, event_type: str, at: int) -> Contact:
     return contact._replace(state=state, mark=mark)
 
 
+def withhold(contact: Contact) -> Contact:
+    """The contact as nobody was given it: released, and only what shows it seen takes that back."""
+    return contact._replace(state=ContactState.RELEASED, mark=FINAL_MARK)
+
+
+def is_withheld(contact: Contact) -> bool:
+    """Whether nobody was given the contact, see `withhold`."""
+    return contact.state == ContactState.RELEASED and contact.mark == FINAL_MARK
+
+
 def later_state(one: Contact, other: Contact) -> Contact:
     """The one of two copies of a contact that knows more: settled beats reserved, later earlier."""
     return max(one, other, key=lambda copy: (copy.state in _SETTLED, copy.mark))

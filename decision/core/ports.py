@@ -71,22 +71,24 @@ class ReadResult(msgspec.Struct, kw_only=True):
     """One batch read: the document, its version, an earlier answer to the same request id
     (as given to `Commit.answer`), the spent counts of the budgets asked for, and which of the
     event ids asked for are already known. `raw` is the stored document as `unpack` reads it.
-    Not before `budgets_end` is there anything for `expire_budgets` to give back.
+    `answer_under` is the earlier id of a merged customer under which the answer is kept. Not
+    before `budgets_end` is there anything for `expire_budgets` to give back.
     """
 
     document: Document
     version: Version
     raw: bytes = b""
     answer: bytes | None = None
+    answer_under: str | None = None
     budgets: dict[str, int] = {}
     budgets_end: int | None = None
     known_events: frozenset[str] = frozenset()
 
 
 class LogRecord(msgspec.Struct, kw_only=True):
-    """One entry of the log. `id` is unique: a decision id, or the event's id."""
+    """One entry of the log. `id` is unique in its kind: a decision id, or the event's id."""
 
-    kind: Literal["decision", "event", "erasure", "consent", "merge"]
+    kind: Literal["decision", "event", "erasure", "consent", "merge", "not_given"]
     id: str
     body: bytes
 
@@ -94,7 +96,8 @@ class LogRecord(msgspec.Struct, kw_only=True):
 class Commit(msgspec.Struct, kw_only=True):
     """One atomic write for one customer: all of it happens, or none.
 
-    `id` names this write: repeating it after a lost reply changes nothing. `write` lists the
+    `id` names this write: repeating it after a lost reply changes nothing; `repeated` says that it
+    is repeated where nothing but the log may show that. `write` lists the
     sections to write from `document`; `expect` lists the sections whose version must still be
     that of `version`. `event_ids` must all be unknown and are known afterwards for
     `event_ids_last` microseconds. With `request_id`, `answer` is kept for `answer_lasts`
@@ -113,6 +116,7 @@ class Commit(msgspec.Struct, kw_only=True):
     answer_lasts: int = 0
     event_ids: Sequence[str] = ()
     event_ids_last: int = 0
+    repeated: bool = False
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -207,6 +211,30 @@ class DocumentStore(Protocol):
     async def commit(
         self, commit: Commit, *, timeout: float | None = None
     ) -> Committed | Conflict: ...
+
+    async def claim_answer(
+        self,
+        customer_id: str,
+        request_id: str,
+        decision_id: str,
+        claim: str,
+        *,
+        timeout: float | None = None,
+    ) -> bool:
+        """Notes under the name `claim` that a kept answer is given to one more caller.
+
+        False where the answer of that decision is no longer kept: then it must not be given. The
+        caller for whom the decision was made claims it from the start, under the decision's id.
+        """
+
+    async def disclaim_answer(
+        self, customer_id: str, request_id: str, decision_id: str, claim: str
+    ) -> bool:
+        """Ends a claim; an answer that nobody claims any more is no longer kept.
+
+        True where that answer is not kept now; false where others claim it. Doing it again changes
+        nothing.
+        """
 
     async def erase(self, customer_id: str, record: LogRecord) -> Removed:
         """Removes document, aliases, answers and event ids; says how many.

@@ -7,7 +7,7 @@ numbers drawn), so that it can be decided again, purely, and explained in full.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -95,6 +95,15 @@ class ChangeRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     customer_id: str
     at: int
     change: dict[str, Any] = {}
+
+
+NOT_GIVEN: Final = "not_given"
+"""The kind of record that says of a decision, by its id, that nobody was given it."""
+
+
+def made_without_store(record: DecisionRecord) -> bool:
+    """Whether it is the record of an answer given without the store, which no policy chose."""
+    return "store" in record.degraded
 
 
 encode = msgspec.msgpack.Encoder().encode

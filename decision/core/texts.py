@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -14,6 +14,9 @@ from decision.core.policy import Policy
 from decision.core.ports import Content
 from decision.core.schema import DecisionRequest
 from decision.core.values import Value
+
+if TYPE_CHECKING:
+    from decision.core.decide import Question
 
 
 class Contents(msgspec.Struct, frozen=True):
@@ -38,7 +41,9 @@ def excess_of(content: Content, rendered: Mapping[str, Any]) -> str | None:
     return None
 
 
-def names_of(asked: Situation | DecisionRequest, attributes: Mapping[str, Any]) -> dict[str, Any]:
+def names_of(
+    asked: Situation | Question | DecisionRequest, attributes: Mapping[str, Any]
+) -> dict[str, Any]:
     """What content templates may name, for a customer with these attributes."""
     event = asked.event
     return {

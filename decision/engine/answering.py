@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from decision.core.clock import from_micros
-from decision.core.decide import Verdict, fallback_of
+from decision.core.decide import Question, Verdict, fallback_of
 from decision.core.schema import Decision, Selection
 from decision.core.texts import excess_of, names_of
 from decision.engine.planning import DecisionPlan, DecisionQuery
@@ -37,14 +37,7 @@ def answer_without_store(
 ) -> Decision:
     """The answer where customer, caps and consents could not be read or written."""
     request, snapshot = query.request, query.snapshot
-    names = names_of(request, {})
-
-    def fits(candidate: int) -> bool:
-        content = snapshot.contents.candidates[candidate]
-        return excess_of(content, content.render(names)) is None
-
-    candidate = fallback_of(snapshot.policy, query.question, query.now, None, fits)
-    selections = _fallback(snapshot, candidate, names)
+    selections = fallback_without_store(snapshot, query.question, query.now)
     return Decision(
         decision_id=decision_id,
         request_id=request.request_id,
@@ -58,6 +51,17 @@ def answer_without_store(
         model_version=snapshot.model_version,
         explanation=[] if request.explain else None,
     )
+
+
+def fallback_without_store(snapshot: Snapshot, question: Question, now: int) -> list[Selection]:
+    """The fallback, if any, where nothing is known of the customer."""
+    names = names_of(question, {})
+
+    def fits(candidate: int) -> bool:
+        content = snapshot.contents.candidates[candidate]
+        return excess_of(content, content.render(names)) is None
+
+    return _fallback(snapshot, fallback_of(snapshot.policy, question, now, None, fits), names)
 
 
 def selections_of(

@@ -15,7 +15,9 @@ from decision.core.explanation import explain
 from decision.core.ports import ReadResult
 from decision.core.schema import Alias, Decision, DecisionRequest
 from decision.engine.answering import answer_of, answer_without_store
+from decision.engine.following import Following, UngivenDecision, told_until
 from decision.engine.identity import alias_id, clean_id, customer_id_of, named_by, resolve
+from decision.engine.log_records import record_without_store
 from decision.engine.planning import DecisionQuery, plan
 from decision.engine.replay import Replay
 from decision.engine.reserving import BudgetSpent, reserve
@@ -39,20 +41,28 @@ class Decided(msgspec.Struct, frozen=True):
 class Deciding:
     """One decision on its way.
 
-    `named` is the customer's id or alias, once the request is checked. `spent` is the mask of
+    `named` is the customer's id or alias, once the request is checked; `seen` is what was read of
+    the customer. `spent` is the mask of
     candidates whose budgets have turned out to be spent; `contended` is set when too many
     attempts were overtaken; `steps` is step → seconds.
     """
 
     def __init__(
-        self, runtime: Runtime, replay: Replay, request: DecisionRequest, now: int | None
+        self,
+        runtime: Runtime,
+        replay: Replay,
+        following: Following,
+        request: DecisionRequest,
+        now: int | None,
     ) -> None:
         now = runtime.clock() if now is None else now
         self.query = DecisionQuery(request, runtime.snapshot, runtime.settings, now)
         self.runtime = runtime
         self.replay = replay
+        self.following = following
         self.request = request
         self.named: str | Alias = ""
+        self.seen: ReadResult | None = None
         self.spent = 0
         self.contended = False
         self.steps: dict[str, float] = {}
@@ -69,9 +79,9 @@ class Deciding:
             async with asyncio.timeout(self.query.deadline):
                 return await self._decide()
         except StoreUnavailable:
-            return self._without_store(["store"])
+            return self._without_store(late=self.query.is_late())
         except TimeoutError:
-            return self._without_store(["store", "deadline"])
+            return self._without_store(late=True)
 
     def _check(self) -> None:
         policy, request = self.query.snapshot.policy, self.request
@@ -109,6 +119,7 @@ class Deciding:
             event_ids=(request.event.id,) if request.event and request.event.id else (),
             timeout=self.query.left(),
         )
+        self.seen = found
         if found.budgets_end is not None:
             await self._expire_budgets(found, found.budgets_end)
         self._step("read")
@@ -127,7 +138,7 @@ class Deciding:
     async def _attempt(self, state: ReadResult) -> Done[Decided] | TryAgain:
         """Plans on one state, and reserves what is planned unless it has changed meanwhile."""
         if state.answer is not None:
-            return Done(await self._answered_before(state.answer))
+            return await self._give_again(state, state.answer)
         store = self.runtime.store
         planned = plan(
             self.query,
@@ -141,7 +152,7 @@ class Deciding:
         self._step("decide")
         if self.request.dry_run:
             return Done(self._decided(answer, planned.verdict, written=False))
-        outcome = await reserve(store, planned, answer)
+        outcome = await reserve(store, self.following, planned, answer)
         self._step("reserve")
         if isinstance(outcome, Done):
             return Done(self._decided(outcome.result, planned.verdict, written=True))
@@ -165,23 +176,57 @@ class Deciding:
         if isinstance(outcome, Done):
             return outcome.result
         if outcome.state.answer is not None:
-            return await self._answered_before(outcome.state.answer)
+            outcome = await self._attempt(outcome.state)
+            if isinstance(outcome, Done):
+                return outcome.result
         raise StoreUnavailable("too many writes at once for this customer")
 
-    async def _answered_before(self, answer: bytes) -> Decided:
-        """The answer that this request id got before."""
+    async def _give_again(self, state: ReadResult, answer: bytes) -> Done[Decided] | TryAgain:
+        """Gives the answer that is kept for this request id; decides anew where it is withdrawn."""
         decision = _decode_answer(answer)
         if self.request.explain:
             looked_up = await self.replay.find(decision.decision_id)
             if looked_up is not None:
                 explanation = looked_up.explanation
                 decision = msgspec.structs.replace(decision, explanation=explanation)
-        return Decided(decision)
+        # Last: what was claimed is given.
+        if decision.outcome == "selected" and not await self._claim(state, decision):
+            return TryAgain(await self._read(state.document.customer_id))
+        return Done(Decided(decision))
 
-    def _without_store(self, degraded: list[str]) -> Decided:
-        customer_id = self.named if isinstance(self.named, str) else alias_id(self.named)
+    async def _claim(self, state: ReadResult, decision: Decision) -> bool:
+        """Whether a kept answer may be given again: then it stays, even if nobody had it before."""
+        request_id, kept_under = self.request.request_id, state.answer_under
+        customer_id = state.document.customer_id if kept_under is None else kept_under
+        claim = self.runtime.new_id(customer_id)
+        assert request_id is not None
+        try:
+            return await self.runtime.store.claim_answer(
+                customer_id, request_id, decision.decision_id, claim, timeout=self.query.left()
+            )
+        except (asyncio.CancelledError, StoreUnavailable):
+            lasts = self.query.snapshot.policy.settings.request_id_lasts
+            ungiven = UngivenDecision(
+                decision_id=decision.decision_id,
+                customer_id=customer_id,
+                request_id=request_id,
+                claim=claim,
+                until=told_until(lasts, self.query.now - to_micros(decision.decided_at)),
+            )
+            self.following.withdraw(ungiven)
+            raise
+
+    def _without_store(self, *, late: bool) -> Decided:
+        seen, named = self.seen, self.named
+        if seen is not None:
+            customer_id = seen.document.customer_id
+        else:
+            customer_id = named if isinstance(named, str) else alias_id(named)
         decision_id = self.runtime.new_id(customer_id)
+        degraded = ["store", "deadline"] if late else ["store"]
         answer = answer_without_store(self.query, customer_id, decision_id, degraded)
+        if not self.request.dry_run:
+            self.following.log(record_without_store(self.query, answer), customer_id, seen)
         return self._decided(answer, None, written=False)
 
     def _decided(self, answer: Decision, verdict: Verdict | None, *, written: bool) -> Decided:

@@ -9,6 +9,7 @@ from decision.core.schema import Decision, DecisionRequest
 from decision.engine.customers import Customers
 from decision.engine.deciding import Decided, Deciding
 from decision.engine.events import Events
+from decision.engine.following import Following
 from decision.engine.replay import Replay
 from decision.engine.runtime import EngineSettings, Observer, Runtime, wall_clock
 from decision.engine.snapshot import Snapshot
@@ -53,6 +54,7 @@ class Engine:
         self.customers = Customers(self.runtime)
         self.events = Events(self.runtime)
         self.replay = Replay(self.runtime)
+        self.following = Following(self.runtime)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -62,6 +64,10 @@ class Engine:
     def use(self, snapshot: Snapshot) -> None:
         """Puts a snapshot in force, from the next decision on."""
         self.runtime.use(snapshot)
+
+    async def drain(self, timeout: float) -> None:
+        """Waits up to `timeout` seconds for what is done after answers; see `Following`."""
+        await self.following.drain(timeout)
 
     def observe(self, observer: Observer) -> None:
         """Names who is told of every decision and event."""
@@ -84,4 +90,4 @@ class Engine:
         self, request: DecisionRequest, *, now: int | None = None
     ) -> Decided:
         """Decides as `decide` does, and returns also the verdict that the decision comes from."""
-        return await Deciding(self.runtime, self.replay, request, now).run()
+        return await Deciding(self.runtime, self.replay, self.following, request, now).run()

@@ -131,7 +131,8 @@ async def resolve(
             if earlier not in seen:
                 kept = await _read_twice(runtime.store, earlier, **asked)
                 known |= kept.known_events
-                found.answer = found.answer or kept.answer
+                if found.answer is None and kept.answer is not None:
+                    found.answer, found.answer_under = kept.answer, earlier
     found.known_events = known
     return found
 

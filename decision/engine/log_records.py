@@ -10,7 +10,8 @@ from decision.core.masks import mask_bytes
 from decision.core.ports import LogRecord
 
 if TYPE_CHECKING:
-    from decision.engine.planning import DecisionPlan
+    from decision.core.schema import Decision
+    from decision.engine.planning import DecisionPlan, DecisionQuery
 
 
 def decision_record(plan: DecisionPlan) -> LogRecord:
@@ -47,6 +48,28 @@ def decision_record(plan: DecisionPlan) -> LogRecord:
     return LogRecord(kind="decision", id=plan.decision_id, body=records.encode(record))
 
 
+def record_without_store(query: DecisionQuery, answer: Decision) -> LogRecord:
+    """The record of an answer given without the store: it saw and reserved nothing."""
+    request = query.request
+    record = records.DecisionRecord(
+        decision_id=answer.decision_id,
+        request_id=answer.request_id,
+        decided_at=query.now,
+        customer_id=answer.customer_id,
+        placement=answer.placement,
+        event_type=request.event.type if request.event else None,
+        outcome=answer.outcome,
+        question=query.question,
+        document=b"",
+        draws=[],
+        policy_version=answer.policy_version,
+        model_version=answer.model_version,
+        degraded=answer.degraded,
+        latency_us=int(query.elapsed() * 1_000_000),
+    )
+    return LogRecord(kind="decision", id=answer.decision_id, body=records.encode(record))
+
+
 def event_record(occurrence: Occurrence, customer_id: str, received_at: int) -> LogRecord:
     """The record of an event."""
     record = records.EventRecord(
@@ -64,7 +87,7 @@ def event_record(occurrence: Occurrence, customer_id: str, received_at: int) -> 
 
 
 def change_record(
-    kind: Literal["consent", "merge", "erasure"],
+    kind: Literal["consent", "merge", "erasure", "not_given"],
     record_id: str,
     customer_id: str,
     at: int,

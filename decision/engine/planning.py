@@ -19,6 +19,9 @@ from decision.engine.events import occurrence_of
 from decision.engine.runtime import EngineSettings
 from decision.engine.snapshot import Snapshot
 
+_AFTER_DEADLINE = 0.1
+"""Seconds after the deadline at which a call to the store ends by itself."""
+
 
 class DecisionQuery:
     """What is asked: one request, put to one snapshot at one time.
@@ -49,9 +52,13 @@ class DecisionQuery:
         """The seconds since it was asked."""
         return time.perf_counter() - self.began
 
+    def is_late(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.elapsed() >= self.deadline
+
     def left(self) -> float:
-        """The seconds left for the store."""
-        return max(0.001, self.deadline - self.elapsed())
+        """The seconds that a call to the store may take: it is the deadline that ends it first."""
+        return max(0.0, self.deadline - self.elapsed()) + _AFTER_DEADLINE
 
 
 class DecisionPlan(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from decision.core.clock import from_micros
 from decision.core.decide import Verdict, choose_nothing, decide
 from decision.core.document import Document
 from decision.core.errors import InputError
+from decision.core.event_effects import contacts_of, is_withheld
 from decision.core.explanation import explain
 from decision.core.identifiers import parse_decision_id
 from decision.core.masks import Indices, mask_from_bytes
@@ -25,7 +26,8 @@ from decision.core.reasons import Reason
 from decision.core.records import DecisionRecord
 from decision.core.schema import Decision, Selection
 from decision.core.values import Value
-from decision.engine.answering import selections_of
+from decision.engine.answering import fallback_without_store, selections_of
+from decision.engine.merging import LONGEST_CHAIN
 from decision.engine.runtime import Runtime
 from decision.engine.snapshot import Snapshot, compile_snapshot, policy_blob
 from decision.engine.worker import run_in_worker
@@ -74,6 +76,8 @@ class Replay:
         if record is None:
             return None
         document = self.runtime.store.unpack(record.customer_id, record.document)
+        if record.selections and await self._is_withheld(record):
+            record.degraded = [*record.degraded, records.NOT_GIVEN]
         return await self.explained(record, document)
 
     async def explained(
@@ -91,6 +95,8 @@ class Replay:
         answer = _as_logged(record)
         if document is None:
             return answer
+        if records.made_without_store(record):
+            return await self._without_store(record, answer)
         if "timezone" in record.degraded:
             document.timezone = None  # it was decided in that of the settings
         elif document.timezone and calendar.known_zone(document.timezone) is None:
@@ -104,6 +110,26 @@ class Replay:
             selections=selections_of(snapshot, verdict),
             explanation=explain(snapshot.policy, verdict),
         )
+
+    async def _without_store(self, record: DecisionRecord, answer: Decision) -> Decision:
+        """An answer given without the store: nothing was decided, so nothing is explained."""
+        snapshot = await self._snapshot(record.policy_version, None)
+        selections: list[Selection] = []
+        if snapshot is not None and record.outcome == "fallback":
+            selections = fallback_without_store(snapshot, record.question, record.decided_at)
+        return msgspec.structs.replace(answer, selections=selections, explanation=[])
+
+    async def _is_withheld(self, record: DecisionRecord) -> bool:
+        """Whether nobody was given the decision: its contacts say so as long as they are kept."""
+        customer_id: str | None = record.customer_id
+        for _ in range(LONGEST_CHAIN):
+            if customer_id is None:
+                break
+            document = (await self.runtime.store.read(customer_id)).document
+            if contacts := contacts_of(document, record.decision_id):
+                return all(map(is_withheld, contacts))
+            customer_id = document.moved_to
+        return False
 
     async def record(self, decision_id: str) -> DecisionRecord | None:
         """The log's record of a decision.

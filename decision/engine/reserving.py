@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Coroutine
-from functools import partial
-from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,14 +11,14 @@ from decision.core.clock import SECOND
 from decision.core.document import Contact, ContactState
 from decision.core.errors import StoreUnavailable
 from decision.core.identifiers import decision_tag
-from decision.core.ports import Commit, Committed, Conflict, LogRecord, Section, Store
+from decision.core.ports import Commit, Conflict, LogRecord, Section, Store
 from decision.core.schema import Decision
+from decision.engine.following import Following, UngivenDecision, told_until
 from decision.engine.log_records import decision_record, event_record
 from decision.engine.planning import DecisionPlan, DecisionQuery
 from decision.engine.transaction import Done, TryAgain
 
 _encode_answer = msgspec.json.Encoder().encode
-T = TypeVar("T")
 
 
 class BudgetSpent(msgspec.Struct, frozen=True):
@@ -32,54 +28,53 @@ class BudgetSpent(msgspec.Struct, frozen=True):
 
 
 async def reserve(
-    store: Store, plan: DecisionPlan, answer: Decision
+    store: Store, following: Following, plan: DecisionPlan, answer: Decision
 ) -> Done[Decision] | TryAgain | BudgetSpent:
     """Takes from budgets, then reserves and logs.
 
-    What was taken is given back if certainly nothing was written, also when the deadline passes
-    meanwhile. If that is unclear, because a reply was lost, the budget may stay one unit short,
-    on a channel whose reservations release until the reservation would have ended.
+    Where the deadline passes meanwhile, or a reply is lost, the decision is followed aside: the
+    caller gets another answer, so nothing of this one stays.
     """
     limits, ends = plan.budgets_to_take()
-    if not limits:
-        return _outcome(await _commit(store, plan, answer), answer)
-    give_back = partial(store.return_budgets, list(limits), plan.decision_id)
-    try:
-        full = await store.take_budgets(
-            limits,
-            plan.decision_id,
-            ends=ends,
-            lasts=_kept(plan.query),
-            timeout=plan.query.left(),
-        )
-    except (asyncio.CancelledError, StoreUnavailable):
-        # Whether it was taken is not known. After this, a late taking takes nothing.
-        _in_background(_quietly(give_back()))
-        raise
-    if full is not None:
-        return BudgetSpent(plan.query.budget_limits[full][1])
-
-    async def commit_or_give_back() -> Committed | Conflict:
+    if limits:
         try:
-            reply = await _commit(store, plan, answer)
-        except StoreUnavailable as error:
-            if not error.uncertain:
-                await _quietly(give_back())
+            full = await store.take_budgets(
+                limits,
+                plan.decision_id,
+                ends=ends,
+                lasts=_kept(plan.query),
+                timeout=plan.query.left(),
+            )
+        except (asyncio.CancelledError, StoreUnavailable):
+            # Whether it was taken is not known. After it is returned, a late taking takes nothing.
+            following.withdraw(_ungiven(plan, limits, reserved=False))
             raise
-        if isinstance(reply, Conflict):
-            await _quietly(give_back())
-        return reply
-
-    # The deadline ends the wait, not the work.
-    return _outcome(await asyncio.shield(_in_background(commit_or_give_back())), answer)
-
-
-async def _commit(store: Store, plan: DecisionPlan, answer: Decision) -> Committed | Conflict:
-    return await store.commit(decision_commit(plan, answer), timeout=plan.query.left())
-
-
-def _outcome(reply: Committed | Conflict, answer: Decision) -> Done[Decision] | TryAgain:
+        if full is not None:
+            return BudgetSpent(plan.query.budget_limits[full][1])
+    try:
+        reply = await store.commit(decision_commit(plan, answer), timeout=plan.query.left())
+        if isinstance(reply, Conflict) and limits:
+            await store.return_budgets(list(limits), plan.decision_id)
+    except (asyncio.CancelledError, StoreUnavailable) as error:
+        sent = not isinstance(error, StoreUnavailable) or error.uncertain
+        reserved = sent and bool(plan.verdict.chosen)
+        if reserved or limits:
+            following.withdraw(_ungiven(plan, limits, reserved=reserved))
+        raise
     return TryAgain(reply.latest) if isinstance(reply, Conflict) else Done(answer)
+
+
+def _ungiven(plan: DecisionPlan, limits: dict[str, int], *, reserved: bool) -> UngivenDecision:
+    lasts = plan.query.snapshot.policy.settings.request_id_lasts
+    return UngivenDecision(
+        decision_id=plan.decision_id,
+        customer_id=plan.state.document.customer_id,
+        request_id=plan.query.request.request_id,
+        claim=plan.decision_id,
+        until=told_until(lasts, int(plan.query.elapsed() * SECOND)),
+        budgets=list(limits),
+        reserved=reserved,
+    )
 
 
 def decision_commit(plan: DecisionPlan, answer: Decision) -> Commit:
@@ -136,26 +131,3 @@ def _add_contacts(plan: DecisionPlan) -> None:
 def _kept(query: DecisionQuery) -> int:
     """How long contacts are kept, in microseconds."""
     return max(query.snapshot.history_needed, query.settings.contacts_kept)
-
-
-_background: set[asyncio.Task[Any]] = set()
-
-
-def _in_background(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """Does work that may go on after the decision has been answered."""
-    task = asyncio.ensure_future(work)
-    _background.add(task)
-    task.add_done_callback(_ended)
-    return task
-
-
-def _ended(task: asyncio.Task[Any]) -> None:
-    _background.discard(task)
-    if not task.cancelled():
-        task.exception()  # whoever still waits gets it; nobody else misses it
-
-
-async def _quietly(work: Coroutine[Any, Any, None]) -> None:
-    """Does work; if the store is unavailable, nothing depends on it."""
-    with contextlib.suppress(StoreUnavailable):
-        await work

@@ -57,6 +57,14 @@ class Observer(Protocol):
     def recorded(self, event_type: str, result: str) -> None:
         """An event was accepted, a duplicate, or rejected."""
 
+    def followed(self, result: str) -> None:
+        """Came of what was done aside, see `Following`.
+
+        `released`: a decision that nobody was given; `not_written`: it had not happened; `given`:
+        another caller had its answer; `too_late`: nobody knows; `logged`: an answer given without
+        the store; `dropped`: too much was waiting.
+        """
+
 
 def wall_clock() -> int:
     """The present in microseconds since the epoch."""

@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from decision.archive.features import OTHER
+from decision.archive.given import IDS_NOT_GIVEN, WITHOUT_STORE
 from decision.archive.journal import files
 from decision.archive.merges import follow_merges, merged_view
 from decision.archive.policies import policy_path, read_policy
@@ -66,7 +67,8 @@ class LogCounts(msgspec.Struct, kw_only=True):
     """How many decisions are judged, and how many are not and why. Times are microseconds.
 
     `open_windows`: younger than the longest goal window. `contended`: silent because of contention,
-    which no policy chose. `no_replay`: what the decision saw is not archived. `later_selections`:
+    which no policy chose. `not_given`: nobody was given them, or they were given without the store,
+    so that no policy chose. `no_replay`: what the decision saw is not archived. `later_selections`:
     second and later selections of a decision, which are not judged. `without_goal`: of a message
     without a goal, which cannot earn anything. `earlier`: made before the time to judge from.
     """
@@ -75,6 +77,7 @@ class LogCounts(msgspec.Struct, kw_only=True):
     judged: int = 0
     open_windows: int = 0
     contended: int = 0
+    not_given: int = 0
     no_replay: int = 0
     later_selections: int = 0
     without_goal: int = 0
@@ -290,6 +293,7 @@ def _count(database: Database, since: int) -> LogCounts:
             counted.earlier,
             counted.open_windows,
             counted.contended,
+            counted.not_given,
             counted.without_goal,
         )
     ] = database.rows(_COUNTS, window)
@@ -297,17 +301,19 @@ def _count(database: Database, since: int) -> LogCounts:
     return counted
 
 
-_COUNTS: Final = """
+_NOT_GIVEN: Final = f"(decision_id IN {IDS_NOT_GIVEN} OR {WITHOUT_STORE})"
+_COUNTS: Final = f"""
 SELECT count(*) FILTER (WHERE leads), min(t) FILTER (WHERE t >= $since),
   count(*) FILTER (WHERE NOT leads AND t >= $since),
   count(*) FILTER (WHERE leads AND t < $since),
   count(*) FILTER (WHERE leads AND t >= $since AND t + $window > $until),
   count(*) FILTER (WHERE leads AND contended AND t >= $since AND t + $window <= $until),
+  count(*) FILTER (WHERE leads AND not_given AND t >= $since AND t + $window <= $until),
   count(*) FILTER (WHERE leads AND t >= $since AND t + $window <= $until AND message IS NOT NULL
     AND NOT EXISTS (FROM goals g WHERE g.policy = policy_version AND g.message = d.message))
 FROM (SELECT coalesce(position, 1) = 1 AS leads, epoch_us(decided_at) AS t, message,
-  policy_version, coalesce(list_contains(degraded, 'contention'), false) AS contended
-  FROM decisions) d
+  policy_version, coalesce(list_contains(degraded, 'contention'), false) AS contended,
+  {_NOT_GIVEN} AS not_given FROM decisions) d
 """
 
 # An event about a contact is in both datasets; outcomes say which contact. Unlike in training, an
@@ -336,7 +342,7 @@ WITH d AS (
         if c.message = message AND c.channel = channel][1] END AS said
   FROM {merged_view("today")}
   WHERE coalesce(position, 1) = 1 AND epoch_us(decided_at) BETWEEN $since AND $last
-    AND NOT coalesce(list_contains(degraded, 'contention'), false)),
+    AND NOT coalesce(list_contains(degraded, 'contention'), false) AND NOT {_NOT_GIVEN}),
 one AS (
   SELECT d.decision_id, d.moment, d.customer, d.message, g.event, g.within FROM d
   JOIN goals g ON g.policy = d.policy_version AND g.message = d.message),

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from decision.archive.damage import naming_damage
+from decision.archive.given import WITHOUT_STORE
 from decision.archive.journal import files, reading
 from decision.archive.merges import follow_merges, merged_view
 from decision.archive.query import open_database
@@ -86,7 +87,7 @@ def retention(
         database.execute(
             "CREATE TEMP TABLE starts AS SELECT customer_id, min(epoch_us(decided_at)) AS began, "
             "coalesce(arg_min(holdout, (decided_at, decision_id)), false) AS holdout "
-            f"FROM {merged_view('decisions')} GROUP BY customer_id"
+            f"FROM {merged_view('decisions')} WHERE NOT {WITHOUT_STORE} GROUP BY customer_id"
         )
         [times] = database.rows(
             "SELECT (SELECT max(epoch_us(decided_at)) FROM decisions), "

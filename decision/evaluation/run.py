@@ -105,7 +105,8 @@ def _nothing(log: ArchivedLog) -> str:
         )
     return (
         f"{log.archive}: none of {counted.decisions} decisions can be decided again "
-        f"({counted.no_replay} without what they saw, {counted.contended} contended)"
+        f"({counted.no_replay} without what they saw, {counted.contended} contended, "
+        f"{counted.not_given} not given or without the store)"
     )
 
 

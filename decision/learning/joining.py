@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decision.archive.damage import damaged
+from decision.archive.given import IDS_NOT_GIVEN
 from decision.archive.merges import follow_merges
 from decision.archive.query import Database, open_database
 from decision.core.definition import Goal
@@ -236,6 +237,8 @@ class _Join:
             WHERE decision_id IS NOT NULL AND list_contains($1, type)""",
             [sorted(RELEASING)],
         )
+        if self._sources.changes:
+            sql(f"INSERT INTO released SELECT change_id, NULL FROM {IDS_NOT_GIVEN}")
         sql(
             """
             CREATE TEMP TABLE seen AS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -26,6 +26,11 @@ from decision.scenarios.files import scenarios_in
 from decision.scenarios.recorded import Logged
 from decision.scenarios.run import Result, run_scenarios
 from decision.scenarios.writing import as_yaml, plain
+
+_WITHOUT_STORE: Final = (
+    "decision {} was given without the store: nothing was known of the customer, so there is "
+    "nothing to record; take another decision"
+)
 
 
 def run_recorded(definition: PolicyDefinition, scenario: Any, rules: str) -> tuple[str, Result]:
@@ -78,10 +83,15 @@ async def find_logged(
     """A decision of a store's log and the policy that made it, or None where it is not there.
 
     The policy is None where the store does not have it any more.
+
+    Raises:
+        FileError: it was given without the store.
     """
     record = await Engine(store).replay.record(decision_id)
     if record is None:
         return None
+    if records.made_without_store(record):
+        raise FileError(_WITHOUT_STORE.format(decision_id))
     files = await store.get_blob(policy_blob(record.policy_version))
     definition = None
     if files is not None:
@@ -124,11 +134,13 @@ def find_archived(archive: Path, decision_id: str) -> tuple[Logged, PolicyDefini
             paths = _nearest_first(files(archive, "replays"), decision_id)
             rows = (row for path in paths for row in replay_rows(path, decision_id=decision_id))
             row = next(rows, None)
+            decisions = _nearest_first(files(archive, "decisions"), decision_id)
+            made = next((found for path in decisions if (found := _rows(path, decision_id))), [])
+            if row is None and made and "store" in (made[0]["degraded"] or ()):
+                raise FileError(_WITHOUT_STORE.format(decision_id))
             if row is None:
                 raise FileError(f"decision {decision_id} is not in the archive {archive}")
             replay = replay_of(row, Registers(archive))
-            decisions = _nearest_first(files(archive, "decisions"), decision_id)
-            made = next((found for path in decisions if (found := _rows(path, decision_id))), [])
     except (ArchiveError, OSError, ValueError) as error:
         raise FileError(f"{archive} cannot be read: {error}") from None
     logged = Logged(

@@ -37,6 +37,7 @@ MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 STEPS: Final = ("read", "decide", "reserve", "total")
 DEGRADED: Final = ("store", "deadline", "model", "contention", "timezone")
+FOLLOWED: Final = ("released", "not_written", "given", "too_late", "logged", "dropped")
 RESULTS: Final = ("accepted", "duplicate", "rejected")
 _BUCKETS = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005),
@@ -86,6 +87,11 @@ class Metrics:
             registry=registry,
         )
         events = counter("events", "Events received, by result.", "result")
+        followed = counter(
+            "followed",
+            "What came of decisions whose answer was late, and of answers given without the store.",
+            "result",
+        )
         self._dry_runs = counter("dry_runs", "Decisions computed and not counted.")
         self._store_up = gauge("store_up", "1 where the store answers and takes writes.", "livemin")
         self.store = StoreMetrics(registry)
@@ -134,6 +140,7 @@ class Metrics:
         self._degraded = {name: degraded.labels(name) for name in DEGRADED}
         self._seconds = {step: seconds.labels(step) for step in STEPS}
         self._events = {result: events.labels(result) for result in RESULTS}
+        self._followed = {result: followed.labels(result) for result in FOLLOWED}
         self._reloads = {result: reloads.labels(result) for result in ("ok", "refused")}
         self._model_reloads = {result: model_reloads.labels(result) for result in ("ok", "refused")}
         self._versions: dict[Gauge, str | None] = {}
@@ -168,6 +175,10 @@ class Metrics:
         found = self._events.get(result)
         if found is not None:
             found.inc()
+
+    def followed(self, result: str) -> None:
+        """Counts what came of something that was done after its answer."""
+        self._followed[result].inc()
 
     def store_answers(self, up: bool) -> None:
         """Says whether the store answers."""

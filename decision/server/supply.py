@@ -58,6 +58,9 @@ CHECK_SECONDS: Final = 1.0
 FOLLOW_SECONDS: Final = 0.25
 """Seconds between two looks at what this server's workers share, the rules, and the published."""
 
+DRAIN_SECONDS: Final = 5.0
+"""Seconds at the end in which decisions without an answer are followed, at most."""
+
 RELOAD_BLOB: Final = "reload"
 """The store's named value that changes when some server has reloaded; the others follow."""
 
@@ -152,6 +155,8 @@ class PolicySupply:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+                patience = min(DRAIN_SECONDS, self.settings.shutdown_timeout_ms / 1000)
+                await self.engine.drain(patience)
                 await self._store.close()
                 self.metrics.close()
 

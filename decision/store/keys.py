@@ -3,7 +3,8 @@
 With the prefix `nb:` and a customer `c-1024`, of partition 114 (`identifiers.partition_of`):
 
     nb:{p114}:c:c-1024             string  the customer's document (`codec`)
-    nb:{p114}:r:c-1024             hash    request id → 8-byte expiry, then the answer
+    nb:{p114}:r:c-1024             hash    request id → 8-byte expiry, then the answer; NUL and
+                                           request id → the same expiry, then 8 bytes per claim
     nb:{p114}:e:c-1024             zset    16-byte digest of an event id, by its expiry
     nb:{p114}:log                  stream  the partition's log: k kind, id, b body, c commit
     nb:{p114}:copy                 stream  the log while it is rewritten without removed entries

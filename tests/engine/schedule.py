@@ -14,7 +14,7 @@ from typing import Any
 _number: ContextVar[int | None] = ContextVar("number", default=None)
 """Which of the works an operation belongs to; tasks that a work starts belong to it as well."""
 GATED = frozenset(
-    {"read", "commit", "set_alias", "erase"}
+    {"read", "commit", "claim_answer", "disclaim_answer", "set_alias", "erase"}
     | {"take_budgets", "return_budgets", "settle_budgets", "expire_budgets"}
 )
 
@@ -24,7 +24,7 @@ class Gated:
 
     def __init__(self, store: Any) -> None:
         self.store = store
-        self.waiting: dict[int, asyncio.Future[None]] = {}
+        self.waiting: list[tuple[int, asyncio.Future[None]]] = []
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.store, name)
@@ -41,9 +41,13 @@ class Gated:
         number = _number.get()
         if number is None:
             return
-        turn = asyncio.get_running_loop().create_future()
-        self.waiting[number] = turn
-        await turn
+        waits = (number, asyncio.get_running_loop().create_future())
+        self.waiting.append(waits)
+        try:
+            await waits[1]
+        finally:
+            if waits in self.waiting:
+                self.waiting.remove(waits)
 
 
 async def run_order(
@@ -51,6 +55,7 @@ async def run_order(
 ) -> tuple[list[Any], list[int]]:
     """Runs the works, at each step letting go on the choice-th of those that wait.
 
+    What a work does after its end is part of the order as well.
     Returns the results, and how many could be chosen from at each step.
     """
     options: list[int] = []
@@ -60,18 +65,25 @@ async def run_order(
         return await work()
 
     tasks = [asyncio.ensure_future(numbered(*one)) for one in enumerate(works)]
-    while not all(task.done() for task in tasks):
+    while True:
         for _ in range(200):
             await asyncio.sleep(0)
-            if all(task.done() or number in gated.waiting for number, task in enumerate(tasks)):
+            waiting = {number for number, _ in gated.waiting}
+            if waiting and all(
+                task.done() or number in waiting for number, task in enumerate(tasks)
+            ):
                 break
-        ready = sorted(gated.waiting)
+        ready = [waits for waits in gated.waiting if not waits[1].done()]
+        ready.sort(key=lambda waits: waits[0])
         if not ready:
+            if all(task.done() for task in tasks):
+                break
             continue
         step = len(options)
         choice = min(choices[step], len(ready) - 1) if step < len(choices) else 0
         options.append(len(ready))
-        gated.waiting.pop(ready[choice]).set_result(None)
+        gated.waiting.remove(ready[choice])
+        ready[choice][1].set_result(None)
     return [task.result() for task in tasks], options
 
 

@@ -17,6 +17,9 @@ from decision.store.in_memory.log import MemoryLog
 from decision.store.keys import event_digest
 
 _PRUNE_EVERY: Final = 64
+_MOST_CLAIMS: Final = 16
+_NUL: Final = "\0"
+_FOR_GOOD: Final = "for good"
 
 
 class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryLog):
@@ -96,6 +99,50 @@ class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryLog):
         if request_id is None or customer_id not in self._answers:
             return None
         return self._answers[customer_id].live(request_id, self._clock())
+
+    async def claim_answer(
+        self,
+        customer_id: str,
+        request_id: str,
+        decision_id: str,
+        claim: str,
+        *,
+        timeout: float | None = None,
+    ) -> bool:
+        answer = self._answer(customer_id, request_id)
+        if answer is None or decision_id.encode() not in answer:
+            return False
+        claims = self._claims(customer_id, request_id, decision_id)
+        if len(claims) <= _MOST_CLAIMS:
+            claims.append(claim if len(claims) < _MOST_CLAIMS else _FOR_GOOD)
+            self._note_claims(customer_id, request_id, claims)
+        return True
+
+    async def disclaim_answer(
+        self, customer_id: str, request_id: str, decision_id: str, claim: str
+    ) -> bool:
+        answer = self._answer(customer_id, request_id)
+        if answer is None or decision_id.encode() not in answer:
+            return True
+        claims = self._claims(customer_id, request_id, decision_id)
+        left = [one for one in claims if one != claim]
+        if left:
+            self._note_claims(customer_id, request_id, left)
+            return False
+        answers = self._answers[customer_id]
+        del answers[request_id]
+        answers.pop(_NUL + request_id, None)
+        return True
+
+    def _claims(self, customer_id: str, request_id: str, decision_id: str) -> list[str]:
+        answers = self._answers[customer_id]
+        expiry, claims = answers.get(_NUL + request_id, (0, b""))
+        current = expiry == answers[request_id][0]
+        return claims.decode().split(_NUL) if current else [decision_id]
+
+    def _note_claims(self, customer_id: str, request_id: str, claims: list[str]) -> None:
+        answers = self._answers[customer_id]
+        answers[_NUL + request_id] = (answers[request_id][0], _NUL.join(claims).encode())
 
     def _known(self, customer_id: str, event_ids: Sequence[str]) -> frozenset[str]:
         if not event_ids or customer_id not in self._events:

@@ -96,7 +96,7 @@ class RedisDocuments(RedisAliases):
         loop = asyncio.get_running_loop()
         keys = self.keys.customer(commit.customer_id)
         encoded: list[Argument] = []
-        lost = sent = False
+        lost, sent = False, commit.repeated
         while True:
             call = self._caller(deadline - loop.time(), write=True, through_outage=lost)
             try:
@@ -116,6 +116,28 @@ class RedisDocuments(RedisAliases):
             await self._guarded(self.register.add(call, names, wanted))
             encoded = encode_commit(commit, self._register)
         return encoded
+
+    async def claim_answer(
+        self,
+        customer_id: str,
+        request_id: str,
+        decision_id: str,
+        claim: str,
+        *,
+        timeout: float | None = None,
+    ) -> bool:
+        call = self._caller(timeout, write=True)
+        keys = [self.keys.customer(customer_id).answers]
+        arguments = _claim_arguments(request_id, decision_id, claim)
+        return bool(await SCRIPTS["claim_answer"].run(call, keys, arguments))
+
+    async def disclaim_answer(
+        self, customer_id: str, request_id: str, decision_id: str, claim: str
+    ) -> bool:
+        call = self._caller(write=True)
+        keys = [self.keys.customer(customer_id).answers]
+        arguments = _claim_arguments(request_id, decision_id, claim)
+        return bool(await SCRIPTS["disclaim_answer"].run(call, keys, arguments))
 
     async def erase(self, customer_id: str, record: LogRecord) -> Removed:
         keys = self.keys.customer(customer_id)
@@ -142,6 +164,10 @@ class RedisDocuments(RedisAliases):
             f"customer {customer_id!r} changed {_ERASE_ATTEMPTS} times "
             "while being erased; try again"
         )
+
+
+def _claim_arguments(request_id: str, decision_id: str, claim: str) -> list[Argument]:
+    return [request_id, decision_id, commit_digest(decision_id), commit_digest(claim)]
 
 
 def _live_answer(kept: bytes | None, now: float) -> bytes | None:

@@ -1,0 +1,32 @@
+"""Which decisions of an archive somebody was given, as a policy chose them.
+
+Not those that a record of the kind `not_given` names: they were written, but their answer came too
+late for their caller, and what they reserved was released. And not those given without the store.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from decision.archive.journal import files
+from decision.archive.layout import schema_of
+from decision.core.records import NOT_GIVEN
+
+IDS_NOT_GIVEN: Final = f"(SELECT change_id FROM changes WHERE kind = '{NOT_GIVEN}')"
+"""Their ids in SQL, from the dataset `changes`."""
+
+WITHOUT_STORE: Final = "coalesce(list_contains(degraded, 'store'), false)"
+"""Whether a row of `decisions` was given without the store, in SQL."""
+
+
+def ids_not_given(archive: Path) -> frozenset[str]:
+    """The ids of the decisions that nobody was given."""
+    import pyarrow.dataset as ds
+
+    paths = [str(path) for path in files(archive, "changes")]
+    if not paths:
+        return frozenset()
+    data = ds.dataset(paths, schema=schema_of("changes"), format="parquet")
+    rows = data.to_table(columns=["change_id"], filter=ds.field("kind") == NOT_GIVEN)
+    return frozenset(rows.column(0).to_pylist())

@@ -1,0 +1,250 @@
+"""Decisions whose answer did not reach their caller, followed to their end aside.
+
+A commit whose reply is late or lost may have happened, or may still happen. The caller has been
+given another answer by then, or none. So, as soon as the store answers again:
+
+- what the decision reserved is released, its budgets are returned, the answer kept for its request
+  id is removed, and the log says that nobody was given it (a record of the kind `not_given`);
+- unless the kept answer was given to another caller meanwhile (see `DocumentStore.claim_answer`);
+- the answer that was given instead is logged.
+
+A read that is sent after a commit sees what came of it, because commands of a process go to Redis
+in order, and what is left of a lost connection is ended there before the next one is used.
+
+All of it may be repeated. If the process dies, a reservation stays until it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from decision.core.clock import MINUTE, SECOND
+from decision.core.document import ContactState, Document
+from decision.core.errors import StoreUnavailable
+from decision.core.event_effects import FINAL_MARK, is_withheld, withhold
+from decision.core.identifiers import decision_tag
+from decision.core.ports import Commit, Conflict, LogRecord, ReadResult, Version
+from decision.core.records import NOT_GIVEN
+from decision.engine.identity import resolve
+from decision.engine.log_records import change_record
+from decision.engine.runtime import Runtime
+from decision.engine.transaction import commit_of, update
+
+MOST_AT_ONCE: Final = 8
+"""Works done at a time: they share the store with decisions."""
+
+MOST_DECISIONS: Final = 50_000
+"""Decisions followed at most; what more there are stay reserved until the reservation ends."""
+
+MOST_BYTES: Final = 16 << 20
+"""Bytes of records that wait at most."""
+
+LONGEST: Final = 3600.0
+"""Seconds for which something is tried."""
+
+_OF_A_RECORD: Final = 500
+_FIRST_DELAY: Final = 0.02
+_LONGEST_DELAY: Final = 1.0
+_log = logging.getLogger(__name__)
+
+
+def told_until(lasts: int, age: int) -> float:
+    """Until when, of the loop's time, the store surely keeps an answer; both in microseconds.
+
+    `age` is how long ago it was decided, by clocks that may differ.
+    """
+    left = lasts - age - min(5 * MINUTE, lasts // 2)
+    return asyncio.get_running_loop().time() + left / SECOND
+
+
+class UngivenDecision(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision that may have been written, and whose answer one caller was not given.
+
+    `customer_id` is the one it was written for, `claim` that caller's claim on the kept answer,
+    `budgets` what it may have taken. After `until` of the loop's time nobody can say any more
+    whether the kept answer was given. `reserved` is false where no commit was sent.
+    """
+
+    decision_id: str
+    customer_id: str
+    request_id: str | None
+    claim: str
+    until: float
+    budgets: Sequence[str] = ()
+    reserved: bool = True
+
+
+class _Work(msgspec.Struct, frozen=True):
+    """What is to be done aside, until a time of the loop.
+
+    `size` is the bytes of a record, 0 for a decision to follow.
+    """
+
+    run: Callable[[], Awaitable[str]]
+    until: float
+    size: int = 0
+
+
+class Following:
+    """Follows decisions, and logs answers that were given without the store; bounded in memory."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self._works: deque[_Work] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._decisions = 0
+        """How many decisions are followed."""
+        self._bytes = 0
+        """The bytes of the records that wait."""
+        self._dropped = 0
+
+    def withdraw(self, decision: UngivenDecision) -> None:
+        """Sees to it that nothing stays reserved for a decision that nobody was given."""
+        if self._decisions >= MOST_DECISIONS:
+            self._drop()
+            return
+        self._add(partial(self._withdraw, decision))
+
+    def log(self, record: LogRecord, customer_id: str, seen: ReadResult | None) -> None:
+        """Logs an answer that was given without the store; `seen` is what was read, if anything."""
+        size = len(record.body) + _OF_A_RECORD
+        if self._bytes + size > MOST_BYTES:
+            self._drop()
+            return
+        known = seen is not None and bool(seen.raw)
+        commit = Commit(
+            id=record.id,
+            customer_id=customer_id,
+            document=Document(customer_id=customer_id),
+            version=seen.version if seen is not None else Version(),
+            expect=("profile",) if known else (),
+            records=[record],
+        )
+        self._add(partial(self._write, commit), size)
+
+    async def drain(self, timeout: float) -> None:
+        """Waits until all is done, up to `timeout` seconds; then gives up what is left."""
+        tasks = set(self._tasks)
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=timeout)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        if self._works:
+            _log.warning(
+                "%d decisions without an answer, and records of answers given without the store, "
+                "were left at the end: what they reserved stays until the reservations end",
+                len(self._works),
+            )
+            self._works.clear()
+
+    def _add(self, run: Callable[[], Awaitable[str]], size: int = 0) -> None:
+        loop = asyncio.get_running_loop()
+        self._bytes += size
+        self._decisions += not size
+        self._works.append(_Work(run, loop.time() + LONGEST, size))
+        if len(self._tasks) < MOST_AT_ONCE:
+            task = loop.create_task(self._work())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _drop(self) -> None:
+        self._tell("dropped")
+        self._dropped += 1
+        if self._dropped == 1:
+            _log.error(
+                "too much waits for the store: from now on answers given without it are not "
+                "logged, or reservations without an answer stay until they end; more are counted "
+                "in nextbest_followed_total"
+            )
+
+    def _tell(self, result: str) -> None:
+        if self.runtime.observer is not None:
+            self.runtime.observer.followed(result)
+
+    async def _work(self) -> None:
+        delay, now = _FIRST_DELAY, asyncio.get_running_loop().time
+        while self._works:
+            work = self._works.popleft()
+            try:
+                result = await work.run()
+            except asyncio.CancelledError:
+                self._works.append(work)
+                raise
+            except StoreUnavailable:
+                if now() < work.until:
+                    self._works.append(work)
+                    await asyncio.sleep(delay)
+                    delay = min(2 * delay, _LONGEST_DELAY)
+                    continue
+                result = "too_late"
+            self._tell(result)
+            self._bytes -= work.size
+            self._decisions -= not work.size
+            delay = _FIRST_DELAY
+        self._dropped = 0
+
+    async def _withdraw(self, decision: UngivenDecision) -> str:
+        store = self.runtime.store
+        released: list[str] = []
+        if decision.reserved:
+            if decision.request_id is not None:
+                if asyncio.get_running_loop().time() >= decision.until:
+                    return "too_late"
+                named = (decision.customer_id, decision.request_id, decision.decision_id)
+                if not await store.disclaim_answer(*named, decision.claim):
+                    return "given"
+            read = partial(resolve, self.runtime)
+            change = partial(self._change, decision)
+            released = await update(self.runtime, read, decision.customer_id, change)
+        for message in released:
+            await store.settle_budgets(decision.decision_id, message, 2 * FINAL_MARK)
+        if decision.budgets:
+            await store.return_budgets(decision.budgets, decision.decision_id)
+        return "released" if released else "not_written"
+
+    async def _change(
+        self, decision: UngivenDecision, found: ReadResult
+    ) -> tuple[list[str], Commit | None]:
+        """Releases the decision's contacts, if it has any; the messages, and what is to be written.
+
+        What an event has confirmed or released was given, whoever told.
+        """
+        document, decision_id = found.document, decision.decision_id
+        tag, messages, changed = decision_tag(decision_id), [], False
+        contacts = list(document.contacts)
+        for place, contact in enumerate(contacts):
+            if contact.tag != tag:
+                continue
+            if contact.state not in (ContactState.CONFIRMED, ContactState.RELEASED):
+                contacts[place] = contact = withhold(contact)
+                changed = True
+            if is_withheld(contact):
+                messages.append(document.kinds[contact.kind].message)
+        if not changed:
+            return messages, None
+        document.contacts = contacts
+        at = self.runtime.clock()
+        record = change_record(NOT_GIVEN, decision_id, document.customer_id, at)
+        write_id = self.runtime.new_id(document.customer_id)
+        return messages, commit_of(found, write_id, ("contacts",), [record])
+
+    async def _write(self, commit: Commit) -> str:
+        store = self.runtime.store
+        while True:
+            try:
+                reply = await store.commit(commit)
+            except StoreUnavailable as error:
+                commit.repeated = commit.repeated or error.uncertain
+                raise
+            if not isinstance(reply, Conflict) or not reply.latest.raw:
+                break  # it is written; or the customer was erased meanwhile
+            commit.version = reply.latest.version
+        return "logged"
