@@ -222,13 +222,13 @@ async def test_a_merge_or_an_erasure_in_between_changes_nothing_of_that(
 ) -> None:
     engine = await make_engine(RULES, store)
     held = asyncio.Event()
-    resolve_all = engine.following._work  # type: ignore[attr-defined]
+    resolve_all = engine.following._work
 
     async def later() -> None:
         await held.wait()
         await resolve_all()
 
-    engine.following._work = later  # type: ignore[attr-defined]
+    engine.following._work = later
     await engine.events.record([Event(type="visit", customer_id="c-1")])
     await ask(engine, customer_id="c-2")
     store.late = True
