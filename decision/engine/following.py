@@ -131,9 +131,8 @@ class Following:
 
     async def drain(self, timeout: float) -> None:
         """Waits until all is done, up to `timeout` seconds; then gives up what is left."""
-        tasks = set(self._tasks)
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=timeout)
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=timeout)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
