@@ -114,7 +114,7 @@ _DECIDE = Operation(
     "`request_id`, the same call gives the same decision again for an hour, and nothing is "
     "counted twice. Where nothing can be chosen, the answer is the placement's fallback, on a "
     "channel that reaches the customer, or `none`; so it is where the store is unavailable, with "
-    "`store` in `degraded`: then nobody knows which channels do.",
+    "`store` in `degraded`: then nobody knows which channels do, and nothing stays reserved.",
     request=Body(type=DecisionRequest, example=EXAMPLES["DecisionRequest"]),
     answers={200: ("The decision", _ANSWER)},
     problems=BODY_PROBLEMS,
@@ -138,7 +138,8 @@ _FIND = Operation(
     description="From what was logged; where that is no longer there, from the archive, where "
     "one is configured. It is decided again from what the decision saw, and contents are rendered "
     "again, as they were then. Contents are empty, and `explanation` is null or without details, "
-    "only where the document or the policy of that time is no longer kept.",
+    "only where the document or the policy of that time is no longer kept. `not_given` in "
+    "`degraded`: the decision was written too late for its answer, and was taken back.",
     parameters={"decision_id": "The `decision_id` of a decision."},
     answers={200: ("The decision", _ANSWER)},
     problems=("not-found", "unavailable"),

@@ -12,8 +12,9 @@ timestamps in microseconds, UTC.
 - `outcomes`: events about a contact. `events`: every accepted event, with its properties as JSON;
   `entry_id` (milliseconds-sequence) orders a customer's events as they were applied.
 - `replays`: what each decision saw, so that it can be decided again (see `replays`).
-- `changes`: consents, merges, erasures; `detail` is JSON. An erasure removes every other row of the
-  customer, also those archived before; its `customer_id` is a pseudonym.
+- `changes`: consents, merges, erasures, and decisions that nobody was given (`change_id` is the
+  decision's); `detail` is JSON. An erasure removes every other row of the customer, also those
+  archived before; its `customer_id` is a pseudonym.
 
 Beside them:
 
