@@ -13,8 +13,11 @@ from decision.archive.journal import files
 from decision.archive.layout import schema_of
 from decision.core.records import NOT_GIVEN
 
-IDS_NOT_GIVEN: Final = f"(SELECT change_id FROM changes WHERE kind = '{NOT_GIVEN}')"
-"""Their ids in SQL, from the dataset `changes`."""
+IDS_NOT_GIVEN: Final = (
+    "(SELECT detail->>'$.decision_id' AS decision_id FROM changes "
+    f"WHERE kind = '{NOT_GIVEN}' AND detail->>'$.decision_id' IS NOT NULL)"
+)
+"""Their ids in SQL, from the dataset `changes`; other writers' may lack the column `change_id`."""
 
 WITHOUT_STORE: Final = "coalesce(list_contains(degraded, 'store'), false)"
 """Whether a row of `decisions` was given without the store, in SQL."""

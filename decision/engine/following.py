@@ -231,7 +231,8 @@ class Following:
             return messages, None
         document.contacts = contacts
         at = self.runtime.clock()
-        record = change_record(NOT_GIVEN, decision_id, document.customer_id, at)
+        about = {"decision_id": decision_id}
+        record = change_record(NOT_GIVEN, decision_id, document.customer_id, at, about)
         write_id = self.runtime.new_id(document.customer_id)
         return messages, commit_of(found, write_id, ("contacts",), [record])
 

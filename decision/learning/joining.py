@@ -238,7 +238,7 @@ class _Join:
             [sorted(RELEASING)],
         )
         if self._sources.changes:
-            sql(f"INSERT INTO released SELECT change_id, NULL FROM {IDS_NOT_GIVEN}")
+            sql(f"INSERT INTO released SELECT decision_id, NULL FROM {IDS_NOT_GIVEN}")
         sql(
             """
             CREATE TEMP TABLE seen AS

@@ -37,7 +37,7 @@ class EncodedCommit(NamedTuple):
     event_digests: list[bytes]
 
     def arguments(self) -> list[str | bytes | int]:
-        """What `commit.lua` takes after its first argument."""
+        """What `commit.lua` takes after its first two arguments."""
         commit, digests = self.commit, self.event_digests
         compared = (self.digest, self.expect, _VERSIONS.pack(*self.versions))
         written = (self.write, *self.sections, self.first_version)

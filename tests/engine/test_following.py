@@ -18,7 +18,7 @@ from decision.engine import Engine
 from decision.store import MemoryStore, RedisStore
 from tests.engine.conftest import Clock
 from tests.engine.schedule import Gated, run_order
-from tests.store.proxy import until
+from tests.store.proxy import Proxy, until
 
 pytestmark = pytest.mark.anyio
 Make = Callable[..., Any]
@@ -313,6 +313,24 @@ async def test_what_waits_is_bounded_counted_and_said(
     await ask_too_late(engine, store)
     assert seen == ["dropped", "dropped"]
     assert len([row for row in caplog.records if "too much waits" in row.message]) == 1
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", ("asyncio", {"use_uvloop": True})])
+@pytest.mark.parametrize("command", ["GET", "EVALSHA"])
+async def test_a_deadline_that_passed_is_always_said(
+    make_engine: Make, redis_url: str, prefix: str, command: str
+) -> None:
+    """Whichever timer comes first, and however short the deadline is."""
+    async with Proxy(redis_url) as proxy:
+        store = RedisStore(proxy.url, prefix=prefix)
+        engine = await make_engine(RULES, store)
+        for deadline in (*range(1, 12), 20, 50):
+            gate = proxy.hold(command)
+            given = await ask(engine, customer_id=f"c-{deadline}", deadline_ms=deadline)
+            assert given.degraded == ["store", "deadline"], deadline
+            gate.set()
+            await engine.drain(10)
+        await store.close()
 
 
 # Every order of steps.

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -345,3 +348,36 @@ async def test_acknowledged_commits_survive_a_killed_redis(tmp_path: Path) -> No
         assert len((await store.read(name)).document.contacts) == 1
     await store.close()
     server.stop()
+
+
+@pytest.mark.parametrize("standing", [True, False])
+async def test_a_commit_that_redis_gets_after_its_deadline_does_not_happen(
+    tmp_path: Path, standing: bool
+) -> None:
+    """Unless Redis' clock was set back; then what happened is followed."""
+    with EmbeddedRedis(tmp_path) as url:
+        store = RedisStore(url)
+        await store.start()
+        commit = commit_of(await with_contact(store), "contacts", records=[record()])
+        if not standing:
+            store._clock_ahead = 1e13
+        pid = (await store.connection.call(("INFO", "server"), 5.0)).decode()
+        number = int(re.findall(r"process_id:(\d+)", pid)[0])
+        os.kill(number, signal.SIGSTOP)
+        with pytest.raises(StoreUnavailable) as raised:
+            await store.commit(commit, timeout=0.1)
+        assert raised.value.uncertain
+        os.kill(number, signal.SIGCONT)
+        await store.ping()
+        assert await contacts_and_records(store) == ((0, 0) if standing else (1, 1))
+        await store.close()
+
+
+async def test_a_clock_of_redis_that_is_ahead_refuses_no_commit(store: RedisStore) -> None:
+    """Neither at the start nor when it is set forward; it costs one more attempt each time."""
+    for ahead in (-1e12, -60_000.0):
+        store._clock_ahead = ahead
+        for _ in range(3):
+            commit = commit_of(await with_contact(store), "contacts", records=[record()])
+            assert await store.commit(commit, timeout=2.0) == Committed()
+    assert await contacts_and_records(store) == (6, 6)

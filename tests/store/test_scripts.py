@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib.resources import files
 from struct import pack
 from typing import Any
@@ -16,6 +18,8 @@ pytestmark = pytest.mark.anyio
 
 Run = Callable[..., Awaitable[Any]]
 ONE, TWO = b"digest-1", b"digest-2"
+NEVER = 10**15
+"""Milliseconds since 1970, some 30,000 years from now."""
 
 
 @pytest.fixture
@@ -41,18 +45,36 @@ CUSTOMER = ["document", "log", "answers", "events"]
 async def test_commit_writes_once_and_gives_the_state_where_it_conflicts(run: Run) -> None:
     read, fresh = versions(0, 0, 0), (7, "r", b"answer", 60_000, 60_000, 1, b"event-1")
     parts = ("pc", b"profile", b"contacts", b"")
-    first = ("0", ONE, "pce", read, *parts, *fresh, "decision", "d-1", b"body")
+    first = ("0", NEVER, ONE, "pce", read, *parts, *fresh, "decision", "d-1", b"body")
     assert await run("commit", CUSTOMER, *first) == 1
     assert await run("commit", CUSTOMER, *first) == 1  # its digest is in the document
     document = codec.join(ONE, (7, 7, 7), (b"profile", b"contacts", b""))
-    again = ("0", TWO, "", read, "", b"", b"", b"", 9, "r", b"other", 1, 1, 2, b"new", b"event-1")
+    again = (
+        "0",
+        NEVER,
+        TWO,
+        "",
+        read,
+        "",
+        b"",
+        b"",
+        b"",
+        9,
+        "r",
+        b"other",
+        1,
+        1,
+        2,
+        b"new",
+        b"event-1",
+    )
     assert await run("commit", CUSTOMER, *again) == [document, b"answer", [2]]
-    late = ("0", TWO, "c", versions(7, 6, 7), *parts, 9, "", b"", 1, 1, 0)
+    late = ("0", NEVER, TWO, "c", versions(7, 6, 7), *parts, 9, "", b"", 1, 1, 0)
     assert await run("commit", CUSTOMER, *late) == [document, None, []]
-    same = ("0", TWO, "c", versions(7, 7, 7), "e", b"", b"", b"events", 9, "", b"", 1, 1, 0)
+    same = ("0", NEVER, TWO, "c", versions(7, 7, 7), "e", b"", b"", b"events", 9, "", b"", 1, 1, 0)
     assert await run("commit", CUSTOMER, *same) == 1
     after = codec.join(TWO, (7, 7, 8), (b"profile", b"contacts", b"events"))
-    latest = ("0", b"digest-3", "p", read, "", b"", b"", b"", 9, "", b"", 1, 1, 0)
+    latest = ("0", NEVER, b"digest-3", "p", read, "", b"", b"", b"", 9, "", b"", 1, 1, 0)
     assert await run("commit", CUSTOMER, *latest) == [after, None, []]
 
 
@@ -60,7 +82,7 @@ async def test_commit_sent_again_finds_its_record_in_the_log(run: Run) -> None:
     arguments = (ONE, "", versions(0, 0, 0), "", b"", b"", b"", 7, "", b"", 1, 1, 0)
     logged = ("decision", "d-1", b"body")
     for again in ("0", "1"):
-        assert await run("commit", CUSTOMER, again, *arguments, *logged) == 1
+        assert await run("commit", CUSTOMER, again, NEVER, *arguments, *logged) == 1
     found = await run("find_record", ["log"], "decision", "d-1", "-", "+", 1)
     assert found == [b"body", b""]
     found = await run("find_record", ["log"], "decision", "d-2", "-", "+", 1)
@@ -69,11 +91,36 @@ async def test_commit_sent_again_finds_its_record_in_the_log(run: Run) -> None:
     assert await run("find_record", ["log"], "decision", "d-1", following, "+", 1) == [None, b""]
 
 
+async def test_commit_after_its_time_says_what_time_it_is(run: Run) -> None:
+    written = ("p", b"profile", b"", b"", 7, "", b"", 1, 1, 0)
+    arguments = (ONE, "", versions(0, 0, 0), *written)
+    until = time.time_ns() // 1_000_000 - 1
+    assert await run("commit", CUSTOMER, "0", until, *arguments) > until
+    assert await run("commit", CUSTOMER, "0", NEVER, *arguments) == 1
+    assert await run("commit", CUSTOMER, "0", until, *arguments) == 1  # it was written in time
+
+
+async def test_an_answer_is_kept_as_long_as_somebody_claims_it(run: Run) -> None:
+    kept = ("", b"", b"", b"", 7, "r", b'{"decision_id":"X"}', 60_000, 1, 0)
+    assert await run("commit", CUSTOMER, "0", NEVER, ONE, "", versions(0, 0, 0), *kept) == 1
+    claim, disclaim = (
+        partial(run, f"{name}_answer", ["answers"], "r") for name in ("claim", "disclaim")
+    )
+    assert await claim("Y", TWO, b"claim--1") == 0
+    assert await claim("X", ONE, b"claim--1") == 1
+    assert await disclaim("Y", TWO, TWO) == 1
+    assert await disclaim("X", ONE, ONE) == 0
+    assert await disclaim("X", ONE, b"claim--2") == 0
+    assert await disclaim("X", ONE, b"claim--1") == 1
+    assert await claim("X", ONE, b"claim--3") == 0
+    assert await disclaim("X", ONE, ONE) == 1
+
+
 async def test_erase_says_whether_there_was_something_or_that_it_has_changed(run: Run) -> None:
     logged = ("erasure", "e-1", b"body", ONE)
     assert await run("erase", CUSTOMER, 0, *logged) == [0, 0, 0]
     written = ("p", b"profile", b"", b"", 7, "", b"", 1, 1, 0)
-    assert await run("commit", CUSTOMER, "0", TWO, "", versions(0, 0, 0), *written) == 1
+    assert await run("commit", CUSTOMER, "0", NEVER, TWO, "", versions(0, 0, 0), *written) == 1
     assert await run("erase", CUSTOMER, 6, *logged) == -1
     assert await run("erase", CUSTOMER, 7, *logged) == [1, 0, 0]
     assert await run("erase", CUSTOMER, -1, *logged) == [0, 0, 0]
@@ -125,7 +172,7 @@ async def test_advance_log_counts_what_it_removes(run: Run) -> None:
     arguments = (ONE, "", versions(0, 0, 0), "", b"", b"", b"", 7, "", b"", 1, 1, 0)
     records = [part for name in ("d-1", "d-2") for part in ("decision", name, b"")]
     assert await run("advance_log", ["log"], "r", "0-0", "0-1", 0) == 0
-    assert await run("commit", CUSTOMER, "0", *arguments, *records) == 1
+    assert await run("commit", CUSTOMER, "0", NEVER, *arguments, *records) == 1
     assert await run("advance_log", ["log"], "r", "9999999999999-0", "9999999999999-1", 0) == 0
     everything = ("9999999999999-0", "9999999999999-1", 9_999_999_999_999)
     assert await run("advance_log", ["log"], "r", *everything) == 2

@@ -30,6 +30,10 @@ _log = logging.getLogger(__name__)
 class RedisDocuments(RedisAliases):
     """Implements `DocumentStore`."""
 
+    _clock_ahead: float | None = None
+    """What Redis' clock is ahead of the event loop's, in milliseconds; at most that, or Redis' has
+    been set back since."""
+
     async def read(
         self,
         customer_id: str,
@@ -92,22 +96,37 @@ class RedisDocuments(RedisAliases):
         return Conflict(latest=latest)
 
     async def _send(self, commit: Commit, deadline: float) -> Any:
-        """The reply of `commit.lua`; tries again, and says so, where a connection was lost."""
+        """The reply of `commit.lua`; tries again, and says so, where a connection was lost.
+
+        A commit that comes to Redis after the deadline is refused there, because nobody waits for
+        it any more. Where it is refused and the deadline has not passed, Redis' clock was set
+        forward, or is ahead of ours: what it said is noted, and the commit sent again.
+        """
         loop = asyncio.get_running_loop()
         keys = self.keys.customer(commit.customer_id)
         encoded: list[Argument] = []
+        if self._clock_ahead is None:
+            self._clock_ahead = (time() - loop.time()) * 1000
         lost, sent = False, commit.repeated
         while True:
             call = self._caller(deadline - loop.time(), write=True, through_outage=lost)
             try:
                 encoded = encoded or (await self._encoded(commit, call)).arguments()
-                return await SCRIPTS["commit"].run(call, keys, ["1" if sent else "0", *encoded])
+                until = int(deadline * 1000 + self._clock_ahead) + 1
+                arguments = ["1" if sent else "0", until, *encoded]
+                reply = await SCRIPTS["commit"].run(call, keys, arguments)
             except StoreUnavailable as error:
                 lost = lost or error.uncertain
                 sent = sent or (error.uncertain and bool(encoded))
                 if not error.uncertain or loop.time() >= deadline:
                     error.uncertain = sent
                     raise
+                continue
+            if reply == 1 or not isinstance(reply, int):
+                return reply
+            if loop.time() >= deadline:
+                raise StoreUnavailable("the write came to Redis after its deadline")
+            self._clock_ahead = reply - loop.time() * 1000
 
     async def _encoded(self, commit: Commit, call: Call) -> EncodedCommit:
         names = self._register.names

@@ -2,16 +2,18 @@
 --
 -- KEYS  1 document   2 log   3 answers   4 event ids
 -- ARGV  1 "1" where this very commit was sent before and its reply was lost, else "0"
---       2 digest of the commit's id, 8 bytes
---       3 letters of the sections to compare, of "pce" (profile, contacts, events)
---       4 the versions of all sections as read: 3 × u32, little-endian
---       5 letters of the sections to write   6, 7, 8 their bytes: profile, contacts, events
---       9 the version that a new document starts with, 1 to 2^32 - 1
---      10 request id, "" for none   11 answer   12 how long it lasts, milliseconds
---      13 how long event ids last, milliseconds   14 how many there are, n
---      15 to 14 + n their digests; then kind, id and body of each log record
+--       2 the time after which nothing is written, milliseconds of this server's clock
+--       3 digest of the commit's id, 8 bytes
+--       4 letters of the sections to compare, of "pce" (profile, contacts, events)
+--       5 the versions of all sections as read: 3 × u32, little-endian
+--       6 letters of the sections to write   7, 8, 9 their bytes: profile, contacts, events
+--      10 the version that a new document starts with, 1 to 2^32 - 1
+--      11 request id, "" for none   12 answer   13 how long it lasts, milliseconds
+--      14 how long event ids last, milliseconds   15 how many there are, n
+--      16 to 15 + n their digests; then kind, id and body of each log record
 -- Returns 1 where it is written, now or when it was sent before; else, with nothing written,
---      {document or nil, answer or nil, {places (1 to n) of the event ids that are known}}
+--      {document or nil, answer or nil, {places (1 to n) of the event ids that are known}};
+--      or this server's time, in milliseconds, where it came too late
 --
 -- Everything that can fail comes before the first write, because a script is not rolled back.
 
@@ -22,7 +24,7 @@ local UNPACKED = 1000 -- arguments at a time: Lua's stack is small
 local LETTERS = {'p', 'c', 'e'}
 
 local document, log, answers, event_ids = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local digest, request_id, event_count = ARGV[2], ARGV[10], tonumber(ARGV[14])
+local digest, request_id, event_count = ARGV[3], ARGV[11], tonumber(ARGV[15])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
@@ -62,6 +64,10 @@ if last_digest == digest or ARGV[1] == '1' and in_log() then
   return 1
 end
 
+if now > tonumber(ARGV[2]) then
+  return now
+end
+
 local conflict, answer, known = false, false, {}
 if request_id ~= '' then
   local kept = redis.call('HGET', answers, request_id)
@@ -71,7 +77,7 @@ if request_id ~= '' then
 end
 for first = 1, event_count, UNPACKED do
   local last = math.min(first + UNPACKED - 1, event_count)
-  local scores = redis.call('ZMSCORE', event_ids, unpack(ARGV, 14 + first, 14 + last))
+  local scores = redis.call('ZMSCORE', event_ids, unpack(ARGV, 15 + first, 15 + last))
   for i, score in ipairs(scores) do
     if score and tonumber(score) > now then
       table.insert(known, first + i - 1)
@@ -79,9 +85,9 @@ for first = 1, event_count, UNPACKED do
     end
   end
 end
-local expected = {struct.unpack('<I4I4I4', ARGV[4])}
+local expected = {struct.unpack('<I4I4I4', ARGV[5])}
 for i, letter in ipairs(LETTERS) do
-  if string.find(ARGV[3], letter, 1, true) and expected[i] ~= versions[i] then
+  if string.find(ARGV[4], letter, 1, true) and expected[i] ~= versions[i] then
     conflict = true
   end
 end
@@ -89,16 +95,16 @@ if conflict then
   return {raw, answer, known}
 end
 
-for i = 15 + event_count, #ARGV, 3 do
+for i = 16 + event_count, #ARGV, 3 do
   redis.call('XADD', log, '*', 'k', ARGV[i], 'id', ARGV[i + 1], 'b', ARGV[i + 2], 'c', digest)
 end
 
-if ARGV[5] ~= '' then
-  local start = tonumber(ARGV[9])
+if ARGV[6] ~= '' then
+  local start = tonumber(ARGV[10])
   for i, letter in ipairs(LETTERS) do
-    local written = string.find(ARGV[5], letter, 1, true)
+    local written = string.find(ARGV[6], letter, 1, true)
     if written then
-      sections[i] = ARGV[5 + i]
+      sections[i] = ARGV[6 + i]
     end
     if not raw then
       versions[i] = start
@@ -118,8 +124,8 @@ local function keep(key, lasts)
 end
 
 if request_id ~= '' then
-  local lasts = tonumber(ARGV[12])
-  redis.call('HSET', answers, request_id, struct.pack('<d', now + lasts) .. ARGV[11])
+  local lasts = tonumber(ARGV[13])
+  redis.call('HSET', answers, request_id, struct.pack('<d', now + lasts) .. ARGV[12])
   keep(answers, lasts)
   if redis.call('HLEN', answers) % PRUNE_EVERY == 0 then
     local kept = redis.call('HGETALL', answers)
@@ -132,10 +138,10 @@ if request_id ~= '' then
 end
 
 if event_count > 0 then
-  local lasts = tonumber(ARGV[13])
+  local lasts = tonumber(ARGV[14])
   local expiry = string.format('%.0f', now + lasts)
   redis.call('ZREMRANGEBYSCORE', event_ids, '-inf', now)
-  for i = 15, 14 + event_count do
+  for i = 16, 15 + event_count do
     redis.call('ZADD', event_ids, expiry, ARGV[i])
   end
   keep(event_ids, lasts)
