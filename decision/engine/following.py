@@ -84,12 +84,13 @@ class UngivenDecision(msgspec.Struct, frozen=True, kw_only=True):
 class _Work(msgspec.Struct, frozen=True):
     """What is to be done aside, until a time of the loop.
 
-    `size` is the bytes of a record, 0 for a decision to follow.
+    `size` is the bytes of the record `record_id`, 0 for a decision to follow.
     """
 
     run: Callable[[], Awaitable[str]]
     until: float
     size: int = 0
+    record_id: str = ""
 
 
 class Following:
@@ -127,7 +128,8 @@ class Following:
             expect=("profile",) if known else (),
             records=[record],
         )
-        self._add(partial(self._write, commit), size)
+        self.runtime.unlogged[record.id] = record
+        self._add(partial(self._write, commit), size, record.id)
 
     async def drain(self, timeout: float) -> None:
         """Waits until all is done, up to `timeout` seconds; then gives up what is left."""
@@ -144,11 +146,11 @@ class Following:
             )
             self._works.clear()
 
-    def _add(self, run: Callable[[], Awaitable[str]], size: int = 0) -> None:
+    def _add(self, run: Callable[[], Awaitable[str]], size: int = 0, record_id: str = "") -> None:
         loop = asyncio.get_running_loop()
         self._bytes += size
         self._decisions += not size
-        self._works.append(_Work(run, loop.time() + LONGEST, size))
+        self._works.append(_Work(run, loop.time() + LONGEST, size, record_id))
         if len(self._tasks) < MOST_AT_ONCE:
             task = loop.create_task(self._work())
             self._tasks.add(task)
@@ -187,6 +189,7 @@ class Following:
             self._tell(result)
             self._bytes -= work.size
             self._decisions -= not work.size
+            self.runtime.unlogged.pop(work.record_id, None)
             delay = _FIRST_DELAY
         self._dropped = 0
 

@@ -13,7 +13,7 @@ from decision.core.clock import DAY, HOUR, MINUTE, format_duration, from_micros
 from decision.core.decide import Verdict
 from decision.core.errors import InputError, NotReady
 from decision.core.identifiers import decision_id, partition_of
-from decision.core.ports import Store
+from decision.core.ports import LogRecord, Store
 from decision.core.schema import Decision
 from decision.engine.snapshot import Snapshot
 
@@ -72,7 +72,10 @@ def wall_clock() -> int:
 
 
 class Runtime:
-    """The store, the clock and the settings, with the policy and model in force."""
+    """The store, the clock and the settings, with the policy and model in force.
+
+    `unlogged` has the answers given without the store that are not in the log yet, by decision id.
+    """
 
     def __init__(
         self, store: Store, settings: EngineSettings, clock: Callable[[], int] = wall_clock
@@ -81,6 +84,7 @@ class Runtime:
         self.settings = settings
         self.clock = clock
         self.observer: Observer | None = None
+        self.unlogged: dict[str, LogRecord] = {}
         self._snapshot: Snapshot | None = None
 
     @property
