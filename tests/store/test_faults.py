@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -361,12 +362,14 @@ async def test_a_commit_that_redis_gets_after_its_deadline_does_not_happen(
         commit = commit_of(await with_contact(store), "contacts", records=[record()])
         if not standing:
             store._clock_ahead = 1e13
-        pid = (await store.connection.call(("INFO", "server"), 5.0)).decode()
-        number = int(re.findall(r"process_id:(\d+)", pid)[0])
+        info = (await store.connection.call(("INFO", "server"), 5.0)).decode()
+        number = int(re.findall(r"process_id:(\d+)", info)[0])
         os.kill(number, signal.SIGSTOP)
+        until_then = time.time() + 0.15
         with pytest.raises(StoreUnavailable) as raised:
             await store.commit(commit, timeout=0.1)
         assert raised.value.uncertain
+        await until(lambda: time.time() > until_then)
         os.kill(number, signal.SIGCONT)
         await store.ping()
         assert await contacts_and_records(store) == ((0, 0) if standing else (1, 1))
