@@ -141,9 +141,9 @@ class Replay:
             parse_decision_id(decision_id)
         except ValueError as error:
             raise InputError("decision_id", str(error)) from None
-        found = self.runtime.unlogged.get(decision_id)
+        found = await self.runtime.store.find_record(decision_id)
         if found is None:
-            found = await self.runtime.store.find_record(decision_id)
+            found = self.runtime.unlogged.get(decision_id)
         if found is None or found.kind != "decision":
             return None
         return records.decode_decision(found.body)

@@ -180,7 +180,7 @@ async def test_nothing_stays_reserved_for_an_answer_that_nobody_was_given(
             "units lost",
         ):
             assert found[wrong] == 0, found
-        assert found["taken back"] > 0 or pauses == 1 or refuses_late
+        assert found["degraded"] > 0
     finally:
         for engine in engines:
             await engine.runtime.store.close()

@@ -168,16 +168,14 @@ async def test_the_answer_that_was_given_is_looked_up_as_it_was_given(
     assert found == given
 
 
-async def test_an_answer_is_looked_up_before_the_store_takes_writes_again(
+async def test_an_answer_is_looked_up_before_it_is_in_the_log(
     make_engine: Make, clock: Clock
 ) -> None:
-    class Down(MemoryStore):
-        async def read(self, *_: Any, **__: Any) -> Any:
-            raise StoreUnavailable("down")
+    class ReadOnly(MemoryStore):
+        async def commit(self, *_: Any, **__: Any) -> Any:
+            raise StoreUnavailable("it takes no writes")
 
-        commit = find_record = read
-
-    engine = await make_engine(RULES, Down(lambda: clock.now / 1_000_000))
+    engine = await make_engine(RULES, ReadOnly(lambda: clock.now / 1_000_000))
     given = await ask(engine, explain=True)
     assert given.degraded == ["store"]
     assert await engine.replay.find(given.decision_id) == given
