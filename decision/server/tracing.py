@@ -226,3 +226,7 @@ class TracedObserver:
     def recorded(self, event_type: str, result: str) -> None:
         """An event was accepted, a duplicate, or rejected."""
         self._observer.recorded(event_type, result)
+
+    def followed(self, result: str) -> None:
+        """Something was done after its answer."""
+        self._observer.followed(result)
