@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from litestar import Litestar, Router
 from litestar.types import ControllerRouterHandler
@@ -14,6 +16,7 @@ from decision.api.customers import customer_routes
 from decision.api.decisions import decision_routes, lookup_routes
 from decision.api.errors import HANDLERS
 from decision.api.events import event_routes
+from decision.api.http_limits import HttpLimits
 from decision.api.middleware import RequestMiddleware
 from decision.api.operations import operation_routes
 from decision.api.protocol import BoundedProtocol
@@ -21,9 +24,12 @@ from decision.api.tracing import TracingMiddleware
 from decision.core.errors import StoreUnavailable
 from decision.engine import Engine
 from decision.observability import configure_logging, correlate
+from decision.server.admission import Admission, watch_loop
+from decision.server.keys import ApiKey
 from decision.server.keys_file import KeysFile
 from decision.server.metrics import Metrics
 from decision.server.opening import serving_engine
+from decision.server.rates import Rates
 from decision.server.settings import ServerSettings, SettingsError, read_settings
 from decision.server.supply import PolicySupply
 from decision.server.tracing import TracedObserver, Tracing, tracing_of_environment
@@ -36,39 +42,51 @@ def create_app(
     *,
     handlers: Sequence[ControllerRouterHandler] = (),
     tracing: Tracing | None = None,
+    admission: Admission | None = None,
 ) -> Litestar:
     """The application around an engine.
 
     An engine that has a snapshot keeps it; else rules and model are read at the start. The
     store is started and closed with the application. `handlers` are further routes, such as
-    the console's; a route's `opt["scope"]` names the key scope that it needs. `tracing` makes
-    spans; it is closed with the application.
+    the console's; a route's `opt["scope"]` names the key scope that it needs. `admission` is
+    shared with what reads HTTP, which refuses requests as well. `tracing` makes spans; it is closed
+    with the application.
 
     Raises:
         SettingsError: the archive cannot be used. Where the keys file cannot, no key is valid.
     """
     settings = settings or ServerSettings()
+    admission = admission or Admission(settings.timeout_ms / 1000)
     authenticator = Authenticator(hosts=settings.host_names)
     metrics = Metrics()
     engine.observe(metrics if tracing is None else TracedObserver(tracing, metrics))
-    keys_file = KeysFile(settings.api_keys_file, authenticator.use, metrics)
+    rates = Rates()
+
+    def use(keys: list[ApiKey]) -> None:
+        authenticator.use(keys)
+        rates.use(keys)
+
+    keys_file = KeysFile(settings.api_keys_file, use, metrics)
     supply = PolicySupply(engine, settings, keys_file, metrics)
     guarded = Router(
         "/",
         route_handlers=[
-            *lookup_routes(engine, settings),
-            *event_routes(engine, settings, metrics),
-            *customer_routes(engine, settings),
+            *lookup_routes(engine, settings, admission),
+            *event_routes(engine, settings, metrics, admission, rates),
+            *customer_routes(engine, settings, admission),
             *operation_routes(supply, metrics),
             *handlers,
         ],
-        guards=[guard_of(authenticator)],
+        guards=[guard_of(authenticator, rates)],
         middleware=[audited(engine.runtime.store)],
     )
     app = Litestar(
-        route_handlers=[*decision_routes(engine, settings, authenticator), guarded],
+        route_handlers=[
+            *decision_routes(engine, settings, authenticator, admission, rates),
+            guarded,
+        ],
         exception_handlers=HANDLERS,
-        lifespan=[supply.lifespan()],
+        lifespan=[supply.lifespan(), _admission_watched(admission, metrics)],
         openapi_config=None,
         logging_config=None,
     )
@@ -83,6 +101,16 @@ def create_app(
     return app
 
 
+@contextlib.asynccontextmanager
+async def _admission_watched(admission: Admission, metrics: Metrics) -> AsyncIterator[None]:
+    """Samples the event loop's delay, from which the limit follows."""
+    watching = asyncio.create_task(watch_loop(admission, metrics.admission.show))
+    try:
+        yield
+    finally:
+        watching.cancel()
+
+
 def application() -> Litestar:
     """The application as `NEXTBEST_*` variables set it up, for uvicorn's workers.
 
@@ -91,8 +119,15 @@ def application() -> Litestar:
     try:
         settings = read_settings()
         configure_logging(settings.log_level, settings.log_format)
-        BoundedProtocol.head_seconds = settings.body_timeout_ms / 1000
-        return create_app(serving_engine(settings), settings, tracing=tracing_of_environment())
+        admission = Admission(settings.timeout_ms / 1000)
+        BoundedProtocol.limits = HttpLimits.of(settings)
+        BoundedProtocol.admission = admission
+        return create_app(
+            serving_engine(settings),
+            settings,
+            admission=admission,
+            tracing=tracing_of_environment(),
+        )
     except (SettingsError, StoreUnavailable) as error:
         print(f"nextbest: {error}", file=sys.stderr)
         sys.exit(1)

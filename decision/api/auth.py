@@ -15,6 +15,7 @@ from litestar.types import Guard, Scope
 
 from decision.api.problems import Problem
 from decision.server.keys import ApiKey, digest
+from decision.server.rates import Rates
 from decision.server.settings import is_loopback_host
 
 _HOST: Final = re.compile(r"(\[[^\[\]]+\]|[^:\[\]]+)(?::[0-9]*)?")
@@ -139,10 +140,17 @@ class Authenticator:
             )
 
 
-def guard_of(authenticator: Authenticator) -> Guard:
+def key_name(scope: Scope) -> str | None:
+    """The name of the key that an authorized request came with."""
+    return scope["state"].get("key")
+
+
+def guard_of(authenticator: Authenticator, rates: Rates) -> Guard:
     """Litestar's guard: a route's `opt["scope"]` is the scope it needs; none needs no key.
 
-    `opt["instead"]` is a scope that allows a part of the answer (`partly_allowed`).
+    `opt["instead"]` is a scope that allows a part of the answer (`partly_allowed`). A route with
+    `opt["counted"]` false counts its calls against the key's rate itself.
+
     A function and not a method, because a router copies what it is given, and with a bound method
     the authenticator; a coroutine, because Litestar runs others in a thread.
     """
@@ -157,6 +165,8 @@ def guard_of(authenticator: Authenticator) -> Guard:
             return
         allowed = authenticator.authorize(scope, needed, handler.opt.get("instead"))
         scope["state"]["partly_allowed"] = not allowed
+        if handler.opt.get("counted", True):
+            await rates.spend(key_name(scope))
 
     return guard
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -16,12 +18,45 @@ from decision.api.middleware import http_request_id
 from decision.api.problems import PRIVATE, Problem
 from decision.core.schema import DecisionRequest
 from decision.engine import Engine
+from decision.server.admission import Admission, retry_after
 from decision.server.settings import ServerSettings
 
 _ROOM: Final = 1024 * 1024
 _PATIENCE: Final = 1.0
+_SLOWEST: Final = 100
+"""Bytes per second at which a batch must arrive; what it waits for us is not counted."""
 _PIECE: Final = 64 * 1024
 _HEADERS: Final = [(b"content-type", b"application/x-ndjson"), PRIVATE]
+
+
+class Batches:
+    """The batches of one worker. `waiting` is the bytes that they have sent ahead, together."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self.most = settings.max_batches
+        self.largest = settings.max_batch_bytes
+        self.open = 0
+        self.waiting = 0
+
+    @contextlib.asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
+        """A batch, from its start to its end.
+
+        Raises:
+            Problem: 503, where as many are under way as may be.
+        """
+        if self.open >= self.most:
+            raise Problem(
+                "unavailable",
+                f"{self.most} batches are being answered, which is the most allowed; try again",
+                headers={"retry-after": str(retry_after())},
+                close=True,
+            )
+        self.open += 1
+        try:
+            yield
+        finally:
+            self.open -= 1
 
 
 class Batch:
@@ -30,7 +65,8 @@ class Batch:
     Three tasks: one receives, one starts a decision for each line, one sends the answers. The
     first two wait while those after them are busy, so that memory stays small. But a client
     that sends all before it reads anything would then wait for us as we for it: after a moment
-    without movement we read on, up to `max_batch_bytes`.
+    without movement we read on, as long as all batches together have sent less than
+    `max_batch_bytes` ahead. Then a client that still does not read is cut off in time.
     """
 
     def __init__(
@@ -38,8 +74,14 @@ class Batch:
         engine: Engine,
         settings: ServerSettings,
         decode: Callable[[bytes], DecisionRequest],
+        admission: Admission,
+        batches: Batches,
+        spend: Callable[[], Awaitable[None]],
     ) -> None:
         self.engine = engine
+        self.admission = admission
+        self.batches = batches
+        self.spend = spend
         self.decode = decode
         self.largest_line = settings.max_body_bytes
         self.largest = settings.max_batch_bytes
@@ -56,22 +98,29 @@ class Batch:
         """Answers the request."""
         self.request_id = http_request_id(scope)
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._receive(receive))
-            group.create_task(self._start(group))
-            await self._send(send)
+        try:
+            async with asyncio.TaskGroup() as group:
+                receiving = group.create_task(self._receive(receive))
+                group.create_task(self._start(group))
+                await self._send(send)
+                receiving.cancel()  # it waits only where the answer ended before the body
+        finally:
+            self.batches.waiting -= self.waiting
 
     async def _receive(self, receive: Receive) -> None:
         """Body → `parts`, and what ends it: None, or the problem for the last line."""
         total = 0
+        waited = 0.0
         patient = True
         while True:
+            began = time.monotonic()
             try:
-                async with asyncio.timeout(self.seconds):
+                async with asyncio.timeout(min(self.seconds, self._left(waited, total))):
                     message = await receive()
             except TimeoutError:
                 self.parts.put_nowait(late(self.seconds))
                 return
+            waited += time.monotonic() - began
             if message["type"] != "http.request":
                 self.gone = True
                 self.parts.put_nowait(None)
@@ -81,18 +130,27 @@ class Batch:
             if total > self.largest:
                 self.parts.put_nowait(too_large(self.largest))
                 return
-            self.waiting += len(part)
+            self._count(len(part))
             self.parts.put_nowait(part)
             if not message["more_body"]:
                 self.parts.put_nowait(None)
                 return
-            while patient and self.waiting > _ROOM:
+            while self.waiting > _ROOM and (patient or self.batches.waiting > self.batches.largest):
                 self.room.clear()
                 try:
                     async with asyncio.timeout(_PATIENCE):
                         await self.room.wait()
                 except TimeoutError:
                     patient = False
+
+    def _left(self, waited: float, total: int) -> float:
+        """Seconds in which the next part of the body must come."""
+        return max(0.0, self.seconds + total / _SLOWEST - waited)
+
+    def _count(self, size: int) -> None:
+        """Counts bytes that are received and not begun."""
+        self.waiting += size
+        self.batches.waiting += size
 
     async def _lines(self) -> AsyncIterator[tuple[int, bytes | Problem]]:
         """(line number, line or what is wrong with it), empty lines left out."""
@@ -116,7 +174,7 @@ class Batch:
                 if not skipping:
                     yield number + 1, self._long_line()
                 rest, skipping = b"", True
-            self.waiting -= len(part)
+            self._count(-len(part))
             self.room.set()
         if isinstance(part, Problem):
             yield number + 1, part
@@ -137,7 +195,10 @@ class Batch:
         try:
             if isinstance(line, Problem):
                 raise line
-            return encode_json(await self.engine.decide(self.decode(line))) + b"\n"
+            await self.spend()
+            request = self.decode(line)
+            async with self.admission.turn(line=True):
+                return encode_json(await self.engine.decide(request)) + b"\n"
         except Exception as error:  # noqa: BLE001 - becomes an error line; the rest goes on
             problem = as_problem(error, self.request_id)
             details = msgspec.to_builtins(problem.details(self.request_id))

@@ -19,6 +19,7 @@ from decision.core.schema import ConsentUpdate, CustomerUpdate, Identifier
 from decision.decoding import JsonDecoder
 from decision.engine import Engine
 from decision.engine.views import CustomerView, ShownCustomer, UpdatedCustomer, without_values
+from decision.server.admission import Admission
 from decision.server.settings import ServerSettings
 from decision.store.erasures import ErasureCertificate
 
@@ -33,7 +34,9 @@ class MergeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     from_: Identifier = msgspec.field(name="from")
 
 
-def customer_routes(engine: Engine, settings: ServerSettings) -> list[ControllerRouterHandler]:
+def customer_routes(
+    engine: Engine, settings: ServerSettings, admission: Admission
+) -> list[ControllerRouterHandler]:
     """The routes of customers."""
     customers = engine.customers
     updates: JsonDecoder[CustomerUpdate] = JsonDecoder(CustomerUpdate)
@@ -52,19 +55,24 @@ def customer_routes(engine: Engine, settings: ServerSettings) -> list[Controller
 
     @get(_PATH, opt={**opt(_GET), "instead": "customers.read"})
     async def get_customer(request: _Request) -> Answer:
-        view = await customers.get(path_id(request, "customer_id"))
+        customer_id = path_id(request, "customer_id")
+        async with admission.turn():
+            view = await customers.get(customer_id)
         return json_answer(without_values(view) if partly_allowed(request.scope) else view)
 
     @put(_PATH, opt=opt(_PUT))
     async def put_customer(request: _Request) -> Answer:
         customer_id = path_id(request, "customer_id")
         update = await read(request, updates)
-        return json_answer(await customers.update(customer_id, update))
+        async with admission.turn():
+            return json_answer(await customers.update(customer_id, update))
 
     # Litestar wants None returned for a 204; an `Answer` brings its own status.
     @delete(_PATH, status_code=200, opt=opt(_DELETE))
     async def delete_customer(request: _Request) -> Answer:
-        erasure = await customers.erase_with_id(path_id(request, "customer_id"))
+        customer_id = path_id(request, "customer_id")
+        async with admission.turn():
+            erasure = await customers.erase_with_id(customer_id)
         if not erasure.ids:
             raise Problem("not-found", "the customer is not known")
         where = f"/v1/erasures/{erasure.erasure_id}".encode()
@@ -78,14 +86,16 @@ def customer_routes(engine: Engine, settings: ServerSettings) -> list[Controller
     async def put_consents(request: _Request) -> Answer:
         customer_id = path_id(request, "customer_id")
         update = await read(request, consents)
-        return json_answer(await customers.set_consents(customer_id, update))
+        async with admission.turn():
+            return json_answer(await customers.set_consents(customer_id, update))
 
     @post(_PATH + "/merge", status_code=200, opt=opt(_MERGE))
     async def merge_customers(request: _Request) -> Answer:
         customer_id = path_id(request, "customer_id")
         merge = await read(request, merges)
         name_source(request.scope, merge.from_)
-        return json_answer(await customers.merge(customer_id, merge.from_))
+        async with admission.turn():
+            return json_answer(await customers.merge(customer_id, merge.from_))
 
     return [
         get_customer,

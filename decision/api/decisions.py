@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
+import msgspec
 from litestar import Request, asgi, get
 from litestar.exceptions import MethodNotAllowedException
 from litestar.types import ControllerRouterHandler, Receive, Scope, Send
 
 from decision.api.answers import Answer, encode_json, json_answer, path_id
-from decision.api.auth import Authenticator
-from decision.api.batch import Batch
+from decision.api.auth import Authenticator, key_name
+from decision.api.batch import Batch, Batches
 from decision.api.bodies import check_headers, read_body
 from decision.api.openapi import BODY_PROBLEMS, EXAMPLES, NDJSON, Body, Operation
 from decision.api.problems import Problem
@@ -18,7 +20,9 @@ from decision.core.errors import InputError
 from decision.core.schema import Decision, DecisionRequest
 from decision.decoding import JsonDecoder
 from decision.engine import Engine
+from decision.server.admission import Admission
 from decision.server.archived import ArchivedDecisions
+from decision.server.rates import Rates
 from decision.server.settings import ServerSettings
 
 JSON_ONLY: Final = frozenset({b"application/json"})
@@ -41,8 +45,29 @@ def decode_request(body: bytes) -> DecisionRequest:
     return request
 
 
+def within_deadline(
+    request: DecisionRequest, waited: float, admission: Admission
+) -> DecisionRequest:
+    """The request with what is left of its deadline, for one that has its turn.
+
+    Raises:
+        Overloaded: nothing is left; it is of no use to begin.
+    """
+    if request.deadline_ms is None:
+        return request
+    left = request.deadline_ms - round(waited * 1000)
+    if left <= 0:
+        admission.leave()
+        raise admission.overloaded()
+    return msgspec.structs.replace(request, deadline_ms=left)
+
+
 def decision_routes(
-    engine: Engine, settings: ServerSettings, authenticator: Authenticator
+    engine: Engine,
+    settings: ServerSettings,
+    authenticator: Authenticator,
+    admission: Admission,
+    rates: Rates,
 ) -> list[ControllerRouterHandler]:
     """The routes that are called most: raw ASGI, and they check the key themselves.
 
@@ -50,13 +75,22 @@ def decision_routes(
     """
     limit = settings.max_body_bytes
     seconds = settings.body_timeout_ms / 1000
+    batches = Batches(settings)
 
     @asgi("/v1/decisions", copy_scope=False, opt={"scope": "decide", "operation": _DECIDE})
     async def decide(scope: Scope, receive: Receive, send: Send) -> None:
         _only_post(scope)
         authenticator.authorize(scope, "decide")
+        if (name := key_name(scope)) in rates:
+            await rates.spend(name)
         body = await read_body(scope, receive, JSON_ONLY, limit, seconds)
-        decision = await engine.decide(decode_request(body))
+        request = decode_request(body)
+        if not admission.enter():
+            request = within_deadline(request, await admission.wait(), admission)
+        try:
+            decision = await engine.decide(request)
+        finally:
+            admission.leave()
         await Answer(encode_json(decision))(scope, receive, send)
 
     @asgi("/v1/decisions/batch", copy_scope=False, opt={"scope": "decide", "operation": _BATCH})
@@ -65,12 +99,17 @@ def decision_routes(
         authenticator.authorize(scope, "decide")
         check_headers(scope, NDJSON_ONLY, settings.max_batch_bytes)
         _ = engine.snapshot  # without one, a 503 now is better than one per line
-        await Batch(engine, settings, decode_request).run(scope, receive, send)
+        spend = partial(rates.spend, key_name(scope))
+        async with batches.one():
+            batch = Batch(engine, settings, decode_request, admission, batches, spend)
+            await batch.run(scope, receive, send)
 
     return [decide, decide_batch]
 
 
-def lookup_routes(engine: Engine, settings: ServerSettings) -> list[ControllerRouterHandler]:
+def lookup_routes(
+    engine: Engine, settings: ServerSettings, admission: Admission
+) -> list[ControllerRouterHandler]:
     """The route that finds a decision again: in the log, else in the archive where there is one."""
     archive = (
         ArchivedDecisions(settings.archive, engine.replay) if settings.archive is not None else None
@@ -79,7 +118,8 @@ def lookup_routes(engine: Engine, settings: ServerSettings) -> list[ControllerRo
     @get("/v1/decisions/{decision_id:str}", opt={"scope": "decide", "operation": _FIND})
     async def find_decision(request: Request[Any, Any, Any]) -> Answer:
         decision_id = path_id(request, "decision_id")
-        found = await engine.replay.find(decision_id)
+        async with admission.turn():
+            found = await engine.replay.find(decision_id)
         if found is None and archive is not None:
             found = await archive.find(decision_id)
         if found is None:

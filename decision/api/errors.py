@@ -10,14 +10,15 @@ from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap, Receive, Scope, Send
 
 from decision.api.middleware import http_request_id, send_problem
-from decision.api.problems import KIND_BY_STATUS, Problem, bad_field
-from decision.core.errors import NotReady, StoreUnavailable
+from decision.api.problems import KIND_BY_STATUS, Problem, bad_field, overloaded
+from decision.core.errors import FileError, NextbestError, NotReady, Overloaded, StoreUnavailable
 from decision.engine import InputError, NotFound
 from decision.engine.snapshot import PolicyRefused
 from decision.observability import get_logger
 from decision.rulebook.checking import RulesRefused
 from decision.scoring.manifest import ModelError
 from decision.server.aside import Unanswered
+from decision.server.rates import RateExceeded
 from decision.server.shared_folder import as_field_error
 from decision.store.health import STATES
 
@@ -38,6 +39,10 @@ def as_problem(error: Exception, request_id: str) -> Problem:
     if isinstance(error, NotReady):
         detail = "no policy is in force yet; /health/ready says what the server waits for"
         return Problem("unavailable", detail, headers={"retry-after": str(RETRY_AFTER)})
+    if isinstance(error, Overloaded):
+        return overloaded(error)
+    if isinstance(error, RateExceeded):
+        return rate_limited(error)
     if isinstance(error, StoreUnavailable):
         _log.warning(
             "store_unavailable",
@@ -63,8 +68,24 @@ def as_problem(error: Exception, request_id: str) -> Problem:
         return Problem("policy-refused", f"{error}; what is in force stays")
     if isinstance(error, HTTPException):
         return _of_framework(error)
-    _log.error("request_failed", request_id=request_id, exc_info=error)
+    reason = {"problem": str(error)} if isinstance(error, FileError) else {}
+    _log.error("request_failed", request_id=request_id, exc_info=error, **reason)
+    if isinstance(error, NextbestError):
+        # Raised on purpose, so somebody can fix it: a damaged archive, for one. The text is not
+        # shown to callers, because it may name a file or quote what is stored.
+        detail = "the server cannot read what this needs; its log has the request's id"
+        return Problem("unavailable", detail, headers={"retry-after": str(RETRY_AFTER)})
     return Problem("internal-error", "the server failed; its log has the request's id")
+
+
+def rate_limited(error: RateExceeded) -> Problem:
+    """A 429, with the headers of the IETF's draft for rate limits."""
+    headers = {
+        "retry-after": str(error.retry_after),
+        "ratelimit-policy": f'"key";q={error.amount};w={error.window}',
+        "ratelimit": f'"key";r=0;t={error.retry_after}',
+    }
+    return Problem("rate-limited", str(error), headers=headers)
 
 
 def _of_framework(error: HTTPException) -> Problem:

@@ -9,6 +9,7 @@ from litestar import Request, post
 from litestar.types import ControllerRouterHandler
 
 from decision.api.answers import Answer, json_answer
+from decision.api.auth import key_name
 from decision.api.bodies import read_body
 from decision.api.decisions import JSON_ONLY
 from decision.api.openapi import BODY_PROBLEMS, EXAMPLES, Body, Operation
@@ -16,7 +17,9 @@ from decision.core.errors import InputError
 from decision.core.schema import Event, EventsAnswer, Rejected
 from decision.decoding import JsonDecoder
 from decision.engine import Engine
+from decision.server.admission import Admission
 from decision.server.metrics import Metrics
+from decision.server.rates import Rates
 from decision.server.settings import ServerSettings
 
 
@@ -33,14 +36,22 @@ class RawEvents(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def event_routes(
-    engine: Engine, settings: ServerSettings, metrics: Metrics
+    engine: Engine,
+    settings: ServerSettings,
+    metrics: Metrics,
+    admission: Admission,
+    rates: Rates,
 ) -> list[ControllerRouterHandler]:
     """The route of events."""
     outer: JsonDecoder[RawEvents] = JsonDecoder(RawEvents, numbers=False)
     inner: JsonDecoder[Event] = JsonDecoder(Event)
     seconds = settings.body_timeout_ms / 1000
 
-    @post("/v1/events", status_code=202, opt={"scope": "events", "operation": _RECORD})
+    @post(
+        "/v1/events",
+        status_code=202,
+        opt={"scope": "events", "counted": False, "operation": _RECORD},
+    )
     async def record_events(request: Request[Any, Any, Any]) -> Answer:
         body = await read_body(
             request.scope, request.receive, JSON_ONLY, settings.max_body_bytes, seconds
@@ -50,6 +61,7 @@ def event_routes(
             raise InputError(
                 "events", f"has {len(raw)} events, may have {settings.max_events}; send several"
             )
+        await rates.spend(key_name(request.scope), max(1, len(raw)))
         events: list[Event] = []
         places: list[int] = []
         rejected: list[Rejected] = []
@@ -60,7 +72,8 @@ def event_routes(
             except InputError as error:
                 rejected.append(Rejected(index, str(error)))
                 metrics.recorded("", "rejected")
-        answer = await engine.events.record(events)
+        async with admission.turn():
+            answer = await engine.events.record(events)
         rejected.extend(Rejected(places[row.index], row.detail) for row in answer.rejected)
         rejected.sort(key=lambda row: row.index)
         return json_answer(msgspec.structs.replace(answer, rejected=rejected), 202)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import random
-import re
 import time
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from decision.api.problems import Problem
+from decision.api.problems import PRIVATE, Problem, sane_request_id
+from decision.api.request_heads import LARGEST_HEAD
 from decision.observability import get_logger
 
-LARGEST_HEAD: Final = 32 * 1024
-"""Bytes that a request's headers may have in all."""
-
 _log = get_logger()
-_SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 def http_request_id(scope: Scope) -> str:
@@ -31,7 +27,8 @@ def http_request_id(scope: Scope) -> str:
 class RequestMiddleware:
     """The outermost layer around the application.
 
-    HEAD is answered as GET is, without the body: a route needs to know of GET alone.
+    HEAD is answered as GET is, without the body: a route needs to know of GET alone. OPTIONS is
+    answered by what a method that no route has gets: that names all that there are.
     """
 
     def __init__(self, app: ASGIApp, *, log_requests: bool = False) -> None:
@@ -43,36 +40,40 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = b""
-        size = 0
+        state = scope["state"]
+        admission = state.pop("entering", None)
+        if admission is not None:
+            admission.entering -= 1
+        size, request_id = 0, b""
         for name, value in scope["headers"]:
             size += len(name) + len(value)
-            if name == b"x-request-id" and _SANE_ID.fullmatch(value):
+            if name == b"x-request-id":
                 request_id = value
-        if not request_id:
-            request_id = b"%016x" % random.getrandbits(64)
-        scope["state"]["request_id"] = request_id.decode()
+        request_id = sane_request_id(request_id)
+        state["request_id"] = request_id.decode()
         header = (b"x-request-id", request_id)
         began = time.perf_counter()
         method, status = scope["method"], 0
         if method == "HEAD":
             scope = {**scope, "method": "GET"}
+        elif method == "OPTIONS":
+            scope = {**scope, "method": "-"}
 
         async def answer(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if method == "OPTIONS" and status == 405:
+                    status = message["status"] = 204
+                    message["headers"] = _allowed(message["headers"])
                 message["headers"] = [*message["headers"], header]
-            elif method == "HEAD" and message["type"] == "http.response.body":
+            elif method in ("HEAD", "OPTIONS") and message["type"] == "http.response.body":
                 message["body"] = b""
             await send(message)
 
         if size > LARGEST_HEAD:
-            await send_problem(
-                Problem("headers-too-large", f"send at most {LARGEST_HEAD} bytes of headers"),
-                scope,
-                answer,
-            )
+            problem = Problem("headers-too-large", f"send at most {LARGEST_HEAD} bytes of headers")
+            await send_problem(problem, scope, answer)
             return
         # Kept as sent, so that an id may have an encoded slash; routes decode what they take.
         raw = scope.get("raw_path")
@@ -90,6 +91,15 @@ class RequestMiddleware:
                 status=status,
                 ms=round((time.perf_counter() - began) * 1000, 2),
             )
+
+
+def _allowed(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """What an answer to OPTIONS has of the headers of a 405."""
+    allowed = {b"OPTIONS"}
+    for name, value in headers:
+        if name == b"allow":
+            allowed |= {method.strip() for method in value.split(b",")}
+    return [PRIVATE, (b"allow", b", ".join(sorted(allowed)))]
 
 
 async def send_problem(problem: Problem, scope: Scope, send: Send) -> None:

@@ -105,7 +105,7 @@ def _operation(
             answers[str(status)]["content"] = _content(body, by_type)
     problems = ["invalid-request", "headers-too-large", *operation.problems, "internal-error"]
     if scope is not None:
-        problems += ["unauthorized", "forbidden"]
+        problems += ["unauthorized", "forbidden", "rate-limited", "unavailable"]
     by_status: dict[int, list[str]] = {}
     for kind in problems:
         by_status.setdefault(KINDS[kind].status, []).append(kind)
@@ -129,7 +129,7 @@ def _operation(
                 "in": "path",
                 "required": True,
                 "description": text,
-                "schema": {"type": "string", "minLength": 1, "maxLength": 256},
+                "schema": _DECISION_ID if name == "decision_id" else _IDENTIFIER,
             }
             for name, text in operation.parameters.items()
         ]
@@ -180,7 +180,7 @@ def _problem(status: int, kinds: list[str]) -> dict[str, Any]:
             }
         },
     }
-    if status == 503:
+    if status in (429, 503):
         described["headers"]["Retry-After"] = {
             "description": "Seconds after which to try again.",
             "schema": {"type": "integer"},
@@ -193,6 +193,12 @@ _DETAILS = {
     'did you mean "app_home"?',
     "unavailable": "the store does not answer; try again",
 }
+
+
+# What identifiers must be, as far as a pattern can say it.
+_VISIBLE: Final = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"
+_IDENTIFIER: Final = {"type": "string", "minLength": 1, "maxLength": 256, "pattern": _VISIBLE}
+_DECISION_ID: Final = {"type": "string", "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"}
 
 
 def _headers() -> dict[str, Any]:
@@ -208,7 +214,26 @@ def _completed(components: dict[str, Any]) -> dict[str, Any]:
     """The schemas, with what types alone cannot say."""
     for name in ("DecisionRequest", "Event"):
         if name in components:
-            components[name]["anyOf"] = [{"required": ["customer_id"]}, {"required": ["alias"]}]
+            components[name]["oneOf"] = [
+                {
+                    "required": [given],
+                    "properties": {given: {"type": kind}, other: {"type": "null"}},
+                }
+                for given, kind, other in (
+                    ("customer_id", "string", "alias"),
+                    ("alias", "object", "customer_id"),
+                )
+            ]
+    if "EventsRequest" in components:
+        events = components["EventsRequest"]["properties"]["events"]
+        other = {"description": "What is no event is listed in `rejected`; the others count."}
+        events["items"] = {"anyOf": [events["items"], other]}
+    for name in ("Alias", "DecisionRequest", "Event", "MergeRequest", "TriggerEvent"):
+        for field, schema in components.get(name, {}).get("properties", {}).items():
+            if field in ("customer_id", "request_id", "id", "from") or name == "Alias":
+                for one in schema.get("anyOf", [schema]):
+                    if one.get("type") == "string" and one.get("maxLength") == 256:
+                        one["pattern"] = _VISIBLE
     if "DecisionRequest" in components:
         # The clock of offline requests; over HTTP a decision is always made for now.
         components["DecisionRequest"]["properties"].pop("at", None)

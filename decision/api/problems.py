@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import random
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Final
 
 import msgspec
 
-from decision.core.errors import FieldError, NextbestError
+from decision.core.errors import FieldError, NextbestError, Overloaded
 
 JSON: Final = (b"content-type", b"application/json")
 PRIVATE: Final = (b"cache-control", b"no-store")
@@ -32,6 +35,7 @@ KINDS: Final[dict[str, Kind]] = {
     "policy-refused": Kind(409, "The policy cannot be put in force"),
     "too-large": Kind(413, "The request is too large"),
     "unsupported-media-type": Kind(415, "The content type cannot be read"),
+    "rate-limited": Kind(429, "The API key's rate is used up"),
     "headers-too-large": Kind(431, "The request's headers are too large"),
     "internal-error": Kind(500, "The server failed"),
     "unavailable": Kind(503, "The server cannot do this at the moment"),
@@ -40,6 +44,9 @@ KINDS: Final[dict[str, Kind]] = {
 
 KIND_BY_STATUS: Final = {kind.status: name for name, kind in reversed(KINDS.items())}
 """HTTP status → the first kind that has it."""
+
+
+_SANE_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,3 +114,50 @@ def bad_field(path: str, detail: str) -> Problem:
     """A 400 that names one field."""
     text = f"{path}: {detail}" if path else detail
     return Problem("invalid-request", text, errors=[FieldError(path, detail)])
+
+
+def overloaded(error: Overloaded) -> Problem:
+    """A 503 that says when to try again."""
+    return Problem("unavailable", str(error), headers={"retry-after": str(error.retry_after)})
+
+
+def sane_request_id(given: bytes) -> bytes:
+    """The caller's own id of a request, where it can be one; else one made here."""
+    return given if given and _SANE_ID.fullmatch(given) else b"%016x" % random.getrandbits(64)
+
+
+def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The id of a request with these headers."""
+    found = b""
+    for name, value in headers:
+        if name == b"x-request-id":
+            found = value
+    return sane_request_id(found)
+
+
+def problem_bytes(
+    problem: Problem, headers: Iterable[tuple[bytes, bytes]] = (), *, close: bool = False
+) -> bytes:
+    """A problem as a complete answer, to a request with these headers."""
+    request_id = request_id_of(headers)
+    body = msgspec.json.encode(problem.details(request_id.decode()))
+    rows = [*problem.encoded_headers(body), (b"x-request-id", request_id)]
+    if close:
+        rows.append((b"connection", b"close"))
+    lines = b"".join(name + b": " + value + b"\r\n" for name, value in rows)
+    phrase = HTTPStatus(problem.status).phrase
+    return f"HTTP/1.1 {problem.status} {phrase}\r\n".encode() + lines + b"\r\n" + body
+
+
+_MARK: Final = b"request-id-here"
+_TURNED_AWAY: Final = problem_bytes(overloaded(Overloaded(7)), [(b"x-request-id", _MARK)])
+_HEAD, _, _BODY = _TURNED_AWAY.replace(_MARK, b"%b").partition(b"\r\n\r\n")
+_HEAD = re.sub(rb"content-length: \d+", b"content-length: %d", _HEAD)
+_HEAD = _HEAD.replace(b"retry-after: 7", b"retry-after: %d") + b"\r\n\r\n"
+
+
+def turned_away(headers: Iterable[tuple[bytes, bytes]], retry_after: int) -> bytes:
+    """`problem_bytes` of an overload, made ahead: under load it is made thousands of times."""
+    request_id = request_id_of(headers)
+    body = _BODY % request_id
+    return _HEAD % (len(body), retry_after, request_id) + body

@@ -1,90 +1,486 @@
-"""uvicorn's HTTP protocol, with the deadline and the bound on request heads that it lacks."""
+"""uvicorn's HTTP protocol, with bounds on time and memory that it lacks.
+
+What a connection holds is bounded, whatever its client does:
+
+- a head has a time limit, a size and a number of headers; the rest of a body that nobody needs,
+  because its answer is given, has a time limit as well;
+- trailers and chunk extensions are no body: beyond a constant they must stay in proportion to it;
+- requests sent ahead (pipelined) are parsed only a few at a time, and reading stops meanwhile;
+- a client that does not take its answer is cut off.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, ClassVar
+import time
+import urllib.parse
+from typing import Any, ClassVar, Final
 
-import msgspec
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from decision.api.middleware import LARGEST_HEAD
-from decision.api.problems import Problem
+from decision.api.http_limits import Connections, HttpLimits
+from decision.api.problems import Problem, problem_bytes, turned_away
+from decision.api.request_heads import LARGEST_HEAD, MOST_HEADERS, head_problem
+from decision.api.sockets import keep_little_unsent, unread_bytes
+from decision.server.admission import Admission, retry_after
+
+_PIECE: Final = 4096
+"""Bytes that are parsed before a look at how many requests they held: at most 150."""
+
+_SLOWEST: Final = 1024
+"""Bytes per second that a client must take of an answer that waits for it."""
+
+_MOST_THROWN_AWAY: Final = 16 * 1024 * 1024
+"""Bytes that are read and thrown away so that a client gets to see why."""
+
+_GUARDED: Final = (b"/v1/decisions", b"/v1/events", b"/v1/customers")
+"""Paths that are refused while too much is under way; health, metrics and the rest are not."""
+
+
+class _Flow(FlowControl):
+    """uvicorn's flow control, which reads on after each answer, unless reading is `held`."""
+
+    held = False
+
+    def resume_reading(self) -> None:
+        if not self.held:
+            super().resume_reading()
+
+
+class _ExpectingCycle(RequestResponseCycle):
+    """A request that sends its body only when it is told to: if it was not, it cannot go on."""
+
+    async def send(self, message: Any) -> None:
+        if self.waiting_for_100_continue and self.more_body:
+            self.keep_alive = False
+        await super().send(message)
+
+
+class _Answered:
+    """Stands for a request that needs no application: it is answered."""
+
+    response_complete = True
+    message_event = asyncio.Event()
+
+
+_ANSWERED: Final[Any] = _Answered()
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Closes connections whose request head is too slow or too large.
+    """One connection. The class variables are set once a process, before it listens."""
 
-    uvicorn ends idle connections between requests, and keeps one that has sent nothing yet, or
-    half a head, for ever.
-    """
+    limits: ClassVar[HttpLimits] = HttpLimits()
+    admission: ClassVar[Admission] = Admission()
+    open: ClassVar[Connections] = Connections()
 
-    head_seconds: ClassVar[float] = 10.0
+    flow: _Flow
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.cycle = _ANSWERED
         self._in_head = True
-        self._head_size = 0
-        self._head_timer: asyncio.TimerHandle | None = None
+        self._in_body = False
+        self._whole = False  # whether the piece that is parsed ended with its request
+        self._excess = 0  # bytes received that are no body
+        self._rest = b""  # received, and to be parsed after the requests before it
+        self._thrown_away = 0
+        self._ended = False  # nothing more is parsed; the connection closes
+        self._idle_since: float | None = None  # where it waits for a next request
+        self._turned_away = False  # refused under overload, and not read for a moment
+        self._refusal: Problem | None = None  # to be sent after the answers before it
+        self._timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
+        self._unread = 0
+        self._address: str | None = None
+        self._counted = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected; the time to send a head starts."""
         super().connection_made(transport)
-        self._start_timer()
+        self.flow = _Flow(transport)
+        self.write, self.is_closing = transport.write, transport.is_closing
+        keep_little_unsent(transport)
+        self._address = self.client[0] if self.client else None
+        problem = self.open.add(self._address, self.limits)
+        if problem is None:
+            self._counted = True
+            self._start_timer()
+        else:
+            headers = {"retry-after": str(retry_after())}
+            self._refuse(Problem("unavailable", problem, headers=headers))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""
+        if self._counted:
+            self.open.remove(self._address)
         self._stop_timer()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+        self._rest = b""
+        self.pipeline.clear()
+        self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
+    # What comes in.
+
     def data_received(self, data: bytes) -> None:
-        """Feeds the parser. A head that comes in one piece, as most do, needs no timer."""
-        self._head_size += len(data)
-        super().data_received(data)
-        if self._in_head and not self.transport.is_closing():
-            if self._head_size > LARGEST_HEAD:
-                self._refuse(Problem("headers-too-large", f"send at most {LARGEST_HEAD} bytes"))
-            elif self._head_timer is None:
-                self._start_timer()
+        """Parses what came, as far as it may be parsed yet."""
+        self._idle_since = None
+        if self._ended:
+            self._thrown_away += len(data)
+            if self._thrown_away > _MOST_THROWN_AWAY:
+                self.transport.abort()
+        elif self._rest:
+            self._rest += data
+        elif len(data) <= _PIECE and not (self.pipeline or self._turned_away):
+            self._feed(data)
+        else:
+            self._rest = data
+            self._parse_rest()
+
+    def _parse_rest(self) -> None:
+        """Parses piece by piece; stops where a request has to wait for the one before it."""
+        rest, self._rest = memoryview(self._rest), b""
+        start = 0
+        while start < len(rest) and not (self.pipeline or self._turned_away or self._ended):
+            self._feed(rest[start : start + _PIECE])
+            start += _PIECE
+        if not self._ended and start < len(rest):
+            self._rest = bytes(rest[start:])
+        self._hold()
+
+    def _hold(self) -> None:
+        """Stops reading while there is something to parse, or to answer, before what comes."""
+        held = self._rest or self.pipeline or self._turned_away
+        self.flow.held = bool(held) and not self._ended
+        if self.flow.held:
+            self.flow.pause_reading()
+
+    def _feed(self, piece: bytes | memoryview) -> None:
+        self._excess += len(piece)
+        self._whole = False
+        try:
+            self.parser.feed_data(piece)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._go_on_after_upgrade(bytes(piece[upgrade.args[0] :]))
+        except httptools.HttpParserError as error:
+            self._refuse(Problem("invalid-request", f"this is not HTTP/1.1: {_reason(error)}"))
+            return
+        if self._excess > LARGEST_HEAD:
+            if self._in_head:
+                problem = Problem("headers-too-large", f"send at most {LARGEST_HEAD} bytes")
+            else:
+                detail = "the chunks of the body have too much in them that is no body"
+                problem = Problem("invalid-request", detail)
+            self._refuse(problem)
+        elif self._timer is None and not self._ended:
+            if self._in_head:
+                if not self._whole:
+                    self._start_timer()
+            elif self.cycle.response_complete:
+                self._start_timer()  # for a body that nobody needs
 
     def on_message_begin(self) -> None:
         """A head begins."""
-        self._in_head = True
-        super().on_message_begin()
+        if self._ended:
+            return
+        self._in_head, self._whole = True, False
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; a trailer, which comes after the head, is nobody's."""
+        if not self._in_head or self._ended:
+            return
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
-        """The head is complete."""
-        self._in_head = False
+        """The head is complete: the request is refused, or given to the application."""
+        if self._ended:
+            return
+        self._excess = 0
         self._stop_timer()
-        super().on_headers_complete()
+        parser = self.parser
+        version, method = parser.get_http_version(), parser.get_method()
+        problem = head_problem(self.headers, method, version)
+        if len(self.headers) > MOST_HEADERS:
+            detail = f"the request has {len(self.headers)} headers; send at most {MOST_HEADERS}"
+            problem = Problem("headers-too-large", detail)
+        if problem is not None:
+            self._refuse(problem)
+            return
+        self._in_head, self._in_body = False, True
+        waits = not self.cycle.response_complete
+        guarded = self.url.startswith(_GUARDED)
+        if guarded and not waits and not self.flow.write_paused and self.admission.full():
+            self._turn_away(version != "1.0" and parser.should_keep_alive())
+            return
+        target = httptools.parse_url(self.url)
+        raw_path = target.path or b"/"
+        path = raw_path.decode("ascii")
+        self.scope = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,  # type: ignore[typeddict-item]
+            "root_path": self.root_path,
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+            "method": method.decode("ascii"),
+            "path": urllib.parse.unquote(path) if "%" in path else path,
+            "raw_path": raw_path,
+            "query_string": target.query or b"",
+        }
+        if guarded and not waits:
+            self.scope["state"]["entering"] = self.admission
+            self.admission.entering += 1
+        kind = _ExpectingCycle if self.expect_100_continue else RequestResponseCycle
+        self.cycle = kind(
+            scope=self.scope,
+            transport=self,  # type: ignore[arg-type]  # it closes as we must
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if waits:
+            self.pipeline.appendleft((self.cycle, self.app))
+            self._hold()
+        else:
+            self._start_asgi_task(self.cycle, self.app)
+
+    def on_chunk_header(self) -> None:
+        """A chunk begins; so many bytes around it are usual."""
+        self._excess = max(0, self._excess - 16)
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body; a third is allowed for the chunks' sizes."""
+        self._excess = max(0, self._excess - 3 * len(body))
+        cycle = self.cycle
+        if self._ended or cycle.response_complete:
+            return
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         """The request is complete; a next one may follow on the connection."""
-        super().on_message_complete()
-        self._head_size = 0
+        if self._ended or (self.parser.should_upgrade() and _framing(self.headers)):
+            return  # an upgrade that we ignore: its body is still to come
+        self._in_head, self._in_body, self._whole = True, False, True
+        self._excess = 0
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
+        elif not self.transport.is_closing():
+            self._stop_timer()
+            self._wait_for_next()
+
+    def _go_on_after_upgrade(self, rest: bytes) -> None:
+        """Ignores `Upgrade`, as the standard allows: with a parser that has not seen it.
+
+        Java's own client asks for HTTP/2 in this way with its first request.
+        """
+        self.parser = httptools.HttpRequestParser(self)
+        framing = _framing(self.headers)
+        if framing and not self._ended:
+            self._ended = True  # this head is known already
+            self.parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n")
+            self._ended = False
+        if rest and not self._ended:
+            self._feed(rest)
+
+    # What goes out. An answer writes to the protocol, which closes as it must.
+
+    def close(self) -> None:
+        """Ends the connection when what is written has been sent.
+
+        While a body is still coming, a client may not look at its answer, and loses it if we
+        just close: then only our side is closed, and what comes is thrown away for some time.
+        """
+        coming = self._in_body and not self._ended
+        self._end()
+        if coming and self.transport.can_write_eof():
+            self.flow.held = False
+            self.flow.resume_reading()
+            self.transport.write_eof()
+            self._timer = self.loop.call_later(self.limits.head_seconds, self.transport.abort)
+        else:
+            self.transport.close()
+            self._timer = self.loop.call_later(self.limits.write_seconds, self.transport.abort)
+
+    def on_response_complete(self) -> None:
+        """An answer is written: the next request has its turn."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._refusal is not None:
+            self._answer(self._refusal)
+        elif self._ended:
+            return
+        elif self._in_body:
+            if self._timer is None:
+                self._start_timer()
+        else:
+            self._wait_for_next()
+        if self._rest:
+            self.loop.call_soon(self._parse_rest)
+        else:
+            self._hold()
+            self.flow.resume_reading()
+
+    def pause_writing(self) -> None:
+        """The client does not take what is sent; it has some time to do so."""
+        super().pause_writing()
+        self._unread = unread_bytes(self.transport)
+        self._write_timer = self.loop.call_later(self.limits.write_seconds, self._look_at_reader)
+
+    def resume_writing(self) -> None:
+        """The client reads."""
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+        super().resume_writing()
+
+    def _look_at_reader(self) -> None:
+        left = unread_bytes(self.transport)
+        seconds = self.limits.write_seconds
+        if self._unread - left < _SLOWEST * seconds:
+            self.transport.abort()
+        else:
+            self._unread = left
+            self._write_timer = self.loop.call_later(seconds, self._look_at_reader)
 
     def send_400_response(self, msg: str) -> None:
         """What is not HTTP gets a problem as well."""
         self._refuse(Problem("invalid-request", msg))
 
+    # One timer per connection for the time between requests, and not one per request.
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Closes if no next request has come; looks again later if there was one meanwhile."""
+        self.timeout_keep_alive_task = None
+        if self._idle_since is None or self.transport.is_closing():
+            return
+        left = self._idle_since + self.timeout_keep_alive - time.monotonic()
+        if left > 0:
+            self._look_later(left)
+        else:
+            self.close()
+
+    def _wait_for_next(self) -> None:
+        self._idle_since = time.monotonic()
+        if self.timeout_keep_alive_task is None:
+            self._look_later(self.timeout_keep_alive)
+
+    def _look_later(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(
+            seconds, self.timeout_keep_alive_handler
+        )
+
     def _start_timer(self) -> None:
-        self._head_timer = self.loop.call_later(self.head_seconds, self._late)
+        self._timer = self.loop.call_later(self.limits.head_seconds, self._late)
 
     def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _late(self) -> None:
-        self._head_timer = None
-        if not self.transport.is_closing():
-            detail = f"the request's head did not arrive within {self.head_seconds:g} s"
+        self._timer = None
+        if self.transport.is_closing():
+            return
+        if self._in_body:
+            self.close()
+        else:
+            seconds = self.limits.head_seconds
+            detail = f"the request's head did not arrive within {seconds:g} s"
             self._refuse(Problem("request-timeout", detail))
 
+    def _turn_away(self, keep_alive: bool) -> None:
+        """Refuses a request at the least cost: no task, and no application."""
+        self.cycle = _ANSWERED
+        self.transport.write(turned_away(self.headers, self.admission.turn_away()))
+        if not keep_alive:
+            self.close()
+        elif self.admission.hold:
+            self._turned_away = True
+            self._hold()
+            self.admission.hold_back(self._read_on)
+
+    def _read_on(self) -> None:
+        """Reads again from a connection that was refused."""
+        self._turned_away = False
+        if not self._ended and not self.transport.is_closing():
+            self._parse_rest()
+            self.flow.resume_reading()
+
     def _refuse(self, problem: Problem) -> None:
-        """Answers without the application, and closes."""
-        body = msgspec.json.encode(problem.details())
-        headers = [*problem.encoded_headers(body), (b"connection", b"close")]
-        lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
-        self.transport.write(STATUS_LINE[problem.status] + lines + b"\r\n" + body)
-        self.transport.close()
+        """Answers without the application, after the answers before it, and closes."""
+        cycle = self.cycle
+        under_way = not cycle.response_complete
+        if under_way and self._in_body:  # it is this request's body that is wrong
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if self.pipeline:
+                self.pipeline.popleft()
+            else:
+                under_way = False
+                if cycle.response_started:
+                    self.close()
+                    return
+        elif not under_way and self._in_body:  # and its answer is given
+            self.close()
+            return
+        self._end()
+        if under_way:
+            self._refusal = problem
+            self.flow.pause_reading()
+        else:
+            self._answer(problem)
+
+    def _answer(self, problem: Problem) -> None:
+        self._refusal = None
+        self.transport.write(problem_bytes(problem, self.headers or (), close=True))
+        self._in_body, self._ended = True, False  # what else comes is thrown away
+        self.close()
+
+    def _end(self) -> None:
+        """Parses nothing any more."""
+        self._ended = True
+        self._rest = b""
+        self._stop_timer()
+        self._unset_keepalive_if_required()
+
+
+def _framing(headers: list[tuple[bytes, bytes]] | None) -> bytes:
+    """The header that says how long the body is; empty where there is none."""
+    for name, value in headers or ():
+        if name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0 \t")):
+            return name + b": " + value + b"\r\n"
+    return b""
+
+
+def _reason(error: httptools.HttpParserError) -> str:
+    """What the parser says, as part of a sentence."""
+    text = str(error.args[0]) if error.args else "it cannot be parsed"
+    if "callback" in text.lower():
+        return "its target cannot be parsed"
+    return text[:1].lower() + text[1:].replace("`", "")

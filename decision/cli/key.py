@@ -144,6 +144,4 @@ def _state(entry: ApiKey, now: datetime) -> str:
 
 def _plain(entry: ApiKey) -> dict[str, object]:
     plain: dict[str, object] = msgspec.to_builtins(entry)
-    if entry.expires is None:
-        del plain["expires"]
     return plain

@@ -18,9 +18,11 @@ NextbestError               everything below; any other exception is a defect
     NoSuchCustomer              a scenario's customer that experiments exclude
     NotFound                    what was asked for does not exist
     NothingFound                an archive without the events that were asked for
+    Overloaded                  more to do than can be done in time; try again later
     PolicyRefused               rules that cannot be put in force
         RulesRefused                rules with errors; has their diagnostics
     Problem                     an HTTP answer (RFC 9457)
+    RateExceeded                an API key that calls more often than it may
     RuleEngineError             durable-rules does not work as it must
     SampleUnusable              the sample's customers do not fit its rules
     ScalarError                 a YAML value that is not what it looks like
@@ -115,6 +117,17 @@ class StoreUnavailable(NextbestError):
 
 class NotReady(StoreUnavailable):
     """No policy is in force yet: the server is still starting, or waits for its store."""
+
+
+class Overloaded(NextbestError):
+    """There is more to do than can be done in time. Nothing was begun; try again later.
+
+    `retry_after` is in seconds.
+    """
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__("the server has more to do than it can do in time; try again later")
+        self.retry_after = retry_after
 
 
 def unknown(path: str, kind: str, name: str, known: Iterable[str]) -> InputError:

@@ -14,6 +14,7 @@ import msgspec
 
 from decision.archive.journal import UnreadableFile
 from decision.archive.lookup import look_up
+from decision.core.errors import NextbestError
 from decision.core.schema import Decision
 from decision.engine.replay import Replay
 from decision.installation import install_hint
@@ -52,8 +53,11 @@ class ArchivedDecisions:
         look = partial(look_up, self.folder, decision_id)
         try:
             found = await self._aside.run(look, _FOUND_WITHIN)
-        except OSError as error:
-            raise UnreadableFile(f"the archive {self.folder} cannot be read: {error}") from error
+        except NextbestError:
+            raise
+        except (ArithmeticError, LookupError, OSError, TypeError, ValueError) as error:
+            # What damaged bytes come to, after the layers that would have named the file.
+            raise UnreadableFile(f"the archive {self.folder} cannot be read: {error!r}") from error
         if found is None:
             return None
         if found.document is not None:

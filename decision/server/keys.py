@@ -31,13 +31,19 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 
-class ApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """An entry of the keys file. From `expires` on the key is refused; None: never."""
+class ApiKey(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
+):
+    """An entry of the keys file. From `expires` on the key is refused; None: never.
+
+    `rate` is how often its holder may call: `100/second`.
+    """
 
     name: Annotated[str, Meta(min_length=1)]
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
     scopes: Annotated[list[KeyScope], Meta(min_length=1)]
     expires: Annotated[datetime, Meta(tz=True)] | None = None
+    rate: str | None = None
 
 
 def make_key(
@@ -112,7 +118,24 @@ def parse_keys(path: str | Path, data: bytes) -> list[ApiKey]:
             if value in seen:
                 raise SettingsError(f"the keys file {path} has the {what} {value!r} twice; {fix}")
             seen.add(value)
+    for key in keys:
+        if key.rate is not None and not is_rate(key.rate):
+            raise SettingsError(
+                f"the keys file {path}: the rate of {key.name!r} is {key.rate!r}; write it as "
+                "100/second, 1000/minute or 5000/hour"
+            )
     return keys
+
+
+def is_rate(text: str) -> bool:
+    """Whether a text says how often something may happen."""
+    from limits import parse_many
+
+    try:
+        items = parse_many(text)
+    except ValueError:
+        return False
+    return bool(items) and all(item.amount >= 1 for item in items)
 
 
 def digest(secret: bytes) -> str:

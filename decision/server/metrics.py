@@ -25,6 +25,7 @@ from decision.core.ports import RuleMatcher
 from decision.core.reasons import Reason
 from decision.core.schema import Decision
 from decision.engine.snapshot import Snapshot
+from decision.server.admission_metrics import AdmissionMetrics
 from decision.server.connection_metrics import ConnectionMetrics
 from decision.server.keys import ApiKey
 from decision.server.store_metrics import StoreMetrics
@@ -133,6 +134,7 @@ class Metrics:
         )
         self.connection = ConnectionMetrics(registry)
         self.exemplar: Callable[[], dict[str, str] | None] | None = None
+        self.admission = AdmissionMetrics(registry)
         self._failures_seen: tuple[RuleMatcher | None, int] = (None, 0)
         # Children are looked up once: a look-up by label costs as much as the count itself.
         self._by_outcome: dict[tuple[str, str], Callable[[], None]] = {}

@@ -86,9 +86,40 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     batch_concurrency: Annotated[
         int, Meta(description="Decisions of one batch that are made at once.", ge=1, le=1024)
     ] = 16
+    max_batches: Annotated[
+        int, Meta(description="Batches that a worker answers at once; more are refused.", ge=1)
+    ] = 32
     body_timeout_ms: Annotated[
-        int, Meta(description="How long a request's head or body may take to arrive.", ge=100)
+        int,
+        Meta(
+            description="How long a request's head or body may take to arrive. A batch may take "
+            "longer, at 100 bytes per second or more.",
+            ge=100,
+        ),
     ] = 10_000
+    write_timeout_ms: Annotated[
+        int,
+        Meta(
+            description="How long a client may leave its answer unread before it is cut off.",
+            ge=100,
+        ),
+    ] = 30_000
+    max_connections: Annotated[
+        int,
+        Meta(
+            description="Connections open at once, per worker; fewer where the system allows a "
+            "process fewer files.",
+            ge=1,
+        ),
+    ] = 10_000
+    connections_per_ip: Annotated[
+        int,
+        Meta(
+            description="Of these, how many from one address other than this machine. A proxy "
+            "counts as one address.",
+            ge=1,
+        ),
+    ] = 2_000
     shutdown_timeout_ms: Annotated[
         int, Meta(description="How long requests in hand may take when the server stops.", ge=0)
     ] = 20_000

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -124,6 +128,46 @@ async def archived_elsewhere(rules: Path, out: Path) -> list[str]:
         await archiver.open()
         await archiver.run()
     return names
+
+
+def damaged(file: Path, how: str, rng: Random) -> None:
+    """Damages a file in one way."""
+    data = bytearray(file.read_bytes())
+    if how == "emptied":
+        data.clear()
+    elif how == "cut":
+        del data[rng.randrange(len(data)) :]
+    elif how == "zeros":
+        data = bytearray(len(data))
+    elif how == "a folder":
+        file.unlink()
+        file.mkdir()
+        return
+    else:
+        for _ in range(rng.choice((1, 1, 5, 50))):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+    file.write_bytes(data)
+
+
+async def test_a_damaged_archive_is_a_503_and_never_a_500(rules: Path, tmp_path: Path) -> None:
+    """Where the damage does not matter, it is the decision, or it is not found."""
+    archive, copy = tmp_path / "archive", tmp_path / "copy"
+    name = (await archived_elsewhere(rules, archive))[1]
+    paths = (path for path in archive.rglob("*") if path.is_file() and path.stat().st_size)
+    files = sorted(path.relative_to(archive) for path in paths)
+    ways = ["emptied", "cut", "zeros", "a folder"] + ["bytes"] * 6
+    statuses = Counter[int]()
+    async with running(rules, archive=str(copy)) as api:
+        for number, (file, how) in enumerate(itertools.product(files, ways)):
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(archive, copy)
+            damaged(copy / file, how, Random(number))
+            answer = await api.client.get(f"/v1/decisions/{name}")
+            statuses[answer.status_code] += 1
+            assert answer.status_code in (200, 404, 503), (file, how, answer.text)
+            assert str(tmp_path) not in answer.text
+    assert statuses[503] > 10
+    assert statuses[200] > 10
 
 
 async def test_an_archived_decision_looked_up_between_two_live_ones_changes_neither(

@@ -201,6 +201,29 @@ async def test_a_body_that_does_not_arrive_is_given_up(rules: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/v1/decisions", "OPTIONS, POST"),
+        ("/v1/decisions/batch", "OPTIONS, POST"),
+        ("/v1/decisions/01KAK0V4R0GZ8M4T1S8Q2W5X7C", "GET, HEAD, OPTIONS"),
+        ("/v1/events", "OPTIONS, POST"),
+        ("/v1/customers/c-1", "DELETE, GET, HEAD, OPTIONS, PUT"),
+        ("/v1/customers/c-1/consents", "OPTIONS, PUT"),
+        ("/v1/customers/c-1/merge", "OPTIONS, POST"),
+        ("/v1/policy", "GET, HEAD, OPTIONS"),
+        ("/v1/policy/reload", "OPTIONS, POST"),
+        ("/health/live", "GET, HEAD, OPTIONS"),
+        ("/metrics", "GET, HEAD, OPTIONS"),
+    ],
+)
+async def test_options_names_every_method_of_a_path(api: Api, path: str, allowed: str) -> None:
+    answer = await api.client.options(path)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer.headers["allow"] == allowed
+    assert (await api.client.options("/nothing")).status_code == 404
+
+
+@pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
         ("GET", "/v1/decisions", {"POST"}),

@@ -1,0 +1,61 @@
+"""What a request's head must be before anything reads it: one Host, one framing of the body."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from decision.api.problems import Problem
+
+LARGEST_HEAD: Final = 32 * 1024
+"""Bytes that a request's headers may have in all."""
+
+MOST_HEADERS: Final = 128
+"""Headers that a request may have."""
+
+_HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_VERSIONS: Final = ("1.1", "1.0")
+
+
+def head_problem(
+    headers: Sequence[tuple[bytes, bytes]], method: bytes, version: str
+) -> Problem | None:
+    """Why a request with these headers is refused; None where it is not.
+
+    A proxy in front of us may read such a head in another way than we do. Then it and we see
+    different requests, of which one was never checked (request smuggling).
+    """
+    host: bytes | None = None
+    coded = False
+    for name, value in headers:
+        if name == b"host":
+            if host is not None:
+                return Problem("invalid-request", "the request has two Host headers; send one")
+            host = value
+        elif name == b"transfer-encoding":
+            coded = True
+            if value.lower() != b"chunked":
+                shown = value[:60].decode("latin-1")
+                return Problem(
+                    "invalid-request", f"Transfer-Encoding is {shown}; only chunked is read"
+                )
+    if version not in _VERSIONS:
+        return Problem("invalid-request", f"this is HTTP/{version}; send HTTP/1.1")
+    if host is None:
+        if version != "1.0":
+            return Problem("invalid-request", "the request has no Host header; send one")
+    elif not _is_host(host):
+        shown = host[:60].decode("latin-1") or "empty"
+        return Problem("invalid-request", f"Host is {shown}; send a name or address, and a port")
+    if coded and version == "1.0":
+        return Problem("invalid-request", "HTTP/1.0 has no Transfer-Encoding; send HTTP/1.1")
+    if method == b"CONNECT":
+        return Problem("invalid-request", "this is no proxy; CONNECT is not served")
+    return None
+
+
+@functools.lru_cache(256)
+def _is_host(value: bytes) -> bool:
+    return len(value) <= 300 and _HOST.fullmatch(value) is not None
