@@ -16,7 +16,7 @@ from decision.api.batch import Batch, Batches
 from decision.api.bodies import check_headers, read_body
 from decision.api.openapi import BODY_PROBLEMS, EXAMPLES, NDJSON, Body, Operation
 from decision.api.problems import Problem
-from decision.core.errors import InputError
+from decision.core.errors import InputError, Overloaded
 from decision.core.schema import Decision, DecisionRequest
 from decision.decoding import JsonDecoder
 from decision.engine import Engine
@@ -45,21 +45,24 @@ def decode_request(body: bytes) -> DecisionRequest:
     return request
 
 
-def within_deadline(
-    request: DecisionRequest, waited: float, admission: Admission
-) -> DecisionRequest:
-    """The request with what is left of its deadline, for one that has its turn.
-
-    Raises:
-        Overloaded: nothing is left; it is of no use to begin.
-    """
-    if request.deadline_ms is None:
-        return request
-    left = request.deadline_ms - round(waited * 1000)
-    if left <= 0:
+async def decide_in_turn(
+    engine: Engine, admission: Admission, request: DecisionRequest, timeout_ms: int
+) -> Decision:
+    """Decides when there is room; what waited beyond its deadline is answered at once."""
+    if not admission.enter():
+        try:
+            waited = await admission.wait()
+        except Overloaded:
+            return engine.decide_too_late(request)
+        left = (request.deadline_ms or timeout_ms) - round(waited * 1000)
+        if left <= 0:
+            admission.leave()
+            return engine.decide_too_late(request)
+        request = msgspec.structs.replace(request, deadline_ms=left)
+    try:
+        return await engine.decide(request)
+    finally:
         admission.leave()
-        raise admission.overloaded()
-    return msgspec.structs.replace(request, deadline_ms=left)
 
 
 def decision_routes(
@@ -85,12 +88,7 @@ def decision_routes(
             await rates.spend(name)
         body = await read_body(scope, receive, JSON_ONLY, limit, seconds)
         request = decode_request(body)
-        if not admission.enter():
-            request = within_deadline(request, await admission.wait(), admission)
-        try:
-            decision = await engine.decide(request)
-        finally:
-            admission.leave()
+        decision = await decide_in_turn(engine, admission, request, settings.timeout_ms)
         await Answer(encode_json(decision))(scope, receive, send)
 
     @asgi("/v1/decisions/batch", copy_scope=False, opt={"scope": "decide", "operation": _BATCH})

@@ -83,6 +83,15 @@ class Deciding:
         except TimeoutError:
             return self._without_store(late=True)
 
+    def too_late(self) -> Decided:
+        """The answer where the deadline passed before anything was begun.
+
+        Raises:
+            InputError: as `run` does.
+        """
+        self._check()
+        return self._without_store(["store", "deadline"])
+
     def _check(self) -> None:
         policy, request = self.query.snapshot.policy, self.request
         if request.placement not in policy.placements:

@@ -86,6 +86,15 @@ class Engine:
         """
         return (await self.decide_with_verdict(request, now=now)).decision
 
+    def decide_too_late(self, request: DecisionRequest) -> Decision:
+        """The answer to a request that has waited beyond its deadline; it costs next to nothing.
+
+        Raises:
+            InputError: as `decide` does.
+            NotReady: no policy is in force yet.
+        """
+        return Deciding(self.runtime, self.replay, request, None).too_late().decision
+
     async def decide_with_verdict(
         self, request: DecisionRequest, *, now: int | None = None
     ) -> Decided:

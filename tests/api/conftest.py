@@ -15,6 +15,7 @@ from decision.core.ports import Store
 from decision.engine import Engine
 from decision.engine.runtime import wall_clock
 from decision.observability import configure_logging
+from decision.server.admission import Admission
 from decision.server.settings import ServerSettings
 from decision.server.tracing import Tracing
 from decision.store import MemoryStore
@@ -86,6 +87,7 @@ async def running(
     store: Store | None = None,
     *,
     peer: str = "127.0.0.1",
+    admission: Admission | None = None,
     headers: dict[str, str] | None = None,
     tracing: Tracing | None = None,
     clock: Callable[[], int] = wall_clock,
@@ -94,7 +96,7 @@ async def running(
     """An application from its start to its end."""
     engine = Engine(store or MemoryStore(), clock=clock)
     own = ServerSettings(rules=str(rules), models=None, **settings)
-    app = create_app(engine, own, tracing=tracing)
+    app = create_app(engine, own, tracing=tracing, admission=admission)
     transport = httpx.ASGITransport(app, client=(peer, 40000))  # type: ignore[arg-type]
     async with (
         app.lifespan(),

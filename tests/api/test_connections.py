@@ -17,7 +17,7 @@ from tests.api.wires import LIVE, Here, everything, serving_here, stays, until
 LIMITS = HttpLimits(head_seconds=1.0, write_seconds=1.0)
 
 
-@pytest.fixture(params=["uvloop", "asyncio"])
+@pytest.fixture(params=["uvloop", pytest.param("asyncio", marks=pytest.mark.slow)])
 def here(request: pytest.FixtureRequest, rules: Path) -> Iterator[Here]:
     with serving_here(rules, loop=request.param, limits=LIMITS, body_timeout_ms=1000) as found:
         yield found

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.api.conftest import Api
+from decision.server.admission import Admission
+from tests.api.conftest import Api, running
 
 pytestmark = pytest.mark.anyio
 
@@ -168,3 +171,27 @@ async def test_the_answer_is_json_in_utf_8_as_it_is(api: Api) -> None:
     answer = await api.decide(customer_id="c-1", placement="app_home")
     assert "你好 美玲".encode() in answer.content
     assert json.loads(answer.content)["selections"][0]["content"]["title"] == "你好 美玲"
+
+
+async def test_what_waited_beyond_its_deadline_is_a_fallback_and_costs_no_turn(
+    rules: Path,
+) -> None:
+    admission = Admission()
+    at_once = admission.limit.value
+    for _ in range(at_once):
+        assert admission.enter()
+    async with running(rules, admission=admission) as api:
+        asked = [
+            asyncio.create_task(api.decide(customer_id=f"c-{n}", placement="app_home", **given))
+            for n, given in enumerate(({"deadline_ms": 50}, {"deadline_ms": 30_000}))
+        ]
+        async with asyncio.timeout(20):
+            while admission.waiting < 2:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        for _ in range(2):
+            admission.leave()
+        late, in_time = [(await one).json() for one in asked]
+        assert (late["outcome"], late["degraded"]) == ("fallback", ["store", "deadline"])
+        assert in_time["degraded"] == ["model"]
+        assert admission.running == at_once - 2
