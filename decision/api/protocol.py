@@ -12,41 +12,27 @@ What a connection holds is bounded, whatever its client does:
 from __future__ import annotations
 
 import asyncio
-import time
 import urllib.parse
 from typing import Any, ClassVar, Final
 
 import httptools
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from decision.api.http_limits import Connections, HttpLimits
+from decision.api.http_limits import Connections
 from decision.api.problems import Problem, problem_bytes, turned_away
 from decision.api.request_heads import LARGEST_HEAD, MOST_HEADERS, head_problem
-from decision.api.sockets import keep_little_unsent, unread_bytes
+from decision.api.timed_protocol import TimedProtocol
 from decision.server.admission import Admission, retry_after
 
 _PIECE: Final = 4096
 """Bytes that are parsed before a look at how many requests they held: at most 150."""
-
-_SLOWEST: Final = 1024
-"""Bytes per second that a client must take of an answer that waits for it."""
 
 _MOST_THROWN_AWAY: Final = 16 * 1024 * 1024
 """Bytes that are read and thrown away so that a client gets to see why."""
 
 _GUARDED: Final = (b"/v1/decisions", b"/v1/events", b"/v1/customers")
 """Paths that are refused while too much is under way; health, metrics and the rest are not."""
-
-
-class _Flow(FlowControl):
-    """uvicorn's flow control, which reads on after each answer, unless reading is `held`."""
-
-    held = False
-
-    def resume_reading(self) -> None:
-        if not self.held:
-            super().resume_reading()
 
 
 class _ExpectingCycle(RequestResponseCycle):
@@ -68,40 +54,27 @@ class _Answered:
 _ANSWERED: Final[Any] = _Answered()
 
 
-class BoundedProtocol(HttpToolsProtocol):
+class BoundedProtocol(TimedProtocol):
     """One connection. The class variables are set once a process, before it listens."""
 
-    limits: ClassVar[HttpLimits] = HttpLimits()
     admission: ClassVar[Admission] = Admission()
     open: ClassVar[Connections] = Connections()
-
-    flow: _Flow
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.cycle = _ANSWERED
         self._in_head = True
-        self._in_body = False
         self._whole = False  # whether the piece that is parsed ended with its request
         self._excess = 0  # bytes received that are no body
-        self._rest = b""  # received, and to be parsed after the requests before it
         self._thrown_away = 0
-        self._ended = False  # nothing more is parsed; the connection closes
-        self._idle_since: float | None = None  # where it waits for a next request
         self._turned_away = False  # refused under overload, and not read for a moment
         self._refusal: Problem | None = None  # to be sent after the answers before it
-        self._timer: asyncio.TimerHandle | None = None
-        self._write_timer: asyncio.TimerHandle | None = None
-        self._unread = 0
         self._address: str | None = None
         self._counted = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected; the time to send a head starts."""
         super().connection_made(transport)
-        self.flow = _Flow(transport)
-        self.write, self.is_closing = transport.write, transport.is_closing
-        keep_little_unsent(transport)
         self._address = self.client[0] if self.client else None
         problem = self.open.add(self._address, self.limits)
         if problem is None:
@@ -115,12 +88,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """The client has gone."""
         if self._counted:
             self.open.remove(self._address)
-        self._stop_timer()
-        if self._write_timer is not None:
-            self._write_timer.cancel()
-        self._rest = b""
         self.pipeline.clear()
-        self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     # What comes in.
@@ -305,24 +273,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if rest and not self._ended:
             self._feed(rest)
 
-    # What goes out. An answer writes to the protocol, which closes as it must.
-
-    def close(self) -> None:
-        """Ends the connection when what is written has been sent.
-
-        While a body is still coming, a client may not look at its answer, and loses it if we
-        just close: then only our side is closed, and what comes is thrown away for some time.
-        """
-        coming = self._in_body and not self._ended
-        self._end()
-        if coming and self.transport.can_write_eof():
-            self.flow.held = False
-            self.flow.resume_reading()
-            self.transport.write_eof()
-            self._timer = self.loop.call_later(self.limits.head_seconds, self.transport.abort)
-        else:
-            self.transport.close()
-            self._timer = self.loop.call_later(self.limits.write_seconds, self.transport.abort)
+    # What goes out.
 
     def on_response_complete(self) -> None:
         """An answer is written: the next request has its turn."""
@@ -346,62 +297,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._hold()
             self.flow.resume_reading()
 
-    def pause_writing(self) -> None:
-        """The client does not take what is sent; it has some time to do so."""
-        super().pause_writing()
-        self._unread = unread_bytes(self.transport)
-        self._write_timer = self.loop.call_later(self.limits.write_seconds, self._look_at_reader)
-
-    def resume_writing(self) -> None:
-        """The client reads."""
-        if self._write_timer is not None:
-            self._write_timer.cancel()
-            self._write_timer = None
-        super().resume_writing()
-
-    def _look_at_reader(self) -> None:
-        left = unread_bytes(self.transport)
-        seconds = self.limits.write_seconds
-        if self._unread - left < _SLOWEST * seconds:
-            self.transport.abort()
-        else:
-            self._unread = left
-            self._write_timer = self.loop.call_later(seconds, self._look_at_reader)
-
     def send_400_response(self, msg: str) -> None:
         """What is not HTTP gets a problem as well."""
         self._refuse(Problem("invalid-request", msg))
-
-    # One timer per connection for the time between requests, and not one per request.
-
-    def timeout_keep_alive_handler(self) -> None:
-        """Closes if no next request has come; looks again later if there was one meanwhile."""
-        self.timeout_keep_alive_task = None
-        if self._idle_since is None or self.transport.is_closing():
-            return
-        left = self._idle_since + self.timeout_keep_alive - time.monotonic()
-        if left > 0:
-            self._look_later(left)
-        else:
-            self.close()
-
-    def _wait_for_next(self) -> None:
-        self._idle_since = time.monotonic()
-        if self.timeout_keep_alive_task is None:
-            self._look_later(self.timeout_keep_alive)
-
-    def _look_later(self, seconds: float) -> None:
-        self.timeout_keep_alive_task = self.loop.call_later(
-            seconds, self.timeout_keep_alive_handler
-        )
-
-    def _start_timer(self) -> None:
-        self._timer = self.loop.call_later(self.limits.head_seconds, self._late)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     def _late(self) -> None:
         self._timer = None
@@ -461,13 +359,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.write(problem_bytes(problem, self.headers or (), close=True))
         self._in_body, self._ended = True, False  # what else comes is thrown away
         self.close()
-
-    def _end(self) -> None:
-        """Parses nothing any more."""
-        self._ended = True
-        self._rest = b""
-        self._stop_timer()
-        self._unset_keepalive_if_required()
 
 
 def _framing(headers: list[tuple[bytes, bytes]] | None) -> bytes:
