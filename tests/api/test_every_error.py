@@ -38,6 +38,7 @@ def made(kind: type[NextbestError]) -> NextbestError:
     for name in inspect.signature(kind.__init__).parameters:
         setattr(error, name, [] if name in ("diagnostics", "errors") else "secret-4711")
     values: dict[str, Any] = {
+        "code": "OOM",
         "amount": 5,
         "window": 60,
         "headers": {},
