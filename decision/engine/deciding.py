@@ -90,7 +90,7 @@ class Deciding:
             InputError: as `run` does.
         """
         self._check()
-        return self._without_store(["store", "deadline"])
+        return self._without_store(late=True)
 
     def _check(self) -> None:
         policy, request = self.query.snapshot.policy, self.request

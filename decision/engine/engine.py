@@ -93,7 +93,9 @@ class Engine:
             InputError: as `decide` does.
             NotReady: no policy is in force yet.
         """
-        return Deciding(self.runtime, self.replay, request, None).too_late().decision
+        return (
+            Deciding(self.runtime, self.replay, self.following, request, None).too_late().decision
+        )
 
     async def decide_with_verdict(
         self, request: DecisionRequest, *, now: int | None = None
