@@ -39,8 +39,8 @@ _BURST: Final = 0.25
 _STANDING: Final = 0.05
 """Parts of the deadline that may be spent waiting, in a burst and in a queue that stays."""
 
-_REFUSALS: Final = 40
-_LONGEST_HOLD: Final = 0.4
+_REFUSALS: Final = 20
+_LONGEST_HOLD: Final = 0.6
 """Refusals in one sample (about 20 ms) that cost little; beyond them, a connection that was
 refused is read again only after some time, at most so many seconds."""
 
