@@ -176,6 +176,11 @@ class BoundedProtocol(TimedProtocol):
         self._stop_timer()
         parser = self.parser
         version, method = parser.get_http_version(), parser.get_method()
+        try:
+            target = httptools.parse_url(self.url)
+        except httptools.HttpParserInvalidURLError:
+            self._refuse(Problem("invalid-request", "the target of the request is not a URL"))
+            return
         problem = head_problem(self.headers, method, version)
         if len(self.headers) > MOST_HEADERS:
             detail = f"the request has {len(self.headers)} headers; send at most {MOST_HEADERS}"
@@ -189,7 +194,6 @@ class BoundedProtocol(TimedProtocol):
         if guarded and not waits and not self.flow.write_paused and self.admission.full():
             self._turn_away(version != "1.0" and parser.should_keep_alive())
             return
-        target = httptools.parse_url(self.url)
         raw_path = target.path or b"/"
         path = raw_path.decode("ascii")
         self.scope = {

@@ -69,7 +69,7 @@ class LogWatch:
             if notice is None:
                 _log.info("log_is_archived", readers=readers)
             else:
-                _log.warning("log_without_archive", problem=notice, limit_bytes=limit)
+                _log.info("log_without_archive", problem=notice, limit_bytes=limit)
 
     def _note_lag(self, lag: float) -> None:
         found = None

@@ -216,7 +216,7 @@ def test_what_refusing_costs_is_bounded_by_not_reading_on() -> None:
     for _ in range(100):
         admission.refused += 1000
         admission.sample(0.0)
-    assert admission.hold == 0.4
+    assert admission.hold == 0.6
     for _ in range(500):
         admission.sample(0.0)
     assert admission.hold == 0.0

@@ -65,10 +65,10 @@ def test_a_keys_file_that_may_not_be_read_is_named_with_owner_and_fix(
     file.write_text("[]")
     file.chmod(0o600)
 
-    def denied(*_: object) -> str:
+    def denied(*_: object) -> bytes:
         raise PermissionError(13, "Permission denied", str(file))
 
-    monkeypatch.setattr(keys_module.Path, "read_text", denied)
+    monkeypatch.setattr(keys_module, "read_regular", denied)
     with pytest.raises(SettingsError, match=r"uid \d+ with mode 0600.*chmod a\+r.*chown \d+"):
         load_keys(file)
 
