@@ -93,6 +93,16 @@ class LogRecord(msgspec.Struct, kw_only=True):
     body: bytes
 
 
+class UnlessErased(msgspec.Struct, frozen=True):
+    """That a customer was not erased after a time of `store.uptime`.
+
+    `pseudonym` is what the erasure would be known by, in the two hours that follow it.
+    """
+
+    pseudonym: str
+    since: float
+
+
 class Commit(msgspec.Struct, kw_only=True):
     """One atomic write for one customer: all of it happens, or none.
 
@@ -102,6 +112,8 @@ class Commit(msgspec.Struct, kw_only=True):
     that of `version`. `event_ids` must all be unknown and are known afterwards for
     `event_ids_last` microseconds. With `request_id`, `answer` is kept for `answer_lasts`
     microseconds; where an answer is already kept, nothing is written and that one comes back.
+    `unless_erased` is for what was read or given some time before: nothing is written where the
+    customer was erased since.
     """
 
     id: str
@@ -117,6 +129,7 @@ class Commit(msgspec.Struct, kw_only=True):
     event_ids: Sequence[str] = ()
     event_ids_last: int = 0
     repeated: bool = False
+    unless_erased: UnlessErased | None = None
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -124,9 +137,13 @@ class Committed(msgspec.Struct, frozen=True):
 
 
 class Conflict(msgspec.Struct, kw_only=True):
-    """Nothing was written: `latest` is what a fresh read gives, `latest.answer` included."""
+    """Nothing was written: `latest` is what a fresh read gives, `latest.answer` included.
+
+    `erased`: not only was something else written, the customer was erased, see `UnlessErased`.
+    """
 
     latest: ReadResult
+    erased: bool = False
 
 
 class Removed(msgspec.Struct, frozen=True):
@@ -236,10 +253,13 @@ class DocumentStore(Protocol):
         nothing.
         """
 
-    async def erase(self, customer_id: str, record: LogRecord) -> Removed:
+    async def erase(
+        self, customer_id: str, record: LogRecord, pseudonym: str | None = None
+    ) -> Removed:
         """Removes document, aliases, answers and event ids; says how many.
 
         The record is logged either way: the archive removes by it what it holds of the customer.
+        With a pseudonym, `UnlessErased` knows of it from then on.
         """
 
     def pack(self, document: Document) -> bytes:

@@ -3,7 +3,8 @@
 Ids that lead to the customer (merged ids, aliases that once were customers of their own) go first,
 because only the customer's document lists them. If the process dies in between, erasing again
 finds the rest. An erasure is logged by pseudonym: the log and the archive keep that somebody was
-erased, and not who.
+erased, and not who. By pseudonym, too, it is remembered for a while, in the same step: what was
+read or given before it, and is written late, is then not written (`ports.UnlessErased`).
 """
 
 from __future__ import annotations
@@ -61,9 +62,11 @@ async def erase(runtime: Runtime, customer_id: str) -> Erasure:
         record_id, pseudonym = runtime.new_id(own_id), names.of(own_id)
         change = {"erasure": erasure, "pseudonym": True}
         record = change_record("erasure", record_id, pseudonym, runtime.clock(), change)
-        removed = await runtime.store.erase(own_id, record)
-        partition = partition_of(own_id)
-        gone = await runtime.store.forget(partition, records.about(own_id), record_id)
+        removed = await runtime.store.erase(own_id, record, pseudonym)
+        partition, theirs = partition_of(own_id), records.about(own_id)
+        gone = await runtime.store.forget(partition, theirs, record_id)
+        for waiting in [one.id for one in runtime.unlogged.values() if theirs(one)]:
+            del runtime.unlogged[waiting]
         total.update(msgspec.structs.asdict(removed))
         log[partition] += gone
         if removed or gone:

@@ -6,7 +6,7 @@ given another answer by then, or none. So, as soon as the store answers again:
 - what the decision reserved is released, its budgets are returned, the answer kept for its request
   id is removed, and the log says that nobody was given it (a record of the kind `not_given`);
 - unless the kept answer was given to another caller meanwhile (see `DocumentStore.claim_answer`);
-- the answer that was given instead is logged.
+- the answer that was given instead is logged, unless the customer was erased since.
 
 A read that is sent after a commit sees what came of it, because commands of a process go to Redis
 in order, and what is left of a lost connection is ended there before the next one is used.
@@ -30,12 +30,21 @@ from decision.core.document import ContactState, Document
 from decision.core.errors import StoreUnavailable
 from decision.core.event_effects import FINAL_MARK, is_withheld, withhold
 from decision.core.identifiers import decision_tag
-from decision.core.ports import Commit, Conflict, LogRecord, ReadResult, Version
+from decision.core.ports import (
+    Commit,
+    Conflict,
+    LogRecord,
+    ReadResult,
+    UnlessErased,
+    Version,
+)
 from decision.core.records import NOT_GIVEN
 from decision.engine.identity import resolve
 from decision.engine.log_records import change_record
 from decision.engine.runtime import Runtime
 from decision.engine.transaction import commit_of, update
+from decision.store.pseudonyms import pseudonyms
+from decision.store.uptime import uptime
 
 MOST_AT_ONCE: Final = 8
 """Works done at a time: they share the store with decisions."""
@@ -129,7 +138,7 @@ class Following:
             records=[record],
         )
         self.runtime.unlogged[record.id] = record
-        self._add(partial(self._write, commit), size, record.id)
+        self._add(partial(self._write, commit, uptime()), size, record.id)
 
     async def drain(self, timeout: float) -> None:
         """Waits until all is done, up to `timeout` seconds; then gives up what is left."""
@@ -239,15 +248,20 @@ class Following:
         write_id = self.runtime.new_id(document.customer_id)
         return messages, commit_of(found, write_id, ("contacts",), [record])
 
-    async def _write(self, commit: Commit) -> str:
+    async def _write(self, commit: Commit, given: float) -> str:
         store = self.runtime.store
+        pseudonym = (await pseudonyms(store)).of(commit.customer_id)
+        commit.unless_erased = UnlessErased(pseudonym, given)
         while True:
+            if uptime() - given > LONGEST:
+                return "too_late"  # this process stood still: erasures may be forgotten by now
             try:
                 reply = await store.commit(commit)
             except StoreUnavailable as error:
                 commit.repeated = commit.repeated or error.uncertain
                 raise
-            if not isinstance(reply, Conflict) or not reply.latest.raw:
-                break  # it is written; or the customer was erased meanwhile
+            if not isinstance(reply, Conflict):
+                return "logged"
+            if reply.erased or not reply.latest.raw:
+                return "erased"
             commit.version = reply.latest.version
-        return "logged"

@@ -62,7 +62,8 @@ class Observer(Protocol):
 
         `released`: a decision that nobody was given; `not_written`: it had not happened; `given`:
         another caller had its answer; `too_late`: nobody knows; `logged`: an answer given without
-        the store; `dropped`: too much was waiting.
+        the store; `erased`: one that is not logged, because its customer was erased since;
+        `dropped`: too much was waiting.
         """
 
 

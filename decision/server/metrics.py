@@ -38,7 +38,7 @@ MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 STEPS: Final = ("read", "decide", "reserve", "total")
 DEGRADED: Final = ("store", "deadline", "model", "contention", "timezone")
-FOLLOWED: Final = ("released", "not_written", "given", "too_late", "logged", "dropped")
+FOLLOWED: Final = ("released", "not_written", "given", "too_late", "logged", "erased", "dropped")
 RESULTS: Final = ("accepted", "duplicate", "rejected")
 _BUCKETS = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005),

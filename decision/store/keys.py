@@ -6,6 +6,7 @@ With the prefix `nb:` and a customer `c-1024`, of partition 114 (`identifiers.pa
     nb:{p114}:r:c-1024             hash    request id → 8-byte expiry, then the answer; NUL and
                                            request id → the same expiry, then 8 bytes per claim
     nb:{p114}:e:c-1024             zset    16-byte digest of an event id, by its expiry
+    nb:{p114}:x:<pseudonym>        string  when a customer was erased, in microseconds; two hours
     nb:{p114}:log                  stream  the partition's log: k kind, id, b body, c commit
     nb:{p114}:copy                 stream  the log while it is rewritten without removed entries
     nb:{p179}:a:email:li@mail.cn   string  the customer id that an alias leads to
@@ -42,6 +43,9 @@ from decision.core.identifiers import PARTITIONS, partition_of
 TOKEN_LASTS: Final = 3_600_000
 """Milliseconds for which a token that gave everything back is remembered."""
 
+ERASURE_LASTS: Final = 7_200_000
+"""Milliseconds for which it is remembered that a customer was erased: longer than anything of
+before may wait to be written (`engine.following.LONGEST`)."""
 
 _SPECIAL: Final = re.compile(r"([\\*?\[\]^-])")
 
@@ -91,6 +95,10 @@ class Keys:
         return CustomerKeys(
             f"{tag}c:{customer_id}", f"{tag}log", f"{tag}r:{customer_id}", f"{tag}e:{customer_id}"
         )
+
+    def erased(self, customer_id: str, pseudonym: str) -> str:
+        """When the customer was erased, whom only the pseudonym names."""
+        return f"{self._homes[partition_of(customer_id)]}x:{pseudonym}"
 
     def log(self, partition: int) -> str:
         """The log stream of a partition, 0–255."""

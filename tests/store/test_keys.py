@@ -14,6 +14,7 @@ def test_a_customers_keys_are_these_exact_strings() -> None:
         "nb:{p114}:r:c-1024",
         "nb:{p114}:e:c-1024",
     ]
+    assert Keys().erased("c-1024", "p-1-2") == "nb:{p114}:x:p-1-2"
 
 
 def test_the_other_keys_are_these_exact_strings() -> None:

@@ -126,6 +126,19 @@ async def test_erase_says_whether_there_was_something_or_that_it_has_changed(run
     assert await run("erase", CUSTOMER, -1, *logged) == [0, 0, 0]
 
 
+async def test_commit_writes_nothing_of_before_an_erasure(run: Run) -> None:
+    keys, present = [*CUSTOMER, "erased"], time.time_ns() // 1_000
+    arguments = ("", versions(0, 0, 0), "", b"", b"", b"", 7, "", b"", 1, 1, 0)
+    logged = ("decision", "d-1", b"body")
+    first = ("0", NEVER, ONE, *arguments, *logged)
+    assert await run("commit", keys, *first, present) == 1
+    assert await run("erase", keys, 0, "erasure", "e-1", b"", ONE, 60_000) == [0, 0, 0]
+    second = ("0", NEVER, TWO, *arguments, *logged)
+    assert await run("commit", keys, *second, present) == [None, None, [], 1]
+    assert await run("commit", keys, *second, time.time_ns() // 1_000 + 1) == 1
+    assert await run("commit", CUSTOMER, *second) == 1
+
+
 async def test_budgets_are_taken_and_returned_once_for_each_token(run: Run) -> None:
     two = ["token", "ends", "first", "a", "b"]
     other = ["other", "ends", "first", "a"]

@@ -14,7 +14,8 @@ from decision.store.in_memory.aliases import MemoryAliases
 from decision.store.in_memory.base import Clock, Expiring
 from decision.store.in_memory.budgets import MemoryBudgets
 from decision.store.in_memory.log import MemoryLog
-from decision.store.keys import event_digest
+from decision.store.keys import ERASURE_LASTS, event_digest
+from decision.store.uptime import uptime
 
 _PRUNE_EVERY: Final = 64
 _MOST_CLAIMS: Final = 16
@@ -30,6 +31,7 @@ class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryLog):
         self._documents: dict[str, bytes] = {}
         self._answers: defaultdict[str, Expiring[str, bytes]] = defaultdict(Expiring)
         self._events: defaultdict[str, Expiring[bytes, bool]] = defaultdict(Expiring)
+        self._erased: Expiring[str, float] = Expiring()
 
     async def read(
         self,
@@ -63,11 +65,12 @@ class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryLog):
         digest, versions, sections = codec.split(customer_id, raw) if raw else codec.NOTHING
         if digest == encoded.digest:
             return Committed()
-        if self._conflicts(commit, encoded, versions):
+        erased = self._erased_since(commit)
+        if erased or self._conflicts(commit, encoded, versions):
             latest = await self.read(
                 customer_id, request_id=commit.request_id, event_ids=commit.event_ids
             )
-            return Conflict(latest=latest)
+            return Conflict(latest=latest, erased=erased)
         self._append(partition_of(customer_id), commit.records)
         if encoded.write:
             self._documents[customer_id] = encoded.spliced(versions, sections, new=raw is None)
@@ -84,6 +87,13 @@ class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryLog):
             if len(known) % _PRUNE_EVERY == 0:
                 known.forget_expired(now)
         return Committed()
+
+    def _erased_since(self, commit: Commit) -> bool:
+        unless = commit.unless_erased
+        if unless is None:
+            return False
+        at = self._erased.live(unless.pseudonym, self._clock())
+        return at is not None and at >= unless.since
 
     def _conflicts(
         self, commit: Commit, encoded: EncodedCommit, versions: tuple[int, int, int]
@@ -163,13 +173,19 @@ class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryLog):
             del self._aliases[alias]
         return len(names)
 
-    async def erase(self, customer_id: str, record: LogRecord) -> Removed:
+    async def erase(
+        self, customer_id: str, record: LogRecord, pseudonym: str | None = None
+    ) -> Removed:
         raw = self._documents.pop(customer_id, b"")
         document, _ = codec.decode(customer_id, raw, self._register)
         for kind, values in document.aliases.items():
             for value in values:
                 await self.delete_alias(kind, value, customer_id)
         self._append(partition_of(customer_id), [record])
+        if pseudonym is not None:
+            now = self._clock()
+            self._erased.forget_expired(now)
+            self._erased[pseudonym] = (now + ERASURE_LASTS / 1000, uptime())
         return Removed(
             documents=int(bool(raw)),
             aliases=sum(map(len, document.aliases.values())),

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Sequence
 from struct import Struct
 from time import time
 from typing import Any, Final
 
+from decision.core.clock import SECOND
 from decision.core.errors import StoreUnavailable
 from decision.core.ports import Commit, Committed, Conflict, LogRecord, ReadResult, Removed
 from decision.store import codec
 from decision.store.commits import EncodedCommit, commit_digest, encode_commit
 from decision.store.in_redis.aliases import RedisAliases
-from decision.store.keys import event_digest
+from decision.store.keys import ERASURE_LASTS, event_digest
 from decision.store.pipelined_connection import Argument, Command
 from decision.store.register import UnknownNumber
 from decision.store.scripts import SCRIPTS, Call
+from decision.store.uptime import uptime
 
 REPEATED_WITHIN: Final = 100.0
 """Seconds within which a commit may be tried again; `commit.lua` looks back a little longer."""
 
 _EXPIRY: Final = Struct("<d")
 _ERASE_ATTEMPTS: Final = 64
+_TRIES: Final = 3
+"""How often it is asked whether an erasure was later, which a slow reply only makes likely."""
 _log = logging.getLogger(__name__)
 
 
@@ -86,14 +91,19 @@ class RedisDocuments(RedisAliases):
     async def commit(self, commit: Commit, *, timeout: float | None = None) -> Committed | Conflict:
         loop = asyncio.get_running_loop()
         timeout = min(self._timeout if timeout is None else timeout, REPEATED_WITHIN)
-        reply = await self._send(commit, loop.time() + timeout)
-        if reply == 1:
-            return Committed()
-        raw, answer, known = reply
+        deadline, tries = loop.time() + timeout, _TRIES
+        while True:
+            reply = await self._send(commit, deadline)
+            if reply == 1:
+                return Committed()
+            raw, answer, known, *erased = reply
+            tries -= 1
+            if not (erased and tries):
+                break
         latest = await self._decoded(commit.customer_id, raw)
         latest.answer = answer
         latest.known_events = frozenset(commit.event_ids[place - 1] for place in known)
-        return Conflict(latest=latest)
+        return Conflict(latest=latest, erased=bool(erased))
 
     async def _send(self, commit: Commit, deadline: float) -> Any:
         """The reply of `commit.lua`; tries again, and says so, where a connection was lost.
@@ -103,7 +113,9 @@ class RedisDocuments(RedisAliases):
         forward, or is ahead of ours: what it said is noted, and the commit sent again.
         """
         loop = asyncio.get_running_loop()
-        keys = self.keys.customer(commit.customer_id)
+        keys: list[str] = [*self.keys.customer(commit.customer_id)]
+        if (unless := commit.unless_erased) is not None:
+            keys.append(self.keys.erased(commit.customer_id, unless.pseudonym))
         encoded: list[Argument] = []
         if self._clock_ahead is None:
             self._clock_ahead = (time() - loop.time()) * 1000
@@ -111,9 +123,10 @@ class RedisDocuments(RedisAliases):
         while True:
             call = self._caller(deadline - loop.time(), write=True, through_outage=lost)
             try:
+                since = [await _clock_at(call, unless.since)] if unless else []
                 encoded = encoded or (await self._encoded(commit, call)).arguments()
                 until = int(deadline * 1000 + self._clock_ahead) + 1
-                arguments = ["1" if sent else "0", until, *encoded]
+                arguments = ["1" if sent else "0", until, *encoded, *since]
                 reply = await SCRIPTS["commit"].run(call, keys, arguments)
             except StoreUnavailable as error:
                 lost = lost or error.uncertain
@@ -158,9 +171,14 @@ class RedisDocuments(RedisAliases):
         arguments = _claim_arguments(request_id, decision_id, claim)
         return bool(await SCRIPTS["disclaim_answer"].run(call, keys, arguments))
 
-    async def erase(self, customer_id: str, record: LogRecord) -> Removed:
-        keys = self.keys.customer(customer_id)
-        logged = (record.kind, record.id, record.body, commit_digest(record.id))
+    async def erase(
+        self, customer_id: str, record: LogRecord, pseudonym: str | None = None
+    ) -> Removed:
+        keys: list[str] = [*self.keys.customer(customer_id)]
+        logged: list[Argument] = [record.kind, record.id, record.body, commit_digest(record.id)]
+        if pseudonym is not None:
+            keys.append(self.keys.erased(customer_id, pseudonym))
+            logged.append(ERASURE_LASTS)
         call = self._caller(write=True)
         for _ in range(_ERASE_ATTEMPTS):
             version, aliases = -1, 0
@@ -183,6 +201,15 @@ class RedisDocuments(RedisAliases):
             f"customer {customer_id!r} changed {_ERASE_ATTEMPTS} times "
             "while being erased; try again"
         )
+
+
+async def _clock_at(call: Call, moment: float) -> int:
+    """What Redis' clock showed at a moment of `uptime`, in microseconds; or earlier.
+
+    Earlier by what the reply takes at most: so no erasure after that moment seems to be before it.
+    """
+    seconds, micros = await call(("TIME",))
+    return math.floor(int(seconds) * SECOND + int(micros) - (uptime() - moment) * SECOND)
 
 
 def _claim_arguments(request_id: str, decision_id: str, claim: str) -> list[Argument]:

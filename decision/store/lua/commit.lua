@@ -1,6 +1,7 @@
 -- Writes a customer's sections, answer, event ids and log records: all of it, or none.
 --
 -- KEYS  1 document   2 log   3 answers   4 event ids
+--       5 when the customer was erased; only where nothing of before an erasure may be written
 -- ARGV  1 "1" where this very commit was sent before and its reply was lost, else "0"
 --       2 the time after which nothing is written, milliseconds of this server's clock
 --       3 digest of the commit's id, 8 bytes
@@ -10,9 +11,11 @@
 --      10 the version that a new document starts with, 1 to 2^32 - 1
 --      11 request id, "" for none   12 answer   13 how long it lasts, milliseconds
 --      14 how long event ids last, milliseconds   15 how many there are, n
---      16 to 15 + n their digests; then kind, id and body of each log record
+--      16 to 15 + n their digests; then kind, id and body of each log record;
+--      last, with a fifth key, the time since which there must have been no erasure, microseconds
 -- Returns 1 where it is written, now or when it was sent before; else, with nothing written,
---      {document or nil, answer or nil, {places (1 to n) of the event ids that are known}};
+--      {document or nil, answer or nil, {places (1 to n) of the event ids that are known}},
+--      with a fourth value, 1, where the customer was erased since;
 --      or this server's time, in milliseconds, where it came too late
 --
 -- Everything that can fail comes before the first write, because a script is not rolled back.
@@ -25,6 +28,7 @@ local LETTERS = {'p', 'c', 'e'}
 
 local document, log, answers, event_ids = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local digest, request_id, event_count = ARGV[3], ARGV[11], tonumber(ARGV[15])
+local last = #ARGV - (KEYS[5] and 1 or 0)
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
@@ -91,11 +95,17 @@ for i, letter in ipairs(LETTERS) do
     conflict = true
   end
 end
+if KEYS[5] then
+  local erased = redis.call('GET', KEYS[5])
+  if erased and tonumber(erased) >= tonumber(ARGV[#ARGV]) then
+    return {raw, answer, known, 1}
+  end
+end
 if conflict then
   return {raw, answer, known}
 end
 
-for i = 16 + event_count, #ARGV, 3 do
+for i = 16 + event_count, last, 3 do
   redis.call('XADD', log, '*', 'k', ARGV[i], 'id', ARGV[i + 1], 'b', ARGV[i + 2], 'c', digest)
 end
 

@@ -6,7 +6,8 @@ import pytest
 
 from decision.core.clock import HOUR
 from decision.core.identifiers import partition_of
-from decision.core.ports import LogRecord, Removed, Store
+from decision.core.ports import Committed, Conflict, LogRecord, Removed, Store, UnlessErased
+from decision.store.uptime import uptime
 from tests.store.build import commit_of, record, with_contact
 
 pytestmark = pytest.mark.anyio
@@ -45,6 +46,27 @@ async def test_erasing_nobody_says_so_and_is_logged_for_what_is_archived(store: 
     erasure = record("erasure")
     assert await store.erase("nobody", erasure) == Removed()
     assert await store.log_records(partition_of("nobody")) == [erasure]
+
+
+async def test_nothing_of_before_an_erasure_is_written_after_it(store: Store) -> None:
+    """Also where there is a customer of that id again; what is of later is written."""
+    before, found = UnlessErased("p-1", uptime()), await store.read("c-1")
+    commit = commit_of(found, "profile", records=[record()])
+    commit.unless_erased = before
+    assert await store.commit(commit) == Committed()
+    await store.erase("c-1", erasure := record("erasure"), "p-1")
+    await store.erase("c-2", record("erasure"), "p-2")
+    for there in (False, True):
+        late = commit_of(found, records=[record()])
+        late.unless_erased = before
+        reply = await store.commit(late)
+        assert isinstance(reply, Conflict)
+        assert (reply.erased, reply.latest.document.exists) == (True, there)
+        await store.commit(commit_of(await store.read("c-1"), "profile"))
+    later = commit_of(found, records=[last := record()])
+    later.unless_erased = UnlessErased("p-1", uptime())
+    assert await store.commit(later) == Committed()
+    assert (await store.log_records(partition_of("c-1")))[1:] == [erasure, last]
 
 
 async def test_an_alias_that_leads_to_another_customer_survives_an_erasure(store: Store) -> None:
