@@ -5,6 +5,9 @@ own document; the target takes over everything; the other is emptied and stays a
 Whoever meets a marked document that is not yet empty completes its merge first (`complete`), so
 that a crash between two writes delays a merge and never leaves it half done.
 
+What a merge takes over must not come back by it where the two are erased meanwhile: it is read
+anew, and written only if the target was not erased since.
+
 Merges that race in a circle mark each other. Then the smallest id of the circle gives up its
 mark: everyone who notices comes to the same choice.
 """
@@ -12,14 +15,17 @@ mark: everyone who notices comes to the same choice.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from decision.core.document import Document
 from decision.core.errors import InputError, NotFound, StoreUnavailable
-from decision.core.ports import Commit, ReadResult, Section
+from decision.core.ports import Commit, ReadResult, Section, UnlessErased
 from decision.engine.log_records import change_record
 from decision.engine.runtime import Runtime
-from decision.engine.transaction import commit_of, update
+from decision.engine.transaction import ErasedMeanwhile, commit_of, update
 from decision.engine.uniting import empty_out, is_empty, unite
+from decision.store.pseudonyms import pseudonyms
+from decision.store.uptime import uptime
 
 ALL_SECTIONS: tuple[Section, ...] = ("profile", "contacts", "events")
 LONGEST_CHAIN = 64
@@ -69,21 +75,29 @@ async def complete(runtime: Runtime, moving: Document) -> None:
 
 async def _take_over(runtime: Runtime, moving: Document) -> None:
     """Unites a marked document with the customer that it leads to, then empties it."""
-    assert moving.moved_to is not None
+    names = await pseudonyms(runtime.store)
     for _ in range(LONGEST_CHAIN):
+        since = uptime()
+        moving = (await runtime.store.read(moving.customer_id)).document
+        if moving.moved_to is None:
+            return  # it was erased
         target = (await _destination(runtime, moving.moved_to)).customer_id
         if target == moving.customer_id:
             return
 
-        def add(document: Document) -> bool:
+        def add(document: Document, moving: Document = moving) -> bool:
             if document.moved_to is not None or moving.customer_id in document.merged:
                 return False
             unite(document, moving)
             return True
 
-        taken = await _change(runtime, target, add, ALL_SECTIONS, merged=moving.customer_id)
-        if taken.moved_to is None:
-            break
+        unless = UnlessErased(names.of(target), since)
+        with suppress(ErasedMeanwhile):
+            taken = await _change(
+                runtime, target, add, ALL_SECTIONS, merged=moving.customer_id, unless=unless
+            )
+            if taken.moved_to is None:
+                break
     else:
         raise StoreUnavailable(f"customer {moving.customer_id!r} is in too many merges at once")
     for kind, values in moving.aliases.items():
@@ -135,6 +149,7 @@ async def _change(
     sections: tuple[Section, ...],
     *,
     merged: str | None = None,
+    unless: UnlessErased | None = None,
 ) -> Document:
     """Changes the document of this very id; `change` says whether anything is to be written.
 
@@ -147,6 +162,8 @@ async def _change(
             return found.document, None
         write_id = runtime.new_id(customer_id)
         log = [change_record("merge", write_id, customer_id, at, {"from": merged})]
-        return found.document, commit_of(found, write_id, sections, log if merged else ())
+        commit = commit_of(found, write_id, sections, log if merged else ())
+        commit.unless_erased = unless
+        return found.document, commit
 
     return await update(runtime, runtime.store.read, customer_id, apply)

@@ -40,6 +40,10 @@ class TryAgain(msgspec.Struct, frozen=True):
     state: ReadResult
 
 
+class ErasedMeanwhile(Exception):
+    """Nothing was written: the customer was erased since (see `ports.UnlessErased`)."""
+
+
 class GaveUp(msgspec.Struct, frozen=True):
     """Nothing was written in any attempt; `state` is the latest."""
 
@@ -80,6 +84,7 @@ async def update(runtime: Runtime, read: Read, customer_id: str, change: Change[
 
     Raises:
         StoreUnavailable: every attempt was overtaken.
+        ErasedMeanwhile: the change is not to be written after an erasure, and there was one.
     """
 
     async def attempt(found: ReadResult) -> Done[T] | TryAgain:
@@ -87,6 +92,8 @@ async def update(runtime: Runtime, read: Read, customer_id: str, change: Change[
         if commit is not None:
             reply = await runtime.store.commit(commit)
             if isinstance(reply, Conflict):
+                if reply.erased:
+                    raise ErasedMeanwhile
                 return TryAgain(reply.latest)
         return Done(result)
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from decision.core.errors import StoreUnavailable
+from decision.core.errors import InputError, NotFound, StoreUnavailable
 from decision.core.identifiers import PARTITIONS
 from decision.core.ports import LogRecord, Removed
 from decision.core.schema import Alias, CustomerUpdate, Decision, DecisionRequest, Event
 from decision.engine import Engine, following
+from decision.engine.transaction import commit_of
 from decision.store import MemoryStore, RedisStore, keys
 from decision.store.uptime import uptime
 from tests.engine.conftest import Clock
@@ -297,3 +299,34 @@ async def test_an_answer_is_logged_if_it_was_given_after_the_erasure_in_every_or
         choices = next_choices(choices, options)
     if isinstance(fresh(), MemoryStore):
         assert outcomes == {False, True}
+
+
+@pytest.mark.parametrize("erased", ["c-1", "anon"])
+async def test_a_merge_under_way_does_not_bring_back_who_was_erased(
+    make_engine: Make, clock: Clock, erased: str
+) -> None:
+    """Whichever stops at any step, and goes on after any number of the other's steps."""
+    for first, number in itertools.product(range(16), range(1, 24)):
+        choices = [0] * first + [1] * number + [0] * 100
+        gated = Stepwise(MemoryStore(lambda: clock.now / 1_000_000))
+        engine = await make_engine(store=gated)
+        for name in ("c-1", "anon"):
+            await engine.customers.update(name, CustomerUpdate(attributes={name: "secret"}))
+        moving = (await gated.store.read("anon")).document
+        moving.moved_to = "c-1"
+        mark = commit_of(await gated.store.read("anon"), "mark", ("contacts",))
+        mark.document = moving
+        await gated.store.commit(mark)
+
+        async def merge(engine: Engine = engine) -> None:
+            with suppress(InputError, NotFound):
+                await engine.customers.merge("c-1", "anon")
+
+        async def erase(engine: Engine = engine) -> None:
+            await engine.customers.erase(erased)
+
+        await run_order(gated, [merge, erase], choices)
+        left: dict[str, Any] = {}
+        for name in ("c-1", "anon"):
+            left |= (await gated.store.read(name)).document.attributes
+        assert erased not in left, (first, number)
