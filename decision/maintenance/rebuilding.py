@@ -8,7 +8,7 @@ again. So decisions go on meanwhile, and doing it again changes nothing.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -24,7 +24,7 @@ from decision.core.ports import Commit, ReadResult
 from decision.engine.identity import resolve
 from decision.engine.runtime import Runtime
 from decision.engine.transaction import commit_of, update
-from decision.store.log import Log
+from decision.store.log import Log, place_of
 from decision.store.pseudonyms import Pseudonyms, pseudonyms
 
 
@@ -65,6 +65,8 @@ class Rebuilding:
         self._recent: defaultdict[str, list[AppliedEvent]] = defaultdict(list)
         self._names = Pseudonyms(b"")
         self._known: dict[str, str] = {}
+        self._erased: dict[str, tuple[int, int]] = {}
+        """Who was erased, and where in the log; the archive may not have followed."""
 
     async def run(self, moved: Callable[[float], None] = lambda customers: None) -> Rebuilt:
         """Rebuilds everybody.
@@ -143,8 +145,14 @@ class Rebuilding:
                         own.append(applied_event(entry_id, record))
                 elif logged.kind == "erasure":
                     erased = records.decode_change(logged.body).customer_id
+                    self._erased[erased] = place_of(entry_id)
                     for name in (erased, self._known.pop(erased, "")):
                         self._recent.pop(name, None)
+
+    def _not_erased(self, name: str, rows: Sequence[AppliedEvent]) -> Iterator[AppliedEvent]:
+        """Archived events, without those of before an erasure of the customer."""
+        places = [self._erased.get(one, (0, 0)) for one in (name, self._names.of(name))]
+        return (row for row in rows if row.place > max(places))
 
     async def _customer(self, customer_id: str, archived: dict[str, list[AppliedEvent]]) -> None:
         """Rebuilds one customer, however many others write meanwhile."""
@@ -165,7 +173,10 @@ class Rebuilding:
             rows = {
                 (name, row.place): row
                 for name in own
-                for row in (*archived.get(name, ()), *self._recent.get(name, ()))
+                for row in (
+                    *self._not_erased(name, archived.get(name, ())),
+                    *self._recent.get(name, ()),
+                )
             }
             changed, complete = self._apply(document, list(rows.values()))
             counts = Rebuilt(1, int(changed), 0, int(not complete), len(rows))

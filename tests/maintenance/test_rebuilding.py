@@ -175,6 +175,26 @@ async def test_merged_customers_are_followed_and_erased_ones_stay_gone(
     assert (await rebuild(engine, out)).changed == 0
 
 
+async def test_what_was_archived_before_an_erasure_does_not_come_back_by_rebuilding(
+    store: Store, tmp_path: Path
+) -> None:
+    """Where the customer was met again, and the archive has not followed the erasure yet."""
+    out = tmp_path / "out"
+    engine = await engine_on(store, RULES)
+    for customer in ("anon", "ann", "other"):
+        await engine.events.record([Event(customer_id=customer, type="view")])
+    await engine.customers.merge("ann", "anon")
+    await archive(store, out)
+    await engine.customers.erase("ann")
+    for customer in ("anon", "ann"):
+        await engine.events.record([Event(customer_id=customer, type="view")])
+    await engine.customers.merge("ann", "anon")
+    await use(engine, RULES + ASKING)
+    await rebuild(engine, out)
+    assert (await histories(store, "ann"))["view"].total == 2
+    assert (await histories(store, "other"))["view"].total == 1
+
+
 async def test_what_was_counted_stays_where_the_archive_has_less(
     store: Store, tmp_path: Path
 ) -> None:
