@@ -6,6 +6,7 @@ NextbestError               everything below; any other exception is a defect
     CannotArrange               a scenario table's row that no customer can have
     CannotRollBack              no earlier policy or model to return to
     DamagedModel                a model file that LightGBM must not see
+    ErasedMeanwhile             the customer was erased while being changed
     EvaluationError             a log that a policy cannot be judged by
     FileError                   a file or folder that cannot be used as a whole
         ArchiveError                an archive that cannot be read or written

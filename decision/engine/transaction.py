@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from decision.core.errors import StoreUnavailable
+from decision.core.errors import NextbestError, StoreUnavailable
 from decision.core.ports import Commit, Conflict, LogRecord, ReadResult, Section
 from decision.engine.runtime import Runtime
 
@@ -40,7 +40,7 @@ class TryAgain(msgspec.Struct, frozen=True):
     state: ReadResult
 
 
-class ErasedMeanwhile(Exception):
+class ErasedMeanwhile(NextbestError):
     """Nothing was written: the customer was erased since (see `ports.UnlessErased`)."""
 
 
