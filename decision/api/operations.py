@@ -27,8 +27,8 @@ class PolicyView(msgspec.Struct, frozen=True, kw_only=True):
 
     `degraded` lists what every decision does without, `cautions` what this policy cannot make
     good, such as contacts that a longer cap would need and that were not kept. `keys_problem` says
-    why the keys file cannot be used, and what holds meanwhile. `refusal` is what
-    was tried after it and refused, with its first errors; null where the newest is in force.
+    why the keys file cannot be used, with its path, and what holds meanwhile. `refusal` is what was
+    tried after it and refused, with its first errors; null where the newest is in force.
     """
 
     policy_version: str
@@ -50,8 +50,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     `degraded` says what is wrong, why, and how to fix it: `store` (Redis does not answer or takes
     no writes), `data` (Redis has lost data, in the last day), `durability` (it may lose some),
     `log` (the archive has stopped), `clock` (clocks differ), `model` (the prior scores), `keys`
-    (the keys file cannot be used). `notices` are what an operator should know and need not fix. No
-    address is ever named.
+    (the keys file cannot be used, or no key is valid). `notices` are what an operator should know
+    and need not fix. No address is ever named.
     """
 
     status: Literal["ok", "degraded"]
@@ -133,7 +133,7 @@ def _view(snapshot: Snapshot, supply: PolicySupply) -> PolicyView:
         degraded=list(snapshot.degraded),
         cautions=list(snapshot.cautions),
         model_problem=supply.models.current.problem,
-        keys_problem=supply.keys.problem,
+        keys_problem=None if supply.keys.trouble is None else supply.keys.trouble.text,
         refusal=supply.shared.refusal(),
     )
 

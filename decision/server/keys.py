@@ -92,10 +92,11 @@ def read_keys(path: str | Path) -> bytes | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        why = getattr(error, "strerror", None) or str(error)
+        reason = f"it cannot be read: {why.removeprefix('it is ')}"
         if isinstance(error, PermissionError):
-            reason += access_hint(Path(path)) + " (it holds hashes, no secrets)"
-        raise SettingsError(f"the keys file {path} cannot be read: {reason}") from None
+            why += access_hint(Path(path)) + " (it holds hashes, no secrets)"
+        raise SettingsError(f"the keys file {path} cannot be read: {why}", reason=reason) from None
 
 
 def parse_keys(path: str | Path, data: bytes) -> list[ApiKey]:
@@ -109,20 +110,25 @@ def parse_keys(path: str | Path, data: bytes) -> list[ApiKey]:
     except msgspec.ValidationError as error:
         raise SettingsError(
             f"the keys file {path} is not a list of keys with name, sha256, scopes "
-            f"({', '.join(SCOPES)}) and perhaps expires: {str(error).replace('`', '')}"
+            f"({', '.join(SCOPES)}) and perhaps expires: {str(error).replace('`', '')}",
+            reason="it is not a list of keys",
         ) from None
     for what, fix in (("name", "rename one"), ("sha256", "delete one")):
         seen: set[str] = set()
         for key in keys:
             value = getattr(key, what)
             if value in seen:
-                raise SettingsError(f"the keys file {path} has the {what} {value!r} twice; {fix}")
+                raise SettingsError(
+                    f"the keys file {path} has the {what} {value!r} twice; {fix}",
+                    reason=f"it has a {what} twice",
+                )
             seen.add(value)
     for key in keys:
         if key.rate is not None and not is_rate(key.rate):
             raise SettingsError(
                 f"the keys file {path}: the rate of {key.name!r} is {key.rate!r}; write it as "
-                "100/second, 1000/minute or 5000/hour"
+                "100/second, 1000/minute or 5000/hour",
+                reason="a rate in it is not one",
             )
     return keys
 
@@ -162,11 +168,15 @@ def _entries(path: str | Path, data: bytes) -> Any:
     try:
         found = yaml.load(data.decode())
     except UnicodeDecodeError:
-        raise SettingsError(f"the keys file {path} cannot be read: it is not UTF-8") from None
+        raise SettingsError(
+            f"the keys file {path} cannot be read: it is not UTF-8", reason="it is not UTF-8"
+        ) from None
     except (YAMLError, RecursionError, ValueError) as error:
         place = getattr(error, "problem_mark", None)
         line = f":{place.line + 1}" if place else ""
-        raise SettingsError(f"the keys file {path}{line} is not YAML") from None
+        raise SettingsError(
+            f"the keys file {path}{line} is not YAML", reason="it is not YAML"
+        ) from None
     if not isinstance(found, list):
         return [] if found is None else found
     for entry in found:

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
 from decision.engine.worker import giving_way
 from decision.observability import get_logger
 from decision.server.aside import Aside, Unanswered
+from decision.server.health import Trouble
 from decision.server.keys import ApiKey, digest, parse_keys, read_keys
 from decision.server.metrics import Metrics
 from decision.server.settings import SettingsError
@@ -34,14 +36,16 @@ _READ_WITHIN: Final = 5.0
 _PARSED_WITHIN: Final = 60.0
 _LOOKS_AT_EXPIRY: Final = 3600.0
 _MOST_NAMED: Final = 20
+_MAKE: Final = "make keys with nextbest key create"
 
 _log = get_logger()
 
 
 class KeysFile:
-    """The keys file, or none. `use` puts keys in force; `problem` says why the file cannot be used.
+    """The keys file, or none. `use` puts keys in force.
 
-    `problem` has no path and no content: it may be shown to anybody.
+    `trouble` says why the file cannot be used, or why no key is valid. Its `public` has no path and
+    no content: it may be shown to anybody.
     """
 
     def __init__(
@@ -51,7 +55,7 @@ class KeysFile:
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.problem: str | None = None
+        self.trouble: Trouble | None = None
         self._path = path
         self._use = use
         self._metrics = metrics
@@ -60,11 +64,18 @@ class KeysFile:
         self._watch = Watch()
         self._known = ""
         self._broken_since: float | None = None
+        self._since = time.time()
+        self._why: tuple[str, str] | None = None  # for the log, and for everybody
         self._expiry_seen = 0.0
         self._warned: set[tuple[str, str]] = set()
         self._keys: list[ApiKey] = []
         if path is not None:
             self._start(path)
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong, for everybody."""
+        return None if self.trouble is None else self.trouble.public
 
     def _start(self, path: str) -> None:
         """The first look, before anything is served: it waits for no second one."""
@@ -76,30 +87,29 @@ class KeysFile:
             self._put([])
             self._metrics.keys_refused_since(time.time())
             self._broken_since = self._clock() - GRACE
-            self._refuse(str(error))
-            self._close()
+            self._refuse(error)
+        self._judge()
 
     async def look(self) -> None:
         """Puts in force what the file has come to say."""
         if self._path is None:
             return
         data: bytes | None = None
-        broken: str | None = None
+        broken: SettingsError | None = None
         try:
             data, seen = await self._aside.run(partial(_seen, self._path), _READ_WITHIN)
         except (SettingsError, Unanswered) as error:
-            broken = str(error)
-            seen = fingerprint(broken)
+            broken = _explained(error)
+            seen = fingerprint(str(error))
         if self._watch.settled(seen, self._known):
             self._known = seen
             try:
                 if broken is not None:
-                    raise SettingsError(broken)
+                    raise broken
                 self._take(await self._parsed(data))
             except (SettingsError, Unanswered) as error:
-                self._refuse(str(error))
-        if self._broken_since is not None and self._clock() >= self._broken_since + GRACE:
-            self._close()
+                self._refuse(_explained(error))
+        self._judge()
         self._tell_expiry()
 
     async def _parsed(self, data: bytes | None) -> list[ApiKey] | None:
@@ -110,7 +120,7 @@ class KeysFile:
             return await self._aside.run(partial(parse_keys, self._path, data), _PARSED_WITHIN)
 
     def _take(self, keys: list[ApiKey] | None) -> None:
-        self.problem, self._broken_since = None, None
+        self._broken_since, self._since = None, time.time()
         self._metrics.keys_refused_since(None)
         before = {key.name for key in self._keys}
         now = {key.name for key in keys or ()}
@@ -124,8 +134,10 @@ class KeysFile:
                 removed=removed[:_MOST_NAMED],
             )
         else:
-            why = "the keys file is gone" if keys is None else "the keys file has no keys"
-            _log.warning("keys_revoked", problem=f"{why}: every call that needs a key is refused")
+            what = "is gone; put it back, or" if keys is None else "has no keys;"
+            text = f"the keys file {self._path} {what} {_MAKE}"
+            self._why = (text, f"the keys file {what} {_MAKE}")
+            _log.warning("keys_revoked", problem=f"{text}: every call that needs a key is refused")
         self._tell_expiry(again=True)
 
     def _put(self, keys: list[ApiKey]) -> None:
@@ -133,20 +145,43 @@ class KeysFile:
         self._use(keys)
         self._metrics.keys_in_force(keys)
 
-    def _refuse(self, problem: str) -> None:
+    def _refuse(self, error: SettingsError) -> None:
         """Keeps what is in force, for a time; the time of the first refusal counts."""
         if self._broken_since is None:
-            self._broken_since = self._clock()
-            self._metrics.keys_refused_since(time.time())
+            self._broken_since, self._since = self._clock(), time.time()
+            self._metrics.keys_refused_since(self._since)
         left = max(0.0, self._broken_since + GRACE - self._clock())
-        self.problem = f"the keys file cannot be used; keys from before it hold for {GRACE:g} s"
-        _log.error("keys_refused", problem=problem, keys_hold_seconds=round(left))
+        self._why = (str(error), f"the keys file cannot be used: {error.reason}")
+        _log.error("keys_refused", problem=str(error), keys_hold_seconds=round(left))
 
-    def _close(self) -> None:
-        self.problem = "the keys file cannot be used, and no key is valid until it is repaired"
-        if self._keys:
+    def _judge(self) -> None:
+        """Says what is wrong, if anything is; ends the time for which earlier keys hold."""
+        broken = self._broken_since
+        if broken is not None and self._clock() >= broken + GRACE and self._keys:
             self._put([])
-            _log.error("keys_revoked", problem=self.problem)
+            self._since = time.time()
+            text = "the keys file cannot be used, and no key is valid until it is repaired"
+            _log.error("keys_revoked", problem=text)
+        self.trouble = self._trouble()
+        self._metrics.store.degraded("keys", self.trouble is not None)
+
+    def _trouble(self) -> Trouble | None:
+        """The time is in each text: who reads it later knows how long it has been so."""
+        since = _shown(self._since)
+        if self._broken_since is None and self._keys:
+            if any(
+                key.expires is None or key.expires.timestamp() > time.time() for key in self._keys
+            ):
+                return None
+            text = f"no key is valid: every key of the keys file has expired; {_MAKE}"
+            return Trouble("expired", text, text)
+        code, told = "none", f"no key is valid since {since}"
+        if self._broken_since is not None and self._keys:
+            until = _shown(self._since + GRACE)
+            code, told = "refused", f"since {since}; the keys from before hold until {until}"
+        text, public = self._why or ("", "")
+        fix = "; repair it" if self._broken_since is not None else ""
+        return Trouble(code, f"{text}; {told}{fix}", f"{public}; {told}{fix}")
 
     def _tell_expiry(self, *, again: bool = False) -> None:
         """Names keys that end soon, or have ended: once each."""
@@ -168,3 +203,14 @@ def _seen(path: str) -> tuple[bytes | None, str]:
     """The bytes of the file, None where it is gone, and what tells them from others."""
     data = read_keys(path)
     return data, "gone" if data is None else digest(data)
+
+
+def _shown(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _explained(error: SettingsError | Unanswered) -> SettingsError:
+    """An error with a reason that may be shown to anybody."""
+    if isinstance(error, SettingsError) and error.reason:
+        return error
+    return SettingsError(str(error), reason=f"it was not read within {_READ_WITHIN:g} s")

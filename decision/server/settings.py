@@ -20,7 +20,14 @@ _LOOPBACK_NAMES = {"localhost", "localhost.localdomain", "ip6-localhost"}
 
 
 class SettingsError(NextbestError, ValueError):
-    """A setting cannot be used: which, and what to set instead."""
+    """A setting cannot be used: which, and what to set instead.
+
+    `reason` says why a file cannot be used, in a few words, without its path and content.
+    """
+
+    def __init__(self, message: str, *, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from decision.server.losses import KINDS, Kind
 from decision.store.health import STATES, ServerState
 
-WHAT: Final = ("store", "data", "durability", "log", "clock")
+WHAT: Final = ("store", "data", "durability", "log", "clock", "keys")
 """What `nextbest_degraded` has a value for."""
 
 SETTINGS: Final = ("maxmemory-policy", "appendonly")
@@ -34,7 +34,7 @@ class StoreMetrics:
 
         degraded = Gauge(
             "nextbest_degraded",
-            "1 while something is wrong with the store, by what it is.",
+            "1 while something is wrong, by what it is.",
             ["what"],
             registry=registry,
             multiprocess_mode="livemax",

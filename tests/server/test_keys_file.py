@@ -19,6 +19,8 @@ from decision.server.metrics import Metrics
 
 pytestmark = pytest.mark.anyio
 
+DEGRADED = b'nextbest_degraded{what="keys"} '
+
 
 def entry(name: str, **fields: object) -> ApiKey:
     return msgspec.structs.replace(make_key(name, ["admin"])[1], **fields)
@@ -83,7 +85,56 @@ async def test_a_file_without_keys_revokes_all_of_them_with_the_second_look(
     assert watched.in_force == ["app"]
     await watched.look(1)
     assert watched.in_force == []
+    assert watched.file.problem is not None
+    assert watched.file.problem.startswith("the keys file ")
+    assert "no key is valid since 2" in watched.file.problem
+    assert "nextbest key create" in watched.file.problem
+    assert str(watched.path) not in watched.file.problem
+    assert DEGRADED + b"1.0" in watched.metrics.render()
+    watched.path.write_bytes(text_of(watched.key))
+    await watched.look()
     assert watched.file.problem is None
+    assert DEGRADED + b"0.0" in watched.metrics.render()
+
+
+async def test_keys_that_have_all_expired_are_told_as_none_that_is_valid(watched: Watched) -> None:
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    watched.path.write_bytes(text_of(entry("app", expires=past)))
+    await watched.look()
+    assert watched.file.problem is not None
+    assert "every key of the keys file has expired" in watched.file.problem
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "place"),
+    [
+        (b"- a\n- {", "it is not YAML", ":2 "),
+        (b"\xff", "it is not UTF-8", ""),
+        (b"- {name: secret-name}", "it is not a list of keys", ""),
+        (None, "it cannot be read: not a regular file", ""),
+    ],
+)
+async def test_why_a_file_cannot_be_used_and_until_when_keys_hold_is_told(
+    watched: Watched, data: bytes | None, reason: str, place: str
+) -> None:
+    """To everybody without path and content; with both to those who have a key."""
+    if data is None:
+        _fifo(watched.path)
+    else:
+        watched.path.write_bytes(data)
+    await watched.look()
+    trouble = watched.file.trouble
+    assert trouble is not None
+    assert trouble.public.startswith(f"the keys file cannot be used: {reason}; since 2")
+    assert "the keys from before hold until 2" in trouble.public
+    assert trouble.public.endswith("; repair it")
+    assert str(watched.path) not in trouble.public
+    assert str(watched.path) + place in trouble.text
+    assert "secret-name" not in trouble.public
+    again = trouble
+    watched.now += 200
+    await watched.look(1)
+    assert watched.file.trouble == again
 
 
 def _fifo(path: Path) -> None:

@@ -68,6 +68,9 @@ def test_keys_come_and_go_on_every_worker_and_health_stays(
         keys.unlink() if gone == "removed" else keys.write_text("[]\n")
         until_every_worker(server, second, 401)
         assert httpx.get(f"{server.url}/health/live").status_code == 200
-        assert httpx.get(f"{server.url}/health/ready").status_code == 200
+        found = httpx.get(f"{server.url}/health/ready")
+        assert (found.status_code, found.json()["status"]) == (200, "degraded")
+        assert "no key is valid since" in found.json()["degraded"]["keys"]
+        assert str(keys) not in found.text
         assert first not in server.text and second not in server.text
         assert '"removed": ["first"]' in server.text
