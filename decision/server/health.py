@@ -36,8 +36,11 @@ def trouble(code: str, text: str) -> Trouble:
     return Trouble(code, text, text)
 
 
-def trouble_of(error: StoreUnavailable, where: str = "") -> Trouble:
-    """What an error of the store means; `where` is the store's address."""
+def trouble_of(error: StoreUnavailable, where: str = "", *, embedded: bool = False) -> Trouble:
+    """What an error of the store means; `where` is the address of the store.
+
+    An `embedded` one is started again by those who use it.
+    """
     reason = error.reason.rstrip(".")
     if not reason:
         public = str(error)
@@ -45,14 +48,22 @@ def trouble_of(error: StoreUnavailable, where: str = "") -> Trouble:
         public = f"Redis refuses ({error.code}): {reason}"
     else:
         public = f"Redis: {reason}"
-    fix = error.fix or _FIXES.get(error.code, "")
+    text, fix = str(error), error.fix or _FIXES.get(error.code, "")
+    if embedded and error.code in ("unreachable", "lost"):
+        text, fix = text.removesuffix(f"; {error.fix}"), _STARTS_AGAIN
+    if fix and fix not in text:
+        text += f"; {fix}"
     if reason and fix:
         public += f"; {fix}"
-    return Trouble(error.code or "unavailable", str(error), _without_address(public, where))
+    return Trouble(error.code or "unavailable", text, _without_address(public, where))
 
 
 _SLOW: Final = "see whether it runs, its load and its slow log"
-_FIXES: Final = {"timeout": _SLOW, "stalled": _SLOW, "lost": "see its log"}
+_STARTS_AGAIN: Final = (
+    "it is the embedded one and is started again by itself; where it does not come back, "
+    "redis_not_started in the log says why"
+)
+_FIXES: Final = {"timeout": _SLOW, "stalled": _SLOW, "lost": "see whether it runs, and its log"}
 
 _ADDRESSES: Final = (
     re.compile(r"\b(?:redis|rediss|unix)://\S+"),
@@ -110,10 +121,10 @@ class StoreHealth:
         others = {name: told for name, told in self.notices.items() if name != what}
         self.notices = others if text is None else {**others, what: text}
 
-    def failed(self, error: StoreUnavailable, where: str = "") -> None:
+    def failed(self, error: StoreUnavailable, where: str = "", *, embedded: bool = False) -> None:
         """Notes that a call failed: the store did not answer, or refused it."""
         self.reachable = error.code in STATES
-        self.note("store", trouble_of(error, where))
+        self.note("store", trouble_of(error, where, embedded=embedded))
 
     def adopt(self, troubles: Mapping[What, Trouble], notices: Mapping[str, str]) -> None:
         """Takes over what another worker of this server has seen, and logged."""

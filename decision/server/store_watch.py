@@ -28,7 +28,7 @@ from decision.store.health import Beat, ServerState, Watched
 REFUSED_FOR: Final = 5.0
 """Seconds for which a refused call counts: what is refused now and then is not restored between."""
 
-RIGHTS_EVERY: Final = 60.0
+RIGHTS_EVERY: Final = 10.0
 """Seconds between two trials of all rights, as long as none is missing."""
 
 SKEW: Final = 5_000_000

@@ -83,13 +83,15 @@ class PolicySupply:
         self.settings = settings
         self.metrics = metrics
         self.store_health = StoreHealth(metrics)
+        memory = memory_beside(settings.redis_url)
+        self._embedded = memory is not None
         self._watch = StoreWatch(
             engine.runtime.store,
             self.store_health,
             metrics,
             clock=engine.runtime.clock,
             log_limit=settings.log_limit_mb << 20,
-            memory=memory_beside(settings.redis_url),
+            memory=memory,
         )
         self.models = ModelSupply(settings.models, metrics)
         self.waits_for: str | None = None
@@ -174,8 +176,11 @@ class PolicySupply:
                 raise
         await self.models.refresh()
 
-    async def _connect(self) -> None:
-        """Reaches the store and puts the first policy in force; notes where it cannot."""
+    async def _connect(self) -> bool:
+        """Reaches the store and puts the first policy in force; notes where it cannot.
+
+        Returns whether there is a connection, be it one on which the store refuses something.
+        """
         try:
             if not self._started:
                 await self._store.start()
@@ -184,32 +189,42 @@ class PolicySupply:
             await self._store.ping()
             if not self.ready:
                 await self._follow_shared()
-            if not self.ready and self.settings.follow == "published" and self.shared.lead():
+            if not self.ready and self.settings.follow == "published":
                 await self._start_with_published()
         except StoreUnavailable as error:
             self._store_failed(error)
-        else:
-            self.store_health.reachable = True
+            return self._started and self.store_health.reachable
+        self.store_health.reachable = True
+        return True
 
     async def _look_at_store(self) -> None:
         """Reaches the store, and looks whether it can be written and has what it had."""
-        await self._connect()
-        if self.store_health.reachable:
+        if await self._connect():
             try:
                 await self._watch.look(self.shared)
             except StoreUnavailable as error:
                 self._store_failed(error)
 
     def _store_failed(self, error: StoreUnavailable) -> None:
-        self.store_health.failed(error, getattr(self._store, "where", ""))
+        where = getattr(self._store, "where", "")
+        self.store_health.failed(error, where, embedded=self._embedded)
 
     async def _start_with_published(self) -> None:
-        """Puts in force what is published, or, where that is refused, what was before it."""
-        entries = await history(self._store)
-        if self.waits_for is None and not entries:
+        """Puts in force what is published, or, where that is refused, what was before it.
+
+        One worker does so; the others say what it waits for.
+        """
+        entries, leads = await history(self._store), self.shared.lead()
+        if not entries:
+            if self.waits_for is None and leads:
+                _log.warning("waits", problem=NOTHING_PUBLISHED)
             self.waits_for = NOTHING_PUBLISHED
-            _log.warning("waits", problem=NOTHING_PUBLISHED)
-        if not entries or entries[-1] == self._followed:
+            return
+        if not leads:
+            refusal = self.shared.refusal()
+            self.waits_for = None if refusal is None else _unusable(refusal.detail)
+            return
+        if entries[-1] == self._followed:
             return
         refused = None
         for version in versions_standing(entries)[: -_TRIED_AT_START - 1 : -1]:
@@ -217,7 +232,7 @@ class PolicySupply:
                 await self._reload("start", version)
             except PolicyRefused as error:
                 refused = self.shared.refusal()
-                self.waits_for = f"what is published cannot be used: {error}"
+                self.waits_for = _unusable(str(error))
                 continue
             if version != entries[-1].version and refused is not None:
                 self.shared.refuse("start", refused.detail, refused.errors, refused.count)
@@ -429,3 +444,7 @@ class PolicySupply:
                 unanswered = str(error)
             except Exception:  # noqa: BLE001 - the next round must come
                 _log.exception("supply_failed")
+
+
+def _unusable(why: str) -> str:
+    return f"what is published cannot be used: {why}"

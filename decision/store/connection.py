@@ -31,6 +31,10 @@ FIRST_DELAY: Final = 0.02
 LONGEST_DELAY: Final = 1.0
 CALLS_AT_ONCE: Final = 10_000
 
+_ELSE: Final = "or point NEXTBEST_REDIS_URL at one that runs"
+_START: Final = f"start it, {_ELSE} (without it, an embedded one is started)"
+_SEE: Final = f"see whether it stands still and whether its network works, {_ELSE}"
+
 _log = logging.getLogger(__name__)
 
 OnConnect = Callable[[PipelinedConnection], Awaitable[None]]
@@ -65,7 +69,11 @@ class SharedConnection:
         Raises:
             StoreUnavailable: it could not; the text says where, why, and what to do.
         """
-        self._use(await self._connect())
+        try:
+            self._use(await self._connect())
+        except StoreUnavailable as error:
+            self._why = copy(error)  # calls before a later attempt give the same reason
+            raise
 
     async def close(self) -> None:
         """Ends the connection; calls under way and later ones fail."""
@@ -157,6 +165,8 @@ class SharedConnection:
             _log.warning("the connection to Redis at %s %s", self.where, connection.ended)
             self.counts.lost += 1
             self._current = None
+            # Until an attempt to connect says more, which may take seconds.
+            self._why = self._failure("lost", f"the connection {connection.ended}")
             self._lost_at = connection.silent_since
             self._usable.clear()
             self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect())
@@ -227,13 +237,12 @@ class SharedConnection:
             return StoreUnavailable(message, code="unreachable", reason=reason, fix=fix)
         if not isinstance(error, OSError | UnicodeError):
             return self._failure("unreachable", f"what answers is not Redis: {error!r}")
-        reason = str(error) or f"no answer within {CONNECT_TIMEOUT:g} s"
-        fix = (
-            "start it, or point NEXTBEST_REDIS_URL at one that runs "
-            "(without it, an embedded one is started)"
-        )
-        message = f"Redis at {self.where} cannot be reached: {reason}; {fix}"
-        return StoreUnavailable(message, code="unreachable", reason="it cannot be reached", fix=fix)
+        why, reason, fix = str(error), "it cannot be reached", _START
+        if isinstance(error, TimeoutError):
+            why = f"no answer within {CONNECT_TIMEOUT:g} s"
+            reason, fix = f"it cannot be reached: {why}", _SEE
+        message = f"Redis at {self.where} cannot be reached: {why}; {fix}"
+        return StoreUnavailable(message, code="unreachable", reason=reason, fix=fix)
 
     async def _open(self, address: Any) -> PipelinedConnection:
         loop = asyncio.get_running_loop()

@@ -23,7 +23,7 @@ _FIXES: Final = {
     "BUSY": "a script runs for too long: wait, or send SCRIPT KILL",
     "UNKILLABLE": "a script that has written runs for too long: wait",
     "MISCONF": "it cannot write to its disk: free some space, see its log",
-    "OOM": "it is full: give it more memory",
+    "OOM": "it is full: see that nextbest archive runs and takes the log, or give it more memory",
     "MAXCLIENTS": "it has too many clients: raise maxclients, or stop some of them",
     "FORMAT": "upgrade nextbest",
     "WRONGTYPE": "another program writes under the prefix: give nextbest a prefix of its own",
@@ -66,7 +66,9 @@ _UNNAMED: Final = (
 _ARGUMENTS: Final = re.compile(r",? with args beginning with:.*", re.DOTALL)
 """What an error must not repeat: arguments may be a password or a customer's."""
 
-_IN_SCRIPT_6: Final = re.compile(r"^ERR Error running script \(call to \w+\): (@\w+: ?\d+: )+-?")
+_IN_SCRIPT_6: Final = re.compile(r"^ERR Error running script \(call to \w+\): (@?\w+: ?\d+: )+-?")
+_COMMAND: Final = re.compile(r"run the '([\w|.-]+)' command")
+
 _IN_SCRIPT_7: Final = re.compile(r" script: [0-9a-f]{40}, on @\w+:\d+\.$")
 
 
@@ -77,16 +79,29 @@ class Refused(StoreUnavailable):
     """
 
     def __init__(self, where: str, error: Exception | str) -> None:
-        said = _ARGUMENTS.sub("", str(error))
+        said = _unwrapped(_ARGUMENTS.sub("", str(error)))
         code, reason = _parse(said)
-        fix = _FIXES.get(code, "")
+        fix = _rights(reason) if code == "NOPERM" else _FIXES.get(code, "")
         message = f"Redis at {where} answered: {said}{'; ' + fix if fix else ''}"
         super().__init__(message, code=code, reason=reason, fix=fix)
 
 
+def _unwrapped(text: str) -> str:
+    """What was said inside a script, without the words that Redis puts around it."""
+    return _IN_SCRIPT_7.sub("", _IN_SCRIPT_6.sub("", text))
+
+
+def _rights(reason: str) -> str:
+    """The right that a user needs, where Redis names the command, or says that it is a key."""
+    if found := _COMMAND.search(reason):
+        return f"give its user +{found[1].lower()}"
+    if "key" in reason.lower():
+        return "give its user all keys under NEXTBEST_KEY_PREFIX, as ~nb:*"
+    return _FIXES["NOPERM"]
+
+
 def _parse(text: str) -> tuple[str, str]:
     """The code of an error reply, and what it says without it."""
-    text = _IN_SCRIPT_7.sub("", _IN_SCRIPT_6.sub("", text))
     code, _, reason = text.partition(" ")
     for words, unnamed in _UNNAMED:
         if words in text and code not in _FIXES:

@@ -13,6 +13,7 @@ SHA = "e7bb5a20ba962ec7a0e487e17e8e96f25f71245c"
 IN_6 = f"ERR Error running script (call to f_{SHA}): @user_script:1: "
 IN_7 = f" script: {SHA}, on @user_script:1."
 OOM = "OOM command not allowed when used memory > 'maxmemory'."
+NO_RIGHT = "NOPERM this user has no permissions to run"
 USER = "The user executing the script can't run this command or subcommand"
 
 
@@ -23,8 +24,12 @@ USER = "The user executing the script can't run this command or subcommand"
         (f"{IN_6}@user_script: 1: -{OOM}", "OOM", "command not allowed when", "memory"),
         (OOM + IN_7, "OOM", "command not allowed when", "memory"),
         (f"{IN_6}@user_script: 1: {USER}", "NOPERM", "The user", "allow"),
+        (f"{IN_6}user_script:21: boom", "ERR", "boom", ""),
         (f"ERR {USER}{IN_7}", "NOPERM", "The user", "allow"),
-        ("NOPERM this user has no permissions to run the 'config' command", "NOPERM", "", "allow"),
+        (f"{NO_RIGHT} the 'config' command", "NOPERM", "this user", "give its user +config"),
+        (f"{NO_RIGHT} the 'XDEL' command or its subcommand", "NOPERM", "", "give its user +xdel"),
+        (f"{NO_RIGHT} the 'xgroup|create' command", "NOPERM", "", "user +xgroup|create"),
+        ("NOPERM No permissions to access a key", "NOPERM", "No perm", "NEXTBEST_KEY_PREFIX"),
         (f"{IN_6}WRONGTYPE Operation against a key", "WRONGTYPE", "Operation", "prefix"),
         ("ERR max number of clients reached", "MAXCLIENTS", "max number", "maxclients"),
         ("ERR AUTH <password> called without any password configured", "WRONGPASS", "AUTH", "URL"),
@@ -46,6 +51,7 @@ def test_an_error_is_known_by_a_code_from_a_fixed_list_also_inside_a_script(
     assert error.reason.startswith(reason) and "user_script" not in error.reason
     assert fix in error.fix and "here:1" not in error.reason + error.fix
     assert str(error).startswith("Redis at here:1 answered: ") and error.fix in str(error)
+    assert "user_script" not in str(error) and SHA not in str(error)
 
 
 def test_the_arguments_of_an_unknown_command_are_not_repeated() -> None:
