@@ -135,6 +135,13 @@ class Metrics:
         self.connection = ConnectionMetrics(registry)
         self.exemplar: Callable[[], dict[str, str] | None] | None = None
         self.admission = AdmissionMetrics(registry)
+        workers = Gauge(
+            "nextbest_workers",
+            "Workers that serve.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        workers.set(1)
         self._failures_seen: tuple[RuleMatcher | None, int] = (None, 0)
         # Children are looked up once: a look-up by label costs as much as the count itself.
         self._by_outcome: dict[tuple[str, str], Callable[[], None]] = {}

@@ -77,7 +77,24 @@ def test_every_metric_of_the_store_is_in_the_dashboard_or_alerted_on() -> None:
     registry = CollectorRegistry()
     StoreMetrics(registry)
     families = {family.name for family in registry.collect()}
-    assert {name for name in families if name not in shown} == {"nextbest_log_readers"}
+    assert {name for name in families if name not in shown} == set()
+
+
+def watched() -> Iterator[tuple[str, str]]:
+    """Each metric of a table of the documentation that says when to alert, and what it says."""
+    for line in (ROOT / "docs" / "operating.md").read_text("utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        if len(cells) == 3 and cells[0].startswith("`nextbest_") and cells[2].strip(" |"):
+            yield from ((name, cells[2]) for name in re.findall(r"`(nextbest_\w+)", cells[0]))
+
+
+def test_there_are_metrics_to_be_alerted_on() -> None:
+    assert len(list(watched())) > 30
+
+
+@pytest.mark.parametrize(("metric", "when"), [*watched()])
+def test_each_metric_that_the_documentation_alerts_on_has_a_rule(metric: str, when: str) -> None:
+    assert [one for one in alerts() if re.search(rf"\b{metric}(_bucket)?\b", one["expr"])], when
 
 
 def test_alerts_have_names_of_their_own_a_severity_and_what_to_do() -> None:
@@ -150,3 +167,102 @@ def right_of(name: str, sub: str) -> str:
 def test_every_family_of_metrics_has_help() -> None:
     found: list[Metric] = list(Metrics().registry.collect())
     assert [family.name for family in found if not family.documentation.endswith(".")] == []
+
+
+SITUATIONS: dict[str, tuple[dict[str, str], set[str]]] = {
+    "all is well": (
+        {
+            "nextbest_api_keys": "3x120",
+            'nextbest_degraded{what="keys"}': "0x120",
+            "nextbest_api_key_expiry_timestamp_seconds": "0x120",
+            "nextbest_model_up": "1x120",
+            "nextbest_log_readers": "1x120",
+            "nextbest_log_entries": "5x120",
+            "nextbest_redis_memory_max_bytes": "1000x120",
+            "nextbest_redis_memory_used_bytes": "10x120",
+            "nextbest_archive_last_success_seconds": "0+60x120",
+        },
+        set(),
+    ),
+    "a server that needs no keys": (
+        {"nextbest_api_keys": "0x120", 'nextbest_degraded{what="keys"}': "0x120"},
+        set(),
+    ),
+    "a keys file that is gone": (
+        {"nextbest_api_keys": "0x120", 'nextbest_degraded{what="keys"}': "1x120"},
+        {"NextbestNoKeyInForce"},
+    ),
+    "a keys file that cannot be used": (
+        {"nextbest_api_keys_refused_timestamp_seconds": "60x120"},
+        {"NextbestKeysRefused"},
+    ),
+    "a key that ends": (
+        {"nextbest_api_key_expiry_timestamp_seconds": "604800x120"},
+        {"NextbestKeyEnds"},
+    ),
+    "a model that is gone": ({"nextbest_model_up": "1x20 0x100"}, {"NextbestModelGone"}),
+    "a model that never was": ({"nextbest_model_up": "0x120"}, set()),
+    "no limit of memory": (
+        {"nextbest_redis_memory_max_bytes": "0x120", "nextbest_redis_memory_used_bytes": "9x120"},
+        {"NextbestRedisWithoutLimit"},
+    ),
+    "overload": (
+        {
+            "nextbest_requests_overloaded_total": "0+60x120",
+            "nextbest_loop_delay_seconds": "0.2x120",
+            "nextbest_decisions_under_way": "8x120",
+            "nextbest_decisions_limit": "8x120",
+        },
+        {"NextbestOverloaded", "NextbestLoopLate", "NextbestAtItsLimit"},
+    ),
+    "fallbacks that rise": (
+        {
+            'nextbest_decisions_total{placement="p",outcome="selected"}': "0+600x60 36000+60x60",
+            'nextbest_decisions_total{placement="p",outcome="fallback"}': "0+6x60 360+540x60",
+        },
+        {"NextbestFallbacksRise"},
+    ),
+    "an archive that grows behind": (
+        {"nextbest_archive_pending_entries": "20000+100x180"},
+        {"NextbestArchiveGrowsBehind"},
+    ),
+}
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_alerts_fire_in_the_situations_they_are_for_and_in_no_other(
+    tmp_path: Any, situation: str
+) -> None:
+    series, expected = SITUATIONS[situation]
+    where = 'instance="a:8000", job="nextbest"'
+    given = [
+        {
+            "series": f"{name[:-1]}, {where}}}" if "}" in name else f"{name}{{{where}}}",
+            "values": values,
+        }
+        for name, values in {"up": "1x180", **series}.items()
+    ]
+    if "nextbest_archive_last_success_seconds" not in series:
+        given.append({"series": "nextbest_archive_last_success_seconds", "values": "0+60x180"})
+    at = {"eval_time": "2h"}
+    tests = [
+        {**at, "alertname": rule["alert"], "exp_alerts": []}
+        for rule in alerts()
+        if rule["alert"] not in expected
+    ]
+    file = tmp_path / "test.yaml"
+    group = {"interval": "1m", "input_series": given, "alert_rule_test": tests}
+    YAML(typ="safe").dump({"rule_files": [str(ALERTS)], "tests": [group]}, file)
+    done = subprocess.run(
+        ["promtool", "test", "rules", str(file)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in expected:
+        group["alert_rule_test"] = [{**at, "alertname": name, "exp_alerts": []}]
+        YAML(typ="safe").dump({"rule_files": [str(ALERTS)], "tests": [group]}, file)
+        done = subprocess.run(
+            ["promtool", "test", "rules", str(file)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1, name
+        assert f"alertname: {name}" in done.stdout + done.stderr
