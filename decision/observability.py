@@ -35,6 +35,23 @@ def _trace_ids(logger: Any, name: str, event: MutableMapping[str, Any]) -> Mutab
     return event
 
 
+def named(event: str, **details: Any) -> dict[str, Any]:
+    """`extra` for a line of the standard `logging`, which has a sentence as its message.
+
+    Where logging is set up, the line's event is `event`, `details` are its keys and values, and the
+    sentence is `problem`. Elsewhere people read the sentence.
+    """
+    return {"named": {"event": event, **details}}
+
+
+def _named(logger: Any, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    details = getattr(event.get("_record"), "named", None)
+    if details is not None:
+        event["problem"] = event["event"]
+        event.update(details)
+    return event
+
+
 def configure_logging(
     level: Level = "info",
     form: Literal["json", "console"] = "json",
@@ -65,7 +82,7 @@ def configure_logging(
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, *chain],
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, _named, *chain],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )

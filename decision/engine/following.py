@@ -43,6 +43,7 @@ from decision.engine.identity import resolve
 from decision.engine.log_records import change_record
 from decision.engine.runtime import Runtime
 from decision.engine.transaction import commit_of, update
+from decision.observability import named
 from decision.store.pseudonyms import pseudonyms
 from decision.store.uptime import uptime
 
@@ -152,6 +153,7 @@ class Following:
                 "%d decisions without an answer, and records of answers given without the store, "
                 "were left at the end: what they reserved stays until the reservations end",
                 len(self._works),
+                extra=named("followed_left", left=len(self._works)),
             )
             self._works.clear()
 
@@ -172,7 +174,8 @@ class Following:
             _log.error(
                 "too much waits for the store: from now on answers given without it are not "
                 "logged, or reservations without an answer stay until they end; more are counted "
-                "in nextbest_followed_total"
+                "in nextbest_followed_total",
+                extra=named("followed_dropped"),
             )
 
     def _tell(self, result: str) -> None:

@@ -18,6 +18,7 @@ from ssl import SSLError
 from typing import Any, Final
 
 from decision.core.errors import NextbestError, StoreUnavailable
+from decision.observability import named
 from decision.store.pipelined_connection import Command, ConnectionCounts, PipelinedConnection
 from decision.store.register import RegisterClash
 from decision.store.urls import parse_url, tls_problem
@@ -162,7 +163,8 @@ class SharedConnection:
         if not connection.lost:
             self._usable.set()
         elif not self._closed:
-            _log.warning("the connection to Redis at %s %s", self.where, connection.ended)
+            text, event = "the connection to Redis at %s %s", "redis_connection_lost"
+            _log.warning(text, self.where, connection.ended, extra=named(event, address=self.where))
             self.counts.lost += 1
             self._current = None
             # Until an attempt to connect says more, which may take seconds.
@@ -176,10 +178,11 @@ class SharedConnection:
         while True:
             try:
                 self._use(await self._connect())
-                _log.warning("connected to Redis at %s again", self.where)
+                extra = named("redis_connected_again", address=self.where)
+                _log.warning("connected to Redis at %s again", self.where, extra=extra)
                 return
             except RegisterClash as error:
-                _log.critical("%s", error)
+                _log.critical("%s", error, extra=named("register_clash", address=self.where))
                 self._why = error
                 self._usable.set()
                 return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from pathlib import Path
 
@@ -146,3 +147,26 @@ def test_of_an_embedded_redis_it_is_told_that_it_is_started_again(code: str) -> 
     assert found.public.startswith("Redis: it is gone; it is the embedded one and is started again")
     assert found.text.startswith("gone; it is the embedded one and is started again")
     assert "start it" in trouble_of(error).public
+
+
+async def test_lines_about_the_connection_have_an_event_an_address_and_the_sentence(
+    redis: OwnRedis, rules: Path, lines: Lines
+) -> None:
+    redis.ask("CONFIG", "SET", "appendonly", "no")
+    async with running(rules, RedisStore(redis.url, timeout=0.5)) as api:
+        redis.ask("CLIENT", "KILL", "TYPE", "normal")
+
+        async def connected_again() -> bool:
+            await api.client.get("/health/ready")
+            return bool(lines.of("redis_connected_again", None))
+
+        await until(connected_again)
+    where = str(redis.socket)
+    [risk] = lines.of("redis_may_lose_data", None)
+    lost = lines.of("redis_connection_lost", None)
+    assert (risk["setting"], risk["address"]) == ("appendonly", where)
+    assert "set appendonly yes" in risk["problem"]
+    assert [one["address"] for one in lost] == [where] * len(lost) != []
+    assert "was lost" in lost[0]["problem"]
+    events = [json.loads(line)["event"] for line in lines.stream.getvalue().splitlines()]
+    assert [event for event in events if " " in event] == []

@@ -162,6 +162,7 @@ async def test_writes_that_redis_refuses_are_told_with_reason_and_fix_until_it_t
     assert code in told["problem"]
     assert fix in told["problem"]
     assert str(redis.socket) in told["problem"]  # the log has the address
+    assert "user_script" not in told["problem"] + found["degraded"]["store"]
     assert restored["level"] == "info"
 
 

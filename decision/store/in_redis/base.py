@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 
 from decision.core.document import ContactKind
+from decision.observability import named
 from decision.store.codec import PacksDocuments
 from decision.store.connection import CONNECT_TIMEOUT, SharedConnection
 from decision.store.in_redis.server import check_server, parse_info, risks
@@ -77,8 +78,9 @@ class RedisBase(PacksDocuments):
         check_server(info, where)
         if not self._warned:
             self._warned = True
-            for risk in risks(info).values():
-                _log.warning("%s %s", where, risk)
+            for setting, risk in risks(info).items():
+                extra = named("redis_may_lose_data", setting=setting, address=self.connection.where)
+                _log.warning("%s %s", where, risk, extra=extra)
         await self._end_earlier(call, info["run_id"])
         for script in SCRIPTS.values():
             await call(("SCRIPT", "LOAD", script.text))

@@ -13,6 +13,7 @@ from typing import Any, Final
 from decision.core.clock import SECOND
 from decision.core.errors import StoreUnavailable
 from decision.core.ports import Commit, Committed, Conflict, LogRecord, ReadResult, Removed
+from decision.observability import named
 from decision.store import codec
 from decision.store.commits import EncodedCommit, commit_digest, encode_commit
 from decision.store.in_redis.aliases import RedisAliases
@@ -185,7 +186,8 @@ class RedisDocuments(RedisAliases):
             try:
                 found = await self.read(customer_id)
             except codec.UnreadableDocument:
-                _log.warning("erasing a customer with an unreadable document")
+                text = "erasing a customer with an unreadable document"
+                _log.warning(text, extra=named("unreadable_document_erased"))
                 aliases = await self._delete_aliases_to(customer_id)
             else:
                 version = found.version.profile
