@@ -82,7 +82,7 @@ class Refused(StoreUnavailable):
         said = _unwrapped(_ARGUMENTS.sub("", str(error)))
         code, reason = _parse(said)
         fix = _rights(reason) if code == "NOPERM" else _FIXES.get(code, "")
-        message = f"Redis at {where} answered: {said}{'; ' + fix if fix else ''}"
+        message = f"Redis at {where} answered: {said.rstrip('.')}{'; ' + fix if fix else ''}"
         super().__init__(message, code=code, reason=reason, fix=fix)
 
 
