@@ -53,7 +53,7 @@ MOST_AT_ONCE: Final = 8
 MOST_DECISIONS: Final = 50_000
 """Decisions followed at most; what more there are stay reserved until the reservation ends."""
 
-MOST_BYTES: Final = 16 << 20
+MOST_BYTES: Final = 64 << 20
 """Bytes of records that wait at most."""
 
 LONGEST: Final = 3600.0
