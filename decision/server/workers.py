@@ -23,6 +23,7 @@ from decision.rulebook.diagnostics import render_all
 from decision.server.keys import load_keys
 from decision.server.lifeline import end_with_lifeline
 from decision.server.metrics import MULTIPROCESS
+from decision.server.mounts import MOUNT_THE_FOLDER, is_mounted_alone
 from decision.server.settings import ServerSettings, is_loopback_host, to_environ
 from decision.server.shared_folder import SHARED_FOLDER, SharedFolder, check_first
 from decision.server.supervisor import Supervisor
@@ -42,10 +43,11 @@ _KEYS: Final = (
 _KEYS_IN_IMAGE: Final = """\
 give it a keys file. IMAGE is this image, NAME yours to choose:
 
-  docker run --rm IMAGE key create NAME --scopes decide,events >keys.yaml
+  mkdir -p keys
+  docker run --rm IMAGE key create NAME --scopes decide,events >keys/keys.yaml
   docker run --publish 8000:8000 --volume nextbest:/app/.nextbest \\
-    --volume "$PWD/keys.yaml:/run/secrets/keys:ro" \\
-    --env NEXTBEST_API_KEYS_FILE=/run/secrets/keys IMAGE
+    --volume "$PWD/keys:/keys:ro" \\
+    --env NEXTBEST_API_KEYS_FILE=/keys/keys.yaml IMAGE
 
 Or try it without keys, for this machine alone (Linux):
 
@@ -69,6 +71,8 @@ def run(settings: ServerSettings, application: str, protocol: type[asyncio.Proto
     """
     check(settings)
     configure_logging(settings.log_level, settings.log_format)
+    if settings.api_keys_file is not None and is_mounted_alone(settings.api_keys_file):
+        _log.warning("keys_file_mounted_alone", file=settings.api_keys_file, fix=MOUNT_THE_FOLDER)
     end_with_lifeline(settings.shutdown_timeout_ms / 1000)
     with contextlib.ExitStack() as stack:
         shared = stack.enter_context(_folder_for_workers(SHARED_FOLDER, "nextbest-"))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +16,14 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from decision.server.keys import load_keys
 from decision.server.settings import SETTINGS
 from tests.container.dockerfile import expanded, instructions, is_ignored
 
 ROOT = Path(__file__).resolve().parents[2]
 PINNED = re.compile(r"[\w./-]+:[\w.-]*\d[\w.-]*@sha256:[0-9a-f]{64}")
+KEYS = "./keys"
+"""The folder of keys, which the first lines of compose.yaml have made."""
 MEMORY = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -30,13 +35,11 @@ def steps() -> list[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def services() -> dict[str, Any]:
     found = YAML(typ="safe", pure=True).load((ROOT / "compose.yaml").read_text("utf-8"))
-    assert set(found) == {"services", "volumes", "secrets"}
+    assert set(found) == {"services", "volumes"}
     for service in found["services"].values():
         for volume in service["volumes"]:
             source = volume.split(":")[0]
-            assert source in found["volumes"] or (ROOT / source).is_dir()
-        for secret in service.get("secrets", []):
-            assert secret["source"] in found["secrets"]
+            assert source in found["volumes"] or source == KEYS or (ROOT / source).is_dir()
     return dict(found["services"])
 
 
@@ -116,6 +119,37 @@ def test_redis_refuses_writes_before_it_is_killed_for_memory(services: dict[str,
     assert flags["--maxmemory-policy"] == "noeviction"
     assert flags["--appendonly"] == "yes"
     assert size(flags["--maxmemory"]) <= 0.75 * size(redis["mem_limit"])
+
+
+def test_the_folder_of_the_keys_is_mounted_so_that_a_replaced_file_is_seen(
+    services: dict[str, Any],
+) -> None:
+    api = services["api"]
+    assert f"{KEYS}:/keys:ro" in api["volumes"] and "secrets" not in api
+    assert Path(api["environment"]["NEXTBEST_API_KEYS_FILE"]).parent == Path("/keys")
+    assert not any("keys" in volume for volume in services["archive"]["volumes"])
+    assert "/keys/" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def test_the_first_lines_of_compose_make_two_keys_and_revoke_one(tmp_path: Path) -> None:
+    head = (ROOT / "compose.yaml").read_text().partition("\nservices:")[0]
+    text = re.sub(r"^# ?", "", head, flags=re.MULTILINE).replace("\\\n", " ")
+    image, command = "nextbest:0.1.0 ", f"{sys.executable} -m decision.cli "
+    lines = [line.strip() for line in text.splitlines() if image in line or "mkdir" in line]
+    assert len(lines) == 4
+    script = "\n".join(
+        re.sub(rf"docker run .*?{image}", command, line).replace("/keys/", "keys/", 1)
+        if " --file /keys/" in line
+        else re.sub(rf"docker run .*?{image}", command, line)
+        for line in lines
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["sh", "-ec", script], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (left,) = load_keys(tmp_path / "keys/keys.yaml")
+    assert (left.name, left.scopes) == ("operator", ["admin", "customers"])
 
 
 def test_the_archive_is_written_by_one_service_and_read_by_the_other(

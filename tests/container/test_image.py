@@ -114,14 +114,14 @@ def keys(image: Image) -> str:
     assert code == 0, said
     entry = json.loads(said)
     secret = entry.pop("secret")
-    file = image.root / "run/secrets/keys"
+    file = image.root / "keys/keys.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps([entry]))
     file.chmod(0o644)
     return str(secret)
 
 
-KEYS = {"NEXTBEST_API_KEYS_FILE": "/run/secrets/keys"}
+KEYS = {"NEXTBEST_API_KEYS_FILE": "/keys/keys.yaml"}
 
 
 def test_without_settings_it_says_what_to_do(image: Image) -> None:
@@ -133,7 +133,7 @@ def test_without_settings_it_says_what_to_do(image: Image) -> None:
 
 
 def test_a_keys_file_of_another_user_is_named_with_its_fix(image: Image, keys: str) -> None:
-    file = image.root / "run/secrets/keys"
+    file = image.root / "keys/keys.yaml"
     file.chmod(0o600)
     try:
         code, said = Running(image, **KEYS).ended()
