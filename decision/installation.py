@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from decision.core.errors import FileError
+from decision.core.errors import FileError, NextbestError
 
 _PACKAGE: Final = Path(__file__).resolve().parent
 
@@ -23,6 +23,10 @@ EXTRAS: Final = {
     "opentelemetry": "otel",
 }
 """Module → the extra that brings it."""
+
+
+class PackagesMissing(NextbestError):
+    """Packages of an extra are not installed; the text has the command that installs them."""
 
 
 def sample(name: str) -> Path:
@@ -41,6 +45,19 @@ def sample(name: str) -> Path:
 def in_image() -> bool:
     """Whether this runs in the project's container image, which says so in its environment."""
     return "_NEXTBEST_IMAGE" in os.environ
+
+
+def require(what: str, *modules: str, extra: str = "archive") -> None:
+    """Refuses what needs modules that are not installed, before it has any effect.
+
+    `what` is the subject of the message; without modules, those that read and write archives.
+
+    Raises:
+        PackagesMissing: one of them is missing; all that are missing are named.
+    """
+    missing = [name for name in modules or ("duckdb", "pyarrow") if find_spec(name) is None]
+    if missing:
+        raise PackagesMissing(install_hint(f"{what} needs {' and '.join(missing)}", extra))
 
 
 def install_hint(problem: str, extra: str = "train") -> str:

@@ -15,6 +15,7 @@ from decision.archive.compaction import compact
 from decision.archive.journal import Journal
 from decision.core.clock import HOUR, SECOND
 from decision.core.errors import StoreUnavailable
+from decision.installation import require
 from decision.progress import SILENT, Progress
 from decision.store.log import Log
 
@@ -50,10 +51,12 @@ async def archive_log(
     """Archives what is in a log, or as a service what comes until `stop` is set.
 
     Raises:
+        PackagesMissing: those that write Parquet files; the log has got no reader then.
         ArchiveError: another process archives into the folder, or another folder has the log.
         StoreUnavailable: the store does not answer; a service tries again instead.
         OSError: the folder cannot be written.
     """
+    require("nextbest archive")  # a reader that cannot read would keep the log for ever
     journal = Journal(options.folder)
     with journal.alone():
         archiver = Archiver(journal, log, clock=clock, group=options.group, keep=options.keep)

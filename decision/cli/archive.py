@@ -13,6 +13,7 @@ import rich_click as click
 from decision.cli.options import json_option, settings_from, settings_options
 from decision.cli.output import TERMINAL, print_json
 from decision.core.clock import parse_duration
+from decision.installation import require
 from decision.progress import count_of
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ def archive(
         else:
             click.echo(f"{out}: given up; servers trim the log to NEXTBEST_LOG_LIMIT_MB again")
         return 0
+    require("nextbest archive")  # before an embedded Redis is started for it
     counts = asyncio.run(_archive(options, settings))
     if as_json:
         print_json({"out": str(out), **msgspec.to_builtins(counts)})

@@ -10,6 +10,7 @@ import rich_click as click
 
 from decision.cli.options import json_option, settings_from, settings_options
 from decision.cli.output import TERMINAL, print_json
+from decision.installation import require
 from decision.progress import count_of
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def erase(customer_id: str, archive: Path | None, as_json: bool, **given: str | 
     """
     import msgspec
 
+    if archive is not None:
+        require("nextbest erase --archive")  # before the store has lost the customer
     ids, found, proof = asyncio.run(_erase(customer_id, archive, settings_from(**given)))
     if as_json:
         counts = found._asdict() if found is not None else None

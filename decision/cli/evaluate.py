@@ -9,6 +9,7 @@ import rich_click as click
 
 from decision.cli.options import json_option, log_option, moment
 from decision.cli.output import TERMINAL, Fail, print_json, say
+from decision.installation import require
 
 if TYPE_CHECKING:
     from decision.evaluation.report import EvaluationReport
@@ -135,6 +136,9 @@ def evaluate(
     """
     if report is not None and report.suffix not in (".svg", ".png"):
         raise click.BadParameter("must end in .svg or .png", param_hint="--report")
+    require("nextbest evaluate")
+    if report is not None:
+        require("nextbest evaluate --report", "matplotlib", extra="train")
     if retention:
         _retention(archive, event, weeks, confidence, report, as_json)
         return

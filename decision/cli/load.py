@@ -11,6 +11,7 @@ import rich_click as click
 
 from decision.cli.options import json_option, settings_from, settings_options
 from decision.cli.output import print_json, progress, say
+from decision.installation import require
 from decision.progress import count_of
 
 MOST_SHOWN = 20
@@ -79,6 +80,8 @@ def load(
     if delimiter is not None and len(delimiter) != 1:
         raise click.UsageError(f"--delimiter is {delimiter!r}; give one character")
     form = form or format_of(file)
+    if form == "parquet":
+        require("reading Parquet", "pyarrow")
     reads = read_rows(file, form, RowOptions(id_column, delimiter, frozenset(texts)))
     tally, bad = asyncio.run(_load(reads, dry_run, force_consent, as_json, given))
     done = "checked" if dry_run else "loaded"

@@ -11,6 +11,7 @@ import rich_click as click
 
 from decision.cli.options import json_option, settings_from, settings_options
 from decision.cli.output import print_json, progress
+from decision.installation import require
 from decision.progress import count_of
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def rebuild(archive: Path, types: str | None, as_json: bool, **given: str | None
     rules and the model named here. Put these in force first, so that new events are also counted
     for them. Decisions go on meanwhile; running it again changes nothing.
     """
+    require("nextbest rebuild")  # before it becomes a reader of the log
     wanted = None if types is None else {name.strip() for name in types.split(",") if name.strip()}
     found = asyncio.run(_rebuild(archive, wanted, settings_from(**given)))
     if as_json:

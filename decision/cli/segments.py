@@ -10,6 +10,7 @@ import rich_click as click
 
 from decision.cli.options import json_option, log_option, moment, settings_from, settings_options
 from decision.cli.output import TERMINAL, busy, print_json, say
+from decision.installation import require
 from decision.progress import count_of
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def segments(
     from decision.analytics.segments import segments as compute
     from decision.analytics.storing import Stored, write_segments
 
+    require("nextbest segments")
     shares = _shares(levels)
     settings = settings_from(**given)
     zone = _timezone(settings, needed=not (dry_run or out))

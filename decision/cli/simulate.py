@@ -11,6 +11,7 @@ import rich_click as click
 
 from decision.cli.options import json_option, settings_from
 from decision.cli.output import TERMINAL, Fail, print_json, say
+from decision.installation import require
 
 if TYPE_CHECKING:
     from decision.core.definition import PolicyDefinition
@@ -83,6 +84,8 @@ def simulate(
         raise click.UsageError("give either --requests FILE or --log DIR")
     if archive is not None and customers is not None:
         raise click.UsageError("--customers goes with --requests; the log has its own customers")
+    if archive is not None:
+        require("nextbest simulate --log")
     new, old = _definitions(rules, against, archive)
     simulation = asyncio.run(
         _run(new, old, rules, against, requests, archive, customers, models, fields, seed)

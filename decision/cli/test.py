@@ -18,6 +18,7 @@ from decision.cli.options import (
     settings_options,
 )
 from decision.cli.output import Fail, on_terminal, print_json, progress, say
+from decision.installation import require
 from decision.progress import count_of
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ def test(
         for name, used in (("--coverage", coverage), ("--watch", watch), ("--only", only)):
             if used:
                 raise click.UsageError(f"--record cannot be combined with {name}")
+        if archive is not None:
+            require("nextbest test --record --archive", "pyarrow")
         settings = settings_from(**given)
         return record_decision(rules, record, settings, out, archive, anonymous, as_json)
     if out is not None or archive is not None or anonymous:

@@ -11,6 +11,7 @@ import rich_click as click
 
 from decision.cli.options import json_option, moment, settings_from, settings_options
 from decision.cli.output import Fail, Terminal, on_terminal, print_json, progress, say
+from decision.installation import require
 
 if TYPE_CHECKING:
     from decision.scoring.manifest import Manifest
@@ -73,6 +74,7 @@ def train(
     from decision.learning.train import train_on_log
     from decision.scoring.manifest import read_version
 
+    require("nextbest train", extra="train")
     settings = settings_from(**given)
     if settings.models is None:
         raise click.UsageError("--models is empty; name the folder in which versions are published")

@@ -6,7 +6,6 @@ Reading needs PyArrow, of the extra `archive`.
 from __future__ import annotations
 
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +16,7 @@ from decision.archive.lookup import look_up
 from decision.core.errors import NextbestError
 from decision.core.schema import Decision
 from decision.engine.replay import Replay
-from decision.installation import install_hint
+from decision.installation import PackagesMissing, require
 from decision.server.aside import Aside
 from decision.server.settings import SettingsError
 
@@ -26,16 +25,27 @@ _FOUND_WITHIN: Final = 20.0
 """Seconds for a look-up, the wait for its turn included."""
 
 
+def check_readable() -> None:
+    """Refuses to look into an archive without the packages that read it.
+
+    Raises:
+        SettingsError: they are missing; the text says how to install them.
+    """
+    try:
+        require("reading the archive", "pyarrow")
+    except PackagesMissing as error:
+        raise SettingsError(str(error)) from None
+
+
 class ArchivedDecisions:
     """The folder that `nextbest archive --out` writes.
 
     Raises:
-        SettingsError: it cannot be read here.
+        SettingsError: archives cannot be read here.
     """
 
     def __init__(self, folder: str, replay: Replay) -> None:
-        if find_spec("pyarrow") is None:
-            raise SettingsError(install_hint("reading the archive needs pyarrow", "archive"))
+        check_readable()
         self.folder = Path(folder)
         self._replay = replay
         self._aside = Aside(f"the archive {folder}", _AT_ONCE)

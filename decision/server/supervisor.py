@@ -21,6 +21,7 @@ from decision.store.redis_watch import how_it_ended
 _LIVES: Final = 60.0
 """Seconds after which a worker that was started counts as one that lives."""
 _LONGEST_PAUSE: Final = 30.0
+_ASKED_FOR: Final = 0.5
 
 _log = get_logger()
 
@@ -47,6 +48,35 @@ class Worker(Process):
         self.pause = 0.0
         """Seconds to wait before the next one is started, should this one end."""
         self.ended_at: float | None = None
+        self.ready = False
+        """Whether it has ever said that it has started to serve."""
+        self._asked_at: float | None = None
+
+    def is_alive(self, timeout: float = 5) -> bool:
+        """Whether it runs, and has not left a question unanswered for `timeout` seconds.
+
+        It does not wait: a worker that ends meanwhile could not be seen, nor a signal.
+        """
+        if not self.process.is_alive():
+            return False
+        try:
+            while self.parent_conn.poll(0):
+                self.ready |= bool(self.parent_conn.recv())
+                self._asked_at = None
+            if self._asked_at is None:
+                self.parent_conn.send(b"ping")
+                self._asked_at = monotonic()
+        except (OSError, EOFError):
+            return False
+        return monotonic() - self._asked_at < timeout
+
+    def serves(self) -> bool:
+        """Whether it has started to serve; it is asked once more, for a second at most."""
+        if self.ready:
+            return True
+        if self._asked_at is not None and self.parent_conn.poll(_ASKED_FOR):
+            self.is_alive()  # takes the answer to the question before, and asks again
+        return self.parent_conn.poll(_ASKED_FOR) and self.is_alive() and self.ready
 
     @property
     def server(self) -> _Server:
@@ -75,8 +105,14 @@ class Supervisor(Multiprocess):
     reload, and not a restart of the workers.
     """
 
-    failed = False
-    """Whether a worker could not start at all, which ends the server."""
+    exit_code: int = 0
+    """Other than 0: workers could not start at all, which ends the server."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        self._never_ready = True
+        self._failed: set[int] = set()
+        """The places of workers that have ended by themselves before any was ready."""
 
     def init_processes(self) -> None:
         """Starts the workers."""
@@ -91,9 +127,10 @@ class Supervisor(Multiprocess):
             assert isinstance(worker, Worker)
             if worker.ended_at is None:
                 if worker.is_alive(timeout=self.config.timeout_worker_healthcheck):
+                    self._never_ready &= not worker.ready
                     continue
-                self._bury(worker)
-                if self.failed:
+                self._bury(worker, index)
+                if self.exit_code:
                     self.should_exit.set()
                     return
             if monotonic() - (worker.ended_at or 0.0) >= worker.pause:
@@ -102,7 +139,7 @@ class Supervisor(Multiprocess):
                 self.processes[index] = again
                 _log.info("worker_started", pid=again.pid, instead_of=worker.pid)
 
-    def _bury(self, worker: Worker) -> None:
+    def _bury(self, worker: Worker, index: int) -> None:
         """Says how a worker has ended; one that only does not answer is killed first."""
         hung = worker.process.is_alive()
         worker.kill()
@@ -112,13 +149,26 @@ class Supervisor(Multiprocess):
         if worker.ended_at - worker.since > _LIVES:
             worker.pause = 0.0
         elif worker.exitcode == STARTUP_FAILURE and first:
-            self.failed = True  # it would fail in the same way again
+            self.exit_code = 1  # it would fail in the same way again
+        if self._never_ready and not hung and (worker.exitcode or 0) > 0:
+            self._failed.add(index)
+            if len(self._failed) == self.processes_num:
+                self.exit_code = self.exit_code or worker.exitcode or 1
         _log.error(
             "worker_hung" if hung else "worker_ended",
             pid=worker.pid,
             **how_it_ended(worker.exitcode),
-            **({} if self.failed else {"next_start_s": worker.pause}),
+            **({} if self.exit_code else {"next_start_s": worker.pause}),
         )
+
+    def terminate_all(self) -> None:
+        """Stops the workers; one that has not started has nothing to finish, and may not hear."""
+        for worker in self.processes:
+            assert isinstance(worker, Worker)
+            if worker.ended_at is None and worker.process.is_alive() and not worker.serves():
+                worker.kill()
+            else:
+                worker.terminate()
 
     def handle_hup(self) -> None:
         """Asks the workers for a reload; ends them where our terminal has been closed."""

@@ -20,6 +20,7 @@ from decision.installation import in_image
 from decision.observability import configure_logging, get_logger
 from decision.rulebook.checking import RulesRefused
 from decision.rulebook.diagnostics import render_all
+from decision.server.archived import check_readable
 from decision.server.keys import load_keys
 from decision.server.lifeline import end_with_lifeline
 from decision.server.metrics import MULTIPROCESS
@@ -95,7 +96,7 @@ def check(settings: ServerSettings) -> None:
 
     Raises:
         StartRefused: keys are missing.
-        SettingsError: the keys file cannot be used.
+        SettingsError: the keys file or the archive cannot be used.
         StoreUnavailable: the Redis URL cannot be used.
     """
     if settings.api_keys_file is None and not is_loopback_host(settings.host):
@@ -105,6 +106,8 @@ def check(settings: ServerSettings) -> None:
         )
     if settings.api_keys_file is not None:
         load_keys(settings.api_keys_file)
+    if settings.archive is not None:
+        check_readable()
     if settings.redis_url is not None:
         # Parsed, not connected: workers that could not would be started again for ever.
         RedisStore(settings.redis_url, prefix=settings.key_prefix)
@@ -149,7 +152,7 @@ def _serve(
     if settings.workers > 1:
         supervisor = Supervisor(config, sockets=[listening])
         supervisor.run()
-        return 1 if supervisor.failed else 0
+        return supervisor.exit_code
     server = uvicorn.Server(config)
     with _told_to_stop():
         server.run(sockets=[listening])

@@ -54,7 +54,7 @@ def test_in_the_image_the_commands_are_given(monkeypatch: pytest.MonkeyPatch) ->
         check(ServerSettings(host="0.0.0.0"))
     said = str(refused.value)
     assert "docker run --rm IMAGE key create NAME" in said
-    assert "NEXTBEST_API_KEYS_FILE=/run/secrets/keys IMAGE" in said
+    assert "NEXTBEST_API_KEYS_FILE=/keys/keys.yaml IMAGE" in said
     assert "loopback only" not in said
 
 
