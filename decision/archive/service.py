@@ -6,21 +6,18 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from decision.archive.archiver import ArchiveCounts, Archiver, Lag
+from decision.archive.archiver import ArchiveCounts, Archiver
 from decision.archive.compaction import compact
 from decision.archive.journal import Journal
+from decision.archive.service_metrics import Passes, served_metrics
 from decision.core.clock import HOUR, SECOND
 from decision.core.errors import StoreUnavailable
 from decision.installation import require
 from decision.progress import SILENT, Progress
 from decision.store.log import Log
-
-if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
 
 
 class ArchiveOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +26,7 @@ class ArchiveOptions(msgspec.Struct, frozen=True, kw_only=True):
     `every`: how often to look for new entries; None: archive what is there, and end. `keep`: how
     long archived entries stay in the log. `compact`: merge small files. `group`: the name of the
     archive in the store. `take_over`: claim the log even if another folder has it. `metrics_port`:
-    where to serve Prometheus metrics, on the loopback interface.
+    where to serve Prometheus metrics, on the address `metrics_host`.
     """
 
     folder: Path
@@ -39,6 +36,7 @@ class ArchiveOptions(msgspec.Struct, frozen=True, kw_only=True):
     group: str = "archive"
     take_over: bool = False
     metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
 
 
 async def archive_log(
@@ -90,15 +88,19 @@ async def _serve(
 ) -> None:
     """Pass after pass; Redis may be unavailable for any time."""
     seconds = (options.every or 0) / SECOND
-    gauges = None if options.metrics_port is None else _served_metrics(options.metrics_port)
+    passes = Passes(seconds)
+    gauges = None
+    if options.metrics_port is not None:
+        gauges = served_metrics(options.metrics_host, options.metrics_port, passes)
     unavailable = False
     while not stop.is_set():
         try:
             if gauges is not None:
                 gauges.behind(await archiver.lag())
-            await archiver.run(stopped=stop.is_set)
+            await archiver.run(passes.made, stop.is_set)
             if options.compact:
                 compact(archiver.journal)
+            passes.made()
             if gauges is not None:
                 gauges.done(archiver.counts)
             if unavailable:
@@ -110,40 +112,3 @@ async def _serve(
             unavailable = True
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), seconds)
-
-
-def _served_metrics(port: int) -> ArchiveMetrics:
-    """Metrics, on a port of the loopback interface."""
-    from prometheus_client import CollectorRegistry, start_http_server
-
-    registry = CollectorRegistry()
-    start_http_server(port, addr="127.0.0.1", registry=registry)
-    return ArchiveMetrics(registry)
-
-
-class ArchiveMetrics:
-    """What Prometheus reads of an archive service."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        from prometheus_client import Gauge
-
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(f"nextbest_archive_{name}", text, labels, registry=registry)
-
-        self._pending = gauge("pending_entries", "Entries of the log not archived, about.")
-        self._age = gauge("oldest_pending_seconds", "Age of the oldest entry not archived.")
-        self._rows = gauge("rows", "Rows written since the start.", "dataset")
-        self._aside = gauge("quarantined", "Records that could not be read since the start.")
-        self._last = gauge("last_success_seconds", "When a pass last ended, Unix time.")
-
-    def behind(self, lag: Lag) -> None:
-        """Shows what waits at the start of a pass."""
-        self._pending.set(lag.entries)
-        self._age.set(lag.age / SECOND)
-
-    def done(self, counts: ArchiveCounts) -> None:
-        """Shows what was done at its end."""
-        self._last.set_to_current_time()
-        self._aside.set(counts.quarantined)
-        for dataset, number in counts.rows.items():
-            self._rows.labels(dataset).set(number)

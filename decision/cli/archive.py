@@ -78,7 +78,15 @@ def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     "--metrics-port",
     type=click.IntRange(1, 65535),
     metavar="PORT",
-    help="As a service: serve Prometheus metrics on this port of the loopback interface.",
+    help="As a service: serve Prometheus metrics on this port, and /health.",
+)
+@click.option(
+    "--metrics-host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="The address for --metrics-port. There are no keys: another one needs a network of "
+    "your own.",
 )
 @settings_options("redis_url", "key_prefix")
 @json_option
@@ -91,6 +99,7 @@ def archive(
     take_over: bool,
     leave: bool,
     metrics_port: int | None,
+    metrics_host: str,
     as_json: bool,
     **given: str | None,
 ) -> int:
@@ -117,6 +126,7 @@ def archive(
         group=group,
         take_over=take_over,
         metrics_port=metrics_port,
+        metrics_host=metrics_host,
     )
     if leave:
         asyncio.run(_leave(options, settings))

@@ -87,7 +87,7 @@ def run(settings: ServerSettings, application: str, protocol: type[asyncio.Proto
             settings = msgspec.structs.replace(settings, redis_url=url)
         os.environ.update(to_environ(settings))
         host, port = listening.getsockname()[:2]
-        _log.info("listening", host=host, port=port, workers=settings.workers)
+        _log.info("listening", pid=os.getpid(), host=host, port=port, workers=settings.workers)
         return _serve(settings, listening, application, protocol)
 
 

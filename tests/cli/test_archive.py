@@ -152,6 +152,8 @@ def test_the_service_archives_until_it_is_told_to_stop(
                 told = answer.read().decode()
         assert "nextbest_archive_pending_entries" in told
         assert "nextbest_archive_quarantined 0.0" in told
+        with urlopen(f"http://127.0.0.1:{port}/health", timeout=10) as answer:
+            assert (answer.status, answer.read()) == (200, b"ok\n")
         counts, _ = service.stop()
     assert counts["rows"]["events"] == 2 == len(event_ids(out))
 

@@ -110,7 +110,7 @@ def test_every_service_has_bounds_a_health_check_and_fewer_rights(services: dict
         assert service["pids_limit"]
         assert service["restart"] == "unless-stopped"
         assert "no-new-privileges:true" in service["security_opt"]
-    assert services["archive"]["healthcheck"]["test"][2] in services["archive"]["command"]
+        assert set(service["logging"]["options"]) == {"max-size", "max-file"}
 
 
 def test_redis_refuses_writes_before_it_is_killed_for_memory(services: dict[str, Any]) -> None:
@@ -162,6 +162,17 @@ def test_the_archive_is_written_by_one_service_and_read_by_the_other(
     command = archive["command"]
     assert command[:3] == ["archive", "--out", "/archive"] and "--every" in command
     assert archive["ports"] == []
+
+
+def test_the_archives_metrics_are_read_in_the_network_of_compose_and_nowhere_else(
+    services: dict[str, Any],
+) -> None:
+    archive = services["archive"]
+    command = archive["command"]
+    assert command[command.index("--metrics-host") + 1] == "0.0.0.0"
+    port = command[command.index("--metrics-port") + 1]
+    assert archive["expose"] == [port] and archive["ports"] == []
+    assert archive["healthcheck"]["test"] == ["CMD", "healthy", port, "/health"]
 
 
 @pytest.fixture

@@ -257,3 +257,10 @@ def test_every_metric_is_told() -> None:
 def test_the_glossary_is_in_order() -> None:
     words = [row[0] for row in table_after("docs/glossary.md", "Glossary")]
     assert words == sorted(words, key=str.lower)
+
+
+def test_the_server_is_signalled_by_a_pid_that_is_found() -> None:
+    """The process is `python …/nextbest serve`: `pidof nextbest` finds nothing."""
+    page = (ROOT / "docs/operating.md").read_text("utf-8")
+    assert "kill -HUP PID" in page and "`listening`" in page
+    assert not re.search(r"\b(pidof|pgrep|killall)\b", page)

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 from ruamel.yaml import YAML
 
-from decision.archive.service import ArchiveMetrics
+from decision.archive.service_metrics import ArchiveMetrics
 from decision.server.metrics import Metrics
 from decision.server.store_metrics import StoreMetrics
 from decision.store.in_redis.rights import RIGHTS, UNTRIED, acl_line

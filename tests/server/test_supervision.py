@@ -127,6 +127,23 @@ def test_a_killed_server_leaves_nothing_behind(rules: Path, tmp_path: Path, coun
         assert again.ready().stop() == 0
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_process_that_the_log_names_reloads_on_sighup(
+    rules: Path, tmp_path: Path, count: int
+) -> None:
+    with Server(tmp_path, workers=count) as server:
+        server.ready()
+        until(lambda: len(lines(server, "policy_in_force")) == count)
+        (listening,) = lines(server, "listening")
+        assert listening["pid"] == server.process.pid
+        changed = (rules / "policy.yaml").read_text() + "# changed\n"
+        (rules / "policy.yaml").write_text(changed)
+        before = httpx.get(server.url + "/v1/policy").json()["policy_version"]
+        os.kill(listening["pid"], signal.SIGHUP)
+        server.wait_until_json("/v1/policy", lambda view: view["policy_version"] != before)
+        assert server.stop() == 0
+
+
 def test_a_killed_demo_leaves_nothing_behind(tmp_path: Path) -> None:
     port = free_port()
     demo = subprocess.Popen(
