@@ -19,6 +19,7 @@ from decision.server.rates import Rates
 from decision.server.settings import is_loopback_host
 
 _HOST: Final = re.compile(r"(\[[^\[\]]+\]|[^:\[\]]+)(?::[0-9]*)?")
+_FORWARDED: Final = frozenset({b"forwarded", b"x-real-ip", b"x-client-ip", b"via"})
 _REALM: Final = 'Bearer realm="nextbest"'
 
 
@@ -122,9 +123,16 @@ class Authenticator:
         Raises:
             Problem: 403.
         """
-        if not is_local(scope):
+        if not _by_this_machine(scope):
             raise Problem(
                 "forbidden", "without NEXTBEST_API_KEYS_FILE only this machine may call the server"
+            )
+        if (header := _forwarded_by(scope)) is not None:
+            raise Problem(
+                "forbidden",
+                f"the request came through a proxy ({header}), and without keys only this machine "
+                "may call the server: make keys with nextbest key create, and name their file in "
+                "NEXTBEST_API_KEYS_FILE",
             )
         # A browser's page elsewhere must not read or change customers. Its script is sent with an
         # Origin (CSRF), or for a host whose name its owner has led here (DNS rebinding).
@@ -177,7 +185,23 @@ def partly_allowed(scope: Scope) -> bool:
 
 
 def is_local(scope: Scope) -> bool:
-    """Whether a request comes from this machine, by its socket or a Unix socket."""
+    """Whether a request comes from this machine, and not through a proxy that says so."""
+    return _by_this_machine(scope) and _forwarded_by(scope) is None
+
+
+def _forwarded_by(scope: Scope) -> str | None:
+    """The header by which a proxy says that it passes on the request of another, or None.
+
+    Who reaches us without a proxy has no reason to send one; who wants keys to be asked for may.
+    """
+    for name, _ in scope["headers"]:
+        if name in _FORWARDED or name.startswith(b"x-forwarded-"):
+            return name.decode("latin-1").title()
+    return None
+
+
+def _by_this_machine(scope: Scope) -> bool:
+    """Whether the other end of the connection is this machine, by its address or a Unix socket."""
     client = scope.get("client")
     if client is None:  # over TCP: it was gone before we could ask who it was
         return _by_unix_socket(scope)

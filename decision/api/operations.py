@@ -177,7 +177,8 @@ _METRICS = Operation(
     id="metrics",
     tag="operations",
     summary="Metrics for Prometheus",
-    description="Needs no key from this machine itself, called by localhost or a loopback address.",
+    description="Needs no key from this machine itself, called by localhost or a loopback address, "
+    "and not through a proxy.",
     answers={200: ("The metrics", Body(type=str, content_type=TEXT))},
 )
 _PAGE: Final = Path(__file__).with_name("schema.html").read_bytes()

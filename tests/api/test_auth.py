@@ -127,6 +127,44 @@ async def test_without_keys_this_machine_may_call(rules: Path, peer: str) -> Non
         assert (await api.client.get("/v1/policy")).status_code == 200
 
 
+FORWARDED = [
+    ("X-Forwarded-For", "203.0.113.7"),
+    ("x-forwarded-for", "127.0.0.1"),
+    ("Forwarded", "for=127.0.0.1"),
+    ("X-Forwarded-Host", "shop.example"),
+    ("X-Forwarded-Proto", "https"),
+    ("X-Real-IP", "203.0.113.7"),
+    ("Via", "1.1 proxy"),
+]
+
+
+@pytest.mark.parametrize("header", FORWARDED)
+@pytest.mark.parametrize("peer", ["127.0.0.1", "::1", ""])
+async def test_what_a_proxy_on_this_machine_passes_on_is_not_from_this_machine(
+    rules: Path, tmp_path: Path, peer: str, header: tuple[str, str]
+) -> None:
+    """Whatever it has made of the Host: by default nginx sends the address that it calls."""
+    headers = dict([header])
+    async with running(rules, peer=peer) as api:
+        for _, method, route, body in CALLS:
+            answer = await api.client.request(method, route, json=body, headers=headers)
+            detail = problem_of(answer, 403)["detail"]
+            assert header[0].title() in detail and "nextbest key create" in detail
+        batch = await api.client.post(
+            "/v1/decisions/batch",
+            content=json.dumps(DECISION),
+            headers={**headers, "content-type": "application/x-ndjson"},
+        )
+        assert batch.status_code == 403
+        assert (await api.client.get("/health/ready", headers=headers)).status_code == 200
+    path, secret = key_with(tmp_path, "admin")
+    async with running(rules, peer=peer, api_keys_file=path) as api:
+        assert (await api.client.get("/metrics")).status_code == 200
+        assert (await api.client.get("/metrics", headers=headers)).status_code == 401
+        headers["authorization"] = f"Bearer {secret}"
+        assert (await api.client.get("/metrics", headers=headers)).status_code == 200
+
+
 async def test_without_keys_web_pages_elsewhere_may_not_call(rules: Path) -> None:
     async with running(rules) as api:
         for origin in (
