@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import Any
 
 from litestar import Litestar, Router
 from litestar.types import ControllerRouterHandler
@@ -25,6 +26,7 @@ from decision.core.errors import StoreUnavailable
 from decision.engine import Engine
 from decision.observability import configure_logging, correlate
 from decision.server.admission import Admission, watch_loop
+from decision.server.audit import LastPseudonyms
 from decision.server.keys import ApiKey
 from decision.server.keys_file import KeysFile
 from decision.server.metrics import Metrics
@@ -66,6 +68,7 @@ def create_app(
         authenticator.use(keys)
         rates.use(keys)
 
+    names = LastPseudonyms(engine.runtime.store)
     keys_file = KeysFile(settings.api_keys_file, use, metrics)
     supply = PolicySupply(engine, settings, keys_file, metrics)
     guarded = Router(
@@ -78,7 +81,7 @@ def create_app(
             *handlers,
         ],
         guards=[guard_of(authenticator, rates)],
-        middleware=[audited(engine.runtime.store)],
+        middleware=[audited(engine.runtime.store, names)],
     )
     app = Litestar(
         route_handlers=[
@@ -86,7 +89,11 @@ def create_app(
             guarded,
         ],
         exception_handlers=HANDLERS,
-        lifespan=[supply.lifespan(), _admission_watched(admission, metrics)],
+        lifespan=[
+            supply.lifespan(),
+            _beside(watch_loop(admission, metrics.admission.show)),
+            _beside(names.learn()),
+        ],
         openapi_config=None,
         logging_config=None,
     )
@@ -102,13 +109,13 @@ def create_app(
 
 
 @contextlib.asynccontextmanager
-async def _admission_watched(admission: Admission, metrics: Metrics) -> AsyncIterator[None]:
-    """Samples the event loop's delay, from which the limit follows."""
-    watching = asyncio.create_task(watch_loop(admission, metrics.admission.show))
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Does work from the start of the application on; it is cancelled at its end."""
+    task = asyncio.create_task(work)
     try:
         yield
     finally:
-        watching.cancel()
+        task.cancel()
 
 
 def application() -> Litestar:

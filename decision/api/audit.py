@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from decision.core.ports import BlobStore
-from decision.server.audit import Result, audit, entry_of
+from decision.server.audit import LastPseudonyms, Result, audit, entry_of
 
 ACTIONS: Final = {
     "eraseCustomer": "customer.erase",
@@ -22,18 +22,19 @@ ACTIONS: Final = {
 _NOBODY: Final = frozenset({401, 404, 405})
 
 
-def audited(store: BlobStore) -> Callable[[ASGIApp], ASGIApp]:
+def audited(store: BlobStore, names: LastPseudonyms) -> Callable[[ASGIApp], ASGIApp]:
     """What makes the middleware. A function, because a router copies objects that it is given."""
-    return lambda app: AuditMiddleware(app, store)
+    return lambda app: AuditMiddleware(app, store, names)
 
 
 class AuditMiddleware:
     """Around the routes that need a key. A call by nobody known, or that finds nothing, leaves no
     entry."""
 
-    def __init__(self, app: ASGIApp, store: BlobStore) -> None:
+    def __init__(self, app: ASGIApp, store: BlobStore, names: LastPseudonyms) -> None:
         self.app = app
         self.store = store
+        self.names = names
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Handles one request."""
@@ -63,6 +64,7 @@ class AuditMiddleware:
         customer = scope.get("path_params", {}).get("customer_id")
         await audit(
             self.store,
+            self.names,
             entry_of(action, by, result=result, request_id=state["request_id"]),
             customer=None if customer is None else unquote(customer),
             source=state.get("audit_source"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from decision.cli.options import json_option, settings_from, settings_options
-from decision.cli.output import TERMINAL, print_json
+from decision.cli.output import TERMINAL, print_json, say
 from decision.installation import require
 from decision.progress import count_of
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 )
 @settings_options("redis_url", "key_prefix")
 @json_option
-def erase(customer_id: str, archive: Path | None, as_json: bool, **given: str | None) -> None:
+def erase(customer_id: str, archive: Path | None, as_json: bool, **given: str | None) -> int:
     """Erase a customer: from the store, and from an archive on disk.
 
     The store loses the document, aliases, earlier ids that were merged into it, answers kept for
@@ -37,6 +37,9 @@ def erase(customer_id: str, archive: Path | None, as_json: bool, **given: str | 
     the customer are rewritten without these rows; without it, the next run of `nextbest archive`
     does this. Erasing again changes nothing. What is printed is a certificate: what was removed
     where, what is pending, and what an erasure does not reach.
+
+    Exit code 1: nothing was known of the customer, in the store and, with --archive, there. The
+    erasure is logged all the same, so that an archive erases what it may have.
     """
     import msgspec
 
@@ -47,7 +50,7 @@ def erase(customer_id: str, archive: Path | None, as_json: bool, **given: str | 
         counts = found._asdict() if found is not None else None
         said = {"customer_id": customer_id, "erased": ids, "archive": counts}
         print_json({**said, "certificate": msgspec.to_builtins(proof)})
-        return
+        return _code(customer_id, ids, found)
     click.echo(f"store: {'erased ' + ', '.join(ids) if ids else 'nothing was there'}")
     if found is not None:
         click.echo(
@@ -56,6 +59,16 @@ def erase(customer_id: str, archive: Path | None, as_json: bool, **given: str | 
         )
     for line in _lines(proof):
         click.echo(line)
+    return _code(customer_id, ids, found)
+
+
+def _code(customer_id: str, ids: list[str], found: Erased | None) -> int:
+    """0 where anything was known of the customer; else it is said: the id may be mistyped."""
+    if ids or (found is not None and found.rows):
+        return 0
+    where = "in the store" if found is None else "in the store or the archive"
+    say(f"{customer_id!r} is not known {where}; is the id right, and the store the right one?")
+    return 1
 
 
 async def _erase(

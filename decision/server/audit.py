@@ -6,6 +6,7 @@ whether somebody is meant; from the entry alone it cannot.
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, Literal
@@ -17,13 +18,16 @@ from decision.core.ports import BlobStore
 from decision.core.schema import Moment
 from decision.environment import login_name
 from decision.observability import log_audit
-from decision.store.pseudonyms import pseudonyms
+from decision.store.pseudonyms import Pseudonyms, pseudonyms
 
 HISTORY: Final = "audit"
 """The store's named history of entries."""
 
 KEPT: Final = 10_000
 """How many entries the store keeps."""
+
+UNKNOWN: Final = "unknown"
+"""The target of an entry about a customer whose pseudonym cannot be told."""
 
 Result = Literal["done", "refused", "failed"]
 
@@ -52,20 +56,51 @@ def entry_of(action: str, by: str, result: Result = "done", **fields: object) ->
     return msgspec.convert({**known, **fields}, AuditEntry)
 
 
+class LastPseudonyms:
+    """The pseudonyms of a store, and while it does not answer those that it had last.
+
+    A call that failed because the store does not answer has to say whom it was about as well.
+    """
+
+    def __init__(self, store: BlobStore) -> None:
+        self._store = store
+        self._last: Pseudonyms | None = None
+
+    async def get(self) -> Pseudonyms | None:
+        """None: the store has not answered yet."""
+        with suppress(StoreUnavailable):
+            self._last = await pseudonyms(self._store)
+        return self._last
+
+    async def learn(self) -> None:
+        """Returns when the store has answered once."""
+        while True:
+            if await self.get() is not None:
+                return
+            await asyncio.sleep(1)
+
+
 async def audit(
-    store: BlobStore, entry: AuditEntry, *, customer: str | None = None, source: str | None = None
+    store: BlobStore,
+    names: LastPseudonyms,
+    entry: AuditEntry,
+    *,
+    customer: str | None = None,
+    source: str | None = None,
 ) -> None:
     """Logs an entry, and keeps it where it is done and the store answers.
 
     What was refused is logged alone: a key could push all others out with it.
 
-    `customer` and `source` are ids, from which `target` and the entry's `source` are made.
+    `customer` and `source` are ids, from which `target` and the entry's `source` are made. `target`
+    is `unknown` where the store has never answered this process.
     """
+    if customer is not None:
+        known = await names.get()
+        target = UNKNOWN if known is None else known.of(customer)
+        other = None if known is None or source is None else known.of(source)
+        entry = msgspec.structs.replace(entry, target=target, source=other)
     with suppress(StoreUnavailable):
-        if customer is not None:
-            names = await pseudonyms(store)
-            other = None if source is None else names.of(source)
-            entry = msgspec.structs.replace(entry, target=names.of(customer), source=other)
         if entry.result == "done" and entry.action not in _LOGGED_ALONE:
             await store.append_history(HISTORY, msgspec.msgpack.encode(entry), KEPT)
     log_audit(**{name: value for name, value in msgspec.to_builtins(entry).items() if name != "at"})

@@ -11,8 +11,9 @@ import pytest
 
 from decision.core.errors import StoreUnavailable
 from decision.observability import configure_logging
-from decision.server.audit import AuditEntry, entries
+from decision.server.audit import AuditEntry, LastPseudonyms, audit, entries, entry_of
 from decision.server.keys import make_key
+from decision.store import MemoryStore
 from decision.store.pseudonyms import pseudonyms
 from tests.api.conftest import Api, running
 
@@ -97,10 +98,47 @@ async def test_a_store_that_does_not_answer_does_not_keep_the_entry_from_the_log
     async def gone(*_: object, **__: object) -> None:
         raise StoreUnavailable("gone")
 
+    names = await pseudonyms(api.engine.runtime.store)
     monkeypatch.setattr(api.engine.runtime.store, "history", gone)
     monkeypatch.setattr(api.engine.runtime.store, "append_history", gone)
     await api.consent("c-1")
     assert (await api.client.post("/v1/policy/reload")).status_code == 200
     consents, reload = logged(capsys)
-    assert (consents["action"], consents.get("target")) == ("customer.consents", None)
+    assert (consents["action"], consents.get("target")) == ("customer.consents", names.of("c-1"))
     assert (reload["action"], reload["result"]) == ("policy.reload", "done")
+
+
+@pytest.mark.parametrize("route", ["DELETE /v1/customers/c-1", "POST /v1/customers/c-1/merge"])
+async def test_a_change_that_fails_without_the_store_names_whom_it_was_about(
+    api: Api, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, route: str
+) -> None:
+    configure_logging("error")
+    store = api.engine.runtime.store
+    names = await pseudonyms(store)
+
+    async def gone(*_: object, **__: object) -> None:
+        raise StoreUnavailable("gone")
+
+    for call in ("history", "append_history", "read", "commit", "erase"):
+        monkeypatch.setattr(store, call, gone)
+    method, path = route.split()
+    body = {"from": "c-2"} if method == "POST" else None
+    assert (await api.client.request(method, path, json=body)).status_code == 503
+    [line] = logged(capsys)
+    assert (line["result"], line["target"]) == ("failed", names.of("c-1"))
+    assert line.get("source") == (names.of("c-2") if body else None)
+
+
+async def test_where_the_store_has_never_answered_the_target_is_said_to_be_unknown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging("error")
+
+    class Gone(MemoryStore):
+        async def history(self, *_: object, **__: object) -> list[bytes]:
+            raise StoreUnavailable("gone")
+
+    entry = entry_of("customer.erase", "local", "failed")
+    await audit(Gone(), LastPseudonyms(Gone()), entry, customer="c-1")
+    [line] = logged(capsys)
+    assert line["target"] == "unknown"

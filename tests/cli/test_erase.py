@@ -14,6 +14,7 @@ import pytest
 
 from decision.archive.erasing import erase_from_archive
 from decision.archive.journal import UnreadableFile
+from tests.cli.conftest import Run
 
 
 def write(path: Path, customers: list[str]) -> None:
@@ -61,7 +62,7 @@ def test_a_damaged_file_is_named(archive: Path) -> None:
 def test_the_command_erases_both_and_again_finds_nothing(
     archive: Path, redis_url: str, prefix: str
 ) -> None:
-    def run(*arguments: str) -> Any:
+    def run(*arguments: str, code: int = 0) -> Any:
         ran = subprocess.run(
             [sys.executable, "-m", "decision.cli", *arguments],
             capture_output=True,
@@ -69,8 +70,8 @@ def test_the_command_erases_both_and_again_finds_nothing(
             check=False,
             cwd=Path(__file__).parents[2],
         )
-        assert ran.returncode == 0, ran.stderr
-        return ran.stdout
+        assert ran.returncode == code, ran.stderr
+        return ran.stdout + (ran.stderr if code else "")
 
     rows = archive.parent / "rows.ndjson"
     rows.write_text(json.dumps({"customer_id": "王", "attributes": {"a": 1}}) + "\n")
@@ -86,7 +87,22 @@ def test_the_command_erases_both_and_again_finds_nothing(
     assert proof["append_only_file"]["state"] == "pending" and len(proof["pending"]) == 1
     assert proof["not_reached"]
     assert "王" not in json.dumps(proof, ensure_ascii=False)
-    again = run("erase", "王", "--archive", str(archive), *where)
-    assert "nothing was there" in again
+    again = run("erase", "王", "--archive", str(archive), *where, code=1)
+    assert "nothing was there" in again and "is not known in the store or the archive" in again
     assert "0 rows removed" in again
     assert "erasure 0" in again and "append-only file: pending" in again
+
+
+def test_a_customer_who_is_not_known_is_said_and_exits_with_1(
+    run: Run, redis_url: str, prefix: str, archive: Path
+) -> None:
+    """As 404 over HTTP does; the erasure is logged, so that archives erase what they may have."""
+    where = ["--redis-url", redis_url, "--key-prefix", prefix]
+    unknown = run("erase", "nobody-1", *where)
+    assert unknown.exit_code == 1
+    assert "'nobody-1' is not known in the store; is the id right" in unknown.output
+    as_json = run("erase", "nobody-1", "--json", *where)
+    assert as_json.exit_code == 1
+    assert json.loads(as_json.stdout)["certificate"]["store"]["documents"] == 0
+    only_archived = run("erase", "c", "--archive", archive, *where)
+    assert only_archived.exit_code == 0, only_archived.output
