@@ -10,9 +10,17 @@ from typing import Any, TypeVar
 
 import rich_click as click
 
+from decision.cli.output import say
 from decision.core.clock import to_micros
 from decision.core.identifiers import parse_decision_id
-from decision.server.settings import SETTINGS, ServerSettings, Setting, SettingsError, read_settings
+from decision.server.settings import (
+    SETTINGS,
+    ServerSettings,
+    Setting,
+    SettingsError,
+    read_settings,
+    unknown_variables,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -93,6 +101,20 @@ def _shown(default: Any) -> str:
 
 def settings_from(**given: object) -> ServerSettings:
     """The settings that options and variables give.
+
+    Variables that nobody reads are told on stderr: with a misspelt Redis URL a command would use
+    the embedded store.
+
+    Raises:
+        UsageError: one of them cannot be used.
+    """
+    for problem in unknown_variables():
+        say(problem)
+    return server_settings(**given)
+
+
+def server_settings(**given: object) -> ServerSettings:
+    """The settings that options and variables give, for a server, which tells the rest in its log.
 
     Raises:
         UsageError: one of them cannot be used.

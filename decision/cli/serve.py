@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import rich_click as click
 
-from decision.cli.options import settings_from, settings_options
+from decision.cli.options import server_settings, settings_options
 
 
 @click.command(epilog="Example: nextbest serve --rules rules --port 8000 --workers 2")
@@ -21,7 +21,7 @@ def serve(**given: str | bool | None) -> int:
     Redis is started in ./.nextbest/. Without API keys only this machine may call. The API is
     described at /schema.
     """
-    settings = settings_from(**given)
+    settings = server_settings(**given)
 
     from decision.api.app import serve as serve_http
 

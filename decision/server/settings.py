@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -14,6 +16,11 @@ from msgspec import Meta
 from decision.core.errors import NextbestError
 
 PREFIX = "NEXTBEST_"
+_FOR_COMMANDS = ("NEXTBEST_API_KEY", "NEXTBEST_TRACEBACK")
+_BY_OTHERS = re.compile(
+    r"NEXTBEST_(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_\w+|TEST_\w+|DATA|CAMPAIGN)"
+)
+"""What Kubernetes sets, and what tests and benchmarks read."""
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 _LOOPBACK_NAMES = {"localhost", "localhost.localdomain", "ip6-localhost"}
@@ -253,6 +260,27 @@ def read_settings(environ: Mapping[str, str] | None = None, **given: object) -> 
             raise SettingsError(f"{setting.name} is {value!r}: {reason}") from None
         values[setting.field] = getattr(checked, setting.field)
     return ServerSettings(**values)  # type: ignore[arg-type]
+
+
+def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
+    """What to say of each `NEXTBEST_*` variable that nobody reads, with the nearest that is read.
+
+    They are told and not refused: Kubernetes sets some for a service of the name nextbest.
+    """
+    environ = os.environ if environ is None else environ
+    known = [*(setting.name for setting in SETTINGS), *_FOR_COMMANDS]
+    found = []
+    for name in sorted(environ):
+        if not name.startswith(PREFIX) or name in known or _BY_OTHERS.fullmatch(name):
+            continue
+        near = get_close_matches(name[len(PREFIX) :], [one[len(PREFIX) :] for one in known], 1, 0.7)
+        hint = (
+            f"did you mean {PREFIX}{near[0]}?"
+            if near
+            else "nextbest serve --help lists all settings"
+        )
+        found.append(f"{name} is not a setting, and has no effect; {hint}")
+    return found
 
 
 def to_environ(settings: ServerSettings) -> dict[str, str]:

@@ -25,7 +25,12 @@ from decision.server.keys import load_keys
 from decision.server.lifeline import end_with_lifeline
 from decision.server.metrics import MULTIPROCESS
 from decision.server.mounts import MOUNT_THE_FOLDER, is_mounted_alone
-from decision.server.settings import ServerSettings, is_loopback_host, to_environ
+from decision.server.settings import (
+    ServerSettings,
+    is_loopback_host,
+    to_environ,
+    unknown_variables,
+)
 from decision.server.shared_folder import SHARED_FOLDER, SharedFolder, check_first
 from decision.server.supervisor import Supervisor
 from decision.store import EmbeddedRedis, RedisStore, WatchedRedis
@@ -72,6 +77,8 @@ def run(settings: ServerSettings, application: str, protocol: type[asyncio.Proto
     """
     check(settings)
     configure_logging(settings.log_level, settings.log_format)
+    for problem in unknown_variables():
+        _log.warning("unknown_setting", problem=problem)
     if settings.api_keys_file is not None and is_mounted_alone(settings.api_keys_file):
         _log.warning("keys_file_mounted_alone", file=settings.api_keys_file, fix=MOUNT_THE_FOLDER)
     end_with_lifeline(settings.shutdown_timeout_ms / 1000)

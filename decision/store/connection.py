@@ -34,6 +34,9 @@ CALLS_AT_ONCE: Final = 10_000
 
 _ELSE: Final = "or point NEXTBEST_REDIS_URL at one that runs"
 _START: Final = f"start it, {_ELSE} (without it, an embedded one is started)"
+_NO_TLS: Final = (
+    "point NEXTBEST_REDIS_URL at its TLS port, write redis:// where it has no TLS, or start it"
+)
 _SEE: Final = f"see whether it stands still and whether its network works, {_ELSE}"
 
 _log = logging.getLogger(__name__)
@@ -244,6 +247,9 @@ class SharedConnection:
         if isinstance(error, TimeoutError):
             why = f"no answer within {CONNECT_TIMEOUT:g} s"
             reason, fix = f"it cannot be reached: {why}", _SEE
+        if self._ssl is not None and isinstance(error, TimeoutError | ConnectionResetError):
+            # A Redis without TLS takes its first bytes for a command: waits for more, or hangs up.
+            fix = _NO_TLS
         message = f"Redis at {self.where} cannot be reached: {why}; {fix}"
         return StoreUnavailable(message, code="unreachable", reason=reason, fix=fix)
 

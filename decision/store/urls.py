@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from ssl import SSLCertVerificationError, SSLContext, SSLError
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 from decision.core.errors import StoreUnavailable
 
@@ -12,6 +14,18 @@ _SCHEMES: Final = ("redis", "rediss", "unix")
 _ENCODE: Final = (
     "write @ / ? # % : [ ] in a user, a password or an option as %40 %2F %3F %23 %25 %3A %5B %5D"
 )
+_TLS_OPTIONS: Final = (
+    *("ssl_ca_certs", "ssl_ca_data", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_keyfile"),
+    *("ssl_check_hostname", "ssl_ciphers", "ssl_exclude_verify_flags", "ssl_include_verify_flags"),
+    *("ssl_min_version", "ssl_password"),
+)
+_OPTIONS: Final = (
+    *("client_name", "db", "health_check_interval", "max_connections", "password", "protocol"),
+    *("retry_on_timeout", "socket_connect_timeout", "socket_keepalive", "socket_read_size"),
+    *("socket_timeout", "timeout", "username", *_TLS_OPTIONS),
+)
+"""What redis-py takes from a URL; here db, username, password and those of TLS have an effect."""
+
 _BAD_OPTION: Final = re.compile(r"Invalid value for '\w+' in connection URL")
 
 
@@ -25,7 +39,7 @@ def parse_url(url: str) -> tuple[dict[str, Any], SSLContext | None]:
     from redis.asyncio.connection import parse_url as parse
     from redis.exceptions import RedisError
 
-    problem = _problem(url)
+    problem = _problem(url) or _option_problem(url)
     if problem is None:
         try:
             options: dict[str, Any] = dict(parse(url))
@@ -79,4 +93,25 @@ def _problem(url: str) -> str | None:
         return f"what follows unix:// is not a path; {_ENCODE}" if login else None
     if "@" in rest[len(authority) :]:
         return f"it has an @ behind its host; {_ENCODE}"
+    path = re.split(r"[?#]", rest[len(authority) :], maxsplit=1)[0]
+    if re.fullmatch(r"(/[0-9]*)?", path) is None:
+        return "what follows its host is not the number of a database, such as /0"
+    return None
+
+
+def _option_problem(url: str) -> str | None:
+    """What is wrong with its options; one that is not known would be left out in silence.
+
+    Of a name only the nearest that is known is shown: a part of a password may be taken for one.
+    """
+    query = url.partition("?")[2].partition("#")[0]
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name not in _OPTIONS:
+            near = get_close_matches(name, _OPTIONS, 1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(_OPTIONS)}"
+            return f"it has an option that is not known; {hint}"
+        if name in _TLS_OPTIONS and not url.lower().startswith("rediss://"):
+            return f"{name} is for TLS, and only rediss:// has it"
+        if name == "db" and not value.isdecimal():
+            return "Invalid value for 'db' in connection URL: it is the number of a database"
     return None

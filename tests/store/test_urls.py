@@ -9,17 +9,21 @@ import ssl
 import subprocess
 import sys
 import traceback
+from inspect import signature
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from redis.asyncio.connection import URL_QUERY_ARGUMENT_PARSERS as PARSERS
+from redis.asyncio.connection import AbstractConnection, SSLConnection
 
 from decision.core.errors import StoreUnavailable
 from decision.redaction import redacted
 from decision.scoring import loading
+from decision.store import connection as connection_module
 from decision.store.connection import SharedConnection
-from decision.store.urls import parse_url
+from decision.store.urls import _OPTIONS, parse_url
 from tests.store.proxy import Proxy
 
 pytestmark = pytest.mark.anyio
@@ -85,6 +89,14 @@ def test_an_encoded_password_arrives_as_it_is(before: str, after: str) -> None:
         (f"rediss://:{SECRET}@cache?ssl_nonsense=1", "option"),
         (f"rediss://:{SECRET}@cache?ssl_certfile=/no/such&ssl_keyfile=/no/such", "No such file"),
         (f"rediss://:{SECRET}@cache?ssl_cert_reqs=perhaps", "perhaps"),
+        (f"redis://:{SECRET}@cache/abc", "number of a database"),
+        (f"redis://:{SECRET}@cache/1/2", "number of a database"),
+        (f"redis://:{SECRET}@cache/-1", "number of a database"),
+        (f"redis://:{SECRET}@cache?db=abc", "number of a database"),
+        (f"redis://:{SECRET}@cache/0?socket_timeot=3", "did you mean socket_timeout?"),
+        (f"redis://:{SECRET}@cache?pasword={SECRET}", "did you mean password?"),
+        (f"unix:///run/redis.sock?{SECRET}=", "known are client_name, db"),
+        (f"redis://:{SECRET}@cache?ssl_ca_certs=/ca.pem", "only rediss:// has it"),
     ],
 )
 def test_a_url_that_cannot_be_used_says_why_without_quoting_it(url: str, word: str) -> None:
@@ -92,6 +104,20 @@ def test_a_url_that_cannot_be_used_says_why_without_quoting_it(url: str, word: s
         parse_url(url)
     assert word in str(found.value)
     assert SECRET not in "".join(traceback.format_exception(found.value))
+
+
+def test_the_options_that_are_known_are_those_of_redis_py() -> None:
+    tls = {name for name in signature(SSLConnection.__init__).parameters if name[:4] == "ssl_"}
+    assert {name for name in _OPTIONS if name[:4] == "ssl_"} == tls
+    rest = set(_OPTIONS) - tls
+    assert rest <= {*signature(AbstractConnection.__init__).parameters, *PARSERS}
+    for name in rest - {"db", "protocol"}:
+        parse_url(f"redis://cache/3?{name}=1")
+
+
+@pytest.mark.parametrize("path", ["", "/", "/0", "/15", "/0?db=3", "?socket_timeout=3"])
+def test_a_database_is_a_number_or_left_out(path: str) -> None:
+    assert parse_url(f"redis://cache{path}")[0]["host"] == "cache"
 
 
 def test_a_path_may_have_an_at_and_so_may_an_encoded_option() -> None:
@@ -189,3 +215,19 @@ async def test_a_server_without_tls_is_said_to_have_none() -> None:
         port = server.sockets[0].getsockname()[1]
         text = await refused(f"rediss://127.0.0.1:{port}")
         assert "TLS does not work with it" in text
+
+
+async def test_a_server_that_does_not_answer_tls_may_have_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Redis without TLS waits for the end of a line in what a client sends first."""
+    monkeypatch.setattr(connection_module, "CONNECT_TIMEOUT", 0.3)
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        text = await refused(f"rediss://127.0.0.1:{port}")
+        assert "at its TLS port, write redis:// where it has no TLS" in text
