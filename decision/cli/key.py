@@ -43,9 +43,21 @@ def key() -> None:
     metavar="TIME",
     help="When the key ends: a date (its first moment, UTC), or a time with an offset.",
 )
+@click.option(
+    "--rate",
+    metavar="RATE",
+    help="How often its holder may call: 100/second, 1000/minute; several with ; between them.",
+)
 @click.option("--file", metavar="FILE", help="Append the entry to this keys file.")
 @json_option
-def create(name: str, scopes: str, expires: str | None, file: str | None, as_json: bool) -> None:
+def create(
+    name: str,
+    scopes: str,
+    expires: str | None,
+    rate: str | None,
+    file: str | None,
+    as_json: bool,
+) -> None:
     """Make an API key.
 
     The secret is shown this once; only its hash is kept. Without --file the entry goes to
@@ -58,7 +70,7 @@ def create(name: str, scopes: str, expires: str | None, file: str | None, as_jso
     wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
     end = None if expires is None else _end(expires)
     try:
-        secret, entry = make_key(name.strip(), list(dict.fromkeys(wanted)), end)
+        secret, entry = make_key(name.strip(), list(dict.fromkeys(wanted)), end, rate)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if file is not None:
@@ -79,7 +91,7 @@ def create(name: str, scopes: str, expires: str | None, file: str | None, as_jso
 @_FILE
 @json_option
 def list_keys(file: str, as_json: bool) -> None:
-    """List the keys of a file: names, scopes, and when they end."""
+    """List the keys of a file: names, scopes, rates, and when they end."""
     from decision.server.keys import load_keys
 
     keys = load_keys(file)
@@ -90,11 +102,12 @@ def list_keys(file: str, as_json: bool) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("name", "scopes", "expires", "state"):
+    for column in ("name", "scopes", "rate", "expires", "state"):
         table.add_column(column, no_wrap=True)
     for entry in keys:
         end = "never" if entry.expires is None else entry.expires.isoformat()
-        table.add_row(entry.name, ", ".join(entry.scopes), end, _state(entry, now))
+        rate = entry.rate or "no limit"
+        table.add_row(entry.name, ", ".join(entry.scopes), rate, end, _state(entry, now))
     console().print(table)
 
 

@@ -29,6 +29,8 @@ def as_yaml(entry: ApiKey) -> str:
     ]
     if entry.expires is not None:
         lines.append(f"  expires: {entry.expires.isoformat()}")
+    if entry.rate is not None:
+        lines.append(f"  rate: {msgspec.json.encode(entry.rate).decode()}")
     return "\n".join(lines) + "\n"
 
 

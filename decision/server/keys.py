@@ -28,6 +28,7 @@ LARGEST_FILE: Final = 8 * 1024 * 1024
 
 _MARK = "nbk_"
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_RATES = "write it as 100/second, 1000/minute or 5000/hour"
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 
@@ -47,17 +48,22 @@ class ApiKey(
 
 
 def make_key(
-    name: str, scopes: Sequence[str], expires: datetime | None = None
+    name: str,
+    scopes: Sequence[str],
+    expires: datetime | None = None,
+    rate: str | None = None,
 ) -> tuple[str, ApiKey]:
     """A new secret, and the entry for the keys file; the secret is in neither file nor log.
 
     Raises:
-        ValueError: there is no such scope, or none was given.
+        ValueError: there is no such scope, none was given, or the rate is none.
     """
+    if rate is not None and not is_rate(rate):
+        raise ValueError(f"the rate is {rate!r}; {_RATES}")
     secret = _MARK + secrets.token_urlsafe(32)
     entry = {"name": name, "sha256": digest(secret.encode()), "scopes": list(scopes)}
     try:
-        return secret, msgspec.convert({**entry, "expires": expires}, ApiKey)
+        return secret, msgspec.convert({**entry, "expires": expires, "rate": rate}, ApiKey)
     except msgspec.ValidationError:
         raise ValueError(
             f"a key needs a name and scopes out of {', '.join(SCOPES)}; "
@@ -126,8 +132,7 @@ def parse_keys(path: str | Path, data: bytes) -> list[ApiKey]:
     for key in keys:
         if key.rate is not None and not is_rate(key.rate):
             raise SettingsError(
-                f"the keys file {path}: the rate of {key.name!r} is {key.rate!r}; write it as "
-                "100/second, 1000/minute or 5000/hour",
+                f"the keys file {path}: the rate of {key.name!r} is {key.rate!r}; {_RATES}",
                 reason="a rate in it is not one",
             )
     return keys

@@ -223,3 +223,25 @@ def test_changes_at_the_same_time_are_all_made(tmp_path):
     for one in work:
         one.join(60)
     assert sorted(names(path)) == [f"new{turn}" for turn in range(8)]
+
+
+def test_a_rate_is_written_and_listed(run, tmp_path):
+    path = tmp_path / "keys.yaml"
+    for name, rate in (("app", "100/second"), ("job", "10/second; 5000/hour")):
+        made = run("key", "create", name, "--scopes", "decide", "--rate", rate, "--file", path)
+        assert made.exit_code == 0, made.output
+    run("key", "create", "free", "--scopes", "decide", "--file", path)
+    assert [key.rate for key in load_keys(path)] == ["100/second", "10/second; 5000/hour", None]
+    listed = run("key", "list", "--file", path).output
+    assert "100/second" in listed and "10/second; 5000/hour" in listed and "no limit" in listed
+    found = json.loads(run("key", "list", "--file", path, "--json").stdout)
+    assert [one.get("rate") for one in found] == ["100/second", "10/second; 5000/hour", None]
+
+
+def test_a_rate_that_is_none_is_wrong_usage(run, tmp_path):
+    path = tmp_path / "keys.yaml"
+    for rate in ("fast", "0/second", ""):
+        wrong = run("key", "create", "app", "--scopes", "decide", "--rate", rate, "--file", path)
+        assert wrong.exit_code == 2
+        assert "100/second, 1000/minute or 5000/hour" in wrong.output
+    assert not path.exists()
