@@ -20,6 +20,7 @@ NextbestError               everything below; any other exception is a defect
     NotFound                    what was asked for does not exist
     NothingFound                an archive without the events that were asked for
     Overloaded                  more to do than can be done in time; try again later
+    PackagesMissing             packages of an extra that are not installed
     PolicyRefused               rules that cannot be put in force
         RulesRefused                rules with errors; has their diagnostics
     Problem                     an HTTP answer (RFC 9457)
