@@ -2,7 +2,8 @@
 
 Data, socket, log and locks are in one folder. Every process that uses it holds a shared lock on
 `users.lock`; the last one stops the server. Its parent is `redis_guard.py`, which stops it where
-the last one was killed. Before a start the data is checked, and a torn end is cut.
+the last one was killed. Before a start the data is checked, and a torn end is cut. A server that
+lives holds its folder (`redis_lock.py`): one that cannot be reached is ended before another starts.
 """
 
 from __future__ import annotations
@@ -25,13 +26,19 @@ from typing import IO, Final, Literal
 from urllib.parse import quote
 
 from decision.core.errors import StoreUnavailable
-from decision.store.redis_process import launch, log_of, why_it_ended
+from decision.store.redis_guard import TAKEN
+from decision.store.redis_lock import ask_to_end, make_way, servers_of, unused
+from decision.store.redis_process import launch, log_of, prepare, why_it_ended
 
 LONGEST_SOCKET_PATH: Final = 107
 """Bytes that a Unix socket's path may have on Linux (`man 7 unix`)."""
 
 _POLL: Final = 0.02
 _STOP_TIMEOUT: Final = 30.0
+_STOPPED_FOR: Final = 1.0
+"""Seconds after which a server that is stopped (SIGSTOP) is not waited for."""
+_NO_SOCKET: Final = (FileNotFoundError, NotADirectoryError, PermissionError, ConnectionError)
+"""How a connect fails where nobody is reached; a server may live all the same."""
 
 
 class EmbeddedRedis:
@@ -100,9 +107,11 @@ class EmbeddedRedis:
             if not self.folder.exists():  # removed meanwhile; the guard stops the server
                 return
             with self._locked():
-                if self._is_last(users):
-                    self._shut_down()
-                fcntl.flock(users, fcntl.LOCK_UN)
+                try:
+                    if self._is_last(users):
+                        self._shut_down()
+                finally:
+                    fcntl.flock(users, fcntl.LOCK_UN)
 
     def revive(self, given_up: Callable[[], bool]) -> int | None:
         """Starts the server again where it has ended; returns the new one's process id.
@@ -119,10 +128,14 @@ class EmbeddedRedis:
                 "back, or start everything that uses it again"
             )
         with self._locked():
+            self._rejoin()
             if self._state() is not None:
                 return None
             self._ensure_running(given_up)
-            return int((self.folder / "redis.pid").read_text()) if not given_up() else None
+            if given_up():
+                return None
+            alive = [one.pid for one in servers_of(self.folder) if not one.is_child]
+            return alive[0] if alive else int((self.folder / "redis.pid").read_text())
 
     def running(self) -> bool:
         """Whether a server listens on the socket; quick, and never waits for a slow one."""
@@ -130,11 +143,19 @@ class EmbeddedRedis:
             client.setblocking(False)
             try:
                 client.connect(str(self._socket_path()))
-            except (FileNotFoundError, ConnectionError):
+            except (*_NO_SOCKET, StoreUnavailable):
                 return False
             except OSError:  # so busy that it does not take connections
                 return True
         return True
+
+    def lives(self) -> bool:
+        """Whether a server has the data, also one that cannot be reached."""
+        try:
+            with unused(self.folder) as free:
+                return not free
+        except (StoreUnavailable, OSError):
+            return False
 
     def _is_last(self, users: IO[bytes]) -> bool:
         """Whether no other process uses the server; the exclusive lock is then held."""
@@ -158,6 +179,17 @@ class EmbeddedRedis:
                     f"see {log_of(self.folder)}"
                 )
             sleep(_POLL)
+
+    def _rejoin(self) -> None:
+        """Takes the lock of users again where its file was removed: a new guard sees only that."""
+        if self._users is None or self._pid != os.getpid():
+            return
+        path = self.folder / "users.lock"
+        if not path.exists() or not os.path.samestat(path.stat(), os.fstat(self._users.fileno())):
+            users = path.open("ab")
+            self._become_user(users)
+            self._users.close()
+            self._users = users
 
     def exit_code(self) -> int | None:
         """How the server that this process started has ended, as `Popen.returncode`; else None."""
@@ -190,41 +222,64 @@ class EmbeddedRedis:
         deadline = monotonic() + self._timeout
         log = log_of(self.folder)
         logged = log.stat().st_size if log.exists() else 0
-        state = self._state()
-        if state is None:
-            self._launch()
-        while state != "ready" and not given_up():
-            sleep(_POLL)
-            state = self._state()
-            if self.process is not None and self.process.poll() is not None:
-                self.process = None
-                raise why_it_ended(self.folder, logged)
-            if state is None and self.process is None:
-                self._launch()
+        launched = False
+        while (state := self._state()) != "ready" and not given_up():
+            if launched and self.process is not None and (code := self.process.poll()) is not None:
+                self.process, launched = None, False
+                if code != TAKEN:
+                    raise why_it_ended(self.folder, logged)
+            if state is None and not launched:
+                launched = self._launch(given_up)
             if monotonic() > deadline:
                 self._abandon()
                 raise StoreUnavailable(
                     f"the embedded Redis in {self.folder} is not ready after "
                     f"{self._timeout:g} s; see {log}"
                 )
+            sleep(_POLL)
 
-    def _launch(self) -> None:
+    def _launch(self, given_up: Callable[[], bool]) -> bool:
+        """Starts a server once no other has the data; False where one is found by then."""
+        reached = lambda: self._state() is not None  # noqa: E731
+        if not make_way(self.folder, _STOP_TIMEOUT, reached, given_up):
+            return False
+        if self.process is not None:  # the guard of the one before
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=1)
         binary = self._binary or find_binary()
+        with unused(self.folder) as free:
+            if not free:
+                return False
+            prepare(self.folder, binary)
         self.process = launch(self.folder, self._socket_path(), binary, self._fsync)
+        return True
 
     def _abandon(self) -> None:
         process, self.process = self.process, None
         if process is not None:
             process.terminate()
-            process.wait()
+            with suppress(subprocess.TimeoutExpired):  # it still has the data, and is ended later
+                process.wait(timeout=_STOP_TIMEOUT)
 
     def _shut_down(self) -> None:
-        self._ask(b"SHUTDOWN NOSAVE\r\n")  # the append-only file is written, a snapshot is not
+        # The append-only file is written, a snapshot is not. By both ways: where it takes no
+        # connection it takes the signal, and where it cannot be seen it takes the command.
+        self._ask(b"SHUTDOWN NOSAVE\r\n")
+        for server in servers_of(self.folder):
+            if not server.is_child:
+                ask_to_end(self.folder, server)
         self._wait_until_gone()
 
     def _wait_until_gone(self) -> None:
-        deadline = monotonic() + _STOP_TIMEOUT
-        while self._state() is not None or (self.process and self.process.poll() is None):
+        deadline, stopped_since = monotonic() + _STOP_TIMEOUT, None
+        while self.lives() or (self.process and self.process.poll() is None):
+            stopped = [one.pid for one in servers_of(self.folder) if one.stopped]
+            stopped_since = (stopped_since or monotonic()) if stopped else None
+            if stopped_since is not None and monotonic() - stopped_since > _STOPPED_FOR:
+                raise StoreUnavailable(
+                    f"the embedded Redis in {self.folder}, process {stopped[0]}, is stopped and is "
+                    f"left; it ends once it continues (kill -CONT {stopped[0]})"
+                )
             if monotonic() > deadline:
                 raise StoreUnavailable(
                     f"the embedded Redis in {self.folder} does not stop; see {log_of(self.folder)}"
@@ -237,26 +292,26 @@ class EmbeddedRedis:
         reply = self._ask(b"PING\r\n")
         if reply is None:
             return None
-        if reply.startswith(b"+PONG"):
-            return "ready"
         if reply.startswith(b"-LOADING") or not reply:
             return "loading"
+        if reply.startswith((b"+PONG", b"-")):  # it refuses something, so it lives
+            return "ready"
         raise StoreUnavailable(
             f"{self._socket_path()} is answered by something that is no Redis of ours "
             f"({reply[:60]!r}); stop it, or use another folder"
         )
 
     def _ask(self, command: bytes) -> bytes | None:
-        """The first bytes of the reply; None where no server listens."""
+        """The first bytes of the reply, none from a busy server; None where no server listens."""
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(1.0)
             try:
                 client.connect(str(self._socket_path()))
                 client.sendall(command)
                 return client.recv(1024)
-            except (FileNotFoundError, ConnectionError):
+            except _NO_SOCKET:
                 return None
-            except TimeoutError:
+            except (TimeoutError, BlockingIOError):  # the second: its queue of clients is full
                 return b""
 
     def _socket_path(self) -> Path:

@@ -7,6 +7,9 @@ back however a process ends, also by `kill -9`. So the exclusive lock, once it i
 says that the last user is gone; one that comes within seconds finds the server still there. If
 this process is killed, the kernel sends SIGTERM to the server (Linux), and its users start it
 again. Standard library only: it starts in milliseconds.
+
+The server inherits an exclusive lock on the working directory, its data's folder, and holds it
+until it ends (`redis_lock.py`). Where another has it, this process ends with the code `TAKEN`.
 """
 
 import contextlib
@@ -22,18 +25,30 @@ import time
 _GRACE = 2.0
 """Seconds without users after which the server is stopped."""
 _PR_SET_PDEATHSIG = 1
+_LOOKS_FOR = 1.0
+"""Seconds in which the lock may be held by one that only looks."""
+TAKEN = 75
+"""The exit code where another server has the data."""
 
 
 def main() -> int:
     """Runs the server until it ends or nobody uses it; ends as it did."""
     libc = ctypes.CDLL(None)
+    data = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
+    if not is_locked(data):
+        return TAKEN
 
     def end_with_parent() -> None:
         with contextlib.suppress(AttributeError):  # only Linux has it
             libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
     # The death signal is tied to the thread that forks: here it is the main and only one.
-    server = subprocess.Popen(sys.argv[2:], preexec_fn=end_with_parent)  # noqa: PLW1509
+    server = subprocess.Popen(
+        sys.argv[2:],
+        preexec_fn=end_with_parent,  # noqa: PLW1509
+        pass_fds=(data,),
+    )
+    os.close(data)  # from here on the lock is the server's alone
     signal.signal(signal.SIGTERM, lambda *_: server.terminate())
 
     def wait_for_the_last_user() -> None:
@@ -58,6 +73,20 @@ def main() -> int:
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     return code
+
+
+def is_locked(data: int) -> bool:
+    """Takes the lock on the data's folder; False where another server has it."""
+    deadline = time.monotonic() + _LOOKS_FOR
+    while True:
+        try:
+            fcntl.flock(data, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        else:
+            return True
 
 
 if __name__ == "__main__":

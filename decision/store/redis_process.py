@@ -30,10 +30,8 @@ _LOG_FIXES: Final = (
 )
 
 
-def launch(folder: Path, socket: Path, binary: str, fsync: str) -> subprocess.Popen[bytes]:
-    """Starts a server over the folder's data, after its end has been repaired where it is torn.
-
-    Returns its guard (`redis_guard.py`), which ends as the server does.
+def prepare(folder: Path, binary: str) -> None:
+    """Checks the folder's data, and repairs its end where it is torn; no server may have it.
 
     Raises:
         StoreUnavailable: the data is damaged, or of another version.
@@ -54,6 +52,14 @@ def launch(folder: Path, socket: Path, binary: str, fsync: str) -> subprocess.Po
             reason=done.reason,
             kept_in=str(done.kept_in),
         )
+
+
+def launch(folder: Path, socket: Path, binary: str, fsync: str) -> subprocess.Popen[bytes]:
+    """Starts a server over the folder's data.
+
+    Returns its guard (`redis_guard.py`), which ends as the server does, or with the code `TAKEN`
+    where another server has the data.
+    """
     settings = {
         "port": "0",
         "unixsocket": str(socket),

@@ -76,12 +76,13 @@ class WatchedRedis:
                 continue
             if monotonic() - since > _LIVES:
                 pause = 0.0
-            tell(
-                "redis_ended",
-                f"the embedded Redis ended; it is started again in {pause:g} s",
-                folder=str(self._redis.folder),
-                **how_it_ended(self._redis.exit_code()),
-            )
+            if not self._redis.lives():  # else it is said once it is sure that nobody reaches it
+                tell(
+                    "redis_ended",
+                    f"the embedded Redis ended; it is started again in {pause:g} s",
+                    folder=str(self._redis.folder),
+                    **how_it_ended(self._redis.exit_code()),
+                )
             pause = self._start_again(pause)
             since = monotonic()
 
