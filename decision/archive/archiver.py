@@ -41,6 +41,7 @@ from decision.core.candidates import CandidateInfo
 from decision.core.clock import HOUR, MILLISECOND
 from decision.core.identifiers import PARTITIONS
 from decision.core.records import ChangeRecord, DecisionRecord
+from decision.store.damage import decoded
 from decision.store.log import Log, LogEntry, place_of
 from decision.store.pseudonyms import Pseudonyms, WrongKey, pseudonyms
 
@@ -48,6 +49,8 @@ BATCH: Final = 20_000
 """About how many entries one commit has; this bounds memory."""
 
 _PARTITIONS_AT_ONCE: Final = 64
+_owner = msgspec.json.Decoder(dict[str, str]).decode
+_files = msgspec.msgpack.Decoder(dict[str, str]).decode
 _PAGE: Final = BATCH // _PARTITIONS_AT_ONCE
 
 
@@ -128,7 +131,7 @@ class Archiver:
             name = f"archive:{self._group}"
             claimed = await self._log.get_blob(name)
             if claimed and not take_over:
-                self._check_owner(manifest, msgspec.json.decode(claimed, type=dict[str, str]))
+                self._check_owner(manifest, decoded(name, claimed, _owner))
             if not manifest.number:
                 manifest = msgspec.structs.replace(manifest, number=1)
                 self.journal.commit(manifest)
@@ -343,7 +346,7 @@ class Archiver:
         folder = self.journal.folder
         blob = await self._log.get_blob(f"policy:{version}")
         if blob is not None:
-            write_policy(folder, version, msgspec.msgpack.decode(blob, type=dict[str, str]))
+            write_policy(folder, version, decoded(f"the policy {version}", blob, _files))
         self._candidates[version] = candidates_of(read_policy(folder, version))
 
     def _keep_register(self) -> str:

@@ -9,6 +9,7 @@ from typing import Final
 
 from decision.archive.journal import ArchiveError
 from decision.core.clock import DAY, MINUTE
+from decision.store.damage import whole
 from decision.store.log import Log
 
 REBUILD: Final = "rebuild"
@@ -59,7 +60,7 @@ class RebuildHeartbeat:
 async def leave_if_gone(log: Log, now: int) -> bool:
     """Ends the reader of a rebuilding that was killed; returns whether there was one."""
     last = await log.get_blob(_BLOB)
-    if not last or now - int(last) < SILENCE:
+    if not last or now - (whole(last) or 0) < SILENCE:
         return False
     await log.leave_log(REBUILD)
     await log.put_blob(_BLOB, b"")

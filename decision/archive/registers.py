@@ -61,6 +61,11 @@ class Registers:
 def save_register(archive: Path, names: list[bytes], kinds: list[bytes]) -> str:
     """Keeps a store's register; returns the number of the file that has it."""
     folder = archive / REGISTERS
+    # As they are read back: what is damaged in Redis has a text in its place.
+    readable = [name.decode(errors="replace") for name in names]
+    table = Kinds()
+    table.learn(0, kinds)
+    names, kinds = [name.encode() for name in readable], Kinds().missing(table.kinds)
     numbers = sorted(int(path.stem) for path in folder.glob("*.json") if path.stem.isdigit())
     number = numbers[-1] if numbers else 1
     if numbers:
@@ -69,9 +74,7 @@ def save_register(archive: Path, names: list[bytes], kinds: list[bytes]) -> str:
             return str(number)
         if not _begins(names, held.names.entries) or not _begins(kinds, held.kinds.entries):
             number += 1
-    table = Kinds()
-    table.learn(0, kinds)
-    saved = _Saved([name.decode() for name in names], table.kinds)
+    saved = _Saved(readable, table.kinds)
     write_whole(folder / f"{number}.json", msgspec.json.encode(saved))
     return str(number)
 

@@ -32,6 +32,7 @@ NextbestError               everything below; any other exception is a defect
     SpecError                   a model spec; has its diagnostics
     StartRefused                a server that does not start
     StoreUnavailable            the store did not answer; try again
+        DamagedValue                a value in Redis that nextbest did not write
         NotReady                    no policy is in force yet
         Refused                     Redis answered with an error; `code` says which
         RegisterClash               the store's names contradict ours

@@ -12,6 +12,7 @@ from decision.core.clock import DAY, format_duration, from_micros
 from decision.core.explanation import within
 from decision.core.policy import Policy
 from decision.core.ports import BlobStore, Store
+from decision.store.damage import readable
 
 HORIZON_BLOB = "contacts-kept"
 
@@ -21,6 +22,9 @@ class Horizon(msgspec.Struct, frozen=True):
 
     kept: int
     since: int
+
+
+_horizon = msgspec.msgpack.Decoder(Horizon).decode
 
 
 async def cautions(policy: Policy, store: Store, now: int, least_kept: int) -> tuple[str, ...]:
@@ -42,11 +46,12 @@ async def _short_histories(
 ) -> tuple[str, ...]:
     needed = policy.history_needed()
     stored = await store.get_blob(HORIZON_BLOB)
-    if stored is None:
+    horizons = [] if stored is None else readable(HORIZON_BLOB, [stored], _horizon)
+    if not horizons:
         horizon = Horizon(kept=max(needed, least_kept), since=0)
         await store.put_blob(HORIZON_BLOB, msgspec.msgpack.encode(horizon))
         return ()
-    horizon = msgspec.msgpack.decode(stored, type=Horizon)
+    horizon = horizons[0]
     if needed <= horizon.kept:
         return ()
     found = []

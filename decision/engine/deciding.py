@@ -23,6 +23,7 @@ from decision.engine.replay import Replay
 from decision.engine.reserving import BudgetSpent, reserve
 from decision.engine.runtime import Runtime
 from decision.engine.transaction import Done, GaveUp, TryAgain, transact
+from decision.store.damage import damaged
 
 _decode_answer = msgspec.json.Decoder(Decision).decode
 
@@ -192,7 +193,11 @@ class Deciding:
 
     async def _give_again(self, state: ReadResult, answer: bytes) -> Done[Decided] | TryAgain:
         """Gives the answer that is kept for this request id; decides anew where it is withdrawn."""
-        decision = _decode_answer(answer)
+        try:
+            decision = _decode_answer(answer)
+        except (msgspec.MsgspecError, ValueError):
+            # What was answered is not known, and another answer could break a cap.
+            raise damaged("the answers of a customer", "one is no decision") from None
         if self.request.explain:
             looked_up = await self.replay.find(decision.decision_id)
             if looked_up is not None:

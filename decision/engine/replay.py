@@ -32,9 +32,12 @@ from decision.engine.runtime import Runtime
 from decision.engine.snapshot import Snapshot, compile_snapshot, policy_blob
 from decision.engine.worker import run_in_worker
 from decision.rulebook.reader import load_files
+from decision.store.damage import decoded
 
 _KEPT = 8
 """How many earlier policies stay compiled for looking back: those that were used last."""
+
+_files = msgspec.msgpack.Decoder(dict[str, str]).decode
 
 
 class _LoggedScores:
@@ -146,7 +149,7 @@ class Replay:
             found = self.runtime.unlogged.get(decision_id)
         if found is None or found.kind != "decision":
             return None
-        return records.decode_decision(found.body)
+        return decoded("the record of a decision", found.body, records.decode_decision)
 
     def verdict(self, record: DecisionRecord, snapshot: Snapshot, document: Document) -> Verdict:
         """The decision decided again, on what it saw then."""
@@ -191,7 +194,7 @@ class Replay:
             kept = await self.runtime.store.get_blob(policy_blob(version))
             if kept is None:
                 return None
-            files = msgspec.msgpack.decode(kept, type=dict[str, str])
+            files = decoded(f"the policy {version}", kept, _files)
         task = self._under_way.get(version)
         if task is None:
             task = self._under_way[version] = asyncio.create_task(self._compile(version, files))

@@ -17,6 +17,7 @@ from decision.core.history import standing
 from decision.core.ports import BlobStore
 from decision.core.schema import Moment
 from decision.engine.snapshot import policy_blob
+from decision.store.damage import decoded
 
 HISTORY: Final = "published"
 """The store's named history of publications."""
@@ -33,6 +34,10 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     message: str = ""
     kind: Literal["publish", "rollback"] = "publish"
+
+
+_publication = msgspec.msgpack.Decoder(Publication).decode
+_files = msgspec.msgpack.Decoder(dict[str, str]).decode
 
 
 async def publish(
@@ -82,7 +87,7 @@ async def history(store: BlobStore, last: int | None = None) -> list[Publication
         StoreUnavailable: the store does not answer.
     """
     entries = await store.history(HISTORY, last)
-    return [msgspec.msgpack.decode(entry, type=Publication) for entry in entries]
+    return [decoded(f"the history {HISTORY}", entry, _publication) for entry in entries]
 
 
 async def files_of(store: BlobStore, version: str) -> dict[str, str] | None:
@@ -92,7 +97,7 @@ async def files_of(store: BlobStore, version: str) -> dict[str, str] | None:
         StoreUnavailable: the store does not answer.
     """
     data = await store.get_blob(policy_blob(version))
-    return None if data is None else msgspec.msgpack.decode(data, type=dict[str, str])
+    return None if data is None else decoded(f"the policy {version}", data, _files)
 
 
 def versions_standing(entries: Sequence[Publication]) -> list[str]:

@@ -18,6 +18,7 @@ from decision.core.ports import BlobStore
 from decision.core.schema import Moment
 from decision.environment import login_name
 from decision.observability import log_audit
+from decision.store.damage import readable
 from decision.store.pseudonyms import Pseudonyms, pseudonyms
 
 HISTORY: Final = "audit"
@@ -125,7 +126,7 @@ async def entries(store: BlobStore, last: int | None = None) -> list[AuditEntry]
         StoreUnavailable: it does not answer.
     """
     found = await store.history(HISTORY, last)
-    return [msgspec.msgpack.decode(entry, type=AuditEntry) for entry in found]
+    return readable(HISTORY, found, msgspec.msgpack.Decoder(AuditEntry).decode)
 
 
 _LOGGED_ALONE: Final = frozenset({"customer.consents"})

@@ -85,7 +85,8 @@ def damaged(customer_id: str, why: str) -> UnreadableDocument:
     """The error for a document with bytes that cannot be decoded."""
     return UnreadableDocument(
         f"the stored document of customer {customer_id!r} is damaged: {why}; "
-        "restore it from a backup, or erase the customer"
+        "restore it from a backup, or erase the customer",
+        reason=why,
     )
 
 

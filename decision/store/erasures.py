@@ -15,6 +15,7 @@ import msgspec
 
 from decision.core.clock import from_micros
 from decision.core.ports import BlobStore, FileState
+from decision.store.damage import readable
 
 ERASURES: Final = "erasures"
 REWRITES: Final = "file-rewrites"
@@ -142,7 +143,7 @@ async def note(blobs: BlobStore, step: Note) -> None:
 
 async def notes(blobs: BlobStore, last: int | None = None) -> list[Note]:
     """The last steps of erasures, or all that are kept; oldest first."""
-    return [_note(entry) for entry in await blobs.history(ERASURES, last)]
+    return readable(ERASURES, await blobs.history(ERASURES, last), _note)
 
 
 async def note_rewrite(blobs: BlobStore, step: Rewrite) -> None:
@@ -152,7 +153,7 @@ async def note_rewrite(blobs: BlobStore, step: Rewrite) -> None:
 
 async def rewrites(blobs: BlobStore) -> list[Rewrite]:
     """The last steps of rewritings, oldest first."""
-    return [_rewrite(entry) for entry in await blobs.history(REWRITES)]
+    return readable(REWRITES, await blobs.history(REWRITES), _rewrite)
 
 
 def covered(steps: Sequence[Note], done: Rewrite) -> int:

@@ -14,10 +14,12 @@ from typing import Final
 
 from decision.core.errors import NextbestError
 from decision.core.ports import BlobStore
+from decision.store.damage import damaged
 
 KEYS: Final = "pseudonym-keys"
 """The named history whose first entry is the key; it is in a backup of Redis, like all else."""
 
+_KEY_SIZE: Final = 32
 _KEPT: Final = 1_000
 """Entries that stay: of processes that make a key at once, the first one's counts for all."""
 
@@ -67,6 +69,8 @@ async def pseudonyms(blobs: BlobStore) -> Pseudonyms:
     """
     entries = await blobs.history(KEYS)
     if not entries:
-        await blobs.append_history(KEYS, os.urandom(32), _KEPT)
+        await blobs.append_history(KEYS, os.urandom(_KEY_SIZE), _KEPT)
         entries = await blobs.history(KEYS)
+    if len(entries[0]) != _KEY_SIZE:
+        raise damaged(f"the history {KEYS}", "its first entry is no key of this installation")
     return Pseudonyms(entries[0])

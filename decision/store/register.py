@@ -20,6 +20,7 @@ import msgspec
 
 from decision.core.document import ContactKind
 from decision.core.errors import NextbestError, StoreUnavailable
+from decision.store.damage import note
 
 NAMES_LIMIT: Final = 16_384
 """Names past this many get no number and are written out in each document."""
@@ -115,7 +116,12 @@ class Names(Table[str]):
                     self.numbers[name] = number
 
     def _add(self, number: int, entry: bytes) -> None:
-        self.names[number] = name = entry.decode()
+        try:
+            name = entry.decode()
+        except UnicodeDecodeError:
+            note(f"the register, name number {number},", "it is not UTF-8; no document with it is")
+            return
+        self.names[number] = name
         if self.numbers.allowed is None or name in self.numbers.allowed:
             self.numbers[name] = number
 
@@ -131,15 +137,26 @@ class Names(Table[str]):
 
 
 class Kinds(Table[ContactKind]):
-    """The table of contact kinds; `kinds` is what `Contact.kind` indexes."""
+    """The table of contact kinds; `kinds` is what `Contact.kind` indexes.
+
+    `damaged` are the numbers whose entry nobody can read: what has them must not be read as empty.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.numbers: dict[ContactKind, int] = {}
         self.kinds: list[ContactKind] = []
+        self.damaged: set[int] = set()
 
     def _add(self, number: int, entry: bytes) -> None:
-        self.kinds.append(kind := ContactKind(*_unpack_kind(entry)))
+        try:
+            kind = ContactKind(*_unpack_kind(entry))
+        except (msgspec.MsgspecError, ValueError):
+            note(f"the register, kind number {number},", "no document with it is read")
+            self.damaged.add(number)
+            self.kinds.append(ContactKind(f"\0 {number}", "", "", "", ()))
+            return
+        self.kinds.append(kind)
         self.numbers[kind] = number
 
     def missing(self, items: Iterable[ContactKind]) -> list[bytes]:

@@ -145,6 +145,8 @@ def _read_contacts(document: Document, section: bytes, register: Register) -> No
         highest = max(document.contacts).kind
         if highest >= len(register.kinds.kinds):
             raise UnknownNumber(f"contact kind number {highest}")
+        if register.kinds.damaged.intersection(one.kind for one in document.contacts):
+            raise UnknownNumber("readable entry for the kind of one of the contacts")
     if consents:
         document.consents = {
             name[purpose]: {

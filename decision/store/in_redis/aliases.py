@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
+from decision.store.damage import text
 from decision.store.in_redis.base import RedisBase
 from decision.store.keys import escape_pattern
 from decision.store.pipelined_connection import Command
@@ -20,13 +21,14 @@ class RedisAliases(RedisBase):
     async def resolve_alias(
         self, kind: str, value: str, *, timeout: float | None = None
     ) -> str | None:
-        owner = await self._caller(timeout)(("GET", self.keys.alias(kind, value)))
-        return None if owner is None else owner.decode()
+        key = self.keys.alias(kind, value)
+        owner = await self._caller(timeout)(("GET", key))
+        return None if owner is None else text(key, owner)
 
     async def set_alias(self, kind: str, value: str, customer_id: str) -> str:
-        call, keys = self._caller(write=True), [self.keys.alias(kind, value)]
-        owner: bytes = await SCRIPTS["set_alias"].run(call, keys, [customer_id])
-        return owner.decode()
+        call, key = self._caller(write=True), self.keys.alias(kind, value)
+        owner: bytes = await SCRIPTS["set_alias"].run(call, [key], [customer_id])
+        return text(key, owner)
 
     async def delete_alias(self, kind: str, value: str, customer_id: str) -> None:
         call, keys = self._caller(write=True), [self.keys.alias(kind, value)]

@@ -16,6 +16,7 @@ from decision.core.ports import Commit, Committed, Conflict, LogRecord, ReadResu
 from decision.observability import named
 from decision.store import codec
 from decision.store.commits import EncodedCommit, commit_digest, encode_commit
+from decision.store.damage import damaged, note, whole
 from decision.store.in_redis.aliases import RedisAliases
 from decision.store.keys import ERASURE_LASTS, event_digest
 from decision.store.pipelined_connection import Argument, Command
@@ -25,6 +26,9 @@ from decision.store.uptime import uptime
 
 REPEATED_WITHIN: Final = 100.0
 """Seconds within which a commit may be tried again; `commit.lua` looks back a little longer."""
+
+SPENT: Final = (1 << 63) - 1
+"""What a damaged counter of a budget counts as: more than any limit."""
 
 _EXPIRY: Final = Struct("<d")
 _ERASE_ATTEMPTS: Final = 64
@@ -66,8 +70,9 @@ class RedisDocuments(RedisAliases):
         result = await self._decoded(customer_id, raw, timeout)
         if budgets:
             *spent, end = replies.pop()
-            result.budgets = dict(zip(budgets, (int(count or 0) for count in spent), strict=True))
-            result.budgets_end = None if end is None else int(end)
+            counts = zip(budgets, spent, strict=True)
+            result.budgets = {name: self._spent(name, count) for name, count in counts}
+            result.budgets_end = None if end is None else self._first_end(end)
         now = time() * 1000
         if event_ids:
             scores = zip(event_ids, replies.pop(), strict=True)
@@ -75,18 +80,39 @@ class RedisDocuments(RedisAliases):
                 name for name, score in scores if score is not None and float(score) > now
             )
         if request_id is not None:
-            result.answer = _live_answer(replies.pop(), now)
+            result.answer = _live_answer(keys.answers, replies.pop(), now)
         return result
+
+    def _spent(self, budget: str, count: bytes | None) -> int:
+        """How much of a budget is taken. A damaged counter counts as all: no cap is exceeded."""
+        if count is None:
+            return 0
+        if (found := whole(count)) is None:
+            note(self.keys.budget(budget), "it is no whole number; nothing of this budget is given")
+            return SPENT
+        return found
+
+    def _first_end(self, end: bytes) -> int:
+        """When the first reservation ends. A damaged time is over, so that it is looked for."""
+        if (found := whole(end)) is None:
+            note(self.keys.budget_first_end, "it is no whole number; it is written anew")
+            return 0
+        return found
 
     async def _decoded(
         self, customer_id: str, raw: bytes | None, timeout: float | None = None
     ) -> ReadResult:
         raw, register = raw or b"", self._register
         try:
-            document, version = codec.decode(customer_id, raw, register)
-        except UnknownNumber:
-            await self._refresh(timeout)
-            document, version = codec.decode_or_refuse(customer_id, raw, register)
+            try:
+                document, version = codec.decode(customer_id, raw, register)
+            except UnknownNumber:
+                await self._refresh(timeout)
+                document, version = codec.decode_or_refuse(customer_id, raw, register)
+        except codec.UnreadableDocument as error:
+            key = self.keys.customer(customer_id).document
+            note(key, error.reason or "it is of another format")
+            raise
         return ReadResult(document=document, version=version, raw=raw)
 
     async def commit(self, commit: Commit, *, timeout: float | None = None) -> Committed | Conflict:
@@ -218,8 +244,16 @@ def _claim_arguments(request_id: str, decision_id: str, claim: str) -> list[Argu
     return [request_id, decision_id, commit_digest(decision_id), commit_digest(claim)]
 
 
-def _live_answer(kept: bytes | None, now: float) -> bytes | None:
-    """A kept answer without its expiry, unless that has come. `now` is in milliseconds."""
-    if kept is None or _EXPIRY.unpack_from(kept)[0] <= now:
+def _live_answer(key: str, kept: bytes | None, now: float) -> bytes | None:
+    """A kept answer without its expiry, unless that has come. `now` is in milliseconds.
+
+    Raises:
+        DamagedValue: it is too short to be one. Nothing else is decided for its request id.
+    """
+    if kept is None:
+        return None
+    if len(kept) < _EXPIRY.size:
+        raise damaged(key, "an answer in it is cut short")
+    if _EXPIRY.unpack_from(kept)[0] <= now:
         return None
     return kept[_EXPIRY.size :]

@@ -42,9 +42,9 @@ class RedisHealth(RedisBase):
         arguments += ["" if ahead is None else str(ahead), _FORGOTTEN]
         reply = await SCRIPTS["beat"].run(self._caller(write=True), keys, arguments)
         now, mark, beats, clocks = reply
-        names = [name.decode() for name in clocks[::2]]
+        names = [name.decode(errors="replace") for name in clocks[::2]]
         found = dict(zip(names, map(int, clocks[1::2]), strict=True))
-        return Beat(int(now), mark.decode(), beats, found)
+        return Beat(int(now), mark.decode(errors="replace"), beats, found)
 
     async def server_state(self) -> ServerState:
         return state_of(parse_info(await self._caller()(("INFO",))))

@@ -28,7 +28,7 @@ end
 local clocks, kept = redis.call('HGETALL', KEYS[3]), {}
 for i = 1, #clocks, 2 do
   local ahead, until_then = string.match(clocks[i + 1], '^(-?%d+) (%d+)$')
-  if ahead and tonumber(until_then) > now then
+  if ahead and #ahead < 19 and tonumber(until_then) > now then
     table.insert(kept, clocks[i])
     table.insert(kept, ahead)
   else

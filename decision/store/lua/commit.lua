@@ -140,7 +140,7 @@ if request_id ~= '' then
   if redis.call('HLEN', answers) % PRUNE_EVERY == 0 then
     local kept = redis.call('HGETALL', answers)
     for i = 1, #kept, 2 do
-      if struct.unpack('<d', kept[i + 1]) <= now then
+      if #kept[i + 1] >= 8 and struct.unpack('<d', kept[i + 1]) <= now then
         redis.call('HDEL', answers, kept[i])
       end
     end

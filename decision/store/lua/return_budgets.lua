@@ -6,10 +6,16 @@
 --
 -- The empty name marks a token as used: a take that arrives after its return changes nothing.
 
+-- Whether a counter can be counted on: not gone, no damaged value, no key of another type.
+local function counts(counter)
+  local held = redis.call('TYPE', counter).ok == 'string' and redis.call('GET', counter)
+  return held and #held < 16 and string.find(held, '^%-?%d+$')
+end
+
 for i = 3, #KEYS do
   local rank = redis.call('HGET', KEYS[1], ARGV[i])
   if rank then
-    if rank % 2 == 1 then
+    if (tonumber(rank) or 0) % 2 == 1 and counts(KEYS[i]) then
       redis.call('DECR', KEYS[i])
     end
     redis.call('HDEL', KEYS[1], ARGV[i])

@@ -8,16 +8,22 @@
 -- lower one, so that settling may be repeated and arrive in any order.
 -- A counter that is gone, because its day is over, stays gone.
 
+-- Whether a counter can be counted on: not gone, no damaged value, no key of another type.
+local function counts(counter)
+  local held = redis.call('TYPE', counter).ok == 'string' and redis.call('GET', counter)
+  return held and #held < 16 and string.find(held, '^%-?%d+$')
+end
+
 if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then
   return 0 -- it took nothing, or so long ago that it is forgotten
 end
 local rank = tonumber(ARGV[3])
 local units = redis.call('HGETALL', KEYS[1])
 for i = 1, #units, 2 do
-  local name, before = units[i], tonumber(units[i + 1])
+  local name, before = units[i], tonumber(units[i + 1]) or 0
   if string.match(name, '^(.*):[^:]*$') == ARGV[2] and rank > before then
     local counter, change = KEYS[3] .. name, rank % 2 - before % 2
-    if change ~= 0 and redis.call('EXISTS', counter) == 1 then
+    if change ~= 0 and counts(counter) then
       redis.call('INCRBY', counter, change)
     end
     redis.call('HSET', KEYS[1], name, ARGV[3])

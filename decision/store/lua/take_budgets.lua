@@ -14,8 +14,16 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
   return false
 end
 for i = 4, #KEYS do
-  local spent = tonumber(redis.call('GET', KEYS[i]) or 0)
-  if spent >= tonumber(ARGV[3 * i - 8]) then
+  -- A damaged counter counts as spent, and so does a key of another type.
+  local held = redis.pcall('GET', KEYS[i]) or '0'
+  if type(held) == 'table' then
+    if not string.find(held.err, 'WRONGTYPE', 1, true) then
+      return held
+    end
+    held = ''
+  end
+  local spent = #held < 16 and string.match(held, '^%-?%d+$')
+  if not spent or tonumber(spent) >= tonumber(ARGV[3 * i - 8]) then
     return ARGV[3 * i - 9]
   end
 end
@@ -31,7 +39,7 @@ for i = 4, #KEYS do
   if ends ~= '' then
     redis.call('ZADD', KEYS[2], ends, ARGV[2] .. ':' .. name)
     local first = redis.call('GET', KEYS[3])
-    if not first or tonumber(ends) < tonumber(first) then
+    if tonumber(ends) < (tonumber(first or '') or math.huge) then
       redis.call('SET', KEYS[3], ends)
     end
   end
