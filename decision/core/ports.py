@@ -283,6 +283,9 @@ class AliasStore(Protocol):
     async def delete_alias(self, kind: str, value: str, customer_id: str) -> None:
         """Removes an alias where it leads to that customer."""
 
+    async def delete_aliases_to(self, customer_id: str) -> int:
+        """Removes every alias that leads to the customer, found by looking at all; how many."""
+
     async def stray_aliases(self) -> dict[str, str]:
         """Aliases, as the store names them, that lead to a customer without a document.
 

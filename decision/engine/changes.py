@@ -112,6 +112,18 @@ def apply_consents(document: Document, update: ConsentUpdate, at: int, source: s
         consent.state(document, purpose, channel, granted, own_at, own_source)
 
 
+def check_own_size(customer_id: str, update: CustomerUpdate, runtime: Runtime) -> None:
+    """Refuses an update that is too large by itself, before any of its aliases is looked up.
+
+    Raises:
+        InputError: it is.
+    """
+    if update.aliases:
+        alone = Document(customer_id=customer_id)
+        apply_update(alone, update, 0)
+        check_size(alone, update, runtime)
+
+
 def check_size(document: Document, update: CustomerUpdate, runtime: Runtime) -> None:
     """Refuses an update that makes a document larger than is kept; never a mere denial or reach.
 
@@ -122,8 +134,9 @@ def check_size(document: Document, update: CustomerUpdate, runtime: Runtime) -> 
         return
     size = len(runtime.store.pack(document))
     if size > runtime.settings.largest_document:
+        sizes = [len(msgspec.json.encode(part)) for part in (update.attributes, update.aliases)]
         raise InputError(
-            "attributes",
+            "aliases" if sizes[1] > sizes[0] else "attributes",
             f"the customer would take {size} bytes, at most "
             f"{runtime.settings.largest_document} are kept",
         )

@@ -48,6 +48,7 @@ class Customers:
         """
         customer_id = clean_id("customer_id", customer_id)
         update = changes.checked(update, self.runtime.snapshot.policy, self.runtime.settings)
+        changes.check_own_size(customer_id, update, self.runtime)
         removed: list[tuple[str, str]] = []
 
         async with claimed_aliases(self.runtime, customer_id, update) as (own, refused):

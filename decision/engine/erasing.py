@@ -67,9 +67,14 @@ async def erase(runtime: Runtime, customer_id: str) -> Erasure:
         gone = await runtime.store.forget(partition, theirs, record_id)
         for waiting in [one.id for one in runtime.unlogged.values() if theirs(one)]:
             del runtime.unlogged[waiting]
+        dangling = 0
+        if own_id == customer_id and not document.exists:
+            # Of a write that was interrupted between pointing its aliases and the customer.
+            dangling = await runtime.store.delete_aliases_to(own_id)
         total.update(msgspec.structs.asdict(removed))
+        total["aliases"] += dangling
         log[partition] += gone
-        if removed or gone:
+        if removed or gone or dangling:
             known.add(own_id)
     store = StoreRemoval(
         ids=len(every),

@@ -60,6 +60,7 @@ LONGEST: Final = 3600.0
 """Seconds for which something is tried."""
 
 _OF_A_RECORD: Final = 500
+_OF_AN_ALIAS: Final = 200
 _FIRST_DELAY: Final = 0.02
 _LONGEST_DELAY: Final = 1.0
 _log = logging.getLogger(__name__)
@@ -115,6 +116,15 @@ class Following:
         self._bytes = 0
         """The bytes of the records that wait."""
         self._dropped = 0
+        runtime.unclaim = self.unclaim
+
+    def unclaim(self, customer_id: str, aliases: Sequence[tuple[str, str]]) -> None:
+        """Releases aliases that were claimed for a customer who was perhaps not written."""
+        size = sum(len(kind) + len(value) + _OF_AN_ALIAS for kind, value in aliases)
+        if self._bytes + size > MOST_BYTES:
+            self._drop()
+            return
+        self._add(partial(self._unclaim, customer_id, aliases), size)
 
     def withdraw(self, decision: UngivenDecision) -> None:
         """Sees to it that nothing stays reserved for a decision that nobody was given."""
@@ -204,6 +214,20 @@ class Following:
             self.runtime.unlogged.pop(work.record_id, None)
             delay = _FIRST_DELAY
         self._dropped = 0
+
+    async def _unclaim(self, customer_id: str, aliases: Sequence[tuple[str, str]]) -> str:
+        store, released = self.runtime.store, []
+        known = (await resolve(self.runtime, customer_id)).document.aliases
+        for kind, value in aliases:
+            if value not in known.get(kind, []):
+                await store.delete_alias(kind, value, customer_id)
+                released.append((kind, value))
+        # Who wrote the customer meanwhile may have found the alias claimed already.
+        known = (await resolve(self.runtime, customer_id)).document.aliases
+        for kind, value in released:
+            if value in known.get(kind, []):
+                await store.set_alias(kind, value, customer_id)
+        return "released" if released else "not_written"
 
     async def _withdraw(self, decision: UngivenDecision) -> str:
         store = self.runtime.store

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -155,33 +156,39 @@ async def claimed_aliases(
     """Points the update's aliases to the customer while it is written.
 
     Gives the update without the aliases that lead to another customer, and those. If it cannot
-    be written, new aliases are released. Once it is written, a customer known by one of them
-    alone is merged into this one, so that no contact and no denial is lost.
+    be written, new aliases are released, aside where the store does not answer. Once it is
+    written, a customer known by one of them alone is merged into this one, so that no contact and
+    no denial is lost.
     """
     claimed: list[Alias] = []
     refused: list[RefusedAlias] = []
-    for kind, value in update.aliases.items():
-        if value is None:
-            continue
-        if await _claim(runtime, customer_id, alias := Alias(kind, value)):
-            claimed.append(alias)
-        else:
-            detail = (
-                f"{value[:60]!r} is an alias of another customer and stays there; "
-                "merge the two, or delete it there first"
-            )
-            refused.append(RefusedAlias(kind, value, detail))
-    if refused:
-        left = {one.type for one in refused}
-        own = {kind: value for kind, value in update.aliases.items() if kind not in left}
-        update = msgspec.structs.replace(update, aliases=own)
+    own = update
     try:
-        yield update, refused
+        for kind, value in update.aliases.items():
+            if value is None:
+                continue
+            claimed.append(alias := Alias(kind, value))
+            if not await _claim(runtime, customer_id, alias):
+                claimed.pop()
+                detail = (
+                    f"{value[:60]!r} is an alias of another customer and stays there; "
+                    "merge the two, or delete it there first"
+                )
+                refused.append(RefusedAlias(kind, value, detail))
+        if refused:
+            left = {one.type for one in refused}
+            kept = {kind: value for kind, value in update.aliases.items() if kind not in left}
+            own = msgspec.structs.replace(update, aliases=kept)
+        yield own, refused
     except InputError:
         known = (await resolve(runtime, customer_id)).document.aliases
         for alias in claimed:
             if alias.value not in known.get(alias.type, []):
                 await runtime.store.delete_alias(alias.type, alias.value, customer_id)
+        raise
+    except (StoreUnavailable, asyncio.CancelledError):
+        if claimed and runtime.unclaim is not None:
+            runtime.unclaim(customer_id, [(alias.type, alias.value) for alias in claimed])
         raise
     for alias in claimed:
         known_as = alias_id(alias)

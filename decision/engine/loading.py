@@ -98,6 +98,7 @@ class Loading:
         row = self.check(row, now=now)
         async with self._locks.setdefault(row.customer_id, asyncio.Lock()):
             try:
+                changes.check_own_size(row.customer_id, row, self.runtime)
                 async with claimed_aliases(self.runtime, row.customer_id, row) as (own, refused):
                     loaded = await self._put(own, now)
             except InputError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -76,6 +76,8 @@ class Runtime:
     """The store, the clock and the settings, with the policy and model in force.
 
     `unlogged` has the answers given without the store that are not in the log yet, by decision id.
+    `unclaim`, if set, sees to it that aliases (type, value) claimed for a customer who was perhaps
+    not written are released as soon as the store answers again.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Runtime:
         self.clock = clock
         self.observer: Observer | None = None
         self.unlogged: dict[str, LogRecord] = {}
+        self.unclaim: Callable[[str, Sequence[tuple[str, str]]], None] | None = None
         self._snapshot: Snapshot | None = None
 
     @property

@@ -23,3 +23,9 @@ class MemoryAliases(MemoryBase):
     async def delete_alias(self, kind: str, value: str, customer_id: str) -> None:
         if self._aliases.get((kind, value)) == customer_id:
             del self._aliases[kind, value]
+
+    async def delete_aliases_to(self, customer_id: str) -> int:
+        found = [alias for alias, owner in self._aliases.items() if owner == customer_id]
+        for alias in found:
+            del self._aliases[alias]
+        return len(found)

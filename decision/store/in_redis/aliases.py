@@ -51,8 +51,7 @@ class RedisAliases(RedisBase):
                 removed += await self._delete_key(key, owner)
         return removed
 
-    async def _delete_aliases_to(self, customer_id: str) -> int:
-        """Removes every alias of a customer, found by looking at all aliases; returns how many."""
+    async def delete_aliases_to(self, customer_id: str) -> int:
         removed = 0
         async for owners in self._owners():
             for key, owner in owners.items():

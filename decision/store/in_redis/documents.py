@@ -214,7 +214,7 @@ class RedisDocuments(RedisAliases):
             except codec.UnreadableDocument:
                 text = "erasing a customer with an unreadable document"
                 _log.warning(text, extra=named("unreadable_document_erased"))
-                aliases = await self._delete_aliases_to(customer_id)
+                aliases = await self.delete_aliases_to(customer_id)
             else:
                 version = found.version.profile
                 for kind, values in found.document.aliases.items():
