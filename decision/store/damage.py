@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from decision.core.errors import StoreUnavailable
+from decision.observability import named
 
 _SAID_AGAIN: Final = 60.0
 """Seconds after which the damage of a key is logged again: every decision may meet it."""
@@ -47,7 +48,7 @@ def note(key: str, why: str) -> str:
         if len(_said) >= _MOST_KEYS:
             _said.clear()
         _said[key] = now
-        _log.error("%s", text)
+        _log.error("%s", text, extra=named("value_damaged"))
     return text
 
 
