@@ -98,8 +98,8 @@ class StoreUnavailable(NextbestError):
 
     `uncertain` is true where a write was sent and its answer is not known. `code` is a word from a
     fixed list: Redis' own (`OOM`, `READONLY`), or `unreachable`, `lost`, `timeout`, `stalled`,
-    `busy`, `closed`. `reason` and `fix` say what is wrong and what to do, without an address.
-    All three are empty where there is nothing to say.
+    `busy`, `closed`, `contention`. `reason` and `fix` say what is wrong and what to do, without an
+    address. All three are empty where there is nothing to say.
     """
 
     def __init__(

@@ -91,7 +91,8 @@ class Customers:
 
     async def erase_with_id(self, customer_id: str) -> Erasure:
         """Erases a customer; the erasure's id leads to its certificate."""
-        return await erasing.erase(self.runtime, customer_id)
+        with self.runtime.answers.of(customer_id):
+            return await erasing.erase(self.runtime, customer_id)
 
     async def certificate(self, erasure_id: str) -> ErasureCertificate:
         """What was removed where by an erasure, and what is pending.
@@ -118,7 +119,8 @@ class Customers:
         other = clean_id("from", other_id, stored=True)
         if other != customer_id:  # else it was stored with blanks around it, by an earlier version
             other_id = other
-        return self._view(await merging.merge(self.runtime, customer_id, other_id))
+        with self.runtime.answers.of(customer_id):
+            return self._view(await merging.merge(self.runtime, customer_id, other_id))
 
     async def _change(
         self,
@@ -135,7 +137,8 @@ class Customers:
             return found.document, transaction.commit_of(found, write_id, sections, log)
 
         read = partial(resolve, runtime)
-        document = await transaction.update(runtime, read, customer_id, apply)
+        with runtime.answers.of(customer_id):
+            document = await transaction.update(runtime, read, customer_id, apply)
         document.exists = True
         return document
 

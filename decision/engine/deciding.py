@@ -78,11 +78,23 @@ class Deciding:
         self._check()
         try:
             async with asyncio.timeout(self.query.deadline):
-                return await self._decide()
-        except StoreUnavailable:
-            return self._without_store(late=self.query.is_late())
+                decided = await self._decide()
+        except StoreUnavailable as error:
+            late = self.query.is_late()
+            if not late:
+                self._failed(error)
+            return self._without_store(late=late)
         except TimeoutError:
             return self._without_store(late=True)
+        except Exception as error:
+            self._failed(error)
+            raise
+        self.runtime.answers.served += 1
+        return decided
+
+    def _failed(self, error: Exception) -> None:
+        named = self.named if isinstance(self.named, str) else alias_id(self.named)
+        self.runtime.answers.failed(error, named)
 
     def too_late(self) -> Decided:
         """The answer where the deadline passed before anything was begun.
@@ -180,7 +192,7 @@ class Deciding:
         which is not recorded, is sent again.
         """
         if latest.answer is None and self.request.event is not None and self.request.event.id:
-            raise StoreUnavailable("too many writes at once for this customer")
+            raise StoreUnavailable("too many writes at once for this customer", code="contention")
         self.contended = True
         outcome = await self._attempt(latest)
         if isinstance(outcome, Done):
@@ -189,7 +201,7 @@ class Deciding:
             outcome = await self._attempt(outcome.state)
             if isinstance(outcome, Done):
                 return outcome.result
-        raise StoreUnavailable("too many writes at once for this customer")
+        raise StoreUnavailable("too many writes at once for this customer", code="contention")
 
     async def _give_again(self, state: ReadResult, answer: bytes) -> Done[Decided] | TryAgain:
         """Gives the answer that is kept for this request id; decides anew where it is withdrawn."""

@@ -81,14 +81,16 @@ class Events:
         for index, event in enumerate(events):
             try:
                 named = named_by(self.runtime.settings, event.customer_id, event.alias)
-                customer_id = await customer_id_of(self.runtime, named)
+                with self.runtime.answers.of(str(named)):
+                    customer_id = await customer_id_of(self.runtime, named)
                 self._check(event, now)
                 by_customer.setdefault(customer_id, []).append((index, event))
             except InputError as error:
                 results[index] = Rejected(index, str(error))
         self._tell(events, results)
         for customer_id, own in by_customer.items():
-            written = await self._record_for(customer_id, own, now)
+            with self.runtime.answers.of(customer_id):
+                written = await self._record_for(customer_id, own, now)
             self._tell(events, written)
             results |= written
         found = list(results.values())

@@ -16,6 +16,7 @@ from decision.core.identifiers import decision_id, partition_of
 from decision.core.ports import LogRecord, Store
 from decision.core.schema import Decision
 from decision.engine.snapshot import Snapshot
+from decision.store.health import AnswerCount
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +76,7 @@ def wall_clock() -> int:
 class Runtime:
     """The store, the clock and the settings, with the policy and model in force.
 
+    `answers` counts what is answered with the store and without.
     `unlogged` has the answers given without the store that are not in the log yet, by decision id.
     `unclaim`, if set, sees to it that aliases (type, value) claimed for a customer who was perhaps
     not written are released as soon as the store answers again.
@@ -87,6 +89,7 @@ class Runtime:
         self.settings = settings
         self.clock = clock
         self.observer: Observer | None = None
+        self.answers = AnswerCount()
         self.unlogged: dict[str, LogRecord] = {}
         self.unclaim: Callable[[str, Sequence[tuple[str, str]]], None] | None = None
         self._snapshot: Snapshot | None = None

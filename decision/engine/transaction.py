@@ -99,7 +99,9 @@ async def update(runtime: Runtime, read: Read, customer_id: str, change: Change[
 
     outcome = await transact(read, customer_id, attempt, runtime.settings.attempts)
     if isinstance(outcome, GaveUp):
-        raise StoreUnavailable(f"too many writes at once for customer {customer_id!r}; try again")
+        raise StoreUnavailable(
+            f"too many writes at once for customer {customer_id!r}; try again", code="contention"
+        )
     return outcome.result
 
 

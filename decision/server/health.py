@@ -55,7 +55,7 @@ def trouble_of(error: StoreUnavailable, where: str = "", *, embedded: bool = Fal
         text += f"; {fix}"
     if reason and fix:
         public += f"; {fix}"
-    return Trouble(error.code or "unavailable", text, _without_address(public, where))
+    return Trouble(error.code or "unavailable", text, without_address(public, where))
 
 
 _SLOW: Final = "see whether it runs, its load and its slow log"
@@ -74,7 +74,8 @@ _ADDRESSES: Final = (
 )
 
 
-def _without_address(text: str, where: str) -> str:
+def without_address(text: str, where: str) -> str:
+    """A text for everybody; `where` is the address of the store."""
     text = re.sub(r" at (?=\S*[\d/:])\S+", "", text)
     for known in filter(None, (where, where.rpartition(":")[0].strip("[]"))):
         text = re.sub(rf"(?<![\w.-]){re.escape(known)}(?![\w-])", "its address", text)

@@ -8,7 +8,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from decision.server.losses import KINDS, Kind
-from decision.store.health import STATES, ServerState
+from decision.store.health import COUNTED, ServerState
 
 WHAT: Final = ("store", "data", "durability", "log", "clock", "keys")
 """What `nextbest_degraded` has a value for."""
@@ -60,10 +60,10 @@ class StoreMetrics:
         self._readers = gauge("log_readers", "Readers of the log, such as an archive.")
         self._lag = gauge("log_lag_seconds", "Age of the oldest entry that a reader has not read.")
         self._degraded = {what: degraded.labels(what) for what in WHAT}
-        self._refusals = {code: refusals.labels(code) for code in STATES}
+        self._refusals = {code: refusals.labels(code) for code in COUNTED}
         self._losses = {kind: losses.labels(kind) for kind in KINDS}
         self._safe = {name: safe.labels(name) for name in SETTINGS}
-        self._counted = dict.fromkeys(STATES, 0)
+        self._counted = dict.fromkeys(COUNTED, 0)
 
     def degraded(self, what: str, found: bool) -> None:
         """Says whether something is wrong."""

@@ -17,13 +17,14 @@ import msgspec
 from decision.core.errors import StoreUnavailable
 from decision.engine.runtime import wall_clock
 from decision.observability import get_logger
+from decision.server.answer_watch import AnswerWatch
 from decision.server.health import StoreHealth, Trouble, What, trouble, trouble_of
 from decision.server.log_watch import LogWatch
 from decision.server.loss_watch import LossState, LossWatch
 from decision.server.losses import marks_of
 from decision.server.metrics import Metrics
 from decision.server.shared_folder import SharedFolder
-from decision.store.health import Beat, ServerState, Watched
+from decision.store.health import AnswerCount, Beat, ServerState, Watched
 
 REFUSED_FOR: Final = 5.0
 """Seconds for which a refused call counts: what is refused now and then is not restored between."""
@@ -72,6 +73,7 @@ class StoreWatch:
         metrics: Metrics,
         *,
         clock: Callable[[], int] = wall_clock,
+        answers: AnswerCount | None = None,
         log_limit: int = 0,
         memory: Path | None = None,
     ) -> None:
@@ -79,6 +81,8 @@ class StoreWatch:
         self._health = health
         self._metrics = metrics
         self._clock = clock
+        where = "" if self._store is None else self._store.where
+        self._answers = AnswerWatch(answers or AnswerCount(), where)
         self._log_watch = LogWatch(log_limit, health, metrics)
         self._loss_watch = LossWatch(health, metrics, memory)
         self._led = False
@@ -153,7 +157,8 @@ class StoreWatch:
                 self._rights_at = time.monotonic()
         if self._missing and (found is None or found.code == "NOPERM"):
             return _missing_rights(self._missing, store.where, found)
-        return None if found is None else trouble_of(found, store.where)
+        answers = self._answers.look()
+        return answers if found is None else trouble_of(found, store.where)
 
     # What the server says of itself.
 
@@ -211,6 +216,8 @@ class StoreWatch:
         troubles, last = dict(report.troubles), store.refused.last
         if last is not None and time.monotonic() - store.refused.at < REFUSED_FOR:
             troubles.setdefault("store", trouble_of(last, store.where))
+        if (found := self._answers.look()) is not None:
+            troubles.setdefault("store", found)
         self._health.adopt(troubles, report.notices)
 
 

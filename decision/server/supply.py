@@ -90,6 +90,7 @@ class PolicySupply:
             self.store_health,
             metrics,
             clock=engine.runtime.clock,
+            answers=engine.runtime.answers,
             log_limit=settings.log_limit_mb << 20,
             memory=memory,
         )

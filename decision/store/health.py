@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
-from decision.core.errors import StoreUnavailable
+from decision.core.errors import NextbestError, StoreUnavailable
 
 STATES: Final = (
     *("OOM", "MISCONF", "READONLY", "NOPERM", "NOAUTH", "WRONGPASS", "DENIED", "LOADING", "BUSY"),
@@ -17,6 +19,16 @@ STATES: Final = (
     *("CLUSTERDOWN", "MOVED", "ASK", "CROSSSLOT", "TRYAGAIN"),
 )
 """Codes of errors by which Redis says that it cannot serve as it is."""
+
+COUNTED: Final = (*STATES, "WRONGTYPE", "ERR")
+"""Codes of refusals that are counted; the last two are of one command, or of one key."""
+
+_TOLD_OTHERWISE: Final = frozenset(
+    (*STATES, "unreachable", "lost", "stalled", "busy", "closed", "contention")
+)
+"""Codes of failures that the look at the store finds by itself, or that are no fault of it."""
+
+_REMEMBERED: Final = 1000
 
 
 class Beat(NamedTuple):
@@ -61,13 +73,14 @@ class LogState(NamedTuple):
 
 
 class RefusalCount:
-    """Counts the errors that tell of a server's state: not those of one command, nor of a protocol.
+    """Counts the errors that Redis answers with, by code.
 
-    `last` is the latest, and `at` is `time.monotonic()` of that moment.
+    `last` is the latest that tells of the server's state: not of one command or key, nor of a
+    protocol. `at` is `time.monotonic()` of that moment.
     """
 
     def __init__(self) -> None:
-        self.counts = dict.fromkeys(STATES, 0)
+        self.counts = dict.fromkeys(COUNTED, 0)
         self.last: StoreUnavailable | None = None
         self.at = -math.inf
 
@@ -75,7 +88,55 @@ class RefusalCount:
         """Counts an error that a call was answered with."""
         if error.code in self.counts:
             self.counts[error.code] += 1
+        if error.code in STATES:
             self.last, self.at = error, time.monotonic()
+
+
+class Failure(NamedTuple):
+    """An answer that had to do without the store, at a `time.monotonic()`, and for whom.
+
+    `code`, `reason` and `fix` are those of `StoreUnavailable`, or say what it was instead.
+    """
+
+    at: float
+    customer_id: str
+    code: str
+    reason: str
+    fix: str
+
+
+class AnswerCount:
+    """Counts what was answered with the store, and remembers what had to be without it.
+
+    An answer is a decision, the events of one customer, or one change of a customer.
+    """
+
+    def __init__(self) -> None:
+        self.served = 0
+        self.failures: deque[Failure] = deque(maxlen=_REMEMBERED)
+
+    def failed(self, error: Exception, customer_id: str) -> None:
+        """Notes a failure, unless the request is the reason, or the store's state is known."""
+        code, reason, fix = type(error).__name__, "", ""
+        if isinstance(error, StoreUnavailable):
+            if error.code in _TOLD_OTHERWISE:
+                return
+            code, reason, fix = error.code or code, error.reason, error.fix
+            if asked := getattr(error, "asked", ""):
+                reason += f" ({asked})"
+        elif isinstance(error, NextbestError):
+            return
+        self.failures.append(Failure(time.monotonic(), customer_id, code, reason, fix))
+
+    @contextmanager
+    def of(self, customer_id: str) -> Iterator[None]:
+        """Around what makes one answer."""
+        try:
+            yield
+        except Exception as error:
+            self.failed(error, customer_id)
+            raise
+        self.served += 1
 
 
 @runtime_checkable

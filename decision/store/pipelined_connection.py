@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections import deque
 from collections.abc import Callable, Sequence
 from copy import copy
@@ -38,8 +39,28 @@ _pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignm
 _UNSENT_BYTES = 1 << 20
 """Bytes that wait to be written, from which on no more calls should be sent."""
 
+_KIND: Final = re.compile(
+    r"\{(p|budget|register|blob|history|turn|health)\d*\}:(c|r|e|x|a|log|copy|n|t|ends|first|names|"
+    r"kinds|mark|beats|clocks|loss|trial|rights)?(?::|$)?"
+)
+
 KEPT_FOR: Final = 2.0
 """Seconds for which a connection is kept, even if what is refused on it asks for another."""
+
+
+def asked_of(command: Command) -> str:
+    """A command and the kinds of its keys, as in `GET on {p}:c`, without anybody's id.
+
+    >>> asked_of(("GET", "nb:{p114}:c:ann"))
+    'GET on {p}:c'
+    >>> asked_of(("EVALSHA", "d1", 2, "nb:{budget}:n:spring", "nb:{p1}:log", b"{budget}:n"))
+    'EVALSHA on {budget}:n, {p}:log'
+    """
+    kinds: dict[str, None] = {}
+    for key in command[1:]:
+        if isinstance(key, str) and (found := _KIND.search(key)):
+            kinds[f"{{{found[1]}}}:{found[2] or ''}".rstrip(":")] = None
+    return f"{command[0]!s} on {', '.join(kinds)}" if kinds else f"{command[0]!s}"
 
 
 class ConnectionCounts(msgspec.Struct):
@@ -118,16 +139,16 @@ class PipelinedConnection(asyncio.Protocol):
         """
         reply = await self._send(_pack(command), None, timeout, write)
         if isinstance(reply, hiredis.ReplyError):
-            raise self._refused(reply)
+            raise self._refused(reply, command)
         return reply
 
     async def pipeline(self, commands: Sequence[Command], timeout: float) -> list[Any]:
         """The replies to several reads, sent together; raises for the first that failed."""
         packed = b"".join(map(_pack, commands))
         replies: list[Any] = await self._send(packed, len(commands), timeout, False)
-        for reply in replies:
+        for reply, command in zip(replies, commands, strict=True):
             if isinstance(reply, hiredis.ReplyError):
-                raise self._refused(reply)
+                raise self._refused(reply, command)
         return replies
 
     def fail_if_silent_for(self, timeout: float) -> None:
@@ -197,9 +218,9 @@ class PipelinedConnection(asyncio.Protocol):
             return copy(self._refusal)
         return self._failure("lost", "the connection was lost", uncertain=uncertain)
 
-    def _refused(self, reply: Exception) -> Refused:
+    def _refused(self, reply: Exception, command: Command) -> Refused:
         """An error reply; one that only another server would give ends this connection."""
-        error = Refused(self.where, reply)
+        error = Refused(self.where, reply, asked_of(command))
         self._counts.refused.note(error)
         if error.code in WRONG_SERVER and self._loop.time() - self.opened_at >= KEPT_FOR:
             self._give_up(f"was given up, because the server may be another now: {error}")

@@ -75,15 +75,18 @@ _IN_SCRIPT_7: Final = re.compile(r" script: [0-9a-f]{40}, on @\w+:\d+\.$")
 class Refused(StoreUnavailable):
     """Redis answered a command with an error; `code` is one of `CODES`.
 
+    `asked` is the command and the kinds of its keys, without anybody's id.
+
     What an error inside a script says is found below the words that Redis puts around it.
     """
 
-    def __init__(self, where: str, error: Exception | str) -> None:
+    def __init__(self, where: str, error: Exception | str, asked: str = "") -> None:
         said = _unwrapped(_ARGUMENTS.sub("", str(error)))
         code, reason = _parse(said)
         fix = _rights(reason) if code == "NOPERM" else _FIXES.get(code, "")
         message = f"Redis at {where} answered: {said.rstrip('.')}{'; ' + fix if fix else ''}"
         super().__init__(message, code=code, reason=reason, fix=fix)
+        self.asked = asked
 
 
 def _unwrapped(text: str) -> str:
