@@ -49,8 +49,9 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
     `degraded` says what is wrong, why, and how to fix it: `store` (Redis does not answer or takes
     no writes), `data` (Redis has lost data, in the last day), `durability` (it may lose some),
-    `log` (the archive has stopped), `clock` (clocks differ), `model` (the prior scores), `keys`
-    (the keys file cannot be used, or no key is valid). `notices` are what an operator should know
+    `log` (the archive has stopped), `clock` (clocks differ), `watch` (the look at
+    Redis fails or is not told), `model` (the prior scores), `keys` (the keys file cannot be used,
+    or no key is valid). `notices` are what an operator should know
     and need not fix. No address is ever named.
     """
 

@@ -13,9 +13,9 @@ from decision.observability import get_logger
 from decision.server.metrics import Metrics
 from decision.store.health import STATES
 
-What = Literal["store", "data", "durability", "log", "clock"]
+What = Literal["store", "data", "durability", "log", "clock", "watch"]
 """What can be wrong with the store: it does not answer or take writes, it lost data or may lose
-some, nobody takes its log, clocks differ."""
+some, nobody takes its log, clocks differ, nobody can look at it or tell what was seen."""
 
 _log = get_logger()
 

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from decision.server.losses import KINDS, Kind
 from decision.store.health import COUNTED, ServerState
 
-WHAT: Final = ("store", "data", "durability", "log", "clock", "keys")
+WHAT: Final = ("store", "data", "durability", "log", "clock", "watch", "keys")
 """What `nextbest_degraded` has a value for."""
 
 SETTINGS: Final = ("maxmemory-policy", "appendonly")

@@ -6,6 +6,7 @@ each worker asks for a sign of life by itself, and notes what Redis refuses to i
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -45,9 +46,10 @@ _log = get_logger()
 
 
 class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What the worker that looks has seen. Times are `time.monotonic()`, of the whole machine."""
+    """What the worker that looks, `by`, has seen. Times are `time.monotonic()`, of the machine."""
 
     at: float
+    by: str = ""
     troubles: Mapping[What, Trouble] = {}
     notices: Mapping[str, str] = {}
     accepted: Mapping[str, str] = {}
@@ -85,6 +87,8 @@ class StoreWatch:
         self._answers = AnswerWatch(answers or AnswerCount(), where)
         self._log_watch = LogWatch(log_limit, health, metrics)
         self._loss_watch = LossWatch(health, metrics, memory)
+        self._own = os.urandom(8).hex()
+        self._began = time.monotonic()
         self._led = False
         self._accepted: Mapping[str, str] | None = None
         self._ahead: int | None = None
@@ -102,18 +106,57 @@ class StoreWatch:
             self._health.note("store", None)
             return
         try:
+            report = _report_in(shared)
+            silent = self._silent(report)
             if shared.lead():
-                await self._look(store, shared)
+                await self._look(store, shared, report, None)
+            elif silent is not None:
+                await self._look(store, shared, report, silent)
             else:
-                self._adopt(store, shared)
+                self._led = False
+                self._adopt(store, report)
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - what cannot be looked at is not well
+            self._failed(error, shared)
         finally:
             self._metrics.store.refused(store.refused.counts)
 
-    async def _look(self, store: Watched, shared: SharedFolder) -> None:
+    def _silent(self, report: HealthReport | None) -> Trouble | None:
+        """Why this worker must look although another has the part, if it must."""
+        at = self._began if report is None else report.at
+        age = time.monotonic() - at
+        if age <= STALE and (report is None or report.by != self._own):
+            return None
+        text = "the worker that looks at Redis does not tell what it sees, so each looks by itself"
+        fix = (
+            "see whether a worker hangs, and whether the disk of TMPDIR is full; restart the server"
+        )
+        return trouble("silent", f"{text}; {fix}")
+
+    def _failed(self, error: Exception, shared: SharedFolder) -> None:
+        """Notes that the look itself failed; what was seen before stays."""
+        name = type(error).__name__
+        before = self._health.troubles.get("watch")
+        if before is None or before.code != name:
+            _log.error("look_failed", exc_info=error)
+        text = f"the look at Redis fails ({name}), so what is said of it is of before"
+        fix = "see look_failed in the log, and whether another program writes under the prefix"
+        self._health.note("watch", trouble(name, f"{text}; {fix}"))
+        with suppress(OSError):
+            shared.note_health(self._report())
+
+    async def _look(
+        self,
+        store: Watched,
+        shared: SharedFolder,
+        before: HealthReport | None,
+        silent: Trouble | None,
+    ) -> None:
         health = self._health
-        if not self._led:
+        other = before is not None and before.by != self._own and before.at > self._began
+        if not self._led or (other and silent is None):
             self._led = True
-            before = shared.health(HealthReport)
             self._accepted = None if before is None else before.accepted
             self._loss_watch.resume(None if before is None else before.losses)
         written, refusal = None, None
@@ -131,8 +174,23 @@ class StoreWatch:
             self._note_clocks(written, shared.own.decode())
         with suppress(StoreUnavailable):  # noted as a refusal
             await self._log_watch.look(store, state)
-        with suppress(OSError):  # the disk is full: the others ask for themselves
-            shared.note_health(self._report())
+        self._tell(shared, silent)
+
+    def _tell(self, shared: SharedFolder, found: Trouble | None) -> None:
+        """Tells the others what was seen; where that fails, they look for themselves."""
+        report = self._report()
+        troubles: dict[What, Trouble] = {
+            what: one for what, one in report.troubles.items() if what != "watch"
+        }
+        if found is not None:
+            troubles["watch"] = found
+        try:
+            shared.note_health(msgspec.structs.replace(report, troubles=troubles))
+        except OSError as error:
+            text = f"what is seen of Redis cannot be told to other workers ({error.strerror})"
+            fix = "free the disk of TMPDIR"
+            found = trouble("unwritten", f"{text}: {fix}")
+        self._health.note("watch", found)
 
     # Writing.
 
@@ -202,23 +260,29 @@ class StoreWatch:
         health = self._health
         return HealthReport(
             at=time.monotonic(),
+            by=self._own,
             troubles=health.troubles,
             notices=health.notices,
             accepted=self._accepted or {},
             losses=self._loss_watch.state,
         )
 
-    def _adopt(self, store: Watched, shared: SharedFolder) -> None:
+    def _adopt(self, store: Watched, report: HealthReport | None) -> None:
         """Takes over what the worker that looks has seen, and adds what it does not know."""
-        report = shared.health(HealthReport)
-        if report is None or time.monotonic() - report.at > STALE:
-            report = HealthReport(at=0.0)
+        report = report or HealthReport(at=0.0)
         troubles, last = dict(report.troubles), store.refused.last
         if last is not None and time.monotonic() - store.refused.at < REFUSED_FOR:
             troubles.setdefault("store", trouble_of(last, store.where))
         if (found := self._answers.look()) is not None:
             troubles.setdefault("store", found)
         self._health.adopt(troubles, report.notices)
+
+
+def _report_in(shared: SharedFolder) -> HealthReport | None:
+    try:
+        return shared.health(HealthReport)
+    except (OSError, msgspec.MsgspecError):
+        return None
 
 
 def _missing_rights(missing: list[str], where: str, error: StoreUnavailable | None) -> Trouble:
