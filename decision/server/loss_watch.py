@@ -11,10 +11,13 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from decision.core.clock import from_micros
+from decision.core.errors import StoreUnavailable
 from decision.observability import get_logger
 from decision.server.health import StoreHealth, Trouble, trouble
 from decision.server.losses import Kind, Marks, evicted_since, losses
 from decision.server.metrics import Metrics
+from decision.store.health import Watched
 
 SHOWN: Final = 86_400.0
 """Seconds for which a loss of data is shown."""
@@ -30,6 +33,14 @@ class LossState(msgspec.Struct, frozen=True):
     lost_at: float = 0.0
 
 
+class Noted(msgspec.Struct, frozen=True):
+    """A loss as the store keeps it: `at` is the store's time, microseconds."""
+
+    code: str
+    text: str
+    at: int
+
+
 class LossWatch:
     """`memory` is a file that outlives server and store; where there is none, so does nothing."""
 
@@ -38,30 +49,59 @@ class LossWatch:
         self._health = health
         self._metrics = metrics
         self._memory = memory
+        self._recalled = False
 
     def resume(self, state: LossState | None) -> None:
         """Goes on where the worker before ended, or else the server before."""
         if state is not None:
+            self._recalled = True
             self.state = state
         elif self._memory is not None:
             with suppress(OSError, msgspec.MsgspecError):
                 self.state = LossState(msgspec.json.decode(self._memory.read_bytes(), type=Marks))
 
-    def look(self, now: Marks) -> None:
-        """Compares what a store has now with what it had."""
+    async def look(self, store: Watched, now: Marks, at: int) -> None:
+        """Compares what a store has now, at its own time `at`, with what it had.
+
+        What was lost is kept in the store, so that a server which starts within the day tells it.
+        """
+        if not self._recalled:
+            with suppress(StoreUnavailable):
+                self._recall(await store.noted_loss(), at)
+                self._recalled = True
+        if (found := self._compare(now, at)) is not None:
+            noted = msgspec.json.encode(Noted(found.code, found.text, at))
+            with suppress(StoreUnavailable):
+                await store.note_loss(noted, round(SHOWN * 1000))
+
+    def _recall(self, noted: bytes | None, now: int) -> None:
+        """Takes over the loss that some server noticed, if this one knows of none."""
+        if noted is None or self.state.lost is not None:
+            return
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            loss = msgspec.json.decode(noted, type=Noted)
+            lost = trouble(loss.code, loss.text)
+            since = time.monotonic() - max(0, now - loss.at) / 1e6
+            self.state = LossState(self.state.marks, lost, since)
+            self._metrics.store.lost_before(loss.at / 1e6)
+
+    def _compare(self, now: Marks, noticed: int) -> Trouble | None:
+        """Notes what was lost since the last look; the loss, if there was one."""
         before, lost, at = self.state.marks, self.state.lost, self.state.lost_at
         found = losses(before, now)
         self._metrics.store.lost(found.keys(), evicted_since(before, now))
         if found:
-            lost, at = self._told(found), time.monotonic()
+            lost, at = self._told(found, noticed), time.monotonic()
         elif time.monotonic() - at >= SHOWN:
             lost = None
         self.state = LossState(now, lost, at)
         self._health.note("data", lost)
         self._save(now)
+        return lost if found else None
 
-    def _told(self, found: Mapping[Kind, str]) -> Trouble:
-        lost = trouble("+".join(found), "; ".join(found.values()))
+    def _told(self, found: Mapping[Kind, str], at: int) -> Trouble:
+        when = from_micros(at).isoformat(timespec="seconds")
+        lost = trouble("+".join(found), f"{'; '.join(found.values())} (noticed at {when})")
         if self.state.lost is not None and self.state.lost.code == lost.code:
             # Another loss of the same kind, which is no change to `StoreHealth`.
             _log.error("degraded", what="data", code=lost.code, problem=lost.text)

@@ -95,6 +95,10 @@ class StoreMetrics:
             self._loss_at.set_to_current_time()
         self._evicted.inc(evicted)
 
+    def lost_before(self, at: float) -> None:
+        """Shows when a loss was noticed, seconds since 1970, before this process began."""
+        self._loss_at.set(at)
+
     def clocks(self, offset: float, skew: float) -> None:
         """Shows by how many seconds clocks differ."""
         self._offset.set(offset)

@@ -170,7 +170,7 @@ class StoreWatch:
         self._metrics.store.server(state)
         self._note_risks(state)
         if written is not None:
-            self._loss_watch.look(marks_of(written.beat, state))
+            await self._loss_watch.look(store, marks_of(written.beat, state), written.beat.now)
             self._note_clocks(written, shared.own.decode())
         with suppress(StoreUnavailable):  # noted as a refusal
             await self._log_watch.look(store, state)

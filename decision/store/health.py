@@ -154,6 +154,12 @@ class Watched(Protocol):
     async def beat(self, server: str, ahead: int | None) -> Beat:
         """Tries a write, and notes how far this server's clock is ahead where that is known."""
 
+    async def note_loss(self, loss: bytes, lasts: int) -> None:
+        """Keeps what was lost, for so many milliseconds."""
+
+    async def noted_loss(self) -> bytes | None:
+        """What was lost last, by any server, if it is kept still."""
+
     async def server_state(self) -> ServerState:
         """What its server says of itself."""
 

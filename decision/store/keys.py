@@ -25,6 +25,8 @@ With the prefix `nb:` and a customer `c-1024`, of partition 114 (`identifiers.pa
     nb:{health}:clocks             hash    server → microseconds by which its clock is ahead of
                                            Redis', and when it is forgotten
     nb:{health}:trial              stream  one entry, for the same purpose
+    nb:{health}:loss               string  JSON: the latest loss of data, and when it was noticed;
+                                           goes after a day
     nb:{health}:rights             any     for the moment in which rights are tried
 
 Expiries are milliseconds since 1970 as little-endian doubles. What varies stands last in a key, so
@@ -87,7 +89,7 @@ class Keys:
         self.budget_first_end = f"{prefix}{{budget}}:first"
 
     def health(self, name: str) -> str:
-        """`mark`, `beats`, `clocks`, `trial`, `rights`."""
+        """`mark`, `beats`, `clocks`, `trial`, `loss`, `rights`."""
         return f"{self.prefix}{{health}}:{name}"
 
     def customer(self, customer_id: str) -> CustomerKeys:

@@ -76,6 +76,27 @@ async def test_a_worker_that_stands_still_is_told_and_what_it_had_seen_stays(
         await when(api, lambda found: set(found["degraded"]) == {"data", "durability"})
 
 
+async def test_a_loss_is_told_by_a_server_that_starts_after_it(
+    redis: OwnRedis, rules: Path, shared: Path
+) -> None:
+    """With the time at which it was noticed, and until what is kept of it is deleted."""
+    async with served(redis, rules) as api:
+        redis.ask("FLUSHALL")
+        before = await when(api, lambda found: "data" in found["degraded"])
+    (shared / "health.json").unlink()
+    async with served(redis, rules) as api:
+        after = await when(api, lambda found: "data" in found["degraded"])
+        assert after["degraded"]["data"] == before["degraded"]["data"]
+        assert "(noticed at 20" in after["degraded"]["data"]
+        assert await api.metric("nextbest_store_loss_timestamp_seconds") > 0
+        assert await api.metric('nextbest_store_losses_total{kind="flushed"}') == 0
+    (shared / "health.json").unlink()
+    assert 0 < int(redis.ask("PTTL", "nb:{health}:loss")) <= 86_400_000
+    redis.ask("DEL", "nb:{health}:loss")
+    async with served(redis, rules) as api:
+        assert fine(await when(api, fine))
+
+
 async def test_a_look_that_fails_for_an_unforeseen_reason_is_told_by_every_worker(
     redis: OwnRedis, rules: Path
 ) -> None:

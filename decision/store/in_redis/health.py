@@ -46,6 +46,13 @@ class RedisHealth(RedisBase):
         found = dict(zip(names, map(int, clocks[1::2]), strict=True))
         return Beat(int(now), mark.decode(errors="replace"), beats, found)
 
+    async def note_loss(self, loss: bytes, lasts: int) -> None:
+        await self._caller(write=True)(("SET", self.keys.health("loss"), loss, "PX", lasts))
+
+    async def noted_loss(self) -> bytes | None:
+        found: bytes | None = await self._caller()(("GET", self.keys.health("loss")))
+        return found
+
     async def server_state(self) -> ServerState:
         return state_of(parse_info(await self._caller()(("INFO",))))
 
