@@ -152,7 +152,7 @@ class EmbeddedRedis:
     def lives(self) -> bool:
         """Whether a server has the data, also one that cannot be reached."""
         try:
-            with unused(self.folder) as free:
+            with unused(self.folder, fcntl.LOCK_SH) as free:
                 return not free
         except (StoreUnavailable, OSError):
             return False
@@ -307,11 +307,14 @@ class EmbeddedRedis:
             client.settimeout(1.0)
             try:
                 client.connect(str(self._socket_path()))
-                client.sendall(command)
-                return client.recv(1024)
             except _NO_SOCKET:
                 return None
             except (TimeoutError, BlockingIOError):  # the second: its queue of clients is full
+                return b""
+            try:
+                client.sendall(command)
+                return client.recv(1024)
+            except (TimeoutError, ConnectionError):  # it took the connection, so it lives
                 return b""
 
     def _socket_path(self) -> Path:

@@ -15,7 +15,7 @@ import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Final
@@ -43,8 +43,10 @@ class Server:
 
 
 @contextmanager
-def unused(folder: Path) -> Iterator[bool]:
+def unused(folder: Path, kind: int = fcntl.LOCK_EX) -> Iterator[bool]:
     """Whether no server has the folder's data; if so, none can start while the block runs.
+
+    With `LOCK_SH` several can look at once.
 
     Raises:
         StoreUnavailable: the folder cannot be locked.
@@ -55,7 +57,7 @@ def unused(folder: Path) -> Iterator[bool]:
         raise _no_lock(folder, error) from error
     try:
         try:
-            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(place, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
             return
@@ -85,7 +87,8 @@ def servers_of(folder: Path) -> list[Server]:
             if is_child or _SERVER.match(command):
                 state, parent = (process / "stat").read_text().rpartition(")")[2].split()[:2]
                 found.append(Server(int(process.name), int(parent), state in "Tt", is_child))
-    return found
+    pids = {one.pid for one in found}  # a child has its parent's name for a moment
+    return [replace(one, is_child=one.is_child or one.parent in pids) for one in found]
 
 
 def ask_to_end(folder: Path, server: Server) -> None:
