@@ -13,6 +13,7 @@ from litestar.types import ControllerRouterHandler
 
 from decision.api.audit import audited
 from decision.api.auth import Authenticator, guard_of
+from decision.api.bodies import Bodies
 from decision.api.customers import customer_routes
 from decision.api.decisions import decision_routes, lookup_routes
 from decision.api.errors import HANDLERS
@@ -63,6 +64,7 @@ def create_app(
     metrics = Metrics()
     engine.observe(metrics if tracing is None else TracedObserver(tracing, metrics))
     rates = Rates()
+    bodies = Bodies(settings)
 
     def use(keys: list[ApiKey]) -> None:
         authenticator.use(keys)
@@ -75,8 +77,8 @@ def create_app(
         "/",
         route_handlers=[
             *lookup_routes(engine, settings, admission),
-            *event_routes(engine, settings, metrics, admission, rates),
-            *customer_routes(engine, settings, admission),
+            *event_routes(engine, settings, metrics, admission, rates, bodies),
+            *customer_routes(engine, admission, bodies),
             *operation_routes(supply, metrics),
             *handlers,
         ],
@@ -85,7 +87,7 @@ def create_app(
     )
     app = Litestar(
         route_handlers=[
-            *decision_routes(engine, settings, authenticator, admission, rates),
+            *decision_routes(engine, settings, authenticator, admission, rates, bodies),
             guarded,
         ],
         exception_handlers=HANDLERS,

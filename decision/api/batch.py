@@ -19,6 +19,7 @@ from decision.api.problems import PRIVATE, Problem
 from decision.core.schema import DecisionRequest
 from decision.engine import Engine
 from decision.server.admission import Admission, retry_after
+from decision.server.byte_budget import ByteBudget, weight
 from decision.server.settings import ServerSettings
 
 _ROOM: Final = 1024 * 1024
@@ -30,13 +31,18 @@ _HEADERS: Final = [(b"content-type", b"application/x-ndjson"), PRIVATE]
 
 
 class Batches:
-    """The batches of one worker. `waiting` is the bytes that they have sent ahead, together."""
+    """The batches of one worker.
+
+    `waiting` is the bytes that they have sent ahead, together; `budget` is for lines that are
+    begun, and for answers that are not sent.
+    """
 
     def __init__(self, settings: ServerSettings) -> None:
         self.most = settings.max_batches
         self.largest = settings.max_batch_bytes
         self.open = 0
         self.waiting = 0
+        self.budget = ByteBudget(settings.max_bytes_in_flight // 2)
 
     @contextlib.asynccontextmanager
     async def one(self) -> AsyncIterator[None]:
@@ -91,6 +97,7 @@ class Batch:
         )
         self.parts: asyncio.Queue[bytes | Problem | None] = asyncio.Queue()
         self.waiting = 0
+        self.held = 0  # of the budget
         self.room = asyncio.Event()
         self.gone = False
 
@@ -106,6 +113,7 @@ class Batch:
                 receiving.cancel()  # it waits only where the answer ended before the body
         finally:
             self.batches.waiting -= self.waiting
+            self._give(self.held)
 
     async def _receive(self, receive: Receive) -> None:
         """Body → `parts`, and what ends it: None, or the problem for the last line."""
@@ -187,11 +195,24 @@ class Batch:
     async def _start(self, group: asyncio.TaskGroup) -> None:
         """Starts a decision for each line; waits where enough are under way."""
         async for number, line in self._lines():
-            await self.started.put(group.create_task(self._answer(number, line)))
+            size = weight(line) if isinstance(line, bytes) else 0
+            await self.batches.budget.wait(size)
+            self.held += size
+            await self.started.put(group.create_task(self._answer(number, line, size)))
         await self.started.put(None)
 
-    async def _answer(self, number: int, line: bytes | Problem) -> bytes:
-        """The line that answers a line; never raises."""
+    def _give(self, size: int) -> None:
+        """Gives back what was held of the budget; less than nothing: holds more."""
+        self.held -= size
+        self.batches.budget.give(size)
+
+    async def _answer(self, number: int, line: bytes | Problem, size: int) -> bytes:
+        """The line that answers a line; never raises. From now on the answer is held instead."""
+        answer = await self._answered(number, line)
+        self._give(size - len(answer))
+        return answer
+
+    async def _answered(self, number: int, line: bytes | Problem) -> bytes:
         try:
             if isinstance(line, Problem):
                 raise line
@@ -216,6 +237,7 @@ class Batch:
                 ready.clear()
                 size = 0
                 await send({"type": "http.response.body", "body": body, "more_body": True})
+                self._give(len(body))
                 self.room.set()
 
         while True:

@@ -1,4 +1,4 @@
-"""Request bodies: read within limits of size and time."""
+"""Request bodies: read within limits of size, time and memory."""
 
 from __future__ import annotations
 
@@ -8,39 +8,79 @@ from typing import Final
 from litestar.types import Receive, Scope
 
 from decision.api.problems import Problem
+from decision.server.admission import retry_after
+from decision.server.byte_budget import ByteBudget, Share, weight
+from decision.server.settings import ServerSettings
+
+JSON_ONLY: Final = frozenset({b"application/json"})
+
+_SMALL: Final = 8 * 1024
+"""Bytes up to which a body is not counted."""
 
 _DRAIN_SECONDS: Final = 1.0
 
 
-async def read_body(
-    scope: Scope, receive: Receive, allowed: frozenset[bytes], limit: int, seconds: float
-) -> bytes:
-    """The whole body of a request in one of the `allowed` content types.
+class Bodies:
+    """The bodies in JSON that a worker has received and not answered yet, within a bound.
 
-    Raises:
-        Problem: 415 for another content type, 413 where it is larger than `limit` bytes, 408
-            where it took longer than `seconds`, 400 where the client went away.
+    Small ones are not counted: of these, the number of connections is bound enough.
     """
-    check_headers(scope, allowed, limit)
-    size = 0
-    parts: list[bytes] = []
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise Problem("invalid-request", "the client went away before its body ended")
-                part = message["body"]
-                size += len(part)
-                if size > limit:
-                    break
-                if not message["more_body"]:
-                    return b"".join((*parts, part)) if parts else part
-                parts.append(part)
-    except TimeoutError:
-        raise late(seconds) from None
-    await _drain(receive)
-    raise too_large(limit)
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self.largest = settings.max_body_bytes
+        self.seconds = settings.body_timeout_ms / 1000
+        self.budget = ByteBudget(settings.max_bytes_in_flight // 2)
+        self._small = min(_SMALL, self.largest)
+
+    async def read(self, scope: Scope, receive: Receive) -> bytes:
+        """The whole body of a request. Its share of memory is in the request's state, as `share`.
+
+        Raises:
+            Problem: 415 for another content type, 413 where it is too large, 408 where it took too
+                long, 400 where the client went away, 503 where others take all memory there is.
+        """
+        check_headers(scope, JSON_ONLY, self.largest)
+        size = 0
+        parts: list[bytes] = []
+        share: Share | None = None
+        try:
+            async with asyncio.timeout(self.seconds):
+                while True:
+                    message = await receive()
+                    if message["type"] != "http.request":
+                        detail = "the client went away before its body ended"
+                        raise Problem("invalid-request", detail)
+                    part = message["body"]
+                    size += len(part)
+                    if size > self._small:
+                        if share is None:
+                            share = scope["state"]["share"] = Share(self.budget)
+                        if size > self.largest or not share.grow(size):
+                            break
+                    if not message["more_body"]:
+                        body = b"".join((*parts, part)) if parts else part
+                        if share is not None and not share.grow(weight(body)):
+                            raise self._crowded()
+                        return body
+                    parts.append(part)
+        except TimeoutError:
+            raise late(self.seconds) from None
+        problem = too_large(self.largest) if size > self.largest else self._crowded(close=True)
+        parts.clear()
+        if share is not None:
+            share.give()
+        if message["more_body"]:
+            await _drain(receive)
+        raise problem
+
+    def _crowded(self, *, close: bool = False) -> Problem:
+        return Problem(
+            "unavailable",
+            f"the requests under way take {self.budget.limit} bytes of memory, which is the most "
+            "allowed; try again",
+            headers={"retry-after": str(retry_after())},
+            close=close,
+        )
 
 
 def check_headers(scope: Scope, allowed: frozenset[bytes], limit: int) -> None:

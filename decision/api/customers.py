@@ -11,8 +11,7 @@ from litestar.types import ControllerRouterHandler
 from decision.api.answers import Answer, json_answer, path_id
 from decision.api.audit import name_source
 from decision.api.auth import partly_allowed
-from decision.api.bodies import read_body
-from decision.api.decisions import JSON_ONLY
+from decision.api.bodies import Bodies
 from decision.api.openapi import BODY_PROBLEMS, EXAMPLES, Body, Operation
 from decision.api.problems import Problem
 from decision.core.schema import ConsentUpdate, CustomerUpdate, Identifier
@@ -20,7 +19,6 @@ from decision.decoding import JsonDecoder
 from decision.engine import Engine
 from decision.engine.views import CustomerView, ShownCustomer, UpdatedCustomer, without_values
 from decision.server.admission import Admission
-from decision.server.settings import ServerSettings
 from decision.store.erasures import ErasureCertificate
 
 T = TypeVar("T")
@@ -35,20 +33,16 @@ class MergeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def customer_routes(
-    engine: Engine, settings: ServerSettings, admission: Admission
+    engine: Engine, admission: Admission, bodies: Bodies
 ) -> list[ControllerRouterHandler]:
     """The routes of customers."""
     customers = engine.customers
     updates: JsonDecoder[CustomerUpdate] = JsonDecoder(CustomerUpdate)
     consents: JsonDecoder[ConsentUpdate] = JsonDecoder(ConsentUpdate)
     merges: JsonDecoder[MergeRequest] = JsonDecoder(MergeRequest)
-    seconds = settings.body_timeout_ms / 1000
 
     async def read(request: _Request, decoder: JsonDecoder[T]) -> T:
-        body = await read_body(
-            request.scope, request.receive, JSON_ONLY, settings.max_body_bytes, seconds
-        )
-        return decoder.decode(body)
+        return decoder.decode(await bodies.read(request.scope, request.receive))
 
     def opt(operation: Operation) -> dict[str, Any]:
         return {"scope": "customers", "operation": operation}

@@ -13,7 +13,7 @@ from litestar.types import ControllerRouterHandler, Receive, Scope, Send
 from decision.api.answers import Answer, encode_json, json_answer, path_id
 from decision.api.auth import Authenticator, key_name
 from decision.api.batch import Batch, Batches
-from decision.api.bodies import check_headers, read_body
+from decision.api.bodies import Bodies, check_headers
 from decision.api.openapi import BODY_PROBLEMS, EXAMPLES, NDJSON, Body, Operation
 from decision.api.problems import Problem
 from decision.core.errors import InputError, Overloaded
@@ -25,7 +25,6 @@ from decision.server.archived import ArchivedDecisions
 from decision.server.rates import Rates
 from decision.server.settings import ServerSettings
 
-JSON_ONLY: Final = frozenset({b"application/json"})
 NDJSON_ONLY: Final = frozenset({b"application/x-ndjson", b"application/ndjson"})
 
 _REQUESTS: Final[JsonDecoder[DecisionRequest]] = JsonDecoder(DecisionRequest)
@@ -71,13 +70,12 @@ def decision_routes(
     authenticator: Authenticator,
     admission: Admission,
     rates: Rates,
+    bodies: Bodies,
 ) -> list[ControllerRouterHandler]:
     """The routes that are called most: raw ASGI, and they check the key themselves.
 
     Each layer less on this path means more decisions per second.
     """
-    limit = settings.max_body_bytes
-    seconds = settings.body_timeout_ms / 1000
     batches = Batches(settings)
 
     @asgi("/v1/decisions", copy_scope=False, opt={"scope": "decide", "operation": _DECIDE})
@@ -86,7 +84,7 @@ def decision_routes(
         authenticator.authorize(scope, "decide")
         if (name := key_name(scope)) in rates:
             await rates.spend(name)
-        body = await read_body(scope, receive, JSON_ONLY, limit, seconds)
+        body = await bodies.read(scope, receive)
         request = decode_request(body)
         decision = await decide_in_turn(engine, admission, request, settings.timeout_ms)
         await Answer(encode_json(decision))(scope, receive, send)

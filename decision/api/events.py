@@ -10,17 +10,19 @@ from litestar.types import ControllerRouterHandler
 
 from decision.api.answers import Answer, json_answer
 from decision.api.auth import key_name
-from decision.api.bodies import read_body
-from decision.api.decisions import JSON_ONLY
+from decision.api.bodies import Bodies
 from decision.api.openapi import BODY_PROBLEMS, EXAMPLES, Body, Operation
 from decision.core.errors import InputError
 from decision.core.schema import Event, EventsAnswer, Rejected
-from decision.decoding import JsonDecoder
+from decision.decoding import MOST_VALUES, JsonDecoder
 from decision.engine import Engine
 from decision.server.admission import Admission
 from decision.server.metrics import Metrics
 from decision.server.rates import Rates
 from decision.server.settings import ServerSettings
+
+_VALUES_PER_EVENT: Final = 50
+"""JSON values that an event may have where a request has as many events as it may."""
 
 
 class EventsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,11 +43,12 @@ def event_routes(
     metrics: Metrics,
     admission: Admission,
     rates: Rates,
+    bodies: Bodies,
 ) -> list[ControllerRouterHandler]:
     """The route of events."""
-    outer: JsonDecoder[RawEvents] = JsonDecoder(RawEvents, numbers=False)
+    most = max(MOST_VALUES, _VALUES_PER_EVENT * settings.max_events)
+    outer: JsonDecoder[RawEvents] = JsonDecoder(RawEvents, numbers=False, most=most)
     inner: JsonDecoder[Event] = JsonDecoder(Event)
-    seconds = settings.body_timeout_ms / 1000
 
     @post(
         "/v1/events",
@@ -53,9 +56,7 @@ def event_routes(
         opt={"scope": "events", "counted": False, "operation": _RECORD},
     )
     async def record_events(request: Request[Any, Any, Any]) -> Answer:
-        body = await read_body(
-            request.scope, request.receive, JSON_ONLY, settings.max_body_bytes, seconds
-        )
+        body = await bodies.read(request.scope, request.receive)
         raw = outer.decode(body).events
         if len(raw) > settings.max_events:
             raise InputError(

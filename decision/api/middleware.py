@@ -81,7 +81,11 @@ class RequestMiddleware:
             scope["path"] = quote(scope["path"])
         elif b"%" in raw:
             scope["path"] = raw.partition(b"?")[0].decode("latin-1")
-        await self.app(scope, receive, answer)
+        try:
+            await self.app(scope, receive, answer)
+        finally:
+            if "share" in state:
+                state["share"].give()
         if self.log_requests:
             _log.debug(
                 "request",

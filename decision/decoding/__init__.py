@@ -1,5 +1,5 @@
 """JSON into typed values; what does not fit is refused with the field, the value and the fix."""
 
-from decision.decoding.json import JsonDecoder
+from decision.decoding.json import MOST_VALUES, JsonDecoder
 
-__all__ = ["JsonDecoder"]
+__all__ = ["MOST_VALUES", "JsonDecoder"]

@@ -1,4 +1,4 @@
-"""Decodes JSON of one type within limits of depth and of numbers; errors name the field."""
+"""Decodes JSON of one type within limits of depth, size and numbers; errors name the field."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ T = TypeVar("T")
 DEEPEST: Final = 32
 """How deep a body may be nested."""
 
+MOST_VALUES: Final = 10_000
+"""How many values a body may have: decoded, each takes many times the bytes that it was sent in."""
+
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
@@ -26,17 +29,26 @@ class JsonDecoder(Generic[T]):
     """Decodes JSON of one type, or raises an error that names the field, the value and the fix.
 
     With `numbers` false, whole numbers of more than 64 bits are let through, for parts that are
-    decoded later. `noun` is what errors call the text that is decoded.
+    decoded later. `noun` is what errors call the text that is decoded. `most` is how many values
+    it may have.
 
     >>> JsonDecoder(dict[str, int]).decode(b'{"a": "one"}')
     Traceback (most recent call last):
     decision.core.errors.InputError: a: is "one", must be a whole number
     """
 
-    def __init__(self, type: type[T] | Any, *, numbers: bool = True, noun: str = "body") -> None:
+    def __init__(
+        self,
+        type: type[T] | Any,
+        *,
+        numbers: bool = True,
+        noun: str = "body",
+        most: int = MOST_VALUES,
+    ) -> None:
         self.type = type
         self.noun = noun
         self._numbers = numbers
+        self._most = most
         self._decode = msgspec.json.Decoder(type).decode
 
     def decode(self, body: bytes) -> T:
@@ -46,6 +58,8 @@ class JsonDecoder(Generic[T]):
             InputError: the text is not JSON, or not of this type.
         """
         self._check_depth(body)
+        if len(body) > 2 * self._most:  # no value has less than a digit and a comma
+            self._check_values(body)
         try:
             value: T = self._decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -81,6 +95,19 @@ class JsonDecoder(Generic[T]):
                     raise self._too_deep()
             else:
                 depth -= 1
+
+    def _check_values(self, body: bytes) -> None:
+        """Refuses what has too many values, before they become objects."""
+        if body.count(b",") < self._most or _STRINGS.sub(b"", body).count(b",") < self._most:
+            return
+        try:
+            parts = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+            path = max(parts, key=lambda name: bytes(parts[name]).count(b","))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
+            path = ""
+        raise InputError(
+            path[:100], f"the {self.noun} has more than {self._most} values; send fewer of them"
+        )
 
     def _too_deep(self) -> InputError:
         return InputError("", f"the {self.noun} is nested more than {DEEPEST} levels deep")

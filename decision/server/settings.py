@@ -126,6 +126,15 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
             ge=1,
         ),
     ] = 10_000
+    max_bytes_in_flight: Annotated[
+        int,
+        Meta(
+            description="Bytes of requests that a worker holds at once, with what they become when "
+            "decoded; half of them is for batches. Beyond it, requests of more than 8 KB get a 503 "
+            "and lines of batches wait.",
+            ge=1024 * 1024,
+        ),
+    ] = 64 * 1024 * 1024
     connections_per_ip: Annotated[
         int,
         Meta(
