@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from decision.archive.journal import UnreadableFile
-from decision.archive.lookup import look_up
+from decision.archive.lookup import ArchivedDecision, look_up
 from decision.core.errors import NextbestError
 from decision.core.schema import Decision
 from decision.engine.replay import Replay
@@ -48,6 +48,7 @@ class ArchivedDecisions:
         check_readable()
         self.folder = Path(folder)
         self._replay = replay
+        self._seen = False  # whether it has had anything
         self._aside = Aside(f"the archive {folder}", _AT_ONCE)
 
     async def find(self, decision_id: str) -> Decision | None:
@@ -58,9 +59,9 @@ class ArchivedDecisions:
 
         Raises:
             Unanswered: the archive cannot be read in time.
-            ArchiveError: it is damaged.
+            ArchiveError: it is damaged, or not there.
         """
-        look = partial(look_up, self.folder, decision_id)
+        look = partial(self._look_up, decision_id)
         try:
             found = await self._aside.run(look, _FOUND_WITHIN)
         except NextbestError:
@@ -76,3 +77,27 @@ class ArchivedDecisions:
                 return decision
         decision = await self._replay.explained(found.record, None, None)
         return msgspec.structs.replace(decision, explanation=found.rows)
+
+    def _look_up(self, decision_id: str) -> ArchivedDecision | None:
+        """`look_up`; what is not found proves nothing while the archive is not there.
+
+        An unmounted archive leaves no folder, or an empty one.
+        """
+        found = look_up(self.folder, decision_id)
+        if found is None:
+            try:
+                empty = not any(self.folder.iterdir())
+            except OSError as error:
+                raise _missing(self.folder) from error
+            if empty and self._seen:
+                raise _missing(self.folder)
+            if empty:
+                return None
+        self._seen = True
+        return found
+
+
+def _missing(folder: Path) -> UnreadableFile:
+    return UnreadableFile(
+        f"the archive {folder} is not there: mount it, or correct NEXTBEST_ARCHIVE"
+    )

@@ -65,6 +65,7 @@ async def test_a_decision_that_left_the_log_is_found_in_the_archive(
     rules: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("duckdb")
+    (tmp_path / "archive").mkdir()
     async with running(rules, archive=str(tmp_path / "archive")) as api:
         await api.consent()
         decision = (await api.decide(customer_id="c-1", limit=2, dry_run=True)).json()
@@ -186,3 +187,26 @@ async def test_an_archived_decision_looked_up_between_two_live_ones_changes_neit
             decision = (await api.decide(customer_id="c-1")).json()
             chosen.append([one["message"] for one in decision["selections"]])
         assert chosen == [["offer"], ["news"], [], []]
+
+
+async def test_while_the_archive_is_not_there_nothing_is_said_to_be_missing(
+    rules: Path, tmp_path: Path
+) -> None:
+    """Unmounted: no folder, or an empty one where there was more."""
+    archive, elsewhere = tmp_path / "archive", tmp_path / "elsewhere"
+    name = (await archived_elsewhere(rules, archive))[0]
+    unknown = "0" * 26
+    async with running(rules, archive=str(archive)) as api:
+
+        async def statuses() -> list[int]:
+            urls = [f"/v1/decisions/{one}" for one in (name, unknown)]
+            return [(await api.client.get(url)).status_code for url in urls]
+
+        assert await statuses() == [200, 404]
+        archive.rename(elsewhere)
+        assert await statuses() == [503, 503]
+        archive.mkdir()
+        assert await statuses() == [503, 503]
+        archive.rmdir()
+        elsewhere.rename(archive)
+        assert await statuses() == [200, 404]
