@@ -81,6 +81,10 @@ class RequestMiddleware:
             scope["path"] = quote(scope["path"])
         elif b"%" in raw:
             scope["path"] = raw.partition(b"?")[0].decode("latin-1")
+        if "//" in scope["path"]:  # routing would leave it out, and rules of a proxy would not see
+            problem = Problem("not-found", "the path has an empty part (//); /schema lists paths")
+            await send_problem(problem, scope, answer)
+            return
         try:
             await self.app(scope, receive, answer)
         finally:

@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from decision.api.http_limits import Connections
 from decision.api.problems import Problem, problem_bytes, turned_away
-from decision.api.request_heads import LARGEST_HEAD, MOST_HEADERS, head_problem
+from decision.api.request_heads import LARGEST_HEAD, MOST_HEADERS, head_problem, use_host_of_target
 from decision.api.timed_protocol import TimedProtocol
 from decision.server.admission import Admission, retry_after
 
@@ -188,13 +188,18 @@ class BoundedProtocol(TimedProtocol):
         if problem is not None:
             self._refuse(problem)
             return
+        raw_path = target.path or b"/"
+        if target.host is not None:
+            problem = use_host_of_target(self.headers, target)
+            if problem is not None:
+                self._refuse(problem)
+                return
         self._in_head, self._in_body = False, True
         waits = not self.cycle.response_complete
-        guarded = self.url.startswith(_GUARDED)
+        guarded = raw_path.startswith(_GUARDED)
         if guarded and not waits and not self.flow.write_paused and self.admission.full():
             self._turn_away(version != "1.0" and parser.should_keep_alive())
             return
-        raw_path = target.path or b"/"
         path = raw_path.decode("ascii")
         self.scope = {
             "type": "http",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from decision.api.problems import Problem
 
@@ -53,6 +53,20 @@ def head_problem(
         return Problem("invalid-request", "HTTP/1.0 has no Transfer-Encoding; send HTTP/1.1")
     if method == b"CONNECT":
         return Problem("invalid-request", "this is no proxy; CONNECT is not served")
+    return None
+
+
+def use_host_of_target(headers: list[tuple[bytes, bytes]], target: Any) -> Problem | None:
+    """Puts the host of a target such as `http://host/path` in the place of Host, as RFC 9112 says.
+
+    `target` is the target as httptools has parsed it. Why the request is refused, where it is.
+    """
+    host = b"[%b]" % target.host if b":" in target.host else bytes(target.host)
+    if target.port:
+        host += b":%d" % target.port
+    if target.userinfo or not _is_host(host):
+        return Problem("invalid-request", "the target of the request names no host that can be")
+    headers[:] = [(b"host", host), *(row for row in headers if row[0] != b"host")]
     return None
 
 

@@ -376,3 +376,29 @@ def test_a_client_that_reads_slowly_gets_all_of_a_large_answer(rules: Path) -> N
             found += len(wire.recv(20_000))
             time.sleep(0.05)
         assert found + len(everything(wire)) > 100 * 65536
+
+
+@pytest.mark.parametrize(
+    "path", [b"//v1/customers/x", b"/v1//customers/x", b"///v1/customers/x", b"/v1/customers//x",
+             b"/health//live", b"/health/live//", b"http://localhost//v1/customers/x"],
+)  # fmt: skip
+def test_a_path_with_an_empty_part_is_a_404(here: Here, path: bytes) -> None:
+    found = here.say(head(HOST, path=path) + LIVE)
+    assert found.startswith(b"HTTP/1.1 404"), found
+    assert found.count(b"HTTP/1.1 200") == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        (b"http://evil.example/v1/policy", b"localhost", b"403"),
+        (b"http://localhost/v1/policy", b"evil.example", b"200"),
+        (b"http://[::1]:80/v1/policy", b"evil.example", b"200"),
+        (b"http://me@localhost/v1/policy", b"localhost", b"400"),
+    ],
+)
+def test_the_host_of_an_absolute_target_counts_and_not_the_header(
+    here: Here, target: bytes, host: bytes, status: bytes
+) -> None:
+    found = here.say(head(b"Host: " + host, path=target))
+    assert found.startswith(b"HTTP/1.1 " + status), found
