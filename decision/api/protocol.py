@@ -176,17 +176,17 @@ class BoundedProtocol(TimedProtocol):
         self._stop_timer()
         parser = self.parser
         version, method = parser.get_http_version(), parser.get_method()
-        try:
-            target = httptools.parse_url(self.url)
-        except httptools.HttpParserInvalidURLError:
-            self._refuse(Problem("invalid-request", "the target of the request is not a URL"))
-            return
         problem = head_problem(self.headers, method, version)
         if len(self.headers) > MOST_HEADERS:
             detail = f"the request has {len(self.headers)} headers; send at most {MOST_HEADERS}"
             problem = Problem("headers-too-large", detail)
         if problem is not None:
             self._refuse(problem)
+            return
+        try:
+            target = httptools.parse_url(self.url)
+        except httptools.HttpParserInvalidURLError:
+            self._refuse(Problem("invalid-request", "the target of the request is not a URL"))
             return
         raw_path = target.path or b"/"
         if target.host is not None:

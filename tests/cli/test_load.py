@@ -230,4 +230,6 @@ def test_without_pyarrow_what_to_install_is_said(run, rules, tmp_path, monkeypat
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     result = run("load", tmp_path / "c.parquet", "--rules", rules, "--dry-run")
     assert result.exit_code == 1
-    assert re.search(r"reading Parquet needs pyarrow; .* -m pip install .*'pyarrow>=", result.stderr)
+    assert re.search(
+        r"reading Parquet needs pyarrow; .* -m pip install .*'pyarrow>=", result.stderr
+    )
