@@ -38,7 +38,7 @@ _STOP_TIMEOUT: Final = 30.0
 _STOPPED_FOR: Final = 1.0
 """Seconds after which a server that is stopped (SIGSTOP) is not waited for."""
 _NO_SOCKET: Final = (FileNotFoundError, NotADirectoryError, PermissionError, ConnectionError)
-"""How a connect fails where nobody is reached; a server may live all the same."""
+"""How connecting fails without a usable socket; the server itself may still run."""
 
 
 class EmbeddedRedis:
