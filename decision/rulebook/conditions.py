@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import date
 from typing import Any, Final, TypeVar
 
@@ -51,13 +50,23 @@ LARGEST_PATTERN: Final = 4_000
 
 _EXACT: Final = frozenset({"eq", "ne", "in", "not_in"})
 _ORDERED: Final = frozenset({"gt", "gte", "lt", "lte"})
-_NUMERIC: Final = re.compile(
-    r"time\.hour|contacts\..+|events\..+\.(count|count_\w+|sum_[^.]+|active_days_\w+|days_since)",
-    re.DOTALL,
-)
-_TEXTUAL: Final = re.compile(
-    r"time\.weekday|time\.date|placement|customer\.state|event\.type|experiment\..+", re.DOTALL
-)
+_KINDS: Final[dict[str, tuple[tuple[type, ...], str, tuple[str, ...], str]]] = {
+    "number": (
+        (int, float),
+        "a number",
+        ("gt", "gte", "lt", "lte"),
+        "write digits, without quotes",
+    ),
+    "text": (
+        (str,),
+        "text",
+        ("gt", "gte", "lt", "lte", "contains", "matches"),
+        "write text; put digits, true and false in quotes",
+    ),
+    "boolean": ((bool,), "true or false", (), "write true or false, without quotes"),
+}
+"""Kind of a field → the types of its values, how messages call them, the operators that it has
+besides `_EXACT`, and how to write a value."""
 
 
 def read_when(entry: MappingReader) -> Condition:
@@ -195,7 +204,7 @@ class _ConditionReader:
         value = self.value(operator, what, node)
         if value is INVALID:
             return []
-        if field is not None and not self.fits(name, operator, value, node):
+        if field is not None and not self.fits(field, operator, node):
             return []
         clause = Clause(name, operator, value)
         self.checker.places.record_clause(clause, place, node)
@@ -265,30 +274,23 @@ class _ConditionReader:
             return INVALID
         return value
 
-    def fits(self, name: str, operator: str, value: Any, node: Node) -> bool:
+    def fits(self, field: Field, operator: str, node: Node) -> bool:
         """Checks that the field can have values of this type."""
-        if operator == "exists":
+        if operator == "exists" or field.kind == "any":
             return True
-        wanted: type | tuple[type, ...]
-        if _NUMERIC.fullmatch(name):
-            wanted, words = (int, float), "a number"
-        elif _TEXTUAL.fullmatch(name):
-            wanted, words = str, "text"
-        else:
-            return True
-        items = node.value if operator in ("in", "not_in") else [node]
-        good = operator not in ("contains", "matches") or wanted is str
-        if not good:
+        name, kind = field.name, field.kind
+        types, words, usable, fix = _KINDS[kind]
+        if operator not in (*_EXACT, *usable):
             message = f'"{operator}" cannot be used with {name}, which is {words}'
-            self.checker.error("wrong-type", node.key, message, "use eq, gt, gte, lt, lte or in")
+            hint = f"use {', '.join(['eq', *usable])} or in"
+            self.checker.error("wrong-type", node.key, message, hint)
             return False
-        for item in items:
-            if not isinstance(item.value, wanted) or isinstance(item.value, bool):
-                message = f"{name} is {words}; it cannot be {kind_of(item.value)}"
-                hint = "write digits, without quotes"
-                if wanted is str:
-                    hint = "write text; put digits, true and false in quotes"
-                self.checker.error("wrong-type", item.at, message, hint)
+        good = True
+        for item in node.value if operator in ("in", "not_in") else [node]:
+            value = item.value
+            if not isinstance(value, types) or isinstance(value, bool) is not (kind == "boolean"):
+                message = f"{name} is {words}; it cannot be {kind_of(value)}"
+                self.checker.error("wrong-type", item.at, message, fix)
                 good = False
             elif operator in _EXACT or (name == "time.date" and operator in _ORDERED):
                 self.known_value(name, item)

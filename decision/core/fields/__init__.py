@@ -1,0 +1,19 @@
+"""Fields: what rule files and models may name, and how each is read from a situation.
+
+One module for each family of fields; `table` finds the family of a name.
+"""
+
+from decision.core.fields.customers import STATE_FIELD
+from decision.core.fields.situation import Field, Situation, UnknownField
+from decision.core.fields.table import FieldTable, parse_field
+from decision.core.fields.times import WEEKDAYS
+
+__all__ = [
+    "STATE_FIELD",
+    "WEEKDAYS",
+    "Field",
+    "FieldTable",
+    "Situation",
+    "UnknownField",
+    "parse_field",
+]

@@ -1,0 +1,15 @@
+"""`customer.…`: what is stored about the customer, and the state that follows from it."""
+
+from __future__ import annotations
+
+from decision.core.fields.situation import Field, at_path
+from decision.core.values import MISSING
+
+STATE_FIELD = "customer.state"
+
+
+def customer_field(name: str, rest: str) -> Field:
+    """The field of an attribute, or the customer's state, which the decision fills in."""
+    if name == STATE_FIELD:
+        return Field(name, lambda s: MISSING, "text")
+    return Field(name, lambda s: at_path(s.document.attributes, rest))

@@ -1,0 +1,100 @@
+"""Finds the field of a name, and reads many fields of one situation in one pass.
+
+A `FieldTable` gives every field named by a policy or model a slot; one pass over it turns a
+situation into the list of slot values that all conditions and features read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import Final
+
+from decision.core.events import Measure
+from decision.core.fields.contacts import contacts_field
+from decision.core.fields.customers import customer_field
+from decision.core.fields.histories import events_field
+from decision.core.fields.requests import (
+    context_field,
+    event_field,
+    experiment_field,
+    placement_field,
+)
+from decision.core.fields.situation import Field, Situation, UnknownField
+from decision.core.fields.times import time_field
+from decision.core.values import Value
+
+_FAMILIES: Final[dict[str, Callable[[str, str], Field]]] = {
+    "customer": customer_field,
+    "event": event_field,
+    "context": context_field,
+    "placement": placement_field,
+    "experiment": experiment_field,
+    "time": time_field,
+    "contacts": contacts_field,
+    "events": events_field,
+}
+"""The first part of a field's name → its field, from the name and what follows the first part."""
+
+
+def parse_field(name: str) -> Field:
+    """The field of that name.
+
+    Raises:
+        UnknownField: no such field can exist.
+
+    >>> from datetime import UTC
+    >>> from decision.core.document import Document
+    >>> anna = Document(customer_id="anna", attributes={"address": {"city": "上海"}})
+    >>> parse_field("customer.address.city").read(Situation(anna, "inbox", now=0, zone=UTC))
+    '上海'
+    """
+    family, _, rest = name.partition(".")
+    make = _FAMILIES.get(family)
+    if make is None:
+        near = get_close_matches(family, _FAMILIES, 1)
+        hint = f"did you mean {near[0]}.…?" if near else f"fields start with {', '.join(_FAMILIES)}"
+        raise UnknownField(f"{name!r} is not a field; {hint}")
+    if not rest and name != "placement":
+        raise UnknownField(f"{name!r} is not a field; write {family}.<name>")
+    return make(name, rest)
+
+
+class FieldTable:
+    """Slots for a set of fields, in the order in which the names are given. Immutable.
+
+    Raises:
+        UnknownField: one of the names cannot be a field's.
+    """
+
+    __slots__ = ("_reads", "_slots", "fields")
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._slots: Final = {name: slot for slot, name in enumerate(dict.fromkeys(names))}
+        self.fields: Final = tuple(map(parse_field, self._slots))
+        self._reads: Final = tuple(field.read for field in self.fields)
+
+    def including(self, names: Iterable[str]) -> FieldTable:
+        """The table with more fields, whose slots follow those that are there."""
+        return FieldTable((*self._slots, *names))
+
+    def slot(self, name: str) -> int:
+        """The slot of a field; KeyError where the table does not have it."""
+        return self._slots[name]
+
+    def names(self) -> list[str]:
+        """The fields' names in slot order."""
+        return list(self._slots)
+
+    def read(self, situation: Situation) -> list[Value]:
+        """The values of all slots."""
+        return [read(situation) for read in self._reads]
+
+    def measures(self) -> dict[str, Measure]:
+        """What must be kept of each event type so that every slot can be read."""
+        found: dict[str, Measure] = {}
+        for field in self.fields:
+            if field.event_type is not None:
+                kept = found.get(field.event_type, Measure())
+                found[field.event_type] = kept | field.measure
+        return found
