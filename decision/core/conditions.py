@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -231,6 +231,19 @@ _IN_WORDS = {
 """What a clause demands, and what it demands under `not`."""
 
 
+def shown(field: str, value: Value, wanted: Iterable[Clause] = ()) -> str:
+    """The value of a field in words: of a score two decimals, where these say enough.
+
+    >>> shown("score.interest", 20.4181), shown("customer.height", 20.4181)
+    ('20.42', '20.4181')
+    """
+    if field.startswith("score.") and isinstance(value, float):
+        rounded = round(value, 2)
+        if all(holds(clause, rounded) is holds(clause, value) for clause in wanted):
+            return f"{rounded:.2f}"
+    return in_words(value)
+
+
 def clause_in_words(clause: Clause, value: Value, negated: bool = False) -> str:
     """`events.purchase.count_2h is 1, must be 0`."""
     unread = ""
@@ -240,7 +253,7 @@ def clause_in_words(clause: Clause, value: Value, negated: bool = False) -> str:
         wanted = "must exist" if clause.value is not negated else "must not exist"
     else:
         wanted = _IN_WORDS[clause.op][negated].format(in_words(clause.value))
-    return f"{clause.field} is {in_words(value)}{unread}, {wanted}"
+    return f"{clause.field} is {shown(clause.field, value, [clause])}{unread}, {wanted}"
 
 
 def failures(
@@ -279,5 +292,9 @@ def facts_of(
     condition: Condition, values: Sequence[Value], slot_of: Callable[[str], int]
 ) -> list[str]:
     """In words, the value of each field that the condition names, once each."""
-    seen = dict.fromkeys(clause.field for clause in clauses(condition))
-    return [f"{field} is {in_words(values[slot_of(field)])}" for field in seen]
+    seen: dict[str, list[Clause]] = {}
+    for clause in clauses(condition):
+        seen.setdefault(clause.field, []).append(clause)
+    return [
+        f"{field} is {shown(field, values[slot_of(field)], asked)}" for field, asked in seen.items()
+    ]

@@ -176,6 +176,28 @@ class Suppression(Definition, frozen=True):
     per: Literal["message", "category", "channel"] | None = None
 
 
+class DerivedEvent(Conditional, frozen=True):
+    """`events:`: an event that nobody sends; another one, of the type `of`, counts as it as well.
+
+    `when` names nothing but `event.…`. `each` is a property that is a list: once for each entry.
+    `for_customer` is the property that names the customer for whom it counts; None: the sender.
+    """
+
+    of: str
+    each: str | None = None
+    for_customer: str | None = None
+
+
+class Score(Definition, frozen=True):
+    """`scores:`. `adds` is event type → what one adds: a number, or the property that has it.
+
+    What was added halves in every `half_life` microseconds.
+    """
+
+    adds: dict[str, float | str]
+    half_life: int
+
+
 class State(Conditional, frozen=True):
     """`states:`; the first that holds is `customer.state`."""
 
@@ -210,6 +232,8 @@ class PolicyDefinition(msgspec.Struct, frozen=True, kw_only=True):
     messages: tuple[Message, ...] = ()
     caps: tuple[Cap, ...] = ()
     suppressions: tuple[Suppression, ...] = ()
+    events: tuple[DerivedEvent, ...] = ()
+    scores: tuple[Score, ...] = ()
     states: tuple[State, ...] = ()
     rules: tuple[Rule, ...] = ()
     experiments: tuple[Experiment, ...] = ()

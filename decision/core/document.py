@@ -92,6 +92,20 @@ class EventHistory(msgspec.Struct, array_like=True):
     sums: list[str] = []
 
 
+class KeptScore(msgspec.Struct, array_like=True):
+    """A score: its `value` at a time (microseconds), and how many events it is made of.
+
+    `half_life` (microseconds) and `digest` are those of the definition that it was made by: see
+    `scores.fingerprint`.
+    """
+
+    value: float
+    at: int
+    half_life: int
+    digest: int
+    events: int
+
+
 class Document(msgspec.Struct, kw_only=True):
     """One customer. A customer never seen before is `Document(customer_id=…)`.
 
@@ -118,6 +132,7 @@ class Document(msgspec.Struct, kw_only=True):
     contacts: list[Contact] = []
     signals: list[Signal] = []
     events: dict[str, EventHistory] = {}
+    scores: dict[str, KeptScore] = {}
     merged: list[str] = []
     moved_to: str | None = None
     kinds: Sequence[ContactKind] = ()

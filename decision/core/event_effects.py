@@ -7,7 +7,7 @@ have seen stays confirmed; between *sent* and *failed* the later time wins.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import product
 from typing import Any, Final
 
@@ -60,6 +60,13 @@ class Occurrence(msgspec.Struct, frozen=True, kw_only=True):
     message: str | None = None
     value: float | None = None
 
+    @property
+    def measured(self) -> dict[str, Any]:
+        """The properties as measures see them: the event's value is one of them."""
+        if self.value is None:
+            return self.properties
+        return {"value": self.value, **self.properties}
+
 
 class AmbiguousContact(NextbestError, ValueError):
     """The decision had several messages and the event names none of them."""
@@ -95,7 +102,7 @@ def find_contact(document: Document, occurrence: Occurrence) -> int | None:
 
 def check(
     event_type: str,
-    properties: Mapping[str, Any],
+    properties: dict[str, Any],
     policy: Policy,
     *,
     path: str = "properties",
@@ -107,8 +114,10 @@ def check(
 
     Raises:
         InputError: a channel or purpose is not one of the policy's, a value has another type, or
-            the channel of a permanent bounce is left out.
+            the channel of a permanent bounce is left out; its type is derived, or it counts for
+            too much.
     """
+    policy.derivations.check(event_type, properties, path)
     if event_type not in CONTACT_EVENTS:
         return
     denies = event_type in DENYING
@@ -152,8 +161,12 @@ def apply(
     policy: Policy,
     measures: dict[str, Measure],
     now: int,
+    *,
+    without: Collection[str] = (),
 ) -> None:
-    """Applies an event to the document.
+    """Applies an event to the document, with what is derived from it for the same customer.
+
+    Derived events in `without` are not derived.
 
     Raises:
         AmbiguousContact: see `find_contact`; the document is unchanged.
@@ -165,17 +178,58 @@ def apply(
     if place is not None:
         contact = document.contacts[place]
         document.contacts[place] = settle(contact, occurrence.type, occurrence.at)
+    count(document, occurrence, policy, measures, now, kind)
+    if policy.derivations.concerns(occurrence.type):
+        for one in policy.derivations.of(occurrence.type, occurrence.measured, without):
+            if one.customer is None:
+                derived = msgspec.structs.replace(
+                    occurrence, type=one.type, properties=one.properties
+                )
+                count(document, derived, policy, measures, now, kind)
+
+
+def count(
+    document: Document,
+    occurrence: Occurrence,
+    policy: Policy,
+    measures: Mapping[str, Measure],
+    now: int,
+    kind: ContactKind | None = None,
+) -> None:
+    """Counts an event, sent or derived, in histories, scores and suppressions.
+
+    `kind` is that of the contact that the event is about.
+    """
     measure = measures.get(occurrence.type)
     if measure is not None:
         history = document.events.get(occurrence.type)
         if history is None:
             history = document.events[occurrence.type] = EventHistory(last={}, buckets=[], days=[])
-        properties = occurrence.properties
-        if occurrence.value is not None:
-            properties = {"value": occurrence.value, **properties}
-        events.record(history, measure, occurrence.at, properties, now, policy.zone_of(document))
+        zone = policy.zone_of(document)
+        events.record(history, measure, occurrence.at, occurrence.measured, now, zone)
+    if occurrence.type in policy.scores.event_types:
+        policy.scores.count(document, occurrence.type, occurrence.at, occurrence.measured)
     if policy.contact_policy.counts_signals_of(occurrence.type):
         _add_signal(document, occurrence, kind, policy, now)
+
+
+def for_others(occurrence: Occurrence, policy: Policy) -> Iterator[tuple[str, Occurrence]]:
+    """(customer, event) of what is derived from an event for the customers that it names.
+
+    Each has an id of its own, the same whenever it is derived; nothing of it is about a contact.
+    """
+    if policy.derivations.concerns(occurrence.type):
+        for one in policy.derivations.of(occurrence.type, occurrence.measured):
+            if one.customer is not None:
+                yield (
+                    one.customer,
+                    Occurrence(
+                        id=one.id(occurrence.id),
+                        type=one.type,
+                        at=occurrence.at,
+                        properties=one.properties,
+                    ),
+                )
 
 
 def settle(contact: Contact, event_type: str, at: int) -> Contact:

@@ -31,9 +31,11 @@ from decision.core.definition import (
     Rule,
     Settings,
 )
+from decision.core.derived import Derivations
 from decision.core.document import Document
 from decision.core.events import Measure
 from decision.core.fields import FieldTable, Situation
+from decision.core.scores import Scores
 from decision.core.values import MISSING, Value
 
 
@@ -133,6 +135,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     tests: Mapping[str, Experiment]
     exposures: tuple[Exposure, ...]
     budget_masks: tuple[tuple[str, Budget, int], ...]
+    derivations: Derivations
+    scores: Scores
 
     def reading(self, names: Iterable[str]) -> Policy:
         """The same policy, whose decisions also read the fields named; slots stay as they are.

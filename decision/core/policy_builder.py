@@ -13,6 +13,7 @@ from decision.core.candidates import CandidateInfo
 from decision.core.conditions import clauses, compile_condition, conjuncts
 from decision.core.contact_policy import ContactPolicy
 from decision.core.definition import Conditional, PolicyDefinition, Rule, Selector
+from decision.core.derived import Derivations
 from decision.core.exposure import Dependents
 from decision.core.fields import STATE_FIELD, FieldTable
 from decision.core.masks import indices, mask_where, masks_by, positions
@@ -25,6 +26,7 @@ from decision.core.policy import (
     Requirement,
     RuleEffect,
 )
+from decision.core.scores import Scores
 from decision.core.selectors import SelectorIndex
 
 
@@ -73,7 +75,9 @@ def compile_policy(
     }
     exposing = {f"experiment.{name}": mask for name, mask in tested.items() if mask}
 
-    fields = FieldTable((STATE_FIELD, *_named(definition), *exposing, *reads))
+    scores = Scores(definition.scores)
+    own = {f"score.{name}": scores.reader(name) for name in scores.definitions}
+    fields = FieldTable((STATE_FIELD, *_named(definition), *exposing, *reads), own)
     parts = {repr(part): part for each in definition.messages for part in conjuncts(each.when)}
     required = masks_by(map(repr, conjuncts(message.when)) for message, _ in pairs)
     requirements: tuple[list[Requirement], list[Requirement]] = ([], [])
@@ -155,6 +159,8 @@ def compile_policy(
             for message in definition.messages
             if message.budget is not None
         ),
+        derivations=Derivations(definition.events),
+        scores=scores,
     )
 
 

@@ -20,6 +20,7 @@ def names_of(policy: Policy) -> frozenset[str]:
     found = {*_COMMON, *_time_zones(), *policy.purposes, *policy.channels, *policy.messages}
     found |= {message.category for message in policy.messages.values()}
     found |= {one.event for one in policy.definition.suppressions}
+    found |= policy.scores.definitions.keys()
     for event_type, measure in policy.measures().items():
         found |= {event_type, *measure.sums, *measure.last}
     for field in policy.fields.names():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from decision.core import attributes, consent, events
+from decision.core import attributes, consent, events, scores
 from decision.core.document import Contact, Document
 from decision.core.event_effects import later_state
 
 _PARTS = (
     *("attributes", "attribute_runs", "aliases", "timezone", "consents", "consent_trail"),
-    *("reachable", "unreachable", "contacts", "signals", "events", "merged"),
+    *("reachable", "unreachable", "contacts", "signals", "events", "scores", "merged"),
 )
 
 
@@ -48,6 +48,9 @@ def unite(document: Document, other: Document) -> None:
             events.merge_histories(document.events[name], history)
         else:
             document.events[name] = history
+    for name, kept in other.scores.items():
+        both = scores.united(document.scores[name], kept) if name in document.scores else kept
+        document.scores = {**document.scores, name: both}
     earlier = [old for old in other.merged if old != document.customer_id]
     document.merged = list(dict.fromkeys([*document.merged, other.customer_id, *earlier]))
 

@@ -29,12 +29,14 @@ NOUNS: Final = {
     "messages": "message",
     "caps": "cap",
     "suppressions": "suppression",
+    "events": "derived event",
+    "scores": "score",
     "states": "state",
     "rules": "rule",
     "experiments": "experiment",
     "tags": "tag",
     "categories": "category",
-    "events": "message event",
+    "contact_events": "message event",
 }
 """Section → what one thing in it is called."""
 
@@ -54,7 +56,7 @@ class Checker(QuantityReader):
         super().__init__()
         self.again = again
         self.names: dict[str, dict[str, Any]] = {section: {} for section in NOUNS}
-        self.names["events"] = dict.fromkeys(CONTACT_EVENTS)
+        self.names["contact_events"] = dict.fromkeys(CONTACT_EVENTS)
         self.variants: dict[str, dict[str, float]] = {}
         self.places = SourceMap()
         self._missed = 0
@@ -95,7 +97,7 @@ class Checker(QuantityReader):
     def event_type(self, name: str, place: Place) -> None:
         """Checks that a message event exists: `message.opened`, but not `message.open`."""
         if name.startswith("message."):
-            self.reference(name, "events", place)
+            self.reference(name, "contact_events", place)
 
     def event(self, node: Node, what: str) -> str | None:
         """The type of an event."""

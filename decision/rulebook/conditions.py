@@ -22,6 +22,7 @@ from decision.core.values import in_words
 from decision.rulebook.checker import Checker, MappingReader
 from decision.rulebook.collector import kind_of
 from decision.rulebook.diagnostics import hint_for
+from decision.rulebook.sent_events import not_derived
 from decision.rulebook.yaml_source import INVALID, Node, Place
 
 C = TypeVar("C", bound=Condition)
@@ -177,6 +178,8 @@ class _ConditionReader:
             return None
         if field.experiment is not None:
             self.experiment(field.experiment, place)
+        elif field.score is not None:
+            checker.reference(field.score, "scores", place)
         elif field.channel is not None:
             checker.reference(field.channel, "channels", place)
         elif field.event_type is not None:
@@ -307,6 +310,7 @@ class _ConditionReader:
                 checker.reference(value, "placements", place)
             case "event.type":
                 checker.event_type(value, place)
+                not_derived(checker, value, place, "event.type cannot be", "event.type: ")
             case "time.weekday":
                 if value not in WEEKDAYS:
                     message = f'time.weekday cannot be "{value}"'

@@ -34,7 +34,7 @@ def rules_schema() -> dict[str, Any]:
     """The schema of one file of a rules folder, except scenario tests."""
     sections: dict[str, Schema] = {
         "settings": _settings(),
-        **{section: mapping(ref(NOUNS[section])) for section in SECTIONS},
+        **{section: mapping(ref(NOUNS[section].replace(" ", "_"))) for section in SECTIONS},
     }
     root = keys("file", {name: _or_nothing(schema) for name, schema in sections.items()})
     found: dict[str, Any] = for_editors(
@@ -141,6 +141,7 @@ def _definitions() -> dict[str, Schema]:
             },
             required=["event", "times", "within", "pause"],
         ),
+        **_counted(),
         "state": keys("state", {"when": ref("condition")}),
         "rule": _rule(),
         "experiment": _experiment(),
@@ -188,6 +189,38 @@ def _channel() -> dict[str, Schema]:
             "items": ref("reply_window"),
             "minItems": 1,
         },
+    }
+
+
+def _counted() -> dict[str, Schema]:
+    """Derived events and scores."""
+    amount = keys("amount", {"property": ref("text")}, required=["property"])
+    return {
+        "derived_event": keys(
+            "derived_event",
+            {
+                "of": ref("event"),
+                "each": ref("text"),
+                "when": ref("event_condition"),
+                "for": pattern(
+                    r"^event\.[\s\S]", "a property such as event.inviter_id", "event.inviter_id"
+                ),
+            },
+            required=["of"],
+        ),
+        "score": keys(
+            "score",
+            {
+                "adds": mapping(
+                    {**amount, "type": ["number", "object"]},
+                    {"allOf": [ref("event")]},
+                    minProperties=1,
+                    examples=[{"page_view": 1, "purchase": {"property": "amount"}}],
+                ),
+                "half_life": ref("duration"),
+            },
+            required=["adds", "half_life"],
+        ),
     }
 
 

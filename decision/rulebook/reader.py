@@ -14,6 +14,7 @@ from decision.core.definition import Definition, PolicyDefinition, Settings
 from decision.files import access_hint
 from decision.rulebook.checker import NOUNS, Checker
 from decision.rulebook.diagnostics import WARNINGS, Diagnostic, Severity, hint_for
+from decision.rulebook.events import check_events, read_event, read_score
 from decision.rulebook.messages import check_messages, read_message
 from decision.rulebook.review import review
 from decision.rulebook.rules import check_states, read_rule, read_state
@@ -37,6 +38,8 @@ SECTIONS = (
     "messages",
     "caps",
     "suppressions",
+    "events",
+    "scores",
     "states",
     "rules",
     "experiments",
@@ -52,6 +55,8 @@ _READERS: Final[dict[str, Callable[[Checker, str, Node], Definition]]] = {
     "messages": read_message,
     "caps": read_cap,
     "suppressions": read_suppression,
+    "events": read_event,
+    "scores": read_score,
     "rules": read_rule,
 }
 """What reads each section; a section is read after those that it refers to."""
@@ -239,6 +244,7 @@ def _read_all(checker: Checker, sources: list[Source]) -> PolicyDefinition:
     definition = PolicyDefinition(version="", settings=settings, **read)
     check_states(checker, definition.states)
     check_messages(checker, definition)
+    check_events(checker, definition)
     return definition
 
 

@@ -165,6 +165,7 @@ def _condition_definitions() -> dict[str, Schema]:
         (rf"contacts\.{_SOMETHING}\.{count}", "is_number", "contacts.<channel>.count_<duration>"),
         (rf"events\.{_SOMETHING}\.{measured}", "is_number", "events.<type>.<measure>"),
         (rf"events\.{_SOMETHING}\.last_[^.]+", "is_any", "events.<type>.<measure>"),
+        (rf"score\.{_SOMETHING}", "is_number", "score.<name>"),
     )
     helped = key_help()["condition"] | key_help()["field"]
     condition: Schema = {
@@ -182,8 +183,18 @@ def _condition_definitions() -> dict[str, Schema]:
     hour = {"type": "integer", "minimum": 0, "maximum": 23}
     day = pattern(f"^{_DATE}$", "a date such as 2026-11-21", "2026-11-21")
     event = pattern(rf"^(?!message\.)|{_CONTACT_EVENT}", _AN_EVENT, *CONTACT_EVENTS)
+    inside = {"type": "array", "minItems": 1, "items": ref("event_condition")}
+    of_event = {"all": inside, "any": inside, "not": ref("event_condition")}
+    described = {name: {**one, "description": helped[name]} for name, one in of_event.items()}
+    expression, test, name = families[1]
     return {
         "condition": condition,
+        "event_condition": {
+            **condition,
+            "properties": {**described, "event.type": condition["properties"]["event.type"]},
+            "patternProperties": {f"^{expression}$": ref(test, description=helped[name])},
+            "examples": [{"event.category": "tea"}],
+        },
         "is_any": _any_test(),
         "is_number": _test(_NUMBER, _NUMBER),
         "is_hour": _test(hour, _NUMBER),

@@ -25,6 +25,8 @@ def differences(
     for name, value in expect.fields.items():
         came = value_of(name) if value_of is not None else MISSING
         came = None if came is MISSING else came
+        if name.startswith("score.") and isinstance(came, float):
+            came = round(came, 2)  # as explanations show it
         if not (came is value is None or equal(value, came)):
             found.append(_differs(name, value, came))
     return found

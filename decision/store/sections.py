@@ -5,7 +5,8 @@ A section is empty where all its fields are at their default; otherwise it is a 
 
     profile   [attributes, hundredths, runs, timezone, aliases]
     contacts  [rows, consents, trail, signals, reachable, unreachable, merged, moved_to]
-    events    [types, totals, sizes, times, counts, {type: [days, last, sums, amounts]}]
+    events    [types, totals, sizes, times, counts, {type: [days, last, sums, amounts]},
+               {score: [value, at, half-life, digest, events]}]
 
 Names are numbers of the register (see `register`), or written out where they have none. Amounts
 with two decimals are integers among the attributes, and their names in `hundredths`. `runs` is
@@ -33,7 +34,15 @@ from typing import Any, Final
 import msgspec
 
 from decision.core.clock import SECOND
-from decision.core.document import Consent, ConsentChange, Contact, Document, EventHistory, Signal
+from decision.core.document import (
+    Consent,
+    ConsentChange,
+    Contact,
+    Document,
+    EventHistory,
+    KeptScore,
+    Signal,
+)
 from decision.core.event_effects import FINAL_MARK
 from decision.core.ports import Section
 from decision.core.values import Value
@@ -231,9 +240,10 @@ def _read_rows(rows: bytes) -> list[Contact]:
 
 
 def _events(document: Document, register: Register) -> bytes:
-    if not document.events:
-        return b""
     number = register.names.numbers
+    scores = {number[name]: kept for name, kept in document.scores.items()} or None
+    if not document.events:
+        return _packed(*[None] * 6, scores)
     sizes: list[int] = []
     stored: list[list[float]] = []
     latest: list[list[float]] = []
@@ -261,6 +271,7 @@ def _events(document: Document, register: Register) -> bytes:
         ),
         [bucket[1] for bucket in (*stored, *latest)],
         extras or None,
+        scores,
     )
 
 
@@ -313,7 +324,12 @@ def _extras(history: EventHistory, number: dict[str, Any]) -> list[Any]:
 
 def _read_events(document: Document, section: bytes, register: Register) -> None:
     name = register.names.names
-    kinds, totals, sizes, packed, counts, extras = _padded(_unpack_list(section), 6)
+    fields = _padded(_unpack_list(section), 7)
+    kinds, totals, sizes, packed, counts, extras, scores = fields
+    if scores:
+        document.scores = {name[key]: KeptScore(*kept) for key, kept in scores.items()}
+    if not kinds:
+        return
     latest, seconds = _read_times(packed, len(kinds))
     stored = list(map(list, zip(seconds, counts, strict=False)))
     counts_of_latest = iter(counts[len(seconds) :])

@@ -71,6 +71,8 @@ messages:
       events.purchase.count_7d: 0
       events.page.view.sum_amount_30d: {gt: 5.5}
       events.purchase.last_shop: north
+      events.tea-line.count_30d: {lt: 9}
+      score.interest: {gte: 20}
       any: [{customer.a: 1}, {not: {customer.b: {exists: false}}}]
       all: [{}]
     budget: {total: 10, per_day: 2}
@@ -80,6 +82,12 @@ caps:
   weekly: {of: {channel: push, purpose: [marketing], category: retention, tags: sale, message: coupon},
            at_most: 2, within: 7d, per: category}
   daily: {of: {}, at_most: 1, within: calendar day}
+events:
+  tea-line: {of: purchase, each: items, when: {event.category: tea, any: [{event.price: {gt: 0}}], event.type: purchase,
+             all: [{}], not: {event.gift: true}}}
+  invitation: {of: sign-up, for: event.inviter_id}
+scores:
+  interest: {adds: {page_view: 1, purchase: {property: amount}}, half_life: 30d}
 suppressions:
   twice: {event: message.dismissed, times: 2, within: 30d, pause: 60d, per: message}
 states: {high: {when: {events.app_open.active_days_28d: {gte: 8}}}, low: {}}

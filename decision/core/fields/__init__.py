@@ -4,7 +4,7 @@ One module for each family of fields; `table` finds the family of a name.
 """
 
 from decision.core.fields.customers import STATE_FIELD
-from decision.core.fields.situation import Field, Situation, UnknownField
+from decision.core.fields.situation import Field, Read, Situation, UnknownField, at_path
 from decision.core.fields.table import FieldTable, parse_field
 from decision.core.fields.times import WEEKDAYS
 
@@ -13,7 +13,9 @@ __all__ = [
     "WEEKDAYS",
     "Field",
     "FieldTable",
+    "Read",
     "Situation",
     "UnknownField",
+    "at_path",
     "parse_field",
 ]

@@ -55,6 +55,7 @@ class Field(msgspec.Struct, frozen=True):
     experiment: str | None = None
     channel: str | None = None
     contacts_window: int = 0
+    score: str | None = None
 
 
 class UnknownField(NextbestError, ValueError):

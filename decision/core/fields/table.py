@@ -6,9 +6,11 @@ situation into the list of slot values that all conditions and features read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Final
+
+import msgspec
 
 from decision.core.events import Measure
 from decision.core.fields.contacts import contacts_field
@@ -20,7 +22,8 @@ from decision.core.fields.requests import (
     experiment_field,
     placement_field,
 )
-from decision.core.fields.situation import Field, Situation, UnknownField
+from decision.core.fields.scores import score_field
+from decision.core.fields.situation import Field, Read, Situation, UnknownField
 from decision.core.fields.times import time_field
 from decision.core.values import Value
 
@@ -33,6 +36,7 @@ _FAMILIES: Final[dict[str, Callable[[str, str], Field]]] = {
     "time": time_field,
     "contacts": contacts_field,
     "events": events_field,
+    "score": score_field,
 }
 """The first part of a field's name → its field, from the name and what follows the first part."""
 
@@ -63,20 +67,26 @@ def parse_field(name: str) -> Field:
 class FieldTable:
     """Slots for a set of fields, in the order in which the names are given. Immutable.
 
+    `own` is how fields are read that only a policy knows, by name.
+
     Raises:
         UnknownField: one of the names cannot be a field's.
     """
 
-    __slots__ = ("_reads", "_slots", "fields")
+    __slots__ = ("_own", "_reads", "_slots", "fields")
 
-    def __init__(self, names: Iterable[str] = ()) -> None:
+    def __init__(self, names: Iterable[str] = (), own: Mapping[str, Read] | None = None) -> None:
+        self._own: Final = own or {}
         self._slots: Final = {name: slot for slot, name in enumerate(dict.fromkeys(names))}
-        self.fields: Final = tuple(map(parse_field, self._slots))
+        self.fields: Final = tuple(
+            msgspec.structs.replace(field, read=self._own.get(field.name, field.read))
+            for field in map(parse_field, self._slots)
+        )
         self._reads: Final = tuple(field.read for field in self.fields)
 
     def including(self, names: Iterable[str]) -> FieldTable:
         """The table with more fields, whose slots follow those that are there."""
-        return FieldTable((*self._slots, *names))
+        return FieldTable((*self._slots, *names), self._own)
 
     def slot(self, name: str) -> int:
         """The slot of a field; KeyError where the table does not have it."""

@@ -41,6 +41,7 @@ class ReviewContext:
                 experiments=(
                     one for one in definition.experiments if len(one.variants or ()) > 1 and valid
                 ),
+                scores=definition.scores if valid else (),
             )
         )
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from decision.core.bucketing import BUCKETS
-from decision.core.definition import Experiment
+from decision.core.definition import Experiment, Score
 from decision.core.fields import STATE_FIELD, WEEKDAYS
 from decision.core.masks import masks_by
 from decision.core.policy import variant_at
@@ -37,6 +37,7 @@ class FieldDomains:
         states: Iterable[str] = (),
         leftover: bool = True,
         experiments: Iterable[Experiment] = (),
+        scores: Iterable[Score] = (),
     ) -> None:
         self._known: dict[str, Domain] = {
             "placement": Domain(texts=points(placements)),
@@ -46,6 +47,10 @@ class FieldDomains:
             "time.date": _DATES,
             "event.type": Domain(ABSENT, texts=EVERYTHING),
         }
+        for score in scores:
+            rises = all(not isinstance(one, str) and one >= 0 for one in score.adds.values())
+            numbers = _COUNTS if rises else EVERYTHING
+            self._known[f"score.{score.name}"] = Domain(numbers=numbers)
         self.together: dict[str, dict[str, dict[Value, int]]] = {}
         by_seed: defaultdict[str, list[Experiment]] = defaultdict(list)
         for one in experiments:

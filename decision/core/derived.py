@@ -1,0 +1,181 @@
+"""Derived events: what an event counts as besides itself.
+
+They follow from the event alone, never from its customer or the time: so whoever derives them,
+and whenever, gets the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from datetime import UTC
+from hashlib import blake2b
+from itertools import islice
+from typing import Any, Final
+
+import msgspec
+
+from decision.core.conditions import Test, clauses, compile_condition
+from decision.core.definition import DerivedEvent
+from decision.core.document import Document
+from decision.core.errors import InputError
+from decision.core.fields import FieldTable, Situation, at_path
+from decision.core.schema import TriggerEvent
+
+MOST_ENTRIES: Final = 1_000
+"""How many entries of a list are counted; an event with more is refused.
+
+An event is derived from at most one list, so that this bounds the work.
+"""
+
+MOST_OTHERS: Final = 100
+"""For how many other customers one event counts; an event for more is refused."""
+
+_LONGEST_ID: Final = 256
+_NOBODY = Document(customer_id="")
+
+
+class Derived(msgspec.Struct, frozen=True):
+    """One derived event. `customer` is whom its event names; None: it counts for the sender.
+
+    `key` tells apart those of one event.
+    """
+
+    type: str
+    properties: dict[str, Any]
+    key: tuple[str | int, ...]
+    customer: str | None = None
+
+    def id(self, event_id: str) -> str:
+        """Its id among the events of `customer`, the same each time that it is derived."""
+        said = msgspec.json.encode([event_id, *self.key])
+        return f"derived-{blake2b(said, digest_size=12).hexdigest()}"
+
+
+class _Derivation:
+    """One of `events:`, compiled."""
+
+    def __init__(self, definition: DerivedEvent) -> None:
+        self.definition: Final = definition
+        self._table: Final = FieldTable(clause.field for clause in clauses(definition.when))
+        self._test: Final[Test] = compile_condition(definition.when, self._table.slot)
+
+    def of(self, source: Derived) -> Iterator[Derived]:
+        """What it makes of an event, sent or itself derived."""
+        one = self.definition
+        for index, properties in self._entries(source.properties):
+            event = TriggerEvent(source.type, properties=properties)
+            if not self._test(self._table.read(Situation(_NOBODY, "", 0, UTC, event))):
+                continue
+            customer = source.customer
+            if one.for_customer is not None:
+                customer = _customer(at_path(properties, one.for_customer))
+                if customer is None:
+                    continue
+            yield Derived(one.name, properties, (*source.key, one.name, index), customer)
+
+    def _entries(self, properties: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """(index, properties) of each: an entry's own keys go before those of the event."""
+        name = self.definition.each
+        if name is None:
+            yield 0, properties
+            return
+        entries = at_path(properties, name)
+        if not isinstance(entries, list | tuple):
+            return
+        for index, entry in enumerate(islice(entries, MOST_ENTRIES)):
+            if isinstance(entry, dict):
+                yield index, {**properties, **entry}
+            elif entry is not None and not isinstance(entry, list | tuple):
+                yield index, {**properties, "value": entry}
+
+
+def _customer(value: Any) -> str | None:
+    """The customer id that a property holds; None where it names nobody."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    return value if isinstance(value, str) and 0 < len(value) <= _LONGEST_ID else None
+
+
+class Derivations:
+    """The derived events of a policy.
+
+    >>> tea = DerivedEvent(name="line", of="purchase", each="items")
+    >>> order = {"items": [{"price": 3}, {"price": 4}], "shop": "north"}
+    >>> [one.properties["price"] for one in Derivations([tea]).of("purchase", order)]
+    [3, 4]
+    """
+
+    def __init__(self, definitions: Iterable[DerivedEvent] = ()) -> None:
+        self.definitions: Final = {one.name: one for one in definitions}
+        self._by_type: Final[dict[str, list[_Derivation]]] = {}
+        for one in self.definitions.values():
+            self._by_type.setdefault(one.of, []).append(_Derivation(one))
+
+    def __contains__(self, name: object) -> bool:
+        """Whether a type of event is derived."""
+        return name in self.definitions
+
+    def concerns(self, event_type: str) -> bool:
+        """Whether anything is derived from events of a type."""
+        return event_type in self._by_type
+
+    def root(self, name: str) -> str:
+        """The type of the events that are sent, of which a type is made in the end."""
+        while name in self.definitions:
+            name = self.definitions[name].of
+        return name
+
+    def of(
+        self, event_type: str, properties: dict[str, Any], without: Collection[str] = ()
+    ) -> Iterator[Derived]:
+        """What an event counts as besides itself, in the order of the rule files.
+
+        `properties` are as measures see them: the event's value is one of them. Types in `without`
+        are not derived.
+        """
+        return self._of(Derived(event_type, properties, ()), without)
+
+    def _of(self, source: Derived, without: Collection[str]) -> Iterator[Derived]:
+        for derivation in self._by_type.get(source.type, ()):
+            if derivation.definition.name not in without:
+                for one in derivation.of(source):
+                    yield one
+                    yield from self._of(one, without)
+
+    def check(self, event_type: str, properties: dict[str, Any], path: str = "properties") -> None:
+        """Refuses an event of a derived type, and one that counts for more than can be counted.
+
+        Raises:
+            InputError: it is such an event.
+        """
+        if event_type in self:
+            one = self.definitions[event_type]
+            root = self.root(event_type)
+            raise InputError(
+                f"{path.removesuffix('properties')}type",
+                f'"{event_type}" is made from "{root}" by the rule files ({one.source}), so nobody '
+                f'can send it; send "{root}", or rename the one in the rule files',
+            )
+        if event_type not in self._by_type:
+            return
+        for derivation in self._below(event_type):
+            name = derivation.definition.each
+            entries = at_path(properties, name) if name is not None else ()
+            if isinstance(entries, list | tuple) and len(entries) > MOST_ENTRIES:
+                raise InputError(
+                    f"{path}.{name}",
+                    f"has {len(entries):,} entries; {derivation.definition.name} counts "
+                    f"{MOST_ENTRIES:,} at most; send several events",
+                )
+        others = {one.customer for one in self.of(event_type, properties)} - {None}
+        if len(others) > MOST_OTHERS:
+            raise InputError(
+                path,
+                f"this event counts for {len(others):,} other customers, {MOST_OTHERS} at most; "
+                "send several events",
+            )
+
+    def _below(self, event_type: str) -> Iterator[_Derivation]:
+        for derivation in self._by_type.get(event_type, ()):
+            yield derivation
+            yield from self._below(derivation.definition.name)

@@ -1,0 +1,168 @@
+"""Derived events and scores."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from decision.core.clock import format_duration
+from decision.core.conditions import ALWAYS, Condition, clauses
+from decision.core.definition import DerivedEvent, PolicyDefinition, Score
+from decision.core.scores import LONGEST_HALF_LIFE, SHORTEST_HALF_LIFE
+from decision.rulebook.checker import Checker, MappingReader
+from decision.rulebook.conditions import read_when
+from decision.rulebook.sent_events import not_derived, root_of
+from decision.rulebook.yaml_source import Node
+
+_EVENT: Final = "event."
+
+
+def read_event(checker: Checker, name: str, node: Node) -> DerivedEvent:
+    """One of `events:`."""
+    if name.startswith("message."):
+        text = f'a derived event cannot be called "{name}": message events come from nextbest'
+        checker.error("bad-name", node.key, text, f"call it {name.removeprefix('message.')}")
+    with checker.entry(node, f'derived event "{name}"') as entry:
+        found = DerivedEvent(
+            name=name,
+            source=node.key.label,
+            of=entry.require("of", Checker.event, ""),
+            each=entry.read("each", _list_property, None),
+            when=(when := read_when(entry)),
+            clause_sources=checker.places.clause_sources(when),
+            for_customer=entry.read("for", _customer_property, None),
+        )
+        _only_the_event(checker, name, when)
+        if found.of and found.when == ALWAYS and "when" not in entry.node.value:
+            _does_nothing(checker, entry, found)
+    return found
+
+
+def _does_nothing(checker: Checker, entry: MappingReader, found: DerivedEvent) -> None:
+    if found.each is None and found.for_customer is None and entry.node.value.keys() <= {"of"}:
+        message = f"{entry.what} counts the same as {found.of}"
+        hint = f"add when, each or for; or use {found.of} itself"
+        checker.warn(entry.node.key, message, hint)
+
+
+def _list_property(checker: Checker, node: Node, what: str) -> str | None:
+    name = checker.text(node, what)
+    if name is not None and name.startswith(_EVENT):
+        message = f'{what} is the name of a property; it cannot start with "event."'
+        checker.error("bad-value", node.at, message, f"write each: {name.removeprefix(_EVENT)}")
+        return None
+    return name
+
+
+def _customer_property(checker: Checker, node: Node, what: str) -> str | None:
+    """`event.inviter_id` → `inviter_id`."""
+    name = checker.text(node, what)
+    if name is None:
+        return None
+    if not name.startswith(_EVENT) or name == _EVENT:
+        message = f'{what} cannot be "{name}": it is a property of the event, with a customer\'s id'
+        part = name.rpartition(".")[2] or "inviter_id"
+        checker.error("bad-value", node.at, message, f"write for: event.{part}")
+        return None
+    return name.removeprefix(_EVENT)
+
+
+def _only_the_event(checker: Checker, name: str, when: Condition) -> None:
+    """What counts must not depend on when it is looked at, or in which order events arrive."""
+    for clause in clauses(when):
+        if clause.field.startswith(_EVENT):
+            continue
+        checker.error(
+            "unknown-field",
+            checker.places.field(clause),
+            f'a derived event cannot use {clause.field}: it counts once and for good, and "'
+            f'{clause.field}" can change',
+            f"move it to the when of what reads the event, such as when: {{events.{name}.count_7d: "
+            f"{{gte: 1}}, {clause.field}: …}}",
+        )
+
+
+def read_score(checker: Checker, name: str, node: Node) -> Score:
+    """One of `scores:`."""
+    with checker.entry(node, f'score "{name}"') as entry:
+        return Score(
+            name=name,
+            source=node.key.label,
+            adds=entry.require("adds", _adds, {}),
+            half_life=entry.require("half_life", _half_life, SHORTEST_HALF_LIFE),
+        )
+
+
+def _adds(checker: Checker, node: Node, what: str) -> dict[str, float | str]:
+    if not isinstance(node.value, dict) or not node.value:
+        checker.wrong_type(node, what, "a mapping of events and numbers, such as {page_view: 1}")
+        return {}
+    found: dict[str, float | str] = {}
+    for kind, item in node.value.items():
+        checker.event_type(kind, item.key)
+        added = _amount(checker, item, f"{kind} in {what}")
+        if added is not None:
+            found[kind] = added
+    return found
+
+
+def _amount(checker: Checker, node: Node, what: str) -> float | str | None:
+    if isinstance(node.value, dict):
+        with checker.entry(node, what) as entry:
+            return entry.require("property", Checker.text, None)
+    if isinstance(node.value, str):
+        hint = f"write a number, or {{property: {node.value.removeprefix(_EVENT)}}}"
+        checker.wrong_type(node, what, "a number or a property", hint)
+        return None
+    amount = checker.number(node, what)
+    if amount == 0:
+        message = f"{what} is 0, which adds nothing"
+        checker.error("bad-value", node.at, message, "write another number, or delete the line")
+        return None
+    return amount
+
+
+def _half_life(checker: Checker, node: Node, what: str) -> int | None:
+    found = checker.duration(node, what, LONGEST_HALF_LIFE)
+    if found is not None and found < SHORTEST_HALF_LIFE:
+        least = format_duration(SHORTEST_HALF_LIFE)
+        message = f"{what} is {node.value}; it must be at least {least}"
+        hint = "for shorter times count events, such as events.page_view.count_5m"
+        checker.error("bad-value", node.at, message, hint)
+        return None
+    return found
+
+
+def check_events(checker: Checker, definition: PolicyDefinition) -> None:
+    """Checks what derived events are made of, and where nothing but events that are sent counts."""
+    known = {one.name: one for one in definition.events}
+    for one in definition.events:
+        chain = _chain(one, known)
+        if chain[-1] == one.name:
+            place = checker.places.value("events", one.name, "of")
+            message = f'derived event "{one.name}" is made of itself: {" → ".join(chain)}'
+            hint = "write of: with an event that is sent, such as of: purchase"
+            checker.error("conflict", place, message, hint)
+            continue
+        lists = [known[name].each for name in chain if name in known and known[name].each]
+        if one.each and len(lists) > 1:
+            message = f'derived event "{one.name}" goes through a second list; {chain[1]} has one'
+            hint = f"delete each, or write of: {root_of(checker, one.name)}"
+            checker.error("conflict", checker.places.key("events", one.name, "each"), message, hint)
+    for message_ in definition.messages:
+        if message_.goal is not None:
+            place = checker.places.value("messages", message_.name, "goal", "event")
+            what = f'the goal of message "{message_.name}" cannot be'
+            not_derived(checker, message_.goal.event, place, what, "event: ")
+
+
+def _chain(one: DerivedEvent, known: dict[str, DerivedEvent]) -> list[str]:
+    """What an event is made of, down to one that is sent, or to the first that comes again."""
+    chain = [one.name]
+    while chain[-1] in known:
+        source = known[chain[-1]].of
+        if source in chain[1:]:
+            break  # a circle further down: its own members say so
+        chain.append(source)
+        if source == one.name:
+            break
+    return chain
