@@ -116,6 +116,6 @@ def _kept(value: float, at: int, score: Score, digest: int, events: int) -> Kept
     try:
         amount = float(value)
     except OverflowError:  # an integer beyond what a float holds
-        amount = math.copysign(math.inf, value)
+        amount = math.inf if value > 0 else -math.inf
     amount = 0.0 if math.isnan(amount) else _finite(amount)
     return KeptScore(amount, at, score.half_life, digest, events)

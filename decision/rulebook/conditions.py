@@ -172,7 +172,7 @@ class _ConditionReader:
             message, _, hint = str(error).partition("; ")
             if name in ("or", "and"):
                 hint = f'did you mean "{"any" if name == "or" else "all"}"?'
-            elif "." not in name and not hint.startswith("did you mean"):
+            elif "." not in name and not hint.startswith(("did you mean", "write ")):
                 hint = f'did you mean "customer.{name}"?'
             checker.error("unknown-field", place, message, hint)
             return None

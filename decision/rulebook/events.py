@@ -135,9 +135,13 @@ def _half_life(checker: Checker, node: Node, what: str) -> int | None:
 def check_events(checker: Checker, definition: PolicyDefinition) -> None:
     """Checks what derived events are made of, and where nothing but events that are sent counts."""
     known = {one.name: one for one in definition.events}
+    circles: set[str] = set()
     for one in definition.events:
         chain = _chain(one, known)
         if chain[-1] == one.name:
+            if circles.intersection(chain):
+                continue  # said of the first of them
+            circles.update(chain)
             place = checker.places.value("events", one.name, "of")
             message = f'derived event "{one.name}" is made of itself: {" → ".join(chain)}'
             hint = "write of: with an event that is sent, such as of: purchase"

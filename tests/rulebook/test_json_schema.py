@@ -177,6 +177,7 @@ def asked_keys(data: Any) -> dict[str, set[str]]:
 def test_the_schema_has_exactly_the_keys_that_the_checker_asks_for() -> None:
     asked = asked_keys(plain(EVERYTHING))
     named = {"exclude": "selector", "allow_only": "selector", "boost": "selector", "of": "filter"}
+    named |= {"derived event": "derived_event", "purchase in adds": "amount"}
     definitions = {
         **SCHEMA["definitions"],
         "file": SCHEMA,
@@ -185,6 +186,7 @@ def test_the_schema_has_exactly_the_keys_that_the_checker_asks_for() -> None:
             key: SCHEMA["definitions"]["message"]["properties"][key]
             for key in ("active", "budget", "goal")
         },
+        "amount": SCHEMA["definitions"]["score"]["properties"]["adds"]["additionalProperties"],
     }
     for what, keys in asked.items():
         known = definitions[named.get(what, what)]["properties"]
