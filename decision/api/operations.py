@@ -15,6 +15,7 @@ from decision.api.openapi import EXAMPLES, TEXT, Body, Operation, describe
 from decision.api.problems import Problem
 from decision.core.errors import InputError
 from decision.engine import Snapshot
+from decision.engine.budget_views import BudgetView, budget_views
 from decision.server.metrics import CONTENT_TYPE, OPENMETRICS, OPENMETRICS_TYPE, Metrics
 from decision.server.shared_folder import Refusal
 from decision.server.supply import PolicySupply
@@ -26,7 +27,8 @@ class PolicyView(msgspec.Struct, frozen=True, kw_only=True):
     """What is in force, and since when.
 
     `degraded` lists what every decision does without, `cautions` what this policy cannot make
-    good, such as contacts that a longer cap would need and that were not kept. `keys_problem` says
+    good, such as contacts that a longer cap would need and that were not kept. `budgets` is what is
+    spent of every budget; null where Redis does not answer. `keys_problem` says
     why the keys file cannot be used, with its path, and what holds meanwhile. `refusal` is what was
     tried after it and refused, with its first errors; null where the newest is in force.
     """
@@ -39,6 +41,7 @@ class PolicyView(msgspec.Struct, frozen=True, kw_only=True):
     degraded: list[str]
     shadow_version: str | None = None
     cautions: list[str] = []
+    budgets: list[BudgetView] | None = []
     model_problem: str | None = None
     keys_problem: str | None = None
     refusal: Refusal | None = None
@@ -65,11 +68,11 @@ def operation_routes(supply: PolicySupply, metrics: Metrics) -> list[ControllerR
 
     @get("/v1/policy", opt={"scope": "admin", "operation": _POLICY})
     async def get_policy() -> Answer:
-        return json_answer(_view(supply.engine.snapshot, supply))
+        return json_answer(await _view(supply.engine.snapshot, supply))
 
     @post("/v1/policy/reload", status_code=200, opt={"scope": "admin", "operation": _RELOAD})
     async def reload_policy() -> Answer:
-        return json_answer(_view(await supply.reload(), supply))
+        return json_answer(await _view(await supply.reload(), supply))
 
     @get("/health/live", opt={"operation": _LIVE})
     async def live() -> Answer:
@@ -123,7 +126,7 @@ def _accept(request: _Request) -> bytes:
     return request.headers.get("accept", "").encode("latin-1", "replace")
 
 
-def _view(snapshot: Snapshot, supply: PolicySupply) -> PolicyView:
+async def _view(snapshot: Snapshot, supply: PolicySupply) -> PolicyView:
     return PolicyView(
         policy_version=snapshot.policy_version,
         model_version=snapshot.model_version,
@@ -133,6 +136,7 @@ def _view(snapshot: Snapshot, supply: PolicySupply) -> PolicyView:
         shadow_version=None if snapshot.shadow is None else snapshot.shadow.version,
         degraded=list(snapshot.degraded),
         cautions=list(snapshot.cautions),
+        budgets=await budget_views(supply.engine.runtime),
         model_problem=supply.models.current.problem,
         keys_problem=None if supply.keys.trouble is None else supply.keys.trouble.text,
         refusal=supply.shared.refusal(),

@@ -92,6 +92,7 @@ def replays_table(
         "register": columns.repeated(register, len(records)),
         "draws": columns.lists([row.draws for row in records], pa.float64()),
         "spent": columns.lists(spent, pa.string()),
+        "budgets": columns.maps([_as_texts(row.budgets) for row in records]),
         "policy_version": columns.repeated(records[0].policy_version, len(records)),
     }
     return columns.table(schema_of("replays"), records, found)
@@ -231,6 +232,10 @@ def _fallen(records: Sequence[DecisionRecord], reasons: list[str], width: int) -
             part[unpacked] = code
             codes[own] = part
     return codes.ravel()
+
+
+def _as_texts(budgets: dict[str, int]) -> dict[str, str]:
+    return {name: str(taken) for name, taken in budgets.items()}
 
 
 def _named(mask: bytes, names: list[str]) -> list[str]:

@@ -79,6 +79,7 @@ def look_up(archive: Path, decision_id: str) -> ArchivedDecision | None:
             record.draws = list(replay.draws)
             record.exploration = replay.exploration
             record.spent = mask_bytes(spent)
+            record.budgets = replay.budgets
     kept = [msgspec.convert(row, ExplanationRow) for row in rows[0]["candidates"] or ()]
     return ArchivedDecision(record, document, rule_files, kept)
 

@@ -4,8 +4,9 @@
 the log, packed (`store.codec`) with the names and kinds of contacts in `registers/<register>.json`;
 turning each one into JSON would cost several times as much as archiving. If `register` is null,
 `document` is the JSON of `core.document.Document` with the kinds of its own contacts. `spent` names
-the candidates (`message/channel`) that had no budget left. Together with the policy of that version
-they give the same decision again.
+the candidates (`message/channel`) that had no budget left; `budgets` says what was taken of each of
+the policy's `budgets:` (see `core.budgets`). Together with the policy of that version they give the
+same decision again.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class ArchivedReplay(msgspec.Struct, frozen=True, kw_only=True):
     document: Document
     draws: tuple[float, ...] = ()
     spent: tuple[str, ...] = ()
+    budgets: dict[str, int] = {}
     exploration: float | None = None
     policy_version: str
     model_version: str | None = None
@@ -81,6 +83,7 @@ def replay_of(row: Mapping[str, Any], registers: Registers) -> ArchivedReplay:
         else registers.unpack(register, row["customer_id"], raw),
         draws=tuple(row["draws"] or ()),
         spent=tuple(row["spent"] or ()),
+        budgets={name: int(taken) for name, taken in row.get("budgets") or ()},
         exploration=row["exploration"],
         policy_version=row["policy_version"],
         model_version=row["model_version"],

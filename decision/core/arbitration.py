@@ -12,10 +12,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from decision.core.budgets import Spending
 from decision.core.contact_policy import Standing
 from decision.core.document import Document
 from decision.core.exploration import choose, inverse_gap_weights, with_floors
-from decision.core.masks import Indices, indices, mask_of
+from decision.core.masks import Indices, indices, mask_of, union
 from decision.core.policy import Policy
 from decision.core.reasons import Reason
 
@@ -96,13 +97,14 @@ def arbitrate(
     draw: Callable[[], float],
     exploration: float | None,
     unproven: int = 0,
+    spending: Spending | None = None,
 ) -> list[Scored]:
-    """Draws up to `limit` different messages, one after another, caps counting all together.
+    """Draws up to `limit` different messages, one after another, caps and budgets counting all.
 
     `exploration` is γ of inverse-gap weighting, None always takes the best; `unproven` is the mask
     of candidates with a message that has little evidence yet. `fallen` is completed: survivors that
-    a selection of this very decision capped, or used a reply window up for, get that reason; the
-    others are outranked.
+    a selection of this very decision capped, or used a reply window or a budget up for, get that
+    reason; the others are outranked.
     """
     contact_policy = policy.contact_policy
     places = [place for place, index in enumerate(scores.candidates.tolist()) if alive >> index & 1]
@@ -120,10 +122,19 @@ def arbitrate(
         taken = policy.message_masks[policy.candidates[winner.candidate].message]
         closed = alive & ~taken & contact_policy.closed(document, now, pending)
         capped = alive & ~taken & ~closed & standing.capped
-        for reason, mask in ((Reason.REPLY_WINDOW_CLOSED, closed), (Reason.CAPPED, capped)):
+        spent = 0
+        if spending is not None and spending.shared:
+            spending.take(winner.candidate)
+            given = union(policy.message_masks[one.message] for one in pending)
+            spent = alive & ~given & ~closed & ~capped & spending.blocked()
+        for reason, mask in (
+            (Reason.REPLY_WINDOW_CLOSED, closed),
+            (Reason.CAPPED, capped),
+            (Reason.BUDGET_SPENT, spent),
+        ):
             if mask:
                 fallen[reason] = fallen.get(reason, 0) | mask
-        alive &= ~(closed | capped)
+        alive &= ~(closed | capped | spent)
         left = alive & ~taken
         places = [place for place in places if left >> int(scores.candidates[place]) & 1]
     if alive:

@@ -22,6 +22,7 @@ from decision.core.arbitration import (
     no_scores,
     prioritise,
 )
+from decision.core.budgets import Spending
 from decision.core.business_rules import Override
 from decision.core.contact_policy import Pause, Standing
 from decision.core.document import Document
@@ -56,7 +57,7 @@ class Verdict(msgspec.Struct, kw_only=True):
     `exposure`). `holdout` is whether the customer belongs to a control group, even if that removed
     nothing: arms are compared by their members. `not_before` is when time alone lets the first
     candidate pass, in microseconds; None where that is never or not known. `fallback` is the
-    candidate that is given where nothing was chosen.
+    candidate that is given where nothing was chosen. `spending` is what is known of budgets.
     """
 
     question: Question
@@ -79,6 +80,7 @@ class Verdict(msgspec.Struct, kw_only=True):
     threshold: float
     experiments: dict[str, str]
     texts: Texts
+    spending: Spending | None
 
 
 def decide(
@@ -91,6 +93,7 @@ def decide(
     draw: Callable[[], float],
     *,
     spent: int = 0,
+    spending: Spending | None = None,
     exploration: float | None = None,
     unproven: int = 0,
     contents: Contents = NO_CONTENTS,
@@ -99,10 +102,11 @@ def decide(
     """Decides for one customer at one moment.
 
     `now` is in microseconds. `draw` gives numbers in [0, 1), one for each choice among several.
-    `spent` is the mask of candidates with a spent budget, `unproven` of those with a message that
-    has little evidence yet. `exploration` is γ of inverse-gap weighting; None always takes the
-    best. `contents` are the policy's; without them no text is too long. `too_long` is the mask of
-    candidates whose text was, where that is on record.
+    `spent` is the mask of candidates with a spent budget; `spending` knows what a selection leaves
+    for the next one. `unproven` is the mask of candidates with a message that has little evidence
+    yet. `exploration` is γ of inverse-gap weighting; None always takes the best. `contents` are the
+    policy's; without them no text is too long. `too_long` is the mask of candidates whose text was,
+    where that is on record.
 
     Raises:
         KeyError: the policy does not have the placement.
@@ -177,6 +181,7 @@ def decide(
                 draw,
                 exploration,
                 unproven,
+                spending,
             )
 
     outcome: Outcome = "selected"
@@ -214,6 +219,7 @@ def decide(
             if tested.mask & exposing and isinstance(variant := values[tested.slot], str)
         },
         texts=texts,
+        spending=spending,
     )
 
 

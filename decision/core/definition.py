@@ -166,6 +166,21 @@ class Cap(Definition, frozen=True):
     per: Literal["message", "category", "channel"] | None = None
 
 
+class SharedBudget(Definition, frozen=True):
+    """`budgets:`. All contacts that `of` matches may take `spend` together, or be `at_most`.
+
+    `spend` counts channel costs, in millionths of `settings.currency`. `per` is a period of
+    `settings.timezone`, None is all time. With `pace` the amount is freed in proportion to the
+    time of the period that has passed.
+    """
+
+    of: Selector
+    spend: int | None = None
+    at_most: int | None = None
+    per: CalendarPeriod | None = None
+    pace: Literal["even"] | None = None
+
+
 class Suppression(Definition, frozen=True):
     """`suppressions:`: `times` events within a time pause what they were about."""
 
@@ -231,6 +246,7 @@ class PolicyDefinition(msgspec.Struct, frozen=True, kw_only=True):
     placements: tuple[Placement, ...] = ()
     messages: tuple[Message, ...] = ()
     caps: tuple[Cap, ...] = ()
+    budgets: tuple[SharedBudget, ...] = ()
     suppressions: tuple[Suppression, ...] = ()
     events: tuple[DerivedEvent, ...] = ()
     scores: tuple[Score, ...] = ()

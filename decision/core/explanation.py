@@ -94,7 +94,7 @@ class _Explainer:
             case Reason.CAPPED:
                 return self._capped(index)
             case Reason.BUDGET_SPENT:
-                return f"the budget of {message.name} is spent", self.policy.budget_source(message)
+                return self._budget(index)
             case Reason.TOO_LONG:
                 return self.verdict.texts.excess(index), message.content_source
             case Reason.HOLDOUT:
@@ -191,6 +191,16 @@ class _Explainer:
                 cap.source
             )
         return "too many decisions at once for this customer", None
+
+    def _budget(self, index: int) -> Detail:
+        """The budget without room; of a message's own budget, the record keeps no amount."""
+        spending, budgets = self.verdict.spending, self.policy.budgets
+        if spending is not None:
+            for limit in spending.holding(index):
+                if limit.budget.shared:
+                    return budgets.explain(limit, spending, index), limit.budget.source
+        message, _ = self.policy.pairs[index]
+        return f"the budget of {message.name} is spent", self.policy.budget_source(message)
 
     def _holdout(self, index: int) -> Detail:
         for group in self.policy.holdouts:

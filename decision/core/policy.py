@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 
 from decision.core import calendar
 from decision.core.bucketing import hash_v2
+from decision.core.budgets import Budgets
 from decision.core.business_rules import RuleStrata
 from decision.core.candidates import CandidateInfo
-from decision.core.clock import from_micros
 from decision.core.conditions import Test
 from decision.core.contact_policy import ContactPolicy
 from decision.core.definition import (
-    Budget,
     Channel,
     Experiment,
     Message,
@@ -97,8 +96,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     the mask of all candidates, `unexplored` of those of purposes that are not explored.
     `fallbacks` has the candidates that each placement may fall back on, in its order of channels.
     `tested_requirements` are those that depend on an experiment, `requirements` all others.
-    `states` are tried in order; `tests` are the experiments with variants; `budget_masks` are
-    (message, budget, candidates).
+    `states` are tried in order; `tests` are the experiments with variants.
     """
 
     definition: PolicyDefinition
@@ -134,7 +132,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     holdouts: tuple[Holdout, ...]
     tests: Mapping[str, Experiment]
     exposures: tuple[Exposure, ...]
-    budget_masks: tuple[tuple[str, Budget, int], ...]
+    budgets: Budgets
     derivations: Derivations
     scores: Scores
 
@@ -167,19 +165,6 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """How long contacts must be kept for every window and field in force, in microseconds."""
         fields = max((field.contacts_window for field in self.fields.fields), default=0)
         return max(fields, self.contact_policy.history_needed())
-
-    def budget_limits(self, now: int) -> dict[str, tuple[int, int]]:
-        """Counter name → (limit, mask of candidates): of all time, and of today's local day."""
-        found: dict[str, tuple[int, int]] = {}
-        if not self.budget_masks:
-            return found
-        today = from_micros(now).astimezone(self.zone).date().isoformat()
-        for message, budget, mask in self.budget_masks:
-            if budget.total is not None:
-                found[f"{message}:total"] = (budget.total, mask)
-            if budget.per_day is not None:
-                found[f"{message}:{today}"] = (budget.per_day, mask)
-        return found
 
     def budget_source(self, message: Message) -> str:
         """The place in the rule files of a message's budget."""

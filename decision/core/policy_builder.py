@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from decision.core import business_rules, calendar
+from decision.core.budget_builder import message_budgets, shared_budgets
+from decision.core.budgets import Budgets
 from decision.core.candidates import CandidateInfo
 from decision.core.conditions import clauses, compile_condition, conjuncts
 from decision.core.contact_policy import ContactPolicy
@@ -75,6 +77,7 @@ def compile_policy(
     }
     exposing = {f"experiment.{name}": mask for name, mask in tested.items() if mask}
 
+    zone = calendar.zone(definition.settings.timezone)
     scores = Scores(definition.scores)
     own = {f"score.{name}": scores.reader(name) for name in scores.definitions}
     fields = FieldTable((STATE_FIELD, *_named(definition), *exposing, *reads), own)
@@ -90,7 +93,7 @@ def compile_policy(
         version=definition.version,
         settings=definition.settings,
         rules=definition.rules,
-        zone=calendar.zone(definition.settings.timezone),
+        zone=zone,
         messages={message.name: message for message in definition.messages},
         channels=channels,
         purposes=purposes,
@@ -154,10 +157,13 @@ def compile_policy(
             Exposure(field.removeprefix("experiment."), fields.slot(field), mask)
             for field, mask in exposing.items()
         ),
-        budget_masks=tuple(
-            (message.name, message.budget, message_masks[message.name])
-            for message in definition.messages
-            if message.budget is not None
+        budgets=Budgets(
+            [
+                *message_budgets(definition, message_masks),
+                *shared_budgets(definition, selectors.mask, channel_masks),
+            ],
+            zone,
+            definition.settings.week_starts,
         ),
         derivations=Derivations(definition.events),
         scores=scores,

@@ -298,7 +298,10 @@ class AliasStore(Protocol):
 
 
 class BudgetStore(Protocol):
-    """Counters with a limit, outside any customer. `DocumentStore.read` reads them."""
+    """Counters with a limit, outside any customer. `DocumentStore.read` reads them.
+
+    What is taken are units: see `core.budgets`, whose names they have.
+    """
 
     async def take_budgets(
         self,
@@ -309,14 +312,15 @@ class BudgetStore(Protocol):
         lasts: int = HOUR,
         timeout: float | None = None,
     ) -> str | None:
-        """Adds 1 to every named counter, or to none: then returns the first that is at its limit.
+        """Takes every named unit, or none: then returns the first for which there is no room.
 
-        `ends` is name → the time at which the unit comes back unless it was settled before. For
-        `lasts` microseconds the token is known: taking again with it changes nothing.
+        `limits` is unit → what its counter may be at most, `ends` is unit → the time at which it
+        comes back unless it was settled before. For `lasts` microseconds the token is known:
+        taking again with it changes nothing.
         """
 
     async def return_budgets(self, names: Sequence[str], token: str) -> None:
-        """Gives back what was taken with that token; a token gives back once."""
+        """Gives back units that were taken with that token; a token gives back once."""
 
     async def settle_budgets(self, token: str, message: str, rank: int) -> None:
         """Counts (odd rank) or gives back (even rank) what a token took for a message.

@@ -46,7 +46,10 @@ class LoggedShadow(msgspec.Struct, array_like=True, frozen=True):
 
 
 class DecisionRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One decision. Times are microseconds; `fallen` is reason → candidates' bit mask as bytes."""
+    """One decision. Times are microseconds; `fallen` is reason → candidates' bit mask as bytes.
+
+    `budgets` is what was taken of each of the policy's `budgets:` before (see `core.budgets`).
+    """
 
     decision_id: str
     decided_at: int
@@ -61,6 +64,7 @@ class DecisionRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     candidates: LoggedScores = LoggedScores()
     fallen: dict[str, bytes] = {}
     spent: bytes = b""
+    budgets: dict[str, int] = {}
     exploration: float | None = None
     unproven: bytes = b""
     request_id: str | None = None

@@ -70,14 +70,18 @@ async def _short_histories(
 
 
 async def _overspent_budgets(policy: Policy, store: Store, now: int) -> tuple[str, ...]:
-    budgets = policy.budget_limits(now)
-    if not budgets:
+    limits = policy.budgets.at(now)
+    if not limits:
         return ()
     await store.expire_budgets(now)
-    spent = (await store.read("", budgets=tuple(budgets))).budgets
-    return tuple(
-        f"{policy.budget_source(policy.messages[name.rpartition(':')[0]])}: the budget {name} is "
-        f"{limit}, but {spent[name]} are spent already; nothing more is given"
-        for name, (limit, _) in budgets.items()
-        if spent.get(name, 0) > limit
-    )
+    spent = (await store.read("", budgets=tuple(limits))).budgets
+    found = []
+    for counter, limit in limits.items():
+        budget, taken = limit.budget, spent.get(counter, 0)
+        if taken > budget.amount:
+            name = budget.name if budget.shared else counter
+            found.append(
+                f"{budget.source}: the budget {name} is {budget.in_words(budget.amount)}, but "
+                f"{budget.in_words(taken)} are spent already; nothing more is given"
+            )
+    return tuple(found)

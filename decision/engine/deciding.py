@@ -8,6 +8,7 @@ import time
 import msgspec
 
 from decision.core import event_effects
+from decision.core.budgets import Spending
 from decision.core.clock import MINUTE, to_micros
 from decision.core.decide import Verdict
 from decision.core.errors import StoreUnavailable, unknown
@@ -43,9 +44,8 @@ class Deciding:
     """One decision on its way.
 
     `named` is the customer's id or alias, once the request is checked; `seen` is what was read of
-    the customer. `spent` is the mask of
-    candidates whose budgets have turned out to be spent; `contended` is set when too many
-    attempts were overtaken; `steps` is step → seconds.
+    the customer. `contended` is set when too many attempts were overtaken; `steps` is step →
+    seconds.
     """
 
     def __init__(
@@ -64,7 +64,6 @@ class Deciding:
         self.request = request
         self.named: str | Alias = ""
         self.seen: ReadResult | None = None
-        self.spent = 0
         self.contended = False
         self.steps: dict[str, float] = {}
         self._step_began = self.query.began
@@ -150,12 +149,17 @@ class Deciding:
     async def _expire_budgets(self, found: ReadResult, end: int) -> None:
         """Gives back what ended reservations took: at once if a budget is spent, else in time."""
         query, store = self.query, self.runtime.store
-        limits = query.budget_limits
-        spent = any(count >= limits[name][0] for name, count in found.budgets.items())
+        spent = Spending(query.budget_limits, found.budgets).blocked()
         if end <= query.now - (0 if spent else MINUTE):
             await store.expire_budgets(query.now, timeout=query.left())
-            fresh = await store.read("", budgets=tuple(limits), timeout=query.left())
-            found.budgets = fresh.budgets
+            found.budgets = await self._budgets()
+
+    async def _budgets(self) -> dict[str, int]:
+        """The counters of budgets as they are now."""
+        query = self.query
+        counters = tuple(query.budget_limits)
+        found = await self.runtime.store.read("", budgets=counters, timeout=query.left())
+        return found.budgets
 
     async def _attempt(self, state: ReadResult) -> Done[Decided] | TryAgain:
         """Plans on one state, and reserves what is planned unless it has changed meanwhile."""
@@ -167,7 +171,6 @@ class Deciding:
             state,
             self.runtime.new_id(state.document.customer_id),
             store.pack,
-            spent=self.spent,
             contended=self.contended,
         )
         answer = answer_of(planned)
@@ -179,10 +182,10 @@ class Deciding:
         if isinstance(outcome, Done):
             return Done(self._decided(outcome.result, planned.verdict, written=True))
         if isinstance(outcome, BudgetSpent):
-            self.spent |= outcome.candidates
             # The same state again, as it was read: the plan has changed its document.
             document = store.unpack(state.document.customer_id, state.raw)
-            return TryAgain(msgspec.structs.replace(state, document=document))
+            budgets = await self._budgets()
+            return TryAgain(msgspec.structs.replace(state, document=document, budgets=budgets))
         return outcome
 
     async def _choose_nothing(self, latest: ReadResult) -> Decided:

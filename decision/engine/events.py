@@ -136,19 +136,24 @@ class Events:
     def _units(
         self, own: list[tuple[int, Event]], document: Document, state: ContactState
     ) -> set[tuple[str, str, int]]:
-        """(decision id, message, rank) of the contacts in a state whose message has a budget."""
+        """(decision id, message, rank) of the contacts in a state that may have taken of a budget.
+
+        Of a budget of several messages, those may have that the policy does not have any more.
+        """
         found: set[tuple[str, str, int]] = set()
         policy = self.runtime.snapshot.policy
-        if not policy.budget_masks:
+        if not policy.budgets:
             return found
         for _, event in own:
             if event.decision_id is None or event.type not in SETTLING:
                 continue
             for contact in contacts_of(document, event.decision_id):
-                message = policy.messages.get(document.kinds[contact.kind].message)
-                if contact.state == state and message is not None and message.budget is not None:
+                name = document.kinds[contact.kind].message
+                message = policy.messages.get(name)
+                limited = message is not None and message.budget is not None
+                if contact.state == state and (limited or policy.budgets.shared):
                     confirmed = state == ContactState.CONFIRMED
-                    found.add((event.decision_id, message.name, 2 * contact.mark + confirmed))
+                    found.add((event.decision_id, name, 2 * contact.mark + confirmed))
         return found
 
     async def _apply(

@@ -32,6 +32,7 @@ def decision_record(plan: DecisionPlan) -> LogRecord:
         document=plan.seen,
         draws=plan.draws,
         spent=mask_bytes(plan.spent & snapshot.policy.everything),
+        budgets=verdict.spending.by_name() if verdict.spending is not None else {},
         exploration=snapshot.exploration,
         unproven=mask_bytes(snapshot.unproven),
         policy_version=snapshot.policy_version,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from decision.core import calendar, event_effects, records
+from decision.core.budgets import Spending
 from decision.core.decide import Question, Verdict, choose_nothing, decide
 from decision.core.document import Document
 from decision.core.event_effects import OPTING_OUT, Occurrence
@@ -26,8 +27,7 @@ _AFTER_DEADLINE = 0.1
 class DecisionQuery:
     """What is asked: one request, put to one snapshot at one time.
 
-    `budget_limits` is name → (limit, mask of the candidates that it limits); `deadline` is the
-    seconds that it may take.
+    `budget_limits` is counter → its limit now; `deadline` is the seconds that it may take.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class DecisionQuery:
             context=request.context,
             limit=request.limit,
         )
-        self.budget_limits = snapshot.policy.budget_limits(now)
+        self.budget_limits = snapshot.policy.budgets.at(now)
         self.deadline = request.deadline_ms / 1000 if request.deadline_ms else settings.timeout
         self.began = time.perf_counter()
 
@@ -84,20 +84,21 @@ class DecisionPlan(msgspec.Struct, frozen=True, kw_only=True):
     degraded: list[str]
 
     def budgets_to_take(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Of the budgets that the selections take one unit each from, name → limit, and name → end.
+        """Of the units that the selections take of budgets, name → limit, and name → end.
 
         The end is that of a reservation which then releases: the unit comes back by itself.
         """
         limits: dict[str, int] = {}
         ends: dict[str, int] = {}
         query = self.query
-        for name, (limit, mask) in query.budget_limits.items():
+        for limit in query.budget_limits.values():
             for row in self.verdict.chosen:
-                if mask >> row.candidate & 1:
-                    limits[name] = limit
-                    reservation = query.snapshot.policy.pairs[row.candidate][1].reservation
-                    if reservation.then == "release":
-                        ends[name] = query.now + reservation.expires_after
+                message, channel = query.snapshot.policy.pairs[row.candidate]
+                unit = limit.unit(row.candidate, message.name)
+                if unit is not None:
+                    limits[unit] = limit.amount
+                    if channel.reservation.then == "release":
+                        ends[unit] = query.now + channel.reservation.expires_after
         return limits, ends
 
 
@@ -107,13 +108,12 @@ def plan(
     decision_id: str,
     pack: Callable[[Document], bytes],
     *,
-    spent: int = 0,
     contended: bool = False,
 ) -> DecisionPlan:
     """Decides on a state. The request's own event, if it is new, is applied to `state.document`.
 
-    `pack` turns a document into bytes as the store would. `spent` is the mask of candidates whose
-    budgets have turned out to be spent. A `contended` decision chooses nothing: that breaks no cap.
+    `pack` turns a document into bytes as the store would. A `contended` decision chooses nothing:
+    that breaks no cap.
     """
     snapshot, request, now = query.snapshot, query.request, query.now
     document, event, seen = state.document, _new_event(query, state), state.raw
@@ -124,9 +124,10 @@ def plan(
         document = msgspec.structs.replace(document)  # it informs this decision alone
         event_effects.opt_out(document, occurrence_of(told, "", now), None, snapshot.policy)
         seen = pack(document)
-    for name, (limit, mask) in query.budget_limits.items():
-        if state.budgets.get(name, 0) >= limit:
-            spent |= mask
+    limits, spent, spending = query.budget_limits, 0, None
+    if limits:
+        spending = Spending(limits, state.budgets)
+        spent = spending.blocked()
     draw = _Draw(query.settings.seed, request, len(document.contacts))
     verdict = decide(
         snapshot.policy,
@@ -137,6 +138,7 @@ def plan(
         now,
         draw,
         spent=spent,
+        spending=spending,
         exploration=snapshot.exploration,
         unproven=snapshot.unproven,
         contents=snapshot.contents,

@@ -163,6 +163,7 @@ class Replay:
             record.decided_at,
             lambda: next(draws),
             spent=mask_from_bytes(record.spent),
+            spending=snapshot.policy.budgets.spending(record.decided_at, record.budgets),
             exploration=record.exploration,
             unproven=mask_from_bytes(record.unproven),
             contents=snapshot.contents,

@@ -22,9 +22,7 @@ _encode_answer = msgspec.json.Encoder().encode
 
 
 class BudgetSpent(msgspec.Struct, frozen=True):
-    """Nothing was written: a budget ran out; `candidates` is the mask of those it limits."""
-
-    candidates: int
+    """Nothing was written: others took meanwhile what was left of a budget."""
 
 
 async def reserve(
@@ -50,7 +48,7 @@ async def reserve(
             following.withdraw(_ungiven(plan, limits, reserved=False))
             raise
         if full is not None:
-            return BudgetSpent(plan.query.budget_limits[full][1])
+            return BudgetSpent()
     try:
         reply = await store.commit(decision_commit(plan, answer), timeout=plan.query.left())
         if isinstance(reply, Conflict) and limits:

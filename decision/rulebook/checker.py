@@ -28,6 +28,7 @@ NOUNS: Final = {
     "placements": "placement",
     "messages": "message",
     "caps": "cap",
+    "budgets": "budget",
     "suppressions": "suppression",
     "events": "derived event",
     "scores": "score",

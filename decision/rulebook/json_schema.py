@@ -12,6 +12,7 @@ from typing import Any, Final
 from decision.core.calendar import WEEKDAY_NAMES
 from decision.core.clock import format_duration
 from decision.core.definition import Cap, Purpose, Reservation, Settings, Suppression
+from decision.rulebook.budgets import MOST_SPENT, PACES, PERIODS
 from decision.rulebook.checker import NOUNS
 from decision.rulebook.reader import SECTIONS
 from decision.rulebook.rules import ACTIONS
@@ -129,6 +130,19 @@ def _definitions() -> dict[str, Schema]:
                 "per": {"enum": choices(Cap, "per")},
             },
             required=["of", "at_most", "within"],
+        ),
+        "budget": keys(
+            "shared_budget",
+            {
+                "of": ref("filter"),
+                "spend": number(exclusiveMinimum=0, maximum=MOST_SPENT),
+                "at_most": ref("whole"),
+                "per": {"enum": PERIODS},
+                "pace": {"enum": PACES},
+            },
+            required=["of"],
+            anyOf=[{"required": ["spend"]}, {"required": ["at_most"]}],
+            dependencies={"pace": ["per"], "spend": {"not": {"required": ["at_most"]}}},
         ),
         "suppression": keys(
             "suppression",

@@ -12,6 +12,7 @@ import msgspec
 
 from decision.core.definition import Definition, PolicyDefinition, Settings
 from decision.files import access_hint
+from decision.rulebook.budgets import check_budgets, read_shared_budget
 from decision.rulebook.checker import NOUNS, Checker
 from decision.rulebook.diagnostics import WARNINGS, Diagnostic, Severity, hint_for
 from decision.rulebook.events import check_events, read_event, read_score
@@ -37,6 +38,7 @@ SECTIONS = (
     "placements",
     "messages",
     "caps",
+    "budgets",
     "suppressions",
     "events",
     "scores",
@@ -54,6 +56,7 @@ _READERS: Final[dict[str, Callable[[Checker, str, Node], Definition]]] = {
     "states": read_state,
     "messages": read_message,
     "caps": read_cap,
+    "budgets": read_shared_budget,
     "suppressions": read_suppression,
     "events": read_event,
     "scores": read_score,
@@ -245,6 +248,7 @@ def _read_all(checker: Checker, sources: list[Source]) -> PolicyDefinition:
     check_states(checker, definition.states)
     check_messages(checker, definition)
     check_events(checker, definition)
+    check_budgets(checker, definition)
     return definition
 
 

@@ -8,13 +8,23 @@ from datetime import datetime
 from msgspec import UNSET
 
 from decision.core import calendar, event_effects
+from decision.core.budgets import TIMES
 from decision.core.errors import InputError
 from decision.core.fields import UnknownField, parse_field
 from decision.core.policy import Policy
 from decision.core.reasons import Reason
+from decision.core.values import in_words
 from decision.rulebook.diagnostics import hint_for
 from decision.rulebook.yaml_source import Node, Place, Source
-from decision.scenarios.schema import Customer, Expect, PastContact, PastEvent, Scenario, Step
+from decision.scenarios.schema import (
+    Customer,
+    Expect,
+    PastContact,
+    PastEvent,
+    Scenario,
+    Spent,
+    Step,
+)
 
 _CODES = [reason.value for reason in Reason]
 
@@ -46,13 +56,7 @@ class Checks:
         elif scenario.ask is UNSET or scenario.expect is UNSET:
             self.report([], "missing-key", "a scenario has ask and expect, or steps")
         self.customer(scenario.customer, scenario.now)
-        for name, spent in scenario.spent.items():
-            self.name(["spent", name], name, self.policy.messages, "message", key=True)
-            message = self.policy.messages.get(name)
-            for span in ("total", "per_day"):
-                if message and getattr(spent, span) and getattr(message.budget, span, None) is None:
-                    text = f"{name} has no budget {span}"
-                    self.report(["spent", name, span], "conflict", text, key=True)
+        self.spent(scenario.spent)
         for name in scenario.probabilities:
             self.candidate(["probabilities", name], name, key=True)
         now = scenario.now
@@ -65,6 +69,30 @@ class Checks:
                     self.report([*path, "now"], "bad-value", "time goes backwards here")
                 now = step.now
             self.step(path, [step], now)
+
+    def spent(self, spent: dict[str, Spent | float]) -> None:
+        """What was taken of budgets: `total` and `per_day` of a message's, of others a number."""
+        shared = {one.name: one for one in self.policy.budgets.all if one.shared}
+        for name, given in spent.items():
+            path: list[str | int] = ["spent", name]
+            if not isinstance(given, Spent):
+                self.name(path, name, shared, "budget", key=True)
+                if name in shared and shared[name].counted(given) is None:
+                    finest = "whole contacts" if shared[name].unit == TIMES else "0.000001"
+                    text = f"{in_words(given)} is finer than {name} counts: {finest}"
+                    self.report(path, "bad-value", text)
+                continue
+            if name in shared and name not in self.policy.messages:
+                hint = f"write {name}: 12.5, how much of it is spent"
+                text = f"{name} is a budget of several messages: its amount is a number"
+                self.report(path, "wrong-type", text, hint)
+                continue
+            self.name(path, name, self.policy.messages, "message", key=True)
+            message = self.policy.messages.get(name)
+            for span in ("total", "per_day"):
+                if message and getattr(given, span) and getattr(message.budget, span, None) is None:
+                    text = f"{name} has no budget {span}"
+                    self.report([*path, span], "conflict", text, key=True)
 
     def customer(self, customer: Customer, now: datetime) -> None:
         policy, at = self.policy, "customer"

@@ -252,6 +252,8 @@ def _sights(policy: Policy, told: list[PlacedClause]) -> Iterator[tuple[Sight, s
         yield Sight("placement", placement.name, "gave nothing"), placement.source
     for cap in definition.caps:
         yield Sight("cap", cap.name, HELD), cap.source
+    for budget in definition.budgets:
+        yield Sight("budget", budget.name, "was spent"), budget.source
     for suppression in definition.suppressions:
         yield Sight("suppression", suppression.name, HELD), suppression.source
     for agreed in policy.consent_rules:
@@ -306,7 +308,7 @@ def _possible(policy: Policy) -> Iterator[Reason]:
         Reason.REPLY_WINDOW_CLOSED: contact_policy.reply_channels,
         Reason.RULE_EXCLUDED: any(effect.removes for effect in policy.effects),
         Reason.CAPPED: contact_policy.groups,
-        Reason.BUDGET_SPENT: policy.budget_masks,
+        Reason.BUDGET_SPENT: policy.budgets,
         Reason.TOO_LONG: compile_contents(policy).bounded,
         Reason.HOLDOUT: policy.holdouts,
         Reason.OUTRANKED: len(policy.candidates) > 1,
@@ -331,13 +333,15 @@ def _fallen(policy: Policy, verdict: Verdict) -> Iterator[Sight]:
     by_message = {
         Reason.NOT_ELIGIBLE: ("message", "not eligible"),
         Reason.INACTIVE: ("message", "inactive"),
-        Reason.BUDGET_SPENT: ("budget", "was spent"),
     }
     for reason, mask in verdict.fallen.items():
         yield Sight("reason", reason.value, "was the reason")
         for index in indices(mask & policy.everything):
             one = policy.candidates[index]
-            if reason in by_message:
+            if reason is Reason.BUDGET_SPENT and verdict.spending is not None:
+                for limit in verdict.spending.holding(index):
+                    yield Sight("budget", limit.budget.name, "was spent")
+            elif reason in by_message:
                 kind, what = by_message[reason]
                 yield Sight(kind, one.message, what)
             elif reason is Reason.NO_CONSENT:

@@ -22,7 +22,7 @@ from decision.core.document import Document
 from decision.core.events import Measure
 from decision.core.explanation import explain
 from decision.core.fields import STATE_FIELD
-from decision.core.masks import mask_where
+from decision.core.masks import indices, mask_where
 from decision.core.policy import Policy
 from decision.core.reasons import Reason
 from decision.core.schema import ExplanationRow, TriggerEvent
@@ -39,7 +39,8 @@ _RIVALS: Final = 5
 class Logged(msgspec.Struct, frozen=True, kw_only=True):
     """What the log tells of a decision: what it saw, and what it gave.
 
-    `probabilities` and `spent` are by `message/channel`, as `given` is.
+    `probabilities` and `spent` are by `message/channel`, as `given` is; `budgets` is as in a
+    record.
     """
 
     decision_id: str
@@ -50,6 +51,7 @@ class Logged(msgspec.Struct, frozen=True, kw_only=True):
     policy_version: str
     probabilities: dict[str, float] = {}
     spent: frozenset[str] = frozenset()
+    budgets: dict[str, int] = {}
     given: tuple[str, ...] = ()
     outcome: str = ""
     contended: bool = False
@@ -75,6 +77,7 @@ def best_verdict(policy: Policy, logged: Logged) -> Verdict:
         logged.decided_at,
         lambda: 0.0,
         spent=mask_where(spent),
+        spending=policy.budgets.spending(logged.decided_at, logged.budgets),
         exploration=None,
         contents=compile_contents(policy),
     )
@@ -185,14 +188,20 @@ class _Recording:
         found = {name: p for name, p in self.logged.probabilities.items() if name in known}
         return {} if all(p == start for p in found.values()) else found
 
-    def spent(self) -> dict[str, Spent]:
-        found = {}
-        for name in sorted(self.logged.spent):
+    def spent(self) -> dict[str, Spent | float]:
+        logged, found = self.logged, dict[str, Spent | float]()
+        shared = self.then.budgets.spending(logged.decided_at, logged.budgets)
+        held = [self.then.candidates[index] for index in indices(shared.blocked())]
+        for name in sorted(logged.spent - {f"{one.message}/{one.channel}" for one in held}):
             message = self.now.messages.get(name.rpartition("/")[0])
-            if message is not None and message.budget is not None:
-                budget = message.budget
-                per_day = budget.per_day or 0 if budget.total is None else 0
-                found[message.name] = Spent(total=budget.total or 0, per_day=per_day)
+            if message is not None and (own := message.budget) is not None:
+                per_day = own.per_day or 0 if own.total is None else 0
+                found[message.name] = Spent(total=own.total or 0, per_day=per_day)
+        units = {one.name: one.unit for one in self.now.budgets.all if one.shared}
+        for budget in (limit.budget for limit in shared.shared):
+            taken = logged.budgets.get(budget.name, 0)
+            if taken and units.get(budget.name) == budget.unit:
+                found[budget.name] = budget.amount_of(taken)
         return found
 
     # The customer

@@ -189,6 +189,7 @@ class Spent(_Strict, frozen=True):
     per_day: Annotated[int, Meta(ge=0, description="How often it was given today.")] = 0
 
 
+Amount = Annotated[float, Meta(ge=0)]
 Probability = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -201,7 +202,11 @@ class Scenario(_Strict, frozen=True):
     now: Annotated[Moment, Meta(description="The present, such as 2026-11-21T10:00:00+08:00.")]
     customer: Annotated[Customer, Meta(description="Who is decided for.")] = Customer()
     spent: Annotated[
-        dict[Name, Spent], Meta(description="What of each message's budget is gone.")
+        dict[Name, Spent | Amount],
+        Meta(
+            description="What of each message's budget is gone; of one of `budgets`, the amount of "
+            "money or the number of contacts, in the period of now."
+        ),
     ] = {}
     probabilities: Annotated[
         dict[Name, Probability],

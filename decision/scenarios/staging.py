@@ -14,7 +14,7 @@ from decision.core.errors import NextbestError
 from decision.core.policy import Policy, in_holdout, variant_of
 from decision.core.ports import Scorer
 from decision.core.values import Value
-from decision.scenarios.schema import Customer, PastContact, Scenario
+from decision.scenarios.schema import Customer, PastContact, Scenario, Spent
 
 _MOST_CUSTOMERS = 100_000
 
@@ -53,13 +53,15 @@ class GivenProbabilities:
 
 
 def spent_before(policy: Policy, scenario: Scenario) -> dict[str, int]:
-    """Counter of a budget → how often the scenario says that it was taken before."""
+    """Counter of a budget → how much the scenario says that was taken of it before."""
     found = {}
-    for counter in policy.budget_limits(to_micros(scenario.now)):
-        message, _, span = counter.rpartition(":")
-        given = scenario.spent.get(message)
-        if given is not None:
-            found[counter] = given.total if span == "total" else given.per_day
+    for counter, limit in policy.budgets.at(to_micros(scenario.now)).items():
+        budget, given = limit.budget, scenario.spent.get(limit.budget.name)
+        if isinstance(given, Spent):
+            if not budget.shared:
+                found[counter] = given.total if budget.per is None else given.per_day
+        elif given is not None and budget.shared:
+            found[counter] = budget.counted(given) or 0
     return found
 
 

@@ -10,10 +10,12 @@ With the prefix `nb:` and a customer `c-1024`, of partition 114 (`identifiers.pa
     nb:{p114}:log                  stream  the partition's log: k kind, id, b body, c commit
     nb:{p114}:copy                 stream  the log while it is rewritten without removed entries
     nb:{p179}:a:email:li@mail.cn   string  the customer id that an alias leads to
-    nb:{budget}:n:<name>           string  how much of a budget is taken
-    nb:{budget}:t:<token>          hash    the budgets that a decision took, each with a rank (odd
-                                           while taken); lives as long as the contacts are kept
-    nb:{budget}:ends               zset    <token>:<name> of what comes back by itself, by when
+    nb:{budget}:n:<counter>        string  how much of a budget is taken: coupon:total,
+                                           coupon:2026-11-21, sms/CNY/month:2026-11-01 (millionths)
+    nb:{budget}:t:<token>          hash    the units that a decision took (`core.budgets`), each
+                                           with a rank (odd while taken); lives as long as the
+                                           contacts are kept
+    nb:{budget}:ends               zset    <token>:<unit> of what comes back by itself, by when
     nb:{budget}:first              string  the first of these times, in microseconds, or earlier
     nb:{register}:names            list    name by number, append-only (`register`)
     nb:{register}:kinds            list    contact kind by number, append-only

@@ -49,6 +49,41 @@ async def test_the_policy_in_force_is_told(api: Api) -> None:
     assert policy["loaded_at"].endswith("Z")
 
 
+async def test_the_policy_tells_what_is_spent_of_every_budget(tmp_path: Path) -> None:
+    """Of all time and of the present period, in the currency or in contacts."""
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    text = RULES.replace("value: 10\n", "value: 10\n    budget: {total: 7}\n")
+    text += "budgets: {mail: {of: {channel: email}, spend: 2.5, per: calendar month, pace: even}}\n"
+    (rules / "policy.yaml").write_text(text, "utf-8")
+    store = AwayStore()
+    store.away = False
+    async with running(rules, store) as api:
+        for name in ("c-1", "c-2"):
+            await api.client.put(
+                f"/v1/customers/{name}/consents", json={"marketing": {"*": "granted"}}
+            )
+        assert (await api.decide(customer_id="c-1", channels=["push"])).json()["selections"]
+        own, mail = (await api.client.get("/v1/policy")).json()["budgets"]
+        assert own == {
+            "name": "offer",
+            "of": "message",
+            "unit": "times",
+            "per": None,
+            "spent": 1,
+            "limit": 7,
+            "freed": 7,
+            "since": None,
+            "until": None,
+        }
+        assert (mail["name"], mail["of"], mail["unit"]) == ("mail", "budgets", "CNY")
+        assert (mail["per"], mail["limit"], mail["spent"]) == ("month", 2.5, 0)
+        assert 0 <= mail["freed"] <= 2.5
+        assert mail["since"] < mail["until"] and mail["since"].endswith("T16:00:00Z")
+        store.away = True
+        assert (await api.client.get("/v1/policy")).json()["budgets"] is None
+
+
 async def test_a_reload_puts_new_rules_in_force(api: Api) -> None:
     before = (await api.client.get("/v1/policy")).json()
     (api.rules / "policy.yaml").write_text(

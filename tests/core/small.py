@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from decision.core.budgets import Spending
 from decision.core.business_rules import PlainMatcher
 from decision.core.clock import to_micros
 from decision.core.decide import Question, Verdict, decide
@@ -125,6 +126,7 @@ def ask(
     draws: Sequence[float] = (0.0,),
     probabilities: dict[str, float] | None = None,
     spent: int = 0,
+    spending: Spending | None = None,
     unproven: int = 0,
     **question: Any,
 ) -> Verdict:
@@ -139,6 +141,7 @@ def ask(
         now,
         lambda: next(numbers),
         spent=spent,
+        spending=spending,
         unproven=unproven,
         exploration=policy.settings.exploration,
     )

@@ -43,6 +43,18 @@ def message(body: str) -> str:
     )
 
 
+def budget(body: str) -> str:
+    """A budget of all messages."""
+    return f"budgets: {{m: {{of: {{}}, {body}}}}}\n"
+
+
+def counted(channel: str) -> str:
+    """A message on a channel, and a budget that counts what it costs."""
+    own = f"{{purpose: marketing, channels: [{channel}], value: 1, placements: [p]}}"
+    place = f"placements: {{p: {{channels: [{channel}]}}}}\n"
+    return f"messages: {{m: {own}}}\n{place}budgets: {{b: {{of: {{}}, spend: 5}}}}\n"
+
+
 def when(body: str) -> str:
     return message(f"when: {body}")
 
@@ -160,6 +172,29 @@ CASES: list[tuple[str, str, str]] = [
     ("unknown-name", "settings: {timezone: §right/Asia/Tokyo}", 'did you mean "Asia/Tokyo"?'),
     ("unknown-name", "settings: {timezone: §../../etc/passwd}", "no time zone"),
     # --- values
+    ("bad-value", budget("spend: §0"), "more than 0"),
+    ("bad-value", budget("spend: §-5"), "more than 0"),
+    ("bad-value", budget("spend: §0.0000004"), "write 0.000001"),
+    ("bad-value", budget("spend: §12.3456789"), "write 12.345679"),
+    ("bad-value", budget("spend: §2000000000"), "at most 1000000000"),
+    ("bad-value", budget("at_most: §0"), "at least 1"),
+    ("bad-value", budget("at_most: §2.5"), "whole number"),
+    ("bad-value", budget("spend: 5, per: §month"), "write calendar month"),
+    ("bad-value", budget("spend: 5, per: §30d"), "left out, it is of all time"),
+    ("bad-value", budget("spend: 5, per: §calendar year"), "calendar day, calendar week or"),
+    ("bad-value", budget("spend: 5, per: calendar day, pace: §evn"), 'did you mean "even"?'),
+    ("wrong-type", budget('spend: §"10,000"'), "without quotes"),
+    ("wrong-type", budget("spend: §10000 CNY"), "without quotes"),
+    ("wrong-type", budget("spend: §true"), "a number"),
+    ("wrong-type", budget("spend: 5, per: §30"), "a period such as calendar month"),
+    ("conflict", budget("spend: 5, §at_most: 3"), "keep spend for money"),
+    ("missing-key", budget("spend: 5, §pace: even"), "add per: calendar month"),
+    ("missing-key", "budgets: {§m: {of: {}}}", "add spend: 10000"),
+    ("missing-key", "budgets: {§m: {spend: 5}}", "add of"),
+    ("unknown-key", budget("spend: 5, §perr: calendar day"), 'did you mean "per"?'),
+    ("unknown-key", "budgets: {m: {of: {§messages: coupon}, spend: 5}}", 'did you mean "message"?'),
+    ("unknown-name", "budgets: {m: {of: {channel: §psh}, spend: 5}}", 'did you mean "push"?'),
+    ("bad-value", "channels: {sms: {cost: §0.0000004}}\n" + counted("sms"), "write 0.000001"),
     ("bad-value", "caps: {c: {of: {}, at_most: §0, within: 7d}}", "at least 1"),
     ("bad-value", "caps: {c: {of: {}, at_most: §1.5, within: 7d}}", "whole number"),
     ("bad-value", "caps: {c: {of: {}, at_most: 1, within: §91d}}", "at most 90d"),

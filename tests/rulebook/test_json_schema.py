@@ -82,6 +82,9 @@ caps:
   weekly: {of: {channel: push, purpose: [marketing], category: retention, tags: sale, message: coupon},
            at_most: 2, within: 7d, per: category}
   daily: {of: {}, at_most: 1, within: calendar day}
+budgets:
+  money: {of: {channel: push, purpose: marketing, category: retention, tags: sale, message: coupon}, spend: 100.5, per: calendar month, pace: even}
+  number: {of: {purpose: marketing}, at_most: 500, per: calendar week}
 events:
   tea-line: {of: purchase, each: items, when: {event.category: tea, any: [{event.price: {gt: 0}}], event.type: purchase,
              all: [{}], not: {event.gift: true}}}
@@ -148,7 +151,9 @@ def test_every_key_and_operator_is_in_the_example_of_everything() -> None:
     asked = asked_keys(data)
     assert asked["file"] == set(key_help()["file"]) == {"settings", *SECTIONS}
     text = json.dumps(data)
-    for what in ("settings", "channel", "message", "cap", "suppression", "rule", "experiment"):
+    for what in (
+        "settings", "channel", "message", "cap", "shared_budget", "suppression", "rule", "experiment"
+    ):  # fmt: skip
         for key in key_help()[what]:
             assert f'"{key}"' in text, (what, key)
     for operator in OPERATORS:
@@ -161,9 +166,10 @@ def asked_keys(data: Any) -> dict[str, set[str]]:
     original = MappingReader.__exit__
 
     def remember(entry: MappingReader, *error: Any) -> None:
-        found.setdefault(entry.what.partition(" of ")[0].partition(' "')[0], set()).update(
-            entry._asked
-        )
+        what = entry.what.partition(" of ")[0].partition(' "')[0]
+        if entry.what.startswith("budget of message"):
+            what = "message_budget"  # the other one is one of `budgets:`
+        found.setdefault(what, set()).update(entry._asked)
         original(entry, *error)
 
     MappingReader.__exit__ = remember  # type: ignore[method-assign]
@@ -183,8 +189,8 @@ def test_the_schema_has_exactly_the_keys_that_the_checker_asks_for() -> None:
         "file": SCHEMA,
         "settings": SCHEMA["properties"]["settings"],
         **{
-            key: SCHEMA["definitions"]["message"]["properties"][key]
-            for key in ("active", "budget", "goal")
+            named: SCHEMA["definitions"]["message"]["properties"][key]
+            for named, key in (("active", "active"), ("message_budget", "budget"), ("goal", "goal"))
         },
         "amount": SCHEMA["definitions"]["score"]["properties"]["adds"]["additionalProperties"],
     }

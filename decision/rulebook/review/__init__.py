@@ -11,6 +11,7 @@ from collections import defaultdict
 
 from decision.core.definition import PolicyDefinition
 from decision.rulebook.collector import DiagnosticCollector
+from decision.rulebook.review.budgets import review_budgets
 from decision.rulebook.review.conditions import review_conditions
 from decision.rulebook.review.contact import (
     review_caps,
@@ -44,6 +45,7 @@ def review(report: DiagnosticCollector, definition: PolicyDefinition, places: So
     review_fallbacks(context)
     review_messages(context)
     review_caps(context)
+    review_budgets(context)
     review_holdouts(context)
     review_seeds(context)
 

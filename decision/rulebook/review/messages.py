@@ -11,6 +11,7 @@ from decision.core.conditions import Clause, clauses
 from decision.core.definition import Channel, Message, Placement
 from decision.core.masks import positions
 from decision.core.values import in_words
+from decision.rulebook.review.budgets import counted_by
 from decision.rulebook.review.context import ReviewContext, fields_of, listed, size_of
 from decision.rulebook.yaml_source import Place
 
@@ -72,6 +73,12 @@ def review_fallbacks(context: ReviewContext) -> None:
         elif message.budget is not None:
             reason = "a fallback is never counted, so its budget could not limit it"
             hint = "delete its budget, or use a message without one"
+        elif (budget := counted_by(context, message.name, shared)) is not None:
+            reason = f'a fallback is never counted, so budget "{budget}" could not limit it'
+            others = ", ".join(name for name in consents if name != message.purpose)
+            hint = (
+                f'add purpose: [{others}] to "of" of the budget' if others else "delete the budget"
+            )
         if reason:
             place = context.places.value("placements", placement.name, "fallback")
             text = f'message "{message.name}" cannot be a fallback: {reason}'

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
 
+from decision.core.budgets import unit_named
 from decision.core.clock import HOUR, SECOND
 from decision.store.in_memory.base import Clock, Expiring, MemoryBase
 from decision.store.keys import TOKEN_LASTS
@@ -23,6 +24,11 @@ class MemoryBudgets(MemoryBase):
         self._reserved: set[tuple[str, str]] = set()
         self._ends: list[tuple[int, str, str]] = []
 
+    def _add(self, name: str, times: int) -> None:
+        """Adds a unit to its counter; or, −1 times, takes it away."""
+        counter, _, amount = unit_named(name)
+        self._spent[counter] += times * amount
+
     async def take_budgets(
         self,
         limits: Mapping[str, int],
@@ -34,11 +40,14 @@ class MemoryBudgets(MemoryBase):
     ) -> str | None:
         if self._tokens.live(token, self._clock()) is not None:
             return None
+        taken: defaultdict[str, int] = defaultdict(int)
         for name, limit in limits.items():
-            if self._spent.get(name, 0) >= limit:
+            counter, _, amount = unit_named(name)
+            taken[counter] += amount
+            if self._spent.get(counter, 0) + taken[counter] > limit:
                 return name
-        for name in limits:
-            self._spent[name] += 1
+        for counter, amount in taken.items():
+            self._spent[counter] += amount
         for name, end in (ends or {}).items():
             heappush(self._ends, (end, token, name))
             self._reserved.add((token, name))
@@ -49,15 +58,15 @@ class MemoryBudgets(MemoryBase):
         now = self._clock()
         ranks = self._tokens.live(token, now) or {}
         for name in names:
-            self._spent[name] -= ranks.pop(name, 0) % 2
+            self._add(name, -(ranks.pop(name, 0) % 2))
             self._reserved.discard((token, name))
         self._tokens[token] = (now + TOKEN_LASTS / 1000, ranks)
 
     async def settle_budgets(self, token: str, message: str, rank: int) -> None:
         ranks = self._tokens.live(token, self._clock()) or {}
         for name, before in ranks.items():
-            if name.rpartition(":")[0] == message and rank > before:
-                self._spent[name] += rank % 2 - before % 2
+            if unit_named(name).message == message and rank > before:
+                self._add(name, rank % 2 - before % 2)
                 ranks[name] = rank
                 self._reserved.discard((token, name))
 
@@ -66,7 +75,7 @@ class MemoryBudgets(MemoryBase):
             _, token, name = heappop(self._ends)
             if (token, name) in self._reserved:
                 self._reserved.remove((token, name))
-                self._spent[name] -= 1
+                self._add(name, -1)
                 ranks = self._tokens.live(token, self._clock())
                 if ranks is not None:
                     ranks[name] = _ENDED

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from decision.core.budgets import unit_named
 from decision.core.clock import HOUR, MILLISECOND
 from decision.store.in_redis.base import RedisBase
 from decision.store.keys import TOKEN_LASTS
@@ -16,6 +17,9 @@ _AT_A_TIME: Final = 1000
 
 class RedisBudgets(RedisBase):
     """Implements `BudgetStore`."""
+
+    def _counter(self, unit: str) -> str:
+        return self.keys.budget(unit_named(unit).counter)
 
     async def take_budgets(
         self,
@@ -31,13 +35,13 @@ class RedisBudgets(RedisBase):
         arguments: list[str | int] = [-(-lasts // MILLISECOND), token]
         for name, limit in limits.items():
             arguments += (name, limit, (ends or {}).get(name, ""))
-        counters = map(self.keys.budget, limits)
+        counters = map(self._counter, limits)
         spent = await SCRIPTS["take_budgets"].run(call, [*keys, *counters], arguments)
         return None if spent is None else spent.decode()
 
     async def return_budgets(self, names: Sequence[str], token: str) -> None:
         call = self._caller(write=True)
-        keys = [self.keys.token(token), self.keys.budget_ends, *map(self.keys.budget, names)]
+        keys = [self.keys.token(token), self.keys.budget_ends, *map(self._counter, names)]
         await SCRIPTS["return_budgets"].run(call, keys, [TOKEN_LASTS, token, *names])
 
     async def settle_budgets(self, token: str, message: str, rank: int) -> None:

@@ -8,15 +8,16 @@
 -- Whether a counter can be counted on: not gone, no damaged value, no key of another type.
 local function counts(counter)
   local held = redis.call('TYPE', counter).ok == 'string' and redis.call('GET', counter)
-  return held and #held < 16 and string.find(held, '^%-?%d+$')
+  return held and #held < 17 and string.find(held, '^%-?%d+$')
 end
 
 local ended = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
 for _, unit in ipairs(ended) do
   local token, name = string.match(unit, '^([^:]*):(.*)$')
   redis.call('ZREM', KEYS[1], unit)
-  if name and counts(KEYS[3] .. name) then
-    redis.call('DECR', KEYS[3] .. name)
+  local counter, amount = string.match(name or '', '^(.*)/[^/]*/(%d+)$')
+  if name and counts(KEYS[3] .. (counter or name)) then
+    redis.call('INCRBY', KEYS[3] .. (counter or name), '-' .. (amount or 1))
   end
   if name and redis.call('TYPE', KEYS[4] .. token).ok == 'hash' then
     redis.call('HSET', KEYS[4] .. token, name, -2)

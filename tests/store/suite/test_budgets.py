@@ -94,3 +94,67 @@ async def test_many_reservations_end_in_one_call(store: Store) -> None:
         await store.take_budgets({"a:total": 2000}, f"t{number}", ends={"a:total": number})
     await store.expire_budgets(1400)
     assert await spent(store) == 99
+
+
+MONTH = "sms/CNY/month:2026-11-01"
+
+
+async def test_a_unit_takes_its_amount_of_its_counter_and_gives_it_back(store: Store) -> None:
+    unit = f"{MONTH}/coupon/50000"
+    assert await store.take_budgets({unit: 120_000}, "t1") is None
+    assert await store.take_budgets({unit: 120_000}, "t2") is None
+    assert await store.take_budgets({unit: 120_000}, "t3") == unit
+    assert await store.take_budgets({f"{MONTH}/tip/20000": 120_000}, "t3") is None
+    assert await taken(store) == 120_000
+    for _ in range(2):
+        await store.return_budgets([unit], "t1")
+    assert await taken(store) == 70_000
+
+
+async def taken(store: Store, counter: str = MONTH) -> int:
+    return (await store.read("c", budgets=[counter])).budgets[counter]
+
+
+async def test_units_of_one_counter_are_added_up_and_taken_all_or_none(store: Store) -> None:
+    both = {f"{MONTH}/a/60": 100, f"{MONTH}/b/50": 100}
+    assert await store.take_budgets(both, "t1") == f"{MONTH}/b/50"
+    assert await store.take_budgets({"a:total": 1, **both}, "t1") == f"{MONTH}/b/50"
+    assert (await taken(store), await taken(store, "a:total")) == (0, 0)
+    assert (
+        await store.take_budgets({**both, f"{MONTH}/b/50": 110, f"{MONTH}/a/60": 110}, "t1") is None
+    )
+    assert await taken(store) == 110
+
+
+async def test_a_unit_is_settled_for_its_own_message_and_by_its_own_amount(store: Store) -> None:
+    """Whatever is at the end of another message's name."""
+    units = {f"{MONTH}/a/60": 1000, f"{MONTH}/b:a/50": 1000, "a:total": 9}
+    assert await store.take_budgets(units, "t1") is None
+    await store.settle_budgets("t1", "a", 2)
+    assert (await taken(store), await taken(store, "a:total")) == (50, 0)
+    await store.settle_budgets("t1", "b:a", 4)
+    await store.settle_budgets("t1", "b:a", 3)
+    await store.settle_budgets("t1", "a", 5)
+    assert (await taken(store), await taken(store, "a:total")) == (60, 1)
+
+
+async def test_a_reservation_that_ends_gives_back_the_amount_it_took(store: Store) -> None:
+    unit = f"{MONTH}/a/60"
+    for token in ("t1", "t2"):
+        assert await store.take_budgets({unit: 1000}, token, ends={unit: 5}) is None
+    await store.settle_budgets("t2", "a", 1)
+    for _ in range(2):
+        await store.expire_budgets(5)
+        assert await taken(store) == 60
+
+
+async def test_amounts_are_exact_up_to_the_largest_budget(store: Store) -> None:
+    """A thousand million of the currency, in millionths: 16 digits."""
+    most = 10**15
+    assert await store.take_budgets({f"{MONTH}/a/{most - 1}": most}, "t1") is None
+    assert await store.take_budgets({f"{MONTH}/a/2": most}, "t2") == f"{MONTH}/a/2"
+    assert await store.take_budgets({f"{MONTH}/a/1": most}, "t2") is None
+    assert await taken(store) == most
+    assert await store.take_budgets({f"{MONTH}/a/1": most}, "t3") == f"{MONTH}/a/1"
+    await store.settle_budgets("t1", "a", 2)
+    assert await taken(store) == 1

@@ -1,0 +1,61 @@
+"""What is spent of every budget, as operators read it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from decision.core.clock import from_micros
+from decision.core.definition import CalendarPeriod
+from decision.core.errors import StoreUnavailable
+from decision.engine.runtime import Runtime
+
+
+class BudgetView(msgspec.Struct, frozen=True, kw_only=True):
+    """One budget in its present period; `name` is that of its message, or one of `budgets:`.
+
+    `unit` is the currency or `times`, in which `spent`, `limit` and `freed` are: `freed` is what
+    may be spent by now. Without a period (`per` null) it is of all time.
+    """
+
+    name: str
+    of: Literal["message", "budgets"]
+    unit: str
+    spent: float
+    limit: float
+    freed: float
+    per: CalendarPeriod | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+async def budget_views(runtime: Runtime) -> list[BudgetView] | None:
+    """Every budget of the policy in force; None where the store does not answer."""
+    now, store = runtime.clock(), runtime.store
+    limits = runtime.snapshot.policy.budgets.at(now)
+    if not limits:
+        return []
+    try:
+        await store.expire_budgets(now)
+        spent = (await store.read("", budgets=tuple(limits))).budgets
+    except StoreUnavailable:
+        return None
+    found = []
+    for counter, limit in limits.items():
+        budget = limit.budget
+        found.append(
+            BudgetView(
+                name=budget.name,
+                of="budgets" if budget.shared else "message",
+                unit=budget.unit,
+                spent=budget.amount_of(spent[counter]),
+                limit=budget.amount_of(budget.amount),
+                freed=budget.amount_of(limit.amount),
+                per=budget.per,
+                since=from_micros(limit.start) if budget.per else None,
+                until=from_micros(limit.end) if budget.per else None,
+            )
+        )
+    return found
