@@ -18,7 +18,6 @@ from decision.core.clock import DAY, MINUTE
 from decision.core.definition import Score
 from decision.core.document import Document, KeptScore
 from decision.core.fields import Read
-from decision.core.values import Value
 
 SHORTEST_HALF_LIFE: Final = 10 * MINUTE
 LONGEST_HALF_LIFE: Final = 3660 * DAY
@@ -104,7 +103,7 @@ class Scores:
         """How the field of a score is read."""
         return lambda s: self.value(s.document, name, s.now)
 
-    def value(self, document: Document, name: str, now: int) -> Value:
+    def value(self, document: Document, name: str, now: int) -> float:
         """The value of a score now; 0 where no event has added to it."""
         kept = document.scores.get(name)
         if kept is None or kept.digest != self._digests[name]:

@@ -16,6 +16,7 @@ from decision.core.explanation import explain
 from decision.core.ports import ReadResult
 from decision.core.schema import Alias, Decision, DecisionRequest
 from decision.engine.answering import answer_of, answer_without_store
+from decision.engine.crediting import count_for_others
 from decision.engine.following import Following, UngivenDecision, told_until
 from decision.engine.identity import alias_id, clean_id, customer_id_of, named_by, resolve
 from decision.engine.log_records import record_without_store
@@ -177,6 +178,9 @@ class Deciding:
         self._step("decide")
         if self.request.dry_run:
             return Done(self._decided(answer, planned.verdict, written=False))
+        if planned.event is not None:
+            sender = state.document.customer_id
+            await count_for_others(self.runtime, sender, [planned.event], self.query.now)
         outcome = await reserve(store, self.following, planned, answer)
         self._step("reserve")
         if isinstance(outcome, Done):

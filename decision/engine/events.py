@@ -26,6 +26,7 @@ from decision.core.schema import (
     Rejected,
     TriggerEvent,
 )
+from decision.engine.crediting import count_for_others
 from decision.engine.identity import clean_id, customer_id_of, named_by, resolve
 from decision.engine.log_records import event_record
 from decision.engine.runtime import Runtime
@@ -126,7 +127,12 @@ class Events:
         """Records the events of one customer, in one commit."""
         ids = tuple(event.id for _, event in own if event.id is not None)
         read = partial(resolve, self.runtime, event_ids=ids)
-        change = partial(self._apply, customer_id, own, now)
+        # Settled once: what an event counts as for others goes by its id.
+        occurrences = {
+            index: occurrence_of(event, event.id or self.runtime.new_id(customer_id), now)
+            for index, event in own
+        }
+        change = partial(self._apply, own, occurrences, now)
         results, document = await update(self.runtime, read, customer_id, change)
         # Also for events that are known already: the first time may have ended before this.
         for unit in self._units(own, document, ContactState.RELEASED):
@@ -157,7 +163,11 @@ class Events:
         return found
 
     async def _apply(
-        self, customer_id: str, own: list[tuple[int, Event]], now: int, found: ReadResult
+        self,
+        own: list[tuple[int, Event]],
+        occurrences: dict[int, Occurrence],
+        now: int,
+        found: ReadResult,
     ) -> tuple[tuple[dict[int, Result], Document], Commit | None]:
         """Applies those events to the customer that are not known yet."""
         runtime, snapshot = self.runtime, self.runtime.snapshot
@@ -168,17 +178,19 @@ class Events:
         log: list[LogRecord] = []
         results: dict[int, Result] = {}
         sections: tuple[Section, ...] = ()
+        applied: list[Occurrence] = []
         for index, event in own:
             if event.id in known:
                 results[index] = "duplicate"
                 continue
-            occurrence = occurrence_of(event, event.id or runtime.new_id(customer_id), now)
+            occurrence = occurrences[index]
             try:
                 if not await self._is_late(occurrence, document):
                     event_effects.apply(
                         document, occurrence, snapshot.policy, snapshot.measures, now
                     )
                     sections = ("contacts", "events")
+                    applied.append(occurrence)
             except (AmbiguousContact, InputError) as error:
                 results[index] = Rejected(index, str(error))
                 continue
@@ -189,6 +201,7 @@ class Events:
             results[index] = "accepted"
         if not log:
             return (results, document), None
+        await count_for_others(runtime, document.customer_id, applied, now)
         # Before the write, so that a reservation never ends after it was confirmed.
         for unit in self._units(own, document, ContactState.CONFIRMED) - confirmed:
             await runtime.store.settle_budgets(*unit)

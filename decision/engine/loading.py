@@ -11,6 +11,7 @@ import asyncio
 from collections import Counter
 from functools import partial
 from hashlib import blake2b
+from typing import Final
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -24,12 +25,15 @@ from decision.core.ports import Commit, LogRecord, ReadResult, Section
 from decision.core.schema import ConsentStatement, ConsentUpdate, CustomerUpdate, Identifier
 from decision.engine import changes, transaction
 from decision.engine.changes import statements
+from decision.engine.crediting import count_for_others
 from decision.engine.events import PastEvent, occurrence_of
 from decision.engine.identity import claimed_aliases, clean_id, resolve
 from decision.engine.log_records import change_record, event_record
 from decision.engine.runtime import Runtime
 
 SOURCE = "load"
+_MADE: Final = "load-"
+"""What the ids of events that had none begin with."""
 _ID_BYTES = 12
 
 
@@ -135,6 +139,8 @@ class Loading:
                 event_effects.apply(document, occurrence, snapshot.policy, snapshot.measures, now)
                 log.append(event_record(occurrence, customer_id, now))
             changes.check_size(document, row, runtime)
+            named = [_for_others(row, one) for one in new]
+            await count_for_others(runtime, customer_id, named, now)
             write_id, new_ids = runtime.new_id(customer_id), [occurrence.id for occurrence in new]
             lasts = runtime.settings.event_ids_last if new else 0
             commit = transaction.commit_of(found, write_id, sections, log, new_ids, lasts)
@@ -228,6 +234,13 @@ def _denial(document: Document, purpose: str, channel: str, granted: bool | None
     return found if granted is not False and found is not None and not found.granted else None
 
 
+def _for_others(row: CustomerRow, occurrence: Occurrence) -> Occurrence:
+    """The event with an id that no event of another row has: those made of content may be alike."""
+    if not occurrence.id.startswith(_MADE):
+        return occurrence
+    return msgspec.structs.replace(occurrence, id=f"{occurrence.id}\0{row.customer_id}")
+
+
 def _occurrences(row: CustomerRow) -> list[Occurrence]:
     """The row's events, the earliest first, each with an id; an id given twice counts once."""
     found: dict[str, Occurrence] = {}
@@ -238,6 +251,6 @@ def _occurrences(row: CustomerRow) -> list[Occurrence]:
             content = msgspec.json.encode(event, order="sorted")
             alike[content] += 1
             text = content + alike[content].to_bytes(4, "big")
-            event_id = f"load-{blake2b(text, digest_size=_ID_BYTES).hexdigest()}"
+            event_id = f"{_MADE}{blake2b(text, digest_size=_ID_BYTES).hexdigest()}"
         found.setdefault(event_id, occurrence_of(event, event_id, 0))  # its time is given
     return sorted(found.values(), key=lambda occurrence: occurrence.at)

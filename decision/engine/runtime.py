@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -93,6 +95,7 @@ class Runtime:
         self.unlogged: dict[str, LogRecord] = {}
         self.unclaim: Callable[[str, Sequence[tuple[str, str]]], None] | None = None
         self._snapshot: Snapshot | None = None
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @property
     def snapshot(self) -> Snapshot:
@@ -113,6 +116,13 @@ class Runtime:
     def use(self, snapshot: Snapshot) -> None:
         """Puts a snapshot in force, from the next decision on."""
         self._snapshot = snapshot
+
+    def turn_of(self, customer_id: str) -> asyncio.Lock:
+        """Writes of this process for one customer, one after another.
+
+        For a customer for whom the events of many others count. It only saves attempts.
+        """
+        return self._turns.setdefault(customer_id, asyncio.Lock())
 
     def new_id(self, customer_id: str) -> str:
         """A fresh id in the customer's partition. It carries the machine's time."""

@@ -63,6 +63,7 @@ class CustomerView(msgspec.Struct, frozen=True, kw_only=True):
     consents: dict[str, dict[str, ConsentView]]
     state: str | None
     events: dict[str, EventView]
+    scores: dict[str, float]
     contacts: list[ContactView]
     merged: list[str]
     consent_trail: list[ConsentLine]
@@ -114,6 +115,9 @@ def customer_view(document: Document, policy: Policy, now: int) -> CustomerView:
                 last_at=from_micros(history.last_at) if history.last_at else None,
             )
             for name, history in sorted(document.events.items())
+        },
+        scores={
+            name: policy.scores.value(document, name, now) for name in policy.scores.definitions
         },
         contacts=[
             _contact_view(contact, document.kinds[contact.kind], now)

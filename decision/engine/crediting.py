@@ -1,0 +1,69 @@
+"""What an event counts as for the customers that it names: once, whatever fails in between.
+
+Those customers live elsewhere, so it takes a write for each of them. They are written before the
+event is known to the customer who sent it: if the process dies in between, the event is sent
+again, derived again with the same ids, and each customer who knows these ids is left as they are.
+A customer knows them as long as any event's id, also after being merged.
+
+Nobody is created by it: somebody who is not known, or was erased, stays so. (Senders are known by
+what they send, and may name themselves.)
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
+
+from decision.core import event_effects
+from decision.core.errors import InputError
+from decision.core.event_effects import Occurrence
+from decision.core.ports import Commit, ReadResult
+from decision.engine.identity import clean_id, resolve
+from decision.engine.runtime import Runtime
+from decision.engine.transaction import commit_of, update
+
+
+async def count_for_others(
+    runtime: Runtime, sender: str, occurrences: Sequence[Occurrence], now: int
+) -> None:
+    """Counts what is derived from a customer's events for the customers that they name.
+
+    To be called before the events are written; calling it again changes nothing.
+
+    Raises:
+        StoreUnavailable: perhaps not everything is counted; the events must not be written.
+    """
+    found: defaultdict[str, list[Occurrence]] = defaultdict(list)
+    for occurrence in occurrences:
+        for named, derived in event_effects.for_others(occurrence, runtime.snapshot.policy):
+            try:
+                found[clean_id("for", named)].append(derived)
+            except InputError:
+                continue  # a program's word for nothing: it names nobody
+    for customer_id, own in found.items():
+        async with runtime.turn_of(customer_id):
+            await _count_for(runtime, sender, customer_id, own, now)
+
+
+async def _count_for(
+    runtime: Runtime, sender: str, customer_id: str, derived: Sequence[Occurrence], now: int
+) -> None:
+    snapshot = runtime.snapshot
+
+    async def change(found: ReadResult) -> tuple[None, Commit | None]:
+        document = found.document
+        new = [one for one in derived if one.id not in found.known_events]
+        known = document.exists or document.customer_id == sender
+        if not known or not new:
+            return None, None
+        for one in new:
+            event_effects.count(document, one, snapshot.policy, snapshot.measures, now)
+        write_id = runtime.new_id(document.customer_id)
+        ids, lasts = [one.id for one in new], runtime.settings.event_ids_last
+        # Contacts as well: they say where a customer went who is merged meanwhile.
+        commit = commit_of(found, write_id, ("contacts", "events"), (), ids, lasts)
+        return None, commit
+
+    read = partial(resolve, runtime, event_ids=tuple(one.id for one in derived))
+    await update(runtime, read, customer_id, change)
