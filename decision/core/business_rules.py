@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from decision.core.conditions import Test, clauses, compile_condition
+from decision.core.conditions import Test, compile_condition, fields_read
 from decision.core.definition import Rule
 from decision.core.values import Value
 
@@ -53,7 +53,7 @@ def strata_of(rules: Sequence[Rule], slot_of: SlotOf | None = None) -> RuleStrat
     set_in: dict[str, int] = {}
     strata: list[list[int]] = []
     for index, rule in enumerate(rules):
-        reads = {clause.field for clause in clauses(rule.when)}
+        reads = set(fields_read(rule.when))
         stratum = max(
             max((set_in[field] + 1 for field in reads if field in set_in), default=0),
             max((set_in.get(field, 0) for field in rule.set), default=0),

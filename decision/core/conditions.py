@@ -16,6 +16,7 @@ import msgspec
 import re2
 
 from decision.core.values import MISSING, Value, comparable, equal, in_words
+from decision.core.versions import version_key
 
 _ORDERED: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "gt": operator.gt,
@@ -23,6 +24,15 @@ _ORDERED: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "lt": operator.lt,
     "lte": operator.le,
 }
+VERSION_OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
+    "vgt": operator.gt,
+    "vgte": operator.ge,
+    "vlt": operator.lt,
+    "vlte": operator.le,
+    "veq": operator.eq,
+    "vne": operator.ne,
+}
+"""Comparisons of versions, on their keys (see `versions`)."""
 LONGEST_SEARCHED: Final = 10_000
 """Characters of a text in which `matches` looks for its pattern; in a longer one it finds nothing.
 
@@ -30,15 +40,35 @@ The text comes with a request, and all requests wait meanwhile: with the largest
 may have, this takes a tenth of a second at worst.
 """
 
-OPERATORS: Final = ("eq", "ne", *_ORDERED, "in", "not_in", "contains", "matches", "exists")
+OPERATORS: Final = (
+    *("eq", "ne", *_ORDERED, "in", "not_in", "contains", "matches", "exists"),
+    *VERSION_OPERATORS,
+)
+
+
+class FieldOperand(msgspec.Struct, frozen=True):
+    """A field in the place of a constant: `{lt: {field: events.cart_add.last_at}}`."""
+
+    field: str
+
+    def __str__(self) -> str:
+        return self.field
 
 
 class Clause(msgspec.Struct, frozen=True):
-    """One comparison of a field: `field op value`. `value` of lists is a tuple."""
+    """One comparison of a field: `field op value`.
+
+    `value` is a constant, of lists a tuple, or a `FieldOperand`.
+    """
 
     field: str
     op: str
     value: Any
+
+    @property
+    def operand(self) -> str | None:
+        """The field that the field is compared with; None where it is a constant."""
+        return self.value.field if isinstance(self.value, FieldOperand) else None
 
 
 class All(msgspec.Struct, frozen=True):
@@ -78,6 +108,18 @@ def clauses(condition: Condition) -> Iterator[Clause]:
                 yield from clauses(part)
 
 
+def fields_read(condition: Condition) -> Iterator[str]:
+    """Every field that the tree reads, also as an operand, in the order written.
+
+    >>> list(fields_read(Clause("customer.age", "lt", FieldOperand("context.limit"))))
+    ['customer.age', 'context.limit']
+    """
+    for clause in clauses(condition):
+        yield clause.field
+        if clause.operand is not None:
+            yield clause.operand
+
+
 def conjuncts(condition: Condition) -> Iterator[Condition]:
     """The parts that must all hold, those of nested `All`s one by one; of `ALWAYS` none.
 
@@ -92,29 +134,33 @@ def conjuncts(condition: Condition) -> Iterator[Condition]:
         yield condition
 
 
-def holds(clause: Clause, value: Value) -> bool:
+def holds(clause: Clause, value: Value, operand: Value = MISSING) -> bool:
     """Whether the clause holds for the field's value: the definition of every operator.
 
-    A missing field makes every operator false, except `ne`, `not_in` and `exists: false`,
-    which are exact negations of `eq`, `in` and `exists: true`.
+    `operand` is the value of the field that it is compared with, where there is one. A missing
+    field makes every operator false, except `ne`, `not_in`, `vne` and `exists: false`, which are
+    exact negations of `eq`, `in`, `veq` and `exists: true`.
 
     >>> adult = Clause("customer.age", "gte", 18)
     >>> holds(adult, 21), holds(adult, "21"), holds(adult, MISSING)
+    (True, False, False)
+    >>> younger = Clause("customer.age", "lt", FieldOperand("context.limit"))
+    >>> holds(younger, 17, 18), holds(younger, 17, "18"), holds(younger, 17, MISSING)
     (True, False, False)
 
     Raises:
         ValueError: there is no such operator.
     """
-    wanted = clause.value
+    wanted = operand if isinstance(clause.value, FieldOperand) else clause.value
     match clause.op:
         case "eq":
             return equal(value, wanted)
         case "ne":
             return not equal(value, wanted)
         case "in":
-            return any(equal(value, item) for item in wanted)
+            return _is_among(value, wanted)
         case "not_in":
-            return not any(equal(value, item) for item in wanted)
+            return not _is_among(value, wanted)
         case "exists":
             return (value is not MISSING) is wanted
         case "contains":
@@ -127,7 +173,20 @@ def holds(clause: Clause, value: Value) -> bool:
             return _found(compiled_pattern(wanted), value)
         case "gt" | "gte" | "lt" | "lte":
             return comparable(value, wanted) and _ORDERED[clause.op](value, wanted)
+        case op if op in VERSION_OPERATORS:
+            return _compare_versions(op, version_key(value), version_key(wanted))
     raise ValueError(f"unknown operator {clause.op!r}; one of {', '.join(OPERATORS)}")
+
+
+def _is_among(value: Value, several: Value) -> bool:
+    """Whether a value is one of several; a field that has no list has none."""
+    return isinstance(several, list | tuple) and any(equal(value, item) for item in several)
+
+
+def _compare_versions(op: str, left: str | None, right: str | None) -> bool:
+    if left is None or right is None:
+        return op == "vne"
+    return VERSION_OPERATORS[op](left, right)
 
 
 @functools.lru_cache(4096)
@@ -151,9 +210,11 @@ def _found(pattern: Any, value: Value) -> bool:
         return False
 
 
-def compile_clause(clause: Clause, slot: int) -> Test:
+def compile_clause(clause: Clause, slot_of: Callable[[str], int]) -> Test:
     """`holds` for one clause as a closure over the field's slot, fast for the common kinds."""
-    wanted = clause.value
+    wanted, slot = clause.value, slot_of(clause.field)
+    if isinstance(wanted, FieldOperand):
+        return _compile_comparison(clause, slot, slot_of(wanted.field))
     text = isinstance(wanted, str)
     number = isinstance(wanted, int | float) and not isinstance(wanted, bool)
     match clause.op:
@@ -181,16 +242,34 @@ def compile_clause(clause: Clause, slot: int) -> Test:
         case "matches":
             pattern = compiled_pattern(wanted)
             return lambda values: _found(pattern, values[slot])
+        case op if op in VERSION_OPERATORS:
+            key = version_key(wanted)
+            return lambda values: _compare_versions(op, version_key(values[slot]), key)
     return lambda values: holds(clause, values[slot])
 
 
 _NUMBERS = frozenset({int, float})
 
 
+def _compile_comparison(clause: Clause, slot: int, other: int) -> Test:
+    """The closure for a clause that compares two fields."""
+    match clause.op:
+        case "eq":
+            return lambda values: equal(values[slot], values[other])
+        case "ne":
+            return lambda values: not equal(values[slot], values[other])
+        case "gt" | "gte" | "lt" | "lte":
+            compare = _ORDERED[clause.op]
+            return lambda values: (
+                comparable(values[slot], values[other]) and compare(values[slot], values[other])
+            )
+    return lambda values: holds(clause, values[slot], values[other])
+
+
 def compile_condition(
     condition: Condition,
     slot_of: Callable[[str], int],
-    compile_leaf: Callable[[Clause, int], Test] = compile_clause,
+    compile_leaf: Callable[[Clause, Callable[[str], int]], Test] = compile_clause,
 ) -> Test:
     """The plain evaluator of a tree: a function of the slot values of one decision.
 
@@ -202,7 +281,7 @@ def compile_condition(
     """
     match condition:
         case Clause():
-            return compile_leaf(condition, slot_of(condition.field))
+            return compile_leaf(condition, slot_of)
         case Not(part):
             inner = compile_condition(part, slot_of, compile_leaf)
             return lambda values: not inner(values)
@@ -227,8 +306,21 @@ _IN_WORDS = {
     "not_in": ("must be none of {}", "must be one of {}"),
     "contains": ("must contain {}", "must not contain {}"),
     "matches": ("must match {}", "must not match {}"),
+    "vgt": ("must be a version after {}", "must not be a version after {}"),
+    "vgte": ("must be version {} or later", "must not be version {} or later"),
+    "vlt": ("must be a version before {}", "must not be a version before {}"),
+    "vlte": ("must be version {} or earlier", "must not be version {} or earlier"),
+    "veq": ("must be version {}", "must not be version {}"),
+    "vne": ("must not be version {}", "must be version {}"),
 }
 """What a clause demands, and what it demands under `not`."""
+_OF_TIMES = {
+    "gt": ("must be after {}", "must not be after {}"),
+    "gte": ("must be at or after {}", "must not be at or after {}"),
+    "lt": ("must be before {}", "must not be before {}"),
+    "lte": ("must be at or before {}", "must not be at or before {}"),
+}
+"""The same where two texts are compared: dates and times are texts."""
 
 
 def shown(field: str, value: Value, wanted: Iterable[Clause] = ()) -> str:
@@ -244,16 +336,34 @@ def shown(field: str, value: Value, wanted: Iterable[Clause] = ()) -> str:
     return in_words(value)
 
 
-def clause_in_words(clause: Clause, value: Value, negated: bool = False) -> str:
-    """`events.purchase.count_2h is 1, must be 0`."""
+def clause_in_words(
+    clause: Clause, value: Value, negated: bool = False, operand: Value = MISSING
+) -> str:
+    """`events.purchase.count_2h is 1, must be 0`.
+
+    >>> since = Clause("customer.seen", "gt", FieldOperand("customer.left"))
+    >>> clause_in_words(since, "2026-11-01", operand="2026-11-21")
+    'customer.seen is "2026-11-01", must be after customer.left, which is "2026-11-21"'
+    """
     unread = ""
     if clause.op == "matches" and isinstance(value, str) and len(value) > LONGEST_SEARCHED:
         unread = f" (not searched: it has more than {LONGEST_SEARCHED:,} characters)"
     if clause.op == "exists":
         wanted = "must exist" if clause.value is not negated else "must not exist"
+    elif clause.operand is not None:
+        texts = isinstance(value, str) or isinstance(operand, str)
+        words = _OF_TIMES.get(clause.op) if texts else None
+        wanted = (words or _IN_WORDS[clause.op])[negated].replace("{} or", "{}, or")
+        wanted = wanted.format(f"{clause.operand}, which is {shown(clause.operand, operand)}")
     else:
         wanted = _IN_WORDS[clause.op][negated].format(in_words(clause.value))
-    return f"{clause.field} is {shown(clause.field, value, [clause])}{unread}, {wanted}"
+    told = shown(clause.field, value, [_with_constant(clause, operand)])
+    return f"{clause.field} is {told}{unread}, {wanted}"
+
+
+def _with_constant(clause: Clause, operand: Value) -> Clause:
+    """The clause with the value of the field that it compares with."""
+    return clause if clause.operand is None else Clause(clause.field, clause.op, operand)
 
 
 def failures(
@@ -273,8 +383,10 @@ def failures(
     match condition:
         case Clause():
             value = values[slot_of(condition.field)]
-            failed = holds(condition, value) is negated
-            return [clause_in_words(condition, value, negated)] if failed else []
+            other = condition.operand
+            operand = MISSING if other is None else values[slot_of(other)]
+            failed = holds(condition, value, operand) is negated
+            return [clause_in_words(condition, value, negated, operand)] if failed else []
         case Not(part):
             return failures(part, values, slot_of, not negated)
         case All(parts) | AnyOf(parts):
@@ -292,9 +404,15 @@ def facts_of(
     condition: Condition, values: Sequence[Value], slot_of: Callable[[str], int]
 ) -> list[str]:
     """In words, the value of each field that the condition names, once each."""
-    seen: dict[str, list[Clause]] = {}
+    asked: dict[str, list[Clause]] = {}
     for clause in clauses(condition):
-        seen.setdefault(clause.field, []).append(clause)
+        operand: Value = MISSING
+        if clause.operand is not None:
+            operand = values[slot_of(clause.operand)]
+        asked.setdefault(clause.field, []).append(_with_constant(clause, operand))
+        if clause.operand is not None:
+            asked.setdefault(clause.operand, [])
     return [
-        f"{field} is {shown(field, values[slot_of(field)], asked)}" for field, asked in seen.items()
+        f"{field} is {shown(field, values[slot_of(field)], wanted)}"
+        for field, wanted in asked.items()
     ]

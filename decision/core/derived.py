@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from decision.core.conditions import Test, clauses, compile_condition
+from decision.core.conditions import Test, compile_condition, fields_read
 from decision.core.definition import DerivedEvent
 from decision.core.document import Document
 from decision.core.errors import InputError
@@ -56,7 +56,7 @@ class _Derivation:
 
     def __init__(self, definition: DerivedEvent) -> None:
         self.definition: Final = definition
-        self._table: Final = FieldTable(clause.field for clause in clauses(definition.when))
+        self._table: Final = FieldTable(fields_read(definition.when))
         self._test: Final[Test] = compile_condition(definition.when, self._table.slot)
 
     def of(self, source: Derived) -> Iterator[Derived]:

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from decision.core.conditions import Condition, clauses
+from decision.core.conditions import Condition, fields_read
 from decision.core.definition import Message, PolicyDefinition
 from decision.core.fields import STATE_FIELD
 from decision.core.masks import union
@@ -46,7 +46,7 @@ class Dependents:
 
     def mentioned(self, condition: Condition) -> bool:
         """Whether a condition names one of the fields."""
-        return any(clause.field in self.fields for clause in clauses(condition))
+        return not self.fields.isdisjoint(fields_read(condition))
 
     def printed(self, content: Any) -> bool:
         """Whether a text of the content may print one of the fields; it holds its name at least."""

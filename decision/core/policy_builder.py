@@ -12,7 +12,7 @@ from decision.core import business_rules, calendar
 from decision.core.budget_builder import message_budgets, shared_budgets
 from decision.core.budgets import Budgets
 from decision.core.candidates import CandidateInfo
-from decision.core.conditions import clauses, compile_condition, conjuncts
+from decision.core.conditions import compile_condition, conjuncts, fields_read
 from decision.core.contact_policy import ContactPolicy
 from decision.core.definition import Conditional, PolicyDefinition, Rule, Selector
 from decision.core.derived import Derivations
@@ -174,7 +174,7 @@ def _named(definition: PolicyDefinition) -> Iterable[str]:
     """Every field that a condition names or a rule sets."""
     owners: Iterable[Conditional]
     owners = chain(definition.messages, definition.states, definition.rules)
-    yield from (clause.field for owner in owners for clause in clauses(owner.when))
+    yield from (field for owner in owners for field in fields_read(owner.when))
     for rule in definition.rules:
         yield from rule.set
 

@@ -10,6 +10,7 @@ import re2
 from decision.core.conditions import (
     ALWAYS,
     OPERATORS,
+    VERSION_OPERATORS,
     All,
     AnyOf,
     Clause,
@@ -21,6 +22,7 @@ from decision.core.fields import STATE_FIELD, WEEKDAYS, Field, UnknownField, par
 from decision.core.values import in_words
 from decision.rulebook.checker import Checker, MappingReader
 from decision.rulebook.collector import kind_of
+from decision.rulebook.comparisons import IN_WORDS, meant, read_operand, read_version
 from decision.rulebook.diagnostics import hint_for
 from decision.rulebook.sent_events import not_derived
 from decision.rulebook.yaml_source import INVALID, Node, Place
@@ -41,6 +43,12 @@ _MEANT: Final = {
         ("contains", ("has", "includes")),
         ("matches", ("regex", "match", "like")),
         ("exists", ("is_set", "present")),
+        ("vgt", ("version_gt", "v>")),
+        ("vgte", ("version_gte", "v>=")),
+        ("vlt", ("version_lt", "v<")),
+        ("vlte", ("version_lte", "v<=")),
+        ("veq", ("version", "version_eq", "v=")),
+        ("vne", ("version_ne", "v!=")),
     )
     for written in several
 }
@@ -51,23 +59,17 @@ LARGEST_PATTERN: Final = 4_000
 
 _EXACT: Final = frozenset({"eq", "ne", "in", "not_in"})
 _ORDERED: Final = frozenset({"gt", "gte", "lt", "lte"})
-_KINDS: Final[dict[str, tuple[tuple[type, ...], str, tuple[str, ...], str]]] = {
-    "number": (
-        (int, float),
-        "a number",
-        ("gt", "gte", "lt", "lte"),
-        "write digits, without quotes",
-    ),
+_KINDS: Final[dict[str, tuple[tuple[type, ...], tuple[str, ...], str]]] = {
+    "number": ((int, float), ("gt", "gte", "lt", "lte"), "write digits, without quotes"),
     "text": (
         (str,),
-        "text",
         ("gt", "gte", "lt", "lte", "contains", "matches"),
         "write text; put digits, true and false in quotes",
     ),
-    "boolean": ((bool,), "true or false", (), "write true or false, without quotes"),
+    "boolean": ((bool,), (), "write true or false, without quotes"),
 }
-"""Kind of a field → the types of its values, how messages call them, the operators that it has
-besides `_EXACT`, and how to write a value."""
+"""Kind of a field → the types of its values, the operators that it has besides `_EXACT`, and how to
+write a value."""
 
 
 def read_when(entry: MappingReader) -> Condition:
@@ -151,6 +153,8 @@ class _ConditionReader:
             if operator not in OPERATORS:
                 meant = _MEANT.get(operator)
                 hint = f'did you mean "{meant}"?' if meant else hint_for(operator, OPERATORS)
+                if operator == "field":
+                    hint = f"write {{eq: {{field: {operand.value}}}}}"
                 message = f'there is no operator "{operator}"'
                 checker.error("unknown-operator", operand.key, message, hint)
                 continue
@@ -204,10 +208,13 @@ class _ConditionReader:
         self, field: Field | None, name: str, operator: str, node: Node, what: str, place: Place
     ) -> list[Clause]:
         """One clause, or none if the value is wrong; `place` is that of its field."""
-        value = self.value(operator, what, node)
+        if isinstance(node.value, dict):
+            value = read_operand(self.checker, field, operator, node, what, self.known_field)
+        else:
+            value = self.value(operator, what, node)
+            if value is not INVALID and field is not None and not self.fits(field, operator, node):
+                return []
         if value is INVALID:
-            return []
-        if field is not None and not self.fits(field, operator, node):
             return []
         clause = Clause(name, operator, value)
         self.checker.places.record_clause(clause, place, node)
@@ -237,6 +244,8 @@ class _ConditionReader:
                     checker.wrong_type(node, what, "a number or text")
                     return INVALID
                 return value
+            case _ if operator in VERSION_OPERATORS:
+                return read_version(self.checker, operator, node, what)
             case "eq" | "ne" if isinstance(value, list):
                 return self.constants(node, what)
         return self.constant(node, what)
@@ -250,6 +259,8 @@ class _ConditionReader:
         if value is INVALID or (value is not None and not isinstance(value, dict | list)):
             return value
         hint = "write {exists: false} if the field must be missing" if value is None else ""
+        if isinstance(value, dict) and "field" in value:
+            hint = "for alternatives, write any: [{customer.a: {eq: {field: customer.b}}}, …]"
         self.checker.wrong_type(node, what, "text, a number, true or false", hint)
         return INVALID
 
@@ -282,7 +293,8 @@ class _ConditionReader:
         if operator == "exists" or field.kind == "any":
             return True
         name, kind = field.name, field.kind
-        types, words, usable, fix = _KINDS[kind]
+        types, usable, fix = _KINDS[kind]
+        words = IN_WORDS[kind]
         if operator not in (*_EXACT, *usable):
             message = f'"{operator}" cannot be used with {name}, which is {words}'
             hint = f"use {', '.join(['eq', *usable])} or in"
@@ -293,7 +305,7 @@ class _ConditionReader:
             value = item.value
             if not isinstance(value, types) or isinstance(value, bool) is not (kind == "boolean"):
                 message = f"{name} is {words}; it cannot be {kind_of(value)}"
-                self.checker.error("wrong-type", item.at, message, fix)
+                self.checker.error("wrong-type", item.at, message, meant(operator, value) or fix)
                 good = False
             elif operator in _EXACT or (name == "time.date" and operator in _ORDERED):
                 self.known_value(name, item)
@@ -336,7 +348,7 @@ class _ConditionReader:
         for low in lows:
             for high in highs:
                 a, b = low.value, high.value
-                if isinstance(a, str) is not isinstance(b, str):
+                if isinstance(a, str) is not isinstance(b, str) or low.operand or high.operand:
                     continue
                 if a > b or (a == b and (low.op, high.op) != ("gte", "lte")):
                     message = f"no value is both {low.op} {in_words(a)} and {high.op} {in_words(b)}"

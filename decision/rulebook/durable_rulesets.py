@@ -263,7 +263,7 @@ def _triggers(condition: Condition) -> dict[str, tuple[str | bool, ...]]:
     """Field → values; the condition cannot hold unless the field has one of them."""
     found: dict[str, tuple[str | bool, ...]] = {}
     for clause in conjuncts(condition):
-        if not isinstance(clause, Clause):
+        if not isinstance(clause, Clause) or clause.operand is not None:
             continue
         values = clause.value if clause.op == "in" else (clause.value,)
         if (

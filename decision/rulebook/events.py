@@ -69,16 +69,20 @@ def _customer_property(checker: Checker, node: Node, what: str) -> str | None:
 def _only_the_event(checker: Checker, name: str, when: Condition) -> None:
     """What counts must not depend on when it is looked at, or in which order events arrive."""
     for clause in clauses(when):
-        if clause.field.startswith(_EVENT):
-            continue
-        checker.error(
-            "unknown-field",
-            checker.places.field(clause),
-            f'a derived event cannot use {clause.field}: it counts once and for good, and "'
-            f'{clause.field}" can change',
-            f"move it to the when of what reads the event, such as when: {{events.{name}.count_7d: "
-            f"{{gte: 1}}, {clause.field}: …}}",
-        )
+        places = [(clause.field, checker.places.field(clause))]
+        if clause.operand is not None:
+            places.append((clause.operand, checker.places.operand(clause, clause.operand)))
+        for field, place in places:
+            if field.startswith(_EVENT):
+                continue
+            checker.error(
+                "unknown-field",
+                place,
+                f'a derived event cannot use {field}: it counts once and for good, and "'
+                f'{field}" can change',
+                "move it to the when of what reads the event, such as when: "
+                f"{{events.{name}.count_7d: {{gte: 1}}, {clause.field}: …}}",
+            )
 
 
 def read_score(checker: Checker, name: str, node: Node) -> Score:

@@ -18,7 +18,7 @@ from itertools import islice
 
 from decision.children import end_with_parent
 from decision.core.business_rules import PlainMatcher, run, strata_of
-from decision.core.conditions import Clause, clauses
+from decision.core.conditions import Clause, clauses, fields_read
 from decision.core.definition import Rule
 from decision.core.values import MISSING, Value, in_words
 from decision.environment import without_secrets
@@ -31,6 +31,8 @@ _ODD_VALUES: tuple[Value, ...] = (
     *(MISSING, True, False, 0, 1, -0.0, 0.5, 1e-7, 1e300, math.inf, math.nan, 2**53 + 1, -(2**63)),
     *("", "0", "true", "中文 😀", 'a "quoted" \\ text', "\0\n", [], ["a"], [1, True]),
 )
+_COMPARED: tuple[Value, ...] = (1, 2, "a", "b", "2.0.0", True, [1, "a"])
+"""Values of two fields that are compared with each other."""
 
 
 def try_rules(
@@ -81,7 +83,7 @@ def _sentence(rules: Sequence[Rule], progress: bytes, what: str) -> str:
 def _main() -> None:
     rules: list[Rule] = pickle.load(sys.stdin.buffer)
     names = sorted(
-        {clause.field for rule in rules for clause in clauses(rule.when)}
+        {field for rule in rules for field in fields_read(rule.when)}
         | {field for rule in rules for field in rule.set}
     )
     slots = {name: slot for slot, name in enumerate(names)}
@@ -122,7 +124,7 @@ def _compare(
 
 
 def _difference(rule: Rule, facts: list[Value], slots: dict[str, int], holds: bool) -> str:
-    fields = dict.fromkeys(clause.field for clause in clauses(rule.when))
+    fields = dict.fromkeys(fields_read(rule.when))
     shown = ", ".join(f"{field} is {in_words(facts[slots[field]])}" for field in fields)
     return f"says that it {'does not hold' if holds else 'holds'} where {shown}"
 
@@ -135,6 +137,8 @@ def _facts(
     for rule in rules:
         for clause in clauses(rule.when):
             near.setdefault(slots[clause.field], []).extend(_near(clause))
+            if clause.operand is not None:
+                near.setdefault(slots[clause.operand], []).extend(_COMPARED)
     turns = 2 * len(rules)
     for turn in rng.sample(range(turns + count), turns + count):
         values: list[Value] = [MISSING] * len(slots)
@@ -143,11 +147,15 @@ def _facts(
         if turn < turns:
             for clause in clauses(rules[turn // 2].when):
                 values[slots[clause.field]] = _near(clause)[turn % 2]
+                if clause.operand is not None:
+                    values[slots[clause.operand]] = [1] if clause.op in ("in", "not_in") else 1
         yield values
 
 
 def _near(clause: Clause) -> list[Value]:
     """Values near a clause's constants; the first makes the clause hold if that is easy."""
+    if clause.operand is not None:
+        return [*_COMPARED]
     found: list[Value] = []
     for wanted in clause.value if isinstance(clause.value, list | tuple) else [clause.value]:
         if isinstance(wanted, bool):

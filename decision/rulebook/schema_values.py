@@ -12,6 +12,7 @@ from typing import Any, Final, get_args
 
 from ruamel.yaml import YAML
 
+from decision.core.conditions import VERSION_OPERATORS
 from decision.core.definition import CalendarPeriod
 from decision.core.event_effects import CONTACT_EVENTS
 from decision.core.fields import WEEKDAYS
@@ -38,6 +39,7 @@ _NOT_EMPTY: Final = "Must not be empty."
 _AN_EVENT: Final = (
     f"a type of event; message events are message. and one of {_KNOWN.replace('|', ', ')}"
 )
+_VERSION: Final = r"^v?[0-9][0-9A-Za-z.-]*(\+.*)?$"
 _SCALAR: Final = ["string", "number", "boolean"]
 _NUMBER: Final = {"type": "number"}
 _TEXT: Final = {"type": "string"}
@@ -195,6 +197,7 @@ def _condition_definitions() -> dict[str, Schema]:
             "patternProperties": {f"^{expression}$": ref(test, description=helped[name])},
             "examples": [{"event.category": "tea"}],
         },
+        "operand": keys("operand", {"field": ref("text")}, required=["field"]),
         "is_any": _any_test(),
         "is_number": _test(_NUMBER, _NUMBER),
         "is_hour": _test(hour, _NUMBER),
@@ -206,15 +209,25 @@ def _condition_definitions() -> dict[str, Schema]:
 
 
 def _operators(
-    equal: Schema, item: Schema, ordered: Schema, contains: Schema | None = None
+    equal: Schema,
+    item: Schema,
+    ordered: Schema,
+    contains: Schema | None = None,
+    version: Schema | None = None,
 ) -> Schema:
-    """A mapping with at least one operator; those on texts only with `contains`."""
+    """A mapping with at least one operator; those on texts only with `contains`, on versions with
+    `version`."""
     several = {"type": "array", "minItems": 1, "items": item}
-    found: dict[str, Schema] = {
+    compared: dict[str, Schema] = {
         **dict.fromkeys(("eq", "ne"), equal),
         **dict.fromkeys(("gt", "gte", "lt", "lte"), ordered),
         **dict.fromkeys(("in", "not_in"), several),
-        **({"contains": contains, "matches": _TEXT} if contains else {}),
+        **({"contains": contains} if contains else {}),
+        **(dict.fromkeys(VERSION_OPERATORS, version) if version else {}),
+    }
+    found: dict[str, Schema] = {
+        **{operator: {"anyOf": [one, ref("operand")]} for operator, one in compared.items()},
+        **({"matches": _TEXT} if contains else {}),
         "exists": {"type": "boolean"},
     }
     return keys("operator", found, minProperties=1)
@@ -229,6 +242,7 @@ def _any_test() -> Schema:
     """A value of any type but null, or operators on it."""
     constant = {"type": _SCALAR}
     equal = {"type": [*_SCALAR, "array"], "items": constant}
-    found = _operators(equal, constant, {"type": ["number", "string"]}, constant)
+    version = pattern(_VERSION, "a version such as 2.10.0", "2.10.0")
+    found = _operators(equal, constant, {"type": ["number", "string"]}, constant, version)
     # One schema instead of two, so that editors name the unknown operator.
     return {**found, "type": [*_SCALAR, "object"]}

@@ -47,8 +47,9 @@ class SourceMap:
         return self._clauses[id(clause)][0]
 
     def operand(self, clause: Clause, text: str) -> Place:
-        """The place of a text in a clause: its value, or an item of its list."""
-        return _item(self._clauses[id(clause)][1], text)
+        """The place of a text in a clause: its value, an item of its list, or another field."""
+        node = self._clauses[id(clause)][1]
+        return _item(node if clause.operand is None else node.value["field"], text)
 
     def key(self, section: str, name: str, *path: str | int) -> Place:
         """The place of the key at a path within a definition, or of the nearest one above."""

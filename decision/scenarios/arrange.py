@@ -191,6 +191,8 @@ def _values(condition: Condition, state: str) -> list[tuple[str, Any]]:
             return [pair for part in parts for pair in _values(part, state)]
         case AnyOf(parts) if parts:
             return _values(parts[0], state)
+        case Clause() if condition.operand is not None:
+            pass
         case Clause(field, "eq" | "gte", value):
             return [(field, value)]
         case Clause(field, "gt", int(value)):

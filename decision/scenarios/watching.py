@@ -46,8 +46,9 @@ def watched(condition: Condition, slot_of: Callable[[str], int], tell: Tell) -> 
     """
     numbers = count()
 
-    def leaf(clause: Clause, slot: int) -> Test:
-        test, number = compile_clause(clause, slot), next(numbers)
+    def leaf(clause: Clause, slot_of: Callable[[str], int]) -> Test:
+        test, number = compile_clause(clause, slot_of), next(numbers)
+        slot = slot_of(clause.field)
 
         def ask(values: Sequence[Value]) -> bool:
             found = test(values)

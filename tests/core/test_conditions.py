@@ -17,10 +17,12 @@ from decision.core.conditions import (
     ALWAYS,
     LONGEST_SEARCHED,
     OPERATORS,
+    VERSION_OPERATORS,
     All,
     AnyOf,
     Clause,
     Condition,
+    FieldOperand,
     Not,
     clause_in_words,
     clauses,
@@ -34,6 +36,8 @@ from decision.rulebook.durable_engine import DurableMatcher
 
 FIELDS = ("event.type", "placement", "customer.a", "customer.b", "customer.c", "context.d")
 slot_of: Callable[[str], int] = FIELDS.index
+COMPARING = tuple(op for op in OPERATORS if op not in ("matches", "exists"))
+"""Operators that may compare two fields."""
 
 # ------------------------------------------------------------------ the judge, written apart
 
@@ -81,8 +85,35 @@ def searched(pattern: str, value: Value) -> bool:
     return re.search(pattern, value, re.ASCII) is not None
 
 
-def judged(clause: Clause, value: Value) -> bool:
-    wanted = clause.value
+def version(value: Value) -> str | None:
+    """GrowthBook's text of a version, letter by letter; None is no version."""
+    if kind(value) == "number":
+        if isinstance(value, float) and not math.isfinite(value):
+            return None
+        whole = isinstance(value, float) and value == int(value) and abs(value) < 1e21
+        value = str(int(value)) if whole else str(value)
+    if kind(value) != "text" or len(value) > 256:
+        return None
+    text = value or "0"
+    last_line = max(map(text.rfind, "\n\r\u2028\u2029")) + 1
+    build = text.find("+", last_line)
+    text = text if build < 0 else text[:build]
+    text = text[1:] if text[:1] == "v" else text
+    parts = [""]
+    for letter in text:
+        if letter in "-.":
+            parts.append("")
+        else:
+            parts[-1] += letter
+    padded = []
+    for part in parts:
+        digits = part != "" and all(letter in "0123456789" for letter in part)
+        padded.append(" " * (5 - len(part)) + part if digits else part)
+    return "-".join([*padded, "~"] if len(parts) == 3 else padded)
+
+
+def judged(clause: Clause, value: Value, operand: Value = MISSING) -> bool:
+    wanted = operand if isinstance(clause.value, FieldOperand) else clause.value
     match clause.op:
         case "eq":
             return same(value, wanted)
@@ -97,15 +128,21 @@ def judged(clause: Clause, value: Value) -> bool:
         case "lte":
             return less(value, wanted) or (ordered(value) and same(wanted, value))
         case "in":
-            return any(same(value, item) for item in wanted)
+            return kind(wanted) == "list" and any(same(value, item) for item in wanted)
         case "not_in":
-            return all(not same(value, item) for item in wanted)
+            return kind(wanted) != "list" or all(not same(value, item) for item in wanted)
         case "contains" if kind(value) == "list":
             return any(same(item, wanted) for item in value)
         case "contains":
             return kind(value) == kind(wanted) == "text" and value.find(wanted) >= 0
         case "matches":
             return searched(wanted, value)
+        case "vgt" | "vgte" | "vlt" | "vlte" | "veq" | "vne":
+            one, other = version(value), version(wanted)
+            if one is None or other is None:
+                return clause.op == "vne"
+            found = (one > other) - (one < other)
+            return found in {"gt": [1], "gte": [0, 1], "lt": [-1], "lte": [-1, 0], "eq": [0], "ne": [1, -1]}[clause.op[1:]]  # fmt: skip
     assert clause.op == "exists"
     return (kind(value) != "missing") == wanted
 
@@ -114,10 +151,18 @@ def ordered(value: Value) -> bool:
     return kind(value) in ("number", "text")
 
 
+def operand_of(clause: Clause, values: Sequence[Value]) -> Value:
+    if isinstance(clause.value, FieldOperand):
+        return values[slot_of(clause.value.field)]
+    return MISSING
+
+
 def true(condition: Condition, values: Sequence[Value]) -> bool:
     match condition:
         case Clause():
-            return judged(condition, values[FIELDS.index(condition.field)])
+            return judged(
+                condition, values[slot_of(condition.field)], operand_of(condition, values)
+            )
         case Not(part):
             return not true(part, values)
         case All(parts):
@@ -166,6 +211,10 @@ NUMBERS = (
     *(0.0, -0.0, 0.1, 0.3, 0.1 + 0.2, -2.5, 5.0, 1e-7, 1e-320, 5e-324, 1e16, 1e300, -1e300),
     *(2.0**53, 2.0**53 + 2, 2.0**70, 1.7976931348623157e308, math.inf, -math.inf, math.nan),
 )
+VERSIONS = (
+    *("0", "1", "1.2", "1.2.3", "v1.2.3", "1.2.3-rc.1", "1.2.3+b7", "1.10.0", "2", "2.0.0-beta"),
+    *("99999.1", "100000.1", "1..2", "-", "v", "+", "a.b.c"),
+)
 PATTERNS = ("", "^g", "o.d", "金", "[0-9]+", r"\d$", "(?i)GOLD", r"^$", "a|b", r"\\", '"')
 
 texts = st.one_of(st.sampled_from(TEXTS), st.text(max_size=4))
@@ -176,6 +225,7 @@ facts = st.one_of(
     st.just(MISSING),
     scalars,
     lists,
+    st.sampled_from(VERSIONS),
     st.lists(lists, max_size=2),
     st.dictionaries(st.text(max_size=2), scalars, max_size=2),
 )
@@ -193,6 +243,8 @@ some_clauses = st.one_of(
     clause(("contains",), scalars),
     clause(("matches",), st.sampled_from(PATTERNS)),
     clause(("exists",), st.booleans()),
+    clause(tuple(VERSION_OPERATORS), st.one_of(st.sampled_from(VERSIONS), texts)),
+    clause(COMPARING, st.builds(FieldOperand, fields)),
 )
 conditions: st.SearchStrategy[Condition] = st.recursive(
     st.one_of(some_clauses, st.just(ALWAYS), st.just(AnyOf(()))),
@@ -212,6 +264,9 @@ def cases(draw: st.DrawFn) -> tuple[list[Condition], list[list[Value]]]:
     constants: dict[str, list[Value]] = {}
     for part in (part for tree in trees for part in clauses(tree)):
         wanted = part.value if isinstance(part.value, tuple) else (part.value,)
+        if part.operand is not None:
+            wanted = (1, "gold", True, "1.2.3")
+            constants.setdefault(part.operand, []).extend(wanted)
         constants.setdefault(part.field, []).extend(wanted)
 
     def value(field: str) -> Value:
@@ -255,7 +310,8 @@ def check(trees: list[Condition], situations: list[list[Value]]) -> None:
         for tree in trees:
             for part in clauses(tree):
                 value = values[slot_of(part.field)]
-                assert holds(part, value) == judged(part, value)
+                other = operand_of(part, values)
+                assert holds(part, value, other) == judged(part, value, other)
     engine.close()
 
 
@@ -285,13 +341,27 @@ def odd_clauses() -> Iterator[Clause]:
         yield Clause("customer.a", op, ())
     yield from (Clause("customer.a", "matches", pattern) for pattern in PATTERNS)
     yield from (Clause("customer.a", "exists", wanted) for wanted in (True, False))
+    for op in VERSION_OPERATORS:
+        yield from (Clause("customer.a", op, value) for value in (*VERSIONS, *TEXTS))
 
 
 def test_every_operator_of_every_odd_constant_is_right_for_every_odd_value() -> None:
     """Some 40,000 comparisons, in the rule engine, too."""
     tests = list(odd_clauses())
     assert {one.op for one in tests} == set(OPERATORS)
-    odd: list[Value] = [MISSING, *TEXTS, *NUMBERS, True, False, [], [1], [True], ["gold"], {"a": 1}]
+    odd: list[Value] = [
+        MISSING,
+        *VERSIONS,
+        *TEXTS,
+        *NUMBERS,
+        True,
+        False,
+        [],
+        [1],
+        [True],
+        ["gold"],
+        {"a": 1},
+    ]
     situations = [[MISSING, MISSING, value, MISSING, MISSING, MISSING] for value in odd]
     rules = [Rule(name="r", when=one) for one in tests]
     order = strata_of(rules, slot_of)
@@ -357,9 +427,9 @@ def test_of_a_list_of_clauses_those_that_fail_are_named_in_order_and_no_others(
     for values in situations:
         told = failures(All(tuple(listed)), values, slot_of)
         assert told == [
-            clause_in_words(part, values[slot_of(part.field)])
+            clause_in_words(part, values[slot_of(part.field)], operand=operand_of(part, values))
             for part in listed
-            if not judged(part, values[slot_of(part.field)])
+            if not judged(part, values[slot_of(part.field)], operand_of(part, values))
         ]
         reverse = failures(Not(AnyOf(tuple(listed))), values, slot_of)
         assert len(told) + len(reverse) == len(listed)

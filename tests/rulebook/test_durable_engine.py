@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decision.core.business_rules import PlainMatcher, run, strata_of
-from decision.core.conditions import ALWAYS, All, AnyOf, Clause, Condition, Not
+from decision.core.conditions import ALWAYS, All, AnyOf, Clause, Condition, FieldOperand, Not
 from decision.core.definition import Rule
 from decision.core.values import MISSING, Value
 from decision.rulebook import durable_engine
@@ -59,6 +59,13 @@ clauses = st.one_of(
     st.builds(Clause, sample(*FIELDS), sample("contains"), scalars),
     st.builds(Clause, sample(*FIELDS), sample("matches"), sample("^g", "o.d", "中", "[0-9]+", "")),
     st.builds(Clause, sample(*FIELDS), sample("exists"), st.booleans()),
+    st.builds(Clause, sample(*FIELDS), sample("vgt", "vlte", "veq", "vne"), sample("1", "2.0")),
+    st.builds(
+        Clause,
+        sample(*FIELDS),
+        sample("eq", "ne", "gt", "lte", "in", "not_in", "contains", "vlt"),
+        st.builds(FieldOperand, sample(*FIELDS)),
+    ),
 )
 
 
@@ -85,6 +92,7 @@ def values_near(rule_list: Sequence[Rule]) -> st.SearchStrategy[list[Value]]:
         for rule in rule_list
         for clause in _clauses(rule.when)
         for value in (clause.value if isinstance(clause.value, tuple) else (clause.value,))
+        if clause.operand is None
     ]
     one = st.one_of(facts, st.sampled_from(constants)) if constants else facts
     return st.lists(one, min_size=len(FIELDS), max_size=len(FIELDS))

@@ -59,6 +59,8 @@ messages:
       customer.points: {gte: 10, lt: 1000}
       customer.tags: {contains: a, exists: true}
       customer.email: {matches: "@example"}
+      customer.app: {vgt: "1", vgte: 1.4.2-beta, vlt: v9.0.0, vlte: "8+b7", vne: 2-1, veq: {field: context.app}}
+      customer.seen: {gt: {field: events.purchase.last_day}, in: {field: context.days}}
       event.type: {ne: message.opened}
       event.amount: {in: [1, 2.5, x, true]}
       context.device: {not_in: [ios]}
@@ -306,6 +308,9 @@ ODD = [
     "count", "CNY", "yuan", [], {}, [1], ["push"], ["push", "push"], [[]], [None], [{}], {"a": 1}, {"in": []}, {"in": [1]},
     {"in": ["x"]}, {"eq": [1]}, {"eq": "x"}, {"gte": "x"}, {"gte": 1}, {"exists": True}, {"exists": 1}, {"matches": "x"},
     {"contains": 1}, {"contains": "x"}, {"equals": 1}, {"of": {}}, {"event": "x", "within": "7d"}, {"customer.a": 1},
+    {"field": "customer.b"}, {"eq": {"field": "customer.b"}}, {"gt": {"field": "time.hour"}}, {"lt": {"field": "nothing"}},
+    {"in": {"field": "time.weekday"}}, {"in": [{"field": "customer.b"}]}, {"vgte": "2.0"}, {"vgte": 2.0}, {"vlt": {"field": "customer.b"}},
+    {"matches": {"field": "customer.b"}}, {"eq": {"field": "customer.b", "default": 1}}, {"eq": {"field": 1}},
     {"from": "22:00", "to": "08:00"}, {"a": 100}, {"a": "100%"}, {"customer.a": None},
 ]  # fmt: skip
 KEYS = [

@@ -49,6 +49,8 @@ def a_clause(rng: Random) -> tuple[str, Any]:
             wanted: list[Any] = [
                 1, 2, {"gte": 1}, {"gte": 2}, {"lt": 2}, {"in": [1, 2]}, {"ne": 1},
                 {"exists": True}, {"exists": False}, {"not_in": [1, 3]},
+                *({op: {"field": rng.choice(["customer.a", "customer.b"])}} for op in ("eq", "ne", "gt", "lte")),
+                {"vgt": "1"}, {"vlte": "1"}, {"vne": "2"},
             ]  # fmt: skip
             return rng.choice(["customer.a", "customer.b"]), rng.choice(wanted)
         case 2:

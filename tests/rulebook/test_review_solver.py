@@ -8,7 +8,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from decision.core.conditions import ALWAYS, All, AnyOf, Clause, Condition, Not, compile_condition
+from decision.core.conditions import (
+    ALWAYS,
+    All,
+    AnyOf,
+    Clause,
+    Condition,
+    FieldOperand,
+    Not,
+    compile_condition,
+)
 from decision.core.definition import Experiment
 from decision.core.policy import variant_of
 from decision.core.values import MISSING
@@ -24,7 +33,10 @@ EXPERIMENT = Experiment(name="copy", seed="s", variants=dict.fromkeys(VARIANTS, 
 CONSTANTS: list[Any] = [
     0, 1, 2, 5, 2.5, -1, 10**20, 1e300, "", "a", "ab", "b", "0", "5", True, False,
 ]  # fmt: skip
-ANY = st.sampled_from([MISSING, *CONSTANTS, 3, 4, "aa", [], [1], ["a", 1], [True], {"a": 1}, 0.5])
+NAN = float("nan")
+ANY = st.sampled_from([
+    MISSING, *CONSTANTS, 3, 4, "aa", [], [1], ["a", 1], [True], {"a": 1}, 0.5, "2.0", "v2.0+b", NAN, [NAN], [None],
+])  # fmt: skip
 COUNTS = st.integers(0, 7)
 
 FIELDS: dict[str, tuple[st.SearchStrategy[Any], list[Any]]] = {
@@ -34,7 +46,7 @@ FIELDS: dict[str, tuple[st.SearchStrategy[Any], list[Any]]] = {
     "events.x.count_7d": (COUNTS, [0, 1, 2, 2.5, -1, 5]),
     "events.x.days_since": (st.one_of(st.just(MISSING), COUNTS), [0, 1, 2, 0.5, -1]),
     "events.x.active_days_5d": (st.integers(0, 5), [0, 1, 5, 6, 4.5]),
-    "events.x.sum_y_7d": (st.floats(allow_nan=False), [0, -1, 2.5]),
+    "events.x.sum_y_7d": (st.floats(), [0, -1, 2.5]),
     "contacts.push.count_7d": (COUNTS, [0, 1, 2]),
     "time.hour": (st.integers(0, 23), [0, 5, 22, 23, 24, 22.5]),
     "time.weekday": (st.sampled_from(["mon", "tue", "wed", "thu", "fri", "sat", "sun"]), ["mon", "sun", "x"]),
@@ -55,10 +67,17 @@ def a_clause(draw: st.DrawFn, names: tuple[str, ...] = tuple(NAMES)) -> Clause:
     constants = st.sampled_from(FIELDS[field][1])
     operator = draw(
         st.sampled_from(
-            ["eq", "ne", "gt", "gte", "lt", "lte", "in", "not_in", "exists", "contains", "matches"]
+            [
+                *("eq", "ne", "gt", "gte", "lt", "lte", "in", "not_in", "exists", "contains"),
+                *("matches", "vgt", "vgte", "vlt", "vlte", "veq", "vne"),
+            ]
         )
     )
+    if operator not in ("exists", "matches") and draw(st.integers(0, 2)) == 0:
+        return Clause(field, operator, FieldOperand(draw(st.sampled_from((*names, field)))))
     match operator:
+        case "vgt" | "vgte" | "vlt" | "vlte" | "veq" | "vne":
+            return Clause(field, operator, draw(st.sampled_from(["1", "2.0", "a", "5.0.0", ""])))
         case "in" | "not_in":
             return Clause(field, operator, tuple(draw(st.lists(constants, max_size=3))))
         case "exists":
@@ -127,7 +146,7 @@ def test_a_proof_of_implication_is_true_for_all_facts(
             assert not holds(found[0], fact) or holds(found[1], fact)
 
 
-A = "customer.a"
+A, B = "customer.a", "context.b"
 
 
 def every(*parts: Condition) -> All:
@@ -165,7 +184,26 @@ NEVER = [
     Clause("customer.state", "not_in", ("core", "low")),
     every(Clause("event.type", "eq", "a"), Clause("event.type", "exists", False)),
     every(Clause("time.date", "gte", "2026-12-01"), Clause("time.date", "lt", "2026-11-01")),
-]
+    every(Clause(A, "gt", FieldOperand(B)), Clause(A, "lte", FieldOperand(B))),
+    every(Clause(A, "gt", FieldOperand(B)), Clause(B, "gt", FieldOperand(A))),
+    every(Clause(A, "gte", FieldOperand(B)), Clause(A, "lte", FieldOperand(B)), Clause(B, "ne", FieldOperand(A))),
+    every(Clause(A, "eq", FieldOperand(B)), Clause(B, "exists", False)),
+    every(Clause(A, "eq", FieldOperand(B)), Clause(A, "eq", 1), Clause(B, "eq", "1")),
+    every(Clause(A, "eq", 1), Clause(B, "eq", 2), Clause(A, "eq", FieldOperand(B))),
+    every(Clause(A, "in", FieldOperand(B)), Clause(A, "not_in", FieldOperand(B))),
+    every(Clause(A, "contains", FieldOperand(B)), Not(Clause(A, "contains", FieldOperand(B)))),
+    Clause(A, "gt", FieldOperand(A)),
+    Clause(A, "in", FieldOperand(A)),
+    every(Clause(A, "ne", FieldOperand(A)), Clause(A, "eq", "x")),
+    Clause("events.x.count", "ne", FieldOperand("events.x.count")),
+    Clause("time.weekday", "eq", FieldOperand("placement")),
+    Not(AnyOf((Clause("events.x.count", "gt", FieldOperand("time.hour")), Clause("events.x.count", "lte", FieldOperand("time.hour"))))),
+    every(Clause(A, "vgt", "2.10"), Clause(A, "vlt", "2.9")),
+    every(Clause(A, "veq", "1.0.0"), Clause(A, "vne", "v1.0.0+b7")),
+    every(Clause(A, "veq", "1"), Clause(A, "eq", "2")),
+    every(Clause(A, "vlt", FieldOperand(B)), Clause(B, "vlte", FieldOperand(A))),
+    every(Clause(A, "vgt", "1"), Clause(A, "eq", True)),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("condition", NEVER)
@@ -186,6 +224,12 @@ def test_contradictions_are_seen_and_their_negations_always_hold(condition: Cond
         AnyOf((Clause(A, "gte", 5), Clause(A, "lt", 5))),  # a text is neither
         AnyOf((Clause(A, "eq", True), Clause(A, "eq", False))),  # it may be missing
         every(Clause("events.x.sum_y_7d", "gt", 0.1), Clause("events.x.sum_y_7d", "lt", 0.2)),
+        AnyOf((Clause(A, "gt", FieldOperand(B)), Clause(A, "lte", FieldOperand(B)))),
+        Clause(A, "eq", FieldOperand(A)),
+        Clause(A, "ne", FieldOperand(A)),
+        Clause(A, "gte", FieldOperand(A)),
+        AnyOf((Clause(A, "vgt", "1"), Clause(A, "vlte", "1"))),
+        every(Clause(A, "gt", FieldOperand(B)), Clause(B, "gt", FieldOperand("context.c"))),
     ],
 )
 def test_what_depends_on_the_customer_is_neither_never_nor_always(condition: Condition) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Final
 
-from decision.core.conditions import ALWAYS, All, AnyOf, Clause, Condition, Not, conjuncts
+from decision.core.conditions import ALWAYS, All, AnyOf, Clause, Condition, Not, clauses, conjuncts
 from decision.core.values import in_words
 from decision.rulebook.review.context import ReviewContext, fields_of, listed, size_of
 from decision.rulebook.review.intervals import values_of
@@ -22,6 +22,12 @@ _WORDS: Final = {
     "not_in": "none of {}",
     "contains": "something that contains {}",
     "matches": "a match of {}",
+    "vgt": "a version after {}",
+    "vgte": "version {} or later",
+    "vlt": "a version before {}",
+    "vlte": "version {} or earlier",
+    "veq": "version {}",
+    "vne": "a version other than {}",
 }
 _EITHER: Final = "if one of them is enough, write any: [{…}, {…}]"
 _MOST_ALTERNATIVES: Final = 200
@@ -66,6 +72,17 @@ class _ConditionReviewer:
             self.empty(when, f"when of {self.what} is always true: {self.why_always(when)}")
         else:
             self.parts(when, ())
+            self.selves(when)
+
+    def selves(self, when: Condition) -> None:
+        """Finds fields compared with themselves, where that says only that they are there."""
+        for clause in clauses(when):
+            if clause.operand != clause.field or self.solver.never(clause):
+                continue
+            if not self.solver.always(clause):
+                message = f"{clause.field} is compared with itself, so only a missing one matters"
+                hint = "compare it with another field, or write {exists: true}"
+                self.context.report.warn(self.place(clause), message, hint, "no-effect")
 
     def parts(self, condition: Condition, beside: tuple[Condition, ...]) -> None:
         """Finds parts without effect in a condition that must be true together with others."""
@@ -120,13 +137,18 @@ class _ConditionReviewer:
     def impossible(self, part: Condition) -> tuple[str, str]:
         """Why a part alone can never be true, and what its field can be."""
         if isinstance(part, Clause):
-            return f"{part.field} can never be {_value(part)}", self.range(part.field)
+            hint = self.range(part.field)
+            if part.operand == part.field:
+                hint = "compare it with another field"
+            return f"{part.field} can never be {_value(part)}", hint
         if isinstance(part, Not):
             return f"the part under not is always true ({self.why_always(part.part)})", ""
         return "its parts contradict each other", ""
 
     def contradiction(self, one: Condition, other: Condition) -> str:
         if isinstance(one, Clause) and isinstance(other, Clause):
+            if one.operand is not None or other.operand is not None:
+                return f"{_told(other)} is not possible if {_told(one)}"
             if one.field != other.field:
                 return (
                     f"nobody has both {_told(one)} and {_told(other)}, because the two "
@@ -137,6 +159,8 @@ class _ConditionReviewer:
 
     def fix(self, one: Condition, other: Condition) -> str:
         if isinstance(one, Clause) and isinstance(other, Clause):
+            if one.operand is not None or other.operand is not None:
+                return _EITHER
             if one.field != other.field:
                 return "give each experiment a seed of its own, so that all combinations occur"
             if {one.op, other.op} <= {"eq", "in"}:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decision.core.conditions import ALWAYS, Condition, clauses
+from decision.core.conditions import ALWAYS, Condition, clauses, fields_read
 from decision.core.definition import PolicyDefinition
 from decision.rulebook.collector import DiagnosticCollector
 from decision.rulebook.review.candidates import Candidates
@@ -53,7 +53,7 @@ def size_of(condition: Condition) -> int:
 
 def fields_of(condition: Condition) -> set[str]:
     """The fields that a condition names."""
-    return {clause.field for clause in clauses(condition)}
+    return set(fields_read(condition))
 
 
 def listed(names: list[str], most: int = 4) -> str:

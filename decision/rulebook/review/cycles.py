@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from decision.core.conditions import Clause, clauses, conjuncts
+from decision.core.conditions import Clause, conjuncts, fields_read
 from decision.core.definition import Rule
 from decision.rulebook.review.context import ReviewContext, fields_of, listed, size_of
 
@@ -38,7 +38,7 @@ def review_cycles(context: ReviewContext) -> None:
     """
     edges: _Edges = defaultdict(dict)
     for index, rule in enumerate(context.definition.rules):
-        reads = {clause.field: None for clause in clauses(rule.when)}
+        reads = dict.fromkeys(fields_read(rule.when))
         for target in rule.set:
             for field in reads:
                 if field != target:

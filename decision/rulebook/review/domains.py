@@ -37,8 +37,8 @@ _CONSTANTS: Final = ((ABSENT, MISSING), (TRUE, True), (FALSE, False))
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """A clause about lists or a pattern. Two are equal if they are written alike, so that 1,
-    1.0 and true differ."""
+    """A clause about lists, a pattern or a version. Two are equal if they are written alike, so
+    that 1, 1.0 and true differ."""
 
     clause: Clause = field(compare=False)
     text: str
@@ -132,7 +132,7 @@ def domain_of(clause: Clause, positive: bool) -> Domain:
             return Domain(ABSENT)
         case "eq":
             if isinstance(clause.value, list | tuple):
-                return _demanded(clause, Domain(LIST), positive)
+                return demanded(clause, Domain(LIST), positive)
             found = _constants((clause.value,))
         case "in":
             if any(isinstance(item, list | tuple) for item in clause.value):
@@ -140,9 +140,9 @@ def domain_of(clause: Clause, positive: bool) -> Domain:
             found = _constants(clause.value)
         case "contains":
             texts = EVERYTHING if isinstance(clause.value, str) else NOTHING
-            return _demanded(clause, Domain(LIST, texts=texts), positive)
+            return demanded(clause, Domain(LIST, texts=texts), positive)
         case "matches":
-            return _demanded(clause, Domain(texts=EVERYTHING), positive)
+            return demanded(clause, Domain(texts=EVERYTHING), positive)
         case _:
             part = ordered(operator, clause.value)
             is_text = isinstance(clause.value, str)
@@ -150,8 +150,8 @@ def domain_of(clause: Clause, positive: bool) -> Domain:
     return found if positive else _others(found)
 
 
-def _demanded(clause: Clause, wanted: Domain, positive: bool) -> Domain:
-    """For lists and patterns, only the demand is remembered."""
+def demanded(clause: Clause, wanted: Domain, positive: bool) -> Domain:
+    """For lists, patterns and versions, only the demand is remembered."""
     demand = frozenset({Demand(clause, f"{clause.op} {clause.value!r}")})
     return wanted._replace(must=demand) if positive else ANYTHING._replace(must_not=demand)
 

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from decision.core.conditions import Clause, clauses
+from decision.core.conditions import VERSION_OPERATORS, Clause, clauses
 from decision.core.definition import PolicyDefinition
 from decision.core.fields import STATE_FIELD, parse_field
 from decision.core.values import in_words
@@ -101,13 +101,17 @@ def _findings(
         for one in getattr(definition, section):
             owner = (section, one.name)
             for clause in clauses(one.when):
-                if clause.field in given:
-                    continue
-                if found := _of_clause(clause, known) or _of_type(clause, known):
-                    if found.name == clause.field:
+                other = clause.operand
+                if clause.field not in given:
+                    found = _of_clause(clause, known) or _of_type(clause, known)
+                    if found and found.name == clause.field:
                         yield places.field(clause), owner, found
-                    else:
+                    elif found:
                         yield places.operand(clause, found.name), owner, found
+                if other is not None and other not in (*given, clause.field):
+                    found = _of_clause(Clause(other, "exists", True), known)
+                    if found:
+                        yield places.operand(clause, other), owner, found
     events: list[tuple[str, str, tuple[str | int, ...], str]] = [
         *(("suppressions", one.name, ("event",), one.event) for one in definition.suppressions),
         *(
@@ -134,7 +138,8 @@ def _of_clause(clause: Clause, known: ObservedFields) -> _Finding | None:
         case "events":
             return _of_measure(clause.field, known)
         case "event" if rest == "type":
-            values = clause.value if clause.op in ("in", "not_in") else (clause.value,)
+            several = clause.op in ("in", "not_in") and clause.operand is None
+            values = clause.value if several else (clause.value,)
             texts = (value for value in values if isinstance(value, str))
             if clause.op in ("eq", "ne", "in", "not_in"):
                 return next((use for one in texts if (use := _of_event(one, one, known))), None)
@@ -187,36 +192,57 @@ def _missing(
 def _of_type(clause: Clause, known: ObservedFields) -> _Finding | None:
     """A comparison that no value in the sample has the type for."""
     operator, value = clause.op, clause.value
-    match clause.field.partition("."):
-        case ("customer" | "context", _, _):
-            seen = known.types.get(clause.field, frozenset())
-        case ("event", _, rest):
-            seen = frozenset().union(
-                *(known.types.get(f"events.{kind}.{rest}", ()) for kind in known.properties)
-            )
-        case ("events", _, _):
-            parsed = parse_field(clause.field)
-            kind = f"events.{parsed.event_type}."
-            for name in parsed.measure.sums:
-                seen = known.types.get(kind + name, frozenset())
-                if seen and "a number" not in seen:
-                    text = f"{kind}{name} is {listed(sorted(seen))} in {known.sample}, so nothing "
-                    return _Finding(clause.field, text + "can be added up", _TYPES, "unseen-type")
-            seen = frozenset().union(*(known.types.get(kind + x, ()) for x in parsed.measure.last))
-        case _:
-            return None
-    operands = value if operator in ("in", "not_in") else (value,)
+    if found := _not_summed(clause.field, known):
+        return found
+    seen = _types_of(clause.field, known)
+    operands = value if isinstance(value, tuple) and operator in ("in", "not_in") else (value,)
     wanted = {type_of(one) for one in operands}
-    if operator == "contains":
+    if clause.operand is not None:
+        wanted = set(_types_of(clause.operand, known))
+        if not wanted or operator in ("in", "not_in", "contains"):
+            return None
+    elif operator == "contains":
         wanted = {"a list", "text"} if isinstance(value, str) else {"a list"}
     elif operator == "matches":
         wanted = {"text"}
+    elif operator in VERSION_OPERATORS:
+        wanted = {"text", "a number"}
     if operator == "exists" or not seen or seen & wanted:
         return None
-    result = "always holds" if operator in ("ne", "not_in") else "never holds"
+    result = "always holds" if operator in ("ne", "not_in", "vne") else "never holds"
     shown = in_words(list(value) if isinstance(value, tuple) else value)
+    if clause.operand is not None:
+        shown += f", which is {listed(sorted(wanted))},"
     message = (
         f"{clause.field} is {listed(sorted(seen))} in all of {known.sample} that have it, "
         f"so {operator} {shown} {result}"
     )
     return _Finding(clause.field, message, _TYPES, "unseen-type")
+
+
+def _types_of(field: str, known: ObservedFields) -> frozenset[str]:
+    """The types of the values that the sample has of a field; empty where it does not show them."""
+    match field.partition("."):
+        case ("customer" | "context", _, _):
+            return known.types.get(field, frozenset())
+        case ("event", _, rest):
+            names = [f"events.{kind}.{rest}" for kind in known.properties]
+        case ("events", _, _):
+            parsed = parse_field(field)
+            names = [f"events.{parsed.event_type}.{last}" for last in parsed.measure.last]
+        case _:
+            return frozenset()
+    return frozenset().union(*(known.types.get(name, ()) for name in names))
+
+
+def _not_summed(field: str, known: ObservedFields) -> _Finding | None:
+    """A sum of a property that is never a number."""
+    if not field.startswith("events."):
+        return None
+    parsed = parse_field(field)
+    for name in (f"events.{parsed.event_type}.{summed}" for summed in parsed.measure.sums):
+        seen = known.types.get(name, frozenset())
+        if seen and "a number" not in seen:
+            text = f"{name} is {listed(sorted(seen))} in {known.sample}, so nothing can be added up"
+            return _Finding(field, text, _TYPES, "unseen-type")
+    return None

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from decision.core.conditions import All, AnyOf, Clause, Condition, Not
+from decision.core.conditions import VERSION_OPERATORS, All, AnyOf, Clause, Condition, Not
 from decision.core.masks import union
 from decision.core.values import Value
+from decision.rulebook.review.comparisons import compared
 from decision.rulebook.review.domains import Domain, domain_of, meet
 from decision.rulebook.review.fields import FieldDomains
 from decision.rulebook.review.intervals import values_of
@@ -65,12 +66,15 @@ class Solver:
         """Whether all of `todo` is possible within the box, which is changed."""
         stack = list(todo)
         choices: list[_Signed] = []
+        comparisons: list[tuple[Clause, bool]] = []
         while stack:
             condition, positive = stack.pop()
             self._steps -= 1
             if self._steps < 0:
                 return True
             match condition:
+                case Clause() if condition.operand is not None:
+                    comparisons.append((condition, positive))  # when more is known of both fields
                 case Clause():
                     if not self._narrow(box, condition, positive):
                         return False
@@ -83,6 +87,8 @@ class Solver:
                         return False
                     else:
                         choices.append((condition, positive))
+        if not all(self._narrow(box, one, positive) for one, positive in comparisons):
+            return False
         if not choices:
             return True
         choices.sort(key=_width)
@@ -92,15 +98,24 @@ class Solver:
 
     def _narrow(self, box: Box, clause: Clause, positive: bool) -> bool:
         """Narrows the box to what the clause allows; whether anything is left."""
+        if clause.operand is not None or clause.op in VERSION_OPERATORS:
+            left = compared(clause, positive, lambda field: self._left(box, field))
+            return all(self._keep(box, name, allowed) for name, allowed in left)
         field = clause.field
-        before = box.get(field)
-        if before is None:
-            before = self.fields.domain(field)
         key = (field, clause.op, repr(clause.value), positive)
         allowed = self._domains.get(key)
         if allowed is None:
             allowed = self._domains[key] = domain_of(clause, positive)
-        box[field] = left = meet(before, allowed)
+        return self._keep(box, field, allowed)
+
+    def _left(self, box: Box, field: str) -> Domain:
+        """What a field can be within the box."""
+        found = box.get(field)
+        return self.fields.domain(field) if found is None else found
+
+    def _keep(self, box: Box, field: str, allowed: Domain) -> bool:
+        """Narrows a field of the box; whether anything is left."""
+        box[field] = left = meet(self._left(box, field), allowed)
         together = self.fields.together.get(field)
         return not left.is_empty and (together is None or _is_somebody_in(box, together))
 

@@ -1,0 +1,166 @@
+"""What fields can be compared with: which fields go together, and which texts are versions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from decision.core.conditions import VERSION_OPERATORS, FieldOperand
+from decision.core.fields import Field, UnknownField, parse_field
+from decision.core.versions import LONGEST_VERSION
+from decision.rulebook.checker import Checker
+from decision.rulebook.yaml_source import INVALID, Node, Place
+
+IN_WORDS: Final = {"number": "a number", "text": "text", "boolean": "true or false"}
+"""Kind of a field → what messages call its values."""
+
+_ORDERED: Final = ("gt", "gte", "lt", "lte")
+_VERSION: Final = re.compile(r"v?[0-9][0-9A-Za-z.-]*(\+.*)?")
+_COMPARED: Final = re.compile(r"([<>]=?|=|==|~|\^|!=)\s*(.*)")
+_OPERATORS: Final = {">": "vgt", ">=": "vgte", "<": "vlt", "<=": "vlte", "!=": "vne"}
+_WILD: Final = re.compile(r"v?([0-9]+(?:\.[0-9]+)*)\.[xX*](\..*)?")
+_PREFIX: Final = re.compile(r"\s*[vV][A-Za-z]*\.?\s*(?=[0-9])")
+_DIGITS: Final = re.compile(r"[0-9]+([.,_ ]+[0-9]+)*")
+
+
+_NO_FIELD: Final = {
+    "exists": ("true or false", "write true or false; another field needs a line of its own"),
+    "matches": ("a regular expression, in quotes", "to look for another field, use contains"),
+}
+"""Operators that compare with no field: what they need, and what to use instead."""
+
+
+def read_operand(
+    checker: Checker,
+    field: Field | None,
+    operator: str,
+    node: Node,
+    what: str,
+    known: Callable[[str, Place], Field | None],
+) -> Any:
+    """The field that a field is compared with, or INVALID after an error.
+
+    `node` has a mapping. `known` finds a field by its name, and says what is wrong with it.
+    """
+    if operator in _NO_FIELD:
+        checker.wrong_type(node, what, *_NO_FIELD[operator])
+        return INVALID
+    if "field" not in node.value:
+        checker.wrong_type(node, what, "a value, or {field: …}", _near_field(node))
+        return INVALID
+    for key, extra in node.value.items():
+        if key != "field":
+            message = f'{what} cannot have the key "{key}" beside "field"'
+            checker.error("unknown-key", extra.key, message, "delete it")
+    written = node.value["field"]
+    name = checker.text(written, f"field in {what}")
+    other = known(name, written.at) if name is not None else None
+    if other is None or field is None:
+        return INVALID
+    if problem := mismatch(field, operator, other):
+        checker.error("conflict", written.at, *problem)
+        return INVALID
+    return FieldOperand(other.name)
+
+
+def _near_field(node: Node) -> str:
+    """`write {field: customer.b}` for `{feild: customer.b}` and `{customer.b: 1}`."""
+    for key, one in node.value.items():
+        for name in (one.value, key):
+            if isinstance(name, str) and "." in name:
+                return f"to compare with a field, write {{field: {name}}}"
+    return "to compare with a field, write {field: customer.limit}"
+
+
+def meant(operator: str, value: Any) -> str:
+    """A hint where the name of a field was written as a text; empty where it is none."""
+    try:
+        parse_field(value if isinstance(value, str) else "")
+    except UnknownField:
+        return ""
+    return f"to compare with a field, write {{{operator}: {{field: {value}}}}}"
+
+
+def read_version(checker: Checker, operator: str, node: Node, what: str) -> Any:
+    """A version such as 2.10.0, or INVALID after an error: it is certainly none."""
+    value = node.value
+    if isinstance(value, str):
+        problem = no_version(operator, value)
+        if not problem:
+            return value
+        message = f'{what} cannot be "{value[:80]}", which is not a version'
+        checker.error("bad-value", node.at, message, problem)
+    elif value is not INVALID:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        hint = f'put it in quotes: "{value}"' if number else 'write it like "2.10.0"'
+        if isinstance(value, float):
+            hint = "put it in quotes; without them, 2.10 is the number 2.1"
+        checker.wrong_type(node, what, "a version, in quotes", hint)
+    return INVALID
+
+
+def mismatch(field: Field, operator: str, other: Field) -> tuple[str, str] | None:
+    """Why two fields cannot be compared so, and how to fix it; None if they can.
+
+    Only what is known of every value counts: a field of the customer may be of any kind.
+    """
+    name, kind = field.name, field.kind
+    for one in (field, other):
+        words = IN_WORDS.get(one.kind)
+        if words is None:
+            continue
+        if operator in VERSION_OPERATORS:
+            return f"{one.name} is {words}, not a version", "compare a field that has a version"
+        if operator in _ORDERED and one.kind == "boolean":
+            return f"{one.name} is {words}, which has no order", "use eq or ne"
+    if operator in ("in", "not_in"):
+        if other.kind == "any":
+            return None
+        message = (
+            f'"{operator}" needs a field that is a list; {other.name} is {IN_WORDS[other.kind]}'
+        )
+        equal = "eq" if operator == "in" else "ne"
+        return message, f"write {name}: {{{equal}: {{field: {other.name}}}}}"
+    if operator == "contains":
+        if kind in ("number", "boolean"):
+            return f'"contains" cannot be used with {name}, which is {IN_WORDS[kind]}', "use eq"
+        if kind == "any" or other.kind in ("any", "text"):
+            return None
+        return (
+            f"{name} is text; it cannot contain {IN_WORDS[other.kind]}",
+            "use a field that is text",
+        )
+    if "any" in (kind, other.kind) or kind == other.kind:
+        return None
+    message = (
+        f"{name} is {IN_WORDS[kind]} and {other.name} is {IN_WORDS[other.kind]}; "
+        "values of different types never compare"
+    )
+    return message, f"compare {name} with a field that is {IN_WORDS[kind]}"
+
+
+def no_version(operator: str, text: str) -> str:
+    """How to fix a text that is certainly no version; empty where it may be one.
+
+    >>> no_version("vgte", "2.10.0-beta.1"), no_version("vgte", ">= 2.0")
+    ('', 'write {vgte: "2.0"}')
+    """
+    if len(text) > LONGEST_VERSION:
+        return f"a version has at most {LONGEST_VERSION} characters"
+    if found := _COMPARED.fullmatch(text.strip()):
+        op = _OPERATORS.get(found[1], "veq")
+        return f'write {{{op}: "{found[2] or "2.10.0"}"}}'
+    if found := _WILD.fullmatch(text.strip()):
+        start = found[1]
+        before, dot, last = start.rpartition(".")
+        following = f"{before}{dot}{int(last) + 1}"
+        return f'for all of {start}, write {{vgte: "{start}", vlt: "{following}"}}'
+    if _VERSION.fullmatch(text):
+        return ""
+    plain = _PREFIX.sub("", text, 1).strip()
+    if _DIGITS.fullmatch(plain):
+        return f'write {{{operator}: "{re.sub("[., _]+", ".", plain)}"}}'
+    if _VERSION.fullmatch(plain):
+        return f'write {{{operator}: "{plain}"}}'
+    return f'a version starts with digits: write {{{operator}: "2.10.0"}}'
