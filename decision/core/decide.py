@@ -27,7 +27,7 @@ from decision.core.business_rules import Override
 from decision.core.contact_policy import Pause, Standing
 from decision.core.document import Document
 from decision.core.fields import Situation
-from decision.core.masks import positions, union
+from decision.core.masks import mask_of, positions, union
 from decision.core.policy import Policy, in_holdout
 from decision.core.ports import RuleMatcher, Scorer
 from decision.core.reasons import Reason
@@ -82,6 +82,14 @@ class Verdict(msgspec.Struct, kw_only=True):
     texts: Texts
     spending: Spending | None
 
+    def overlong(self) -> int:
+        """What is given with a text that is longer than any may be, once it is rendered."""
+        found = self.texts.overlong
+        if not found:
+            return 0
+        given = [row.candidate for row in self.chosen]
+        return found & mask_of([*given, *(() if self.fallback is None else (self.fallback,))])
+
 
 def decide(
     policy: Policy,
@@ -98,6 +106,8 @@ def decide(
     unproven: int = 0,
     contents: Contents = NO_CONTENTS,
     too_long: int | None = None,
+    overlong: int = 0,
+    decision_id: str = "",
 ) -> Verdict:
     """Decides for one customer at one moment.
 
@@ -106,7 +116,8 @@ def decide(
     for the next one. `unproven` is the mask of candidates with a message that has little evidence
     yet. `exploration` is γ of inverse-gap weighting; None always takes the best. `contents` are the
     policy's; without them no text is too long. `too_long` is the mask of candidates whose text was,
-    where that is on record.
+    where that is on record; `overlong` of those whose text turned out to be longer than any may be.
+    `decision_id` is what texts print of it.
 
     Raises:
         KeyError: the policy does not have the placement.
@@ -140,7 +151,7 @@ def decide(
     fired = business_rules.run(
         policy.rule_strata, policy.rules, matcher, values, policy.fields.slot, overrides
     )
-    texts = Texts(contents, policy, situation, overrides, values, too_long)
+    texts = Texts(contents, policy, situation, overrides, values, too_long, decision_id, overlong)
     case = Case(
         policy,
         document,

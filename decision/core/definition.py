@@ -38,6 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     timezone: str = "UTC"
     currency: str = "EUR"
     week_starts: str = "monday"
+    language: str = "en"
     exploration: float | None = 100.0
     exploration_floor: float = 0.0
     exploration_until: float = 100.0
@@ -123,7 +124,8 @@ class Message(Conditional, frozen=True):
     """`messages:`. `placements` None: every placement that has one of its channels.
 
     `content` values are templates (text) or plain data. A key that is one of the message's channels
-    holds what differs on that channel.
+    holds what differs on that channel. `printed` are the fields that its templates read, besides
+    what customers and requests bring.
     """
 
     purpose: str
@@ -138,6 +140,7 @@ class Message(Conditional, frozen=True):
     goal: Goal | None = None
     content: dict[str, Any] = {}
     content_source: str = ""
+    printed: tuple[str, ...] = ()
 
 
 class Selector(msgspec.Struct, frozen=True, kw_only=True):

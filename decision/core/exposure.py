@@ -59,7 +59,8 @@ class Dependents:
         """The candidates that depend on it; `touched` has those that each rule affects."""
         found = 0
         for message in messages:
-            if self.mentioned(message.when) or self.printed(message.content):
+            named = not self.fields.isdisjoint(message.printed)
+            if named or self.mentioned(message.when) or self.printed(message.content):
                 found |= message_masks.get(message.name, 0)
         return found | union(touched[index] for index in self.rules)
 

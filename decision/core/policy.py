@@ -114,6 +114,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     message_values: NDArray[np.float64]
     costs: NDArray[np.float64]
     fields: FieldTable
+    printed: FieldTable
     state_slot: int
     message_masks: Mapping[str, int]
     channel_masks: Mapping[str, int]
@@ -154,8 +155,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return values
 
     def measures(self) -> dict[str, Measure]:
-        """What must be kept of each event type: for every field and every reply window."""
+        """What must be kept of each event type: for every field, text and reply window."""
         found = self.fields.measures()
+        for kind, measure in self.printed.measures().items():
+            found[kind] = found.get(kind, Measure()) | measure
         for channel in self.definition.channels:
             for window in channel.reply_windows:
                 found.setdefault(window.opened_by, Measure())
@@ -163,7 +166,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     def history_needed(self) -> int:
         """How long contacts must be kept for every window and field in force, in microseconds."""
-        fields = max((field.contacts_window for field in self.fields.fields), default=0)
+        named = (*self.fields.fields, *self.printed.fields)
+        fields = max((field.contacts_window for field in named), default=0)
         return max(fields, self.contact_policy.history_needed())
 
     def budget_source(self, message: Message) -> str:

@@ -104,6 +104,9 @@ def compile_policy(
         message_values=_constants([candidate.value for candidate in candidates]),
         costs=_constants([channel.cost for _, channel in pairs]),
         fields=fields,
+        printed=FieldTable(
+            (name for message in definition.messages for name in message.printed), own
+        ),
         state_slot=fields.slot(STATE_FIELD),
         message_masks=message_masks,
         channel_masks=channel_masks,

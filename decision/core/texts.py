@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from decision.core.business_rules import Override
-from decision.core.fields import Situation
+from decision.core.definition import Settings
+from decision.core.document import Document
+from decision.core.fields import FieldTable, Situation
 from decision.core.masks import indices, mask_of
 from decision.core.policy import Policy
 from decision.core.ports import Content
@@ -32,6 +34,22 @@ class Contents(msgspec.Struct, frozen=True):
 NO_CONTENTS = Contents((), 0)
 
 
+class Rendering(msgspec.Struct):
+    """What templates read besides what is given: `rendering` among their names.
+
+    `printed` are the fields that the policy's texts read. `known` is false where nothing is known
+    of the customer but an id. `decision_id` is empty where nothing is decided. `excess` collects
+    why a text is longer than texts may be.
+    """
+
+    situation: Situation
+    settings: Settings
+    printed: FieldTable
+    decision_id: str = ""
+    known: bool = True
+    excess: list[str] = []
+
+
 def excess_of(content: Content, rendered: Mapping[str, Any]) -> str | None:
     """What is too long in the rendered content, in words, or None."""
     for field, limit in content.limits.items():
@@ -42,7 +60,9 @@ def excess_of(content: Content, rendered: Mapping[str, Any]) -> str | None:
 
 
 def names_of(
-    asked: Situation | Question | DecisionRequest, attributes: Mapping[str, Any]
+    asked: Situation | Question | DecisionRequest,
+    attributes: Mapping[str, Any],
+    rendering: Rendering,
 ) -> dict[str, Any]:
     """What content templates may name, for a customer with these attributes."""
     event = asked.event
@@ -51,13 +71,32 @@ def names_of(
         "event": {**event.properties, "type": event.type} if event else {},
         "context": asked.context,
         "placement": asked.placement,
+        "rendering": rendering,
     }
+
+
+def names_of_stranger(
+    policy: Policy, question: Question, now: int, customer_id: str, decision_id: str
+) -> dict[str, Any]:
+    """What content templates may name where nothing is known of the customer but an id."""
+    situation = Situation(
+        Document(customer_id=customer_id),
+        question.placement,
+        now,
+        policy.zone,
+        question.event,
+        question.context,
+    )
+    return names_of(
+        question, {}, Rendering(situation, policy.settings, policy.printed, decision_id, False)
+    )
 
 
 class Texts(msgspec.Struct):
     """Renders the contents of one decision, each at most once and only those asked for.
 
-    `known` is the mask of candidates whose text was too long, where that is on record.
+    `known` is the mask of candidates whose text was too long, where that is on record; `overlong`
+    the mask of those that turned out to have a text longer than texts may be.
     """
 
     contents: Contents
@@ -66,42 +105,57 @@ class Texts(msgspec.Struct):
     overrides: list[Override]
     values: list[Value]
     known: int | None
+    decision_id: str = ""
+    overlong: int = 0
     _names: dict[str, Any] | None = None
     _rendered: dict[int, dict[str, Any]] = {}
+    _excess: dict[int, str] = {}
 
     def too_long(self, among: int) -> int:
         """Those of the candidates with a text that is longer than their channel takes."""
         if self.known is not None:
             return among & self.known
-        among &= self.contents.bounded
+        among &= self.contents.bounded | self.overlong
         return among and mask_of([index for index in indices(among) if self.excess(index)])
 
     def excess(self, candidate: int) -> str | None:
         """What is too long in a candidate's content, in words, or None."""
-        return excess_of(self.contents.candidates[candidate], self.content(candidate))
+        rendered = self.content(candidate)
+        if self.overlong >> candidate & 1:
+            return self._excess.get(candidate, "a text is too long")
+        return excess_of(self.contents.candidates[candidate], rendered)
 
     def content(self, candidate: int) -> dict[str, Any]:
         """A candidate's content for the customer."""
         found = self._rendered.get(candidate)
         if found is None:
-            found = self.contents.candidates[candidate].render(self.names())
+            names = self.names()
+            found = self.contents.candidates[candidate].render(names)
             self._rendered[candidate] = found
+            excess = names["rendering"].excess
+            if excess:
+                self.overlong |= 1 << candidate
+                self._excess[candidate] = excess[0]
+                excess.clear()
         return found
 
     def fits(self, candidate: int) -> bool:
         """Whether a candidate's text is not longer than its channel takes."""
-        return not self.contents.bounded >> candidate & 1 or self.excess(candidate) is None
+        watched = self.contents.bounded | self.overlong
+        return not watched >> candidate & 1 or self.excess(candidate) is None
 
     def names(self) -> dict[str, Any]:
         """What templates may name: attributes as this decision sees them, with what rules set."""
         if self._names is None:
-            situation, fields = self.situation, self.policy.fields.fields
+            situation, policy = self.situation, self.policy
+            fields = policy.fields.fields
             attributes = dict(situation.document.attributes)
             for override in self.overrides:
                 name = fields[override.slot].name.removeprefix("customer.")
                 attributes[name] = override.value
-            state = self.values[self.policy.state_slot]
+            state = self.values[policy.state_slot]
             if isinstance(state, str):
                 attributes["state"] = state
-            self._names = names_of(situation, attributes)
+            rendering = Rendering(situation, policy.settings, policy.printed, self.decision_id)
+            self._names = names_of(situation, attributes, rendering)
         return self._names

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from decision.core.clock import from_micros
 from decision.core.decide import Question, Verdict, fallback_of
+from decision.core.policy import Policy
 from decision.core.schema import Decision, Selection
-from decision.core.texts import excess_of, names_of
+from decision.core.texts import excess_of, names_of_stranger
 from decision.engine.planning import DecisionPlan, DecisionQuery
 from decision.engine.snapshot import Snapshot
 
@@ -37,7 +39,9 @@ def answer_without_store(
 ) -> Decision:
     """The answer where customer, caps and consents could not be read or written."""
     request, snapshot = query.request, query.snapshot
-    selections = fallback_without_store(snapshot, query.question, query.now)
+    selections = fallback_without_store(
+        snapshot, query.question, query.now, customer_id, decision_id
+    )
     return Decision(
         decision_id=decision_id,
         request_id=request.request_id,
@@ -53,15 +57,21 @@ def answer_without_store(
     )
 
 
-def fallback_without_store(snapshot: Snapshot, question: Question, now: int) -> list[Selection]:
-    """The fallback, if any, where nothing is known of the customer."""
-    names = names_of(question, {})
+def fallback_without_store(
+    snapshot: Snapshot, question: Question, now: int, customer_id: str, decision_id: str
+) -> list[Selection]:
+    """The fallback, if any, where nothing is known of the customer but an id."""
+    policy, contents = snapshot.policy, snapshot.contents.candidates
+    names = names_of_stranger(policy, question, now, customer_id, decision_id)
+
+    def render(candidate: int) -> dict[str, Any]:
+        return contents[candidate].render(names)
 
     def fits(candidate: int) -> bool:
-        content = snapshot.contents.candidates[candidate]
-        return excess_of(content, content.render(names)) is None
+        rendered = render(candidate)
+        return not names["rendering"].excess and excess_of(contents[candidate], rendered) is None
 
-    return _fallback(snapshot, fallback_of(snapshot.policy, question, now, None, fits), names)
+    return _fallback(policy, fallback_of(policy, question, now, None, fits), render)
 
 
 def selections_of(
@@ -84,13 +94,14 @@ def selections_of(
                 reserved_until=from_micros(verdict.now + expires_after) if reserved else None,
             )
         )
-    return selections or _fallback(snapshot, verdict.fallback, verdict.texts.names())
+    return selections or _fallback(policy, verdict.fallback, verdict.texts.content)
 
 
-def _fallback(snapshot: Snapshot, candidate: int | None, names: dict[str, Any]) -> list[Selection]:
+def _fallback(
+    policy: Policy, candidate: int | None, render: Callable[[int], dict[str, Any]]
+) -> list[Selection]:
     """The candidate that is given where nothing was chosen, if there is one."""
     if candidate is None:
         return []
-    message, channel = snapshot.policy.pairs[candidate]
-    content = snapshot.contents.candidates[candidate].render(names)
-    return [Selection(message=message.name, channel=channel.name, content=content)]
+    message, channel = policy.pairs[candidate]
+    return [Selection(message=message.name, channel=channel.name, content=render(candidate))]

@@ -45,8 +45,8 @@ class Deciding:
     """One decision on its way.
 
     `named` is the customer's id or alias, once the request is checked; `seen` is what was read of
-    the customer. `contended` is set when too many attempts were overtaken; `steps` is step →
-    seconds.
+    the customer. `overlong` is the mask of candidates that turned out to have a text longer than
+    any may be; `contended` is set when too many attempts were overtaken; `steps` is step → seconds.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Deciding:
         self.request = request
         self.named: str | Alias = ""
         self.seen: ReadResult | None = None
+        self.overlong = 0
         self.contended = False
         self.steps: dict[str, float] = {}
         self._step_began = self.query.began
@@ -172,10 +173,14 @@ class Deciding:
             state,
             self.runtime.new_id(state.document.customer_id),
             store.pack,
+            overlong=self.overlong,
             contended=self.contended,
         )
         answer = answer_of(planned)
         self._step("decide")
+        if (overlong := planned.verdict.overlong()) & ~self.overlong:
+            self.overlong |= overlong
+            return self._once_more(state, state.budgets)
         if self.request.dry_run:
             return Done(self._decided(answer, planned.verdict, written=False))
         if planned.event is not None:
@@ -186,11 +191,13 @@ class Deciding:
         if isinstance(outcome, Done):
             return Done(self._decided(outcome.result, planned.verdict, written=True))
         if isinstance(outcome, BudgetSpent):
-            # The same state again, as it was read: the plan has changed its document.
-            document = store.unpack(state.document.customer_id, state.raw)
-            budgets = await self._budgets()
-            return TryAgain(msgspec.structs.replace(state, document=document, budgets=budgets))
+            return self._once_more(state, await self._budgets())
         return outcome
+
+    def _once_more(self, state: ReadResult, budgets: dict[str, int]) -> TryAgain:
+        """The same state again, as it was read: a plan has changed its document."""
+        document = self.runtime.store.unpack(state.document.customer_id, state.raw)
+        return TryAgain(msgspec.structs.replace(state, document=document, budgets=budgets))
 
     async def _choose_nothing(self, latest: ReadResult) -> Decided:
         """One last attempt, after too many: choosing nothing breaks no cap.

@@ -108,11 +108,13 @@ def plan(
     decision_id: str,
     pack: Callable[[Document], bytes],
     *,
+    overlong: int = 0,
     contended: bool = False,
 ) -> DecisionPlan:
     """Decides on a state. The request's own event, if it is new, is applied to `state.document`.
 
-    `pack` turns a document into bytes as the store would. A `contended` decision chooses nothing:
+    `pack` turns a document into bytes as the store would. `overlong` is the mask of candidates
+    whose text turned out to be longer than any may be. A `contended` decision chooses nothing:
     that breaks no cap.
     """
     snapshot, request, now = query.snapshot, query.request, query.now
@@ -142,6 +144,8 @@ def plan(
         exploration=snapshot.exploration,
         unproven=snapshot.unproven,
         contents=snapshot.contents,
+        overlong=overlong,
+        decision_id=decision_id,
     )
     degraded = list(snapshot.degraded)
     if document.timezone and calendar.known_zone(document.timezone) is None:

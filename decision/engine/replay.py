@@ -119,7 +119,13 @@ class Replay:
         snapshot = await self._snapshot(record.policy_version, None)
         selections: list[Selection] = []
         if snapshot is not None and record.outcome == "fallback":
-            selections = fallback_without_store(snapshot, record.question, record.decided_at)
+            selections = fallback_without_store(
+                snapshot,
+                record.question,
+                record.decided_at,
+                record.customer_id,
+                record.decision_id,
+            )
         return msgspec.structs.replace(answer, selections=selections, explanation=[])
 
     async def _is_withheld(self, record: DecisionRecord) -> bool:
@@ -168,6 +174,7 @@ class Replay:
             unproven=mask_from_bytes(record.unproven),
             contents=snapshot.contents,
             too_long=mask_from_bytes(record.fallen.get(Reason.TOO_LONG.value, b"")),
+            decision_id=record.decision_id,
         )
         if "contention" in record.degraded:
             choose_nothing(snapshot.policy, verdict)
@@ -177,6 +184,8 @@ class Replay:
             pairs = enumerate(snapshot.policy.pairs)
             there = {one[1].name: n for n, one in pairs if one[0].name == placement.fallback}
             verdict.fallback = next(there[name] for name in placement.channels if name in there)
+        if record.outcome == "none":
+            verdict.fallback = None  # its text was longer than any may be
         verdict.outcome = record.outcome  # type: ignore[assignment]
         return verdict
 

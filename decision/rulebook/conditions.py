@@ -80,6 +80,11 @@ def read_when(entry: MappingReader) -> Condition:
     return _ConditionReader(entry.checker, entry.label("when")).mapping(node) or ALWAYS
 
 
+def check_field(checker: Checker, name: str, place: Place) -> None:
+    """Checks that what a field names exists: its experiment, channel or message event."""
+    _ConditionReader(checker, "content").known_field(name, place)
+
+
 class _ConditionReader:
     def __init__(self, checker: Checker, what: str) -> None:
         self.checker = checker

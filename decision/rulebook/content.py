@@ -8,7 +8,8 @@ name of one of the message's channels replaces the same fields on that channel:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from decision.core.definition import Channel, Message
@@ -17,14 +18,12 @@ from decision.core.policy import Policy
 from decision.core.texts import Contents
 from decision.core.values import in_words
 from decision.rulebook.checker import Checker
-from decision.rulebook.filters import LONGEST_TEXT
+from decision.rulebook.conditions import check_field
 from decision.rulebook.lengths import TYPICAL, text_messages
-from decision.rulebook.templates import (
-    Namespaces,
-    TemplateError,
-    compile_template,
-    is_template,
-)
+from decision.rulebook.template_syntax import LONGEST_TEXT, TemplateError, is_template
+from decision.rulebook.template_values import Namespaces
+from decision.rulebook.templates import Template, compile_template
+from decision.rulebook.urls import is_url
 from decision.rulebook.yaml_source import Node
 
 Render = Callable[[Namespaces], dict[str, Any]]
@@ -52,7 +51,7 @@ class ChannelContent:
         self.limits = {
             field: limit
             for field, limit in channel.max_length.items()
-            if _most(content.get(field), _escapes(field, channel.name)) > limit
+            if _most(content.get(field), field, channel.name) > limit
         }
 
 
@@ -63,23 +62,29 @@ def compile_contents(policy: Policy) -> Contents:
     return Contents(candidates, bounded)
 
 
-def _most(text: Any, escape: bool) -> float:
+def _most(text: Any, field: str, channel: str) -> float:
     """The most characters that a field can have; 0 if it is no text."""
     if not isinstance(text, str):
         return 0
-    return compile_template(text, escape).most if is_template(text) else len(text)
+    return template_of(text, field, channel).most if is_template(text) else len(text)
 
 
-def _escapes(field: str, channel: str) -> bool:
-    """Whether values printed in the field are made safe for HTML."""
-    return channel == "email" and field.lower().endswith("html")
+def template_of(text: str, field: str, channel: str) -> Template:
+    """The template of a field: HTML in e-mails and URLs have rules of their own.
+
+    Raises:
+        TemplateError: it is not a valid template.
+    """
+    escapes = channel == "email" and field.lower().endswith("html")
+    return compile_template(text, escapes, not escapes and is_url(field, text))
 
 
 def compile_content(content: dict[str, Any], *, channel: str = "") -> Render:
     """The content as a function of the namespaces; the given dict itself if nothing varies.
 
     On the channel `email`, values printed in fields with a name that ends in `html` are made safe
-    for HTML. Rendering does not fail, and reads only the namespaces.
+    for HTML. In fields that are URLs, values are encoded. Rendering does not fail, and reads only
+    the namespaces.
 
     Raises:
         TemplateError: a text is not a valid template.
@@ -101,7 +106,7 @@ def _compile(value: Any, key: str, channel: str) -> _RenderAny | None:
     if isinstance(value, str):
         if not is_template(value):
             return None
-        return compile_template(value, _escapes(key, channel)).render
+        return template_of(value, key, channel).render
     if isinstance(value, dict):
         parts = {name: _compile(item, name, channel) for name, item in value.items()}
         if not any(parts.values()):
@@ -115,6 +120,21 @@ def _compile(value: Any, key: str, channel: str) -> _RenderAny | None:
             return None
         return lambda namespaces: [part(namespaces) if part else item for item, part in items]
     return None
+
+
+def printed_fields(content: dict[str, Any]) -> tuple[str, ...]:
+    """The fields that templates of a content read, besides what customers and requests bring."""
+    return tuple(dict.fromkeys(name for one in _templates(content) for name in one.fields))
+
+
+def _templates(value: Any) -> Iterator[Template]:
+    """The templates among the texts of a content, at any depth; those with errors left out."""
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _templates(item)
+    elif isinstance(value, str) and is_template(value):
+        with suppress(TemplateError):
+            yield compile_template(value)
 
 
 def is_sms(channel: str) -> bool:
@@ -151,10 +171,16 @@ def _check(checker: Checker, node: Node, what: str) -> None:
     elif isinstance(value, str):
         if is_template(value):
             try:
-                compile_template(value)
+                template = compile_template(value)
             except TemplateError as error:
                 line = f", in line {error.line} of the text" if error.line > 1 else ""
                 checker.error("bad-template", node.at, f"{what}{line}: {error}", error.hint)
+                return
+            for name in template.fields:
+                check_field(checker, name, node.at)
+            if "coupon" in template.names:
+                message = f"{what}: coupon.code has no value, because the message gives no coupon"
+                checker.error("bad-template", node.at, message, "write the code itself: SPRING-10")
         elif len(value) > LONGEST_TEXT:
             message = f"{what} has {len(value):,} characters; {LONGEST_TEXT:,} are allowed"
             hint = "keep long texts in the system that sends them, and write only their name here"
@@ -186,7 +212,7 @@ def check_lengths(
             what = f"{field} of message {in_words(message.name)}"
             if field in known:
                 _check_limit(checker, item, what, channel, known[field], *found)
-                most = _most(item.value, _escapes(field, channel))
+                most = _most(item.value, field, channel)
                 if channel in fallback_on and len(found[1]) <= known[field] < most:
                     checker.warn(
                         item.at,

@@ -2,24 +2,48 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
 
 import msgspec
 
 from decision.core.values import MISSING, Value
 from decision.rulebook.lengths import cut, letter_start
+from decision.rulebook.local_filters import (
+    check_currency,
+    check_format,
+    date,
+    money,
+    number,
+    to_number,
+)
+from decision.rulebook.template_syntax import LONGEST_TEXT
 
-LONGEST_TEXT: Final = 10_000
-"""Characters; a rendered text is cut here."""
+_MOST: Final = LONGEST_TEXT + 1
+"""Characters that a filter makes at most: one more than a text may have, so that it is noticed."""
+_MOST_JOINED: Final = 1_000
+
+
+class Filter(NamedTuple):
+    """A filter: what it does, how it is written, and what checks its arguments beforehand."""
+
+    apply: Callable[..., Value]
+    example: str
+    check: Callable[..., None] | None = None
+
+
+class Encoded(str):
+    """A text that is encoded for a URL already."""
+
+    __slots__ = ()
 
 
 def to_text(value: Value) -> str:
     """The value as text: missing is empty, 80.0 is 80, a list has commas."""
     if isinstance(value, str):
-        return value[:LONGEST_TEXT]
+        return value if len(value) <= _MOST else value[:_MOST]
     if value is MISSING or value is None:
         return ""
     if isinstance(value, bool):
@@ -29,27 +53,17 @@ def to_text(value: Value) -> str:
     if isinstance(value, list | tuple):
         return join(value, ", ")
     if isinstance(value, dict):
-        return msgspec.json.encode(value).decode()[:LONGEST_TEXT]
+        return msgspec.json.encode(value).decode()[:_MOST]
     return str(value)
 
 
-def to_number(value: Value) -> float | int | None:
-    """The value, or its text, as a number; else None."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, str):
-        try:
-            value = float(value[:50])
-        except ValueError:
-            return None
-    if not isinstance(value, int | float) or value != value or abs(value) > 1e300:
-        return None
-    return value
-
-
 def default(value: Value, instead: Any = "", also_empty: bool = False) -> Value:
-    """`instead` if the value is missing; with `true`, also if it is empty, 0 or false."""
-    if value is MISSING or value is None or (also_empty and not value):
+    """`instead` if the value is missing, or an empty text or list; with `true`, also for 0, false.
+
+    A text of blanks alone is empty.
+    """
+    empty = value is MISSING or value is None or (also_empty and not value)
+    if empty or (isinstance(value, str) and not value.strip()) or value in ([], ()):
         return instead
     return value
 
@@ -81,8 +95,8 @@ def trim(value: Value) -> str:
 
 def replace(value: Value, old: str, new: str) -> str:
     """With every `old` replaced by `new`."""
-    most = LONGEST_TEXT // max(1, len(new)) + 1
-    return to_text(value).replace(old, new, most)[:LONGEST_TEXT]
+    most = _MOST // max(1, len(new)) + 1
+    return to_text(value).replace(old, new, most)[:_MOST]
 
 
 def truncate(value: Value, length: int = 255, cut_words: bool = False, end: str = "…") -> str:
@@ -105,21 +119,40 @@ def join(value: Value, between: str = ", ") -> str:
     """The items of a list, with a text between them."""
     if not isinstance(value, list | tuple):
         return to_text(value)
+    if len(value) > _MOST_JOINED:
+        return "…" * _MOST  # nobody reads that: the text counts as too long
     parts: list[str] = []
     size = 0
     for item in value:
         parts.append(to_text(item))
         size += len(parts[-1]) + len(between)
-        if size > LONGEST_TEXT:
+        if size > _MOST:
             break
-    return between.join(parts)[:LONGEST_TEXT]
+    return between.join(parts)[:_MOST]
 
 
-def first(value: Value) -> Value:
-    """The first item of a list; other values stay the same."""
+def first(value: Value, count: int = 0) -> Value:
+    """The first item of a list, or a list of its first `count`; other values stay the same."""
     if isinstance(value, list | tuple):
+        if count > 0:
+            return value[:count]
         return value[0] if value else MISSING
     return value
+
+
+def length(value: Value) -> int:
+    """How many items a list has, or characters a text; 0 where there is neither."""
+    return len(value) if isinstance(value, list | tuple | dict | str) else 0
+
+
+def urlencode(value: Value) -> str:
+    """Encoded for a part of a URL: a blank becomes %20, & becomes %26."""
+    return value if isinstance(value, Encoded) else Encoded(encode(value))
+
+
+def encode(value: Value, safe: str = "") -> str:
+    """The value as text, with everything but letters, digits, `-._~` and `safe` encoded."""
+    return quote(to_text(value), safe=safe, errors="replace")
 
 
 def whole(value: Value, instead: int = 0) -> int:
@@ -140,23 +173,24 @@ def fixed(value: Value, places: int = 2) -> str:
     return to_text(value) if number is None else f"{number:.{max(0, min(20, places))}f}"
 
 
-FILTERS: Final[dict[str, Callable[..., Value]]] = {
-    "default": default,
-    "upper": upper,
-    "lower": lower,
-    "capitalize": capitalize,
-    "title": title,
-    "trim": trim,
-    "replace": replace,
-    "truncate": truncate,
-    "shorten": shorten,
-    "join": join,
-    "first": first,
-    "int": whole,
-    "round": round_to,
-    "fixed": fixed,
-}
-
-SIGNATURES: Final = {
-    name: inspect.signature(function, eval_str=True) for name, function in FILTERS.items()
+FILTERS: Final[dict[str, Filter]] = {
+    "default": Filter(default, "default('there')"),
+    "upper": Filter(upper, "upper"),
+    "lower": Filter(lower, "lower"),
+    "capitalize": Filter(capitalize, "capitalize"),
+    "title": Filter(title, "title"),
+    "trim": Filter(trim, "trim"),
+    "replace": Filter(replace, "replace('old', 'new')"),
+    "truncate": Filter(truncate, "truncate(20)"),
+    "shorten": Filter(shorten, "shorten(20)"),
+    "join": Filter(join, "join(', ')"),
+    "first": Filter(first, "first(3)"),
+    "length": Filter(length, "length"),
+    "int": Filter(whole, "int"),
+    "round": Filter(round_to, "round(1)"),
+    "fixed": Filter(fixed, "fixed(2)"),
+    "number": Filter(number, "number(2)"),
+    "money": Filter(money, "money('EUR')", check_currency),
+    "date": Filter(date, "date('long')", check_format),
+    "urlencode": Filter(urlencode, "urlencode"),
 }

@@ -79,6 +79,7 @@ def _settings() -> Schema:
                 "^[A-Z]{3}$", "three capital letters", "CNY", "EUR", "USD", default=default.currency
             ),
             "week_starts": {"enum": list(WEEKDAY_NAMES), "default": default.week_starts},
+            "language": ref("text", default=default.language, examples=["zh", "en-GB"]),
             "exploration": {
                 "type": ["number", "string"],
                 "minimum": 0,

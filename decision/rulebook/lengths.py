@@ -12,6 +12,17 @@ from jinja2 import nodes
 LONGEST_ESCAPE: Final = len("&quot;")
 LONGEST_CASE: Final = 3
 """Characters that one becomes in HTML, and in capitals (ﬃ is FFI)."""
+LONGEST_ENCODED: Final = 12
+"""Characters that one becomes in a URL: four bytes of UTF-8, three characters each."""
+LONGEST_NUMBER: Final = 60
+LONGEST_DATE: Final = 200
+"""Characters of a number, an amount of money, a date at most: longer ones are not printed."""
+LONGEST_COUNT: Final = len("false")
+"""Characters of what `loop.` gives: a number up to 1000, or true or false."""
+DECISION_ID: Final = 26
+MOST_ROUNDS: Final = 1_000
+"""Rounds of all loops of one text. Longer lists searched or joined in a loop count as well."""
+TYPICAL_ROUNDS: Final = 3
 TYPICAL: Final = 10
 """Characters assumed for a printed value, unless the template says more."""
 
@@ -107,6 +118,9 @@ def _typical(node: nodes.Node) -> str:
         case nodes.If():
             bodies = (node.body, *(other.body for other in node.elif_), node.else_)
             return max(map(typical_text, bodies), key=len)
+        case nodes.For():
+            rounds = min(TYPICAL_ROUNDS, _rounds(node.iter))
+            return max(typical_text(node.body) * rounds, typical_text(node.else_), key=len)
         case nodes.CondExpr():
             ways = [node.expr1, *([node.expr2] if node.expr2 else [])]
             return max(map(_typical, ways), key=len)
@@ -116,38 +130,72 @@ def _typical(node: nodes.Node) -> str:
             return _typical(node.node)[: _length_given(node)]
         case nodes.Filter(name="upper" | "lower" | "capitalize" | "title" | "trim") if node.node:
             return _typical(node.node)
+        case nodes.Getattr(node=nodes.Name(name="decision")):
+            return "x" * DECISION_ID
     return "x" * TYPICAL
 
 
-def most_in(body: Sequence[nodes.Node], escape: bool) -> float:
+def most_in(body: Sequence[nodes.Node], escape: bool, url: bool = False) -> float:
     """The most characters that a template renders, whatever the values; infinite if unbounded."""
-    return sum(_most(node, escape) for node in body)
+    factor = LONGEST_ESCAPE if escape else LONGEST_ENCODED if url else 1
+    return sum(_most(node, factor) for node in body)
 
 
-def _most(node: nodes.Node, escape: bool) -> float:
+def _most(node: nodes.Node, factor: int) -> float:
+    """`factor`: what one character of a printed value becomes."""
     match node:
         case nodes.TemplateData():
             return len(node.data)
         case nodes.Output():
             return sum(
-                _most(part, escape)
-                * (LONGEST_ESCAPE if escape and not isinstance(part, nodes.TemplateData) else 1)
+                _most(part, factor) * (1 if isinstance(part, nodes.TemplateData) else factor)
                 for part in node.nodes
             )
         case nodes.If():
             bodies = (node.body, *(other.body for other in node.elif_), node.else_)
-            return max(most_in(body, escape) for body in bodies)
+            return max(_most_of(body, factor) for body in bodies)
+        case nodes.For():
+            rounds = _rounds(node.iter)
+            body = _most_of(node.body, factor) * rounds if rounds else 0
+            return max(body, _most_of(node.else_, factor))
         case nodes.Const():
             return len(str(node.value))
         case nodes.CondExpr():
-            return max(_most(way, escape) for way in (node.expr1, node.expr2) if way)
+            return max(_most(way, factor) for way in (node.expr1, node.expr2) if way)
         case nodes.Filter(name="default") if node.node and node.args:
-            return max(_most(node.node, escape), _most(node.args[0], escape))
+            return max(_most(node.node, factor), _most(node.args[0], factor))
         case nodes.Filter(name="truncate" | "shorten") if node.node:
-            return min(_most(node.node, escape), _length_given(node))
+            return min(_most(node.node, factor), _length_given(node))
         case nodes.Filter(name="upper" | "lower" | "capitalize" | "title" | "trim") if node.node:
-            return _most(node.node, escape) * (1 if node.name == "trim" else LONGEST_CASE)
+            return _most(node.node, factor) * (1 if node.name == "trim" else LONGEST_CASE)
+        case nodes.Filter(name="number" | "money" | "date"):
+            return LONGEST_DATE if node.name == "date" else LONGEST_NUMBER
+        case nodes.Filter(name="urlencode") if node.node:
+            return _most(node.node, factor) * LONGEST_ENCODED
+        case nodes.Getattr(node=nodes.Name(name="decision")):
+            return DECISION_ID
+        case nodes.Getattr(node=nodes.Name(name="loop")):
+            return LONGEST_COUNT
     return math.inf
+
+
+def _most_of(body: Sequence[nodes.Node], factor: int) -> float:
+    return sum(_most(node, factor) for node in body)
+
+
+def _rounds(node: nodes.Node) -> int:
+    """How many rounds a loop over the value has at most."""
+    match node:
+        case nodes.List() | nodes.Tuple():
+            return len(node.items)
+        case nodes.Filter(name="first"):
+            for given in (*node.args, *(pair.value for pair in node.kwargs)):
+                if isinstance(given, nodes.Const) and type(given.value) is int and given.value > 0:
+                    return given.value
+            # `first` alone gives one item, which may be a list itself.
+        case nodes.Getitem(arg=nodes.Slice(start=None, stop=nodes.Const(value=int() as stop))):
+            return int(stop)
+    return MOST_ROUNDS
 
 
 def _length_given(node: nodes.Filter) -> int:

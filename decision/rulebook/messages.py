@@ -6,7 +6,7 @@ from decision.core.candidates import MOST_CANDIDATES
 from decision.core.definition import Budget, Goal, Message, Placement, PolicyDefinition
 from decision.rulebook.checker import Checker
 from decision.rulebook.conditions import read_when
-from decision.rulebook.content import check_lengths, read_content
+from decision.rulebook.content import check_lengths, printed_fields, read_content
 from decision.rulebook.diagnostics import one_of
 from decision.rulebook.yaml_source import Node
 
@@ -19,6 +19,7 @@ def read_message(checker: Checker, name: str, node: Node) -> Message:
         tags = entry.read("tags", Checker.texts, (), least=0)
         channels = entry.require("channels", Checker.references, (), "channels")
         active_from, active_until = entry.read("active", _active, (None, None))
+        content = entry.read("content", read_content, {}, channels)
         found = Message(
             name=name,
             source=node.key.label,
@@ -34,8 +35,9 @@ def read_message(checker: Checker, name: str, node: Node) -> Message:
             clause_sources=checker.places.clause_sources(when),
             budget=entry.read("budget", _budget, None),
             goal=entry.read("goal", _goal, None),
-            content=entry.read("content", read_content, {}, channels),
-            content_source=content.key.label if (content := entry.get("content")) else "",
+            content=content,
+            content_source=where.key.label if (where := entry.get("content")) else "",
+            printed=printed_fields(content),
         )
     checker.names["tags"].update(dict.fromkeys(found.tags))
     if found.category:

@@ -27,6 +27,7 @@ from decision.core.definition import (
 )
 from decision.core.values import in_words
 from decision.rulebook.checker import LONGEST_PAUSE, Checker, MappingReader
+from decision.rulebook.local_filters import is_language
 from decision.rulebook.selectors import read_filter
 from decision.rulebook.yaml_source import Node
 
@@ -60,6 +61,7 @@ def read_settings(checker: Checker, node: Node) -> Settings:
             timezone=timezone,
             currency=read("currency", _currency),
             week_starts=read("week_starts", Checker.choice, WEEKDAY_NAMES),
+            language=read("language", _language),
             exploration=None if off else read("exploration", _exploration),
             exploration_floor=read("exploration_floor", Checker.share),
             exploration_until=read("exploration_until", Checker.number, above=0),
@@ -76,6 +78,16 @@ def _timezone(checker: Checker, node: Node, what: str) -> str | None:
         checker.error("unknown-name", node.at, message, calendar.zone_hint(name))
         return None
     return name
+
+
+def _language(checker: Checker, node: Node, what: str) -> str | None:
+    code = checker.text(node, what)
+    if code is not None and not is_language(code):
+        message = f'{what} is "{code}", which is no language'
+        hint = "write, for example, en, zh or en-GB"
+        checker.error("bad-value", node.at, message, hint)
+        return None
+    return code
 
 
 def _currency(checker: Checker, node: Node, what: str) -> str | None:

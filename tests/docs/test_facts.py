@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime
 from typing import Any, get_args
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pyarrow as pa
@@ -13,9 +15,13 @@ import pytest
 from decision.api.problems import KINDS
 from decision.archive.layout import DATASETS, candidate_type, schema_of
 from decision.cli.app import COMMANDS
+from decision.core.clock import to_micros
 from decision.core.definition import Settings
+from decision.core.document import Document, EventHistory
+from decision.core.fields import FieldTable, Situation
 from decision.core.reasons import Reason
 from decision.core.schema import Alias, Decision, DecisionRequest, Event, Outcome
+from decision.core.texts import Rendering
 from decision.engine.loading import CustomerRow
 from decision.learning.spec import PARAMETERS, PromotionGate, Spec
 from decision.rulebook.checker import CONTACT_EVENTS
@@ -23,7 +29,8 @@ from decision.rulebook.content import compile_content
 from decision.rulebook.filters import FILTERS
 from decision.rulebook.reader import load_files, load_folder
 from decision.rulebook.schema_values import key_help
-from decision.rulebook.templates import NAMESPACES, compile_template
+from decision.rulebook.template_values import NAMESPACES
+from decision.rulebook.templates import compile_template
 from decision.server.keys import SCOPES
 from decision.server.metrics import DEGRADED, Metrics
 from decision.server.settings import SETTINGS
@@ -137,19 +144,37 @@ def test_every_fragment_of_rules_is_valid_beside_the_sample(fragment: Block) -> 
     assert [one.render() for one in result.errors] == []
 
 
-def test_every_filter_is_in_the_table_and_prints_what_is_said() -> None:
+def printing(language: str) -> dict[str, Any]:
+    """What the examples of the page on templates name."""
     data: dict[str, Any] = json.loads(block("docs/templates.md", "json"))
+    data["customer"]["language"] = language
+    document = Document(customer_id="c-1024")
+    document.events["tea-line"] = EventHistory(last={"sku": "LJ-100"})
+    now = to_micros(datetime.fromisoformat("2026-11-21T10:00:00+08:00"))
+    situation = Situation(
+        document, "inbox", now, ZoneInfo("Asia/Shanghai"), variants=lambda name, of: "short"
+    )
+    rendering = Rendering(
+        situation, Settings(currency="CNY"), FieldTable(), "01JD4XS9GPZ0000000000000AB"
+    )
+    return {**data, "placement": "inbox", "rendering": rendering}
+
+
+def test_every_filter_is_in_a_table_and_prints_what_is_said() -> None:
     used = set()
-    for heading in ("How values are printed", "Filters"):
+    english, chinese = printing("en-GB"), printing("zh-CN")
+    for heading in ("How values are printed", "Loops", "Filters", "Numbers, money and dates"):
         for row in table_after("docs/templates.md", heading):
-            template = code(row[0])[0]
+            template = re.findall(r"`(.*?)`", row[0].replace("\\|", "|"))[0]
             used |= set(re.findall(r"\| (\w+)", template))
-            printed = compile_template(template).render(data)
+            printed = compile_template(template).render(english)
             assert printed == ("" if row[1].startswith("nothing") else code(row[1])[0]), template
+            if heading.startswith("Numbers"):
+                assert compile_template(template).render(chinese) == code(row[2])[0], template
     assert used == set(FILTERS)
     for field, template, printed in table_after("docs/templates.md", "Escaping"):
         name = code(field)[0]
-        found = compile_content({name: template.strip("`")}, channel="email")(data)
+        found = compile_content({name: code(template)[0]}, channel="email")(english)
         assert found == {name: printed.strip("`")}
     named = {
         name.partition(".")[0]

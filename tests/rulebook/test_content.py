@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from decision.core.definition import Message
 from decision.rulebook.content import compile_content, content_for
-from decision.rulebook.filters import FILTERS, LONGEST_TEXT
-from decision.rulebook.templates import TemplateError, compile_template
+from decision.rulebook.filters import FILTERS
+from decision.rulebook.template_syntax import LONGEST_TEXT, TemplateError
+from decision.rulebook.templates import compile_template
 
 NAMESPACES: dict[str, Any] = {
     "customer": {
@@ -59,7 +60,9 @@ def render(template: str) -> str:
         # filters
         ("{{ customer.unknown | default('there') }}", "there"),
         ("{{ customer.nothing | default('there') }}", "there"),
-        ("{{ customer.empty | default('there') }}", ""),
+        ("{{ customer.empty | default('there') }}", "there"),
+        ("{{ '  ' | default('there') }}{{ customer.none | default('!') }}", "there!"),
+        ("{{ 0 | default(5) }} {{ 0 | default(5, true) }} {{ 'x' | default(5) }}", "0 5 x"),
         ("{{ customer.empty | default('there', true) }}", "there"),
         ("{{ customer.nick | default(customer.first_name) }}", "李雷"),
         ("{{ customer.last_name | upper }}", "O'HARA-SMITH"),
@@ -76,7 +79,7 @@ def render(template: str) -> str:
         ("{{ 12.345 | round(1) }} {{ 12.5 | round }} {{ 'x' | round }}", "12.3 12 x"),
         ("{{ '12.9' | int }} {{ 'x' | int }} {{ 'x' | int(7) }}", "12 0 7"),
         ("{{ customer.spend | fixed }} {{ 3 | fixed(0) }}", "12.50 3"),
-        ("{{ customer.unknown | upper | default('x') }}|", "|"),
+        ("{{ customer.unknown | upper | default('x') }}|", "x|"),
         # choices
         ("{% if customer.vip %}yes{% else %}no{% endif %}", "yes"),
         ("{% if customer.unknown %}yes{% else %}no{% endif %}", "no"),
@@ -118,8 +121,37 @@ def test_templates_render(template: str, text: str) -> None:
         ("{{ placement.x }}", "no attributes"),
         ("{{ customer[0] }}", "not the name"),
         ("{{ customer[placement] }}", "cannot be used"),
-        ("{{ customer.x[1:2] }}", "cannot be used"),
-        ("{% for x in customer.y %}{% endfor %}", "loops"),
+        ("{{ customer.x[1:2:2] }}", "slices with steps"),
+        ("{{ customer.x[customer.y] }}", "cannot be used"),
+        ("{{ customer.x[1.5] }}", "not the name"),
+        ("{{ customer.x[true] }}", "not the name"),
+        ("{% for x in customer %}{% endfor %}", "alone"),
+        ("{% for x, y in customer.y %}{% endfor %}", "one name"),
+        ("{% for customer in customer.y %}{% endfor %}", "cannot have the name"),
+        ("{% for _x in customer.y %}{% endfor %}", "cannot have the name"),
+        ("{% for loop in customer.y %}{% endfor %}", "cannot have the name"),
+        ("{% for rounds in customer.y %}{% endfor %}", "cannot have the name"),
+        ("{% for x in customer.y recursive %}{{ loop(x) }}{% endfor %}", "recursive"),
+        ("{% for x in customer.y %}{{ loop }}{% endfor %}", "alone"),
+        ("{% for x in customer.y %}{{ loop.cycle('a', 'b') }}{% endfor %}", "calls"),
+        ("{% for x in customer.y %}{{ loop.lst }}{% endfor %}", "last"),
+        ("{% for x in customer.y %}{{ x.__class__ }}{% endfor %}", "__class__"),
+        ("{% for x in range(9) %}{% endfor %}", "calls"),
+        ("{% for x in customer.y %}{% break %}{% endfor %}", "unknown tag"),
+        ("{% for x in customer.y %}{{ y }}{% endfor %}", "there is no"),
+        ("{% for x in customer.y %}{% endfor %}{{ x }}", "there is no"),
+        ("{% for x in customer.y %}{% else %}{{ loop.index }}{% endfor %}", "there is no"),
+        ("{% for x in customer.y %}" * 60 + "{% endfor %}" * 60, "deep"),
+        ("{% for x in customer.y %}" + "{{ x }}" * 500 + "{% endfor %}", "parts"),
+        ("{{ decision.time }}", "decision.id"),
+        ("{{ decision }}", "decision.id"),
+        ("{{ coupon.number }}", "coupon.code"),
+        ("{{ events.purchase.lst_sku }}", "the last part is one of"),
+        ("{{ events.purchase.count_100d }}", "90d"),
+        ("{{ time.minute }}", "time.hour"),
+        ("{{ customer.points-1 }}", "customer['line-2']"),
+        ("{{ customer.a-customer.b }}", "arithmetic"),
+        ("{{ customer.a - customer.b }}", "arithmetic"),
         ("{% set x = 1 %}", "set"),
         ("{% set x %}{% endset %}", "set"),
         ("{% macro x() %}{% endmacro %}", "macros"),

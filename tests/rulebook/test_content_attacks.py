@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decision.rulebook.filters import FILTERS, LONGEST_TEXT
-from decision.rulebook.templates import TemplateError, compile_template
+from decision.rulebook.filters import FILTERS
+from decision.rulebook.template_syntax import LONGEST_TEXT, TemplateError
+from decision.rulebook.templates import compile_template
 
 SECRET = "s3cr3t-of-the-process"
 

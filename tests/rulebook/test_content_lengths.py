@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from decision.core.definition import Channel, Message
 from decision.rulebook.content import ChannelContent
-from decision.rulebook.filters import LONGEST_TEXT, truncate
+from decision.rulebook.filters import truncate
 from decision.rulebook.lengths import cut, in_gsm7, text_messages
 from decision.rulebook.reader import load_files
+from decision.rulebook.template_syntax import LONGEST_TEXT
 from decision.rulebook.templates import compile_template
 
 

@@ -32,7 +32,7 @@ SCHEMA = rules_schema()
 VALIDATOR = jsonschema_rs.Draft7Validator(SCHEMA)
 
 EVERYTHING = """\
-settings: {timezone: Asia/Shanghai, currency: CNY, week_starts: sunday, exploration: 50, exploration_floor: 1%, exploration_until: 20,
+settings: {timezone: Asia/Shanghai, currency: CNY, week_starts: sunday, language: en-GB, exploration: 50, exploration_floor: 1%, exploration_until: 20,
            starting_probability: 0.05, starting_evidence: 10, request_id_lasts: 2h}
 purposes: {marketing: {consent: opt_in}, tips: {consent: opt_out, explore: false}, service: {consent: not_required}}
 channels:

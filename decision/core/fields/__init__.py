@@ -5,10 +5,11 @@ One module for each family of fields; `table` finds the family of a name.
 
 from decision.core.fields.customers import STATE_FIELD
 from decision.core.fields.situation import Field, Read, Situation, UnknownField, at_path
-from decision.core.fields.table import FieldTable, parse_field
+from decision.core.fields.table import FAMILIES, FieldTable, parse_field
 from decision.core.fields.times import WEEKDAYS
 
 __all__ = [
+    "FAMILIES",
     "STATE_FIELD",
     "WEEKDAYS",
     "Field",

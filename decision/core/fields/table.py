@@ -40,6 +40,9 @@ _FAMILIES: Final[dict[str, Callable[[str, str], Field]]] = {
 }
 """The first part of a field's name → its field, from the name and what follows the first part."""
 
+FAMILIES: Final = tuple(_FAMILIES)
+"""The first parts of fields' names."""
+
 
 def parse_field(name: str) -> Field:
     """The field of that name.
@@ -91,6 +94,11 @@ class FieldTable:
     def slot(self, name: str) -> int:
         """The slot of a field; KeyError where the table does not have it."""
         return self._slots[name]
+
+    def reader(self, name: str) -> Read | None:
+        """How a field is read; None where the table does not have it."""
+        slot = self._slots.get(name)
+        return None if slot is None else self._reads[slot]
 
     def names(self) -> list[str]:
         """The fields' names in slot order."""

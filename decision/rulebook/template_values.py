@@ -1,0 +1,427 @@
+"""What stands in `{{ … }}` and `{% if … %}` of a template, compiled to closures.
+
+An allow-list: a part of the syntax tree that is not known here is refused. No code is generated, no
+attribute of an object is read. Comparisons are those of conditions, and reading cannot fail.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from jinja2 import nodes
+
+from decision.core.fields import FAMILIES, STATE_FIELD, Situation, UnknownField, parse_field
+from decision.core.texts import Rendering
+from decision.core.values import MISSING, Value, comparable, equal
+from decision.rulebook.diagnostics import hint_for
+from decision.rulebook.filters import FILTERS
+from decision.rulebook.lengths import MOST_ROUNDS
+from decision.rulebook.local_filters import FilterProblem, Local
+from decision.rulebook.template_syntax import TemplateError
+
+NAMESPACES: Final = tuple(dict.fromkeys((*FAMILIES, "decision", "coupon")))
+"""What names in templates begin with."""
+
+GIVEN: Final = ("customer", "event", "context")
+"""Those with any name after them, which somebody sends or stores."""
+
+_AS_GIVEN: Final = (STATE_FIELD, "event.type")
+"""Fields with a kind that stand among what is given."""
+
+ONLY: Final = {"decision": "id", "coupon": "code"}
+"""Those with one name after them."""
+
+LOOP: Final = ("first", "last", "index", "index0", "length")
+"""What `loop.` gives inside a loop."""
+
+DEEPEST: Final = 50
+_SEARCHED: Final = 100
+"""Items of a list that count as one round where it is searched or joined in a loop."""
+
+Namespaces = Mapping[str, Any]
+"""`customer`, `event`, `context`, `coupon` (mappings), `placement` (text), `rendering`."""
+
+Read = Callable[[Namespaces], Value]
+
+
+class TextTooLong(Exception):
+    """A text is longer than texts may be, or its loops have too many rounds."""
+
+
+def count_rounds(namespaces: Namespaces, rounds: int) -> None:
+    """Counts rounds of a loop.
+
+    Raises:
+        TextTooLong: there are too many.
+    """
+    left = namespaces["rounds"]
+    left[0] -= rounds
+    if left[0] < 0:
+        raise TextTooLong(f"its loops have more than {MOST_ROUNDS:,} rounds")
+
+
+def look_up(holder: Any, path: str) -> Value:
+    """A value by its name, or by a path through nested mappings; null reads as missing."""
+    if type(holder) is not dict and not isinstance(holder, Mapping):  # the first is faster
+        return MISSING
+    found = holder.get(path, MISSING)
+    if found is MISSING and "." in path:
+        found = holder
+        for part in path.split("."):
+            if not isinstance(found, Mapping):
+                return MISSING
+            found = found.get(part, MISSING)
+    return MISSING if found is None else found
+
+
+class Values:
+    """Compiles the expressions of one template.
+
+    `fields` are the fields that it reads, besides what requests and customers bring; `names` has
+    the first part of every name. `loops` are the names of the loops around the expression.
+    """
+
+    def __init__(self) -> None:
+        self.fields: dict[str, None] = {}
+        self.names: set[str] = set()
+        self.loops: list[str] = []
+
+    def read(self, node: nodes.Node, depth: int) -> Read:
+        """The value of an expression.
+
+        Raises:
+            TemplateError: something in it is not allowed.
+        """
+        if depth > DEEPEST:
+            raise TemplateError("the template is nested too deeply", node.lineno)
+        match node:
+            case nodes.Const() | nodes.Neg() | nodes.Pos() | nodes.TemplateData():
+                constant = self.constant(node)
+                return lambda namespaces: constant
+            case nodes.Name() | nodes.Getattr() | nodes.Getitem():
+                return self.named(node, depth)
+            case nodes.Filter():
+                return self.filtered(node, depth + 1)
+            case nodes.Compare():
+                return self.comparison(node, depth + 1)
+            case nodes.Test():
+                return self.test(node, depth + 1)
+        if isinstance(node, nodes.And | nodes.Or):
+            left, right = self.read(node.left, depth + 1), self.read(node.right, depth + 1)
+            if isinstance(node, nodes.And):
+                return lambda namespaces: left(namespaces) and right(namespaces)
+            return lambda namespaces: left(namespaces) or right(namespaces)
+        if isinstance(node, nodes.Not):
+            inner = self.read(node.node, depth + 1)
+            return lambda namespaces: not inner(namespaces)
+        if isinstance(node, nodes.CondExpr):
+            test, yes = self.read(node.test, depth + 1), self.read(node.expr1, depth + 1)
+            no = self.read(node.expr2, depth + 1) if node.expr2 else lambda namespaces: MISSING
+            return lambda namespaces: yes(namespaces) if test(namespaces) else no(namespaces)
+        if isinstance(node, nodes.List | nodes.Tuple):
+            items = [self.constant(item) for item in node.items]
+            return lambda namespaces: items
+        raise refused(node)
+
+    def constant(self, node: nodes.Node) -> Value:
+        """A text or a number that is written out."""
+        if isinstance(node, nodes.Neg | nodes.Pos):
+            value = self.constant(node.node)
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                return -value if isinstance(node, nodes.Neg) else value
+        elif isinstance(node, nodes.Const):
+            if node.value is None:
+                message = "none cannot be used in templates"
+                raise TemplateError(message, node.lineno, "write is defined or is not defined")
+            if isinstance(node.value, str) and not node.value.isascii():
+                try:
+                    node.value.encode()
+                except UnicodeEncodeError:
+                    raise TemplateError("a text holds half a character", node.lineno) from None
+            return node.value
+        elif isinstance(node, nodes.TemplateData):
+            return node.data
+        message = "only a text or a number can be used here"
+        raise TemplateError(message, node.lineno, "write it out, such as 2 or 'there'")
+
+    def named(self, node: nodes.Node, depth: int) -> Read:
+        """A field, or a part of a value: `event.items[0].name`, `event.items[:3]`."""
+        path: list[str] = []
+        name: str | int | slice = ""
+        while isinstance(node, nodes.Getattr | nodes.Getitem):
+            name = node.attr if isinstance(node, nodes.Getattr) else _subscript(node)
+            if isinstance(name, int | slice):
+                break
+            if not name or name.startswith("_"):
+                raise TemplateError(f"[{name!r}] is not the name of an attribute", node.lineno)
+            path.insert(0, name)
+            node = node.node
+        joined = ".".join(path)
+        if isinstance(node, nodes.Name):
+            return self.field(node, joined)
+        if isinstance(node, nodes.Getitem) and not isinstance(name, str):
+            if isinstance(node.node, nodes.Name) and node.node.name not in self.loops:
+                message = f"[{name!r}] is not the name of an attribute"
+                raise TemplateError(message, node.lineno)
+            inner = _picked(self.read(node.node, depth + 1), name)
+        elif isinstance(node, nodes.Filter):
+            inner = self.read(node, depth + 1)
+        else:
+            raise refused(node)
+        return (lambda namespaces: look_up(inner(namespaces), joined)) if path else inner
+
+    def field(self, node: nodes.Name, path: str) -> Read:
+        """What is read by a name: `path` is what stands after the first part."""
+        family = node.name
+        if family in self.loops:
+            if family == "loop" and path not in LOOP:
+                message = f"there is no loop.{path}" if path else "loop cannot be used alone"
+                raise TemplateError(message, node.lineno, hint_for(path, LOOP))
+            if path:
+                return lambda namespaces: look_up(namespaces.get(family), path)
+            return lambda namespaces: _known(namespaces.get(family))
+        if family not in NAMESPACES:
+            hint = hint_for(family, (*self.loops, *NAMESPACES))
+            raise TemplateError(f'there is no "{family}" in templates', node.lineno, hint)
+        self.names.add(family)
+        if family == "placement":
+            if path:
+                hint = "write placement alone"
+                raise TemplateError("placement has no attributes", node.lineno, hint)
+            return lambda namespaces: namespaces.get("placement", MISSING)
+        if not path:
+            message = f"{family} cannot be used alone"
+            raise TemplateError(
+                message, node.lineno, f"write {family}.{ONLY.get(family, '<name>')}"
+            )
+        if family in ONLY:
+            if path != ONLY[family]:
+                message = f"there is no {family}.{path} in templates"
+                raise TemplateError(message, node.lineno, f"write {family}.{ONLY[family]}")
+            return _decision_id if family == "decision" else _coupon_code
+        if (family, path) == ("customer", "id"):
+            return _customer_id
+        name = f"{family}.{path}"
+        try:
+            field = parse_field(name)
+        except UnknownField as error:
+            message, _, hint = str(error).partition("; ")
+            raise TemplateError(message, node.lineno, hint) from None
+        if family in GIVEN and (field.kind == "any" or name in _AS_GIVEN):
+            return lambda namespaces: look_up(namespaces.get(family), path)
+        self.fields[name] = None
+        return self.derived(name, field.read)
+
+    def derived(self, name: str, read: Callable[[Situation], Value]) -> Read:
+        """A field that is neither sent nor stored: what happened, a variant, the time."""
+        always = name.startswith("time.")
+
+        def value(namespaces: Namespaces) -> Value:
+            rendering: Rendering | None = namespaces.get("rendering")
+            if rendering is None or not (always or rendering.known):
+                return MISSING
+            # Only a policy knows how some fields are read, such as scores.
+            return (rendering.printed.reader(name) or read)(rendering.situation)
+
+        return value
+
+    def filtered(self, node: nodes.Filter, depth: int) -> Read:
+        """A value after a filter."""
+        if node.node is None:
+            raise refused(node)
+        function = FILTERS.get(node.name)
+        if function is None:
+            hint = hint_for(node.name, FILTERS)
+            if not hint.startswith("did"):
+                hint = f"use one of {', '.join(FILTERS)}"
+            raise TemplateError(f'there is no filter "{node.name}"', node.lineno, hint)
+        if node.dyn_args is not None or node.dyn_kwargs is not None:
+            raise TemplateError("calls with * are not allowed in templates", node.lineno)
+        value = self.read(node.node, depth)
+        # Only `default` takes values; the other filters take constants.
+        open_to_all = node.name == "default"
+        given = [self.argument(arg, open_to_all, depth) for arg in node.args]
+        named = {
+            str(pair.key): self.argument(pair.value, open_to_all, depth) for pair in node.kwargs
+        }
+        signature = inspect.signature(function.apply, eval_str=True)
+        local = "local" in signature.parameters
+        try:
+            bound = signature.bind(value, *([None] if local else []), *given, **named)
+        except TypeError as error:
+            message = f'wrong arguments of the filter "{node.name}": {error}'
+            raise TemplateError(message, node.lineno, f"write {function.example}") from None
+        arguments = bound.arguments
+        del arguments["value"]
+        apply = function.apply
+        if open_to_all:
+            return lambda namespaces: apply(
+                value(namespaces), **{name: read(namespaces) for name, read in arguments.items()}
+            )
+        arguments.pop("local", None)
+        constants = {name: read({}) for name, read in arguments.items()}
+        for name, constant in constants.items():
+            wanted = signature.parameters[name].annotation
+            if type(constant) is not wanted:
+                words = {str: "a text", int: "a whole number", bool: "true or false"}[wanted]
+                message = f'"{name}" of the filter "{node.name}" must be {words}'
+                raise TemplateError(message, node.lineno)
+        if function.check is not None:
+            try:
+                function.check(**constants)
+            except FilterProblem as problem:
+                raise TemplateError(str(problem), node.lineno, problem.hint) from None
+        if local:
+            return lambda namespaces: apply(value(namespaces), Local.of(namespaces), **constants)
+        if node.name == "join" and self.loops:
+            value = _counted(value)
+        return lambda namespaces: apply(value(namespaces), **constants)
+
+    def argument(self, node: nodes.Node, open_to_all: bool, depth: int) -> Read:
+        """An argument of a filter."""
+        if open_to_all:
+            return self.read(node, depth)
+        constant = self.constant(node)
+        return lambda namespaces: constant
+
+    def comparison(self, node: nodes.Compare, depth: int) -> Read:
+        """`a < b`, also several in a row."""
+        left = self.read(node.expr, depth)
+        steps = []
+        for operand in node.ops:
+            read = self.read(operand.expr, depth)
+            if self.loops and operand.op in ("in", "notin"):
+                read = _counted(read)
+            steps.append((_COMPARISONS[operand.op], read))
+
+        def compare(namespaces: Namespaces) -> bool:
+            value = left(namespaces)
+            for holds, read in steps:
+                other = read(namespaces)
+                if not holds(value, other):
+                    return False
+                value = other
+            return True
+
+        return compare
+
+    def test(self, node: nodes.Test, depth: int) -> Read:
+        """`is defined`, `is undefined`."""
+        if node.name not in ("defined", "undefined") or node.args or node.kwargs:
+            message = f'there is no test "{node.name}"'
+            raise TemplateError(message, node.lineno, "use defined or undefined")
+        inner = self.read(node.node, depth)
+        wanted = node.name == "defined"
+        return lambda namespaces: (inner(namespaces) is not MISSING) is wanted
+
+
+_WORDS: Final[dict[type[nodes.Node], str]] = {
+    nodes.Call: "function calls",
+    nodes.Macro: "macros",
+    nodes.CallBlock: "macros",
+    nodes.Assign: "set",
+    nodes.AssignBlock: "set",
+    nodes.Include: "include",
+    nodes.Import: "import",
+    nodes.FromImport: "import",
+    nodes.Extends: "extends",
+    nodes.Block: "blocks",
+    nodes.FilterBlock: "filter blocks",
+    nodes.With: "with",
+    nodes.Dict: "mappings",
+    nodes.Slice: "slices with steps",
+    nodes.Concat: "~",
+    nodes.BinExpr: "arithmetic such as + or -",
+}
+
+
+def refused(node: nodes.Node) -> TemplateError:
+    """The error for a part of the syntax that templates do not have."""
+    word = next((word for kind, word in _WORDS.items() if isinstance(node, kind)), None)
+    message = f"{word or type(node).__name__} cannot be used in templates"
+    hint = "use values, filters, {% if %} and {% for %}"
+    if isinstance(node, nodes.Sub):
+        hint = "a name with a hyphen and digits stands in brackets: customer['line-2']"
+    return TemplateError(message, node.lineno, hint)
+
+
+def _subscript(node: nodes.Getitem) -> str | int | slice:
+    """What stands in brackets: a name, the number of an item, or a part of a list."""
+    if isinstance(node.arg, nodes.Slice) and node.arg.step is None:
+        return slice(*(edge and _number(edge) for edge in (node.arg.start, node.arg.stop)))
+    if isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):
+        return node.arg.value
+    return _number(node.arg)
+
+
+def _number(node: nodes.Node) -> int:
+    inner = node.node if isinstance(node, nodes.Neg) else node
+    if not isinstance(inner, nodes.Const):
+        raise refused(node)
+    if type(inner.value) is not int:
+        raise TemplateError(f"[{inner.value!r}] is not the name of an attribute", node.lineno)
+    return -inner.value if isinstance(node, nodes.Neg) else inner.value
+
+
+def _picked(read: Read, which: int | slice) -> Read:
+    """An item, or a part, of a list or text."""
+
+    def pick(namespaces: Namespaces) -> Value:
+        value = read(namespaces)
+        if not isinstance(value, list | tuple | str):
+            return MISSING
+        if isinstance(which, slice):
+            return value[which]
+        return _known(value[which]) if -len(value) <= which < len(value) else MISSING
+
+    return pick
+
+
+def _known(value: Value) -> Value:
+    return MISSING if value is None else value
+
+
+def _decision_id(namespaces: Namespaces) -> Value:
+    rendering: Rendering | None = namespaces.get("rendering")
+    return MISSING if rendering is None else rendering.decision_id or MISSING
+
+
+def _customer_id(namespaces: Namespaces) -> Value:
+    rendering: Rendering | None = namespaces.get("rendering")
+    return MISSING if rendering is None else rendering.situation.document.customer_id
+
+
+def _coupon_code(namespaces: Namespaces) -> Value:
+    return look_up(namespaces.get("coupon"), "code")
+
+
+def _counted(read: Read) -> Read:
+    """A list in a loop, whose items count: they are all looked at in every round."""
+
+    def counted(namespaces: Namespaces) -> Value:
+        value = read(namespaces)
+        if isinstance(value, list | tuple) and len(value) >= _SEARCHED:
+            count_rounds(namespaces, len(value) // _SEARCHED)
+        return value
+
+    return counted
+
+
+def _is_in(value: Value, holder: Value) -> bool:
+    if isinstance(holder, str):
+        return isinstance(value, str) and value in holder
+    return isinstance(holder, list | tuple) and any(equal(value, item) for item in holder)
+
+
+_COMPARISONS: Final[dict[str, Callable[[Any, Any], bool]]] = {
+    "eq": equal,
+    "ne": lambda left, right: not equal(left, right),
+    "lt": lambda left, right: comparable(left, right) and left < right,
+    "lteq": lambda left, right: comparable(left, right) and left <= right,
+    "gt": lambda left, right: comparable(left, right) and left > right,
+    "gteq": lambda left, right: comparable(left, right) and left >= right,
+    "in": _is_in,
+    "notin": lambda left, right: not _is_in(left, right),
+}
