@@ -69,6 +69,8 @@ _CODES: Final[dict[str, tuple[Severity, str]]] = {
         "warning",
         "a text that may be too long for a channel, or needs several SMS",
     ),
+    "foreign-placeholder": ("warning", "a placeholder that is printed as it is"),
+    "doubtful-template": ("warning", "a template that prints something else than it seems to"),
     "unseen-type": ("warning", "a comparison with a type that no value in the data has"),
     "unseen-field": ("warning", "a field that no rule sets and no customer in the data has"),
 }

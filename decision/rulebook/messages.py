@@ -6,7 +6,8 @@ from decision.core.candidates import MOST_CANDIDATES
 from decision.core.definition import Budget, Goal, Message, Placement, PolicyDefinition
 from decision.rulebook.checker import Checker
 from decision.rulebook.conditions import read_when
-from decision.rulebook.content import check_lengths, printed_fields, read_content
+from decision.rulebook.content import printed_fields
+from decision.rulebook.content_checks import check_lengths, read_content
 from decision.rulebook.diagnostics import one_of
 from decision.rulebook.yaml_source import Node
 

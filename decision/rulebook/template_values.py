@@ -183,7 +183,10 @@ class Values:
                 return lambda namespaces: look_up(namespaces.get(family), path)
             return lambda namespaces: _known(namespaces.get(family))
         if family not in NAMESPACES:
-            hint = hint_for(family, (*self.loops, *NAMESPACES))
+            known = (*self.loops, *NAMESPACES)
+            hint = hint_for(family, known)
+            if not path and not hint.startswith("did"):
+                hint = f"write customer.{family}, if it is an attribute of the customer"
             raise TemplateError(f'there is no "{family}" in templates', node.lineno, hint)
         self.names.add(family)
         if family == "placement":

@@ -1,0 +1,163 @@
+"""What in a text is valid, and will still not print what its author meant."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from jinja2 import nodes
+
+from decision.rulebook.template_syntax import is_template, parse
+from decision.rulebook.template_values import GIVEN, NAMESPACES
+
+
+class Doubt(NamedTuple):
+    """What is doubtful in a text: the code of its diagnostic, the reason, and what to write."""
+
+    code: str
+    message: str
+    hint: str
+
+
+_NAME: Final = r"[^\W\d][\w.．-]*"
+_VALUE: Final = _NAME + r"(?:\s*\|[^{}%\[\]<>]*)?"
+_FOREIGN: Final = re.compile(
+    "|".join(
+        (
+            rf"｛\s*｛?\s*{_VALUE}\s*｝?\s*｝",
+            rf"%%\s*{_NAME}\s*%%",
+            rf"[$#@]\{{\s*{_NAME}\s*\}}",
+            rf"\[\[\s*{_VALUE}\s*\]\]",
+            rf"<%=?\s*{_VALUE}\s*%>",
+            rf"\*\|\s*{_NAME}\s*\|\*",
+            rf"\{{\s+\{{\s*{_VALUE}\s*\}}\s*\}}",
+            rf"(?<!\{{)\{{\s*\$?{_VALUE}\s*\}}(?!\}})",
+        )
+    )
+)
+"""Placeholders of other systems: ｛｛x｝｝, %%X%%, ${x}, [[x]], <%= x %>, *|X|*, { {x} }, {x}."""
+_TAG: Final = re.compile(
+    r"\{\{.*?\}\}|\{#.*?#\}|\{%-?\s*raw\s*-?%\}.*?\{%-?\s*endraw\s*-?%\}|\{%.*?%\}", re.DOTALL
+)
+_LANGUAGES: Final = ("language", "lang", "locale")
+_OTHERWISE: Final = ("length", "number", "money", "date")
+"""Filters that print no JSON of an object."""
+_LISTS: Final = ("event.items", "event.products")
+"""Lists of objects by convention: Google Analytics' and Segment's names of what is in a basket."""
+
+
+def doubts(text: str) -> Iterator[Doubt]:
+    """What is doubtful in a text that is no template, or a valid one."""
+    yield from _placeholders(_TAG.sub("", text))
+    if is_template(text):
+        tree = parse(text)
+        yield from _languages(tree)
+        yield from _objects(tree)
+
+
+def _placeholders(text: str) -> Iterator[Doubt]:
+    for found in _FOREIGN.finditer(text):
+        inner = unicodedata.normalize("NFKC", found[0]).strip("{}%$#@[]<>=*| \t\n")
+        name, bar, rest = (part.strip() for part in inner.partition("|"))
+        name = name.lower() if name.isupper() else name
+        value = name if name.partition(".")[0] in NAMESPACES else f"customer.{name}"
+        yield Doubt(
+            "foreign-placeholder",
+            f"{found[0]} is no placeholder here: customers read it as it is",
+            f"write {{{{ {value}{f' | {rest}' if bar else ''} }}}}",
+        )
+    left = _FOREIGN.sub("", text)
+    for end, begin in (("}}", "{{"), ("%}", "{%")):
+        if end in left and "{" not in left:
+            yield Doubt("foreign-placeholder", f"{end} closes nothing", f"write {begin} before it")
+
+
+def _languages(tree: nodes.Template) -> Iterator[Doubt]:
+    """Comparisons with a language alone, which a language with a region does not equal."""
+    for node in tree.find_all(nodes.Compare):
+        [operand, *others] = node.ops
+        sides = [(node.expr, operand.expr), (operand.expr, node.expr)]
+        name = next((_path(one) for one, _ in sides if _is_language(one)), None)
+        words = next((_words(other) for one, other in sides if _is_language(one)), [])
+        if name is None or others or not words or operand.op not in ("eq", "ne", "in", "notin"):
+            continue
+        if operand.op in ("in", "notin") and not isinstance(operand.expr, nodes.List | nodes.Tuple):
+            continue  # 'en' in customer.language
+        no = operand.op in ("ne", "notin")
+        meant = [f"'{word}' {'not in' if no else 'in'} {name}" for word in words]
+        yield Doubt(
+            "doubtful-template",
+            f"{name} may be '{_with_region(words[0])}' as well, which is not '{words[0]}'",
+            f"write {(' and ' if no else ' or ').join(meant)}",
+        )
+
+
+def _is_language(node: nodes.Node) -> bool:
+    path = _path(node)
+    return path is not None and path.split(".")[-1] in _LANGUAGES and path.startswith("customer.")
+
+
+def _words(node: nodes.Node) -> list[str]:
+    """The languages without a region written out there; none if there is something else."""
+    items = node.items if isinstance(node, nodes.List | nodes.Tuple) else [node]
+    found = [one.value for one in items if isinstance(one, nodes.Const)]
+    texts = [one for one in found if isinstance(one, str) and re.fullmatch("[a-z]{2,3}", one)]
+    return texts if len(texts) == len(items) else []
+
+
+def _with_region(language: str) -> str:
+    """How the language may be written as well."""
+    return {"en": "en-GB", "zh": "zh-CN"}.get(language, f"{language}-{language.upper()}")
+
+
+def _objects(tree: nodes.Template) -> Iterator[Doubt]:
+    """Values that are printed, although the same text, or convention, knows them as objects."""
+    loops = {
+        one.target.name: one
+        for one in tree.find_all(nodes.For)
+        if isinstance(one.target, nodes.Name)
+    }
+    paths = {path for one in tree.find_all(nodes.Getattr) if (path := _path(one))}
+    objects = {path.rpartition(".")[0] for path in paths} | set(_LISTS)
+    for name, loop in loops.items():
+        over = _path(_bare(loop.iter))
+        if over and name in objects:
+            objects.add(over)
+    for node in tree.find_all(nodes.Output):
+        for part in node.nodes:
+            path = _path(_bare(part))
+            if path is None or path not in objects or path in NAMESPACES:
+                continue
+            if path.partition(".")[0] not in (*GIVEN, *loops):
+                continue
+            hint = f"write {{{{ {path}.name }}}}, or another part of it"
+            if path not in loops:
+                hint = (
+                    f"write {{% for item in {path} | first(3) %}}{{{{ item.name }}}} {{% endfor %}}"
+                )
+            message = f"{path} holds objects, which are printed as JSON"
+            yield Doubt("doubtful-template", message, hint)
+
+
+def _bare(node: nodes.Node) -> nodes.Node:
+    """The value before its filters, where they leave its items as they are."""
+    while isinstance(node, nodes.Filter) and node.name not in _OTHERWISE and node.node:
+        node = node.node
+    while isinstance(node, nodes.Getitem) and not isinstance(node.arg, nodes.Const):
+        node = node.node
+    return node
+
+
+def _path(node: nodes.Node) -> str | None:
+    """The dotted name of a value; None where it is none."""
+    if isinstance(node, nodes.Name):
+        return str(node.name)
+    if isinstance(node, nodes.Getattr):
+        before = _path(node.node)
+        return f"{before}.{node.attr}" if before else None
+    if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
+        before = _path(node.node)
+        return f"{before}.{node.arg.value}" if before and isinstance(node.arg.value, str) else None
+    return None
