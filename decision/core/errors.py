@@ -38,6 +38,7 @@ NextbestError               everything below; any other exception is a defect
         RegisterClash               the store's names contradict ours
         UnreadableDocument          a customer's bytes are damaged
     TemplateError               a content template
+    TextTooLong                 a text, or its loops, beyond what texts may have
     TornCommand                 an append-only file that ends within a command
     TrainingError               a model that cannot be trained
     UnknownColumn               a scenario table's column

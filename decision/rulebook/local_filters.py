@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from decision.core.values import MISSING, Value
 from decision.rulebook.diagnostics import hint_for
 from decision.rulebook.lengths import LONGEST_DATE, LONGEST_NUMBER
+from decision.rulebook.template_syntax import TemplateError
 
 if TYPE_CHECKING:
     from babel import Locale
@@ -30,14 +31,6 @@ _LONGEST_TAG: Final = 35  # of a language: BCP 47 says how much room to keep
 _MOST_PLACES: Final = 20
 _FAILS: Final = (ArithmeticError, AttributeError, LookupError, ValueError)
 """What Babel raises where its data has no word for something."""
-
-
-class FilterProblem(Exception):
-    """An argument that a filter cannot use; `hint` says how to write it."""
-
-    def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.hint = hint
 
 
 class Local(NamedTuple):
@@ -149,13 +142,13 @@ def check_currency(currency: str = "") -> None:
     """Checks the argument of `money`.
 
     Raises:
-        FilterProblem: there is no such currency.
+        TemplateError: there is no such currency.
     """
     from babel.numbers import list_currencies
 
     if currency and currency not in list_currencies():
         known = currency.upper() if currency.upper() in list_currencies() else "EUR"
-        raise FilterProblem(f'there is no currency "{currency}"', f"write money('{known}')")
+        raise TemplateError(f'there is no currency "{currency}"', hint=f"write money('{known}')")
 
 
 def date(value: Value, local: Local, format: str = "medium") -> Value:
@@ -200,14 +193,14 @@ def check_format(format: str = "medium") -> None:
     """Checks the argument of `date`.
 
     Raises:
-        FilterProblem: it is neither a name nor a pattern.
+        TemplateError: it is neither a name nor a pattern.
     """
     if format in NAMED:
         return
     letters = re.sub("'[^']*'", "", format)
     for letter, beside, meaning, fix in _TRAPS:
         if letter in letters and not any(other in letters for other in beside):
-            raise FilterProblem(f'"{format}" is not what it seems: {meaning}', f"write {fix}")
+            raise TemplateError(f'"{format}" is not what it seems: {meaning}', hint=f"write {fix}")
     known = set(re.findall("[a-zA-Z]", letters)) <= set("GyYuUQqMLwWdDFEecahHkKmsSzZvVOxX")
     sample = Local(locale_of("en", "en"), "EUR", UTC)
     day = "2026-11-21T10:00:00Z"
@@ -221,7 +214,7 @@ def check_format(format: str = "medium") -> None:
         hint = hint_for(format, NAMED)
         if not hint.startswith("did"):
             hint = f"write {', '.join(NAMED)}, or a pattern such as date('d MMMM yyyy, HH:mm')"
-        raise FilterProblem(f'"{format}" is no format of dates', hint)
+        raise TemplateError(f'"{format}" is no format of dates', hint=hint)
 
 
 def _short(text: str, most: int) -> Value:

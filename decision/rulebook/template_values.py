@@ -12,13 +12,14 @@ from typing import Any, Final
 
 from jinja2 import nodes
 
+from decision.core.errors import NextbestError
 from decision.core.fields import FAMILIES, STATE_FIELD, Situation, UnknownField, parse_field
 from decision.core.texts import Rendering
 from decision.core.values import MISSING, Value, comparable, equal
 from decision.rulebook.diagnostics import hint_for
 from decision.rulebook.filters import FILTERS
 from decision.rulebook.lengths import MOST_ROUNDS
-from decision.rulebook.local_filters import FilterProblem, Local
+from decision.rulebook.local_filters import Local
 from decision.rulebook.template_syntax import TemplateError
 
 NAMESPACES: Final = tuple(dict.fromkeys((*FAMILIES, "decision", "coupon")))
@@ -46,7 +47,7 @@ Namespaces = Mapping[str, Any]
 Read = Callable[[Namespaces], Value]
 
 
-class TextTooLong(Exception):
+class TextTooLong(NextbestError):
     """A text is longer than texts may be, or its loops have too many rounds."""
 
 
@@ -274,8 +275,8 @@ class Values:
         if function.check is not None:
             try:
                 function.check(**constants)
-            except FilterProblem as problem:
-                raise TemplateError(str(problem), node.lineno, problem.hint) from None
+            except TemplateError as error:
+                raise TemplateError(str(error), node.lineno, error.hint) from None
         if local:
             return lambda namespaces: apply(value(namespaces), Local.of(namespaces), **constants)
         if node.name == "join" and self.loops:
