@@ -15,8 +15,9 @@ from decision.archive.damage import naming_damage
 from decision.archive.journal import files, reading
 from decision.archive.query import open_database
 from decision.core import events
-from decision.core.document import EventHistory
+from decision.core.document import Document, EventHistory, KeptScore
 from decision.core.events import Measure
+from decision.core.policy import Policy
 from decision.core.records import EventRecord
 from decision.store.log import place_of
 
@@ -24,7 +25,10 @@ _ROWS_AT_ONCE = 10_000
 
 
 class AppliedEvent(NamedTuple):
-    """An event as it was applied. Times are microseconds; `place` orders a customer's events."""
+    """An event as it was applied. Times are microseconds; `place` orders a customer's events.
+
+    One of a derived type counts for another customer than its sender (see `core.derived`).
+    """
 
     place: tuple[int, int]
     customer_id: str
@@ -32,6 +36,7 @@ class AppliedEvent(NamedTuple):
     at: int
     received_at: int
     properties: dict[str, Any]
+    id: str
 
 
 def applied_event(entry_id: str, record: EventRecord) -> AppliedEvent:
@@ -43,6 +48,7 @@ def applied_event(entry_id: str, record: EventRecord) -> AppliedEvent:
         record.at,
         record.received_at,
         _properties(record.properties, record.value),
+        record.event_id,
     )
 
 
@@ -61,7 +67,7 @@ def archived_events(
         database.view_files("events", paths, union=True)
         found = database.execute(
             'SELECT customer_id, type, epoch_us("at"), epoch_us(received_at), properties, value, '
-            "entry_id FROM events WHERE list_contains($1, type) "
+            "entry_id, event_id FROM events WHERE list_contains($1, type) "
             "ORDER BY customer_id, split_part(entry_id, '-', 1)::BIGINT, "
             "split_part(entry_id, '-', 2)::BIGINT",
             [list(types)],
@@ -72,9 +78,28 @@ def archived_events(
 
 def _rows(found: Any) -> Iterator[AppliedEvent]:
     while rows := found.fetchmany(_ROWS_AT_ONCE):
-        for customer, kind, at, received_at, properties, value, entry_id in rows:
+        for customer, kind, at, received_at, properties, value, entry_id, event_id in rows:
             given = _properties(msgspec.json.decode(properties), value)
-            yield AppliedEvent(place_of(entry_id), customer, kind, at, received_at, given)
+            yield AppliedEvent(place_of(entry_id), customer, kind, at, received_at, given, event_id)
+
+
+def archived_erasures(archive: Path) -> dict[str, int]:
+    """Pseudonym → when that customer was erased last, in microseconds, as the archive knows it.
+
+    Raises:
+        ArchiveError: the archive lacks a file, or one is damaged.
+    """
+    with reading(archive), naming_damage(archive), open_database() as database:
+        paths = files(archive, "changes")
+        if not paths:
+            return {}
+        database.view_files("changes", paths, union=True)
+        return dict(
+            database.rows(
+                'SELECT customer_id, max(epoch_us("at")) FROM changes '
+                "WHERE kind = 'erasure' GROUP BY customer_id"
+            )
+        )
 
 
 def _properties(properties: dict[str, Any], value: float | None) -> dict[str, Any]:
@@ -83,16 +108,32 @@ def _properties(properties: dict[str, Any], value: float | None) -> dict[str, An
 
 
 def fold(
-    rows: Iterable[AppliedEvent], measures: Mapping[str, Measure], zone: tzinfo
-) -> dict[str, EventHistory]:
-    """The histories of a customer's events, as if these measures had always been kept."""
-    found: dict[str, EventHistory] = {}
-    for row in sorted(rows, key=attrgetter("place")):
-        measure = measures.get(row.type)
+    rows: Iterable[AppliedEvent], measures: Mapping[str, Measure], policy: Policy, zone: tzinfo
+) -> Document:
+    """The histories and scores of a customer's events, as if they had always been kept."""
+    found = Document(customer_id="")
+
+    def count(row: AppliedEvent, kind: str, properties: dict[str, Any]) -> None:
+        policy.scores.count(found, kind, row.at, properties)
+        measure = measures.get(kind)
         if measure is not None:
-            history = found.setdefault(row.type, EventHistory(last={}, buckets=[], days=[]))
-            events.record(history, measure, row.at, row.properties, row.received_at, zone)
+            history = found.events.setdefault(kind, EventHistory(last={}, buckets=[], days=[]))
+            events.record(history, measure, row.at, properties, row.received_at, zone)
+
+    for row in sorted(rows, key=attrgetter("place")):
+        count(row, row.type, row.properties)
+        if row.type not in policy.derivations:
+            for one in policy.derivations.of(row.type, row.properties):
+                if one.customer is None:
+                    count(row, one.type, one.properties)
     return found
+
+
+def rebuilt_score(kept: KeptScore | None, folded: KeptScore | None) -> KeptScore | None:
+    """The score to store: what was counted stays where fewer events are archived."""
+    if kept is None or (folded is not None and folded.digest != kept.digest):
+        return folded
+    return kept if folded is None or folded.events < kept.events else folded
 
 
 def rebuilt(kept: EventHistory | None, folded: EventHistory) -> tuple[EventHistory, bool]:

@@ -35,12 +35,13 @@ if TYPE_CHECKING:
 @settings_options("redis_url", "key_prefix", "rules", "models")
 @json_option
 def rebuild(archive: Path, types: str | None, as_json: bool, **given: str | None) -> None:
-    """Fill the event measures of a changed policy from the archive.
+    """Fill the event measures and scores of a changed policy from the archive.
 
     If a new policy or model reads events.view.sum_price_30d, all customers get it as if it had
     always been kept: their events, in the archive and still in the log, are counted again for the
-    rules and the model named here. Put these in force first, so that new events are also counted
-    for them. Decisions go on meanwhile; running it again changes nothing.
+    rules and the model named here, with all that is derived from them. Put these in force first, so
+    that new events are also counted for them. Decisions go on meanwhile; running it again
+    changes nothing.
     """
     require("nextbest rebuild")  # before it becomes a reader of the log
     wanted = None if types is None else {name.strip() for name in types.split(",") if name.strip()}
@@ -67,8 +68,10 @@ async def _rebuild(archive: Path, types: set[str] | None, settings: ServerSettin
     async with engine_of(settings) as engine:
         store = engine.runtime.store
         assert isinstance(store, RedisStore)
-        known = engine.runtime.snapshot.measures
-        unknown = sorted((types or set()) - known.keys())
+        snapshot = engine.runtime.snapshot
+        counted = {*snapshot.measures, *snapshot.policy.scores.event_types}
+        known = counted.union(map(snapshot.policy.derivations.root, counted))
+        unknown = sorted((types or set()) - known)
         if unknown:
             raise click.UsageError(
                 f"neither rules nor model read events of type {unknown[0]!r}; "

@@ -110,6 +110,9 @@ class Derivations:
         self._by_type: Final[dict[str, list[_Derivation]]] = {}
         for one in self.definitions.values():
             self._by_type.setdefault(one.of, []).append(_Derivation(one))
+        named = (one.name for one in self.definitions.values() if one.for_customer is not None)
+        self.for_others: Final = frozenset(map(self.root, named))
+        """The types of events, of those that are sent, that count for other customers."""
 
     def __contains__(self, name: object) -> bool:
         """Whether a type of event is derived."""

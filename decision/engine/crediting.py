@@ -37,13 +37,24 @@ async def count_for_others(
     found: defaultdict[str, list[Occurrence]] = defaultdict(list)
     for occurrence in occurrences:
         for named, derived in event_effects.for_others(occurrence, runtime.snapshot.policy):
-            try:
-                found[clean_id("for", named)].append(derived)
-            except InputError:
-                continue  # a program's word for nothing: it names nobody
+            customer_id = customer_named(named)
+            if customer_id is not None:
+                found[customer_id].append(derived)
     for customer_id, own in found.items():
         async with runtime.turn_of(customer_id):
             await _count_for(runtime, sender, customer_id, own, now)
+
+
+def customer_named(name: str) -> str | None:
+    """The customer id that a property holds, cleaned; None for a program's word for nothing.
+
+    >>> customer_named(" anna "), customer_named("null")
+    ('anna', None)
+    """
+    try:
+        return clean_id("for", name)
+    except InputError:
+        return None
 
 
 async def _count_for(

@@ -139,7 +139,9 @@ class Loading:
                 event_effects.apply(document, occurrence, snapshot.policy, snapshot.measures, now)
                 log.append(event_record(occurrence, customer_id, now))
             changes.check_size(document, row, runtime)
-            named = [_for_others(row, one) for one in new]
+            named = [
+                msgspec.structs.replace(one, id=unlike(row.customer_id, one.id)) for one in new
+            ]
             await count_for_others(runtime, customer_id, named, now)
             write_id, new_ids = runtime.new_id(customer_id), [occurrence.id for occurrence in new]
             lasts = runtime.settings.event_ids_last if new else 0
@@ -234,11 +236,9 @@ def _denial(document: Document, purpose: str, channel: str, granted: bool | None
     return found if granted is not False and found is not None and not found.granted else None
 
 
-def _for_others(row: CustomerRow, occurrence: Occurrence) -> Occurrence:
-    """The event with an id that no event of another row has: those made of content may be alike."""
-    if not occurrence.id.startswith(_MADE):
-        return occurrence
-    return msgspec.structs.replace(occurrence, id=f"{occurrence.id}\0{row.customer_id}")
+def unlike(customer_id: str, event_id: str) -> str:
+    """The id of an event, unlike that of any other customer: those made of content may be alike."""
+    return f"{event_id}\0{customer_id}" if event_id.startswith(_MADE) else event_id
 
 
 def _occurrences(row: CustomerRow) -> list[Occurrence]:

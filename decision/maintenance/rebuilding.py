@@ -14,7 +14,15 @@ from pathlib import Path
 import msgspec
 
 from decision.archive import readers
-from decision.archive.histories import AppliedEvent, applied_event, archived_events, fold, rebuilt
+from decision.archive.histories import (
+    AppliedEvent,
+    applied_event,
+    archived_erasures,
+    archived_events,
+    fold,
+    rebuilt,
+    rebuilt_score,
+)
 from decision.archive.journal import ArchiveError, ArchiveManifest, read_manifest
 from decision.core import records
 from decision.core.document import Document
@@ -24,6 +32,7 @@ from decision.core.ports import Commit, ReadResult
 from decision.engine.identity import resolve
 from decision.engine.runtime import Runtime
 from decision.engine.transaction import commit_of, update
+from decision.maintenance.named import NamedEvents
 from decision.store.log import Log, place_of
 from decision.store.pseudonyms import Pseudonyms, pseudonyms
 
@@ -52,10 +61,21 @@ class Rebuilding:
     def __init__(
         self, runtime: Runtime, log: Log, archive: Path, types: Collection[str] | None = None
     ) -> None:
-        measures = runtime.snapshot.measures
+        self._policy = runtime.snapshot.policy
+        wanted = None if types is None else frozenset(types)
         self.measures: dict[str, Measure] = {
-            name: measure for name, measure in measures.items() if types is None or name in types
+            name: measure
+            for name, measure in runtime.snapshot.measures.items()
+            if wanted is None or not wanted.isdisjoint({name, self._sent(name)})
         }
+        self.scores = {
+            name: {self._sent(kind) for kind in score.adds}
+            for name, score in self._policy.scores.definitions.items()
+            if wanted is None or not wanted.isdisjoint({*score.adds, *map(self._sent, score.adds)})
+        }
+        """Score → the types of the events that are sent and add to it."""
+        self.types = frozenset(map(self._sent, self.measures)).union(*self.scores.values())
+        """The types of the events that are read."""
         self.counts = Rebuilt()
         self._runtime = runtime
         self._log = log
@@ -63,10 +83,16 @@ class Rebuilding:
         self._heartbeat = readers.RebuildHeartbeat(log)
         self._positions: dict[int, str] = {}
         self._recent: defaultdict[str, list[AppliedEvent]] = defaultdict(list)
+        self._named = NamedEvents(self._policy)
         self._names = Pseudonyms(b"")
         self._known: dict[str, str] = {}
         self._erased: dict[str, tuple[int, int]] = {}
         """Who was erased, and where in the log; the archive may not have followed."""
+        self._erased_at: dict[str, int] = {}
+        """Who was erased, and when, as the archive knows it."""
+
+    def _sent(self, event_type: str) -> str:
+        return self._policy.derivations.root(event_type)
 
     async def run(self, moved: Callable[[float], None] = lambda customers: None) -> Rebuilt:
         """Rebuilds everybody.
@@ -75,13 +101,13 @@ class Rebuilding:
             ArchiveError: it is no archive, or cannot be read.
             StoreUnavailable: those before are done; it can be run again.
         """
-        if not self.measures:
+        if not self.types:
             return self.counts
         try:
             await self._begin()
             later: dict[str, list[AppliedEvent]] = {}
             done = set()
-            for customer_id, rows in archived_events(self._archive, list(self.measures)):
+            for customer_id, rows in self._archived():
                 found = await self._runtime.store.read(customer_id)
                 if found.document.moved_to is not None or found.document.merged:
                     later[customer_id] = rows  # their events stand under several ids
@@ -89,7 +115,8 @@ class Rebuilding:
                 await self._customer(customer_id, {customer_id: rows})
                 done.add(customer_id)
                 moved(self.counts.customers)
-            for customer_id in sorted((self._recent.keys() | later.keys()) - done):
+            left = self._recent.keys() | later.keys() | self._named.customers
+            for customer_id in sorted(left - done):
                 found = await self._runtime.store.read(customer_id)
                 if found.document.moved_to is None:
                     await self._customer(customer_id, later)
@@ -102,7 +129,11 @@ class Rebuilding:
                     done.add(target)
         finally:
             await self._heartbeat.stop()
+            self._named.close()
         return self.counts
+
+    def _archived(self) -> Iterator[tuple[str, list[AppliedEvent]]]:
+        return archived_events(self._archive, sorted(self.types))
 
     async def _begin(self) -> None:
         """Keeps in the log what the archive does not have, and reads it."""
@@ -119,6 +150,10 @@ class Rebuilding:
         self._positions = {number: before.get(number, "") for number in range(PARTITIONS)}
         for partition in range(PARTITIONS):
             await self._catch_up(partition)
+        if self._policy.derivations.for_others:
+            self._erased_at = archived_erasures(self._archive)
+            for _, rows in self._archived():
+                self._named.add(rows)
 
     def _manifest(self) -> ArchiveManifest:
         manifest = read_manifest(self._archive)
@@ -138,11 +173,12 @@ class Rebuilding:
                         record = records.decode_event(logged.body)
                     except msgspec.MsgspecError:
                         continue  # the archive will quarantine it
-                    if record.type in self.measures:
+                    if record.type in self.types:
                         own = self._recent[record.customer_id]
                         if not own:
                             self._known[self._names.of(record.customer_id)] = record.customer_id
-                        own.append(applied_event(entry_id, record))
+                        own.append(applied := applied_event(entry_id, record))
+                        self._named.add([applied])
                 elif logged.kind == "erasure":
                     erased = records.decode_change(logged.body).customer_id
                     self._erased[erased] = place_of(entry_id)
@@ -151,8 +187,10 @@ class Rebuilding:
 
     def _not_erased(self, name: str, rows: Sequence[AppliedEvent]) -> Iterator[AppliedEvent]:
         """Archived events, without those of before an erasure of the customer."""
-        places = [self._erased.get(one, (0, 0)) for one in (name, self._names.of(name))]
-        return (row for row in rows if row.place > max(places))
+        pseudonym = self._names.of(name)
+        place = max(self._erased.get(one, (0, 0)) for one in (name, pseudonym))
+        at = self._erased_at.get(pseudonym, -1)
+        return (row for row in rows if row.place > place and row.received_at > at)
 
     async def _customer(self, customer_id: str, archived: dict[str, list[AppliedEvent]]) -> None:
         """Rebuilds one customer, however many others write meanwhile."""
@@ -178,8 +216,13 @@ class Rebuilding:
                     *self._recent.get(name, ()),
                 )
             }
-            changed, complete = self._apply(document, list(rows.values()))
-            counts = Rebuilt(1, int(changed), 0, int(not complete), len(rows))
+            # By their id: it is the same each time that they are derived.
+            named = {
+                row.id: row for name in own for row in self._not_erased(name, self._named.of(name))
+            }
+            events = [*rows.values(), *named.values()]
+            changed, complete = self._apply(document, events)
+            counts = Rebuilt(1, int(changed), 0, int(not complete), len(events))
             if not changed:
                 return counts, None
             write_id = runtime.new_id(customer_id)
@@ -189,14 +232,20 @@ class Rebuilding:
 
     def _apply(self, document: Document, rows: list[AppliedEvent]) -> tuple[bool, bool]:
         """(whether the document has changed, whether all events that it counts are there)."""
-        policy = self._runtime.snapshot.policy
-        zone = policy.zone_of(document)
         changed, complete = False, True
-        for name, folded in fold(rows, self.measures, zone).items():
+        counted = fold(rows, self.measures, self._policy, self._policy.zone_of(document))
+        for name, folded in counted.events.items():
             kept = document.events.get(name)
             history, whole = rebuilt(kept, folded)
             complete = complete and whole
             if history != kept:
                 document.events[name] = history
+                changed = True
+        for name in self.scores:
+            before = document.scores.get(name)
+            score = rebuilt_score(before, counted.scores.get(name))
+            complete = complete and score == counted.scores.get(name)
+            if score is not None and score != before:
+                document.scores = {**document.scores, name: score}
                 changed = True
         return changed, complete
