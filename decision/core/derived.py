@@ -6,7 +6,7 @@ and whenever, gets the same.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC
 from hashlib import blake2b
 from itertools import islice
@@ -128,22 +128,18 @@ class Derivations:
             name = self.definitions[name].of
         return name
 
-    def of(
-        self, event_type: str, properties: dict[str, Any], without: Collection[str] = ()
-    ) -> Iterator[Derived]:
+    def of(self, event_type: str, properties: dict[str, Any]) -> Iterator[Derived]:
         """What an event counts as besides itself, in the order of the rule files.
 
-        `properties` are as measures see them: the event's value is one of them. Types in `without`
-        are not derived.
+        `properties` are as measures see them: the event's value is one of them.
         """
-        return self._of(Derived(event_type, properties, ()), without)
+        return self._of(Derived(event_type, properties, ()))
 
-    def _of(self, source: Derived, without: Collection[str]) -> Iterator[Derived]:
+    def _of(self, source: Derived) -> Iterator[Derived]:
         for derivation in self._by_type.get(source.type, ()):
-            if derivation.definition.name not in without:
-                for one in derivation.of(source):
-                    yield one
-                    yield from self._of(one, without)
+            for one in derivation.of(source):
+                yield one
+                yield from self._of(one)
 
     def check(self, event_type: str, properties: dict[str, Any], path: str = "properties") -> None:
         """Refuses an event of a derived type, and one that counts for more than can be counted.

@@ -7,7 +7,7 @@ have seen stays confirmed; between *sent* and *failed* the later time wins.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any, Final
 
@@ -162,11 +162,9 @@ def apply(
     measures: dict[str, Measure],
     now: int,
     *,
-    without: Collection[str] = (),
+    derive: bool = True,
 ) -> None:
-    """Applies an event to the document, with what is derived from it for the same customer.
-
-    Derived events in `without` are not derived.
+    """Applies an event to the document; unless `derive` is false, with what is derived from it.
 
     Raises:
         AmbiguousContact: see `find_contact`; the document is unchanged.
@@ -179,8 +177,8 @@ def apply(
         contact = document.contacts[place]
         document.contacts[place] = settle(contact, occurrence.type, occurrence.at)
     count(document, occurrence, policy, measures, now, kind)
-    if policy.derivations.concerns(occurrence.type):
-        for one in policy.derivations.of(occurrence.type, occurrence.measured, without):
+    if derive and policy.derivations.concerns(occurrence.type):
+        for one in policy.derivations.of(occurrence.type, occurrence.measured):
             if one.customer is None:
                 derived = msgspec.structs.replace(
                     occurrence, type=one.type, properties=one.properties

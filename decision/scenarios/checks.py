@@ -115,6 +115,8 @@ class Checks:
             if contact.at > now:
                 self.report([*path, "at"], "bad-value", "a contact cannot lie in the future")
         self.events([at, "events"], customer.events, now)
+        for name in customer.scores:
+            self.name([at, "scores", name], name, policy.scores.definitions, "score", key=True)
         experiments = {item.name: item for item in policy.definition.experiments}
         for name, side in customer.experiments.items():
             path = [at, "experiments", name]
@@ -171,6 +173,8 @@ class Checks:
                 self.report([*here, "at"], "bad-value", "an event cannot lie in the future")
             self.about(here, event)
             known = event.channel is not None or (told and event.message is not None)
+            if event.type in self.policy.derivations:
+                continue  # as if it had been derived
             try:
                 event_effects.check(event.type, event.properties, self.policy, contact=known)
             except InputError as error:

@@ -34,6 +34,7 @@ _SHORT: Final = {
 _SHORT_FAMILIES: Final = {
     "consents": "customer.consents",
     "experiment": "customer.experiments",
+    "score": "customer.scores",
     "attributes": "customer.attributes",
     "reasons": "expect.reasons",
     "content": "expect.content",
@@ -47,7 +48,12 @@ _NESTED: Final = (
     ("ask", "event", "properties"),
     ("expect", "content"),
 )
-_FLAT: Final = (("customer", "experiments"), ("expect", "reasons"), ("expect", "fields"))
+_FLAT: Final = (
+    ("customer", "experiments"),
+    ("customer", "scores"),
+    ("expect", "reasons"),
+    ("expect", "fields"),
+)
 
 
 class Column(NamedTuple):
@@ -200,7 +206,8 @@ class Columns:
         yield from sorted(
             field
             for field in self.fields
-            if field.partition(".")[0] in ("customer", "context", "event", "events", "experiment")
+            if field.partition(".")[0]
+            in ("customer", "context", "event", "events", "experiment", "score")
         )
         yield from (f"consents.{purpose}.*" for purpose in policy.purposes)
         yield from (f"consents.{purpose}" for purpose in policy.purposes)

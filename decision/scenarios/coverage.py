@@ -10,6 +10,7 @@ Everything that a policy can do is a *sight* to be seen at least once in some de
   active and asked for; of a state, one in which no state above held; and within a condition, one
   in which the clauses before it had not settled the matter.
 - state: `was the state`. placement: `gave something`, `gave nothing`.
+- derived event that is counted: `was counted`.
 - cap, suppression: `held something back`. budget: `was spent`. quiet hours, reply window,
   consent (of a channel, of a purpose): `held something back`; a reply window also `was open`.
 - experiment: of a control group, `held something back` and `let through` what it would hold back;
@@ -96,6 +97,7 @@ class Coverage:
     def see(self, policy: Policy, verdict: Verdict, decision: Decision) -> None:
         """Takes in one decision; its document may hold its new contact already."""
         found = [
+            *(Sight("derived event", kind, "was counted") for kind in verdict.document.events),
             *_given(decision),
             *_fallen(policy, verdict),
             *_held_back(policy, verdict),
@@ -250,6 +252,10 @@ def _sights(policy: Policy, told: list[PlacedClause]) -> Iterator[tuple[Sight, s
     for placement in definition.placements:
         yield Sight("placement", placement.name, "gave something"), placement.source
         yield Sight("placement", placement.name, "gave nothing"), placement.source
+    counted = policy.measures()
+    for event in definition.events:
+        if event.name in counted:
+            yield Sight("derived event", event.name, "was counted"), event.source
     for cap in definition.caps:
         yield Sight("cap", cap.name, HELD), cap.source
     for budget in definition.budgets:

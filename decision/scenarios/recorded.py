@@ -225,8 +225,18 @@ class _Recording:
             unreachable=[one for one in document.unreachable if one in channels],
             contacts=self.contacts(),
             events=[one for one in events if one.type in measures or counted(one.type)],
+            derive=not self.now.derivations.definitions,
+            scores=self.scores(),
             experiments=self.sides() if self.unnamed else {},
         )
+
+    def scores(self) -> dict[str, float]:
+        """The scores that are read, as they were."""
+        return {
+            name: self.then.scores.value(self.document, name, self.logged.decided_at)
+            for name in self.then.scores.definitions
+            if f"score.{name}" in self.read and name in self.now.scores.definitions
+        }
 
     def paths(self, family: str) -> list[str]:
         """What the policies read of a family of fields."""

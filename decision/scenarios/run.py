@@ -4,7 +4,7 @@ the best candidate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -13,12 +13,13 @@ from decision.core import event_effects
 from decision.core.clock import to_micros
 from decision.core.decide import Verdict
 from decision.core.definition import PolicyDefinition
-from decision.core.document import Contact
+from decision.core.document import Contact, KeptScore
 from decision.core.event_effects import Occurrence
 from decision.core.policy import Policy
 from decision.core.ports import Conflict, ReadResult
 from decision.core.schema import Decision, DecisionRequest
 from decision.engine import Engine, EngineSettings, InputError, Snapshot, build_snapshot
+from decision.engine.crediting import customer_named
 from decision.engine.transaction import commit_of
 from decision.scenarios.compare import differences
 from decision.scenarios.files import Placed
@@ -154,7 +155,10 @@ class _Run:
         document = document_of(scenario.customer, customer_id, contacts)
         found = await self.store.read(customer_id)
         found = msgspec.structs.replace(found, document=document)
-        await self._record(found, scenario.customer.events)
+        derive = scenario.customer.derive
+        scores, given = self.policy.scores, scenario.customer.scores
+        kept = {name: scores.kept(name, value, now) for name, value in given.items()}
+        await self._record(found, scenario.customer.events, derive=derive, scores=kept)
         for number, step in enumerate(scenario.in_steps(), 1):
             now = to_micros(step.now) if step.now else now
             problems, trace = await self._step(step, customer_id, now)
@@ -211,8 +215,19 @@ class _Run:
         contacts = [contact_of(one, kind) for one, kind in zip(past, were, strict=True)]
         return sorted(contacts, key=lambda contact: contact.at)
 
-    async def _record(self, found: ReadResult, past: Iterable[PastEvent]) -> None:
-        """Writes a customer with more events, applied as the server does, the earliest first."""
+    async def _record(
+        self,
+        found: ReadResult,
+        past: Iterable[PastEvent],
+        *,
+        derive: bool = True,
+        scores: Mapping[str, KeptScore] | None = None,
+    ) -> None:
+        """Writes a customer with more events, applied as the server does, the earliest first.
+
+        Events of derived types count as if they had been derived. `scores` are set afterwards.
+        """
+        document, policy, measures = found.document, self.policy, self.snapshot.measures
         moments = [(to_micros(at), event) for event in past for at in event.moments()]
         for number, (at, event) in enumerate(sorted(moments, key=lambda moment: moment[0])):
             properties = dict(event.properties)
@@ -226,7 +241,11 @@ class _Run:
                 decision_id=self.decided.get(event.message or ""),
                 message=event.message,
             )
-            event_effects.apply(found.document, occurrence, self.policy, self.snapshot.measures, at)
+            event_effects.apply(document, occurrence, policy, measures, at, derive=derive)
+            for name, derived in event_effects.for_others(occurrence, policy) if derive else ():
+                if customer_named(name) == document.customer_id:
+                    event_effects.count(document, derived, policy, measures, at)
+        document.scores = {**document.scores, **(scores or {})}
         self.written += 1
         commit = commit_of(found, f"scenario-{self.written}", SECTIONS)
         answer = await self.store.commit(commit)

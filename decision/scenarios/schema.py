@@ -116,6 +116,13 @@ class Customer(_Strict, frozen=True):
     unreachable: Annotated[list[Name], Meta(description="Channels that permanently bounced.")] = []
     contacts: Annotated[list[PastContact], Meta(description="What was given before.")] = []
     events: Annotated[list[PastEvent], Meta(description="What has happened before.")] = []
+    derive: Annotated[
+        bool,
+        Meta(description="Whether these events count as derived ones; false: only if listed."),
+    ] = True
+    scores: Annotated[
+        dict[Name, float], Meta(description="Scores now, whatever the events have added.")
+    ] = {}
     experiments: Annotated[
         dict[Name, str | bool],
         Meta(description="The side in each experiment: a variant, or whether a control group."),

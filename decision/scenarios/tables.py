@@ -184,8 +184,10 @@ class _Row:
             made = _node(cell, value)
             if name.startswith("events."):
                 given.setdefault(name, made)
-            elif name.startswith("customer."):
-                path = ("customer", "attributes", *name.split(".")[1:])
+            elif name.startswith(("customer.", "score.")):
+                path: Path = ("customer", "attributes", *name.split(".")[1:])
+                if name.startswith("score."):
+                    path = ("customer", "scores", name.removeprefix("score."))
                 if self.at(path) is None:
                     self.put(path, made)
 

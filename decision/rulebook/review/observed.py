@@ -84,6 +84,17 @@ def review_fields(
     """
     report = DiagnosticCollector()
     said = set()
+    derived = frozenset(one.name for one in definition.events)
+    for name in sorted(derived & (known.event_types or frozenset())):
+        report.warn(
+            places.key("events", name),
+            f'{known.sample} have events of the type "{name}", which are refused from now on, '
+            "because the rules derive it",
+            "give the derived event another name",
+            "unseen-field",
+        )
+    if known.event_types is not None:
+        known = msgspec.structs.replace(known, event_types=known.event_types | derived)
     found = sorted(_findings(definition, places, known), key=lambda one: one[0].order)
     for place, owner, (name, message, hint, code) in found:
         if (owner, name, code) not in said:
@@ -123,6 +134,12 @@ def _findings(
             ("channels", channel.name, ("reply_window", at, "opened_by"), window.opened_by)
             for channel in definition.channels
             for at, window in enumerate(channel.reply_windows)
+        ),
+        *(("events", one.name, ("of",), one.of) for one in definition.events),
+        *(
+            ("scores", one.name, ("adds", kind), kind)
+            for one in definition.scores
+            for kind in one.adds
         ),
     ]
     for section, name, path, event in events:
