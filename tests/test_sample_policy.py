@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from decision.core.budgets import MILLION
 from decision.core.clock import SECOND
 from decision.core.conditions import ALWAYS, OPERATORS, clauses
 from decision.core.decide import Verdict
@@ -140,13 +141,21 @@ def changed(section: str, name: str, **fields: Any) -> PolicyDefinition:
 def mutations() -> Iterator[tuple[str, str, PolicyDefinition]]:
     """(name of a thing, what was done to it, the policy changed so), for everything there is."""
     here = definition()
-    for section in ("rules", "caps", "suppressions"):
+    for section in ("rules", "caps", "budgets", "suppressions"):
         for one in getattr(here, section):
             yield one.name, "taken out", without(section, one.name)
     for cap in here.caps:
         yield cap.name, "one more", changed("caps", cap.name, at_most=cap.at_most + 1)
         if cap.at_most > 1:
             yield cap.name, "one fewer", changed("caps", cap.name, at_most=cap.at_most - 1)
+    for budget in here.budgets:
+        if budget.pace is not None:
+            yield budget.name, "not paced", changed("budgets", budget.name, pace=None)
+        for key, step in (("spend", MILLION), ("at_most", 1)):
+            if limit := getattr(budget, key):
+                for change in (step, -step):
+                    fields = {key: limit + change}
+                    yield budget.name, f"{change} more", changed("budgets", budget.name, **fields)
     for state in here.states[:-1]:
         yield state.name, "taken out", without("states", state.name)
     yield "holdout", "keeps tips", changed("experiments", "holdout", keeps=("service", "tips"))
@@ -218,6 +227,7 @@ KINDS = {
         "of", "of.channel", "of.purpose", "of.category", "of.tags", "of.message", "per",
         "at_most", "within",
     },
+    "budgets": {"of", "of.channel", "of.purpose", "of.tags", "spend", "at_most", "per", "pace"},
     "suppressions": {"event", "times", "within", "per", "pause"},
     "states": {"when"},
     "rules": {

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _COUNTED = (
     *("messages", "candidates", "channels", "placements", "purposes"),
-    *("rules", "caps", "suppressions", "states", "experiments"),
+    *("rules", "caps", "budgets", "suppressions", "states", "experiments"),
 )
 
 

@@ -79,6 +79,7 @@ class Columns:
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
+        self.budgets = frozenset(one.name for one in policy.budgets.all if one.shared)
         self.fields = frozenset(policy.fields.names())
         self.event_types = frozenset(policy.measures())
 
@@ -169,6 +170,8 @@ class Columns:
         if first == "probabilities" and rest:
             return first, rest
         if first == "spent":
+            if rest in self.budgets:
+                return first, rest
             message, _, span = rest.rpartition(".")
             return (first, message, span) if message and span in keys_of(Spent) else None
         if first not in _FORMS:
@@ -213,6 +216,7 @@ class Columns:
         yield from (f"consents.{purpose}" for purpose in policy.purposes)
         yield from (f"{first}.{key}" for first, keys in _FORMS.items() for key in keys)
         yield from (f"experiment.{one.name}" for one in policy.definition.experiments)
+        yield from (f"spent.{name}" for name in sorted(self.budgets))
         yield from (
             f"spent.{name}.{span}"
             for name, message in policy.messages.items()

@@ -14,7 +14,7 @@ from decision.core.clock import from_micros
 from decision.core.conditions import facts_of
 from decision.core.decide import Verdict
 from decision.core.explanation import within
-from decision.core.masks import indices
+from decision.core.masks import indices, union
 from decision.core.policy import Policy
 from decision.core.reasons import Reason
 from decision.core.schema import Decision, ExplanationRow
@@ -51,6 +51,19 @@ class CountedCap(msgspec.Struct, frozen=True, kw_only=True):
     within: str
 
 
+class SpentBudget(msgspec.Struct, frozen=True, kw_only=True):
+    """One of `budgets:` of which something is spent, with what the decision itself takes.
+
+    The amounts are in words, such as `9999.95 CNY`; `freed` is what may be spent by now.
+    """
+
+    name: str
+    source: str
+    spent: str
+    freed: str
+    full: bool
+
+
 class SuppressionInForce(msgspec.Struct, frozen=True, kw_only=True):
     """A suppression in force."""
 
@@ -79,6 +92,7 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     rules: list[FiredRule]
     consents: dict[str, str]
     caps: list[CountedCap]
+    budgets: list[SpentBudget]
     pauses: list[SuppressionInForce]
     named: list[str]
     candidates: list[ExplanationRow]
@@ -108,6 +122,7 @@ def trace_of(policy: Policy, verdict: Verdict, decision: Decision, expect: Expec
         rules=[_fired(policy, verdict, index) for index in indices(verdict.fired)],
         consents=_consents(policy, verdict),
         caps=list(_caps(policy, verdict)),
+        budgets=list(_budgets(policy, verdict)),
         pauses=[_pause(policy, *pause) for pause in verdict.pauses],
         named=[_name(row) for row in rows if _is_named(row, expect)],
         candidates=rows,
@@ -186,6 +201,22 @@ def _caps(policy: Policy, verdict: Verdict) -> Iterator[CountedCap]:
             )
 
 
+def _budgets(policy: Policy, verdict: Verdict) -> Iterator[SpentBudget]:
+    asked, spending = offered(policy, verdict), verdict.spending
+    if spending is None:
+        return
+    for limit in spending.shared:
+        budget, taken = limit.budget, spending.taken(limit)
+        if taken and asked & union(mask for _, mask in budget.takes):
+            yield SpentBudget(
+                name=budget.name,
+                source=budget.source,
+                spent=budget.in_words(taken),
+                freed=budget.in_words(limit.amount),
+                full=bool(limit.blocked(taken) & asked),
+            )
+
+
 def _pause(policy: Policy, number: int, mask: int, end: int) -> SuppressionInForce:
     rule = policy.contact_policy.suppressions[number]
     held = [policy.candidates[index] for index in indices(mask & policy.everything)]
@@ -232,6 +263,10 @@ class _Words:
             full = self.paint(" full", "red") if cap.count >= cap.at_most else ""
             count = f"{cap.count} of {cap.at_most} within {cap.within}"
             yield "cap", f"{cap.name}{about}: {count}{full}  {self.dim(cap.source)}"
+        for budget in trace.budgets:
+            full = self.paint(" full", "red") if budget.full else ""
+            text = f"{budget.name}: {budget.spent} of {budget.freed} spent{full}"
+            yield "budget", f"{text}  {self.dim(budget.source)}"
         for pause in trace.pauses:
             text = f"{pause.name} until {pause.until.isoformat()}: {', '.join(pause.candidates)}"
             yield "pause", f"{text}  {self.dim(pause.source)}"

@@ -17,7 +17,7 @@ from decision.scenarios.watching import placed_clauses
 
 POLICY = """\
 purposes: {marketing: {consent: opt_in}, service: {consent: not_required}}
-channels: {push: {quiet_hours: {from: "22:00", to: "08:00", except: [service]}}, email: {}, fax: {}}
+channels: {push: {quiet_hours: {from: "22:00", to: "08:00", except: [service]}}, email: {cost: 0.1}, fax: {}}
 placements: {outbound: {channels: [push, email]}, home: {channels: [push], fallback: hello}}
 messages:
   coupon:
@@ -35,6 +35,9 @@ messages:
   hello: {purpose: service, channels: [push], placements: [home], content: {title: Hello}}
 caps:
   weekly: {of: {}, per: message, at_most: 1, within: 7d}
+budgets:
+  mail: {of: {channel: email}, spend: 1}
+  count: {of: {channel: email}, at_most: 9}
 suppressions:
   enough: {event: message.dismissed, times: 1, within: 7d, per: message, pause: 7d}
 states:
@@ -101,6 +104,8 @@ def test_one_decision_touches_what_it_reached_and_nothing_else(rules: Path) -> N
         "message coupon not eligible",
         "message coupon inactive",
         "budget coupon was spent",
+        "budget mail was spent",
+        "budget count was spent",
         "candidate coupon/email given",
         "rule gold fired",
         'clause coupon: customer.country eq "CN" false',
@@ -130,6 +135,8 @@ def test_scenarios_can_touch_all_of_it(rules: Path) -> None:
         "now: 2025-11-21T10:00:00Z, reason: inactive, expect: none",
         "customer.spend: 10, reason: rule_excluded, expect: none",
         "spent.coupon.total: 3, expect: none",
+        "spent.mail: 0.95, channels: [email], expect: none",
+        "spent.count: 9, channels: [email], expect: none",
         "consents.marketing: denied, expect: none",
         "now: 2026-11-21T23:00:00Z, channels: [push], expect: none, reason: quiet_hours",
         "customer.contacts: [{message: coupon, channel: push, at: 2026-11-20T10:00:00Z}], expect: none",

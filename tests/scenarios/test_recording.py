@@ -368,6 +368,24 @@ def test_spent_budgets_stay_spent() -> None:
     assert scenario.expect.reasons["b/email"] == "budget_spent"
 
 
+def test_what_was_spent_of_budgets_of_many_messages_stays_spent() -> None:
+    """Of a message that its channel's money held back, the own budget is not spent."""
+    text = SMALL + "budgets: {mail: {of: {channel: email}, spend: 5, per: calendar day}}\n"
+    definition = load_files(
+        {"all.yaml": text.replace("email: {}", "email: {cost: 0.1}")}
+    ).definition
+    assert definition is not None
+    policy = compile_policy(definition)
+    said = {"a/push": 0.0, "a/email": 0.9, "b/email": 0.9}
+    spent = frozenset({"a/email", "b/email"})
+    one = logged(
+        policy, probabilities=said, spent=spent, budgets={"mail": 4_910_000}, outcome="none"
+    )
+    scenario, _ = passes(policy, one)
+    assert scenario.spent == {"mail": 4.91}
+    assert scenario.expect.reasons["b/email"] == "budget_spent"
+
+
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(
     ["no", "null", "12", "1e3", "a: b", "- x", "#", "", " x", "2026-01-01", "*", "é", "\u2028", "a,b", "😀"]
 )  # fmt: skip

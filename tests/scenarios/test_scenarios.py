@@ -44,6 +44,9 @@ messages:
   hello: {purpose: service, channels: [push], placements: [home], content: {title: Hello}}
 caps:
   weekly: {of: {}, per: message, at_most: 1, within: 7d}
+budgets:
+  mail: {of: {channel: email}, spend: 1, per: calendar week}
+  calls: {of: {channel: email}, at_most: 3}
 experiments:
   held: {share: 50%, seed: a, keeps: [service]}
   test: {seed: b, variants: {red: 50%, 蓝: 50%}}
@@ -229,6 +232,37 @@ def test_budgets_may_have_been_spent_before(rules: Path, spent: str, outcome: st
     - {{ask: {{placement: outbound, channels: [push]}}, expect: {{outcome: {outcome}}}}}
 """,
     )
+    assert result.problems == []
+
+
+@pytest.mark.parametrize(
+    ("spent", "limit", "given"),
+    [
+        ("{}", 2, ["coupon", "news"]),
+        ("{mail: 0.8}", 2, ["coupon", "news"]),
+        ("{mail: 0.800001}", 2, ["coupon"]),
+        ("{mail: 0.9, calls: 1}", 2, ["coupon"]),
+        ("{mail: 0.91}", 2, []),
+        ("{mail: 1}", 1, []),
+        ("{calls: 2}", 2, ["coupon"]),
+        ("{calls: 3}", 2, []),
+        ("{coupon: {total: 3}, mail: 0.9}", 2, ["news"]),
+    ],
+)
+def test_budgets_of_many_messages_may_have_been_spent_before(
+    rules: Path, spent: str, limit: int, given: list[str]
+) -> None:
+    text = (
+        HEAD
+        + f"""
+  customer: {{consents: {{marketing: {{"*": granted}}}}, experiments: {{held: false}},
+             events: [{{type: visit, at: 2026-11-20T10:00:00+08:00, times: 3, every: 1h}}]}}
+  spent: {spent}
+  ask: {{placement: outbound, channels: [email], limit: {limit}}}
+  expect: {{messages: {given}}}
+"""
+    )
+    [result] = run(rules, text)
     assert result.problems == []
 
 
@@ -460,6 +494,12 @@ def test_a_control_group_of_nobody_has_no_customer(rules: Path) -> None:
             "true or false",
         ),
         (HEAD + "  spent: {news: {total: 1}}\n" + TAIL, "3:18", "conflict", "no budget total"),
+        (HEAD + "  spent: {mial: 1.5}\n" + TAIL, "3:11", "unknown-name", 'no budget "mial"|mail'),
+        (HEAD + "  spent: {news: 1}\n" + TAIL, "3:11", "unknown-name", 'no budget "news"'),
+        (HEAD + "  spent: {mail: {total: 1}}\n" + TAIL, "3:11", "wrong-type", "mail: 12.5"),
+        (HEAD + "  spent: {mail: 0.0000001}\n" + TAIL, "3:17", "bad-value", "0.000001"),
+        (HEAD + "  spent: {calls: 1.5}\n" + TAIL, "3:18", "bad-value", "whole contacts"),
+        (HEAD + "  spent: {mail: -1}\n" + TAIL, "3:17", "bad-value", ""),
         (HEAD + "  ask: {placement: home}\n", "1:3", "missing-key", "expect"),
         (
             HEAD + "  steps: [{ask: {placement: home}, expect: {}}]\n" + TAIL,

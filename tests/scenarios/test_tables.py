@@ -54,6 +54,7 @@ states:
   rich: {when: {customer.spend: {gt: 100}}}
   odd: {when: {not: {customer.odd: 1}, customer.even: {exists: true}}}
   low: {}
+budgets: {all.mail: {of: {channel: email}, spend: 1}}
 experiments: {test: {seed: b, variants: {red: 50%, blue: 50%}}}
 """
 
@@ -108,6 +109,7 @@ def test_each_row_is_a_test_named_by_its_values_at_its_own_line(rules: Path) -> 
         "placement: home, expect: fallback",
         "ask: {placement: home}, expect: hello/push",
         "spent.coupon.total: 3, customer.country: CN, events.purchase.days_since: 30, reason: budget_spent",
+        "spent.all.mail: 1, channels: [email], customer.country: CN, events.purchase.days_since: 30, reason: budget_spent",
         "experiment.test: blue, fields.experiment.test: blue",
         "timezone: Europe/Paris, now: 2026-11-21T05:30:00Z, fields.time.hour: 6",
         "probabilities.coupon/email: 0.9, customer.country: CN, events.purchase.days_since: 30, expect: coupon/email",
