@@ -39,6 +39,15 @@ caps:
   message: {of: {}, per: message, at_most: 2, within: 7d}
   push: {of: {channel: push}, at_most: 3, within: 7d}
 """
+SPENDING = (
+    RULES.replace("push: {res", "push: {cost: 0.01, res").replace(
+        "email: {res", "email: {cost: 0.03, res"
+    )
+    + "budgets: {money: {of: {category: y}, spend: 1.5}}\n"
+)
+"""The same, where two of the messages share a sum of money."""
+COSTS = {"push": 10_000, "email": 30_000}
+MONEY = ("money/EUR/ever", 1_500_000)
 CAPS = {"week": 6, "message": 2, "push": 3}
 BUDGET = ("d", 25)
 
@@ -185,7 +194,7 @@ async def verify(redis_url: str, clients: Clients, servers: Sequence[Server]) ->
                 made = logged.setdefault(record.customer_id, Counter())
                 made.update((pick.message, pick.channel) for pick in record.selections)
         assert not [name for name, count in ids.items() if count > 1]
-        contacts = spent = 0
+        contacts = spent = money = 0
         for customer in clients.customers:
             document = (await store.read(customer)).document
             stored: Counter[tuple[str, str]] = Counter()
@@ -201,7 +210,13 @@ async def verify(redis_url: str, clients: Clients, servers: Sequence[Server]) ->
             assert sum(n for (_, channel), n in stored.items() if channel == "push") <= CAPS["push"]
             contacts += total
             spent += stored[BUDGET[0], "push"]
+            money += sum(
+                COSTS[channel] * n for (message, channel), n in stored.items() if message in "bc"
+            )
         assert spent <= BUDGET[1]
+        counted = (await store.read("", budgets=[MONEY[0]])).budgets[MONEY[0]]
+        assert money <= counted <= MONEY[1]
+        print(f"\n{money} of {counted} millionths spent on contacts")
         for decision in clients.answers.values():
             assert ids[decision["decision_id"]] == 1
     finally:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from decision.store import EmbeddedRedis
-from tests.crash.harness import RULES, Clients, Server, until, verify
+from tests.crash.harness import SPENDING, Clients, Server, until, verify
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 def rules(tmp_path: Path) -> Path:
     folder = tmp_path / "rules"
     folder.mkdir()
-    (folder / "rules.yaml").write_text(RULES)
+    (folder / "rules.yaml").write_text(SPENDING)
     return folder
 
 

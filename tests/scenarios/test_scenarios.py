@@ -496,10 +496,10 @@ def test_a_control_group_of_nobody_has_no_customer(rules: Path) -> None:
         (HEAD + "  spent: {news: {total: 1}}\n" + TAIL, "3:18", "conflict", "no budget total"),
         (HEAD + "  spent: {mial: 1.5}\n" + TAIL, "3:11", "unknown-name", 'no budget "mial"|mail'),
         (HEAD + "  spent: {news: 1}\n" + TAIL, "3:11", "unknown-name", 'no budget "news"'),
-        (HEAD + "  spent: {mail: {total: 1}}\n" + TAIL, "3:11", "wrong-type", "mail: 12.5"),
+        (HEAD + "  spent: {mail: {total: 1}}\n" + TAIL, "3:17", "wrong-type", "mail: 12.5"),
         (HEAD + "  spent: {mail: 0.0000001}\n" + TAIL, "3:17", "bad-value", "0.000001"),
         (HEAD + "  spent: {calls: 1.5}\n" + TAIL, "3:18", "bad-value", "whole contacts"),
-        (HEAD + "  spent: {mail: -1}\n" + TAIL, "3:17", "bad-value", ""),
+        (HEAD + "  spent: {mail: -1}\n" + TAIL, "3:10", "wrong-type", ">= 0.0"),
         (HEAD + "  ask: {placement: home}\n", "1:3", "missing-key", "expect"),
         (
             HEAD + "  steps: [{ask: {placement: home}, expect: {}}]\n" + TAIL,
