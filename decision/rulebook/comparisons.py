@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any, Final
 
 from decision.core.conditions import VERSION_OPERATORS, FieldOperand
-from decision.core.fields import Field, UnknownField, parse_field
+from decision.core.fields import DATE_MEASURES, Field, UnknownField, parse_field
 from decision.core.versions import LONGEST_VERSION
 from decision.rulebook.checker import Checker
 from decision.rulebook.yaml_source import INVALID, Node, Place
@@ -80,6 +81,19 @@ def meant(operator: str, value: Any) -> str:
     except UnknownField:
         return ""
     return f"to compare with a field, write {{{operator}: {{field: {value}}}}}"
+
+
+def near_measure(name: str) -> str:
+    """The measure of a date that was probably meant; empty where none was.
+
+    >>> near_measure("customer.birthday.days_untill"), near_measure("customer.address.city")
+    ('customer.birthday.days_until', '')
+    """
+    start, _, last = name.rpartition(".")
+    if not start.startswith("customer.") or last in DATE_MEASURES:
+        return ""
+    near = get_close_matches(last, DATE_MEASURES, 1, 0.75)
+    return f"{start}.{near[0]}" if near else ""
 
 
 def read_version(checker: Checker, operator: str, node: Node, what: str) -> Any:

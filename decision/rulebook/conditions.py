@@ -22,7 +22,7 @@ from decision.core.fields import STATE_FIELD, WEEKDAYS, Field, UnknownField, par
 from decision.core.values import in_words
 from decision.rulebook.checker import Checker, MappingReader
 from decision.rulebook.collector import kind_of
-from decision.rulebook.comparisons import IN_WORDS, meant, read_operand, read_version
+from decision.rulebook.comparisons import IN_WORDS, meant, near_measure, read_operand, read_version
 from decision.rulebook.diagnostics import hint_for
 from decision.rulebook.sent_events import not_derived
 from decision.rulebook.yaml_source import INVALID, Node, Place
@@ -185,6 +185,9 @@ class _ConditionReader:
                 hint = f'did you mean "customer.{name}"?'
             checker.error("unknown-field", place, message, hint)
             return None
+        if near := near_measure(name):
+            message = f"{name} is an attribute of exactly that name"
+            checker.warn(place, message, f'did you mean "{near}"?')
         if field.experiment is not None:
             self.experiment(field.experiment, place)
         elif field.score is not None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from decision.core.conditions import ALWAYS
 from decision.core.definition import Rule, Selector, State
-from decision.core.fields import STATE_FIELD
+from decision.core.fields import STATE_FIELD, measured_date
 from decision.core.values import Value
 from decision.rulebook.checker import Checker
 from decision.rulebook.conditions import read_when
@@ -76,6 +76,9 @@ def _changes(checker: Checker, node: Node, what: str) -> dict[str, Value]:
     for field, item in node.value.items():
         if field == STATE_FIELD:
             message = f"{what} cannot set customer.state, because the states decide it"
+            checker.error("bad-value", item.key, message, "set an attribute with another name")
+        elif measured := measured_date(field):
+            message = f"{what} cannot set {field}, because it is counted from {measured[0]}"
             checker.error("bad-value", item.key, message, "set an attribute with another name")
         elif not field.startswith("customer.") or field == "customer.":
             message = f'{what} cannot set "{field}"'

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from decision.core.conditions import VERSION_OPERATORS
 from decision.core.definition import CalendarPeriod
 from decision.core.event_effects import CONTACT_EVENTS
-from decision.core.fields import WEEKDAYS
+from decision.core.fields import DATE_MEASURES, WEEKDAYS
 from decision.rulebook.checker import LONGEST_NAME
 
 Schema = dict[str, Any]
@@ -148,6 +148,7 @@ def _condition_definitions() -> dict[str, Schema]:
     several = {"type": "array", "minItems": 1, "items": ref("condition")}
     count = f"count_{DURATION}"
     measured = rf"({count}|count|days_since|active_days_[0-9]+d|sum_[^.]+_{DURATION})"
+    dated = rf"customer\.(?!segment\.){_SOMETHING}\.({'|'.join(DATE_MEASURES)})"
     properties = {
         "all": several,
         "any": several,
@@ -162,6 +163,7 @@ def _condition_definitions() -> dict[str, Schema]:
     families = (
         (rf"customer\.{_SOMETHING}", "is_any", "customer.<attribute>"),
         (rf"event\.{_SOMETHING}", "is_any", "event.<property>"),
+        (dated, "is_number", "customer.<date>.<measure>"),
         (rf"context\.{_SOMETHING}", "is_any", "context.<key>"),
         (rf"experiment\.{_SOMETHING}", "is_text", "experiment.<name>"),
         (rf"contacts\.{_SOMETHING}\.{count}", "is_number", "contacts.<channel>.count_<duration>"),

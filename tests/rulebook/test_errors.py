@@ -321,6 +321,15 @@ CASES: list[tuple[str, str, str]] = [
     ("wrong-type", when("{customer.a: {exists: §{field: customer.b}}}"), "true or false"),
     ("wrong-type", when("{customer.a: {matches: §{field: customer.b}}}"), "contains"),
     ("wrong-type", when("{time.hour: {gt: §events.x.count}}"), "{gt: {field: events.x.count}}"),
+    # --- dates
+    ("wrong-type", when("{customer.birthday.days_until: §soon}"), "is a number"),
+    ("wrong-type", when('{customer.birthday.anniversary_in: {lte: §"7"}}'), "write digits"),
+    ("wrong-type", when("{customer.birthday.years_since: {§contains: 1}}"), "which is a number"),
+    ("conflict", when("{customer.birthday.days_until: {lt: {field: §time.date}}}"), "never compare"),
+    ("bad-value", "rules: {r: {set: {§customer.renewal.days_until: 3}}}", "counted from renewal"),
+    ("no-effect", when("{§customer.birthday.days_untill: 3}"), "customer.birthday.days_until"),
+    ("no-effect", when("{§customer.birthday.aniversary_in: {lt: 3}}"), "customer.birthday.anniversary_in"),
+    ("no-effect", when("{customer.age: {gt: {field: §customer.birthday.year_since}}}"), "years_since"),
     # --- versions
     ("bad-value", when('{customer.v: {vgte: §latest}}'), "starts with digits"),
     ("bad-value", when('{customer.v: {vgte: §"2.x"}}'), '{vgte: "2", vlt: "3"}'),

@@ -60,6 +60,8 @@ messages:
       customer.tags: {contains: a, exists: true}
       customer.email: {matches: "@example"}
       customer.app: {vgt: "1", vgte: 1.4.2-beta, vlt: v9.0.0, vlte: "8+b7", vne: 2-1, veq: {field: context.app}}
+      customer.birthday.anniversary_in: {lte: 7, in: [0, 1]}
+      customer.renewal.days_until: {gte: 0, lt: {field: customer.segment.days_since}}
       customer.seen: {gt: {field: events.purchase.last_day}, in: {field: context.days}}
       event.type: {ne: message.opened}
       event.amount: {in: [1, 2.5, x, true]}

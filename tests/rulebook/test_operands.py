@@ -155,3 +155,49 @@ def test_what_can_never_or_always_hold_is_said(when: str, code: str, words: str)
     (found,) = load_files({"a.yaml": SHOP % when}).diagnostics
     assert found.code == code
     assert words in f"{found.message} | {found.hint}"
+
+
+@pytest.mark.parametrize(
+    ("when", "code", "words"),
+    [
+        ("{customer.b.anniversary_in: 400}", "never-holds", "a whole number from 0 to 365"),
+        ("{customer.b.anniversary_in: {lt: 0}}", "never-holds", "can never be less than 0"),
+        ("{customer.b.days_until: 1.5}", "never-holds", "customer.b.days_until is a whole number"),
+        (
+            "{customer.b.years_since: {gte: 18, exists: false}}",
+            "never-holds",
+            "cannot be both 18 or more and missing",
+        ),
+    ],
+)
+def test_what_a_measure_of_a_date_can_never_be_is_said(when: str, code: str, words: str) -> None:
+    (found,) = load_files({"a.yaml": SHOP % when}).diagnostics
+    assert found.code == code
+    assert words in f"{found.message} | {found.hint}"
+    assert "0 or more" not in found.hint
+
+
+def test_a_measure_of_an_attribute_that_a_rule_sets_gets_a_warning() -> None:
+    when = "{customer.renewal.days_until: {gte: 0, lt: 9}}"
+    text = (
+        SHOP % when + "rules: {r: {when: {customer.a: 1}, set: {customer.renewal: 2027-01-01}}}\n"
+    )
+    (found,) = load_files({"a.yaml": text}).diagnostics
+    assert found.code == "no-effect"
+    assert (found.line, found.column) == (5, 94)
+    assert 'not from what rule "r" sets' in found.message
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_measures_of_dates_decide_in_rules_and_in_messages(durable: bool) -> None:
+    when = "{customer.renewal.days_until: {gte: 0, lte: {field: customer.notice}}}"
+    gone = "rules: {r: {when: {customer.b.years_since: {lt: 18}}, exclude: {messages: offer}}}\n"
+    policy = policy_of(SHOP % when + gone)
+    for attributes, outcome in (
+        ({"renewal": "2026-11-28", "notice": 7}, "selected"),
+        ({"renewal": "2026-11-29", "notice": 7}, "none"),
+        ({"renewal": "2026-11-20", "notice": 7}, "none"),
+        ({"renewal": "2026-11-28", "notice": 7, "b": "2008-11-22"}, "none"),
+        ({"renewal": "2026-11-28", "notice": 7, "b": "2008-11-21"}, "selected"),
+    ):
+        assert verdict_of(policy, attributes, durable).outcome == outcome

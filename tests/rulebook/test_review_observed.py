@@ -108,6 +108,14 @@ def test_a_longer_name_is_not_taken_for_a_shorter_one() -> None:
     assert [(each.line, each.column) for each in one] == [(3, 12), (3, 35)]
 
 
+def test_a_field_as_an_operand_and_the_attribute_of_a_date_are_looked_up() -> None:
+    one = found(rule("{customer.city_name: {lt: {field: customer.city_nam}}}"))
+    assert [(each.line, each.column) for each in one] == [(3, 12), (3, 45)]
+    one = found(rule("{customer.city_nam.days_since: 3}"))
+    assert [(each.line, each.column) for each in one] == [(3, 12)]
+    assert 'has the attribute "city_nam"' in one[0].message
+
+
 TYPED = ObservedFields(
     sample="the 3 customers of customers.csv",
     customers=3,
@@ -141,6 +149,17 @@ TYPED = ObservedFields(
         ("{events.buy.last_amount: {gt: 5}}", "never"),
         ("{events.buy.sum_amount_7d: {gt: 5}}", "added up"),
         ('{context.app: "true"}', "never"),
+        ("{customer.tags: {eq: {field: context.app}}}", "never"),
+        ("{customer.spend: {ne: {field: context.app}}}", "always"),
+        ("{context.app: {lt: {field: customer.mixed}}}", "never"),
+        ('{context.app: {vgte: "2.0"}}', "never"),
+        ('{customer.tags: {vne: "2.0"}}', "always"),
+        ("{customer.tags.days_since: {gt: 5}}", "no value"),
+        ("{customer.spend: {eq: {field: customer.vip}}}", ""),
+        ("{customer.spend: {in: {field: customer.tags}}}", ""),
+        ('{customer.mixed: {vgte: "2.0"}}', ""),
+        ("{customer.vip.days_since: {gt: 5}}", ""),
+        ("{customer.mixed.years_since: {gt: 5}}", ""),
         ("{customer.spend: {in: [1, x]}}", ""),
         ("{customer.spend: {gte: a}}", ""),
         ("{customer.spend: {contains: a}}", ""),

@@ -19,6 +19,7 @@ from decision.scoring.features import (
     Feature,
     FeatureEncoder,
     UnknownFeature,
+    can_be_missing,
     check_feature,
     encode_columns,
     fields_of,
@@ -94,6 +95,13 @@ def test_serving_and_training_give_the_same_matrix(
     assert served.shape == (len(asked), len(FEATURES))
     assert served.dtype == np.float64 and served.flags.c_contiguous
     assert served.tobytes() == encode_columns(FEATURES, CATEGORIES, columns).tobytes()
+
+
+def test_a_measure_of_a_date_is_a_feature_like_any_field() -> None:
+    feature = Feature("customer.renewal.days_until", "numeric")
+    check_feature(feature)
+    assert fields_of([feature]) == [feature.name]
+    assert can_be_missing(feature)
 
 
 def test_the_order_of_features_changes_nothing_but_the_order() -> None:

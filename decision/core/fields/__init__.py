@@ -4,11 +4,13 @@ One module for each family of fields; `table` finds the family of a name.
 """
 
 from decision.core.fields.customers import STATE_FIELD
+from decision.core.fields.dates import DATE_MEASURES, measured_date
 from decision.core.fields.situation import Field, Read, Situation, UnknownField, at_path
 from decision.core.fields.table import FAMILIES, FieldTable, parse_field
 from decision.core.fields.times import WEEKDAYS
 
 __all__ = [
+    "DATE_MEASURES",
     "FAMILIES",
     "STATE_FIELD",
     "WEEKDAYS",
@@ -18,5 +20,6 @@ __all__ = [
     "Situation",
     "UnknownField",
     "at_path",
+    "measured_date",
     "parse_field",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decision.core.fields.dates import date_field, measured_date
 from decision.core.fields.situation import Field, at_path
 from decision.core.values import MISSING
 
@@ -9,7 +10,10 @@ STATE_FIELD = "customer.state"
 
 
 def customer_field(name: str, rest: str) -> Field:
-    """The field of an attribute, or the customer's state, which the decision fills in."""
+    """The field of an attribute, of a measure of its date, or the customer's state, which the
+    decision fills in."""
     if name == STATE_FIELD:
         return Field(name, lambda s: MISSING, "text")
+    if measured := measured_date(name):
+        return date_field(name, *measured)
     return Field(name, lambda s: at_path(s.document.attributes, rest))

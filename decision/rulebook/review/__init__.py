@@ -20,6 +20,7 @@ from decision.rulebook.review.contact import (
     review_states,
 )
 from decision.rulebook.review.context import ReviewContext
+from decision.rulebook.review.dates import review_dates
 from decision.rulebook.review.messages import review_fallbacks, review_messages
 from decision.rulebook.review.rules import review_rules
 from decision.rulebook.source_map import SourceMap
@@ -42,6 +43,7 @@ def review(report: DiagnosticCollector, definition: PolicyDefinition, places: So
     review_conditions(context)
     review_states(context)
     review_rules(context)
+    review_dates(context)
     review_fallbacks(context)
     review_messages(context)
     review_caps(context)

@@ -8,7 +8,7 @@ from typing import Final
 from decision.core.conditions import ALWAYS, All, AnyOf, Clause, Condition, Not, clauses, conjuncts
 from decision.core.values import in_words
 from decision.rulebook.review.context import ReviewContext, fields_of, listed, size_of
-from decision.rulebook.review.intervals import values_of
+from decision.rulebook.review.intervals import BOTTOM, values_of
 from decision.rulebook.yaml_source import Place
 
 _WORDS: Final = {
@@ -187,7 +187,8 @@ class _ConditionReviewer:
         if domain.numbers and not domain.texts:
             if numbers:
                 return f"{field} is a whole number from {numbers[0]} to {numbers[-1]}"
-            return f"{field} is {'a whole number' if domain.whole else 'a number'}, 0 or more"
+            least = ", 0 or more" if domain.numbers[0][0] != BOTTOM else ""
+            return f"{field} is {'a whole number' if domain.whole else 'a number'}{least}"
         if texts and not domain.numbers:
             return f"{field} is one of {listed([str(text) for text in texts], 12)}"
         return ""

@@ -13,7 +13,7 @@ import msgspec
 
 from decision.core.conditions import VERSION_OPERATORS, Clause, clauses
 from decision.core.definition import PolicyDefinition
-from decision.core.fields import STATE_FIELD, parse_field
+from decision.core.fields import STATE_FIELD, measured_date, parse_field
 from decision.core.values import in_words
 from decision.rulebook.collector import DiagnosticCollector
 from decision.rulebook.diagnostics import Diagnostic, hint_for
@@ -169,10 +169,26 @@ def _of_clause(clause: Clause, known: ObservedFields) -> _Finding | None:
 
 
 def _of_attribute(field: str, name: str, known: ObservedFields) -> _Finding | None:
+    measured = measured_date(field)
+    if measured and name not in known.attributes:
+        return _of_date(field, measured[0], known)
     if name.startswith(_SEGMENT):
         segment = name.removeprefix(_SEGMENT)
         return _missing(field, segment, "customer", "is in the segment", known.segments, known)
     return _missing(field, name, "customer", "has the attribute", known.attributes, known)
+
+
+def _of_date(field: str, name: str, known: ObservedFields) -> _Finding | None:
+    if found := _missing(field, name, "customer", "has the attribute", known.attributes, known):
+        return found
+    seen = known.types.get(f"customer.{name}", frozenset())
+    if not seen or "text" in seen:
+        return None
+    message = (
+        f"customer.{name} is {listed(sorted(seen))} in all of {known.sample} that have it, "
+        f"so {field} has no value"
+    )
+    return _Finding(field, message, "a date is a text such as 2026-11-21", "unseen-type")
 
 
 def _of_measure(field: str, known: ObservedFields) -> _Finding | None:
