@@ -20,7 +20,7 @@ from typing import Final
 from decision.engine.worker import giving_way
 from decision.observability import get_logger
 from decision.server.aside import Aside, Unanswered
-from decision.server.health import Trouble
+from decision.server.health.state import Trouble
 from decision.server.keys import ApiKey, digest, parse_keys, read_keys
 from decision.server.metrics import Metrics
 from decision.server.settings import SettingsError

@@ -27,8 +27,8 @@ from decision.core.schema import Decision
 from decision.engine.snapshot import Snapshot
 from decision.server.admission_metrics import AdmissionMetrics
 from decision.server.connection_metrics import ConnectionMetrics
+from decision.server.health.metrics import StoreMetrics
 from decision.server.keys import ApiKey
-from decision.server.store_metrics import StoreMetrics
 
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = b"application/openmetrics-text"

@@ -36,9 +36,10 @@ from decision.rulebook.checking import RulesRefused, check_files, check_folder, 
 from decision.rulebook.diagnostics import Diagnostic, render_all
 from decision.server.aside import Aside, Unanswered
 from decision.server.file_rewriting import LOOK_SECONDS, FileRewriting
-from decision.server.health import StoreHealth
+from decision.server.health.loss_watch import memory_beside
+from decision.server.health.state import StoreHealth
+from decision.server.health.store_watch import StoreWatch
 from decision.server.keys_file import KeysFile
-from decision.server.loss_watch import memory_beside
 from decision.server.metrics import Metrics
 from decision.server.models import ModelSupply
 from decision.server.settings import ServerSettings
@@ -49,7 +50,6 @@ from decision.server.shared_folder import (
     as_field_error,
     check_first,
 )
-from decision.server.store_watch import StoreWatch
 from decision.server.watching import Watch, folder_fingerprint, on_hangup
 
 CHECK_SECONDS: Final = 1.0

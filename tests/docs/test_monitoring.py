@@ -15,8 +15,8 @@ from prometheus_client.metrics_core import Metric
 from ruamel.yaml import YAML
 
 from decision.archive.service_metrics import ArchiveMetrics
+from decision.server.health.metrics import StoreMetrics
 from decision.server.metrics import Metrics
-from decision.server.store_metrics import StoreMetrics
 from decision.store.in_redis.rights import RIGHTS, UNTRIED, acl_line
 from tests.docs.pages import ROOT, blocks_of
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from decision.server import answer_watch, supply
-from decision.server.answer_watch import AnswerWatch
+from decision.server import supply
+from decision.server.health import answer_watch
+from decision.server.health.answer_watch import AnswerWatch
 from decision.store.health import AnswerCount
 from decision.store.refusals import Refused
 from tests.api.conftest import RULES, Api

@@ -11,7 +11,7 @@ import pytest
 
 from decision.core.errors import StoreUnavailable
 from decision.server import supply
-from decision.server.health import trouble_of
+from decision.server.health.state import trouble_of
 from decision.store import RedisStore, pipelined_connection
 from tests.api.conftest import Api, running
 from tests.api.test_operations import until

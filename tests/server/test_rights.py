@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from decision.server import store_watch
+from decision.server.health import store_watch
 from decision.store.in_redis.rights import RIGHTS, acl_line
 from tests.server.own_redis import OwnRedis
 from tests.server.test_store_watch import _impatient, fine, redis, served, when

@@ -11,11 +11,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from decision.server import store_watch, supply
-from decision.server.health import trouble
-from decision.server.loss_watch import LossState
+from decision.server import supply
+from decision.server.health import store_watch
+from decision.server.health.loss_watch import LossState
+from decision.server.health.state import trouble
+from decision.server.health.store_watch import HealthReport
 from decision.server.shared_folder import SHARED_FOLDER
-from decision.server.store_watch import HealthReport
 from tests.server.own_redis import OwnRedis
 from tests.server.test_store_watch import fine, served, when
 

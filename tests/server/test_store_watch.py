@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from decision.core.errors import StoreUnavailable
 from decision.engine.runtime import wall_clock
 from decision.observability import configure_logging
-from decision.server import store_watch, supply
-from decision.server.health import trouble_of
-from decision.server.loss_watch import memory_beside
+from decision.server import supply
+from decision.server.health import store_watch
+from decision.server.health.loss_watch import memory_beside
+from decision.server.health.state import trouble_of
 from decision.server.shared_folder import SHARED_FOLDER
 from decision.store import RedisStore
 from decision.store.in_redis.rights import RIGHTS, acl_line

@@ -11,7 +11,7 @@ from collections import deque
 from typing import Final
 
 from decision.observability import get_logger
-from decision.server.health import Trouble, without_address
+from decision.server.health.state import Trouble, without_address
 from decision.store.health import AnswerCount, Failure
 
 WITHIN: Final = 10.0

@@ -12,7 +12,7 @@ from typing import Final
 
 from decision.core.identifiers import PARTITIONS
 from decision.observability import get_logger
-from decision.server.health import StoreHealth, trouble
+from decision.server.health.state import StoreHealth, trouble
 from decision.server.metrics import Metrics
 from decision.store.health import LogState, ServerState, Watched
 

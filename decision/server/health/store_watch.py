@@ -18,11 +18,11 @@ import msgspec
 from decision.core.errors import StoreUnavailable
 from decision.engine.runtime import wall_clock
 from decision.observability import get_logger
-from decision.server.answer_watch import AnswerWatch
-from decision.server.health import StoreHealth, Trouble, What, trouble, trouble_of
-from decision.server.log_watch import LogWatch
-from decision.server.loss_watch import LossState, LossWatch
-from decision.server.losses import marks_of
+from decision.server.health.answer_watch import AnswerWatch
+from decision.server.health.log_watch import LogWatch
+from decision.server.health.loss_watch import LossState, LossWatch
+from decision.server.health.losses import marks_of
+from decision.server.health.state import StoreHealth, Trouble, What, trouble, trouble_of
 from decision.server.metrics import Metrics
 from decision.server.shared_folder import SharedFolder
 from decision.store.health import AnswerCount, Beat, ServerState, Watched

@@ -14,8 +14,8 @@ import msgspec
 from decision.core.clock import from_micros
 from decision.core.errors import StoreUnavailable
 from decision.observability import get_logger
-from decision.server.health import StoreHealth, Trouble, trouble
-from decision.server.losses import Kind, Marks, evicted_since, losses
+from decision.server.health.losses import Kind, Marks, evicted_since, losses
+from decision.server.health.state import StoreHealth, Trouble, trouble
 from decision.server.metrics import Metrics
 from decision.store.health import Watched
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from decision.server.losses import KINDS, Kind
+from decision.server.health.losses import KINDS, Kind
 from decision.store.health import COUNTED, ServerState
 
 WHAT: Final = ("store", "data", "durability", "log", "clock", "watch", "keys")

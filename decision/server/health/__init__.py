@@ -1,0 +1,1 @@
+"""How the store is: looked at once a second, noted in one place, shown by health and metrics."""
