@@ -28,11 +28,11 @@ from decision.engine import Engine
 from decision.observability import configure_logging, correlate
 from decision.server.admission import Admission, watch_loop
 from decision.server.audit import LastPseudonyms
-from decision.server.keys import ApiKey
-from decision.server.keys_file import KeysFile
+from decision.server.keys.entries import ApiKey
+from decision.server.keys.file import KeysFile
+from decision.server.keys.rates import Rates
 from decision.server.metrics import Metrics
 from decision.server.opening import serving_engine
-from decision.server.rates import Rates
 from decision.server.settings import ServerSettings, SettingsError, read_settings
 from decision.server.supply import PolicySupply
 from decision.server.tracing import TracedObserver, Tracing, tracing_of_environment

@@ -14,8 +14,8 @@ from litestar.handlers import BaseRouteHandler
 from litestar.types import Guard, Scope
 
 from decision.api.problems import Problem
-from decision.server.keys import ApiKey, digest
-from decision.server.rates import Rates
+from decision.server.keys.entries import ApiKey, digest
+from decision.server.keys.rates import Rates
 from decision.server.settings import is_loopback_host
 
 _HOST: Final = re.compile(r"(\[[^\[\]]+\]|[^:\[\]]+)(?::[0-9]*)?")

@@ -22,7 +22,7 @@ from decision.decoding import JsonDecoder
 from decision.engine import Engine
 from decision.server.admission import Admission
 from decision.server.archived import ArchivedDecisions
-from decision.server.rates import Rates
+from decision.server.keys.rates import Rates
 from decision.server.settings import ServerSettings
 
 NDJSON_ONLY: Final = frozenset({b"application/x-ndjson", b"application/ndjson"})

@@ -18,7 +18,7 @@ from decision.observability import get_logger
 from decision.rulebook.checking import RulesRefused
 from decision.scoring.manifest import ModelError
 from decision.server.aside import Unanswered
-from decision.server.rates import RateExceeded
+from decision.server.keys.rates import RateExceeded
 from decision.server.shared_folder import as_field_error
 from decision.store.health import STATES
 

@@ -17,8 +17,8 @@ from decision.core.schema import Event, EventsAnswer, Rejected
 from decision.decoding import MOST_VALUES, JsonDecoder
 from decision.engine import Engine
 from decision.server.admission import Admission
+from decision.server.keys.rates import Rates
 from decision.server.metrics import Metrics
-from decision.server.rates import Rates
 from decision.server.settings import ServerSettings
 
 _VALUES_PER_EVENT: Final = 50

@@ -13,7 +13,7 @@ from decision.cli.options import json_option
 from decision.cli.output import console, print_json, say
 
 if TYPE_CHECKING:
-    from decision.server.keys import ApiKey
+    from decision.server.keys.entries import ApiKey
 
 _FILE = click.option(
     "--file",
@@ -64,8 +64,8 @@ def create(
     stdout and the secret to stderr; with --file the secret goes to stdout. The server reads the
     file named by NEXTBEST_API_KEYS_FILE.
     """
-    from decision.server.key_edits import add_key
-    from decision.server.keys import make_key
+    from decision.server.keys.edits import add_key
+    from decision.server.keys.entries import make_key
 
     wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
     end = None if expires is None else _end(expires)
@@ -81,7 +81,7 @@ def create(
         say(f"{entry.name} may {', '.join(entry.scopes)}; its key is shown this once:")
         click.echo(secret)
     else:
-        from decision.server.key_edits import as_yaml
+        from decision.server.keys.edits import as_yaml
 
         say(f"The key of {entry.name}, shown this once: {secret}\nIts entry for the keys file:")
         click.echo(as_yaml(entry), nl=False)
@@ -92,7 +92,7 @@ def create(
 @json_option
 def list_keys(file: str, as_json: bool) -> None:
     """List the keys of a file: names, scopes, rates, and when they end."""
-    from decision.server.keys import load_keys
+    from decision.server.keys.entries import load_keys
 
     keys = load_keys(file)
     now = datetime.now(UTC)
@@ -121,7 +121,7 @@ def revoke(name: str, file: str, as_json: bool) -> None:
     The rest of the file stays as it is, comments included. Revoking the last key leaves a file
     without keys: then every call that needs one is refused.
     """
-    from decision.server.key_edits import remove_key
+    from decision.server.keys.edits import remove_key
 
     left = remove_key(Path(file), name)
     if as_json:
@@ -133,7 +133,7 @@ def revoke(name: str, file: str, as_json: bool) -> None:
 
 
 def _end(text: str) -> datetime:
-    from decision.server.keys import as_expiry
+    from decision.server.keys.entries import as_expiry
 
     try:
         found = msgspec.convert(as_expiry(text.strip()), datetime)

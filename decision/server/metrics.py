@@ -28,7 +28,7 @@ from decision.engine.snapshot import Snapshot
 from decision.server.admission_metrics import AdmissionMetrics
 from decision.server.connection_metrics import ConnectionMetrics
 from decision.server.health.metrics import StoreMetrics
-from decision.server.keys import ApiKey
+from decision.server.keys.entries import ApiKey
 
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = b"application/openmetrics-text"

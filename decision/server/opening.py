@@ -14,10 +14,10 @@ from decision.core.ports import Store
 from decision.engine import Engine, EngineSettings, build_snapshot
 from decision.scoring.model import Model
 from decision.server.settings import ServerSettings
-from decision.store.embedded import EmbeddedRedis
+from decision.store.embedded.server import EmbeddedRedis
+from decision.store.embedded.watch import WatchedRedis
 from decision.store.memory_store import MemoryStore
 from decision.store.redis_store import RedisStore
-from decision.store.redis_watch import WatchedRedis
 
 HOME: Final = Path(".nextbest")
 """Where the embedded store is, below the folder in which a command is run."""

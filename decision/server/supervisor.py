@@ -16,7 +16,7 @@ from decision.observability import get_logger
 from decision.server.lifeline import end_with_supervisor
 from decision.server.shared_folder import SHARED_FOLDER, SharedFolder
 from decision.server.watching import terminal_is_gone
-from decision.store.redis_watch import how_it_ended
+from decision.store.embedded.watch import how_it_ended
 
 _LIVES: Final = 60.0
 """Seconds after which a worker that was started counts as one that lives."""

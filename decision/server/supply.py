@@ -39,7 +39,7 @@ from decision.server.file_rewriting import LOOK_SECONDS, FileRewriting
 from decision.server.health.loss_watch import memory_beside
 from decision.server.health.state import StoreHealth
 from decision.server.health.store_watch import StoreWatch
-from decision.server.keys_file import KeysFile
+from decision.server.keys.file import KeysFile
 from decision.server.metrics import Metrics
 from decision.server.models import ModelSupply
 from decision.server.settings import ServerSettings

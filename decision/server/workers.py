@@ -21,10 +21,10 @@ from decision.observability import configure_logging, get_logger
 from decision.rulebook.checking import RulesRefused
 from decision.rulebook.diagnostics import render_all
 from decision.server.archived import check_readable
-from decision.server.keys import load_keys
+from decision.server.keys.entries import load_keys
+from decision.server.keys.mounts import MOUNT_THE_FOLDER, is_mounted_alone
 from decision.server.lifeline import end_with_lifeline
 from decision.server.metrics import MULTIPROCESS
-from decision.server.mounts import MOUNT_THE_FOLDER, is_mounted_alone
 from decision.server.settings import (
     ServerSettings,
     is_loopback_host,

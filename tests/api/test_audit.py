@@ -12,7 +12,7 @@ import pytest
 from decision.core.errors import StoreUnavailable
 from decision.observability import configure_logging
 from decision.server.audit import AuditEntry, LastPseudonyms, audit, entries, entry_of
-from decision.server.keys import make_key
+from decision.server.keys.entries import make_key
 from decision.store import MemoryStore
 from decision.store.pseudonyms import pseudonyms
 from tests.api.conftest import Api, running

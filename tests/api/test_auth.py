@@ -18,7 +18,7 @@ from decision.api.auth import Authenticator
 from decision.api.problems import Problem
 from decision.core.errors import StoreUnavailable
 from decision.server import workers as server
-from decision.server.keys import SCOPES, load_keys, make_key
+from decision.server.keys.entries import SCOPES, load_keys, make_key
 from decision.server.settings import ServerSettings, SettingsError, is_loopback_host, read_settings
 from tests.api.conftest import Api, running
 from tests.api.test_bad_input import problem_of

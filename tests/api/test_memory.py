@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from decision.server.keys import make_key
+from decision.server.keys.entries import make_key
 from tests.api.conftest import RULES
 from tests.api.serving import Server
 from tests.api.test_batch_limits import HEAD, chunk, line

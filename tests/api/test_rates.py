@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from decision.server.keys import load_keys, make_key
+from decision.server.keys.entries import load_keys, make_key
 from decision.server.settings import SettingsError
 from tests.api.conftest import Api, running
 from tests.api.test_bad_input import problem_of

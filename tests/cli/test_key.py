@@ -7,8 +7,8 @@ import json
 import os
 import threading
 
-from decision.server.key_edits import add_key, remove_key
-from decision.server.keys import load_keys, make_key
+from decision.server.keys.edits import add_key, remove_key
+from decision.server.keys.entries import load_keys, make_key
 
 
 def test_without_a_file_the_entry_goes_to_stdout_and_the_secret_to_stderr(run, tmp_path):

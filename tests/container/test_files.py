@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from decision.server.keys import load_keys
+from decision.server.keys.entries import load_keys
 from decision.server.settings import SETTINGS
 from tests.container.dockerfile import expanded, instructions, is_ignored
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from decision.server import keys_file
-from decision.server.keys import ApiKey, make_key
-from decision.server.keys_file import GRACE, KeysFile
+from decision.server.keys import file as keys_file
+from decision.server.keys.entries import ApiKey, make_key
+from decision.server.keys.file import GRACE, KeysFile
 from decision.server.metrics import Metrics
 
 pytestmark = pytest.mark.anyio

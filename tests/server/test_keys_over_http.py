@@ -9,8 +9,8 @@ import httpx
 import msgspec
 import pytest
 
-from decision.server.key_edits import remove_key
-from decision.server.keys import make_key
+from decision.server.keys.edits import remove_key
+from decision.server.keys.entries import make_key
 from tests.api.serving import Server, raw
 
 CUSTOMER = "GET /v1/customers/victim HTTP/1.1\r\n{}connection: close\r\n\r\n"

@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from decision.server.mounts import is_mounted_alone
+from decision.server.keys.mounts import is_mounted_alone
 
-_LOOK = (
-    "import sys; from decision.server.mounts import is_mounted_alone as f; print(f(sys.argv[1]))"
-)
+_LOOK = "import sys; from decision.server.keys.mounts import is_mounted_alone as f; print(f(sys.argv[1]))"
 _MOUNT = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
 
 

@@ -14,8 +14,8 @@ import pytest
 import uvicorn
 
 from decision.files import access_hint
-from decision.server import keys as keys_module
-from decision.server.keys import load_keys
+from decision.server.keys import entries as keys_module
+from decision.server.keys.entries import load_keys
 from decision.server.settings import ServerSettings, SettingsError
 from decision.server.supervisor import Worker
 from decision.server.workers import StartRefused, check

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from decision.core.errors import StoreUnavailable
-from decision.store.aof import AofDamaged, find_fault
-from decision.store.aof_repair import repair
-from decision.store.embedded import EmbeddedRedis, find_binary
-from decision.store.rdb import UnknownSnapshot, end_of_snapshot
+from decision.store.embedded.aof import AofDamaged, find_fault
+from decision.store.embedded.aof_repair import repair
+from decision.store.embedded.rdb import UnknownSnapshot, end_of_snapshot
+from decision.store.embedded.server import EmbeddedRedis, find_binary
 
 SYSTEM = "/usr/bin/redis-server"
 BINARIES = [

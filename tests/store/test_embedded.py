@@ -16,8 +16,8 @@ from time import monotonic, sleep
 import pytest
 
 from decision.core.errors import StoreUnavailable
-from decision.store import embedded
-from decision.store.embedded import EmbeddedRedis, find_binary
+from decision.store.embedded import server as embedded
+from decision.store.embedded.server import EmbeddedRedis, find_binary
 
 
 def ask(url: str, command: str) -> str:
@@ -60,7 +60,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 USER = """
     import os, signal, sys
-    from decision.store.embedded import EmbeddedRedis
+    from decision.store.embedded.server import EmbeddedRedis
     server = EmbeddedRedis(sys.argv[1])
     print(server.start(), flush=True)
     sys.stdin.readline()
@@ -273,9 +273,7 @@ def test_a_socket_that_something_else_answers_is_explained(tmp_path: Path) -> No
         listener.bind(str(tmp_path / "redis.sock"))
         listener.listen()
         listener.settimeout(10)
-        program = (
-            f"from decision.store.embedded import EmbeddedRedis as E; E({str(tmp_path)!r}).start()"
-        )
+        program = f"from decision.store import EmbeddedRedis as E; E({str(tmp_path)!r}).start()"
         process = subprocess.Popen(
             [sys.executable, "-c", program], stderr=subprocess.PIPE, text=True
         )

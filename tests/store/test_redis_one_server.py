@@ -20,12 +20,13 @@ from time import sleep
 import pytest
 
 from decision.core.errors import StoreUnavailable
-from decision.store import embedded, redis_lock
-from decision.store.embedded import EmbeddedRedis, find_binary
-from decision.store.redis_guard import TAKEN
-from decision.store.redis_lock import ask_to_end, make_way, servers_of, unused
-from decision.store.redis_process import launch
-from decision.store.redis_watch import WatchedRedis
+from decision.store.embedded import lock as redis_lock
+from decision.store.embedded import server as embedded
+from decision.store.embedded.guard import TAKEN
+from decision.store.embedded.lock import ask_to_end, make_way, servers_of, unused
+from decision.store.embedded.process import launch
+from decision.store.embedded.server import EmbeddedRedis, find_binary
+from decision.store.embedded.watch import WatchedRedis
 from tests.store.test_embedded import ask, finish, pid_of, runs, wait_until_gone
 from tests.store.test_redis_watch import another, servers, start_user
 from tests.waiting import until
@@ -283,7 +284,7 @@ def test_data_that_somebody_unseen_has_is_left_alone_and_it_is_said(
 BESIDE = """
     import sys
     from decision.core.errors import StoreUnavailable
-    from decision.store import embedded
+    from decision.store.embedded import server as embedded
     from tests.store.test_embedded import ask
     embedded._STOP_TIMEOUT = 3.0
     redis = embedded.EmbeddedRedis(sys.argv[1])

@@ -1,9 +1,9 @@
 """A Redis server that nextbest starts itself where no other is configured.
 
 Data, socket, log and locks are in one folder. Every process that uses it holds a shared lock on
-`users.lock`; the last one stops the server. Its parent is `redis_guard.py`, which stops it where
+`users.lock`; the last one stops the server. Its parent is `guard.py`, which stops it where
 the last one was killed. Before a start the data is checked, and a torn end is cut. A server that
-lives holds its folder (`redis_lock.py`): one that cannot be reached is ended before another starts.
+lives holds its folder (`lock.py`): one that cannot be reached is ended before another starts.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from typing import IO, Final, Literal
 from urllib.parse import quote
 
 from decision.core.errors import StoreUnavailable
-from decision.store.redis_guard import TAKEN
-from decision.store.redis_lock import ask_to_end, make_way, servers_of, unused
-from decision.store.redis_process import launch, log_of, prepare, why_it_ended
+from decision.store.embedded.guard import TAKEN
+from decision.store.embedded.lock import ask_to_end, make_way, servers_of, unused
+from decision.store.embedded.process import launch, log_of, prepare, why_it_ended
 
 LONGEST_SOCKET_PATH: Final = 107
 """Bytes that a Unix socket's path may have on Linux (`man 7 unix`)."""

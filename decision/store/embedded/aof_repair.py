@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 
 from decision.core.errors import StoreUnavailable
 from decision.files import access_hint, sync_folder
-from decision.store.aof import AofDamaged, Fault, find_fault
-from decision.store.rdb import UnknownSnapshot
+from decision.store.embedded.aof import AofDamaged, Fault, find_fault
+from decision.store.embedded.rdb import UnknownSnapshot
 
 _MOST_KEPT: Final = 64 << 20
 """Bytes that are cut and kept at most, zeros at the end left out. More is no torn end."""

@@ -1,6 +1,6 @@
 """The parent of an embedded Redis: ends it when nobody uses its folder any more. A script.
 
-    python redis_guard.py USERS_LOCK BINARY ARGUMENT...
+    python guard.py USERS_LOCK BINARY ARGUMENT...
 
 Every process that uses the server holds a shared lock on USERS_LOCK. The kernel takes the lock
 back however a process ends, also by `kill -9`. So the exclusive lock, once it is granted here,
@@ -9,7 +9,7 @@ this process is killed, the kernel sends SIGTERM to the server (Linux), and its 
 again. Standard library only: it starts in milliseconds.
 
 The server inherits an exclusive lock on the working directory, its data's folder, and holds it
-until it ends (`redis_lock.py`). Where another has it, this process ends with the code `TAKEN`.
+until it ends (`lock.py`). Where another has it, this process ends with the code `TAKEN`.
 """
 
 import contextlib

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from decision.core.errors import NextbestError
-from decision.store.rdb import MAGIC, end_of_snapshot
+from decision.store.embedded.rdb import MAGIC, end_of_snapshot
 
 _LONGEST_LINE: Final = 32
 _MOST_ARGUMENTS: Final = 1 << 20

@@ -16,7 +16,7 @@ from typing import Final
 
 from decision.core.errors import StoreUnavailable
 from decision.observability import tell
-from decision.store.embedded import EmbeddedRedis
+from decision.store.embedded.server import EmbeddedRedis
 
 _LOOKS_EVERY: Final = 0.25
 _LIVES: Final = 60.0

@@ -21,7 +21,7 @@ from decision.engine.worker import giving_way
 from decision.observability import get_logger
 from decision.server.aside import Aside, Unanswered
 from decision.server.health.state import Trouble
-from decision.server.keys import ApiKey, digest, parse_keys, read_keys
+from decision.server.keys.entries import ApiKey, digest, parse_keys, read_keys
 from decision.server.metrics import Metrics
 from decision.server.settings import SettingsError
 from decision.server.watching import Watch, fingerprint

@@ -11,7 +11,7 @@ from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
 from decision.core.errors import NextbestError
-from decision.server.keys import ApiKey
+from decision.server.keys.entries import ApiKey
 
 
 class RateExceeded(NextbestError):

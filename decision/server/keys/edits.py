@@ -15,7 +15,7 @@ import msgspec
 
 from decision.core.errors import NotFound
 from decision.files import sync_folder
-from decision.server.keys import ApiKey, load_keys, parse_keys, read_keys
+from decision.server.keys.entries import ApiKey, load_keys, parse_keys, read_keys
 from decision.server.settings import SettingsError
 
 

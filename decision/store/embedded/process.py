@@ -10,9 +10,9 @@ from typing import Final
 
 from decision.core.errors import StoreUnavailable
 from decision.observability import tell
-from decision.store.aof_repair import repair
+from decision.store.embedded.aof_repair import repair
 
-_GUARD: Final = Path(__file__).with_name("redis_guard.py")
+_GUARD: Final = Path(__file__).with_name("guard.py")
 
 _DAMAGED: Final = (
     "its data is damaged: restore a backup of that folder, or move it elsewhere to start empty"
@@ -57,7 +57,7 @@ def prepare(folder: Path, binary: str) -> None:
 def launch(folder: Path, socket: Path, binary: str, fsync: str) -> subprocess.Popen[bytes]:
     """Starts a server over the folder's data.
 
-    Returns its guard (`redis_guard.py`), which ends as the server does, or with the code `TAKEN`
+    Returns its guard (`guard.py`), which ends as the server does, or with the code `TAKEN`
     where another server has the data.
     """
     settings = {

@@ -1,7 +1,7 @@
 """API keys: random, kept as SHA-256, with scopes, and until a time.
 
 A key is 256 random bits, so a fast hash is enough: it cannot be guessed. The file holds
-hashes, never keys. `keys_file` follows the file.
+hashes, never keys. `file` follows it.
 """
 
 from __future__ import annotations
