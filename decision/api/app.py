@@ -36,6 +36,7 @@ from decision.server.opening import serving_engine
 from decision.server.settings import ServerSettings, SettingsError, read_settings
 from decision.server.supply import PolicySupply
 from decision.server.tracing import TracedObserver, Tracing, tracing_of_environment
+from decision.server.upkeep import Upkeep
 from decision.server.workers import run
 
 
@@ -72,14 +73,14 @@ def create_app(
 
     names = LastPseudonyms(engine.runtime.store)
     keys_file = KeysFile(settings.api_keys_file, use, metrics)
-    supply = PolicySupply(engine, settings, keys_file, metrics)
+    upkeep = Upkeep(PolicySupply(engine, settings, metrics), settings, keys_file, metrics)
     guarded = Router(
         "/",
         route_handlers=[
             *lookup_routes(engine, settings, admission),
             *event_routes(engine, settings, metrics, admission, rates, bodies),
             *customer_routes(engine, admission, bodies),
-            *operation_routes(supply, metrics),
+            *operation_routes(upkeep, metrics),
             *handlers,
         ],
         guards=[guard_of(authenticator, rates)],
@@ -92,7 +93,7 @@ def create_app(
         ],
         exception_handlers=HANDLERS,
         lifespan=[
-            supply.lifespan(),
+            upkeep.lifespan(),
             _beside(watch_loop(admission, metrics.admission.show)),
             _beside(names.learn()),
         ],

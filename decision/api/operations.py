@@ -16,9 +16,11 @@ from decision.api.problems import Problem
 from decision.core.errors import InputError
 from decision.engine import Snapshot
 from decision.engine.budget_views import BudgetView, budget_views
+from decision.server.keys.file import KeysFile
 from decision.server.metrics import CONTENT_TYPE, OPENMETRICS, OPENMETRICS_TYPE, Metrics
 from decision.server.shared_folder import Refusal
 from decision.server.supply import PolicySupply
+from decision.server.upkeep import Upkeep
 
 _Request = Request[Any, Any, Any]
 
@@ -63,16 +65,17 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     notices: dict[str, str] = {}
 
 
-def operation_routes(supply: PolicySupply, metrics: Metrics) -> list[ControllerRouterHandler]:
+def operation_routes(upkeep: Upkeep, metrics: Metrics) -> list[ControllerRouterHandler]:
     """The routes of operations."""
+    supply, health, keys = upkeep.supply, upkeep.health, upkeep.keys
 
     @get("/v1/policy", opt={"scope": "admin", "operation": _POLICY})
     async def get_policy() -> Answer:
-        return json_answer(await _view(supply.engine.snapshot, supply))
+        return json_answer(await _view(supply.engine.snapshot, supply, keys))
 
     @post("/v1/policy/reload", status_code=200, opt={"scope": "admin", "operation": _RELOAD})
     async def reload_policy() -> Answer:
-        return json_answer(await _view(await supply.reload(), supply))
+        return json_answer(await _view(await supply.reload(), supply, keys))
 
     @get("/health/live", opt={"operation": _LIVE})
     async def live() -> Answer:
@@ -80,7 +83,6 @@ def operation_routes(supply: PolicySupply, metrics: Metrics) -> list[ControllerR
 
     @get("/health/ready", opt={"operation": _READY})
     async def ready(request: _Request) -> Answer:
-        health = supply.store_health
         if not supply.ready:
             loading = "policy and model are being loaded"
             reason = health.problem or supply.waits_for or loading
@@ -90,7 +92,7 @@ def operation_routes(supply: PolicySupply, metrics: Metrics) -> list[ControllerR
             raise InputError("require", f"{required[:60]!r} cannot be required; it may be store")
         if health.problem is not None and required == "store":
             raise Problem("unavailable", health.problem, headers={"retry-after": "1"})
-        others = {"model": supply.models.current.problem, "keys": supply.keys.problem}
+        others = {"model": supply.models.current.problem, "keys": keys.problem}
         found = {name: problem for name, problem in others.items() if problem is not None}
         degraded = health.degraded | found
         status: Literal["ok", "degraded"] = "degraded" if degraded else "ok"
@@ -126,7 +128,7 @@ def _accept(request: _Request) -> bytes:
     return request.headers.get("accept", "").encode("latin-1", "replace")
 
 
-async def _view(snapshot: Snapshot, supply: PolicySupply) -> PolicyView:
+async def _view(snapshot: Snapshot, supply: PolicySupply, keys: KeysFile) -> PolicyView:
     return PolicyView(
         policy_version=snapshot.policy_version,
         model_version=snapshot.model_version,
@@ -138,7 +140,7 @@ async def _view(snapshot: Snapshot, supply: PolicySupply) -> PolicyView:
         cautions=list(snapshot.cautions),
         budgets=await budget_views(supply.engine.runtime),
         model_problem=supply.models.current.problem,
-        keys_problem=None if supply.keys.trouble is None else supply.keys.trouble.text,
+        keys_problem=None if keys.trouble is None else keys.trouble.text,
         refusal=supply.shared.refusal(),
     )
 

@@ -15,6 +15,7 @@ import pytest
 from decision.api.app import create_app
 from decision.core.errors import StoreUnavailable
 from decision.engine import Engine
+from decision.rulebook.checking import RulesRefused
 from decision.server.metrics import forget_dead
 from decision.server.settings import (
     SETTINGS,
@@ -23,7 +24,6 @@ from decision.server.settings import (
     read_settings,
     to_environ,
 )
-from decision.server.supply import RulesRefused
 from decision.store import MemoryStore
 from tests.api.conftest import RULES, Api, running
 from tests.api.test_bad_input import problem_of

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from decision.server import supply
+from decision.server import upkeep
 from decision.server.health import answer_watch
 from decision.server.health.answer_watch import AnswerWatch
 from decision.store.health import AnswerCount
@@ -23,7 +23,7 @@ BUDGET = RULES.replace("    value: 10\n", "    value: 10\n    budget: {total: 10
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supply, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(upkeep, "CHECK_SECONDS", 0.05)
     monkeypatch.setattr(answer_watch, "WITHIN", 2.0)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from decision.core.errors import StoreUnavailable
-from decision.server import supply
+from decision.server import upkeep
 from decision.server.health.state import trouble_of
 from decision.store import RedisStore, pipelined_connection
 from tests.api.conftest import Api, running
@@ -96,7 +96,7 @@ async def test_every_worker_says_that_nothing_is_published(
     """Also one that does not look itself."""
     shared = tmp_path / "shared"
     shared.mkdir()
-    monkeypatch.setenv(supply.SHARED_FOLDER, str(shared))
+    monkeypatch.setenv(upkeep.SHARED_FOLDER, str(shared))
     one, two = (RedisStore(redis.url, timeout=0.5) for _ in range(2))
     async with (
         running(rules, one, follow="published") as leader,

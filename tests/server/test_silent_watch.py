@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from decision.server import supply
+from decision.server import upkeep
 from decision.server.health import store_watch
 from decision.server.health.loss_watch import LossState
 from decision.server.health.state import trouble
@@ -31,7 +31,7 @@ def redis(tmp_path: Path) -> Iterator[OwnRedis]:
 
 @pytest.fixture(autouse=True)
 def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(supply, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(upkeep, "CHECK_SECONDS", 0.05)
     monkeypatch.setattr(store_watch, "STALE", 0.5)
     folder = tmp_path / "shared"
     folder.mkdir()

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from decision.core.errors import StoreUnavailable
 from decision.engine.runtime import wall_clock
 from decision.observability import configure_logging
-from decision.server import supply
+from decision.server import upkeep
 from decision.server.health import store_watch
 from decision.server.health.loss_watch import memory_beside
 from decision.server.health.state import trouble_of
@@ -36,8 +36,8 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks often, so that tests need not wait."""
-    monkeypatch.setattr(supply, "CHECK_SECONDS", 0.05)
-    monkeypatch.setattr(supply, "FOLLOW_SECONDS", 0.05)
+    monkeypatch.setattr(upkeep, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(upkeep, "FOLLOW_SECONDS", 0.05)
     monkeypatch.setattr(store_watch, "REFUSED_FOR", 0.2)
 
 

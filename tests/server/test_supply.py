@@ -22,7 +22,7 @@ from decision.releases.publishing import history, publish, roll_back, versions_s
 from decision.rulebook.checking import check_folder, read_checked
 from decision.rulebook.reader import load_files
 from decision.scoring.versions import SHADOW, point_to
-from decision.server import supply
+from decision.server import upkeep
 from decision.server.settings import ServerSettings
 from decision.server.watching import Watch, folder_fingerprint
 from decision.store import MemoryStore
@@ -37,8 +37,8 @@ BROKEN = RULES.replace("at_most: 1", "at_most: 0")
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks often, so that tests need not wait."""
-    monkeypatch.setattr(supply, "CHECK_SECONDS", 0.1)
-    monkeypatch.setattr(supply, "FOLLOW_SECONDS", 0.05)
+    monkeypatch.setattr(upkeep, "CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(upkeep, "FOLLOW_SECONDS", 0.05)
 
 
 def changed(number: int) -> str:
