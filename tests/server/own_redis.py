@@ -7,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from decision.store.embedded.server import find_binary
+from decision.store.embedded.process import find_binary
 
 SYSTEM = shutil.which("redis-server", path="/usr/bin:/usr/local/bin")
 BINARIES = ["embedded", *(["system"] if SYSTEM else [])]

@@ -17,8 +17,9 @@ from redis import Redis
 from decision.core.errors import StoreUnavailable
 from decision.store.embedded.aof import AofDamaged, find_fault
 from decision.store.embedded.aof_repair import repair
+from decision.store.embedded.process import find_binary
 from decision.store.embedded.rdb import UnknownSnapshot, end_of_snapshot
-from decision.store.embedded.server import EmbeddedRedis, find_binary
+from decision.store.embedded.server import EmbeddedRedis
 
 SYSTEM = "/usr/bin/redis-server"
 BINARIES = [

