@@ -33,7 +33,8 @@ from decision.server.keys.file import KeysFile
 from decision.server.keys.rates import Rates
 from decision.server.metrics import Metrics
 from decision.server.opening import serving_engine
-from decision.server.settings import ServerSettings, SettingsError, read_settings
+from decision.server.settings import ServerSettings, SettingsError
+from decision.server.settings_reading import read_settings
 from decision.server.supply import PolicySupply
 from decision.server.tracing import TracedObserver, Tracing, tracing_of_environment
 from decision.server.upkeep import Upkeep

@@ -76,7 +76,7 @@ def _observed(against: str | None) -> ObservedFields | None:
     if against is None:
         return None
     from decision.intake.field_sample import known_fields
-    from decision.server.settings import read_settings
+    from decision.server.settings_reading import read_settings
 
     return known_fields(against, key_prefix=read_settings().key_prefix)
 

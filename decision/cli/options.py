@@ -13,14 +13,8 @@ import rich_click as click
 from decision.cli.output import say
 from decision.core.clock import to_micros
 from decision.core.identifiers import parse_decision_id
-from decision.server.settings import (
-    SETTINGS,
-    ServerSettings,
-    Setting,
-    SettingsError,
-    read_settings,
-    unknown_variables,
-)
+from decision.server.settings import SETTINGS, ServerSettings, Setting, SettingsError
+from decision.server.settings_reading import read_settings, unknown_variables
 
 F = TypeVar("F", bound=Callable[..., Any])
 

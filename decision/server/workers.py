@@ -25,12 +25,8 @@ from decision.server.keys.entries import load_keys
 from decision.server.keys.mounts import MOUNT_THE_FOLDER, is_mounted_alone
 from decision.server.lifeline import end_with_lifeline
 from decision.server.metrics import MULTIPROCESS
-from decision.server.settings import (
-    ServerSettings,
-    is_loopback_host,
-    to_environ,
-    unknown_variables,
-)
+from decision.server.settings import ServerSettings, is_loopback_host
+from decision.server.settings_reading import to_environ, unknown_variables
 from decision.server.shared_folder import SHARED_FOLDER, SharedFolder, check_first
 from decision.server.supervisor import Supervisor
 from decision.store import EmbeddedRedis, RedisStore, WatchedRedis

@@ -19,7 +19,7 @@ _RUN = """
 import sys
 from decision.api.app import serve
 from decision.core.errors import NextbestError
-from decision.server.settings import read_settings
+from decision.server.settings_reading import read_settings
 if __name__ == "__main__":
     try:
         sys.exit(serve(read_settings()))

@@ -19,7 +19,8 @@ from decision.api.problems import Problem
 from decision.core.errors import StoreUnavailable
 from decision.server import workers as server
 from decision.server.keys.entries import SCOPES, load_keys, make_key
-from decision.server.settings import ServerSettings, SettingsError, is_loopback_host, read_settings
+from decision.server.settings import ServerSettings, SettingsError, is_loopback_host
+from decision.server.settings_reading import read_settings
 from tests.api.conftest import Api, running
 from tests.api.test_bad_input import problem_of
 

@@ -17,13 +17,8 @@ from decision.core.errors import StoreUnavailable
 from decision.engine import Engine
 from decision.rulebook.checking import RulesRefused
 from decision.server.metrics import forget_dead
-from decision.server.settings import (
-    SETTINGS,
-    ServerSettings,
-    SettingsError,
-    read_settings,
-    to_environ,
-)
+from decision.server.settings import SETTINGS, ServerSettings, SettingsError
+from decision.server.settings_reading import read_settings, to_environ
 from decision.store import MemoryStore
 from tests.api.conftest import RULES, Api, running
 from tests.api.test_bad_input import problem_of

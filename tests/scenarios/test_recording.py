@@ -436,7 +436,7 @@ def test_a_scenario_is_appended_once_and_to_scenarios_alone(tmp_path: Path) -> N
 @pytest.mark.slow
 def test_the_command_finds_the_decision_in_the_store_and_in_the_archive(run, rules: Path) -> None:
     from decision.server.opening import open_store
-    from decision.server.settings import read_settings
+    from decision.server.settings_reading import read_settings
 
     async def decide() -> str:
         definition = load_folder(rules).definition

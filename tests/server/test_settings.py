@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from decision.server.settings import SETTINGS, unknown_variables
+from decision.server.settings import SETTINGS
+from decision.server.settings_reading import unknown_variables
 from tests.api.conftest import RULES
 from tests.api.serving import Server
 from tests.cli.conftest import Run, run  # noqa: F401 - a fixture
