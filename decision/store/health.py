@@ -91,6 +91,10 @@ class RefusalCount:
         if error.code in STATES:
             self.last, self.at = error, time.monotonic()
 
+    def latest(self, within: float) -> StoreUnavailable | None:
+        """`last`, if it is no older than so many seconds."""
+        return self.last if time.monotonic() - self.at < within else None
+
 
 class Failure(NamedTuple):
     """An answer that had to do without the store, at a `time.monotonic()`, and for whom.

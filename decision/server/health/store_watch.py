@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -19,13 +19,15 @@ from decision.core.errors import StoreUnavailable
 from decision.engine.runtime import wall_clock
 from decision.observability import get_logger
 from decision.server.health.answer_watch import AnswerWatch
+from decision.server.health.clock_watch import ClockWatch
+from decision.server.health.durability_watch import DurabilityWatch
 from decision.server.health.log_watch import LogWatch
 from decision.server.health.loss_watch import LossState, LossWatch
 from decision.server.health.losses import marks_of
 from decision.server.health.state import StoreHealth, Trouble, What, trouble, trouble_of
 from decision.server.metrics import Metrics
 from decision.server.shared_folder import SharedFolder
-from decision.store.health import AnswerCount, Beat, ServerState, Watched
+from decision.store.health import AnswerCount, Watched
 
 REFUSED_FOR: Final = 5.0
 """Seconds for which a refused call counts: what is refused now and then is not restored between."""
@@ -33,14 +35,8 @@ REFUSED_FOR: Final = 5.0
 RIGHTS_EVERY: Final = 10.0
 """Seconds between two trials of all rights, as long as none is missing."""
 
-SKEW: Final = 5_000_000
-"""Microseconds by which clocks may differ."""
-
 STALE: Final = 10.0
 """Seconds after which the report of another worker is too old to be used."""
-
-_SLOWEST: Final = 500_000
-"""Microseconds: a beat that took longer says too little about clocks."""
 
 _log = get_logger()
 
@@ -54,11 +50,6 @@ class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
     notices: Mapping[str, str] = {}
     accepted: Mapping[str, str] = {}
     losses: LossState = LossState()
-
-
-class _Written(NamedTuple):
-    beat: Beat
-    ahead: int | None
 
 
 class StoreWatch:
@@ -82,7 +73,8 @@ class StoreWatch:
         self._store = store if isinstance(store, Watched) else None
         self._health = health
         self._metrics = metrics
-        self._clock = clock
+        self._clocks = ClockWatch(health, metrics, clock)
+        self._durability = DurabilityWatch(health)
         where = "" if self._store is None else self._store.where
         self._answers = AnswerWatch(answers or AnswerCount(), where)
         self._log_watch = LogWatch(log_limit, health, metrics)
@@ -90,8 +82,6 @@ class StoreWatch:
         self._own = os.urandom(8).hex()
         self._began = time.monotonic()
         self._led = False
-        self._accepted: Mapping[str, str] | None = None
-        self._ahead: int | None = None
         self._missing: list[str] = []
         self._rights_at = -RIGHTS_EVERY
 
@@ -157,21 +147,22 @@ class StoreWatch:
         other = before is not None and before.by != self._own and before.at > self._began
         if not self._led or (other and silent is None):
             self._led = True
-            self._accepted = None if before is None else before.accepted
+            self._durability.accepted = None if before is None else before.accepted
             self._loss_watch.resume(None if before is None else before.losses)
-        written, refusal = None, None
+        server, beat, refusal = shared.own.decode(), None, None
         try:
-            written = await self._write(store, shared.own.decode())
+            beat = await self._clocks.beat(store, server)
+            self._metrics.store.written()
         except StoreUnavailable as error:
             refusal = error
         self._metrics.store.refused(store.refused.counts)
         health.note("store", await self._trouble(store, refusal))
         state = await store.server_state()
         self._metrics.store.server(state)
-        self._note_risks(state)
-        if written is not None:
-            await self._loss_watch.look(store, marks_of(written.beat, state), written.beat.now)
-            self._note_clocks(written, shared.own.decode())
+        self._durability.look(state)
+        if beat is not None:
+            await self._loss_watch.look(store, marks_of(beat, state), beat.now)
+            self._clocks.look(beat, server)
         with suppress(StoreUnavailable):  # noted as a refusal
             await self._log_watch.look(store, state)
         self._tell(shared, silent)
@@ -192,22 +183,9 @@ class StoreWatch:
             found = trouble("unwritten", f"{text}: {fix}")
         self._health.note("watch", found)
 
-    # Writing.
-
-    async def _write(self, store: Watched, server: str) -> _Written:
-        before = self._clock()
-        beat = await store.beat(server, self._ahead)
-        after = self._clock()
-        self._metrics.store.written()
-        if 0 <= after - before < _SLOWEST:
-            self._ahead = (before + after) // 2 - beat.now
-        return _Written(beat, self._ahead)
-
     async def _trouble(self, store: Watched, refusal: StoreUnavailable | None) -> Trouble | None:
         """Why the store is of no use: the trial of a write, real calls, missing rights."""
-        found, last = refusal, store.refused.last
-        if found is None and last is not None and time.monotonic() - store.refused.at < REFUSED_FOR:
-            found = last
+        found = refusal or store.refused.latest(REFUSED_FOR)
         refused = found is not None and found.code == "NOPERM"
         if refused or self._missing or time.monotonic() - self._rights_at >= RIGHTS_EVERY:
             with suppress(StoreUnavailable):
@@ -218,42 +196,6 @@ class StoreWatch:
         answers = self._answers.look()
         return answers if found is None else trouble_of(found, store.where)
 
-    # What the server says of itself.
-
-    def _note_risks(self, state: ServerState) -> None:
-        """Whoever never kept a file chose so: that is a notice. To stop keeping it is a fault."""
-        if self._accepted is None:
-            self._accepted = state.risks if "appendonly" in state.risks else {}
-        accepted = {
-            name: text
-            for name, text in state.risks.items()
-            if name == "appendonly" and self._accepted.get(name) == text
-        }
-        self._accepted = accepted  # once it is kept, it is expected to be
-        texts = [text for name, text in state.risks.items() if name not in accepted]
-        code = ",".join(state.risks.keys() - accepted.keys())
-        told = "; also, it ".join(texts)
-        self._health.note("durability", trouble(code, f"Redis {told}") if texts else None)
-        known = [f"Redis {text}" for text in accepted.values()]
-        self._health.notice("durability", known[0] if known else None)
-
-    def _note_clocks(self, written: _Written, own: str) -> None:
-        ahead = dict(written.beat.ahead)
-        if written.ahead is not None:
-            ahead[own] = written.ahead
-        skew = max(ahead.values(), default=0) - min(ahead.values(), default=0)
-        own_ahead = written.ahead or 0
-        self._metrics.store.clocks(own_ahead / 1e6, skew / 1e6)
-        found = None
-        if abs(own_ahead) > SKEW:
-            what = "ahead of" if own_ahead > 0 else "behind"
-            text = f"this server's clock is {abs(own_ahead) / 1e6:.1f} s {what} that of Redis"
-            found = trouble("clock", f"{text}; run a time service, such as chrony, on both")
-        elif skew > SKEW:
-            text = f"clocks of servers on this Redis differ by {skew / 1e6:.1f} s"
-            found = trouble("skew", f"{text}; run a time service, such as chrony, on all of them")
-        self._health.note("clock", found)
-
     # Other workers.
 
     def _report(self) -> HealthReport:
@@ -263,15 +205,15 @@ class StoreWatch:
             by=self._own,
             troubles=health.troubles,
             notices=health.notices,
-            accepted=self._accepted or {},
+            accepted=self._durability.accepted or {},
             losses=self._loss_watch.state,
         )
 
     def _adopt(self, store: Watched, report: HealthReport | None) -> None:
         """Takes over what the worker that looks has seen, and adds what it does not know."""
         report = report or HealthReport(at=0.0)
-        troubles, last = dict(report.troubles), store.refused.last
-        if last is not None and time.monotonic() - store.refused.at < REFUSED_FOR:
+        troubles = dict(report.troubles)
+        if (last := store.refused.latest(REFUSED_FOR)) is not None:
             troubles.setdefault("store", trouble_of(last, store.where))
         if (found := self._answers.look()) is not None:
             troubles.setdefault("store", found)
