@@ -20,16 +20,10 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from decision.api.http_limits import Connections
-from decision.api.problems import Problem, problem_bytes, turned_away
-from decision.api.request_heads import LARGEST_HEAD, MOST_HEADERS, head_problem, use_host_of_target
-from decision.api.timed_protocol import TimedProtocol
-from decision.server.admission import Admission, retry_after
-
-_PIECE: Final = 4096
-"""Bytes that are parsed before a look at how many requests they held: at most 150."""
-
-_MOST_THROWN_AWAY: Final = 16 * 1024 * 1024
-"""Bytes that are read and thrown away so that a client gets to see why."""
+from decision.api.problems import Problem
+from decision.api.refusing_protocol import RefusingProtocol
+from decision.api.request_heads import LARGEST_HEAD, read_head
+from decision.server.admission import retry_after
 
 _GUARDED: Final = (b"/v1/decisions", b"/v1/events", b"/v1/customers")
 """Paths that are refused while too much is under way; health, metrics and the rest are not."""
@@ -44,31 +38,16 @@ class _ExpectingCycle(RequestResponseCycle):
         await super().send(message)
 
 
-class _Answered:
-    """Stands for a request that needs no application: it is answered."""
-
-    response_complete = True
-    message_event = asyncio.Event()
-
-
-_ANSWERED: Final[Any] = _Answered()
-
-
-class BoundedProtocol(TimedProtocol):
+class BoundedProtocol(RefusingProtocol):
     """One connection. The class variables are set once a process, before it listens."""
 
-    admission: ClassVar[Admission] = Admission()
     open: ClassVar[Connections] = Connections()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.cycle = _ANSWERED
         self._in_head = True
         self._whole = False  # whether the piece that is parsed ended with its request
         self._excess = 0  # bytes received that are no body
-        self._thrown_away = 0
-        self._turned_away = False  # refused under overload, and not read for a moment
-        self._refusal: Problem | None = None  # to be sent after the answers before it
         self._address: str | None = None
         self._counted = False
 
@@ -92,39 +71,6 @@ class BoundedProtocol(TimedProtocol):
         super().connection_lost(exc)
 
     # What comes in.
-
-    def data_received(self, data: bytes) -> None:
-        """Parses what came, as far as it may be parsed yet."""
-        self._idle_since = None
-        if self._ended:
-            self._thrown_away += len(data)
-            if self._thrown_away > _MOST_THROWN_AWAY:
-                self.transport.abort()
-        elif self._rest:
-            self._rest += data
-        elif len(data) <= _PIECE and not (self.pipeline or self._turned_away):
-            self._feed(data)
-        else:
-            self._rest = data
-            self._parse_rest()
-
-    def _parse_rest(self) -> None:
-        """Parses piece by piece; stops where a request has to wait for the one before it."""
-        rest, self._rest = memoryview(self._rest), b""
-        start = 0
-        while start < len(rest) and not (self.pipeline or self._turned_away or self._ended):
-            self._feed(rest[start : start + _PIECE])
-            start += _PIECE
-        if not self._ended and start < len(rest):
-            self._rest = bytes(rest[start:])
-        self._hold()
-
-    def _hold(self) -> None:
-        """Stops reading while there is something to parse, or to answer, before what comes."""
-        held = self._rest or self.pipeline or self._turned_away
-        self.flow.held = bool(held) and not self._ended
-        if self.flow.held:
-            self.flow.pause_reading()
 
     def _feed(self, piece: bytes | memoryview) -> None:
         self._excess += len(piece)
@@ -176,24 +122,11 @@ class BoundedProtocol(TimedProtocol):
         self._stop_timer()
         parser = self.parser
         version, method = parser.get_http_version(), parser.get_method()
-        problem = head_problem(self.headers, method, version)
-        if len(self.headers) > MOST_HEADERS:
-            detail = f"the request has {len(self.headers)} headers; send at most {MOST_HEADERS}"
-            problem = Problem("headers-too-large", detail)
-        if problem is not None:
-            self._refuse(problem)
-            return
-        try:
-            target = httptools.parse_url(self.url)
-        except httptools.HttpParserInvalidURLError:
-            self._refuse(Problem("invalid-request", "the target of the request is not a URL"))
+        target = read_head(self.headers, self.url, method, version)
+        if isinstance(target, Problem):
+            self._refuse(target)
             return
         raw_path = target.path or b"/"
-        if target.host is not None:
-            problem = use_host_of_target(self.headers, target)
-            if problem is not None:
-                self._refuse(problem)
-                return
         self._in_head, self._in_body = False, True
         waits = not self.cycle.response_complete
         guarded = raw_path.startswith(_GUARDED)
@@ -305,69 +238,6 @@ class BoundedProtocol(TimedProtocol):
         else:
             self._hold()
             self.flow.resume_reading()
-
-    def send_400_response(self, msg: str) -> None:
-        """What is not HTTP gets a problem as well."""
-        self._refuse(Problem("invalid-request", msg))
-
-    def _late(self) -> None:
-        self._timer = None
-        if self.transport.is_closing():
-            return
-        if self._in_body:
-            self.close()
-        else:
-            seconds = self.limits.head_seconds
-            detail = f"the request's head did not arrive within {seconds:g} s"
-            self._refuse(Problem("request-timeout", detail))
-
-    def _turn_away(self, keep_alive: bool) -> None:
-        """Refuses a request at the least cost: no task, and no application."""
-        self.cycle = _ANSWERED
-        self.transport.write(turned_away(self.headers, self.admission.turn_away()))
-        if not keep_alive:
-            self.close()
-        elif self.admission.hold:
-            self._turned_away = True
-            self._hold()
-            self.admission.hold_back(self._read_on)
-
-    def _read_on(self) -> None:
-        """Reads again from a connection that was refused."""
-        self._turned_away = False
-        if not self._ended and not self.transport.is_closing():
-            self._parse_rest()
-            self.flow.resume_reading()
-
-    def _refuse(self, problem: Problem) -> None:
-        """Answers without the application, after the answers before it, and closes."""
-        cycle = self.cycle
-        under_way = not cycle.response_complete
-        if under_way and self._in_body:  # it is this request's body that is wrong
-            cycle.disconnected = True
-            cycle.message_event.set()
-            if self.pipeline:
-                self.pipeline.popleft()
-            else:
-                under_way = False
-                if cycle.response_started:
-                    self.close()
-                    return
-        elif not under_way and self._in_body:  # and its answer is given
-            self.close()
-            return
-        self._end()
-        if under_way:
-            self._refusal = problem
-            self.flow.pause_reading()
-        else:
-            self._answer(problem)
-
-    def _answer(self, problem: Problem) -> None:
-        self._refusal = None
-        self.transport.write(problem_bytes(problem, self.headers or (), close=True))
-        self._in_body, self._ended = True, False  # what else comes is thrown away
-        self.close()
 
 
 def _framing(headers: list[tuple[bytes, bytes]] | None) -> bytes:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
+import httptools
+
 from decision.api.problems import Problem
 
 LARGEST_HEAD: Final = 32 * 1024
@@ -19,9 +21,26 @@ _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1
 _VERSIONS: Final = ("1.1", "1.0")
 
 
-def head_problem(
-    headers: Sequence[tuple[bytes, bytes]], method: bytes, version: str
-) -> Problem | None:
+def read_head(headers: list[tuple[bytes, bytes]], url: bytes, method: bytes, version: str) -> Any:
+    """The target of a request as httptools has parsed it, or the `Problem` with its head.
+
+    Host is made to be that of the target, where the target names one.
+    """
+    if len(headers) > MOST_HEADERS:
+        detail = f"the request has {len(headers)} headers; send at most {MOST_HEADERS}"
+        return Problem("headers-too-large", detail)
+    if (problem := _problem(headers, method, version)) is not None:
+        return problem
+    try:
+        target: Any = httptools.parse_url(url)
+    except httptools.HttpParserInvalidURLError:
+        return Problem("invalid-request", "the target of the request is not a URL")
+    if target.host is None:
+        return target
+    return _use_host_of_target(headers, target) or target
+
+
+def _problem(headers: Sequence[tuple[bytes, bytes]], method: bytes, version: str) -> Problem | None:
     """Why a request with these headers is refused; None where it is not.
 
     A proxy in front of us may read such a head in another way than we do. Then it and we see
@@ -56,7 +75,7 @@ def head_problem(
     return None
 
 
-def use_host_of_target(headers: list[tuple[bytes, bytes]], target: Any) -> Problem | None:
+def _use_host_of_target(headers: list[tuple[bytes, bytes]], target: Any) -> Problem | None:
     """Puts the host of a target such as `http://host/path` in the place of Host, as RFC 9112 says.
 
     `target` is the target as httptools has parsed it. Why the request is refused, where it is.
