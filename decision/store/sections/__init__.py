@@ -1,0 +1,51 @@
+"""The three sections of a customer's document, as bytes.
+
+A section is empty where all its fields are at their default; otherwise it is a MessagePack array
+(https://github.com/msgpack/msgpack/blob/master/spec.md) that leaves out trailing defaults:
+
+    profile   [attributes, hundredths, runs, timezone, aliases]
+    contacts  [rows, consents, trail, signals, reachable, unreachable, merged, moved_to]
+    events    [types, totals, sizes, times, counts, {type: [days, last, sums, amounts]},
+               {score: [value, at, half-life, digest, events]}]
+
+Names are numbers of the register (see `register`), or written out where they have none. Amounts
+with two decimals are integers among the attributes, and their names in `hundredths`. `runs` is
+one flat list. `rows` holds 1 byte for their form and then packed contacts: narrow (kind, 48 bits
+of time since the earliest, which comes first, 22 bits of mark below 2 of state, tag) or wide
+(every field in full).
+Of events, `sizes` says how many buckets of each type are stored; where the latest bucket is in the
+second of `last_at`, it is left out and the size is the complement (`~size`). `times` packs, after
+a byte for its form, the `last_at` of all types and then the seconds of all buckets stored;
+`counts` has their counts, then those of the latest. `amounts` are each bucket's sums, `days`
+differences.
+Columns, because they are smaller than records and faster to read.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from decision.core.document import Document
+from decision.core.ports import Section
+from decision.store.register import Register
+from decision.store.sections.contacts import read_contacts, write_contacts
+from decision.store.sections.events import read_events, write_events
+from decision.store.sections.profile import read_profile, write_profile
+
+_WRITERS: Final = {"profile": write_profile, "contacts": write_contacts, "events": write_events}
+_READERS: Final = {"profile": read_profile, "contacts": read_contacts, "events": read_events}
+
+
+def encode_section(document: Document, section: Section, register: Register) -> bytes:
+    """One section of a document; names without a number are then in `names.take_wanted()`."""
+    return _WRITERS[section](document, register)
+
+
+def decode_section(document: Document, section: Section, data: bytes, register: Register) -> None:
+    """Fills one section of a document.
+
+    Raises:
+        UnknownNumber: the register must be read again.
+    """
+    if data:
+        _READERS[section](document, data, register)
