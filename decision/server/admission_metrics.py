@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from decision.server.admission import Admission
@@ -11,18 +13,13 @@ class AdmissionMetrics:
     """Shows how much of a worker is in use; of several workers the sum, and the worst delay."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def total(name: str, text: str) -> Gauge:
-            return Gauge(f"nextbest_{name}", text, registry=registry, multiprocess_mode="livesum")
+        def gauge(name: str, text: str, mode: Literal["livesum", "livemax"] = "livesum") -> Gauge:
+            return Gauge(f"nextbest_{name}", text, registry=registry, multiprocess_mode=mode)
 
-        self._under_way = total("decisions_under_way", "Decisions and writes begun.")
-        self._waiting = total("decisions_waiting", "Those that wait for their turn.")
-        self._limit = total("decisions_limit", "How many may be under way at once.")
-        self._delay = Gauge(
-            "nextbest_loop_delay_seconds",
-            "How late the event loop is.",
-            registry=registry,
-            multiprocess_mode="livemax",
-        )
+        self._under_way = gauge("decisions_under_way", "Decisions and writes begun.")
+        self._waiting = gauge("decisions_waiting", "Those that wait for their turn.")
+        self._limit = gauge("decisions_limit", "How many may be under way at once.")
+        self._delay = gauge("loop_delay_seconds", "How late the event loop is.", "livemax")
         self._overloaded = Counter(
             "nextbest_requests_overloaded", "Requests refused under overload.", registry=registry
         )

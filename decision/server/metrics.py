@@ -45,7 +45,7 @@ _BUCKETS = (
     *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
 )
 
-_Mode = Literal["livemin", "livemax"]
+_Mode = Literal["livemin", "livemax", "livesum"]
 """What a gauge shows of several workers."""
 
 
@@ -70,11 +70,7 @@ class Metrics:
         self._decisions = counter(
             "decisions", "Decisions made, by placement and outcome.", "placement", "outcome"
         )
-        suppressed = counter(
-            "candidates_fallen",
-            "Candidates filtered out, by reason code.",
-            "reason",
-        )
+        fallen = counter("candidates_fallen", "Candidates filtered out, by reason code.", "reason")
         degraded = counter(
             "decisions_degraded",
             "Decisions made without something, by what was missing.",
@@ -135,17 +131,11 @@ class Metrics:
         self.connection = ConnectionMetrics(registry)
         self.exemplar: Callable[[], dict[str, str] | None] | None = None
         self.admission = AdmissionMetrics(registry)
-        workers = Gauge(
-            "nextbest_workers",
-            "Workers that serve.",
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
-        workers.set(1)
+        gauge("workers", "Workers that serve.", "livesum").set(1)
         self._failures_seen: tuple[RuleMatcher | None, int] = (None, 0)
         # Children are looked up once: a look-up by label costs as much as the count itself.
         self._by_outcome: dict[tuple[str, str], Callable[[], None]] = {}
-        self._fallen = {reason: suppressed.labels(reason.value) for reason in Reason}
+        self._fallen = {reason: fallen.labels(reason.value) for reason in Reason}
         self._degraded = {name: degraded.labels(name) for name in DEGRADED}
         self._seconds = {step: seconds.labels(step) for step in STEPS}
         self._events = {result: events.labels(result) for result in RESULTS}

@@ -50,23 +50,24 @@ def tracing_of_environment(environ: Mapping[str, str] | None = None) -> Tracing 
         return None
     if exporter not in ("otlp", "console"):
         fix = "set OTEL_TRACES_EXPORTER to otlp, console or none"
-        _log.warning("tracing_off", problem=f"exporter {exporter!r} is not known", fix=fix)
-        return None
+        return _off(f"exporter {exporter!r} is not known", fix)
     protocol = next((environ[name] for name in _PROTOCOLS if environ.get(name)), "http/protobuf")
     if exporter == "otlp" and protocol != "http/protobuf":
         fix = "set OTEL_EXPORTER_OTLP_PROTOCOL to http/protobuf, to port 4318 as a rule"
-        _log.warning("tracing_off", problem=f"protocol {protocol!r} is not supported", fix=fix)
-        return None
-    if importlib.util.find_spec("opentelemetry") is None or not _is_installed():
+        return _off(f"protocol {protocol!r} is not supported", fix)
+    if not _is_installed():
         problem = install_hint("OpenTelemetry is not installed", "otel")
-        _log.warning("tracing_off", problem=problem, fix="or set OTEL_TRACES_EXPORTER to none")
-        return None
+        return _off(problem, "or set OTEL_TRACES_EXPORTER to none")
     try:
         return Tracing(_provider(exporter, environ))
     except ValueError as error:
         fix = "correct the OTEL_* variable that has this value"
-        _log.warning("tracing_off", problem=f"a value cannot be read: {error}", fix=fix)
-        return None
+        return _off(f"a value cannot be read: {error}", fix)
+
+
+def _off(problem: str, fix: str) -> Tracing | None:
+    _log.warning("tracing_off", problem=problem, fix=fix)
+    return None
 
 
 def _is_installed() -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Final
+from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
@@ -15,29 +15,23 @@ WHAT: Final = ("store", "data", "durability", "log", "clock", "watch", "keys")
 
 SETTINGS: Final = ("maxmemory-policy", "appendonly")
 
+_Mode = Literal["livemostrecent", "livemax"]
+
 
 class StoreMetrics:
     """Gauges have the value of the worker that looked last; counters are of all workers."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
+        def gauge(name: str, text: str, *labels: str, mode: _Mode = "livemostrecent") -> Gauge:
             return Gauge(
-                f"nextbest_{name}",
-                text,
-                labels,
-                registry=registry,
-                multiprocess_mode="livemostrecent",
+                f"nextbest_{name}", text, labels, registry=registry, multiprocess_mode=mode
             )
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"nextbest_{name}", text, labels, registry=registry)
 
-        degraded = Gauge(
-            "nextbest_degraded",
-            "1 while something is wrong, by what it is.",
-            ["what"],
-            registry=registry,
-            multiprocess_mode="livemax",
+        degraded = gauge(
+            "degraded", "1 while something is wrong, by what it is.", "what", mode="livemax"
         )
         refusals = counter("store_refusals", "Calls that Redis refused, by its code.", "code")
         losses = counter("store_losses", "Losses of data that were noticed, by kind.", "kind")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import io
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -42,25 +42,20 @@ def add_key(path: Path, entry: ApiKey) -> None:
         OSError: it cannot be written.
     """
     with _alone(path):
-        _add(path, entry)
-
-
-def _add(path: Path, entry: ApiKey) -> None:
-    data = read_keys(path) or b""
-    keys = parse_keys(path, data)
-    text = data.decode()
-    if any(known.name == entry.name for known in keys):
-        raise SettingsError(
-            f"{path} has a key {entry.name} already; revoke it, or choose a new name"
-        )
-    if keys and _is_flow(path, text):
-        _replace(path, _as_json([*keys, entry]))
-        return
-    if not keys:  # what is left of it are comments, or an empty list
-        text = "".join(line for line in _lines(text) if line.lstrip().startswith("#"))
-    if text and not text.endswith("\n"):
-        text += "\n"
-    _replace(path, text + as_yaml(entry))
+        data = read_keys(path) or b""
+        keys, text = parse_keys(path, data), data.decode()
+        if any(known.name == entry.name for known in keys):
+            raise SettingsError(
+                f"{path} has a key {entry.name} already; revoke it, or choose a new name"
+            )
+        if keys and _is_flow(path, text):
+            _replace(path, _as_json([*keys, entry]))
+            return
+        if not keys:  # what is left of it are comments, or an empty list
+            text = "".join(line for line in _lines(text) if line.lstrip().startswith("#"))
+        if text and not text.endswith("\n"):
+            text += "\n"
+        _replace(path, text + as_yaml(entry))
 
 
 def remove_key(path: Path, name: str) -> int:
@@ -72,31 +67,27 @@ def remove_key(path: Path, name: str) -> int:
         OSError: it cannot be written.
     """
     with _alone(path):
-        return _remove(path, name)
-
-
-def _remove(path: Path, name: str) -> int:
-    keys = load_keys(path)
-    left = [key for key in keys if key.name != name]
-    if len(left) == len(keys):
-        near = get_close_matches(name, [key.name for key in keys], 1)
-        hint = f"did you mean {near[0]}?" if near else "nextbest key list shows what it has"
-        raise NotFound(f"{path} has no key {name}; {hint}")
-    data = read_keys(path) or b""
-    text = data.decode()
-    if _is_flow(path, text):
-        _replace(path, _as_json(left))
+        keys = load_keys(path)
+        names = [key.name for key in keys]
+        if name not in names:
+            near = get_close_matches(name, names, 1)
+            hint = f"did you mean {near[0]}?" if near else "nextbest key list shows what it has"
+            raise NotFound(f"{path} has no key {name}; {hint}")
+        left = [key for key in keys if key.name != name]
+        text = (read_keys(path) or b"").decode()
+        if _is_flow(path, text):
+            _replace(path, _as_json(left))
+        else:
+            _replace(path, _without(path, text, names.index(name), left))
         return len(left)
-    place = next(index for index, key in enumerate(keys) if key.name == name)
-    without = _without(text, place)
-    if _safely(lambda: parse_keys(path, without.encode())) != left:
-        raise SettingsError(f"{path} is not written as a list of one key each; take it out by hand")
-    _replace(path, without)
-    return len(left)
 
 
-def _without(text: str, place: int) -> str:
-    """A block list without one item; comments above the next one belong to that."""
+def _without(path: Path, text: str, place: int, left: list[ApiKey]) -> str:
+    """A block list without one item; comments above the next one belong to that.
+
+    Raises:
+        SettingsError: what is then in it are not the keys that are to be left.
+    """
     from ruamel.yaml import YAML
 
     lines = _lines(text)
@@ -106,7 +97,11 @@ def _without(text: str, place: int) -> str:
     end = starts[place + 1] if place + 1 < len(starts) else len(lines)
     while end > first + 1 and _is_blank(lines[end - 1]):
         end -= 1
-    return "".join(lines[:first] + lines[end:])
+    without = "".join(lines[:first] + lines[end:])
+    with suppress(SettingsError):
+        if parse_keys(path, without.encode()) == left:
+            return without
+    raise SettingsError(f"{path} is not written as a list of one key each; take it out by hand")
 
 
 def _dash(lines: list[str], line: int) -> int:
@@ -154,18 +149,7 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def _as_json(keys: list[ApiKey]) -> str:
-    plain = [
-        {name: value for name, value in msgspec.to_builtins(key).items() if value is not None}
-        for key in keys
-    ]
-    return msgspec.json.format(msgspec.json.encode(plain), indent=1).decode() + "\n"
-
-
-def _safely(read: Callable[[], list[ApiKey]]) -> list[ApiKey] | None:
-    try:
-        return read()
-    except SettingsError:
-        return None
+    return msgspec.json.format(msgspec.json.encode(keys), indent=1).decode() + "\n"
 
 
 def _replace(path: Path, text: str) -> None:
