@@ -9,7 +9,6 @@ from decision.store.damage import text
 from decision.store.in_redis.base import RedisBase
 from decision.store.keys import escape_pattern
 from decision.store.pipelined_connection import Command
-from decision.store.scripts import SCRIPTS
 
 _AT_A_TIME: Final = 1_000
 """Keys looked at in one call: Redis does nothing else meanwhile."""
@@ -26,13 +25,11 @@ class RedisAliases(RedisBase):
         return None if owner is None else text(key, owner)
 
     async def set_alias(self, kind: str, value: str, customer_id: str) -> str:
-        call, key = self._caller(write=True), self.keys.alias(kind, value)
-        owner: bytes = await SCRIPTS["set_alias"].run(call, [key], [customer_id])
-        return text(key, owner)
+        key = self.keys.alias(kind, value)
+        return text(key, await self._run("set_alias", [key], [customer_id]))
 
     async def delete_alias(self, kind: str, value: str, customer_id: str) -> None:
-        call, keys = self._caller(write=True), [self.keys.alias(kind, value)]
-        await SCRIPTS["delete_alias"].run(call, keys, [customer_id])
+        await self._delete_key(self.keys.alias(kind, value), customer_id)
 
     async def stray_aliases(self) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -60,8 +57,7 @@ class RedisAliases(RedisBase):
         return removed
 
     async def _delete_key(self, key: str, owner: str) -> int:
-        call = self._caller(write=True)
-        removed: int = await SCRIPTS["delete_alias"].run(call, [key], [owner])
+        removed: int = await self._run("delete_alias", [key], [owner])
         return removed
 
     async def _owners(self) -> AsyncIterator[dict[str, str]]:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from decision.core.document import ContactKind
 from decision.observability import named
@@ -13,7 +14,7 @@ from decision.store.codec import PacksDocuments
 from decision.store.connection import CONNECT_TIMEOUT, SharedConnection
 from decision.store.in_redis.server import check_server, parse_info, risks
 from decision.store.keys import Keys
-from decision.store.pipelined_connection import PipelinedConnection
+from decision.store.pipelined_connection import Argument, PipelinedConnection
 from decision.store.refusals import Refused
 from decision.store.register import RegisterClash
 from decision.store.scripts import SCRIPTS, Call
@@ -57,6 +58,18 @@ class RedisBase(PacksDocuments):
         return partial(
             self.connection.call, timeout=timeout, write=write, through_outage=through_outage
         )
+
+    async def _run(
+        self,
+        script: str,
+        keys: Sequence[str],
+        arguments: Sequence[Argument] = (),
+        *,
+        timeout: float | None = None,
+        write: bool = True,
+    ) -> Any:
+        """The reply of a script."""
+        return await SCRIPTS[script].run(self._caller(timeout, write=write), keys, arguments)
 
     async def _refresh(self, timeout: float | None = None) -> None:
         """Learns the register's new entries, which documents that others wrote may need."""

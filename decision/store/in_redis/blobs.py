@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from decision.store.in_redis.base import RedisBase
-from decision.store.scripts import SCRIPTS
 
 
 class RedisBlobs(RedisBase):
@@ -17,8 +16,7 @@ class RedisBlobs(RedisBase):
         return data
 
     async def append_history(self, name: str, entry: bytes, keep: int) -> None:
-        call, key = self._caller(write=True), self.keys.history(name)
-        await SCRIPTS["append_history"].run(call, [key], [entry, keep])
+        await self._run("append_history", [self.keys.history(name)], [entry, keep])
 
     async def history(self, name: str, last: int | None = None) -> list[bytes]:
         first = 0 if last is None else -last

@@ -185,18 +185,16 @@ class RedisDocuments(RedisAliases):
         *,
         timeout: float | None = None,
     ) -> bool:
-        call = self._caller(timeout, write=True)
         keys = [self.keys.customer(customer_id).answers]
         arguments = _claim_arguments(request_id, decision_id, claim)
-        return bool(await SCRIPTS["claim_answer"].run(call, keys, arguments))
+        return bool(await self._run("claim_answer", keys, arguments, timeout=timeout))
 
     async def disclaim_answer(
         self, customer_id: str, request_id: str, decision_id: str, claim: str
     ) -> bool:
-        call = self._caller(write=True)
         keys = [self.keys.customer(customer_id).answers]
         arguments = _claim_arguments(request_id, decision_id, claim)
-        return bool(await SCRIPTS["disclaim_answer"].run(call, keys, arguments))
+        return bool(await self._run("disclaim_answer", keys, arguments))
 
     async def erase(
         self, customer_id: str, record: LogRecord, pseudonym: str | None = None
@@ -206,7 +204,6 @@ class RedisDocuments(RedisAliases):
         if pseudonym is not None:
             keys.append(self.keys.erased(customer_id, pseudonym))
             logged.append(ERASURE_LASTS)
-        call = self._caller(write=True)
         for _ in range(_ERASE_ATTEMPTS):
             version, aliases = -1, 0
             try:
@@ -221,7 +218,7 @@ class RedisDocuments(RedisAliases):
                     aliases += len(values)
                     for value in values:
                         await self.delete_alias(kind, value, customer_id)
-            reply = await SCRIPTS["erase"].run(call, keys, [version, *logged])
+            reply = await self._run("erase", keys, [version, *logged])
             if reply != -1:
                 documents, answers, event_ids = reply
                 return Removed(documents, aliases, answers, event_ids)

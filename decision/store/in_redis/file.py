@@ -9,7 +9,6 @@ from decision.core.ports import FileState
 from decision.store.in_redis.base import RedisBase
 from decision.store.in_redis.server import parse_info
 from decision.store.refusals import Refused
-from decision.store.scripts import SCRIPTS
 
 _AT_A_TIME: Final = 500
 """Entries copied in one call: Redis does nothing else meanwhile."""
@@ -38,13 +37,12 @@ class RedisFile(RedisBase):
         return None
 
     async def rewrite_log(self, partition: int) -> str | None:
-        call = self._caller(write=True)
         keys = [self.keys.log(partition), self.keys.log_copy(partition)]
         for _ in range(_ATTEMPTS):
             position = "-"
             while position:
                 try:
-                    reply = await SCRIPTS["rewrite_log"].run(call, keys, [position, _AT_A_TIME])
+                    reply = await self._run("rewrite_log", keys, [position, _AT_A_TIME])
                 except Refused as error:
                     return f"{error.code}: {error.reason}"
                 if reply is None:

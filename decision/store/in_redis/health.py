@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
-from functools import partial
 from typing import Final
 
 from decision.store.health import Beat, LogState, RefusalCount, ServerState
@@ -13,7 +12,6 @@ from decision.store.in_redis.base import RedisBase
 from decision.store.in_redis.rights import trials
 from decision.store.in_redis.server import parse_info, state_of
 from decision.store.refusals import Refused
-from decision.store.scripts import SCRIPTS
 
 _FORGOTTEN: Final = 60_000
 """Milliseconds after which the clock of a silent server is forgotten."""
@@ -40,8 +38,7 @@ class RedisHealth(RedisBase):
         keys = [self.keys.health(name) for name in ("mark", "beats", "clocks", "trial")]
         arguments: list[str | int] = [os.urandom(8).hex(), server]
         arguments += ["" if ahead is None else str(ahead), _FORGOTTEN]
-        reply = await SCRIPTS["beat"].run(self._caller(write=True), keys, arguments)
-        now, mark, beats, clocks = reply
+        now, mark, beats, clocks = await self._run("beat", keys, arguments)
         names = [name.decode(errors="replace") for name in clocks[::2]]
         found = dict(zip(names, map(int, clocks[1::2]), strict=True))
         return Beat(int(now), mark.decode(errors="replace"), beats, found)
@@ -71,10 +68,10 @@ class RedisHealth(RedisBase):
         return missing
 
     async def look_at_logs(self, partitions: Sequence[int], limit: int) -> list[LogState]:
-        look = partial(SCRIPTS["look_at_log"].run, self._caller(write=True))
         arguments = [limit, _TRIMMED_AT_ONCE, _STAY]
+        logs = map(self.keys.log, partitions)
         replies = await asyncio.gather(
-            *(look([self.keys.log(partition)], arguments) for partition in partitions)
+            *(self._run("look_at_log", [log], arguments) for log in logs)
         )
         return [
             LogState(entries, size, readers, removed, _time_of(oldest))

@@ -19,7 +19,6 @@ from decision.store.log import (
 )
 from decision.store.pipelined_connection import Command
 from decision.store.refusals import Refused
-from decision.store.scripts import SCRIPTS
 
 _PAGE: Final = 1_000
 """Entries read or searched at a time."""
@@ -33,11 +32,11 @@ class RedisLog(RedisBase):
             millis, partition, _ = parse_decision_id(decision_id)
         except ValueError:
             return None
-        call, keys = self._caller(), [self.keys.log(partition)]
+        keys = [self.keys.log(partition)]
         for first, last in windows(millis):
             while first:
                 arguments = ("decision", decision_id, first, last, _PAGE)
-                body, seen = await SCRIPTS["find_record"].run(call, keys, arguments)
+                body, seen = await self._run("find_record", keys, arguments, write=False)
                 if body is not None:
                     await self._refresh()  # for documents that it may hold
                     return LogRecord(kind="decision", id=decision_id, body=body)
@@ -93,9 +92,8 @@ class RedisLog(RedisBase):
         return found
 
     async def advance_log(self, partition: int, reader: str, position: str, until: int) -> int:
-        call, keys = self._caller(write=True), [self.keys.log(partition)]
-        arguments: list[str | int] = [reader, position, following(position), until]
-        removed: int = await SCRIPTS["advance_log"].run(call, keys, arguments)
+        arguments = (reader, position, following(position), until)
+        removed: int = await self._run("advance_log", [self.keys.log(partition)], arguments)
         return removed
 
     async def leave_log(self, reader: str) -> None:
