@@ -13,9 +13,9 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from decision.observability import get_logger
+from decision.server.hangup import terminal_is_gone
 from decision.server.lifeline import end_with_supervisor
 from decision.server.shared_folder import SHARED_FOLDER, SharedFolder
-from decision.server.watching import terminal_is_gone
 from decision.store.embedded.watch import how_it_ended
 
 _LIVES: Final = 60.0

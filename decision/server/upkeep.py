@@ -20,6 +20,7 @@ from decision.core.errors import StoreUnavailable
 from decision.observability import get_logger
 from decision.server.aside import Unanswered
 from decision.server.file_rewriting import LOOK_SECONDS, FileRewriting
+from decision.server.hangup import on_hangup
 from decision.server.health.loss_watch import memory_beside
 from decision.server.health.state import StoreHealth
 from decision.server.health.store_watch import StoreWatch
@@ -28,7 +29,6 @@ from decision.server.metrics import Metrics
 from decision.server.settings import ServerSettings
 from decision.server.shared_folder import SHARED_FOLDER, SharedFolder
 from decision.server.supply import PolicySupply
-from decision.server.watching import on_hangup
 
 CHECK_SECONDS: Final = 1.0
 """Seconds between two looks at the store, the keys file, the models, and other servers."""
