@@ -15,7 +15,7 @@ from decision.api.answers import encode_json
 from decision.api.bodies import late, too_large
 from decision.api.errors import as_problem
 from decision.api.middleware import http_request_id
-from decision.api.problems import PRIVATE, Problem
+from decision.api.problems import PRIVATE, Problem, unavailable
 from decision.core.schema import DecisionRequest
 from decision.engine import Engine
 from decision.server.admission import Admission, retry_after
@@ -52,12 +52,8 @@ class Batches:
             Problem: 503, where as many are under way as may be.
         """
         if self.open >= self.most:
-            raise Problem(
-                "unavailable",
-                f"{self.most} batches are being answered, which is the most allowed; try again",
-                headers={"retry-after": str(retry_after())},
-                close=True,
-            )
+            detail = f"{self.most} batches are being answered, which is the most allowed; try again"
+            raise unavailable(detail, retry_after(), close=True)
         self.open += 1
         try:
             yield

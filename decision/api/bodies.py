@@ -7,7 +7,7 @@ from typing import Final
 
 from litestar.types import Receive, Scope
 
-from decision.api.problems import Problem
+from decision.api.problems import Problem, unavailable
 from decision.server.admission import retry_after
 from decision.server.byte_budget import ByteBudget, Share, weight
 from decision.server.settings import ServerSettings
@@ -74,11 +74,10 @@ class Bodies:
         raise problem
 
     def _crowded(self, *, close: bool = False) -> Problem:
-        return Problem(
-            "unavailable",
+        return unavailable(
             f"the requests under way take {self.budget.limit} bytes of memory, which is the most "
             "allowed; try again",
-            headers={"retry-after": str(retry_after())},
+            retry_after(),
             close=close,
         )
 

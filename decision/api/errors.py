@@ -10,7 +10,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap, Receive, Scope, Send
 
 from decision.api.middleware import http_request_id, send_problem
-from decision.api.problems import KIND_BY_STATUS, Problem, bad_field, overloaded
+from decision.api.problems import KIND_BY_STATUS, Problem, bad_field, overloaded, unavailable
 from decision.core.errors import FileError, NextbestError, NotReady, Overloaded, StoreUnavailable
 from decision.engine import InputError, NotFound
 from decision.engine.snapshot import PolicyRefused
@@ -21,9 +21,6 @@ from decision.server.aside import Unanswered
 from decision.server.keys.rates import RateExceeded
 from decision.server.shared_folder import as_field_error
 from decision.store.health import STATES
-
-RETRY_AFTER = 1
-"""Seconds after which a caller may try again when the store is unavailable."""
 
 _log = get_logger()
 
@@ -38,7 +35,7 @@ def as_problem(error: Exception, request_id: str) -> Problem:
         return Problem("not-found", str(error.args[0]))
     if isinstance(error, NotReady):
         detail = "no policy is in force yet; /health/ready says what the server waits for"
-        return Problem("unavailable", detail, headers={"retry-after": str(RETRY_AFTER)})
+        return unavailable(detail)
     if isinstance(error, Overloaded):
         return overloaded(error)
     if isinstance(error, RateExceeded):
@@ -56,11 +53,11 @@ def as_problem(error: Exception, request_id: str) -> Problem:
             detail = f"the store refuses this for now ({error.code}); try again"
         if error.uncertain:
             detail += ". What was sent may have been stored already"
-        return Problem("unavailable", detail, headers={"retry-after": str(RETRY_AFTER)})
+        return unavailable(detail)
     if isinstance(error, Unanswered):
         _log.error("files_unanswered", request_id=request_id, problem=str(error))
         detail = "a folder that this needs does not answer; the server's log names it"
-        return Problem("unavailable", detail, headers={"retry-after": str(RETRY_AFTER)})
+        return unavailable(detail)
     if isinstance(error, RulesRefused):
         errors = [as_field_error(one) for one in error.diagnostics]
         return Problem("policy-refused", f"{error}; the policy in force stays", errors=errors)
@@ -74,7 +71,7 @@ def as_problem(error: Exception, request_id: str) -> Problem:
         # Raised on purpose, so somebody can fix it: a damaged archive, for one. The text is not
         # shown to callers, because it may name a file or quote what is stored.
         detail = "the server cannot read what this needs; its log has the request's id"
-        return Problem("unavailable", detail, headers={"retry-after": str(RETRY_AFTER)})
+        return unavailable(detail)
     return Problem("internal-error", "the server failed; its log has the request's id")
 
 

@@ -12,7 +12,7 @@ from litestar.types import ControllerRouterHandler
 
 from decision.api.answers import Answer, encode_json, json_answer
 from decision.api.openapi import EXAMPLES, TEXT, Body, Operation, describe
-from decision.api.problems import Problem
+from decision.api.problems import unavailable
 from decision.core.errors import InputError
 from decision.engine import Snapshot
 from decision.engine.budget_views import BudgetView, budget_views
@@ -86,12 +86,12 @@ def operation_routes(upkeep: Upkeep, metrics: Metrics) -> list[ControllerRouterH
         if not supply.ready:
             loading = "policy and model are being loaded"
             reason = health.problem or supply.waits_for or loading
-            raise Problem("unavailable", reason, headers={"retry-after": "1"})
+            raise unavailable(reason)
         required = request.query_params.get("require")
         if required not in (None, "store"):
             raise InputError("require", f"{required[:60]!r} cannot be required; it may be store")
         if health.problem is not None and required == "store":
-            raise Problem("unavailable", health.problem, headers={"retry-after": "1"})
+            raise unavailable(health.problem)
         others = {"model": supply.models.current.problem, "keys": keys.problem}
         found = {name: problem for name, problem in others.items() if problem is not None}
         degraded = health.degraded | found

@@ -116,9 +116,14 @@ def bad_field(path: str, detail: str) -> Problem:
     return Problem("invalid-request", text, errors=[FieldError(path, detail)])
 
 
+def unavailable(detail: str, retry_after: int = 1, *, close: bool = False) -> Problem:
+    """A 503 that says after how many seconds to try again."""
+    return Problem("unavailable", detail, headers={"retry-after": str(retry_after)}, close=close)
+
+
 def overloaded(error: Overloaded) -> Problem:
-    """A 503 that says when to try again."""
-    return Problem("unavailable", str(error), headers={"retry-after": str(error.retry_after)})
+    """A 503 for what is refused under overload."""
+    return unavailable(str(error), error.retry_after)
 
 
 def sane_request_id(given: bytes) -> bytes:

@@ -20,7 +20,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from decision.api.http_limits import Connections
-from decision.api.problems import Problem
+from decision.api.problems import Problem, unavailable
 from decision.api.refusing_protocol import RefusingProtocol
 from decision.api.request_heads import LARGEST_HEAD, read_head
 from decision.server.admission import retry_after
@@ -60,8 +60,7 @@ class BoundedProtocol(RefusingProtocol):
             self._counted = True
             self._start_timer()
         else:
-            headers = {"retry-after": str(retry_after())}
-            self._refuse(Problem("unavailable", problem, headers=headers))
+            self._refuse(unavailable(problem, retry_after()))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""
