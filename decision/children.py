@@ -1,4 +1,4 @@
-"""For child processes that try what may hang: none outlives a parent that was killed."""
+"""Child processes: none that tries what may hang outlives a killed parent; how one has ended."""
 
 from __future__ import annotations
 
@@ -22,3 +22,15 @@ def end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended just before
         sys.exit(1)
+
+
+def how_it_ended(code: int | None) -> dict[str, int | str]:
+    """The exit code of a process or the name of the signal that ended it, for a line of the log."""
+    if code is None:
+        return {}
+    if code >= 0:
+        return {"exit_code": code}
+    try:
+        return {"signal": signal.Signals(-code).name}
+    except ValueError:
+        return {"signal": str(-code)}

@@ -12,11 +12,11 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
+from decision.children import how_it_ended
 from decision.observability import get_logger
 from decision.server.hangup import terminal_is_gone
 from decision.server.lifeline import end_with_supervisor
 from decision.server.shared_folder import SHARED_FOLDER, SharedFolder
-from decision.store.embedded.watch import how_it_ended
 
 _LIVES: Final = 60.0
 """Seconds after which a worker that was started counts as one that lives."""

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 import structlog
 
+from decision.children import how_it_ended
 from decision.store.embedded import watch as redis_watch
 from decision.store.embedded.server import EmbeddedRedis
-from decision.store.embedded.watch import WatchedRedis, how_it_ended
+from decision.store.embedded.watch import WatchedRedis
 from tests.store.test_embedded import ask, finish, pid_of, runs, wait_until_gone
 from tests.waiting import until
 

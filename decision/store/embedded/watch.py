@@ -7,13 +7,12 @@ start it. A server that ends again and again is started at growing intervals, up
 from __future__ import annotations
 
 import atexit
-import signal
 import subprocess
 import threading
 from time import monotonic
-from types import TracebackType
 from typing import Final
 
+from decision.children import how_it_ended
 from decision.core.errors import StoreUnavailable
 from decision.observability import tell
 from decision.store.embedded.server import EmbeddedRedis
@@ -35,12 +34,7 @@ class WatchedRedis:
     def __enter__(self) -> str:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        places: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()
 
     def start(self) -> str:
@@ -104,15 +98,3 @@ class WatchedRedis:
                 tell("redis_started_again", "the embedded Redis was started again", pid=pid)
             break
         return pause
-
-
-def how_it_ended(code: int | None) -> dict[str, int | str]:
-    """The exit code of a process or the name of the signal that ended it, for a line of the log."""
-    if code is None:
-        return {}
-    if code >= 0:
-        return {"exit_code": code}
-    try:
-        return {"signal": signal.Signals(-code).name}
-    except ValueError:
-        return {"signal": str(-code)}
