@@ -74,15 +74,16 @@ def access_hint(path: Path) -> str:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path, *, parents: bool = True) -> Iterator[IO[bytes]]:
     """A file to write; at the end it is synced, and takes the place of `path` in one rename.
 
-    Where writing fails, `path` stays as it was. Missing folders are made.
+    Where writing fails, `path` stays as it was. Missing folders are made, unless not `parents`.
 
     Raises:
         OSError: it cannot be written there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if parents:
+        path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with beside.open("wb") as file:
@@ -97,9 +98,9 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     sync_folder(path.parent)
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes, *, parents: bool = True) -> None:
     """Writes a file as `replacing` does."""
-    with replacing(path) as file:
+    with replacing(path, parents=parents) as file:
         file.write(data)
 
 

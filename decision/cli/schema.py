@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import rich_click as click
 
 from decision.cli.output import Fail, say
+from decision.files import write_whole
 
 
 @click.command(epilog="Example: nextbest schema --out rules.schema.json")
@@ -51,18 +51,12 @@ def schema_text(kind: str) -> str:
 
 
 def write_file(path: Path, text: str) -> None:
-    """Writes a file completely or not at all: under a hidden name, synced, then renamed.
+    """Writes a file completely or not at all.
 
     Raises:
         Fail: it cannot be written there.
     """
-    hidden = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with hidden.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        hidden.replace(path)
+        write_whole(path, text.encode(), parents=False)
     except OSError as error:
-        hidden.unlink(missing_ok=True)
         raise Fail(f"{path} cannot be written: {error.strerror}") from None

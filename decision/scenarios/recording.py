@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from decision.core.policy_builder import compile_policy
 from decision.core.ports import Store
 from decision.engine import Engine
 from decision.engine.snapshot import policy_blob
+from decision.files import write_whole
 from decision.rulebook.diagnostics import render_all
 from decision.rulebook.reader import load_files
 from decision.rulebook.yaml_source import read_yaml
@@ -65,15 +65,9 @@ def append(out: Path, text: str, name: str, policy: Policy) -> None:
         if placed.scenario.name == name:
             raise FileError(f"{placed.source} has this scenario already")
     gap = b"" if not before else b"\n" if before.endswith(b"\n") else b"\n\n"
-    aside = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        with aside.open("wb") as file:
-            file.write(before + gap + text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(out)
+        write_whole(out, before + gap + text.encode(), parents=False)
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise FileError(f"{out} cannot be written: {error.strerror}") from None
 
 
