@@ -153,15 +153,17 @@ async def test_a_replay_and_a_look_up_decide_the_same_again(
     engine: Engine, store: Store, tmp_path: Path
 ) -> None:
     long = RULES.replace("title: A}", 'title: "A for {{ customer.id_card }}"}')
-    long = long.replace("  push: {", "  push: {max_length: {title: 9}, ", 1)
+    long = long.replace("  push: {", "  push: {cost: 0.01, max_length: {title: 9}, ", 1)
+    long += "budgets: {money: {of: {channel: push}, spend: 0.05, per: calendar month}}\n"
     definition = load_files({"rules.yaml": long}).definition
     assert definition is not None
     now = from_micros(wall_clock())
     engine.use(await build_snapshot(definition, None, store, now, durable=False))
     await engine.customers.update("c-1", CustomerUpdate(attributes={"id_card": "1234567"}))
     ids = [await decide(engine, f"c-{number % 3}", 2) for number in range(12)]
-    assert "too_long" in str([await engine.replay.find(name) for name in ids])
     before = {name: await engine.replay.find(name) for name in ids}
+    assert "too_long" in str(before)
+    assert "money: 0.05 EUR of 0.05 EUR spent" in str(before)
     await archive(store, tmp_path / "out")
     assert await engine.replay.find(ids[0]) is None
     assert {replay.decision_id for replay in read_replays(tmp_path / "out")} == set(ids)

@@ -32,6 +32,8 @@ async def engine_on(store: RedisStore, then: str = "count") -> Engine:
     # The dearest message is always chosen, and has a budget: taking it is a fault point, too.
     rules = RULES.replace("currency: EUR", 'currency: EUR, exploration: "off"')
     rules = rules.replace("total: 25", "total: 100000").replace("then: count", f"then: {then}")
+    rules = rules.replace("push: {res", "push: {cost: 0.01, res")
+    rules += "budgets: {money: {of: {category: z}, spend: 100000}}\n"
     definition = load_files({"rules.yaml": rules}).definition
     assert definition is not None
     await store.start()
@@ -103,9 +105,9 @@ async def test_a_decision_is_made_once_whatever_operation_fails(
             assert await stored(redis_store, customer) == (1, 1, 1), where
             tried += 1
         await engine.drain(10)
-        spent = (await redis_store.read("", budgets=("d:total",))).budgets["d:total"]
+        spent = await units(redis_store)
         await redis_store.expire_budgets(NOON + 4 * DAY)
-        ended = (await redis_store.read("", budgets=("d:total",))).budgets["d:total"]
+        ended = await units(redis_store)
         await store.close()
     assert spent == tried + 2  # one a contact
     assert ended == (0 if then == "release" else spent)  # nothing stays taken that ends
@@ -168,7 +170,10 @@ async def test_an_answer_without_the_decision_leaves_nothing_reserved_whatever_o
 
 
 async def units(store: RedisStore) -> int:
-    return (await store.read("", budgets=("d:total",))).budgets["d:total"]
+    """How often the budget of `d` is taken; its money is what that costs."""
+    found = (await store.read("", budgets=("d:total", "money/EUR/ever"))).budgets
+    assert found["money/EUR/ever"] == found["d:total"] * 10_000
+    return found["d:total"]
 
 
 async def test_an_event_is_recorded_once_whatever_operation_fails(
@@ -231,7 +236,7 @@ async def test_a_budget_counts_what_contacts_hold_whatever_operation_of_an_event
                 held += kind == "message.sent"
                 # What is only reserved ends; what is confirmed must not.
                 await redis_store.expire_budgets(NOON + 4 * DAY)
-                spent = (await redis_store.read("", budgets=("d:total",))).budgets["d:total"]
+                spent = await units(redis_store)
                 assert spent == held, (kind, action, name, nth)
         await store.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -44,9 +44,10 @@ purposes:
   service: {consent: not_required}
 channels:
   push:
+    cost: 0.02
     quiet_hours: {from: "22:00", to: "08:00", except: [service]}
     reservation: {expires_after: 1h, then: release}
-  email: {reservation: {expires_after: 2h, then: count}}
+  email: {cost: 0.03, reservation: {expires_after: 2h, then: count}}
   wechat:
     reply_window:
       - {opened_by: wechat.message, lasts: 48h, allows: 2}
@@ -63,9 +64,13 @@ caps:
   push-day: {of: {channel: push}, at_most: 2, within: calendar day}
   once: {of: {tags: coupon}, per: message, at_most: 1, within: 1d}
   by-category: {of: {purpose: [marketing, tips]}, per: category, at_most: 2, within: 48h}
+budgets:
+  money: {of: {purpose: [marketing, tips]}, spend: 0.1, per: calendar day}
 suppressions:
   dismissed: {event: message.dismissed, times: 2, within: 3d, per: message, pause: 5d}
 """
+COSTS = {"push": 20_000, "email": 30_000, "wechat": 0}
+SPEND = 100_000
 BUDGETS = {"tip": ("per_day", 2), "order": ("total", 3)}
 PURPOSES = ("marketing", "tips")
 CHANNELS = ("push", "email", "wechat")
@@ -187,18 +192,36 @@ class ContactMachine(RuleBasedStateMachine):
         per_day = BUDGETS[message][0] == "per_day"
         return f"{message}:{from_micros(at).date() if per_day else 'total'}"
 
-    def held(self, counter: str) -> int:
-        """How much of a budget the contacts ever made hold, whatever became of the customers."""
-        return sum(
-            row.settled == "confirmed"
-            or (row.settled is None and (row.then == "count" or self.now < row.at + row.lasts))
-            for row in self.given
-            if self.counter(row.kind.message, row.at) == counter
+    def holds(self, row: Row) -> bool:
+        """Whether a contact holds what it took, whatever became of the customer."""
+        return row.settled == "confirmed" or (
+            row.settled is None and (row.then == "count" or self.now < row.at + row.lasts)
         )
 
-    def affords(self, message: str) -> bool:
-        budget = BUDGETS.get(message)
-        return budget is None or self.held(self.counter(message, self.now)) < budget[1]
+    def held(self, counter: str) -> int:
+        """How much of a message's budget the contacts ever made hold."""
+        return sum(
+            self.holds(row)
+            for row in self.given
+            if row.kind.message in BUDGETS and self.counter(row.kind.message, row.at) == counter
+        )
+
+    def spent(self, at: int, more: Sequence[Row] = ()) -> int:
+        """What the contacts of a day hold of its money, in millionths."""
+        return sum(
+            COSTS[row.kind.channel] * self.holds(row)
+            for row in (*self.given, *more)
+            if row.kind.purpose in PURPOSES and from_micros(row.at).date() == from_micros(at).date()
+        )
+
+    def affords(self, candidate: Any, more: Sequence[Row]) -> bool:
+        budget = BUDGETS.get(candidate.message)
+        if budget and self.held(self.counter(candidate.message, self.now)) >= budget[1]:
+            return False
+        cost = COSTS[candidate.channel]
+        if candidate.purpose not in PURPOSES or not cost:
+            return True
+        return self.spent(self.now, more) + cost <= SPEND
 
     names = st.sampled_from(CUSTOMERS)
 
@@ -224,7 +247,7 @@ class ContactMachine(RuleBasedStateMachine):
                 free = (
                     trial.agrees(candidate.purpose, candidate.channel)
                     and candidate.channel not in trial.unreachable
-                    and self.affords(candidate.message)
+                    and self.affords(candidate, trial.contacts[len(person.contacts) :])
                     and candidate.channel in (trial.reachable or CHANNELS)
                     and candidate.message not in {message for message, _ in expected}
                     and oracle.passes(
@@ -243,9 +266,7 @@ class ContactMachine(RuleBasedStateMachine):
             trial.contacts.append(self._row(best, decision.decision_id))
         chosen = [(row.message, row.channel) for row in decision.selections]
         assert chosen == expected, decision.explanation
-        self.given += [
-            row for row in trial.contacts[len(person.contacts) :] if row.kind.message in BUDGETS
-        ]
+        self.given += trial.contacts[len(person.contacts) :]
         person.contacts = trial.contacts
         if chosen:
             self.decided.append((name, decision.decision_id))
@@ -429,11 +450,16 @@ class ContactMachine(RuleBasedStateMachine):
 
     @rule()
     def check_budgets(self) -> None:
-        counters = sorted({self.counter(row.kind.message, row.at) for row in self.given})
+        limited = (row for row in self.given if row.kind.message in BUDGETS)
+        counters = sorted({self.counter(row.kind.message, row.at) for row in limited})
         self.run(self.store.expire_budgets(self.now))
         if counters:
             spent = self.run(self.store.read("", budgets=counters)).budgets
             assert spent == {counter: self.held(counter) for counter in counters}
+        for at in {from_micros(row.at).date(): row.at for row in self.given}.values():
+            counter = f"money/EUR/day:{from_micros(at).date()}"
+            found = self.run(self.store.read("", budgets=[counter])).budgets[counter]
+            assert found == self.spent(at)
 
     @rule()
     def check_contacts_and_records(self) -> None:

@@ -408,3 +408,10 @@ async def test_a_longer_window_and_a_lower_budget_are_cautioned_about(
     assert await cautions(longer) == ()
     (caution,) = await cautions(RULES.replace("total: 5", "total: 3"))
     assert "the budget offer:total is 3, but 5 are spent already" in caution
+    shared = RULES + "budgets: {all: {of: {purpose: marketing}, at_most: 9, per: calendar day}}\n"
+    limits = {"all/times/day:2026-11-21/offer/1": 9}
+    for number in range(9):
+        await store.take_budgets(limits, f"t-{number}")
+    assert await cautions(shared) == ()
+    (caution,) = await cautions(shared.replace("at_most: 9", "at_most: 8"))
+    assert "the budget all is 8, but 9 are spent already" in caution

@@ -31,7 +31,8 @@ _numbers = itertools.count()
 
 CUSTOMERS = ["c-1", "顾客:2"]
 NAMES = ["a", "a:b", "丙"]
-BUDGETS = [*NAMES, *(f"{name}:{span}" for name in NAMES for span in ("total", "2026-11-21"))]
+MONEY = "sum/EUR/month:2026-11-01"
+BUDGETS = [*NAMES, *(f"{name}:{span}" for name in NAMES for span in ("total", "2026-11-21")), MONEY]
 customers = st.sampled_from(CUSTOMERS)
 small = st.sampled_from(NAMES)
 sections = st.sampled_from([(), ("contacts",), ("profile", "contacts"), ("events",)])
@@ -198,6 +199,8 @@ class Machine(RuleBasedStateMachine):
     ) -> None:
         """Units that end, are settled, or given back."""
         limits = {f"{message}:total": limit, f"{message}:2026-11-21": 3}
+        for one in (message, "a"):  # of one counter, for two messages or for one twice
+            limits[f"{MONEY}/{one}/{25 * limit}"] = 300
         ends = {} if end is None else dict.fromkeys(limits, end)
 
         async def call(store: Store) -> Any:

@@ -79,6 +79,17 @@ async def test_a_days_budget_is_forgotten_after_it_and_a_total_never(
     assert await ask(redis_store, "PTTL", keys.budget("coupon:total")) == -1
 
 
+async def test_a_period_of_money_is_kept_until_after_its_end(redis_store: RedisStore) -> None:
+    keys, day = redis_store.keys, 24 * HOUR // 1000
+    for per, days in (("day", 3), ("week", 10), ("month", 34)):
+        counter = f"sms/EUR/{per}:2026-11-01"
+        await redis_store.take_budgets({f"{counter}/coupon/5": 9}, f"t-{per}")
+        lasts = await ask(redis_store, "PTTL", keys.budget(counter))
+        assert (days - 1) * day < lasts <= days * day
+    await redis_store.take_budgets({"sms/EUR/ever/month:2026-11-01/5": 9}, "t")
+    assert await ask(redis_store, "PTTL", keys.budget("sms/EUR/ever")) == -1
+
+
 async def test_every_script_keeps_to_one_slot_of_a_cluster(redis_store: RedisStore) -> None:
     keys = redis_store.keys
     for group in (
