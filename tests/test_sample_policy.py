@@ -156,6 +156,16 @@ def mutations() -> Iterator[tuple[str, str, PolicyDefinition]]:
                 for change in (step, -step):
                     fields = {key: limit + change}
                     yield budget.name, f"{change} more", changed("budgets", budget.name, **fields)
+    for event in here.events:
+        for key, nothing in (("when", ALWAYS), ("each", None), ("for_customer", None)):
+            if getattr(event, key) != nothing:
+                yield event.name, f"no {key}", changed("events", event.name, **{key: nothing})
+    for score in here.scores:
+        half_life = score.half_life * 2
+        yield score.name, "kept longer", changed("scores", score.name, half_life=half_life)
+        for kind in score.adds:
+            adds = {**score.adds, kind: 3.0}
+            yield score.name, f"{kind} adds 3", changed("scores", score.name, adds=adds)
     for state in here.states[:-1]:
         yield state.name, "taken out", without("states", state.name)
     yield "holdout", "keeps tips", changed("experiments", "holdout", keeps=("service", "tips"))
@@ -229,6 +239,8 @@ KINDS = {
     },
     "budgets": {"of", "of.channel", "of.purpose", "of.tags", "spend", "at_most", "per", "pace"},
     "suppressions": {"event", "times", "within", "per", "pause"},
+    "events": {"of", "each", "when", "for"},
+    "scores": {"adds", "half_life"},
     "states": {"when"},
     "rules": {
         "when", "set", "exclude", "exclude.messages", "exclude.tags", "exclude.category", "exclude.purpose",
@@ -239,7 +251,7 @@ KINDS = {
 }  # fmt: skip
 """Every kind of key that a rule file may have, by section."""
 
-OPEN = ("when", "set", "content", "variants", "max_length")
+OPEN = ("when", "set", "content", "variants", "max_length", "adds")
 """Below these keys stand names that the author chooses."""
 
 
@@ -298,6 +310,7 @@ def test_every_family_of_fields_is_used() -> None:
     wanted = (
         "customer.", "customer.state", "customer.segment.", "event.type", "event.", "context.",
         "placement", "experiment.", "time.hour", "time.weekday", "time.date", "contacts.",
+        "score.",
     )  # fmt: skip
     for start in wanted:
         assert any(name.startswith(start) for name in used), start
