@@ -7,6 +7,7 @@ from typing import Final
 from zoneinfo import available_timezones
 
 from decision.core.event_effects import CONTACT_EVENTS
+from decision.core.fields import measured_date
 from decision.core.policy import Policy
 
 _COMMON: Final = frozenset(
@@ -25,6 +26,8 @@ def names_of(policy: Policy) -> frozenset[str]:
         found |= {event_type, *measure.sums, *measure.last}
     for field in policy.fields.names():
         family, _, path = field.partition(".")
+        if measured := measured_date(field):
+            path = measured[0]
         if family == "customer":  # an attribute with dots in its name, or a path into one
             found |= {path, path.partition(".")[0]}
     return frozenset(found)

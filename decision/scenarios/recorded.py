@@ -21,7 +21,7 @@ from decision.core.decide import Question, Verdict, decide
 from decision.core.document import Document
 from decision.core.events import Measure
 from decision.core.explanation import explain
-from decision.core.fields import STATE_FIELD
+from decision.core.fields import STATE_FIELD, measured_date
 from decision.core.masks import indices, mask_where
 from decision.core.policy import Policy
 from decision.core.reasons import Reason
@@ -239,9 +239,12 @@ class _Recording:
         }
 
     def paths(self, family: str) -> list[str]:
-        """What the policies read of a family of fields."""
+        """What the policies read of a family of fields; of a date's measure also the date."""
         found = (name.partition(".") for name in self.read if name != STATE_FIELD)
-        return [rest for first, _, rest in found if first == family]
+        paths = [rest for first, _, rest in found if first == family]
+        if family == "customer":
+            paths += [one[0] for name in self.read if (one := measured_date(name))]
+        return paths
 
     def consents(self) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}

@@ -107,6 +107,8 @@ class Life:
             "loyalty_points": chance.randrange(900),
             "segment": {"vip": chance.random() < 0.3, "secret": "x"},
             "avg_order_value": 90,
+            "usual_order": chance.choice([89, 190, 500]),
+            "birthday": f"{from_micros(self.now).date().replace(year=1984)}T16:00:00+00:00",
             "email": "mei@example.org",
             "phone": "13800000000",
         }
@@ -156,7 +158,13 @@ class Life:
             placement=chance.choice(list(self.policy.placements)),
             customer_id="c-1",
             event=event,
-            context={"weather": "rain", "device": "ios", "cart_value": 190, "ip": "10.0.0.1"},
+            context={
+                "weather": "rain",
+                "device": "ios",
+                "cart_value": 190,
+                "ip": "10.0.0.1",
+                "app_version": chance.choice(["1.2", "2.9.3", "3.2.1", "3.10.0"]),
+            },
             channels=chance.choice([None, None, ["push"], ["email", "push"]]),
             limit=chance.choice([1, 1, 3]),
         )
@@ -352,6 +360,21 @@ def test_a_reservation_counts_until_it_lapses() -> None:
     [contact] = scenario.customer.contacts
     assert contact.counts_until == from_micros(NOW + 23 * HOUR)
     assert scenario.expect.reasons["a/push"] == "capped"
+
+
+def test_the_date_and_the_operand_that_decided_are_kept() -> None:
+    when = "{customer.renewal.days_until: {gte: 0, lt: {field: customer.notice}}}"
+    text = SMALL.replace("category: x}", f"category: x, when: {when}}}")
+    assert text != SMALL
+    definition = load_files({"all.yaml": text}).definition
+    assert definition is not None
+    policy = compile_policy(definition)
+    one = logged(policy, given=("a/push",))
+    day = from_micros(NOW + 3 * DAY).date().isoformat()
+    one.document.attributes = {"renewal": day, "notice": 7, "email": "mei@example.org"}
+    scenario, _ = passes(policy, one)
+    assert scenario.customer.attributes == {"renewal": day, "notice": 7}
+    assert scenario.expect.message == "a"
 
 
 def test_an_id_that_is_an_alias_is_not_written_down() -> None:
