@@ -169,6 +169,14 @@ def no_version(operator: str, text: str) -> str:
         start = found[1]
         before, dot, last = start.rpartition(".")
         following = f"{before}{dot}{int(last) + 1}"
+        ranges = {
+            "vgt": f'vgte: "{following}"',
+            "vgte": f'vgte: "{start}"',
+            "vlt": f'vlt: "{start}"',
+            "vlte": f'vlt: "{following}"',
+        }
+        if operator in ranges:
+            return f"write {{{ranges[operator]}}}"
         return f'for all of {start}, write {{vgte: "{start}", vlt: "{following}"}}'
     if _VERSION.fullmatch(text):
         return ""

@@ -332,7 +332,10 @@ CASES: list[tuple[str, str, str]] = [
     ("no-effect", when("{customer.age: {gt: {field: §customer.birthday.year_since}}}"), "years_since"),
     # --- versions
     ("bad-value", when('{customer.v: {vgte: §latest}}'), "starts with digits"),
-    ("bad-value", when('{customer.v: {vgte: §"2.x"}}'), '{vgte: "2", vlt: "3"}'),
+    ("bad-value", when('{customer.v: {vgte: §"2.x"}}'), 'write {vgte: "2"}'),
+    ("bad-value", when('{customer.v: {vgt: §"2.x"}}'), 'write {vgte: "3"}'),
+    ("bad-value", when('{customer.v: {vlte: §"v2.9.x"}}'), 'write {vlt: "2.10"}'),
+    ("bad-value", when('{customer.v: {vlt: §"2.x.x"}}'), 'write {vlt: "2"}'),
     ("bad-value", when('{customer.v: {veq: §"2.9.*"}}'), '{vgte: "2.9", vlt: "2.10"}'),
     ("bad-value", when('{customer.v: {vgte: §">= 2.0"}}'), '{vgte: "2.0"}'),
     ("bad-value", when('{customer.v: {vlt: §"2,10,1"}}'), '{vlt: "2.10.1"}'),

@@ -147,8 +147,8 @@ class _ConditionReviewer:
 
     def contradiction(self, one: Condition, other: Condition) -> str:
         if isinstance(one, Clause) and isinstance(other, Clause):
-            if one.operand is not None or other.operand is not None:
-                return f"{_told(other)} is not possible if {_told(one)}"
+            if one.field != other.field and (one.operand or other.operand):
+                return f"where {_told(one)}, {other.field} cannot be {_value(other)}"
             if one.field != other.field:
                 return (
                     f"nobody has both {_told(one)} and {_told(other)}, because the two "
