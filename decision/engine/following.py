@@ -54,12 +54,12 @@ MOST_DECISIONS: Final = 50_000
 """Decisions followed at most; what more there are stay reserved until the reservation ends."""
 
 MOST_BYTES: Final = 64 << 20
-"""Bytes of records that wait at most."""
+"""Bytes that records take while they wait, with what holds them: about 60,000 records."""
 
 LONGEST: Final = 3600.0
 """Seconds for which something is tried."""
 
-_OF_A_RECORD: Final = 500
+_OF_A_RECORD: Final = 800
 _OF_AN_ALIAS: Final = 200
 _FIRST_DELAY: Final = 0.02
 _LONGEST_DELAY: Final = 1.0
@@ -95,13 +95,38 @@ class UngivenDecision(msgspec.Struct, frozen=True, kw_only=True):
 class _Work(msgspec.Struct, frozen=True):
     """What is to be done aside, until a time of the loop.
 
-    `size` is the bytes of the record `record_id`, 0 for a decision to follow.
+    `size` is the bytes that the record `record_id` takes, 0 for a decision to follow.
     """
 
     run: Callable[[], Awaitable[str]]
     until: float
     size: int = 0
     record_id: str = ""
+
+
+class _LateRecord(msgspec.Struct, gc=False):
+    """A record that waits, in as few bytes as it takes: its commit is made when it is written.
+
+    `version` is None where nothing is known of the customer, `given` of `uptime`.
+    """
+
+    record: LogRecord
+    customer_id: str
+    version: Version | None
+    given: float
+    repeated: bool = False
+
+    def commit(self) -> Commit:
+        """What writes it."""
+        return Commit(
+            id=self.record.id,
+            customer_id=self.customer_id,
+            document=Document(customer_id=self.customer_id),
+            version=self.version or Version(),
+            expect=() if self.version is None else ("profile",),
+            records=[self.record],
+            repeated=self.repeated,
+        )
 
 
 class Following:
@@ -139,17 +164,10 @@ class Following:
         if self._bytes + size > MOST_BYTES:
             self._drop()
             return
-        known = seen is not None and bool(seen.raw)
-        commit = Commit(
-            id=record.id,
-            customer_id=customer_id,
-            document=Document(customer_id=customer_id),
-            version=seen.version if seen is not None else Version(),
-            expect=("profile",) if known else (),
-            records=[record],
-        )
+        version = seen.version if seen is not None and seen.raw else None
+        late = _LateRecord(record, customer_id, version, uptime())
         self.runtime.unlogged[record.id] = record
-        self._add(partial(self._write, commit, uptime()), size, record.id)
+        self._add(partial(self._write, late), size, record.id)
 
     async def drain(self, timeout: float) -> None:
         """Waits until all is done, up to `timeout` seconds; then gives up what is left."""
@@ -275,17 +293,18 @@ class Following:
         write_id = self.runtime.new_id(document.customer_id)
         return messages, commit_of(found, write_id, ("contacts",), [record])
 
-    async def _write(self, commit: Commit, given: float) -> str:
-        store = self.runtime.store
+    async def _write(self, late: _LateRecord) -> str:
+        store, commit = self.runtime.store, late.commit()
         pseudonym = (await pseudonyms(store)).of(commit.customer_id)
-        commit.unless_erased = UnlessErased(pseudonym, given)
+        commit.unless_erased = UnlessErased(pseudonym, late.given)
         while True:
-            if uptime() - given > LONGEST:
+            if uptime() - late.given > LONGEST:
                 return "too_late"  # this process stood still: erasures may be forgotten by now
             try:
                 reply = await store.commit(commit)
             except StoreUnavailable as error:
-                commit.repeated = commit.repeated or error.uncertain
+                late.version = commit.version if commit.expect else None
+                late.repeated = late.repeated or error.uncertain
                 raise
             if not isinstance(reply, Conflict):
                 return "logged"

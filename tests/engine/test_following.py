@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from decision.core import records as log
 from decision.core.errors import StoreUnavailable
 from decision.core.identifiers import partition_of
-from decision.core.ports import Commit
+from decision.core.ports import Commit, LogRecord
 from decision.core.schema import Decision, DecisionRequest, Event, TriggerEvent
 from decision.engine import Engine
 from decision.store import MemoryStore, RedisStore
@@ -328,6 +329,28 @@ async def test_what_waits_is_bounded_counted_and_said(
     await ask_too_late(engine, store)
     assert seen == ["dropped", "dropped"]
     assert len([row for row in caplog.records if "too much waits" in row.message]) == 1
+
+
+async def test_what_waits_takes_no_more_memory_than_its_bound(
+    make_engine: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records are counted as what they take, also what holds them until the store is back."""
+    from decision.engine import following
+
+    monkeypatch.setattr(following, "MOST_BYTES", 1 << 20)
+    engine = await make_engine(RULES)
+    dropped: list[str] = []
+    monkeypatch.setattr(following.Following, "_tell", lambda _, result: dropped.append(result))
+    waiting = following.Following(engine.runtime)
+    tracemalloc.start()
+    for number in itertools.takewhile(lambda _: not dropped, itertools.count()):
+        record = LogRecord(kind="decision", id=f"{number:026}", body=b"%0300d" % number)
+        waiting.log(record, f"customer-{number}", None)
+    taken = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    await waiting.drain(0)
+    assert number > 500
+    assert taken <= following.MOST_BYTES
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio", ("asyncio", {"use_uvloop": True})])
