@@ -48,6 +48,7 @@ def main() -> int:
             )
         )
     report.print_phases(result.table)
+    report.print_recovery(result.table)
     report.print_checks(result.found)
     if given.json:
         given.json.write_text(json.dumps(result.figures(), indent=1))

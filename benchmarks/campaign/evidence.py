@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from benchmarks.campaign.policy import SECOND
@@ -19,12 +20,17 @@ QUEUED: Final = 30
 
 
 class Phase(NamedTuple):
-    """A fault: from its beginning until it was undone, and the seconds until all was well again."""
+    """A fault: from its beginning until it was undone, and the seconds until all was well again.
+
+    `steps` and `refused` are those of `Recovery`.
+    """
 
     name: str
     began: float
     ended: float
     recovered: float | None
+    steps: Mapping[str, float] = MappingProxyType({})
+    refused: int = 0
 
 
 class Found(NamedTuple):
@@ -54,12 +60,15 @@ class Evidence:
         now: float,
         kills: Sequence[Sequence[float]] = ((), ()),
         phases: Sequence[Phase] = (),
+        dropped: Sequence[int] = (0, 0),
     ) -> None:
         self.seen = seen
         self.stored = stored
         self.now = now
         self.kills = kills
         self.phases = phases
+        self.dropped = dropped
+        """What each server says that it could not keep until the store was back."""
         self.erased: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
         for change in seen.changes["erase"]:
             ended = change.answered if change.status in (204, 404) else float("inf")

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from benchmarks.campaign.stage import Stage
 
 Fault = Callable[["Stage", random.Random], Awaitable[None]]
+_LOADS_FOR: Final = 3_000_000
+"""Microseconds that Redis takes to load its data, about."""
+
 FAULTS: Final[dict[str, Fault]] = {}
 """Name → what it does."""
 
@@ -52,9 +55,13 @@ async def redis_loading(stage: Stage, chance: random.Random) -> None:
         return not info["aof_rewrite_in_progress"] and not info["aof_rewrite_scheduled"]
 
     await until(rewritten, 120)
+    size = int((await redis.info("memory"))["used_memory"])
     await redis.kill()
-    delay = max(1, 3_000_000 // keys)
-    slow = ("--key-load-delay", str(delay), "--loading-process-events-interval-bytes", "1024")
+    # A sleep takes about 60 µs more than it is told to; below 0, one of so many keys sleeps.
+    delay, each = _LOADS_FOR // keys - 60, max(1, 60 * keys // _LOADS_FOR)
+    slow = ["--key-load-delay", str(delay if delay > 0 else -each)]
+    # Clients are answered after so many bytes: about two thousand times in all.
+    slow += ["--loading-process-events-interval-bytes", str(max(1024, size // 2000))]
     await redis.start(*slow)
     await redis.set("key-load-delay", 0)
 

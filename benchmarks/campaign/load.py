@@ -129,29 +129,29 @@ class Load:
         raw = post("/v1/decisions", body)
         if what[1] is not None and self.chance.random() < 0.03:  # a twin, at the same time
             self.go(self.decide_once(what, raw, 1 - server))
-        answered = await self.decide_once(what, raw, server)
+        answered, wait = await self.decide_once(what, raw, server)
         if what[1] is None:
             return
         for attempt in range(4):
             if answered and self.chance.random() >= 0.07:
                 return
-            await asyncio.sleep(self.chance.uniform(0.1, 0.5) * 2**attempt)
+            await asyncio.sleep(max(wait, self.chance.uniform(0.1, 0.5) * 2**attempt))
             if self.stopped:
                 return
             server = self.chance.randrange(len(self.clients))
-            answered = await self.decide_once(what, raw, server)
+            answered, wait = await self.decide_once(what, raw, server)
 
-    async def decide_once(self, what: list[Any], raw: bytes, server: int) -> bool:
-        """Whether the store was part of the answer."""
+    async def decide_once(self, what: list[Any], raw: bytes, server: int) -> tuple[bool, float]:
+        """Whether the store was part of the answer; seconds to wait before it is asked again."""
         number, reply = await self.call("decide", [what], raw, server)
         if reply is None:
-            return False
+            return False, 0
         if reply.status != 200:
             self.journal.write("a", number, time.time(), reply.status, _text(reply))
-            return False
+            return False, float(reply.retry_after or 0)
         result = result_of(reply.body)
         self.journal.write("a", number, time.time(), 200, [result])
-        return self.work.given(what[0], result)
+        return self.work.given(what[0], result), 0
 
     async def batch(self) -> None:
         questions = [self.work.question() for _ in range(BATCH)]
@@ -176,12 +176,14 @@ class Load:
         for attempt in range(12):
             server = self.chance.randrange(2)
             number, reply = await self.call("events", events, raw, server)
+            wait = 0.0
             if reply is not None:
+                wait = float(reply.retry_after or 0)
                 results = json.loads(reply.body) if reply.status == 202 else _text(reply)
                 self.journal.write("a", number, time.time(), reply.status, results)
                 if reply.status == 202 and self.chance.random() >= 0.02:
                     return
-            await asyncio.sleep(min(2.0, 0.1 * 2**attempt))
+            await asyncio.sleep(max(wait, min(2.0, 0.1 * 2**attempt)))
 
     async def find(self, decision_id: str) -> None:
         raw = request("GET", f"/v1/decisions/{decision_id}")

@@ -9,9 +9,11 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 from benchmarks.campaign.evidence import Found, Phase
+from benchmarks.campaign.recovery import STEPS
 from benchmarks.campaign.seen import Point
 
 COUNT: Final = Path(__file__).parents[1] / "campaign.json"
@@ -53,6 +55,13 @@ def by_phase(
             **{key: counts[name][key] for key in ("degraded", "503", "500", "lost")},
             "recovery_s": round(max(healed), 1) if healed else None,
             "not_recovered": len(own) - len(healed),
+            "fault_s": _spread([phase.ended - phase.began for phase in own]),
+            **{
+                f"{step}_s": _spread([one.steps[step] for one in own if step in one.steps])
+                for step in STEPS
+            },
+            "well_s": _spread(healed),
+            "refused": sum(phase.refused for phase in own),
         }
     return table
 
@@ -67,6 +76,23 @@ def print_phases(table: Mapping[str, Mapping[str, Any]]) -> None:
         cells = ("-" if row[column] is None else row[column] for column in columns)
         widths = (max(9, len(title) + 1) for title in titles)
         print(f"{name:26}" + "".join(f"{c:>{w}}" for c, w in zip(cells, widths, strict=True)))
+
+
+def print_recovery(table: Mapping[str, Mapping[str, Any]]) -> None:
+    """How long each fault lasted, and from its end until each step worked in every worker."""
+    columns = ("fault_s", *(f"{step}_s" for step in STEPS), "well_s")
+    print("\nseconds: median/longest; the steps and `well` (all at once) from the fault's end")
+    print(f"{'fault':26}{'times':>6}" + "".join(f"{name:>14}" for name in columns) + "  refused")
+    for name, row in table.items():
+        if row["times"]:
+            cells = ("/".join(f"{each:.1f}" for each in row[one]) or "never" for one in columns)
+            print(f"{name:26}{row['times']:>6}" + "".join(f"{each:>14}" for each in cells), end="")
+            print(f"{row['refused']:>9}")
+
+
+def _spread(seconds: Sequence[float]) -> list[float]:
+    """The median and the longest; nothing of nothing."""
+    return [round(median(seconds), 1), round(max(seconds), 1)] if seconds else []
 
 
 def print_checks(found: Mapping[str, Found]) -> None:

@@ -106,7 +106,11 @@ async def _inflict(
         name = left.pop()
         await stage.inflict(name, chance)
         phase = stage.phases[-1]
-        _say(f"{name}: {phase.ended - phase.began:.1f} s, recovered in {_seconds(phase.recovered)}")
+        steps = ", ".join(f"{step} {seconds:.1f}" for step, seconds in phase.steps.items())
+        _say(
+            f"{name}: {phase.ended - phase.began:.1f} s, recovered in "
+            f"{_seconds(phase.recovered)} ({steps}; {phase.refused} refused)"
+        )
         await stage.look()
         await asyncio.sleep(chance.uniform(0.5, 3))
 
@@ -119,12 +123,15 @@ async def _verdict(stage: Stage, seed: str, began: float, ended: float) -> Resul
     seen = _read(stage)
     stored = await _rest(stage, seen)
     kills = [server.kills for server in stage.servers]
+    dropped = [await server.dropped() for server in stage.servers]
+    if any(dropped):
+        _say(f"dropped by the servers, as they count: {dropped}")
     if (code := await stage.archiver.finish()) != 0:
         stage.found("archive", f"ended with {code}: {stage.archiver.text()[-1000:]}")
     if stage.archiver.ends:
         stage.found("archive", f"the service ended {stage.archiver.ends} times by itself")
     stored = await Stored().read(_redis_url(stage), list(stored.customers), stage.archiver)
-    evidence = Evidence(seen, stored, time.time(), kills, stage.phases)
+    evidence = Evidence(seen, stored, time.time(), kills, stage.phases, dropped)
     found = judge(evidence)
     found["looked up"] = await _look_up(stage, seen)
     found |= await _end(stage)
@@ -149,7 +156,7 @@ async def _rest(stage: Stage, seen: Seen) -> Stored:
     customers = {answer.customer for answer in seen.answers.values()}
     customers |= {lost.customer for lost in seen.lost}
     customers |= {change.what[0] for change in seen.changes["put"]}
-    customers |= set(stage.probed())
+    customers |= set(stage.probes.customers)
     for change in seen.changes["merge"]:
         customers |= set(change.what)
     erased = {change.what for change in seen.changes["erase"]}

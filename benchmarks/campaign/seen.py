@@ -71,6 +71,14 @@ class Change(NamedTuple):
     status: int
 
 
+class LookUp(NamedTuple):
+    """A decision with the store, looked up soon after, and the answer's status."""
+
+    decision_id: str
+    answered: float
+    status: int
+
+
 class Point(NamedTuple):
     """One decision asked for, for the figures: how it ended, and when."""
 
@@ -91,6 +99,7 @@ class Seen:
         self.sent_with: dict[str, str] = {}
         """Event id of a decision request → customer."""
         self.changes: defaultdict[str, list[Change]] = defaultdict(list)
+        self.look_ups: list[LookUp] = []
         self.statuses: Counter[tuple[str, int]] = Counter()
         self.errors: Counter[tuple[str, int, str]] = Counter()
         self.points: list[Point] = []
@@ -154,8 +163,7 @@ class Seen:
         elif kind == "events":
             self._events(what, sent, results if status == 202 else None)
         elif kind == "find":
-            if status not in (200, 503):
-                self.errors[ROUTES[kind], status, "of an answered decision"] += 1
+            self.look_ups.append(LookUp(what, ended, status))
         else:
             self.changes[kind].append(Change(what, sent, ended, status))
 

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Final
@@ -19,6 +18,27 @@ from benchmarks.campaign.waiting import until
 ROOT: Final = Path(__file__).parents[2]
 MARK: Final = "NEXTBEST_CAMPAIGN"
 """The variable by which every process that a server starts is found again."""
+
+
+_DROPPED: Final = 'nextbest_followed_total{result="dropped"}'
+
+
+class Count:
+    """Adds up a counter that begins anew with each start."""
+
+    def __init__(self) -> None:
+        self._before = self._last = 0
+
+    def take(self, value: int) -> None:
+        """Takes the counter's present value."""
+        if value < self._last:
+            self._before += self._last
+        self._last = value
+
+    @property
+    def total(self) -> int:
+        """What was counted so far."""
+        return self._before + self._last
 
 
 class Server:
@@ -32,6 +52,7 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
         self.kills: list[float] = []
         """When it, or one of its workers, was killed with signal 9."""
+        self._dropped = Count()
         self._mark = f"{folder}:{port}"
         self._command = [
             *(sys.executable, "-m", "decision.cli", "serve"),
@@ -65,15 +86,27 @@ class Server:
         return await asyncio.to_thread(self._answers)
 
     def _answers(self) -> bool:
+        return bool(self._get("/health/ready"))
+
+    def _get(self, path: str) -> str:
+        """What it answers with 200; nothing where it does not."""
         try:
-            with urllib.request.urlopen(f"{self.url}/health/ready", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except (OSError, urllib.error.URLError):
-            return False
+            with urllib.request.urlopen(self.url + path, timeout=5) as answer:
+                return str(answer.read().decode()) if answer.status == 200 else ""
+        except OSError:
+            return ""
 
     @property
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
+
+    async def dropped(self) -> int:
+        """How much it could not keep for later, as it has counted so far, over all its lives."""
+        lines = (await asyncio.to_thread(self._get, "/metrics")).splitlines()
+        counts = [int(float(line.split()[-1])) for line in lines if line.startswith(_DROPPED)]
+        if counts:
+            self._dropped.take(sum(counts))
+        return self._dropped.total
 
     def processes(self) -> list[int]:
         """The ids of all processes of this server, whether their parent lives or not."""

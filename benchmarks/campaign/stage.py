@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import random
 import shutil
@@ -11,19 +10,15 @@ import sys
 import time
 from collections import defaultdict
 from pathlib import Path
-from typing import Final
 
 from benchmarks.campaign.archiver import Archiver
 from benchmarks.campaign.evidence import Phase
 from benchmarks.campaign.faults import FAULTS
-from benchmarks.campaign.http_client import Broken, Client, request
 from benchmarks.campaign.policy import RULES
 from benchmarks.campaign.proxy import Proxy
+from benchmarks.campaign.recovery import RECOVERS_WITHIN, Probes
 from benchmarks.campaign.redis_pair import ARCHIVE_USER, PASSWORD, USER, Pair, RedisServer
 from benchmarks.campaign.servers import ROOT, Server
-
-RECOVERS_WITHIN: Final = 30.0
-"""Seconds after which servers that do not decide again are restarted, and it is a finding."""
 
 
 class LoadProcess:
@@ -73,7 +68,7 @@ class Stage:
         self.findings: defaultdict[str, list[str]] = defaultdict(list)
         self.memory: defaultdict[int, int] = defaultdict(int)
         self._generation = 0
-        self._probes = 0
+        self.probes = Probes()
 
     def found(self, check: str, text: str) -> None:
         """Something that must not be."""
@@ -149,8 +144,8 @@ class Stage:
         began = time.time()
         await FAULTS[name](self, chance)
         ended = time.time()
-        recovered = await self._recovery()
-        if recovered is None:
+        recovery = await self.probes.recovery(self.servers)
+        if recovery.seconds is None:
             self.found("heals", f"{name}: not within {RECOVERS_WITHIN:g} s; servers restarted")
             for server in self.servers:
                 server.kills.append(time.time())
@@ -158,7 +153,7 @@ class Stage:
                     await server.stop()
                 await server.orphans(1)
                 await server.start()
-        self.phases.append(Phase(name, began, ended, recovered))
+        self.phases.append(Phase(name, began, ended, *recovery))
         await self._leave_old_redis(name)
 
     async def _leave_old_redis(self, name: str) -> None:
@@ -175,46 +170,12 @@ class Stage:
         await spare.ask("REPLICAOF", "NO", "ONE")
         await spare.ask("FLUSHALL")
 
-    async def _recovery(self) -> float | None:
-        """Seconds until every server is ready, decides with the store, and takes events."""
-        began = time.monotonic()
-        while (passed := time.monotonic() - began) < RECOVERS_WITHIN:
-            if all(await asyncio.gather(*(self._well(server) for server in self.servers))):
-                return passed
-            await asyncio.sleep(0.1)
-        return None
-
-    async def _well(self, server: Server) -> bool:
-        return all(await asyncio.gather(*(self._probe(server) for _ in range(2 * server.workers))))
-
-    def probed(self) -> list[str]:
-        """The customers that were asked about to see whether all is well."""
-        return [f"probe-{number}" for number in range(1, self._probes + 1)]
-
-    async def _probe(self, server: Server) -> bool:
-        """One decision and one event, on a connection of their own."""
-        self._probes += 1
-        customer = self.probed()[-1]
-        client = Client(server.port)
-        question = {"placement": "outbound", "customer_id": customer, "deadline_ms": 1000}
-        event = {"id": customer, "customer_id": customer, "type": "visit"}
-        try:
-            ready = await client.send(request("GET", "/health/ready"), 5)
-            decided = await client.send(_json("/v1/decisions", question), 5)
-            took = await client.send(_json("/v1/events", {"events": [event]}), 5)
-        except Broken:
-            return False
-        finally:
-            client.close()
-        if (ready.status, decided.status, took.status) != (200, 200, 202):
-            return False
-        return "store" not in json.loads(decided.body)["degraded"]
-
     async def look(self) -> None:
         """Notes the memory of each server; an archiver that has ended is started again."""
         await self.archiver.start()
         for server in self.servers:
             self.memory[server.port] = max(self.memory[server.port], server.memory())
+            await server.dropped()
 
     async def remove(self) -> None:
         """Ends everything that is left."""
@@ -231,7 +192,3 @@ class Stage:
         self.proxy.refuse()
         for redis in (self.pair.used, self.pair.spare):
             await redis.remove()
-
-
-def _json(path: str, body: object) -> bytes:
-    return request("POST", path, json.dumps(body).encode())

@@ -15,6 +15,7 @@ from benchmarks.campaign.evidence import Evidence
 from benchmarks.campaign.oracle import CHECKS, judge
 from benchmarks.campaign.report import by_phase, record
 from benchmarks.campaign.seen import Seen
+from benchmarks.campaign.servers import Count
 from benchmarks.campaign.stored import Contact, Customer, Pick, Record, Stored
 from decision.core.document import ContactState
 from decision.core.identifiers import decision_id, partition_of
@@ -81,11 +82,12 @@ class Story:
         contact = Contact("c-1", message, channel, micros, state, 0, crc32(name.encode()))
         self.stored.contacts.append(contact)
 
-    def judged(self, kills: Sequence[float] = ()) -> set[str]:
+    def judged(self, kills: Sequence[float] = (), dropped: int = 0) -> set[str]:
         """The names of the checks that found something."""
         path = self.folder / "journal-1.ndjson"
         path.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
-        found = judge(Evidence(Seen().read([path]), self.stored, BEGAN + 1000, [kills]))
+        seen = Seen().read([path])
+        found = judge(Evidence(seen, self.stored, BEGAN + 1000, [kills], dropped=[dropped]))
         return {name for name, each in found.items() if each.total}
 
 
@@ -100,6 +102,14 @@ def an_error_line(story: Story) -> None:
 def a_cap_exceeded(story: Story) -> None:
     for number in (5, 6, 7):
         story.decide(number, at=BEGAN + 800 + number, message="abc"[number - 5])
+
+
+def a_look_up_in_vain(story: Story) -> None:
+    story.call("find", ID.format(1), 404, "")
+
+
+def a_look_up_that_failed(story: Story) -> None:
+    story.call("find", ID.format(1), 500, "")
 
 
 def a_record_lost(story: Story) -> None:
@@ -171,6 +181,8 @@ FAULTS: dict[Callable[[Story], None], set[str]] = {
     an_internal_error: {"no 500"},
     an_error_line: {"no 500"},
     a_cap_exceeded: {"caps of answers", "caps stored"},
+    a_look_up_in_vain: {"looked up soon"},
+    a_look_up_that_failed: {"looked up soon", "no 500"},
     a_record_lost: {"decisions in the log", "contacts were given"},
     a_record_changed: {"decisions in the log"},
     a_record_twice: {"decisions in the log"},
@@ -225,6 +237,34 @@ def test_what_a_killed_server_could_not_take_back_is_excused(tmp_path: Path) -> 
     story.store(9, BEGAN + 699, "b", "email")
     assert story.judged() == {"made without the store", "contacts were given"}
     assert story.judged(kills=[BEGAN + 710]) == set()
+
+
+def test_as_many_records_are_excused_as_the_server_counts_as_dropped(tmp_path: Path) -> None:
+    story = Story(tmp_path)
+    story.answer(7, BEGAN + 690, ["store"], [])
+    story.answer(8, BEGAN + 699, ["store"], [])
+    assert story.judged(dropped=2) == set()
+    assert story.judged(dropped=1) == {"made without the store"}
+    del story.stored.records[ID.format(1)]
+    assert story.judged(dropped=9) == {"decisions in the log", "contacts were given"}
+
+
+def test_a_decision_of_somebody_erased_need_not_be_found(tmp_path: Path) -> None:
+    """An erasure that was on its way when the look-up was answered may have come first."""
+    story = Story(tmp_path)
+    story.call("erase", "c-1", 204, "", at=BEGAN + 950)
+    story.call("find", ID.format(1), 404, "", at=BEGAN + 940)
+    assert "looked up soon" in story.judged()
+    story.rows.pop(), story.rows.pop()
+    story.call("find", ID.format(1), 404, "", at=BEGAN + 950)
+    assert "looked up soon" not in story.judged()
+
+
+def test_a_counter_that_begins_anew_adds_up() -> None:
+    count = Count()
+    for value in (3, 5, 5, 2, 4, 0):
+        count.take(value)
+    assert count.total == 9
 
 
 def test_a_journal_that_a_kill_cut_short_still_says_what_was_sent(tmp_path: Path) -> None:
