@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -122,10 +123,28 @@ class RedisServer:
             await asyncio.to_thread(self.process.wait)
 
     def resize(self, room: int | None) -> None:
-        """Leaves this many free bytes on its disk; None: as many as at first."""
-        used = shutil.disk_usage(self.folder).used
-        size = _ROOM if room is None else used + room
-        subprocess.run(["mount", "-o", f"remount,size={size}", str(self.folder)], check=True)
+        """Leaves this many free bytes on its disk; None: as many as at first.
+
+        Redis goes on writing: a size that is too small by the time it is set is refused.
+        """
+        for more in range(1, 50):
+            used = shutil.disk_usage(self.folder).used
+            size = _ROOM if room is None else used + room * more
+            command = ["mount", "-o", f"remount,size={size}", str(self.folder)]
+            tried = subprocess.run(command, capture_output=True, text=True, check=False)
+            if tried.returncode == 0:
+                return
+        raise OSError(f"{shlex.join(command)}: {tried.stderr}")
+
+    async def rewrite(self) -> None:
+        """Rewrites the append-only file, and waits for it."""
+        await self.ask("BGREWRITEAOF")
+
+        async def rewritten() -> bool:
+            info = await self.info("persistence")
+            return not info["aof_rewrite_in_progress"] and not info["aof_rewrite_scheduled"]
+
+        await until(rewritten, 120)
 
     def log(self) -> str:
         """Its log."""
