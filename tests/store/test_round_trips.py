@@ -13,6 +13,7 @@ import pytest
 from decision.core.identifiers import partition_of
 from decision.core.ports import LogRecord
 from decision.store import RedisStore
+from decision.store.pipelined_connection import PipelinedConnection
 from tests.store.build import EMAIL, PUSH, commit_of, new_id, record, with_contact
 from tests.store.proxy import Proxy
 
@@ -136,3 +137,21 @@ async def test_a_new_connection_checks_its_server_and_loads_every_script(redis_u
         await store.start()
         assert proxy.seen == Counter(INFO=1, CLIENT=1, SCRIPT=len(SCRIPTS), LRANGE=2)
         await store.close()
+
+
+async def test_a_new_connection_takes_five_round_trips_however_many_scripts_there_are(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each waits its turn in a process that is short of time; an attempt to connect has 5 s."""
+    sent: list[int | None] = []
+    send = PipelinedConnection._send
+
+    def counting(self: PipelinedConnection, packed: bytes, count: int | None, *rest: Any) -> Any:
+        sent.append(count)
+        return send(self, packed, count, *rest)
+
+    monkeypatch.setattr(PipelinedConnection, "_send", counting)
+    store = RedisStore(redis_url)
+    await store.start()
+    assert sent == [None, None, len(SCRIPTS), None, None]
+    await store.close()

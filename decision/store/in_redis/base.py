@@ -95,8 +95,10 @@ class RedisBase(PacksDocuments):
                 extra = named("redis_may_lose_data", setting=setting, address=self.connection.where)
                 _log.warning("%s %s", where, risk, extra=extra)
         await self._end_earlier(call, info["run_id"])
-        for script in SCRIPTS.values():
-            await call(("SCRIPT", "LOAD", script.text))
+        # Together: a round trip each took longer than a connection may take to open, where this
+        # process, or Redis, was short of time.
+        loads = [("SCRIPT", "LOAD", script.text) for script in SCRIPTS.values()]
+        await connection.pipeline(loads, CONNECT_TIMEOUT)
         await self.register.agree(call)
 
     async def _end_earlier(self, call: Call, run_id: str) -> None:
