@@ -23,15 +23,20 @@ class Archiver:
     def __init__(self, folder: Path, redis_url: str) -> None:
         self.out = folder / "archive"
         self.ends = 0
+        self._said = 0
         self._log = folder / "archiver.log"
         self._url = redis_url
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
-        """Starts the service; again where it has ended."""
+        """Starts the service; again where it has ended.
+
+        Where Redis is away at its start it ends and says so: whoever keeps it running tries again.
+        """
         if self._process is not None and self._process.poll() is not None:
-            self.ends += 1
+            self.ends += not self.text()[self._said :].startswith("Error: Redis at ")
         if self._process is None or self._process.poll() is not None:
+            self._said = len(self.text())
             self._process = await asyncio.to_thread(self._run, "--every", EVERY, "--keep", KEEP)
 
     async def kill(self) -> None:
