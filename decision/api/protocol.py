@@ -13,17 +13,15 @@ from __future__ import annotations
 
 import asyncio
 import urllib.parse
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from decision.api.http_limits import Connections
-from decision.api.problems import Problem, unavailable
-from decision.api.refusing_protocol import RefusingProtocol
+from decision.api.limited_protocol import LimitedProtocol
+from decision.api.problems import Problem
 from decision.api.request_heads import LARGEST_HEAD, read_head
-from decision.server.admission import retry_after
 
 _GUARDED: Final = (b"/v1/decisions", b"/v1/events", b"/v1/customers")
 """Paths that are refused while too much is under way; health, metrics and the rest are not."""
@@ -38,34 +36,17 @@ class _ExpectingCycle(RequestResponseCycle):
         await super().send(message)
 
 
-class BoundedProtocol(RefusingProtocol):
+class BoundedProtocol(LimitedProtocol):
     """One connection. The class variables are set once a process, before it listens."""
-
-    open: ClassVar[Connections] = Connections()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._in_head = True
         self._whole = False  # whether the piece that is parsed ended with its request
         self._excess = 0  # bytes received that are no body
-        self._address: str | None = None
-        self._counted = False
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client has connected; the time to send a head starts."""
-        super().connection_made(transport)
-        self._address = self.client[0] if self.client else None
-        problem = self.open.add(self._address, self.limits)
-        if problem is None:
-            self._counted = True
-            self._start_timer()
-        else:
-            self._refuse(unavailable(problem, retry_after()))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""
-        if self._counted:
-            self.open.remove(self._address)
         self.pipeline.clear()
         super().connection_lost(exc)
 
@@ -99,6 +80,8 @@ class BoundedProtocol(RefusingProtocol):
         """A head begins."""
         if self._ended:
             return
+        if self._idle_since is not None:
+            self._wait_no_more()
         self._in_head, self._whole = True, False
         self.url = b""
         self.expect_100_continue = False
@@ -126,11 +109,14 @@ class BoundedProtocol(RefusingProtocol):
             self._refuse(target)
             return
         raw_path = target.path or b"/"
+        if self._refused_here(raw_path):
+            self._refuse(self._limit_problem())
+            return
         self._in_head, self._in_body = False, True
         waits = not self.cycle.response_complete
         guarded = raw_path.startswith(_GUARDED)
         if guarded and not waits and not self.flow.write_paused and self.admission.full():
-            self._turn_away(version != "1.0" and parser.should_keep_alive())
+            self._turn_away(self._keeps_alive(version))
             return
         path = raw_path.decode("ascii")
         self.scope = {
@@ -162,7 +148,7 @@ class BoundedProtocol(RefusingProtocol):
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            keep_alive=self._keeps_alive(version),
             on_response=self.on_response_complete,
         )
         if waits:
@@ -170,6 +156,10 @@ class BoundedProtocol(RefusingProtocol):
             self._hold()
         else:
             self._start_asgi_task(self.cycle, self.app)
+
+    def _keeps_alive(self, version: str) -> bool:
+        """Whether more is answered on this connection after the request that is parsed."""
+        return self._over_limit is None and version != "1.0" and self.parser.should_keep_alive()
 
     def on_chunk_header(self) -> None:
         """A chunk begins; so many bytes around it are usual."""
@@ -230,7 +220,7 @@ class BoundedProtocol(RefusingProtocol):
         elif self._in_body:
             if self._timer is None:
                 self._start_timer()
-        else:
+        elif self._timer is None and not self._rest:  # else the next one has begun to come
             self._wait_for_next()
         if self._rest:
             self.loop.call_soon(self._parse_rest)

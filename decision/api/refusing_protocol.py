@@ -42,7 +42,6 @@ class RefusingProtocol(TimedProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parses what came, as far as it may be parsed yet."""
-        self._idle_since = None
         if self._ended:
             self._thrown_away += len(data)
             if self._thrown_away > _MOST_THROWN_AWAY:

@@ -23,9 +23,18 @@ def keep_little_unsent(transport: asyncio.Transport) -> None:
 
 def unread_bytes(transport: asyncio.Transport) -> int:
     """Bytes written that the other side has not taken: ours, and those that the system keeps."""
+    return transport.get_write_buffer_size() + _kept(transport, termios.TIOCOUTQ)
+
+
+def received_bytes(transport: asyncio.Transport) -> int:
+    """Bytes that have come and that the system keeps until we read them."""
+    return _kept(transport, termios.FIONREAD)
+
+
+def _kept(transport: asyncio.Transport, which: int) -> int:
     wire: Any = transport.get_extra_info("socket")
     try:
-        kept = struct.unpack("i", fcntl.ioctl(wire.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0]
+        found: int = struct.unpack("i", fcntl.ioctl(wire.fileno(), which, b"\0" * 4))[0]
     except OSError:
-        kept = 0
-    return transport.get_write_buffer_size() + int(kept)
+        return 0
+    return found

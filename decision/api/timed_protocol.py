@@ -121,6 +121,9 @@ class TimedProtocol(HttpToolsProtocol):
         if self.timeout_keep_alive_task is None:
             self._look_later(self.timeout_keep_alive)
 
+    def _wait_no_more(self) -> None:
+        self._idle_since = None
+
     def _look_later(self, seconds: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(
             seconds, self.timeout_keep_alive_handler
@@ -143,4 +146,5 @@ class TimedProtocol(HttpToolsProtocol):
         self._ended = True
         self._rest = b""
         self._stop_timer()
+        self._wait_no_more()
         self._unset_keepalive_if_required()

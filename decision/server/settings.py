@@ -98,7 +98,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         _about(
             "Connections open at once, per worker; fewer where the system allows a "
-            "process fewer files.",
+            "process fewer files. Beyond them idle ones are closed, and health and metrics are "
+            "answered.",
             ge=1,
         ),
     ] = 10_000

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from decision.api.http_limits import Connections, HttpLimits
+from decision.api.http_limits import HttpLimits
 from tests.api.wires import LIVE, Here, everything, serving_here, stays, until
 
 LIMITS = HttpLimits(head_seconds=1.0, write_seconds=1.0)
@@ -322,40 +322,6 @@ def test_a_request_that_asks_for_an_upgrade_is_answered_with_its_body(here: Here
     )
     found = here.say(streamed + b"%x\r\n%s\r\n0\r\n\r\n" % (len(text), text) + LIVE)
     assert found.count(b"HTTP/1.1 200") == 2, found
-
-
-def test_more_connections_than_allowed_are_refused_and_the_others_stay(rules: Path) -> None:
-    limits = HttpLimits(connections=3)
-    with serving_here(rules, limits=limits) as here:
-        kept = [here.connect() for _ in range(3)]
-        until(lambda: len(here.connections) == 3)
-        for _ in range(5):
-            found = here.say(LIVE)
-            assert found.startswith(b"HTTP/1.1 503") or not found
-        for wire in kept:
-            wire.sendall(LIVE)
-            assert everything(wire).startswith(b"HTTP/1.1 200")
-        kept.pop().close()
-        until(lambda: here.protocol.open.total == 2)
-        assert here.say(LIVE).startswith(b"HTTP/1.1 200")
-        for wire in kept:
-            wire.close()
-        until(lambda: here.protocol.open.total == 0)
-
-
-def test_one_address_has_a_limit_of_its_own_and_this_machine_has_none() -> None:
-    counted = Connections()
-    limits = HttpLimits(connections=100, connections_per_address=2)
-    assert [counted.add("192.0.2.1", limits) is None for _ in range(3)] == [True, True, False]
-    assert [counted.add("::1", limits) is None for _ in range(3)] == [True] * 3
-    assert counted.add("192.0.2.2", limits) is None
-    counted.remove("192.0.2.1")
-    assert counted.add("192.0.2.1", limits) is None
-    assert counted.add(None, limits) is None  # a Unix socket
-    for address in ["192.0.2.1"] * 2 + ["::1"] * 3 + ["192.0.2.2", None]:
-        counted.remove(address)
-    assert counted.total == 0
-    assert not counted._by_address
 
 
 def test_a_client_that_reads_slowly_gets_all_of_a_large_answer(rules: Path) -> None:
