@@ -18,7 +18,7 @@ from decision.api.customers import customer_routes
 from decision.api.decisions import decision_routes, lookup_routes
 from decision.api.errors import HANDLERS
 from decision.api.events import event_routes
-from decision.api.http_limits import HttpLimits
+from decision.api.http_limits import Connections, HttpLimits
 from decision.api.middleware import RequestMiddleware
 from decision.api.operations import operation_routes
 from decision.api.protocol import BoundedProtocol
@@ -48,14 +48,15 @@ def create_app(
     handlers: Sequence[ControllerRouterHandler] = (),
     tracing: Tracing | None = None,
     admission: Admission | None = None,
+    connections: Connections | None = None,
 ) -> Litestar:
     """The application around an engine.
 
     An engine that has a snapshot keeps it; else rules and model are read at the start. The
     store is started and closed with the application. `handlers` are further routes, such as
     the console's; a route's `opt["scope"]` names the key scope that it needs. `admission` is
-    shared with what reads HTTP, which refuses requests as well. `tracing` makes spans; it is closed
-    with the application.
+    shared with what reads HTTP, which refuses requests as well, and so are `connections`, which the
+    metrics show. `tracing` makes spans; it is closed with the application.
 
     Raises:
         SettingsError: the archive cannot be used. Where the keys file cannot, no key is valid.
@@ -71,6 +72,11 @@ def create_app(
     def use(keys: list[ApiKey]) -> None:
         authenticator.use(keys)
         rates.use(keys)
+
+    def show(admission: Admission) -> None:
+        metrics.admission.show(admission)
+        if connections is not None:
+            metrics.clients.show(connections.total, connections.closed_idle, connections.over_limit)
 
     names = LastPseudonyms(engine.runtime.store)
     keys_file = KeysFile(settings.api_keys_file, use, metrics)
@@ -95,7 +101,7 @@ def create_app(
         exception_handlers=HANDLERS,
         lifespan=[
             upkeep.lifespan(),
-            _beside(watch_loop(admission, metrics.admission.show)),
+            _beside(watch_loop(admission, show)),
             _beside(names.learn()),
         ],
         openapi_config=None,
@@ -137,6 +143,7 @@ def application() -> Litestar:
             serving_engine(settings),
             settings,
             admission=admission,
+            connections=BoundedProtocol.open,
             tracing=tracing_of_environment(),
         )
     except (SettingsError, StoreUnavailable) as error:

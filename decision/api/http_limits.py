@@ -20,7 +20,7 @@ _SPARE_FILES: Final = 128 + MONITORS
 """Open files that are no ordinary connections: libraries, models, Redis, the archive, monitors."""
 
 _LOOKS: Final = 256
-"""Idle connections that are looked at before a new one is refused: half a millisecond."""
+"""Idle connections that are looked at before a new one is refused: in under a millisecond."""
 
 
 class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):

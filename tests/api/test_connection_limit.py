@@ -375,6 +375,22 @@ def test_one_address_with_many_connections_does_not_displace_the_monitor_of_anot
     assert ask(monitor).startswith(b"HTTP/1.1 200")
 
 
+def test_metrics_count_the_connections_and_what_became_of_others_at_the_limit(here: Here) -> None:
+    def shown(name: str) -> float:
+        text = say(here, LIVE.replace(b"/health/live", b"/metrics")).decode()
+        return float(text.partition(f"\nnextbest_client_connections{name} ")[2].partition("\n")[0])
+
+    wires = [idle(here) for _ in range(5)]
+    for wire in wires[2:]:
+        wire.sendall(b"GET /")
+    until(lambda: not here.protocol.open._all.idle)
+    over = here.protocol.open.over_limit
+    assert is_refused(say(here, ELSEWHERE))
+    until(lambda: shown("_over_limit_total") >= over + 2)  # the refused one, and one that asked
+    assert shown("_closed_idle_total") == 2
+    assert shown("") == 3
+
+
 class One:
     """A connection that is idle, or not, as the test says."""
 

@@ -94,11 +94,13 @@ def serving_here(
     """A server from its start to its end."""
     given = ServerSettings(rules=str(rules), models=None, **settings)
     admission = admission or Admission(given.timeout_ms / 1000)
-    members = {
+    members: dict[str, Any] = {
         "limits": limits or HttpLimits.of(given), "admission": admission, "open": Connections(),
     }  # fmt: skip
     protocol: Any = type("Protocol", (BoundedProtocol,), members)
-    app = app or create_app(Engine(store or MemoryStore()), given, admission=admission)
+    app = app or create_app(
+        Engine(store or MemoryStore()), given, admission=admission, connections=members["open"]
+    )
     config = uvicorn.Config(
         app, port=0, http=protocol, loop=loop, ws="none", log_config=None, access_log=False,  # type: ignore[arg-type]
         server_header=False, timeout_graceful_shutdown=1, timeout_keep_alive=5,

@@ -215,6 +215,10 @@ SITUATIONS: dict[str, tuple[dict[str, str], set[str]]] = {
         },
         {"NextbestOverloaded", "NextbestLoopLate", "NextbestAtItsLimit"},
     ),
+    "connections at their limit": (
+        {"nextbest_client_connections_over_limit_total": "0+60x120"},
+        {"NextbestConnectionsAtTheirLimit"},
+    ),
     "fallbacks that rise": (
         {
             'nextbest_decisions_total{placement="p",outcome="selected"}': "0+600x60 36000+60x60",
