@@ -69,7 +69,9 @@ class TimedProtocol(HttpToolsProtocol):
 
         While a body is still coming, a client may not look at its answer, and loses it if we
         just close: then only our side is closed, and what comes is thrown away for some time.
+        Requests behind the one that is answered get no answer, and are not begun.
         """
+        self.pipeline.clear()
         coming = self._in_body and not self._ended
         self._end()
         if coming and self.transport.can_write_eof():

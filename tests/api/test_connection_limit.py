@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import random
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -166,16 +165,23 @@ def test_a_connection_with_a_request_that_waits_for_its_turn_is_never_closed(rul
         await send({"type": "http.response.body", "body": b""})
 
     waiting = LIVE.replace(b"/health/live", b"/slow")
-    limits = HttpLimits(connections=2)
+    large = waiting.replace(b"\r\n\r\n", b"\r\nX: %b\r\n\r\n" % (b"x" * 5000))
+    cuts = [(LIVE + waiting + LIVE, b""), (LIVE + waiting[:20], waiting[20:]),
+            (LIVE + large + LIVE, b""), (LIVE + large[:4500], large[4500:])]  # fmt: skip
+    limits = HttpLimits(connections=len(cuts))
     with serving_here(rules, limits=limits, app=app) as here:
-        wires = slow(here, 2, LIVE + waiting + LIVE)
-        until(lambda: len(go) == 2)
+        wires = [here.connect() for _ in cuts]
+        for wire, (first, rest) in zip(wires, cuts, strict=True):
+            wire.sendall(first)
+            assert one_answer(wire).startswith(b"HTTP/1.1 200")
+            wire.sendall(rest)
+        until(lambda: len(go) == len(cuts))
         for _ in range(3):
             assert say(here).startswith(b"HTTP/1.1 200")
             assert is_refused(say(here, waiting))
         for event in go:
             here.server.servers[0].get_loop().call_soon_threadsafe(event.set)
-        assert [everything(wire).count(b"HTTP/1.1 200") for wire in wires] == [3, 3]
+        assert [everything(wire).count(b"HTTP/1.1 200") for wire in wires] == [2, 1, 2, 1]
 
 
 def test_a_connection_whose_answer_is_unread_is_never_closed_and_a_read_one_is(
@@ -198,34 +204,24 @@ def test_a_connection_whose_answer_is_unread_is_never_closed_and_a_read_one_is(
             assert json.loads(body)["openapi"]
 
 
-@contextlib.contextmanager
-def blocked(here: Here) -> Iterator[None]:
-    """What clients do meanwhile reaches the server in one turn of its loop."""
-    stands, go = threading.Event(), threading.Event()
+def before_the_next(here: Here, send: Callable[[], Any]) -> None:
+    """Has clients send just before the next connection is added, and after all was read."""
+    add = here.protocol.open.add
 
-    def stand() -> None:
-        stands.set()
-        go.wait(20)
+    def late(one: Any, limits: HttpLimits) -> str | None:
+        here.protocol.open.add = add  # type: ignore[method-assign]
+        send()
+        return add(one, limits)
 
-    here.server.servers[0].get_loop().call_soon_threadsafe(stand)
-    stands.wait(20)
-    try:
-        yield
-    finally:
-        go.set()
+    here.protocol.open.add = late  # type: ignore[method-assign]
 
 
 def test_a_request_that_has_come_just_before_is_answered_and_not_cut_off(here: Here) -> None:
-    for _ in range(20):
-        wires = [idle(here) for _ in range(3)]
-        with blocked(here):
-            wires += [here.connect() for _ in range(3)]
-            for wire in reversed(wires):
-                wire.sendall(LIVE)
-        assert [one_answer(wire)[:12] for wire in wires] == [b"HTTP/1.1 200"] * 6
-        for wire in wires:
-            wire.close()
-        until(lambda: not here.connections)
+    wires = [idle(here) for _ in range(3)]
+    before_the_next(here, lambda: [wire.sendall(LIVE) for wire in wires])
+    assert say(here).startswith(b"HTTP/1.1 200")
+    assert [one_answer(wire)[:12] for wire in wires] == [b"HTTP/1.1 200"] * 3
+    assert here.protocol.open.closed_idle == 0
 
 
 HELD = {"nothing": b"", "half a head": b"GET /health/live HT", "half a body": POST + b"{"}
@@ -253,16 +249,27 @@ def test_a_monitor_is_answered_while_slow_connections_hold_all_places(
     assert ask(kept[0], b" HTTP/1.1\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 404")
 
 
-def test_a_request_for_health_keeps_its_place_whatever_connects_after_it(full: Here) -> None:
-    for _ in range(20):
-        with blocked(full):
-            monitor = full.connect()
-            monitor.sendall(LIVE)
-            silent = [full.connect() for _ in range(3 * MONITORS)]
-        assert one_answer(monitor).startswith(b"HTTP/1.1 200")
-        for wire in (monitor, *silent):
-            wire.close()
-    until(lambda: not full.protocol.open._monitors)
+def test_a_request_for_health_keeps_its_place_before_those_that_sent_none(full: Here) -> None:
+    wires = []
+    for _ in range(MONITORS):
+        wires.append(full.connect())  # the monitor is the oldest
+        until(lambda: len(full.protocol.open._monitors) == len(wires))
+    before_the_next(full, lambda: wires[0].sendall(LIVE))
+    wires.append(full.connect())
+    assert is_refused(one_answer(wires[1]))
+    assert one_answer(wires[0]).startswith(b"HTTP/1.1 200")
+
+
+def test_what_follows_a_last_request_is_not_begun(
+    here: Here, caplog: pytest.LogCaptureFixture
+) -> None:
+    last = LIVE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    half = LIVE.replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\nab")
+    assert here.say(last + half).count(b"HTTP/1.1") == 1
+    held = slow(here, 3)
+    assert here.say(LIVE + half).count(b"HTTP/1.1") == 1
+    assert len(held) == 3
+    assert not caplog.records
 
 
 def test_beyond_the_limit_one_request_is_answered_and_nothing_behind_it_is_done(
