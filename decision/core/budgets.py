@@ -121,7 +121,8 @@ class CompiledBudget(msgspec.Struct, frozen=True, kw_only=True):
         """
         if self.unit == TIMES:
             return str(amount)
-        return f"{Decimal(amount) / MILLION:f} {self.unit}"
+        money = f"{Decimal(amount) / MILLION:f}" if amount < 1 << 63 else f"{amount / MILLION:g}"
+        return f"{money} {self.unit}"
 
     def limit(self, counter: str, amount: int, start: int = _EVER[0], end: int = _EVER[1]) -> Limit:
         """A limit of this budget."""

@@ -7,6 +7,7 @@ from typing import Any, Final, cast, get_args
 
 from decision.core.budgets import MILLION, millionths
 from decision.core.definition import CalendarPeriod, PolicyDefinition, Selector, SharedBudget
+from decision.core.values import in_words
 from decision.rulebook.checker import Checker, MappingReader
 from decision.rulebook.review.candidates import Candidates
 from decision.rulebook.selectors import read_filter
@@ -63,8 +64,8 @@ def _spend(checker: Checker, node: Node, what: str) -> int | None:
 
 
 def _plain(amount: float) -> str:
-    """All its digits, without an exponent."""
-    return f"{Decimal(repr(amount)):f}"
+    """All its digits, without an exponent unless it is tiny."""
+    return f"{Decimal(repr(amount)):f}" if amount > 1e-12 else in_words(amount)
 
 
 def _nearest(amount: float) -> str:
@@ -80,8 +81,10 @@ def _period(checker: Checker, node: Node, what: str) -> str | None:
         checker.wrong_type(node, what, "a period such as calendar month")
         return None
     hint = f"write {', '.join(PERIODS[:-1])} or {PERIODS[-1]}; left out, it is of all time"
-    if f"calendar {value}" in PERIODS:
-        hint = f"write calendar {value}"
+    meant = value.lower().replace("daily", "day")
+    for period in get_args(CalendarPeriod):
+        if period in meant:
+            hint = f"write per: calendar {period}"
     checker.error("bad-value", node.at, f'{what} cannot be "{value}"', hint)
     return None
 

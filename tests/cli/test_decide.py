@@ -207,6 +207,33 @@ def test_a_model_that_is_named_and_not_there_is_refused(run, rules, tmp_path):
     assert "gone/1" in result.stderr
 
 
+def test_money_is_freed_by_the_time_of_the_requests(run, tmp_path):
+    """Half of a day's money by noon, in the time zone of the settings."""
+    rules, requests, out = (tmp_path / name for name in ("rules", "in.ndjson", "out.ndjson"))
+    rules.mkdir()
+    (rules / "rules.yaml").write_text(
+        """\
+settings: {timezone: Asia/Shanghai, currency: CNY, exploration: "off"}
+purposes: {marketing: {consent: opt_out}}
+channels: {push: {cost: 0.01}}
+placements: {app_home: {channels: [push]}}
+messages:
+  a: {purpose: marketing, channels: [push], value: 5, content: {t: a}}
+budgets:
+  day: {of: {channel: push}, spend: 0.02, per: calendar day, pace: even}
+""",
+        "utf-8",
+    )
+    times = ["00:00:00", "11:59:59", "12:00:00", "12:00:01", "23:59:59.999999"]
+    days = [f"2026-11-21T{time}+08:00" for time in times]
+    lines = [json.dumps(ask(f"k{number}", at)) for number, at in enumerate(days)]
+    requests.write_text("\n".join(lines), "utf-8")
+    run("decide", "--rules", rules, "--requests", requests, "--out", out)
+    answers = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
+    outcomes = [one["outcome"] for one in answers]
+    assert outcomes == ["none", "none", "selected", "none", "selected"]
+
+
 def test_what_a_reservation_took_of_a_budget_comes_back_when_it_ends(run, tmp_path):
     rules, requests, out = (tmp_path / name for name in ("rules", "in.ndjson", "out.ndjson"))
     rules.mkdir()

@@ -85,7 +85,16 @@ messages:
 """
 """Definitions that the example refers to."""
 
-CONTRACT_FILES = {"contract.yaml": CONTRACT, "more/missing.yaml": MISSING_PIECES}
+BUDGETS = """\
+budgets: {sms-month: {of: {channel: sms}, spend: 10000, per: calendar month, pace: even}}
+"""
+"""What the contract says of budgets."""
+
+CONTRACT_FILES = {
+    "contract.yaml": CONTRACT,
+    "more/budgets.yaml": BUDGETS,
+    "more/missing.yaml": MISSING_PIECES,
+}
 
 SMALL = """\
 purposes:

@@ -48,7 +48,10 @@ def use(result: LoadResult) -> None:
     policy = result.definition
     assert policy is not None
     assert load_files(policy.files).definition == policy
-    table = compile_policy(policy).fields
+    compiled = compile_policy(policy)
+    for limit in compiled.budgets.at(0).values():
+        assert 0 <= limit.amount <= limit.budget.amount and limit.blocked(limit.roomy) == 0
+    table = compiled.fields
     tests = [
         compile_condition(one.when, table.slot)
         for one in (*policy.messages, *policy.states, *policy.rules)

@@ -21,6 +21,7 @@ from decision.core.definition import (
     Reservation,
     Selector,
     Settings,
+    SharedBudget,
     Suppression,
 )
 from decision.rulebook.diagnostics import Diagnostic
@@ -126,6 +127,16 @@ def test_the_example_of_the_contract_loads_without_diagnostics() -> None:
             per="message",
             at_most=1,
             within=14 * DAY,
+        ),
+    )
+    assert policy.budgets == (
+        SharedBudget(
+            name="sms-month",
+            source="rules/more/budgets.yaml:1",
+            of=Selector(channel=("sms",)),
+            spend=10_000_000_000,
+            per="month",
+            pace="even",
         ),
     )
     assert policy.suppressions == (
