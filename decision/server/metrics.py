@@ -26,6 +26,7 @@ from decision.core.reasons import Reason
 from decision.core.schema import Decision
 from decision.engine.snapshot import Snapshot
 from decision.server.admission_metrics import AdmissionMetrics
+from decision.server.budget_metrics import BudgetMetrics
 from decision.server.client_metrics import ClientMetrics
 from decision.server.connection_metrics import ConnectionMetrics
 from decision.server.health.metrics import StoreMetrics
@@ -132,6 +133,7 @@ class Metrics:
         self.connection = ConnectionMetrics(registry)
         self.exemplar: Callable[[], dict[str, str] | None] | None = None
         self.admission = AdmissionMetrics(registry)
+        self.budgets = BudgetMetrics(registry)
         self.clients = ClientMetrics(registry)
         gauge("workers", "Workers that serve.", "livesum").set(1)
         self._failures_seen: tuple[RuleMatcher | None, int] = (None, 0)

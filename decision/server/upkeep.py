@@ -17,6 +17,7 @@ from typing import Final
 
 from decision.core.clock import HOUR
 from decision.core.errors import StoreUnavailable
+from decision.engine.budget_views import budget_views
 from decision.observability import get_logger
 from decision.server.aside import Unanswered
 from decision.server.file_rewriting import LOOK_SECONDS, FileRewriting
@@ -32,6 +33,9 @@ from decision.server.supply import PolicySupply
 
 CHECK_SECONDS: Final = 1.0
 """Seconds between two looks at the store, the keys file, the models, and other servers."""
+
+BUDGET_SECONDS: Final = 10.0
+"""Seconds between two looks at what is spent of budgets."""
 
 FOLLOW_SECONDS: Final = 0.25
 """Seconds between two looks at what this server's workers share, the rules, and the published."""
@@ -91,6 +95,7 @@ class Upkeep:
                 (CHECK_SECONDS, self._check_surroundings),
                 (FOLLOW_SECONDS, self._follow_changes),
                 (CHECK_SECONDS, self._count_connections),
+                (BUDGET_SECONDS, self._show_budgets),
                 (LOOK_SECONDS, self._rewrite_file),
                 (CHECK_SECONDS, self.keys.look),
             )
@@ -148,6 +153,14 @@ class Upkeep:
     async def _count_connections(self) -> None:
         connection = getattr(self._store, "connection", None)
         self._metrics.connection.show(getattr(connection, "counts", None))
+
+    async def _show_budgets(self) -> None:
+        """Shows what is spent of budgets; one worker of a server looks."""
+        supply = self.supply
+        if self.health.reachable and supply.ready and supply.shared.lead():
+            runtime = supply.engine.runtime
+            if runtime.snapshot.policy.budgets.shared:
+                self._metrics.budgets.show(await budget_views(runtime) or [])
 
     async def _rewrite_file(self) -> None:
         """Removes erased customers from Redis' append-only file; one worker of a server looks."""

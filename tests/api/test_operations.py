@@ -44,12 +44,15 @@ async def test_the_policy_in_force_is_told(api: Api) -> None:
     assert policy["loaded_at"].endswith("Z")
 
 
-async def test_the_policy_tells_what_is_spent_of_every_budget(tmp_path: Path) -> None:
-    """Of all time and of the present period, in the currency or in contacts."""
+async def test_the_policy_tells_what_is_spent_of_every_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all time and of the present period, in the currency or in contacts; so do metrics."""
+    monkeypatch.setattr("decision.server.upkeep.BUDGET_SECONDS", 0.02)
     rules = tmp_path / "rules"
     rules.mkdir()
     text = RULES.replace("value: 10\n", "value: 10\n    budget: {total: 7}\n")
-    text += "budgets: {mail: {of: {channel: email}, spend: 2.5, per: calendar month, pace: even}}\n"
+    text += "budgets: {push: {of: {channel: push}, spend: 4}, mail: {of: {channel: email}, spend: 2.5, per: calendar month, pace: even}}\n"
     (rules / "policy.yaml").write_text(text, "utf-8")
     store = AwayStore()
     store.away = False
@@ -59,7 +62,7 @@ async def test_the_policy_tells_what_is_spent_of_every_budget(tmp_path: Path) ->
                 f"/v1/customers/{name}/consents", json={"marketing": {"*": "granted"}}
             )
         assert (await api.decide(customer_id="c-1", channels=["push"])).json()["selections"]
-        own, mail = (await api.client.get("/v1/policy")).json()["budgets"]
+        own, push, mail = (await api.client.get("/v1/policy")).json()["budgets"]
         assert own == {
             "name": "offer",
             "of": "message",
@@ -75,6 +78,13 @@ async def test_the_policy_tells_what_is_spent_of_every_budget(tmp_path: Path) ->
         assert (mail["per"], mail["limit"], mail["spent"]) == ("month", 2.5, 0)
         assert 0 <= mail["freed"] <= 2.5
         assert mail["since"] < mail["until"] and mail["since"].endswith("T16:00:00Z")
+        assert (push["spent"], push["freed"], push["limit"], push["per"]) == (0.01, 4, 4, None)
+
+        async def shown() -> bool:
+            name = 'nextbest_budget_spent{budget="push",unit="CNY"}'
+            return f"{name} 0.01" in (await api.client.get("/metrics")).text
+
+        await until(shown)
         store.away = True
         assert (await api.client.get("/v1/policy")).json()["budgets"] is None
 

@@ -16,7 +16,6 @@ _TRIALS: Final[dict[str, tuple[Argument, ...]]] = {
     "set": ("SET", KEY, "", "XX", "PX", 1),
     "incr": ("INCR", KEY),
     "incrby": ("INCRBY", KEY, "no number"),
-    "decr": ("DECR", KEY),
     "rename": ("RENAME", KEY, KEY),
     "exists": ("EXISTS", KEY),
     "type": ("TYPE", KEY),
