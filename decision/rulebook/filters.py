@@ -62,10 +62,11 @@ def default(value: Value, instead: Any = "", also_empty: bool = False) -> Value:
 
     A text of blanks alone is empty.
     """
-    empty = value is MISSING or value is None or (also_empty and not value)
-    if empty or (isinstance(value, str) and not value.strip()) or value in ([], ()):
+    if value is MISSING or value is None or (also_empty and not value):
         return instead
-    return value
+    if isinstance(value, str):
+        return instead if not value or value.isspace() else value
+    return instead if isinstance(value, list | tuple) and not value else value
 
 
 def upper(value: Value) -> str:

@@ -19,7 +19,7 @@ from decision.core.values import MISSING, Value, comparable, equal
 from decision.rulebook.diagnostics import hint_for
 from decision.rulebook.filters import FILTERS
 from decision.rulebook.lengths import MOST_ROUNDS
-from decision.rulebook.local_filters import Local
+from decision.rulebook.local_filters import Local, load
 from decision.rulebook.template_syntax import TemplateError
 
 NAMESPACES: Final = tuple(dict.fromkeys((*FAMILIES, "decision", "coupon")))
@@ -278,6 +278,7 @@ class Values:
             except TemplateError as error:
                 raise TemplateError(str(error), node.lineno, error.hint) from None
         if local:
+            load()
             return lambda namespaces: apply(value(namespaces), Local.of(namespaces), **constants)
         if node.name == "join" and self.loops:
             value = _counted(value)

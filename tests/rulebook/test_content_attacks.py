@@ -1,13 +1,19 @@
-"""No template can loop, call, reach into objects or files, or make a very long text."""
+"""No template can call, reach into objects or files, loop for long, or make a very long text."""
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from decision.core.definition import Settings
+from decision.core.document import Document
+from decision.core.fields import FieldTable, Situation
+from decision.core.texts import Rendering
+from decision.rulebook.content_hints import doubts
 from decision.rulebook.filters import FILTERS
 from decision.rulebook.template_syntax import LONGEST_TEXT, TemplateError
 from decision.rulebook.templates import compile_template
@@ -38,7 +44,15 @@ CUSTOMER: dict[str, Any] = {
     "keys": "ok",
     "items": "ok",
 }
-NAMESPACES = {"customer": CUSTOMER, "event": {"type": "x"}, "context": {}, "placement": "home"}
+SITUATION = Situation(Document(customer_id="c"), "home", 0, UTC)
+RENDERING = Rendering(SITUATION, Settings(), FieldTable(), "01D")
+NAMESPACES = {
+    "customer": CUSTOMER,
+    "event": {"type": "x"},
+    "context": {},
+    "placement": "home",
+    "rendering": RENDERING,
+}
 
 # Of the collections that security testers use against Jinja and engines like it.
 PAYLOADS = [
@@ -120,6 +134,48 @@ PAYLOADS = [
     "{% for i in range(99999999) %}{% for j in range(99999999) %}x{% endfor %}{% endfor %}",
     "{% for a, b in customer.items() recursive %}{{ loop(b) }}{% endfor %}",
     "{% set x = customer.__class__ %}{{ x }}",
+    "{{ rendering }}",
+    "{{ rendering.situation }}",
+    "{{ rounds }}",
+    "{% for x in customer.many %}{{ rendering.settings }}{% endfor %}",
+    "{% for x in customer.many %}{{ rounds[0] }}{% endfor %}",
+    "{% for rendering in customer.many %}x{% endfor %}",
+    "{% for rounds in [9, 9] %}{% for x in customer.many %}x{% endfor %}{% endfor %}",
+    "{% for x in customer.many %}{{ x.__class__ }}{{ x['__class__'] }}{% endfor %}",
+    "{% for x in customer.many %}{{ x.append(x) }}{% endfor %}",
+    "{% for x in [customer.holder] %}{{ x.secret }}{% endfor %}",
+    "{% for x in customer.holder %}{{ x.secret }}{{ x }}{% endfor %}",
+    "{% for x in customer.long %}{% for y in customer.long %}x{% endfor %}{% endfor %}",
+    "{% for x in customer.many %}" * 9 + "{{ x }}" + "{% endfor %}" * 9,
+    "{% for x in customer.many | first(999999999999999999999) %}{{ x }}{% endfor %}",
+    "{% for x in customer.many[-999999999999999999999:] %}{{ x }}{% endfor %}",
+    "{{ customer.long[:999999999999999999999] }}",
+    "{{ customer.many[99999999999999999999999] }}",
+    "{{ customer.many[0:0:0] }}",
+    "{{ customer.holder[0] }}",
+    "{{ customer.holder[:1] }}",
+    "{{ (customer.holder | first).secret }}",
+    "{{ (customer.name | upper).__class__ }}",
+    "{{ loop }}",
+    "{% for x in customer.many %}{{ loop.__class__ }}{{ loop.length.__class__ }}{% endfor %}",
+    "{{ 1 | number(1000000000) }}",
+    "{{ 1 | number(-1000000000) }}",
+    "{{ 1e308 | number }}{{ 1e308 | money }}{{ customer.long | number }}",
+    "{{ 1 | money('../../../etc/passwd') }}",
+    "{{ customer.name | date('{0.__class__}') }}",
+    "{{ '2026-11-21' | date('" + "y" * 60 + "') }}",
+    "{{ customer.long | urlencode | urlencode | urlencode }}",
+    "{{ customer.x | urlencode(customer) }}",
+    "{{ decision.id.__class__ }}",
+    "{{ decision['id']['x'] }}",
+    "{{ experiment.__class__ }}",
+    "{{ events.x.__class__ }}",
+    "{{ time['date'].__class__ }}",
+    "{{ customer.a-__class__ }}",
+    "{{ customer.a-b.__class__ }}",
+    "{{ experiment.a'b }}",
+    "{{ experiment.a-b'] }}",
+    "{{ experiment.a-\\' }}",
     "{% set ns = namespace(a=1) %}{% set ns.a = 2 %}",
     "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
     "{% include '/etc/passwd' %}",
@@ -157,16 +213,18 @@ PAYLOADS = [
 def harmless(template: str) -> None:
     """It is refused, or renders a short text of plain values."""
     before = repr(sorted(CUSTOMER))
-    try:
-        render = compile_template(template).render
-    except TemplateError as error:
-        assert str(error)
-        return
-    text = render(NAMESPACES)
-    assert isinstance(text, str)
-    assert len(text) <= LONGEST_TEXT
-    for word in (SECRET, "<class", "<built-in", "<function", "object at 0x", "root:", "uid="):
-        assert word not in text
+    for escape, url in ((False, False), (True, False), (False, True)):
+        try:
+            compiled = compile_template(template, escape, url)
+        except TemplateError as error:
+            assert str(error)
+            return
+        list(doubts(template))
+        text = compiled.render(NAMESPACES)
+        assert isinstance(text, str)
+        assert len(text) <= compiled.most <= LONGEST_TEXT
+        for word in (SECRET, "<class", "<built-in", "<function", "object at 0x", "root:", "uid="):
+            assert word not in text
     assert repr(sorted(CUSTOMER)) == before
 
 
@@ -184,13 +242,14 @@ _NAMES = st.sampled_from(
     [
         *("customer", "event", "context", "placement", "self", "config", "request", "lipsum"),
         *("range", "dict", "cycler", "joiner", "namespace", "loop", "caller", "none", "true", "_"),
+        *("decision", "coupon", "experiment", "events", "time", "a", "rendering", "rounds"),
     ]
 )
 _ATTRIBUTES = st.sampled_from(
     [
         *CUSTOMER,
         *("__class__", "__globals__", "__init__", "__mro__", "mro", "keys", "format", "pop"),
-        *("_x", "type", "x", "0", "-1", "secret"),
+        *("_x", "type", "x", "0", "-1", "secret", "id", "code", "a-b", "x.count", "date", "many-1"),
     ]
 )
 _CONSTANTS = st.sampled_from(
@@ -201,12 +260,16 @@ _FILTERS = st.sampled_from(
 )
 
 
+_EDGES = st.sampled_from(["", "0", "1", "-1", "99999999999999999999", "x"])
+
+
 def _grown(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     arguments = st.lists(inner, max_size=3).map(", ".join)
     return st.one_of(
         st.builds("{}.{}".format, inner, _ATTRIBUTES),
         st.builds("{}['{}']".format, inner, _ATTRIBUTES),
         st.builds("{}[{}]".format, inner, inner),
+        st.builds("{}[{}:{}]".format, inner, _EDGES, _EDGES),
         st.builds("{}({})".format, inner, arguments),
         st.builds("{} | {}".format, inner, _FILTERS),
         st.builds("{} | {}({})".format, inner, _FILTERS, arguments),
@@ -229,6 +292,15 @@ _PARTS = st.one_of(
     st.builds("{{{{ customer.{} | {} }}}}".format, _ATTRIBUTES, _FILTERS),
     st.builds("{{% if {} %}}a{{% endif %}}".format, _EXPRESSIONS),
     st.builds("{{% for a in {} %}}a{{% endfor %}}".format, _EXPRESSIONS),
+    st.builds(
+        "{{% for a in customer.{} %}}{{{{ {} }}}}{{% endfor %}}".format, _ATTRIBUTES, _EXPRESSIONS
+    ),
+    st.builds(
+        "{{% for a in {} if {} %}}{{{{ a.x | {} }}}}{{% else %}}b{{% endfor %}}".format,
+        _EXPRESSIONS,
+        _EXPRESSIONS,
+        _FILTERS,
+    ),
     st.builds("{{% set a = {} %}}".format, _EXPRESSIONS),
     st.text("{}%#-|.'\"()[] a1_\n", max_size=12),
     st.text(max_size=6),
