@@ -122,6 +122,11 @@ def printed_fields(content: dict[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for one in _templates(content) for name in one.fields))
 
 
+def given_fields(content: dict[str, Any]) -> tuple[str, ...]:
+    """The attributes and properties that templates of a content read."""
+    return tuple(dict.fromkeys(name for one in _templates(content) for name in one.given))
+
+
 def _templates(value: Any) -> Iterator[Template]:
     """The templates among the texts of a content, at any depth; those with errors left out."""
     if isinstance(value, dict | list):

@@ -80,12 +80,14 @@ def look_up(holder: Any, path: str) -> Value:
 class Values:
     """Compiles the expressions of one template.
 
-    `fields` are the fields that it reads, besides what requests and customers bring; `names` has
-    the first part of every name. `loops` are the names of the loops around the expression.
+    `fields` are the fields that it reads, besides what requests and customers bring, which are
+    `given`; `names` has the first part of every name. `loops` are the names of the loops around the
+    expression.
     """
 
     def __init__(self) -> None:
         self.fields: dict[str, None] = {}
+        self.given: dict[str, None] = {}
         self.names: set[str] = set()
         self.loops: list[str] = []
 
@@ -214,6 +216,7 @@ class Values:
             message, _, hint = str(error).partition("; ")
             raise TemplateError(message, node.lineno, hint) from None
         if family in GIVEN and (field.kind == "any" or name in _AS_GIVEN):
+            self.given[name] = None
             return lambda namespaces: look_up(namespaces.get(family), path)
         self.fields[name] = None
         return self.derived(name, field.read)

@@ -43,8 +43,8 @@ class Template(NamedTuple):
 
     `least_length`: characters of the text that is always there; `typical`: what it renders with
     values of typical length; `most`: no values make it longer, in characters. `fields` are the
-    fields that it reads, besides what customers and requests bring; `names` are the first parts of
-    all its names.
+    fields that it reads, besides what customers and requests bring, which are `given`; `names` are
+    the first parts of all its names.
     """
 
     render: Callable[[Namespaces], str]
@@ -52,6 +52,7 @@ class Template(NamedTuple):
     typical: str
     most: float
     fields: tuple[str, ...]
+    given: tuple[str, ...]
     names: frozenset[str]
 
 
@@ -72,8 +73,8 @@ def compile_template(text: str, escape: bool = False, url: bool = False) -> Temp
     check = url and fixed_scheme(parts[0] if parts else "") is None
     render = _whole(_join(parts), loops=tree.find(nodes.For) is not None, check=check)
     values = compiler.values
-    fields, names = tuple(values.fields), frozenset(values.names)
-    return Template(render, least, typical, min(most, LONGEST_TEXT), fields, names)
+    fields, given, names = tuple(values.fields), tuple(values.given), frozenset(values.names)
+    return Template(render, least, typical, min(most, LONGEST_TEXT), fields, given, names)
 
 
 def _whole(

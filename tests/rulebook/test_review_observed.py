@@ -94,6 +94,32 @@ suppressions: {s: {event: rage_clik, times: 2, within: 7d, pause: 7d}}
     assert [(one.line, one.column) for one in found(text)] == [(1, 47), (3, 69), (4, 27)]
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("{{ customer.lifetime_spent | money }}", '"lifetime_spend"'),
+        ("{{ events.purchase.last_skuu }}", '"sku"'),
+        ("{{ events.purchased.count_7d }}", '"purchase"'),
+        ("{{ 'x' if event.amout == 3 }}", '"amount"'),
+        ("{% for x in context.devise %}{{ x }}{% endfor %}", '"device"'),
+        (
+            "{{ customer.city }}{{ customer.id }}{{ event.type }}{{ events.purchase.last_sku }}",
+            None,
+        ),
+        ("{{ customer.tier }}", None),
+    ],
+)
+def test_what_texts_print_is_compared_with_the_sample(text: str, hint: str | None) -> None:
+    rules = f"""
+rules: {{a: {{when: {{customer.lifetime_spend: {{gt: 1}}}}, set: {{customer.tier: gold}}}}}}
+messages:
+  m: {{purpose: marketing, channels: [push], value: 1, content: {{a: "{text}"}}}}
+"""
+    warnings = [(one.code, one.line) for one in found(rules)]
+    assert warnings == ([] if hint is None else [("unseen-field", 4)])
+    assert hint is None or hint in found(rules)[0].hint
+
+
 def test_each_definition_gets_one_warning_per_field() -> None:
     when = "{any: [{customer.x: 1}, {customer.x: 2}]}"
     text = (
