@@ -218,7 +218,7 @@ def test_whatever_is_taken_out_of_it_some_scenario_notices() -> None:
 
 KINDS = {
     "settings": {
-        "timezone", "currency", "week_starts", "exploration", "starting_probability",
+        "timezone", "currency", "language", "week_starts", "exploration", "starting_probability",
         "starting_evidence", "request_id_lasts",
     },
     "purposes": {"consent", "explore"},
