@@ -110,6 +110,7 @@ class Texts(msgspec.Struct):
     _names: dict[str, Any] | None = None
     _rendered: dict[int, dict[str, Any]] = {}
     _excess: dict[int, str] = {}
+    _codes: dict[int, str] = {}
 
     def too_long(self, among: int) -> int:
         """Those of the candidates with a text that is longer than their channel takes."""
@@ -125,11 +126,18 @@ class Texts(msgspec.Struct):
             return self._excess.get(candidate, "a text is too long")
         return excess_of(self.contents.candidates[candidate], rendered)
 
+    def give(self, candidate: int, code: str) -> None:
+        """Has the candidate's text print a coupon's code, whatever it printed before."""
+        self._codes[candidate] = code
+        self._rendered.pop(candidate, None)
+
     def content(self, candidate: int) -> dict[str, Any]:
         """A candidate's content for the customer."""
         found = self._rendered.get(candidate)
         if found is None:
             names = self.names()
+            if candidate in self._codes:
+                names = {**names, "coupon": {"code": self._codes[candidate]}}
             found = self.contents.candidates[candidate].render(names)
             self._rendered[candidate] = found
             excess = names["rendering"].excess

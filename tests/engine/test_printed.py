@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC
 from typing import Any
 
+import msgspec
 import pytest
 
 from decision.core.clock import HOUR
+from decision.core.definition import Channel
+from decision.core.document import Document
+from decision.core.fields import Situation
 from decision.core.ports import Conflict
 from decision.core.schema import CustomerUpdate, DecisionRequest, Event, TriggerEvent
+from decision.core.texts import Contents, Texts
+from decision.core.values import MISSING
 from decision.engine import Engine
 from decision.engine.answering import answer_without_store
 from decision.engine.planning import DecisionQuery
+from decision.rulebook.content import ChannelContent
 from decision.rulebook.template_syntax import LONGEST_TEXT
+from tests.core.small import NOON
 from tests.engine.conftest import Clock
 
 pytestmark = pytest.mark.anyio
@@ -182,3 +191,19 @@ async def test_a_loop_over_a_million_items_costs_the_message_and_nothing_else(
     many = await ask(engine, context={"rows": [1] * 1_000_000})
     assert (many.outcome, many.reason) == ("none", "too_long")
     assert title(await ask(engine, context={"rows": [1, 2, 3]})) == "123"
+
+
+async def test_a_coupon_s_code_is_printed_once_it_is_given(make_engine: Make) -> None:
+    engine = await make_engine(RULES)
+    policy = engine.snapshot.policy
+    message = policy.pairs[0][0]
+    text = "{{ coupon.code | default('none') }}/{{ customer.id }}"
+    content = ChannelContent(
+        msgspec.structs.replace(message, content={"title": text}), Channel(name="push")
+    )
+    contents = Contents((content,), 0)
+    situation = Situation(Document(customer_id="c"), "home", NOON, UTC)
+    texts = Texts(contents, policy, situation, [], [MISSING] * len(policy.fields.fields), None)
+    assert texts.content(0) == {"title": "none/c"}
+    texts.give(0, "SPRING-10")
+    assert texts.content(0) == {"title": "SPRING-10/c"}
