@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Any, Final
 
 from decision.core.conditions import VERSION_OPERATORS, FieldOperand
-from decision.core.fields import DATE_MEASURES, Field, UnknownField, parse_field
+from decision.core.fields import Field
 from decision.core.versions import LONGEST_VERSION
 from decision.rulebook.checker import Checker
 from decision.rulebook.yaml_source import INVALID, Node, Place
@@ -18,13 +18,15 @@ IN_WORDS: Final = {"number": "a number", "text": "text", "boolean": "true or fal
 
 _ORDERED: Final = ("gt", "gte", "lt", "lte")
 _VERSION: Final = re.compile(r"v?[0-9][0-9A-Za-z.-]*(\+.*)?")
-_COMPARED: Final = re.compile(r"([<>]=?|=|==|~|\^|!=)\s*(.*)")
+_COMPARED: Final = re.compile(r"([<>]=?|==?|!=)\s*(.*)")
+_RANGE: Final = re.compile(r"([~^])\s*v?([0-9]+)((?:\.[0-9]+)*)")
 _OPERATORS: Final = {">": "vgt", ">=": "vgte", "<": "vlt", "<=": "vlte", "!=": "vne"}
 _WILD: Final = re.compile(r"v?([0-9]+(?:\.[0-9]+)*)\.[xX*](\..*)?")
-_PREFIX: Final = re.compile(r"\s*[vV][A-Za-z]*\.?\s*(?=[0-9])")
+_PREFIX: Final = re.compile(r"\s*[A-Za-z]+\.?\s*(?=[0-9])")
 _DIGITS: Final = re.compile(r"[0-9]+([.,_ ]+[0-9]+)*")
 
 
+_CALCULATED: Final = re.compile(r"\s[+*/×]\s")
 _NO_FIELD: Final = {
     "exists": ("true or false", "write true or false; another field needs a line of its own"),
     "matches": ("a regular expression, in quotes", "to look for another field, use contains"),
@@ -55,7 +57,14 @@ def read_operand(
             message = f'{what} cannot have the key "{key}" beside "field"'
             checker.error("unknown-key", extra.key, message, "delete it")
     written = node.value["field"]
-    name = checker.text(written, f"field in {what}")
+    if written.value is None:
+        checker.wrong_type(written, f"field in {what}", "text", "write {field: customer.limit}")
+    name = None if written.value is None else checker.text(written, f"field in {what}")
+    if name is not None and (name != name.strip() or _CALCULATED.search(name)):
+        message = f'"{name}" is not one field; a value cannot be calculated'
+        hint = f"write {{field: {_CALCULATED.split(name)[0].strip()}}}"
+        checker.error("bad-value", written.at, message, hint)
+        return INVALID
     other = known(name, written.at) if name is not None else None
     if other is None or field is None:
         return INVALID
@@ -72,28 +81,6 @@ def _near_field(node: Node) -> str:
             if isinstance(name, str) and "." in name:
                 return f"to compare with a field, write {{field: {name}}}"
     return "to compare with a field, write {field: customer.limit}"
-
-
-def meant(operator: str, value: Any) -> str:
-    """A hint where the name of a field was written as a text; empty where it is none."""
-    try:
-        parse_field(value if isinstance(value, str) else "")
-    except UnknownField:
-        return ""
-    return f"to compare with a field, write {{{operator}: {{field: {value}}}}}"
-
-
-def near_measure(name: str) -> str:
-    """The measure of a date that was probably meant; empty where none was.
-
-    >>> near_measure("customer.birthday.days_untill"), near_measure("customer.address.city")
-    ('customer.birthday.days_until', '')
-    """
-    start, _, last = name.rpartition(".")
-    if not start.startswith("customer.") or last in DATE_MEASURES:
-        return ""
-    near = get_close_matches(last, DATE_MEASURES, 1, 0.75)
-    return f"{start}.{near[0]}" if near else ""
 
 
 def read_version(checker: Checker, operator: str, node: Node, what: str) -> Any:
@@ -154,14 +141,21 @@ def mismatch(field: Field, operator: str, other: Field) -> tuple[str, str] | Non
     return message, f"compare {name} with a field that is {IN_WORDS[kind]}"
 
 
-def no_version(operator: str, text: str) -> str:
+def no_version(operator: str, given: str) -> str:
     """How to fix a text that is certainly no version; empty where it may be one.
 
     >>> no_version("vgte", "2.10.0-beta.1"), no_version("vgte", ">= 2.0")
     ('', 'write {vgte: "2.0"}')
     """
-    if len(text) > LONGEST_VERSION:
+    if len(given) > LONGEST_VERSION:
         return f"a version has at most {LONGEST_VERSION} characters"
+    text = unicodedata.normalize("NFKC", given)
+    if found := _RANGE.fullmatch(text.strip()):
+        minor = found[3].removeprefix(".").partition(".")[0]
+        end = str(int(found[2]) + 1)
+        if found[1] == "~" and minor:
+            end = f"{found[2]}.{int(minor) + 1}"
+        return f'write {{vgte: "{found[2]}{found[3]}", vlt: "{end}"}}'
     if found := _COMPARED.fullmatch(text.strip()):
         op = _OPERATORS.get(found[1], "veq")
         return f'write {{{op}: "{found[2] or "2.10.0"}"}}'
@@ -178,9 +172,10 @@ def no_version(operator: str, text: str) -> str:
         if operator in ranges:
             return f"write {{{ranges[operator]}}}"
         return f'for all of {start}, write {{vgte: "{start}", vlt: "{following}"}}'
-    if _VERSION.fullmatch(text):
+    if _VERSION.fullmatch(text) and text == given:
         return ""
     plain = _PREFIX.sub("", text, 1).strip()
+    plain = re.sub(r"(?<=[0-9]) +(?=[A-Za-z])", "-", plain)
     if _DIGITS.fullmatch(plain):
         return f'write {{{operator}: "{re.sub("[., _]+", ".", plain)}"}}'
     if _VERSION.fullmatch(plain):

@@ -18,12 +18,20 @@ from decision.core.conditions import (
     Not,
     compiled_pattern,
 )
-from decision.core.fields import STATE_FIELD, WEEKDAYS, Field, UnknownField, parse_field
+from decision.core.fields import (
+    DATE_MEASURES,
+    STATE_FIELD,
+    WEEKDAYS,
+    Field,
+    UnknownField,
+    parse_field,
+)
 from decision.core.values import in_words
 from decision.rulebook.checker import Checker, MappingReader
 from decision.rulebook.collector import kind_of
-from decision.rulebook.comparisons import IN_WORDS, meant, near_measure, read_operand, read_version
+from decision.rulebook.comparisons import IN_WORDS, read_operand, read_version
 from decision.rulebook.diagnostics import hint_for
+from decision.rulebook.doubtful import doubtful, doubtful_name, meant
 from decision.rulebook.sent_events import not_derived
 from decision.rulebook.yaml_source import INVALID, Node, Place
 
@@ -33,7 +41,7 @@ _MEANT: Final = {
     written: operator
     for operator, several in (
         ("eq", ("=", "==", "is", "equals")),
-        ("ne", ("!=", "<>", "is_not")),
+        ("ne", ("!=", "<>", "is_not", "not")),
         ("gt", (">", "more_than")),
         ("gte", (">=", "at_least", "min")),
         ("lt", ("<", "less_than")),
@@ -47,7 +55,7 @@ _MEANT: Final = {
         ("vgte", ("version_gte", "v>=")),
         ("vlt", ("version_lt", "v<")),
         ("vlte", ("version_lte", "v<=")),
-        ("veq", ("version", "version_eq", "v=")),
+        ("veq", ("version", "semver", "version_eq", "v=")),
         ("vne", ("version_ne", "v!=")),
     )
     for written in several
@@ -160,6 +168,10 @@ class _ConditionReader:
                 hint = f'did you mean "{meant}"?' if meant else hint_for(operator, OPERATORS)
                 if operator == "field":
                     hint = f"write {{eq: {{field: {operand.value}}}}}"
+                elif operator in DATE_MEASURES and name.startswith("customer."):
+                    hint = f"write {name}.{operator}: …"
+                elif operator == "between":
+                    hint = "write {gte: …, lte: …}"
                 message = f'there is no operator "{operator}"'
                 checker.error("unknown-operator", operand.key, message, hint)
                 continue
@@ -181,13 +193,15 @@ class _ConditionReader:
             message, _, hint = str(error).partition("; ")
             if name in ("or", "and"):
                 hint = f'did you mean "{"any" if name == "or" else "all"}"?'
-            elif "." not in name and not hint.startswith(("did you mean", "write ")):
+            elif hint.startswith("fields start") and name.rpartition(".")[2] in (
+                name,
+                *DATE_MEASURES,
+            ):
                 hint = f'did you mean "customer.{name}"?'
             checker.error("unknown-field", place, message, hint)
             return None
-        if near := near_measure(name):
-            message = f"{name} is an attribute of exactly that name"
-            checker.warn(place, message, f'did you mean "{near}"?')
+        if doubt := doubtful_name(name):
+            checker.warn(place, *doubt, "doubtful-comparison")
         if field.experiment is not None:
             self.experiment(field.experiment, place)
         elif field.score is not None:
@@ -224,9 +238,16 @@ class _ConditionReader:
                 return []
         if value is INVALID:
             return []
+        self.doubts(operator, node)
         clause = Clause(name, operator, value)
         self.checker.places.record_clause(clause, place, node)
         return [clause]
+
+    def doubts(self, operator: str, node: Node) -> None:
+        """Warns of values that are probably not what was meant."""
+        for item in node.value if isinstance(node.value, list) else [node]:
+            if doubt := doubtful(operator, item.value):
+                self.checker.warn(item.at, *doubt, "doubtful-comparison")
 
     def value(self, operator: str, what: str, node: Node) -> Any:
         """The operand as the core needs it, or INVALID after an error."""
@@ -313,7 +334,8 @@ class _ConditionReader:
             value = item.value
             if not isinstance(value, types) or isinstance(value, bool) is not (kind == "boolean"):
                 message = f"{name} is {words}; it cannot be {kind_of(value)}"
-                self.checker.error("wrong-type", item.at, message, meant(operator, value) or fix)
+                hint = meant(operator, value, kind) or fix
+                self.checker.error("wrong-type", item.at, message, hint)
                 good = False
             elif operator in _EXACT or (name == "time.date" and operator in _ORDERED):
                 self.known_value(name, item)

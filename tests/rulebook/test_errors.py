@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from decision.rulebook import messages
-from decision.rulebook.diagnostics import CODES, Diagnostic
+from decision.rulebook.diagnostics import CODES, WARNINGS, Diagnostic
 from decision.rulebook.reader import load_files
 from tests.rulebook.sample import SMALL
 
@@ -324,21 +324,38 @@ CASES: list[tuple[str, str, str]] = [
     ("wrong-type", when("{customer.a: {exists: §{field: customer.b}}}"), "true or false"),
     ("wrong-type", when("{customer.a: {matches: §{field: customer.b}}}"), "contains"),
     ("wrong-type", when("{time.hour: {gt: §events.x.count}}"), "{gt: {field: events.x.count}}"),
+    # --- fields meant, texts written
+    ("doubtful-comparison", when("{customer.a: §customer.b}"), "{eq: {field: customer.b}}"),
+    ("doubtful-comparison", when('{customer.a: {lt: §"customer.b + 1"}}'), "{lt: {field: customer.b}}"),
+    ("doubtful-comparison", when('{customer.a: {ne: §"{{ customer.b }}"}}'), "{ne: {field: customer.b}}"),
+    ("doubtful-comparison", when("{customer.a: {in: [x, §events.x.count]}}"), "any: [{…: {eq: {field: events.x.count}}}, …]"),
+    ("doubtful-comparison", when("{customer.a: {gte: §time.date}}"), "{gte: {field: time.date}}"),
+    ("doubtful-comparison", when('{customer.v: {gte: §"2.10.0"}}'), '{vgte: "2.10.0"}'),
+    ("bad-value", when("{customer.a: {lt: {field: §customer.b + 1}}}"), "write {field: customer.b}"),
+    ("wrong-type", when("{customer.a: {lt: {§field: }}}"), "write {field: customer.limit}"),
+    ("unknown-operator", when("{customer.a: {§between: [1, 2]}}"), "{gte: …, lte: …}"),
     # --- dates
+    ("unknown-field", when("{§birthday.anniversary_in: 0}"), "customer.birthday.anniversary_in"),
+    ("unknown-operator", when("{customer.birthday: {§days_until: 3}}"), "customer.birthday.days_until: …"),
+    ("wrong-type", when("{customer.birthday.days_until: {lte: §7d}}"), "write 7,"),
+    ("doubtful-comparison", when("{§event.date.days_until: 3}"), "an attribute of the customer"),
     ("wrong-type", when("{customer.birthday.days_until: §soon}"), "is a number"),
-    ("wrong-type", when('{customer.birthday.anniversary_in: {lte: §"7"}}'), "write digits"),
+    ("wrong-type", when('{customer.birthday.anniversary_in: {lte: §"7"}}'), "write 7,"),
     ("wrong-type", when("{customer.birthday.years_since: {§contains: 1}}"), "which is a number"),
     ("conflict", when("{customer.birthday.days_until: {lt: {field: §time.date}}}"), "never compare"),
     ("bad-value", "rules: {r: {set: {§customer.renewal.days_until: 3}}}", "counted from renewal"),
-    ("no-effect", when("{§customer.birthday.days_untill: 3}"), "customer.birthday.days_until"),
-    ("no-effect", when("{§customer.birthday.aniversary_in: {lt: 3}}"), "customer.birthday.anniversary_in"),
-    ("no-effect", when("{customer.age: {gt: {field: §customer.birthday.year_since}}}"), "years_since"),
+    ("doubtful-comparison", when("{§customer.birthday.days_untill: 3}"), "customer.birthday.days_until"),
+    ("doubtful-comparison", when("{§customer.birthday.aniversary_in: {lt: 3}}"), "customer.birthday.anniversary_in"),
+    ("doubtful-comparison", when("{customer.age: {gt: {field: §customer.birthday.year_since}}}"), "years_since"),
     # --- versions
     ("bad-value", when('{customer.v: {vgte: §latest}}'), "starts with digits"),
     ("bad-value", when('{customer.v: {vgte: §"2.x"}}'), 'write {vgte: "2"}'),
     ("bad-value", when('{customer.v: {vgt: §"2.x"}}'), 'write {vgte: "3"}'),
     ("bad-value", when('{customer.v: {vlte: §"v2.9.x"}}'), 'write {vlt: "2.10"}'),
     ("bad-value", when('{customer.v: {vlt: §"2.x.x"}}'), 'write {vlt: "2"}'),
+    ("bad-value", when('{customer.v: {vlt: §"~2.9.1"}}'), '{vgte: "2.9.1", vlt: "2.10"}'),
+    ("bad-value", when('{customer.v: {vlt: §"２.9"}}'), '{vlt: "2.9"}'),
+    ("bad-value", when('{customer.v: {vlt: §"iOS 17"}}'), '{vlt: "17"}'),
     ("bad-value", when('{customer.v: {veq: §"2.9.*"}}'), '{vgte: "2.9", vlt: "2.10"}'),
     ("bad-value", when('{customer.v: {vgte: §">= 2.0"}}'), '{vgte: "2.0"}'),
     ("bad-value", when('{customer.v: {vlt: §"2,10,1"}}'), '{vlt: "2.10.1"}'),
@@ -401,7 +418,7 @@ def test_each_error_has_its_code_place_and_fix(code: str, text: str, words: str)
     found, places = check(text)
     assert [(one.code, one.line, one.column) for one in found] == [(code, *places[0])]
     assert words in f"{found[0].message} | {found[0].hint}"
-    assert found[0].severity == ("warning" if code == "no-effect" else "error")
+    assert found[0].severity == ("warning" if code in WARNINGS else "error")
 
 
 def test_every_code_has_a_case() -> None:
