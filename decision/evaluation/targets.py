@@ -169,6 +169,7 @@ class TargetPolicies:
             exploration=bound.exploration,
             unproven=bound.unproven,
             contents=bound.contents,
+            decision_id=replay.decision_id,
         )
         chances = {name: self._chance(name, bound, verdict) for name in self.names}
         scores = verdict.scores

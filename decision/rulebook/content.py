@@ -16,8 +16,8 @@ from decision.core.definition import Channel, Message
 from decision.core.masks import mask_where
 from decision.core.policy import Policy
 from decision.core.texts import Contents
+from decision.rulebook.template_names import Namespaces
 from decision.rulebook.template_syntax import TemplateError, is_template
-from decision.rulebook.template_values import Namespaces
 from decision.rulebook.templates import Template, compile_template
 from decision.rulebook.urls import is_url
 

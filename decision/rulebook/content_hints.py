@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 
 from jinja2 import nodes
 
+from decision.rulebook.template_names import GIVEN, NAMESPACES
 from decision.rulebook.template_syntax import is_template, parse
-from decision.rulebook.template_values import GIVEN, NAMESPACES
 
 
 class Doubt(NamedTuple):

@@ -7,44 +7,24 @@ attribute of an object is read. Comparisons are those of conditions, and reading
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import cache
 from typing import Any, Final
 
 from jinja2 import nodes
 
 from decision.core.errors import NextbestError
-from decision.core.fields import FAMILIES, STATE_FIELD, Situation, UnknownField, parse_field
-from decision.core.texts import Rendering
 from decision.core.values import MISSING, Value, comparable, equal
 from decision.rulebook.diagnostics import hint_for
 from decision.rulebook.filters import FILTERS
 from decision.rulebook.lengths import MOST_ROUNDS
 from decision.rulebook.local_filters import Local, load
+from decision.rulebook.template_names import Names, Namespaces, Read, known, look_up
 from decision.rulebook.template_syntax import TemplateError
-
-NAMESPACES: Final = tuple(dict.fromkeys((*FAMILIES, "decision", "coupon")))
-"""What names in templates begin with."""
-
-GIVEN: Final = ("customer", "event", "context")
-"""Those with any name after them, which somebody sends or stores."""
-
-_AS_GIVEN: Final = (STATE_FIELD, "event.type")
-"""Fields with a kind that stand among what is given."""
-
-ONLY: Final = {"decision": "id", "coupon": "code"}
-"""Those with one name after them."""
-
-LOOP: Final = ("first", "last", "index", "index0", "length")
-"""What `loop.` gives inside a loop."""
 
 DEEPEST: Final = 50
 _SEARCHED: Final = 100
 """Items of a list that count as one round where it is searched or joined in a loop."""
-
-Namespaces = Mapping[str, Any]
-"""`customer`, `event`, `context`, `coupon` (mappings), `placement` (text), `rendering`."""
-
-Read = Callable[[Namespaces], Value]
 
 
 class TextTooLong(NextbestError):
@@ -63,33 +43,11 @@ def count_rounds(namespaces: Namespaces, rounds: int) -> None:
         raise TextTooLong(f"its loops have more than {MOST_ROUNDS:,} rounds")
 
 
-def look_up(holder: Any, path: str) -> Value:
-    """A value by its name, or by a path through nested mappings; null reads as missing."""
-    if type(holder) is not dict and not isinstance(holder, Mapping):  # the first is faster
-        return MISSING
-    found = holder.get(path, MISSING)
-    if found is MISSING and "." in path:
-        found = holder
-        for part in path.split("."):
-            if not isinstance(found, Mapping):
-                return MISSING
-            found = found.get(part, MISSING)
-    return MISSING if found is None else found
-
-
 class Values:
-    """Compiles the expressions of one template.
-
-    `fields` are the fields that it reads, besides what requests and customers bring, which are
-    `given`; `names` has the first part of every name. `loops` are the names of the loops around the
-    expression.
-    """
+    """Compiles the expressions of one template; `names` are what they name."""
 
     def __init__(self) -> None:
-        self.fields: dict[str, None] = {}
-        self.given: dict[str, None] = {}
-        self.names: set[str] = set()
-        self.loops: list[str] = []
+        self.names = Names()
 
     def read(self, node: nodes.Node, depth: int) -> Read:
         """The value of an expression.
@@ -163,9 +121,9 @@ class Values:
             node = node.node
         joined = ".".join(path)
         if isinstance(node, nodes.Name):
-            return self.field(node, joined)
+            return self.names.read(node, joined)
         if isinstance(node, nodes.Getitem) and not isinstance(name, str):
-            if isinstance(node.node, nodes.Name) and node.node.name not in self.loops:
+            if isinstance(node.node, nodes.Name) and node.node.name not in self.names.loops:
                 message = f"[{name!r}] is not the name of an attribute"
                 raise TemplateError(message, node.lineno)
             inner = _picked(self.read(node.node, depth + 1), name)
@@ -174,65 +132,6 @@ class Values:
         else:
             raise refused(node)
         return (lambda namespaces: look_up(inner(namespaces), joined)) if path else inner
-
-    def field(self, node: nodes.Name, path: str) -> Read:
-        """What is read by a name: `path` is what stands after the first part."""
-        family = node.name
-        if family in self.loops:
-            if family == "loop" and path not in LOOP:
-                message = f"there is no loop.{path}" if path else "loop cannot be used alone"
-                raise TemplateError(message, node.lineno, hint_for(path, LOOP))
-            if path:
-                return lambda namespaces: look_up(namespaces.get(family), path)
-            return lambda namespaces: _known(namespaces.get(family))
-        if family not in NAMESPACES:
-            known = (*self.loops, *NAMESPACES)
-            hint = hint_for(family, known)
-            if not path and not hint.startswith("did"):
-                hint = f"write customer.{family}, if it is an attribute of the customer"
-            raise TemplateError(f'there is no "{family}" in templates', node.lineno, hint)
-        self.names.add(family)
-        if family == "placement":
-            if path:
-                hint = "write placement alone"
-                raise TemplateError("placement has no attributes", node.lineno, hint)
-            return lambda namespaces: namespaces.get("placement", MISSING)
-        if not path:
-            message = f"{family} cannot be used alone"
-            raise TemplateError(
-                message, node.lineno, f"write {family}.{ONLY.get(family, '<name>')}"
-            )
-        if family in ONLY:
-            if path != ONLY[family]:
-                message = f"there is no {family}.{path} in templates"
-                raise TemplateError(message, node.lineno, f"write {family}.{ONLY[family]}")
-            return _decision_id if family == "decision" else _coupon_code
-        if (family, path) == ("customer", "id"):
-            return _customer_id
-        name = f"{family}.{path}"
-        try:
-            field = parse_field(name)
-        except UnknownField as error:
-            message, _, hint = str(error).partition("; ")
-            raise TemplateError(message, node.lineno, hint) from None
-        if family in GIVEN and (field.kind == "any" or name in _AS_GIVEN):
-            self.given[name] = None
-            return lambda namespaces: look_up(namespaces.get(family), path)
-        self.fields[name] = None
-        return self.derived(name, field.read)
-
-    def derived(self, name: str, read: Callable[[Situation], Value]) -> Read:
-        """A field that is neither sent nor stored: what happened, a variant, the time."""
-        always = name.startswith("time.")
-
-        def value(namespaces: Namespaces) -> Value:
-            rendering: Rendering | None = namespaces.get("rendering")
-            if rendering is None or not (always or rendering.known):
-                return MISSING
-            # Only a policy knows how some fields are read, such as scores.
-            return (rendering.printed.reader(name) or read)(rendering.situation)
-
-        return value
 
     def filtered(self, node: nodes.Filter, depth: int) -> Read:
         """A value after a filter."""
@@ -253,7 +152,7 @@ class Values:
         named = {
             str(pair.key): self.argument(pair.value, open_to_all, depth) for pair in node.kwargs
         }
-        signature = inspect.signature(function.apply, eval_str=True)
+        signature = _signature(function.apply)
         local = "local" in signature.parameters
         try:
             bound = signature.bind(value, *([None] if local else []), *given, **named)
@@ -283,7 +182,7 @@ class Values:
         if local:
             load()
             return lambda namespaces: apply(value(namespaces), Local.of(namespaces), **constants)
-        if node.name == "join" and self.loops:
+        if node.name == "join" and self.names.loops:
             value = _counted(value)
         return lambda namespaces: apply(value(namespaces), **constants)
 
@@ -300,7 +199,7 @@ class Values:
         steps = []
         for operand in node.ops:
             read = self.read(operand.expr, depth)
-            if self.loops and operand.op in ("in", "notin"):
+            if self.names.loops and operand.op in ("in", "notin"):
                 read = _counted(read)
             steps.append((_COMPARISONS[operand.op], read))
 
@@ -323,6 +222,11 @@ class Values:
         inner = self.read(node.node, depth)
         wanted = node.name == "defined"
         return lambda namespaces: (inner(namespaces) is not MISSING) is wanted
+
+
+@cache
+def _signature(function: Callable[..., Value]) -> inspect.Signature:
+    return inspect.signature(function, eval_str=True)
 
 
 _WORDS: Final[dict[type[nodes.Node], str]] = {
@@ -382,27 +286,9 @@ def _picked(read: Read, which: int | slice) -> Read:
             return MISSING
         if isinstance(which, slice):
             return value[which]
-        return _known(value[which]) if -len(value) <= which < len(value) else MISSING
+        return known(value[which]) if -len(value) <= which < len(value) else MISSING
 
     return pick
-
-
-def _known(value: Value) -> Value:
-    return MISSING if value is None else value
-
-
-def _decision_id(namespaces: Namespaces) -> Value:
-    rendering: Rendering | None = namespaces.get("rendering")
-    return MISSING if rendering is None else rendering.decision_id or MISSING
-
-
-def _customer_id(namespaces: Namespaces) -> Value:
-    rendering: Rendering | None = namespaces.get("rendering")
-    return MISSING if rendering is None else rendering.situation.document.customer_id
-
-
-def _coupon_code(namespaces: Namespaces) -> Value:
-    return look_up(namespaces.get("coupon"), "code")
 
 
 def _counted(read: Read) -> Read:

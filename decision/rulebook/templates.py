@@ -19,17 +19,9 @@ from jinja2 import nodes
 from decision.core.values import MISSING, Value
 from decision.rulebook.filters import to_text
 from decision.rulebook.lengths import MOST_ROUNDS, most_in, typical_text
+from decision.rulebook.template_names import NAMESPACES, Namespaces, Read
 from decision.rulebook.template_syntax import LONGEST_TEXT, TemplateError, parse
-from decision.rulebook.template_values import (
-    DEEPEST,
-    NAMESPACES,
-    Namespaces,
-    Read,
-    TextTooLong,
-    Values,
-    count_rounds,
-    refused,
-)
+from decision.rulebook.template_values import DEEPEST, TextTooLong, Values, count_rounds, refused
 from decision.rulebook.urls import checked_url, fixed_scheme, in_url, safe_in, start_of_url
 
 _LARGEST_BODY = 200
@@ -72,9 +64,16 @@ def compile_template(text: str, escape: bool = False, url: bool = False) -> Temp
     typical, most = typical_text(tree.body)[:LONGEST_TEXT], most_in(tree.body, escape, url)
     check = url and fixed_scheme(parts[0] if parts else "") is None
     render = _whole(_join(parts), loops=tree.find(nodes.For) is not None, check=check)
-    values = compiler.values
-    fields, given, names = tuple(values.fields), tuple(values.given), frozenset(values.names)
-    return Template(render, least, typical, min(most, LONGEST_TEXT), fields, given, names)
+    names = compiler.values.names
+    return Template(
+        render,
+        least,
+        typical,
+        min(most, LONGEST_TEXT),
+        tuple(names.fields),
+        tuple(names.given),
+        frozenset(names.first),
+    )
 
 
 def _whole(
@@ -186,12 +185,12 @@ class _Compiler:
         if size > _LARGEST_BODY:
             message = f"a loop has {size} parts; {_LARGEST_BODY} are allowed"
             raise TemplateError(message, node.lineno, "write less between for and endfor")
-        outside, starts = self.values.loops, self.at_start
-        self.values.loops = [*outside, name]
+        outside, starts = self.values.names.loops, self.at_start
+        self.values.names.loops = [*outside, name]
         test = self.values.read(node.test, depth) if node.test is not None else None
-        self.values.loops = [*outside, name, "loop"]
+        self.values.names.loops = [*outside, name, "loop"]
         body = self.branch(node.body, depth, starts)
-        ends, self.values.loops = self.at_start, outside
+        ends, self.values.names.loops = self.at_start, outside
         otherwise = self.branch(node.else_, depth, starts)
         self.at_start = self.at_start and ends
 

@@ -80,6 +80,7 @@ def best_verdict(policy: Policy, logged: Logged) -> Verdict:
         spending=policy.budgets.spending(logged.decided_at, logged.budgets),
         exploration=None,
         contents=compile_contents(policy),
+        decision_id=logged.decision_id,
     )
 
 

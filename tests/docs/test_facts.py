@@ -29,7 +29,7 @@ from decision.rulebook.content import compile_content
 from decision.rulebook.filters import FILTERS
 from decision.rulebook.reader import load_files, load_folder
 from decision.rulebook.schema_values import key_help
-from decision.rulebook.template_values import NAMESPACES
+from decision.rulebook.template_names import NAMESPACES
 from decision.rulebook.templates import compile_template
 from decision.server.keys.entries import SCOPES
 from decision.server.metrics import DEGRADED, Metrics
