@@ -59,8 +59,8 @@ class Names:
                 return lambda namespaces: look_up(namespaces.get(family), path)
             return lambda namespaces: known(namespaces.get(family))
         if family not in NAMESPACES:
-            known = (*self.loops, *NAMESPACES)
-            hint = hint_for(family, known)
+            options = (*self.loops, *NAMESPACES)
+            hint = hint_for(family, options)
             if not path and not hint.startswith("did"):
                 hint = f"write customer.{family}, if it is an attribute of the customer"
             raise TemplateError(f'there is no "{family}" in templates', node.lineno, hint)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
-from decision.core.clock import HOUR
+from decision.core.clock import HOUR, from_micros
 from decision.core.definition import Channel
 from decision.core.document import Document
 from decision.core.fields import Situation
@@ -128,6 +128,41 @@ async def test_the_id_in_a_text_is_that_of_the_decision_committed_however_often_
     assert (again.decision_id, title(again)) == (decision.decision_id, title(decision))
     found = await engine.replay.find(decision.decision_id)
     assert title(found) == title(decision)
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("{{ customer.birthday.anniversary_in }}", "2"),
+        ("{{ customer.birthday | date('long') }}", "28 February 1990"),
+        ("{{ customer.no-date.days_until | default('-') }}", "-"),
+        ("{{ score.interest | number(1) }}", "4.0"),
+        ("{{ events.tea.count }}: {{ events.tea.last_name }}", "1: Longjing"),
+        ("{% for x in event.items %}{{ x.name }} {% endfor %}", "Longjing cup "),
+    ],
+)
+async def test_measures_scores_and_derived_events_are_printed_although_no_condition_names_them(
+    make_engine: Make, clock: Clock, text: str, printed: str
+) -> None:
+    rules = (
+        RULES.replace(TEXT, text)
+        + """
+events: {tea: {of: purchase, each: items, when: {event.kind: tea}}}
+scores: {interest: {adds: {purchase: 4}, half_life: 30d}}
+"""
+    )
+    engine = await make_engine(rules)
+    today = from_micros(clock.now).date()
+    attributes = {"birthday": f"1990-{today + timedelta(days=2):%m-%d}", "language": "en-GB"}
+    if "long" in text:
+        attributes["birthday"] = "1990-02-28"
+    await engine.customers.update("c-1", CustomerUpdate(attributes=attributes))
+    items = [{"name": "Longjing", "kind": "tea"}, {"name": "cup", "kind": "ware"}]
+    event = TriggerEvent("purchase", id="p-1", properties={"items": items})
+    decision = await ask(engine, event=event)
+    assert title(decision) == printed
+    clock.now += 24 * HOUR
+    assert title(await engine.replay.find(decision.decision_id)) == printed
 
 
 async def test_a_dry_run_prints_the_id_that_it_answers_with(make_engine: Make) -> None:
