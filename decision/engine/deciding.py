@@ -191,7 +191,11 @@ class Deciding:
         if isinstance(outcome, Done):
             return Done(self._decided(outcome.result, planned.verdict, written=True))
         if isinstance(outcome, BudgetSpent):
-            return self._once_more(state, await self._budgets())
+            budgets = await self._budgets()
+            # One that cannot be counted on may be read as less than it counts as.
+            known = budgets.get(outcome.counter, 0)
+            budgets[outcome.counter] = max(known, outcome.taken)
+            return self._once_more(state, budgets)
         return outcome
 
     def _once_more(self, state: ReadResult, budgets: dict[str, int]) -> TryAgain:

@@ -7,6 +7,7 @@ import asyncio
 import msgspec
 
 from decision.core import event_effects
+from decision.core.budgets import unit_named
 from decision.core.clock import SECOND
 from decision.core.document import Contact, ContactState
 from decision.core.errors import StoreUnavailable
@@ -22,7 +23,10 @@ _encode_answer = msgspec.json.Encoder().encode
 
 
 class BudgetSpent(msgspec.Struct, frozen=True):
-    """Nothing was written: others took meanwhile what was left of a budget."""
+    """Nothing was written: of a budget's counter at least so much is taken by others."""
+
+    counter: str
+    taken: int
 
 
 async def reserve(
@@ -48,7 +52,9 @@ async def reserve(
             following.withdraw(_ungiven(plan, limits, reserved=False))
             raise
         if full is not None:
-            return BudgetSpent()
+            counter = unit_named(full).counter
+            wanted = sum(one.amount for one in map(unit_named, limits) if one.counter == counter)
+            return BudgetSpent(counter, limits[full] - wanted + 1)
     try:
         reply = await store.commit(decision_commit(plan, answer), timeout=plan.query.left())
         if isinstance(reply, Conflict) and limits:

@@ -19,6 +19,7 @@ from tests.api.conftest import RULES, Api, running
 pytestmark = pytest.mark.anyio
 
 BUDGETED = RULES.replace("    value: 10\n", "    value: 10\n    budget: {total: 100000}\n")
+BUDGETED += "budgets: {coupons: {of: {tags: coupon}, spend: 100000}}\n"
 DECIDED = "/v1/decisions"
 BAD = (b"", b"\0", b"abc", b"\xff" * 40, b'{"a":1}', b"-1", b"9" * 23)
 KEYS = {
@@ -28,6 +29,7 @@ KEYS = {
     "log": "{home}log",
     "alias": "{alias}",
     "budget": "{prefix}{{budget}}:n:offer:total",
+    "money": "{prefix}{{budget}}:n:coupons/CNY/ever",
     "token": "{prefix}{{budget}}:t:{decision}",
     "ends": "{prefix}{{budget}}:ends",
     "first end": "{prefix}{{budget}}:first",
@@ -165,14 +167,20 @@ async def test_no_damaged_value_gives_a_500(
         number += 1
 
 
+@pytest.mark.parametrize("counter", ["offer:total", "coupons/CNY/ever"])
 @pytest.mark.parametrize("bad", [b"", b"abc", b"1.5", b"-" + b"9" * 23, None])
 async def test_a_damaged_counter_stops_its_budget_alone(
-    served: Api, redis: Redis, prefix: str, bad: bytes | None, caplog: pytest.LogCaptureFixture
+    served: Api,
+    redis: Redis,
+    prefix: str,
+    bad: bytes | None,
+    counter: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The budget counts as spent; other messages are given, and the log names the key."""
     await first(served, "c-1")
     await served.consent("c-2")
-    key = f"{prefix}{{budget}}:n:offer:total"
+    key = f"{prefix}{{budget}}:n:{counter}"
     redis.delete(key)
     if bad is None:
         redis.rpush(key, "x")
