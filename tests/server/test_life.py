@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import socket
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +15,9 @@ import pytest
 from decision.store import EmbeddedRedis
 from tests.api.conftest import RULES
 from tests.api.serving import Server, free_port
+from tests.waiting import until, until_written
 
 pytestmark = pytest.mark.slow
-
-
-def until(wanted: Callable[[], Any], seconds: float = 30) -> Any:
-    """Asks again until the answer is true."""
-    end = time.monotonic() + seconds
-    while not (found := wanted()):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +87,7 @@ def test_redis_killed_while_serving_degrades_and_comes_back(home: Path, tmp_path
         server.ready()
         httpx.put(server.url + "/v1/customers/c-1/consents", json={"marketing": {"*": "granted"}})
         assert server.decide(dry_run=True)["outcome"] == "selected"
+        until_written(tmp_path / "redis")
         os.kill(pid, signal.SIGKILL)
 
         def degraded() -> bool:

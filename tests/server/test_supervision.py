@@ -17,7 +17,7 @@ import pytest
 from tests.api.conftest import RULES
 from tests.api.serving import ROOT, Server, free_port
 from tests.store.test_redis_watch import servers
-from tests.waiting import until
+from tests.waiting import until, until_written
 
 pytestmark = pytest.mark.slow
 
@@ -72,8 +72,10 @@ def test_a_killed_embedded_redis_comes_back_and_decisions_answer_meanwhile(
     with Server(tmp_path, workers=count) as server:
         server.ready()
         until(lambda: len(lines(server, "policy_in_force")) == count)
-        httpx.put(server.url + "/v1/customers/c-1", json={"attributes": {"name": "x"}})
+        put = httpx.put(server.url + "/v1/customers/c-1", json={"attributes": {"name": "x"}})
+        assert put.status_code == 200, put.text
         data = tmp_path / ".nextbest" / "redis"
+        until_written(data)
         for killed in (1, 2):
             (pid,) = servers(data)
             os.kill(pid, signal.SIGKILL)
@@ -84,7 +86,7 @@ def test_a_killed_embedded_redis_comes_back_and_decisions_answer_meanwhile(
             (again,) = servers(data)
             assert again != pid
         ended = lines(server, "redis_ended")
-        assert [row["signal"] for row in ended] == ["SIGKILL"] * 2
+        assert [(row["signal"], row["may_have_lost_s"]) for row in ended] == [("SIGKILL", 2)] * 2
         found = server.wait_until("/v1/customers/c-1", 200).json()
         assert found["attributes"] == {"name": "x"}
         server.wait_until("/health/ready", 200)

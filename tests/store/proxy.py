@@ -111,6 +111,10 @@ class Proxy:
     def strand(self, name: str, nth: int = 1) -> asyncio.Event:
         return self._add(name, "strand", nth).event
 
+    def forget(self) -> None:
+        """Leaves out the faults that have not happened: else they meet a later command."""
+        self._faults.clear()
+
     def _add(self, name: str, action: Action, nth: int) -> Fault:
         self._faults.append(Fault(name, action, nth))
         return self._faults[-1]

@@ -34,8 +34,10 @@ _STOPPED_FOR: Final = 1.0
 class EmbeddedRedis:
     """The server of one folder: `start` it, use the URL it gives, `stop` it.
 
-    `fsync` says how soon a write is on disk: `everysec` loses at most about a second when the
-    machine goes down, `always` nothing. `timeout` is in seconds; reading large data takes a while.
+    `fsync` says how soon a write is on disk. With `everysec` about two seconds can be lost, when
+    the machine goes down, and also when the server is killed while the disk is busy: writes that
+    it has acknowledged then wait in its memory. `always` loses nothing. `timeout` is in seconds;
+    reading large data takes a while.
     `binary` is the server's path; left out, see `find_binary`.
     """
 
@@ -48,7 +50,7 @@ class EmbeddedRedis:
         binary: str | None = None,
     ) -> None:
         self.folder = Path(folder).absolute()
-        self._fsync = fsync
+        self.fsync = fsync
         self._timeout = timeout
         self._binary = binary
         self._users: Users | None = None
@@ -198,7 +200,7 @@ class EmbeddedRedis:
             if not free:
                 return False
             prepare(self.folder, binary)
-        self.process = launch(self.folder, socket_path(self.folder), binary, self._fsync)
+        self.process = launch(self.folder, socket_path(self.folder), binary, self.fsync)
         return True
 
     def _abandon(self) -> None:

@@ -21,6 +21,8 @@ _LOOKS_EVERY: Final = 0.25
 _LIVES: Final = 60.0
 """Seconds after which a server that was started counts as one that lives."""
 _LONGEST_PAUSE: Final = 60.0
+_UNWRITTEN_FOR: Final = 2
+"""Seconds for which a server with `everysec` holds back acknowledged writes (`EmbeddedRedis`)."""
 
 
 class WatchedRedis:
@@ -71,14 +73,17 @@ class WatchedRedis:
             if monotonic() - since > _LIVES:
                 pause = 0.0
             if not self._redis.lives():  # else it is said once it is sure that nobody reaches it
-                tell(
-                    "redis_ended",
-                    f"the embedded Redis ended; it is started again in {pause:g} s",
-                    folder=str(self._redis.folder),
-                    **how_it_ended(self._redis.exit_code()),
-                )
+                self._tell_end(pause)
             pause = self._start_again(pause)
             since = monotonic()
+
+    def _tell_end(self, pause: float) -> None:
+        details = how_it_ended(self._redis.exit_code())
+        text = f"the embedded Redis ended; it is started again in {pause:g} s"
+        if "signal" in details and self._redis.fsync == "everysec":
+            details["may_have_lost_s"] = _UNWRITTEN_FOR
+            text += f"; it was killed, so its last {_UNWRITTEN_FOR} s of writes may be lost"
+        tell("redis_ended", text, folder=str(self._redis.folder), **details)
 
     def _start_again(self, pause: float) -> float:
         """Tries until a server runs; returns how long to wait first, should that one end too."""
