@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -15,11 +14,20 @@ from decision.api.http_limits import HttpLimits
 from tests.api.wires import LIVE, Here, everything, serving_here, stays, until
 
 LIMITS = HttpLimits(head_seconds=1.0, write_seconds=1.0)
+SHORT = HttpLimits(head_seconds=0.25, write_seconds=0.25)
+LOOPS = ["uvloop", pytest.param("asyncio", marks=pytest.mark.slow)]
 
 
-@pytest.fixture(params=["uvloop", pytest.param("asyncio", marks=pytest.mark.slow)])
+@pytest.fixture(params=LOOPS)
 def here(request: pytest.FixtureRequest, rules: Path) -> Iterator[Here]:
     with serving_here(rules, loop=request.param, limits=LIMITS, body_timeout_ms=1000) as found:
+        yield found
+
+
+@pytest.fixture(params=LOOPS)
+def impatient(request: pytest.FixtureRequest, rules: Path) -> Iterator[Here]:
+    """A server that gives up soon; who uses it must expect nothing else."""
+    with serving_here(rules, loop=request.param, limits=SHORT, body_timeout_ms=250) as found:
         yield found
 
 
@@ -122,8 +130,9 @@ def test_requests_sent_ahead_are_answered_in_order_however_they_are_cut(
     sent = b""
     for number in range(120):
         text = body % number
+        last = (b"Connection: close",) if number == 119 else ()
         sent += head(
-            HOST, b"Content-Type: application/json", b"Content-Length: %d" % len(text),
+            HOST, b"Content-Type: application/json", b"Content-Length: %d" % len(text), *last,
             method=b"POST", path=b"/v1/decisions",
         ) + text  # fmt: skip
     with here.connect() as wire:
@@ -131,7 +140,7 @@ def test_requests_sent_ahead_are_answered_in_order_however_they_are_cut(
             target=lambda: [wire.sendall(sent[at : at + size]) for at in range(0, len(sent), size)]
         )
         sending.start()
-        found = everything(wire, silence=3)
+        found = everything(wire, silence=20)
         sending.join()
     answers = found.split(b"HTTP/1.1 ")[1:]
     assert [one[:3] for one in answers] == [b"200"] * 120
@@ -247,28 +256,28 @@ def test_too_many_headers_are_refused(here: Here) -> None:
              b"Content-Length: 5", **POST),
     ],
 )  # fmt: skip
-def test_what_is_begun_and_not_ended_is_given_up_in_time(here: Here, sent: bytes) -> None:
-    with here.connect(10) as wire:
+def test_what_is_begun_and_not_ended_is_given_up_in_time(impatient: Here, sent: bytes) -> None:
+    with impatient.connect(10) as wire:
         wire.sendall(sent)
-        until(lambda: here.connections)
-        until(lambda: not here.connections, 4.5)  # sooner than the time for idle connections
+        until(lambda: impatient.connections)
+        until(lambda: not impatient.connections, 4.5)  # sooner than the time for idle connections
 
 
 @pytest.mark.parametrize("sent", [b"GET / HTTP/1.1\r\nX: ", LIVE + b"\r\n", chunked() + b"fff\r\n"])
-def test_a_byte_now_and_then_does_not_keep_a_connection_open(here: Here, sent: bytes) -> None:
+def test_a_byte_now_and_then_does_not_keep_a_connection_open(impatient: Here, sent: bytes) -> None:
     drop = b"\r\n" if sent.startswith(LIVE) else b"a"
-    with here.connect(10) as wire:
+    with impatient.connect(10) as wire:
         wire.sendall(sent)
-        until(lambda: here.connections)
+        until(lambda: impatient.connections)
         end = time.monotonic() + 8
-        while here.connections:
+        while impatient.connections:
             assert time.monotonic() < end
             try:
                 wire.sendall(drop)
             except ConnectionError:
                 break
-            time.sleep(0.2)
-        until(lambda: not here.connections)
+            time.sleep(0.05)
+        until(lambda: not impatient.connections)
 
 
 def test_an_idle_connection_is_kept_between_requests(here: Here) -> None:
@@ -328,20 +337,22 @@ def test_a_client_that_reads_slowly_gets_all_of_a_large_answer(rules: Path) -> N
     async def large(scope: object, receive: object, send: object) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": []}
         await send(start)  # type: ignore[operator]
-        for _ in range(100):
+        for _ in range(200):
             body = {"type": "http.response.body", "body": b"x" * 65536, "more_body": True}
             await send(body)  # type: ignore[operator]
         await send({"type": "http.response.body", "body": b"", "more_body": False})  # type: ignore[operator]
 
-    with serving_here(rules, limits=LIMITS, app=large) as here, here.connect() as wire:
-        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+    with (
+        serving_here(rules, limits=LIMITS, app=large) as here,
+        here.connect(receive_buffer=1 << 16) as wire,
+    ):
         wire.sendall(LIVE)
         found = 0
         end = time.monotonic() + 3
         while time.monotonic() < end:  # some time beyond the limit, and always a little
-            found += len(wire.recv(20_000))
+            found += len(wire.recv(10_000))
             time.sleep(0.05)
-        assert found + len(everything(wire)) > 100 * 65536
+        assert found + len(everything(wire)) > 200 * 65536
 
 
 @pytest.mark.parametrize(

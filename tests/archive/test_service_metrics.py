@@ -10,7 +10,7 @@ import pytest
 
 from decision.archive.service_metrics import Passes, served_metrics
 from decision.core.errors import FileError
-from tests.api.serving import free_port
+from tests.ports import free_port
 
 
 def health(host: str, port: int) -> tuple[int, str]:

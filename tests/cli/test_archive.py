@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import pytest
 from decision.archive.journal import files
 from decision.store import EmbeddedRedis, RedisStore
 from tests.cli.conftest import Run
+from tests.ports import free_port
 
 pytestmark = pytest.mark.anyio
 
@@ -200,12 +200,6 @@ def test_take_over_begins_anew_with_what_the_log_still_has(
     assert back.exit_code == 1
     assert str(tmp_path / "new") in back.output.replace("\n", "")
     assert run("archive", "--out", tmp_path / "new", *where).exit_code == 0
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def test_rebuild_counts_for_a_changed_policy(

@@ -15,6 +15,7 @@ import pytest
 from decision.cli.http import call
 from decision.cli.output import Fail
 from decision.server.settings import SETTINGS
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -64,12 +65,6 @@ def test_rules_with_errors_keep_it_from_starting(run, rules):
     result = run("serve", "--port", "0", "--rules", rules)
     assert result.exit_code == 1
     assert "rules/more.yaml:1:1" in result.stderr
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])

@@ -6,7 +6,6 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import httpx
 from decision.core import records as log
 from decision.core.identifiers import PARTITIONS
 from decision.store import RedisStore
+from tests.ports import free_port
 
 RULES = """
 settings: {timezone: UTC, currency: EUR}
@@ -50,12 +50,6 @@ COSTS = {"push": 10_000, "email": 30_000}
 MONEY = ("money/EUR/ever", 1_500_000)
 CAPS = {"week": 6, "message": 2, "push": 3}
 BUDGET = ("d", 25)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Server:

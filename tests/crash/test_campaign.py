@@ -5,11 +5,8 @@ A longer one, which is counted: `python -m benchmarks.campaign --decisions 10000
 
 from __future__ import annotations
 
-import random
 import shutil
-import socket
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,6 +14,7 @@ import pytest
 from benchmarks.campaign.faults import FAULTS
 from benchmarks.campaign.report import print_checks, print_phases
 from benchmarks.campaign.run import Result, campaign
+from tests.ports import free_port
 
 pytestmark = [
     pytest.mark.anyio,
@@ -25,22 +23,9 @@ pytestmark = [
 ]
 
 
-def free_ports(count: int) -> int:
-    """The first of so many ports in a row that are free."""
-    while True:
-        first = random.randrange(20_000, 30_000)
-        with ExitStack() as stack:
-            try:
-                for port in range(first, first + count):
-                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return first
-
-
 async def tried(folder: Path, faults: Sequence[str], seconds: float, rate: float = 300) -> Result:
     result = await campaign(
-        folder / "campaign", free_ports(5), "soak", seconds=seconds, rate=rate, faults=faults
+        folder / "campaign", free_port(count=5), "soak", seconds=seconds, rate=rate, faults=faults
     )
     print()
     print_phases(result.table)

@@ -29,10 +29,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.api.serving import free_port
 from tests.docs.pages import Block
 from tests.docs.shop import Shop, environment, wait_until_ready
 from tests.docs.typescript import without_types
+from tests.ports import free_port
 
 SHOWN_AS = "http://127.0.0.1:8000"
 _SECONDS = 120

@@ -25,8 +25,8 @@ from decision.rulebook.reader import load_folder
 from decision.simulation.sample_model import sample_spec
 from decision.simulation.shop import Shop as Truth
 from decision.store import EmbeddedRedis, RedisStore
-from tests.api.serving import free_port
 from tests.docs.pages import ROOT
+from tests.ports import free_port
 
 CUSTOMERS = 500
 _FIRST_WITH_A_PAST = 300  # those before are for the calls that pages make

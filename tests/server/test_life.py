@@ -14,7 +14,8 @@ import pytest
 
 from decision.store import EmbeddedRedis
 from tests.api.conftest import RULES
-from tests.api.serving import Server, free_port
+from tests.api.serving import Server
+from tests.ports import free_port
 from tests.waiting import until, until_written
 
 pytestmark = pytest.mark.slow

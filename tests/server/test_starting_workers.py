@@ -16,7 +16,8 @@ import pytest
 
 from decision.server.settings import ServerSettings, SettingsError
 from decision.server.workers import check
-from tests.api.serving import ROOT, free_port
+from tests.api.serving import ROOT
+from tests.ports import free_port
 from tests.waiting import until
 
 _RUN = """

@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from tests.api.conftest import RULES
-from tests.api.serving import ROOT, Server, free_port
+from tests.api.serving import ROOT, Server
+from tests.ports import free_port
 from tests.store.test_redis_watch import servers
 from tests.waiting import until, until_written
 

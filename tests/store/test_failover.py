@@ -18,6 +18,7 @@ from decision.store import EmbeddedRedis, RedisStore, pipelined_connection
 from decision.store.connection import SharedConnection
 from decision.store.pipelined_connection import PipelinedConnection
 from decision.store.refusals import CODES, WRONG_SERVER, Refused
+from tests.ports import free_port
 from tests.store.build import commit_of, record
 from tests.store.proxy import Proxy, until
 
@@ -39,17 +40,6 @@ async def nothing(connection: PipelinedConnection) -> None:
 
 def connected_times(proxy: Proxy, number: int) -> bool:
     return proxy.connections == number
-
-
-def free_port(*hosts: str) -> int:
-    """A port that nobody listens on at any of these addresses."""
-    with socket.socket() as found:
-        found.bind((hosts[0], 0))
-        port: int = found.getsockname()[1]
-    for host in hosts[1:]:
-        with socket.socket() as other:
-            other.bind((host, port))
-    return port
 
 
 class Pair:
