@@ -7,8 +7,13 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from decision.store import EmbeddedRedis, MemoryStore, RedisStore
+
+# How long an example takes tells of the machine's load, and never fails a test.
+settings.register_profile("no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no clock")
 
 _numbers = itertools.count()
 

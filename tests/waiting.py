@@ -12,7 +12,7 @@ from redis import Redis
 T = TypeVar("T")
 
 
-def until(wanted: Callable[[], T], seconds: float = 30) -> T:
+def until(wanted: Callable[[], T], seconds: float = 120) -> T:
     """Asks again until the answer is true; returns it."""
     end = time.monotonic() + seconds
     while not (found := wanted()):

@@ -280,12 +280,12 @@ def test_a_byte_now_and_then_does_not_keep_a_connection_open(impatient: Here, se
         until(lambda: not impatient.connections)
 
 
-def test_an_idle_connection_is_kept_between_requests(here: Here) -> None:
-    with here.connect() as wire:
+def test_an_idle_connection_is_kept_between_requests(impatient: Here) -> None:
+    with impatient.connect() as wire:
         for _ in range(2):
             wire.sendall(LIVE)
             assert everything(wire).startswith(b"HTTP/1.1 200")
-            assert stays(lambda: here.connections, 1.5)
+            assert stays(lambda: impatient.connections, 0.75)
             wire.settimeout(20)
 
 

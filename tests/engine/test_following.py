@@ -50,6 +50,7 @@ class Late:
         self.store = store
         self.late = False
         self.happens = True
+        self.happened = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
@@ -60,6 +61,7 @@ class Late:
             await asyncio.Event().wait()
         reply = await self.store.commit(commit, timeout=timeout)
         if late:
+            self.happened = True
             await asyncio.Event().wait()
         return reply
 
@@ -204,7 +206,7 @@ async def test_what_another_caller_was_given_stays(make_engine: Make, store: Lat
     other = beside(engine)
     store.late = True
     waiting = asyncio.create_task(ask(engine, request_id="r-1", deadline_ms=5_000))
-    await until(lambda: not store.late)
+    await until(lambda: store.happened)
     retried = await ask(other, request_id="r-1")
     while retried.outcome != "selected":
         retried = await ask(other, request_id="r-1")
@@ -223,7 +225,7 @@ async def test_a_caller_that_went_away_is_given_nothing(make_engine: Make, store
     engine = await make_engine(RULES, store)
     store.late = True
     waiting = asyncio.create_task(ask(engine, deadline_ms=5_000))
-    await until(lambda: not store.late)
+    await until(lambda: store.happened)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     await engine.drain(10)

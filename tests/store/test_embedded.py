@@ -11,6 +11,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 
 import pytest
@@ -204,16 +205,15 @@ def test_a_long_or_odd_path_works_and_its_url_is_understood(tmp_path: Path, name
 def test_a_short_name_that_leads_elsewhere_is_not_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short = tmp_path / "t"
-    short.mkdir()
-    monkeypatch.setattr(unix_socket.tempfile, "gettempdir", lambda: str(short))
     folder = tmp_path / ("x" * 120)
-    with EmbeddedRedis(folder):
-        (link,) = short.iterdir()
-    link.unlink()
-    link.symlink_to(tmp_path)
-    with pytest.raises(StoreUnavailable, match=r"should lead to .* remove it"):
-        EmbeddedRedis(folder).start()
+    with TemporaryDirectory() as short:  # `tmp_path` may itself be too long for a socket
+        monkeypatch.setattr(unix_socket.tempfile, "gettempdir", lambda: short)
+        with EmbeddedRedis(folder):
+            (link,) = Path(short).iterdir()
+        link.unlink()
+        link.symlink_to(tmp_path)
+        with pytest.raises(StoreUnavailable, match=r"should lead to .* remove it"):
+            EmbeddedRedis(folder).start()
 
 
 def test_a_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
