@@ -3,6 +3,7 @@
 VENV   ?= .venv
 PYTHON ?= python3
 ARGS   ?=
+JOBS   ?= $(if $(ARGS),0,4)
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -23,12 +24,14 @@ MAKEFLAGS += --no-print-directory
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo "Variables: VENV (.venv), PYTHON (python3: 3.11 or 3.12), ARGS (handed to the command)"
+	@echo "JOBS (test: how many run side by side; 4, and one after another where ARGS are given)"
 
 demo: $(VENV)/.stamp-package ## start the sample in one command
 	@$(BIN)/nextbest demo $(ARGS)
 
+# Side by side, since many tests wait. A worker that has nothing left to do takes from another.
 test: $(VENV)/.stamp-dev ## run the tests
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal $(ARGS)
 
 # In a folder of its own: where scikit-learn is installed, LightGBM loads it at every start.
 dask: $(VENV)/.stamp-dev ## test training on a Dask cluster of two workers
