@@ -23,7 +23,9 @@ With the prefix `nb:` and a customer `c-1024`, of partition 114 (`identifiers.pa
     nb:{history}:<name>            list    a named history, oldest entry first
     nb:{turn}:<name>               string  there while some process has the turn
     nb:{health}:mark               string  set once: another one tells that data was lost
-    nb:{health}:beats              string  how often servers have noted that they can write
+    nb:{health}:beats              string  how often servers have noted that they can write, since
+                                           one last missed what it had written
+    nb:{health}:lacks              string  the run of Redis in which one last missed that
     nb:{health}:clocks             hash    server → microseconds by which its clock is ahead of
                                            Redis', and when it is forgotten
     nb:{health}:trial              stream  one entry, for the same purpose

@@ -33,6 +33,8 @@ class RedisBase(PacksDocuments):
         self.connection = SharedConnection(url, on_connect=self._on_connect)
         self._timeout = timeout
         self._earlier: dict[str, list[int]] = {}
+        self._run_id = ""
+        self._last_logged: tuple[str, bytes] | None = None
         self._warned = False
 
     async def start(self) -> None:
@@ -100,6 +102,8 @@ class RedisBase(PacksDocuments):
         loads = [("SCRIPT", "LOAD", script.text) for script in SCRIPTS.values()]
         await connection.pipeline(loads, CONNECT_TIMEOUT)
         await self.register.agree(call)
+        with suppress(Refused):
+            await self._look_back(call, info["run_id"])
 
     async def _end_earlier(self, call: Call, run_id: str) -> None:
         """Ends what is left in this server of the connections that were lost.
@@ -114,3 +118,34 @@ class RedisBase(PacksDocuments):
             with suppress(Refused):  # as a rule the server has noticed by itself
                 await call(("CLIENT", "KILL", "ID", lost))
         self._earlier[run_id] = [number]
+
+    async def _look_back(self, call: Call, run_id: str) -> None:
+        """Looks whether a server of another run than before has our latest entry of the log.
+
+        One that was killed, or took over from another, may lack what was acknowledged. Beats are
+        then counted anew, once for each run: so every server that looks at the store notices.
+        """
+        if self._run_id not in ("", run_id) and self._last_logged is not None:
+            log, entry = self._last_logged
+            if await _last_entry(call, log) < _in_order(entry):
+                self._last_logged = None
+                told = await call(("SET", self.keys.health("lacks"), run_id, "GET"))
+                if told != run_id.encode():
+                    await call(("SET", self.keys.health("beats"), 0))
+        self._run_id = run_id
+
+
+async def _last_entry(call: Call, log: str) -> tuple[int, int]:
+    """The last entry that a log ever had, also where that was removed."""
+    try:
+        about = await call(("XINFO", "STREAM", log))
+    except Refused as error:
+        if error.code != "ERR":
+            raise
+        return 0, 0  # there is none
+    return _in_order(dict(zip(about[::2], about[1::2], strict=True))[b"last-generated-id"])
+
+
+def _in_order(entry: bytes) -> tuple[int, int]:
+    time, _, number = entry.partition(b"-")
+    return int(time), int(number)

@@ -162,6 +162,9 @@ class RedisDocuments(RedisAliases):
                     error.uncertain = sent
                     raise
                 continue
+            if isinstance(reply, bytes):
+                self._last_logged = (keys[1], reply)
+                return 1
             if reply == 1 or not isinstance(reply, int):
                 return reply
             if loop.time() >= deadline:

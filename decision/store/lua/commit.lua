@@ -13,7 +13,8 @@
 --      14 how long event ids last, milliseconds   15 how many there are, n
 --      16 to 15 + n their digests; then kind, id and body of each log record;
 --      last, with a fifth key, the time since which there must have been no erasure, microseconds
--- Returns 1 where it is written, now or when it was sent before; else, with nothing written,
+-- Returns, where it is written now, the id of its last log entry; 1 where it has none, or was
+--      written when it was sent before; else, with nothing written,
 --      {document or nil, answer or nil, {places (1 to n) of the event ids that are known}},
 --      with a fourth value, 1, where the customer was erased since;
 --      or this server's time, in milliseconds, where it came too late
@@ -105,8 +106,9 @@ if conflict then
   return {raw, answer, known}
 end
 
+local entry = 1
 for i = 16 + event_count, last, 3 do
-  redis.call('XADD', log, '*', 'k', ARGV[i], 'id', ARGV[i + 1], 'b', ARGV[i + 2], 'c', digest)
+  entry = redis.call('XADD', log, '*', 'k', ARGV[i], 'id', ARGV[i + 1], 'b', ARGV[i + 2], 'c', digest)
 end
 
 if ARGV[6] ~= '' then
@@ -157,4 +159,4 @@ if event_count > 0 then
   keep(event_ids, lasts)
 end
 
-return 1
+return entry
