@@ -11,7 +11,7 @@ import pytest
 
 from decision.server.keys.edits import remove_key
 from decision.server.keys.entries import make_key
-from tests.api.serving import Server, raw
+from tests.api.serving import NO_TLS, Server, raw
 
 CUSTOMER = "GET /v1/customers/victim HTTP/1.1\r\n{}connection: close\r\n\r\n"
 
@@ -42,7 +42,7 @@ def until_every_worker(server: Server, secret: str, status: int) -> None:
     until, row = time.monotonic() + 60, 0
     while row < 20:
         headers = {"authorization": f"Bearer {secret}"}
-        found = httpx.get(f"{server.url}/v1/policy", headers=headers, timeout=30)
+        found = httpx.get(f"{server.url}/v1/policy", headers=headers, timeout=30, verify=NO_TLS)
         row = row + 1 if found.status_code == status else 0
         assert time.monotonic() < until, f"{found.status_code}, never {status}; {server.text}"
         time.sleep(0.01)
@@ -67,8 +67,8 @@ def test_keys_come_and_go_on_every_worker_and_health_stays(
         until_every_worker(server, second, 200)
         keys.unlink() if gone == "removed" else keys.write_text("[]\n")
         until_every_worker(server, second, 401)
-        assert httpx.get(f"{server.url}/health/live").status_code == 200
-        found = httpx.get(f"{server.url}/health/ready")
+        assert httpx.get(f"{server.url}/health/live", verify=NO_TLS).status_code == 200
+        found = httpx.get(f"{server.url}/health/ready", verify=NO_TLS)
         assert (found.status_code, found.json()["status"]) == (200, "degraded")
         assert "no key is valid since" in found.json()["degraded"]["keys"]
         assert str(keys) not in found.text

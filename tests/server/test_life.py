@@ -14,7 +14,7 @@ import pytest
 
 from decision.store import EmbeddedRedis
 from tests.api.conftest import RULES
-from tests.api.serving import Server
+from tests.api.serving import NO_TLS, Server
 from tests.ports import free_port
 from tests.waiting import until, until_written
 
@@ -61,7 +61,7 @@ def test_workers_share_metrics_and_follow_a_reload(
             server.decide(customer_id=f"c-{number}", placement="app_home")
 
         def sample(name: str) -> float:
-            text = httpx.get(server.url + "/metrics").text
+            text = httpx.get(server.url + "/metrics", verify=NO_TLS).text
             rows = [row for row in text.splitlines() if row.startswith(name)]
             return sum(float(row.rsplit(" ", 1)[1]) for row in rows)
 
@@ -72,7 +72,8 @@ def test_workers_share_metrics_and_follow_a_reload(
 
         def all_follow() -> bool:
             found = {
-                httpx.get(server.url + "/v1/policy").json()["policy_version"] for _ in range(20)
+                httpx.get(server.url + "/v1/policy", verify=NO_TLS).json()["policy_version"]
+                for _ in range(20)
             }
             return found == {version}
 
@@ -107,7 +108,12 @@ def test_redis_killed_while_serving_degrades_and_comes_back(home: Path, tmp_path
         assert answer.status_code == 503
         assert answer.headers["retry-after"]
         ready = httpx.get(server.url + "/health/ready").json()
-        until(lambda: httpx.get(server.url + "/health/ready").json()["status"] == "degraded")
+        until(
+            lambda: (
+                httpx.get(server.url + "/health/ready", verify=NO_TLS).json()["status"]
+                == "degraded"
+            )
+        )
         assert ready["status"] in ("ok", "degraded")
 
         again = EmbeddedRedis(tmp_path / "redis")
@@ -119,7 +125,11 @@ def test_redis_killed_while_serving_degrades_and_comes_back(home: Path, tmp_path
                 return decision["outcome"] == "selected" and "store" not in decision["degraded"]
 
             until(back)
-            until(lambda: httpx.get(server.url + "/health/ready").json()["status"] == "ok")
+            until(
+                lambda: (
+                    httpx.get(server.url + "/health/ready", verify=NO_TLS).json()["status"] == "ok"
+                )
+            )
             assert server.stop() == 0
         finally:
             redis.stop()
