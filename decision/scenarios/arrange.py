@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime, time, timedelta, tzinfo
+from datetime import date, datetime, time, timedelta, tzinfo
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +19,8 @@ from decision.core.clock import DAY, SECOND, from_micros, parse_duration, to_mic
 from decision.core.conditions import All, AnyOf, Clause, Condition
 from decision.core.errors import NextbestError
 from decision.core.events import LONGEST_WINDOW
+from decision.core.fields import DATE_MEASURES
+from decision.core.fields.dates import in_year
 from decision.core.policy import Policy
 
 _MOST: Final = 1_000
@@ -171,6 +173,32 @@ def events_for(kind: str, wanted: Mapping[str, Any], now: datetime, zone: tzinfo
     except OverflowError:
         raise CannotArrange(f"so long before {now.isoformat()} there is no time") from None
     return found
+
+
+def date_for(measure: str, value: Any, today: date) -> str:
+    """A date of which a measure (`days_until` …) has this value today.
+
+    Raises:
+        CannotArrange: the measure cannot have the value.
+
+    >>> date_for("anniversary_in", 3, date(2026, 11, 21))
+    '1998-11-24'
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise CannotArrange(f"{measure} is a whole number, not {value!r}")
+    try:
+        if measure == "years_since":
+            day = in_year(today, today.year - value)
+        elif measure == "anniversary_in":  # 28 years earlier there is the same day, in most cases
+            coming = today + timedelta(days=value)
+            day = in_year(coming, coming.year - 28)
+        else:
+            day = today + timedelta(days=value if measure == "days_until" else -value)
+    except (OverflowError, ValueError):
+        raise CannotArrange(f"there is no date with {measure}: {value}") from None
+    if DATE_MEASURES[measure](day, today) != value:
+        raise CannotArrange(f"no date has {measure}: {value} on {today}")
+    return day.isoformat()
 
 
 def fields_of_state(policy: Policy, name: str) -> dict[str, Any]:

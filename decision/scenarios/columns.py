@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from decision.core.errors import NextbestError
-from decision.core.fields import STATE_FIELD, UnknownField, parse_field
+from decision.core.fields import STATE_FIELD, UnknownField, measured_date, parse_field
 from decision.core.policy import Policy
 from decision.core.schema import TriggerEvent
 from decision.rulebook.diagnostics import hint_for
@@ -57,9 +57,10 @@ _FLAT: Final = (
 
 
 class Column(NamedTuple):
-    """What a column means: `path`, and for a field that events are made up for, its name.
+    """What a column means: `path`, and for a field that something is made up for, its name.
 
-    `measure` is such as `events.purchase.days_since`, or `customer.state`.
+    `measure` is such as `events.purchase.days_since`, `customer.birthday.days_until`, or
+    `customer.state`.
     """
 
     path: Path
@@ -80,7 +81,9 @@ class Columns:
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self.budgets = frozenset(one.name for one in policy.budgets.all if one.shared)
-        self.fields = frozenset(policy.fields.names())
+        names = policy.fields.names()
+        dates = (f"customer.{one[0]}" for name in names if (one := measured_date(name)))
+        self.fields = frozenset((*names, *dates))
         self.event_types = frozenset(policy.measures())
 
     def find(self, name: str, steps: int = 0) -> Column:
@@ -126,6 +129,8 @@ class Columns:
             return self._measure(name)
         if name == STATE_FIELD:
             return Column(("expect", "fields", name), STATE_FIELD)
+        if name in self.fields and (measured := measured_date(name)):
+            return Column(("customer", "attributes", *measured[0].split(".")), name)
         found = self._path(name) or self._family(first, rest) or self._field(first, rest)
         if found is None:
             raise UnknownColumn(f'there is no column "{name}"', hint_for(name, self.known()))

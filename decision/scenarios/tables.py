@@ -11,11 +11,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from decision.core import calendar
-from decision.core.fields import STATE_FIELD
+from decision.core.fields import STATE_FIELD, measured_date
 from decision.core.policy import Policy
 from decision.rulebook.diagnostics import hint_for
 from decision.rulebook.yaml_source import Node, Source
-from decision.scenarios.arrange import CannotArrange, events_for, fields_of_state
+from decision.scenarios.arrange import CannotArrange, date_for, events_for, fields_of_state
 from decision.scenarios.columns import Column, Columns, Path, UnknownColumn
 
 TABLE: Final = "table"
@@ -167,6 +167,9 @@ class _Row:
             self.put_state(state, given)
         by_type: dict[str, dict[str, Node]] = {}
         for name, cell in given.items():
+            if measured := measured_date(name):
+                self.put_date(*measured, cell)
+                continue
             kind, _, measure = name.removeprefix("events.").rpartition(".")
             by_type.setdefault(kind, {})[measure] = cell
         for kind, cells in by_type.items():
@@ -182,7 +185,7 @@ class _Row:
             return
         for name, value in wanted.items():
             made = _node(cell, value)
-            if name.startswith("events."):
+            if name.startswith("events.") or measured_date(name):
                 given.setdefault(name, made)
             elif name.startswith(("customer.", "score.")):
                 path: Path = ("customer", "attributes", *name.split(".")[1:])
@@ -190,6 +193,20 @@ class _Row:
                     path = ("customer", "scores", name.removeprefix("score."))
                 if self.at(path) is None:
                     self.put(path, made)
+
+    def put_date(self, attribute: str, measure: str, cell: Node) -> None:
+        """A date in the attribute, of which the measure has the cell's value; null: none."""
+        path: Path = ("customer", "attributes", *attribute.split("."))
+        moment = self.moment()
+        if cell.value is None:
+            self.drop(path)
+        elif moment is not None:
+            try:
+                day = date_for(measure, cell.plain(), moment.astimezone(self.zone()).date())
+            except CannotArrange as error:
+                self.source.report("bad-value", cell.at[1:], str(error))
+            else:
+                self.put(path, _like(cell, day))
 
     def add_events(self, kind: str, cells: dict[str, Node]) -> None:
         first = next(iter(cells.values()))
@@ -262,7 +279,7 @@ def _meet(some: list[Path], others: list[Path]) -> bool:
 def _paths(column: Column, cell: Node) -> list[Path]:
     """The places that a cell is put at: several for `expect: message/channel`."""
     path = column.path
-    if column.measure:
+    if column.measure and path[0] != "customer":
         return [("measures", column.measure)]
     if isinstance(cell.value, str):
         if path[-1] == "expect":

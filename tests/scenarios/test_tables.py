@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from functools import cache
 from pathlib import Path
 
@@ -14,12 +15,12 @@ from hypothesis import strategies as st
 from decision.core import calendar, events
 from decision.core.clock import from_micros, to_micros
 from decision.core.document import Document, EventHistory
-from decision.core.fields import FieldTable, Situation
+from decision.core.fields import DATE_MEASURES, FieldTable, Situation
 from decision.core.policy import Policy
 from decision.core.policy_builder import compile_policy
 from decision.rulebook.reader import load_files
 from decision.scenarios import scenarios_in
-from decision.scenarios.arrange import events_for
+from decision.scenarios.arrange import CannotArrange, date_for, events_for
 from decision.scenarios.schema import PastEvent
 from tests.scenarios.test_scenarios import errors_of, run
 
@@ -328,6 +329,52 @@ def test_events_made_up_for_several_measures_give_them_all(
     found = events_for("buy", wanted, from_micros(second * 1_000_000), calendar.zone("UTC"))
     for name, value in wanted.items():
         assert measured(found, name, second, "UTC") == value
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.one_of(
+        st.tuples(st.just("anniversary_in"), st.integers(0, 364)),
+        st.tuples(st.sampled_from(["days_until", "days_since"]), st.integers(-20_000, 20_000)),
+        st.tuples(st.just("years_since"), st.integers(-50, 500)),
+    ),
+    st.dates(date(1970, 1, 1), date(2090, 1, 1)) | st.just(date(2028, 2, 29)),
+)
+def test_a_date_made_up_for_a_measure_gives_it(wanted: tuple[str, int], today: date) -> None:
+    measure, value = wanted
+    try:
+        day = date.fromisoformat(date_for(measure, value, today))
+    except CannotArrange:  # from 29 February it is 364 days to the 28th, which comes round first
+        assert measure == "anniversary_in"
+        assert value > 363
+    else:
+        assert DATE_MEASURES[measure](day, today) == value
+
+
+def test_cells_of_measures_of_dates_make_the_date_and_say_what_cannot_be(rules: Path) -> None:
+    policy = POLICY.replace(
+        "customer.spend: {gt: 100}", "customer.renewal.days_until: {gte: 0, lt: 9}"
+    )
+    (rules / "policy.yaml").write_text(policy, encoding="utf-8")
+    base = HEAD + BASE.replace("{consents", "{attributes: {renewal: 2020-01-01}, consents")
+    cells = (
+        "customer.renewal.days_until: 8, fields.customer.state: rich",
+        "customer.renewal.days_until: -1, fields.customer.state: low",
+        "customer.renewal.days_until: null, fields.customer.state: low",
+        "customer.renewal: 2026-11-21T00:00:00+08:00, fields.customer.state: rich",
+        "customer.state: rich, fields.customer.renewal.days_until: 0",
+    )
+    results = run(rules, base + "".join(f"    - {{{one}}}\n" for one in cells))
+    assert [one.problems for one in results] == [[]] * len(cells)
+    for cell, code in (
+        ("customer.renewal.days_until: soon, expect: none", "bad-value"),
+        ("customer.renewal.days_until: true, expect: none", "bad-value"),
+        ("customer.renewal.days_until: 99999999, expect: none", "bad-value"),
+        ("customer.renewal.days_until: 3, customer.renewal: 2026-01-01, expect: none", "conflict"),
+        ("customer.renewal.days_since: 3, expect: none", "unknown-key"),
+    ):
+        (found,) = errors_of(rules, base + f"    - {{{cell}}}\n")
+        assert found.code == code
 
 
 def measured(past: list, measure: str, second: int, zone_name: str) -> object:

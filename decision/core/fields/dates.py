@@ -21,7 +21,7 @@ from decision.core.values import MISSING, Value
 _LONGEST: Final = 40
 
 
-def _anniversary(day: date, year: int) -> date:
+def in_year(day: date, year: int) -> date:
     """The day in another year: 29 February is the 28th in years without it."""
     if (day.month, day.day) == (2, 29) and not isleap(year):
         return date(year, 2, 28)
@@ -34,9 +34,9 @@ def anniversary_in(day: date, today: date) -> int:
     >>> anniversary_in(date(2000, 2, 29), date(2027, 2, 26))
     2
     """
-    coming = _anniversary(day, today.year)
+    coming = in_year(day, today.year)
     if coming < today:
-        coming = _anniversary(day, today.year + 1)
+        coming = in_year(day, today.year + 1)
     return (coming - today).days
 
 
@@ -47,7 +47,7 @@ def years_since(day: date, today: date) -> int:
     >>> years_since(born, date(2027, 2, 27)), years_since(born, date(2027, 2, 28))
     (26, 27)
     """
-    return today.year - day.year - (today < _anniversary(day, today.year))
+    return today.year - day.year - (today < in_year(day, today.year))
 
 
 DATE_MEASURES: Final[dict[str, Callable[[date, date], int]]] = {
