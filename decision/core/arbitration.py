@@ -101,13 +101,15 @@ def arbitrate(
 ) -> list[Scored]:
     """Draws up to `limit` different messages, one after another, caps and budgets counting all.
 
+    Each is drawn among the first tier that has survivors left: nothing is explored across tiers.
     `exploration` is γ of inverse-gap weighting, None always takes the best; `unproven` is the mask
     of candidates with a message that has little evidence yet. `fallen` is completed: survivors that
     a selection of this very decision capped, or used a reply window or a budget up for, get that
     reason; the others are outranked.
     """
     contact_policy = policy.contact_policy
-    places = [place for place, index in enumerate(scores.candidates.tolist()) if alive >> index & 1]
+    left = policy.foremost(alive) if policy.tiers else alive
+    places = [place for place, index in enumerate(scores.candidates.tolist()) if left >> index & 1]
     chosen: list[Scored] = []
     while places:
         weights = draw_probabilities(policy, scores, places, exploration, unproven)
@@ -136,6 +138,9 @@ def arbitrate(
                 fallen[reason] = fallen.get(reason, 0) | mask
         alive &= ~(closed | capped | spent)
         left = alive & ~taken
+        if policy.tiers:  # those that have waited for another tier come back
+            given = union(policy.message_masks[one.message] for one in pending)
+            left, places = policy.foremost(alive & ~given), [*range(len(scores.candidates))]
         places = [place for place in places if left >> int(scores.candidates[place]) & 1]
     if alive:
         fallen[Reason.OUTRANKED] = alive

@@ -5,7 +5,7 @@ Field names are those of the rule files. Times and durations are microseconds.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -26,6 +26,11 @@ class Conditional(Definition, frozen=True, kw_only=True):
 
     when: Condition = ALWAYS
     clause_sources: tuple[str, ...] = ()
+
+
+USUAL_TIER: Final = 5
+TIERS: Final = (1, 9)
+"""The first tier that a purpose can have, and the last."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,11 +54,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 class Purpose(Definition, frozen=True):
     """`purposes:`. With `explore` false, its messages are chosen when they are the best, and then
-    for certain; never to learn from, and nothing else is tried in their place.
+    for certain; never to learn from, and nothing else is tried in their place. Of the survivors,
+    those of the lowest `tier` go first, whatever their priority.
     """
 
     consent: Literal["opt_in", "opt_out", "not_required"]
     explore: bool = True
+    tier: int = USUAL_TIER
 
 
 class QuietHours(msgspec.Struct, frozen=True, kw_only=True):

@@ -223,12 +223,19 @@ class _Explainer:
 
     def _outranked(self, index: int) -> str:
         row = self.scored[index]
+        tier = self._tier(index)
+        tiers = [self._tier(winner.candidate) for winner in self.verdict.chosen]
+        if tiers and tier > max(tiers):
+            return f"it is of tier {tier}, and a message of tier {max(tiers)} goes first"
         winners = [
             f"{self.policy.candidates[winner.candidate].message}/"
             f"{self.policy.candidates[winner.candidate].channel} ({winner.priority:.6g})"
             for winner in self.verdict.chosen
         ]
         return f"priority is {row.priority:.6g}, chosen was {', '.join(winners)}"
+
+    def _tier(self, index: int) -> int:
+        return self.policy.purposes[self.policy.candidates[index].purpose].tier
 
 
 def within(cap: Cap) -> str:

@@ -93,7 +93,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     Candidates are numbered in the order of the rule files; `pairs`, `candidates`, `message_index`,
     `message_values` and `costs` (both in `settings.currency`) are by that number. `everything` is
-    the mask of all candidates, `unexplored` of those of purposes that are not explored.
+    the mask of all candidates, `unexplored` of those of purposes that are not explored. `tiers` has
+    the mask of each tier, the first one first; it is empty where all are of one.
     `fallbacks` has the candidates that each placement may fall back on, in its order of channels.
     `tested_requirements` are those that depend on an experiment, `requirements` all others.
     `states` are tried in order; `tests` are the experiments with variants.
@@ -120,6 +121,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     channel_masks: Mapping[str, int]
     message_index: tuple[int, ...]
     unexplored: int
+    tiers: tuple[int, ...]
     placement_masks: Mapping[str, int]
     fallbacks: Mapping[str, tuple[int, ...]]
     active_periods: tuple[ActivePeriod, ...]
@@ -153,6 +155,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
                 values[self.state_slot] = state
                 break
         return values
+
+    def foremost(self, survivors: int) -> int:
+        """Those of the survivors that are of the first tier that has any: the only ones to go."""
+        return next((found for tier in self.tiers if (found := tier & survivors)), survivors)
 
     def measures(self) -> dict[str, Measure]:
         """What must be kept of each event type: for every field, text and reply window."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 import numpy as np
@@ -112,6 +112,7 @@ def compile_policy(
         channel_masks=channel_masks,
         message_index=tuple(numbers[candidate.message] for candidate in candidates),
         unexplored=mask_where(not purposes[message.purpose].explore for message, _ in pairs),
+        tiers=_tiers([purposes[message.purpose].tier for message, _ in pairs]),
         placement_masks={
             placement.name: mask_where(
                 channel.name in placement.channels
@@ -171,6 +172,12 @@ def compile_policy(
         derivations=Derivations(definition.events),
         scores=scores,
     )
+
+
+def _tiers(numbers: Sequence[int]) -> tuple[int, ...]:
+    """The mask of each tier, by the tier of each candidate; none where there is one tier only."""
+    masks = masks_by((number,) for number in numbers)
+    return tuple(masks[number] for number in sorted(masks)) if len(masks) > 1 else ()
 
 
 def _named(definition: PolicyDefinition) -> Iterable[str]:

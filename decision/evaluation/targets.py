@@ -20,6 +20,7 @@ from decision.core.business_rules import PlainMatcher
 from decision.core.decide import Verdict, decide
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Document
+from decision.core.masks import Indices, mask_of
 from decision.core.policy import Policy
 from decision.core.policy_builder import compile_policy
 from decision.core.values import Value
@@ -182,15 +183,18 @@ class TargetPolicies:
         count = len(scores.candidates)
         if name == WHOLE or not count:
             return _of(scores.selection)
-        if name == CONTROL:
-            return _of(np.full(count, 1 / count))
         policy = bound.policy
+        # Tiers hold in every arm. These two have no threshold: their tier is the one that decided.
+        decided = scores.priority > verdict.threshold
+        tier = _first_tier(policy, scores.candidates, decided if decided.any() else ~decided)
+        if name == CONTROL:
+            return _of(tier / tier.sum())
         values, costs = policy.message_values[scores.candidates], policy.costs[scores.candidates]
         threshold = verdict.threshold
         match name:
             case "model only":
                 # The threshold is an amount of money, so it does not apply to a probability.
-                priority, threshold = scores.probability, -np.inf
+                priority, threshold = np.where(tier, scores.probability, -np.inf), -np.inf
             case "no levers":
                 priority = scores.probability * values - costs
             case _:
@@ -205,13 +209,23 @@ def _selection(bound: BoundPolicy, verdict: Verdict, priority: Array, threshold:
     """The selection probabilities for these priorities."""
     old = verdict.scores
     selection = np.zeros(len(old.candidates))
-    places = np.flatnonzero(priority > threshold).tolist()
+    above = priority > threshold
+    places = np.flatnonzero(above & _first_tier(bound.policy, old.candidates, above)).tolist()
     if places:
         scores = Scores(old.candidates, old.probability, old.lever, priority, selection)
         selection[places] = draw_probabilities(
             bound.policy, scores, places, bound.exploration, bound.unproven
         )
     return selection
+
+
+def _first_tier(policy: Policy, candidates: Indices, among: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which candidates are of the first tier that has one of `among`."""
+    first = policy.foremost(mask_of(candidates[among].tolist()))
+    for tier in policy.tiers:
+        if tier & first:
+            return np.array([bool(tier >> index & 1) for index in candidates.tolist()])
+    return np.ones(len(candidates), dtype=np.bool_)
 
 
 def _of(probability: Array) -> ActionProbabilities:

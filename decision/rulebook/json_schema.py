@@ -11,7 +11,15 @@ from typing import Any, Final
 
 from decision.core.calendar import WEEKDAY_NAMES
 from decision.core.clock import format_duration
-from decision.core.definition import Cap, Purpose, Reservation, Settings, Suppression
+from decision.core.definition import (
+    TIERS,
+    USUAL_TIER,
+    Cap,
+    Purpose,
+    Reservation,
+    Settings,
+    Suppression,
+)
 from decision.rulebook.budgets import MOST_SPENT, PACES, PERIODS
 from decision.rulebook.checker import NOUNS
 from decision.rulebook.reader import SECTIONS
@@ -106,6 +114,12 @@ def _definitions() -> dict[str, Schema]:
             {
                 "consent": {"enum": choices(Purpose, "consent")},
                 "explore": {"type": "boolean", "default": True},
+                "tier": {
+                    "type": "integer",
+                    "minimum": TIERS[0],
+                    "maximum": TIERS[1],
+                    "default": USUAL_TIER,
+                },
             },
             required=["consent"],
         ),

@@ -56,9 +56,9 @@ class QuantityReader(DiagnosticCollector):
         self.error("bad-value", node.at, message, "change the number")
         return None
 
-    def whole(self, node: Node, what: str, least: int = 1) -> int | None:
-        """A whole number, `least` or more."""
-        value = self.number(node, what, least=least)
+    def whole(self, node: Node, what: str, least: int = 1, most: int | None = None) -> int | None:
+        """A whole number, `least` or more, `most` or less."""
+        value = self.number(node, what, least=least, most=most)
         if value is None or isinstance(value, int):
             return value
         message = f"{what} is {in_words(value)}; it must be a whole number"

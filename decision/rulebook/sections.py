@@ -12,6 +12,8 @@ import msgspec
 from decision.core import calendar
 from decision.core.calendar import WEEKDAY_NAMES
 from decision.core.definition import (
+    TIERS,
+    USUAL_TIER,
     CalendarPeriod,
     Cap,
     Channel,
@@ -117,7 +119,17 @@ def read_purpose(checker: Checker, name: str, node: Node) -> Purpose:
             source=node.key.label,
             consent=cast(Any, consent),
             explore=entry.read("explore", _truth, True),
+            tier=entry.read("tier", _tier, USUAL_TIER),
         )
+
+
+def _tier(checker: Checker, node: Node, what: str) -> int | None:
+    first, last = TIERS
+    if isinstance(node.value, str | bool):
+        hint = f"write a number from {first} to {last}; the lowest goes first"
+        checker.wrong_type(node, what, "a number", hint)
+        return None
+    return checker.whole(node, what, first, last)
 
 
 def _truth(checker: Checker, node: Node, what: str) -> bool | None:

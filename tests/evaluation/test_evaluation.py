@@ -695,3 +695,45 @@ def test_real_customers_are_judged_as_by_hand(tmp_path: Path) -> None:
         assert found.unsupported == 0
         visits = sum(row.visit for row in rows)
         assert report.logged["responses"].value == pytest.approx(visits / len(rows))
+
+
+# ---------------------------------------------------------------- tiers
+
+TIERED = (
+    RULES.replace(
+        "purposes: {marketing: {consent: opt_out}}",
+        "purposes: {marketing: {consent: opt_out}, urgent: {consent: not_required, tier: 1}}",
+    )
+    .replace("vip: {purpose: marketing", "vip: {purpose: urgent")
+    .replace("{gte: 2000}", "{gte: 200}")
+)
+
+
+def test_tiers_are_known_to_targets_and_arms(world: World, tmp_path: Path) -> None:
+    """None picks what waits for another tier, so every choice has support."""
+    definition = definition_of(TIERED)
+    archive = write_archive(tmp_path / "log", world, Deciding(definition, 4.0), 1)
+    report = evaluate(archive, Candidate(exploration=60.0), EvaluationRequest(options=QUICK))
+    policy = report.policies[-1]
+    assert policy.unsupported == 0 and not policy.cautions
+    value = truth(world, Deciding(definition, 60.0))
+    for name in ("ips", "dr"):
+        estimate = policy.metrics["responses"][name].estimate
+        assert abs(estimate.value - value) < 3 * estimate.standard_error, name
+
+    with open_log(archive, None) as log:
+        targets = TargetPolicies(Candidate(exploration=4.0), log.policies, arms=True)
+    first = waited = 0
+    for replay, _ in zip(read_replays(archive), range(400), strict=False):
+        found = targets.decide_again(replay)
+        names = [found.bound.names[index] for index in found.candidates.tolist()]
+        if "vip/email" in names:
+            first += 1
+            waited += len(names) > 1
+            for name, chance in found.targets.items():
+                assert chance.probability[names.index("vip/email")] == 1, name
+                assert chance.silence == 0
+        elif names:
+            random = found.targets["random eligible"].probability
+            assert random.tolist() == [1 / len(names)] * len(names)
+    assert first > 20 and waited > 20

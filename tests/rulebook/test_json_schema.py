@@ -34,7 +34,7 @@ VALIDATOR = jsonschema_rs.Draft7Validator(SCHEMA)
 EVERYTHING = """\
 settings: {timezone: Asia/Shanghai, currency: CNY, week_starts: sunday, language: en-GB, exploration: 50, exploration_floor: 1%, exploration_until: 20,
            starting_probability: 0.05, starting_evidence: 10, request_id_lasts: 2h}
-purposes: {marketing: {consent: opt_in}, tips: {consent: opt_out, explore: false}, service: {consent: not_required}}
+purposes: {marketing: {consent: opt_in}, tips: {consent: opt_out, explore: false}, service: {consent: not_required, tier: 1}}
 channels:
   push: {cost: 0.01, quiet_hours: {from: "22:00", to: 08:00, except: service},
          reservation: {expires_after: 3d, then: release}, max_length: {title: 40}}
