@@ -15,7 +15,7 @@ from decision.core.budgets import MILLION
 from decision.core.clock import SECOND
 from decision.core.conditions import ALWAYS, OPERATORS, clauses
 from decision.core.decide import Verdict
-from decision.core.definition import Channel, PolicyDefinition
+from decision.core.definition import USUAL_TIER, Channel, PolicyDefinition
 from decision.core.policy import Policy
 from decision.core.policy_builder import compile_policy
 from decision.core.reasons import Reason
@@ -184,6 +184,8 @@ def mutations() -> Iterator[tuple[str, str, PolicyDefinition]]:
         if purpose.consent != "not_required":
             anyway = changed("purposes", purpose.name, consent="not_required")
             yield purpose.name, "without consent", anyway
+        if purpose.tier != USUAL_TIER:
+            yield purpose.name, "no tier", changed("purposes", purpose.name, tier=USUAL_TIER)
     for placement in here.placements:
         if placement.threshold:
             low = changed("placements", placement.name, threshold=0.0)
@@ -221,7 +223,7 @@ KINDS = {
         "timezone", "currency", "language", "week_starts", "exploration", "starting_probability",
         "starting_evidence", "request_id_lasts",
     },
-    "purposes": {"consent", "explore"},
+    "purposes": {"consent", "explore", "tier"},
     "channels": {
         "cost", "quiet_hours", "quiet_hours.from", "quiet_hours.to", "quiet_hours.except",
         "reservation", "reservation.expires_after", "reservation.then", "reply_window",
