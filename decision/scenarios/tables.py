@@ -123,11 +123,19 @@ class _Row:
     def put(self, path: Path, cell: Node) -> None:
         """Puts a cell at its place; what is on the way is copied, or made.
 
-        What cannot hold it stays as it is: reading the scenario reports that it is wrong.
+        What cannot hold it stays as it is: reading the scenario reports that it is wrong, except
+        within attributes and properties, where any value may stand.
         """
         node = self.holder(path, cell)
         if node is not None:
             node.value[path[-1]] = cell
+        elif any(path[: len(free)] == free for free in _FREE):
+            message = (
+                f"{'.'.join(map(str, path))} has no place: a part of it is a value, no mapping"
+            )
+            self.source.report(
+                "conflict", cell.key[1:], message, "change the value above the table"
+            )
 
     def drop(self, path: Path) -> None:
         if self.at(path) is not None:
@@ -269,6 +277,14 @@ class _Row:
         if base is not None and isinstance(base.value, str) and cells:
             name = _like(base, f"{base.value} [{', '.join(cells)}]")
             self.root.value["name"] = name
+
+
+_FREE: Final = (
+    ("customer", "attributes"),
+    ("ask", "context"),
+    ("ask", "event", "properties"),
+)
+"""Places that may hold anything."""
 
 
 def _meet(some: list[Path], others: list[Path]) -> bool:

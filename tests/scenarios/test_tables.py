@@ -377,6 +377,13 @@ def test_cells_of_measures_of_dates_make_the_date_and_say_what_cannot_be(rules: 
         assert found.code == code
 
 
+def test_a_cell_that_would_go_into_a_value_is_refused(rules: Path) -> None:
+    base = HEAD + BASE.replace("{consents", "{attributes: {address: Rome}, consents")
+    row = "    - {customer.attributes.address.city: Rome, expect: none}\n"
+    (found,) = errors_of(rules, base + row)
+    assert (found.code, found.place) == ("conflict", "rules/tests/some.yaml:6:8")
+
+
 def measured(past: list, measure: str, second: int, zone_name: str) -> object:
     """What a field reads after these events were recorded as the server does."""
     zone = calendar.zone(zone_name)
