@@ -154,6 +154,12 @@ def test_an_attribute_that_is_an_object_keeps_its_parts() -> None:
         assert field.read(Situation(document, "", to_micros(NOW), UTC)) == found
 
 
+def test_of_two_places_with_one_name_the_part_of_the_object_is_read_as_before() -> None:
+    document = customer(attributes={"a.b": "2026-11-22", "a": {"b": {"days_until": 7}}})
+    field = parse_field("customer.a.b.days_until")
+    assert field.read(Situation(document, "", to_micros(NOW), UTC)) == 7
+
+
 def test_a_date_may_lie_in_an_object() -> None:
     assert read({"start": "2026-11-20"}, NOW, name="contract") == [MISSING] * 4
     document = customer(attributes={"contract": {"start": "2026-11-20"}})

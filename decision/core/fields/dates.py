@@ -79,14 +79,17 @@ def date_field(name: str, attribute: str, measure: str) -> Field:
 
     An attribute that is an object may have a part of that name, which is then the value.
     """
-    count, path = DATE_MEASURES[measure], f"{attribute}.{measure}"
+    count, path, nested = DATE_MEASURES[measure], f"{attribute}.{measure}", "." in attribute
 
     def read(situation: Situation) -> Value:
         attributes = situation.document.attributes
-        stored = at_path(attributes, path)
-        if stored is not MISSING:
-            return stored
-        day = local_date(at_path(attributes, attribute), situation.zone)
+        value = attributes.get(attribute)
+        if nested or path in attributes or not isinstance(value, str):  # seldom
+            stored = at_path(attributes, path)
+            if stored is not MISSING:
+                return stored
+            value = at_path(attributes, attribute)
+        day = local_date(value, situation.zone)
         if day is None:
             return MISSING
         try:
