@@ -12,6 +12,7 @@ from decision.rulebook.conditions import check_field
 from decision.rulebook.content import content_for, most_of
 from decision.rulebook.content_hints import doubts
 from decision.rulebook.lengths import TYPICAL, text_messages
+from decision.rulebook.template_fixes import fix_of
 from decision.rulebook.template_syntax import LONGEST_TEXT, TemplateError, is_template
 from decision.rulebook.templates import compile_template
 from decision.rulebook.urls import FORBIDDEN, fixed_scheme, is_url
@@ -63,7 +64,9 @@ def _check_text(checker: Checker, node: Node, what: str, field: str, coupon: boo
             template = compile_template(text)
         except TemplateError as error:
             line = f", in line {error.line} of the text" if error.line > 1 else ""
-            checker.error("bad-template", node.at, f"{what}{line}: {error}", error.hint)
+            fix = fix_of(text)
+            hint = f"write {fix}" if fix else error.hint
+            checker.error("bad-template", node.at, f"{what}{line}: {error}", hint)
             return
         for name in template.fields:
             check_field(checker, name, node.at)

@@ -41,6 +41,7 @@ _FOREIGN: Final = re.compile(
 _TAG: Final = re.compile(
     r"\{\{.*?\}\}|\{#.*?#\}|\{%-?\s*raw\s*-?%\}.*?\{%-?\s*endraw\s*-?%\}|\{%.*?%\}", re.DOTALL
 )
+_FIELD: Final = re.compile(rf"(?:{'|'.join(NAMESPACES)})\.[\w.-]+")
 _LANGUAGES: Final = ("language", "lang", "locale")
 _OTHERWISE: Final = ("length", "number", "money", "date")
 """Filters that print no JSON of an object."""
@@ -53,6 +54,7 @@ def doubts(text: str) -> Iterator[Doubt]:
     yield from _placeholders(_TAG.sub("", text))
     if is_template(text):
         tree = parse(text)
+        yield from _quoted(tree)
         yield from _languages(tree)
         yield from _objects(tree)
 
@@ -72,6 +74,18 @@ def _placeholders(text: str) -> Iterator[Doubt]:
     for end, begin in (("}}", "{{"), ("%}", "{%")):
         if end in left and "{" not in left:
             yield Doubt("foreign-placeholder", f"{end} closes nothing", f"write {begin} before it")
+
+
+def _quoted(tree: nodes.Template) -> Iterator[Doubt]:
+    """Names in quotes, which are texts."""
+    printed = [part for node in tree.find_all(nodes.Output) for part in node.nodes]
+    tests = [node.test for node in tree.find_all(nodes.If)]
+    tests += [node.test for node in tree.find_all(nodes.CondExpr)]
+    for part in map(_bare, (*printed, *tests)):
+        value = part.value if isinstance(part, nodes.Const) else None
+        if isinstance(value, str) and _FIELD.fullmatch(value):
+            message = f"'{value}' is a text; a name stands without quotes"
+            yield Doubt("doubtful-template", message, f"write {value}")
 
 
 def _languages(tree: nodes.Template) -> Iterator[Doubt]:

@@ -7,8 +7,6 @@ templates do not have; so after a dot such a name is one name: `experiment.copy-
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterator
 from typing import Final
 
@@ -23,9 +21,6 @@ LONGEST_TEXT: Final = 10_000
 
 _LOOSE: Final = ("customer", "event", "context")
 """Families whose names nobody defines: what looks like arithmetic with numbers is none of them."""
-
-_PLAIN: Final = dict.fromkeys("‘’“”´`", "'") | {"、": ","}
-"""Signs that word processors and Chinese keyboards write, and what templates have."""
 
 _Token = tuple[int, str, str]
 
@@ -65,7 +60,7 @@ def parse(text: str) -> nodes.Template:
         return _PARSER.parse(text)
     except TemplateSyntaxError as error:
         message = f"the template is incomplete or incorrect: {error.message}"
-        raise TemplateError(message, error.lineno, _fix(text, error.message or "")) from None
+        raise TemplateError(message, error.lineno) from None
     except (ValueError, OverflowError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise TemplateError(f"the template cannot be read: {reason}") from None
@@ -74,24 +69,6 @@ def parse(text: str) -> nodes.Template:
 def is_template(text: str) -> bool:
     """Whether the text is more than plain text."""
     return "{{" in text or "{%" in text or "{#" in text
-
-
-def _fix(text: str, reason: str) -> str:
-    """What to write, as text to paste, where that is known."""
-    if found := re.search("unexpected char '(.)'", reason):
-        plain = _PLAIN.get(found[1]) or unicodedata.normalize("NFKC", found[1])
-        if plain != found[1]:
-            return f"write {plain} instead of {found[1]}"
-    if found := re.search(r"\{%-?\s*((?:" + "|".join(_LOOSE) + r")\.[^%]*?)\s*-?%\}", text):
-        return f"write {{{{ {found[1]} }}}}"
-    for begin, end in (("{{", "}}"), ("{%", "%}"), ("{#", "#}")):
-        if text.count(begin) > text.count(end):
-            return f"close what {begin} opens with {end}"
-    for word in ("for", "if"):
-        opened = sum(text.count(f"{{%{dash} {word} ") for dash in ("", "-", "+"))
-        if opened > text.count(f"end{word}"):
-            return f"add {{% end{word} %}} at its end"
-    return ""
 
 
 def _joined(tokens: list[_Token]) -> Iterator[_Token]:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from decision.rulebook.content_hints import doubts
 from decision.rulebook.reader import load_files
+from decision.rulebook.template_fixes import fix_of
+from decision.rulebook.template_syntax import TemplateError
 from decision.rulebook.templates import compile_template
 
 
@@ -147,18 +151,18 @@ def test_what_prints_no_object_has_no_warning(text: str) -> None:
         ("{% if customer.name %}a", "{% endif %}"),
         ("{%- for x in customer.y %}a", "{% endfor %}"),
         ("{% customer.name %}", "{{ customer.name }}"),
-        ("{{ customer．name }}", "write . instead of ．"),
-        ("{{ customer.name｜upper }}", "write | instead of ｜"),
-        ("{{ customer.name | default（'x'） }}", "write ( instead of （"),
-        ("{{ customer.name | default(‘x’) }}", "write ' instead of ‘"),
-        ("{{ customer.name | default(“x”) }}", "write ' instead of “"),
-        ("{{ customer.name | replace('a'，'b') }}", "write , instead of ，"),
+        ("{{ customer．name }}", "{{ customer.name }}"),
+        ("{{ customer.name｜upper }}", "{{ customer.name|upper }}"),
+        ("{{ customer.name | default（'x'） }}", "{{ customer.name | default('x') }}"),
+        ("{{ customer.name | default(‘x’) }}", "{{ customer.name | default('x') }}"),
+        ("{{ customer.name | default(“x”) }}", "{{ customer.name | default('x') }}"),
+        ("{{ customer.name | replace('a'，'b') }}", "{{ customer.name | replace('a','b') }}"),
         ("{{ name }}", "customer.name"),
         ("{{ custmer.name }}", '"customer"'),
         ("{{ customer.name | uper }}", '"upper"'),
         ("{{ customer.name | zzz }}", "fixed"),
         ("{{ customer.name | shorten }}", "shorten(20)"),
-        ("{{ customer.name | safe }}", "use one of"),
+        ("{{ customer.name | safe }}", "write {{ customer.name }}"),
     ],
 )
 def test_what_cannot_be_read_has_an_error_with_what_to_write(text: str, fix: str) -> None:
@@ -175,6 +179,88 @@ def test_what_cannot_be_read_has_an_error_with_what_to_write(text: str, fix: str
     assert found.code == "bad-template"
     assert fix in found.hint
     assert found.line
+
+
+FIXES = [
+    ("{{ customer.first name }}", "{{ customer['first name'] }}"),
+    ("{{ customer.name, }}", "{{ customer.name }}"),
+    ("{{ customer.name || 'x' }}", "{{ customer.name | default('x') }}"),
+    ("{{ customer.name ?? 'x' }}", "{{ customer.name | default('x') }}"),
+    ("{{ customer.vip ? 'a' : 'b' }}", "{{ 'a' if customer.vip else 'b' }}"),
+    ("{{ if customer.x }}a", "{% if customer.x %}"),
+    ("{% if customer.x = 'a' %}b{% endif %}", "{% if customer.x == 'a' %}"),
+    ("{% if customer.x === 'a' %}b{% endif %}", "{% if customer.x == 'a' %}"),
+    ("{% if customer.x <> 'a' %}b{% endif %}", "{% if customer.x != 'a' %}"),
+    ("{% if customer.x eq 'a' %}b{% endif %}", "{% if customer.x == 'a' %}"),
+    ("{% if customer.x gte 3 %}b{% endif %}", "{% if customer.x >= 3 %}"),
+    ("{% if customer.x && customer.y %}b{% endif %}", "{% if customer.x and customer.y %}"),
+    ("{% if customer.x || customer.y %}b{% endif %}", "{% if customer.x or customer.y %}"),
+    ("{% if !customer.x %}b{% endif %}", "{% if not customer.x %}"),
+    ("{% unless customer.x %}b{% endunless %}", "{% if not customer.x %}"),
+    ("{% if customer.x %}a{% else if customer.y %}b{% endif %}", "{% elif customer.y %}"),
+    ("{% if customer.x %}a{% elsif customer.y %}b{% endif %}", "{% elif customer.y %}"),
+    ("{% if customer.x %}a{% end %}", "{% endif %}"),
+    ("{% for x in event.y %}{% if x.a %}a{% endfor %}", "{% endif %}"),
+    ("{% if customer.x }a{% endif %}", "{% if customer.x %}"),
+    ("{% if customer.x %}a{{ endif }}", "{% endif %}"),
+    ("{{#if customer.x}}a{{/if}}", "{% if customer.x %}"),
+    ("{{#each event.items}}{{ this.name }}{{/each}}", "{% for this in event.items %}"),
+    ("{% foreach event.items as i %}{{ i.name }}{% endforeach %}", "{% for i in event.items %}"),
+    ("{% for item of event.items %}{% endfor %}", "{% for item in event.items %}"),
+    ("{% for event.items %}{% endfor %}", "{% for item in event.items %}"),
+    ("{{ customer.name | default 'x' }}", "{{ customer.name | default('x') }}"),
+    ("{{ customer.name | default: 'x' }}", "{{ customer.name | default('x') }}"),
+    ("{{ customer.name | default(there) }}", "{{ customer.name | default('there') }}"),
+    ("{{ customer.name | upcase }}", "{{ customer.name | upper }}"),
+    ("{{ customer.name.upper() }}", "{{ customer.name | upper }}"),
+    ("{{ customer.name | upper lower }}", "{{ customer.name | upper | lower }}"),
+    ("{{ customer.name | truncate: 20 }}", "{{ customer.name | truncate(20) }}"),
+    ("{{ customer.name | shorten('5') }}", "{{ customer.name | shorten(5) }}"),
+    ("{{ customer.price | money(eur) }}", "{{ customer.price | money('EUR') }}"),
+    ("{{ customer.day | date(long) }}", "{{ customer.day | date('long') }}"),
+    ("{{ customer.name | safe }}", "{{ customer.name }}"),
+    ("{{ customer->name }}", "{{ customer.name }}"),
+    ("{{ customer:name }}", "{{ customer.name }}"),
+    ("{{ customer[name] }}", "{{ customer['name'] }}"),
+    ("{{ $customer.name }}", "{{ customer.name }}"),
+    ("{{{ customer.name }}}", "{{ customer.name }}"),
+    ("{{ {customer.name} }}", "{{ customer.name }}"),
+    ("{{ customer.name | }}", "{{ customer.name }}"),
+    ("{{ customer.name }} and {{ event.item", "{{ event.item }}"),
+    ("{{ customer．name }}", "{{ customer.name }}"),
+    ("{{ customer.name ｜ default（‘您’） }}", "{{ customer.name | default('您') }}"),
+    ("{% customer.name %}", "{{ customer.name }}"),
+]
+
+
+@pytest.mark.parametrize(("text", "fix"), FIXES)
+def test_templates_of_other_languages_are_written_in_ours(text: str, fix: str) -> None:
+    with pytest.raises(TemplateError):
+        compile_template(text)
+    assert fix_of(text) == fix
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{{ customer.x * 2 }}", "{% set x = 1 %}", "{{ }}", "{{ nobody.x }}", "{{ " + "(" * 3_000],
+)
+def test_what_cannot_be_meant_has_no_fix(text: str) -> None:
+    assert fix_of(text) == ""
+
+
+@given(st.text(alphabet="{}%|.='\"()ab customer if endfor,:?&!-<>｛（，", max_size=60))
+def test_what_is_offered_is_always_a_part_of_a_template(text: str) -> None:
+    assert "{" in (fix_of(text) or "{")
+    assert isinstance(list(doubts("" if "{" in text else text)), list)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{{ 'customer.name' }}", "{% if 'customer.vip' %}a{% endif %}", "{{ 'a' if 'event.x' }}"],
+)
+def test_a_name_in_quotes_is_found(text: str) -> None:
+    [found] = doubts(text)
+    assert found.message.endswith("a name stands without quotes")
 
 
 def told(content: str) -> list[tuple[str, str]]:
