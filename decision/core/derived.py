@@ -45,9 +45,12 @@ class Derived(msgspec.Struct, frozen=True):
     key: tuple[str | int, ...]
     customer: str | None = None
 
-    def id(self, event_id: str) -> str:
-        """Its id among the events of `customer`, the same each time that it is derived."""
-        said = msgspec.json.encode([event_id, *self.key])
+    def id(self, sender: str, event_id: str) -> str:
+        """Its id among the events of `customer`, the same each time that it is derived.
+
+        `sender` is a customer id: the ids of events are unique for each customer only.
+        """
+        said = msgspec.json.encode([sender, event_id, *self.key])
         return f"derived-{blake2b(said, digest_size=12).hexdigest()}"
 
 

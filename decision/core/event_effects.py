@@ -211,8 +211,10 @@ def count(
         _add_signal(document, occurrence, kind, policy, now)
 
 
-def for_others(occurrence: Occurrence, policy: Policy) -> Iterator[tuple[str, Occurrence]]:
-    """(customer, event) of what is derived from an event for the customers that it names.
+def for_others(
+    occurrence: Occurrence, policy: Policy, sender: str
+) -> Iterator[tuple[str, Occurrence]]:
+    """(customer, event) of what is derived from a sender's event for the customers that it names.
 
     Each has an id of its own, the same whenever it is derived; nothing of it is about a contact.
     """
@@ -222,7 +224,7 @@ def for_others(occurrence: Occurrence, policy: Policy) -> Iterator[tuple[str, Oc
                 yield (
                     one.customer,
                     Occurrence(
-                        id=one.id(occurrence.id),
+                        id=one.id(sender, occurrence.id),
                         type=one.type,
                         at=occurrence.at,
                         properties=one.properties,

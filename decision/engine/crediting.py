@@ -14,8 +14,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 from decision.core import event_effects
+from decision.core.document import Document
 from decision.core.errors import InputError
 from decision.core.event_effects import Occurrence
 from decision.core.ports import Commit, ReadResult
@@ -25,7 +27,7 @@ from decision.engine.transaction import commit_of, update
 
 
 async def count_for_others(
-    runtime: Runtime, sender: str, occurrences: Sequence[Occurrence], now: int
+    runtime: Runtime, sender: Document, occurrences: Sequence[Occurrence], now: int
 ) -> None:
     """Counts what is derived from a customer's events for the customers that they name.
 
@@ -34,15 +36,26 @@ async def count_for_others(
     Raises:
         StoreUnavailable: perhaps not everything is counted; the events must not be written.
     """
-    found: defaultdict[str, list[Occurrence]] = defaultdict(list)
+    policy = runtime.snapshot.policy
+    senders = [sender.customer_id, *sender.merged]
+    found: defaultdict[str, list[_Named]] = defaultdict(list)
     for occurrence in occurrences:
-        for named, derived in event_effects.for_others(occurrence, runtime.snapshot.policy):
-            customer_id = customer_named(named)
+        every = (event_effects.for_others(occurrence, policy, one) for one in senders)
+        for same in zip(*every, strict=True):
+            customer_id = customer_named(same[0][0])
             if customer_id is not None:
-                found[customer_id].append(derived)
+                found[customer_id].append(_Named(same[0][1], [one.id for _, one in same]))
     for customer_id, own in found.items():
         async with runtime.turn_of(customer_id):
-            await _count_for(runtime, sender, customer_id, own, now)
+            await _count_for(runtime, sender.customer_id, customer_id, own, now)
+
+
+class _Named(NamedTuple):
+    """A derived event, and its ids by all names of its sender: they may have changed since it was
+    counted."""
+
+    occurrence: Occurrence
+    ids: list[str]
 
 
 def customer_named(name: str) -> str | None:
@@ -58,23 +71,24 @@ def customer_named(name: str) -> str | None:
 
 
 async def _count_for(
-    runtime: Runtime, sender: str, customer_id: str, derived: Sequence[Occurrence], now: int
+    runtime: Runtime, sender: str, customer_id: str, derived: Sequence[_Named], now: int
 ) -> None:
     snapshot = runtime.snapshot
 
     async def change(found: ReadResult) -> tuple[None, Commit | None]:
         document = found.document
-        new = [one for one in derived if one.id not in found.known_events]
+        new = [one for one in derived if found.known_events.isdisjoint(one.ids)]
         known = document.exists or document.customer_id == sender
         if not known or not new:
             return None, None
         for one in new:
-            event_effects.count(document, one, snapshot.policy, snapshot.measures, now)
+            event_effects.count(document, one.occurrence, snapshot.policy, snapshot.measures, now)
         write_id = runtime.new_id(document.customer_id)
-        ids, lasts = [one.id for one in new], runtime.settings.event_ids_last
+        ids = [own_id for one in new for own_id in one.ids]
+        lasts = runtime.settings.event_ids_last
         # Contacts as well: they say where a customer went who is merged meanwhile.
         commit = commit_of(found, write_id, ("contacts", "events"), (), ids, lasts)
         return None, commit
 
-    read = partial(resolve, runtime, event_ids=tuple(one.id for one in derived))
-    await update(runtime, read, customer_id, change)
+    ids = tuple(own_id for one in derived for own_id in one.ids)
+    await update(runtime, partial(resolve, runtime, event_ids=ids), customer_id, change)

@@ -184,8 +184,8 @@ class Deciding:
         if self.request.dry_run:
             return Done(self._decided(answer, planned.verdict, written=False))
         if planned.event is not None:
-            sender = state.document.customer_id
-            await count_for_others(self.runtime, sender, [planned.event], self.query.now)
+            sender, now = state.document, self.query.now
+            await count_for_others(self.runtime, sender, [planned.event], now)
         outcome = await reserve(store, self.following, planned, answer)
         self._step("reserve")
         if isinstance(outcome, Done):

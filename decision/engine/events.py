@@ -201,7 +201,7 @@ class Events:
             results[index] = "accepted"
         if not log:
             return (results, document), None
-        await count_for_others(runtime, document.customer_id, applied, now)
+        await count_for_others(runtime, document, applied, now)
         # Before the write, so that a reservation never ends after it was confirmed.
         for unit in self._units(own, document, ContactState.CONFIRMED) - confirmed:
             await runtime.store.settle_budgets(*unit)

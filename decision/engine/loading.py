@@ -11,7 +11,6 @@ import asyncio
 from collections import Counter
 from functools import partial
 from hashlib import blake2b
-from typing import Final
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -32,8 +31,6 @@ from decision.engine.log_records import change_record, event_record
 from decision.engine.runtime import Runtime
 
 SOURCE = "load"
-_MADE: Final = "load-"
-"""What the ids of events that had none begin with."""
 _ID_BYTES = 12
 
 
@@ -139,10 +136,7 @@ class Loading:
                 event_effects.apply(document, occurrence, snapshot.policy, snapshot.measures, now)
                 log.append(event_record(occurrence, customer_id, now))
             changes.check_size(document, row, runtime)
-            named = [
-                msgspec.structs.replace(one, id=unlike(row.customer_id, one.id)) for one in new
-            ]
-            await count_for_others(runtime, customer_id, named, now)
+            await count_for_others(runtime, document, new, now)
             write_id, new_ids = runtime.new_id(customer_id), [occurrence.id for occurrence in new]
             lasts = runtime.settings.event_ids_last if new else 0
             commit = transaction.commit_of(found, write_id, sections, log, new_ids, lasts)
@@ -236,11 +230,6 @@ def _denial(document: Document, purpose: str, channel: str, granted: bool | None
     return found if granted is not False and found is not None and not found.granted else None
 
 
-def unlike(customer_id: str, event_id: str) -> str:
-    """The id of an event, unlike that of any other customer: those made of content may be alike."""
-    return f"{event_id}\0{customer_id}" if event_id.startswith(_MADE) else event_id
-
-
 def _occurrences(row: CustomerRow) -> list[Occurrence]:
     """The row's events, the earliest first, each with an id; an id given twice counts once."""
     found: dict[str, Occurrence] = {}
@@ -251,6 +240,6 @@ def _occurrences(row: CustomerRow) -> list[Occurrence]:
             content = msgspec.json.encode(event, order="sorted")
             alike[content] += 1
             text = content + alike[content].to_bytes(4, "big")
-            event_id = f"{_MADE}{blake2b(text, digest_size=_ID_BYTES).hexdigest()}"
+            event_id = f"load-{blake2b(text, digest_size=_ID_BYTES).hexdigest()}"
         found.setdefault(event_id, occurrence_of(event, event_id, 0))  # its time is given
     return sorted(found.values(), key=lambda occurrence: occurrence.at)

@@ -11,7 +11,6 @@ from decision.archive.histories import AppliedEvent
 from decision.core.event_effects import Occurrence, for_others
 from decision.core.policy import Policy
 from decision.engine.crediting import customer_named
-from decision.engine.loading import unlike
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(AppliedEvent).decode
@@ -30,9 +29,8 @@ class NamedEvents:
         for row in rows:
             if row.type not in self._policy.derivations.for_others:
                 continue
-            event_id = unlike(row.customer_id, row.id)
-            sent = Occurrence(id=event_id, type=row.type, at=row.at, properties=row.properties)
-            for name, one in for_others(sent, self._policy):
+            sent = Occurrence(id=row.id, type=row.type, at=row.at, properties=row.properties)
+            for name, one in for_others(sent, self._policy, row.customer_id):
                 customer_id = customer_named(name)
                 if customer_id is not None:
                     named = row._replace(

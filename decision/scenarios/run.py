@@ -242,7 +242,9 @@ class _Run:
                 message=event.message,
             )
             event_effects.apply(document, occurrence, policy, measures, at, derive=derive)
-            for name, derived in event_effects.for_others(occurrence, policy) if derive else ():
+            for name, derived in (
+                event_effects.for_others(occurrence, policy, document.customer_id) if derive else ()
+            ):
                 if customer_named(name) == document.customer_id:
                     event_effects.count(document, derived, policy, measures, at)
         document.scores = {**document.scores, **(scores or {})}

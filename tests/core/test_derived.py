@@ -98,21 +98,25 @@ def test_what_counts_for_others_does_not_count_for_the_sender() -> None:
     sign_up, order = occurrence("sign-up", inviter_id="ben"), occurrence(cart={"gifts": ["b", "c"]})
     document = applied(rules, sign_up, order)
     assert document.events == {}
-    assert [(who, one.type) for who, one in for_others(sign_up, rules)] == [("ben", "invitation")]
-    gifts = [(who, one.type) for who, one in for_others(order, rules)]
+    assert [(who, one.type) for who, one in for_others(sign_up, rules, "anna")] == [
+        ("ben", "invitation")
+    ]
+    gifts = [(who, one.type) for who, one in for_others(order, rules, "anna")]
     assert gifts == [("b", "gift"), ("b", "dear-gift"), ("c", "gift")]
-    assert len({one.id for _, one in for_others(order, rules)}) == 3
-    again = [one.id for _, one in for_others(order, rules)]
-    assert again == [one.id for _, one in for_others(order, rules)]
+    assert len({one.id for _, one in for_others(order, rules, "anna")}) == 3
+    again = [one.id for _, one in for_others(order, rules, "anna")]
+    assert again == [one.id for _, one in for_others(order, rules, "anna")]
 
 
 @pytest.mark.parametrize("inviter", [None, "", 7.5, True, ["ben"], {"id": "ben"}, "x" * 257])
 def test_a_property_that_names_nobody_counts_for_nobody(inviter: Any) -> None:
-    assert list(for_others(occurrence("sign-up", inviter_id=inviter), policy())) == []
+    assert list(for_others(occurrence("sign-up", inviter_id=inviter), policy(), "anna")) == []
 
 
 def test_a_customer_named_by_a_whole_number_is_named_by_its_digits() -> None:
-    assert [who for who, _ in for_others(occurrence("sign-up", inviter_id=42), policy())] == ["42"]
+    assert [
+        who for who, _ in for_others(occurrence("sign-up", inviter_id=42), policy(), "anna")
+    ] == ["42"]
 
 
 @pytest.mark.parametrize(

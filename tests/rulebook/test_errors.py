@@ -77,6 +77,8 @@ CASES: list[tuple[str, str, str]] = [
     ("unknown-field", "events: {tea: {of: purchase, when: {event.a: {lt: {field: §customer.b}}}}}", "cannot use customer.b"),
     ("unknown-field", "events: {tea: {of: purchase, when: {§customer.tier: gold}}}", "when: {events.tea.count_7d: {gte: 1}, customer.tier: …}"),
     ("unknown-field", "events: {tea: {of: purchase, when: {any: [{event.a: 1}, {§time.hour: 9}]}}}", "can change"),
+    ("unknown-field", "events: {tea: {of: purchase, when: {event.price: {gt: {field: §customer.limit}}}}}", "can change"),
+    ("never-holds", "events: {tea: {of: purchase, when: {event.a: {eq: tea, §ne: tea}}}}", 'derived event "tea"'),
     ("no-effect", "events: {§tea: {of: purchase}}", "counts the same as purchase"),
     ("conflict", "events: {tea: {of: §tea, each: items}}", "tea → tea"),
     ("conflict", "events: {a: {of: §b, each: x}, b: {of: c, when: {event.x: 1}}, c: {of: a, when: {event.y: 1}}}", "a → b → c → a"),

@@ -7,6 +7,7 @@ from typing import Final
 
 from decision.core.conditions import ALWAYS, All, AnyOf, Clause, Condition, Not, clauses, conjuncts
 from decision.core.values import in_words
+from decision.rulebook.checker import NOUNS
 from decision.rulebook.review.context import ReviewContext, fields_of, listed, size_of
 from decision.rulebook.review.intervals import BOTTOM, values_of
 from decision.rulebook.yaml_source import Place
@@ -38,12 +39,13 @@ _EXPLAINED: Final = 10
 def review_conditions(
     context: ReviewContext, flawed: Collection[tuple[str, str]] = frozenset()
 ) -> None:
-    """Reviews every `when` of messages, states and rules, except those in `flawed`."""
+    """Reviews the conditions of all definitions, except those in `flawed`."""
     definition = context.definition
     for section, found in (
         ("messages", definition.messages),
         ("states", definition.states),
         ("rules", definition.rules),
+        ("events", definition.events),
     ):
         for one in found:
             if one.when != ALWAYS and (section, one.name) not in flawed:
@@ -58,7 +60,7 @@ class _ConditionReviewer:
         self.solver = context.solver
         self.section = section
         self.name = name
-        self.what = f'{section.removesuffix("s")} "{name}"'
+        self.what = f'{NOUNS[section]} "{name}"'
 
     def whole(self, when: Condition) -> None:
         self.solver.allow(size_of(when))
