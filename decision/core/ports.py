@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decision.core.clock import HOUR
+from decision.core.coupons import CouponStore
 from decision.core.document import ContactKind, Document
 from decision.core.masks import Indices
 from decision.core.values import Value
@@ -70,9 +71,11 @@ class Version(msgspec.Struct, frozen=True):
 class ReadResult(msgspec.Struct, kw_only=True):
     """One batch read: the document, its version, an earlier answer to the same request id
     (as given to `Commit.answer`), the spent counts of the budgets asked for, and which of the
-    event ids asked for are already known. `raw` is the stored document as `unpack` reads it.
-    `answer_under` is the earlier id of a merged customer under which the answer is kept. Not
-    before `budgets_end` is there anything for `expire_budgets` to give back.
+    event ids asked for are already known. Among the budgets are coupon pools, by
+    `coupons.counter_of`; `pools_end` is when codes of those without a free one come back.
+    `raw` is the stored document as `unpack` reads it. `answer_under` is the earlier id of a merged
+    customer under which the answer is kept. Not before `budgets_end` is there anything for
+    `expire_budgets` to give back.
     """
 
     document: Document
@@ -82,6 +85,7 @@ class ReadResult(msgspec.Struct, kw_only=True):
     answer_under: str | None = None
     budgets: dict[str, int] = {}
     budgets_end: int | None = None
+    pools_end: dict[str, int] = {}
     known_events: frozenset[str] = frozenset()
 
 
@@ -379,6 +383,7 @@ class Store(
     DocumentStore,
     AliasStore,
     BudgetStore,
+    CouponStore,
     LogStore,
     BlobStore,
     Protocol,

@@ -17,6 +17,8 @@ With the prefix `nb:` and a customer `c-1024`, of partition 114 (`identifiers.pa
                                            contacts are kept
     nb:{budget}:ends               zset    <token>:<unit> of what comes back by itself, by when
     nb:{budget}:first              string  the first of these times, in microseconds, or earlier
+    nb:{coupon:spring-10}:…        various the codes of a pool, see `coupons.lua`
+    nb:{coupons}:pools             hash    pool → '', of all to which codes were ever added
     nb:{register}:names            list    name by number, append-only (`register`)
     nb:{register}:kinds            list    contact kind by number, append-only
     nb:{blob}:<name>               string  a named value
@@ -89,6 +91,7 @@ class Keys:
         self._homes = [f"{prefix}{{p{number}}}:" for number in range(PARTITIONS)]
         self.names = f"{prefix}{{register}}:names"
         self.kinds = f"{prefix}{{register}}:kinds"
+        self.pools = f"{prefix}{{coupons}}:pools"
         self.budget_ends = f"{prefix}{{budget}}:ends"
         self.budget_first_end = f"{prefix}{{budget}}:first"
 
@@ -124,6 +127,10 @@ class Keys:
 
     def token(self, token: str) -> str:
         return f"{self.prefix}{{budget}}:t:{token}"
+
+    def pool(self, name: str) -> str:
+        """What the keys of a coupon pool begin with."""
+        return f"{self.prefix}{{coupon:{name}}}:"
 
     def blob(self, name: str) -> str:
         return f"{self.prefix}{{blob}}:{name}"

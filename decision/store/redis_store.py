@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from decision.store.in_redis.blobs import RedisBlobs
 from decision.store.in_redis.budgets import RedisBudgets
+from decision.store.in_redis.coupons import RedisCoupons
 from decision.store.in_redis.documents import RedisDocuments
 from decision.store.in_redis.file import RedisFile
 from decision.store.in_redis.health import RedisHealth
 from decision.store.in_redis.log import RedisLog
 
 
-class RedisStore(RedisDocuments, RedisBudgets, RedisLog, RedisBlobs, RedisFile, RedisHealth):
+class RedisStore(
+    RedisDocuments, RedisBudgets, RedisCoupons, RedisLog, RedisBlobs, RedisFile, RedisHealth
+):
     """Implements `decision.core.ports.Store` on one Redis, 6.2 or newer.
 
         store = RedisStore("redis://localhost:6379/0", prefix="nb:", timeout=2.0)

@@ -25,6 +25,8 @@ def test_the_other_keys_are_these_exact_strings() -> None:
     assert keys.token("01J") == "shop:{budget}:t:01J"
     assert keys.budget_ends == "shop:{budget}:ends"
     assert keys.budget_first_end == "shop:{budget}:first"
+    assert keys.pool("spring-10") == "shop:{coupon:spring-10}:"
+    assert keys.pools == "shop:{coupons}:pools"
     assert keys.names == "shop:{register}:names"
     assert keys.kinds == "shop:{register}:kinds"
     assert keys.blob("policy/1") == "shop:{blob}:policy/1"

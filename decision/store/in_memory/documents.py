@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from decision.core.coupons import pool_of
 from decision.core.identifiers import partition_of
 from decision.core.ports import Commit, Committed, Conflict, LogRecord, ReadResult, Removed
 from decision.store import codec
@@ -13,6 +14,7 @@ from decision.store.commits import EncodedCommit, encode_commit
 from decision.store.in_memory.aliases import MemoryAliases
 from decision.store.in_memory.base import Clock, Expiring
 from decision.store.in_memory.budgets import MemoryBudgets
+from decision.store.in_memory.coupons import MemoryCoupons
 from decision.store.in_memory.log import MemoryLog
 from decision.store.keys import ERASURE_LASTS, event_digest
 from decision.store.uptime import uptime
@@ -23,7 +25,7 @@ _NUL: Final = "\0"
 _FOR_GOOD: Final = "for good"
 
 
-class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryLog):
+class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryCoupons, MemoryLog):
     """Implements `DocumentStore`, step by step as the Lua scripts do."""
 
     def __init__(self, clock: Clock) -> None:
@@ -44,15 +46,21 @@ class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryLog):
     ) -> ReadResult:
         raw = self._documents.get(customer_id, b"")
         document, version = codec.decode(customer_id, raw, self._register)
-        return ReadResult(
+        found = ReadResult(
             document=document,
             version=version,
             raw=raw,
             answer=self._answer(customer_id, request_id),
-            budgets={name: self._spent.get(name, 0) for name in budgets},
             budgets_end=self._ends[0][0] if budgets and self._ends else None,
             known_events=self._known(customer_id, event_ids),
         )
+        for name in budgets:
+            pool = pool_of(name)
+            if pool is None:
+                found.budgets[name] = self._spent.get(name, 0)
+            else:
+                self._read_pool(found, pool)
+        return found
 
     async def commit(self, commit: Commit, *, timeout: float | None = None) -> Committed | Conflict:
         encoded = encode_commit(commit, self._register)

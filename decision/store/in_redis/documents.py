@@ -11,6 +11,7 @@ from time import time
 from typing import Any, Final
 
 from decision.core.clock import SECOND
+from decision.core.coupons import pool_of
 from decision.core.errors import StoreUnavailable
 from decision.core.ports import Commit, Committed, Conflict, LogRecord, ReadResult, Removed
 from decision.observability import named
@@ -18,6 +19,7 @@ from decision.store import codec
 from decision.store.commits import EncodedCommit, commit_digest, encode_commit
 from decision.store.damage import damaged, note, whole
 from decision.store.in_redis.aliases import RedisAliases
+from decision.store.in_redis.coupons import read_pool
 from decision.store.keys import ERASURE_LASTS, event_digest
 from decision.store.pipelined_connection import Argument, Command
 from decision.store.register import UnknownNumber
@@ -63,16 +65,21 @@ class RedisDocuments(RedisAliases):
             commands.append(("HGET", keys.answers, request_id))
         if event_ids:
             commands.append(("ZMSCORE", keys.events, *map(event_digest, event_ids)))
+        pools = [pool for name in budgets if (pool := pool_of(name)) is not None]
+        counted = budgets if not pools else [name for name in budgets if pool_of(name) is None]
         if budgets:
-            counters = map(self.keys.budget, budgets)
+            commands += [("GET", f"{self.keys.pool(pool)}left") for pool in pools]
+            counters = map(self.keys.budget, counted)
             commands.append(("MGET", *counters, self.keys.budget_first_end))
         raw, *replies = await self.connection.pipeline(commands, timeout)
         result = await self._decoded(customer_id, raw, timeout)
         if budgets:
             *spent, end = replies.pop()
-            counts = zip(budgets, spent, strict=True)
+            counts = zip(counted, spent, strict=True)
             result.budgets = {name: self._spent(name, count) for name, count in counts}
             result.budgets_end = None if end is None else self._first_end(end)
+            for pool in reversed(pools):
+                read_pool(result, pool, replies.pop())
         now = time() * 1000
         if event_ids:
             scores = zip(event_ids, replies.pop(), strict=True)
