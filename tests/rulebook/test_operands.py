@@ -177,6 +177,28 @@ def test_what_a_measure_of_a_date_can_never_be_is_said(when: str, code: str, wor
     assert "0 or more" not in found.hint
 
 
+@pytest.mark.parametrize(
+    ("parts", "code"),
+    [
+        ("{customer.a: {eq: {field: placement}}}, {customer.a: home}", "unshown-message"),
+        ("{customer.a: {eq: {field: time.hour}}}, {customer.a: 12}", "always-quiet"),
+    ],
+)
+def test_the_review_finds_the_place_of_a_field_that_is_only_an_operand(
+    parts: str, code: str
+) -> None:
+    text = (
+        'channels: {push: {quiet_hours: {from: "08:00", to: "07:00"}}, email: {}}\n'
+        "purposes: {service: {consent: not_required}}\n"
+        "placements: {outbound: {channels: [push]}, home: {channels: [email]}}\n"
+        "messages:\n"
+        "  m: {purpose: service, channels: [push], placements: [outbound], value: 1,\n"
+        f"    when: {{all: [{parts}]}}}}\n"
+    )
+    (found,) = load_files({"a.yaml": text}).diagnostics
+    assert (found.code, found.line, found.column) == (code, 6, 32)
+
+
 def test_a_measure_of_an_attribute_that_a_rule_sets_gets_a_warning() -> None:
     when = "{customer.renewal.days_until: {gte: 0, lt: 9}}"
     text = (

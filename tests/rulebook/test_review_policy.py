@@ -54,9 +54,11 @@ def a_clause(rng: Random) -> tuple[str, Any]:
             ]  # fmt: skip
             return rng.choice(["customer.a", "customer.b"]), rng.choice(wanted)
         case 2:
-            return "customer.c", rng.choice(["x", "y", {"ne": "x"}])
+            fields = [{op: {"field": "placement"}} for op in ("eq", "ne")]
+            return "customer.c", rng.choice(["x", "y", {"ne": "x"}, *fields])
         case 3:
-            return "time.hour", rng.choice([3, {"gte": 20}, {"lt": 9}, {"gte": 8}])
+            fields = [{op: {"field": "customer.a"}} for op in ("eq", "gte", "lt")]
+            return "time.hour", rng.choice([3, {"gte": 20}, {"lt": 9}, {"gte": 8}, *fields])
     return "placement", rng.choice(["home", "outbound"])
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from decision.core.arbitration import Floats
 from decision.core.calendar import is_quiet
 from decision.core.clock import HOUR, MINUTE
-from decision.core.conditions import Clause, clauses
+from decision.core.conditions import Clause, Condition, clauses
 from decision.core.definition import Channel, Message, Placement
 from decision.core.masks import positions
 from decision.core.values import in_words
@@ -137,12 +137,12 @@ def _review_placement(
     solver.allow(size_of(message.when))
     if not names or solver.can_hold(message.when, Clause("placement", "in", names)):
         return
-    clause = next(one for one in clauses(message.when) if one.field == "placement")
+    asks = _asks(message.when, "placement")
     text = (
         f'message "{message.name}" can never be chosen: it can be shown only at '
         f'{listed(list(names))}, but "when" asks for another placement'
     )
-    place = context.places.condition(clause, "messages", message.name)
+    place = context.places.condition(asks, "messages", message.name)
     hint = 'change "placements" or "when"'
     context.report.warn(place, text, hint, "unshown-message")
 
@@ -177,15 +177,20 @@ def _review_hours(context: ReviewContext, message: Message, channels: dict[str, 
     }
     if not silent:
         return
-    clause = next(one for one in clauses(message.when) if one.field == "time.hour")
+    asks = _asks(message.when, "time.hour")
     text = (
         f'message "{message.name}" can never be chosen on {listed(list(silent))}: '
         '"when" allows only quiet hours'
     )
     name, hours = next(iter(silent.items()))
     hint = f"change the hours; {name} is quiet from {_clock(hours.start)} to {_clock(hours.end)}"
-    place = context.places.condition(clause, "messages", message.name)
+    place = context.places.condition(asks, "messages", message.name)
     context.report.warn(place, text, hint, "always-quiet")
+
+
+def _asks(when: Condition, field: str) -> Condition:
+    """The first clause that reads a field, also as an operand."""
+    return next((one for one in clauses(when) if field in (one.field, one.operand)), when)
 
 
 def _clock(minute: int) -> str:
