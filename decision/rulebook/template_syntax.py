@@ -8,6 +8,7 @@ templates do not have; so after a dot such a name is one name: `experiment.copy-
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from jinja2 import TemplateSyntaxError, nodes
@@ -47,6 +48,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 _PARSER: Final = _Environment(keep_trailing_newline=True)
 
 
+@lru_cache(maxsize=8)  # compiled and looked at in turn; nobody changes the tree
 def parse(text: str) -> nodes.Template:
     """The syntax tree of a template.
 
