@@ -9,42 +9,48 @@ count too: a cap is never exceeded.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import tzinfo
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from decision.core import calendar
+from decision.core import calendar, caps
 from decision.core.candidates import CandidateInfo
 from decision.core.clock import DAY, SECOND
 from decision.core.definition import (
     CalendarPeriod,
     Cap,
+    FieldLimit,
     PolicyDefinition,
     QuietHours,
     ReplyWindow,
     Suppression,
 )
 from decision.core.document import Contact, ContactKind, ContactState, Document, Signal
-from decision.core.masks import mask_where, masks_by
+from decision.core.events import LONGEST_WINDOW
+from decision.core.masks import mask_where, masks_by, union
 from decision.core.selectors import matches
+from decision.core.values import Value
 
 _RELEASED, _EXPIRING = ContactState.RELEASED.value, ContactState.RESERVED_THEN_RELEASE.value
 NEVER = 1 << 62
 """Later than every instant: when something ends that does not end by itself."""
+EVER: Final = "ever"
+Within = int | CalendarPeriod | Literal["ever"]
+_KEPT: Final = {"day": 2 * DAY, "week": 8 * DAY, "month": 32 * DAY, EVER: LONGEST_WINDOW}
+"""How long contacts must be kept one by one for a cap within something that is no duration."""
 
 
 class CapGroup(msgspec.Struct, frozen=True):
     """The contacts that one cap counts together, and the candidates they hold back.
 
-    `number` is its place in `Standing.counts`, `cap` that of its cap in the rule files.
+    `number` is its place in `Standing`, `cap` that of its cap in the rule files.
     """
 
     number: int
     cap: int
     key: str
-    at_most: int
     mask: int
 
 
@@ -76,11 +82,12 @@ class Standing(msgspec.Struct):
     """What caps make of one customer's contact history at one moment.
 
     `counts` are the contacts counted by each cap group that has any; `capped` is the mask of
-    candidates that a full group holds back.
+    candidates that a full group holds back. `limits` is how many contacts each group allows.
     """
 
     counts: dict[int, int]
     capped: int
+    limits: Sequence[int] = ()
 
 
 def counts_until(contact: Contact) -> int:
@@ -104,6 +111,10 @@ def count_on_channel(document: Document, channel: str, since: int, now: int) -> 
     )
 
 
+def _no_slot(field: str) -> int:
+    raise LookupError(f"nothing reads {field}")
+
+
 class ContactPolicy:
     """Caps, suppressions, quiet hours and reply windows of a policy, compiled.
 
@@ -115,22 +126,34 @@ class ContactPolicy:
     >>> anna = Document(customer_id="anna", kinds=[ContactKind("hello", "email", "news", "", ())])
     >>> anna.contacts = [Contact(kind=0, at=0, state=ContactState.CONFIRMED, mark=0, tag=0)]
     >>> contact_policy.standing(anna, now=DAY - 1, zone=UTC)
-    Standing(counts={0: 1}, capped=1)
+    Standing(counts={0: 1}, capped=1, limits=[1])
     >>> contact_policy.standing(anna, now=DAY, zone=UTC).capped
     0
     """
 
-    def __init__(self, definition: PolicyDefinition, candidates: Sequence[CandidateInfo]) -> None:
+    def __init__(
+        self,
+        definition: PolicyDefinition,
+        candidates: Sequence[CandidateInfo],
+        slot_of: Callable[[str], int] = _no_slot,
+    ) -> None:
         self.caps: tuple[Cap, ...] = definition.caps
         self.suppressions: tuple[Suppression, ...] = definition.suppressions
         self._week_starts = definition.settings.week_starts
-        self._periods = {each.within for each in self.caps if not isinstance(each.within, int)}
+        withins: set[Within] = {each.within for each in self.caps}
+        self._periods: set[Within] = {each for each in withins if not isinstance(each, int)}
+        self.counts_for_ever = EVER in withins
         keys = [self._group_keys(candidate) for candidate in candidates]
         self._groups = {
-            (cap, key): CapGroup(number, cap, key, self.caps[cap].at_most, mask)
+            (cap, key): CapGroup(number, cap, key, mask)
             for number, ((cap, key), mask) in enumerate(masks_by(keys).items())
         }
         self.groups = list(self._groups.values())
+        varying = caps.varying(self.caps, slot_of)
+        self._limits = [_constant(self.caps[group.cap]) for group in self.groups]
+        self._varying = [
+            (one, [group for group in self.groups if group.cap == one.cap]) for one in varying
+        ]
         self._candidate_groups = [[self._groups[key] for key in own] for own in keys]
         self._kind_groups: dict[ContactKind, list[CapGroup]] = {}
         self._suppression_masks = [
@@ -171,16 +194,38 @@ class ContactPolicy:
             self._kind_groups[kind] = found
         return found
 
-    def _window_start(self, within: int | CalendarPeriod, now: int, zone: tzinfo) -> int:
+    def mask_of_cap(self, number: int) -> int:
+        """The candidates that a cap can hold back."""
+        return union(group.mask for group in self.groups if group.cap == number)
+
+    def _window_start(self, within: Within, now: int, zone: tzinfo) -> int:
         """The latest instant that is already outside a cap's window at `now`."""
         if isinstance(within, int):
             return now - within
+        if within == EVER:
+            return -NEVER
         return calendar.period_start(within, now, zone, self._week_starts) - 1
 
-    def standing(self, document: Document, now: int, zone: tzinfo) -> Standing:
-        """Counts every cap over the customer's contacts."""
+    def _allowed(self, values: Sequence[Value]) -> tuple[Sequence[int], int]:
+        """How many contacts each group allows, and the mask of candidates that may have none."""
+        if not self._varying:
+            return self._limits, 0
+        limits, none = list(self._limits), 0
+        for one, groups in self._varying:
+            allows = one.allows(values)
+            for group in groups:
+                limits[group.number] = allows
+                if not allows:
+                    none |= group.mask
+        return limits, none
+
+    def standing(
+        self, document: Document, now: int, zone: tzinfo, values: Sequence[Value] = ()
+    ) -> Standing:
+        """Counts every cap over the customer's contacts; `values` are those of the slots."""
+        limits, capped = self._allowed(values)
         if not self.groups or not document.contacts:
-            return Standing(counts={}, capped=0)
+            return Standing(counts={}, capped=capped, limits=limits)
         periods = {period: self._window_start(period, now, zone) for period in self._periods}
         starts = [
             now - cap.within if isinstance(cap.within, int) else periods[cap.within]
@@ -195,17 +240,16 @@ class ContactPolicy:
                 if newest > start:
                     number = group.number
                     counts[number] = counts.get(number, 0) + len(times) - bisect_right(times, start)
-        capped = 0
         for number, count in counts.items():
-            if count >= self.groups[number].at_most:
+            if count >= limits[number]:
                 capped |= self.groups[number].mask
-        return Standing(counts=counts, capped=capped)
+        return Standing(counts=counts, capped=capped, limits=limits)
 
     def add(self, standing: Standing, candidate: int) -> None:
         """Counts one more contact, of a candidate just selected."""
         for group in self._candidate_groups[candidate]:
             count = standing.counts[group.number] = standing.counts.get(group.number, 0) + 1
-            if count >= group.at_most:
+            if count >= standing.limits[group.number]:
                 standing.capped |= group.mask
 
     def full_groups(self, standing: Standing, candidate: int) -> list[CapGroup]:
@@ -213,12 +257,20 @@ class ContactPolicy:
         return [
             group
             for group in self._candidate_groups[candidate]
-            if standing.counts.get(group.number, 0) >= group.at_most
+            if standing.counts.get(group.number, 0) >= standing.limits[group.number]
         ]
 
-    def cap_opens(self, group: CapGroup, document: Document, now: int, zone: tzinfo) -> int:
-        """When a full group lets a contact through again, if none is added; `now` if it does."""
-        within = self.caps[group.cap].within
+    def cap_opens(
+        self, group: CapGroup, standing: Standing, document: Document, now: int, zone: tzinfo
+    ) -> int:
+        """When a full group lets a contact through again, if none is added; `now` if it does.
+
+        What the group allows is taken to stay as it is in `standing`. NEVER: only another limit
+        lets one through.
+        """
+        within, allows = self.caps[group.cap].within, standing.limits[group.number]
+        if not allows:
+            return NEVER
         start = self._window_start(within, now, zone)
         leaving = []
         for contact in document.contacts:
@@ -229,20 +281,21 @@ class ContactPolicy:
                 continue
             if isinstance(within, int):
                 leaves = contact.at + within
+            elif within == EVER:
+                leaves = NEVER
             else:
                 leaves = calendar.period_end(within, max(now, contact.at), zone, self._week_starts)
             leaving.append(min(until, leaves))
-        if len(leaving) < group.at_most:
+        if len(leaving) < allows:
             return now
-        return sorted(leaving)[-group.at_most]
+        return sorted(leaving)[-allows]
 
     def history_needed(self) -> int:
         """How long contacts must be kept so that every window in force can be counted."""
-        days = {"day": 2, "week": 8, "month": 32}
         withins = (cap.within for cap in self.caps)
-        caps = (each if isinstance(each, int) else days[each] * DAY for each in withins)
+        kept = (each if isinstance(each, int) else _KEPT[each] for each in withins)
         replies = (window.lasts for reply in self.reply_channels for window in reply.windows)
-        return max((*caps, *replies), default=0)
+        return max((*kept, *replies), default=0)
 
     # Suppressions
 
@@ -332,6 +385,11 @@ class ContactPolicy:
         if window.allows is None:
             return True
         return count_on_channel(document, reply.channel, since, now) + pending < window.allows
+
+
+def _constant(cap: Cap) -> int:
+    """What a cap always allows; of one that does not, `_allowed` says it."""
+    return 0 if isinstance(cap.at_most, FieldLimit) else cap.at_most
 
 
 def _key(per: str | None, thing: CandidateInfo | ContactKind | Signal) -> str:

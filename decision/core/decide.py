@@ -162,7 +162,7 @@ def decide(
         values,
         fired,
         policy.contact_policy.pauses(document.signals, now),
-        policy.contact_policy.standing(document, now, zone),
+        policy.contact_policy.standing(document, now, zone, values),
         spent,
         [held for held in policy.holdouts if in_holdout(held.experiment, document.customer_id)],
         texts,

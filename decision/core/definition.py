@@ -163,16 +163,24 @@ class Selector(msgspec.Struct, frozen=True, kw_only=True):
 CalendarPeriod = Literal["day", "week", "month"]
 
 
-class Cap(Definition, frozen=True):
-    """`caps:`. `within` is a rolling window in microseconds, or a calendar period.
+class FieldLimit(msgspec.Struct, frozen=True):
+    """The number of a cap that a field has; `default` where that is no whole number, 0 or more."""
 
-    `of` filters contacts by `channel, purpose, category, tags, message`; its `messages` are
-    exact names, not globs.
+    field: str
+    default: int
+
+
+class Cap(Conditional, frozen=True):
+    """`caps:`. It applies where `when` holds.
+
+    `within` is a rolling window in microseconds, a calendar period, or `ever`: as long as the
+    customer is kept. `of` filters contacts by `channel, purpose, category, tags, message`; its
+    `messages` are exact names, not globs.
     """
 
     of: Selector
-    at_most: int
-    within: int | CalendarPeriod
+    at_most: int | FieldLimit
+    within: int | CalendarPeriod | Literal["ever"]
     per: Literal["message", "category", "channel"] | None = None
 
 

@@ -7,10 +7,12 @@ filtered the candidate out.
 from __future__ import annotations
 
 from decision.core import consent
+from decision.core.caps import number_of
 from decision.core.clock import format_duration, from_micros
-from decision.core.conditions import facts_of, failures
+from decision.core.conditions import ALWAYS, facts_of, failures, shown
+from decision.core.contact_policy import EVER
 from decision.core.decide import Verdict
-from decision.core.definition import Cap, QuietHours
+from decision.core.definition import Cap, FieldLimit, QuietHours
 from decision.core.masks import indices
 from decision.core.policy import Policy, in_holdout
 from decision.core.reasons import Reason
@@ -184,13 +186,26 @@ class _Explainer:
         contact_policy = self.policy.contact_policy
         for group in contact_policy.full_groups(self.verdict.standing, index):
             cap = contact_policy.caps[group.cap]
-            count = self.verdict.standing.counts[group.number]
+            count = self.verdict.standing.counts.get(group.number, 0)
             about = f" for {cap.per} {group.key}" if cap.per else ""
             contacts = "1 contact" if count == 1 else f"{count} contacts"
-            return f"{cap.name}: {contacts}{about} within {within(cap)}, at most {cap.at_most}", (
-                cap.source
-            )
+            limit = self._limit(cap, self.verdict.standing.limits[group.number])
+            return f"{cap.name}: {contacts}{about} {within(cap)}, {limit}", cap.source
         return "too many decisions at once for this customer", None
+
+    def _limit(self, cap: Cap, limit: int) -> str:
+        """What a cap that applies allows, where the number comes from, and why it applies."""
+        values, slot_of = self.verdict.values, self.policy.fields.slot
+        text = f"at most {limit}"
+        if isinstance(cap.at_most, FieldLimit):
+            field = cap.at_most.field
+            value = values[slot_of(field)]
+            text += f" by {field}"
+            if number_of(value) is None:
+                text = f"at most {limit} by default, as {field} is {shown(field, value)}"
+        if cap.when != ALWAYS:
+            text += f"; it applies where {'; '.join(facts_of(cap.when, values, slot_of))}"
+        return text
 
     def _budget(self, index: int) -> Detail:
         """The budget without room; of a message's own budget, the record keeps no amount."""
@@ -241,8 +256,8 @@ class _Explainer:
 def within(cap: Cap) -> str:
     """A cap's window in words."""
     if isinstance(cap.within, int):
-        return format_duration(cap.within)
-    return f"the calendar {cap.within}"
+        return f"within {format_duration(cap.within)}"
+    return cap.within if cap.within == EVER else f"within the calendar {cap.within}"
 
 
 def _clock(minutes: int) -> str:

@@ -4,6 +4,7 @@ A candidate *depends* on an experiment where the variant can change the outcome 
 
 - its `when` or its content names `experiment.<name>`, or a field that depends on the experiment;
 - a rule excludes or boosts it, and the rule's `when` names such a field;
+- a cap is about it, and the cap's `when` or `at_most` names such a field;
 - the model reads the experiment: then every candidate depends on it.
 
 A field depends on the experiment where a rule sets it and the rule's `when` names such a field;

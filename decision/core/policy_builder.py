@@ -8,7 +8,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from decision.core import business_rules, calendar
+from decision.core import business_rules, calendar, caps
 from decision.core.budget_builder import message_budgets, shared_budgets
 from decision.core.budgets import Budgets
 from decision.core.candidates import CandidateInfo
@@ -18,7 +18,7 @@ from decision.core.definition import Conditional, PolicyDefinition, Rule, Select
 from decision.core.derived import Derivations
 from decision.core.exposure import Dependents
 from decision.core.fields import STATE_FIELD, FieldTable
-from decision.core.masks import indices, mask_where, masks_by, positions
+from decision.core.masks import indices, mask_where, masks_by, positions, union
 from decision.core.policy import (
     ActivePeriod,
     ConsentRule,
@@ -73,6 +73,11 @@ def compile_policy(
         each.name: everything
         if not scored.isdisjoint(each.fields)
         else each.mask(definition.messages, message_masks, [effect.touches for effect in effects])
+        | union(
+            selectors.mask(cap.of)
+            for cap in definition.caps
+            if not each.fields.isdisjoint(caps.fields_of(cap))
+        )
         for each in dependents
     }
     exposing = {f"experiment.{name}": mask for name, mask in tested.items() if mask}
@@ -145,7 +150,7 @@ def compile_policy(
             for (purpose, channel), mask in consents.items()
             if purposes[purpose].consent != "not_required"
         ),
-        contact_policy=ContactPolicy(definition, candidates),
+        contact_policy=ContactPolicy(definition, candidates, fields.slot),
         states=tuple(
             (state.name, compile_condition(state.when, fields.slot)) for state in definition.states
         ),
@@ -185,6 +190,8 @@ def _named(definition: PolicyDefinition) -> Iterable[str]:
     owners: Iterable[Conditional]
     owners = chain(definition.messages, definition.states, definition.rules)
     yield from (field for owner in owners for field in fields_read(owner.when))
+    for cap in definition.caps:
+        yield from caps.fields_of(cap)
     for rule in definition.rules:
         yield from rule.set
 

@@ -22,7 +22,7 @@ def opens(case: Case, waiting: int) -> int | None:
 
     @cache
     def group_opens(group: CapGroup) -> int:
-        return contact_policy.cap_opens(group, document, now, zone)
+        return contact_policy.cap_opens(group, case.standing, document, now, zone)
 
     for index in indices(waiting):
         ends = [pause.end for pause in case.pauses if pause.mask >> index & 1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from decision.core.clock import DAY, format_duration, from_micros
+from decision.core.contact_policy import EVER
 from decision.core.explanation import within
 from decision.core.policy import Policy
 from decision.core.ports import BlobStore, Store
@@ -56,13 +57,19 @@ async def _short_histories(
         return ()
     found = []
     for cap in policy.definition.caps:
+        if cap.within == EVER:
+            found.append(
+                f"{cap.source}: cap {cap.name} counts ever, but only contacts of the last "
+                f"{format_duration(horizon.kept)} are still known; earlier ones are not counted"
+            )
+            continue
         window = cap.within if isinstance(cap.within, int) else 32 * DAY
         if window > horizon.kept:
             whole = from_micros(now + window - horizon.kept)
             found.append(
-                f"{cap.source}: cap {cap.name} counts {within(cap)}, but contacts were kept for "
-                f"{format_duration(horizon.kept)} only; until {whole:%Y-%m-%d %H:%M} UTC it misses "
-                "what was forgotten before"
+                f"{cap.source}: cap {cap.name} counts contacts {within(cap)}, but they were "
+                f"kept for {format_duration(horizon.kept)} only; until "
+                f"{whole:%Y-%m-%d %H:%M} UTC it misses what was forgotten before"
             )
     longer = Horizon(kept=needed, since=now)
     await store.put_blob(HORIZON_BLOB, msgspec.msgpack.encode(longer))

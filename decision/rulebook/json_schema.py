@@ -21,6 +21,7 @@ from decision.core.definition import (
     Suppression,
 )
 from decision.rulebook.budgets import MOST_SPENT, PACES, PERIODS
+from decision.rulebook.caps import COUNTS
 from decision.rulebook.checker import NOUNS
 from decision.rulebook.reader import SECTIONS
 from decision.rulebook.rules import ACTIONS
@@ -140,7 +141,22 @@ def _definitions() -> dict[str, Schema]:
             "cap",
             {
                 "of": ref("filter"),
-                "at_most": ref("whole"),
+                "when": ref("condition"),
+                "at_most": {
+                    **keys(
+                        "field_limit",
+                        {"field": ref("text"), "default": {"type": "integer", "minimum": 0}},
+                        required=["field"],
+                        anyOf=[
+                            {"required": ["default"]},
+                            keys("cap_count", {"field": {"pattern": f"^({COUNTS})$"}})
+                            | {"additionalProperties": True},
+                        ],
+                    ),
+                    "type": ["integer", "object"],
+                    "minimum": 1,
+                    "examples": [3, {"field": "customer.weekly_limit", "default": 3}],
+                },
                 "within": ref("within"),
                 "per": {"enum": choices(Cap, "per")},
             },

@@ -13,6 +13,7 @@ import msgspec
 from decision.core.definition import Definition, PolicyDefinition, Settings
 from decision.files import access_hint
 from decision.rulebook.budgets import check_budgets, read_shared_budget
+from decision.rulebook.caps import read_cap
 from decision.rulebook.checker import NOUNS, Checker
 from decision.rulebook.diagnostics import WARNINGS, Diagnostic, Severity, hint_for
 from decision.rulebook.events import check_events, read_event, read_score
@@ -20,7 +21,6 @@ from decision.rulebook.messages import check_messages, read_message
 from decision.rulebook.review import review
 from decision.rulebook.rules import check_states, read_rule, read_state
 from decision.rulebook.sections import (
-    read_cap,
     read_channel,
     read_experiment,
     read_placement,

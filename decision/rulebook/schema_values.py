@@ -125,8 +125,8 @@ def value_definitions() -> dict[str, Schema]:
             "2026-11-01T10:00:00+08:00",
         ),
         "within": pattern(
-            f"^({DURATION}|calendar ({'|'.join(periods)}))$",
-            "a duration such as 7d, or calendar day, calendar week, calendar month",
+            f"^({DURATION}|calendar ({'|'.join(periods)})|ever)$",
+            "a duration such as 7d, or calendar day, calendar week, calendar month, ever",
             "7d",
             *(f"calendar {period}" for period in periods),
         ),

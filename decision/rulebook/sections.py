@@ -1,4 +1,4 @@
-"""Settings, purposes, channels, placements, caps, suppressions and experiments."""
+"""Settings, purposes, channels, placements, suppressions and experiments."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from decision.core.calendar import WEEKDAY_NAMES
 from decision.core.definition import (
     TIERS,
     USUAL_TIER,
-    CalendarPeriod,
-    Cap,
     Channel,
     Experiment,
     Placement,
@@ -23,14 +21,12 @@ from decision.core.definition import (
     QuietHours,
     ReplyWindow,
     Reservation,
-    Selector,
     Settings,
     Suppression,
 )
 from decision.core.values import in_words
 from decision.rulebook.checker import LONGEST_PAUSE, Checker, MappingReader
 from decision.rulebook.local_filters import is_language
-from decision.rulebook.selectors import read_filter
 from decision.rulebook.yaml_source import Node
 
 
@@ -43,8 +39,7 @@ def choices(struct: type[msgspec.Struct], field: str) -> list[str]:
     return list(get_args(found))
 
 
-_PERIODS = get_args(CalendarPeriod)
-_PER = choices(Cap, "per")
+_PER = choices(Suppression, "per")
 _DEFAULTS = Settings()
 
 
@@ -211,33 +206,6 @@ def read_placement(checker: Checker, name: str, node: Node) -> Placement:
             fallback=entry.read("fallback", Checker.text, None),
             threshold=entry.read("threshold", Checker.number, 0.0),
         )
-
-
-def read_cap(checker: Checker, name: str, node: Node) -> Cap:
-    """One of `caps:`."""
-    with checker.entry(node, f'cap "{name}"') as entry:
-        return Cap(
-            name=name,
-            source=node.key.label,
-            of=entry.require("of", read_filter, Selector()),
-            at_most=entry.require("at_most", Checker.whole, 1),
-            within=cast(Any, entry.require("within", _within, 0)),
-            per=cast(Any, entry.read("per", Checker.choice, None, _PER)),
-        )
-
-
-def _within(checker: Checker, node: Node, what: str) -> int | str | None:
-    value = node.value
-    if isinstance(value, str) and not value[:1].isdigit():
-        first, _, period = value.partition(" ")
-        if first == "calendar" and period in _PERIODS:
-            return period
-        hint = "write 7d, calendar day, calendar week or calendar month"
-        if value in _PERIODS:
-            hint = f"write calendar {value}"
-        checker.error("bad-value", node.at, f'{what} cannot be "{value}"', hint)
-        return None
-    return checker.duration(node, what)
 
 
 def read_suppression(checker: Checker, name: str, node: Node) -> Suppression:

@@ -166,6 +166,9 @@ class Coverage:
         for message in policy.definition.messages:
             if policy.message_masks[message.name] & asked:
                 self.holds(policy, "messages", message.name, verdict.values)
+        for number, cap in enumerate(policy.contact_policy.caps):
+            if cap.when != ALWAYS and policy.contact_policy.mask_of_cap(number) & asked:
+                self.holds(policy, "caps", cap.name, verdict.values)
 
     def holds(self, policy: Policy, section: str, name: str, values: Sequence[Value]) -> bool:
         """Whether the condition of one thing holds, telling of the clauses asked for it."""

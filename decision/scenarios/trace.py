@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from decision.core import consent
+from decision.core.caps import UNLIMITED
 from decision.core.clock import from_micros
 from decision.core.conditions import facts_of
 from decision.core.decide import Verdict
@@ -189,14 +190,15 @@ def _caps(policy: Policy, verdict: Verdict) -> Iterator[CountedCap]:
     contact_policy = policy.contact_policy
     for number, count in sorted(verdict.standing.counts.items()):
         group = contact_policy.groups[number]
-        if count and group.mask & asked:
+        applies = verdict.standing.limits[number] < UNLIMITED
+        if count and applies and group.mask & asked:
             cap = contact_policy.caps[group.cap]
             yield CountedCap(
                 name=cap.name,
                 source=cap.source,
                 about=f"{cap.per} {group.key}" if cap.per else "",
                 count=count,
-                at_most=cap.at_most,
+                at_most=verdict.standing.limits[number],
                 within=within(cap),
             )
 
@@ -261,7 +263,7 @@ class _Words:
         for cap in trace.caps:
             about = f" for {cap.about}" if cap.about else ""
             full = self.paint(" full", "red") if cap.count >= cap.at_most else ""
-            count = f"{cap.count} of {cap.at_most} within {cap.within}"
+            count = f"{cap.count} of {cap.at_most} {cap.within}"
             yield "cap", f"{cap.name}{about}: {count}{full}  {self.dim(cap.source)}"
         for budget in trace.budgets:
             full = self.paint(" full", "red") if budget.full else ""

@@ -64,7 +64,7 @@ def placed_clauses(definition: PolicyDefinition) -> list[PlacedClause]:
     """Every clause of every condition, with its place in the rule files."""
     return [
         PlacedClause(section, owner.name, number, *found)
-        for section in ("states", "rules", "messages")
+        for section in ("states", "rules", "messages", "caps")
         for owner in getattr(definition, section)
         for number, found in enumerate(zip(clauses(owner.when), owner.clause_sources, strict=True))
     ]

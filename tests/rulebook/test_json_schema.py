@@ -86,6 +86,8 @@ caps:
   weekly: {of: {channel: push, purpose: [marketing], category: retention, tags: sale, message: coupon},
            at_most: 2, within: 7d, per: category}
   daily: {of: {}, at_most: 1, within: calendar day}
+  own: {of: {}, when: {customer.tier: gold}, at_most: {field: customer.weekly_limit, default: 0}, within: calendar week}
+  once: {of: {}, per: message, at_most: {field: events.purchase.count_30d}, within: ever}
 budgets:
   money: {of: {channel: push, purpose: marketing, category: retention, tags: sale, message: coupon}, spend: 100.5, per: calendar month, pace: even}
   number: {of: {purpose: marketing}, at_most: 500, per: calendar week}
@@ -196,6 +198,7 @@ def test_the_schema_has_exactly_the_keys_that_the_checker_asks_for() -> None:
             named: SCHEMA["definitions"]["message"]["properties"][key]
             for named, key in (("active", "active"), ("message_budget", "budget"), ("goal", "goal"))
         },
+        "at_most": SCHEMA["definitions"]["cap"]["properties"]["at_most"],
         "amount": SCHEMA["definitions"]["score"]["properties"]["adds"]["additionalProperties"],
     }
     for what, keys in asked.items():

@@ -43,6 +43,7 @@ def review_conditions(
     definition = context.definition
     for section, found in (
         ("messages", definition.messages),
+        ("caps", definition.caps),
         ("states", definition.states),
         ("rules", definition.rules),
         ("events", definition.events),

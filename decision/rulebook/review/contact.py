@@ -8,9 +8,11 @@ from typing import Final
 import msgspec
 
 from decision.core.bucketing import BUCKETS
-from decision.core.clock import DAY, HOUR, format_duration
-from decision.core.conditions import ALWAYS
-from decision.core.definition import Cap, Experiment, Selector, State
+from decision.core.clock import DAY, HOUR
+from decision.core.conditions import ALWAYS, Condition
+from decision.core.contact_policy import EVER
+from decision.core.definition import Cap, Experiment, FieldLimit, Selector, State
+from decision.core.explanation import within
 from decision.core.values import in_words
 from decision.rulebook.review.context import ReviewContext, size_of
 from decision.rulebook.review.fields import buckets_of
@@ -66,6 +68,8 @@ def review_caps(context: ReviewContext) -> None:
     """Finds caps that limit nothing, or nothing that another cap does not limit."""
     caps = context.definition.caps
     for index, cap in enumerate(caps):
+        if ("caps", cap.name) in context.impossible:
+            continue  # has a diagnostic already
         if context.candidates.everything and not context.candidates.selected(cap.of):
             place = context.places.key("caps", cap.name, "of")
             message = f'cap "{cap.name}" limits nothing: no message matches everything in "of"'
@@ -73,31 +77,57 @@ def review_caps(context: ReviewContext) -> None:
             context.report.warn(place, message, hint, "unmet-cap")
             continue
         for other_index, other in enumerate(caps):
-            if other is cap or not _covers(other, cap):
+            if other is cap or ("caps", other.name) in context.impossible:
                 continue
-            if _covers(cap, other) and index < other_index:
+            if not _covers(context, other, cap):
+                continue
+            same = _covers(context, cap, other)
+            if same and index < other_index:
                 continue  # of two that are the same, the later one gets the warning
             place = context.places.key("caps", cap.name)
             message = f'cap "{cap.name}" has no effect: cap "{other.name}" ({other.source}) is '
-            message += "the same" if _covers(cap, other) else "stricter"
-            allowed = f"{other.at_most} within {_period(other)}"
+            message += "the same" if same else "stricter"
+            allowed = f"{_limit(other)} {within(other)}"
             hint = f'cap "{other.name}" allows {allowed}; delete one of the two caps'
             context.report.warn(place, message, hint, "redundant-cap")
             break
 
 
-def _covers(strict: Cap, loose: Cap) -> bool:
+def _covers(context: ReviewContext, strict: Cap, loose: Cap) -> bool:
     """Whether one cap is full whenever another is, for everything that the other limits."""
     return (
-        strict.at_most <= loose.at_most
+        _fewer(strict.at_most, loose.at_most)
         and (strict.per is None or strict.per == loose.per)
         and _lasts(strict.within, loose.within)
         and _wider(strict.of, loose.of)
+        and _applies(context, strict.when, loose.when)
     )
+
+
+def _fewer(strict: int | FieldLimit, loose: int | FieldLimit) -> bool:
+    """Whether the strict number is never larger; of two fields nobody knows."""
+    if isinstance(strict, int) and isinstance(loose, int):
+        return strict <= loose
+    return strict == loose
+
+
+def _applies(context: ReviewContext, strict: Condition, loose: Condition) -> bool:
+    """Whether the strict cap applies wherever the loose one does."""
+    if strict in (ALWAYS, loose):
+        return True
+    context.solver.allow(size_of(strict) + size_of(loose))
+    return context.solver.implies(loose, strict)
+
+
+def _limit(cap: Cap) -> str:
+    limit = cap.at_most
+    return f"as many as {limit.field} says" if isinstance(limit, FieldLimit) else str(limit)
 
 
 def _lasts(strict: int | str, loose: int | str) -> bool:
     """Whether the strict window always reaches back as far as the loose one."""
+    if EVER in (strict, loose):
+        return strict == EVER
     if isinstance(loose, int):
         return isinstance(strict, int) and strict >= loose
     if isinstance(strict, int):
@@ -112,10 +142,6 @@ def _wider(wide: Selector, narrow: Selector) -> bool:
         if asked is not None and (given is None or not set(given) <= set(asked)):
             return False
     return True
-
-
-def _period(cap: Cap) -> str:
-    return format_duration(cap.within) if isinstance(cap.within, int) else f"calendar {cap.within}"
 
 
 def review_holdouts(context: ReviewContext) -> None:

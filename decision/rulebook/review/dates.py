@@ -10,7 +10,7 @@ from decision.rulebook.review.context import ReviewContext
 def review_dates(context: ReviewContext) -> None:
     """Warns of measures of an attribute that a rule sets: they count from what is stored."""
     setters = {field: rule.name for rule in context.definition.rules for field in rule.set}
-    for section in ("states", "rules", "messages"):
+    for section in ("states", "rules", "messages", "caps"):
         for one in getattr(context.definition, section):
             read: dict[str, Clause] = {}
             for clause in clauses(one.when):

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from decision.core.conditions import VERSION_OPERATORS, Clause, clauses
-from decision.core.definition import PolicyDefinition
+from decision.core.definition import FieldLimit, PolicyDefinition
 from decision.core.fields import STATE_FIELD, measured_date, parse_field
 from decision.core.values import in_words
 from decision.rulebook.collector import DiagnosticCollector
@@ -109,7 +109,7 @@ def _findings(
 ) -> Iterator[tuple[Place, tuple[str, str], _Finding]]:
     """(place, (section, name) of the definition, finding) for all that the sample lacks."""
     given = {field for rule in definition.rules for field in rule.set}
-    for section in ("states", "messages", "rules"):
+    for section in ("states", "messages", "caps", "rules"):
         for one in getattr(definition, section):
             owner = (section, one.name)
             for clause in clauses(one.when):
@@ -124,6 +124,13 @@ def _findings(
                     found = _of_clause(Clause(other, "exists", True), known)
                     if found:
                         yield places.operand(clause, other), owner, found
+    for cap in definition.caps:
+        limit = cap.at_most
+        if isinstance(limit, FieldLimit) and limit.field not in given:
+            place = places.value("caps", cap.name, "at_most", "field")
+            lacking = _of_clause(Clause(limit.field, "exists", True), known)
+            if lacking := lacking or _no_number(limit, known):
+                yield place, ("caps", cap.name), lacking
     for message in definition.messages:
         place = places.value("messages", message.name, "content")
         for name in (*message.printed, *given_fields(message.content)):
@@ -258,6 +265,18 @@ def _of_type(clause: Clause, known: ObservedFields) -> _Finding | None:
         f"so {operator} {shown} {result}"
     )
     return _Finding(clause.field, message, _TYPES, "unseen-type")
+
+
+def _no_number(limit: FieldLimit, known: ObservedFields) -> _Finding | None:
+    """A cap's number from a field that is never a number in the sample."""
+    seen = _types_of(limit.field, known)
+    if not seen or "a number" in seen:
+        return None
+    message = (
+        f"{limit.field} is {listed(sorted(seen))} in all of {known.sample} that have it, "
+        f"so the default, {limit.default}, always counts"
+    )
+    return _Finding(limit.field, message, _TYPES, "unseen-type")
 
 
 def _types_of(field: str, known: ObservedFields) -> frozenset[str]:

@@ -1,0 +1,101 @@
+"""Caps: how often customers may be contacted."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, cast, get_args
+
+from decision.core.contact_policy import EVER
+from decision.core.definition import CalendarPeriod, Cap, FieldLimit, Selector
+from decision.core.fields import UnknownField, parse_field
+from decision.rulebook.checker import Checker, MappingReader
+from decision.rulebook.comparisons import IN_WORDS
+from decision.rulebook.conditions import check_field, read_when
+from decision.rulebook.sections import choices
+from decision.rulebook.selectors import read_filter
+from decision.rulebook.yaml_source import Node
+
+COUNTS: Final = (
+    r"time\.hour|contacts\..+|events\..+\.(count(_[0-9]+[smhd](\.[^.]+)?)?|active_days_[0-9]+d)"
+)
+"""Fields that are a whole number for everybody."""
+_PERIODS: Final = get_args(CalendarPeriod)
+_ALWAYS: Final = ("forever", "always", "lifetime", "all time", "once", "never again")
+
+
+def read_cap(checker: Checker, name: str, node: Node) -> Cap:
+    """One of `caps:`."""
+    with checker.entry(node, f'cap "{name}"') as entry:
+        return Cap(
+            name=name,
+            source=node.key.label,
+            when=(when := read_when(entry)),
+            clause_sources=checker.places.clause_sources(when),
+            of=entry.require("of", read_filter, Selector()),
+            at_most=cast(Any, entry.require("at_most", _at_most, 1)),
+            within=cast(Any, entry.require("within", _within, 0)),
+            per=cast(Any, entry.read("per", Checker.choice, None, choices(Cap, "per"))),
+        )
+
+
+def _at_most(checker: Checker, node: Node, what: str) -> int | FieldLimit | None:
+    if isinstance(node.value, dict):
+        with checker.entry(node, what) as entry:
+            return _field_limit(checker, entry)
+    if isinstance(node.value, str) and _names_a_field(node.value):
+        hint = f"write {{field: {node.value}, default: 3}}"
+        checker.wrong_type(node, what, "a number, or a field that has it", hint)
+        return None
+    return checker.whole(node, what)
+
+
+def _names_a_field(text: str) -> bool:
+    try:
+        parse_field(text)
+    except UnknownField:
+        return False
+    return True
+
+
+def _field_limit(checker: Checker, entry: MappingReader) -> FieldLimit | None:
+    """The field of a limit; its default is needed where the field may have no such number."""
+    written = entry.need("field")
+    default = entry.read("default", Checker.whole, None, 0)
+    name = checker.text(written, entry.label("field")) if written is not None else None
+    if written is None or name is None:
+        return None
+    check_field(checker, name, written.at)
+    if not _names_a_field(name):
+        return None
+    kind = parse_field(name).kind
+    if kind in ("text", "boolean"):
+        message = f"{entry.what} needs a number; {name} is {IN_WORDS[kind]}"
+        hint = "use a field that is a number, such as customer.weekly_limit"
+        checker.error("conflict", written.at, message, hint)
+        return None
+    if entry.get("default") is None and re.fullmatch(COUNTS, name) is None:
+        message = f'{entry.what} needs the key "default"'
+        hint = (
+            f"write {{field: {name}, default: 3}}; the default is for customers whose {name} is "
+            "missing or no whole number"
+        )
+        checker.error("missing-key", written.key, message, hint)
+    return FieldLimit(name, default or 0)
+
+
+def _within(checker: Checker, node: Node, what: str) -> int | str | None:
+    value = node.value
+    if value == EVER:
+        return EVER
+    if isinstance(value, str) and not value[:1].isdigit():
+        first, _, period = value.partition(" ")
+        if first == "calendar" and period in _PERIODS:
+            return period
+        hint = "write 7d, calendar day, calendar week, calendar month or ever"
+        if value in _PERIODS:
+            hint = f"write calendar {value}"
+        elif value.lower() in (*_ALWAYS, EVER):
+            hint = "write within: ever"
+        checker.error("bad-value", node.at, f'{what} cannot be "{value}"', hint)
+        return None
+    return checker.duration(node, what)
