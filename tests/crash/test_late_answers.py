@@ -29,13 +29,14 @@ RULES = """
 settings: {timezone: UTC, currency: EUR}
 purposes: {ads: {consent: opt_out}, care: {consent: not_required}}
 channels:
-  push: {reservation: {expires_after: 1h, then: THEN}}
+  push: {cost: 0.02, reservation: {expires_after: 1h, then: THEN}}
 placements: {home: {channels: [push], fallback: hi}}
 messages:
   a: {purpose: ads, category: x, channels: [push], value: 5, budget: {total: 100000}, content: {t: a}}
   b: {purpose: ads, category: y, channels: [push], value: 4, content: {t: b}}
   hi: {purpose: care, channels: [push], value: 0, content: {t: hi}}
 caps: {two: {of: {purpose: ads}, at_most: 2, within: 24h}}
+budgets: {money: {of: {message: a}, spend: 100000}}
 """
 LIVE = (ContactState.RESERVED_THEN_COUNT, ContactState.RESERVED_THEN_RELEASE)
 
@@ -133,8 +134,9 @@ async def judge(load: Load) -> Counter[str]:
     rows = {one.decision_id: len(one.selections) for one in load.given if one.outcome == "selected"}
     assert rows.keys() == selected
     found["contacts without a given answer"] = live - sum(rows.values())
-    spent = (await store.read("", budgets=["a:total"])).budgets["a:total"]
-    found["units lost"] = spent - held
+    spent = (await store.read("", budgets=["a:total", "money/EUR/ever"])).budgets
+    found["units lost"] = spent["a:total"] - held
+    found["money lost"] = spent["money/EUR/ever"] - held * 20_000
     return found
 
 
@@ -178,6 +180,7 @@ async def test_nothing_stays_reserved_for_an_answer_that_nobody_was_given(
             "caps exceeded",
             "contacts without a given answer",
             "units lost",
+            "money lost",
         ):
             assert found[wrong] == 0, found
         assert found["degraded"] > 0

@@ -30,8 +30,8 @@ RULES = """
 settings: {timezone: UTC, currency: EUR, exploration: "off"}
 purposes: {ads: {consent: opt_out}, care: {consent: not_required}}
 channels:
-  push: {reservation: {expires_after: 1h, then: release}}
-  sms: {reservation: {expires_after: 1h, then: count}}
+  push: {cost: 0.02, reservation: {expires_after: 1h, then: release}}
+  sms: {cost: 0.02, reservation: {expires_after: 1h, then: count}}
 placements:
   home: {channels: [push], fallback: hi}
   desk: {channels: [sms]}
@@ -40,6 +40,7 @@ messages:
   b: {purpose: ads, category: y, channels: [push, sms], value: 4, content: {t: b}}
   hi: {purpose: care, channels: [push], value: 0, content: {t: "hi {{ context.who }}"}}
 caps: {two: {of: {purpose: ads}, at_most: 2, within: 1d}}
+budgets: {money: {of: {message: a}, spend: 100}}
 """
 
 
@@ -119,7 +120,11 @@ async def logged(engine: Engine, customer: str = "c-1") -> tuple[dict[str, Any],
 
 
 async def spent(engine: Engine) -> int:
-    return (await engine.runtime.store.read("", budgets=["a:total"])).budgets["a:total"]
+    """How often `a`'s own budget is taken; the money of many is what that costs."""
+    store = engine.runtime.store
+    found = (await store.read("", budgets=["a:total", "money/EUR/ever"])).budgets
+    assert found["money/EUR/ever"] == found["a:total"] * 20_000
+    return found["a:total"]
 
 
 @pytest.mark.parametrize("placement", ["home", "desk"])
