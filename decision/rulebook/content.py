@@ -122,9 +122,9 @@ def printed_fields(content: dict[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for one in _templates(content) for name in one.fields))
 
 
-def given_fields(content: dict[str, Any]) -> tuple[str, ...]:
-    """The attributes and properties that templates of a content read."""
-    return tuple(dict.fromkeys(name for one in _templates(content) for name in one.given))
+def needed_fields(content: dict[str, Any]) -> tuple[str, ...]:
+    """The attributes and properties that templates of a content print as if always there."""
+    return tuple(dict.fromkeys(name for one in _templates(content) for name in one.needed))
 
 
 def _templates(value: Any) -> Iterator[Template]:

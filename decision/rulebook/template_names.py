@@ -37,14 +37,17 @@ Read = Callable[[Namespaces], Value]
 class Names:
     """Compiles the names of one template, and knows what they are.
 
-    `fields` are the fields that it reads, besides what requests and customers bring, which are
-    `given`; `first` has the first part of every name. `loops` are the names of the loops around the
-    place that is compiled.
+    `fields` are the fields that it reads, besides what requests and customers bring. Of these,
+    `needed` are read as if they were always there, and `optional` where they may be missing.
+    `first` has the first part of every name. `loops` are the names of the loops around the place
+    that is compiled; `may_miss` says whether a value may be missing there.
     """
 
     def __init__(self) -> None:
         self.fields: dict[str, None] = {}
-        self.given: dict[str, None] = {}
+        self.needed: dict[str, None] = {}
+        self.optional: set[str] = set()
+        self.may_miss = False
         self.first: set[str] = set()
         self.loops: list[str] = []
 
@@ -89,7 +92,10 @@ class Names:
             message, _, hint = str(error).partition("; ")
             raise TemplateError(message, node.lineno, hint) from None
         if family in GIVEN and (field.kind == "any" or name in _AS_GIVEN):
-            self.given[name] = None
+            if self.may_miss:
+                self.optional.add(name)
+            else:
+                self.needed[name] = None
             return lambda namespaces: look_up(namespaces.get(family), path)
         self.fields[name] = None
         return _derived(name, field.read)

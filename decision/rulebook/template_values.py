@@ -78,13 +78,22 @@ class Values:
             inner = self.read(node.node, depth + 1)
             return lambda namespaces: not inner(namespaces)
         if isinstance(node, nodes.CondExpr):
-            test, yes = self.read(node.test, depth + 1), self.read(node.expr1, depth + 1)
+            test = self.read_if_there(node.test, depth + 1)
+            yes = self.read(node.expr1, depth + 1)
             no = self.read(node.expr2, depth + 1) if node.expr2 else lambda namespaces: MISSING
             return lambda namespaces: yes(namespaces) if test(namespaces) else no(namespaces)
         if isinstance(node, nodes.List | nodes.Tuple):
             items = [self.constant(item) for item in node.items]
             return lambda namespaces: items
         raise refused(node)
+
+    def read_if_there(self, node: nodes.Node, depth: int) -> Read:
+        """The value of an expression that may be missing."""
+        before, self.names.may_miss = self.names.may_miss, True
+        try:
+            return self.read(node, depth)
+        finally:
+            self.names.may_miss = before
 
     def constant(self, node: nodes.Node) -> Value:
         """A text or a number that is written out."""
@@ -145,9 +154,9 @@ class Values:
             raise TemplateError(f'there is no filter "{node.name}"', node.lineno, hint)
         if node.dyn_args is not None or node.dyn_kwargs is not None:
             raise TemplateError("calls with * are not allowed in templates", node.lineno)
-        value = self.read(node.node, depth)
         # Only `default` takes values; the other filters take constants.
         open_to_all = node.name == "default"
+        value = (self.read_if_there if open_to_all else self.read)(node.node, depth)
         given = [self.argument(arg, open_to_all, depth) for arg in node.args]
         named = {
             str(pair.key): self.argument(pair.value, open_to_all, depth) for pair in node.kwargs
@@ -219,7 +228,7 @@ class Values:
         if node.name not in ("defined", "undefined") or node.args or node.kwargs:
             message = f'there is no test "{node.name}"'
             raise TemplateError(message, node.lineno, "use defined or undefined")
-        inner = self.read(node.node, depth)
+        inner = self.read_if_there(node.node, depth)
         wanted = node.name == "defined"
         return lambda namespaces: (inner(namespaces) is not MISSING) is wanted
 

@@ -35,8 +35,8 @@ class Template(NamedTuple):
 
     `least_length`: characters of the text that is always there; `typical`: what it renders with
     values of typical length; `most`: no values make it longer, in characters. `fields` are the
-    fields that it reads, besides what customers and requests bring, which are `given`; `names` are
-    the first parts of all its names.
+    fields that it reads, besides what customers and requests bring; of these, `needed` are printed
+    without a `default` or a test. `names` are the first parts of all its names.
     """
 
     render: Callable[[Namespaces], str]
@@ -44,7 +44,7 @@ class Template(NamedTuple):
     typical: str
     most: float
     fields: tuple[str, ...]
-    given: tuple[str, ...]
+    needed: tuple[str, ...]
     names: frozenset[str]
 
 
@@ -71,7 +71,7 @@ def compile_template(text: str, escape: bool = False, url: bool = False) -> Temp
         typical,
         min(most, LONGEST_TEXT),
         tuple(names.fields),
-        tuple(names.given),
+        tuple(name for name in names.needed if name not in names.optional),
         frozenset(names.first),
     )
 
@@ -164,7 +164,7 @@ class _Compiler:
         starts, ends = self.at_start, True
         branches: list[tuple[Read, Callable[[Namespaces], str]]] = []
         for branch in (node, *node.elif_):
-            test = self.values.read(branch.test, depth)
+            test = self.values.read_if_there(branch.test, depth)
             branches.append((test, self.branch(branch.body, depth, starts)))
             ends = ends and self.at_start
         otherwise = self.branch(node.else_, depth, starts)

@@ -100,7 +100,10 @@ suppressions: {s: {event: rage_clik, times: 2, within: 7d, pause: 7d}}
         ("{{ customer.lifetime_spent | money }}", '"lifetime_spend"'),
         ("{{ events.purchase.last_skuu }}", '"sku"'),
         ("{{ events.purchased.count_7d }}", '"purchase"'),
-        ("{{ 'x' if event.amout == 3 }}", '"amount"'),
+        ("{{ event.amout }}", '"amount"'),
+        ("{{ customer.nick | default('you') }}{{ customer.nick | upper | default('') }}", None),
+        ("{% if customer.nick %}{{ customer.nick }}{% endif %}{{ event.x if event.x }}", None),
+        ("{{ customer.nick if customer.nick is defined }}", None),
         ("{% for x in context.devise %}{{ x }}{% endfor %}", '"device"'),
         (
             "{{ customer.city }}{{ customer.id }}{{ event.type }}{{ events.purchase.last_sku }}",

@@ -16,7 +16,7 @@ from decision.core.definition import FieldLimit, PolicyDefinition
 from decision.core.fields import STATE_FIELD, measured_date, parse_field
 from decision.core.values import in_words
 from decision.rulebook.collector import DiagnosticCollector
-from decision.rulebook.content import given_fields
+from decision.rulebook.content import needed_fields
 from decision.rulebook.diagnostics import Diagnostic, hint_for
 from decision.rulebook.review.context import listed
 from decision.rulebook.source_map import SourceMap
@@ -133,7 +133,7 @@ def _findings(
                 yield place, ("caps", cap.name), lacking
     for message in definition.messages:
         place = places.value("messages", message.name, "content")
-        for name in (*message.printed, *given_fields(message.content)):
+        for name in (*message.printed, *needed_fields(message.content)):
             printed = None if name in given else _of_clause(Clause(name, "exists", True), known)
             if printed:
                 yield place, ("messages", message.name), printed
