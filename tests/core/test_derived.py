@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ from decision.core.derived import MOST_ENTRIES, MOST_OTHERS, Derivations
 from decision.core.document import Document
 from decision.core.errors import InputError
 from decision.core.event_effects import Occurrence, apply, for_others
+from decision.core.fields import Situation
 from decision.core.policy import Policy
 from decision.core.policy_builder import compile_policy
+from decision.core.values import MISSING
 from decision.rulebook.reader import load_files
 
 NOW = 1_795_000_000_000_000
@@ -183,3 +186,17 @@ events:
 def test_a_policy_without_derived_events_asks_for_nothing() -> None:
     assert not Derivations().concerns("purchase")
     Derivations().check("purchase", {"items": [1] * 5000})
+
+
+def test_a_model_can_read_scores_and_derived_events_that_no_rule_names() -> None:
+    rules = policy(EVENTS, "score.tea", "events.tea-line.count_7d")
+    document = applied(rules, occurrence(items=[{"category": "tea", "price": 3}]))
+    values = rules.read(Situation(document, "home", NOW, UTC))
+    assert [
+        values[rules.fields.slot(name)] for name in ("score.tea", "events.tea-line.count_7d")
+    ] == [3.0, 1]
+    more = rules.reading(["score.none"])
+    assert (
+        more.read(Situation(document, "home", NOW, UTC))[more.fields.slot("score.none")] is MISSING
+    )
+    assert more.read(Situation(document, "home", NOW, UTC))[more.fields.slot("score.tea")] == 3.0

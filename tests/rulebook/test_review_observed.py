@@ -204,3 +204,29 @@ def test_a_comparison_with_a_type_that_no_value_has_is_said_and_no_other(
     told = [one.message for one in found(rule(when), TYPED) if one.code == "unseen-type"]
     assert len(told) == bool(words)
     assert all(words in one for one in told)
+
+
+def test_derived_events_are_known_and_what_they_are_made_of_is_compared() -> None:
+    text = """\
+events:
+  line: {of: purchase, each: items, when: {event.colour: red}}
+  tea: {of: line, when: {event.category: tea}}
+  friend: {of: sign_upp, for: event.inviter}
+scores:
+  interest: {adds: {page_view: 1, tea: 2, serch: 1}, half_life: 30d}
+rules:
+  r:
+    when: {events.tea.sum_price_7d: {gt: 1}, events.line.last_shop: x, score.interest: {gte: 2}}
+    exclude: {tags: sale}
+"""
+    warned = [(one.line, one.message) for one in found(text)]
+    assert [line for line, _ in warned] == [4, 6]
+    assert '"sign_upp"' in warned[0][1] and '"serch"' in warned[1][1]
+    assert found(rule("{events.lines.count_7d: 1}"))[0].code == "unseen-field"
+
+
+def test_a_derived_event_that_is_already_sent_is_told() -> None:
+    text = "events: {page_view: {of: purchase, each: items}}\n"
+    [one] = found(text)
+    assert "refused from now on" in one.message
+    assert (one.line, one.column) == (1, 10)
