@@ -197,7 +197,8 @@ class _ConditionReader:
                 name,
                 *DATE_MEASURES,
             ):
-                hint = f'did you mean "customer.{name}"?'
+                of_event = self.what.startswith("when of derived event ")
+                hint = f'did you mean "{"event" if of_event else "customer"}.{name}"?'
             checker.error("unknown-field", place, message, hint)
             return None
         if doubt := doubtful_name(name):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from difflib import get_close_matches
 from typing import Final
 
 from decision.core.clock import format_duration
 from decision.core.conditions import ALWAYS, Condition, clauses
 from decision.core.definition import DerivedEvent, PolicyDefinition, Score
+from decision.core.fields import UnknownField, parse_field
 from decision.core.scores import LONGEST_HALF_LIFE, SHORTEST_HALF_LIFE
 from decision.rulebook.checker import Checker, MappingReader
 from decision.rulebook.conditions import read_when
 from decision.rulebook.sent_events import not_derived, root_of
-from decision.rulebook.yaml_source import Node
+from decision.rulebook.yaml_source import Node, Place
 
 _EVENT: Final = "event."
 
@@ -25,7 +28,7 @@ def read_event(checker: Checker, name: str, node: Node) -> DerivedEvent:
         found = DerivedEvent(
             name=name,
             source=node.key.label,
-            of=entry.require("of", Checker.event, ""),
+            of=entry.require("of", _source, ""),
             each=entry.read("each", _list_property, None),
             when=(when := read_when(entry)),
             clause_sources=checker.places.clause_sources(when),
@@ -35,6 +38,26 @@ def read_event(checker: Checker, name: str, node: Node) -> DerivedEvent:
         if found.of and found.when == ALWAYS and "when" not in entry.node.value:
             _does_nothing(checker, entry, found)
     return found
+
+
+def _source(checker: Checker, node: Node, what: str) -> str | None:
+    """The type of the event that another one is made of."""
+    if isinstance(node.value, list):
+        first = next((one.value for one in node.value if isinstance(one.value, str)), "purchase")
+        hint = f"write of: {first}, and a derived event of its own for each other"
+        checker.wrong_type(node, what, "the type of one event", hint)
+        return None
+    name = checker.event(node, what)
+    if name is not None:
+        _plain_type(checker, name, node.at, f'{what} cannot be "{name}"', "of: ")
+    return name
+
+
+def _plain_type(checker: Checker, name: str, place: Place, what: str, key: str) -> None:
+    """An error where a field was written in place of an event's type."""
+    if name.startswith("events."):
+        kind = name.removeprefix("events.")
+        checker.error("bad-value", place, f"{what}: it is a type of event", f"write {key}{kind}")
 
 
 def _does_nothing(checker: Checker, entry: MappingReader, found: DerivedEvent) -> None:
@@ -60,7 +83,7 @@ def _customer_property(checker: Checker, node: Node, what: str) -> str | None:
         return None
     if not name.startswith(_EVENT) or name == _EVENT:
         message = f'{what} cannot be "{name}": it is a property of the event, with a customer\'s id'
-        part = name.rpartition(".")[2] or "inviter_id"
+        part = (re.findall(r"[\w-]+", name.removeprefix(_EVENT)) or ["inviter_id"])[-1]
         checker.error("bad-value", node.at, message, f"write for: event.{part}")
         return None
     return name.removeprefix(_EVENT)
@@ -73,7 +96,7 @@ def _only_the_event(checker: Checker, name: str, when: Condition) -> None:
         if clause.operand is not None:
             places.append((clause.operand, checker.places.operand(clause, clause.operand)))
         for field, place in places:
-            if field.startswith(_EVENT):
+            if field.startswith(_EVENT) or not _is_field(field):
                 continue
             checker.error(
                 "unknown-field",
@@ -83,6 +106,14 @@ def _only_the_event(checker: Checker, name: str, when: Condition) -> None:
                 "move it to the when of what reads the event, such as when: "
                 f"{{events.{name}.count_7d: {{gte: 1}}, {clause.field}: …}}",
             )
+
+
+def _is_field(name: str) -> bool:
+    try:
+        parse_field(name)
+    except UnknownField:
+        return False  # has an error already
+    return True
 
 
 def read_score(checker: Checker, name: str, node: Node) -> Score:
@@ -98,11 +129,15 @@ def read_score(checker: Checker, name: str, node: Node) -> Score:
 
 def _adds(checker: Checker, node: Node, what: str) -> dict[str, float | str]:
     if not isinstance(node.value, dict) or not node.value:
-        checker.wrong_type(node, what, "a mapping of events and numbers, such as {page_view: 1}")
+        items = node.value if isinstance(node.value, list) else [node]
+        shown = [f"{one.value}: 1" for one in items[:3] if isinstance(one.value, str)]
+        hint = f"write {{{', '.join(shown or ['page_view: 1'])}}}"
+        checker.wrong_type(node, what, "a mapping of events and numbers", hint)
         return {}
     found: dict[str, float | str] = {}
     for kind, item in node.value.items():
         checker.event_type(kind, item.key)
+        _plain_type(checker, kind, item.key, f'{what} cannot name "{kind}"', "")
         added = _amount(checker, item, f"{kind} in {what}")
         if added is not None:
             found[kind] = added
@@ -112,9 +147,17 @@ def _adds(checker: Checker, node: Node, what: str) -> dict[str, float | str]:
 def _amount(checker: Checker, node: Node, what: str) -> float | str | None:
     if isinstance(node.value, dict):
         with checker.entry(node, what) as entry:
-            return entry.require("property", Checker.text, None)
+            name = entry.require("property", Checker.text, None)
+        if name is not None and name.startswith(_EVENT):
+            message = f'{what}: a property is named without "event."'
+            hint = f"write {{property: {name.removeprefix(_EVENT)}}}"
+            checker.error("bad-value", node.at, message, hint)
+            return None
+        return name
     if isinstance(node.value, str):
         hint = f"write a number, or {{property: {node.value.removeprefix(_EVENT)}}}"
+        if node.value.replace(".", "", 1).isdecimal():
+            hint = f"write {node.value}, without quotes"
         checker.wrong_type(node, what, "a number or a property", hint)
         return None
     amount = checker.number(node, what)
@@ -149,6 +192,8 @@ def check_events(checker: Checker, definition: PolicyDefinition) -> None:
             place = checker.places.value("events", one.name, "of")
             message = f'derived event "{one.name}" is made of itself: {" → ".join(chain)}'
             hint = "write of: with an event that is sent, such as of: purchase"
+            if len(chain) == 2:
+                hint = f"give it a name of its own, such as {one.name}-line: {{of: {one.name}}}"
             checker.error("conflict", place, message, hint)
             continue
         lists = [known[name].each for name in chain if name in known and known[name].each]
@@ -161,6 +206,28 @@ def check_events(checker: Checker, definition: PolicyDefinition) -> None:
             place = checker.places.value("messages", message_.name, "goal", "event")
             what = f'the goal of message "{message_.name}" cannot be'
             not_derived(checker, message_.goal.event, place, what, "event: ")
+
+    if known:
+        _check_spelling(checker, definition, known)
+
+
+def _check_spelling(
+    checker: Checker, definition: PolicyDefinition, known: dict[str, DerivedEvent]
+) -> None:
+    """Warns of types of events in conditions that are nearly, but not quite, a derived event's."""
+    sent = {one.of for one in definition.events} | {
+        kind for score in definition.scores for kind in score.adds
+    }
+    for owner in (*definition.messages, *definition.states, *definition.rules):
+        for clause in clauses(owner.when):
+            if not clause.field.startswith("events."):
+                continue
+            kind = clause.field.removeprefix("events.").rpartition(".")[0]
+            near = get_close_matches(kind, known, 1, 0.85)
+            if near and kind not in sent | known.keys():
+                message = f'no rule derives an event "{kind}", which is written like "{near[0]}"'
+                hint = f"did you mean {clause.field.replace(kind, near[0])}?"
+                checker.warn(checker.places.field(clause), message, hint)
 
 
 def _chain(one: DerivedEvent, known: dict[str, DerivedEvent]) -> list[str]:
