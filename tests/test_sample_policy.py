@@ -12,10 +12,10 @@ import msgspec
 import pytest
 
 from decision.core.budgets import MILLION
-from decision.core.clock import SECOND
+from decision.core.clock import DAY, SECOND
 from decision.core.conditions import ALWAYS, OPERATORS, clauses
 from decision.core.decide import Verdict
-from decision.core.definition import USUAL_TIER, Channel, PolicyDefinition
+from decision.core.definition import USUAL_TIER, Channel, FieldLimit, PolicyDefinition
 from decision.core.policy import Policy
 from decision.core.policy_builder import compile_policy
 from decision.core.reasons import Reason
@@ -145,9 +145,12 @@ def mutations() -> Iterator[tuple[str, str, PolicyDefinition]]:
         for one in getattr(here, section):
             yield one.name, "taken out", without(section, one.name)
     for cap in here.caps:
-        yield cap.name, "one more", changed("caps", cap.name, at_most=cap.at_most + 1)
-        if cap.at_most > 1:
-            yield cap.name, "one fewer", changed("caps", cap.name, at_most=cap.at_most - 1)
+        for what, limit in limits_near(cap.at_most):
+            yield cap.name, what, changed("caps", cap.name, at_most=limit)
+        if cap.when != ALWAYS:
+            yield cap.name, "no when", changed("caps", cap.name, when=ALWAYS)
+        if cap.within == "ever":
+            yield cap.name, "for a year", changed("caps", cap.name, within=365 * DAY)
     for budget in here.budgets:
         if budget.pace is not None:
             yield budget.name, "not paced", changed("budgets", budget.name, pace=None)
@@ -190,6 +193,17 @@ def mutations() -> Iterator[tuple[str, str, PolicyDefinition]]:
         if placement.threshold:
             low = changed("placements", placement.name, threshold=0.0)
             yield placement.name, "no threshold", low
+
+
+def limits_near(limit: int | FieldLimit) -> Iterator[tuple[str, int | FieldLimit]]:
+    if isinstance(limit, FieldLimit):
+        for what, default in limits_near(limit.default):
+            yield f"default {what}", FieldLimit(limit.field, default)
+        yield "its default for all", limit.default
+        return
+    yield "one more", limit + 1
+    if limit > 1:
+        yield "one fewer", limit - 1
 
 
 def channel_mutations(channel: Channel) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -237,7 +251,7 @@ KINDS = {
     },
     "caps": {
         "of", "of.channel", "of.purpose", "of.category", "of.tags", "of.message", "per",
-        "at_most", "within",
+        "at_most", "at_most.field", "at_most.default", "when", "within",
     },
     "budgets": {"of", "of.channel", "of.purpose", "of.tags", "spend", "at_most", "per", "pace"},
     "suppressions": {"event", "times", "within", "per", "pause"},

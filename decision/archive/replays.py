@@ -56,7 +56,13 @@ def document_json(document: Document) -> str:
         contact._replace(kind=kinds.setdefault(document.kinds[contact.kind], len(kinds)))
         for contact in document.contacts
     ]
-    alone = msgspec.structs.replace(document, contacts=contacts, kinds=tuple(kinds))
+    earlier = {
+        kinds.setdefault(document.kinds[kind], len(kinds)): count
+        for kind, count in document.earlier.items()
+    }
+    alone = msgspec.structs.replace(
+        document, contacts=contacts, earlier=earlier, kinds=tuple(kinds)
+    )
     return msgspec.json.encode(alone).decode()
 
 

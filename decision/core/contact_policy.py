@@ -224,7 +224,7 @@ class ContactPolicy:
     ) -> Standing:
         """Counts every cap over the customer's contacts; `values` are those of the slots."""
         limits, capped = self._allowed(values)
-        if not self.groups or not document.contacts:
+        if not self.groups or not (document.contacts or document.earlier):
             return Standing(counts={}, capped=capped, limits=limits)
         periods = {period: self._window_start(period, now, zone) for period in self._periods}
         starts = [
@@ -240,6 +240,11 @@ class ContactPolicy:
                 if newest > start:
                     number = group.number
                     counts[number] = counts.get(number, 0) + len(times) - bisect_right(times, start)
+        if document.earlier and self.counts_for_ever:
+            for kind, number_of_them in document.earlier.items():
+                for group in self._groups_of_kind(kinds[kind]):
+                    if self.caps[group.cap].within == EVER:
+                        counts[group.number] = counts.get(group.number, 0) + number_of_them
         for number, count in counts.items():
             if count >= limits[number]:
                 capped |= self.groups[number].mask
@@ -272,7 +277,10 @@ class ContactPolicy:
         if not allows:
             return NEVER
         start = self._window_start(within, now, zone)
-        leaving = []
+        leaving: list[int] = []
+        for kind, count in document.earlier.items() if within == EVER else ():
+            if group in self._groups_of_kind(document.kinds[kind]):
+                leaving += [NEVER] * min(count, allows)
         for contact in document.contacts:
             until = counts_until(contact)
             if contact.at <= start or until <= now:

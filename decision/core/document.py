@@ -111,7 +111,8 @@ class Document(msgspec.Struct, kw_only=True):
 
     `attributes` are in the order of their last change; `attribute_runs` gives the times of those
     changes as (second, how many attributes) along that order. `consent_trail` holds the latest
-    changes of consents, oldest first.
+    changes of consents, oldest first. `earlier` counts, by kind, the contacts that counted for good
+    when they were too old to be kept one by one; only caps `within: ever` need it.
 
     `consents` is purpose → channel or `*` → consent. `reachable` None means every channel;
     `unreachable` lists channels that permanently bounced. `moved_to` names the customer that this
@@ -130,6 +131,7 @@ class Document(msgspec.Struct, kw_only=True):
     reachable: list[str] | None = None
     unreachable: list[str] = []
     contacts: list[Contact] = []
+    earlier: dict[int, int] = {}
     signals: list[Signal] = []
     events: dict[str, EventHistory] = {}
     scores: dict[str, KeptScore] = {}

@@ -46,6 +46,7 @@ CONTACT_EVENTS: Final = (*SETTLING, *DENYING)
 """Every type of event about a contact; the tuples above are what each one does to it."""
 
 _SETTLED: Final = (ContactState.CONFIRMED, ContactState.RELEASED)
+_COUNTING: Final = (ContactState.CONFIRMED, ContactState.RESERVED_THEN_COUNT)
 FINAL_MARK: Final = (1 << 31) - 1
 
 
@@ -335,10 +336,28 @@ def _add_signal(
     )
 
 
-def prune_contacts(document: Document, oldest: int) -> None:
-    """Forgets contacts made at a time or before."""
-    if document.contacts and document.contacts[0].at <= oldest:
-        document.contacts = [contact for contact in document.contacts if contact.at > oldest]
+def prune_contacts(document: Document, oldest: int, now: int, *, count: bool) -> None:
+    """Forgets contacts made at `oldest` or before.
+
+    With `count`, and for a customer for whom that was done before, those that count are added to
+    `Document.earlier`, and a reservation is kept as long as it is open: it may still be released.
+    """
+    if not document.contacts or document.contacts[0].at > oldest:
+        return
+    kept = [contact for contact in document.contacts if contact.at > oldest]
+    if count or document.earlier:
+        old = document.contacts[: len(document.contacts) - len(kept)]
+        open_ones = [one for one in old if _is_open(one, now)]
+        kept = [*open_ones, *kept]
+        document.earlier = dict(document.earlier)
+        for one in old:
+            if one.state in _COUNTING and one not in open_ones:
+                document.earlier[one.kind] = document.earlier.get(one.kind, 0) + 1
+    document.contacts = kept
+
+
+def _is_open(contact: Contact, now: int) -> bool:
+    return contact.state not in _SETTLED and contact.at + contact.mark * SECOND > now
 
 
 def add_contact(document: Document, contact: Contact) -> None:

@@ -67,8 +67,8 @@ async def _short_histories(
         if window > horizon.kept:
             whole = from_micros(now + window - horizon.kept)
             found.append(
-                f"{cap.source}: cap {cap.name} counts contacts {within(cap)}, but they were "
-                f"kept for {format_duration(horizon.kept)} only; until "
+                f"{cap.source}: cap {cap.name} counts {within(cap).removeprefix('within ')}, but "
+                f"contacts were kept for {format_duration(horizon.kept)} only; until "
                 f"{whole:%Y-%m-%d %H:%M} UTC it misses what was forgotten before"
             )
     longer = Horizon(kept=needed, since=now)

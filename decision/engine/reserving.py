@@ -129,7 +129,8 @@ def _add_contacts(plan: DecisionPlan) -> None:
             tag=tag,
         )
         event_effects.add_contact(document, contact)
-    event_effects.prune_contacts(document, query.now - _kept(query))
+    for_ever = snapshot.policy.contact_policy.counts_for_ever
+    event_effects.prune_contacts(document, query.now - _kept(query), query.now, count=for_ever)
 
 
 def _kept(query: DecisionQuery) -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from decision.core import attributes, consent, events, scores
 from decision.core.document import Contact, Document
 from decision.core.event_effects import later_state
 
 _PARTS = (
     *("attributes", "attribute_runs", "aliases", "timezone", "consents", "consent_trail"),
-    *("reachable", "unreachable", "contacts", "signals", "events", "scores", "merged"),
+    *("reachable", "unreachable", "contacts", "earlier", "signals", "events", "scores", "merged"),
 )
 
 
@@ -42,6 +44,9 @@ def unite(document: Document, other: Document) -> None:
     document.reachable = _united_reach(document, other)
     document.unreachable = sorted({*document.unreachable, *other.unreachable})
     document.contacts = _united_contacts(document.contacts, other.contacts)
+    earlier = Counter(document.earlier)
+    earlier.update(other.earlier)
+    document.earlier = dict(earlier)
     document.signals = sorted({*document.signals, *other.signals}, key=lambda row: row.at)
     for name, history in other.events.items():
         if name in document.events:
@@ -51,8 +56,8 @@ def unite(document: Document, other: Document) -> None:
     for name, kept in other.scores.items():
         both = scores.united(document.scores[name], kept) if name in document.scores else kept
         document.scores = {**document.scores, name: both}
-    earlier = [old for old in other.merged if old != document.customer_id]
-    document.merged = list(dict.fromkeys([*document.merged, other.customer_id, *earlier]))
+    before = [old for old in other.merged if old != document.customer_id]
+    document.merged = list(dict.fromkeys([*document.merged, other.customer_id, *before]))
 
 
 def _united_reach(document: Document, other: Document) -> list[str] | None:

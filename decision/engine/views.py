@@ -26,6 +26,16 @@ class ContactView(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
 
 
+class EarlierContactsView(msgspec.Struct, frozen=True, kw_only=True):
+    """How many contacts of a kind count that are too old to be kept one by one."""
+
+    message: str
+    channel: str
+    purpose: str
+    category: str
+    count: int
+
+
 class EventView(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept of one event type."""
 
@@ -65,6 +75,7 @@ class CustomerView(msgspec.Struct, frozen=True, kw_only=True):
     events: dict[str, EventView]
     scores: dict[str, float]
     contacts: list[ContactView]
+    earlier_contacts: list[EarlierContactsView]
     merged: list[str]
     consent_trail: list[ConsentLine]
 
@@ -122,6 +133,16 @@ def customer_view(document: Document, policy: Policy, now: int) -> CustomerView:
         contacts=[
             _contact_view(contact, document.kinds[contact.kind], now)
             for contact in document.contacts
+        ],
+        earlier_contacts=[
+            EarlierContactsView(
+                message=document.kinds[kind].message,
+                channel=document.kinds[kind].channel,
+                purpose=document.kinds[kind].purpose,
+                category=document.kinds[kind].category,
+                count=count,
+            )
+            for kind, count in document.earlier.items()
         ],
         merged=document.merged,
         consent_trail=[

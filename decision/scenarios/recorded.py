@@ -15,10 +15,10 @@ from msgspec import UNSET
 
 from decision.core import calendar
 from decision.core.business_rules import PlainMatcher
-from decision.core.clock import from_micros
+from decision.core.clock import DAY, from_micros
 from decision.core.contact_policy import NEVER, counts_until
 from decision.core.decide import Question, Verdict, decide
-from decision.core.document import Document
+from decision.core.document import Contact, ContactState, Document
 from decision.core.events import Measure
 from decision.core.explanation import explain
 from decision.core.fields import STATE_FIELD, measured_date
@@ -268,9 +268,10 @@ class _Recording:
         oldest = at - max(self.then.history_needed(), self.now.history_needed())
         kinds = {(one.message, one.channel): one.kind for one in self.now.candidates}
         found = []
-        for contact in self.document.contacts:
+        for_ever = any(one.contact_policy.counts_for_ever for one in (self.then, self.now))
+        for contact in (*self.earlier(oldest - DAY if for_ever else None), *self.document.contacts):
             kind, until = self.document.kinds[contact.kind], counts_until(contact)
-            if contact.at <= oldest or until <= at:
+            if (contact.at <= oldest and not for_ever) or until <= at:
                 continue
             if kind.channel not in self.now.channels or kind.purpose not in self.now.purposes:
                 self.notes.append(f"a contact of {kind.message}/{kind.channel} cannot be kept")
@@ -288,6 +289,16 @@ class _Recording:
                 )
             )
         return found
+
+    def earlier(self, at: int | None) -> list[Contact]:
+        """The contacts that are not kept one by one, as made at that time; None: none is needed."""
+        if at is None:
+            return []
+        return [
+            Contact(kind, at, ContactState.CONFIRMED, 0, 0)
+            for kind, count in self.document.earlier.items()
+            for _ in range(count)
+        ]
 
     def moment(self, at: int) -> datetime:
         return from_micros(at).astimezone(self.shown_in)

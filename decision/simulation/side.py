@@ -132,13 +132,16 @@ class Simulated:
         store = self.world.engine.runtime.store
         found = await store.read(document.customer_id)
         own = found.document
-        contacts = own.contacts
+        contacts, earlier = own.contacts, own.earlier
         if not own.exists:
             numbers = await store.register_kinds(list(document.kinds))
             contacts = [
                 contact._replace(kind=numbers[contact.kind]) for contact in document.contacts
             ]
-        now = msgspec.structs.replace(document, contacts=contacts, kinds=own.kinds, exists=True)
+            earlier = {numbers[kind]: count for kind, count in document.earlier.items()}
+        now = msgspec.structs.replace(
+            document, contacts=contacts, earlier=earlier, kinds=own.kinds, exists=True
+        )
         commit_id = self.world.engine.runtime.new_id(document.customer_id)
         found = msgspec.structs.replace(found, document=now)
         await store.commit(commit_of(found, commit_id, SECTIONS))

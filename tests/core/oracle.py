@@ -39,7 +39,7 @@ def selected(of: Selector, kind: ContactKind | CandidateInfo) -> bool:
 def in_window(cap: Cap, at: int, now: int, zone: ZoneInfo, week_starts: str) -> bool:
     if isinstance(cap.within, int):
         return at > now - cap.within
-    if at >= now:
+    if cap.within == "ever" or at >= now:
         return True
     then, today = local(at, zone).date(), local(now, zone).date()
     if cap.within == "day":

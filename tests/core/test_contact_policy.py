@@ -56,7 +56,7 @@ caps = st.builds(
     of=ofs,
     at_most=st.integers(1, 3),
     within=st.one_of(
-        st.sampled_from(["day", "week", "month"]),
+        st.sampled_from(["day", "week", "month", "ever"]),
         st.sampled_from([SECOND, HOUR, DAY, 7 * DAY]),
     ),
     per=st.sampled_from([None, "message", "category", "channel"]),

@@ -85,6 +85,7 @@ documents = st.builds(
     reachable=st.none() | st.lists(names, max_size=2),
     unreachable=st.lists(names, max_size=2),
     contacts=st.lists(contacts, max_size=5),
+    earlier=st.dictionaries(st.integers(0, KINDS - 1), st.integers(1, 1 << 40), max_size=3),
     signals=st.lists(st.builds(Signal, names, MICROS, names, names, names), max_size=2),
     events=st.dictionaries(names, histories(), max_size=3),
     merged=st.lists(names, max_size=2),

@@ -96,6 +96,13 @@ def test_sections_are_these_exact_bytes() -> None:
     ]
 
 
+def test_counts_of_earlier_contacts_are_these_exact_bytes() -> None:
+    """They stand last in their section, so a document without them keeps its bytes."""
+    document = Document(customer_id="c-1", earlier={2: 1, 300: 1000})
+    _, _, parts = codec.split("c-1", stored(document, new_register()))
+    assert parts[1].hex(" ") == "99 c0 c0 c0 c0 c0 c0 c0 c0 82 02 01 cd 01 2c cd 03 e8"
+
+
 def test_narrow_contacts_are_these_exact_bytes() -> None:
     contacts = [
         Contact(2, 1_000_000, ContactState.CONFIRMED, FINAL_MARK, 0xAABBCCDD),

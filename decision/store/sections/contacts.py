@@ -50,14 +50,15 @@ def write_contacts(document: Document, register: Register) -> bytes:
         [number[name] for name in document.unreachable] or None,
         document.merged or None,
         document.moved_to,
+        document.earlier or None,
     )
 
 
 def read_contacts(document: Document, section: bytes, register: Register) -> None:
     """Fills it in from bytes."""
     name = register.names.names
-    fields = padded(unpack(section), 8)
-    rows, consents, trail, signals, reachable, unreachable, merged, moved_to = fields
+    fields = padded(unpack(section), 9)
+    rows, consents, trail, signals, reachable, unreachable, merged, moved_to, earlier = fields
     if rows:
         document.contacts = _read_rows(rows)
         highest = max(document.contacts).kind
@@ -65,6 +66,12 @@ def read_contacts(document: Document, section: bytes, register: Register) -> Non
             raise UnknownNumber(f"contact kind number {highest}")
         if register.kinds.damaged.intersection(one.kind for one in document.contacts):
             raise UnknownNumber("readable entry for the kind of one of the contacts")
+    if earlier:
+        if max(earlier) >= len(register.kinds.kinds):
+            raise UnknownNumber(f"contact kind number {max(earlier)}")
+        if register.kinds.damaged.intersection(earlier):
+            raise UnknownNumber("readable entry for the kind of one of the earlier contacts")
+        document.earlier = earlier
     if consents:
         document.consents = {
             name[purpose]: {
