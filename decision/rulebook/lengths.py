@@ -21,7 +21,7 @@ LONGEST_COUNT: Final = len("false")
 """Characters of what `loop.` gives: a number up to 1000, or true or false."""
 DECISION_ID: Final = 26
 MOST_ROUNDS: Final = 1_000
-"""Rounds of all loops of one text. Longer lists searched or joined in a loop count as well."""
+"""Rounds of all loops of one text."""
 TYPICAL_ROUNDS: Final = 3
 TYPICAL: Final = 10
 """Characters assumed for a printed value, unless the template says more."""

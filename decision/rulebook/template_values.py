@@ -20,11 +20,16 @@ from decision.rulebook.filters import FILTERS
 from decision.rulebook.lengths import MOST_ROUNDS
 from decision.rulebook.local_filters import Local, load
 from decision.rulebook.template_names import Names, Namespaces, Read, known, look_up
-from decision.rulebook.template_syntax import TemplateError
+from decision.rulebook.template_syntax import LONGEST_TEXT, TemplateError
 
 DEEPEST: Final = 50
-_SEARCHED: Final = 100
-"""Items of a list that count as one round where it is searched or joined in a loop."""
+MOST_WORK: Final = 20_000
+"""What loops may do besides printing: each item of a list that is searched or joined is 1, so are
+50 characters that a filter changes; a number or date written in a language is 20."""
+_CHARACTERS: Final = 50
+_WRITTEN: Final = 20
+_AT_ONCE: Final = ("default", "first", "length")
+"""Filters that look at no item."""
 
 
 class TextTooLong(NextbestError):
@@ -41,6 +46,18 @@ def count_rounds(namespaces: Namespaces, rounds: int) -> None:
     left[0] -= rounds
     if left[0] < 0:
         raise TextTooLong(f"its loops have more than {MOST_ROUNDS:,} rounds")
+
+
+def count_work(namespaces: Namespaces, units: int) -> None:
+    """Counts what is done in a loop.
+
+    Raises:
+        TextTooLong: it is too much.
+    """
+    left = namespaces["rounds"]
+    left[1] -= units
+    if left[1] < 0:
+        raise TextTooLong("its loops search or change too much")
 
 
 class Values:
@@ -188,11 +205,11 @@ class Values:
                 function.check(**constants)
             except TemplateError as error:
                 raise TemplateError(str(error), node.lineno, error.hint) from None
+        if self.names.loops and node.name not in _AT_ONCE:
+            value = _counted(value, _WRITTEN if local else 0)
         if local:
             load()
             return lambda namespaces: apply(value(namespaces), Local.of(namespaces), **constants)
-        if node.name == "join" and self.names.loops:
-            value = _counted(value)
         return lambda namespaces: apply(value(namespaces), **constants)
 
     def argument(self, node: nodes.Node, open_to_all: bool, depth: int) -> Read:
@@ -300,13 +317,17 @@ def _picked(read: Read, which: int | slice) -> Read:
     return pick
 
 
-def _counted(read: Read) -> Read:
-    """A list in a loop, whose items count: they are all looked at in every round."""
+def _counted(read: Read, units: int = 0) -> Read:
+    """A value in a loop that is searched or changed in every round: that counts."""
 
     def counted(namespaces: Namespaces) -> Value:
         value = read(namespaces)
-        if isinstance(value, list | tuple) and len(value) >= _SEARCHED:
-            count_rounds(namespaces, len(value) // _SEARCHED)
+        if isinstance(value, list | tuple):
+            count_work(namespaces, units + len(value))
+        elif isinstance(value, str):
+            count_work(namespaces, units + min(len(value), LONGEST_TEXT) // _CHARACTERS)
+        elif units:
+            count_work(namespaces, units)
         return value
 
     return counted

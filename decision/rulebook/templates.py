@@ -21,7 +21,14 @@ from decision.rulebook.filters import to_text
 from decision.rulebook.lengths import MOST_ROUNDS, most_in, typical_text
 from decision.rulebook.template_names import NAMESPACES, Namespaces, Read
 from decision.rulebook.template_syntax import LONGEST_TEXT, TemplateError, parse
-from decision.rulebook.template_values import DEEPEST, TextTooLong, Values, count_rounds, refused
+from decision.rulebook.template_values import (
+    DEEPEST,
+    MOST_WORK,
+    TextTooLong,
+    Values,
+    count_rounds,
+    refused,
+)
 from decision.rulebook.urls import checked_url, fixed_scheme, in_url, safe_in, start_of_url
 
 _LARGEST_BODY = 200
@@ -83,7 +90,9 @@ def _whole(
 
     def render(namespaces: Namespaces) -> str:
         try:
-            text = inner({**namespaces, "rounds": [MOST_ROUNDS]} if loops else namespaces)
+            text = inner(
+                {**namespaces, "rounds": [MOST_ROUNDS, MOST_WORK]} if loops else namespaces
+            )
         except TextTooLong as reason:
             rendering = namespaces.get("rendering")
             if rendering is not None:

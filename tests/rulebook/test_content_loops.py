@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from decision.core.definition import Settings
+from decision.core.document import Document
+from decision.core.fields import FieldTable, Situation
+from decision.core.texts import Rendering
 from decision.rulebook.lengths import MOST_ROUNDS
 from decision.rulebook.template_syntax import LONGEST_TEXT
 from decision.rulebook.templates import compile_template
@@ -27,16 +32,10 @@ def render(template: str, **names: Any) -> str:
     return compile_template(template).render({**NAMES, **names})
 
 
-class Excess:
-    """Stands for the rendering: only what is too long is noted."""
-
-    def __init__(self) -> None:
-        self.excess: list[str] = []
-
-
 def excess(template: str, **names: Any) -> list[str]:
     """Why a text is longer than texts may be."""
-    noted: Any = Excess()
+    situation = Situation(Document(customer_id="c"), "home", 0, UTC)
+    noted = Rendering(situation, Settings(), FieldTable())
     text = compile_template(template).render({**NAMES, **names, "rendering": noted})
     assert not (noted.excess and text)
     return list(noted.excess)
@@ -99,11 +98,17 @@ def test_the_name_of_a_loop_is_gone_after_it_and_the_namespaces_are_as_before() 
         "{% for x in event.some %}{{ x in event.many }}{% endfor %}",
         "{% for x in event.some %}{{ event.many | join }}{% endfor %}",
         "{{ event.many | join }}",
+        "{% for x in event.long %}{% if x | upper == x | lower %}a{% endif %}{% endfor %}",
+        "{% for x in event.long %}{% if 'b' in x %}a{% endif %}{% endfor %}",
+        "{% for x in event.rows %}{% if x | money == x | number %}a{% endif %}{% endfor %}",
+        "{% for x in event.rows %}{% if x in event.some %}a{% endif %}{% endfor %}",
     ],
 )
 def test_a_loop_with_too_many_rounds_stops_and_is_noted(template: str) -> None:
     many = [{"name": ""}] * 1_000_000
-    assert len(excess(template, event={"many": many, "some": many[:100]})) == 1
+    event = {"many": many, "some": many[:100], "long": ["a" * 100_000] * 200}
+    event["rows"] = [*range(900)]
+    assert len(excess(template, event=event)) == 1
 
 
 @pytest.mark.parametrize(
