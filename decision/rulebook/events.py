@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from decision.core.clock import format_duration
-from decision.core.conditions import ALWAYS, Condition, clauses
+from decision.core.conditions import ALWAYS, Condition
 from decision.core.definition import DerivedEvent, PolicyDefinition, Score
 from decision.core.fields import UnknownField, parse_field
 from decision.core.scores import LONGEST_HALF_LIFE, SHORTEST_HALF_LIFE
@@ -91,21 +91,17 @@ def _customer_property(checker: Checker, node: Node, what: str) -> str | None:
 
 def _only_the_event(checker: Checker, name: str, when: Condition) -> None:
     """What counts must not depend on when it is looked at, or in which order events arrive."""
-    for clause in clauses(when):
-        places = [(clause.field, checker.places.field(clause))]
-        if clause.operand is not None:
-            places.append((clause.operand, checker.places.operand(clause, clause.operand)))
-        for field, place in places:
-            if field.startswith(_EVENT) or not _is_field(field):
-                continue
-            checker.error(
-                "unknown-field",
-                place,
-                f'a derived event cannot use {field}: it counts once and for good, and "'
-                f'{field}" can change',
-                "move it to the when of what reads the event, such as when: "
-                f"{{events.{name}.count_7d: {{gte: 1}}, {clause.field}: …}}",
-            )
+    for field, place in checker.places.fields_read(when):
+        if field.startswith(_EVENT) or not _is_field(field):
+            continue
+        checker.error(
+            "unknown-field",
+            place,
+            f'a derived event cannot use {field}: it counts once and for good, and "'
+            f'{field}" can change',
+            "move it to the when of what reads the event, such as when: "
+            f"{{events.{name}.count_7d: {{gte: 1}}, {field}: …}}",
+        )
 
 
 def _is_field(name: str) -> bool:
@@ -219,15 +215,15 @@ def _check_spelling(
         kind for score in definition.scores for kind in score.adds
     }
     for owner in (*definition.messages, *definition.states, *definition.rules):
-        for clause in clauses(owner.when):
-            if not clause.field.startswith("events."):
+        for field, place in checker.places.fields_read(owner.when):
+            if not field.startswith("events."):
                 continue
-            kind = clause.field.removeprefix("events.").rpartition(".")[0]
+            kind = field.removeprefix("events.").rpartition(".")[0]
             near = get_close_matches(kind, known, 1, 0.85)
             if near and kind not in sent | known.keys():
                 message = f'no rule derives an event "{kind}", which is written like "{near[0]}"'
-                hint = f"did you mean {clause.field.replace(kind, near[0])}?"
-                checker.warn(checker.places.field(clause), message, hint)
+                hint = f"did you mean {field.replace(kind, near[0])}?"
+                checker.warn(place, message, hint)
 
 
 def _chain(one: DerivedEvent, known: dict[str, DerivedEvent]) -> list[str]:

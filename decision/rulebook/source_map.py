@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from decision.core.conditions import ALWAYS, Clause, Condition, clauses
 from decision.rulebook.yaml_source import Node, Place
@@ -45,6 +45,13 @@ class SourceMap:
     def field(self, clause: Clause) -> Place:
         """The place of a clause's field."""
         return self._clauses[id(clause)][0]
+
+    def fields_read(self, condition: Condition) -> Iterator[tuple[str, Place]]:
+        """The fields of a condition, also the operands, each with its place."""
+        for clause in clauses(condition):
+            yield clause.field, self.field(clause)
+            if clause.operand is not None:
+                yield clause.operand, self.operand(clause, clause.operand)
 
     def operand(self, clause: Clause, text: str) -> Place:
         """The place of a text in a clause: its value, an item of its list, or another field."""

@@ -74,6 +74,7 @@ CASES: list[tuple[str, str, str]] = [
     ("bad-value", "events: {tea: {of: purchase, for: §inviter_id}}", "write for: event.inviter_id"),
     ("bad-value", "events: {tea: {of: purchase, for: §customer.inviter}}", "write for: event.inviter"),
     ("wrong-type", "events: {tea: {of: purchase, for: §7}}", "text"),
+    ("no-effect", "events: {tea-line: {of: purchase, each: items}}\nrules: {r: {when: {customer.a: {lt: {field: §events.tea-lines.count_7d}}}, set: {customer.b: 1}}}", "did you mean events.tea-line.count_7d"),
     ("unknown-field", "events: {tea: {of: purchase, when: {event.a: {lt: {field: §customer.b}}}}}", "cannot use customer.b"),
     ("unknown-field", "events: {tea: {of: purchase, when: {§customer.tier: gold}}}", "when: {events.tea.count_7d: {gte: 1}, customer.tier: …}"),
     ("unknown-field", "events: {tea: {of: purchase, when: {any: [{event.a: 1}, {§time.hour: 9}]}}}", "can change"),
