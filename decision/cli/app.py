@@ -37,7 +37,7 @@ COMMANDS = {
     "evaluate": "Judge a policy by what was logged.",
     "promote": "Put a model version in force, if it passes.",
     "segments": "Compute RFM and user states from the archive, as attributes.",
-    "rebuild": "Fill the event measures of a changed policy from the archive.",
+    "rebuild": "Fill measures and scores of a changed policy from the archive.",
     "bench": "Measure what a decision costs, step by step.",
 }
 """Name → what it does in one line. Command `x` is `x` in `decision.cli.x`."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @settings_options("redis_url", "key_prefix", "rules", "models")
 @json_option
 def rebuild(archive: Path, types: str | None, as_json: bool, **given: str | None) -> None:
-    """Fill the event measures and scores of a changed policy from the archive.
+    """Fill measures and scores of a changed policy from the archive.
 
     If a new policy or model reads events.view.sum_price_30d, all customers get it as if it had
     always been kept: their events, in the archive and still in the log, are counted again for the
