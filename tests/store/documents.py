@@ -13,6 +13,7 @@ from decision.core.document import (
     ContactKind,
     Document,
     EventHistory,
+    KeptScore,
     Signal,
 )
 
@@ -62,6 +63,15 @@ def histories(draw: st.DrawFn) -> EventHistory:
     )
 
 
+scores = st.builds(
+    KeptScore,
+    value=st.floats(allow_nan=False, allow_infinity=False),
+    at=MICROS,
+    half_life=st.integers(1, 1 << 50),
+    digest=st.integers(0, (1 << 32) - 1),
+    events=st.integers(1, 1 << 40),
+)
+
 documents = st.builds(
     Document,
     customer_id=st.just("c-1"),
@@ -88,6 +98,7 @@ documents = st.builds(
     earlier=st.dictionaries(st.integers(0, KINDS - 1), st.integers(1, 1 << 40), max_size=3),
     signals=st.lists(st.builds(Signal, names, MICROS, names, names, names), max_size=2),
     events=st.dictionaries(names, histories(), max_size=3),
+    scores=st.dictionaries(names, scores, max_size=2),
     merged=st.lists(names, max_size=2),
     moved_to=st.none() | names,
 )

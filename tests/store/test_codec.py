@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.store import typical_document
-from decision.core.document import Contact, ContactState, Document, EventHistory
+from decision.core.document import Contact, ContactState, Document, EventHistory, KeptScore
 from decision.core.event_effects import FINAL_MARK
 from decision.core.ports import Version
 from decision.store import codec, sections
@@ -101,6 +101,17 @@ def test_counts_of_earlier_contacts_are_these_exact_bytes() -> None:
     document = Document(customer_id="c-1", earlier={2: 1, 300: 1000})
     _, _, parts = codec.split("c-1", stored(document, new_register()))
     assert parts[1].hex(" ") == "99 c0 c0 c0 c0 c0 c0 c0 c0 82 02 01 cd 01 2c cd 03 e8"
+
+
+def test_scores_are_these_exact_bytes_beside_events_and_alone() -> None:
+    score = KeptScore(1.5, 7_000_000, 60_000_000, 0xAABBCCDD, 3)
+    kept = "95 cb 3f f8 00 00 00 00 00 00 ce 00 6a cf c0 ce 03 93 87 00 ce aa bb cc dd 03"
+    document = Document(customer_id="c-1", scores={"joy": score})
+    _, _, parts = codec.split("c-1", stored(document, new_register()))
+    assert parts[2].hex(" ") == f"97 c0 c0 c0 c0 c0 c0 81 00 {kept}"
+    document.events = {"buy": EventHistory(5, 7_000_000, {}, [[6, 2]])}
+    _, _, parts = codec.split("c-1", stored(document, new_register()))
+    assert parts[2].hex(" ").endswith(f"06 00 00 00 91 02 c0 81 00 {kept}")
 
 
 def test_narrow_contacts_are_these_exact_bytes() -> None:
