@@ -300,7 +300,7 @@ def test_every_choice_of_a_key_is_used() -> None:
     assert {one.consent for one in here.purposes} == {"opt_in", "opt_out", "not_required"}
     assert {one.reservation.then for one in here.channels} == {"count", "release"}
     periods = {one.within for one in here.caps if isinstance(one.within, str)}
-    assert periods == {"day", "week", "month"}
+    assert periods == {"day", "week", "month", "ever"}
     assert any(isinstance(one.within, int) for one in here.caps)
     assert {one.per for one in here.caps} == {None, "message", "category", "channel"}
     assert {one.per for one in here.suppressions} >= {"message", "category", "channel"}
