@@ -93,6 +93,7 @@ class LoggedPolicies:
     def __init__(self, archive: Path) -> None:
         self._archive = archive
         self._found: dict[str, PolicyDefinition] = {}
+        self._tiers: dict[str, dict[str, int]] = {}
 
     def get(self, version: str) -> PolicyDefinition:
         """The definition of a version.
@@ -109,6 +110,19 @@ class LoggedPolicies:
                 )
             self._found[version] = definition
         return self._found[version]
+
+    def tiers(self, version: str) -> dict[str, int]:
+        """The tier of each message of a version; empty where there is one tier only.
+
+        Raises:
+            EvaluationError: see `get`.
+        """
+        if version not in self._tiers:
+            definition = self.get(version)
+            of = {purpose.name: purpose.tier for purpose in definition.purposes}
+            found = {message.name: of[message.purpose] for message in definition.messages}
+            self._tiers[version] = found if len(set(found.values())) > 1 else {}
+        return self._tiers[version]
 
 
 @contextmanager
@@ -235,7 +249,17 @@ class ArchivedLog:
         last = self.counted.to_time - self.counted.longest_window
         given = {"since": self._since, "last": last, "model": self._model}
         rows = self._database.rows(_FACTS, given)
-        return {row[0]: LoggedChoice._make((*row[:-1], frozenset(row[-1] or ()))) for row in rows}
+        found = (LoggedChoice._make((*row[:-1], frozenset(row[-1] or ()))) for row in rows)
+        return {one.decision_id: self._of_first_draw(one) for one in found}
+
+    def _of_first_draw(self, logged: LoggedChoice) -> LoggedChoice:
+        """Without candidates of other tiers, which only a later selection of it was drawn from."""
+        tiers = self.policies.tiers(logged.policy_version)
+        own = tiers.get(logged.message)
+        if own is None:
+            return logged
+        support = (one for one in logged.support if tiers.get(one.rpartition("/")[0], own) == own)
+        return logged._replace(support=frozenset(support))
 
 
 def _refuse_unknown_probabilities(database: Database) -> None:

@@ -737,3 +737,25 @@ def test_tiers_are_known_to_targets_and_arms(world: World, tmp_path: Path) -> No
             random = found.targets["random eligible"].probability
             assert random.tolist() == [1 / len(names)] * len(names)
     assert first > 20 and waited > 20
+
+
+def test_what_only_a_later_selection_was_drawn_from_is_no_support(
+    world: World, tmp_path: Path
+) -> None:
+    """Of a decision of several messages, the log has the probability of each one's last draw."""
+    archive = write_archive(tmp_path / "log", world, Deciding(definition_of(TIERED), 4.0), 1)
+
+    def drawn_later(row: dict[str, Any]) -> dict[str, Any]:
+        for one in row["candidates"]:
+            if one["selection_probability"] == 0:
+                one["selection_probability"] = 0.5
+        return row
+
+    several = edit(archive, tmp_path / "several", "decisions", drawn_later)
+    found = 0
+    with open_log(archive, None) as log, open_log(several, None) as later:
+        for (one, _), (other, _) in zip(log.read(), later.read(), strict=True):
+            if one.message == "vip":
+                assert one.support == other.support
+                found += 1
+    assert found > 20

@@ -349,6 +349,27 @@ def test_a_contact_of_a_message_that_is_gone_still_counts_as_what_it_was() -> No
     assert scenario.customer.contacts[0].category == "old"
 
 
+def test_contacts_that_are_kept_as_a_number_are_written_out() -> None:
+    """A cap for ever counts them; without one nobody needs them."""
+    policy = small()
+    one = logged(policy, given=("a/push",))
+    one.document.earlier = {0: 3}
+    scenario, _ = passes(policy, one)
+    assert scenario.customer.contacts == []
+    once = SMALL.replace(
+        "caps: {", "caps: {once: {of: {category: old}, at_most: 3, within: ever}, "
+    )
+    definition = load_files({"all.yaml": once}).definition
+    assert definition is not None
+    policy = compile_policy(definition)
+    scenario, _ = passes(policy, one)
+    assert [contact.category for contact in scenario.customer.contacts] == ["old"] * 3
+    assert scenario.expect.reasons["b/email"] == "capped"
+    old = Contact(0, NOW - 400 * DAY, ContactState.CONFIRMED, 0, 0)
+    one.document.earlier, one.document.contacts = {}, [old]
+    assert len(passes(policy, one)[0].customer.contacts) == 1
+
+
 def test_a_reservation_counts_until_it_lapses() -> None:
     one = logged(small(), outcome="selected", given=("b/email",))
     one.document.kinds = [ContactKind("a", "push", "marketing", "x", ())]

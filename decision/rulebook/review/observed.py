@@ -276,7 +276,8 @@ def _no_number(limit: FieldLimit, known: ObservedFields) -> _Finding | None:
         f"{limit.field} is {listed(sorted(seen))} in all of {known.sample} that have it, "
         f"so the default, {limit.default}, always counts"
     )
-    return _Finding(limit.field, message, _TYPES, "unseen-type")
+    hint = f"store whole numbers in {limit.field}, or read another field"
+    return _Finding(limit.field, message, hint, "unseen-type")
 
 
 def _types_of(field: str, known: ObservedFields) -> frozenset[str]:
