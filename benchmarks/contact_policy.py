@@ -30,6 +30,7 @@ from decision.core.document import Contact, ContactKind, ContactState, Document,
 from decision.core.policy import Policy
 from decision.core.policy_builder import compile_policy
 from decision.core.ports import Commit, Section, Version
+from decision.core.quiet_hours import silenced
 from decision.store import MemoryStore
 
 NOW = 1_795_000_000 * SECOND
@@ -47,7 +48,8 @@ def policy_of(caps: int) -> Policy:
             settings=Settings(timezone="Asia/Shanghai"),
             purposes=(Purpose(name="marketing", consent="opt_out"),),
             channels=tuple(
-                Channel(name=name, quiet_hours=QuietHours(start=1320, end=480)) for name in CHANNELS
+                Channel(name=name, quiet_hours=(QuietHours(start=1320, end=480),))
+                for name in CHANNELS
             ),
             placements=(Placement(name="outbound", channels=CHANNELS),),
             messages=tuple(
@@ -160,7 +162,7 @@ def main() -> int:
 
         def hold(policy: Policy = policy, document: Document = document) -> None:
             policy.contact_policy.standing(document, NOW, zone)
-            policy.contact_policy.quiet(NOW, zone)
+            silenced(policy.quiet.plain, NOW, zone, (), policy.everything)
 
         def read(store: MemoryStore = store, raw: bytes = raw) -> None:
             store.unpack("c", raw)

@@ -15,9 +15,10 @@ from decision.core.budgets import MILLION
 from decision.core.clock import DAY, SECOND
 from decision.core.conditions import ALWAYS, OPERATORS, clauses
 from decision.core.decide import Verdict
-from decision.core.definition import USUAL_TIER, Channel, FieldLimit, PolicyDefinition
+from decision.core.definition import USUAL_TIER, Channel, FieldLimit, PolicyDefinition, QuietHours
 from decision.core.policy import Policy
 from decision.core.policy_builder import compile_policy
+from decision.core.quiet_hours import WHOLE_DAY
 from decision.core.reasons import Reason
 from decision.core.schema import Decision
 from decision.core.texts import excess_of
@@ -207,16 +208,22 @@ def limits_near(limit: int | FieldLimit) -> Iterator[tuple[str, int | FieldLimit
 
 
 def channel_mutations(channel: Channel) -> Iterator[tuple[str, dict[str, Any]]]:
-    hours = channel.quiet_hours
-    if hours is not None:
-        yield "never quiet", {"quiet_hours": None}
-        for what, change in (
-            ("quiet later", {"start": hours.start + 1}),
-            ("quiet longer", {"end": hours.end + 1}),
-            ("quiet for all", {"except_purposes": ()}),
-        ):
-            if hours.except_purposes or what != "quiet for all":
-                yield what, {"quiet_hours": msgspec.structs.replace(hours, **change)}
+    for index, hours in enumerate(channel.quiet_hours):
+
+        def with_window(*windows: QuietHours, at: int = index) -> dict[str, Any]:
+            here = channel.quiet_hours
+            return {"quiet_hours": (*here[:at], *windows, *here[at + 1 :])}
+
+        yield f"never quiet {index}", with_window()
+        changes: list[tuple[str, dict[str, Any]]] = []
+        if hours.end - hours.start != WHOLE_DAY:
+            changes += [("later", {"start": hours.start + 1}), ("longer", {"end": hours.end + 1})]
+        for key in ("except_purposes", "weekdays", "calendar", "unless"):
+            default = getattr(QuietHours(start=0, end=1), key)
+            if getattr(hours, key) != default:
+                changes.append((f"without {key}", {key: default}))
+        for what, change in changes:
+            yield f"quiet {index} {what}", with_window(msgspec.structs.replace(hours, **change))
     for index, window in enumerate(channel.reply_windows):
         for change in ({"lasts": window.lasts + SECOND}, {"allows": 99}, {"allows": 2}):
             windows = list(channel.reply_windows)
@@ -237,9 +244,11 @@ KINDS = {
         "timezone", "currency", "language", "week_starts", "exploration", "starting_probability",
         "starting_evidence", "request_id_lasts",
     },
+    "calendars": {"dates"},
     "purposes": {"consent", "explore", "tier"},
     "channels": {
         "cost", "quiet_hours", "quiet_hours.from", "quiet_hours.to", "quiet_hours.except",
+        "quiet_hours.on", "quiet_hours.in", "quiet_hours.unless",
         "reservation", "reservation.expires_after", "reservation.then", "reply_window",
         "reply_window.opened_by", "reply_window.lasts", "reply_window.allows", "max_length",
     },
@@ -267,7 +276,7 @@ KINDS = {
 }  # fmt: skip
 """Every kind of key that a rule file may have, by section."""
 
-OPEN = ("when", "set", "content", "variants", "max_length", "adds")
+OPEN = ("when", "unless", "set", "content", "variants", "max_length", "adds")
 """Below these keys stand names that the author chooses."""
 
 
@@ -311,7 +320,8 @@ def test_every_choice_of_a_key_is_used() -> None:
 
 def conditions() -> list[Any]:
     here = definition()
-    return [one.when for one in (*here.messages, *here.rules, *here.states)]
+    unless = (hours.unless for channel in here.channels for hours in channel.quiet_hours)
+    return [*(one.when for one in (*here.messages, *here.rules, *here.states)), *unless]
 
 
 def test_every_operator_and_way_of_nesting_is_used() -> None:
@@ -325,7 +335,8 @@ def test_every_family_of_fields_is_used() -> None:
     used = {clause.field for when in conditions() for clause in clauses(when)}
     wanted = (
         "customer.", "customer.state", "customer.segment.", "event.type", "event.", "context.",
-        "placement", "experiment.", "time.hour", "time.weekday", "time.date", "contacts.",
+        "placement", "experiment.", "time.hour", "time.weekday", "time.date", "time.in.",
+        "contacts.",
         "score.",
     )  # fmt: skip
     for start in wanted:

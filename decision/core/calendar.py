@@ -1,4 +1,4 @@
-"""The customer's local calendar: days, weeks, months and quiet hours, exact across clock changes.
+"""The customer's local calendar: days, weeks and months, exact across clock changes.
 
 Instants are microseconds since the epoch. Around a change of the clocks a local time may not
 exist (a gap) or exist twice (an overlap); every answer here is an instant, so the caller need not
@@ -17,8 +17,8 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from zoneinfo import ZoneInfo
 
-from decision.core.clock import DAY, MINUTE, from_micros, to_micros
-from decision.core.definition import CalendarPeriod, QuietHours
+from decision.core.clock import DAY, HOUR, from_micros, to_micros
+from decision.core.definition import CalendarPeriod
 
 WEEKDAY_NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -69,6 +69,17 @@ def _transition(zone: tzinfo, low: int, high: int) -> int:
     return low + 1 + bisect_left(between, True, key=lambda at: _offset(zone, at) != before)
 
 
+def changes(zone: tzinfo, since: int, until: int) -> list[int]:
+    """The instants in (since, until] at which the clocks change."""
+    found, at, step = [], since, 12 * HOUR
+    while at < until:
+        following = min(at + step, until)
+        if _offset(zone, at) != _offset(zone, following):
+            found.append(_transition(zone, at, following))
+        at = following
+    return found
+
+
 def _offset(zone: tzinfo, at: int) -> timedelta | None:
     return from_micros(at).astimezone(zone).utcoffset()
 
@@ -110,37 +121,3 @@ def _first_day(period: CalendarPeriod, now: int, zone: tzinfo, week_starts: str)
             return today - timedelta(days=back)
         case "month":
             return today.replace(day=1)
-
-
-def is_quiet(hours: QuietHours, minute: int) -> bool:
-    """Whether a local minute of the day lies in quiet hours; their end is outside."""
-    if hours.start < hours.end:
-        return hours.start <= minute < hours.end
-    return minute >= hours.start or minute < hours.end
-
-
-def local_minute(at: int, zone: tzinfo) -> int:
-    """The local minute of the day, 0 to 1439."""
-    local = from_micros(at).astimezone(zone)
-    return local.hour * 60 + local.minute
-
-
-def quiet_end(hours: QuietHours, now: int, zone: tzinfo) -> int:
-    """The earliest instant from `now` on that lies outside quiet hours; `now` if it does."""
-    if not is_quiet(hours, local_minute(now, zone)):
-        return now
-    today = from_micros(now).astimezone(zone).date()
-    end = time(hours.end // 60, hours.end % 60)
-    ends = [
-        to_micros(datetime.combine(today + timedelta(days=days), end, zone).replace(fold=fold))
-        for days in (0, 1, 2)
-        for fold in (0, 1)
-    ]
-    last = max(ends)
-    at, step = now, 12 * 60 * MINUTE
-    while at < last:
-        following = min(at + step, last)
-        if _offset(zone, at) != _offset(zone, following):
-            ends.append(_transition(zone, at, following))
-        at = following
-    return min(end for end in ends if end > now and not is_quiet(hours, local_minute(end, zone)))

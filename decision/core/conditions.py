@@ -91,6 +91,7 @@ class Not(msgspec.Struct, frozen=True):
 
 Condition = Clause | All | AnyOf | Not
 ALWAYS: Final = All(())
+NEVER_HOLDS: Final = AnyOf(())
 
 Test = Callable[[Sequence[Value]], bool]
 """A compiled condition: takes the slot values of one decision."""

@@ -1,4 +1,4 @@
-"""The contact policy: caps, suppressions, quiet hours and reply windows over one contact history.
+"""The contact policy: caps, suppressions and reply windows over one contact history.
 
 A contact counts while it is reserved, once it is confirmed, and when its reservation expired with
 `then: count`. A rolling window is (now − within, now]; a calendar window is the customer's local
@@ -23,7 +23,6 @@ from decision.core.definition import (
     Cap,
     FieldLimit,
     PolicyDefinition,
-    QuietHours,
     ReplyWindow,
     Suppression,
 )
@@ -51,14 +50,6 @@ class CapGroup(msgspec.Struct, frozen=True):
     number: int
     cap: int
     key: str
-    mask: int
-
-
-class QuietChannel(msgspec.Struct, frozen=True):
-    """A channel with quiet hours, and its candidates that obey them."""
-
-    channel: str
-    hours: QuietHours
     mask: int
 
 
@@ -116,7 +107,7 @@ def _no_slot(field: str) -> int:
 
 
 class ContactPolicy:
-    """Caps, suppressions, quiet hours and reply windows of a policy, compiled.
+    """Caps, suppressions and reply windows of a policy, compiled.
 
     >>> from datetime import UTC
     >>> from decision.core.definition import Selector
@@ -161,15 +152,9 @@ class ContactPolicy:
             for suppression in self.suppressions
         ]
         self._suppressed_types = {suppression.event for suppression in self.suppressions}
-        self.quiet_channels: list[QuietChannel] = []
         self.reply_channels: list[ReplyChannel] = []
         for channel in definition.channels:
             mask = mask_where(candidate.channel == channel.name for candidate in candidates)
-            hours = channel.quiet_hours
-            if hours is not None:
-                exempt = mask_where(each.purpose in hours.except_purposes for each in candidates)
-                if mask & ~exempt:
-                    self.quiet_channels.append(QuietChannel(channel.name, hours, mask & ~exempt))
             if channel.reply_windows and mask:
                 widest_first = sorted(channel.reply_windows, key=lambda window: -window.lasts)
                 self.reply_channels.append(ReplyChannel(channel.name, tuple(widest_first), mask))
@@ -333,19 +318,6 @@ class ContactPolicy:
         """How long signals of a type must be kept."""
         counting = (each for each in self.suppressions if each.event == event_type)
         return max((each.within + each.pause for each in counting), default=0)
-
-    # Quiet hours
-
-    def quiet(self, now: int, zone: tzinfo) -> int:
-        """The mask of candidates whose channel is in quiet hours for them."""
-        if not self.quiet_channels:
-            return 0
-        minute = calendar.local_minute(now, zone)
-        mask = 0
-        for quiet in self.quiet_channels:
-            if calendar.is_quiet(quiet.hours, minute):
-                mask |= quiet.mask
-        return mask
 
     # Reply windows
 

@@ -10,7 +10,8 @@ from typing import Any, Final, Literal
 import msgspec
 
 from decision.core.clock import DAY
-from decision.core.conditions import ALWAYS, Condition
+from decision.core.conditions import ALWAYS, NEVER_HOLDS, Condition
+from decision.core.day_sets import DayRange
 from decision.core.values import Value
 
 
@@ -63,12 +64,28 @@ class Purpose(Definition, frozen=True):
     tier: int = USUAL_TIER
 
 
+class Calendar(Definition, frozen=True):
+    """`calendars:`. Its days, as ranges with both ends."""
+
+    dates: tuple[DayRange, ...]
+
+
 class QuietHours(msgspec.Struct, frozen=True, kw_only=True):
-    """Local minutes of the day from which, and until which (exclusive), a channel is silent."""
+    """One window: local minutes of the day from which, and until which (exclusive), a channel is
+    silent. An end at or before the start is on the next day; 1440 is the end of the day.
+
+    It begins only on these `weekdays` (0 is Monday; none: all) that are in the `calendar`, if one
+    is named. `unless` lifts it; `clause_sources` are the places of its clauses.
+    """
 
     start: int
     end: int
     except_purposes: tuple[str, ...] = ()
+    weekdays: tuple[int, ...] = ()
+    calendar: str | None = None
+    unless: Condition = NEVER_HOLDS
+    clause_sources: tuple[str, ...] = ()
+    source: str = ""
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,15 +108,14 @@ class Channel(Definition, frozen=True):
     """`channels:`. `reply_windows` empty: none is needed. `max_length` bounds a content field."""
 
     cost: float = 0.0
-    quiet_hours: QuietHours | None = None
+    quiet_hours: tuple[QuietHours, ...] = ()
     reservation: Reservation = Reservation()
     reply_windows: tuple[ReplyWindow, ...] = ()
     max_length: dict[str, int] = {}
 
     def what_holds(self, purpose: str) -> str:
         """What can hold back a message of that purpose: quiet hours, reply windows; else empty."""
-        quiet = self.quiet_hours
-        if quiet is not None and purpose not in quiet.except_purposes:
+        if any(purpose not in quiet.except_purposes for quiet in self.quiet_hours):
             return "quiet hours"
         return "reply windows" if self.reply_windows else ""
 
@@ -259,6 +275,7 @@ class PolicyDefinition(msgspec.Struct, frozen=True, kw_only=True):
 
     version: str
     settings: Settings = Settings()
+    calendars: tuple[Calendar, ...] = ()
     purposes: tuple[Purpose, ...] = ()
     channels: tuple[Channel, ...] = ()
     placements: tuple[Placement, ...] = ()

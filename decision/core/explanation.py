@@ -12,9 +12,11 @@ from decision.core.clock import format_duration, from_micros
 from decision.core.conditions import ALWAYS, facts_of, failures, shown
 from decision.core.contact_policy import EVER
 from decision.core.decide import Verdict
-from decision.core.definition import Cap, FieldLimit, QuietHours
+from decision.core.definition import Cap, FieldLimit
+from decision.core.fields import WEEKDAYS
 from decision.core.masks import indices
 from decision.core.policy import Policy, in_holdout
+from decision.core.quiet_hours import in_words as window_in_words
 from decision.core.reasons import Reason
 from decision.core.schema import ExplanationRow
 
@@ -88,7 +90,7 @@ class _Explainer:
             case Reason.UNREACHABLE:
                 return self._unreachable(channel.name), channel.source
             case Reason.QUIET_HOURS:
-                return self._quiet(channel.name, channel.quiet_hours), channel.source
+                return self._quiet(index)
             case Reason.REPLY_WINDOW_CLOSED:
                 return self._reply(channel.name), channel.source
             case Reason.RULE_EXCLUDED:
@@ -153,10 +155,16 @@ class _Explainer:
         names = ", ".join(document.reachable or ())
         return f"reachable on {names or 'no channel'}, not {channel}"
 
-    def _quiet(self, channel: str, hours: QuietHours | None) -> str:
-        local = from_micros(self.verdict.now).astimezone(self.verdict.zone)
-        span = f"{_clock(hours.start)} to {_clock(hours.end)}" if hours else "always"
-        return f"it is {local:%H:%M} in {self.verdict.zone}, {channel} is quiet from {span}"
+    def _quiet(self, index: int) -> Detail:
+        verdict = self.verdict
+        held = self.policy.quiet.holding(index, verdict.now, verdict.zone, verdict.values)
+        window = held[0]
+        local = from_micros(verdict.now).astimezone(verdict.zone)
+        said = f"{window.channel} is quiet from {window_in_words(window.hours)}"
+        day = f" on {local:%Y-%m-%d}, {WEEKDAYS[local.weekday()]}" if window.dated else ""
+        lines = failures(window.hours.unless, verdict.values, self.policy.fields.slot)
+        unless = f"; unless {'; '.join(lines)}" if window.lifted else ""
+        return f"it is {local:%H:%M}{day} in {verdict.zone}, {said}{unless}", window.hours.source
 
     def _reply(self, name: str) -> str:
         contact_policy = self.policy.contact_policy
@@ -258,7 +266,3 @@ def within(cap: Cap) -> str:
     if isinstance(cap.within, int):
         return f"within {format_duration(cap.within)}"
     return cap.within if cap.within == EVER else f"within the calendar {cap.within}"
-
-
-def _clock(minutes: int) -> str:
-    return f"{minutes // 60:02d}:{minutes % 60:02d}"

@@ -3,6 +3,7 @@
 A candidate *depends* on an experiment where the variant can change the outcome for it. That is:
 
 - its `when` or its content names `experiment.<name>`, or a field that depends on the experiment;
+- quiet hours hold it back, and their `unless` names such a field;
 - a rule excludes or boosts it, and the rule's `when` names such a field;
 - a cap is about it, and the cap's `when` or `at_most` names such a field;
 - the model reads the experiment: then every candidate depends on it.
@@ -22,7 +23,7 @@ Controlled Experiments (2020), chapter 20.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from decision.core.conditions import Condition, fields_read
@@ -55,10 +56,17 @@ class Dependents:
         return any(name in text for text in _texts(content) if "{" in text for name in names)
 
     def mask(
-        self, messages: Sequence[Message], message_masks: Mapping[str, int], touched: Sequence[int]
+        self,
+        messages: Sequence[Message],
+        message_masks: Mapping[str, int],
+        touched: Sequence[int],
+        silenced: Iterable[tuple[Condition, int]],
     ) -> int:
-        """The candidates that depend on it; `touched` has those that each rule affects."""
-        found = 0
+        """The candidates that depend on it.
+
+        `touched` has those that each rule affects, `silenced` what lifts the quiet hours of which.
+        """
+        found = union(mask for unless, mask in silenced if self.mentioned(unless))
         for message in messages:
             named = not self.fields.isdisjoint(message.printed)
             if named or self.mentioned(message.when) or self.printed(message.content):

@@ -34,6 +34,7 @@ from decision.core.derived import Derivations
 from decision.core.document import Document
 from decision.core.events import Measure
 from decision.core.fields import FieldTable, Situation
+from decision.core.quiet_hours import QuietPolicy
 from decision.core.scores import Scores
 from decision.core.values import MISSING, Value
 
@@ -129,6 +130,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     tested_requirements: tuple[Requirement, ...]
     consent_rules: tuple[ConsentRule, ...]
     contact_policy: ContactPolicy
+    quiet: QuietPolicy
     states: tuple[tuple[str, Test], ...]
     rule_strata: RuleStrata
     effects: tuple[RuleEffect, ...]

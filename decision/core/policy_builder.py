@@ -19,6 +19,7 @@ from decision.core.derived import Derivations
 from decision.core.exposure import Dependents
 from decision.core.fields import STATE_FIELD, FieldTable
 from decision.core.masks import indices, mask_where, masks_by, positions, union
+from decision.core.own_fields import own_reads
 from decision.core.policy import (
     ActivePeriod,
     ConsentRule,
@@ -28,6 +29,7 @@ from decision.core.policy import (
     Requirement,
     RuleEffect,
 )
+from decision.core.quiet_hours import QuietPolicy, obeyed
 from decision.core.scores import Scores
 from decision.core.selectors import SelectorIndex
 
@@ -68,11 +70,13 @@ def compile_policy(
 
     tests = {each.name: each for each in definition.experiments if each.variants}
     dependents = [Dependents(name, definition) for name in tests]
+    silenced = [(hours.unless, mask) for _, _, hours, mask in obeyed(definition, candidates)]
+    touched = [effect.touches for effect in effects]
     scored = frozenset(scored_by)
     tested = {
         each.name: everything
         if not scored.isdisjoint(each.fields)
-        else each.mask(definition.messages, message_masks, [effect.touches for effect in effects])
+        else each.mask(definition.messages, message_masks, touched, silenced)
         | union(
             selectors.mask(cap.of)
             for cap in definition.caps
@@ -84,7 +88,7 @@ def compile_policy(
 
     zone = calendar.zone(definition.settings.timezone)
     scores = Scores(definition.scores)
-    own = {f"score.{name}": scores.reader(name) for name in scores.definitions}
+    own = own_reads(definition, scores)
     fields = FieldTable((STATE_FIELD, *_named(definition), *exposing, *reads), own)
     parts = {repr(part): part for each in definition.messages for part in conjuncts(each.when)}
     required = masks_by(map(repr, conjuncts(message.when)) for message, _ in pairs)
@@ -151,6 +155,12 @@ def compile_policy(
             if purposes[purpose].consent != "not_required"
         ),
         contact_policy=ContactPolicy(definition, candidates, fields.slot),
+        quiet=QuietPolicy(
+            definition,
+            candidates,
+            fields.slot,
+            lambda unless: any(each.mentioned(unless) for each in dependents),
+        ),
         states=tuple(
             (state.name, compile_condition(state.when, fields.slot)) for state in definition.states
         ),
@@ -194,6 +204,9 @@ def _named(definition: PolicyDefinition) -> Iterable[str]:
         yield from caps.fields_of(cap)
     for rule in definition.rules:
         yield from rule.set
+    for channel in definition.channels:
+        for hours in channel.quiet_hours:
+            yield from fields_read(hours.unless)
 
 
 def _constants(numbers: ArrayLike) -> NDArray[np.float64]:

@@ -17,6 +17,7 @@ from decision.core.contact_policy import Pause, Standing
 from decision.core.document import Document
 from decision.core.masks import indices
 from decision.core.policy import Holdout, Policy, Requirement
+from decision.core.quiet_hours import silenced
 from decision.core.reasons import Reason
 from decision.core.texts import Texts
 from decision.core.values import Value
@@ -114,7 +115,11 @@ def _unreachable(case: Case, among: int) -> int:
 
 
 def _in_quiet_hours(case: Case, among: int) -> int:
-    return case.policy.contact_policy.quiet(case.now, case.zone)
+    return silenced(case.policy.quiet.plain, case.now, case.zone, case.values, among)
+
+
+def _in_quiet_hours_by_variant(case: Case, among: int) -> int:
+    return silenced(case.policy.quiet.tested, case.now, case.zone, case.values, among)
 
 
 def _reply_window_closed(case: Case, among: int) -> int:
@@ -160,6 +165,7 @@ STAGES: Final = (
     Stage(Reason.SUPPRESSED, _suppressed, temporary=True),
     Stage(Reason.UNREACHABLE, _unreachable),
     Stage(Reason.QUIET_HOURS, _in_quiet_hours, temporary=True),
+    Stage(Reason.QUIET_HOURS, _in_quiet_hours_by_variant, temporary=True, exposes=True),
     Stage(Reason.REPLY_WINDOW_CLOSED, _reply_window_closed, temporary=True),
     Stage(Reason.RULE_EXCLUDED, _rule_excluded, exposes=True),
     Stage(Reason.CAPPED, lambda case, _: case.standing.capped, temporary=True, exposes=True),

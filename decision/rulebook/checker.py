@@ -23,6 +23,7 @@ MOST_COMPARED: Final = 100
 """How many unknown names get the nearest known name as a hint; the rest get a list of names."""
 
 NOUNS: Final = {
+    "calendars": "calendar",
     "purposes": "purpose",
     "channels": "channel",
     "placements": "placement",

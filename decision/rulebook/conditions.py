@@ -80,12 +80,12 @@ _KINDS: Final[dict[str, tuple[tuple[type, ...], tuple[str, ...], str]]] = {
 write a value."""
 
 
-def read_when(entry: MappingReader) -> Condition:
-    """The condition under `when`; if it is missing or has an error, one that is always true."""
-    node = entry.get("when")
+def read_when(entry: MappingReader, key: str = "when", default: Condition = ALWAYS) -> Condition:
+    """The condition under `when`, or another key; `default` if it is missing or has an error."""
+    node = entry.get(key)
     if node is None:
-        return ALWAYS
-    return _ConditionReader(entry.checker, entry.label("when")).mapping(node) or ALWAYS
+        return default
+    return _ConditionReader(entry.checker, entry.label(key)).mapping(node) or default
 
 
 def check_field(checker: Checker, name: str, place: Place) -> None:
@@ -207,6 +207,8 @@ class _ConditionReader:
             self.experiment(field.experiment, place)
         elif field.score is not None:
             checker.reference(field.score, "scores", place)
+        elif field.calendar is not None:
+            checker.reference(field.calendar, "calendars", place)
         elif field.channel is not None:
             checker.reference(field.channel, "channels", place)
         elif field.event_type is not None:

@@ -20,6 +20,7 @@ from decision.core.definition import (
     Settings,
     Suppression,
 )
+from decision.core.fields import WEEKDAYS
 from decision.rulebook.budgets import MOST_SPENT, PACES, PERIODS
 from decision.rulebook.caps import COUNTS
 from decision.rulebook.checker import NOUNS
@@ -110,6 +111,7 @@ def _settings() -> Schema:
 def _definitions() -> dict[str, Schema]:
     filters = {key: ref("texts") for key in ("purpose", "channel", "category", "tags")}
     return {
+        "calendar": keys("calendar", {"dates": ref("dates")}, required=["dates"]),
         "purpose": keys(
             "purpose",
             {
@@ -200,6 +202,28 @@ def _channel() -> dict[str, Schema]:
         {"opened_by": ref("event"), "lasts": ref("duration"), "allows": ref("whole")},
         required=["opened_by", "lasts"],
     )
+    quiet = keys(
+        "quiet_hours",
+        {
+            "from": ref("clock"),
+            "to": ref("end_of_day"),
+            "on": {
+                "anyOf": [
+                    {"enum": list(WEEKDAYS)},
+                    {
+                        "type": "array",
+                        "items": {"enum": list(WEEKDAYS)},
+                        "minItems": 1,
+                        "uniqueItems": True,
+                    },
+                ]
+            },
+            "in": ref("text"),
+            "except": ref("texts_or_none"),
+            "unless": ref("condition"),
+        },
+        required=["from", "to"],
+    )
     return {
         "channel": keys(
             "channel",
@@ -215,11 +239,13 @@ def _channel() -> dict[str, Schema]:
                 },
             },
         ),
-        "quiet_hours": keys(
-            "quiet_hours",
-            {"from": ref("clock"), "to": ref("clock"), "except": ref("texts_or_none")},
-            required=["from", "to"],
-        ),
+        "quiet_window": quiet,
+        "quiet_hours": {
+            **quiet,
+            "type": ["object", "array"],
+            "items": ref("quiet_window"),
+            "minItems": 1,
+        },
         "reservation": keys(
             "reservation",
             {

@@ -131,9 +131,11 @@ class QuantityReader(DiagnosticCollector):
             self.error("bad-value", node.at, f'{what}: "{value}" is not a date or time', str(error))
             return None
 
-    def clock(self, node: Node, what: str) -> int | None:
-        """Minutes of the day of a time such as 22:00."""
+    def clock(self, node: Node, what: str, *, end: bool = False) -> int | None:
+        """Minutes of the day of a time such as 22:00; where it is an `end`, 24:00 is one, too."""
         value = node.value
+        if end and value == "24:00":
+            return 24 * (HOUR // MINUTE)
         found = _CLOCK.fullmatch(value) if isinstance(value, str) else None
         if found is not None:
             return int(found[1]) * (HOUR // MINUTE) + int(found[2])

@@ -13,6 +13,7 @@ import msgspec
 from decision.core.definition import Definition, PolicyDefinition, Settings
 from decision.files import access_hint
 from decision.rulebook.budgets import check_budgets, read_shared_budget
+from decision.rulebook.calendars import read_calendar
 from decision.rulebook.caps import read_cap
 from decision.rulebook.checker import NOUNS, Checker
 from decision.rulebook.diagnostics import WARNINGS, Diagnostic, Severity, hint_for
@@ -33,6 +34,7 @@ from decision.rulebook.yaml_source import Node, Source, read_yaml
 from decision.rulebook.yaml_text import read_file
 
 SECTIONS = (
+    "calendars",
     "purposes",
     "channels",
     "placements",
@@ -49,10 +51,11 @@ SECTIONS = (
 """The keys of a rule file, besides `settings`."""
 
 _READERS: Final[dict[str, Callable[[Checker, str, Node], Definition]]] = {
+    "calendars": read_calendar,
     "purposes": read_purpose,
+    "experiments": read_experiment,
     "channels": read_channel,
     "placements": read_placement,
-    "experiments": read_experiment,
     "states": read_state,
     "messages": read_message,
     "caps": read_cap,

@@ -39,6 +39,7 @@ _NOT_EMPTY: Final = "Must not be empty."
 _AN_EVENT: Final = (
     f"a type of event; message events are message. and one of {_KNOWN.replace('|', ', ')}"
 )
+_DAYS: Final = "Must be a date such as 2027-05-01, or a range such as 2027-02-05..2027-02-12."
 _VERSION: Final = r"^v?[0-9][0-9A-Za-z.-]*(\+.*)?$"
 _SCALAR: Final = ["string", "number", "boolean"]
 _NUMBER: Final = {"type": "number"}
@@ -106,6 +107,7 @@ def _share(most: float, example: str) -> Schema:
 def value_definitions() -> dict[str, Schema]:
     """The definitions that sections refer to by name."""
     periods = get_args(CalendarPeriod)
+    days = rf"^{_DATE}(\.\.{_DATE})?$"
     clock = "([01][0-9]|2[0-3]):[0-5][0-9]"
     return {
         "text": {"type": "string", "pattern": r"\S", "patternErrorMessage": _NOT_EMPTY},
@@ -118,6 +120,17 @@ def value_definitions() -> dict[str, Schema]:
         "share": _share(1, "2%"),
         "variant_share": _share(100, "50%"),
         "clock": pattern(f"^{clock}$", "a time of day such as 09:30 or 22:00", "22:00"),
+        "end_of_day": pattern(
+            f"^({clock}|24:00)$", "a time of day such as 08:00, or 24:00", "08:00", "24:00"
+        ),
+        "dates": {
+            "type": ["string", "array"],
+            "pattern": days,
+            "patternErrorMessage": _DAYS,
+            "items": pattern(days, "…", "2027-05-01", "2027-02-05..2027-02-12")
+            | {"patternErrorMessage": _DAYS},
+            "minItems": 1,
+        },
         "moment": pattern(
             f"^{_DATE}([Tt ]{TIME})?$",
             "a date, or a time with its offset, such as 2026-11-01T10:00:00+08:00",
@@ -170,6 +183,7 @@ def _condition_definitions() -> dict[str, Schema]:
         (rf"events\.{_SOMETHING}\.{measured}", "is_number", "events.<type>.<measure>"),
         (rf"events\.{_SOMETHING}\.last_[^.]+", "is_any", "events.<type>.<measure>"),
         (rf"score\.{_SOMETHING}", "is_number", "score.<name>"),
+        (rf"time\.in\.{_SOMETHING}", "is_boolean", "time.in.<calendar>"),
     )
     helped = key_help()["condition"] | key_help()["field"]
     condition: Schema = {
@@ -203,6 +217,7 @@ def _condition_definitions() -> dict[str, Schema]:
         "is_any": _any_test(),
         "is_number": _test(_NUMBER, _NUMBER),
         "is_hour": _test(hour, _NUMBER),
+        "is_boolean": _test({"type": "boolean"}, None),
         "is_text": _test(_TEXT, _TEXT, contains=_TEXT),
         "is_weekday": _test({"enum": list(WEEKDAYS)}, _TEXT, contains=_TEXT),
         "is_date": _test(day, day, contains=_TEXT),
@@ -213,7 +228,7 @@ def _condition_definitions() -> dict[str, Schema]:
 def _operators(
     equal: Schema,
     item: Schema,
-    ordered: Schema,
+    ordered: Schema | None,
     contains: Schema | None = None,
     version: Schema | None = None,
 ) -> Schema:
@@ -222,7 +237,7 @@ def _operators(
     several = {"type": "array", "minItems": 1, "items": item}
     compared: dict[str, Schema] = {
         **dict.fromkeys(("eq", "ne"), equal),
-        **dict.fromkeys(("gt", "gte", "lt", "lte"), ordered),
+        **(dict.fromkeys(("gt", "gte", "lt", "lte"), ordered) if ordered else {}),
         **dict.fromkeys(("in", "not_in"), several),
         **({"contains": contains} if contains else {}),
         **(dict.fromkeys(VERSION_OPERATORS, version) if version else {}),
@@ -235,7 +250,7 @@ def _operators(
     return keys("operator", found, minProperties=1)
 
 
-def _test(exact: Schema, ordered: Schema, contains: Schema | None = None) -> Schema:
+def _test(exact: Schema, ordered: Schema | None, contains: Schema | None = None) -> Schema:
     """A value of one type, or operators on it; `exact` is what it may be equal to."""
     return {"anyOf": [exact, _operators(exact, exact, ordered, contains)]}
 

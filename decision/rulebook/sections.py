@@ -18,7 +18,6 @@ from decision.core.definition import (
     Experiment,
     Placement,
     Purpose,
-    QuietHours,
     ReplyWindow,
     Reservation,
     Settings,
@@ -27,6 +26,7 @@ from decision.core.definition import (
 from decision.core.values import in_words
 from decision.rulebook.checker import LONGEST_PAUSE, Checker, MappingReader
 from decision.rulebook.local_filters import is_language
+from decision.rulebook.quiet_hours import read_quiet_hours
 from decision.rulebook.yaml_source import Node
 
 
@@ -141,23 +141,11 @@ def read_channel(checker: Checker, name: str, node: Node) -> Channel:
             name=name,
             source=node.key.label,
             cost=entry.read("cost", Checker.number, 0.0, least=0),
-            quiet_hours=entry.read("quiet_hours", _quiet_hours, None),
+            quiet_hours=entry.read("quiet_hours", read_quiet_hours, ()),
             reservation=entry.read("reservation", _reservation, Reservation()),
             reply_windows=entry.read("reply_window", _reply_windows, ()),
             max_length=entry.read("max_length", _max_length, {}),
         )
-
-
-def _quiet_hours(checker: Checker, node: Node, what: str) -> QuietHours:
-    with checker.entry(node, what) as entry:
-        start = entry.require("from", Checker.clock, -1)
-        end = entry.require("to", Checker.clock, -1)
-        if start == end and start >= 0:
-            message = f"{what} start and end at the same time, so they have no length"
-            hint = 'write, for example, from: "22:00" and to: "08:00", or delete quiet_hours'
-            checker.error("bad-value", node.at, message, hint)
-        excepted = entry.read("except", Checker.references, (), "purposes", least=0)
-        return QuietHours(start=start, end=end, except_purposes=excepted)
 
 
 def _reservation(checker: Checker, node: Node, what: str) -> Reservation:

@@ -11,8 +11,9 @@ Everything that a policy can do is a *sight* to be seen at least once in some de
   in which the clauses before it had not settled the matter.
 - state: `was the state`. placement: `gave something`, `gave nothing`.
 - derived event that is counted: `was counted`.
-- cap, suppression: `held something back`. budget: `was spent`. quiet hours, reply window,
-  consent (of a channel, of a purpose): `held something back`; a reply window also `was open`.
+- cap, suppression: `held something back`. budget: `was spent`. quiet hours (each window), reply
+  window, consent (of a channel, of a purpose): `held something back`; a reply window also `was
+  open`, a window of quiet hours with `unless` also `was lifted`.
 - experiment: of a control group, `held something back` and `let through` what it would hold back;
   of a test, each variant, where a clause asked for it (anywhere, where none asks).
 - reason: each code that the policy can give.
@@ -28,6 +29,7 @@ from typing import NamedTuple
 import msgspec
 
 from decision.core import business_rules
+from decision.core.clock import from_micros
 from decision.core.conditions import ALWAYS, Test
 from decision.core.contact_policy import ReplyChannel
 from decision.core.decide import Verdict
@@ -36,14 +38,16 @@ from decision.core.fields import Situation
 from decision.core.masks import indices
 from decision.core.policy import Policy, in_holdout
 from decision.core.policy_builder import compile_policy
+from decision.core.quiet_hours import QuietWindow, in_words
 from decision.core.reasons import Reason
 from decision.core.schema import Decision
 from decision.core.values import MISSING, Value
 from decision.rulebook.content import compile_contents
 from decision.scenarios.trace import offered
-from decision.scenarios.watching import PlacedClause, placed_clauses, watched
+from decision.scenarios.watching import PlacedClause, placed_clauses, placed_conditions, watched
 
 HELD = "held something back"
+LIFTED = "was lifted"
 NO_FILE = "(whole policy)"
 
 
@@ -163,6 +167,7 @@ class Coverage:
             what = "fired" if fired >> index & 1 else "did not fire"
             self._add(Sight("rule", rule.name, what))
         asked = offered(policy, verdict)
+        self._quiet(policy, verdict, asked)
         for message in policy.definition.messages:
             if policy.message_masks[message.name] & asked:
                 self.holds(policy, "messages", message.name, verdict.values)
@@ -170,16 +175,29 @@ class Coverage:
             if cap.when != ALWAYS and policy.contact_policy.mask_of_cap(number) & asked:
                 self.holds(policy, "caps", cap.name, verdict.values)
 
+    def _quiet(self, policy: Policy, verdict: Verdict, asked: int) -> None:
+        """Asks what lifts the quiet hours in which the decision was made."""
+        local = from_micros(verdict.now).astimezone(verdict.zone)
+        for window in policy.quiet.windows:
+            if window.lifted and window.mask & asked and window.covers(local):
+                name = f"{window.channel} {window.number}"
+                if self.holds(policy, "quiet hours", name, verdict.values):
+                    self._add(Sight("quiet hours", _window(policy, window), LIFTED))
+
     def holds(self, policy: Policy, section: str, name: str, values: Sequence[Value]) -> bool:
         """Whether the condition of one thing holds, telling of the clauses asked for it."""
         test = self._tests.get((section, name))
         if test is None:
-            owner = next(one for one in getattr(policy.definition, section) if one.name == name)
+            condition = next(
+                found
+                for of, owner, found, _ in placed_conditions(policy.definition)
+                if (of, owner) == (section, name)
+            )
 
             def tell(number: int, held: bool, value: Value) -> None:
                 self._clause(self._by_owner[section, name, number], held, value)
 
-            test = self._tests[section, name] = watched(owner.when, policy.fields.slot, tell)
+            test = self._tests[section, name] = watched(condition, policy.fields.slot, tell)
         return test(values)
 
     def _clause(self, told: PlacedClause, held: bool, value: Value) -> None:
@@ -233,6 +251,13 @@ def _clause_sight(told: PlacedClause, held: bool) -> Sight:
     return Sight("clause", f"{told.words}{number}", "true" if held else "false")
 
 
+def _window(policy: Policy, window: QuietWindow) -> str:
+    """What a window is called: its channel, and its hours where the channel has several."""
+    if len(policy.channels[window.channel].quiet_hours) == 1:
+        return window.channel
+    return f"{window.channel}: {in_words(window.hours)}"
+
+
 def _place(source: str) -> tuple[str, int]:
     file, _, line = source.rpartition(":")
     return file, int(line) if line.isdigit() else 0
@@ -267,8 +292,11 @@ def _sights(policy: Policy, told: list[PlacedClause]) -> Iterator[tuple[Sight, s
         yield Sight("suppression", suppression.name, HELD), suppression.source
     for agreed in policy.consent_rules:
         yield Sight("consent", agreed.purpose.name, HELD), agreed.purpose.source
-    for quiet in policy.contact_policy.quiet_channels:
-        yield Sight("quiet hours", quiet.channel, HELD), policy.channels[quiet.channel].source
+    for quiet in policy.quiet.windows:
+        source = quiet.hours.source or policy.channels[quiet.channel].source
+        yield Sight("quiet hours", _window(policy, quiet), HELD), source
+        if quiet.lifted:
+            yield Sight("quiet hours", _window(policy, quiet), LIFTED), source
     for reply in policy.contact_policy.reply_channels:
         for window in reply.windows:
             source = window.source or policy.channels[reply.channel].source
@@ -313,7 +341,7 @@ def _possible(policy: Policy) -> Iterator[Reason]:
         Reason.NOT_ELIGIBLE: any(one.when != ALWAYS for one in policy.definition.messages),
         Reason.NO_CONSENT: policy.consent_rules,
         Reason.SUPPRESSED: policy.definition.suppressions,
-        Reason.QUIET_HOURS: contact_policy.quiet_channels,
+        Reason.QUIET_HOURS: policy.quiet.windows,
         Reason.REPLY_WINDOW_CLOSED: contact_policy.reply_channels,
         Reason.RULE_EXCLUDED: any(effect.removes for effect in policy.effects),
         Reason.CAPPED: contact_policy.groups,
@@ -356,7 +384,10 @@ def _fallen(policy: Policy, verdict: Verdict) -> Iterator[Sight]:
             elif reason is Reason.NO_CONSENT:
                 yield Sight("consent", one.purpose, HELD)
             elif reason is Reason.QUIET_HOURS:
-                yield Sight("quiet hours", one.channel, HELD)
+                for window in policy.quiet.holding(
+                    index, verdict.now, verdict.zone, verdict.values
+                ):
+                    yield Sight("quiet hours", _window(policy, window), HELD)
             elif reason is Reason.REPLY_WINDOW_CLOSED:
                 yield Sight("reply window", one.channel, HELD)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
 import msgspec
@@ -63,8 +63,23 @@ def watched(condition: Condition, slot_of: Callable[[str], int], tell: Tell) -> 
 def placed_clauses(definition: PolicyDefinition) -> list[PlacedClause]:
     """Every clause of every condition, with its place in the rule files."""
     return [
-        PlacedClause(section, owner.name, number, *found)
-        for section in ("states", "rules", "messages", "caps")
-        for owner in getattr(definition, section)
-        for number, found in enumerate(zip(clauses(owner.when), owner.clause_sources, strict=True))
+        PlacedClause(section, owner, number, *found)
+        for section, owner, condition, sources in placed_conditions(definition)
+        for number, found in enumerate(zip(clauses(condition), sources, strict=True))
     ]
+
+
+def placed_conditions(
+    definition: PolicyDefinition,
+) -> Iterator[tuple[str, str, Condition, tuple[str, ...]]]:
+    """(section, owner, condition, the places of its clauses) of every condition.
+
+    What lifts quiet hours is owned by a channel and the number of its window.
+    """
+    for section in ("states", "rules", "messages", "caps"):
+        for owner in getattr(definition, section):
+            yield section, owner.name, owner.when, owner.clause_sources
+    for channel in definition.channels:
+        for number, hours in enumerate(channel.quiet_hours):
+            owner = f"{channel.name} {number}"
+            yield "quiet hours", owner, hours.unless, hours.clause_sources

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from decision.core.candidates import CandidateInfo
 from decision.core.clock import SECOND, from_micros
-from decision.core.definition import Cap, PolicyDefinition, Selector, Suppression
+from decision.core.definition import Cap, PolicyDefinition, QuietHours, Selector, Suppression
 from decision.core.document import Contact, ContactKind, ContactState, Document
 
 
@@ -100,13 +100,26 @@ def paused(
 
 def quiet(definition: PolicyDefinition, candidate: CandidateInfo, now: int, zone: ZoneInfo) -> bool:
     channel = next(c for c in definition.channels if c.name == candidate.channel)
-    hours = channel.quiet_hours
-    if hours is None or candidate.purpose in hours.except_purposes:
-        return False
+    return any(
+        candidate.purpose not in hours.except_purposes and is_quiet(definition, hours, now, zone)
+        for hours in channel.quiet_hours
+    )
+
+
+def is_quiet(definition: PolicyDefinition, hours: QuietHours, now: int, zone: ZoneInfo) -> bool:
     clock = local(now, zone)
     minute = clock.hour * 60 + clock.minute
-    span = (hours.end - hours.start) % (24 * 60)
-    return (minute - hours.start) % (24 * 60) < span
+    span = (hours.end - hours.start) % (24 * 60) or 24 * 60
+    since = (minute - hours.start) % (24 * 60)
+    if since >= span:
+        return False
+    begun = clock.date() - timedelta(days=since > minute)
+    if hours.weekdays and begun.weekday() not in hours.weekdays:
+        return False
+    if hours.calendar is None:
+        return True
+    found = next(one for one in definition.calendars if one.name == hours.calendar)
+    return any(first <= begun.toordinal() <= last for first, last in found.dates)
 
 
 def closed(

@@ -1,4 +1,4 @@
-"""Local days and quiet hours are exact over a whole year, at each hour around each change."""
+"""Local days and periods are exact over a whole year, around each change of the clocks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from decision.core import calendar
 from decision.core.clock import DAY, HOUR, MINUTE, from_micros
-from decision.core.definition import QuietHours
 from tests.core.small import at
 
 ZONES = ["America/New_York", "Europe/London", "Asia/Shanghai"]
@@ -28,24 +27,6 @@ ODD_ZONES = [
 ]
 
 
-def changes(zone: ZoneInfo, year: int) -> list[int]:
-    """The instants of the year at which the offset changes."""
-    start = at(f"{year}-01-01T00:00:00+00:00")
-    found = []
-    for step in range(366 * 24 * 4):
-        before = start + step * HOUR // 4
-        first, second = (from_micros(t).astimezone(zone) for t in (before, before + HOUR // 4))
-        if first.utcoffset() != second.utcoffset():
-            found.append(before + HOUR // 4)
-    return found
-
-
-def is_quiet(hours: QuietHours, moment: int, zone: ZoneInfo) -> bool:
-    local = from_micros(moment).astimezone(zone)
-    span = (hours.end - hours.start) % 1440
-    return (local.hour * 60 + local.minute - hours.start) % 1440 < span
-
-
 @pytest.mark.parametrize("name", ZONES + ODD_ZONES)
 def test_each_local_day_starts_at_its_first_instant(name: str) -> None:
     zone = ZoneInfo(name)
@@ -56,34 +37,6 @@ def test_each_local_day_starts_at_its_first_instant(name: str) -> None:
         earlier = [start - 1, start - MINUTE, start - HOUR]
         assert all(from_micros(t).astimezone(zone).date() < day for t in earlier)
         day += timedelta(days=1)
-
-
-@pytest.mark.parametrize("name", ZONES)
-@pytest.mark.parametrize(
-    ("start", "end"), [("22:00", "08:00"), ("01:30", "02:30"), ("02:15", "01:15")]
-)
-def test_quiet_hours_end_at_the_first_instant_outside_around_each_change(
-    name: str, start: str, end: str
-) -> None:
-    zone = ZoneInfo(name)
-    hours = QuietHours(
-        start=int(start[:2]) * 60 + int(start[3:]), end=int(end[:2]) * 60 + int(end[3:])
-    )
-    for change in changes(zone, 2026) or [at("2026-06-01T00:00:00+00:00")]:
-        for step in range(-30, 31):
-            for shift in (-1, 0, 1, 17 * MINUTE):
-                now = change + step * HOUR + shift
-                found = calendar.quiet_end(hours, now, zone)
-                if not is_quiet(hours, now, zone):
-                    assert found == now
-                    continue
-                assert found > now
-                assert not is_quiet(hours, found, zone)
-                minute = now - now % MINUTE + MINUTE
-                while minute < found:
-                    assert is_quiet(hours, minute, zone), (now, minute, found)
-                    minute += 7 * MINUTE
-                assert is_quiet(hours, found - 1, zone)
 
 
 @given(

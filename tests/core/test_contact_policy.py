@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from zoneinfo import ZoneInfo
 
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from decision.core.clock import DAY, HOUR, MINUTE, SECOND
 from decision.core.decide import Verdict
 from decision.core.definition import (
+    Calendar,
     Cap,
     Channel,
     PolicyDefinition,
@@ -62,11 +64,24 @@ caps = st.builds(
     per=st.sampled_from([None, "message", "category", "channel"]),
 )
 minutes = st.integers(0, 1439)
-quiet_hours = st.one_of(
-    st.none(),
-    st.tuples(minutes, minutes)
-    .filter(lambda pair: pair[0] != pair[1])
-    .map(lambda pair: QuietHours(start=pair[0], end=pair[1], except_purposes=("service",))),
+quiet_hours = st.lists(
+    st.builds(
+        QuietHours,
+        start=minutes,
+        end=st.integers(0, 1440),
+        except_purposes=st.sampled_from([(), ("service",)]),
+        weekdays=st.sampled_from([(), (5, 6), (0,)]),
+        calendar=st.sampled_from([None, None, "festival"]),
+    ).filter(lambda hours: hours.start != hours.end and hours.end - hours.start < 1380),
+    max_size=2,
+).map(tuple)
+festivals = st.builds(
+    lambda start, first, rest: Calendar(
+        name="festival", dates=((start + first, start + first + rest),)
+    ),
+    st.sampled_from([date.fromisoformat("2026-03-08").toordinal(), date(2026, 11, 1).toordinal()]),
+    st.integers(-3, 3),
+    st.integers(0, 4),
 )
 windows = st.lists(
     st.builds(
@@ -88,7 +103,8 @@ suppressions = st.builds(
     per=st.sampled_from([None, "message", "category", "channel"]),
 )
 policies = st.builds(
-    lambda caps, push, email, replies, suppressions, week_starts: definition(
+    lambda caps, push, email, festival, replies, suppressions, week_starts: definition(
+        calendars=(festival,),
         settings=Settings(timezone="UTC", exploration=None, week_starts=week_starts),
         caps=tuple(caps),
         channels=(
@@ -100,6 +116,7 @@ policies = st.builds(
     st.lists(caps, max_size=3),
     quiet_hours,
     quiet_hours,
+    festivals,
     windows,
     st.lists(suppressions, max_size=2),
     st.sampled_from(["monday", "sunday", "saturday"]),

@@ -159,7 +159,7 @@ def test_unreachable_channels_are_not_used() -> None:
 
 QUIET = Channel(
     name="push",
-    quiet_hours=QuietHours(start=22 * 60, end=8 * 60, except_purposes=("service",)),
+    quiet_hours=(QuietHours(start=22 * 60, end=8 * 60, except_purposes=("service",)),),
 )
 
 

@@ -89,7 +89,7 @@ def test_a_message_that_falls_for_another_reason_exposes_nobody() -> None:
 def test_quiet_hours_expose_nobody_and_a_cap_does() -> None:
     """A cap may be full because of the variant; a comparison without those would be biased."""
     channels = tuple(
-        msgspec.structs.replace(channel, quiet_hours=QuietHours(start=0, end=23 * 60))
+        msgspec.structs.replace(channel, quiet_hours=(QuietHours(start=0, end=23 * 60),))
         for channel in definition().channels
     )
     offer = message("offer", when=SHORT)

@@ -34,11 +34,17 @@ VALIDATOR = jsonschema_rs.Draft7Validator(SCHEMA)
 EVERYTHING = """\
 settings: {timezone: Asia/Shanghai, currency: CNY, week_starts: sunday, language: en-GB, exploration: 50, exploration_floor: 1%, exploration_until: 20,
            starting_probability: 0.05, starting_evidence: 10, request_id_lasts: 2h}
+calendars: {double-11: {dates: [2026-11-11, 2027-11-10..2027-11-12]}, one: {dates: 2027-05-01}}
 purposes: {marketing: {consent: opt_in}, tips: {consent: opt_out, explore: false}, service: {consent: not_required, tier: 1}}
 channels:
   push: {cost: 0.01, quiet_hours: {from: "22:00", to: 08:00, except: service},
          reservation: {expires_after: 3d, then: release}, max_length: {title: 40}}
   wechat: {reply_window: [{opened_by: wechat.message, lasts: 48h, allows: 5}]}
+  sms:
+    quiet_hours:
+      - {from: "21:00", to: "09:00", except: service, unless: {time.in.double-11: true}}
+      - {from: "00:00", to: "24:00", on: [sat, sun], in: double-11}
+      - {from: "20:00", to: "21:00", on: fri}
   chat: {reply_window: {opened_by: message.opened, lasts: 48h}}
 placements:
   outbound: {channels: [push, wechat], fallback: hello, threshold: -1}

@@ -64,8 +64,13 @@ def test_the_example_of_the_contract_loads_without_diagnostics() -> None:
     channels = {one.name: one for one in policy.channels}
     assert list(channels) == ["push", "wechat", "in_app", "sms", "email"]
     assert channels["push"].cost == 0.01
-    assert channels["push"].quiet_hours == QuietHours(
-        start=22 * 60, end=8 * 60, except_purposes=("service",)
+    assert channels["push"].quiet_hours == (
+        QuietHours(
+            start=22 * 60,
+            end=8 * 60,
+            except_purposes=("service",),
+            source="rules/contract.yaml:11",
+        ),
     )
     assert channels["push"].reservation == channels["sms"].reservation == Reservation()
     assert channels["in_app"].reservation == Reservation(expires_after=30 * MINUTE, then="release")

@@ -56,6 +56,7 @@ class Field(msgspec.Struct, frozen=True):
     channel: str | None = None
     contacts_window: int = 0
     score: str | None = None
+    calendar: str | None = None
 
 
 class UnknownField(NextbestError, ValueError):

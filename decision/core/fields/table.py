@@ -6,7 +6,7 @@ situation into the list of slot values that all conditions and features read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Final
 
@@ -67,10 +67,13 @@ def parse_field(name: str) -> Field:
     return make(name, rest)
 
 
+Own = Callable[[Field], Read | None]
+
+
 class FieldTable:
     """Slots for a set of fields, in the order in which the names are given. Immutable.
 
-    `own` is how fields are read that only a policy knows, by name.
+    `own` says how a field is read that only a policy knows; None: as the field itself says.
 
     Raises:
         UnknownField: one of the names cannot be a field's.
@@ -78,11 +81,11 @@ class FieldTable:
 
     __slots__ = ("_own", "_reads", "_slots", "fields")
 
-    def __init__(self, names: Iterable[str] = (), own: Mapping[str, Read] | None = None) -> None:
-        self._own: Final = own or {}
+    def __init__(self, names: Iterable[str] = (), own: Own = lambda field: None) -> None:
+        self._own: Final = own
         self._slots: Final = {name: slot for slot, name in enumerate(dict.fromkeys(names))}
         self.fields: Final = tuple(
-            msgspec.structs.replace(field, read=self._own.get(field.name, field.read))
+            msgspec.structs.replace(field, read=own(field) or field.read)
             for field in map(parse_field, self._slots)
         )
         self._reads: Final = tuple(field.read for field in self.fields)

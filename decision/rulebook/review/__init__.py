@@ -22,6 +22,7 @@ from decision.rulebook.review.contact import (
 from decision.rulebook.review.context import ReviewContext
 from decision.rulebook.review.dates import review_dates
 from decision.rulebook.review.messages import review_fallbacks, review_messages
+from decision.rulebook.review.quiet_hours import review_quiet_hours
 from decision.rulebook.review.rules import review_rules
 from decision.rulebook.source_map import SourceMap
 
@@ -45,6 +46,7 @@ def review(report: DiagnosticCollector, definition: PolicyDefinition, places: So
     review_rules(context)
     review_dates(context)
     review_fallbacks(context)
+    review_quiet_hours(context)
     review_messages(context)
     review_caps(context)
     review_budgets(context)

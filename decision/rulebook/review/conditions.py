@@ -8,7 +8,13 @@ from typing import Final
 from decision.core.conditions import ALWAYS, All, AnyOf, Clause, Condition, Not, clauses, conjuncts
 from decision.core.values import in_words
 from decision.rulebook.checker import NOUNS
-from decision.rulebook.review.context import ReviewContext, fields_of, listed, size_of
+from decision.rulebook.review.context import (
+    ReviewContext,
+    conditions_of,
+    fields_of,
+    listed,
+    size_of,
+)
 from decision.rulebook.review.intervals import BOTTOM, values_of
 from decision.rulebook.yaml_source import Place
 
@@ -39,40 +45,33 @@ _EXPLAINED: Final = 10
 def review_conditions(
     context: ReviewContext, flawed: Collection[tuple[str, str]] = frozenset()
 ) -> None:
-    """Reviews the conditions of all definitions, except those in `flawed`."""
-    definition = context.definition
-    for section, found in (
-        ("messages", definition.messages),
-        ("caps", definition.caps),
-        ("states", definition.states),
-        ("rules", definition.rules),
-        ("events", definition.events),
-    ):
-        for one in found:
-            if one.when != ALWAYS and (section, one.name) not in flawed:
-                _ConditionReviewer(context, section, one.name).whole(one.when)
+    """Reviews every condition, except those of definitions in `flawed`."""
+    events = (("events", one.name, "when", one.when) for one in context.definition.events)
+    for section, name, key, condition in (*conditions_of(context.definition), *events):
+        if condition != ALWAYS and (section, name) not in flawed:
+            _ConditionReviewer(context, section, name, key).whole(condition)
 
 
 class _ConditionReviewer:
-    """Reviews the condition of one definition."""
+    """Reviews one condition of a definition."""
 
-    def __init__(self, context: ReviewContext, section: str, name: str) -> None:
+    def __init__(self, context: ReviewContext, section: str, name: str, key: str) -> None:
         self.context = context
         self.solver = context.solver
         self.section = section
         self.name = name
-        self.what = f'{NOUNS[section]} "{name}"'
+        self.what = f'{key} of {NOUNS[section]} "{name}"'
 
     def whole(self, when: Condition) -> None:
         self.solver.allow(size_of(when))
         if self.solver.never(when):
             culprit, reason, hint = self.culprit(when)
-            message = f"when of {self.what} can never be true: {reason}"
+            message = f"{self.what} can never be true: {reason}"
             hint = hint or f"all parts of a mapping must be true together; {_EITHER}"
             self.context.impossible.add((self.section, self.name))
             self.context.report.error("never-holds", self.place(culprit), message, hint)
         elif self.solver.always(when):
-            self.empty(when, f"when of {self.what} is always true: {self.why_always(when)}")
+            self.empty(when, f"{self.what} is always true: {self.why_always(when)}")
         else:
             self.parts(when, ())
             self.selves(when)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from decision.core.conditions import ALWAYS, Condition, clauses, fields_read
+from collections.abc import Iterator
+
+from decision.core.conditions import ALWAYS, NEVER_HOLDS, Condition, clauses, fields_read
 from decision.core.definition import PolicyDefinition
 from decision.rulebook.collector import DiagnosticCollector
 from decision.rulebook.review.candidates import Candidates
@@ -46,6 +48,19 @@ class ReviewContext:
         )
 
 
+def conditions_of(
+    definition: PolicyDefinition,
+) -> Iterator[tuple[str, str, str, Condition]]:
+    """(section, name, what it is called, condition) of every condition on what a decision reads."""
+    for section in ("states", "messages", "caps", "rules"):
+        for one in getattr(definition, section):
+            yield section, one.name, "when", one.when
+    for channel in definition.channels:
+        for hours in channel.quiet_hours:
+            if hours.unless != NEVER_HOLDS:
+                yield "channels", channel.name, "unless in quiet_hours", hours.unless
+
+
 def size_of(condition: Condition) -> int:
     """How many clauses a condition has."""
     return sum(1 for _ in clauses(condition))
@@ -54,6 +69,11 @@ def size_of(condition: Condition) -> int:
 def fields_of(condition: Condition) -> set[str]:
     """The fields that a condition names."""
     return set(fields_read(condition))
+
+
+def reading(when: Condition, field: str) -> Condition:
+    """The first clause that reads a field, also as an operand."""
+    return next((one for one in clauses(when) if field in (one.field, one.operand)), when)
 
 
 def listed(names: list[str], most: int = 4) -> str:

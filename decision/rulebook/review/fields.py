@@ -13,7 +13,7 @@ from decision.core.fields import STATE_FIELD, WEEKDAYS, measured_date
 from decision.core.masks import masks_by
 from decision.core.policy import variant_at
 from decision.core.values import Value
-from decision.rulebook.review.domains import ABSENT, ANYTHING, OTHER, Domain
+from decision.rulebook.review.domains import ABSENT, ANYTHING, FALSE, OTHER, TRUE, Domain
 from decision.rulebook.review.intervals import EVERYTHING, Intervals, ordered, points
 
 _COUNTS: Final[Intervals] = ordered("gte", 0)
@@ -83,6 +83,8 @@ def _of_family(field: str) -> Domain:
         return Domain(numbers=_COUNTS, whole=True)
     if measured := measured_date(field):
         return Domain(ABSENT, _YEAR if measured[1] == "anniversary_in" else EVERYTHING, whole=True)
+    if field.startswith("time.in."):
+        return Domain(TRUE | FALSE)
     if family != "events":
         return ANYTHING
     if measure == "days_since":

@@ -1,29 +1,23 @@
-"""Messages that can never be chosen: shown nowhere, always in quiet hours, or never worth it."""
+"""Messages that can never be chosen: shown nowhere, or never worth it."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from decision.core.arbitration import Floats
-from decision.core.calendar import is_quiet
-from decision.core.clock import HOUR, MINUTE
-from decision.core.conditions import Clause, Condition, clauses
+from decision.core.conditions import Clause
 from decision.core.definition import Channel, Message, Placement
 from decision.core.masks import positions
 from decision.core.values import in_words
 from decision.rulebook.review.budgets import counted_by
-from decision.rulebook.review.context import ReviewContext, fields_of, listed, size_of
+from decision.rulebook.review.context import ReviewContext, fields_of, listed, reading, size_of
+from decision.rulebook.review.quiet_hours import review_hours
 from decision.rulebook.yaml_source import Place
-
-_DAY = 24 * 60
-_SHORTEST_OPEN = HOUR // MINUTE
 
 
 def review_messages(context: ReviewContext) -> None:
     """Reviews where, when and with what priority messages can be chosen."""
     channels = {channel.name: channel for channel in context.definition.channels}
-    for channel in context.definition.channels:
-        _review_quiet_hours(context, channel)
     placed = _placements_by_message(context)
     fallbacks = {placement.fallback for placement in context.definition.placements}
     for message in context.definition.messages:
@@ -35,7 +29,7 @@ def review_messages(context: ReviewContext) -> None:
         if "placement" in fields and message.name not in fallbacks:
             _review_placement(context, message, placed[message.name])
         if "time.hour" in fields:
-            _review_hours(context, message, channels)
+            review_hours(context, message, channels)
     _PriorityBounds(context, channels, placed).review(fallbacks)
 
 
@@ -137,7 +131,7 @@ def _review_placement(
     solver.allow(size_of(message.when))
     if not names or solver.can_hold(message.when, Clause("placement", "in", names)):
         return
-    asks = _asks(message.when, "placement")
+    asks = reading(message.when, "placement")
     text = (
         f'message "{message.name}" can never be chosen: it can be shown only at '
         f'{listed(list(names))}, but "when" asks for another placement'
@@ -145,56 +139,6 @@ def _review_placement(
     place = context.places.condition(asks, "messages", message.name)
     hint = 'change "placements" or "when"'
     context.report.warn(place, text, hint, "unshown-message")
-
-
-def _review_quiet_hours(context: ReviewContext, channel: Channel) -> None:
-    hours = channel.quiet_hours
-    if hours is None:
-        return
-    open_for = (hours.start - hours.end) % _DAY
-    if open_for < _SHORTEST_OPEN:
-        text = f'channel "{channel.name}" is quiet all day except for {open_for} minutes'
-        place = context.places.key("channels", channel.name, "quiet_hours")
-        hint = 'quiet hours start at "from" and end at "to"; did you swap them?'
-        context.report.warn(place, text, hint, "always-quiet")
-
-
-def _review_hours(context: ReviewContext, message: Message, channels: dict[str, Channel]) -> None:
-    """Warns of a `when` that allows only hours in which a channel is quiet."""
-    solver = context.solver
-    solver.allow(2 * size_of(message.when))  # a question for each hour
-    asked = [
-        hour for hour in range(24) if solver.can_hold(message.when, Clause("time.hour", "eq", hour))
-    ]
-    if not asked or len(asked) == 24:
-        return
-    silent = {
-        name: hours
-        for name in message.channels
-        if (hours := channels[name].quiet_hours) is not None
-        and message.purpose not in hours.except_purposes
-        and all(is_quiet(hours, hour * 60 + minute) for hour in asked for minute in range(60))
-    }
-    if not silent:
-        return
-    asks = _asks(message.when, "time.hour")
-    text = (
-        f'message "{message.name}" can never be chosen on {listed(list(silent))}: '
-        '"when" allows only quiet hours'
-    )
-    name, hours = next(iter(silent.items()))
-    hint = f"change the hours; {name} is quiet from {_clock(hours.start)} to {_clock(hours.end)}"
-    place = context.places.condition(asks, "messages", message.name)
-    context.report.warn(place, text, hint, "always-quiet")
-
-
-def _asks(when: Condition, field: str) -> Condition:
-    """The first clause that reads a field, also as an operand."""
-    return next((one for one in clauses(when) if field in (one.field, one.operand)), when)
-
-
-def _clock(minute: int) -> str:
-    return f"{minute // 60:02}:{minute % 60:02}"
 
 
 class _PriorityBounds:

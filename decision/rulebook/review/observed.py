@@ -18,7 +18,7 @@ from decision.core.values import in_words
 from decision.rulebook.collector import DiagnosticCollector
 from decision.rulebook.content import needed_fields
 from decision.rulebook.diagnostics import Diagnostic, hint_for
-from decision.rulebook.review.context import listed
+from decision.rulebook.review.context import conditions_of, listed
 from decision.rulebook.source_map import SourceMap
 from decision.rulebook.yaml_source import Place
 
@@ -109,21 +109,20 @@ def _findings(
 ) -> Iterator[tuple[Place, tuple[str, str], _Finding]]:
     """(place, (section, name) of the definition, finding) for all that the sample lacks."""
     given = {field for rule in definition.rules for field in rule.set}
-    for section in ("states", "messages", "caps", "rules"):
-        for one in getattr(definition, section):
-            owner = (section, one.name)
-            for clause in clauses(one.when):
-                other = clause.operand
-                if clause.field not in given:
-                    found = _of_clause(clause, known) or _of_type(clause, known)
-                    if found and found.name == clause.field:
-                        yield places.field(clause), owner, found
-                    elif found:
-                        yield places.operand(clause, found.name), owner, found
-                if other is not None and other not in (*given, clause.field):
-                    found = _of_clause(Clause(other, "exists", True), known)
-                    if found:
-                        yield places.operand(clause, other), owner, found
+    for section, name, _, condition in conditions_of(definition):
+        owner = (section, name)
+        for clause in clauses(condition):
+            other = clause.operand
+            if clause.field not in given:
+                found = _of_clause(clause, known) or _of_type(clause, known)
+                if found and found.name == clause.field:
+                    yield places.field(clause), owner, found
+                elif found:
+                    yield places.operand(clause, found.name), owner, found
+            if other is not None and other not in (*given, clause.field):
+                found = _of_clause(Clause(other, "exists", True), known)
+                if found:
+                    yield places.operand(clause, other), owner, found
     for cap in definition.caps:
         limit = cap.at_most
         if isinstance(limit, FieldLimit) and limit.field not in given:
