@@ -255,7 +255,7 @@ KINDS = {
     "placements": {"channels", "fallback", "threshold"},
     "messages": {
         "purpose", "category", "tags", "channels", "placements", "value", "active", "active.from",
-        "active.until", "when", "budget", "budget.total", "budget.per_day", "goal", "goal.event",
+        "active.until", "when", "budget", "coupon", "budget.total", "budget.per_day", "goal", "goal.event",
         "goal.within", "content",
     },
     "caps": {
@@ -263,6 +263,7 @@ KINDS = {
         "at_most", "at_most.field", "at_most.default", "when", "within",
     },
     "budgets": {"of", "of.channel", "of.purpose", "of.tags", "spend", "at_most", "per", "pace"},
+    "coupons": {"give_back_after"},
     "suppressions": {"event", "times", "within", "per", "pause"},
     "events": {"of", "each", "when", "for"},
     "scores": {"adds", "half_life"},

@@ -14,6 +14,7 @@ from litestar.types import ControllerRouterHandler
 from decision.api.audit import audited
 from decision.api.auth import Authenticator, guard_of
 from decision.api.bodies import Bodies
+from decision.api.coupons import coupon_routes
 from decision.api.customers import customer_routes
 from decision.api.decisions import decision_routes, lookup_routes
 from decision.api.errors import HANDLERS
@@ -87,6 +88,7 @@ def create_app(
             *lookup_routes(engine, settings, admission),
             *event_routes(engine, settings, metrics, admission, rates, bodies),
             *customer_routes(engine, admission, bodies),
+            *coupon_routes(engine, settings, admission),
             *operation_routes(upkeep, metrics),
             *handlers,
         ],

@@ -93,6 +93,7 @@ def replays_table(
         "draws": columns.lists([row.draws for row in records], pa.float64()),
         "spent": columns.lists(spent, pa.string()),
         "budgets": columns.maps([_as_texts(row.budgets) for row in records]),
+        "coupons": columns.maps([_codes(row) for row in records]),
         "policy_version": columns.repeated(records[0].policy_version, len(records)),
     }
     return columns.table(schema_of("replays"), records, found)
@@ -232,6 +233,11 @@ def _fallen(records: Sequence[DecisionRecord], reasons: list[str], width: int) -
             part[unpacked] = code
             codes[own] = part
     return codes.ravel()
+
+
+def _codes(record: DecisionRecord) -> dict[str, str]:
+    """Message → the coupon code that it gave."""
+    return {one.message: one.coupon for one in record.selections if one.coupon is not None}
 
 
 def _as_texts(budgets: dict[str, int]) -> dict[str, str]:

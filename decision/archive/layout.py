@@ -128,7 +128,8 @@ _COLUMNS: Final = {
     "events": "event_id customer_id type at:time received_at:time properties decision_id message "
     "value:number entry_id",
     "replays": "decision_id decided_at:time customer_id question document:bytes register "
-    "draws:numbers spent:texts budgets:map exploration:number policy_version model_version",
+    "draws:numbers spent:texts budgets:map coupons:map exploration:number policy_version "
+    "model_version",
     "changes": "change_id customer_id kind at:time detail",
 }
 """Dataset → its columns, in order: `name:type`; without a type it is a text."""

@@ -80,6 +80,8 @@ def look_up(archive: Path, decision_id: str) -> ArchivedDecision | None:
             record.exploration = replay.exploration
             record.spent = mask_bytes(spent)
             record.budgets = replay.budgets
+            for one in record.selections:
+                one.coupon = replay.coupons.get(one.message)
     kept = [msgspec.convert(row, ExplanationRow) for row in rows[0]["candidates"] or ()]
     return ArchivedDecision(record, document, rule_files, kept)
 

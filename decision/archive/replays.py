@@ -5,8 +5,8 @@ the log, packed (`store.codec`) with the names and kinds of contacts in `registe
 turning each one into JSON would cost several times as much as archiving. If `register` is null,
 `document` is the JSON of `core.document.Document` with the kinds of its own contacts. `spent` names
 the candidates (`message/channel`) that had no budget left; `budgets` says what was taken of each of
-the policy's `budgets:` (see `core.budgets`). Together with the policy of that version they give the
-same decision again.
+the policy's `budgets:` (see `core.budgets`); `coupons` is message → the coupon code that it gave.
+Together with the policy of that version they give the same decision again.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class ArchivedReplay(msgspec.Struct, frozen=True, kw_only=True):
     draws: tuple[float, ...] = ()
     spent: tuple[str, ...] = ()
     budgets: dict[str, int] = {}
+    coupons: dict[str, str] = {}
     exploration: float | None = None
     policy_version: str
     model_version: str | None = None
@@ -90,6 +91,7 @@ def replay_of(row: Mapping[str, Any], registers: Registers) -> ArchivedReplay:
         draws=tuple(row["draws"] or ()),
         spent=tuple(row["spent"] or ()),
         budgets={name: int(taken) for name, taken in row.get("budgets") or ()},
+        coupons=dict(row.get("coupons") or ()),
         exploration=row["exploration"],
         policy_version=row["policy_version"],
         model_version=row["model_version"],

@@ -21,6 +21,12 @@ from decision.progress import count_of
 @click.option(
     "--customers", metavar="FILE", help="Customers to start with: CSV, NDJSON or Parquet."
 )
+@click.option(
+    "--coupons",
+    multiple=True,
+    metavar="POOL=FILE",
+    help="The codes of a coupon pool, a file as of coupons load; else they are made up.",
+)
 @click.option("--requests", required=True, metavar="FILE", help="NDJSON; - is standard input.")
 @click.option("--out", required=True, metavar="FILE", help="NDJSON; - is standard output.")
 @click.option("--seed", metavar="TEXT", help="Makes exploration repeatable.")
@@ -30,6 +36,7 @@ def decide(
     rules: str,
     models: str | None,
     customers: str | None,
+    coupons: tuple[str, ...],
     requests: str,
     out: str,
     seed: str | None,
@@ -61,6 +68,12 @@ def decide(
         raise click.UsageError("--json prints to standard output; let --out name a file")
     if out == requests != "-":
         raise Fail(f"{out}: --out would write over the requests; name another file")
+    pools = {}
+    for given in coupons:
+        pool, equals, file = given.partition("=")
+        if not equals or not pool or not file:
+            raise click.UsageError(f"--coupons is {given!r}; write POOL=FILE")
+        pools[pool] = file
     world = World(
         read_rules(rules),
         read_model(models),
@@ -70,7 +83,7 @@ def decide(
     )
     offline = Offline(world, problem_details, TERMINAL)
     try:
-        counts, bad_rows = asyncio.run(offline.run(customers, requests, out))
+        counts, bad_rows = asyncio.run(offline.run(customers, requests, out, pools))
     except PolicyRefused as error:
         raise Fail(f"{rules}: {error}") from None
     if as_json:

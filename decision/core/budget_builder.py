@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 import msgspec
 
 from decision.core.budgets import TIMES, CompiledBudget, millionths
+from decision.core.coupons import counter_of
 from decision.core.definition import PolicyDefinition, Selector
+from decision.core.masks import union
 
 
 def message_budgets(
@@ -61,3 +63,25 @@ def shared_budgets(
             shared=True,
             source=budget.source,
         )
+
+
+def coupon_pools(
+    definition: PolicyDefinition, message_masks: Mapping[str, int]
+) -> Iterator[CompiledBudget]:
+    """The `coupons:` from which messages take codes."""
+    for pool in definition.coupons:
+        mask = union(
+            message_masks.get(message.name, 0)
+            for message in definition.messages
+            if message.coupon == pool.name
+        )
+        if mask:
+            yield CompiledBudget(
+                name=counter_of(pool.name),
+                prefix=counter_of(pool.name),
+                unit=TIMES,
+                amount=0,
+                takes=((1, mask),),
+                pool=True,
+                source=pool.source,
+            )

@@ -20,6 +20,7 @@ import msgspec
 
 from decision.core import calendar
 from decision.core.clock import SECOND, from_micros
+from decision.core.coupons import pool_of
 from decision.core.definition import CalendarPeriod
 from decision.core.masks import union
 
@@ -74,7 +75,8 @@ class CompiledBudget(msgspec.Struct, frozen=True, kw_only=True):
 
     `name` is that of its message, or, where it is `shared` by several, its own. Its counters begin
     with `prefix`; `unit` is the currency or `TIMES`. `takes` has (amount, mask of the candidates
-    that take it). With `paced`, the amount is freed in proportion to the time passed.
+    that take it). With `paced`, the amount is freed in proportion to the time passed. Of a `pool`
+    codes are taken (see `core.coupons`): its one counter is called `prefix`.
     """
 
     name: str
@@ -85,10 +87,18 @@ class CompiledBudget(msgspec.Struct, frozen=True, kw_only=True):
     per: CalendarPeriod | None = None
     paced: bool = False
     shared: bool = False
+    pool: bool = False
     source: str = ""
+
+    @property
+    def own(self) -> bool:
+        """Whether a decision counts what it takes itself: others take it for several messages."""
+        return self.shared or self.pool
 
     def during(self, now: int, zone: tzinfo, week_starts: str) -> Limit:
         """The limit of the period that `now` lies in, when all of it is freed."""
+        if self.pool:
+            return self.limit(self.prefix, 0)
         if self.per is None:
             return self.limit(self.prefix + ("ever" if self.shared else "total"), self.amount)
         start = calendar.period_start(self.per, now, zone, week_starts)
@@ -164,7 +174,7 @@ class Limit(msgspec.Struct, frozen=True):
     def unit(self, candidate: int, message: str) -> str | None:
         """The name of the unit that a candidate takes, None where it does not count."""
         amount = self.takes_for(candidate)
-        if not amount:
+        if not amount or self.budget.pool:
             return None
         return Unit(self.counter, message, amount).name if self.budget.shared else self.counter
 
@@ -206,7 +216,7 @@ class Budgets:
 
     def spending(self, now: int, spent: Mapping[str, int]) -> Spending:
         """What is spent of the shared ones at a time, by their names: as a record tells it."""
-        limits = {name: one for name, one in self.at(now).items() if one.budget.shared}
+        limits = {name: one for name, one in self.at(now).items() if one.budget.own}
         return Spending(
             limits, {name: spent.get(one.budget.name, 0) for name, one in limits.items()}
         )
@@ -214,6 +224,10 @@ class Budgets:
     def explain(self, limit: Limit, spending: Spending, candidate: int) -> str:
         """Why a limit has no room for a candidate, in words, and when it has."""
         budget, amount = limit.budget, limit.takes_for(candidate)
+        if budget.pool:
+            taken_here = spending.own.get(limit.counter, 0)
+            rest = "" if not taken_here else f" left after {taken_here} for this decision"
+            return f"coupon pool {pool_of(budget.name)} has no free code{rest}"
         taken = spending.before.get(limit.counter, 0)
         own = 0 if limit.blocked(taken) >> candidate & 1 else spending.own[limit.counter]
         taken += own
@@ -252,7 +266,7 @@ class Spending:
         self.limits = limits
         self.before = before
         self.own: dict[str, int] = {}
-        self.shared = [one for one in limits.values() if one.budget.shared]
+        self.shared = [one for one in limits.values() if one.budget.own]
 
     def taken(self, limit: Limit) -> int:
         """How much is taken of a limit, the decision's own included."""

@@ -19,6 +19,9 @@ from decision.core.errors import InputError
 LONGEST_CODE: Final = 64
 """Characters of a code, at most."""
 
+LONGEST_POOL: Final = 128
+"""Characters of a pool's name, at most: as of every name in rule files."""
+
 PLACEHOLDER: Final = "CODE"
 """What stands for a code where none is taken: in dry runs, and before a message is chosen."""
 
@@ -73,6 +76,19 @@ def clean_code(text: str) -> str:
     return found
 
 
+def clean_pool(name: str) -> str:
+    """The name of a pool, as rule files may have it.
+
+    Raises:
+        InputError: it is empty or too long, or has characters that names cannot have.
+    """
+    if not name or len(name) > LONGEST_POOL or name != name.strip() or not name.isprintable():
+        raise InputError("pool", f"needs a name of 1 to {LONGEST_POOL} characters")
+    if found := set(name) & set("/*?[]"):
+        raise InputError("pool", f"has a name with {min(found)}; use letters, digits, - and _")
+    return name
+
+
 class WantedCode(NamedTuple):
     """A code that a decision takes for one of its messages; times in microseconds.
 
@@ -89,8 +105,7 @@ class WantedCode(NamedTuple):
     @property
     def due(self) -> int | None:
         """When it comes back if no event tells of it."""
-        times = [one for one in (self.end, self.back) if one is not None]
-        return max(min(times), self.rest) if times else None
+        return min((one for one in (self.end, self.back) if one is not None), default=None)
 
 
 class CouponCounts(msgspec.Struct, frozen=True, kw_only=True):

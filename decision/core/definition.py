@@ -160,6 +160,7 @@ class Message(Conditional, frozen=True):
     active_from: int | None = None
     active_until: int | None = None
     budget: Budget | None = None
+    coupon: str = ""
     goal: Goal | None = None
     content: dict[str, Any] = {}
     content_source: str = ""
@@ -213,6 +214,14 @@ class SharedBudget(Definition, frozen=True):
     at_most: int | None = None
     per: CalendarPeriod | None = None
     pace: Literal["even"] | None = None
+
+
+class CouponPool(Definition, frozen=True):
+    """`coupons:`. A code that was given and not redeemed is free again `give_back_after` µs later;
+    never where that is None.
+    """
+
+    give_back_after: int | None = None
 
 
 class Suppression(Definition, frozen=True):
@@ -282,6 +291,7 @@ class PolicyDefinition(msgspec.Struct, frozen=True, kw_only=True):
     messages: tuple[Message, ...] = ()
     caps: tuple[Cap, ...] = ()
     budgets: tuple[SharedBudget, ...] = ()
+    coupons: tuple[CouponPool, ...] = ()
     suppressions: tuple[Suppression, ...] = ()
     events: tuple[DerivedEvent, ...] = ()
     scores: tuple[Score, ...] = ()

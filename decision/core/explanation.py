@@ -220,7 +220,7 @@ class _Explainer:
         spending, budgets = self.verdict.spending, self.policy.budgets
         if spending is not None:
             for limit in spending.holding(index):
-                if limit.budget.shared:
+                if limit.budget.own:
                     return budgets.explain(limit, spending, index), limit.budget.source
         message, _ = self.policy.pairs[index]
         return f"the budget of {message.name} is spent", self.policy.budget_source(message)

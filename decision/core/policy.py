@@ -22,6 +22,7 @@ from decision.core.conditions import Test
 from decision.core.contact_policy import ContactPolicy
 from decision.core.definition import (
     Channel,
+    CouponPool,
     Experiment,
     Message,
     Placement,
@@ -138,6 +139,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     tests: Mapping[str, Experiment]
     exposures: tuple[Exposure, ...]
     budgets: Budgets
+    coupons: Mapping[str, CouponPool]
     derivations: Derivations
     scores: Scores
 

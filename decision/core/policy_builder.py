@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from decision.core import business_rules, calendar, caps
-from decision.core.budget_builder import message_budgets, shared_budgets
+from decision.core.budget_builder import coupon_pools, message_budgets, shared_budgets
 from decision.core.budgets import Budgets
 from decision.core.candidates import CandidateInfo
 from decision.core.conditions import compile_condition, conjuncts, fields_read
@@ -180,10 +180,12 @@ def compile_policy(
             [
                 *message_budgets(definition, message_masks),
                 *shared_budgets(definition, selectors.mask, channel_masks),
+                *coupon_pools(definition, message_masks),
             ],
             zone,
             definition.settings.week_starts,
         ),
+        coupons={pool.name: pool for pool in definition.coupons},
         derivations=Derivations(definition.events),
         scores=scores,
     )

@@ -18,8 +18,8 @@ from decision.core.ports import LogRecord
 from decision.core.values import Value
 
 
-class LoggedSelection(msgspec.Struct, kw_only=True):
-    """One selection, with the features as the model saw them."""
+class LoggedSelection(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One selection, with the features as the model saw them, and the coupon code it gave."""
 
     message: str
     channel: str
@@ -27,6 +27,7 @@ class LoggedSelection(msgspec.Struct, kw_only=True):
     priority: float
     selection_probability: float
     features: dict[str, Value]
+    coupon: str | None = None
 
 
 class LoggedScores(msgspec.Struct, array_like=True, frozen=True):
@@ -48,7 +49,8 @@ class LoggedShadow(msgspec.Struct, array_like=True, frozen=True):
 class DecisionRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One decision. Times are microseconds; `fallen` is reason → candidates' bit mask as bytes.
 
-    `budgets` is what was taken of each of the policy's `budgets:` before (see `core.budgets`).
+    `budgets` is what was taken of each of the policy's `budgets:` before (see `core.budgets`), and
+    of `coupons:` (see `core.coupons.counter_of`).
     """
 
     decision_id: str

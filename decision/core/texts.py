@@ -96,7 +96,8 @@ class Texts(msgspec.Struct):
     """Renders the contents of one decision, each at most once and only those asked for.
 
     `known` is the mask of candidates whose text was too long, where that is on record; `overlong`
-    the mask of those that turned out to have a text longer than texts may be.
+    the mask of those that turned out to have a text longer than texts may be. `codes` is
+    candidate → the coupon code that its text prints.
     """
 
     contents: Contents
@@ -110,7 +111,7 @@ class Texts(msgspec.Struct):
     _names: dict[str, Any] | None = None
     _rendered: dict[int, dict[str, Any]] = {}
     _excess: dict[int, str] = {}
-    _codes: dict[int, str] = {}
+    codes: dict[int, str] = {}
 
     def too_long(self, among: int) -> int:
         """Those of the candidates with a text that is longer than their channel takes."""
@@ -124,11 +125,14 @@ class Texts(msgspec.Struct):
         rendered = self.content(candidate)
         if self.overlong >> candidate & 1:
             return self._excess.get(candidate, "a text is too long")
-        return excess_of(self.contents.candidates[candidate], rendered)
+        found = excess_of(self.contents.candidates[candidate], rendered)
+        if found is None and (self.known or 0) >> candidate & 1:
+            return "a text is too long"
+        return found
 
     def give(self, candidate: int, code: str) -> None:
         """Has the candidate's text print a coupon's code, whatever it printed before."""
-        self._codes[candidate] = code
+        self.codes[candidate] = code
         self._rendered.pop(candidate, None)
 
     def content(self, candidate: int) -> dict[str, Any]:
@@ -136,8 +140,8 @@ class Texts(msgspec.Struct):
         found = self._rendered.get(candidate)
         if found is None:
             names = self.names()
-            if candidate in self._codes:
-                names = {**names, "coupon": {"code": self._codes[candidate]}}
+            if candidate in self.codes:
+                names = {**names, "coupon": {"code": self.codes[candidate]}}
             found = self.contents.candidates[candidate].render(names)
             self._rendered[candidate] = found
             excess = names["rendering"].excess

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from decision.core.clock import from_micros
+from decision.core.coupons import PLACEHOLDER
 from decision.core.decide import Question, Verdict, fallback_of
 from decision.core.policy import Policy
 from decision.core.schema import Decision, Selection
@@ -32,6 +35,18 @@ def answer_of(plan: DecisionPlan) -> Decision:
         policy_version=snapshot.policy_version,
         model_version=snapshot.model_version,
     )
+
+
+def with_placeholders(plan: DecisionPlan, answer: Decision) -> Decision:
+    """The answer of a dry run, which takes no codes: its texts print a placeholder."""
+    policy, verdict = plan.query.snapshot.policy, plan.verdict
+    given = [row.candidate for row in verdict.chosen if policy.pairs[row.candidate][0].coupon]
+    if not given:
+        return answer
+    for candidate in given:
+        verdict.texts.give(candidate, PLACEHOLDER)
+    selections = selections_of(plan.query.snapshot, verdict, reserved=False)
+    return msgspec.structs.replace(answer, selections=selections)
 
 
 def answer_without_store(

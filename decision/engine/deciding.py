@@ -15,15 +15,16 @@ from decision.core.errors import StoreUnavailable, unknown
 from decision.core.explanation import explain
 from decision.core.ports import ReadResult
 from decision.core.schema import Alias, Decision, DecisionRequest
-from decision.engine.answering import answer_of, answer_without_store
+from decision.engine.answering import answer_of, answer_without_store, with_placeholders
 from decision.engine.crediting import count_for_others
 from decision.engine.following import Following, UngivenDecision, told_until
 from decision.engine.identity import alias_id, clean_id, customer_id_of, named_by, resolve
 from decision.engine.log_records import record_without_store
 from decision.engine.planning import DecisionQuery, plan
 from decision.engine.replay import Replay
-from decision.engine.reserving import BudgetSpent, reserve
+from decision.engine.reserving import BudgetSpent, CodeTooLong, reserve
 from decision.engine.runtime import Runtime
+from decision.engine.settling import check_redeemed, redeem
 from decision.engine.transaction import Done, GaveUp, TryAgain, transact
 from decision.store.damage import damaged
 
@@ -120,6 +121,7 @@ class Deciding:
             if event.id is not None:
                 clean_id("event.id", event.id)
             event_effects.check(event.type, event.properties, policy, path="event.properties")
+            check_redeemed(self.runtime, event.type, event.properties, "event.properties")
         if request.request_id is not None:
             clean_id("request_id", request.request_id)
         self.named = named_by(self.runtime.settings, request.customer_id, request.alias)
@@ -145,6 +147,8 @@ class Deciding:
         self.seen = found
         if found.budgets_end is not None:
             await self._expire_budgets(found, found.budgets_end)
+        if found.pools_end:
+            await self._expire_codes(found)
         self._step("read")
         return found
 
@@ -154,6 +158,15 @@ class Deciding:
         spent = Spending(query.budget_limits, found.budgets).blocked()
         if end <= query.now - (0 if spent else MINUTE):
             await store.expire_budgets(query.now, timeout=query.left())
+            found.budgets = await self._budgets()
+
+    async def _expire_codes(self, found: ReadResult) -> None:
+        """Frees the codes that have come back to pools in which none is free."""
+        query, store = self.query, self.runtime.store
+        due = [pool for pool, end in found.pools_end.items() if end <= query.now]
+        for pool in due:
+            await store.expire_codes(pool, query.now, timeout=query.left())
+        if due:
             found.budgets = await self._budgets()
 
     async def _budgets(self) -> dict[str, int]:
@@ -182,10 +195,12 @@ class Deciding:
             self.overlong |= overlong
             return self._once_more(state, state.budgets)
         if self.request.dry_run:
+            answer = with_placeholders(planned, answer)
             return Done(self._decided(answer, planned.verdict, written=False))
         if planned.event is not None:
             sender, now = state.document, self.query.now
             await count_for_others(self.runtime, sender, [planned.event], now)
+            await redeem(self.runtime, [planned.event], now)
         outcome = await reserve(store, self.following, planned, answer)
         self._step("reserve")
         if isinstance(outcome, Done):
@@ -196,6 +211,9 @@ class Deciding:
             known = budgets.get(outcome.counter, 0)
             budgets[outcome.counter] = max(known, outcome.taken)
             return self._once_more(state, budgets)
+        if isinstance(outcome, CodeTooLong):
+            self.overlong |= outcome.candidates
+            return self._once_more(state, await self._budgets())
         return outcome
 
     def _once_more(self, state: ReadResult, budgets: dict[str, int]) -> TryAgain:

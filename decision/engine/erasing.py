@@ -49,6 +49,7 @@ async def erase(runtime: Runtime, customer_id: str) -> Erasure:
         document = (await resolve(runtime, customer_id)).document
     except UnreadableDocument:
         document = Document(customer_id=customer_id)
+    codes = await _forget_codes(runtime, document)
     asked = dict.fromkeys([document.customer_id, customer_id, given])
     once = [alias_id(Alias(kind, one)) for kind, own in document.aliases.items() for one in own]
     every = dict.fromkeys([*asked, *document.merged, *once])
@@ -78,8 +79,23 @@ async def erase(runtime: Runtime, customer_id: str) -> Erasure:
             known.add(own_id)
     store = StoreRemoval(
         ids=len(every),
+        coupon_codes=codes,
         **total,
         log_records={str(one): count for one, count in log.items()},
     )
     await erasures.note(runtime.store, Note(erasure=erasure, at=runtime.clock(), store=store))
     return Erasure(erasure, [name for name in every if name in known], list(every))
+
+
+async def _forget_codes(runtime: Runtime, document: Document) -> int:
+    """Removes what leads from the customer's decisions to coupon codes; how many codes these were.
+
+    First of all, because only the document lists the decisions.
+    """
+    pools = await runtime.store.coupon_pools()
+    tags = {contact.tag for contact in document.contacts} if pools else set()
+    if not tags:
+        return 0
+    ids = (document.customer_id, *document.merged)
+    partitions = frozenset(map(partition_of, ids))
+    return sum([await runtime.store.forget_codes(pool, tags, partitions) for pool in pools])

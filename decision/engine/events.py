@@ -30,6 +30,7 @@ from decision.engine.crediting import count_for_others
 from decision.engine.identity import clean_id, customer_id_of, named_by, resolve
 from decision.engine.log_records import event_record
 from decision.engine.runtime import Runtime
+from decision.engine.settling import check_redeemed, redeem, settle
 from decision.engine.transaction import commit_of, update
 
 
@@ -113,6 +114,7 @@ class Events:
             clean_id("id", event.id)
         policy, told = self.runtime.snapshot.policy, event.decision_id is not None
         event_effects.check(event.type, event.properties, policy, contact=told)
+        check_redeemed(self.runtime, event.type, event.properties)
         if event.at is not None:
             self.runtime.check_time("at", to_micros(event.at), now)
         if event.decision_id is not None:
@@ -136,7 +138,7 @@ class Events:
         results, document = await update(self.runtime, read, customer_id, change)
         # Also for events that are known already: the first time may have ended before this.
         for unit in self._units(own, document, ContactState.RELEASED):
-            await self.runtime.store.settle_budgets(*unit)
+            await settle(self.runtime, *unit)
         return results
 
     def _units(
@@ -148,7 +150,8 @@ class Events:
         """
         found: set[tuple[str, str, int]] = set()
         policy = self.runtime.snapshot.policy
-        if not policy.budgets:
+        pools = self.runtime.snapshot.pools
+        if not policy.budgets and not pools:
             return found
         for _, event in own:
             if event.decision_id is None or event.type not in SETTLING:
@@ -157,7 +160,7 @@ class Events:
                 name = document.kinds[contact.kind].message
                 message = policy.messages.get(name)
                 limited = message is not None and message.budget is not None
-                if contact.state == state and (limited or policy.budgets.shared):
+                if contact.state == state and (limited or policy.budgets.shared or pools):
                     confirmed = state == ContactState.CONFIRMED
                     found.add((event.decision_id, name, 2 * contact.mark + confirmed))
         return found
@@ -202,9 +205,10 @@ class Events:
         if not log:
             return (results, document), None
         await count_for_others(runtime, document, applied, now)
+        await redeem(runtime, applied, now)
         # Before the write, so that a reservation never ends after it was confirmed.
         for unit in self._units(own, document, ContactState.CONFIRMED) - confirmed:
-            await runtime.store.settle_budgets(*unit)
+            await settle(runtime, *unit)
         write_id, lasts = runtime.new_id(document.customer_id), runtime.settings.event_ids_last
         commit = commit_of(found, write_id, sections, log, new_ids, lasts)
         return (results, document), commit

@@ -42,6 +42,7 @@ from decision.core.records import NOT_GIVEN
 from decision.engine.identity import resolve
 from decision.engine.log_records import change_record
 from decision.engine.runtime import Runtime
+from decision.engine.settling import settle
 from decision.engine.transaction import commit_of, update
 from decision.observability import named
 from decision.store.pseudonyms import pseudonyms
@@ -79,8 +80,8 @@ class UngivenDecision(msgspec.Struct, frozen=True, kw_only=True):
     """A decision that may have been written, and whose answer one caller was not given.
 
     `customer_id` is the one it was written for, `claim` that caller's claim on the kept answer,
-    `budgets` what it may have taken. After `until` of the loop's time nobody can say any more
-    whether the kept answer was given. `reserved` is false where no commit was sent.
+    `budgets` and `pools` what it may have taken of. After `until` of the loop's time nobody can say
+    any more whether the kept answer was given. `reserved` is false where no commit was sent.
     """
 
     decision_id: str
@@ -89,6 +90,7 @@ class UngivenDecision(msgspec.Struct, frozen=True, kw_only=True):
     claim: str
     until: float
     budgets: Sequence[str] = ()
+    pools: Sequence[str] = ()
     reserved: bool = True
 
 
@@ -261,9 +263,11 @@ class Following:
             change = partial(self._change, decision)
             released = await update(self.runtime, read, decision.customer_id, change)
         for message in released:
-            await store.settle_budgets(decision.decision_id, message, 2 * FINAL_MARK)
+            await settle(self.runtime, decision.decision_id, message, 2 * FINAL_MARK)
         if decision.budgets:
             await store.return_budgets(decision.budgets, decision.decision_id)
+        for pool in decision.pools:
+            await store.return_codes(pool, decision.decision_id, self.runtime.clock())
         return "released" if released else "not_written"
 
     async def _change(

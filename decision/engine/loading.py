@@ -29,6 +29,7 @@ from decision.engine.events import PastEvent, occurrence_of
 from decision.engine.identity import claimed_aliases, clean_id, resolve
 from decision.engine.log_records import change_record, event_record
 from decision.engine.runtime import Runtime
+from decision.engine.settling import redeem
 
 SOURCE = "load"
 _ID_BYTES = 12
@@ -137,6 +138,7 @@ class Loading:
                 log.append(event_record(occurrence, customer_id, now))
             changes.check_size(document, row, runtime)
             await count_for_others(runtime, document, new, now)
+            await redeem(runtime, new, now)
             write_id, new_ids = runtime.new_id(customer_id), [occurrence.id for occurrence in new]
             lasts = runtime.settings.event_ids_last if new else 0
             commit = transaction.commit_of(found, write_id, sections, log, new_ids, lasts)

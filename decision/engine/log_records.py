@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
+
 from decision.core import records
 from decision.core.event_effects import Occurrence
 from decision.core.masks import mask_bytes
@@ -37,7 +39,7 @@ def decision_record(plan: DecisionPlan) -> LogRecord:
         unproven=mask_bytes(snapshot.unproven),
         policy_version=snapshot.policy_version,
         model_version=snapshot.model_version,
-        selections=plan.selections,
+        selections=_with_codes(plan) if snapshot.policy.coupons else plan.selections,
         candidates=records.pack_scores(verdict.scores),
         fallen={reason.value: mask_bytes(mask) for reason, mask in verdict.fallen.items()},
         experiments=verdict.experiments,
@@ -47,6 +49,15 @@ def decision_record(plan: DecisionPlan) -> LogRecord:
         latency_us=int(query.elapsed() * 1_000_000),
     )
     return LogRecord(kind="decision", id=plan.decision_id, body=records.encode(record))
+
+
+def _with_codes(plan: DecisionPlan) -> list[records.LoggedSelection]:
+    """What is logged of the selections, with the coupon codes that they give."""
+    codes = plan.verdict.texts.codes
+    return [
+        msgspec.structs.replace(one, coupon=codes.get(row.candidate))
+        for one, row in zip(plan.selections, plan.verdict.chosen, strict=True)
+    ]
 
 
 def record_without_store(query: DecisionQuery, answer: Decision) -> LogRecord:

@@ -11,6 +11,7 @@ import msgspec
 
 from decision.core import calendar, event_effects, records
 from decision.core.budgets import Spending
+from decision.core.coupons import WantedCode
 from decision.core.decide import Question, Verdict, choose_nothing, decide
 from decision.core.document import Document
 from decision.core.event_effects import OPTING_OUT, Occurrence
@@ -100,6 +101,29 @@ class DecisionPlan(msgspec.Struct, frozen=True, kw_only=True):
                     if channel.reservation.then == "release":
                         ends[unit] = query.now + channel.reservation.expires_after
         return limits, ends
+
+    def codes_to_take(self) -> dict[str, dict[int, WantedCode]]:
+        """Coupon pool → candidate → the code that is taken for it.
+
+        A code that comes back rests while the answer, which names it, may be given again.
+        """
+        found: dict[str, dict[int, WantedCode]] = {}
+        policy, now = self.query.snapshot.policy, self.query.now
+        if not policy.coupons:
+            return found
+        kept = policy.settings.request_id_lasts if self.query.request.request_id else 0
+        for row in self.verdict.chosen:
+            message, channel = policy.pairs[row.candidate]
+            if not message.coupon:
+                continue
+            after, reserved = policy.coupons[message.coupon].give_back_after, channel.reservation
+            found.setdefault(message.coupon, {})[row.candidate] = WantedCode(
+                message.name,
+                now + max(reserved.expires_after, kept) if reserved.then == "release" else None,
+                None if after is None else now + max(after, kept),
+                now + kept,
+            )
+        return found
 
 
 def plan(

@@ -176,6 +176,11 @@ class Replay:
             too_long=mask_from_bytes(record.fallen.get(Reason.TOO_LONG.value, b"")),
             decision_id=record.decision_id,
         )
+        coupons = {row.message: row.coupon for row in record.selections}
+        for given in verdict.chosen:
+            code = coupons.get(snapshot.policy.candidates[given.candidate].message)
+            if code is not None:
+                verdict.texts.give(given.candidate, code)
         if "contention" in record.degraded:
             choose_nothing(snapshot.policy, verdict)
         if record.outcome == "fallback" and verdict.fallback is None:

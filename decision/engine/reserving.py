@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 import msgspec
 
 from decision.core import event_effects
 from decision.core.budgets import unit_named
 from decision.core.clock import SECOND
+from decision.core.coupons import WantedCode, counter_of
 from decision.core.document import Contact, ContactState
 from decision.core.errors import StoreUnavailable
 from decision.core.identifiers import decision_tag
 from decision.core.ports import Commit, Conflict, LogRecord, Section, Store
 from decision.core.schema import Decision
+from decision.engine.answering import answer_of
 from decision.engine.following import Following, UngivenDecision, told_until
 from decision.engine.log_records import decision_record, event_record
 from decision.engine.planning import DecisionPlan, DecisionQuery
@@ -23,16 +26,27 @@ _encode_answer = msgspec.json.Encoder().encode
 
 
 class BudgetSpent(msgspec.Struct, frozen=True):
-    """Nothing was written: of a budget's counter at least so much is taken by others."""
+    """Nothing was written: of a budget's counter at least so much is taken by others.
+
+    Of a coupon pool, it is how many codes are left, below zero, as `core.coupons.counter_of` says.
+    """
 
     counter: str
     taken: int
 
 
+class CodeTooLong(msgspec.Struct, frozen=True):
+    """Nothing was written: with the coupon codes that were taken, texts of these do not fit."""
+
+    candidates: int
+
+
 async def reserve(
     store: Store, following: Following, plan: DecisionPlan, answer: Decision
-) -> Done[Decision] | TryAgain | BudgetSpent:
-    """Takes from budgets, then reserves and logs.
+) -> Done[Decision] | TryAgain | BudgetSpent | CodeTooLong:
+    """Takes from budgets and coupon pools, then reserves and logs.
+
+    With coupon codes, the answer is rendered again.
 
     Where the deadline passes meanwhile, or a reply is lost, the decision is followed aside: the
     caller gets another answer, so nothing of this one stays.
@@ -55,20 +69,67 @@ async def reserve(
             counter = unit_named(full).counter
             wanted = sum(one.amount for one in map(unit_named, limits) if one.counter == counter)
             return BudgetSpent(counter, limits[full] - wanted + 1)
+    pools = plan.codes_to_take()
+    if pools:
+        try:
+            refused = await _take_codes(store, plan, pools)
+            if refused is not None:
+                await _give_back(store, plan, limits, pools)
+                return refused
+        except (asyncio.CancelledError, StoreUnavailable):
+            following.withdraw(_ungiven(plan, limits, pools, reserved=False))
+            raise
+        answer = answer_of(plan)
     try:
         reply = await store.commit(decision_commit(plan, answer), timeout=plan.query.left())
-        if isinstance(reply, Conflict) and limits:
-            await store.return_budgets(list(limits), plan.decision_id)
+        if isinstance(reply, Conflict):
+            await _give_back(store, plan, limits, pools)
     except (asyncio.CancelledError, StoreUnavailable) as error:
         sent = not isinstance(error, StoreUnavailable) or error.uncertain
         reserved = sent and bool(plan.verdict.chosen)
-        if reserved or limits:
-            following.withdraw(_ungiven(plan, limits, reserved=reserved))
+        if reserved or limits or pools:
+            following.withdraw(_ungiven(plan, limits, pools, reserved=reserved))
         raise
     return TryAgain(reply.latest) if isinstance(reply, Conflict) else Done(answer)
 
 
-def _ungiven(plan: DecisionPlan, limits: dict[str, int], *, reserved: bool) -> UngivenDecision:
+async def _take_codes(
+    store: Store, plan: DecisionPlan, pools: dict[str, dict[int, WantedCode]]
+) -> BudgetSpent | CodeTooLong | None:
+    """Takes the codes that the texts then print; says why not, where that cannot be."""
+    query, texts = plan.query, plan.verdict.texts
+    overlong = 0
+    for pool, wanted in pools.items():
+        codes = await store.take_codes(
+            pool,
+            list(wanted.values()),
+            plan.decision_id,
+            now=query.now,
+            lasts=_kept(query),
+            timeout=query.left(),
+        )
+        if codes is None:
+            return BudgetSpent(counter_of(pool), 1 - len(wanted))
+        for candidate, code in zip(wanted, codes, strict=True):
+            texts.give(candidate, code)
+            if not texts.fits(candidate):
+                overlong |= 1 << candidate
+    return CodeTooLong(overlong) if overlong else None
+
+
+async def _give_back(
+    store: Store, plan: DecisionPlan, limits: Collection[str], pools: Collection[str]
+) -> None:
+    """Gives back what was taken, where nothing was written."""
+    if limits:
+        await store.return_budgets(list(limits), plan.decision_id)
+    for pool in pools:
+        await store.return_codes(pool, plan.decision_id, plan.query.now)
+
+
+def _ungiven(
+    plan: DecisionPlan, limits: Collection[str], pools: Collection[str] = (), *, reserved: bool
+) -> UngivenDecision:
     lasts = plan.query.snapshot.policy.settings.request_id_lasts
     return UngivenDecision(
         decision_id=plan.decision_id,
@@ -77,6 +138,7 @@ def _ungiven(plan: DecisionPlan, limits: dict[str, int], *, reserved: bool) -> U
         claim=plan.decision_id,
         until=told_until(lasts, int(plan.query.elapsed() * SECOND)),
         budgets=list(limits),
+        pools=list(pools),
         reserved=reserved,
     )
 

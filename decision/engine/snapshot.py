@@ -41,7 +41,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     without, such as `model`; `cautions` are warnings about the policy. `exploration` is γ of
     inverse-gap weighting, `unproven` the mask of candidates whose message has little evidence yet;
     `history_needed` is how long (microseconds) contacts must be kept. `shadow` is a challenger: it
-    scores the same survivors for the log, and never chooses.
+    scores the same survivors for the log, and never chooses. `pools` are the policy's coupon pools,
+    and others from which customers still have codes.
     """
 
     policy: Policy
@@ -58,6 +59,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     model_version: str | None
     loaded_at: Moment
     shadow: Scorer | None = None
+    pools: tuple[str, ...] = ()
     degraded: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
 
@@ -141,7 +143,8 @@ async def build_snapshot(
     told: tuple[str, ...] = ()
     if contacts_kept:
         told = await cautions(policy, store, to_micros(loaded_at), contacts_kept)
-    return msgspec.structs.replace(snapshot, kinds=numbers, cautions=told)
+    pools = dict.fromkeys([*policy.coupons, *await store.coupon_pools()])
+    return msgspec.structs.replace(snapshot, kinds=numbers, cautions=told, pools=tuple(pools))
 
 
 def compile_snapshot(

@@ -30,6 +30,7 @@ NOUNS: Final = {
     "messages": "message",
     "caps": "cap",
     "budgets": "budget",
+    "coupons": "coupon pool",
     "suppressions": "suppression",
     "events": "derived event",
     "scores": "score",

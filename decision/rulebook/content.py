@@ -127,6 +127,11 @@ def needed_fields(content: dict[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for one in _templates(content) for name in one.needed))
 
 
+def prints_code(content: dict[str, Any]) -> bool:
+    """Whether a template of a content prints the code of a coupon."""
+    return any("coupon" in one.names for one in _templates(content))
+
+
 def _templates(value: Any) -> Iterator[Template]:
     """The templates among the texts of a content, at any depth; those with errors left out."""
     if isinstance(value, dict | list):

@@ -25,11 +25,11 @@ def is_sms(channel: str) -> bool:
 
 
 def read_content(
-    checker: Checker, node: Node, what: str, channels: tuple[str, ...], *, coupon: bool = False
+    checker: Checker, node: Node, what: str, channels: tuple[str, ...], *, coupon: str = ""
 ) -> dict[str, Any] | None:
     """The content of a message on those channels; checks that its texts are templates.
 
-    `coupon`: the message gives a coupon, with a code that they may print.
+    `coupon`: the pool of which the message gives a code, that they may print.
     """
     if not isinstance(node.value, dict):
         checker.wrong_type(node, what, "a mapping of fields and texts")
@@ -45,7 +45,7 @@ def read_content(
     return found
 
 
-def _check(checker: Checker, node: Node, what: str, field: str, coupon: bool) -> None:
+def _check(checker: Checker, node: Node, what: str, field: str, coupon: str) -> None:
     value = node.value
     if isinstance(value, dict):
         for key, item in value.items():
@@ -57,7 +57,7 @@ def _check(checker: Checker, node: Node, what: str, field: str, coupon: bool) ->
         _check_text(checker, node, what, field, coupon)
 
 
-def _check_text(checker: Checker, node: Node, what: str, field: str, coupon: bool) -> None:
+def _check_text(checker: Checker, node: Node, what: str, field: str, coupon: str) -> None:
     text: str = node.value
     if is_template(text):
         try:
@@ -72,7 +72,12 @@ def _check_text(checker: Checker, node: Node, what: str, field: str, coupon: boo
             check_field(checker, name, node.at)
         if "coupon" in template.names and not coupon:
             message = f"{what}: coupon.code has no value, because the message gives no coupon"
-            checker.error("bad-template", node.at, message, "write the code itself: SPRING-10")
+            pools = checker.names["coupons"]
+            name = next(iter(pools), "spring-10")
+            hint = f"add coupon: {name} to the message"
+            if not pools:
+                hint += f", and a section coupons: {{{name}: {{give_back_after: 14d}}}}"
+            checker.error("bad-template", node.at, message, hint)
     elif len(text) > LONGEST_TEXT:
         message = f"{what} has {len(text):,} characters; {LONGEST_TEXT:,} are allowed"
         hint = "keep long texts in the system that sends them, and write only their name here"

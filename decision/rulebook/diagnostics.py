@@ -60,6 +60,8 @@ _CODES: Final[dict[str, tuple[Severity, str]]] = {
     "unmet-budget": ("warning", "a budget that counts no message, or a channel without a cost"),
     "budget-too-small": ("warning", "a budget that is smaller than the cost of one contact"),
     "redundant-budget": ("warning", "a budget that another budget makes unnecessary"),
+    "unused-pool": ("warning", "a coupon pool from which no message gives codes"),
+    "unprinted-coupon": ("warning", "a message that takes a coupon code and does not say it"),
     "unmet-cap": ("warning", "a cap that matches no message"),
     "redundant-cap": ("warning", "a cap that another cap makes unnecessary"),
     "holdouts-too-large": ("warning", "control groups that leave few or no customers outside"),

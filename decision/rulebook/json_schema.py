@@ -177,6 +177,9 @@ def _definitions() -> dict[str, Schema]:
             anyOf=[{"required": ["spend"]}, {"required": ["at_most"]}],
             dependencies={"pace": ["per"], "spend": {"not": {"required": ["at_most"]}}},
         ),
+        "coupon_pool": _or_nothing(
+            keys("coupon_pool", {"give_back_after": ref("duration", examples=["14d"])})
+        ),
         "suppression": keys(
             "suppression",
             {
@@ -312,6 +315,7 @@ def _message() -> Schema:
             "budget": keys(
                 "budget", {"total": ref("whole"), "per_day": ref("whole")}, minProperties=1
             ),
+            "coupon": ref("text"),
             "goal": keys(
                 "goal",
                 {"event": ref("event"), "within": ref("duration")},

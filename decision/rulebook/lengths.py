@@ -9,6 +9,8 @@ from typing import Final, NamedTuple
 
 from jinja2 import nodes
 
+from decision.core.coupons import LONGEST_CODE
+
 LONGEST_ESCAPE: Final = len("&quot;")
 LONGEST_CASE: Final = 3
 """Characters that one becomes in HTML, and in capitals (ﬃ is FFI)."""
@@ -174,6 +176,8 @@ def _most(node: nodes.Node, factor: int) -> float:
             return _most(node.node, factor) * LONGEST_ENCODED
         case nodes.Getattr(node=nodes.Name(name="decision")):
             return DECISION_ID
+        case nodes.Getattr(node=nodes.Name(name="coupon")):
+            return LONGEST_CODE
         case nodes.Getattr(node=nodes.Name(name="loop")):
             return LONGEST_COUNT
     return math.inf

@@ -20,7 +20,8 @@ def read_message(checker: Checker, name: str, node: Node) -> Message:
         tags = entry.read("tags", Checker.texts, (), least=0)
         channels = entry.require("channels", Checker.references, (), "channels")
         active_from, active_until = entry.read("active", _active, (None, None))
-        content = entry.read("content", read_content, {}, channels)
+        coupon = entry.read("coupon", Checker.name, "", "coupons")
+        content = entry.read("content", read_content, {}, channels, coupon=coupon)
         found = Message(
             name=name,
             source=node.key.label,
@@ -35,6 +36,7 @@ def read_message(checker: Checker, name: str, node: Node) -> Message:
             when=(when := read_when(entry)),
             clause_sources=checker.places.clause_sources(when),
             budget=entry.read("budget", _budget, None),
+            coupon=coupon,
             goal=entry.read("goal", _goal, None),
             content=content,
             content_source=where.key.label if (where := entry.get("content")) else "",

@@ -16,6 +16,7 @@ from decision.rulebook.budgets import check_budgets, read_shared_budget
 from decision.rulebook.calendars import read_calendar
 from decision.rulebook.caps import read_cap
 from decision.rulebook.checker import NOUNS, Checker
+from decision.rulebook.coupons import read_pool
 from decision.rulebook.diagnostics import WARNINGS, Diagnostic, Severity, hint_for
 from decision.rulebook.events import check_events, read_event, read_score
 from decision.rulebook.messages import check_messages, read_message
@@ -41,6 +42,7 @@ SECTIONS = (
     "messages",
     "caps",
     "budgets",
+    "coupons",
     "suppressions",
     "events",
     "scores",
@@ -60,6 +62,7 @@ _READERS: Final[dict[str, Callable[[Checker, str, Node], Definition]]] = {
     "messages": read_message,
     "caps": read_cap,
     "budgets": read_shared_budget,
+    "coupons": read_pool,
     "suppressions": read_suppression,
     "events": read_event,
     "scores": read_score,

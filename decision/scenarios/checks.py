@@ -57,6 +57,8 @@ class Checks:
             self.report([], "missing-key", "a scenario has ask and expect, or steps")
         self.customer(scenario.customer, scenario.now)
         self.spent(scenario.spent)
+        for name in scenario.coupons:
+            self.name(["coupons", name], name, self.policy.coupons, "coupon pool", key=True)
         for name in scenario.probabilities:
             self.candidate(["probabilities", name], name, key=True)
         now = scenario.now

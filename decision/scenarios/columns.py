@@ -121,7 +121,16 @@ class Columns:
 
     def _find(self, name: str) -> Column:
         first, _, rest = name.partition(".")
-        if name in ("now", "name", "ask", "expect", "customer", "spent", "probabilities"):
+        if name in (
+            "now",
+            "name",
+            "ask",
+            "expect",
+            "customer",
+            "spent",
+            "coupons",
+            "probabilities",
+        ):
             return Column((name,))
         if name in _SHORT:
             return Column(_SHORT[name])
@@ -174,6 +183,8 @@ class Columns:
         first, _, rest = name.partition(".")
         if first == "probabilities" and rest:
             return first, rest
+        if first == "coupons" and rest in self.policy.coupons:
+            return first, rest
         if first == "spent":
             if rest in self.budgets:
                 return first, rest
@@ -222,6 +233,7 @@ class Columns:
         yield from (f"{first}.{key}" for first, keys in _FORMS.items() for key in keys)
         yield from (f"experiment.{one.name}" for one in policy.definition.experiments)
         yield from (f"spent.{name}" for name in sorted(self.budgets))
+        yield from (f"coupons.{name}" for name in sorted(policy.coupons))
         yield from (
             f"spent.{name}.{span}"
             for name, message in policy.messages.items()

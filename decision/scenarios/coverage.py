@@ -11,9 +11,9 @@ Everything that a policy can do is a *sight* to be seen at least once in some de
   in which the clauses before it had not settled the matter.
 - state: `was the state`. placement: `gave something`, `gave nothing`.
 - derived event that is counted: `was counted`.
-- cap, suppression: `held something back`. budget: `was spent`. quiet hours (each window), reply
-  window, consent (of a channel, of a purpose): `held something back`; a reply window also `was
-  open`, a window of quiet hours with `unless` also `was lifted`.
+- cap, suppression: `held something back`. budget: `was spent`. coupon pool: `was empty`. quiet
+  hours (each window), reply window, consent (of a channel, of a purpose): `held something back`; a
+  reply window also `was open`, a window of quiet hours with `unless` also `was lifted`.
 - experiment: of a control group, `held something back` and `let through` what it would hold back;
   of a test, each variant, where a clause asked for it (anywhere, where none asks).
 - reason: each code that the policy can give.
@@ -32,6 +32,7 @@ from decision.core import business_rules
 from decision.core.clock import from_micros
 from decision.core.conditions import ALWAYS, Test
 from decision.core.contact_policy import ReplyChannel
+from decision.core.coupons import pool_of
 from decision.core.decide import Verdict
 from decision.core.definition import PolicyDefinition
 from decision.core.fields import Situation
@@ -288,6 +289,9 @@ def _sights(policy: Policy, told: list[PlacedClause]) -> Iterator[tuple[Sight, s
         yield Sight("cap", cap.name, HELD), cap.source
     for budget in definition.budgets:
         yield Sight("budget", budget.name, "was spent"), budget.source
+    for pool in definition.coupons:
+        if any(message.coupon == pool.name for message in definition.messages):
+            yield Sight("coupon pool", pool.name, "was empty"), pool.source
     for suppression in definition.suppressions:
         yield Sight("suppression", suppression.name, HELD), suppression.source
     for agreed in policy.consent_rules:
@@ -377,7 +381,11 @@ def _fallen(policy: Policy, verdict: Verdict) -> Iterator[Sight]:
             one = policy.candidates[index]
             if reason is Reason.BUDGET_SPENT and verdict.spending is not None:
                 for limit in verdict.spending.holding(index):
-                    yield Sight("budget", limit.budget.name, "was spent")
+                    pool = pool_of(limit.budget.name) if limit.budget.pool else None
+                    if pool is not None:
+                        yield Sight("coupon pool", pool, "was empty")
+                    else:
+                        yield Sight("budget", limit.budget.name, "was spent")
             elif reason in by_message:
                 kind, what = by_message[reason]
                 yield Sight(kind, one.message, what)

@@ -17,6 +17,7 @@ from decision.core import calendar
 from decision.core.business_rules import PlainMatcher
 from decision.core.clock import DAY, from_micros
 from decision.core.contact_policy import NEVER, counts_until
+from decision.core.coupons import pool_of
 from decision.core.decide import Question, Verdict, decide
 from decision.core.document import Contact, ContactState, Document
 from decision.core.events import Measure
@@ -34,6 +35,8 @@ from decision.scenarios.trace import furthest
 from decision.scoring.scorers import bind
 
 _RIVALS: Final = 5
+_NEARLY_EMPTY: Final = 10
+"""Fewer codes than one decision may take."""
 
 
 class Logged(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +125,7 @@ class _Recording:
             now=self.moment(logged.decided_at),
             customer=self.customer(),
             spent=self.spent(),
+            coupons=self.coupons(),
             probabilities=self.probabilities(),
             ask=self.ask(),
             expect=expect,
@@ -199,11 +203,26 @@ class _Recording:
                 per_day = own.per_day or 0 if own.total is None else 0
                 found[message.name] = Spent(total=own.total or 0, per_day=per_day)
         units = {one.name: one.unit for one in self.now.budgets.all if one.shared}
-        for budget in (limit.budget for limit in shared.shared):
+        for budget in (limit.budget for limit in shared.shared if not limit.budget.pool):
             taken = logged.budgets.get(budget.name, 0)
             if taken and units.get(budget.name) == budget.unit:
                 found[budget.name] = budget.amount_of(taken)
         return found
+
+    def coupons(self) -> dict[str, int]:
+        """How many codes were left in each pool that was nearly empty."""
+        found = self.then.budgets.spending(self.logged.decided_at, self.logged.budgets)
+        left = {
+            limit.budget.name: -found.before[limit.counter]
+            for limit in found.shared
+            if limit.budget.pool
+        }
+        pools = {pool_of(name) or "": number for name, number in left.items()}
+        return {
+            pool: number
+            for pool, number in pools.items()
+            if number < _NEARLY_EMPTY and pool in self.now.coupons
+        }
 
     # The customer
 

@@ -139,6 +139,7 @@ class _Run:
         self.policy = snapshot.policy
         self.source, self.scenario = placed
         self.store = MemoryStore(spent=spent_before(self.policy, placed.scenario))
+        self.store.make_up_codes(placed.scenario.coupons)
         self.engine = Engine(self.store, EngineSettings(timeout=_PATIENCE))
         self.written = 0
         self.decided: dict[str, str] = {}  # message → the latest decision that gave it

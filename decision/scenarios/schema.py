@@ -215,6 +215,13 @@ class Scenario(_Strict, frozen=True):
             "money or the number of contacts, in the period of now."
         ),
     ] = {}
+    coupons: Annotated[
+        dict[Name, Annotated[int, Meta(ge=0, le=1000)]],
+        Meta(
+            description="How many codes are left in a pool of `coupons`. Left out: as many as it "
+            "takes. They are called CODE-1, CODE-2, …"
+        ),
+    ] = {}
     probabilities: Annotated[
         dict[Name, Probability],
         Meta(

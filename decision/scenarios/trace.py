@@ -209,7 +209,7 @@ def _budgets(policy: Policy, verdict: Verdict) -> Iterator[SpentBudget]:
         return
     for limit in spending.shared:
         budget, taken = limit.budget, spending.taken(limit)
-        if taken and asked & union(mask for _, mask in budget.takes):
+        if not budget.pool and taken and asked & union(mask for _, mask in budget.takes):
             yield SpentBudget(
                 name=budget.name,
                 source=budget.source,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,6 +14,7 @@ import msgspec
 
 from decision.core.schema import Event
 from decision.engine import InputError
+from decision.intake.coupons import BATCH, CodeLoading, form_of, read_codes
 from decision.progress import SILENT, Progress
 from decision.simulation.world import LineReader, World, lines_with_progress
 
@@ -32,8 +34,16 @@ class Offline:
         self.counts: Counter[str] = Counter()
         self._lines = LineReader()
 
-    async def run(self, customers: str | None, requests: str, out: str) -> tuple[Counter[str], int]:
+    async def run(
+        self,
+        customers: str | None,
+        requests: str,
+        out: str,
+        coupons: Mapping[str, str] | None = None,
+    ) -> tuple[Counter[str], int]:
         """Decides every line; returns what was counted, and how many customers were refused.
+
+        `coupons` is pool → file of its codes; those of other pools are made up.
 
         Raises:
             FileError: a file cannot be used.
@@ -42,6 +52,8 @@ class Offline:
         """
         await self.world.prepare()
         bad_rows = 0
+        for pool, path in (coupons or {}).items():
+            bad_rows += await self._load_codes(pool, path)
         if customers is not None:
             bad_rows = await self.world.load(customers, self.progress.say)
         # A bar between answers on a terminal would only be in the way.
@@ -52,6 +64,16 @@ class Offline:
                 if answer is not None:
                     target.write(answer + b"\n")
         return self.counts, bad_rows
+
+    async def _load_codes(self, pool: str, path: str) -> int:
+        """Loads a file of codes; returns how many lines were refused."""
+        tell = self.progress.say
+        loading = CodeLoading(self.world.store, pool, lambda place, text: tell(f"{place}: {text}"))
+        reads = read_codes(path, form_of(path))
+        await self.world.store.add_codes(pool, [])  # an empty file is an empty pool
+        while batch := list(islice(reads, BATCH)):
+            await loading.add(batch)
+        return loading.counts.rejected
 
     async def _line(self, line: bytes, number: int) -> bytes | None:
         """The answer to one line; None where there is none to give."""

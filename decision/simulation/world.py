@@ -81,7 +81,9 @@ class World:
         self.now = time.time_ns() // 1000
         self.draw_name: str | None = None
         settings = EngineSettings(seed=seed, timeout=3600.0, lowercase_emails=lowercase_emails)
-        self.engine = Engine(WorldStore(self), settings, clock=lambda: self.now)
+        self.store = WorldStore(self)
+        self.store.make_up_codes({})
+        self.engine = Engine(self.store, settings, clock=lambda: self.now)
 
     async def prepare(self) -> None:
         """Compiles the policy.
@@ -89,7 +91,7 @@ class World:
         Raises:
             PolicyRefused: the rule engine does not hold its rules.
         """
-        store = self.engine.runtime.store
+        store = self.store
         self.engine.use(
             await build_snapshot(self.definition, self.model, store, from_micros(self.now))
         )

@@ -28,6 +28,7 @@ OUTSIDE: Final = (
     "what was cut off a damaged append-only file (cut-*.aof), until it is deleted",
     "replicas of Redis, which rewrite a file of their own",
     "what other systems have received: messages sent, exports, copies of the log or the archive",
+    "coupon codes, which stay given and name nobody",
     "budgets' counters and the ids of decisions, which name nobody",
 )
 """What an erasure does not reach."""
@@ -37,6 +38,7 @@ class StoreRemoval(msgspec.Struct, frozen=True, kw_only=True):
     """What was removed from Redis; `log_records` by partition, for those of the customer's ids.
 
     `ids` counts the customer's ids: the one in use, merged ones, aliases that were one.
+    `coupon_codes` counts the codes of which it was known that the customer has them.
     """
 
     ids: int = 0
@@ -44,6 +46,7 @@ class StoreRemoval(msgspec.Struct, frozen=True, kw_only=True):
     aliases: int = 0
     answers: int = 0
     event_ids: int = 0
+    coupon_codes: int = 0
     log_records: dict[str, int] = {}
 
 

@@ -86,6 +86,7 @@ messages:
       any: [{customer.a: 1}, {not: {customer.b: {exists: false}}}]
       all: [{}]
     budget: {total: 10, per_day: 2}
+    coupon: spring-10
     goal: {event: purchase, within: 7d}
     content: {title: "Hi {{ customer.name }}", n: 1, none: null, more: [{a: b}], push: {title: x}}
 caps:
@@ -97,6 +98,7 @@ caps:
 budgets:
   money: {of: {channel: push, purpose: marketing, category: retention, tags: sale, message: coupon}, spend: 100.5, per: calendar month, pace: even}
   number: {of: {purpose: marketing}, at_most: 500, per: calendar week}
+coupons: {spring-10: {give_back_after: 14d}, other: {}, more: }
 events:
   tea-line: {of: purchase, each: items, when: {event.category: tea, any: [{event.price: {gt: 0}}], event.type: purchase,
              all: [{}], not: {event.gift: true}}}
@@ -195,7 +197,11 @@ def asked_keys(data: Any) -> dict[str, set[str]]:
 def test_the_schema_has_exactly_the_keys_that_the_checker_asks_for() -> None:
     asked = asked_keys(plain(EVERYTHING))
     named = {"exclude": "selector", "allow_only": "selector", "boost": "selector", "of": "filter"}
-    named |= {"derived event": "derived_event", "purchase in adds": "amount"}
+    named |= {
+        "coupon pool": "coupon_pool",
+        "derived event": "derived_event",
+        "purchase in adds": "amount",
+    }
     definitions = {
         **SCHEMA["definitions"],
         "file": SCHEMA,

@@ -20,6 +20,7 @@ from decision.rulebook.review.contact import (
     review_states,
 )
 from decision.rulebook.review.context import ReviewContext
+from decision.rulebook.review.coupons import review_coupons
 from decision.rulebook.review.dates import review_dates
 from decision.rulebook.review.messages import review_fallbacks, review_messages
 from decision.rulebook.review.quiet_hours import review_quiet_hours
@@ -50,6 +51,7 @@ def review(report: DiagnosticCollector, definition: PolicyDefinition, places: So
     review_messages(context)
     review_caps(context)
     review_budgets(context)
+    review_coupons(context)
     review_holdouts(context)
     review_seeds(context)
 

@@ -67,6 +67,9 @@ def review_fallbacks(context: ReviewContext) -> None:
         elif message.budget is not None:
             reason = "a fallback is never counted, so its budget could not limit it"
             hint = "delete its budget, or use a message without one"
+        elif message.coupon:
+            reason = "a fallback takes no code, so it has none to give"
+            hint = "delete its coupon, or use a message without one"
         elif (budget := counted_by(context, message.name, shared)) is not None:
             reason = f'a fallback is never counted, so budget "{budget}" could not limit it'
             others = ", ".join(name for name in consents if name != message.purpose)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from heapq import heappop, heappush
 
 from decision.core.clock import SECOND
-from decision.core.coupons import CouponCounts, WantedCode, counter_of
+from decision.core.coupons import PLACEHOLDER, CouponCounts, WantedCode, counter_of
 from decision.core.identifiers import decision_tag
 from decision.core.ports import ReadResult
 from decision.store.coupon_tokens import belongs
 from decision.store.in_memory.base import Clock, Expiring, MemoryBase
 from decision.store.keys import TOKEN_LASTS
+
+_ENDLESS = 1 << 40
+"""How many codes a pool seems to have that never runs dry."""
 
 _FREE, _HELD, _GIVEN, _REDEEMED = "free", "held", "given", "redeemed"
 
@@ -39,6 +42,7 @@ class _Pool:
         self._by_end: list[tuple[int, str]] = []
         self.tokens: Expiring[str, dict[str, _Taken]] = Expiring()
         self.done: Expiring[str, bool] = Expiring()
+        self.endless = False
         self.takings = 0
         self.back = 0
 
@@ -67,7 +71,15 @@ class _Pool:
         while (end := self.first_end()) is not None and end <= now:
             self.free(heappop(self._by_end)[1])
 
+    def make_up(self) -> None:
+        """Adds one more code that nobody made."""
+        code = f"{PLACEHOLDER}-{len(self.codes) + 1}"
+        self.put(code, _FREE)
+        self.queue.append(code)
+
     def next_free(self, wanted: int) -> list[str] | None:
+        while self.endless and self.states[_FREE] < wanted:
+            self.make_up()
         found: list[str] = []
         while self.queue and len(found) < wanted:
             code = self.queue.popleft()
@@ -85,17 +97,37 @@ class MemoryCoupons(MemoryBase):
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
         self._pools: dict[str, _Pool] = {}
+        self._made_up: Mapping[str, int] | None = None
+
+    def make_up_codes(self, left: Mapping[str, int]) -> None:
+        """From now on, pools without codes have made-up ones: as many as `left` says, or no end."""
+        self._made_up = left
+
+    def _pool(self, name: str) -> _Pool:
+        """A pool; one that is not known yet has no codes, or those that are made up."""
+        found = self._pools.get(name)
+        if found is None:
+            found = self._pools[name] = _Pool()
+            if self._made_up is not None:
+                left = self._made_up.get(name)
+                found.endless = left is None
+                for _ in range(left or 0):
+                    found.make_up()
+        return found
 
     def _read_pool(self, found: ReadResult, pool: str) -> None:
         """Adds how many codes are free, below zero."""
-        known = self._pools.get(pool, _Pool())
+        known = self._pool(pool)
+        if known.endless:
+            found.budgets[counter_of(pool)] = -_ENDLESS
+            return
         left, end = known.states[_FREE], known.first_end()
         found.budgets[counter_of(pool)] = -left
         if not left and end is not None:
             found.pools_end[pool] = end
 
     async def add_codes(self, pool: str, codes: Sequence[str]) -> int:
-        into = self._pools.setdefault(pool, _Pool())
+        into = self._pools.get(pool) or self._pools.setdefault(pool, _Pool())
         new = [code for code in dict.fromkeys(codes) if code not in into.codes]
         for code in new:
             into.put(code, _FREE)
@@ -115,7 +147,7 @@ class MemoryCoupons(MemoryBase):
         return sorted(name for name, pool in self._pools.items() if pool.codes)
 
     async def count_codes(self, pool: str, now: int) -> CouponCounts:
-        found = self._pools.get(pool, _Pool())
+        found = self._pool(pool)
         found.free_what_is_due(now)
         return CouponCounts(loaded=len(found.codes), given_back=found.back, **found.states)
 
@@ -129,9 +161,7 @@ class MemoryCoupons(MemoryBase):
         lasts: int,
         timeout: float | None = None,
     ) -> list[str] | None:
-        found = self._pools.get(pool)
-        if found is None:
-            return None
+        found = self._pool(pool)
         found.free_what_is_due(now)
         if found.done.live(token, self._clock()):
             return None
@@ -150,7 +180,7 @@ class MemoryCoupons(MemoryBase):
         return codes
 
     async def return_codes(self, pool: str, token: str, now: int) -> None:
-        found = self._pools.setdefault(pool, _Pool())
+        found = self._pool(pool)
         taken = found.tokens.live(token, self._clock()) or {}
         for message, one in list(taken.items()):
             if found.codes[one.code] == (_HELD, one.number):

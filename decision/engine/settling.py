@@ -1,0 +1,62 @@
+"""What contacts and events mean for what decisions took: units of budgets, coupon codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from decision.core.coupons import REDEEMED, clean_code
+from decision.core.errors import InputError
+from decision.core.event_effects import Occurrence
+from decision.engine.runtime import Runtime
+
+
+async def settle(runtime: Runtime, decision_id: str, message: str, rank: int) -> None:
+    """Counts (odd rank) or gives back (even rank) what a decision took for a message.
+
+    A message may have had another coupon pool, or been in another policy, when it took a code.
+    """
+    store, snapshot = runtime.store, runtime.snapshot
+    await store.settle_budgets(decision_id, message, rank)
+    if not snapshot.pools:
+        return
+    now, written = runtime.clock(), snapshot.policy.messages.get(message)
+    own = written.coupon if written is not None else ""
+    for pool in sorted(snapshot.pools, key=lambda name: name != own):
+        if await store.settle_code(pool, decision_id, message, rank, now):
+            break
+
+
+def check_redeemed(
+    runtime: Runtime, event: str, properties: Mapping[str, Any], path: str = "properties"
+) -> None:
+    """Checks that an event which redeems a code has one.
+
+    Raises:
+        InputError: it does not.
+    """
+    if event != REDEEMED or not runtime.snapshot.pools:
+        return
+    code = properties.get("code")
+    if not isinstance(code, str):
+        said = "is missing" if code is None else f"is {code!r:.60}, must be text"
+        raise InputError(f"{path}.code", f"{said}; it is the code that was redeemed")
+    try:
+        clean_code(code)
+    except InputError as error:
+        raise InputError(f"{path}.code", error.detail) from None
+
+
+async def redeem(runtime: Runtime, occurrences: Iterable[Occurrence], now: int) -> None:
+    """Keeps the codes that were redeemed for good, in whichever pool they are.
+
+    Done before the event is written, so that it is not lost; doing it again is the same. A code of
+    no pool changes nothing: it is of another system.
+    """
+    for occurrence in occurrences:
+        if occurrence.type != REDEEMED:
+            continue
+        code = occurrence.properties.get("code")
+        if isinstance(code, str):
+            for pool in runtime.snapshot.pools:
+                await runtime.store.redeem_code(pool, code.strip(), now)

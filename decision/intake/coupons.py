@@ -1,0 +1,181 @@
+"""Coupon codes into a pool: read from files and bodies line by line, cleaned, added in batches."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from decision.core.coupons import CouponStore, clean_code
+from decision.core.errors import FileError, InputError
+from decision.intake.lines import LONGEST_LINE, LineDecoder, lines_of, open_bytes
+
+BATCH: Final = 1000
+"""Codes that are added in one step."""
+
+_ENDINGS: Final = {".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
+FORMS: Final = ("text", "csv", "ndjson")
+COLUMN: Final = "code"
+_PARTING: Final = ",;\t"
+
+
+class ReadCode(NamedTuple):
+    """One code: its place, such as `codes.csv:7`, and its text, or what is wrong with the line."""
+
+    place: str
+    code: str | None
+    problem: str = ""
+
+
+class _Line(msgspec.Struct):
+    code: str
+
+
+class CodeCounts(msgspec.Struct):
+    """What loading came to. `known` were in the pool already, or stand twice in the file."""
+
+    added: int = 0
+    known: int = 0
+    rejected: int = 0
+
+
+class CodeLoading:
+    """Adds codes to one pool; `refuse` is told the place and problem of each that cannot be.
+
+    >>> import asyncio
+    >>> from decision.store import MemoryStore
+    >>> loading = CodeLoading(MemoryStore(), "spring-10", print)
+    >>> asyncio.run(loading.add([ReadCode("line 1", " A-1 "), ReadCode("line 2", "A-1")]))
+    >>> loading.counts
+    CodeCounts(added=1, known=1, rejected=0)
+    """
+
+    def __init__(self, store: CouponStore, pool: str, refuse: Callable[[str, str], None]) -> None:
+        self.store = store
+        self.pool = pool
+        self.counts = CodeCounts()
+        self._refuse = refuse
+
+    async def add(self, codes: Sequence[ReadCode]) -> None:
+        """Adds what the pool does not have yet; doing it again changes nothing.
+
+        Raises:
+            StoreUnavailable: some may be added; add the same ones again.
+        """
+        places: dict[str, str] = {}
+        for place, text, problem in codes:
+            try:
+                if text is None:
+                    raise InputError("", problem)
+                code = clean_code(text)
+            except InputError as error:
+                self._reject(place, str(error))
+                continue
+            if code in places:
+                self.counts.known += 1
+            else:
+                places[code] = place
+        others = [name for name in await self.store.coupon_pools() if name != self.pool]
+        if others and places:
+            elsewhere = await self.store.pools_with(list(places), others)
+            for code, pool in elsewhere.items():
+                problem = f"{code} is in the pool {pool} already; a code is in one pool"
+                self._reject(places.pop(code), problem)
+        if places:
+            added = await self.store.add_codes(self.pool, list(places))
+            self.counts.added += added
+            self.counts.known += len(places) - added
+
+    def _reject(self, place: str, problem: str) -> None:
+        self.counts.rejected += 1
+        self._refuse(place, problem)
+
+
+def form_of(name: str) -> str:
+    """`csv` or `ndjson`, from the ending of a file's name; else `text`."""
+    return _ENDINGS.get(Path(name.removesuffix(".gz")).suffix.lower(), "text")
+
+
+def read_codes(path: str, form: str) -> Iterator[ReadCode]:
+    """Every code of a file (`-`: standard input), in order; blank lines are left out.
+
+    Raises:
+        FileError: the file as a whole cannot be read.
+        OSError: it cannot be opened.
+    """
+    with open_bytes(path) as file:
+        lines = ((f"{path}:{number}", line) for number, line in lines_of(file))
+        if form == "csv":
+            yield from _csv(path, lines)
+        else:
+            for number, (place, line) in enumerate(lines):
+                yield _ndjson(place, line) if form == "ndjson" else _text(place, line, number == 0)
+
+
+def code_of(place: str, line: bytes) -> ReadCode:
+    """The code of one line of NDJSON: an object with `code`, or a text."""
+    return _ndjson(place, line)
+
+
+_object = LineDecoder(_Line)
+_any: LineDecoder[Any] = LineDecoder[Any](object)
+
+
+def _ndjson(place: str, line: bytes) -> ReadCode:
+    try:
+        if line.lstrip().startswith(b'"'):
+            found = _any.decode(line)
+            return ReadCode(place, str(found))
+        return ReadCode(place, _object.decode(line).code)
+    except InputError as error:
+        return ReadCode(place, None, str(error))
+
+
+def _decoded(line: bytes) -> str:
+    if not line:
+        raise InputError("", f"the line is longer than {LONGEST_LINE >> 20} MB")
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InputError("", "the line is not UTF-8; save the file as UTF-8") from None
+
+
+def _text(place: str, line: bytes, first: bool) -> ReadCode:
+    try:
+        text = _decoded(line).strip()
+    except InputError as error:
+        return ReadCode(place, None, str(error))
+    if first and text.lower() == COLUMN:
+        problem = f'"{text}" is the name of a column, not a code; this line is left out'
+        return ReadCode(place, None, problem)
+    if any(letter in text for letter in _PARTING):
+        return ReadCode(place, None, "has several columns; name the file .csv, or add --format csv")
+    return ReadCode(place, text)
+
+
+def _csv(path: str, lines: Iterator[tuple[str, bytes]]) -> Iterator[ReadCode]:
+    """The cells of the column `code`; a row is a line."""
+    place, head = next(lines, (path, b""))
+    try:
+        names = _decoded(head) if head else ""
+    except InputError as error:
+        raise FileError(f"{place}: {error}") from None
+    parting = max(_PARTING, key=names.count)
+    columns = [name.strip().lower() for name in next(csv.reader([names], delimiter=parting), [])]
+    if columns.count(COLUMN) != 1:
+        there = ", ".join(columns[:12]) or "none"
+        raise FileError(f"{path}: it needs one column {COLUMN} in its first line (there: {there})")
+    column = columns.index(COLUMN)
+    for place, line in lines:
+        try:
+            row = next(csv.reader([_decoded(line).rstrip("\r\n")], delimiter=parting), [])
+        except (InputError, csv.Error) as error:
+            yield ReadCode(place, None, str(error))
+            continue
+        if column >= len(row):
+            yield ReadCode(place, None, f"has {len(row)} cells; {COLUMN} is cell {column + 1}")
+        else:
+            yield ReadCode(place, row[column])
