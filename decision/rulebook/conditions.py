@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import Any, Final, TypeVar
 
@@ -27,11 +28,13 @@ from decision.core.fields import (
     parse_field,
 )
 from decision.core.values import in_words
+from decision.rulebook import readings
 from decision.rulebook.checker import Checker, MappingReader
 from decision.rulebook.collector import kind_of
 from decision.rulebook.comparisons import IN_WORDS, read_operand, read_version
 from decision.rulebook.diagnostics import hint_for
-from decision.rulebook.doubtful import doubtful, doubtful_name, meant
+from decision.rulebook.doubtful import doubtful, doubtful_name, meant, meant_field, wildcard
+from decision.rulebook.readings import as_yaml
 from decision.rulebook.sent_events import not_derived
 from decision.rulebook.yaml_source import INVALID, Node, Place
 
@@ -40,15 +43,15 @@ C = TypeVar("C", bound=Condition)
 _MEANT: Final = {
     written: operator
     for operator, several in (
-        ("eq", ("=", "==", "is", "equals")),
-        ("ne", ("!=", "<>", "is_not", "not")),
-        ("gt", (">", "more_than")),
-        ("gte", (">=", "at_least", "min")),
-        ("lt", ("<", "less_than")),
-        ("lte", ("<=", "at_most", "max")),
+        ("eq", ("=", "==", "is", "equal", "equals", "equal_to", "等于")),
+        ("ne", ("!=", "<>", "is_not", "not", "not_equal", "neq", "不等于")),
+        ("gt", (">", "more_than", "greater_than", "greater", "after", "above", "大于")),
+        ("gte", (">=", "at_least", "min", "from", "since", "ge")),
+        ("lt", ("<", "less_than", "less", "before", "below", "小于")),
+        ("lte", ("<=", "at_most", "max", "to", "until", "le")),
         ("in", ("one_of",)),
         ("not_in", ("not in", "none_of", "nin")),
-        ("contains", ("has", "includes")),
+        ("contains", ("has", "includes", "contain", "include", "包含")),
         ("matches", ("regex", "match", "like")),
         ("exists", ("is_set", "present")),
         ("vgt", ("version_gt", "v>")),
@@ -61,6 +64,18 @@ _MEANT: Final = {
     for written in several
 }
 """What people write → the operator they mean."""
+
+_JOINED: Final = {"or": "any", "and": "all", "oder": "any", "und": "all", "或": "any", "且": "all"}
+_EQUALS: Final = re.compile(r"([a-z]+\.[\w.-]+?)\s*((?:[<>!=]=?|is\s).*)")
+"""A comparison without a colon: `customer.age >= 30`."""
+_NAME: Final = re.compile(r"[a-z]+\.[\w.-]+")
+
+_SELECTED: Final = {
+    **{key: key for key in ("messages", "tags", "category", "purpose", "channel")},
+    "message": "messages",
+    "tag": "tags",
+}
+"""What people write in a condition, and what it is called where messages are chosen."""
 
 LARGEST_PATTERN: Final = 4_000
 """Instructions of RE2's program for a pattern: what searching costs for each byte, at worst."""
@@ -93,6 +108,23 @@ def check_field(checker: Checker, name: str, place: Place) -> None:
     _ConditionReader(checker, "content").known_field(name, place)
 
 
+def _between(value: Any) -> str:
+    if isinstance(value, list) and len(value) == 2:
+        return f"write {{{as_yaml({'gte': value[0], 'lte': value[1]})}}}"
+    return "write {gte: 30, lte: 40}"
+
+
+def _mapping(value: Any) -> str:
+    """The condition that was written as a list, or as a text."""
+    if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+        return f"write {{{as_yaml({'all': value})}}}, or any: […] if one is enough"
+    if isinstance(value, str) and "." in value and (found := _EQUALS.fullmatch(value)):
+        return f"write {{{as_yaml({found[1]: readings.comparison(found[2])})}}}"
+    if isinstance(value, str) and _NAME.fullmatch(value):
+        return f"write {{{value}: true}}"
+    return "write {customer.tier: gold}"
+
+
 class _ConditionReader:
     def __init__(self, checker: Checker, what: str) -> None:
         self.checker = checker
@@ -101,7 +133,7 @@ class _ConditionReader:
     def mapping(self, node: Node) -> Condition | None:
         """All keys of a mapping must be true; {} is always true."""
         if not isinstance(node.value, dict):
-            hint = "write {} if it always applies" if node.value is None else "write field: value"
+            hint = "write {} if it always applies" if node.value is None else _mapping(node.plain())
             wanted = "a mapping of fields and values"
             self.checker.wrong_type(node, self.what, wanted, hint)
             return None
@@ -115,6 +147,8 @@ class _ConditionReader:
                 case "not":
                     inner = self.mapping(value) or ALWAYS
                     parts.append(self.written(Not(inner), value.key))
+                case _ if key.lower() in _JOINED:
+                    self.joined(key, value)
                 case _:
                     parts.extend(self.field(key, value))
         if not parts:
@@ -137,6 +171,18 @@ class _ConditionReader:
         found = [self.mapping(item) for item in node.value]
         return tuple(part for part in found if part is not None)
 
+    def joined(self, key: str, node: Node) -> None:
+        """An error about `or`, and what to write instead."""
+        meant = _JOINED[key.lower()]
+        hint = f"write {meant}: [{{…}}, {{…}}]"
+        if isinstance(node.value, list):
+            hint = f"write {as_yaml({meant: node.plain()})}"
+        elif isinstance(node.value, dict):
+            hint = (
+                f"write {as_yaml({meant: [{one: it.plain()} for one, it in node.value.items()]})}"
+            )
+        self.checker.error("unknown-key", node.key, f'"{key}" is not a key of conditions', hint)
+
     def field(self, name: str, node: Node) -> list[Clause]:
         """The clauses that one field's value means."""
         checker = self.checker
@@ -146,13 +192,19 @@ class _ConditionReader:
             return []
         if value is None:
             hint = f"add a value, or write {name}: {{exists: false}} if the field must be missing"
+            if compared := _EQUALS.fullmatch(name):
+                operator = readings.comparison(compared[2])
+                bare = operator.get("eq", None)
+                hint = f"write {as_yaml({compared[1]: operator if bare is None else bare})}"
             checker.error("bad-value", node.key, f"{name} in {self.what} has no value", hint)
             return []
         if isinstance(value, list):
-            shown = [str(item.plain()) for item in value[:3]] + ["…"] * (len(value) > 3)
-            hint = f"write {name}: {{in: [{', '.join(shown)}]}}"
+            hint = f"write {as_yaml({name: {'in': node.plain()}})}"
             if any(isinstance(item.value, dict) for item in value):
-                hint = "for alternatives, write any: [{…}, {…}]"
+                rows = [item.plain() for item in value]
+                if any(not str(key).count(".") for row in rows for key in row or ()):
+                    rows = [{name: row} for row in rows]
+                hint = f"for alternatives, write {as_yaml({'any': rows})}"
             wanted = "one value, or operators such as {in: […]}"
             checker.wrong_type(node, f"{name} in {self.what}", wanted, hint)
             return []
@@ -168,10 +220,19 @@ class _ConditionReader:
                 hint = f'did you mean "{meant}"?' if meant else hint_for(operator, OPERATORS)
                 if operator == "field":
                     hint = f"write {{eq: {{field: {operand.value}}}}}"
+                elif operator == "not" and isinstance(operand.value, dict):
+                    hint = f"write {as_yaml({'not': {name: operand.plain()}})}"
+                elif meant:
+                    shown = operand.plain()
+                    if operator == "like" and isinstance(shown, str):
+                        shown = wildcard(shown, "%")["matches"]
+                    hint += f"; write {{{as_yaml({meant: shown})}}}"
                 elif operator in DATE_MEASURES and name.startswith("customer."):
                     hint = f"write {name}.{operator}: …"
                 elif operator == "between":
-                    hint = "write {gte: …, lte: …}"
+                    hint = _between(operand.plain())
+                elif operator.isdigit() and operand.value is None:
+                    hint = "numbers have no comma; write 10000 or 12.5"
                 message = f'there is no operator "{operator}"'
                 checker.error("unknown-operator", operand.key, message, hint)
                 continue
@@ -191,13 +252,24 @@ class _ConditionReader:
             field = parse_field(name)
         except UnknownField as error:
             message, _, hint = str(error).partition("; ")
-            if name in ("or", "and"):
-                hint = f'did you mean "{"any" if name == "or" else "all"}"?'
+            message = message.replace(repr(name), f'"{name}"')
+            of_event = self.what.startswith("when of derived event ")
+            if measured := meant_field(name):
+                hint = f"write {measured}"
+                if "_90d" in measured and "90d" not in name:
+                    hint += "; 90d is the longest window"
+            elif name in _SELECTED and not of_event:
+                hint = (
+                    "a condition is about the customer and the request; to choose messages, use "
+                    f"{_SELECTED[name]} under exclude, allow_only or boost of a rule"
+                )
+            elif hint.startswith("did you mean") and "…" in hint:
+                near = hint.removeprefix("did you mean ").partition(".")[0]
+                hint += f" write {near}.{name.partition('.')[2]}"
             elif hint.startswith("fields start") and name.rpartition(".")[2] in (
                 name,
                 *DATE_MEASURES,
             ):
-                of_event = self.what.startswith("when of derived event ")
                 hint = f'did you mean "{"event" if of_event else "customer"}.{name}"?'
             checker.error("unknown-field", place, message, hint)
             return None
@@ -241,7 +313,8 @@ class _ConditionReader:
                 return []
         if value is INVALID:
             return []
-        self.doubts(operator, node)
+        if field is not None and field.kind == "any":
+            self.doubts(operator, node)
         clause = Clause(name, operator, value)
         self.checker.places.record_clause(clause, place, node)
         return [clause]
@@ -249,7 +322,7 @@ class _ConditionReader:
     def doubts(self, operator: str, node: Node) -> None:
         """Warns of values that are probably not what was meant."""
         for item in node.value if isinstance(node.value, list) else [node]:
-            if doubt := doubtful(operator, item.value):
+            if doubt := doubtful(operator, item.value, quoted=item.quoted):
                 self.checker.warn(item.at, *doubt, "doubtful-comparison")
 
     def value(self, operator: str, what: str, node: Node) -> Any:
@@ -258,7 +331,9 @@ class _ConditionReader:
         match operator:
             case "in" | "not_in":
                 if not isinstance(value, list):
-                    checker.wrong_type(node, what, "a list", "write [a, b]")
+                    items = re.split("[,，、;；]\\s*", value) if isinstance(value, str) else [value]
+                    hint = "write [a, b]" if value is None else f"write {as_yaml(items)}"
+                    checker.wrong_type(node, what, "a list", hint)
                     return INVALID
                 if not value:
                     checker.error("bad-value", node.at, f"{what} is an empty list", "add a value")
@@ -338,6 +413,10 @@ class _ConditionReader:
             if not isinstance(value, types) or isinstance(value, bool) is not (kind == "boolean"):
                 message = f"{name} is {words}; it cannot be {kind_of(value)}"
                 hint = meant(operator, value, kind) or fix
+                if name == "time.weekday" and (day := readings.weekday(str(value))):
+                    hint = f"write {day}"
+                elif name == "time.hour" and (clock := readings.clock(str(value))):
+                    hint = f"write {int(clock[:2])}"
                 self.checker.error("wrong-type", item.at, message, hint)
                 good = False
             elif operator in _EXACT or (name == "time.date" and operator in _ORDERED):
@@ -359,7 +438,9 @@ class _ConditionReader:
             case "time.weekday":
                 if value not in WEEKDAYS:
                     message = f'time.weekday cannot be "{value}"'
-                    checker.error("unknown-name", place, message, hint_for(value, WEEKDAYS))
+                    meant = readings.weekday(value)
+                    hint = f"write {meant}" if meant else hint_for(value, WEEKDAYS)
+                    checker.error("unknown-name", place, message, hint)
             case "time.hour":
                 if not 0 <= value <= 23 or value != int(value):
                     message = f"time.hour cannot be {in_words(value)}"
@@ -367,7 +448,12 @@ class _ConditionReader:
             case "time.date":
                 if not _is_date(value):
                     message = f'time.date cannot be "{value}", which is not a date'
-                    checker.error("bad-value", place, message, "write it like 2026-11-21")
+                    found = readings.day(value)
+                    hint = f'write "{found}"' if found else "write it like 2026-11-21"
+                    first, dots, last = value.partition("..")
+                    if dots and (start := readings.day(first)) and (end := readings.day(last)):
+                        hint = f"write {{{as_yaml({'gte': start, 'lte': end})}}}"
+                    checker.error("bad-value", place, message, hint)
             case _ if name.startswith("experiment."):
                 variants = checker.variants.get(name.removeprefix("experiment."))
                 if variants and value not in variants:

@@ -16,7 +16,7 @@ _CODES: Final[dict[str, tuple[Severity, str]]] = {
     "no-rules": ("error", "the folder has no rules"),
     "ignored-file": ("warning", "a file looks like a rule file but is not read"),
     "bad-encoding": ("error", "the file is not UTF-8"),
-    "bad-character": ("error", "the file contains an invisible character"),
+    "bad-character": ("error", "a character that is invisible, or looks like another one"),
     "too-large": ("error", "the file is larger than 5 MB"),
     "too-deep": ("error", "more than 50 levels of nesting"),
     "bad-yaml": ("error", "the text is not valid YAML"),

@@ -6,15 +6,26 @@ import re
 from difflib import get_close_matches
 from typing import Any, Final
 
+from decision.core.clock import DAY, format_duration, parse_duration
+from decision.core.events import LONGEST_WINDOW
 from decision.core.fields import DATE_MEASURES, UnknownField, parse_field
+from decision.rulebook import readings
+from decision.rulebook.characters import in_words, spaced, strange
 
 _ORDERED: Final = ("gt", "gte", "lt", "lte")
 _FIELD: Final = re.compile(
-    r"[{\s]*(?:field\s*:?\s+)?([a-z]+\.[^\s{}]+)(?:\s*[}|][^{]*|\s+[-+*/×]\s.*)?", re.DOTALL
+    r"[${\s]*(?:field\s*:?\s+)?([a-z]+\.[^\s{}]+)(?:\s*[}|][^{]*|\s+([-+*/×])\s.*)?", re.DOTALL
 )
 """The name of a field as people write it in a text: bare, in braces, calculated with."""
 _DIGITS: Final = re.compile(r"\s*(-?[0-9]{1,9})\s*(?:d|days?)?\s*")
 _VERSION: Final = re.compile(r"[vV]?[0-9]+\.[0-9]+\.[0-9]+([-+.][0-9A-Za-z.+-]*)?")
+_SEVERAL: Final = re.compile(r"\s*[，、；]\s*|\s+(?:or|oder|ou|或者?)\s+|\s*[|]{1,2}\s*")
+_TRUTH: Final = re.compile("yes|no|on|off|y|n|是|否|ja|nein|oui|non", re.IGNORECASE)
+_NOTHING: Final = re.compile("none|nil|n/?a|empty|missing|无|空|undefined", re.IGNORECASE)
+_TODAY: Final = re.compile("today|now|heute|aujourd'hui|今天|今日", re.IGNORECASE)
+_MONTHS: Final = ("1m", "2m", "3m", "6m", "9m", "12m", "18m", "24m")
+_DAYS: Final = ("28h", "30h", "60h", "90h", "180h", "365h")
+"""Windows that nobody means: months, and days, with the wrong unit."""
 
 
 def meant(operator: str, value: Any, kind: str = "") -> str:
@@ -22,14 +33,26 @@ def meant(operator: str, value: Any, kind: str = "") -> str:
 
     `kind` is that of the field. Empty where nothing is clear.
 
-    >>> meant("gt", "customer.limit + 1")
-    'to compare with the field, write {gt: {field: customer.limit}}'
+    >>> meant("gt", "customer.limit"), meant("eq", "> 3", "number")
+    ('to compare with the field, write {gt: {field: customer.limit}}', 'write {gt: 3}')
     >>> meant("eq", "order.shipped"), meant("eq", "field of tea")
     ('', '')
     """
-    if kind == "number" and isinstance(value, str) and (digits := _DIGITS.fullmatch(value)):
-        return f"write {digits[1]}, without quotes and units"
-    found = _FIELD.fullmatch(value) if isinstance(value, str) and len(value) < 200 else None
+    if not isinstance(value, str) or len(value) > 200:
+        return ""
+    compared = readings.comparison(value) if operator == "eq" and kind != "text" else {}
+    if compared and (
+        kind != "number" or all(isinstance(n, int | float) for n in compared.values())
+    ):
+        return f"write {{{readings.as_yaml(compared)}}}"
+    if kind == "number":
+        whole = _DIGITS.fullmatch(value)
+        digits = whole[1] if whole else readings.number(value)
+        if digits:
+            return f"write {digits}, without quotes and units"
+    if kind == "boolean" and (truth := readings.truth(value)) is not None:
+        return f"write {readings.as_yaml(truth)}"
+    found = _FIELD.fullmatch(value)
     if found is None:
         return ""
     try:
@@ -38,36 +61,164 @@ def meant(operator: str, value: Any, kind: str = "") -> str:
         return ""
     if operator in ("in", "not_in"):
         return f"to compare with the field, write any: [{{…: {{eq: {{field: {found[1]}}}}}}}, …]"
-    return f"to compare with the field, write {{{operator}: {{field: {found[1]}}}}}"
+    fix = f"write {{{operator}: {{field: {found[1]}}}}}"
+    if found[2]:
+        return f"nothing can be calculated; to compare with the field alone, {fix}"
+    return f"to compare with the field, {fix}"
 
 
-def doubtful(operator: str, value: Any) -> tuple[str, str] | None:
-    """What is doubtful about a text that a field is compared with, and a hint."""
-    if operator in ("contains", "matches") or not isinstance(value, str):
+def doubtful(operator: str, value: Any, quoted: bool = True) -> tuple[str, str] | None:
+    """What is doubtful about a text that a field is compared with, and a hint.
+
+    Quotes say that a text is meant, so some things are doubtful only without them.
+    """
+    if operator in ("contains", "matches") or not isinstance(value, str) or len(value) > 200:
         return None
-    if hint := meant(operator, value):
-        return f'"{value}" is compared as a text, letter by letter', hint
-    if operator in _ORDERED and _VERSION.fullmatch(value):
+    as_text = f'"{value}" is compared as a text, letter by letter'
+    if hint := meant(operator, value, "any"):
+        if hint.startswith("write "):
+            hint += f"; for exactly that text, write {{in: [{readings.in_quotes(value)}]}}"
+        return as_text, hint
+    if operator in _ORDERED:
+        if _VERSION.fullmatch(value):
+            return (
+                f'"{value}" is compared as a text; as texts, "2.10.0" is less than "2.9.0"',
+                f'for versions, write {{v{operator}: "{value}"}}',
+            )
+        if digits := readings.number(value):
+            return f'{as_text}; as texts, "9" is more than "10"', f"write {digits}"
+        return None
+    if value.strip("*") != value and len(value) < 100:
+        fix = f"{{{readings.as_yaml(wildcard(value, '*'))}}}"
+        return f"{as_text}; * does not stand for other letters", f"write {fix}"
+    return None if quoted else _unquoted(value)
+
+
+def _unquoted(value: str) -> tuple[str, str] | None:
+    """What is doubtful about a text without quotes."""
+    itself = f"for exactly that text, write {readings.in_quotes(value)}"
+    parts = [part.strip("\"'“”‘’ ") for part in _SEVERAL.split(value)]
+    if len(parts) > 1 and all(parts):
+        message = f'"{value}" is one text'
+        return message, f"for several, write {{in: {readings.as_yaml(parts)}}}; {itself}"
+    at = strange(value)
+    if at >= 0 and (spaced(value).isascii() or value[at] in (value[0], value[-1])):
+        bare = spaced(value).strip("\"'")
+        return f"{in_words(value[at])}, and part of the text", f"write {bare}; {itself}"
+    if _TRUTH.fullmatch(value):
+        fix = readings.as_yaml(readings.truth(value))
+        return f'{value} is the text "{value}", not {fix}', f"write {fix}; {itself}"
+    if _NOTHING.fullmatch(value):
+        return f'{value} is the text "{value}"', f"write {{exists: false}}; {itself}"
+    if _TODAY.fullmatch(value):
         return (
-            f'"{value}" is compared as a text; as texts, "2.10.0" is less than "2.9.0"',
-            f'for versions, write {{v{operator}: "{value}"}}',
+            f'{value} is the text "{value}", not a date',
+            f"compare a measure of the date, such as customer.birthday.anniversary_in: 0; {itself}",
         )
     return None
 
 
+def wildcard(text: str, sign: str) -> dict[str, Any]:
+    """Operator → value for a text in which a sign stands for other letters.
+
+    >>> wildcard("A*", "*"), wildcard("*", "*"), wildcard("%a%", "%")
+    ({'matches': '^A'}, {'exists': True}, {'matches': 'a'})
+    """
+    inner = text.strip(sign)
+    if not inner:
+        return {"exists": True}
+    start = "" if text.startswith(sign) else "^"
+    end = "" if text.endswith(sign) else "$"
+    middle = ".*".join(map(re.escape, inner.split(sign)))
+    return {"matches": f"{start}{middle}{end}"}
+
+
+def meant_field(name: str) -> str:
+    """The field that a name with a wrong ending means; empty where that is not clear.
+
+    >>> meant_field("events.purchase.count_7days"), meant_field("purchase.coutn_7d")
+    ('events.purchase.count_7d', 'events.purchase.count_7d')
+    >>> meant_field("events.purchase.count_1y"), meant_field("events.purchase.active_days_7")
+    ('events.purchase.count_90d', 'events.purchase.active_days_7d')
+    """
+    if name == "event":
+        return "event.type"
+    start, _, last = name.rpartition(".")
+    word, _, window = last.rpartition("_")
+    if not start.startswith(("events.", "contacts.")):
+        start = f"events.{start.removeprefix('event.')}"
+        if not start.removeprefix("events."):
+            return ""
+    if not word or not window[:1].isdigit():
+        near = get_close_matches(last, ("days_since", "count"), 1, 0.75)
+        return _known(f"{start}.{near[0]}") if near else ""
+    word = next(iter(get_close_matches(word, ("count", "active_days"), 1, 0.6)), word)
+    length = f"{window}d" if window.isdigit() else readings.duration(window)
+    if length and parse_duration(length) > LONGEST_WINDOW:
+        length = format_duration(LONGEST_WINDOW)
+    return _known(f"{start}.{word}_{length}") if length else ""
+
+
+def _known(name: str) -> str:
+    try:
+        return parse_field(name).name
+    except UnknownField:
+        return ""
+
+
+def doubtful_window(window: str) -> tuple[str, str] | None:
+    """What is doubtful about a duration, and what may be meant.
+
+    >>> doubtful_window("3m")
+    ('3m is 3 minutes, not 3 months', '90d')
+    >>> doubtful_window("30h"), doubtful_window("5m")
+    (('30h is 30 hours, not 30 days', '30d'), None)
+    """
+    count = window[:-1]
+    if window in _MONTHS:
+        days = min(int(count) * 30, LONGEST_WINDOW // DAY)
+        return f"{window} is {count} minutes, not {count} months", f"{days}d"
+    if window in _DAYS:
+        days = min(int(count), LONGEST_WINDOW // DAY)
+        return f"{window} is {count} hours, not {count} days", f"{days}d"
+    return None
+
+
+def exactly(window: str) -> str:
+    """The same duration in a smaller unit, which nobody mistakes: `180s` for `3m`."""
+    return f"{int(window[:-1]) * 60}{'s' if window.endswith('m') else 'm'}"
+
+
 def doubtful_name(name: str) -> tuple[str, str] | None:
-    """What is doubtful about the name of a field: it is nearly a measure of a date.
+    """What is doubtful about the name of a field: a window, brackets, nearly a measure of a date.
 
     >>> doubtful_name("customer.birthday.days_untill")[1]
     'did you mean "customer.birthday.days_until"?'
+    >>> doubtful_name("events.purchase.count_3m")[1]
+    'write events.purchase.count_90d; for the minutes, write events.purchase.count_180s'
     """
     family, _, rest = name.partition(".")
     start, _, last = rest.rpartition(".")
     if not start or start.partition(".")[0] == "segment":
         return None
+    if family in ("events", "contacts"):
+        before, _, window = name.rpartition("_")
+        if found := doubtful_window(window):
+            unit = "minutes" if window.endswith("m") else "hours"
+            fix = f"write {before}_{found[1]}; for the {unit}, write {before}_{exactly(window)}"
+            return found[0], fix
+        if brackets := re.search(r"[()\[\]{}<>]", start):
+            message = f'{name} counts events whose type has "{brackets[0]}" in its name'
+            kind = re.split(r"[\s()\[\]{}<>]", start)[0] or "purchase"
+            fix = f"events: {{tea: {{of: {kind}, when: {{event.category: tea}}}}}}"
+            return message, f"to count only some of them, define what they are: {fix}"
+        return None
     if family in ("event", "context") and last in DATE_MEASURES:
         message = f"{name} is a value of exactly that name; only dates of customers have measures"
         return message, "store the date as an attribute of the customer"
+    if family == "event" and re.fullmatch("count(_[0-9]+[smhd])?|active_days_[0-9]+d", last):
+        message = f"{name} is a property of the event that asks, not a count"
+        return message, f"write events.{start}.{last}"
     if family != "customer" or last in DATE_MEASURES:
         return None
     near = get_close_matches(last, DATE_MEASURES, 1, 0.75)

@@ -15,11 +15,14 @@ from decision.core.clock import (
 )
 from decision.core.events import LONGEST_WINDOW
 from decision.core.values import in_words
+from decision.rulebook import readings
+from decision.rulebook.characters import plain
 from decision.rulebook.collector import DiagnosticCollector
 from decision.rulebook.yaml_source import Node
 
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?)?")
+_THOUSANDS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{3})+(?![0-9.])")
 _PERCENT = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*%")
 
 
@@ -41,7 +44,10 @@ class QuantityReader(DiagnosticCollector):
         """A number within bounds (`above` is not included)."""
         value = node.value
         if not isinstance(value, int | float) or isinstance(value, bool):
+            meant = readings.number(value) if isinstance(value, str) else ""
             hint = "write digits such as 2 or 12.5, without quotes"
+            if meant:
+                hint = f"write {meant}, without quotes and units"
             self.wrong_type(node, what, "a number", hint)
             return None
         if least is not None and value < least:
@@ -62,8 +68,17 @@ class QuantityReader(DiagnosticCollector):
         if value is None or isinstance(value, int):
             return value
         message = f"{what} is {in_words(value)}; it must be a whole number"
-        self.error("bad-value", node.at, message, "write a number such as 1 or 20")
+        thousands = _THOUSANDS.match(self.written(node))
+        hint = "write a number such as 1 or 20"
+        if thousands:
+            hint = f"write {thousands[0].replace('.', '')}; a point is not for thousands"
+        self.error("bad-value", node.at, message, hint)
         return None
+
+    @staticmethod
+    def written(node: Node) -> str:
+        """The line from where the value starts."""
+        return node.source.line(node.line)[node.column - 1 :]
 
     def duration(self, node: Node, what: str, longest: int = LONGEST_WINDOW) -> int | None:
         """Microseconds of a duration such as `7d`."""
@@ -78,6 +93,12 @@ class QuantityReader(DiagnosticCollector):
             micros = parse_duration(value)
         except ValueError as error:
             message, _, hint = str(error).partition("; ")
+            message = message.replace(repr(value), f'"{value}"')
+            meant = readings.duration(value)
+            if meant and parse_duration(meant) <= longest:
+                hint = f"write {meant}"
+            elif meant:
+                hint = f"write {format_duration(longest)}; it can be no more"
             self.error("bad-value", node.at, f"{what}: {message}", hint)
             return None
         if micros > longest:
@@ -98,7 +119,11 @@ class QuantityReader(DiagnosticCollector):
                 return None
             return percent / 100
         if isinstance(value, bool) or not isinstance(value, int | float):
-            self.wrong_type(node, what, "a share such as 2%")
+            meant = readings.number(value) if isinstance(value, str) else ""
+            if isinstance(value, str) and "%" in plain(value):
+                meant = f"{readings.number(plain(value).replace('%', ''))}%"
+            hint = f"write {meant}" if len(meant) > 1 else ""
+            self.wrong_type(node, what, "a share such as 2%", hint)
             return None
         if not 0 <= value <= 1:
             hint = f"write {in_words(value)}%" if 0 < value <= 100 else "write 2% or 0.02"
@@ -128,7 +153,9 @@ class QuantityReader(DiagnosticCollector):
             from_micros(micros)
             return micros
         except (ValueError, OverflowError) as error:
-            self.error("bad-value", node.at, f'{what}: "{value}" is not a date or time', str(error))
+            meant = readings.day(value)
+            hint = f"write {meant}" if meant and meant != value else str(error)
+            self.error("bad-value", node.at, f'{what}: "{value}" is not a date or time', hint)
             return None
 
     def clock(self, node: Node, what: str, *, end: bool = False) -> int | None:
@@ -140,10 +167,14 @@ class QuantityReader(DiagnosticCollector):
         if found is not None:
             return int(found[1]) * (HOUR // MINUTE) + int(found[2])
         if not isinstance(value, str):
-            self.wrong_type(node, what, "a time of day such as 22:00")
+            hour = type(value) is int and 0 <= value <= 23
+            hint = f'write "{value:02}:00"' if hour else ""
+            self.wrong_type(node, what, "a time of day such as 22:00", hint)
         else:
-            hint = (
-                "write 00:00 for midnight" if value == "24:00" else "write it like 09:30 or 22:00"
-            )
+            hint = "write it like 09:30 or 22:00"
+            if value == "24:00":
+                hint = "write 00:00 for midnight"
+            elif meant := readings.clock(value):
+                hint = f'write "{meant}"'
             self.error("bad-value", node.at, f'{what}: "{value}" is not a time of day', hint)
         return None

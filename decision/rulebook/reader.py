@@ -15,6 +15,7 @@ from decision.files import access_hint
 from decision.rulebook.budgets import check_budgets, read_shared_budget
 from decision.rulebook.calendars import read_calendar
 from decision.rulebook.caps import read_cap
+from decision.rulebook.characters import explained
 from decision.rulebook.checker import NOUNS, Checker
 from decision.rulebook.coupons import read_pool
 from decision.rulebook.diagnostics import WARNINGS, Diagnostic, Severity, hint_for
@@ -221,7 +222,9 @@ def _load(
         message = "the rule files are empty"
         hint = "add a section, such as messages:"
         checker.diagnostics.append(_of_file("no-rules", folder, message, hint))
-    diagnostics = sorted(checker.diagnostics, key=lambda one: (one.file, one.line, one.column))
+    diagnostics = sorted(
+        map(explained, checker.diagnostics), key=lambda one: (one.file, one.line, one.column)
+    )
     if any(one.severity == "error" for one in diagnostics):
         return _nothing(*diagnostics)
     texts = {name: data.decode("utf-8") for name, data in files.items()}

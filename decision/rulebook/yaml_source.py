@@ -21,6 +21,7 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
+from decision.rulebook.characters import blamed
 from decision.rulebook.diagnostics import Diagnostic, Severity
 from decision.rulebook.yaml_errors import explain
 from decision.rulebook.yaml_scalars import ScalarError, join_surrogates, resolve
@@ -113,6 +114,11 @@ class Node:
             return Place(self.source, self.key_line, self.key_column)
         return self.at
 
+    @property
+    def quoted(self) -> bool:
+        """Whether the value is a text in quotes, or in lines of its own after `|` or `>`."""
+        return self.source.line(self.line)[self.column - 1 : self.column] in ('"', "'", "|", ">")
+
     def plain(self) -> Any:
         """The value without places; None for what is invalid."""
         value = self.value
@@ -161,8 +167,11 @@ def read_yaml(name: str, data: bytes | str) -> Source:
         builder.build(YAML(typ="safe", pure=True).parse(source.text))
     except MarkedYAMLError as error:
         source.root, source.complete = None, False
-        line, column, message, hint = explain(error)
-        source.report("bad-yaml", (line, column), message, hint)
+        line, column, message, hint = explain(error, source.text)
+        if found := blamed(source.text, line, _fails):
+            source.report("bad-character", found[:2], *found[2:])
+        else:
+            source.report("bad-yaml", (line, column), message, hint)
     except (YAMLError, ValueError, AssertionError) as error:
         # The parser raises these for escapes beyond Unicode and wrong numbers in directives.
         source.root, source.complete = None, False
@@ -170,6 +179,18 @@ def read_yaml(name: str, data: bytes | str) -> Source:
             "bad-yaml", builder.last, f"the text after this place is not valid YAML: {error}"
         )
     return source
+
+
+def _fails(text: str) -> int:
+    """The line where the parser gives up; 0 if it does not."""
+    try:
+        for _ in YAML(typ="safe", pure=True).parse(text):
+            pass
+    except MarkedYAMLError as error:
+        return explain(error)[0]
+    except (YAMLError, ValueError, AssertionError):
+        return 1
+    return 0
 
 
 def _place(mark: Any) -> tuple[int, int]:

@@ -199,7 +199,7 @@ def test_settings_may_be_in_several_files_but_each_only_once() -> None:
     [
         ("{}", ALWAYS),
         ("{customer.a: 1}", Clause("customer.a", "eq", 1)),
-        ("{customer.a: no}", Clause("customer.a", "eq", "no")),
+        ('{customer.a: "no"}', Clause("customer.a", "eq", "no")),
         (
             "{customer.a: {gte: 1, lt: 5}}",
             All((Clause("customer.a", "gte", 1), Clause("customer.a", "lt", 5))),
