@@ -132,6 +132,11 @@ def prints_code(content: dict[str, Any]) -> bool:
     return any("coupon" in one.names for one in _templates(content))
 
 
+def given_fields(content: dict[str, Any]) -> tuple[str, ...]:
+    """The attributes, properties and context that templates of a content read."""
+    return tuple(dict.fromkeys(name for one in _templates(content) for name in one.given))
+
+
 def _templates(value: Any) -> Iterator[Template]:
     """The templates among the texts of a content, at any depth; those with errors left out."""
     if isinstance(value, dict | list):

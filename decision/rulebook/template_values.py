@@ -280,6 +280,8 @@ def refused(node: nodes.Node) -> TemplateError:
     word = next((word for kind, word in _WORDS.items() if isinstance(node, kind)), None)
     message = f"{word or type(node).__name__} cannot be used in templates"
     hint = "use values, filters, {% if %} and {% for %}"
+    if isinstance(node, nodes.Concat):
+        hint = "write one after the other: {{ a }}, {{ b }}; or {% if a %}, {{ a }}{% endif %}"
     if isinstance(node, nodes.Sub):
         hint = "a name with a hyphen and digits stands in brackets: customer['line-2']"
     return TemplateError(message, node.lineno, hint)

@@ -43,7 +43,8 @@ class Template(NamedTuple):
     `least_length`: characters of the text that is always there; `typical`: what it renders with
     values of typical length; `most`: no values make it longer, in characters. `fields` are the
     fields that it reads, besides what customers and requests bring; of these, `needed` are printed
-    without a `default` or a test. `names` are the first parts of all its names.
+    without a `default` or a test. `given` are those that customers and requests bring. `names` are
+    the first parts of all its names.
     """
 
     render: Callable[[Namespaces], str]
@@ -52,6 +53,7 @@ class Template(NamedTuple):
     most: float
     fields: tuple[str, ...]
     needed: tuple[str, ...]
+    given: tuple[str, ...]
     names: frozenset[str]
 
 
@@ -79,6 +81,7 @@ def compile_template(text: str, escape: bool = False, url: bool = False) -> Temp
         min(most, LONGEST_TEXT),
         tuple(names.fields),
         tuple(name for name in names.needed if name not in names.optional),
+        tuple(dict.fromkeys((*names.needed, *sorted(names.optional)))),
         frozenset(names.first),
     )
 

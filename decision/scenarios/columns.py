@@ -1,8 +1,8 @@
 """What a column of a table means: the place in the scenario that its cells are put at.
 
 A column is a path such as `customer.attributes.country` or `expect.reasons.coupon/push`; a field
-that the policy reads, such as `customer.country` or `events.purchase.days_since`; or the last
-part of a path where nothing else is called so, such as `channels` or `reason`.
+that the policy reads or prints, such as `customer.country` or `events.purchase.days_since`; or the
+last part of a path where nothing else is called so, such as `channels` or `reason`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from decision.core.errors import NextbestError
 from decision.core.fields import STATE_FIELD, UnknownField, measured_date, parse_field
 from decision.core.policy import Policy
 from decision.core.schema import TriggerEvent
+from decision.rulebook.content import given_fields
 from decision.rulebook.diagnostics import hint_for
 from decision.scenarios.schema import Ask, Customer, Expect, Spent, Step, keys_of
 
@@ -81,10 +82,14 @@ class Columns:
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self.budgets = frozenset(one.name for one in policy.budgets.all if one.shared)
-        names = policy.fields.names()
+        contents = [message.content for message in policy.messages.values()]
+        given = (name for content in contents for name in given_fields(content))
+        names = (*policy.fields.names(), *policy.printed.names(), *given, "customer.language")
         dates = (f"customer.{one[0]}" for name in names if (one := measured_date(name)))
         self.fields = frozenset((*names, *dates))
-        self.event_types = frozenset(policy.measures())
+        derived = (one.of for one in policy.derivations.definitions.values())
+        counted = (*policy.measures(), *policy.scores.event_types, *derived)
+        self.event_types = frozenset(counted)
 
     def find(self, name: str, steps: int = 0) -> Column:
         """What a column means, in a scenario with that many steps.

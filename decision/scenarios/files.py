@@ -130,10 +130,13 @@ def _scenario(source: Source, node: Node) -> Scenario | None:
         where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in known)
         place = place_of(node, path)
         missing = "missing required" in message
+        is_consent = path[:2] == ["customer", "consents"] and len(path) == 3
+        hint = 'name the channel, or "*" for all: {"*": granted}' if is_consent else ""
         source.report(
             "missing-key" if missing else "wrong-type",
             place[1:],
             f"{where.lstrip('.') or 'a scenario'}: {message}",
+            hint,
         )
     return None
 

@@ -17,7 +17,7 @@ from decision.core.document import Contact, KeptScore
 from decision.core.event_effects import Occurrence
 from decision.core.policy import Policy
 from decision.core.ports import Conflict, ReadResult
-from decision.core.schema import Decision, DecisionRequest
+from decision.core.schema import Decision, DecisionRequest, Event
 from decision.engine import Engine, EngineSettings, InputError, Snapshot, build_snapshot
 from decision.engine.crediting import customer_named
 from decision.engine.transaction import commit_of
@@ -174,9 +174,11 @@ class _Run:
     async def _step(self, step: Step, customer_id: str, now: int) -> tuple[list[str], Trace | None]:
         if step.events:
             try:
-                await self._record(await self.store.read(customer_id), step.events)
+                refused = await self._happen(step.events, customer_id, now)
             except InputError as error:
-                return [f"an event was refused: {error}"], None
+                refused = [str(error)]
+            if refused:
+                return [f"an event was refused: {refused[0]}"], None
         ask = step.ask
         request = DecisionRequest(
             placement=ask.placement,
@@ -216,6 +218,31 @@ class _Run:
         contacts = [contact_of(one, kind) for one, kind in zip(past, were, strict=True)]
         return sorted(contacts, key=lambda contact: contact.at)
 
+    async def _happen(self, past: Sequence[PastEvent], customer_id: str, now: int) -> list[str]:
+        """Writes what happened since the step before; returns why something was refused.
+
+        What is about a message of an earlier step goes the server's way: it also gives back, or
+        keeps, what that message took of budgets.
+        """
+        own = [one for one in past if one.message not in self.decided]
+        if own:
+            await self._record(await self.store.read(customer_id), own)
+        told = [
+            Event(
+                type=one.type,
+                customer_id=customer_id,
+                at=at,
+                properties={**one.properties, **({"channel": one.channel} if one.channel else {})},
+                decision_id=decision_id,
+                message=one.message,
+            )
+            for one in past
+            if (decision_id := self.decided.get(one.message or ""))
+            for at in one.moments()
+        ]
+        answer = await self.engine.events.record(told, now=now)
+        return [one.detail for one in answer.rejected]
+
     async def _record(
         self,
         found: ReadResult,
@@ -239,7 +266,6 @@ class _Run:
                 type=event.type,
                 at=at,
                 properties=properties,
-                decision_id=self.decided.get(event.message or ""),
                 message=event.message,
             )
             event_effects.apply(document, occurrence, policy, measures, at, derive=derive)

@@ -6,6 +6,7 @@ cell is reported at that cell, and a row that fails points to its own line.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final
@@ -320,11 +321,17 @@ def _node(place: Node, value: Any) -> Node:
     return _like(place, value)
 
 
+_OTHERWISE: Final = re.compile(r"true|false|null|[-+]?[0-9.]+", re.IGNORECASE)
+"""Texts that are something else without quotes: they are shown with them."""
+
+
 def _shown(value: Any) -> str:
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, str) and _OTHERWISE.fullmatch(value):
+        return f'"{value}"'
     if isinstance(value, list):
         text = "[" + ", ".join(map(_shown, value)) + "]"
     elif isinstance(value, dict):

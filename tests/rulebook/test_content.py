@@ -152,6 +152,7 @@ def test_templates_render(template: str, text: str) -> None:
         ("{{ customer.points-1 }}", "customer['line-2']"),
         ("{{ customer.a-customer.b }}", "arithmetic"),
         ("{{ customer.a - customer.b }}", "arithmetic"),
+        ("{{ customer.a ~ ', ' ~ customer.b }}", "~ cannot be used"),
         ("{% set x = 1 %}", "set"),
         ("{% set x %}{% endset %}", "set"),
         ("{% macro x() %}{% endmacro %}", "macros"),

@@ -199,6 +199,32 @@ def test_events_after_a_step_are_about_what_it_gave(rules: Path, event: str, out
     assert result.problems == []
 
 
+@pytest.mark.parametrize("spent", ["coupon: {per_day: 1}", "calls: 2", "mail: 0.9"])
+@pytest.mark.parametrize(
+    ("event", "outcome"),
+    [("message.failed", "selected"), ("message.delivered", "none"), ("message.sent", "none")],
+)
+def test_what_failed_gives_back_what_it_took_of_budgets(
+    rules: Path, spent: str, event: str, outcome: str
+) -> None:
+    for channel in ("push", "email"):
+        [result] = run(
+            rules,
+            HEAD
+            + f"""
+  customer: {{consents: {{marketing: {{"*": granted}}}}}}
+  spent: {{{spent}}}
+  steps:
+    - {{ask: {{placement: outbound, channels: [{channel}]}}, expect: {{message: coupon}}}}
+    - now: 2026-11-21T10:10:00+08:00
+      events: [{{type: {event}, message: coupon, at: 2026-11-21T10:05:00+08:00}}]
+      ask: {{placement: outbound, channels: [{channel}]}}
+      expect: {{outcome: {outcome}}}
+""",
+        )
+        assert result.problems == []
+
+
 def test_the_step_that_failed_is_named_and_later_ones_are_not_asked(rules: Path) -> None:
     [result] = run(
         rules,

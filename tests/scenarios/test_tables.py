@@ -41,7 +41,7 @@ messages:
     value: 10
     when: {customer.state: low, events.purchase.days_since: {gte: 30}, customer.country: CN}
     budget: {total: 3}
-    content: {title: Coupon}
+    content: {title: Coupon, body: "{{ customer.nick | default('you') }} {{ event.item }} {{ context.shop }}"}
   news:
     purpose: service
     channels: [email]
@@ -55,6 +55,8 @@ states:
   rich: {when: {customer.spend: {gt: 100}}}
   odd: {when: {not: {customer.odd: 1}, customer.even: {exists: true}}}
   low: {}
+scores: {interest: {adds: {webinar: 5}, half_life: 30d}}
+events: {line: {of: order, each: items}, bought: {of: line, when: {event.kind: tea}}}
 budgets: {all.mail: {of: {channel: email}, spend: 1}}
 experiments: {test: {seed: b, variants: {red: 50%, blue: 50%}}}
 """
@@ -121,12 +123,23 @@ def test_each_row_is_a_test_named_by_its_values_at_its_own_line(rules: Path) -> 
         "customer.country: null, events.purchase.days_since: null, reasons.coupon: not_eligible",
         "events.purchase.count: 2, events.purchase.days_since: 3, fields.events.purchase.count_7d: 1",
         "name: given, expect: {outcome: none, reason: not_eligible}",
+        "customer.nick: Mei, event.type: visit, event.item: tea, context.shop: n, customer.country: CN, events.purchase.days_since: 30, content.body: Mei tea n, message: coupon",
+        "customer.nick: null, customer.language: zh, customer.country: CN, events.purchase.days_since: 30, content.body: 'you  ', message: coupon",
+        "events.webinar.count_48h: 2, events.order.count_7d: 1, events.line.count_7d: 3, fields.events.webinar.count: 2",
     ],
 )  # fmt: skip
 def test_columns_address_every_path_in_short_and_long(rules: Path, row: str) -> None:
     line = row if "expect:" in row or "message:" in row else row + ", expect.outcome: null"
     [result] = run(rules, rows(line))
     assert result.problems == []
+
+
+def test_rows_that_differ_in_the_type_of_a_value_alone_differ_in_their_names(rules: Path) -> None:
+    cells = ("4.5", '"4.5"', "true", '"true"', "null", '"null"', '"-1e"')
+    results = run(rules, rows(*(f"context.device: {cell}, expect: none" for cell in cells)))
+    assert [one.name for one in results] == [
+        f"table [context.device: {cell}]" for cell in (*cells[:-1], "-1e")
+    ]
 
 
 @pytest.mark.parametrize(
