@@ -190,7 +190,7 @@ def _caps(policy: Policy, verdict: Verdict) -> Iterator[CountedCap]:
     contact_policy = policy.contact_policy
     for number, count in sorted(verdict.standing.counts.items()):
         group = contact_policy.groups[number]
-        applies = verdict.standing.limits[number] < UNLIMITED
+        applies = verdict.standing.limits[number] != UNLIMITED
         if count and applies and group.mask & asked:
             cap = contact_policy.caps[group.cap]
             yield CountedCap(

@@ -10,7 +10,8 @@ import pytest
 
 from decision.core.clock import DAY, from_micros
 from decision.core.schema import CustomerUpdate
-from decision.engine import Engine
+from decision.engine import Engine, build_snapshot
+from decision.rulebook.reader import load_files
 from tests.engine.conftest import RULES, Clock
 from tests.engine.test_engine import GRANTED, ask, tell
 
@@ -136,6 +137,25 @@ async def test_a_policy_with_such_a_cap_counts_from_what_is_still_kept(
     clock.now += 20 * DAY
     after = await make_engine(EVER, before.runtime.store)
     assert await given(after) == ["news"]
+
+
+async def test_who_adds_such_a_cap_is_told_what_it_misses(make_engine: Make, clock: Clock) -> None:
+    store = (await make_engine(RULES)).runtime.store
+    told = []
+    for text in (RULES, EVER, EVER):
+        definition = load_files({"rules.yaml": text}).definition
+        assert definition is not None
+        at = from_micros(clock.now)
+        told.append(
+            (
+                await build_snapshot(
+                    definition, None, store, at, durable=False, contacts_kept=30 * DAY
+                )
+            ).cautions
+        )
+    (caution,) = told[1]
+    assert "cap for-good counts ever, but only contacts of the last 30d are still known" in caution
+    assert told[0] == told[2] == ()
 
 
 async def test_a_decision_with_counts_of_earlier_contacts_is_explained_weeks_later(

@@ -114,6 +114,19 @@ def test_scores_are_these_exact_bytes_beside_events_and_alone() -> None:
     assert parts[2].hex(" ").endswith(f"06 00 00 00 91 02 c0 81 00 {kept}")
 
 
+@pytest.mark.parametrize(
+    "earlier", ["81 02 a1 78", "81 02 ff", "81 02 c3", "81 ff 01", "01", "81 a1 78 01"]
+)
+def test_damaged_counts_of_earlier_contacts_are_said_to_be_damaged(earlier: str) -> None:
+    register = new_register()
+    raw = stored(Document(customer_id="c-1", earlier={2: 1}), register)
+    digest, versions, parts = codec.split("c-1", raw)
+    assert parts[1].endswith(bytes.fromhex("81 02 01"))
+    parts[1] = parts[1][:9] + bytes.fromhex(earlier)
+    with pytest.raises(codec.UnreadableDocument):
+        codec.decode("c-1", codec.join(digest, versions, parts), register)
+
+
 def test_narrow_contacts_are_these_exact_bytes() -> None:
     contacts = [
         Contact(2, 1_000_000, ContactState.CONFIRMED, FINAL_MARK, 0xAABBCCDD),

@@ -67,6 +67,8 @@ def read_contacts(document: Document, section: bytes, register: Register) -> Non
         if register.kinds.damaged.intersection(one.kind for one in document.contacts):
             raise UnknownNumber("readable entry for the kind of one of the contacts")
     if earlier:
+        if not all(type(one) is int and one >= 0 for one in (*earlier, *earlier.values())):
+            raise ValueError("a number of earlier contacts is none")
         if max(earlier) >= len(register.kinds.kinds):
             raise UnknownNumber(f"contact kind number {max(earlier)}")
         if register.kinds.damaged.intersection(earlier):
