@@ -7,6 +7,7 @@ have seen stays confirmed; between *sent* and *failed* the later time wins.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any, Final
@@ -344,16 +345,14 @@ def prune_contacts(document: Document, oldest: int, now: int, *, count: bool) ->
     """
     if not document.contacts or document.contacts[0].at > oldest:
         return
-    kept = [contact for contact in document.contacts if contact.at > oldest]
-    if count or document.earlier:
-        old = document.contacts[: len(document.contacts) - len(kept)]
-        open_ones = [one for one in old if _is_open(one, now)]
-        kept = [*open_ones, *kept]
-        document.earlier = dict(document.earlier)
-        for one in old:
-            if one.state in _COUNTING and one not in open_ones:
-                document.earlier[one.kind] = document.earlier.get(one.kind, 0) + 1
-    document.contacts = kept
+    count = count or bool(document.earlier)
+    kept, earlier = [], Counter(document.earlier)
+    for contact in document.contacts:
+        if contact.at > oldest or (count and _is_open(contact, now)):
+            kept.append(contact)
+        elif count and contact.state in _COUNTING:
+            earlier[contact.kind] += 1
+    document.contacts, document.earlier = kept, dict(earlier)
 
 
 def _is_open(contact: Contact, now: int) -> bool:
