@@ -4,7 +4,8 @@ A section is empty where all its fields are at their default; otherwise it is a 
 (https://github.com/msgpack/msgpack/blob/master/spec.md) that leaves out trailing defaults:
 
     profile   [attributes, hundredths, runs, timezone, aliases]
-    contacts  [rows, consents, trail, signals, reachable, unreachable, merged, moved_to]
+    contacts  [rows, consents, trail, signals, reachable, unreachable, merged, moved_to,
+               {kind: earlier contacts}]
     events    [types, totals, sizes, times, counts, {type: [days, last, sums, amounts]},
                {score: [value, at, half-life, digest, events]}]
 
