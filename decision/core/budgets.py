@@ -266,7 +266,8 @@ class Spending:
         self.limits = limits
         self.before = before
         self.own: dict[str, int] = {}
-        self.shared = [one for one in limits.values() if one.budget.own]
+        # Written out: every decision comes here.
+        self.shared = [one for one in limits.values() if one.budget.shared or one.budget.pool]
 
     def taken(self, limit: Limit) -> int:
         """How much is taken of a limit, the decision's own included."""

@@ -85,7 +85,7 @@ class ReadResult(msgspec.Struct, kw_only=True):
     answer_under: str | None = None
     budgets: dict[str, int] = {}
     budgets_end: int | None = None
-    pools_end: dict[str, int] = {}
+    pools_end: dict[str, int] | None = None
     known_events: frozenset[str] = frozenset()
 
 

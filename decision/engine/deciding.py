@@ -10,6 +10,7 @@ import msgspec
 from decision.core import event_effects
 from decision.core.budgets import Spending
 from decision.core.clock import MINUTE, to_micros
+from decision.core.coupons import REDEEMED
 from decision.core.decide import Verdict
 from decision.core.errors import StoreUnavailable, unknown
 from decision.core.explanation import explain
@@ -163,7 +164,7 @@ class Deciding:
     async def _expire_codes(self, found: ReadResult) -> None:
         """Frees the codes that have come back to pools in which none is free."""
         query, store = self.query, self.runtime.store
-        due = [pool for pool, end in found.pools_end.items() if end <= query.now]
+        due = [pool for pool, end in (found.pools_end or {}).items() if end <= query.now]
         for pool in due:
             await store.expire_codes(pool, query.now, timeout=query.left())
         if due:
@@ -200,7 +201,8 @@ class Deciding:
         if planned.event is not None:
             sender, now = state.document, self.query.now
             await count_for_others(self.runtime, sender, [planned.event], now)
-            await redeem(self.runtime, [planned.event], now)
+            if planned.event.type == REDEEMED:
+                await redeem(self.runtime, [planned.event], now)
         outcome = await reserve(store, self.following, planned, answer)
         self._step("reserve")
         if isinstance(outcome, Done):

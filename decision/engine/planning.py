@@ -109,8 +109,6 @@ class DecisionPlan(msgspec.Struct, frozen=True, kw_only=True):
         """
         found: dict[str, dict[int, WantedCode]] = {}
         policy, now = self.query.snapshot.policy, self.query.now
-        if not policy.coupons:
-            return found
         kept = policy.settings.request_id_lasts if self.query.request.request_id else 0
         for row in self.verdict.chosen:
             message, channel = policy.pairs[row.candidate]

@@ -69,7 +69,7 @@ async def reserve(
             counter = unit_named(full).counter
             wanted = sum(one.amount for one in map(unit_named, limits) if one.counter == counter)
             return BudgetSpent(counter, limits[full] - wanted + 1)
-    pools = plan.codes_to_take()
+    pools = plan.codes_to_take() if plan.query.snapshot.policy.coupons else {}
     if pools:
         try:
             refused = await _take_codes(store, plan, pools)

@@ -16,6 +16,7 @@ _number: ContextVar[int | None] = ContextVar("number", default=None)
 GATED = frozenset(
     {"read", "commit", "claim_answer", "disclaim_answer", "set_alias", "erase"}
     | {"take_budgets", "return_budgets", "settle_budgets", "expire_budgets"}
+    | {"take_codes", "return_codes", "settle_code", "expire_codes", "redeem_code"}
 )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
-from decision.core.clock import DAY, HOUR, MINUTE, from_micros
+from decision.core.clock import DAY, HOUR, MINUTE, SECOND, from_micros
 from decision.core.coupons import LONGEST_CODE, CouponCounts, counter_of
 from decision.core.errors import StoreUnavailable
 from decision.core.ports import Commit, Conflict
@@ -19,6 +21,7 @@ from decision.engine.erasing import erase
 from decision.rulebook.reader import load_files
 from decision.store import MemoryStore, RedisStore
 from tests.engine.conftest import Clock
+from tests.engine.schedule import Gated, run_order
 from tests.engine.test_engine import ask, decisions, tell
 
 pytestmark = pytest.mark.anyio
@@ -327,3 +330,41 @@ async def test_what_a_lost_reply_leaves_is_given_back_and_never_with_two(
     assert await counts(engine) == CouponCounts(loaded=2, free=1, held=1, given_back=1)
     assert bodies(await ask(engine, "k3")) == ["Code C2"]
     assert bodies(await ask(engine, "k4")) == ["Hello"]
+
+
+async def test_a_code_is_where_its_contact_says_in_any_order_of_steps(
+    make_engine: Make, clock: Clock
+) -> None:
+    """Whatever events settle it, while others take and redeem: no code is with two customers."""
+    kinds = ["message.sent", "message.failed", "message.shown", "message.bounced"]
+    chooser = random.Random(12)
+    for number in range(150):
+        start = clock.now
+        gated = Gated(MemoryStore(lambda: clock.now / 1_000_000))
+        engine = await make(make_engine, gated, 3)
+        first = await ask(engine, "k1", limit=2)
+        clock.now += chooser.choice([MINUTE, 3 * HOUR])
+        about = partial(tell, engine, customer="k1", decision_id=first.decision_id)
+        events = [(chooser.choice(kinds), chooser.choice("ab"), age) for age in range(3)]
+        works: list[Any] = [
+            partial(about, kind, message=message, at=from_micros(clock.now - age * SECOND))
+            for kind, message, age in events
+        ]
+        works += [partial(ask, engine, name, limit=2) for name in ("k2", "k3")]
+        redeemed = chooser.choice([None, "C1", "C3"])
+        if redeemed:
+            said = {"code": redeemed}
+            works.append(partial(tell, engine, "coupon.redeemed", "k4", properties=said))
+        results, _ = await run_order(gated, works, [chooser.randrange(5) for _ in range(60)])
+        found = await counts(engine)
+        assert found.loaded == found.free + found.held + found.given + found.redeemed == 3
+        assert found.redeemed == (redeemed is not None)
+        later = [code.removeprefix("Code ") for one in results[3:5] for code in bodies(one)]
+        later = [code for code in later if code != "Hello"]
+        assert len(later) == len(set(later)), number
+        late = clock.now - start > 2 * HOUR  # then both had come back before they were seen
+        for message, code in zip("ab", ("C1", "C2"), strict=True):
+            told = {kind for kind, about_it, _ in events if about_it == message}
+            if told and told <= {"message.sent", "message.shown"} and not late:
+                assert code not in later, number
+        clock.now = start

@@ -124,7 +124,7 @@ class MemoryCoupons(MemoryBase):
         left, end = known.states[_FREE], known.first_end()
         found.budgets[counter_of(pool)] = -left
         if not left and end is not None:
-            found.pools_end[pool] = end
+            found.pools_end = {**(found.pools_end or {}), pool: end}
 
     async def add_codes(self, pool: str, codes: Sequence[str]) -> int:
         into = self._pools.get(pool) or self._pools.setdefault(pool, _Pool())

@@ -51,15 +51,14 @@ class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryCoupons, MemoryLog):
             version=version,
             raw=raw,
             answer=self._answer(customer_id, request_id),
+            budgets={name: self._spent.get(name, 0) for name in budgets},
             budgets_end=self._ends[0][0] if budgets and self._ends else None,
             known_events=self._known(customer_id, event_ids),
         )
-        for name in budgets:
-            pool = pool_of(name)
-            if pool is None:
-                found.budgets[name] = self._spent.get(name, 0)
-            else:
-                self._read_pool(found, pool)
+        if self._pools or self._made_up is not None:
+            for name in budgets:
+                if (pool := pool_of(name)) is not None:
+                    self._read_pool(found, pool)
         return found
 
     async def commit(self, commit: Commit, *, timeout: float | None = None) -> Committed | Conflict:

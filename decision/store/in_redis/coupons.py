@@ -21,7 +21,7 @@ def read_pool(found: ReadResult, pool: str, left: bytes | None) -> None:
     free, _, end = (left or b"0 ").partition(b" ")
     found.budgets[counter_of(pool)] = -(whole(free) or 0)
     if not found.budgets[counter_of(pool)] and (first := whole(end)) is not None:
-        found.pools_end[pool] = first
+        found.pools_end = {**(found.pools_end or {}), pool: first}
 
 
 class RedisCoupons(RedisBase):

@@ -11,7 +11,7 @@ from time import time
 from typing import Any, Final
 
 from decision.core.clock import SECOND
-from decision.core.coupons import pool_of
+from decision.core.coupons import counter_of, pool_of
 from decision.core.errors import StoreUnavailable
 from decision.core.ports import Commit, Committed, Conflict, LogRecord, ReadResult, Removed
 from decision.observability import named
@@ -33,6 +33,8 @@ SPENT: Final = (1 << 63) - 1
 """What a damaged counter of a budget counts as: more than any limit."""
 
 _EXPIRY: Final = Struct("<d")
+_AFTER_POOLS: Final = chr(ord(counter_of("")[0]) + 1)
+"""Names of coupon pools come before it, in the order of letters."""
 _ERASE_ATTEMPTS: Final = 64
 _TRIES: Final = 3
 """How often it is asked whether an erasure was later, which a slow reply only makes likely."""
@@ -65,7 +67,9 @@ class RedisDocuments(RedisAliases):
             commands.append(("HGET", keys.answers, request_id))
         if event_ids:
             commands.append(("ZMSCORE", keys.events, *map(event_digest, event_ids)))
-        pools = [pool for name in budgets if (pool := pool_of(name)) is not None]
+        pools: list[str] = []
+        if budgets and min(budgets) < _AFTER_POOLS:
+            pools = [pool for name in budgets if (pool := pool_of(name)) is not None]
         counted = budgets if not pools else [name for name in budgets if pool_of(name) is None]
         if budgets:
             commands += [("GET", f"{self.keys.pool(pool)}left") for pool in pools]
