@@ -10,6 +10,7 @@ from decision.core.clock import DAY
 from decision.core.event_effects import CONTACT_EVENTS
 from decision.core.values import in_words
 from decision.rulebook.diagnostics import hint_for, one_of
+from decision.rulebook.key_hints import meant_key
 from decision.rulebook.quantities import QuantityReader
 from decision.rulebook.source_map import SourceMap
 from decision.rulebook.yaml_source import INVALID, Node, Place
@@ -196,7 +197,7 @@ class MappingReader:
             self.checker.wrong_type(self.node, self.what, "a mapping of keys and values", hint)
         for key, node in self._values.items():
             if key not in self._asked:
-                hint = hint_for(key, self._asked)
+                hint = meant_key(self.what, key) or hint_for(key, self._asked)
                 if ":" in key and key.split(":")[0] in self._asked:
                     hint = "put a space after the colon"
                 message = f'{self.what} cannot have the key "{key}"'

@@ -65,6 +65,7 @@ _MEANT: Final = {
 }
 """What people write → the operator they mean."""
 
+_STARTS: Final = ("starts_with", "startswith", "begins_with", "prefix", "开头是")
 _JOINED: Final = {"or": "any", "and": "all", "oder": "any", "und": "all", "或": "any", "且": "all"}
 _EQUALS: Final = re.compile(r"([a-z]+\.[\w.-]+?)\s*((?:[<>!=]=?|is\s).*)")
 """A comparison without a colon: `customer.age >= 30`."""
@@ -229,6 +230,8 @@ class _ConditionReader:
                     hint += f"; write {{{as_yaml({meant: shown})}}}"
                 elif operator in DATE_MEASURES and name.startswith("customer."):
                     hint = f"write {name}.{operator}: …"
+                elif operator in _STARTS and isinstance(operand.value, str):
+                    hint = f"write {{{as_yaml(wildcard(f'{operand.value}*', '*'))}}}"
                 elif operator == "between":
                     hint = _between(operand.plain())
                 elif operator.isdigit() and operand.value is None:
@@ -266,6 +269,8 @@ class _ConditionReader:
             elif hint.startswith("did you mean") and "…" in hint:
                 near = hint.removeprefix("did you mean ").partition(".")[0]
                 hint += f" write {near}.{name.partition('.')[2]}"
+            elif of_event and hint.startswith("fields start") and "." in name:
+                hint = f"write event.{name.partition('.')[2]}"
             elif hint.startswith("fields start") and name.rpartition(".")[2] in (
                 name,
                 *DATE_MEASURES,
@@ -314,15 +319,15 @@ class _ConditionReader:
         if value is INVALID:
             return []
         if field is not None and field.kind == "any":
-            self.doubts(operator, node)
+            self.doubts(name, operator, node)
         clause = Clause(name, operator, value)
         self.checker.places.record_clause(clause, place, node)
         return [clause]
 
-    def doubts(self, operator: str, node: Node) -> None:
+    def doubts(self, name: str, operator: str, node: Node) -> None:
         """Warns of values that are probably not what was meant."""
         for item in node.value if isinstance(node.value, list) else [node]:
-            if doubt := doubtful(operator, item.value, quoted=item.quoted):
+            if doubt := doubtful(operator, item.value, item.quoted, name):
                 self.checker.warn(item.at, *doubt, "doubtful-comparison")
 
     def value(self, operator: str, what: str, node: Node) -> Any:
@@ -333,6 +338,8 @@ class _ConditionReader:
                 if not isinstance(value, list):
                     items = re.split("[,，、;；]\\s*", value) if isinstance(value, str) else [value]
                     hint = "write [a, b]" if value is None else f"write {as_yaml(items)}"
+                    if isinstance(value, str) and value in checker.names["calendars"]:
+                        hint = f"write {as_yaml({f'time.in.{value}': operator == 'in'})}"
                     checker.wrong_type(node, what, "a list", hint)
                     return INVALID
                 if not value:

@@ -67,9 +67,12 @@ def meant(operator: str, value: Any, kind: str = "") -> str:
     return f"to compare with the field, {fix}"
 
 
-def doubtful(operator: str, value: Any, quoted: bool = True) -> tuple[str, str] | None:
+def doubtful(
+    operator: str, value: Any, quoted: bool = True, field: str = ""
+) -> tuple[str, str] | None:
     """What is doubtful about a text that a field is compared with, and a hint.
 
+    A field that is called a version has versions, also where they look like numbers.
     Quotes say that a text is meant, so some things are doubtful only without them.
     """
     if operator in ("contains", "matches") or not isinstance(value, str) or len(value) > 200:
@@ -80,7 +83,8 @@ def doubtful(operator: str, value: Any, quoted: bool = True) -> tuple[str, str] 
             hint += f"; for exactly that text, write {{in: [{readings.in_quotes(value)}]}}"
         return as_text, hint
     if operator in _ORDERED:
-        if _VERSION.fullmatch(value):
+        is_version = "version" in field and readings.number(value)
+        if is_version or _VERSION.fullmatch(value):
             return (
                 f'"{value}" is compared as a text; as texts, "2.10.0" is less than "2.9.0"',
                 f'for versions, write {{v{operator}: "{value}"}}',

@@ -65,7 +65,7 @@ class Names:
             options = (*self.loops, *NAMESPACES)
             hint = hint_for(family, options)
             if not path and not hint.startswith("did"):
-                hint = f"write customer.{family}, if it is an attribute of the customer"
+                hint = f"write customer.{family} for an attribute, event.{family} for a property"
             raise TemplateError(f'there is no "{family}" in templates', node.lineno, hint)
         self.first.add(family)
         if family == "placement":
