@@ -16,6 +16,7 @@ from decision.archive.journal import files, reading
 from decision.archive.query import open_database
 from decision.core import events
 from decision.core.document import Document, EventHistory, KeptScore
+from decision.core.event_effects import CONTACT_EVENTS
 from decision.core.events import Measure
 from decision.core.policy import Policy
 from decision.core.records import EventRecord
@@ -118,6 +119,11 @@ def fold(
         measure = measures.get(kind)
         if measure is not None:
             history = found.events.setdefault(kind, EventHistory(last={}, buckets=[], days=[]))
+            if kind in CONTACT_EVENTS and (measure.last or measure.sums):
+                named = properties.get(events.CHANNEL)
+                properties = events.on_channel(
+                    properties, properties.get(events.CONTACT_CHANNEL, named)
+                )
             events.record(history, measure, row.at, properties, row.received_at, zone)
 
     for row in sorted(rows, key=attrgetter("place")):

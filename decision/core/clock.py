@@ -35,6 +35,15 @@ def from_micros(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
 
 
+def time_text(micros: int) -> str:
+    """A time as fields have it: in UTC, with six decimals.
+
+    >>> time_text(0)
+    '1970-01-01T00:00:00.000000Z'
+    """
+    return f"{from_micros(micros):%Y-%m-%dT%H:%M:%S.%f}Z".rjust(27, "0")
+
+
 def parse_duration(text: str) -> int:
     """Microseconds of `30s`, `15m`, `48h` or `7d`.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
 import msgspec
@@ -324,8 +325,14 @@ _OF_TIMES = {
 """The same where two texts are compared: dates and times are texts."""
 
 
-def shown(field: str, value: Value, wanted: Iterable[Clause] = ()) -> str:
-    """The value of a field in words: of a score two decimals, where these say enough.
+def is_time(field: str) -> bool:
+    """Whether a field's value is a time, see `fields.Field`."""
+    return field.startswith("events.") and field.endswith(".last_at")
+
+
+def shown(field: str, value: Value, wanted: Iterable[Clause] = (), zone: tzinfo = UTC) -> str:
+    """The value of a field in words: of a score two decimals, where these say enough; a time as it
+    is in a time zone.
 
     >>> shown("score.interest", 20.4181), shown("customer.height", 20.4181)
     ('20.42', '20.4181')
@@ -334,11 +341,17 @@ def shown(field: str, value: Value, wanted: Iterable[Clause] = ()) -> str:
         rounded = round(value, 2)
         if all(holds(clause, rounded) is holds(clause, value) for clause in wanted):
             return f"{rounded:.2f}"
+    if is_time(field) and isinstance(value, str):
+        return datetime.fromisoformat(value).astimezone(zone).isoformat(" ")
     return in_words(value)
 
 
 def clause_in_words(
-    clause: Clause, value: Value, negated: bool = False, operand: Value = MISSING
+    clause: Clause,
+    value: Value,
+    negated: bool = False,
+    operand: Value = MISSING,
+    zone: tzinfo = UTC,
 ) -> str:
     """`events.purchase.count_2h is 1, must be 0`.
 
@@ -355,10 +368,15 @@ def clause_in_words(
         texts = isinstance(value, str) or isinstance(operand, str)
         words = _OF_TIMES.get(clause.op) if texts else None
         wanted = (words or _IN_WORDS[clause.op])[negated].replace("{} or", "{}, or")
-        wanted = wanted.format(f"{clause.operand}, which is {shown(clause.operand, operand)}")
+        other = shown(clause.operand, operand, zone=zone)
+        wanted = wanted.format(f"{clause.operand}, which is {other}")
     else:
-        wanted = _IN_WORDS[clause.op][negated].format(in_words(clause.value))
-    told = shown(clause.field, value, [_with_constant(clause, operand)])
+        words = _OF_TIMES.get(clause.op) if is_time(clause.field) else None
+        constant = shown(clause.field, clause.value, zone=zone)
+        if not is_time(clause.field):
+            constant = in_words(clause.value)
+        wanted = (words or _IN_WORDS[clause.op])[negated].format(constant)
+    told = shown(clause.field, value, [_with_constant(clause, operand)], zone)
     return f"{clause.field} is {told}{unread}, {wanted}"
 
 
@@ -372,6 +390,7 @@ def failures(
     values: Sequence[Value],
     slot_of: Callable[[str], int],
     negated: bool = False,
+    zone: tzinfo = UTC,
 ) -> list[str]:
     """In words, exactly the clauses that keep the condition from holding; empty where it holds.
 
@@ -387,11 +406,11 @@ def failures(
             other = condition.operand
             operand = MISSING if other is None else values[slot_of(other)]
             failed = holds(condition, value, operand) is negated
-            return [clause_in_words(condition, value, negated, operand)] if failed else []
+            return [clause_in_words(condition, value, negated, operand, zone)] if failed else []
         case Not(part):
-            return failures(part, values, slot_of, not negated)
+            return failures(part, values, slot_of, not negated, zone)
         case All(parts) | AnyOf(parts):
-            found = [failures(part, values, slot_of, negated) for part in parts]
+            found = [failures(part, values, slot_of, negated, zone) for part in parts]
             if isinstance(condition, All) is not negated:
                 return [line for lines in found for line in lines]
             if not all(found):
@@ -402,7 +421,10 @@ def failures(
 
 
 def facts_of(
-    condition: Condition, values: Sequence[Value], slot_of: Callable[[str], int]
+    condition: Condition,
+    values: Sequence[Value],
+    slot_of: Callable[[str], int],
+    zone: tzinfo = UTC,
 ) -> list[str]:
     """In words, the value of each field that the condition names, once each."""
     asked: dict[str, list[Clause]] = {}
@@ -414,6 +436,6 @@ def facts_of(
         if clause.operand is not None:
             asked.setdefault(clause.operand, [])
     return [
-        f"{field} is {shown(field, values[slot_of(field)], wanted)}"
+        f"{field} is {shown(field, values[slot_of(field)], wanted, zone)}"
         for field, wanted in asked.items()
     ]

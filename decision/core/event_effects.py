@@ -80,6 +80,16 @@ def contacts_of(document: Document, decision_id: str) -> list[Contact]:
     return [contact for contact in document.contacts if contact.tag == tag]
 
 
+def kind_of(document: Document, occurrence: Occurrence) -> ContactKind | None:
+    """The kind of the contact that an event is about; None where it is not known.
+
+    Raises:
+        AmbiguousContact: see `find_contact`.
+    """
+    place = find_contact(document, occurrence)
+    return None if place is None else document.kinds[document.contacts[place].kind]
+
+
 def find_contact(document: Document, occurrence: Occurrence) -> int | None:
     """The place of the contact that an event is about, or None.
 
@@ -205,8 +215,10 @@ def count(
         history = document.events.get(occurrence.type)
         if history is None:
             history = document.events[occurrence.type] = EventHistory(last={}, buckets=[], days=[])
-        zone = policy.zone_of(document)
-        events.record(history, measure, occurrence.at, occurrence.measured, now, zone)
+        zone, measured = policy.zone_of(document), occurrence.measured
+        if occurrence.type in CONTACT_EVENTS and (measure.last or measure.sums):
+            measured = events.on_channel(measured, _channel(occurrence, kind))
+        events.record(history, measure, occurrence.at, measured, now, zone)
     if occurrence.type in policy.scores.event_types:
         policy.scores.count(document, occurrence.type, occurrence.at, occurrence.measured)
     if policy.contact_policy.counts_signals_of(occurrence.type):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import bisect
 from datetime import tzinfo
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -40,6 +40,29 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
             sums=tuple(sorted({*self.sums, *other.sums})),
             last=tuple(sorted({*self.last, *other.last})),
         )
+
+
+CHANNEL: Final = "channel"
+_ON_CHANNEL: Final = "channel."
+CONTACT_CHANNEL: Final = "contact_channel"
+"""The property with which the log keeps the channel of the contact that an event is about."""
+
+
+def channel_sum(channel: str) -> str:
+    """The property of a `message.*` event that is 1 where it is about a channel."""
+    return _ON_CHANNEL + channel
+
+
+def on_channel(properties: dict[str, Any], channel: Any) -> dict[str, Any]:
+    """The properties of a `message.*` event as measures see them: with its channel, if known.
+
+    >>> on_channel({"channel": "sms", "channel.sms": 7}, "push")
+    {'channel': 'push', 'channel.push': 1}
+    """
+    found = {key: one for key, one in properties.items() if not key.startswith(_ON_CHANNEL)}
+    if isinstance(channel, str):
+        found |= {CHANNEL: channel, channel_sum(channel): 1}
+    return found
 
 
 def record(

@@ -79,7 +79,12 @@ class _Explainer:
             case Reason.NOT_IN_PLACEMENT:
                 return self._not_in_placement(index)
             case Reason.NOT_ELIGIBLE:
-                lines = failures(message.when, self.verdict.values, self.policy.fields.slot)
+                lines = failures(
+                    message.when,
+                    self.verdict.values,
+                    self.policy.fields.slot,
+                    zone=self.verdict.zone,
+                )
                 return "; ".join(lines), message.source
             case Reason.NO_CONSENT:
                 purpose = self.policy.purposes[message.purpose]
@@ -162,7 +167,9 @@ class _Explainer:
         local = from_micros(verdict.now).astimezone(verdict.zone)
         said = f"{window.channel} is quiet from {window_in_words(window.hours)}"
         day = f" on {local:%Y-%m-%d}, {WEEKDAYS[local.weekday()]}" if window.dated else ""
-        lines = failures(window.hours.unless, verdict.values, self.policy.fields.slot)
+        lines = failures(
+            window.hours.unless, verdict.values, self.policy.fields.slot, zone=verdict.zone
+        )
         unless = f"; unless {'; '.join(lines)}" if window.lifted else ""
         return f"it is {local:%H:%M}{day} in {verdict.zone}, {said}{unless}", window.hours.source
 
@@ -186,7 +193,9 @@ class _Explainer:
         for number in indices(self.verdict.fired):
             if self.policy.effects[number].removes >> index & 1:
                 rule = self.policy.rules[number]
-                facts = facts_of(rule.when, self.verdict.values, self.policy.fields.slot)
+                facts = facts_of(
+                    rule.when, self.verdict.values, self.policy.fields.slot, self.verdict.zone
+                )
                 return f"rule {rule.name} holds: {'; '.join(facts) or 'always'}", rule.source
         return None, None
 
@@ -212,7 +221,8 @@ class _Explainer:
             if number_of(value) is None:
                 text = f"at most {limit} by default, as {field} is {shown(field, value)}"
         if cap.when != ALWAYS:
-            text += f"; it applies where {'; '.join(facts_of(cap.when, values, slot_of))}"
+            facts = facts_of(cap.when, values, slot_of, self.verdict.zone)
+            text += f"; it applies where {'; '.join(facts)}"
         return text
 
     def _budget(self, index: int) -> Detail:

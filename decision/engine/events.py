@@ -13,7 +13,13 @@ from decision.core import event_effects
 from decision.core.clock import MILLISECOND, to_micros
 from decision.core.document import ContactState, Document
 from decision.core.errors import InputError
-from decision.core.event_effects import SETTLING, AmbiguousContact, Occurrence, contacts_of
+from decision.core.event_effects import (
+    SETTLING,
+    AmbiguousContact,
+    Occurrence,
+    contacts_of,
+    kind_of,
+)
 from decision.core.identifiers import parse_decision_id, partition_of
 from decision.core.ports import Commit, LogRecord, ReadResult, Section
 from decision.core.schema import (
@@ -200,7 +206,8 @@ class Events:
             if event.id is not None:
                 known.add(event.id)
                 new_ids.append(event.id)
-            log.append(event_record(occurrence, document.customer_id, now))
+            kind = kind_of(document, occurrence)
+            log.append(event_record(occurrence, document.customer_id, now, kind))
             results[index] = "accepted"
         if not log:
             return (results, document), None

@@ -135,7 +135,14 @@ class Loading:
                 sections = (*sections, "events")
             for occurrence in new:
                 event_effects.apply(document, occurrence, snapshot.policy, snapshot.measures, now)
-                log.append(event_record(occurrence, customer_id, now))
+                log.append(
+                    event_record(
+                        occurrence,
+                        customer_id,
+                        now,
+                        event_effects.kind_of(document, occurrence),
+                    )
+                )
             changes.check_size(document, row, runtime)
             await count_for_others(runtime, document, new, now)
             await redeem(runtime, new, now)

@@ -63,6 +63,7 @@ class Checker(QuantityReader):
         self.names["contact_events"] = dict.fromkeys(CONTACT_EVENTS)
         self.variants: dict[str, dict[str, float]] = {}
         self.places = SourceMap()
+        self.contacts_named: list[tuple[str, str, Place]] = []
         self._missed = 0
 
     def entry(self, node: Node, what: str) -> MappingReader:

@@ -13,10 +13,16 @@ from decision.core.versions import LONGEST_VERSION
 from decision.rulebook.checker import Checker
 from decision.rulebook.yaml_source import INVALID, Node, Place
 
-IN_WORDS: Final = {"number": "a number", "text": "text", "boolean": "true or false"}
+IN_WORDS: Final = {
+    "number": "a number",
+    "text": "text",
+    "boolean": "true or false",
+    "time": "a time",
+}
 """Kind of a field → what messages call its values."""
 
 _ORDERED: Final = ("gt", "gte", "lt", "lte")
+_OF_TIMES: Final = (*_ORDERED, "eq", "ne")
 _VERSION: Final = re.compile(r"v?[0-9][0-9A-Za-z.-]*(\+.*)?")
 _COMPARED: Final = re.compile(r"([<>]=?|==?|!=)\s*(.*)")
 _RANGE: Final = re.compile(r"([~^])\s*v?([0-9]+)((?:\.[0-9]+)*)")
@@ -115,6 +121,13 @@ def mismatch(field: Field, operator: str, other: Field) -> tuple[str, str] | Non
             return f"{one.name} is {words}, not a version", "compare a field that has a version"
         if operator in _ORDERED and one.kind == "boolean":
             return f"{one.name} is {words}, which has no order", "use eq or ne"
+    if "time" in (kind, other.kind) and (kind != other.kind or operator not in _OF_TIMES):
+        return (
+            f"{name} and {other.name} do not compare with {operator}: "
+            f"{(field if kind == 'time' else other).name} is a time",
+            "compare it by gt, gte, lt, lte, eq or ne with the last_at of another event, or a time "
+            "such as 2026-11-21T10:00:00+08:00; for days, compare days_since",
+        )
     if operator in ("in", "not_in"):
         if other.kind == "any":
             return None

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 import re2
 
+from decision.core.clock import time_text
 from decision.core.conditions import (
     ALWAYS,
     OPERATORS,
@@ -29,7 +30,7 @@ from decision.core.fields import (
 )
 from decision.core.values import in_words
 from decision.rulebook import readings
-from decision.rulebook.checker import Checker, MappingReader
+from decision.rulebook.checker import NOUNS, Checker, MappingReader
 from decision.rulebook.collector import kind_of
 from decision.rulebook.comparisons import IN_WORDS, read_operand, read_version
 from decision.rulebook.diagnostics import hint_for
@@ -90,6 +91,11 @@ _KINDS: Final[dict[str, tuple[tuple[type, ...], tuple[str, ...], str]]] = {
         ("gt", "gte", "lt", "lte", "contains", "matches"),
         "write text; put digits, true and false in quotes",
     ),
+    "time": (
+        (str,),
+        ("gt", "gte", "lt", "lte"),
+        "write a time such as 2026-11-21T10:00:00+08:00",
+    ),
     "boolean": ((bool,), (), "write true or false, without quotes"),
 }
 """Kind of a field → the types of its values, the operators that it has besides `_EXACT`, and how to
@@ -124,6 +130,21 @@ def _mapping(value: Any) -> str:
     if isinstance(value, str) and _NAME.fullmatch(value):
         return f"write {{{value}: true}}"
     return "write {customer.tier: gold}"
+
+
+def check_contacts(checker: Checker) -> None:
+    """Checks the names in `contacts.<name>.…`, once all categories are known."""
+    sections = ("channels", "purposes", "categories")
+    known = {name for section in sections for name in checker.names[section]}
+    for field, name, place in checker.contacts_named:
+        found = [section for section in sections if name in checker.names[section]]
+        if len(found) > 1:
+            nouns = [NOUNS[section] for section in found]
+            message = f'{field} counts the {nouns[0]} "{name}", not the {nouns[-1]} of that name'
+            checker.warn(place, message, f"rename the {nouns[0]} or the {nouns[-1]}")
+        elif not found and checker.complete:
+            message = f'there is no channel, purpose or category "{name}"'
+            checker.error("unknown-name", place, message, hint_for(name, known))
 
 
 class _ConditionReader:
@@ -286,10 +307,18 @@ class _ConditionReader:
             checker.reference(field.score, "scores", place)
         elif field.calendar is not None:
             checker.reference(field.calendar, "calendars", place)
-        elif field.channel is not None:
-            checker.reference(field.channel, "channels", place)
+        elif field.contacts_window:
+            checker.contacts_named.append((name, field.channel or "", place))
         elif field.event_type is not None:
             checker.event_type(field.event_type, place)
+            if field.channel is not None:
+                checker.reference(field.channel, "channels", place)
+            if field.beside is not None:
+                checker.event_type(field.beside, place)
+            elif ".since." in name:
+                message = f"{name} is a measure of events of the type {field.event_type}"
+                hint = "give the event another name to ask whether something came after it"
+                checker.warn(place, message, hint)
         elif name == STATE_FIELD and self.what.startswith("when of state "):
             message = "a state cannot use customer.state, because the states decide it"
             checker.error("unknown-field", place, message, "use other fields")
@@ -316,6 +345,8 @@ class _ConditionReader:
             value = self.value(operator, what, node)
             if value is not INVALID and field is not None and not self.fits(field, operator, node):
                 return []
+            if field is not None and field.kind == "time" and operator != "exists":
+                value = INVALID if value is INVALID else self.times(node, what)
         if value is INVALID:
             return []
         if field is not None and field.kind == "any":
@@ -363,6 +394,15 @@ class _ConditionReader:
             case "eq" | "ne" if isinstance(value, list):
                 return self.constants(node, what)
         return self.constant(node, what)
+
+    def times(self, node: Node, what: str) -> Any:
+        """Times as fields have them; INVALID after an error."""
+        items = node.value if isinstance(node.value, list) else [node]
+        found = [self.checker.moment(item, what) for item in items]
+        texts = tuple(time_text(one) for one in found if one is not None)
+        if len(texts) < len(found):
+            return INVALID
+        return texts if isinstance(node.value, list) else texts[0]
 
     def constants(self, node: Node, what: str) -> Any:
         found = [self.constant(item, f"an item of {what}") for item in node.value]

@@ -17,6 +17,7 @@ from decision.rulebook.calendars import read_calendar
 from decision.rulebook.caps import read_cap
 from decision.rulebook.characters import explained
 from decision.rulebook.checker import NOUNS, Checker
+from decision.rulebook.conditions import check_contacts
 from decision.rulebook.coupons import read_pool
 from decision.rulebook.diagnostics import WARNINGS, Diagnostic, Severity, hint_for
 from decision.rulebook.events import check_events, read_event, read_score
@@ -257,6 +258,7 @@ def _read_all(checker: Checker, sources: list[Source]) -> PolicyDefinition:
     check_states(checker, definition.states)
     check_messages(checker, definition)
     check_events(checker, definition)
+    check_contacts(checker)
     check_budgets(checker, definition)
     return definition
 

@@ -182,6 +182,13 @@ def _condition_definitions() -> dict[str, Schema]:
         (rf"contacts\.{_SOMETHING}\.{count}", "is_number", "contacts.<channel>.count_<duration>"),
         (rf"events\.{_SOMETHING}\.{measured}", "is_number", "events.<type>.<measure>"),
         (rf"events\.{_SOMETHING}\.last_[^.]+", "is_any", "events.<type>.<measure>"),
+        (rf"events\.{_SOMETHING}\.last_at", "is_time", "events.<type>.<measure>"),
+        (
+            rf"events\.{_SOMETHING}\.since\.(?!.*\.{measured}$|last_|.*\.last_){_SOMETHING}",
+            "is_boolean",
+            "events.<type>.<measure>",
+        ),
+        (rf"events\.message\.[^.]+\.{count}\.{_SOMETHING}", "is_number", "events.<type>.<measure>"),
         (rf"score\.{_SOMETHING}", "is_number", "score.<name>"),
         (rf"time\.in\.{_SOMETHING}", "is_boolean", "time.in.<calendar>"),
     )
@@ -218,6 +225,7 @@ def _condition_definitions() -> dict[str, Schema]:
         "is_number": _test(_NUMBER, _NUMBER),
         "is_hour": _test(hour, _NUMBER),
         "is_boolean": _test({"type": "boolean"}, None),
+        "is_time": _test(ref("moment"), ref("moment")),
         "is_text": _test(_TEXT, _TEXT, contains=_TEXT),
         "is_weekday": _test({"enum": list(WEEKDAYS)}, _TEXT, contains=_TEXT),
         "is_date": _test(day, day, contains=_TEXT),

@@ -26,6 +26,9 @@ from decision.core.policy import Policy
 _MOST: Final = 1_000
 _NUMERIC: Final = re.compile(r"count|days_since|count_.+|sum_.+|active_days_.+")
 _SUM: Final = re.compile(r"sum_(.+)_([0-9]+[smhd])")
+_KNOWN: Final = re.compile(
+    r"count|days_since|(count|active_days)_[0-9]+[smhd]|sum_.+_[0-9]+[smhd]|last_(?!at$).+"
+)
 
 
 class CannotArrange(NextbestError, ValueError):
@@ -163,6 +166,8 @@ def events_for(kind: str, wanted: Mapping[str, Any], now: datetime, zone: tzinfo
     for name, value in wanted.items():
         if value is None and _NUMERIC.fullmatch(name) and name != "days_since":
             raise CannotArrange(f"{name} is a number, never missing; write 0")
+        if not _KNOWN.fullmatch(name):
+            raise CannotArrange(f"{name} cannot be made up; give customer.events instead")
     at = to_micros(now)
     found = []
     try:

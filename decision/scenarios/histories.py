@@ -17,7 +17,8 @@ import msgspec
 from decision.core import calendar
 from decision.core.clock import DAY, HOUR, SECOND, from_micros
 from decision.core.document import Document, EventHistory, Signal
-from decision.core.events import EXACT_WINDOW, LONGEST_WINDOW, Measure
+from decision.core.event_effects import CONTACT_EVENTS
+from decision.core.events import CHANNEL, EXACT_WINDOW, LONGEST_WINDOW, Measure, channel_sum
 from decision.scenarios.schema import AT_ONCE, MOST_TIMES, PastEvent
 
 _DENYING: Final = ("message.complained", "message.unsubscribed")
@@ -44,8 +45,15 @@ class _Unpacked:
     """The events of one type."""
 
     def __init__(
-        self, history: EventHistory, measure: Measure, signals: list[Signal], now: int, zone: tzinfo
+        self,
+        history: EventHistory,
+        measure: Measure,
+        signals: list[Signal],
+        now: int,
+        zone: tzinfo,
+        by_channel: bool,
     ) -> None:
+        self.by_channel = by_channel
         self.history = history
         self.measure = measure
         self.now = now
@@ -112,11 +120,15 @@ class _Unpacked:
         last = {
             name: value for name, value in self.history.last.items() if name in self.measure.last
         }
+        if self.by_channel and isinstance(channel := last.pop(CHANNEL, None), str):
+            self.latest.channel = channel
         for name, value in last.items():
             if name not in self.history.sums:
                 self.latest.properties[name] = value
         for column, name in enumerate(self.history.sums):
-            if name in self.measure.sums or name in last:
+            if self.by_channel and name.startswith(channel_sum("")):
+                self._on_channel(column, name.removeprefix(channel_sum("")))
+            elif name in self.measure.sums or name in last:
                 self._sum(column, name, last.get(name))
 
     def _sum(self, column: int, name: str, last: Any) -> None:
@@ -142,6 +154,23 @@ class _Unpacked:
                 self._carrier(members, name).properties[name] = amount - last
         elif number:
             self.older[name] = last
+
+    def _on_channel(self, column: int, channel: str) -> None:
+        """Lets as many events of each bucket be about a channel as were."""
+        for members, amounts in self.buckets:
+            left = int(amounts[column])
+            left -= sum(one.times for one in members if one.channel == channel)
+            for one in [one for one in members if one.channel is None]:
+                if left <= 0:
+                    break
+                taken = min(left, one.times)
+                left -= taken
+                if taken == one.times:
+                    one.channel = channel
+                    continue
+                one.times -= taken
+                members.append(part := _Made(one.at, taken, channel=channel))
+                self.made.insert(0, part)
 
     def _at_the_end(self, one: _Made) -> None:
         """Makes it the last of the events at its time."""
@@ -201,7 +230,9 @@ def events_of(
         history = document.events.get(kind)
         signals = [signal for signal in document.signals if signal.type == kind]
         if history is not None and history.total and kind in measures:
-            unpacked = _Unpacked(history, measures[kind], signals, now, zone)
+            unpacked = _Unpacked(
+                history, measures[kind], signals, now, zone, kind in CONTACT_EVENTS
+            )
             made += [(kind, one) for one in unpacked.make()]
         else:
             made += [(kind, _of_signal(one, now)) for one in signals]

@@ -62,6 +62,11 @@ messages:
     when:
       customer.state: {in: [low, high], ne: high}
       customer.tier: gold
+      events.buy.last_at: {gte: 2026-11-01, lt: {field: events.cart.last_at}, ne: 2026-11-01T10:00:00+08:00}
+      events.buy.since.cart: true
+      events.message.clicked.since.message.sent: {exists: true}
+      events.message.clicked.count_7d.push: {gte: 1}
+      contacts.marketing.count_7d: {lt: 9}
       customer.points: {gte: 10, lt: 1000}
       customer.tags: {contains: a, exists: true}
       customer.email: {matches: "@example"}

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 
 from decision.core import events
-from decision.core.clock import DAY
-from decision.core.events import LONGEST_WINDOW, Measure
+from decision.core.clock import DAY, time_text
+from decision.core.events import LONGEST_WINDOW, Measure, channel_sum
 from decision.core.fields.situation import Field, Situation, UnknownField, window_of
 from decision.core.values import MISSING, Value
 
 _COUNT = re.compile(r"count_([0-9]+[smhd])")
 _ACTIVE = re.compile(r"active_days_([0-9]+)d")
+_ON_CHANNEL = re.compile(r"(message\.[^.]+)\.count_([0-9]+[smhd])\.(.+)")
+_SINCE = ".since."
 _SUM = re.compile(r"sum_(.+)_([0-9]+[smhd])")
 
 
@@ -21,6 +23,8 @@ def events_field(name: str, rest: str) -> Field:
     Raises:
         UnknownField: it is another measure.
     """
+    if found := _ON_CHANNEL.fullmatch(rest):
+        return _count_on_channel(name, *found.groups())
     kind, _, measure = rest.rpartition(".")
     if not kind:
         raise UnknownField(f"{name!r} is not a field; write events.<type>.count_7d")
@@ -40,14 +44,14 @@ def events_field(name: str, rest: str) -> Field:
             lambda s: events.count_within(s.document.events.get(kind), window, s.now),
             "number",
             kind,
-            Measure(window=window),
+            measure=Measure(window=window),
         )
     if found := _ACTIVE.fullmatch(measure):
         days = int(found[1])
         if not 1 <= days * DAY <= LONGEST_WINDOW:
             raise UnknownField(f"{name!r}: days from 1 to 90, not {days}")
         return Field(
-            name, lambda s: _active_days(s, kind, days), "number", kind, Measure(days=days)
+            name, lambda s: _active_days(s, kind, days), "number", kind, measure=Measure(days=days)
         )
     if found := _SUM.fullmatch(measure):
         window, summed = window_of(name, found[2]), found[1]
@@ -56,17 +60,64 @@ def events_field(name: str, rest: str) -> Field:
             lambda s: events.sum_within(s.document.events.get(kind), summed, window, s.now),
             "number",
             kind,
-            Measure(window=window, sums=(summed,)),
+            measure=Measure(window=window, sums=(summed,)),
         )
+    if measure == "last_at":
+        return Field(name, lambda s: _last_at(s, kind), "time", kind)
     if measure.startswith("last_") and len(measure) > 5:
         last = measure[5:]
         return Field(
             name, lambda s: _last(s, kind, last), event_type=kind, measure=Measure(last=(last,))
         )
+    if _SINCE in f".{rest}" or rest.endswith(".since"):
+        return _since_field(name, rest)
+    if _COUNT.fullmatch(kind.rpartition(".")[2]):
+        raise UnknownField(
+            f"{name!r} is not a field; only events of the types message.… are counted by channel"
+        )
     raise UnknownField(
         f"{name!r} is not a field; the last part is one of count, count_<duration>, "
-        "sum_<property>_<duration>, active_days_<n>d, days_since, last_<property>"
+        "sum_<property>_<duration>, active_days_<n>d, days_since, last_at, last_<property>, "
+        "since.<event>"
     )
+
+
+def _since_field(name: str, rest: str) -> Field:
+    """Whether an event of one type came after the last one of another."""
+    kind, since, other = rest.partition(_SINCE)
+    if not since or not kind or not other:
+        raise UnknownField(f"{name!r} is not a field; write events.<type>.since.<other type>")
+    if _SINCE in f"{other}.":
+        raise UnknownField(
+            f"{name!r} can be read in two ways, because of two .since. in it; give the event a "
+            "name without since"
+        )
+    return Field(name, lambda s: _since(s, kind, other), "boolean", kind, other)
+
+
+def _count_on_channel(name: str, kind: str, length: str, channel: str) -> Field:
+    window, summed = window_of(name, length), channel_sum(channel)
+    return Field(
+        name,
+        lambda s: events.sum_within(s.document.events.get(kind), summed, window, s.now),
+        "number",
+        kind,
+        measure=Measure(window=window, sums=(summed,)),
+        channel=channel,
+    )
+
+
+def _last_at(situation: Situation, kind: str) -> Value:
+    history = situation.document.events.get(kind)
+    return time_text(history.last_at) if history is not None and history.total else MISSING
+
+
+def _since(situation: Situation, kind: str, other: str) -> Value:
+    histories = situation.document.events
+    last, before = histories.get(kind), histories.get(other)
+    if before is None or not before.total:
+        return MISSING
+    return last is not None and last.total > 0 and last.last_at > before.last_at
 
 
 def _total(situation: Situation, kind: str) -> int:

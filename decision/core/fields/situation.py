@@ -40,17 +40,22 @@ class Situation(msgspec.Struct):
 
 
 Read = Callable[[Situation], Value]
-FieldKind = Literal["number", "text", "boolean", "any"]
+FieldKind = Literal["number", "text", "boolean", "time", "any"]
 
 
 class Field(msgspec.Struct, frozen=True):
     """A field: its name, how it is read, the kind of its values where it is not missing, and what
-    it needs kept: an event measure, or contacts for a time in microseconds."""
+    it needs kept: an event measure, the latest time of a type `beside`, or contacts for a time in
+    microseconds.
+
+    A time is a text: UTC, always with six decimals, so that the order of texts is that of times.
+    """
 
     name: str
     read: Read
     kind: FieldKind = "any"
     event_type: str | None = None
+    beside: str | None = None
     measure: Measure = Measure()
     experiment: str | None = None
     channel: str | None = None

@@ -118,4 +118,6 @@ class FieldTable:
             if field.event_type is not None:
                 kept = found.get(field.event_type, Measure())
                 found[field.event_type] = kept | field.measure
+            if field.beside is not None:
+                found.setdefault(field.beside, Measure())
         return found

@@ -9,7 +9,7 @@ from typing import Final
 
 from decision.core.bucketing import BUCKETS
 from decision.core.definition import Experiment, Score
-from decision.core.fields import STATE_FIELD, WEEKDAYS, measured_date
+from decision.core.fields import STATE_FIELD, WEEKDAYS, UnknownField, measured_date, parse_field
 from decision.core.masks import masks_by
 from decision.core.policy import variant_at
 from decision.core.values import Value
@@ -87,6 +87,16 @@ def _of_family(field: str) -> Domain:
         return Domain(TRUE | FALSE)
     if family != "events":
         return ANYTHING
+    try:
+        parsed = parse_field(field)
+    except UnknownField:  # has an error already
+        return ANYTHING
+    if parsed.beside is not None:  # none came after itself
+        return Domain(ABSENT | FALSE | (TRUE if parsed.beside != parsed.event_type else 0))
+    if parsed.channel is not None:
+        return Domain(numbers=_COUNTS, whole=True)
+    if measure == "last_at":
+        return Domain(ABSENT, texts=EVERYTHING)
     if measure == "days_since":
         return Domain(ABSENT, _COUNTS, whole=True)
     if measure.startswith("count"):
