@@ -1,7 +1,7 @@
 """Warnings about a new policy, given when it is put in force.
 
 A cap with a window longer than contacts were kept counts only what is still there; a budget
-lowered below what is spent stays spent.
+lowered below what is spent stays spent; of a coupon pool without codes, nothing is given.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ async def cautions(policy: Policy, store: Store, now: int, least_kept: int) -> t
     return (
         *await _short_histories(policy, store, now, least_kept),
         *await _overspent_budgets(policy, store, now),
+        *await _empty_pools(policy, store, now),
     )
 
 
@@ -92,3 +93,15 @@ async def _overspent_budgets(policy: Policy, store: Store, now: int) -> tuple[st
                 f"{budget.in_words(taken)} are spent already; nothing more is given"
             )
     return tuple(found)
+
+
+async def _empty_pools(policy: Policy, store: Store, now: int) -> tuple[str, ...]:
+    used = {message.coupon for message in policy.messages.values()}
+    return tuple(
+        [
+            f"{pool.source}: coupon pool {pool.name} has no codes, so messages with it are not "
+            f"given; load some: nextbest coupons load {pool.name} codes.csv"
+            for pool in policy.coupons.values()
+            if pool.name in used and not (await store.count_codes(pool.name, now)).loaded
+        ]
+    )

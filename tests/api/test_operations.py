@@ -334,6 +334,7 @@ async def test_head_is_get_without_the_body_wherever_get_is(api: Api) -> None:
         "/v1/customers/%E5%AE%A2%E6%88%B7%2F1",
         "/v1/customers/nobody",
         "/v1/erasures/nothing",
+        "/v1/coupons/nothing",
         "/v1/policy",
         "/health/live",
         "/health/ready",

@@ -155,6 +155,11 @@ async def test_a_replay_and_a_look_up_decide_the_same_again(
     long = RULES.replace("title: A}", 'title: "A for {{ customer.id_card }}"}')
     long = long.replace("  push: {", "  push: {cost: 0.01, max_length: {title: 9}, ", 1)
     long += "budgets: {money: {of: {channel: push}, spend: 0.05, per: calendar month}}\n"
+    long = long.replace(
+        "content: {title: B}", 'coupon: spring, content: {title: "{{ coupon.code }}"}'
+    )
+    long += "coupons: {spring: {}}\n"
+    await store.add_codes("spring", ["SPRING-1", "SPRING-2"])
     definition = load_files({"rules.yaml": long}).definition
     assert definition is not None
     now = from_micros(wall_clock())
@@ -164,6 +169,8 @@ async def test_a_replay_and_a_look_up_decide_the_same_again(
     before = {name: await engine.replay.find(name) for name in ids}
     assert "too_long" in str(before)
     assert "money: 0.05 EUR of 0.05 EUR spent" in str(before)
+    assert "{'title': 'SPRING-2'}" in str(before)
+    assert "coupon pool spring has no free code" in str(before)
     await archive(store, tmp_path / "out")
     assert await engine.replay.find(ids[0]) is None
     assert {replay.decision_id for replay in read_replays(tmp_path / "out")} == set(ids)

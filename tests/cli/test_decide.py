@@ -255,3 +255,28 @@ messages:
     answers = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
     assert [one["outcome"] for one in answers] == ["selected", "none", "selected"]
     assert answers[1]["reason"] == "budget_spent"
+
+
+def test_coupon_codes_are_made_up_or_read_from_a_file(decide, rules, tmp_path):
+    text = (rules / "all.yaml").read_text("utf-8")
+    text = text.replace(
+        "value: 5\n    content: {title: 新茶到店}",
+        'value: 5\n    coupon: spring\n    content: {title: "{{ coupon.code }}"}',
+    )
+    (rules / "all.yaml").write_text(text + "coupons: {spring: {}}\n", "utf-8")
+    (tmp_path / "codes.csv").write_text("code\nSPRING-1\n", "utf-8")
+    lines = [ask("c-0", placement="outbound"), ask("c-1", placement="outbound")]
+    known = ("--customers", customers(tmp_path, 2))
+    for args, titles in (
+        (known, ["CODE-1", "CODE-2"]),
+        (
+            (*known, "--coupons", f"spring={tmp_path / 'codes.csv'}"),
+            ["SPRING-1", "Ten percent off"],
+        ),
+    ):
+        result, answers = decide(*lines, args=args)
+        assert result.exit_code == 0, result.output
+        assert [one["selections"][0]["content"]["title"] for one in answers] == titles
+    result, _ = decide(*lines, args=("--coupons", "spring"))
+    assert result.exit_code == 2
+    assert "write POOL=FILE" in result.stderr

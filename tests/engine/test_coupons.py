@@ -368,3 +368,19 @@ async def test_a_code_is_where_its_contact_says_in_any_order_of_steps(
             if told and told <= {"message.sent", "message.shown"} and not late:
                 assert code not in later, number
         clock.now = start
+
+
+async def test_a_pool_without_codes_is_told_when_the_policy_is_put_in_force(
+    make_engine: Make, store: Any
+) -> None:
+    engine = await make_engine(RULES, store)
+    await store.add_codes("spring", ["C1"])
+    definition, at = engine.snapshot.policy.definition, from_micros(engine.runtime.clock())
+    snapshot = await build_snapshot(
+        definition, None, store, at, try_first=False, contacts_kept=30 * DAY
+    )
+    assert snapshot.cautions == (
+        "rules/rules.yaml:8: coupon pool autumn has no codes, so messages with it are not given; "
+        "load some: nextbest coupons load autumn codes.csv",
+    )
+    assert snapshot.pools == ("spring", "autumn")
