@@ -48,8 +48,12 @@ from decision.observability import named
 from decision.store.pseudonyms import pseudonyms
 from decision.store.uptime import uptime
 
-MOST_AT_ONCE: Final = 8
-"""Works done at a time: they share the store with decisions."""
+MOST_AT_ONCE: Final = 24
+"""Works done at a time. They share the event loop with decisions, of which a busy one makes about
+as many at once; with far fewer, what waits would grow for as long as it is busy."""
+
+AT_THE_END: Final = 256
+"""Works done at a time once no more decisions are made."""
 
 MOST_DECISIONS: Final = 50_000
 """Decisions followed at most; what more there are stay reserved until the reservation ends."""
@@ -173,6 +177,7 @@ class Following:
 
     async def drain(self, timeout: float) -> None:
         """Waits until all is done, up to `timeout` seconds; then gives up what is left."""
+        self._begin(AT_THE_END)
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=timeout)
             for task in late:
@@ -192,8 +197,12 @@ class Following:
         self._bytes += size
         self._decisions += not size
         self._works.append(_Work(run, loop.time() + LONGEST, size, record_id))
-        if len(self._tasks) < MOST_AT_ONCE:
-            task = loop.create_task(self._work())
+        self._begin(min(len(self._tasks) + 1, MOST_AT_ONCE))
+
+    def _begin(self, at_once: int) -> None:
+        """Sees to it that so many works are done at a time, or all that there are."""
+        for _ in range(min(at_once - len(self._tasks), len(self._works))):
+            task = asyncio.get_running_loop().create_task(self._work())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from copy import copy
 from socket import SOCK_STREAM
 from ssl import SSLError
@@ -27,7 +27,7 @@ GRACE: Final = 0.5
 """Seconds after a loss in which calls wait for the new connection instead of failing at once."""
 
 CONNECT_TIMEOUT: Final = 5.0
-"""Seconds for one attempt to connect, to one address."""
+"""Seconds in which something must come of an attempt to connect, to one address."""
 FIRST_DELAY: Final = 0.02
 LONGEST_DELAY: Final = 1.0
 CALLS_AT_ONCE: Final = 10_000
@@ -224,9 +224,7 @@ class SharedConnection:
         try:
             async with asyncio.timeout(timeout):
                 connection = await self._open(address)
-                for command in _login(self._options):
-                    await connection.call(command, CONNECT_TIMEOUT)
-                await self._on_connect(connection)
+            await _unless_silent(connection, timeout, self._prepare(connection))
         except BaseException as error:
             if connection is not None:
                 connection.close()
@@ -234,6 +232,11 @@ class SharedConnection:
                 raise
             raise self._explained(error) from error
         return connection
+
+    async def _prepare(self, connection: PipelinedConnection) -> None:
+        for command in _login(self._options):
+            await connection.call(command, CONNECT_TIMEOUT)
+        await self._on_connect(connection)
 
     def _explained(self, error: Exception) -> StoreUnavailable:
         """What a failed attempt to connect means, and what to do."""
@@ -264,6 +267,29 @@ class SharedConnection:
         name = self._name[0] if self._ssl else None
         made = loop.create_connection(new, *address, ssl=self._ssl, server_hostname=name)
         return (await made)[1]
+
+
+async def _unless_silent(
+    connection: PipelinedConnection, timeout: float, work: Coroutine[Any, Any, None]
+) -> None:
+    """Does some work on a connection, for as long as replies come.
+
+    A bound on all of it would fail again and again where each reply takes its time, because this
+    process, the network or Redis is busy: and without the store, it stays busy.
+
+    Raises:
+        TimeoutError: a reply is due, and nothing has come for `timeout` seconds.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
+    try:
+        while not task.done():
+            left = connection.silent_since + timeout - loop.time()
+            if left <= 0:
+                raise TimeoutError
+            await asyncio.wait({task}, timeout=left)
+        await task
+    finally:
+        task.cancel()
 
 
 def _login(options: dict[str, Any]) -> list[Command]:

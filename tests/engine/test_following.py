@@ -360,6 +360,59 @@ async def test_what_waits_takes_no_more_memory_than_its_bound(
     assert taken <= following.MOST_BYTES
 
 
+class Turns:
+    """A store whose replies take three turns of the event loop, as those of Redis do."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+    async def history(self, name: str) -> list[bytes]:
+        await turns(3)
+        return await self.store.history(name)
+
+    async def commit(self, commit: Commit) -> Any:
+        await turns(3)
+        return await self.store.commit(commit)
+
+
+async def turns(number: int) -> None:
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+def wait_in(engine: Engine, number: int) -> None:
+    """One more record of an answer that was given without the store waits."""
+    record = LogRecord(kind="decision", id=f"{number:026}", body=b"x")
+    engine.following.log(record, f"customer-{number}", None)
+
+
+async def test_records_are_written_as_fast_as_they_come_however_busy_the_loop_is(
+    make_engine: Make,
+) -> None:
+    engine = await make_engine(RULES)
+    engine.runtime.store = Turns(engine.runtime.store)
+    for number in range(600):
+        wait_in(engine, number)
+        await turns(number % 2)
+    assert len(engine.runtime.unlogged) < 100
+    await engine.drain(10)
+    assert not engine.runtime.unlogged
+
+
+async def test_at_the_end_what_waits_has_the_loop_to_itself(make_engine: Make) -> None:
+    engine = await make_engine(RULES)
+    engine.runtime.store = Turns(engine.runtime.store)
+    for number in range(2000):
+        wait_in(engine, number)
+    draining = asyncio.create_task(engine.drain(10))
+    await turns(100)
+    assert not engine.runtime.unlogged
+    await draining
+
+
 @pytest.mark.parametrize("anyio_backend", ["asyncio", ("asyncio", {"use_uvloop": True})])
 @pytest.mark.parametrize("command", ["GET", "EVALSHA"])
 async def test_a_deadline_that_passed_is_always_said(

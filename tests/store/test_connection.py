@@ -211,6 +211,37 @@ async def test_while_redis_is_unavailable_calls_fail_at_once_and_then_work_again
     assert await shaky.call(("ECHO", 2), 20.0, through_outage=True) == b"2"
 
 
+async def test_an_attempt_to_connect_lasts_as_long_as_replies_come(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy process sends and reads late; without the store it would stay as busy."""
+    monkeypatch.setattr("decision.store.connection.CONNECT_TIMEOUT", 1.0)
+
+    async def ready(connection: PipelinedConnection) -> None:
+        for number in range(4):
+            await asyncio.sleep(0.3)
+            await connection.call(("ECHO", number), 10.0)
+
+    made = SharedConnection(redis_url, on_connect=ready)
+    await made.start()
+    await made.close()
+
+
+async def test_an_attempt_to_connect_ends_where_no_reply_comes(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("decision.store.connection.CONNECT_TIMEOUT", 0.1)
+    proxy.hold("ECHO", nth=2)
+
+    async def ready(connection: PipelinedConnection) -> None:
+        for number in range(3):
+            await connection.call(("ECHO", number), 600.0)
+
+    made = SharedConnection(proxy.url, on_connect=ready)
+    with pytest.raises(StoreUnavailable, match="no answer within"):
+        await made.start()
+
+
 async def test_each_call_is_told_what_redis_answers_to_the_attempts_to_connect(
     shaky: SharedConnection, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
