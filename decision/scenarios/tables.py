@@ -44,7 +44,7 @@ def rows_of(source: Source, node: Node, policy: Policy) -> Iterator[Node]:
         given = found.value.get("name")
         name = str(given.value) if given is not None else ""
         if given is not None and name in names:
-            message = f"this row says the same as the one in line {names[name]}"
+            message = f"this row has the name of the one in line {names[name]}: {name}"
             source.report("duplicate-name", row.at[1:], message, "give it a name of its own")
             continue
         names[name] = row.line
