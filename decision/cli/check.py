@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import rich_click as click
@@ -87,8 +88,10 @@ class CheckResult:
     def __init__(
         self, rules: str, paths: RulePaths, known: ObservedFields | None, strict: bool
     ) -> None:
+        from decision.core import calendar
         from decision.rulebook.reader import load_folder
         from decision.rulebook.review.observed import review_fields
+        from decision.rulebook.review.past import review_past
         from decision.rulebook.rule_trial import try_rules
 
         self.rules = rules
@@ -96,8 +99,11 @@ class CheckResult:
         result = load_folder(paths.folder)
         self.definition = definition = result.definition
         self.diagnostics: list[Diagnostic] = result.diagnostics
-        if definition is not None and known is not None:
-            found = [*self.diagnostics, *review_fields(definition, result.places, known)]
+        if definition is not None:
+            today = datetime.now(calendar.zone(definition.settings.timezone)).date()
+            found = [*self.diagnostics, *review_past(definition, result.places, today)]
+            if known is not None:
+                found += review_fields(definition, result.places, known)
             self.diagnostics = sorted(found, key=lambda one: (one.file, one.line, one.column))
         self.problem = try_rules(definition.rules) if definition is not None else None
         self.everything = list(self.diagnostics)

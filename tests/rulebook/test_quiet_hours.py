@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
 from decision.core.conditions import Clause
 from decision.core.definition import QuietHours
 from decision.rulebook.reader import load_files
+from decision.rulebook.review.past import review_past
 
 SHOP = """\
 calendars: {may: {dates: [2027-05-01..2027-05-05]}, spring: {dates: [2027-05-02]}}
@@ -82,6 +85,21 @@ def test_every_key_of_a_window_is_read_with_its_place() -> None:
             source="rules/a.yaml:6",
         ),
     )
+
+
+def test_a_calendar_whose_days_are_all_over_is_named_on_the_day_after() -> None:
+    result = load_files({"a.yaml": shop("{NIGHT}")})
+    assert result.definition is not None
+    found = [
+        [one.message for one in review_past(result.definition, result.places, today)]
+        for today in (date(2027, 5, 2), date(2027, 5, 3), date(2027, 5, 6))
+    ]
+    over = 'every day of calendar "{}" is over; the last was 2027-05-0{}'
+    assert found == [
+        [],
+        [over.format("spring", 2)],
+        [over.format("may", 5), over.format("spring", 2)],
+    ]
 
 
 def test_all_seven_weekdays_are_every_day() -> None:
