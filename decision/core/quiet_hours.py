@@ -46,8 +46,11 @@ class QuietWindow(msgspec.Struct, frozen=True):
 
     def covers(self, local: datetime) -> bool:
         """Whether a local time lies in it; its end is outside."""
+        return self.covers_minute(local.hour * 60 + local.minute, local)
+
+    def covers_minute(self, minute: int, local: datetime) -> bool:
+        """`covers`, where the minute of the day is known."""
         hours = self.hours
-        minute = local.hour * 60 + local.minute
         if hours.start < hours.end:
             if not hours.start <= minute < hours.end:
                 return False
@@ -200,9 +203,14 @@ def silenced(
     if not windows:
         return 0
     local = from_micros(now).astimezone(zone)
+    minute = local.hour * 60 + local.minute
     mask = 0
     for one in windows:
-        if one.mask & among and one.covers(local) and not (one.lifted and one.lifted(values)):
+        if (
+            one.mask & among
+            and one.covers_minute(minute, local)
+            and not (one.lifted and one.lifted(values))
+        ):
             mask |= one.mask
     return mask
 
