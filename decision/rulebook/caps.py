@@ -20,6 +20,17 @@ COUNTS: Final = (
 )
 """Fields that are a whole number for everybody."""
 _PERIODS: Final = get_args(CalendarPeriod)
+_PERIOD_WORDS: Final = {
+    f"{before}{word}": period
+    for period, words in {
+        "day": ("day", "daily", "天", "日", "自然日"),
+        "week": ("week", "weekly", "周", "星期", "自然周"),
+        "month": ("month", "monthly", "月", "自然月"),
+    }.items()
+    for word in words
+    for before in ("", "calendar ", "per ", "a ", "every ", "each ", "每")
+}
+"""What people write → a calendar period."""
 _ALWAYS: Final = ("forever", "always", "lifetime", "all time", "once", "never again")
 
 
@@ -94,6 +105,8 @@ def _within(checker: Checker, node: Node, what: str) -> int | str | None:
         hint = "write 7d, calendar day, calendar week, calendar month or ever"
         if value in _PERIODS:
             hint = f"write calendar {value}"
+        elif meant := _PERIOD_WORDS.get(value.lower().replace("_", " ").replace("-", " ")):
+            hint = f"write calendar {meant}"
         elif value.lower() in (*_ALWAYS, EVER):
             hint = "write within: ever"
         checker.error("bad-value", node.at, f'{what} cannot be "{value}"', hint)

@@ -11,6 +11,7 @@ from decision.core.event_effects import CONTACT_EVENTS
 from decision.core.values import in_words
 from decision.rulebook.diagnostics import hint_for, one_of
 from decision.rulebook.key_hints import meant_key
+from decision.rulebook.misplaced import from_scalar, misplaced
 from decision.rulebook.quantities import QuantityReader
 from decision.rulebook.source_map import SourceMap
 from decision.rulebook.yaml_source import INVALID, Node, Place
@@ -109,6 +110,11 @@ class Checker(QuantityReader):
         name = self.text(node, what)
         if name is not None:
             self.event_type(name, node.at)
+            if f"message.{name}" in self.names["contact_events"]:
+                message = (
+                    f'"{name}" is an event of your own; what happens to messages is message.{name}'
+                )
+                self.warn(node.at, message, f"write message.{name}", "doubtful-value")
         return name
 
     def name(self, node: Node, what: str, section: str) -> str | None:
@@ -192,13 +198,18 @@ class MappingReader:
         if kind is not None:
             return
         if not isinstance(self.node.value, dict):
-            hint = f"its keys are {', '.join(self._asked)}"
+            hint = from_scalar(self.node.value, self._asked, self.checker.names)
+            hint = hint or f"its keys are {', '.join(self._asked)}"
             if self.node.value is None:
                 hint = "write {} if there is nothing to set"
             self.checker.wrong_type(self.node, self.what, "a mapping of keys and values", hint)
         for key, node in self._values.items():
             if key not in self._asked:
-                hint = meant_key(self.what, key) or hint_for(key, self._asked)
+                hint = (
+                    meant_key(self.what, key)
+                    or misplaced(key, self.node, self._asked)
+                    or hint_for(key, self._asked)
+                )
                 if ":" in key and key.split(":")[0] in self._asked:
                     hint = "put a space after the colon"
                 message = f'{self.what} cannot have the key "{key}"'

@@ -74,6 +74,8 @@ _CODES: Final[dict[str, tuple[Severity, str]]] = {
     "foreign-placeholder": ("warning", "a placeholder that is printed as it is"),
     "doubtful-template": ("warning", "a template that prints something else than it seems to"),
     "doubtful-comparison": ("warning", "a comparison that is probably not what was meant"),
+    "doubtful-value": ("warning", "a value that is probably not what was meant"),
+    "expired-message": ("warning", "a message whose time is over; check --strict allows it"),
     "unseen-type": ("warning", "a comparison with a type that no value in the data has"),
     "unseen-field": ("warning", "a field that no rule sets and no customer in the data has"),
 }

@@ -22,6 +22,8 @@ from decision.rulebook.yaml_source import Node
 
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?)?")
+_PERCENT_WORD = re.compile(r"([0-9.]+)\s*(?:percent|per cent|prozent|pct|pour cent)", re.IGNORECASE)
+_DECIMAL_COMMA = re.compile(r"([0-9]+),([0-9]+)\s*%")
 _THOUSANDS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{3})+(?![0-9.])")
 _PERCENT = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*%")
 
@@ -122,11 +124,15 @@ class QuantityReader(DiagnosticCollector):
             meant = readings.number(value) if isinstance(value, str) else ""
             if isinstance(value, str) and "%" in plain(value):
                 meant = f"{readings.number(plain(value).replace('%', ''))}%"
+            if isinstance(value, str) and (found := _PERCENT_WORD.fullmatch(value)):
+                meant = f"{found[1]}%"
             hint = f"write {meant}" if len(meant) > 1 else ""
             self.wrong_type(node, what, "a share such as 2%", hint)
             return None
         if not 0 <= value <= 1:
             hint = f"write {in_words(value)}%" if 0 < value <= 100 else "write 2% or 0.02"
+            if comma := _DECIMAL_COMMA.match(self.written(node)):
+                hint = f"write {comma[1]}.{comma[2]}%, with a point"
             message = f"{what} is {in_words(value)}; without %, a share is from 0 to 1"
             self.error("bad-value", node.at, message, hint)
             return None
@@ -153,8 +159,10 @@ class QuantityReader(DiagnosticCollector):
             from_micros(micros)
             return micros
         except (ValueError, OverflowError) as error:
-            meant = readings.day(value)
+            meant = readings.moment(value, self.zone)
             hint = f"write {meant}" if meant and meant != value else str(error)
+            if len(meant) > len("2026-11-01"):
+                hint += "; add the offset from UTC to each time"
             self.error("bad-value", node.at, f'{what}: "{value}" is not a date or time', hint)
             return None
 

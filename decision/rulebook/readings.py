@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import date
+from datetime import date, datetime, tzinfo
 from typing import Any, Final
 
 from decision.core.clock import DAY, HOUR, MINUTE, SECOND, format_duration
@@ -26,6 +26,13 @@ _FACTORS: Final = {
     "m": 1_000_000,
     "M": 1_000_000,
     "万": 10_000,
+}
+_NUMBER_WORDS: Final = {
+    **dict.fromkeys(("one", "once", "eins", "un", "一"), "1"),
+    **dict.fromkeys(("two", "twice", "zwei", "deux", "二", "两"), "2"),
+    **dict.fromkeys(("three", "drei", "trois", "三"), "3"),
+    **dict.fromkeys(("five", "fünf", "cinq", "五"), "5"),
+    **dict.fromkeys(("ten", "zehn", "dix", "十"), "10"),
 }
 _UNIT_WORDS: Final = {
     SECOND: "s|sec|secs|seconds?|秒",
@@ -55,6 +62,7 @@ _WEEKDAYS: Final = {
 _TIME: Final = re.compile(
     r"([0-9]{1,2})(?:[:.h]([0-9]{2})(?::00)?|h|点|时|(?=\s*[aApP]))\s*([aApP]\.?[mM]\.?|[Uu]hr)?"
 )
+_SECONDS: Final = re.compile(r"([0-9]{2}):([0-9]{2}):[0-9]{2}")
 _COMPARED: Final = re.compile(r"(>=|<=|=>|=<|>|<|!=|<>|==?|≥|≤|≠|not |at least |at most )\s*(.*)")
 _RANGE: Final = re.compile(r"(-?[0-9.]+)\s*(?:-|–|—|\.\.+|…|~|to|bis|至|到)\s*(-?[0-9.]+)")
 _OPERATORS: Final = {
@@ -110,6 +118,8 @@ def number(text: str) -> str:
     >>> [number(one) for one in ("¥12", "12,50 €", "1,200", "1.200,50", "10k", "20%", "12 pcs")]
     ['12', '12.50', '1200', '1200.50', '10000', '0.2', '']
     """
+    if text.strip().lower() in _NUMBER_WORDS:
+        return _NUMBER_WORDS[text.strip().lower()]
     found = _NUMBER.fullmatch(plain(text.replace("￥", "¥")).strip())
     if found is None:
         return ""
@@ -178,17 +188,34 @@ def day(text: str) -> str:
     return possible.pop() if len(possible) == 1 else ""
 
 
+def moment(text: str, zone: tzinfo) -> str:
+    """A date, or a time with the offset of a time zone.
+
+    >>> from datetime import UTC
+    >>> moment("12.11.2026", UTC), moment("2026-11-12 23:59", UTC)
+    ('2026-11-12', '2026-11-12T23:59:00+00:00')
+    """
+    date_, _, rest = plain(text).strip().replace("T", " ").partition(" ")
+    found, at = day(date_), clock(rest.strip()) if rest.strip() else ""
+    if not rest.strip() or not found:
+        return found
+    if not at:
+        return ""
+    seconds = rest.strip()[5:8] if _SECONDS.fullmatch(rest.strip()) else ":00"
+    return datetime.fromisoformat(f"{found}T{at}{seconds}").replace(tzinfo=zone).isoformat()
+
+
 def clock(text: str) -> str:
     """A time of day as rule files have it.
 
     >>> [clock(one) for one in ("8:00", "10pm", "22.30", "22h", "22点", "25:00")]
     ['08:00', '22:00', '22:30', '22:00', '22:00', '']
     """
-    found = _TIME.fullmatch(plain(text).strip())
+    found = _TIME.fullmatch(plain(text).strip()) or _SECONDS.fullmatch(plain(text).strip())
     if found is None:
         return ""
     hour, minute = int(found[1]), int(found[2] or 0)
-    half = (found[3] or "").lower().replace(".", "")
+    half = (found[3] or "" if found.re is _TIME else "").lower().replace(".", "")
     if half in ("pm", "am") and 1 <= hour <= 12:
         hour = hour % 12 + 12 * (half == "pm")
     return f"{hour:02}:{minute:02}" if hour < 24 and minute < 60 else ""

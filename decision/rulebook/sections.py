@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -27,6 +27,7 @@ from decision.core.values import in_words
 from decision.rulebook.checker import LONGEST_PAUSE, Checker, MappingReader
 from decision.rulebook.local_filters import is_language
 from decision.rulebook.quiet_hours import read_quiet_hours
+from decision.rulebook.readings import as_yaml
 from decision.rulebook.yaml_source import Node
 
 
@@ -72,9 +73,22 @@ def _timezone(checker: Checker, node: Node, what: str) -> str | None:
     name = checker.text(node, what)
     if name is not None and calendar.known_zone(name) is None:
         message = f'{what}: there is no time zone "{name}"'
-        checker.error("unknown-name", node.at, message, calendar.zone_hint(name))
+        meant = _ZONES.get(name.lower().replace(" ", ""))
+        hint = f"write {meant}" if meant else calendar.zone_hint(name)
+        checker.error("unknown-name", node.at, message, hint)
         return None
     return name
+
+
+_LANGUAGES: Final = {
+    **dict.fromkeys(("chinese", "中文", "cn", "mandarin"), "zh"),
+    "english": "en",
+    "german": "de",
+    "deutsch": "de",
+    "french": "fr",
+    "français": "fr",
+    "japanese": "ja",
+}
 
 
 def _language(checker: Checker, node: Node, what: str) -> str | None:
@@ -82,17 +96,50 @@ def _language(checker: Checker, node: Node, what: str) -> str | None:
     if code is not None and not is_language(code):
         message = f'{what} is "{code}", which is no language'
         hint = "write, for example, en, zh or en-GB"
+        if found := _LANGUAGES.get(code.lower()):
+            hint = f"write {found}"
         checker.error("bad-value", node.at, message, hint)
         return None
     return code
+
+
+_ZONES: Final = {
+    **dict.fromkeys(
+        ("cst", "china", "beijing", "asia/beijing", "北京", "上海", "gmt+8", "utc+8", "gmt+08:00"),
+        "Asia/Shanghai",
+    ),
+    **dict.fromkeys(("uk", "bst", "england"), "Europe/London"),
+    **dict.fromkeys(("germany", "cest", "gmt+1", "utc+1"), "Europe/Berlin"),
+    "france": "Europe/Paris",
+}
+_CONSENT: Final = {
+    **dict.fromkeys(("yes", "required", "needed", "true", "optin"), "opt_in"),
+    **dict.fromkeys(("no", "none", "not needed", "false", "never", "not-required"), "not_required"),
+    "optout": "opt_out",
+}
+"""What people write → the kind of consent. The nearest word can be the opposite: `required`."""
+
+_CURRENCIES: Final = {
+    **dict.fromkeys(("rmb", "¥", "￥", "yuan", "元", "人民币"), "CNY"),
+    **dict.fromkeys(("€", "euro", "euros"), "EUR"),
+    **dict.fromkeys(("$", "us$", "dollar", "dollars"), "USD"),
+    "£": "GBP",
+}
+"""What people write, in small letters → the code of the currency."""
 
 
 def _currency(checker: Checker, node: Node, what: str) -> str | None:
     code = checker.text(node, what)
     if code is not None and not re.fullmatch("[A-Z]{3}", code):
         message = f'{what} is "{code}"; it must be three capital letters'
-        checker.error("bad-value", node.at, message, "write, for example, CNY, EUR or USD")
+        meant = _CURRENCIES.get(code.lower(), code.upper())
+        known = re.fullmatch("[A-Z]{3}", meant)
+        hint = f"write {meant}" if known else "write, for example, CNY, EUR or USD"
+        checker.error("bad-value", node.at, message, hint)
         return None
+    if code is not None and code.lower() in _CURRENCIES:
+        message = f'{what} is "{code}", which is not a code of ISO 4217'
+        checker.warn(node.at, message, f"write {_CURRENCIES[code.lower()]}", "doubtful-value")
     return code
 
 
@@ -108,7 +155,7 @@ def read_purpose(checker: Checker, name: str, node: Node) -> Purpose:
     """One of `purposes:`."""
     with checker.entry(node, f'purpose "{name}"') as entry:
         options = choices(Purpose, "consent")
-        consent = entry.require("consent", Checker.choice, "opt_in", options)
+        consent = entry.require("consent", _consent, "opt_in", options)
         return Purpose(
             name=name,
             source=node.key.label,
@@ -125,6 +172,15 @@ def _tier(checker: Checker, node: Node, what: str) -> int | None:
         checker.wrong_type(node, what, "a number", hint)
         return None
     return checker.whole(node, what, first, last)
+
+
+def _consent(checker: Checker, node: Node, what: str, options: list[str]) -> str | None:
+    word = str(node.plain()).strip().lower()
+    if word in options or word not in _CONSENT:
+        return checker.choice(node, what, options)
+    message = f'{what} cannot be "{word}"'
+    checker.error("bad-value", node.at, message, f"write {_CONSENT[word]}")
+    return None
 
 
 def _truth(checker: Checker, node: Node, what: str) -> bool | None:
@@ -178,7 +234,10 @@ def _reply_window(checker: Checker, node: Node, what: str) -> ReplyWindow:
 
 def _max_length(checker: Checker, node: Node, what: str) -> dict[str, int]:
     if not isinstance(node.value, dict):
-        checker.wrong_type(node, what, "a mapping of content fields and numbers of characters")
+        hint = f"write {{body: {node.value}}}" if type(node.value) is int else ""
+        checker.wrong_type(
+            node, what, "a mapping of content fields and numbers of characters", hint
+        )
         return {}
     found = {field: checker.whole(item, f"{field} in {what}") for field, item in node.value.items()}
     return {field: limit for field, limit in found.items() if limit is not None}
@@ -249,7 +308,12 @@ def _share_or_variants(checker: Checker, entry: MappingReader) -> None:
 def _variants(checker: Checker, node: Node, what: str) -> dict[str, float]:
     """Variant → its share. Numbers without % may be shares (sum 1) or percent (sum 100)."""
     if not isinstance(node.value, dict) or not node.value:
-        checker.wrong_type(node, what, "a mapping of names and shares, such as {a: 50%, b: 50%}")
+        names = [one for one in node.plain() or () if isinstance(one, str)]
+        hint = "write {control: 50%, short: 50%}"
+        if isinstance(node.value, list) and names and 10_000 % len(names) == 0:
+            hint = f"write {{{as_yaml(dict.fromkeys(names, f'{100 / len(names):g}%'))}}}"
+        wanted = "a mapping of names and shares, such as {a: 50%, b: 50%}"
+        checker.wrong_type(node, what, wanted, hint)
         return {}
     for name, item in node.value.items():
         checker.usable_name(name, item.key, "variant")

@@ -6,7 +6,7 @@
 A folder of `golden/` has wrong rule files, `about.txt` (a title; then what is wrong, in a user's
 words) and `expected.txt`, which is exactly what `nextbest check` prints. Its files are checked
 together with `golden/shop.yaml`, a small shop without a mistake, unless it has no rule file.
-`customers.ndjson`, if it is there, is the sample of `check --against`.
+`customers.ndjson`, if it is there, is the sample of `check --against`, and `now.txt` its day.
 What a repository cannot hold is made: `name.yaml.bytes` has the size of a large file,
 `name.yaml.link` the target of a link.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from datetime import date
 from pathlib import Path
 
 import msgspec
@@ -23,11 +24,12 @@ from decision.intake.field_sample import known_fields
 from decision.rulebook.diagnostics import CODES, WARNINGS, Diagnostic, render_all
 from decision.rulebook.reader import load_folder
 from decision.rulebook.review.observed import review_fields
+from decision.rulebook.review.past import review_past
 
 GOLDEN = Path(__file__).parent / "golden"
 PAGE = Path(__file__).parents[2] / "docs" / "wrong-rules.md"
 SHOP = GOLDEN / "shop.yaml"
-_PLAIN = ("about.txt", "expected.txt")
+_PLAIN = ("about.txt", "expected.txt", "now.txt")
 
 _HEAD = """\
 # Mistakes in rules, and the answers of the checker
@@ -72,6 +74,9 @@ def check(folder: Path) -> list[Diagnostic]:
         if files:
             (rules / SHOP.name).write_bytes(SHOP.read_bytes())
         result = load_folder(rules)
+    if (folder / "now.txt").exists() and result.definition is not None:
+        today = date.fromisoformat((folder / "now.txt").read_text("utf-8").strip())
+        return [*result.diagnostics, *review_past(result.definition, result.places, today)]
     sample = folder / "customers.ndjson"
     if not sample.exists() or result.definition is None:
         return result.diagnostics

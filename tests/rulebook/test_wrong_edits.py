@@ -109,8 +109,10 @@ def test_a_wrong_edit_is_named_in_its_line_with_a_fix_that_works(edit: Edit) -> 
 def _to_paste(hint: str) -> str:
     """The YAML of a hint `write …`; empty if it has no such form, or something is left out."""
     _, wrote, rest = f" {hint}".partition(" write ")
-    fix = re.split(r"; |, without |, or | for | if | to include | under ", rest)[0]
-    return "" if not wrote or "…" in fix or fix.startswith(("it ", "digits", "text")) else fix
+    fix = re.split(
+        r"; |, with (?:a|its) |, without|, calendar|,? or | for | if | to include | under ", rest
+    )[0]
+    return "" if not wrote or "…" in fix or fix.startswith(("it ", "digits", "text", "a ")) else fix
 
 
 def _is_solved(answer: Diagnostic, files: dict[str, str], before: int) -> bool:

@@ -11,6 +11,7 @@ from collections import defaultdict
 
 from decision.core.definition import PolicyDefinition
 from decision.rulebook.collector import DiagnosticCollector
+from decision.rulebook.review.attributes import review_attributes
 from decision.rulebook.review.budgets import review_budgets
 from decision.rulebook.review.conditions import review_conditions
 from decision.rulebook.review.contact import (
@@ -25,6 +26,7 @@ from decision.rulebook.review.dates import review_dates
 from decision.rulebook.review.messages import review_fallbacks, review_messages
 from decision.rulebook.review.quiet_hours import review_quiet_hours
 from decision.rulebook.review.rules import review_rules
+from decision.rulebook.review.values import review_values
 from decision.rulebook.source_map import SourceMap
 
 
@@ -46,6 +48,8 @@ def review(report: DiagnosticCollector, definition: PolicyDefinition, places: So
     review_states(context)
     review_rules(context)
     review_dates(context)
+    review_attributes(context)
+    review_values(context)
     review_fallbacks(context)
     review_quiet_hours(context)
     review_messages(context)
