@@ -28,6 +28,7 @@ from decision.scenarios.schema import (
     keys_of,
 )
 from decision.scenarios.tables import TABLE, rows_of, unique
+from decision.scenarios.wording import example_for, home_of, in_words
 
 FOLDER = "tests"
 
@@ -124,19 +125,19 @@ def _scenario(source: Source, node: Node) -> Scenario | None:
         key = unknown[1]
         place = place_of(node, [*path, key], key=True)
         hint = hint_for(key, keys_of(_struct_at(path)))
+        if not hint.startswith("did") or "." in key:
+            hint = home_of(path, key) or hint
         source.report("unknown-key", place[1:], f'the key "{key}" does not exist here', hint)
     else:
         known = [part for part in path if part != "..."]
         where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in known)
         place = place_of(node, path)
         missing = "missing required" in message
-        is_consent = path[:2] == ["customer", "consents"] and len(path) == 3
-        hint = 'name the channel, or "*" for all: {"*": granted}' if is_consent else ""
         source.report(
             "missing-key" if missing else "wrong-type",
             place[1:],
-            f"{where.lstrip('.') or 'a scenario'}: {message}",
-            hint,
+            f"{where.lstrip('.') or 'a scenario'}: {in_words(message)}",
+            "" if missing else example_for(path),
         )
     return None
 

@@ -143,7 +143,7 @@ def test_a_score_is_expected_and_told_with_two_decimals(rules: Path) -> None:
     ("customer", "words"),
     [
         ("{scores: {intrest: 3}}", 'did you mean "interest"'),
-        ("{scores: {interest: high}}", "float"),
+        ("{scores: {interest: high}}", "must be a number, not text"),
         (
             f"{{events: [{{type: purchase, {YESTERDAY}, properties: {{items: {[0] * 1001}}}}}]}}",
             "1,001",

@@ -454,7 +454,7 @@ def test_a_control_group_of_nobody_has_no_customer(rules: Path) -> None:
             HEAD + "  customer: {events: [{type: visit, at: 2026-11-21T10:00:00}]}\n" + TAIL,
             "3:41",
             "wrong-type",
-            "timezone",
+            "must have its offset from UTC",
         ),
         (
             HEAD
@@ -543,7 +543,7 @@ def test_a_control_group_of_nobody_has_no_customer(rules: Path) -> None:
         ),
         ("- name: one\n" + TAIL, "1:3", "missing-key", "now"),
         ("name: one\n", "1:1", "wrong-type", "list"),
-        ("- just text\n", "1:3", "wrong-type", "object"),
+        ("- just text\n", "1:3", "wrong-type", "must be keys and values, not text"),
         ("- {name: [\n", None, "bad-yaml", ""),
         (HEAD + TAIL + HEAD + TAIL, "5:9", "duplicate-name", "some.yaml:1"),
     ],
