@@ -149,6 +149,7 @@ class Server:
     async def stop(self, seconds: float = 40) -> int | None:
         """SIGTERM; its exit code, or None where it had to be killed after so many seconds."""
         assert self.process is not None
+        await self.dropped()  # what it has counted ends with it
         self.process.terminate()
         try:
             return await asyncio.to_thread(self.process.wait, seconds)

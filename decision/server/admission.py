@@ -11,6 +11,9 @@ methods, each for one question:
   was empty a short time ago holds a burst, and may be long; one that never empties would only add
   its length to everybody's latency, and is kept short. What would wait longer is refused at once,
   while that costs almost nothing.
+
+What waits for nothing, such as an answer without the store, is never under way beside another. How
+long each takes is then known by how late the loop is, and bounds how many may come in one turn.
 """
 
 from __future__ import annotations
@@ -43,6 +46,9 @@ _REFUSALS: Final = 20
 _LONGEST_HOLD: Final = 0.6
 """Refusals in one sample (about 20 ms) that cost little; beyond them, a connection that was
 refused is read again only after some time, at most so many seconds."""
+
+_LATE: Final = 10 * TARGET_DELAY
+"""Seconds by which the loop is late only where what it begins also ends in the same turn."""
 
 _BATCH_TURN: Final = 4
 """Every so many turns belong to a batch's line while requests wait as well."""
@@ -101,6 +107,7 @@ class Admission:
         self._held: deque[tuple[float, Callable[[], None]]] = deque()
         self._turns = 0
         self._interval = 0.00025  # seconds between two ends while others wait; learned
+        self._begun = 0
         self._left_at = 0.0
         self._empty_at = time.monotonic()
 
@@ -123,6 +130,7 @@ class Admission:
         if self.running >= self.limit.value:
             return False
         self.running += 1
+        self._begun += 1
         return True
 
     async def wait(self, *, line: bool = False) -> float:
@@ -193,6 +201,11 @@ class Admission:
         Ends what is over by now as well: a timer for each request would cost more than this.
         """
         self.limit.sample(delay, used=self.waiting > 0)
+        if delay > _LATE and self._begun > self.limit.value:
+            # Without the store, decisions wait for nothing: all that came are made in one turn,
+            # never more than one at once. How long each takes tells how many may come in a turn.
+            self._interval += (delay / self._begun - self._interval) * min(1.0, self._begun / 50)
+        self._begun = 0
         many = self.refused - self._refused_before > _REFUSALS
         self._refused_before = self.refused
         longer = min(_LONGEST_HOLD, 1.1 * self.hold + 0.002)

@@ -82,6 +82,24 @@ def test_a_quiet_server_takes_a_burst_of_a_thousand(clock: list[float]) -> None:
     assert admission.entering < 2000
 
 
+@pytest.mark.parametrize("cost", [0.0005, 0.002, 0.01])
+def test_what_ends_in_the_turn_in_which_it_begins_makes_no_turn_long(
+    clock: list[float], cost: float
+) -> None:
+    """Such as answers without the store: never more than one is under way, and none waits."""
+    admission = Admission()
+    for _ in range(20):
+        while not admission.full() and admission.entering < 5000:
+            admission.entering += 1
+        turn, admission.entering = admission.entering * cost, 0
+        for _ in range(round(turn / cost)):
+            assert admission.enter()
+            clock[0] += cost
+            admission.leave()
+        admission.sample(turn)
+    assert turn < 0.5
+
+
 async def crowd(admission: Admission, count: int, *, line: bool = False) -> list[asyncio.Task[int]]:
     """So many that wait for their turn, each of which notes when it came."""
     order: list[int] = []
