@@ -137,13 +137,15 @@ class CompiledBudget(msgspec.Struct, frozen=True, kw_only=True):
     def limit(self, counter: str, amount: int, start: int = _EVER[0], end: int = _EVER[1]) -> Limit:
         """A limit of this budget."""
         largest = max((amount for amount, _ in self.takes), default=0)
-        return Limit(self, counter, amount, amount - largest, start, end)
+        mask = union(mask for _, mask in self.takes)
+        return Limit(self, counter, amount, amount - largest, start, end, mask, self.own)
 
 
 class Limit(msgspec.Struct, frozen=True):
     """How much of a budget may be taken in one period, from `start` until `end` (exclusive).
 
-    While no more than `roomy` is taken, there is room for each of its candidates.
+    While no more than `roomy` is taken, there is room for each of its candidates, which are `mask`.
+    `own` is that of the budget.
     """
 
     budget: CompiledBudget
@@ -152,13 +154,16 @@ class Limit(msgspec.Struct, frozen=True):
     roomy: int
     start: int
     end: int
+    mask: int
+    own: bool
 
     def at(self, now: int) -> Limit:
         """What of it is freed by now: the microsecond `now` counts as passed."""
         if not self.budget.paced:
             return self
         freed = self.budget.amount * (now - self.start + 1) // (self.end - self.start)
-        return self.budget.limit(self.counter, freed, self.start, self.end)
+        roomy = freed - (self.amount - self.roomy)
+        return msgspec.structs.replace(self, amount=freed, roomy=roomy)
 
     def blocked(self, taken: int) -> int:
         """The mask of the candidates for which there is no room."""
@@ -194,10 +199,10 @@ class Budgets:
     def __init__(self, budgets: Sequence[CompiledBudget], zone: tzinfo, week_starts: str) -> None:
         self.all = tuple(budgets)
         self.shared = any(one.shared for one in self.all)
-        self._paced = any(one.paced for one in self.all)
         self._zone = zone
         self._week_starts = week_starts
         self._during: tuple[int, int, dict[str, Limit]] = (0, 0, {})
+        self._paced: list[Limit] = []
 
     def __bool__(self) -> bool:
         return bool(self.all)
@@ -212,11 +217,14 @@ class Budgets:
             start, end = max(one.start for one in limits), min(one.end for one in limits)
             found = {one.counter: one for one in limits}
             self._during = (start, end, found)
-        return {name: one.at(now) for name, one in found.items()} if self._paced else found
+            self._paced = [one for one in limits if one.budget.paced]
+        if not self._paced:
+            return found
+        return {**found, **{one.counter: one.at(now) for one in self._paced}}
 
     def spending(self, now: int, spent: Mapping[str, int]) -> Spending:
         """What is spent of the shared ones at a time, by their names: as a record tells it."""
-        limits = {name: one for name, one in self.at(now).items() if one.budget.own}
+        limits = {name: one for name, one in self.at(now).items() if one.own}
         return Spending(
             limits, {name: spent.get(one.budget.name, 0) for name, one in limits.items()}
         )
@@ -266,8 +274,7 @@ class Spending:
         self.limits = limits
         self.before = before
         self.own: dict[str, int] = {}
-        # Written out: every decision comes here.
-        self.shared = [one for one in limits.values() if one.budget.shared or one.budget.pool]
+        self.shared = [one for one in limits.values() if one.own]
 
     def taken(self, limit: Limit) -> int:
         """How much is taken of a limit, the decision's own included."""
@@ -275,14 +282,13 @@ class Spending:
 
     def blocked(self) -> int:
         """The mask of the candidates for which some budget has no room."""
+        taken = self.before
+        if self.own:
+            taken = {name: self.taken(limit) for name, limit in self.limits.items()}
         found = 0
-        before, own = self.before, self.own
         for name, limit in self.limits.items():
-            taken = before.get(name, 0)
-            if own:
-                taken += own.get(name, 0)
-            if taken > limit.roomy:
-                found |= limit.blocked(taken)
+            if taken.get(name, 0) > limit.roomy:
+                found |= limit.blocked(taken.get(name, 0))
         return found
 
     def take(self, candidate: int) -> None:
@@ -297,5 +303,7 @@ class Spending:
 
     def by_name(self) -> dict[str, int]:
         """Name → what was taken before, of the shared budgets: for the record."""
-        found = {one.budget.name: self.before.get(one.counter, 0) for one in self.shared}
-        return {name: taken for name, taken in found.items() if taken}
+        before = self.before
+        return {
+            one.budget.name: taken for one in self.shared if (taken := before.get(one.counter, 0))
+        }

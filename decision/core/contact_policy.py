@@ -193,8 +193,6 @@ class ContactPolicy:
 
     def _allowed(self, values: Sequence[Value]) -> tuple[Sequence[int], int]:
         """How many contacts each group allows, and the mask of candidates that may have none."""
-        if not self._varying:
-            return self._limits, 0
         limits, none = list(self._limits), 0
         for one, groups in self._varying:
             allows = one.allows(values)
@@ -208,7 +206,7 @@ class ContactPolicy:
         self, document: Document, now: int, zone: tzinfo, values: Sequence[Value] = ()
     ) -> Standing:
         """Counts every cap over the customer's contacts; `values` are those of the slots."""
-        limits, capped = self._allowed(values)
+        limits, capped = self._allowed(values) if self._varying else (self._limits, 0)
         if not self.groups or not (document.contacts or document.earlier):
             return Standing(counts={}, capped=capped, limits=limits)
         periods = {period: self._window_start(period, now, zone) for period in self._periods}

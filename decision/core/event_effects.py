@@ -129,7 +129,8 @@ def check(
             the channel of a permanent bounce is left out; its type is derived, or it counts for
             too much.
     """
-    policy.derivations.check(event_type, properties, path)
+    if policy.derivations.definitions:
+        policy.derivations.check(event_type, properties, path)
     if event_type not in CONTACT_EVENTS:
         return
     denies = event_type in DENYING
@@ -357,12 +358,14 @@ def prune_contacts(document: Document, oldest: int, now: int, *, count: bool) ->
     """
     if not document.contacts or document.contacts[0].at > oldest:
         return
-    count = count or bool(document.earlier)
+    if not (count or document.earlier):
+        document.contacts = [contact for contact in document.contacts if contact.at > oldest]
+        return
     kept, earlier = [], Counter(document.earlier)
     for contact in document.contacts:
-        if contact.at > oldest or (count and _is_open(contact, now)):
+        if contact.at > oldest or _is_open(contact, now):
             kept.append(contact)
-        elif count and contact.state in _COUNTING:
+        elif contact.state in _COUNTING:
             earlier[contact.kind] += 1
     document.contacts, document.earlier = kept, dict(earlier)
 

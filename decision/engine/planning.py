@@ -91,9 +91,11 @@ class DecisionPlan(msgspec.Struct, frozen=True, kw_only=True):
         """
         limits: dict[str, int] = {}
         ends: dict[str, int] = {}
-        query = self.query
+        query, chosen = self.query, self.verdict.chosen
         for limit in query.budget_limits.values():
-            for row in self.verdict.chosen:
+            for row in chosen:
+                if not limit.mask >> row.candidate & 1:
+                    continue
                 message, channel = query.snapshot.policy.pairs[row.candidate]
                 unit = limit.unit(row.candidate, message.name)
                 if unit is not None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from decision.core.fields.dates import date_field, measured_date
-from decision.core.fields.situation import Field, at_path
-from decision.core.values import MISSING
+from decision.core.fields.situation import Field, Situation, at_path
+from decision.core.values import MISSING, Value
 
 STATE_FIELD = "customer.state"
 
@@ -16,4 +16,11 @@ def customer_field(name: str, rest: str) -> Field:
         return Field(name, lambda s: MISSING, "text")
     if measured := measured_date(name):
         return date_field(name, *measured)
-    return Field(name, lambda s: at_path(s.document.attributes, rest))
+    if "." in rest:
+        return Field(name, lambda s: at_path(s.document.attributes, rest))
+
+    def read(situation: Situation) -> Value:  # as `at_path`: most fields are read here
+        found: Value = situation.document.attributes.get(rest)
+        return MISSING if found is None else found
+
+    return Field(name, read)
