@@ -100,17 +100,38 @@ async def cost_at_once(
     return (time.process_time() - began) / calls * 1e6
 
 
+MORE = """
+budgets: {spent: {of: {channel: [push, email]}, spend: 100000, per: calendar month, pace: even}}
+scores: {interest: {adds: {cart_add: 1, e1: 5, purchase: {property: amount}}, half_life: 30d}}
+"""
+MORE_PURPOSES = ", tips: {consent: not_required, tier: 6}"
+MORE_CLAUSES = (
+    "customer.a21: {lte: {field: customer.age}}",
+    "customer.signed_up.days_since: {gte: 1}",
+    "score.interest: {gte: 1}",
+)
+MORE_CAPS = """
+  chosen: {of: {}, at_most: {field: customer.age, default: 30}, within: 7d}
+  gone-quiet: {of: {category: k1}, when: {customer.a2: {gte: 1}}, at_most: 30, within: 30d}
+"""
+
+
 def made_up(
-    channels: Sequence[str] = ("push", "email"), rules: int = 30, event_types: int = 0
+    channels: Sequence[str] = ("push", "email"),
+    rules: int = 30,
+    event_types: int = 0,
+    more: bool = False,
 ) -> PolicyDefinition:
     """50 messages on two channels each, 60 distinct clauses, rules, 10 caps: 100 candidates.
 
     With `event_types`, each message asks for an event that half of the customers have had lately,
-    so that about half of the candidates survive.
+    so that about half of the candidates survive. With `more`, messages compare fields, measure
+    dates and ask for a score, and there are two tiers, two caps that vary and a budget of money.
     """
     draw = Random(1).random
     clauses = [f"customer.a{n % 20}: {{gte: {-1 - n}}}" for n in range(60)]
-    lines = ["settings: {timezone: Asia/Shanghai}", "purposes: {marketing: {consent: opt_in}}"]
+    lines = ["settings: {timezone: Asia/Shanghai}"]
+    lines += [f"purposes: {{marketing: {{consent: opt_in}}{MORE_PURPOSES if more else ''}}}"]
     lines += [
         "channels:",
         *(f"  {name}: {{cost: {0.01 / (n + 1)}}}" for n, name in enumerate(channels)),
@@ -120,24 +141,29 @@ def made_up(
         asked = [clauses[(n * 3 + k * 7) % 60] for k in range(3)]
         if event_types:
             asked.append(f"events.e{n % event_types}.count_7d: {{gte: 1}}")
+        if more:
+            asked.append(MORE_CLAUSES[n % len(MORE_CLAUSES)])
+        purpose = "tips" if more and n % 5 == 0 else "marketing"
         when = ", ".join(dict.fromkeys(asked))
         pair = ", ".join(channels[(n + k) % len(channels)] for k in range(2))
         lines += [
-            f"  m{n}: {{purpose: marketing, category: k{n % 8}, tags: [t{n % 5}],",
+            f"  m{n}: {{purpose: {purpose}, category: k{n % 8}, tags: [t{n % 5}],",
             f"    channels: [{pair}], value: {1 + 10 * draw():.2f}, when: {{{when}}},",
             f'    content: {{title: "Hello {{{{ customer.first_name }}}} {n}"}}}}',
         ]
     lines += ["caps:"]
     for n in range(10):
         lines += [f"  c{n}: {{of: {{category: k{n % 8}}}, at_most: {9 + n}, within: {n + 1}d}}"]
+    lines += [MORE_CAPS, MORE] if more else []
     lines += ["rules:"]
     for n in range(rules):
         lines += [
             f"  r{n}: {{when: {{customer.a{n % 20}: {{gt: {n}}}, context.device: ios}},"
             f" boost: {{tags: [t{n % 5}]}}, by: 1.{1 + n % 9}}}"
         ]
-    definition = load_files({"made_up.yaml": "\n".join(lines)}).definition
-    assert definition is not None
+    read = load_files({"made_up.yaml": "\n".join(lines)})
+    assert read.definition is not None, read
+    definition = read.definition
     return definition
 
 

@@ -25,6 +25,7 @@ def test_no_decision_costs_over_ten_per_cent_more_instructions_than_recorded():
     if slower:
         pytest.fail(f"slower than recorded.\n{table}\n\n{instructions.profile(slower[0])}")
     assert counted.keys() == figures.keys(), instructions.RECORD_IT
+    assert not instructions.too_much_more(counted), table
 
 
 def test_only_what_differs_by_over_ten_per_cent_is_reported_furthest_first():
@@ -34,6 +35,13 @@ def test_only_what_differs_by_over_ten_per_cent_is_reported_furthest_first():
     lines = instructions.table(counted, figures).splitlines()
     assert lines[2].split() == ["b", "1,101", "1,000", "+10.1%"]
     assert lines[-1].split() == ["new", "5", "not", "recorded"]
+
+
+def test_what_more_costs_is_compared_with_the_same_count_of_the_same_policy_without_it():
+    counted = {"standard: a": 1000, "standard with more: a": 1151, "standard: b": 2000}
+    assert instructions.too_much_more({**counted, "standard with more: b": 2299}).keys() == {
+        "standard with more: a"
+    }
 
 
 def test_counts_of_another_build_of_cpython_are_not_compared(tmp_path, monkeypatch):
