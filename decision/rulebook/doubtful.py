@@ -193,11 +193,24 @@ def exactly(window: str) -> str:
     return f"{int(window[:-1]) * 60}{'s' if window.endswith('m') else 'm'}"
 
 
+_DATED: Final = re.compile(r"birth|date|day$|_at$|_on$|生日|日期")
+"""Names of attributes that are dates: in others, `age` may be a part of an object."""
+_MEASURES: Final = {
+    **dict.fromkeys(("age", "years", "years_old", "年龄"), "years_since"),
+    **dict.fromkeys(("today", "is_today", "anniversary", "next_in"), "anniversary_in"),
+    **dict.fromkeys(("days_to", "days_left", "in_days"), "days_until"),
+    **dict.fromkeys(("days", "days_ago"), "days_since"),
+}
+"""What people call the measures of a date."""
+
+
 def doubtful_name(name: str) -> tuple[str, str] | None:
     """What is doubtful about the name of a field: a window, brackets, nearly a measure of a date.
 
     >>> doubtful_name("customer.birthday.days_untill")[1]
     'did you mean "customer.birthday.days_until"?'
+    >>> doubtful_name("customer.birthday.age")[1], doubtful_name("customer.pet.age")
+    ('did you mean "customer.birthday.years_since"?', None)
     >>> doubtful_name("events.purchase.count_3m")[1]
     'write events.purchase.count_90d; for the minutes, write events.purchase.count_180s'
     """
@@ -226,6 +239,8 @@ def doubtful_name(name: str) -> tuple[str, str] | None:
     if family != "customer" or last in DATE_MEASURES:
         return None
     near = get_close_matches(last, DATE_MEASURES, 1, 0.75)
+    if last in _MEASURES and _DATED.search(start):
+        near = [_MEASURES[last]]
     if not near:
         return None
     message = f"{name} is an attribute of exactly that name"
