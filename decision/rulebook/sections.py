@@ -27,7 +27,7 @@ from decision.core.values import in_words
 from decision.rulebook.checker import LONGEST_PAUSE, Checker, MappingReader
 from decision.rulebook.local_filters import is_language
 from decision.rulebook.quiet_hours import read_quiet_hours
-from decision.rulebook.readings import as_yaml
+from decision.rulebook.readings import as_yaml, truth
 from decision.rulebook.yaml_source import Node
 
 
@@ -186,7 +186,9 @@ def _consent(checker: Checker, node: Node, what: str, options: list[str]) -> str
 def _truth(checker: Checker, node: Node, what: str) -> bool | None:
     if isinstance(node.value, bool):
         return node.value
-    checker.wrong_type(node, what, "true or false")
+    meant = truth(node.value)
+    hint = "" if meant is None else f"write {as_yaml(meant)}"
+    checker.wrong_type(node, what, "true or false", hint)
     return None
 
 
