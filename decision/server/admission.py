@@ -241,9 +241,13 @@ def retry_after() -> int:
 async def watch_loop(
     admission: Admission, tell: Callable[[Admission], None], seconds: float = 0.02
 ) -> None:
-    """Samples the event loop's delay, until cancelled, and tells how things stand."""
+    """Samples the event loop's delay, until cancelled.
+
+    It tells how things stand every few samples: nobody looks as often as samples are taken.
+    """
     while True:
-        due = time.monotonic() + seconds
-        await asyncio.sleep(seconds)
-        admission.sample(time.monotonic() - due)
+        for _ in range(_SAMPLES):
+            due = time.monotonic() + seconds
+            await asyncio.sleep(seconds)
+            admission.sample(time.monotonic() - due)
         tell(admission)
