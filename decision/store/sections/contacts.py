@@ -64,7 +64,8 @@ def read_contacts(document: Document, section: bytes, register: Register) -> Non
         highest = max(document.contacts).kind
         if highest >= len(register.kinds.kinds):
             raise UnknownNumber(f"contact kind number {highest}")
-        if register.kinds.damaged.intersection(one.kind for one in document.contacts):
+        damaged = register.kinds.damaged
+        if damaged and damaged.intersection(one.kind for one in document.contacts):
             raise UnknownNumber("readable entry for the kind of one of the contacts")
     if earlier:
         if not all(type(one) is int and one >= 0 for one in (*earlier, *earlier.values())):
