@@ -22,6 +22,9 @@ from decision.store.redis_store import RedisStore
 HOME: Final = Path(".nextbest")
 """Where the embedded store is, below the folder in which a command is run."""
 
+_PATIENCE: Final = 10.0
+"""Seconds that a command waits for one answer of the store: no customer waits for it."""
+
 
 @asynccontextmanager
 async def open_store(settings: ServerSettings) -> AsyncIterator[Store]:
@@ -36,7 +39,7 @@ async def open_store(settings: ServerSettings) -> AsyncIterator[Store]:
         embedded = WatchedRedis(EmbeddedRedis(HOME / "redis"))
         url = await asyncio.to_thread(embedded.start)
     try:
-        store = RedisStore(url, prefix=settings.key_prefix)
+        store = RedisStore(url, prefix=settings.key_prefix, timeout=_PATIENCE)
         try:
             await store.start()
             yield store
@@ -62,7 +65,8 @@ async def open_engine(
     """
 
     async def with_policy(store: Store) -> Engine:
-        engine = Engine(store, EngineSettings(lowercase_emails=settings.lowercase_emails))
+        own = EngineSettings(timeout=_PATIENCE, lowercase_emails=settings.lowercase_emails)
+        engine = Engine(store, own)
         now = datetime.now(UTC)
         # No decision is made here: the rule engine can stay out of it.
         engine.use(await build_snapshot(definition, model, store, now, durable=False))
