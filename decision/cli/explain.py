@@ -84,11 +84,11 @@ def _look_up(decision_id: str, settings: ServerSettings) -> Decision:
 
 async def _in_log(decision_id: str, settings: ServerSettings) -> Decision | None:
     from decision.cli.policies import open_log
-    from decision.engine import Engine
+    from decision.engine import PATIENCE, Engine, EngineSettings
 
     otherwise = "where the archive is with --archive, or ask a server with --url"
     async with open_log(settings, otherwise) as store:
-        return await Engine(store).replay.find(decision_id)
+        return await Engine(store, EngineSettings(timeout=PATIENCE)).replay.find(decision_id)
 
 
 def _in_archive(decision_id: str, folder: str) -> Decision | None:

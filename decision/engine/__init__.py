@@ -5,7 +5,15 @@ The one place where the pure core meets the store, the rule engine and the model
 
 from decision.core.errors import InputError, NotFound
 from decision.engine.engine import Engine
-from decision.engine.runtime import EngineSettings
+from decision.engine.runtime import PATIENCE, EngineSettings
 from decision.engine.snapshot import Snapshot, build_snapshot
 
-__all__ = ["Engine", "EngineSettings", "InputError", "NotFound", "Snapshot", "build_snapshot"]
+__all__ = [
+    "PATIENCE",
+    "Engine",
+    "EngineSettings",
+    "InputError",
+    "NotFound",
+    "Snapshot",
+    "build_snapshot",
+]

@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -19,6 +19,10 @@ from decision.core.ports import LogRecord, Store
 from decision.core.schema import Decision
 from decision.engine.snapshot import Snapshot
 from decision.store.health import AnswerCount
+
+PATIENCE: Final = 10.0
+"""Seconds that a command waits for an answer of the store (`EngineSettings.timeout`), since no
+customer waits for it."""
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):

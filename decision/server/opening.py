@@ -11,7 +11,7 @@ from typing import Final
 
 from decision.core.definition import PolicyDefinition
 from decision.core.ports import Store
-from decision.engine import Engine, EngineSettings, build_snapshot
+from decision.engine import PATIENCE, Engine, EngineSettings, build_snapshot
 from decision.scoring.model import Model
 from decision.server.settings import ServerSettings
 from decision.store.embedded.server import EmbeddedRedis
@@ -21,9 +21,6 @@ from decision.store.redis_store import RedisStore
 
 HOME: Final = Path(".nextbest")
 """Where the embedded store is, below the folder in which a command is run."""
-
-_PATIENCE: Final = 10.0
-"""Seconds that a command waits for one answer of the store: no customer waits for it."""
 
 
 @asynccontextmanager
@@ -39,7 +36,7 @@ async def open_store(settings: ServerSettings) -> AsyncIterator[Store]:
         embedded = WatchedRedis(EmbeddedRedis(HOME / "redis"))
         url = await asyncio.to_thread(embedded.start)
     try:
-        store = RedisStore(url, prefix=settings.key_prefix, timeout=_PATIENCE)
+        store = RedisStore(url, prefix=settings.key_prefix, timeout=PATIENCE)
         try:
             await store.start()
             yield store
@@ -65,7 +62,7 @@ async def open_engine(
     """
 
     async def with_policy(store: Store) -> Engine:
-        own = EngineSettings(timeout=_PATIENCE, lowercase_emails=settings.lowercase_emails)
+        own = EngineSettings(timeout=PATIENCE, lowercase_emails=settings.lowercase_emails)
         engine = Engine(store, own)
         now = datetime.now(UTC)
         # No decision is made here: the rule engine can stay out of it.

@@ -13,11 +13,12 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from decision.core.clock import from_micros
+from decision.core.coupons import CouponStore
 from decision.core.definition import PolicyDefinition
 from decision.core.errors import NextbestError
 from decision.core.ports import BlobStore
 from decision.core.schema import DecisionRequest, TriggerEvent
-from decision.engine import Engine, build_snapshot
+from decision.engine import PATIENCE, Engine, EngineSettings, build_snapshot
 from decision.engine.loading import CustomerRow, Loading
 from decision.progress import SILENT, Progress
 from decision.scoring.manifest import ModelError
@@ -30,6 +31,8 @@ _TRIED = 300
 _ENOUGH = 6
 """Survivors that make a good example."""
 _FIRST = 1000
+_CODES = 1000
+"""Codes for each coupon pool."""
 
 
 class SampleUnusable(NextbestError):
@@ -102,15 +105,16 @@ async def prepare(
     embedded = WatchedRedis(EmbeddedRedis(home / "redis"))
     url = await asyncio.to_thread(embedded.start)
     try:
-        store = RedisStore(url)
+        store = RedisStore(url, timeout=PATIENCE)
         await store.start()
         try:
-            engine = Engine(store)
+            engine = Engine(store, EngineSettings(timeout=PATIENCE))
             now = from_micros(engine.runtime.clock())
             engine.use(await build_snapshot(definition, None, store, now, durable=False))
             models = home / "models"
             _train(engine, models, progress)
             await _load(engine, store, customers, progress)
+            await _load_codes(store, definition)
             calls = await choose_calls(engine)
         finally:
             await store.close()
@@ -158,6 +162,13 @@ async def _load(engine: Engine, store: BlobStore, customers: int, progress: Prog
     if problems:
         raise SampleUnusable(f"the sample's customers do not fit its rules: {problems[0]}")
     await store.put_blob(_LOADED, str(customers).encode())
+
+
+async def _load_codes(store: CouponStore, definition: PolicyDefinition) -> None:
+    """Gives each coupon pool its codes; those that it had before are not added again."""
+    for pool in definition.coupons:
+        codes = [f"{pool.name.upper()}-{number:04}" for number in range(1, _CODES + 1)]
+        await store.add_codes(pool.name, codes)
 
 
 async def choose_calls(engine: Engine) -> Calls:
