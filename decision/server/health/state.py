@@ -92,6 +92,7 @@ class StoreHealth:
         self.troubles: dict[What, Trouble] = {}
         self.notices: dict[str, str] = {}
         self._metrics = metrics
+        metrics.store_answers(True)  # else a worker that has not looked yet reads as an outage
 
     @property
     def problem(self) -> str | None:
