@@ -259,6 +259,7 @@ messages:
 
 def test_coupon_codes_are_made_up_or_read_from_a_file(decide, rules, tmp_path):
     text = (rules / "all.yaml").read_text("utf-8")
+    text = text.replace("currency: CNY}", 'currency: CNY, exploration: "off"}')
     text = text.replace(
         "value: 5\n    content: {title: 新茶到店}",
         'value: 5\n    coupon: spring\n    content: {title: "{{ coupon.code }}"}',
