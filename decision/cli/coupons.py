@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from decision.cli.load import MOST_SHOWN
+from decision.cli.load import refusals
 from decision.cli.options import json_option, settings_from, settings_options
 from decision.cli.output import Fail, console, print_json, progress, say
 from decision.progress import count_of
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from decision.core.coupons import CouponCounts
     from decision.intake.coupons import CodeCounts, ReadCode
     from decision.server.settings import ServerSettings
-
-_MOST_LISTED = 1000
 
 
 @click.group(epilog="Example: nextbest coupons load spring-10 codes.csv")
@@ -98,7 +96,7 @@ async def _load(
 
     problems: list[dict[str, str]] = []
     async with open_store(settings) as store:
-        loading = CodeLoading(store, pool, _refusals(problems, quiet))
+        loading = CodeLoading(store, pool, refusals(problems, quiet))
         with progress("Codes") as move:
             rows = 0
             while batch := list(islice(reads, BATCH)):
@@ -106,23 +104,6 @@ async def _load(
                 rows += len(batch)
                 move(rows)
         return loading.counts, await store.count_codes(pool, time_ns() // 1000), problems
-
-
-def _refusals(problems: list[dict[str, str]], quiet: bool) -> Callable[[str, str], None]:
-    """Lists the first problems, and shows some of them."""
-    count = 0
-
-    def refuse(place: str, problem: str) -> None:
-        nonlocal count
-        count += 1
-        if len(problems) < _MOST_LISTED:
-            problems.append({"place": place, "problem": problem})
-        if not quiet and count <= MOST_SHOWN:
-            say(f"{place}: {problem}")
-        elif not quiet and count == MOST_SHOWN + 1:
-            say("… and more; --json lists them")
-
-    return refuse
 
 
 @coupons.command(epilog="Example: nextbest coupons count spring-10")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -108,9 +108,21 @@ async def _load(
     from decision.intake.ingest import ingest
 
     problems: list[dict[str, str]] = []
+    settings = settings_from(**given)
+    async with engine_of(settings, in_memory=dry_run) as engine:
+        with progress("Customers") as move:
+            loading = Loading(engine.runtime, force=force)
+            tally = await ingest(
+                loading, reads, refusals(problems, quiet), dry_run=dry_run, moved=move
+            )
+    return msgspec.to_builtins(tally), problems
+
+
+def refusals(problems: list[dict[str, str]], quiet: bool) -> Callable[[str, str], None]:
+    """Lists the first problems, and shows some of them."""
     count = 0
 
-    def bad(place: str, problem: str) -> None:
+    def refuse(place: str, problem: str) -> None:
         nonlocal count
         count += 1
         if len(problems) < _MOST_LISTED:
@@ -120,9 +132,4 @@ async def _load(
         elif not quiet and count == MOST_SHOWN + 1:
             say("… and more; --json lists them")
 
-    settings = settings_from(**given)
-    async with engine_of(settings, in_memory=dry_run) as engine:
-        with progress("Customers") as move:
-            loading = Loading(engine.runtime, force=force)
-            tally = await ingest(loading, reads, bad, dry_run=dry_run, moved=move)
-    return msgspec.to_builtins(tally), problems
+    return refuse
