@@ -55,6 +55,11 @@ def contacts_given(evidence: Evidence) -> Found:
         if record.selections:
             tag = crc32(record.decision_id.encode())
             by_tag[evidence.person(record.customer_id), tag].append(record.decision_id)
+    # An erasure that failed halfway removes records, and leaves the contacts until it is repeated.
+    for answer in seen.answers.values():
+        if answer.picks:
+            tag = crc32(answer.decision_id.encode())
+            by_tag[evidence.person(answer.customer), tag].append(answer.decision_id)
     unanswered = Unanswered(evidence, evidence.person)
     looked_at = 0
     for contact in stored.contacts:
