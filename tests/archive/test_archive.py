@@ -152,7 +152,8 @@ async def test_everything_logged_is_archived_as_it_was_and_leaves_the_log(
 async def test_a_replay_and_a_look_up_decide_the_same_again(
     engine: Engine, store: Store, tmp_path: Path
 ) -> None:
-    long = RULES.replace("title: A}", 'title: "A for {{ customer.id_card }}"}')
+    long = RULES.replace("currency: EUR}", 'currency: EUR, exploration: "off"}')
+    long = long.replace("title: A}", 'title: "A for {{ customer.id_card }}"}')
     long = long.replace("  push: {", "  push: {cost: 0.01, max_length: {title: 9}, ", 1)
     long += "budgets: {money: {of: {channel: push}, spend: 0.05, per: calendar month}}\n"
     long = long.replace(
