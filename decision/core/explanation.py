@@ -9,7 +9,8 @@ from __future__ import annotations
 from decision.core import consent
 from decision.core.caps import number_of
 from decision.core.clock import format_duration, from_micros
-from decision.core.conditions import ALWAYS, facts_of, failures, shown
+from decision.core.condition_words import facts_of, failures, shown
+from decision.core.conditions import ALWAYS
 from decision.core.contact_policy import EVER
 from decision.core.decide import Verdict
 from decision.core.definition import Cap, FieldLimit

@@ -10,7 +10,8 @@ from decision.core.definition import CalendarPeriod, Cap, FieldLimit, Selector
 from decision.core.fields import UnknownField, parse_field
 from decision.rulebook.checker import Checker, MappingReader
 from decision.rulebook.comparisons import IN_WORDS
-from decision.rulebook.conditions import check_field, read_when
+from decision.rulebook.conditions import read_when
+from decision.rulebook.field_names import known_field
 from decision.rulebook.sections import choices
 from decision.rulebook.selectors import read_filter
 from decision.rulebook.yaml_source import Node
@@ -75,7 +76,7 @@ def _field_limit(checker: Checker, entry: MappingReader) -> FieldLimit | None:
     name = checker.text(written, entry.label("field")) if written is not None else None
     if written is None or name is None:
         return None
-    check_field(checker, name, written.at)
+    known_field(checker, name, written.at)
     if not _names_a_field(name):
         return None
     kind = parse_field(name).kind

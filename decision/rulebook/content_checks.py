@@ -8,9 +8,9 @@ from typing import Any
 from decision.core.definition import Message
 from decision.core.values import in_words
 from decision.rulebook.checker import Checker
-from decision.rulebook.conditions import check_field
 from decision.rulebook.content import content_for, most_of
 from decision.rulebook.content_hints import doubts
+from decision.rulebook.field_names import known_field
 from decision.rulebook.lengths import TYPICAL, text_messages
 from decision.rulebook.template_fixes import fix_of
 from decision.rulebook.template_syntax import LONGEST_TEXT, TemplateError, is_template
@@ -69,7 +69,7 @@ def _check_text(checker: Checker, node: Node, what: str, field: str, coupon: str
             checker.error("bad-template", node.at, f"{what}{line}: {error}", hint)
             return
         for name in template.fields:
-            check_field(checker, name, node.at)
+            known_field(checker, name, node.at)
         if "coupon" in template.names and not coupon:
             message = f"{what}: coupon.code has no value, because the message gives no coupon"
             pools = checker.names["coupons"]

@@ -17,10 +17,10 @@ from decision.rulebook.calendars import read_calendar
 from decision.rulebook.caps import read_cap
 from decision.rulebook.characters import explained
 from decision.rulebook.checker import NOUNS, Checker
-from decision.rulebook.conditions import check_contacts
 from decision.rulebook.coupons import read_pool
 from decision.rulebook.diagnostics import WARNINGS, Diagnostic, Severity, hint_for
 from decision.rulebook.events import check_events, read_event, read_score
+from decision.rulebook.field_names import check_contacts
 from decision.rulebook.messages import check_messages, read_message
 from decision.rulebook.review import review
 from decision.rulebook.rules import check_states, read_rule, read_state

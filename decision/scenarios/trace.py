@@ -12,7 +12,7 @@ import msgspec
 from decision.core import consent
 from decision.core.caps import UNLIMITED
 from decision.core.clock import from_micros
-from decision.core.conditions import facts_of
+from decision.core.condition_words import facts_of
 from decision.core.decide import Verdict
 from decision.core.explanation import within
 from decision.core.masks import indices, union

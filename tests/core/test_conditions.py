@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from decision.core.business_rules import PlainMatcher, strata_of
+from decision.core.condition_words import clause_in_words, failures
 from decision.core.conditions import (
     ALWAYS,
     LONGEST_SEARCHED,
@@ -24,10 +25,8 @@ from decision.core.conditions import (
     Condition,
     FieldOperand,
     Not,
-    clause_in_words,
     clauses,
     compile_condition,
-    failures,
     holds,
 )
 from decision.core.definition import Rule

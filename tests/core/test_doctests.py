@@ -10,7 +10,7 @@ from pkgutil import iter_modules
 import pytest
 
 from decision import core
-from decision.core import bucketing, conditions, consent, events, exploration
+from decision.core import bucketing, condition_words, conditions, consent, events, exploration
 from decision.core.contact_policy import ContactPolicy
 from decision.core.decide import decide
 from decision.core.policy_builder import compile_policy
@@ -21,8 +21,8 @@ ENTRIES = [
     compile_policy,
     ContactPolicy,
     bucketing.hash_v2,
+    condition_words.failures,
     conditions.compile_condition,
-    conditions.failures,
     consent.permits,
     events.record,
     exploration.inverse_gap_weights,

@@ -20,6 +20,7 @@ import pytest
 import re2
 
 from decision.core.business_rules import strata_of
+from decision.core.condition_words import failures
 from decision.core.conditions import (
     All,
     AnyOf,
@@ -28,7 +29,6 @@ from decision.core.conditions import (
     Not,
     clauses,
     compile_condition,
-    failures,
 )
 from decision.core.definition import Rule
 from decision.core.fields import FieldTable, Situation, parse_field

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decision.core.clock import DAY, HOUR, MINUTE
-from decision.core.conditions import Clause, clause_in_words
+from decision.core.condition_words import clause_in_words
+from decision.core.conditions import Clause
 from decision.core.definition import Score
 from decision.core.document import Document
 from decision.core.scores import LONGEST_HALF_LIFE, SHORTEST_HALF_LIFE, Scores
