@@ -1,34 +1,32 @@
 """Past events, made so that fields have the values that a table asks for.
 
 `events.purchase.days_since: 40` makes a purchase of forty days ago; `count_7d: 3` three, spread
-over the week; `active_days_28d: 8` one on each of the last eight days. Values that
-contradict each other are noticed when the scenario runs: it expects each field to have its value.
+over the week; `active_days_28d: 8` one on each of the last eight days; `since.cart_add: true` a
+later one than the last `cart_add`. Values that contradict each other are noticed when the scenario
+runs: it expects each field to have its value.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import date, datetime, time, timedelta, tzinfo
+from datetime import datetime, time, timedelta, tzinfo
 from typing import Any, Final
 
 import msgspec
 
 from decision.core import calendar
-from decision.core.clock import DAY, SECOND, from_micros, parse_duration, to_micros
-from decision.core.conditions import All, AnyOf, Clause, Condition
+from decision.core.clock import DAY, MINUTE, SECOND, from_micros, parse_duration, to_micros
 from decision.core.errors import NextbestError
-from decision.core.events import LONGEST_WINDOW
-from decision.core.fields import DATE_MEASURES
-from decision.core.fields.dates import in_year
-from decision.core.policy import Policy
+from decision.core.events import CHANNEL, LONGEST_WINDOW
 
 _MOST: Final = 1_000
-_NUMERIC: Final = re.compile(r"count|days_since|count_.+|sum_.+|active_days_.+")
+_NUMERIC: Final = re.compile(r"count|count_.+|sum_.+|active_days_.+")
+_COUNT: Final = re.compile(r"count_([0-9]+[smhd])")
+_ON_CHANNEL: Final = re.compile(r"count_([0-9]+[smhd])\.(.+)")
+_ACTIVE: Final = re.compile(r"active_days_([0-9]+d)")
 _SUM: Final = re.compile(r"sum_(.+)_([0-9]+[smhd])")
-_KNOWN: Final = re.compile(
-    r"count|days_since|(count|active_days)_[0-9]+[smhd]|sum_.+_[0-9]+[smhd]|last_(?!at$).+"
-)
+_SINCE: Final = "since."
 
 
 class CannotArrange(NextbestError, ValueError):
@@ -42,26 +40,43 @@ class _Event(msgspec.Struct):
     properties: dict[str, Any] = {}
 
 
-class _Arrangement:
-    """The events of one type. Measures are met from the nearest to now to the furthest."""
+class Arrangement:
+    """The events of one type. Measures are met from the nearest to now to the furthest.
 
-    def __init__(self, wanted: Mapping[str, Any], now: int, zone: tzinfo) -> None:
+    `wanted` is measure (`days_since` …) → its value.
+
+    Raises:
+        CannotArrange: a measure cannot have the value.
+    """
+
+    def __init__(self, kind: str, wanted: Mapping[str, Any], now: datetime, zone: tzinfo) -> None:
+        self.kind = kind
         self.wanted = wanted
-        self.now = now
+        self.now = to_micros(now)
+        self.shown_in = now.tzinfo
         self.zone = zone
         self.events: list[_Event] = []
         self.youngest = 0
         self.inner = 0
         """No event may be added within this age."""
+        for name, value in wanted.items():
+            if value is None and _NUMERIC.fullmatch(name):
+                raise CannotArrange(f"{name} is a number, never missing; write 0")
+        try:
+            self._make()
+        except OverflowError:
+            raise CannotArrange(f"so long before {now.isoformat()} there is no time") from None
 
-    def make(self) -> list[_Event]:
-        since = self.wanted.get("days_since")
-        if since is not None:
-            self.youngest = self.inner = _whole("days_since", since) * DAY
+    def _make(self) -> None:
+        since, at = self.wanted.get("days_since"), self.wanted.get("last_at")
+        if since is not None or at is not None:
+            self.youngest = whole("days_since", since) * DAY if at is None else self._age_at(at)
+            self.inner = self.youngest
             self.events.append(_Event(self.youngest))
-        for days, count in self._windows("active_days_", ("d",)):
+        for days, count in self._windows(_ACTIVE):
             self._on_days(days // DAY, count)
-        for window, count in self._windows("count_", ("s", "m", "h", "d")):
+        counts = self._windows(_COUNT)
+        for window, count in counts:
             self._count(window, count)
             self.inner = max(self.inner, window)
         self.inner = self.youngest
@@ -70,17 +85,84 @@ class _Arrangement:
             if found is not None:
                 self._sum(found[1], parse_duration(found[2]), value)
         for name, value in self.wanted.items():
-            if name.startswith("last_") and value is not None:
+            if name.startswith("last_") and name != "last_at" and value is not None:
                 self._latest().properties[name.removeprefix("last_")] = value
+        self._on_channels([window for window, _ in counts])
         self._total(self.wanted.get("count"))
-        return sorted(self.events, key=lambda event: -event.age)
 
-    def _windows(self, prefix: str, units: tuple[str, ...]) -> list[tuple[int, int]]:
-        """(window, how many) of every measure that starts so, the shortest first."""
+    def relate(self, other: Arrangement) -> None:
+        """Adds events of either type so that `since.<other type>` has its value.
+
+        Raises:
+            CannotArrange: it cannot have the value.
+        """
+        measure = _SINCE + other.kind
+        came_after = self.wanted[measure]
+        if came_after is None:
+            return
+        if not isinstance(came_after, bool):
+            raise CannotArrange(f"{measure} is true or false, not {came_after!r}")
+        if not (came_after or self.events or other.events):
+            other._add(MINUTE)
+        elif came_after or self.events:
+            newer, older = (self, other) if came_after else (other, self)
+            newer._follow(older)
+
+    def _follow(self, older: Arrangement) -> None:
+        """Has the latest of the events come after those of another type."""
+        if not self.events and not older.events:
+            self._add(MINUTE)
+        if not older.events:
+            older._add(self.age + MINUTE)
+        elif not self.events:
+            self._add(older.age // 2)
+        elif self.age >= older.age and not {"days_since", "last_at"} & self.wanted.keys():
+            self._latest().age = self._old_enough(older.age // 2)
+
+    @property
+    def age(self) -> int:
+        """How long ago the latest of the events was; 0 without any."""
+        return min((event.age for event in self.events), default=0)
+
+    def _add(self, age: int) -> None:
+        self.events.append(_Event(self._old_enough(age)))
+
+    def _old_enough(self, age: int) -> int:
+        """The age, or more where nothing is wanted in a window that it would be in."""
+        return max([age, *(window for window, count in self._windows(_COUNT) if not count)])
+
+    def written(self) -> list[dict[str, Any]]:
+        """The events as scenarios have them, the earliest first.
+
+        Raises:
+            CannotArrange: one would be before all time.
+        """
+        found = []
+        for event in sorted(self.events, key=lambda event: -event.age):
+            try:
+                at = from_micros(self.now - event.age).astimezone(self.shown_in)
+            except OverflowError:
+                raise CannotArrange("so long before now there is no time") from None
+            properties = {"properties": event.properties} if event.properties else {}
+            found.append({"type": self.kind, "at": at.isoformat(), **properties})
+        return found
+
+    def _age_at(self, text: Any) -> int:
+        try:
+            age = self.now - to_micros(datetime.fromisoformat(str(text)))
+        except ValueError:
+            words = f"last_at is a time such as 2026-11-20T10:00:00+08:00, not {text!r}"
+            raise CannotArrange(words) from None
+        if age < 0:
+            raise CannotArrange(f"last_at is not later than now; {text} is")
+        return age
+
+    def _windows(self, form: re.Pattern[str]) -> list[tuple[int, int]]:
+        """(window, how many) of every measure of a form, the shortest first."""
         return sorted(
-            (parse_duration(name.removeprefix(prefix)), _whole(name, value))
+            (parse_duration(found[1]), whole(name, value))
             for name, value in self.wanted.items()
-            if name.startswith(prefix) and name.endswith(units) and value is not None
+            if (found := form.fullmatch(name))
         )
 
     def _within(self, window: int) -> list[_Event]:
@@ -119,6 +201,26 @@ class _Arrangement:
             age = beside[0].age if beside else self.inner + step * (number + 1)
             self.events.append(_Event(age - age % SECOND))
 
+    def _on_channels(self, counted: list[int]) -> None:
+        """As many events about a channel in a window; `counted` are the windows that are full."""
+        wanted = sorted(
+            (parse_duration(found[1]), found[2], whole(name, value))
+            for name, value in self.wanted.items()
+            if (found := _ON_CHANNEL.fullmatch(name))
+        )
+        for window, channel, count in wanted:
+            inner = max([0, *(one for one, of, _ in wanted if of == channel and one < window)])
+            within = self._within(window)
+            missing = count - sum(one.properties.get(CHANNEL) == channel for one in within)
+            free = [one for one in within if CHANNEL not in one.properties and one.age >= inner]
+            for event in free[: max(0, missing)]:
+                event.properties[CHANNEL] = channel
+                missing -= 1
+            inner = max([inner, self.youngest, *(one for one in counted if one < window)])
+            for number in range(missing):
+                age = inner + (window - inner) // (missing + 1) * (number + 1)
+                self.events.append(_Event(age, {CHANNEL: channel}))
+
     def _sum(self, name: str, window: int, value: Any) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise CannotArrange(f"a sum is a number, not {value!r}")
@@ -142,7 +244,7 @@ class _Arrangement:
         if count is None:
             return
         oldest = max([LONGEST_WINDOW, *(event.age for event in self.events)])
-        for number in range(_whole("count", count) - len(self.events)):
+        for number in range(whole("count", count) - len(self.events)):
             self.events.append(_Event(oldest + (number + 1) * DAY))
 
 
@@ -151,87 +253,12 @@ def _by_window(item: tuple[str, Any]) -> int:
     return parse_duration(found[2]) if found else 0
 
 
-def _whole(name: str, value: Any) -> int:
+def whole(name: str, value: Any) -> int:
+    """A count of something that is to be made.
+
+    Raises:
+        CannotArrange: it is none.
+    """
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST:
         raise CannotArrange(f"{name} is a whole number from 0 to {_MOST:,}, not {value!r}")
     return value
-
-
-def events_for(kind: str, wanted: Mapping[str, Any], now: datetime, zone: tzinfo) -> list[Any]:
-    """Past events of one type that give its measures (`days_since` …) these values.
-
-    Raises:
-        CannotArrange: a measure cannot have the value.
-    """
-    for name, value in wanted.items():
-        if value is None and _NUMERIC.fullmatch(name) and name != "days_since":
-            raise CannotArrange(f"{name} is a number, never missing; write 0")
-        if not _KNOWN.fullmatch(name):
-            raise CannotArrange(f"{name} cannot be made up; give customer.events instead")
-    at = to_micros(now)
-    found = []
-    try:
-        for event in _Arrangement(wanted, at, zone).make():
-            moment = from_micros(at - event.age).astimezone(now.tzinfo).isoformat()
-            properties = {"properties": event.properties} if event.properties else {}
-            found.append({"type": kind, "at": moment, **properties})
-    except OverflowError:
-        raise CannotArrange(f"so long before {now.isoformat()} there is no time") from None
-    return found
-
-
-def date_for(measure: str, value: Any, today: date) -> str:
-    """A date of which a measure (`days_until` …) has this value today.
-
-    Raises:
-        CannotArrange: the measure cannot have the value.
-
-    >>> date_for("anniversary_in", 3, date(2026, 11, 21))
-    '1998-11-24'
-    """
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise CannotArrange(f"{measure} is a whole number, not {value!r}")
-    try:
-        if measure == "years_since":
-            day = in_year(today, today.year - value)
-        elif measure == "anniversary_in":  # 28 years earlier there is the same day, in most cases
-            coming = today + timedelta(days=value)
-            day = in_year(coming, coming.year - 28)
-        else:
-            day = today + timedelta(days=value if measure == "days_until" else -value)
-    except (OverflowError, ValueError):
-        raise CannotArrange(f"there is no date with {measure}: {value}") from None
-    if DATE_MEASURES[measure](day, today) != value:
-        raise CannotArrange(f"no date has {measure}: {value} on {today}")
-    return day.isoformat()
-
-
-def fields_of_state(policy: Policy, name: str) -> dict[str, Any]:
-    """Values of fields that put a customer into a state, as far as its own condition says.
-
-    Raises:
-        CannotArrange: no values can be read from such a condition.
-    """
-    state = next((one for one in policy.definition.states if one.name == name), None)
-    if state is None:
-        raise CannotArrange(f'there is no state "{name}"')
-    return dict(_values(state.when, name))
-
-
-def _values(condition: Condition, state: str) -> list[tuple[str, Any]]:
-    match condition:
-        case All(parts):
-            return [pair for part in parts for pair in _values(part, state)]
-        case AnyOf(parts) if parts:
-            return _values(parts[0], state)
-        case Clause() if condition.operand is not None:
-            pass
-        case Clause(field, "eq" | "gte", value):
-            return [(field, value)]
-        case Clause(field, "gt", int(value)):
-            return [(field, value + 1)]
-        case Clause(_, "lt" | "lte" | "ne" | "not_in", _):
-            return []
-    raise CannotArrange(
-        f"no customer in state {state} can be made up; give events and attributes instead"
-    )

@@ -8,7 +8,7 @@ last part of a path where nothing else is called so, such as `channels` or `reas
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, NoReturn
 
 from decision.core.errors import NextbestError
 from decision.core.fields import STATE_FIELD, UnknownField, measured_date, parse_field
@@ -16,6 +16,7 @@ from decision.core.policy import Policy
 from decision.core.schema import TriggerEvent
 from decision.rulebook.content import given_fields
 from decision.rulebook.diagnostics import hint_for
+from decision.scenarios.arrange_contacts import part_named
 from decision.scenarios.schema import Ask, Customer, Expect, Spent, Step, keys_of
 
 Path = tuple[str | int, ...]
@@ -60,8 +61,8 @@ _FLAT: Final = (
 class Column(NamedTuple):
     """What a column means: `path`, and for a field that something is made up for, its name.
 
-    `measure` is such as `events.purchase.days_since`, `customer.birthday.days_until`, or
-    `customer.state`.
+    `measure` is such as `events.purchase.days_since`, `contacts.push.count_7d`, `time.hour`,
+    `customer.birthday.days_until`, or `customer.state`.
     """
 
     path: Path
@@ -139,7 +140,7 @@ class Columns:
             return Column((name,))
         if name in _SHORT:
             return Column(_SHORT[name])
-        if first == "events" and rest:
+        if first in ("events", "contacts", "time") and rest:
             return self._measure(name)
         if name == STATE_FIELD:
             return Column(("expect", "fields", name), STATE_FIELD)
@@ -171,17 +172,33 @@ class Columns:
         return None
 
     def _measure(self, name: str) -> Column:
+        """A field for which something is made up; its value is expected as well."""
         try:
             field = parse_field(name)
         except UnknownField as error:
             message, _, hint = str(error).partition("; ")
             raise UnknownColumn(message, hint) from None
-        if field.event_type not in self.event_types:
-            raise UnknownColumn(
-                f'no rule reads events of the type "{field.event_type}"',
-                hint_for(name, sorted(known for known in self.fields if known[:7] == "events.")),
-            )
+        for kind in (field.event_type, field.beside):
+            if kind is not None and kind not in self.event_types:
+                self._unread(name, f'no rule reads events of the type "{kind}"')
+        if field.contacts_window and part_named(self.policy, field.channel or "") is None:
+            text = f'there is no channel, purpose or category "{field.channel}"'
+            raise UnknownColumn(text, hint_for(field.channel or "", self._contacted()))
+        if field.calendar is not None and field.calendar not in self._calendars():
+            text = f'there is no calendar "{field.calendar}"'
+            raise UnknownColumn(text, hint_for(field.calendar, self._calendars()))
         return Column(("expect", "fields", name), name)
+
+    def _unread(self, name: str, message: str) -> NoReturn:
+        known = sorted(known for known in self.fields if known.startswith("events."))
+        raise UnknownColumn(message, hint_for(name, known))
+
+    def _contacted(self) -> list[str]:
+        categories = [one.category for one in self.policy.definition.messages if one.category]
+        return [*self.policy.channels, *self.policy.purposes, *dict.fromkeys(categories)]
+
+    def _calendars(self) -> list[str]:
+        return [one.name for one in self.policy.definition.calendars]
 
     def _path(self, name: str) -> Path | None:
         """A path written out, or None where the form has no such place."""
@@ -231,8 +248,10 @@ class Columns:
             field
             for field in self.fields
             if field.partition(".")[0]
-            in ("customer", "context", "event", "events", "experiment", "score")
+            in ("customer", "context", "event", "events", "experiment", "score", "contacts")
         )
+        yield from ("time.hour", "time.weekday", "time.date")
+        yield from (f"time.in.{name}" for name in self._calendars())
         yield from (f"consents.{purpose}.*" for purpose in policy.purposes)
         yield from (f"consents.{purpose}" for purpose in policy.purposes)
         yield from (f"{first}.{key}" for first, keys in _FORMS.items() for key in keys)

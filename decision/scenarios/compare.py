@@ -8,6 +8,8 @@ from typing import Any
 
 from msgspec import UNSET
 
+from decision.core.clock import time_text, to_micros
+from decision.core.fields import parse_field
 from decision.core.reasons import Reason
 from decision.core.schema import Decision, ExplanationRow
 from decision.core.values import MISSING, Value, equal, in_words
@@ -27,9 +29,19 @@ def differences(
         came = None if came is MISSING else came
         if name.startswith("score.") and isinstance(came, float):
             came = round(came, 2)  # as explanations show it
+        elif isinstance(came, str) and parse_field(name).kind == "time":
+            value = _as_time(value)
         if not (came is value is None or equal(value, came)):
             found.append(_differs(name, value, came))
     return found
+
+
+def _as_time(value: Any) -> Any:
+    """A time as fields have it, however it is written; anything else as it is."""
+    try:
+        return time_text(to_micros(datetime.fromisoformat(value)))
+    except (TypeError, ValueError):
+        return value
 
 
 def _differences(expect: Expect, decision: Decision) -> Iterator[str]:

@@ -20,7 +20,8 @@ from decision.core.policy import Policy
 from decision.core.policy_builder import compile_policy
 from decision.rulebook.reader import load_files
 from decision.scenarios import scenarios_in
-from decision.scenarios.arrange import CannotArrange, date_for, events_for
+from decision.scenarios.arrange import Arrangement, CannotArrange
+from decision.scenarios.arrange_time import date_for
 from decision.scenarios.schema import PastEvent
 from tests.scenarios.test_scenarios import errors_of, run
 
@@ -153,7 +154,7 @@ def test_rows_that_differ_in_the_type_of_a_value_alone_differ_in_their_names(rul
         ("consents.marketting.push: granted, expect: none", "unknown-name", '"marketing"'),
         ("spent.coupon.totl: 3, expect: none", "unknown-key", "spent.coupon.total"),
         ("steps.1.expect: none", "unknown-key", "no step 1"),
-        ("time.hour: 3, expect: none", "unknown-key", "time.hour"),
+        ("time.minute: 3, expect: none", "unknown-key", "time.hour"),
         ("expect: cupon", "unknown-name", '"coupon"'),
         ("expect: coupon/pusch", "unknown-name", '"push"'),
         ("expect: none, expect.outcome: none", "conflict", '"expect" and "expect.outcome"'),
@@ -330,7 +331,8 @@ def test_events_made_up_for_one_measure_give_it_in_every_zone(
     name, value = wanted
     zone = calendar.zone(zone_name)
     now = from_micros(second * 1_000_000)
-    assert measured(events_for("buy", {name: value}, now, zone), name, second, zone_name) == value
+    made = Arrangement("buy", {name: value}, now, zone).written()
+    assert measured(made, name, second, zone_name) == value
 
 
 @settings(max_examples=60, deadline=None)
@@ -339,7 +341,8 @@ def test_events_made_up_for_several_measures_give_them_all(
     since: int, more: int, second: int
 ) -> None:
     wanted = {"days_since": since, "count_30d": 1 + more, "count": 3 + more, "last_kind": "tea"}
-    found = events_for("buy", wanted, from_micros(second * 1_000_000), calendar.zone("UTC"))
+    now = from_micros(second * 1_000_000)
+    found = Arrangement("buy", wanted, now, calendar.zone("UTC")).written()
     for name, value in wanted.items():
         assert measured(found, name, second, "UTC") == value
 
