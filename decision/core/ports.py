@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from decision.core.clock import HOUR
 from decision.core.coupons import CouponStore
+from decision.core.delivery import Delivery, OutboxStore, SettledDelivery
 from decision.core.document import ContactKind, Document
 from decision.core.masks import Indices
 from decision.core.values import Value
@@ -118,6 +119,9 @@ class Commit(msgspec.Struct, kw_only=True):
     microseconds; where an answer is already kept, nothing is written and that one comes back.
     `unless_erased` is for what was read or given some time before: nothing is written where the
     customer was erased since.
+
+    `deliveries`, all of this customer id, are due at once. Those `settled` are taken out; where one
+    of them is not as it is said to be, nothing is written.
     """
 
     id: str
@@ -134,6 +138,8 @@ class Commit(msgspec.Struct, kw_only=True):
     event_ids_last: int = 0
     repeated: bool = False
     unless_erased: UnlessErased | None = None
+    deliveries: Sequence[Delivery] = ()
+    settled: Sequence[SettledDelivery] = ()
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -144,10 +150,12 @@ class Conflict(msgspec.Struct, kw_only=True):
     """Nothing was written: `latest` is what a fresh read gives, `latest.answer` included.
 
     `erased`: not only was something else written, the customer was erased, see `UnlessErased`.
+    `unsettled` are the ids of the deliveries that are not as `Commit.settled` says.
     """
 
     latest: ReadResult
     erased: bool = False
+    unsettled: Sequence[str] = ()
 
 
 class Removed(msgspec.Struct, frozen=True):
@@ -157,9 +165,10 @@ class Removed(msgspec.Struct, frozen=True):
     aliases: int = 0
     answers: int = 0
     event_ids: int = 0
+    deliveries: int = 0
 
     def __bool__(self) -> bool:
-        return self.documents + self.answers + self.event_ids > 0
+        return self.documents + self.answers + self.event_ids + self.deliveries > 0
 
 
 class FileState(msgspec.Struct, frozen=True):
@@ -384,6 +393,7 @@ class Store(
     AliasStore,
     BudgetStore,
     CouponStore,
+    OutboxStore,
     LogStore,
     BlobStore,
     Protocol,

@@ -7,6 +7,12 @@ With the prefix `nb:` and a customer `c-1024`, of partition 114 (`identifiers.pa
                                            request id → the same expiry, then 8 bytes per claim
     nb:{p114}:e:c-1024             zset    16-byte digest of an event id, by its expiry
     nb:{p114}:x:<pseudonym>        string  when a customer was erased, in microseconds; two hours
+    nb:{p114}:o:c-1024             hash    the customer's deliveries, by delivery id: d<id> what is
+                                           to be sent, s<id> how far it is, both msgpack
+                                           (`core.delivery.Delivery`, `DeliveryStatus`)
+    nb:{p114}:due:<channel>        zset    <customer id>, NUL, <delivery id> of what is to be sent,
+                                           by when somebody has to look at it (ms of Redis' clock)
+    nb:{p114}:held                 zset    the same, failed or unknown, by since when
     nb:{p114}:log                  stream  the partition's log: k kind, id, b body, c commit
     nb:{p114}:copy                 stream  the log while it is rewritten without removed entries
     nb:{p179}:a:email:li@mail.cn   string  the customer id that an alias leads to
@@ -108,6 +114,18 @@ class Keys:
     def erased(self, customer_id: str, pseudonym: str) -> str:
         """When the customer was erased, whom only the pseudonym names."""
         return f"{self._homes[partition_of(customer_id)]}x:{pseudonym}"
+
+    def outbox(self, customer_id: str) -> str:
+        """The deliveries of a customer."""
+        return f"{self._homes[partition_of(customer_id)]}o:{customer_id}"
+
+    def due(self, partition: int, channel: str) -> str:
+        """What is to be sent on a channel to the customers of a partition."""
+        return f"{self._homes[partition]}due:{channel}"
+
+    def held(self, partition: int) -> str:
+        """What nobody sends unless it is asked for."""
+        return f"{self._homes[partition]}held"
 
     def log(self, partition: int) -> str:
         """The log stream of a partition, 0–255."""

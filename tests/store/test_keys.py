@@ -19,6 +19,9 @@ def test_a_customers_keys_are_these_exact_strings() -> None:
 
 def test_the_other_keys_are_these_exact_strings() -> None:
     keys = Keys("shop:")
+    assert keys.outbox("c-1024") == "shop:{p114}:o:c-1024"
+    assert keys.due(114, "email") == "shop:{p114}:due:email"
+    assert keys.held(114) == "shop:{p114}:held"
     assert keys.log(0) == "shop:{p0}:log"
     assert keys.alias("email", "li@mail.cn") == "shop:{p179}:a:email:li@mail.cn"
     assert keys.budget("coupon:2026-11-21") == "shop:{budget}:n:coupon:2026-11-21"

@@ -16,6 +16,7 @@ from decision.store.in_memory.base import Clock, Expiring
 from decision.store.in_memory.budgets import MemoryBudgets
 from decision.store.in_memory.coupons import MemoryCoupons
 from decision.store.in_memory.log import MemoryLog
+from decision.store.in_memory.outbox import MemoryOutbox
 from decision.store.keys import ERASURE_LASTS, event_digest
 from decision.store.uptime import uptime
 
@@ -25,7 +26,7 @@ _NUL: Final = "\0"
 _FOR_GOOD: Final = "for good"
 
 
-class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryCoupons, MemoryLog):
+class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryCoupons, MemoryLog, MemoryOutbox):
     """Implements `DocumentStore`, step by step as the Lua scripts do."""
 
     def __init__(self, clock: Clock) -> None:
@@ -73,11 +74,12 @@ class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryCoupons, MemoryLog):
         if digest == encoded.digest:
             return Committed()
         erased = self._erased_since(commit)
-        if erased or self._conflicts(commit, encoded, versions):
+        unsettled = self._unsettled(commit)
+        if erased or unsettled or self._conflicts(commit, encoded, versions):
             latest = await self.read(
                 customer_id, request_id=commit.request_id, event_ids=commit.event_ids
             )
-            return Conflict(latest=latest, erased=erased)
+            return Conflict(latest=latest, erased=erased, unsettled=unsettled)
         self._append(partition_of(customer_id), commit.records)
         if encoded.write:
             self._documents[customer_id] = encoded.spliced(versions, sections, new=raw is None)
@@ -93,6 +95,7 @@ class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryCoupons, MemoryLog):
             known.update(dict.fromkeys(encoded.event_digests, (expiry, True)))
             if len(known) % _PRUNE_EVERY == 0:
                 known.forget_expired(now)
+        await self._write_deliveries(commit)
         return Committed()
 
     def _erased_since(self, commit: Commit) -> bool:
@@ -189,6 +192,7 @@ class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryCoupons, MemoryLog):
             for value in values:
                 await self.delete_alias(kind, value, customer_id)
         self._append(partition_of(customer_id), [record])
+        deliveries = await self._forget_deliveries(customer_id)
         if pseudonym is not None:
             now = self._clock()
             self._erased.forget_expired(now)
@@ -198,4 +202,5 @@ class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryCoupons, MemoryLog):
             aliases=sum(map(len, document.aliases.values())),
             answers=len(self._answers.pop(customer_id, ())),
             event_ids=len(self._events.pop(customer_id, ())),
+            deliveries=deliveries,
         )

@@ -13,13 +13,16 @@ from typing import Any, Final
 from decision.core.clock import SECOND
 from decision.core.coupons import counter_of, pool_of
 from decision.core.errors import StoreUnavailable
+from decision.core.identifiers import partition_of
 from decision.core.ports import Commit, Committed, Conflict, LogRecord, ReadResult, Removed
 from decision.observability import named
 from decision.store import codec
 from decision.store.commits import EncodedCommit, commit_digest, encode_commit
 from decision.store.damage import damaged, note, whole
+from decision.store.deliveries import member_of
 from decision.store.in_redis.aliases import RedisAliases
 from decision.store.in_redis.coupons import read_pool
+from decision.store.in_redis.outbox import RedisOutbox, outbox_arguments
 from decision.store.keys import ERASURE_LASTS, event_digest
 from decision.store.pipelined_connection import Argument, Command
 from decision.store.register import UnknownNumber
@@ -41,7 +44,7 @@ _TRIES: Final = 3
 _log = logging.getLogger(__name__)
 
 
-class RedisDocuments(RedisAliases):
+class RedisDocuments(RedisAliases, RedisOutbox):
     """Implements `DocumentStore`."""
 
     _clock_ahead: float | None = None
@@ -134,14 +137,16 @@ class RedisDocuments(RedisAliases):
             reply = await self._send(commit, deadline)
             if reply == 1:
                 return Committed()
-            raw, answer, known, *erased = reply
+            raw, answer, known, *more = reply
+            erased, places = bool(more and more[0]), more[1] if len(more) > 1 else ()
             tries -= 1
             if not (erased and tries):
                 break
         latest = await self._decoded(commit.customer_id, raw)
         latest.answer = answer
         latest.known_events = frozenset(commit.event_ids[place - 1] for place in known)
-        return Conflict(latest=latest, erased=bool(erased))
+        unsettled = [commit.settled[place - 1].id for place in places]
+        return Conflict(latest=latest, erased=erased, unsettled=unsettled)
 
     async def _send(self, commit: Commit, deadline: float) -> Any:
         """The reply of `commit.lua`; tries again, and says so, where a connection was lost.
@@ -152,8 +157,16 @@ class RedisDocuments(RedisAliases):
         """
         loop = asyncio.get_running_loop()
         keys: list[str] = [*self.keys.customer(commit.customer_id)]
+        tail: list[Argument] = []
         if (unless := commit.unless_erased) is not None:
             keys.append(self.keys.erased(commit.customer_id, unless.pseudonym))
+        if commit.deliveries or commit.settled:
+            own, told = outbox_arguments(self.keys, commit)
+            if unless is None:
+                keys.append(keys[1])  # nothing is compared with it
+                tail.append("")
+            keys += own
+            tail += told
         encoded: list[Argument] = []
         if self._clock_ahead is None:
             self._clock_ahead = (time() - loop.time()) * 1000
@@ -164,7 +177,7 @@ class RedisDocuments(RedisAliases):
                 since = [await _clock_at(call, unless.since)] if unless else []
                 encoded = encoded or (await self._encoded(commit, call)).arguments()
                 until = int(deadline * 1000 + self._clock_ahead) + 1
-                arguments = ["1" if sent else "0", until, *encoded, *since]
+                arguments = ["1" if sent else "0", until, *encoded, *since, *tail]
                 reply = await SCRIPTS["commit"].run(call, keys, arguments)
             except StoreUnavailable as error:
                 lost = lost or error.uncertain
@@ -215,9 +228,10 @@ class RedisDocuments(RedisAliases):
     ) -> Removed:
         keys: list[str] = [*self.keys.customer(customer_id)]
         logged: list[Argument] = [record.kind, record.id, record.body, commit_digest(record.id)]
-        if pseudonym is not None:
-            keys.append(self.keys.erased(customer_id, pseudonym))
-            logged.append(ERASURE_LASTS)
+        noted = keys[1] if pseudonym is None else self.keys.erased(customer_id, pseudonym)
+        lasts: Argument = "" if pseudonym is None else ERASURE_LASTS
+        outbox = [noted, self.keys.outbox(customer_id), self.keys.held(partition_of(customer_id))]
+        channels: dict[str, None] = {}
         for _ in range(_ERASE_ATTEMPTS):
             version, aliases = -1, 0
             try:
@@ -232,10 +246,16 @@ class RedisDocuments(RedisAliases):
                     aliases += len(values)
                     for value in values:
                         await self.delete_alias(kind, value, customer_id)
-            reply = await self._run("erase", keys, [version, *logged])
-            if reply != -1:
-                documents, answers, event_ids = reply
-                return Removed(documents, aliases, answers, event_ids)
+            due = [self.keys.due(partition_of(customer_id), channel) for channel in channels]
+            arguments = [version, *logged, lasts, member_of(customer_id, ""), *channels]
+            reply = await self._run("erase", [*keys, *outbox, *due], arguments)
+            if reply == -1:
+                continue
+            if isinstance(reply[0], bytes):
+                channels.update((channel.decode(), None) for channel in reply)
+            else:
+                documents, answers, event_ids, deliveries = reply
+                return Removed(documents, aliases, answers, event_ids, deliveries)
         raise StoreUnavailable(
             f"customer {customer_id!r} changed {_ERASE_ATTEMPTS} times "
             "while being erased; try again"

@@ -1,7 +1,8 @@
 -- Writes a customer's sections, answer, event ids and log records: all of it, or none.
 --
 -- KEYS  1 document   2 log   3 answers   4 event ids
---       5 when the customer was erased; only where nothing of before an erasure may be written
+--       5 when the customer was erased; only where nothing of before an erasure may be written, or
+--         where there are more: 6 deliveries   7 those held   8 … those due, by channel
 -- ARGV  1 "1" where this very commit was sent before and its reply was lost, else "0"
 --       2 the time after which nothing is written, milliseconds of this server's clock
 --       3 digest of the commit's id, 8 bytes
@@ -12,11 +13,15 @@
 --      11 request id, "" for none   12 answer   13 how long it lasts, milliseconds
 --      14 how long event ids last, milliseconds   15 how many there are, n
 --      16 to 15 + n their digests; then kind, id and body of each log record;
---      last, with a fifth key, the time since which there must have been no erasure, microseconds
+--      last, with a fifth key, the time since which there must have been no erasure, microseconds,
+--      or "" for any; and with a sixth one the bodies of the deliveries that are added, and in msgpack
+--      two lists: of those, {id, member, channel, place of its key}; and of those that are taken out,
+--      {id, member, place of the key, what must be true, lease, reason of a dead letter or false}
 -- Returns, where it is written now, the id of its last log entry; 1 where it has none, or was
 --      written when it was sent before; else, with nothing written,
 --      {document or nil, answer or nil, {places (1 to n) of the event ids that are known}},
---      with a fourth value, 1, where the customer was erased since;
+--      with a fourth value, 1, where the customer was erased since, else 0 with a fifth one, the
+--      places of the deliveries that are not as is said;
 --      or this server's time, in milliseconds, where it came too late
 --
 -- Everything that can fail comes before the first write, because a script is not rolled back.
@@ -29,7 +34,14 @@ local LETTERS = {'p', 'c', 'e'}
 
 local document, log, answers, event_ids = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local digest, request_id, event_count = ARGV[3], ARGV[11], tonumber(ARGV[15])
-local last = #ARGV - (KEYS[5] and 1 or 0)
+local added, settled
+local last = #ARGV
+if KEYS[6] then
+  added, settled = unpack(cmsgpack.unpack(ARGV[last]))
+  last = last - 2 - #added
+elseif KEYS[5] then
+  last = last - 1
+end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
@@ -96,10 +108,27 @@ for i, letter in ipairs(LETTERS) do
     conflict = true
   end
 end
-if KEYS[5] then
+if KEYS[5] and ARGV[last + 1] ~= '' then
   local erased = redis.call('GET', KEYS[5])
-  if erased and tonumber(erased) >= tonumber(ARGV[#ARGV]) then
+  if erased and tonumber(erased) >= tonumber(ARGV[last + 1]) then
     return {raw, answer, known, 1}
+  end
+end
+if KEYS[6] then
+  local unsettled = {}
+  for place, one in ipairs(settled) do
+    local status = redis.call('HGET', KEYS[6], 's' .. one[1])
+    status = status and cmsgpack.unpack(status)
+    one.status = status
+    local only = one[4]
+    if only == 'leased' and not (status and status[4] == one[5])
+      or only == 'unsent' and not (status and status[1] == 'queued' and not status[7]) then
+      table.insert(unsettled, place)
+      conflict = true
+    end
+  end
+  if conflict then
+    return {raw, answer, known, 0, unsettled}
   end
 end
 if conflict then
@@ -157,6 +186,26 @@ if event_count > 0 then
     redis.call('ZADD', event_ids, expiry, ARGV[i])
   end
   keep(event_ids, lasts)
+end
+
+if KEYS[6] then
+  for _, one in ipairs(settled) do
+    redis.call('ZREM', KEYS[7 + one[3]], one[2])
+    if one[6] and one.status then
+      local status = one.status
+      status[1], status[4], status[5], status[6] = 'failed', '', one[6], now
+      redis.call('HSET', KEYS[6], 's' .. one[1], cmsgpack.pack(status))
+      redis.call('ZADD', KEYS[7], string.format('%.0f', now), one[2])
+    else
+      redis.call('ZREM', KEYS[7], one[2])
+      redis.call('HDEL', KEYS[6], 's' .. one[1], 'd' .. one[1])
+    end
+  end
+  for place, one in ipairs(added) do
+    local status = cmsgpack.pack({'queued', one[3], 0, '', '', now, false, 0})
+    redis.call('HSET', KEYS[6], 'd' .. one[1], ARGV[last + 1 + place], 's' .. one[1], status)
+    redis.call('ZADD', KEYS[7 + one[4]], string.format('%.0f', now), one[2])
+  end
 end
 
 return entry
