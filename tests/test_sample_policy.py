@@ -101,6 +101,9 @@ class Fired:
         names = [rule.name for rule in policy.rules]
         assert fired == {name for n, name in enumerate(names) if verdict.fired >> n & 1}
 
+    def happened(self, event_type: str, properties: dict[str, Any]) -> None:
+        pass
+
 
 def test_the_plain_evaluator_sees_the_rules_fire_that_fired_in_every_scenario() -> None:
     asyncio.run(run_scenarios(definition(), scenarios(), watcher=Fired()))

@@ -6,7 +6,7 @@ and whenever, gets the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC
 from hashlib import blake2b
 from itertools import islice
@@ -54,13 +54,17 @@ class Derived(msgspec.Struct, frozen=True):
         return f"derived-{blake2b(said, digest_size=12).hexdigest()}"
 
 
+Compile = Callable[[DerivedEvent, Callable[[str], int]], Test]
+"""Makes the test of a derived event's condition, from the event and the slot of each field."""
+
+
 class _Derivation:
     """One of `events:`, compiled."""
 
-    def __init__(self, definition: DerivedEvent) -> None:
+    def __init__(self, definition: DerivedEvent, compiled: Compile) -> None:
         self.definition: Final = definition
         self._table: Final = FieldTable(fields_read(definition.when))
-        self._test: Final[Test] = compile_condition(definition.when, self._table.slot)
+        self._test: Final = compiled(definition, self._table.slot)
 
     def of(self, source: Derived) -> Iterator[Derived]:
         """What it makes of an event, sent or itself derived."""
@@ -100,7 +104,7 @@ def _customer(value: Any) -> str | None:
 
 
 class Derivations:
-    """The derived events of a policy.
+    """The derived events of a policy. `compiled` makes the tests of their conditions.
 
     >>> tea = DerivedEvent(name="line", of="purchase", each="items")
     >>> order = {"items": [{"price": 3}, {"price": 4}], "shop": "north"}
@@ -108,11 +112,15 @@ class Derivations:
     [3, 4]
     """
 
-    def __init__(self, definitions: Iterable[DerivedEvent] = ()) -> None:
+    def __init__(
+        self,
+        definitions: Iterable[DerivedEvent] = (),
+        compiled: Compile = lambda one, slot_of: compile_condition(one.when, slot_of),
+    ) -> None:
         self.definitions: Final = {one.name: one for one in definitions}
         self._by_type: Final[dict[str, list[_Derivation]]] = {}
         for one in self.definitions.values():
-            self._by_type.setdefault(one.of, []).append(_Derivation(one))
+            self._by_type.setdefault(one.of, []).append(_Derivation(one, compiled))
         named = (one.name for one in self.definitions.values() if one.for_customer is not None)
         self.for_others: Final = frozenset(map(self.root, named))
         """The types of events, of those that are sent, that count for other customers."""

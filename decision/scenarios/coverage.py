@@ -8,7 +8,8 @@ Everything that a policy can do is a *sight* to be seen at least once in some de
 - rule: `fired` and `did not fire`.
 - clause: `true` and `false`, in a decision that reached it: of a message, one in which it was
   active and asked for; of a state, one in which no state above held; and within a condition, one
-  in which the clauses before it had not settled the matter.
+  in which the clauses before it had not settled the matter. Of a derived event: for an event that
+  it could have been made of.
 - state: `was the state`. placement: `gave something`, `gave nothing`.
 - derived event that is counted: `was counted`.
 - cap, suppression: `held something back`. budget: `was spent`. coupon pool: `was empty`. quiet
@@ -23,8 +24,8 @@ Percentages count sights.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -34,7 +35,8 @@ from decision.core.conditions import ALWAYS, Test
 from decision.core.contact_policy import ReplyChannel
 from decision.core.coupons import pool_of
 from decision.core.decide import Verdict
-from decision.core.definition import PolicyDefinition
+from decision.core.definition import DerivedEvent, PolicyDefinition
+from decision.core.derived import Derivations
 from decision.core.fields import Situation
 from decision.core.masks import indices
 from decision.core.policy import Policy, in_holdout
@@ -45,7 +47,13 @@ from decision.core.schema import Decision
 from decision.core.values import MISSING, Value
 from decision.rulebook.content import compile_contents
 from decision.scenarios.trace import offered
-from decision.scenarios.watching import PlacedClause, placed_clauses, placed_conditions, watched
+from decision.scenarios.watching import (
+    PlacedClause,
+    Tell,
+    placed_clauses,
+    placed_conditions,
+    watched,
+)
 
 HELD = "held something back"
 LIFTED = "was lifted"
@@ -98,6 +106,7 @@ class Coverage:
         self._by_owner = {(one.section, one.owner, one.number): one for one in clauses}
         self._asked = {one.clause.field for one in clauses}
         self._tests: dict[tuple[str, str], Test] = {}
+        self._derivations = Derivations(definition.events, self._derived)
 
     def see(self, policy: Policy, verdict: Verdict, decision: Decision) -> None:
         """Takes in one decision; its document may hold its new contact already."""
@@ -111,6 +120,11 @@ class Coverage:
         ]
         self.seen.update(sight for sight in found if sight in self.sights)
         self._conditions(policy, verdict)
+
+    def happened(self, event_type: str, properties: dict[str, Any]) -> None:
+        """Takes in an event from which others are derived, with its properties as measured."""
+        for _ in self._derivations.of(event_type, properties):
+            pass
 
     def report(self) -> Report:
         """What was seen so far, and what was not."""
@@ -185,6 +199,16 @@ class Coverage:
                 if self.holds(policy, "quiet hours", name, verdict.values):
                     self._add(Sight("quiet hours", _window(policy, window), LIFTED))
 
+    def _derived(self, event: DerivedEvent, slot_of: Callable[[str], int]) -> Test:
+        """The test of a derived event, telling of its clauses."""
+        return watched(event.when, slot_of, self._tell("events", event.name))
+
+    def _tell(self, section: str, name: str) -> Tell:
+        def tell(number: int, held: bool, value: Value) -> None:
+            self._clause(self._by_owner[section, name, number], held, value)
+
+        return tell
+
     def holds(self, policy: Policy, section: str, name: str, values: Sequence[Value]) -> bool:
         """Whether the condition of one thing holds, telling of the clauses asked for it."""
         test = self._tests.get((section, name))
@@ -194,10 +218,7 @@ class Coverage:
                 for of, owner, found, _ in placed_conditions(policy.definition)
                 if (of, owner) == (section, name)
             )
-
-            def tell(number: int, held: bool, value: Value) -> None:
-                self._clause(self._by_owner[section, name, number], held, value)
-
+            tell = self._tell(section, name)
             test = self._tests[section, name] = watched(condition, policy.fields.slot, tell)
         return test(values)
 

@@ -5,7 +5,7 @@ the best candidate.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -80,6 +80,10 @@ class Watcher(Protocol):
 
     def see(self, policy: Policy, verdict: Verdict, decision: Decision) -> None:
         """A decision was made."""
+        ...
+
+    def happened(self, event_type: str, properties: dict[str, Any]) -> None:
+        """An event was recorded, from which others may be derived."""
         ...
 
 
@@ -201,11 +205,17 @@ class _Run:
         assert verdict is not None, "a store in memory always answers"
         if self.watcher is not None:
             self.watcher.see(self.policy, verdict, decision)
+        if ask.event is not None and ask.event.id is not None:
+            self._tell_of(ask.event.type, ask.event.properties)
         slot = self.policy.fields.slot
         problems = differences(step.expect, decision, lambda name: verdict.values[slot(name)])
         if not problems:
             return [], None
         return problems, trace_of(self.policy, verdict, decision, step.expect)
+
+    def _tell_of(self, event_type: str, properties: dict[str, Any]) -> None:
+        if self.watcher is not None:
+            self.watcher.happened(event_type, properties)
 
     async def _register(self) -> list[Contact]:
         """Tells the store of every kind of contact; returns those that the customer has had."""
@@ -240,6 +250,8 @@ class _Run:
             if (decision_id := self.decided.get(one.message or ""))
             for at in one.moments()
         ]
+        for one in told:
+            self._tell_of(one.type, one.properties)
         answer = await self.engine.events.record(told, now=now)
         return [one.detail for one in answer.rejected]
 
@@ -268,6 +280,8 @@ class _Run:
                 properties=properties,
                 message=event.message,
             )
+            if derive:
+                self._tell_of(occurrence.type, occurrence.measured)
             event_effects.apply(document, occurrence, policy, measures, at, derive=derive)
             for name, derived in (
                 event_effects.for_others(occurrence, policy, document.customer_id) if derive else ()

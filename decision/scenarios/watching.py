@@ -76,7 +76,7 @@ def placed_conditions(
 
     What lifts quiet hours is owned by a channel and the number of its window.
     """
-    for section in ("states", "rules", "messages", "caps"):
+    for section in ("states", "rules", "messages", "caps", "events"):
         for owner in getattr(definition, section):
             yield section, owner.name, owner.when, owner.clause_sources
     for channel in definition.channels:

@@ -180,6 +180,50 @@ def test_a_derived_event_that_no_scenario_counts_is_not_covered(rules: Path) -> 
     }
 
 
+@pytest.mark.parametrize(
+    ("customer", "ask", "seen"),
+    [
+        ("{}", "", set()),
+        ("{BUY items: [{category: tea}], amount: 99}}]}", "", {"tea-line true", "large false"}),
+        (
+            "{BUY items: [{category: tea}, {category: cup}], amount: 100}}]}",
+            "",
+            {"tea-line true", "tea-line false", "large true", "gift false"},
+        ),
+        ("{derive: false, BUY amount: 100}}]}", "", set()),
+        ("{BUY amount: 100, to: ben}}]}", "", {"large true", "gift true"}),
+        ("{}", "{type: purchase, properties: {amount: 100}}", set()),
+        (
+            "{}",
+            "{id: e1, type: purchase, properties: {amount: 100}}",
+            {"large true", "gift false"},
+        ),
+    ],
+)
+def test_a_clause_of_a_derived_event_is_seen_where_an_event_could_have_made_it(
+    rules: Path, customer: str, ask: str, seen: set[str]
+) -> None:
+    policy = POLICY.replace(
+        "  invitation:", "  gift: {of: large, when: {event.to: {exists: true}}}\n  invitation:"
+    )
+    (rules / "policy.yaml").write_text(policy, encoding="utf-8")
+    definition = load_files({"policy.yaml": policy}).definition
+    assert definition is not None
+    customer = customer.replace("BUY", "events: [{type: purchase, YESTERDAY, properties: {")
+    text = f"- name: one\n  {NOW}\n  customer: {customer.replace('YESTERDAY', YESTERDAY)}\n"
+    event = f", event: {ask}" if ask else ""
+    text += f"  ask: {{placement: home{event}}}\n  expect: {{}}\n"
+    (rules / "tests" / "a.yaml").write_text(text, encoding="utf-8")
+    scenarios, diagnostics = read_scenarios(rules, compile_policy(definition))
+    assert diagnostics == []
+    coverage = Coverage(definition)
+    asyncio.run(run_scenarios(definition, scenarios, watcher=coverage))
+    derived = [one for one in coverage.sights if one.kind == "clause" and "event." in one.name]
+    assert len(derived) == 6
+    found = [one for one in derived if one in coverage.seen]
+    assert {f"{one.name.partition(':')[0]} {one.what}" for one in found} == seen
+
+
 def test_a_recorded_decision_has_its_derived_events_and_scores_again() -> None:
     definition = load_files({"policy.yaml": POLICY}).definition
     assert definition is not None

@@ -178,6 +178,9 @@ class Seen:
     def see(self, policy: Policy, verdict: Any, decision: Any) -> None:
         self.policy, self.verdict = policy, verdict
 
+    def happened(self, event_type: str, properties: dict[str, Any]) -> None:
+        pass
+
 
 async def logged_life(definition: PolicyDefinition, seed: int) -> Logged:
     life = Life(definition, seed)
