@@ -13,6 +13,8 @@ NextbestError               everything below; any other exception is a defect
             ArchiveBusy                 another process is writing it
             UnreadableFile              one of its files is damaged
         Unanswered                  it cannot be read in time
+    GatewaySettingsError        a gateways file; has its diagnostics
+    GatewayTypeError            a type of gateway of another package
     InputError                  a request, a row or a line; has the path of the field
     ModelError                  a model version that must not serve
     NoCommand                   bytes of an append-only file that are no command

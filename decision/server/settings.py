@@ -128,6 +128,13 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
         str | None,
         _about("Folder that `nextbest archive` writes: older decisions are found there."),
     ] = None
+    gateways: Annotated[
+        str | None,
+        _about(
+            "File of the gateways that deliver (YAML). Left out: deliveries are written to files "
+            "in ./.nextbest/outbox/."
+        ),
+    ] = None
     log_limit_mb: Annotated[
         int,
         _about(

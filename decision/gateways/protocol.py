@@ -1,0 +1,153 @@
+"""What a gateway takes and answers. A type of gateway needs nothing but this module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Literal, Protocol
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Meta
+
+OnUnknown = Literal["hold", "again"]
+"""What to do where the answer was lost: wait for somebody to decide, or send once more."""
+
+_VISIBLE: Final = "".join(chr(sign) for sign in range(0x21, 0x7F) if chr(sign) not in "%")
+
+
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt to deliver one message to one customer.
+
+    `id` names the delivery, the same in every attempt: `<decision id>.<message>`. `content` is
+    rendered. `attributes` and `aliases` (type → values) are the customer's of now: where to
+    deliver is found there. `refusable` is whether the customer can opt out of the purpose. `at` is
+    when it was decided, in microseconds; `attempt` counts from 1.
+    """
+
+    id: str
+    decision_id: str
+    message: str
+    channel: str
+    customer_id: str
+    content: dict[str, Any]
+    attributes: Mapping[str, Any] = {}
+    aliases: Mapping[str, Sequence[str]] = {}
+    language: str | None = None
+    purpose: str = ""
+    category: str = ""
+    placement: str = ""
+    at: int = 0
+    attempt: int = 1
+    refusable: bool = True
+
+    @property
+    def key(self) -> str:
+        """The id as a header can have it: `webhook-id` and every idempotency key.
+
+        >>> at = {"channel": "sms", "customer_id": "ann", "content": {}}
+        >>> Outgoing(id="01J.hello", decision_id="01J", message="hello", **at).key
+        '01J.hello'
+        >>> Outgoing(id="01J.caf\u00e9 au lait", decision_id="01J", message="", **at).key
+        '01J.caf%C3%A9%20au%20lait'
+        """
+        return quote(self.id, safe=_VISIBLE)
+
+    def address(self, kind: str) -> str | None:
+        """Where the customer is reached: the alias of that type, else the attribute of that name.
+
+        >>> at = {"id": "", "decision_id": "", "message": "", "channel": "", "content": {}}
+        >>> Outgoing(**at, customer_id="ann", attributes={"email": "a@b.de"}).address("email")
+        'a@b.de'
+        """
+        for value in (*self.aliases.get(kind, ()), self.attributes.get(kind)):
+            if isinstance(value, str) and value.strip():
+                return value.strip()
+        return None
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """The provider has it. `provider_id` is the name by which the provider's reports know it."""
+
+    provider_id: str | None = None
+
+
+class Retry(msgspec.Struct, frozen=True, kw_only=True):
+    """It was not delivered, and may be later; `after` is in seconds, where the provider says it."""
+
+    after: float | None = None
+    reason: str = ""
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """It will never be delivered. `disable`: the provider wants nothing more from this gateway."""
+
+    reason: str
+    disable: bool = False
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """It was handed over, and the answer was lost: it may have been delivered, or not."""
+
+    reason: str
+
+
+Result = Accepted | Retry | Rejected | Unknown
+"""What became of an attempt. Reasons are for operators: without secrets and addresses."""
+
+
+class Seconds(float):
+    """A span of time in a config, written as `30s` or `5m`."""
+
+
+class Share(float):
+    """A share in a config, written as `1%`."""
+
+
+class Pause(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Shares within an hour at which a gateway is paused; a warning comes at half of them.
+
+    `least` is how many deliveries an hour must have before its shares count.
+    """
+
+    complaints: Share = Share(0.01)
+    bounces: Share = Share(0.10)
+    least: Annotated[int, Meta(ge=1)] = 100
+
+
+class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every type of gateway can be told; types add their own fields.
+
+    `on_unknown` left out: the type's own default. `timeout` bounds one attempt, at most 5m.
+    `concurrency` is how many attempts one worker makes at once. `allow_private` allows targets on
+    private and loopback addresses: all, or those of the networks named.
+    """
+
+    on_unknown: OnUnknown | None = None
+    timeout: Seconds = Seconds(15)
+    concurrency: Annotated[int, Meta(ge=1, le=1000)] = 16
+    allow_private: bool | list[str] = False
+    pause: Pause = Pause()
+
+    def __repr__(self) -> str:
+        # Fields hold secrets, and what is printed gets into logs.
+        return f"<{type(self).__name__}>"
+
+    __str__ = __repr__
+
+
+class Gateway(Protocol):
+    """Delivers. One object per process and gateway; `send` is called concurrently.
+
+    `send` answers within its time limit and raises nothing for what others do wrong: an exception
+    is a defect, and counts as an unknown outcome.
+    """
+
+    on_unknown_default: OnUnknown
+
+    async def send(self, outgoing: Outgoing) -> Result:
+        """Makes one attempt."""
+        ...
+
+    async def close(self) -> None:
+        """Gives back what is open; nothing is sent afterwards."""
+        ...

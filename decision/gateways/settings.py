@@ -1,0 +1,256 @@
+"""The gateways file, which `NEXTBEST_GATEWAYS` names: gateways, channels, limits, opting out.
+
+    gateways:
+      hook: {type: webhook, url: "https://example.com/messages", secret: "${HOOK_SECRET}"}
+    channels: {push: hook}
+    limits: {push: 50/s}
+
+`${NAME}` is the value of an environment variable. docs/delivery.md explains every key.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from decision.core.errors import NextbestError
+from decision.files import access_hint
+from decision.gateways.file import TYPE as FILE_TYPE
+from decision.gateways.file import FileConfig
+from decision.gateways.protocol import Gateway, GatewayConfig
+from decision.gateways.reading import Reading
+from decision.gateways.registry import (
+    Context,
+    GatewayType,
+    GatewayTypeError,
+    gateway_types,
+    load_type,
+)
+from decision.gateways.unsubscribe import UnsubscribeConfig, UnsubscribeLinks
+from decision.rulebook.diagnostics import Diagnostic, hint_for, render_all
+from decision.rulebook.yaml_source import INVALID, Node, read_yaml
+from decision.rulebook.yaml_text import read_file
+
+DEFAULT_FOLDER: Final = ".nextbest/outbox/"
+"""Where deliveries go without a gateways file."""
+
+_KEYS: Final = ("gateways", "channels", "limits", "unsubscribe")
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_LIMIT: Final = re.compile(r"([1-9][0-9]{0,6})\s*/\s*(s|m|min|h|d)")
+_SECONDS: Final = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
+
+
+class GatewaySettingsError(NextbestError, ValueError):
+    """A gateways file that cannot be used; its `diagnostics` say where and why."""
+
+    def __init__(self, name: str, diagnostics: list[Diagnostic]) -> None:
+        super().__init__(f"{name} cannot be used:\n\n{render_all(diagnostics)}")
+        self.diagnostics = diagnostics
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """At most `amount` deliveries in `seconds` seconds, over all processes."""
+
+    amount: int
+    seconds: int
+
+
+class Configured(msgspec.Struct, frozen=True, kw_only=True):
+    """One gateway of the file: its name there, its type, and what it is told."""
+
+    name: str
+    type: str
+    kind: GatewayType
+    config: GatewayConfig
+
+
+class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a gateways file says. `default` is the gateway of channels that it does not name.
+
+    >>> settings = parse_gateways("gateways.yaml", '''
+    ... gateways: {print: {type: file, path: outbox/}}
+    ... channels: {push: print}
+    ... limits: {push: 50/s}
+    ... ''', {})
+    >>> settings.gateway_of("push"), settings.gateway_of("sms"), settings.limits["push"].amount
+    ('print', None, 50)
+    """
+
+    gateways: Mapping[str, Configured]
+    channels: Mapping[str, str] = {}
+    limits: Mapping[str, Limit] = {}
+    unsubscribe: UnsubscribeLinks | None = None
+    default: str | None = None
+
+    def gateway_of(self, channel: str) -> str | None:
+        """The name of the gateway that a channel's deliveries go to; None where there is none."""
+        return self.channels.get(channel, self.default)
+
+    def open(self, name: str) -> Gateway:
+        """The gateway of that name, made anew; it is closed by whoever opens it."""
+        found = self.gateways[name]
+        return found.kind.make(found.config, Context(name=name, unsubscribe=self.unsubscribe))
+
+
+def load_gateways(path: str | None, environ: Mapping[str, str] | None = None) -> GatewaySettings:
+    """The settings of a gateways file; without one, everything goes to files in `.nextbest/`.
+
+    Raises:
+        GatewaySettingsError: the file cannot be read, or has errors, each named with its place.
+    """
+    if path is None:
+        config = FileConfig(path=DEFAULT_FOLDER)
+        file = Configured(name="file", type="file", kind=FILE_TYPE, config=config)
+        return GatewaySettings(gateways={"file": file}, default="file")
+    return parse_gateways(path, _bytes_of(path), environ)
+
+
+def load_unsubscribe(
+    path: str | None, environ: Mapping[str, str] | None = None
+) -> UnsubscribeLinks | None:
+    """The links to opt out alone; what gateways need is not asked for, as a server may lack it.
+
+    Raises:
+        GatewaySettingsError: as `load_gateways`.
+    """
+    if path is None:
+        return None
+    reading, sections = _sections(path, _bytes_of(path), environ)
+    found = _unsubscribe(reading, sections)
+    if reading.diagnostics:
+        raise GatewaySettingsError(path, reading.diagnostics)
+    return found
+
+
+def parse_gateways(
+    name: str, data: bytes | str, environ: Mapping[str, str] | None = None
+) -> GatewaySettings:
+    """The settings of a text; `name` is the file's name in errors.
+
+    Raises:
+        GatewaySettingsError: it has errors.
+    """
+    reading, sections = _sections(name, data, environ)
+    unsubscribe = _unsubscribe(reading, sections)
+    gateways: dict[str, Configured] = {}
+    known: dict[str, Node] = {}
+    if (node := sections.get("gateways")) is not None:
+        known = reading.mapping(node, "gateways")
+        for key, one in known.items():
+            if not _NAME.fullmatch(key):
+                message = "the name of a gateway has letters, digits, - and _, and 64 at most"
+                reading.error("bad-name", one.key, message)
+            elif (found := _gateway(reading, key, one)) is not None:
+                gateways[key] = found
+    channels: dict[str, str] = {}
+    if (node := sections.get("channels")) is not None:
+        for channel, one in reading.mapping(node, "channels").items():
+            text = reading.text(one, f"the gateway of the channel {channel}")
+            if text is not None and text not in known:
+                message = f'there is no gateway "{text[:60]}"'
+                reading.error("unknown-name", one.at, message, hint_for(text, known))
+            elif text is not None:
+                channels[channel] = text
+    limits: dict[str, Limit] = {}
+    if (node := sections.get("limits")) is not None:
+        for channel, one in reading.mapping(node, "limits").items():
+            written = _LIMIT.fullmatch(str(one.value))
+            if channel not in channels:
+                message = f'"{channel[:60]}" is not one of the channels here'
+                reading.error("unknown-name", one.key, message, hint_for(channel, channels))
+            elif written is None:
+                message = f"the limit of {channel} must be a number in a time"
+                reading.error("bad-value", one.at, message, "write 50/s, 600/m, 1000/h or 9000/d")
+            else:
+                limits[channel] = Limit(int(written[1]), _SECONDS[written[2]])
+    if reading.diagnostics:
+        raise GatewaySettingsError(name, reading.diagnostics)
+    return GatewaySettings(
+        gateways=gateways, channels=channels, limits=limits, unsubscribe=unsubscribe
+    )
+
+
+def _bytes_of(path: str) -> bytes:
+    try:
+        return read_file(Path(path))
+    except OSError as error:
+        hint = access_hint(Path(path)) if isinstance(error, PermissionError) else ""
+        message = f"{error.strerror or error}{hint}"
+        found = Diagnostic(code="unreadable-file", file=path, message=message)
+        raise GatewaySettingsError(path, [found]) from None
+
+
+def _sections(
+    name: str, data: bytes | str, environ: Mapping[str, str] | None
+) -> tuple[Reading, dict[str, Node]]:
+    """The sections of the file, each with its node; a file that is no YAML ends the reading."""
+    source = read_yaml(name, data)
+    reading = Reading(os.environ if environ is None else environ)
+    reading.diagnostics = [
+        msgspec.structs.replace(found, source_line="") for found in source.diagnostics
+    ]
+    if source.root is None or source.root.value is None:
+        if not reading.diagnostics:
+            message = "the file is empty"
+            hint = "write gateways: and channels:, see docs/delivery.md"
+            found = Diagnostic(code="missing-key", file=name, message=message, hint=hint)
+            reading.diagnostics.append(found)
+        raise GatewaySettingsError(name, reading.diagnostics)
+    sections = reading.mapping(source.root, "the gateways file")
+    for key, node in sections.items():
+        if key not in _KEYS:
+            message = f'the gateways file cannot have the key "{key[:60]}"'
+            reading.error("unknown-key", node.key, message, hint_for(key, _KEYS))
+    return reading, sections
+
+
+def _gateway(reading: Reading, name: str, node: Node) -> Configured | None:
+    what = f"gateway {name}"
+    keys = reading.mapping(node, what)
+    types = gateway_types()
+    if "type" not in keys:
+        if isinstance(node.value, dict):
+            hint = f"add type: {hint_for('', types).removeprefix('use ')}"
+            reading.error("missing-key", node.key, f'{what} needs the key "type"', hint)
+        return None
+    kind = keys["type"].value
+    if kind is INVALID:
+        return None
+    if not isinstance(kind, str) or kind not in types:
+        hint = hint_for(kind if isinstance(kind, str) else "", types)
+        reading.error("unknown-name", keys["type"].at, f"the type of {what} is not known", hint)
+        return None
+    try:
+        loaded = load_type(types[kind])
+    except GatewayTypeError as error:
+        reading.error("bad-value", keys["type"].at, str(error))
+        return None
+    config = reading.struct(node, loaded.config, what, skip="type")
+    if config is None:
+        return None
+    if (problem := loaded.check(config)) is not None:
+        path, message, hint = problem
+        place = keys[path].at if path in keys else node.key
+        reading.error("bad-value", place, f"{path} of {what}: {message}", hint)
+        return None
+    return Configured(name=name, type=kind, kind=loaded, config=config)
+
+
+def _unsubscribe(reading: Reading, sections: Mapping[str, Node]) -> UnsubscribeLinks | None:
+    node = sections.get("unsubscribe")
+    if node is None:
+        return None
+    config = reading.struct(node, UnsubscribeConfig, "unsubscribe")
+    if config is None:
+        return None
+    if (problem := config.problem()) is not None:
+        path, message, hint = problem
+        place = reading.mapping(node, "unsubscribe")[path].at
+        reading.error("bad-value", place, f"{path} of unsubscribe: {message}", hint)
+        return None
+    return UnsubscribeLinks.of(config)

@@ -1,0 +1,190 @@
+"""The gateways file: every mistake has a place, a reason and a fix, and shows no secret."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from decision.gateways import (
+    GatewayConfig,
+    GatewaySettings,
+    GatewaySettingsError,
+    GatewayType,
+    Limit,
+    load_gateways,
+    parse_gateways,
+    registry,
+)
+from decision.gateways.settings import load_unsubscribe
+
+SECRET = "a secret that nobody may see anywhere"
+
+
+def read(text: str, **environ: str) -> GatewaySettings:
+    return parse_gateways("gateways.yaml", text, environ)
+
+
+def refused(text: str, **environ: str) -> str:
+    with pytest.raises(GatewaySettingsError) as caught:
+        read(text, **environ)
+    return str(caught.value)
+
+
+def test_channels_lead_to_gateways_with_limits() -> None:
+    found = read(
+        "gateways: {print: {type: file, path: 'out/${DAY}', timeout: 5s, on_unknown: hold,\n"
+        "  pause: {complaints: 0.5%, bounces: 5%}}}\n"
+        "channels: {push: print, sms: print}\nlimits: {sms: 50/s, push: 9000/d}\n",
+        DAY="monday",
+    )
+    assert found.gateway_of("sms") == "print" and found.gateway_of("email") is None
+    assert found.limits == {"sms": Limit(50, 1), "push": Limit(9000, 86_400)}
+    config = found.gateways["print"].config
+    assert config.path == "out/monday" and config.timeout == 5 and config.on_unknown == "hold"  # type: ignore[attr-defined]
+    assert (config.pause.complaints, config.pause.bounces) == (0.005, 0.05)
+
+
+def test_without_a_file_every_channel_goes_to_files_below_nextbest() -> None:
+    found = load_gateways(None)
+    assert found.gateway_of("anything") == "file"
+    assert found.gateways["file"].config.path == ".nextbest/outbox/"  # type: ignore[attr-defined]
+
+
+WRONG = {
+    "": "the file is empty",
+    "[1]": "gateways.yaml:1:1: error: the gateways file must be a mapping",
+    "gateway: {}": 'cannot have the key "gateway" [unknown-key]\n  hint: did you mean "gateways"?',
+    "gateways: {print: {path: x}}": 'gateway print needs the key "type"',
+    "gateways: {print: {type: fil, path: x}}": 'the type of gateway print is not known [unknown-name]\n  hint: did you mean "file"?',
+    "gateways: {print: {type: 5}}": "the type of gateway print is not known",
+    "gateways: {print: x}": "gateway print must be a mapping",
+    "gateways: {print: {type: file, paht: x}}": 'cannot have the key "paht" [unknown-key]\n  hint: did you mean "path"?',
+    "gateways: {print: {type: file}}": 'gateway print needs the key "path"',
+    "gateways: {'a b': {type: file, path: x}}": "the name of a gateway has letters",
+    "gateways:\n  print: {type: file, path: 5}": "gateways.yaml:2:29: error: path of gateway print: expected text, got whole number",
+    "gateways: {p: {type: file, path: x, timeout: 10}}": "timeout of gateway p: write a time such as 30s",
+    "gateways: {p: {type: file, path: x, timeout: 9h}}": "it can be at most 5m",
+    "gateways: {p: {type: file, path: x, on_unknown: agian}}": 'on_unknown of gateway p is none of its words [bad-value]\n  hint: did you mean "again"?',
+    "gateways: {p: {type: file, path: x, pause: {bounce: 1%}}}": 'pause of gateway p cannot have the key "bounce" [unknown-key]\n  hint: did you mean "bounces"?',
+    "gateways: {p: {type: file, path: x, pause: {bounces: 10}}}": "bounces of pause of gateway p: write a share such as 1%",
+    "gateways: {p: {type: file, path: x, concurrency: 0}}": "concurrency of gateway p: expected whole number >= 1",
+    "gateways: {print: {type: file, path: x}}\nchannels: {push: prnt}": 'gateways.yaml:2:18: error: there is no gateway "prnt" [unknown-name]\n  hint: did you mean "print"?',
+    "gateways: {print: {type: file, path: x}}\nchannels: {sms: print}\nlimits: {smss: 5/s}": '"smss" is not one of the channels here [unknown-name]\n  hint: did you mean "sms"?',
+    "gateways: {print: {type: file, path: x}}\nchannels: {sms: print}\nlimits: {sms: 5 per s}": "write 50/s",
+    "gateways: {print: {type: file, path: '${X'}}": "has ${, and no name",
+    "gateways: {print: {type: file, path: '${X-Y}'}}": "has ${, and no name",
+    "unsubscribe: {url: 'https://a.example'}": 'unsubscribe needs the key "secret"',
+    "unsubscribe: {url: 'a.example', secret: '${S}'}": "url of unsubscribe: it must be the address",
+    "unsubscribe: {url: 'https://a.example', secret: short}": "it must have at least 24 characters",
+    "gateways: &a {}": "YAML anchor",
+    "gateways: {a: {type: file, path: x}, a: {type: file, path: y}}": "appears twice",
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_a_mistake_is_named_with_its_place_and_its_fix(text: str) -> None:
+    assert WRONG[text] in refused(text, S=SECRET)
+
+
+def test_a_missing_secret_names_the_file_the_line_and_the_variable() -> None:
+    text = "gateways:\n  print:\n    type: file\n    path: /x/${OUT_DIR}\n"
+    said = refused(text)
+    assert "gateways.yaml:4:11: error: the environment variable OUT_DIR is not set" in said
+    assert "path of gateway print needs it" in said and "hint: set OUT_DIR" in said
+    assert "OUT_DIR is empty" in refused(text, OUT_DIR="")
+
+
+def test_every_missing_secret_is_named_at_once() -> None:
+    said = refused("gateways: {a: {type: file, path: '${A}${B}'}, b: {type: file, path: '${C}'}}")
+    assert all(f"variable {name} is not set" in said for name in "ABC")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gateways: {p: {type: file, path: x, timeout: '${S}'}}",
+        "gateways: {p: {type: file, path: x, on_unknown: '${S}'}}",
+        "gateways: {p: {type: file, path: x, concurrency: '${S}'}}",
+        f"gateways: {{p: {{type: file, path: ['{SECRET}']}}}}",
+        f"gateways: {{p: {{type: file, paht: '{SECRET}'}}}}",
+        f"gateways: {{p: {{type: file, path: x, on_unknown: '{SECRET}'}}}}",
+        f"gateways: '{SECRET}'",
+        f"gateways: {{p: '{SECRET}'}}",
+        f"gateways: {{p: {{type: '{SECRET}'}}}}",
+        f"unsubscribe: {{url: '{SECRET}', secret: x}}",
+        f"unsubscribe: {{url: 'https://x.example', secret: ['{SECRET}', x]}}",
+    ],
+)
+def test_no_message_shows_a_value(text: str) -> None:
+    assert SECRET not in refused(text, S=SECRET)
+
+
+def test_what_is_printed_of_a_config_has_no_value() -> None:
+    found = read("gateways: {p: {type: file, path: '${S}'}}", S=SECRET)
+    assert SECRET not in f"{found!r} {found.gateways['p'].config} {found.gateways['p'].config!r}"
+
+
+def test_two_dollars_stand_for_one() -> None:
+    found = read("gateways: {p: {type: file, path: '$${HOME}/$.x/${{ y }}'}}")
+    assert found.gateways["p"].config.path == "${HOME}/$.x/${{ y }}"  # type: ignore[attr-defined]
+
+
+def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.yaml", tmp_path):
+        with pytest.raises(GatewaySettingsError) as caught:
+            load_gateways(str(path))
+        assert str(path) in str(caught.value)
+
+
+def test_links_to_opt_out_are_read_without_the_secrets_of_gateways(tmp_path: Path) -> None:
+    path = tmp_path / "gateways.yaml"
+    path.write_text(
+        "gateways: {p: {type: file, path: '${NOT_HERE}'}}\n"
+        "unsubscribe: {url: 'https://x.example', secret: '${S}'}\n"
+    )
+    assert load_unsubscribe(str(path), {"S": SECRET}) is not None
+    assert load_unsubscribe(None) is None
+    path.write_text("gateways: {p: {type: file, path: x}}\n")
+    assert load_unsubscribe(str(path), {}) is None
+
+
+# -------------------------------------------------------- types of other packages
+
+
+class PigeonConfig(GatewayConfig, frozen=True, kw_only=True):
+    loft: str
+
+
+PIGEON = GatewayType(config=PigeonConfig, make=lambda config, context: (context.name, config.loft))  # type: ignore[arg-type,return-value]
+NO_TYPE = "something else"
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, value: str, name: str = "pigeon") -> None:
+    point = EntryPoint(name, value, registry.GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+
+
+def test_another_package_adds_a_type_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(monkeypatch, "tests.gateways.test_settings:PIGEON")
+    found = read("gateways: {p: {type: pigeon, loft: north}}\nchannels: {post: p}")
+    assert found.open("p") == ("p", "north")
+    assert 'gateway p needs the key "loft"' in refused("gateways: {p: {type: pigeon}}")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["no.such.module:X", "tests.gateways.test_settings:X", "tests.gateways.test_settings:NO_TYPE"],
+)
+def test_a_type_that_cannot_be_loaded_is_named_with_its_package(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    offer(monkeypatch, value)
+    assert f"the type pigeon of {value}" in refused("gateways: {p: {type: pigeon}}")
+    assert read("gateways: {p: {type: file, path: x}}").gateways
+
+
+def test_a_type_of_ours_goes_before_one_of_another_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(monkeypatch, "tests.gateways.test_settings:PIGEON", "file")
+    assert read("gateways: {p: {type: file, path: x}}").gateways["p"].type == "file"
