@@ -38,7 +38,8 @@ class StoreRemoval(msgspec.Struct, frozen=True, kw_only=True):
     """What was removed from Redis; `log_records` by partition, for those of the customer's ids.
 
     `ids` counts the customer's ids: the one in use, merged ones, aliases that were one.
-    `coupon_codes` counts the codes of which it was known that the customer has them.
+    `coupon_codes` counts the codes of which it was known that the customer has them, `deliveries`
+    the messages that were still in the outbox.
     """
 
     ids: int = 0
@@ -47,6 +48,7 @@ class StoreRemoval(msgspec.Struct, frozen=True, kw_only=True):
     answers: int = 0
     event_ids: int = 0
     coupon_codes: int = 0
+    deliveries: int = 0
     log_records: dict[str, int] = {}
 
 
