@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import msgspec
 from litestar import Request
-from litestar.types import Receive, Scope, Send
+from litestar.types import HTTPResponseStartEvent, Receive, Scope, Send
 
 from decision.api.problems import JSON, PRIVATE
 from decision.core.errors import InputError
@@ -36,12 +36,40 @@ class Answer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the answer."""
+        await send(self._start())
+        await send({"type": "http.response.body", "body": self.content, "more_body": False})
+
+    async def give(self, receive: Receive, send: Send) -> bool:
+        """Sends the answer to a request whose body has come; false if its client had gone.
+
+        A server drops what is sent to a client that has gone, also while sending waits for the
+        client to read. It says so only to `receive`, and only before the answer has ended.
+        """
+        await send(self._start())
+        await send({"type": "http.response.body", "body": self.content, "more_body": True})
+        if has_gone(receive):
+            return False
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return True
+
+    def _start(self) -> HTTPResponseStartEvent:
         headers = [PRIVATE, *self.headers]
         if self.status != 204:
             length = str(len(self.content)).encode()
             headers += [self.type_header, (b"content-length", length)]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": self.content, "more_body": False})
+        return {"type": "http.response.start", "status": self.status, "headers": headers}
+
+
+def has_gone(receive: Receive) -> bool:
+    """Whether the client of a request whose body has come has gone; asks without waiting."""
+    asked: Any = receive()
+    try:
+        asked.send(None)
+    except StopIteration as answer:
+        gone: bool = answer.value["type"] == "http.disconnect"
+        return gone
+    asked.close()
+    return False
 
 
 def json_answer(value: Any, status: int = 200) -> Answer:

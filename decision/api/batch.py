@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 import msgspec
-from litestar.types import Receive, Scope, Send
+from litestar.types import HTTPReceiveMessage, Receive, Scope, Send
 
 from decision.api.answers import encode_json
 from decision.api.bodies import late, too_large
@@ -17,7 +17,7 @@ from decision.api.errors import as_problem
 from decision.api.middleware import http_request_id
 from decision.api.problems import PRIVATE, Problem, unavailable
 from decision.core.schema import DecisionRequest
-from decision.engine import Engine
+from decision.engine import Engine, UngivenDecision
 from decision.server.admission import Admission, retry_after
 from decision.server.byte_budget import ByteBudget, weight
 from decision.server.settings import ServerSettings
@@ -69,6 +69,8 @@ class Batch:
     that sends all before it reads anything would then wait for us as we for it: after a moment
     without movement we read on, as long as all batches together have sent less than
     `max_batch_bytes` ahead. Then a client that still does not read is cut off in time.
+
+    Once the client has gone, no more lines are begun, and what it was not given is withdrawn.
     """
 
     def __init__(
@@ -88,7 +90,7 @@ class Batch:
         self.largest_line = settings.max_body_bytes
         self.largest = settings.max_batch_bytes
         self.seconds = settings.body_timeout_ms / 1000
-        self.started: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue(
+        self.started: asyncio.Queue[tuple[int, asyncio.Task[bytes]] | None] = asyncio.Queue(
             settings.batch_concurrency
         )
         self.parts: asyncio.Queue[bytes | Problem | None] = asyncio.Queue()
@@ -96,6 +98,7 @@ class Batch:
         self.held = 0  # of the budget
         self.room = asyncio.Event()
         self.gone = False
+        self.not_given: dict[int, UngivenDecision] = {}  # line number → what it has reserved
 
     async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers the request."""
@@ -106,46 +109,69 @@ class Batch:
                 receiving = group.create_task(self._receive(receive))
                 group.create_task(self._start(group))
                 await self._send(send)
-                receiving.cancel()  # it waits only where the answer ended before the body
+                receiving.cancel()
         finally:
             self.batches.waiting -= self.waiting
             self._give(self.held)
+            for decision in self.not_given.values():
+                self.engine.withdraw(decision)
 
     async def _receive(self, receive: Receive) -> None:
-        """Body → `parts`, and what ends it: None, or the problem for the last line."""
+        """Body → `parts`, and what ends it: None, or the problem for the last line.
+
+        Goes on until it is cancelled or the client has gone, which is what comes next.
+        """
         total = 0
         waited = 0.0
         patient = True
-        while True:
-            began = time.monotonic()
-            try:
-                async with asyncio.timeout(min(self.seconds, self._left(waited, total))):
-                    message = await receive()
-            except TimeoutError:
-                self.parts.put_nowait(late(self.seconds))
-                return
-            waited += time.monotonic() - began
-            if message["type"] != "http.request":
-                self.gone = True
-                self.parts.put_nowait(None)
-                return
-            part = message["body"]
-            total += len(part)
-            if total > self.largest:
-                self.parts.put_nowait(too_large(self.largest))
-                return
-            self._count(len(part))
-            self.parts.put_nowait(part)
-            if not message["more_body"]:
-                self.parts.put_nowait(None)
-                return
-            while self.waiting > _ROOM and (patient or self.batches.waiting > self.batches.largest):
-                self.room.clear()
-                try:
-                    async with asyncio.timeout(_PATIENCE):
-                        await self.room.wait()
-                except TimeoutError:
-                    patient = False
+        coming = asyncio.create_task(self._message(receive))
+        end: Problem | None = None
+        try:
+            while True:
+                began = time.monotonic()
+                left = min(self.seconds, self._left(waited, total))
+                if not (await asyncio.wait([coming], timeout=left))[0]:
+                    end = late(self.seconds)
+                    break
+                waited += time.monotonic() - began
+                message = coming.result()
+                if message["type"] != "http.request":
+                    break
+                coming = asyncio.create_task(self._message(receive))
+                part = message["body"]
+                total += len(part)
+                if total > self.largest:
+                    end = too_large(self.largest)
+                    break
+                self._count(len(part))
+                self.parts.put_nowait(part)
+                if not message["more_body"]:
+                    break
+                while self._ahead(patient):
+                    self.room.clear()
+                    try:
+                        async with asyncio.timeout(_PATIENCE):
+                            await self.room.wait()
+                    except TimeoutError:
+                        patient = False
+            self.parts.put_nowait(end)
+            while (await coming)["type"] == "http.request":
+                coming = asyncio.create_task(self._message(receive))
+        finally:
+            coming.cancel()
+
+    async def _message(self, receive: Receive) -> HTTPReceiveMessage:
+        """The next part of the body, or that the client has gone: noted at once."""
+        message: HTTPReceiveMessage = await receive()  # type: ignore[assignment]
+        if message["type"] != "http.request":
+            self.gone = True
+            self.room.set()
+        return message
+
+    def _ahead(self, patient: bool) -> bool:
+        """Whether a client that is there has sent so much that it has to wait for us."""
+        crowded = self.batches.waiting > self.batches.largest
+        return not self.gone and self.waiting > _ROOM and (patient or crowded)
 
     def _left(self, waited: float, total: int) -> float:
         """Seconds in which the next part of the body must come."""
@@ -194,7 +220,8 @@ class Batch:
             size = weight(line) if isinstance(line, bytes) else 0
             await self.batches.budget.wait(size)
             self.held += size
-            await self.started.put(group.create_task(self._answer(number, line, size)))
+            task = group.create_task(self._answer(number, line, size))
+            await self.started.put((number, task))
         await self.started.put(None)
 
     def _give(self, size: int) -> None:
@@ -204,7 +231,7 @@ class Batch:
 
     async def _answer(self, number: int, line: bytes | Problem, size: int) -> bytes:
         """The line that answers a line; never raises. From now on the answer is held instead."""
-        answer = await self._answered(number, line)
+        answer = b"" if self.gone else await self._answered(number, line)
         self._give(size - len(answer))
         return answer
 
@@ -215,7 +242,12 @@ class Batch:
             await self.spend()
             request = self.decode(line)
             async with self.admission.turn(line=True):
-                return encode_json(await self.engine.decide(request)) + b"\n"
+                if self.gone:
+                    return b""
+                decided = await self.engine.decide_with_verdict(request)
+            if ungiven := self.engine.ungiven(request, decided):
+                self.not_given[number] = ungiven
+            return encode_json(decided.decision) + b"\n"
         except Exception as error:  # noqa: BLE001 - becomes an error line; the rest goes on
             problem = as_problem(error, self.request_id)
             details = msgspec.to_builtins(problem.details(self.request_id))
@@ -224,30 +256,42 @@ class Batch:
     async def _send(self, send: Send) -> None:
         """Sends the answers in order, those that are ready together."""
         ready: list[bytes] = []
-        size = 0
+        last = size = 0
 
         async def flush() -> None:
             nonlocal size
-            if ready:
-                body = b"".join(ready)
-                ready.clear()
-                size = 0
-                await send({"type": "http.response.body", "body": body, "more_body": True})
-                self._give(len(body))
-                self.room.set()
+            if not ready or self.gone:
+                return
+            body = b"".join(ready)
+            ready.clear()
+            size = 0
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+            # What is sent to a client that has gone is dropped: its going is heard first.
+            await asyncio.sleep(0)
+            if not self.gone:
+                self._given(last)
+            self._give(len(body))
+            self.room.set()
 
         while True:
             if self.started.empty():
                 await flush()
-            task = await self.started.get()
-            if task is None:
+            started = await self.started.get()
+            if started is None:
                 break
+            number, task = started
             if not task.done():
                 await flush()
             answer = await task
             ready.append(answer)
+            last = number
             size += len(answer)
             if size >= _PIECE:
                 await flush()
         await flush()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _given(self, last: int) -> None:
+        """Notes that the answers up to that of line `last` are given."""
+        for number in [number for number in self.not_given if number <= last]:
+            del self.not_given[number]

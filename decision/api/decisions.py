@@ -10,7 +10,7 @@ from litestar import Request, asgi, get
 from litestar.exceptions import MethodNotAllowedException
 from litestar.types import ControllerRouterHandler, Receive, Scope, Send
 
-from decision.api.answers import Answer, encode_json, json_answer, path_id
+from decision.api.answers import Answer, encode_json, has_gone, json_answer, path_id
 from decision.api.auth import Authenticator, key_name
 from decision.api.batch import Batch, Batches
 from decision.api.bodies import Bodies, check_headers
@@ -19,7 +19,7 @@ from decision.api.problems import Problem
 from decision.core.errors import InputError, Overloaded
 from decision.core.schema import Decision, DecisionRequest
 from decision.decoding import JsonDecoder
-from decision.engine import Engine
+from decision.engine import Decided, Engine
 from decision.server.admission import Admission
 from decision.server.archived import ArchivedDecisions
 from decision.server.keys.rates import Rates
@@ -45,21 +45,32 @@ def decode_request(body: bytes) -> DecisionRequest:
 
 
 async def decide_in_turn(
-    engine: Engine, admission: Admission, request: DecisionRequest, timeout_ms: int
-) -> Decision:
-    """Decides when there is room; what waited beyond its deadline is answered at once."""
+    engine: Engine,
+    admission: Admission,
+    request: DecisionRequest,
+    timeout_ms: int,
+    receive: Receive,
+) -> Decided:
+    """Decides when there is room; what waited beyond its deadline is answered at once.
+
+    Raises:
+        Problem: the client has gone while it waited; nothing was begun.
+    """
     if not admission.enter():
         try:
             waited = await admission.wait()
         except Overloaded:
             return engine.decide_too_late(request)
         left = (request.deadline_ms or timeout_ms) - round(waited * 1000)
-        if left <= 0:
+        gone = has_gone(receive)
+        if gone or left <= 0:
             admission.leave()
+            if gone:
+                raise Problem("invalid-request", "the client went away before its turn came")
             return engine.decide_too_late(request)
         request = msgspec.structs.replace(request, deadline_ms=left)
     try:
-        return await engine.decide(request)
+        return await engine.decide_with_verdict(request)
     finally:
         admission.leave()
 
@@ -86,8 +97,14 @@ def decision_routes(
             await rates.spend(name)
         body = await bodies.read(scope, receive)
         request = decode_request(body)
-        decision = await decide_in_turn(engine, admission, request, settings.timeout_ms)
-        await Answer(encode_json(decision))(scope, receive, send)
+        decided = await decide_in_turn(engine, admission, request, settings.timeout_ms, receive)
+        answer = Answer(encode_json(decided.decision))
+        given = False
+        try:
+            given = await answer.give(receive, send)
+        finally:
+            if not given and (left := engine.ungiven(request, decided)):
+                engine.withdraw(left)
 
     @asgi("/v1/decisions/batch", copy_scope=False, opt={"scope": "decide", "operation": _BATCH})
     async def decide_batch(scope: Scope, receive: Receive, send: Send) -> None:

@@ -44,11 +44,32 @@ class BoundedProtocol(LimitedProtocol):
         self._in_head = True
         self._whole = False  # whether the piece that is parsed ended with its request
         self._excess = 0  # bytes received that are no body
+        self._under_way = self.cycle
+
+    def eof_received(self) -> None:
+        """The client sends nothing more: as to most servers, it has gone, and gets no answer."""
+        self._tell_gone()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""
-        self.pipeline.clear()
+        self._tell_gone()
         super().connection_lost(exc)
+
+    def _tell_gone(self) -> None:
+        """Tells the request that is under way, and begins none of those behind it.
+
+        Of several on the connection, uvicorn would tell the last, which is not under way.
+        """
+        self.pipeline.clear()
+        cycle = self._under_way
+        if not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            self.flow.resume_writing()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._under_way = cycle
+        super()._start_asgi_task(cycle, app)
 
     # What comes in.
 

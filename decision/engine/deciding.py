@@ -36,11 +36,29 @@ class Decided(msgspec.Struct, frozen=True):
     """A decision, and the verdict that it comes from.
 
     `verdict` is None where this call made none: the store was unavailable, or the request id was
-    answered before.
+    answered before. In the latter case `claim` is this caller's on the answer, which is kept under
+    the customer `kept_under`.
     """
 
     decision: Decision
     verdict: Verdict | None = None
+    claim: str = ""
+    kept_under: str = ""
+
+
+def ungiven(runtime: Runtime, request: DecisionRequest, decided: Decided) -> UngivenDecision | None:
+    """What is to be withdrawn if the caller does not get the answer; None: nothing is reserved."""
+    decision = decided.decision
+    if decision.outcome != "selected" or request.dry_run:
+        return None
+    lasts = runtime.snapshot.policy.settings.request_id_lasts
+    return UngivenDecision(
+        decision_id=decision.decision_id,
+        customer_id=decided.kept_under or decision.customer_id,
+        request_id=request.request_id,
+        claim=decided.claim or decision.decision_id,
+        until=told_until(lasts, runtime.clock() - to_micros(decision.decided_at)),
+    )
 
 
 class Deciding:
@@ -254,30 +272,31 @@ class Deciding:
                 explanation = looked_up.explanation
                 decision = msgspec.structs.replace(decision, explanation=explanation)
         # Last: what was claimed is given.
-        if decision.outcome == "selected" and not await self._claim(state, decision):
-            return TryAgain(await self._read(state.document.customer_id))
-        return Done(Decided(decision))
+        if decision.outcome != "selected":
+            return Done(Decided(decision))
+        customer_id, kept_under = state.document.customer_id, state.answer_under
+        kept_under = customer_id if kept_under is None else kept_under
+        claim = self.runtime.new_id(kept_under)
+        decided = Decided(decision, claim=claim, kept_under=kept_under)
+        if not await self._claim(decided):
+            return TryAgain(await self._read(customer_id))
+        return Done(decided)
 
-    async def _claim(self, state: ReadResult, decision: Decision) -> bool:
+    async def _claim(self, decided: Decided) -> bool:
         """Whether a kept answer may be given again: then it stays, even if nobody had it before."""
-        request_id, kept_under = self.request.request_id, state.answer_under
-        customer_id = state.document.customer_id if kept_under is None else kept_under
-        claim = self.runtime.new_id(customer_id)
+        request_id, decision_id = self.request.request_id, decided.decision.decision_id
         assert request_id is not None
         try:
             return await self.runtime.store.claim_answer(
-                customer_id, request_id, decision.decision_id, claim, timeout=self.query.left()
+                decided.kept_under,
+                request_id,
+                decision_id,
+                decided.claim,
+                timeout=self.query.left(),
             )
         except (asyncio.CancelledError, StoreUnavailable):
-            lasts = self.query.snapshot.policy.settings.request_id_lasts
-            ungiven = UngivenDecision(
-                decision_id=decision.decision_id,
-                customer_id=customer_id,
-                request_id=request_id,
-                claim=claim,
-                until=told_until(lasts, self.query.now - to_micros(decision.decided_at)),
-            )
-            self.following.withdraw(ungiven)
+            if left := ungiven(self.runtime, self.request, decided):
+                self.following.withdraw(left)
             raise
 
     def _without_store(self, *, late: bool) -> Decided:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from decision.core.ports import Store
 from decision.core.schema import Decision, DecisionRequest
 from decision.engine.customers import Customers
-from decision.engine.deciding import Decided, Deciding
+from decision.engine.deciding import Decided, Deciding, ungiven
 from decision.engine.events import Events
-from decision.engine.following import Following
+from decision.engine.following import Following, UngivenDecision
 from decision.engine.replay import Replay
 from decision.engine.runtime import EngineSettings, Observer, Runtime, wall_clock
 from decision.engine.snapshot import Snapshot
@@ -86,19 +86,29 @@ class Engine:
         """
         return (await self.decide_with_verdict(request, now=now)).decision
 
-    def decide_too_late(self, request: DecisionRequest) -> Decision:
+    def decide_too_late(self, request: DecisionRequest) -> Decided:
         """The answer to a request that has waited beyond its deadline; it costs next to nothing.
 
         Raises:
             InputError: as `decide` does.
             NotReady: no policy is in force yet.
         """
-        return (
-            Deciding(self.runtime, self.replay, self.following, request, None).too_late().decision
-        )
+        return Deciding(self.runtime, self.replay, self.following, request, None).too_late()
 
     async def decide_with_verdict(
         self, request: DecisionRequest, *, now: int | None = None
     ) -> Decided:
         """Decides as `decide` does, and returns also the verdict that the decision comes from."""
         return await Deciding(self.runtime, self.replay, self.following, request, now).run()
+
+    def ungiven(self, request: DecisionRequest, decided: Decided) -> UngivenDecision | None:
+        """What to `withdraw` if the caller does not get the answer; None where that is nothing."""
+        return ungiven(self.runtime, request, decided)
+
+    def withdraw(self, decision: UngivenDecision) -> None:
+        """Takes back a decision whose answer its caller did not get; returns at once.
+
+        As soon as the store answers, contacts, budgets and coupon codes are released, and the log
+        says that nobody was given it, unless the same request id has another caller who was.
+        """
+        self.following.withdraw(decision)

@@ -291,7 +291,7 @@ async def test_what_nobody_foresaw_is_a_500_that_tells_nothing(
     async def broken(*args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("secret of li@example.com")
 
-    api.engine.decide = broken  # type: ignore[method-assign]
+    api.engine.decide_with_verdict = broken  # type: ignore[method-assign]
     answer = await api.decide(customer_id="li@example.com")
     problem = problem_of(answer, 500)
     assert "li@example" not in answer.text

@@ -103,7 +103,7 @@ async def test_a_body_that_is_too_large_says_so(rules: Path) -> None:
 
 async def test_decisions_made_at_once_are_bounded(rules: Path) -> None:
     async with running(rules, batch_concurrency=4) as api:
-        real = api.engine.decide
+        real = api.engine.decide_with_verdict
         running_now = most = 0
 
         async def counted(*args: Any, **kwargs: Any) -> Any:
@@ -116,21 +116,21 @@ async def test_decisions_made_at_once_are_bounded(rules: Path) -> None:
             finally:
                 running_now -= 1
 
-        api.engine.decide = counted  # type: ignore[method-assign]
+        api.engine.decide_with_verdict = counted  # type: ignore[method-assign]
         rows = await batch(api, "\n".join(line(number) for number in range(100)))
         assert len(rows) == 100
         assert 1 < most <= 4 + 2
 
 
 async def test_what_nobody_foresaw_fails_its_line_only(api: Api) -> None:
-    real = api.engine.decide
+    real = api.engine.decide_with_verdict
 
     async def odd(request: Any) -> Any:
         if request.customer_id == "c-2":
             raise RuntimeError("boom")
         return await real(request)
 
-    api.engine.decide = odd  # type: ignore[method-assign, assignment]
+    api.engine.decide_with_verdict = odd  # type: ignore[method-assign, assignment]
     rows = await batch(api, "\n".join([line(1), line(2), line(3)]))
     assert rows[1]["error"]["status"] == 500
     assert "boom" not in json.dumps(rows)
