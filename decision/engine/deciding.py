@@ -23,7 +23,7 @@ from decision.engine.identity import alias_id, clean_id, customer_id_of, named_b
 from decision.engine.log_records import record_without_store
 from decision.engine.planning import DecisionQuery, plan
 from decision.engine.replay import Replay
-from decision.engine.reserving import BudgetSpent, CodeTooLong, reserve
+from decision.engine.reserving import BudgetSpent, TextTooLong, reserve
 from decision.engine.runtime import Runtime
 from decision.engine.settling import check_redeemed, redeem
 from decision.engine.transaction import Done, GaveUp, TryAgain, transact
@@ -101,12 +101,12 @@ class Deciding:
             async with asyncio.timeout(self.query.deadline):
                 decided = await self._decide()
         except StoreUnavailable as error:
-            late = self.query.is_late()
-            if not late:
-                self._failed(error)
-            return self._without_store(late=late)
+            if self.query.is_late():
+                return self._without_store("deadline")
+            self._failed(error)
+            return self._without_store(*(["contention"] if error.code == "contention" else []))
         except TimeoutError:
-            return self._without_store(late=True)
+            return self._without_store("deadline")
         except Exception as error:
             self._failed(error)
             raise
@@ -124,7 +124,7 @@ class Deciding:
             InputError: as `run` does.
         """
         self._check()
-        return self._without_store(late=True)
+        return self._without_store("deadline")
 
     def _check(self) -> None:
         policy, request = self.query.snapshot.policy, self.request
@@ -196,9 +196,21 @@ class Deciding:
         return found.budgets
 
     async def _attempt(self, state: ReadResult) -> Done[Decided] | TryAgain:
-        """Plans on one state, and reserves what is planned unless it has changed meanwhile."""
-        if state.answer is not None:
-            return await self._give_again(state, state.answer)
+        """Plans on one state, and reserves what is planned unless it has changed meanwhile.
+
+        Where texts turn out to be too long, it plans again without them. Nobody has overtaken it
+        then, so that is no other attempt.
+        """
+        while state.answer is None:
+            outcome = await self._plan_and_reserve(state)
+            if not isinstance(outcome, TextTooLong):
+                return outcome
+            self.overlong |= outcome.candidates
+            budgets = await self._budgets() if outcome.printed_codes else state.budgets
+            state = self._anew(state, budgets)
+        return await self._give_again(state, state.answer)
+
+    async def _plan_and_reserve(self, state: ReadResult) -> Done[Decided] | TryAgain | TextTooLong:
         store = self.runtime.store
         planned = plan(
             self.query,
@@ -210,9 +222,9 @@ class Deciding:
         )
         answer = answer_of(planned)
         self._step("decide")
-        if (overlong := planned.verdict.overlong()) & ~self.overlong:
-            self.overlong |= overlong
-            return self._once_more(state, state.budgets)
+        if overlong := planned.verdict.overlong() & ~self.overlong:
+            await asyncio.sleep(0)  # the deadline may have passed
+            return TextTooLong(overlong)
         if self.request.dry_run:
             answer = with_placeholders(planned, answer)
             return Done(self._decided(answer, planned.verdict, written=False))
@@ -230,16 +242,13 @@ class Deciding:
             # One that cannot be counted on may be read as less than it counts as.
             known = budgets.get(outcome.counter, 0)
             budgets[outcome.counter] = max(known, outcome.taken)
-            return self._once_more(state, budgets)
-        if isinstance(outcome, CodeTooLong):
-            self.overlong |= outcome.candidates
-            return self._once_more(state, await self._budgets())
+            return TryAgain(self._anew(state, budgets))
         return outcome
 
-    def _once_more(self, state: ReadResult, budgets: dict[str, int]) -> TryAgain:
-        """The same state again, as it was read: a plan has changed its document."""
+    def _anew(self, state: ReadResult, budgets: dict[str, int]) -> ReadResult:
+        """The same state as it was read: a plan has changed its document."""
         document = self.runtime.store.unpack(state.document.customer_id, state.raw)
-        return TryAgain(msgspec.structs.replace(state, document=document, budgets=budgets))
+        return msgspec.structs.replace(state, document=document, budgets=budgets)
 
     async def _choose_nothing(self, latest: ReadResult) -> Decided:
         """One last attempt, after too many: choosing nothing breaks no cap.
@@ -299,14 +308,15 @@ class Deciding:
                 self.following.withdraw(left)
             raise
 
-    def _without_store(self, *, late: bool) -> Decided:
+    def _without_store(self, *why: str) -> Decided:
+        """The answer without the store, and why it is without, where it is not the store itself."""
         seen, named = self.seen, self.named
         if seen is not None:
             customer_id = seen.document.customer_id
         else:
             customer_id = named if isinstance(named, str) else alias_id(named)
         decision_id = self.runtime.new_id(customer_id)
-        degraded = ["store", "deadline"] if late else ["store"]
+        degraded = ["store", *why]
         answer = answer_without_store(self.query, customer_id, decision_id, degraded)
         if not self.request.dry_run:
             self.following.log(record_without_store(self.query, answer), customer_id, seen)

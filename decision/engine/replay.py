@@ -15,13 +15,14 @@ import numpy as np
 from decision.core import calendar, records
 from decision.core.arbitration import Floats
 from decision.core.clock import from_micros
-from decision.core.decide import Verdict, choose_nothing, decide
+from decision.core.decide import Verdict, choose_nothing, decide, fallback_of
 from decision.core.document import Document
 from decision.core.errors import InputError
 from decision.core.event_effects import contacts_of, is_withheld
 from decision.core.explanation import explain
 from decision.core.identifiers import parse_decision_id
 from decision.core.masks import Indices, mask_from_bytes
+from decision.core.policy import Policy
 from decision.core.reasons import Reason
 from decision.core.records import DecisionRecord
 from decision.core.schema import Decision, Selection
@@ -183,6 +184,8 @@ class Replay:
                 verdict.texts.give(given.candidate, code)
         if "contention" in record.degraded:
             choose_nothing(snapshot.policy, verdict)
+        if record.outcome == "fallback":
+            verdict.fallback = _fallback_that_fits(snapshot.policy, verdict)
         if record.outcome == "fallback" and verdict.fallback is None:
             # Of an earlier version, which gave fallbacks that would not be given today.
             placement = snapshot.policy.placements[record.placement]
@@ -235,6 +238,17 @@ class Replay:
             return found
         finally:
             del self._under_way[version]
+
+
+def _fallback_that_fits(policy: Policy, verdict: Verdict) -> int | None:
+    """The fallback, with every text looked at, as the engine does once it has rendered one."""
+    texts = verdict.texts
+
+    def fits(candidate: int) -> bool:
+        texts.content(candidate)
+        return texts.fits(candidate)
+
+    return fallback_of(policy, verdict.question, verdict.now, verdict.document, fits)
 
 
 def _as_logged(record: DecisionRecord) -> Decision:

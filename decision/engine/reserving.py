@@ -35,15 +35,19 @@ class BudgetSpent(msgspec.Struct, frozen=True):
     taken: int
 
 
-class CodeTooLong(msgspec.Struct, frozen=True):
-    """Nothing was written: with the coupon codes that were taken, texts of these do not fit."""
+class TextTooLong(msgspec.Struct, frozen=True):
+    """Nothing was written: texts of these candidates turned out to be too long.
+
+    `printed_codes`: with coupon codes, which were taken for it.
+    """
 
     candidates: int
+    printed_codes: bool = False
 
 
 async def reserve(
     store: Store, following: Following, plan: DecisionPlan, answer: Decision
-) -> Done[Decision] | TryAgain | BudgetSpent | CodeTooLong:
+) -> Done[Decision] | TryAgain | BudgetSpent | TextTooLong:
     """Takes from budgets and coupon pools, then reserves and logs.
 
     With coupon codes, the answer is rendered again.
@@ -95,7 +99,7 @@ async def reserve(
 
 async def _take_codes(
     store: Store, plan: DecisionPlan, pools: dict[str, dict[int, WantedCode]]
-) -> BudgetSpent | CodeTooLong | None:
+) -> BudgetSpent | TextTooLong | None:
     """Takes the codes that the texts then print; says why not, where that cannot be."""
     query, texts = plan.query, plan.verdict.texts
     overlong = 0
@@ -114,7 +118,7 @@ async def _take_codes(
             texts.give(candidate, code)
             if not texts.fits(candidate):
                 overlong |= 1 << candidate
-    return CodeTooLong(overlong) if overlong else None
+    return TextTooLong(overlong, printed_codes=True) if overlong else None
 
 
 async def _give_back(

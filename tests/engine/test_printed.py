@@ -82,6 +82,23 @@ async def test_a_text_prints_the_ids_of_the_decision_that_is_given_and_what_happ
         assert title(await engine.replay.find(decision.decision_id)) == title(decision)
 
 
+async def test_a_text_prints_when_something_last_happened_as_a_date_of_the_customers_calendar(
+    make_engine: Make, clock: Clock
+) -> None:
+    text = "{{ events.tea-line.last_at | date('yyyy-MM-dd HH:mm') | default('never') }}"
+    engine = await make_engine(RULES.replace(TEXT, text))
+    assert title(await ask(engine)) == "never"
+    clock.now = NOON + 12 * HOUR - 1  # it is the next day in Shanghai and in Tokyo only
+    await buy(engine, "s-1")
+    clock.now += 5 * 24 * HOUR
+    local = from_micros(NOON + 12 * HOUR - 1)
+    for zone, hours in (("Asia/Tokyo", 9), ("America/New_York", -5), (None, 8)):
+        await engine.customers.update("c-1", CustomerUpdate(timezone=zone))
+        decision = await ask(engine)
+        assert title(decision) == f"{local + timedelta(hours=hours):%Y-%m-%d %H:%M}"
+        assert title(await engine.replay.find(decision.decision_id)) == title(decision)
+
+
 async def test_what_only_a_text_reads_is_kept_of_events_and_says_who_was_exposed(
     make_engine: Make,
 ) -> None:
