@@ -117,10 +117,10 @@ async def _inflict(
 
 async def _verdict(stage: Stage, seed: str, began: float, ended: float) -> Result:
     """Everybody comes to rest; then what was answered is compared with what is stored."""
-    seen = _read(stage)
+    seen = await _read(stage)
     ports = [server.port for server in stage.servers]
     _say(f"sent again: {await settle(ports, stage.folder, seen)}")
-    seen = _read(stage)
+    seen = await _read(stage)
     stored = await _rest(stage, seen)
     kills = [server.kills for server in stage.servers]
     dropped = [await server.dropped() for server in stage.servers]
@@ -132,7 +132,7 @@ async def _verdict(stage: Stage, seed: str, began: float, ended: float) -> Resul
         stage.found("archive", f"the service ended {stage.archiver.ends} times by itself")
     stored = await Stored().read(_redis_url(stage), list(stored.customers), stage.archiver)
     evidence = Evidence(seen, stored, time.time(), kills, stage.phases, dropped)
-    found = judge(evidence)
+    found = await asyncio.to_thread(judge, evidence)
     found["looked up"] = await _look_up(stage, seen)
     found |= await _end(stage)
     for name, texts in stage.findings.items():
@@ -142,8 +142,10 @@ async def _verdict(stage: Stage, seed: str, began: float, ended: float) -> Resul
     return Result(seed, (ended - began) / 60, seen.decisions, table, found)
 
 
-def _read(stage: Stage) -> Seen:
-    return Seen().read(sorted(stage.folder.glob("journal-*.ndjson")))
+async def _read(stage: Stage) -> Seen:
+    """Journals, aside: the proxy that servers and the archive use runs in this loop."""
+    journals = sorted(stage.folder.glob("journal-*.ndjson"))
+    return await asyncio.to_thread(Seen().read, journals)
 
 
 def _redis_url(stage: Stage) -> str:

@@ -89,7 +89,7 @@ class Stored:
 
     async def read(self, redis_url: str, customers: Iterable[str], archive: Archiver) -> Stored:
         """Reads everything, of these customers. What is archived counts as the log does."""
-        self._archive(archive)
+        await asyncio.to_thread(self._archive, archive)  # the proxy runs in this loop
         store = RedisStore(redis_url, timeout=60)
         await store.start()
         try:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -18,6 +21,13 @@ from decision.core.errors import StoreUnavailable
 from decision.installation import require
 from decision.progress import SILENT, Progress
 from decision.store.log import Log
+
+_LONGEST_WAIT: Final = 10.0
+"""Seconds until a service tries again where Redis is unavailable, also where passes are rarer."""
+
+
+async def _connected() -> None:
+    """Connects a log that is connected already."""
 
 
 class ArchiveOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,8 +55,12 @@ async def archive_log(
     clock: Callable[[], int],
     stop: asyncio.Event,
     progress: Progress = SILENT,
+    *,
+    connect: Callable[[], Awaitable[None]] = _connected,
 ) -> ArchiveCounts:
     """Archives what is in a log, or as a service what comes until `stop` is set.
+
+    `connect` is called before the log is used, again until it succeeds where this is a service.
 
     Raises:
         PackagesMissing: those that write Parquet files; the log has got no reader then.
@@ -58,10 +72,12 @@ async def archive_log(
     journal = Journal(options.folder)
     with journal.alone():
         archiver = Archiver(journal, log, clock=clock, group=options.group, keep=options.keep)
-        await archiver.open(take_over=options.take_over)
+        steps = (connect, partial(archiver.open, take_over=options.take_over))
         if options.every is not None:
-            await _serve(archiver, options, stop, progress)
+            await _serve(archiver, deque(steps), options, stop, progress)
         else:
+            for step in steps:
+                await step()
             with progress.bar("Entries") as move:
                 await archiver.run(move, stop.is_set)
             if options.compact:
@@ -84,9 +100,13 @@ async def leave_archive(log: Log, options: ArchiveOptions, clock: Callable[[], i
 
 
 async def _serve(
-    archiver: Archiver, options: ArchiveOptions, stop: asyncio.Event, progress: Progress
+    archiver: Archiver,
+    before: deque[Callable[[], Awaitable[None]]],
+    options: ArchiveOptions,
+    stop: asyncio.Event,
+    progress: Progress,
 ) -> None:
-    """Pass after pass; Redis may be unavailable for any time."""
+    """Pass after pass; Redis may be unavailable for any time, also before what comes `before`."""
     seconds = (options.every or 0) / SECOND
     passes = Passes(seconds)
     gauges = None
@@ -94,7 +114,11 @@ async def _serve(
         gauges = served_metrics(options.metrics_host, options.metrics_port, passes)
     unavailable = False
     while not stop.is_set():
+        wait = seconds
         try:
+            while before:
+                await before[0]()
+                before.popleft()
             if gauges is not None:
                 gauges.behind(await archiver.lag())
             await archiver.run(passes.made, stop.is_set)
@@ -107,8 +131,9 @@ async def _serve(
                 progress.say("Redis is back")
             unavailable = False
         except StoreUnavailable as error:
+            wait = min(seconds, _LONGEST_WAIT)
             if not unavailable:
-                progress.say(f"{error}; trying again every {seconds:g} s")
+                progress.say(f"{error}; trying again every {wait:g} s")
             unavailable = True
         with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), seconds)
+            await asyncio.wait_for(stop.wait(), wait)

@@ -178,9 +178,9 @@ async def _archive(options: ArchiveOptions, settings: ServerSettings) -> Archive
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with open_store(settings) as store:
+    async with open_store(settings, start=False) as store:
         assert isinstance(store, RedisStore)
-        return await archive_log(store, options, wall_clock, stop, TERMINAL)
+        return await archive_log(store, options, wall_clock, stop, TERMINAL, connect=store.start)
 
 
 async def _leave(options: ArchiveOptions, settings: ServerSettings) -> None:

@@ -46,6 +46,7 @@ from decision.engine.settling import settle
 from decision.engine.transaction import commit_of, update
 from decision.observability import named
 from decision.store.pseudonyms import pseudonyms
+from decision.store.shared_reading import SharedReading
 from decision.store.uptime import uptime
 
 MOST_AT_ONCE: Final = 24
@@ -147,6 +148,7 @@ class Following:
         self._bytes = 0
         """The bytes of the records that wait."""
         self._dropped = 0
+        self._names = SharedReading(lambda: pseudonyms(runtime.store))
         runtime.unclaim = self.unclaim
 
     def unclaim(self, customer_id: str, aliases: Sequence[tuple[str, str]]) -> None:
@@ -308,7 +310,7 @@ class Following:
 
     async def _write(self, late: _LateRecord) -> str:
         store, commit = self.runtime.store, late.commit()
-        pseudonym = (await pseudonyms(store)).of(commit.customer_id)
+        pseudonym = (await self._names.since(late.given)).of(commit.customer_id)
         commit.unless_erased = UnlessErased(pseudonym, late.given)
         while True:
             if uptime() - late.given > LONGEST:
@@ -316,6 +318,7 @@ class Following:
             try:
                 reply = await store.commit(commit)
             except StoreUnavailable as error:
+                self._names.forget()  # what comes back may have another key
                 late.version = commit.version if commit.expect else None
                 late.repeated = late.repeated or error.uncertain
                 raise

@@ -24,8 +24,8 @@ HOME: Final = Path(".nextbest")
 
 
 @asynccontextmanager
-async def open_store(settings: ServerSettings) -> AsyncIterator[Store]:
-    """The store that the settings name, or the embedded one.
+async def open_store(settings: ServerSettings, *, start: bool = True) -> AsyncIterator[Store]:
+    """The store that the settings name, or the embedded one; `start`: connected.
 
     Raises:
         StoreUnavailable: it cannot be reached, or started.
@@ -38,7 +38,8 @@ async def open_store(settings: ServerSettings) -> AsyncIterator[Store]:
     try:
         store = RedisStore(url, prefix=settings.key_prefix, timeout=PATIENCE)
         try:
-            await store.start()
+            if start:
+                await store.start()
             yield store
         finally:
             await store.close()

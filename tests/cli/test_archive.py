@@ -188,6 +188,31 @@ def test_the_service_outlives_redis_and_goes_on(
     assert len(event_ids(out)) == 3
 
 
+@pytest.mark.slow
+def test_the_service_waits_for_a_redis_that_is_absent_at_its_start(
+    run: Run, rules: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    out, home = tmp_path / "out", tmp_path_factory.mktemp("redis")
+    with EmbeddedRedis(home) as url:
+        where = ["--redis-url", url]
+        load(run, rules, where, tmp_path)
+    once = run("archive", "--out", tmp_path / "once", *where)
+    assert once.exit_code == 1 and "Redis" in once.output
+    with Service(out, *where) as service:
+        assert service.process.stderr is not None
+        assert any("trying again" in line for line in iter(service.process.stderr.readline, ""))
+        with EmbeddedRedis(home) as again:
+            assert again == url
+            service.wait_for(2)
+            _, said = service.stop()
+    assert "Redis is back" in said
+    with Service(tmp_path / "never", *where) as service:
+        assert service.process.stderr is not None
+        assert any("trying again" in line for line in iter(service.process.stderr.readline, ""))
+        counts, _ = service.stop()  # it can be stopped while it waits
+    assert counts["entries"] == 0
+
+
 def test_take_over_begins_anew_with_what_the_log_still_has(
     run: Run, rules: Path, where: list[str], tmp_path: Path
 ) -> None:

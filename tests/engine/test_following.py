@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import random
 import tracemalloc
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -400,6 +401,29 @@ async def test_records_are_written_as_fast_as_they_come_however_busy_the_loop_is
     assert len(engine.runtime.unlogged) < 100
     await engine.drain(10)
     assert not engine.runtime.unlogged
+
+
+async def test_many_records_that_wait_need_the_key_and_the_clock_once(
+    make_engine: Make, redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RedisStore(redis_url, prefix=prefix)
+    engine = await make_engine(RULES, store)
+    asked: Counter[str] = Counter()
+    call = store.connection.call
+
+    async def counted(command: Any, timeout: float, **more: Any) -> Any:
+        asked[f"{command[0]} {command[1] if command[0] == 'LRANGE' else ''}"] += 1
+        return await call(command, timeout, **more)
+
+    await engine.customers.erase("somebody")  # the key is made
+    monkeypatch.setattr(store.connection, "call", counted)
+    for number in range(300):
+        wait_in(engine, number)
+    await engine.drain(30)
+    assert not engine.runtime.unlogged
+    assert asked["TIME "] == 1
+    assert sum(count for name, count in asked.items() if "pseudonym-keys" in name) == 1
+    await store.close()
 
 
 async def test_at_the_end_what_waits_has_the_loop_to_itself(make_engine: Make) -> None:

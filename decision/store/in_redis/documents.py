@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from struct import Struct
 from time import time
 from typing import Any, Final
@@ -24,9 +25,10 @@ from decision.store.in_redis.aliases import RedisAliases
 from decision.store.in_redis.coupons import read_pool
 from decision.store.in_redis.outbox import RedisOutbox, outbox_arguments
 from decision.store.keys import ERASURE_LASTS, event_digest
-from decision.store.pipelined_connection import Argument, Command
+from decision.store.pipelined_connection import Argument, Command, PipelinedConnection
 from decision.store.register import UnknownNumber
 from decision.store.scripts import SCRIPTS, Call
+from decision.store.shared_reading import SharedReading
 from decision.store.uptime import uptime
 
 REPEATED_WITHIN: Final = 100.0
@@ -142,6 +144,7 @@ class RedisDocuments(RedisAliases, RedisOutbox):
             tries -= 1
             if not (erased and tries):
                 break
+            self._clock.forget()
         latest = await self._decoded(commit.customer_id, raw)
         latest.answer = answer
         latest.known_events = frozenset(commit.event_ids[place - 1] for place in known)
@@ -174,7 +177,7 @@ class RedisDocuments(RedisAliases, RedisOutbox):
         while True:
             call = self._caller(deadline - loop.time(), write=True, through_outage=lost)
             try:
-                since = [await _clock_at(call, unless.since)] if unless else []
+                since = [await self._clock_at(call, unless.since)] if unless else []
                 encoded = encoded or (await self._encoded(commit, call)).arguments()
                 until = int(deadline * 1000 + self._clock_ahead) + 1
                 arguments = ["1" if sent else "0", until, *encoded, *since, *tail]
@@ -194,6 +197,26 @@ class RedisDocuments(RedisAliases, RedisOutbox):
             if loop.time() >= deadline:
                 raise StoreUnavailable("the write came to Redis after its deadline")
             self._clock_ahead = reply - loop.time() * 1000
+
+    @cached_property
+    def _clock(self) -> SharedReading[tuple[int, float]]:
+        return SharedReading(lambda: _read_clock(self._caller()))
+
+    async def _on_connect(self, connection: PipelinedConnection) -> None:
+        self._clock.forget()  # it may be of another server
+        await super()._on_connect(connection)
+
+    async def _clock_at(self, call: Call, moment: float) -> int:
+        """What Redis' clock showed at a moment of `uptime`, in microseconds; or earlier.
+
+        Earlier by what the reply takes at most: so no erasure after that moment seems to be before
+        it. Where the reading that works share fails, this one tries for as long as it may.
+        """
+        try:
+            shown, known = await self._clock.since(moment)
+        except StoreUnavailable:
+            shown, known = await _read_clock(call)
+        return math.floor(shown - (known - moment) * SECOND)
 
     async def _encoded(self, commit: Commit, call: Call) -> EncodedCommit:
         names = self._register.names
@@ -262,13 +285,10 @@ class RedisDocuments(RedisAliases, RedisOutbox):
         )
 
 
-async def _clock_at(call: Call, moment: float) -> int:
-    """What Redis' clock showed at a moment of `uptime`, in microseconds; or earlier.
-
-    Earlier by what the reply takes at most: so no erasure after that moment seems to be before it.
-    """
+async def _read_clock(call: Call) -> tuple[int, float]:
+    """Redis' clock in microseconds, and `uptime` once it is known."""
     seconds, micros = await call(("TIME",))
-    return math.floor(int(seconds) * SECOND + int(micros) - (uptime() - moment) * SECOND)
+    return int(seconds) * SECOND + int(micros), uptime()
 
 
 def _claim_arguments(request_id: str, decision_id: str, claim: str) -> list[Argument]:
