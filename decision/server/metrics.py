@@ -29,6 +29,7 @@ from decision.server.admission_metrics import AdmissionMetrics
 from decision.server.budget_metrics import BudgetMetrics
 from decision.server.client_metrics import ClientMetrics
 from decision.server.connection_metrics import ConnectionMetrics
+from decision.server.coupon_metrics import CouponMetrics
 from decision.server.health.metrics import StoreMetrics
 from decision.server.keys.entries import ApiKey
 
@@ -135,6 +136,7 @@ class Metrics:
         self.admission = AdmissionMetrics(registry)
         self.budgets = BudgetMetrics(registry)
         self.clients = ClientMetrics(registry)
+        self.coupons = CouponMetrics(registry)
         gauge("workers", "Workers that serve.", "livesum").set(1)
         self._failures_seen: tuple[RuleMatcher | None, int] = (None, 0)
         # Children are looked up once: a look-up by label costs as much as the count itself.

@@ -35,7 +35,7 @@ CHECK_SECONDS: Final = 1.0
 """Seconds between two looks at the store, the keys file, the models, and other servers."""
 
 BUDGET_SECONDS: Final = 10.0
-"""Seconds between two looks at what is spent of budgets."""
+"""Seconds between two looks at what is spent of budgets, and at how many coupon codes are left."""
 
 FOLLOW_SECONDS: Final = 0.25
 """Seconds between two looks at what this server's workers share, the rules, and the published."""
@@ -155,12 +155,14 @@ class Upkeep:
         self._metrics.connection.show(getattr(connection, "counts", None))
 
     async def _show_budgets(self) -> None:
-        """Shows what is spent of budgets; one worker of a server looks."""
+        """Shows what is left of budgets and coupon pools; one worker of a server looks."""
         supply = self.supply
         if self.health.reachable and supply.ready and supply.shared.lead():
             runtime = supply.engine.runtime
             if runtime.snapshot.policy.budgets.shared:
                 self._metrics.budgets.show(await budget_views(runtime) or [])
+            pools = tuple(runtime.snapshot.policy.coupons)
+            await self._metrics.coupons.look(self._store, pools, runtime.clock())
 
     async def _rewrite_file(self) -> None:
         """Removes erased customers from Redis' append-only file; one worker of a server looks."""

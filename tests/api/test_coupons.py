@@ -11,6 +11,7 @@ import pytest
 
 from tests.api.conftest import RULES, Api, running
 from tests.api.test_bad_input import problem_of
+from tests.api.test_operations import until
 
 pytestmark = pytest.mark.anyio
 NDJSON = {"content-type": "application/x-ndjson"}
@@ -28,6 +29,23 @@ async def shop(tmp_path: Path) -> AsyncIterator[Api]:
     (rules / "policy.yaml").write_text(text, "utf-8")
     async with running(rules, max_batch_bytes=100_000) as api:
         yield api
+
+
+async def test_metrics_count_the_codes_of_each_pool(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("decision.server.upkeep.BUDGET_SECONDS", 0.02)
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    (rules / "policy.yaml").write_text(RULES + "coupons: {spring-10: {}}\n", "utf-8")
+    async with running(rules) as api:
+        await api.client.post("/v1/coupons/spring-10", content='"A"\n"B"\n', headers=NDJSON)
+
+        async def shown() -> bool:
+            name = 'nextbest_coupon_codes{pool="spring-10",state="free"}'
+            return f"{name} 2.0" in (await api.client.get("/metrics")).text
+
+        await until(shown)
 
 
 async def test_codes_are_added_given_counted_and_redeemed(shop: Api) -> None:
