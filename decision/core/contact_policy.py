@@ -312,6 +312,19 @@ class ContactPolicy:
                     found.append(Pause(index, mask, end))
         return found
 
+    def holds_back(self, kind: ContactKind, signals: Sequence[Signal], now: int) -> bool:
+        """Whether a pause is in force for contacts of a kind."""
+        for suppression in self.suppressions:
+            per, key = suppression.per, _key(suppression.per, kind)
+            times = [
+                one.at
+                for one in signals
+                if one.type == suppression.event and _key(per, one) == key and (key or per is None)
+            ]
+            if times and _pause_end(suppression, times) > now:
+                return True
+        return False
+
     def signals_needed(self, event_type: str) -> int:
         """How long signals of a type must be kept."""
         counting = (each for each in self.suppressions if each.event == event_type)
@@ -328,6 +341,14 @@ class ContactPolicy:
             if history is not None and history.last_at and now < history.last_at + window.lasts:
                 return window, history.last_at
         return None
+
+    def has_open_window(self, channel: str, document: Document, now: int) -> bool:
+        """Whether a channel needs no reply, or the customer's last one still opens it."""
+        return all(
+            self.open_window(reply, document, now) is not None
+            for reply in self.reply_channels
+            if reply.channel == channel
+        )
 
     def closed(self, document: Document, now: int, pending: Sequence[CandidateInfo] = ()) -> int:
         """The mask of candidates whose channel needs a reply window and has none left."""

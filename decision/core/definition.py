@@ -121,11 +121,15 @@ class Channel(Definition, frozen=True):
 
 
 class Placement(Definition, frozen=True):
-    """`placements:`. A priority at or below `threshold` is silence."""
+    """`placements:`. A priority at or below `threshold` is silence.
+
+    What is decided there is sent by who asks (`caller`), or by `nextbest outbound` (`gateway`).
+    """
 
     channels: tuple[str, ...]
     fallback: str | None = None
     threshold: float = 0.0
+    delivery: Literal["caller", "gateway"] = "caller"
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,9 +16,18 @@ One that was sent or dropped is gone; so are those of a customer who was erased.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from datetime import tzinfo
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
+
+from decision.core import business_rules, consent
+from decision.core.definition import Purpose
+from decision.core.document import ContactKind, Document
+from decision.core.fields import Situation
+from decision.core.policy import Policy
+from decision.core.reasons import Reason
+from decision.core.values import Value
 
 DeliveryState = Literal["queued", "sending", "failing", "dropping", "failed", "unknown"]
 
@@ -32,7 +41,7 @@ class Delivery(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     `content` is rendered, with its coupon code. At `expires` the reservation of its contact ends,
     and it is not sent any more; with `releases`, the contact counts no longer from then on.
     `counts` is false for a placement's fallback, which makes no contact. `coupon` is the pool that
-    its code is of.
+    its code is of. `again` is how often it was reserved anew, after it had failed.
 
     >>> delivery = Delivery(
     ...     decision_id="01J", message="hello", channel="email", customer_id="c-1024",
@@ -55,6 +64,7 @@ class Delivery(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     counts: bool = True
     releases: bool = False
     coupon: str = ""
+    again: int = 0
 
     @property
     def id(self) -> str:
@@ -66,8 +76,7 @@ class DeliveryStatus(msgspec.Struct, frozen=True, array_like=True):
     """How far a delivery has come. `since` is when its state began, milliseconds of the store's
     clock. `lease` names who holds it, `reason` says what came of the latest attempt.
 
-    `doubtful`: an attempt may have succeeded of which no answer came. `again` is how often somebody
-    asked for it to be sent again; `attempts` counts from then on.
+    `doubtful`: an attempt may have succeeded of which no answer came.
     """
 
     state: DeliveryState
@@ -77,7 +86,6 @@ class DeliveryStatus(msgspec.Struct, frozen=True, array_like=True):
     reason: str = ""
     since: int = 0
     doubtful: bool = False
-    again: int = 0
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -199,3 +207,76 @@ class OutboxStore(Protocol):
         """Those of one customer id, merged ones not included, oldest first."""
 
     async def count_deliveries(self) -> DeliveryCounts: ...
+
+
+EXPIRED: Final = "expired"
+"""Why a delivery is dropped whose reservation is over; other reasons are `reasons.Reason`."""
+
+
+def why_not(
+    policy: Policy, document: Document, delivery: Delivery, now: int, margin: int = 0
+) -> str | None:
+    """Why a delivery must not be sent any more, or None.
+
+    What may have changed since it was decided: consents, pauses, reach, the time. `document` is the
+    customer as known now, `margin` how long (microseconds) an attempt may take: a contact that
+    then no longer counts must not come of it.
+    """
+    if not _may_know(policy, document, delivery):
+        return Reason.NO_CONSENT.value
+    if delivery.counts and policy.contact_policy.holds_back(_kind(delivery), document.signals, now):
+        return Reason.SUPPRESSED.value
+    if not document.reaches(delivery.channel):
+        return Reason.UNREACHABLE.value
+    if now + (margin if delivery.releases else 0) >= delivery.expires:
+        return EXPIRED
+    if delivery.counts and _is_quiet(policy, document, delivery, now):
+        return Reason.QUIET_HOURS.value
+    if delivery.counts and not policy.contact_policy.has_open_window(
+        delivery.channel, document, now
+    ):
+        return Reason.REPLY_WINDOW_CLOSED.value
+    return None
+
+
+def _kind(delivery: Delivery) -> ContactKind:
+    return ContactKind(delivery.message, delivery.channel, delivery.purpose, delivery.category, ())
+
+
+def _may_know(policy: Policy, document: Document, delivery: Delivery) -> bool:
+    """Whether the customer agrees; a purpose that the policy does not have any more must be
+    granted."""
+    purpose = policy.purposes.get(delivery.purpose)
+    if purpose is None:
+        purpose = Purpose(name=delivery.purpose, consent="opt_in")
+    return consent.permits(purpose, document.consents, delivery.channel)
+
+
+def _is_quiet(policy: Policy, document: Document, delivery: Delivery, now: int) -> bool:
+    """Whether the channel is silent for that purpose, in the customer's local time."""
+    zone = policy.zone_of(document)
+    values: list[Value] | None = None
+    for window in policy.quiet.windows:
+        if window.channel != delivery.channel or delivery.purpose in window.hours.except_purposes:
+            continue
+        if not window.covers_at(now, zone):
+            continue
+        if window.lifted is None:
+            return True
+        if values is None:
+            values = _values(policy, document, delivery, now, zone)
+        if not window.lifted(values):
+            return True
+    return False
+
+
+def _values(
+    policy: Policy, document: Document, delivery: Delivery, now: int, zone: tzinfo
+) -> list[Value]:
+    """The fields as the rules leave them, without the event and the context of the request."""
+    situation = Situation(document, delivery.placement, now, zone, variants=policy.variant)
+    values = policy.read(situation)
+    slot = policy.fields.slot
+    matcher = business_rules.PlainMatcher(policy.rules, policy.rule_strata, slot)
+    business_rules.run(policy.rule_strata, policy.rules, matcher, values, slot, [])
+    return values

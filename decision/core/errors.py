@@ -17,8 +17,10 @@ NextbestError               everything below; any other exception is a defect
     GatewayTypeError            a type of gateway of another package
     InputError                  a request, a row or a line; has the path of the field
     ModelError                  a model version that must not serve
+    Moved                       the customer was merged while a delivery was recorded
     NoCommand                   bytes of an append-only file that are no command
     NoSuchCustomer              a scenario's customer that experiments exclude
+    NotAsSaid                   a delivery that another process has changed meanwhile
     NotFound                    what was asked for does not exist
     NothingFound                an archive without the events that were asked for
     Overloaded                  more to do than can be done in time; try again later

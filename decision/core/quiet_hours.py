@@ -48,6 +48,10 @@ class QuietWindow(msgspec.Struct, frozen=True):
         """Whether a local time lies in it; its end is outside."""
         return self.covers_minute(local.hour * 60 + local.minute, local)
 
+    def covers_at(self, now: int, zone: tzinfo) -> bool:
+        """Whether it holds at an instant, in microseconds, in a time zone."""
+        return self.covers(from_micros(now).astimezone(zone))
+
     def covers_minute(self, minute: int, local: datetime) -> bool:
         """`covers`, where the minute of the day is known."""
         hours = self.hours

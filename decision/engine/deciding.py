@@ -18,15 +18,17 @@ from decision.core.ports import ReadResult
 from decision.core.schema import Alias, Decision, DecisionRequest
 from decision.engine.answering import answer_of, answer_without_store, with_placeholders
 from decision.engine.crediting import count_for_others
-from decision.engine.following import Following, UngivenDecision, told_until
+from decision.engine.following import Following
 from decision.engine.identity import alias_id, clean_id, customer_id_of, named_by, resolve
 from decision.engine.log_records import record_without_store
+from decision.engine.outbox import withdrawals
 from decision.engine.planning import DecisionQuery, plan
 from decision.engine.replay import Replay
 from decision.engine.reserving import BudgetSpent, TextTooLong, reserve
 from decision.engine.runtime import Runtime
 from decision.engine.settling import check_redeemed, redeem
 from decision.engine.transaction import Done, GaveUp, TryAgain, transact
+from decision.engine.withdrawing import UngivenDecision, told_until
 from decision.store.damage import damaged
 
 _decode_answer = msgspec.json.Decoder(Decision).decode
@@ -48,16 +50,19 @@ class Decided(msgspec.Struct, frozen=True):
 
 def ungiven(runtime: Runtime, request: DecisionRequest, decided: Decided) -> UngivenDecision | None:
     """What is to be withdrawn if the caller does not get the answer; None: nothing is reserved."""
-    decision = decided.decision
+    decision, policy = decided.decision, runtime.snapshot.policy
+    placement = policy.placements.get(decision.placement)
+    delivered = placement is not None and placement.delivery == "gateway"
     if decision.outcome != "selected" or request.dry_run:
         return None
-    lasts = runtime.snapshot.policy.settings.request_id_lasts
+    lasts = policy.settings.request_id_lasts
     return UngivenDecision(
         decision_id=decision.decision_id,
         customer_id=decided.kept_under or decision.customer_id,
         request_id=request.request_id,
         claim=decided.claim or decision.decision_id,
         until=told_until(lasts, runtime.clock() - to_micros(decision.decided_at)),
+        deliveries=withdrawals(decision) if delivered else (),
     )
 
 

@@ -8,11 +8,13 @@ from decision.core.ports import Store
 from decision.core.schema import Decision, DecisionRequest
 from decision.engine.customers import Customers
 from decision.engine.deciding import Decided, Deciding, ungiven
+from decision.engine.delivering import Delivering
 from decision.engine.events import Events
-from decision.engine.following import Following, UngivenDecision
+from decision.engine.following import Following
 from decision.engine.replay import Replay
 from decision.engine.runtime import EngineSettings, Observer, Runtime, wall_clock
 from decision.engine.snapshot import Snapshot
+from decision.engine.withdrawing import UngivenDecision
 
 
 class Engine:
@@ -55,6 +57,7 @@ class Engine:
         self.events = Events(self.runtime)
         self.replay = Replay(self.runtime)
         self.following = Following(self.runtime)
+        self.delivering = Delivering(self.runtime)
 
     @property
     def snapshot(self) -> Snapshot:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Literal
 
@@ -11,6 +11,7 @@ import msgspec
 
 from decision.core import event_effects
 from decision.core.clock import MILLISECOND, to_micros
+from decision.core.delivery import SettledDelivery
 from decision.core.document import ContactState, Document
 from decision.core.errors import InputError
 from decision.core.event_effects import (
@@ -37,7 +38,7 @@ from decision.engine.identity import clean_id, customer_id_of, named_by, resolve
 from decision.engine.log_records import event_record
 from decision.engine.runtime import Runtime
 from decision.engine.settling import check_redeemed, redeem, settle
-from decision.engine.transaction import commit_of, update
+from decision.engine.transaction import Moved, commit_of, update
 
 
 class PastEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -108,6 +109,22 @@ class Events:
             rejected=[row for _, row in sorted(results.items()) if isinstance(row, Rejected)],
         )
 
+    async def record_of(
+        self, customer_id: str, event: Event, settled: SettledDelivery | None = None
+    ) -> None:
+        """Records what came of a delivery; with `settled`, in the commit that takes it out.
+
+        That is done also where the event is known already, or cannot be used.
+
+        Raises:
+            NotAsSaid: the delivery is not as `settled` says; nothing is recorded.
+            Moved: with `settled`, the customer was merged into another one; nothing is recorded.
+            StoreUnavailable: perhaps it is not recorded; recording it again is the same.
+        """
+        with self.runtime.answers.of(customer_id):
+            own, now = [(0, event)], self.runtime.clock()
+            self._tell([event], await self._record_for(customer_id, own, now, settled))
+
     def _tell(self, events: Sequence[Event], results: dict[int, Result]) -> None:
         observer = self.runtime.observer
         if observer is not None:
@@ -130,9 +147,13 @@ class Events:
                 raise InputError("decision_id", str(error)) from None
 
     async def _record_for(
-        self, customer_id: str, own: list[tuple[int, Event]], now: int
+        self,
+        customer_id: str,
+        own: list[tuple[int, Event]],
+        now: int,
+        settled: SettledDelivery | None = None,
     ) -> dict[int, Result]:
-        """Records the events of one customer, in one commit."""
+        """Records the events of one customer, in one commit, which may take a delivery out."""
         ids = tuple(event.id for _, event in own if event.id is not None)
         read = partial(resolve, self.runtime, event_ids=ids)
         # Settled once: what an event counts as for others goes by its id.
@@ -141,6 +162,8 @@ class Events:
             for index, event in own
         }
         change = partial(self._apply, own, occurrences, now)
+        if settled is not None:
+            change = partial(_with_delivery, customer_id, settled, change, self.runtime)
         results, document = await update(self.runtime, read, customer_id, change)
         # Also for events that are known already: the first time may have ended before this.
         for unit in self._units(own, document, ContactState.RELEASED):
@@ -248,3 +271,26 @@ class Events:
             if begins is None or begins <= made:  # else its record may have been trimmed
                 raise InputError("decision_id", f"there is no decision {decision_id}")
         return not document.exists and settles
+
+
+Applied = tuple[tuple[dict[int, Result], Document], Commit | None]
+
+
+async def _with_delivery(
+    customer_id: str,
+    settled: SettledDelivery,
+    change: Callable[[ReadResult], Awaitable[Applied]],
+    runtime: Runtime,
+    found: ReadResult,
+) -> Applied:
+    """The change, with a commit that takes a delivery of this very customer id out.
+
+    Raises:
+        Moved: the id leads to another customer by now.
+    """
+    if found.document.customer_id != customer_id:
+        raise Moved
+    results, commit = await change(found)
+    commit = commit or commit_of(found, runtime.new_id(customer_id), ())
+    commit.settled = [settled]
+    return results, commit

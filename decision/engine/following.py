@@ -3,9 +3,8 @@
 A commit whose reply is late or lost may have happened, or may still happen. The caller has been
 given another answer by then, or none. So, as soon as the store answers again:
 
-- what the decision reserved is released, its budgets are returned, the answer kept for its request
-  id is removed, and the log says that nobody was given it (a record of the kind `not_given`);
-- unless the kept answer was given to another caller meanwhile (see `DocumentStore.claim_answer`);
+- it is withdrawn (`withdrawing`), unless the kept answer was given to another caller meanwhile (see
+  `DocumentStore.claim_answer`), or its message is being sent;
 - the answer that was given instead is logged, unless the customer was erased since.
 
 A read that is sent after a commit sees what came of it, because commands of a process go to Redis
@@ -25,11 +24,8 @@ from typing import Final
 
 import msgspec
 
-from decision.core.clock import MINUTE, SECOND
-from decision.core.document import ContactState, Document
+from decision.core.document import Document
 from decision.core.errors import StoreUnavailable
-from decision.core.event_effects import FINAL_MARK, is_withheld, withhold
-from decision.core.identifiers import decision_tag
 from decision.core.ports import (
     Commit,
     Conflict,
@@ -38,12 +34,9 @@ from decision.core.ports import (
     UnlessErased,
     Version,
 )
-from decision.core.records import NOT_GIVEN
 from decision.engine.identity import resolve
-from decision.engine.log_records import change_record
 from decision.engine.runtime import Runtime
-from decision.engine.settling import settle
-from decision.engine.transaction import commit_of, update
+from decision.engine.withdrawing import UngivenDecision, withdraw
 from decision.observability import named
 from decision.store.pseudonyms import pseudonyms
 from decision.store.shared_reading import SharedReading
@@ -70,33 +63,6 @@ _OF_AN_ALIAS: Final = 200
 _FIRST_DELAY: Final = 0.02
 _LONGEST_DELAY: Final = 1.0
 _log = logging.getLogger(__name__)
-
-
-def told_until(lasts: int, age: int) -> float:
-    """Until when, of the loop's time, the store surely keeps an answer; both in microseconds.
-
-    `age` is how long ago it was decided, by clocks that may differ.
-    """
-    left = lasts - age - min(5 * MINUTE, lasts // 2)
-    return asyncio.get_running_loop().time() + left / SECOND
-
-
-class UngivenDecision(msgspec.Struct, frozen=True, kw_only=True):
-    """A decision that may have been written, and whose answer one caller was not given.
-
-    `customer_id` is the one it was written for, `claim` that caller's claim on the kept answer,
-    `budgets` and `pools` what it may have taken of. After `until` of the loop's time nobody can say
-    any more whether the kept answer was given. `reserved` is false where no commit was sent.
-    """
-
-    decision_id: str
-    customer_id: str
-    request_id: str | None
-    claim: str
-    until: float
-    budgets: Sequence[str] = ()
-    pools: Sequence[str] = ()
-    reserved: bool = True
 
 
 class _Work(msgspec.Struct, frozen=True):
@@ -164,7 +130,7 @@ class Following:
         if self._decisions >= MOST_DECISIONS:
             self._drop()
             return
-        self._add(partial(self._withdraw, decision))
+        self._add(partial(withdraw, self.runtime, decision))
 
     def log(self, record: LogRecord, customer_id: str, seen: ReadResult | None) -> None:
         """Logs an answer that was given without the store; `seen` is what was read, if anything."""
@@ -259,54 +225,6 @@ class Following:
             if value in known.get(kind, []):
                 await store.set_alias(kind, value, customer_id)
         return "released" if released else "not_written"
-
-    async def _withdraw(self, decision: UngivenDecision) -> str:
-        store = self.runtime.store
-        released: list[str] = []
-        if decision.reserved:
-            if decision.request_id is not None:
-                if asyncio.get_running_loop().time() >= decision.until:
-                    return "too_late"
-                named = (decision.customer_id, decision.request_id, decision.decision_id)
-                if not await store.disclaim_answer(*named, decision.claim):
-                    return "given"
-            read = partial(resolve, self.runtime)
-            change = partial(self._change, decision)
-            released = await update(self.runtime, read, decision.customer_id, change)
-        for message in released:
-            await settle(self.runtime, decision.decision_id, message, 2 * FINAL_MARK)
-        if decision.budgets:
-            await store.return_budgets(decision.budgets, decision.decision_id)
-        for pool in decision.pools:
-            await store.return_codes(pool, decision.decision_id, self.runtime.clock())
-        return "released" if released else "not_written"
-
-    async def _change(
-        self, decision: UngivenDecision, found: ReadResult
-    ) -> tuple[list[str], Commit | None]:
-        """Releases the decision's contacts, if it has any; the messages, and what is to be written.
-
-        What an event has confirmed or released was given, whoever told.
-        """
-        document, decision_id = found.document, decision.decision_id
-        tag, messages, changed = decision_tag(decision_id), [], False
-        contacts = list(document.contacts)
-        for place, contact in enumerate(contacts):
-            if contact.tag != tag:
-                continue
-            if contact.state not in (ContactState.CONFIRMED, ContactState.RELEASED):
-                contacts[place] = contact = withhold(contact)
-                changed = True
-            if is_withheld(contact):
-                messages.append(document.kinds[contact.kind].message)
-        if not changed:
-            return messages, None
-        document.contacts = contacts
-        at = self.runtime.clock()
-        about = {"decision_id": decision_id}
-        record = change_record(NOT_GIVEN, decision_id, document.customer_id, at, about)
-        write_id = self.runtime.new_id(document.customer_id)
-        return messages, commit_of(found, write_id, ("contacts",), [record])
 
     async def _write(self, late: _LateRecord) -> str:
         store, commit = self.runtime.store, late.commit()

@@ -17,10 +17,12 @@ from decision.core.identifiers import decision_tag
 from decision.core.ports import Commit, Conflict, LogRecord, Section, Store
 from decision.core.schema import Decision
 from decision.engine.answering import answer_of
-from decision.engine.following import Following, UngivenDecision, told_until
+from decision.engine.following import Following
 from decision.engine.log_records import decision_record, event_record
+from decision.engine.outbox import deliveries_of, is_delivered, withdrawals
 from decision.engine.planning import DecisionPlan, DecisionQuery
 from decision.engine.transaction import Done, TryAgain
+from decision.engine.withdrawing import UngivenDecision, told_until
 
 _encode_answer = msgspec.json.Encoder().encode
 
@@ -90,9 +92,13 @@ async def reserve(
             await _give_back(store, plan, limits, pools)
     except (asyncio.CancelledError, StoreUnavailable) as error:
         sent = not isinstance(error, StoreUnavailable) or error.uncertain
-        reserved = sent and bool(plan.verdict.chosen)
+        delivered = _is_delivered(plan)
+        reserved = sent and (bool(plan.verdict.chosen) or delivered)
         if reserved or limits or pools:
-            following.withdraw(_ungiven(plan, limits, pools, reserved=reserved))
+            ungiven = _ungiven(plan, limits, pools, reserved=reserved)
+            if reserved and delivered:
+                ungiven = msgspec.structs.replace(ungiven, deliveries=withdrawals(answer))
+            following.withdraw(ungiven)
         raise
     return TryAgain(reply.latest) if isinstance(reply, Conflict) else Done(answer)
 
@@ -147,6 +153,11 @@ def _ungiven(
     )
 
 
+def _is_delivered(plan: DecisionPlan) -> bool:
+    query = plan.query
+    return is_delivered(query.snapshot.policy, query.settings, query.request.placement)
+
+
 def decision_commit(plan: DecisionPlan, answer: Decision) -> Commit:
     """The commit of a plan. Adds the plan's contacts, if any, to `plan.state.document`."""
     query, document, event = plan.query, plan.state.document, plan.event
@@ -176,6 +187,7 @@ def decision_commit(plan: DecisionPlan, answer: Decision) -> Commit:
         answer_lasts=policy.settings.request_id_lasts,
         event_ids=[event.id] if event is not None else [],
         event_ids_last=query.settings.event_ids_last,
+        deliveries=deliveries_of(plan, answer) if _is_delivered(plan) else (),
     )
 
 

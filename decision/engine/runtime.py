@@ -37,6 +37,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     contacts. It is for replays and tests; without it every draw is fresh.
 
     `lowercase_emails` reads and keeps aliases of the type `email` in lower case.
+    `delivers` is false where nothing is ever sent: nothing is left in the outbox then.
     """
 
     seed: str | None = None
@@ -48,6 +49,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     records_kept: int = HOUR
     largest_document: int = 64 * 1024
     lowercase_emails: bool = False
+    delivers: bool = True
 
 
 class Observer(Protocol):

@@ -44,6 +44,19 @@ class ErasedMeanwhile(NextbestError):
     """Nothing was written: the customer was erased since (see `ports.UnlessErased`)."""
 
 
+class NotAsSaid(NextbestError):
+    """Nothing was written: deliveries, with these ids, are not as `Commit.settled` says."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        super().__init__(f"deliveries are not as they were: {', '.join(ids)}")
+        self.ids = ids
+
+
+class Moved(NextbestError):
+    """Nothing was written: the customer was merged into another one, and the change does not fit
+    there."""
+
+
 class GaveUp(msgspec.Struct, frozen=True):
     """Nothing was written in any attempt; `state` is the latest."""
 
@@ -85,6 +98,7 @@ async def update(runtime: Runtime, read: Read, customer_id: str, change: Change[
     Raises:
         StoreUnavailable: every attempt was overtaken.
         ErasedMeanwhile: the change is not to be written after an erasure, and there was one.
+        NotAsSaid: a delivery that the change takes out is not as it says.
     """
 
     async def attempt(found: ReadResult) -> Done[T] | TryAgain:
@@ -94,6 +108,8 @@ async def update(runtime: Runtime, read: Read, customer_id: str, change: Change[
             if isinstance(reply, Conflict):
                 if reply.erased:
                     raise ErasedMeanwhile
+                if reply.unsettled:
+                    raise NotAsSaid(reply.unsettled)
                 return TryAgain(reply.latest)
         return Done(result)
 

@@ -41,6 +41,7 @@ def choices(struct: type[msgspec.Struct], field: str) -> list[str]:
 
 
 _PER = choices(Suppression, "per")
+_DELIVERY = choices(Placement, "delivery")
 _DEFAULTS = Settings()
 
 
@@ -254,6 +255,7 @@ def read_placement(checker: Checker, name: str, node: Node) -> Placement:
             channels=entry.require("channels", Checker.references, (), "channels"),
             fallback=entry.read("fallback", Checker.text, None),
             threshold=entry.read("threshold", Checker.number, 0.0),
+            delivery=cast(Any, entry.read("delivery", Checker.choice, "caller", _DELIVERY)),
         )
 
 
@@ -310,7 +312,8 @@ def _share_or_variants(checker: Checker, entry: MappingReader) -> None:
 def _variants(checker: Checker, node: Node, what: str) -> dict[str, float]:
     """Variant → its share. Numbers without % may be shares (sum 1) or percent (sum 100)."""
     if not isinstance(node.value, dict) or not node.value:
-        names = [one for one in node.plain() or () if isinstance(one, str)]
+        plain = node.plain()
+        names = [one for one in plain if isinstance(one, str)] if isinstance(plain, list) else []
         hint = "write {control: 50%, short: 50%}"
         if isinstance(node.value, list) and names and 10_000 % len(names) == 0:
             hint = f"write {{{as_yaml(dict.fromkeys(names, f'{100 / len(names):g}%'))}}}"

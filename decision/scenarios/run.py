@@ -144,7 +144,7 @@ class _Run:
         self.source, self.scenario = placed
         self.store = MemoryStore(spent=spent_before(self.policy, placed.scenario))
         self.store.make_up_codes(placed.scenario.coupons)
-        self.engine = Engine(self.store, EngineSettings(timeout=_PATIENCE))
+        self.engine = Engine(self.store, EngineSettings(timeout=_PATIENCE, delivers=False))
         self.written = 0
         self.decided: dict[str, str] = {}  # message → the latest decision that gave it
 

@@ -80,7 +80,9 @@ class World:
         self.explain = explain
         self.now = time.time_ns() // 1000
         self.draw_name: str | None = None
-        settings = EngineSettings(seed=seed, timeout=3600.0, lowercase_emails=lowercase_emails)
+        settings = EngineSettings(
+            seed=seed, timeout=3600.0, lowercase_emails=lowercase_emails, delivers=False
+        )
         self.store = WorldStore(self)
         self.store.make_up_codes({})
         self.engine = Engine(self.store, settings, clock=lambda: self.now)

@@ -10,6 +10,7 @@ from decision.rulebook.reader import load_files
 from tests.rulebook.sample import SMALL
 
 MARK = "§"
+PLACEMENT = "placements: {{p: {{channels: [push], delivery: {}}}}}"
 
 
 def marked(text: str) -> tuple[str, list[tuple[int, int]]]:
@@ -557,6 +558,20 @@ messages:
     first = [(one.line, one.column) for one in result.diagnostics if one.file == "rules/b.yaml"]
     assert first == places
     assert [one.code for one in result.diagnostics if one.file == "rules/c.yaml"] == ["bad-value"]
+
+
+def test_who_delivers_is_one_of_two_and_a_typo_gets_the_nearest() -> None:
+    result = load_files({"a.yaml": SMALL, "b.yaml": PLACEMENT.format("gatway")})
+    (found,) = [one for one in result.diagnostics if one.file == "rules/b.yaml"]
+    assert "gateway" in found.hint
+    assert (found.line, found.code) == (1, "bad-value")
+    for wrong in ("true", "[gateway]", "3"):
+        result = load_files({"a.yaml": SMALL, "b.yaml": PLACEMENT.format(wrong)})
+        assert [one.file for one in result.diagnostics] == ["rules/b.yaml"]
+    for right in ("caller", "gateway"):
+        result = load_files({"a.yaml": SMALL, "b.yaml": PLACEMENT.format(right)})
+        assert result.definition is not None
+        assert result.definition.placements[-1].delivery == right
 
 
 def test_a_name_that_may_be_in_an_unreadable_file_gets_no_diagnostic() -> None:

@@ -47,7 +47,7 @@ channels:
       - {from: "20:00", to: "21:00", on: fri}
   chat: {reply_window: {opened_by: message.opened, lasts: 48h}}
 placements:
-  outbound: {channels: [push, wechat], fallback: hello, threshold: -1}
+  outbound: {channels: [push, wechat], fallback: hello, threshold: -1, delivery: gateway}
   app: {channels: chat}
 messages:
   hello: {purpose: service, channels: [push, wechat, chat], value: 1}

@@ -142,7 +142,7 @@ class MemoryOutbox(MemoryBase):
         held = self._outbox.get(delivery.customer_id, {}).get(delivery.id)
         if held is None or held[1] != listed.status or held[1].state not in HELD:
             return False
-        changed = _replace(held[1], state="queued", attempts=0, again=held[1].again + 1)
+        changed = _replace(held[1], state="queued", attempts=0)
         self._put(delivery.customer_id, delivery.id, changed, due=self._millis())
         return True
 

@@ -4,10 +4,10 @@
 -- ARGV  1 what to do   2 its id   3 its member of the zsets   4 … see each
 -- Returns 1, or 0 where it is not as it is said to be: nothing is changed then.
 --
--- A status is {state, channel, attempts, lease, reason, since, doubtful, again}; times are
+-- A status is {state, channel, attempts, lease, reason, since, doubtful}; times are
 -- milliseconds of this server's clock.
 
-local STATE, ATTEMPTS, LEASE, REASON, SINCE, DOUBTFUL, AGAIN = 1, 3, 4, 5, 6, 7, 8
+local STATE, ATTEMPTS, LEASE, REASON, SINCE, DOUBTFUL = 1, 3, 4, 5, 6, 7
 
 local outbox, due, held = KEYS[1], KEYS[2], KEYS[3]
 local id, member = ARGV[2], ARGV[3]
@@ -61,7 +61,7 @@ function act.requeue()
   if status[STATE] ~= ARGV[4] or status[SINCE] ~= tonumber(ARGV[5]) then
     return 0
   end
-  status[STATE], status[ATTEMPTS], status[AGAIN] = 'queued', 0, status[AGAIN] + 1
+  status[STATE], status[ATTEMPTS] = 'queued', 0
   return put(0)
 end
 

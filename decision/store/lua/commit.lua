@@ -202,7 +202,7 @@ if KEYS[6] then
     end
   end
   for place, one in ipairs(added) do
-    local status = cmsgpack.pack({'queued', one[3], 0, '', '', now, false, 0})
+    local status = cmsgpack.pack({'queued', one[3], 0, '', '', now, false})
     redis.call('HSET', KEYS[6], 'd' .. one[1], ARGV[last + 1 + place], 's' .. one[1], status)
     redis.call('ZADD', KEYS[7 + one[4]], string.format('%.0f', now), one[2])
   end

@@ -1,0 +1,359 @@
+"""What is decided at a placement with `delivery: gateway` is sent once, or its contact is released."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from decision.core.clock import DAY, HOUR, MINUTE, from_micros
+from decision.core.delivery import Claimed, ListedDelivery
+from decision.core.schema import Alias, CustomerUpdate, DecisionRequest, Event
+from decision.engine import Engine, InputError
+from decision.engine.delivering import Dropped, Ready
+from decision.store import MemoryStore, RedisStore
+from tests.core.small import NOON
+from tests.engine.conftest import Clock
+
+pytestmark = pytest.mark.anyio
+Make = Callable[..., Any]
+_prefixes = itertools.count()
+LONG = 60_000
+ROOM = {"push": 9, "email": 9, "chat": 9}
+
+RULES = """
+settings: {timezone: UTC, currency: EUR, exploration: "off", language: de}
+purposes: {ads: {consent: opt_out}, care: {consent: not_required}}
+calendars: {sale: {dates: [2026-11-27]}}
+channels:
+  push: {reservation: {expires_after: 1h, then: release}}
+  email:
+    reservation: {expires_after: 3d, then: count}
+    quiet_hours: {from: "22:00", to: "08:00", except: [care], unless: {customer.tier: gold}}
+  chat: {reply_window: {opened_by: chat.message, lasts: 48h}}
+placements:
+  outbound: {channels: [push, email, chat], fallback: hi, delivery: gateway}
+  desk: {channels: [push, email], fallback: hi}
+messages:
+  a:
+    purpose: ads
+    category: x
+    channels: [email]
+    value: 5
+    budget: {total: 50}
+    content: {subject: "Hi {{ customer.name | default('you') }}", n: [1, {b: 2.5}]}
+  b: {purpose: ads, category: y, channels: [push], value: 4, content: {t: b}}
+  c: {purpose: ads, category: y, channels: [chat], value: 1, content: {t: c}}
+  hi: {purpose: care, channels: [push], value: 0, content: {t: hi}}
+caps:
+  one-a: {of: {message: a}, at_most: 1, within: 1d}
+  one-b: {of: {message: b}, at_most: 1, within: 1d}
+  one-c: {of: {message: c}, at_most: 1, within: 1d}
+suppressions: {bad: {event: message.dismissed, times: 2, within: 30d, per: category, pause: 60d}}
+rules: {rich: {when: {customer.spent: {gte: 10}}, set: {customer.tier: gold}}}
+"""
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def store(request: pytest.FixtureRequest, clock: Clock, redis_url: str) -> AsyncIterator[Any]:
+    made: Any
+    if request.param == "memory":
+        made = MemoryStore()
+    else:
+        made = RedisStore(redis_url, prefix=f"delivering{next(_prefixes)}:")
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def engine(make_engine: Make, store: Any) -> Engine:
+    return await make_engine(RULES, store=store)
+
+
+async def ask(engine: Engine, customer: str = "anna", **more: Any) -> Any:
+    request = DecisionRequest(placement="outbound", customer_id=customer, **more)
+    return await engine.decide(request)
+
+
+async def claim(engine: Engine, lease_ms: int = LONG) -> Claimed:
+    """The one delivery that is due."""
+    (found,) = await engine.runtime.store.claim_deliveries(range(256), ROOM, "w", lease_ms)
+    return found
+
+
+async def listed(engine: Engine) -> list[ListedDelivery]:
+    return (await engine.runtime.store.deliveries()).rows
+
+
+async def contacts(engine: Engine, customer: str = "anna") -> list[tuple[str, str]]:
+    view = await engine.customers.get(customer)
+    return [(one.message, one.state) for one in view.contacts]
+
+
+async def test_a_decision_leaves_what_it_chose_with_its_content(engine: Engine) -> None:
+    await engine.customers.update("anna", CustomerUpdate(attributes={"name": "安娜"}))
+    decision = await ask(engine)
+    (row,) = await listed(engine)
+    one = row.delivery
+    assert (one.decision_id, one.message, one.channel) == (decision.decision_id, "a", "email")
+    assert (
+        one.content
+        == decision.selections[0].content
+        == {
+            "subject": "Hi 安娜",
+            "n": [1, {"b": 2.5}],
+        }
+    )
+    assert (one.customer_id, one.placement, one.purpose, one.category) == (
+        "anna",
+        "outbound",
+        "ads",
+        "x",
+    )
+    assert (one.at, one.expires) == (NOON, NOON + 3 * DAY)
+    assert (one.counts, one.releases) == (True, False)
+    assert one.id == f"{decision.decision_id}.a"
+
+
+async def test_each_of_several_messages_is_a_delivery(engine: Engine) -> None:
+    decision = await ask(engine, limit=3)
+    found = {row.delivery.message: row.delivery for row in await listed(engine)}
+    assert {*found} == {one.message for one in decision.selections} == {"a", "b"}
+    assert found["b"].releases
+
+
+async def test_a_fallback_is_delivered_and_makes_no_contact(engine: Engine) -> None:
+    decision = await ask(engine, "nobody", channels=["push"], limit=1)
+    await ask(engine, "nobody", channels=["push"])
+    rows = {row.delivery.message: row for row in await listed(engine)}
+    assert decision.selections[0].message == "b"
+    assert not rows["hi"].delivery.counts
+    store = engine.runtime.store
+    for claimed in await store.claim_deliveries(range(256), ROOM, "w", LONG):
+        assert isinstance(await engine.delivering.look(claimed), Ready)
+        await engine.delivering.sent(claimed)
+    assert await contacts(engine, "nobody") == [("b", "confirmed")]
+    assert await listed(engine) == []
+
+
+async def test_a_fallback_for_somebody_never_seen_is_delivered(engine: Engine) -> None:
+    update = Event(type="message.unsubscribed", customer_id="new")
+    await engine.events.record([update])
+    decision = await ask(engine, "new")
+    assert decision.outcome == "fallback"
+    claimed = await claim(engine)
+    assert isinstance(await engine.delivering.look(claimed), Ready)
+    await engine.delivering.sent(claimed)
+    assert await listed(engine) == []
+
+
+async def test_nothing_is_left_where_nothing_is_reserved(engine: Engine, clock: Clock) -> None:
+    await ask(engine, dry_run=True)
+    await engine.decide(DecisionRequest(placement="desk", customer_id="anna"))
+    with pytest.raises(InputError):
+        await ask(engine, channels=["fax"])
+    assert await listed(engine) == []
+    first = await ask(engine, "bo", request_id="r-1")
+    again = await ask(engine, "bo", request_id="r-1")
+    assert again == first
+    assert len(await listed(engine)) == 1
+
+
+async def test_an_engine_that_never_sends_leaves_nothing(make_engine: Make) -> None:
+    engine = await make_engine(RULES, delivers=False)
+    assert (await ask(engine)).outcome == "selected"
+    assert await listed(engine) == []
+
+
+async def test_what_was_sent_is_confirmed_once_and_gone(engine: Engine) -> None:
+    await ask(engine)
+    claimed = await claim(engine)
+    ready = await engine.delivering.look(claimed)
+    assert isinstance(ready, Ready) and ready.language == "de"
+    assert await engine.runtime.store.begin_delivery(claimed, LONG)
+    for _ in range(2):
+        await engine.delivering.sent(claimed, "p-1")
+    assert await contacts(engine) == [("a", "confirmed")]
+    assert await listed(engine) == []
+    view = await engine.customers.get("anna")
+    assert [one.count for name, one in view.events.items() if name == "message.sent"] in ([], [1])
+
+
+async def test_what_failed_releases_its_contact_and_is_kept(engine: Engine) -> None:
+    await ask(engine)
+    claimed = await claim(engine)
+    await engine.runtime.store.begin_delivery(claimed, LONG)
+    assert await engine.delivering.failed(claimed, "no such address")
+    assert not await engine.delivering.failed(claimed, "no such address")
+    assert await contacts(engine) == [("a", "released")]
+    (row,) = await listed(engine)
+    assert (row.status.state, row.status.reason) == ("failed", "no such address")
+    spent = (await engine.runtime.store.read("anna", budgets=["a:total"])).budgets
+    assert spent == {"a:total": 0}
+    assert (await ask(engine)).selections[0].message == "a"
+
+
+Change = Callable[[Engine, Clock], Any]
+
+
+async def denies(engine: Engine, clock: Clock) -> None:
+    await engine.customers.set_consents("anna", {"ads": {"email": "denied"}})
+
+
+async def moves(engine: Engine, clock: Clock) -> None:
+    await engine.customers.update("anna", CustomerUpdate(reachable=["push"]))
+
+
+async def bounces(engine: Engine, clock: Clock) -> None:
+    properties = {"permanent": True, "channel": "email"}
+    event = Event(type="message.bounced", customer_id="anna", properties=properties)
+    await engine.events.record([event])
+
+
+async def waits(engine: Engine, clock: Clock) -> None:
+    clock.now = NOON + 3 * DAY
+
+
+async def sleeps(engine: Engine, clock: Clock) -> None:
+    clock.now = NOON + 10 * HOUR
+
+
+async def dismisses(engine: Engine, clock: Clock) -> None:
+    for _ in range(2):
+        await engine.decide(
+            DecisionRequest(placement="desk", customer_id="anna", channels=["push"])
+        )
+    other = Event(type="message.dismissed", customer_id="anna", message="a")
+    await engine.events.record([other, other])
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (denies, "no_consent"),
+        (moves, "unreachable"),
+        (bounces, "unreachable"),
+        (waits, "expired"),
+        (sleeps, "quiet_hours"),
+        (dismisses, "suppressed"),
+    ],
+)
+async def test_what_may_no_longer_be_sent_is_dropped_and_released(
+    engine: Engine, clock: Clock, change: Change, reason: str
+) -> None:
+    await ask(engine)
+    claimed = await claim(engine)
+    assert isinstance(await engine.delivering.look(claimed), Ready)
+    await change(engine, clock)
+    assert await engine.delivering.look(claimed) == Dropped(reason)
+    assert ("a", "released") in await contacts(engine)
+    assert await listed(engine) == []
+    assert not await engine.runtime.store.begin_delivery(claimed, LONG)
+
+
+async def test_what_lifts_quiet_hours_is_looked_at_as_well(engine: Engine, clock: Clock) -> None:
+    await ask(engine)
+    clock.now = NOON + 10 * HOUR
+    claimed = await claim(engine)
+    await engine.customers.update("anna", CustomerUpdate(attributes={"spent": 10}))
+    assert isinstance(await engine.delivering.look(claimed), Ready)
+
+
+async def test_a_reply_window_that_has_closed_holds_back(engine: Engine, clock: Clock) -> None:
+    opened = Event(type="chat.message", customer_id="anna", at=from_micros(NOON))
+    await engine.events.record([opened])
+    await ask(engine, channels=["chat"])
+    claimed = await claim(engine)
+    clock.now = NOON + 2 * DAY - MINUTE
+    assert isinstance(await engine.delivering.look(claimed), Ready)
+    clock.now = NOON + 2 * DAY
+    assert await engine.delivering.look(claimed) == Dropped("reply_window_closed")
+
+
+async def test_a_contact_that_ends_during_the_attempt_is_not_sent(
+    engine: Engine, clock: Clock
+) -> None:
+    await ask(engine, channels=["push"])
+    claimed = await claim(engine)
+    clock.now = NOON + HOUR - MINUTE
+    assert isinstance(await engine.delivering.look(claimed, MINUTE - 1), Ready)
+    assert await engine.delivering.look(claimed, MINUTE) == Dropped("expired")
+
+
+@pytest.mark.parametrize("outcome", ["failed", "dropped"])
+async def test_what_may_have_been_sent_is_never_released(engine: Engine, outcome: str) -> None:
+    await ask(engine)
+    first = await claim(engine)
+    assert await engine.runtime.store.begin_delivery(first, 0)  # and no answer comes
+    second = await claim(engine)
+    assert second.was_sending
+    assert await getattr(engine.delivering, outcome)(second, "why")
+    assert await contacts(engine) == [("a", "reserved")]
+    (row,) = await listed(engine)
+    assert (row.status.state, row.status.reason) == ("unknown", "why")
+    await engine.delivering.sent(first)  # the answer comes late
+    assert await contacts(engine) == [("a", "confirmed")]
+    assert await listed(engine) == []
+
+
+async def test_events_of_others_tell_what_came_of_it(engine: Engine) -> None:
+    decision = await ask(engine)
+    first = await claim(engine)
+    assert await engine.runtime.store.begin_delivery(first, 0)
+    told = Event(type="message.delivered", customer_id="anna", decision_id=decision.decision_id)
+    await engine.events.record([told])
+    second = await claim(engine)
+    assert await engine.delivering.look(second) == Dropped("sent")
+    assert await listed(engine) == []
+    assert await contacts(engine) == [("a", "confirmed")]
+
+
+@pytest.mark.parametrize("outcome", ["sent", "failed", "dropped"])
+async def test_what_came_of_it_is_told_to_the_customer_merged_into(
+    engine: Engine, outcome: str
+) -> None:
+    await ask(engine, "anon")
+    claimed = await claim(engine)
+    await engine.events.record([Event(type="visit", customer_id="anna")])
+    await engine.customers.merge("anna", "anon")
+    assert isinstance(await engine.delivering.look(claimed), Ready)
+    if outcome == "sent":
+        await engine.delivering.sent(claimed)
+    else:
+        assert await getattr(engine.delivering, outcome)(claimed, "why")
+    state = "confirmed" if outcome == "sent" else "released"
+    assert await contacts(engine) == [("a", state)]
+    assert len(await listed(engine)) == (outcome == "failed")
+
+
+async def test_an_alias_alone_is_delivered_to_and_merged(engine: Engine) -> None:
+    mei = Alias("email", "mei@mail.cn")
+    await engine.decide(DecisionRequest(placement="outbound", alias=mei))
+    claimed = await claim(engine)
+    await engine.customers.update("mei", CustomerUpdate(aliases={"email": "mei@mail.cn"}))
+    await engine.customers.set_consents("mei", {"ads": {"*": "denied"}})
+    assert await engine.delivering.look(claimed) == Dropped("no_consent")
+    assert await contacts(engine, "mei") == [("a", "released")]
+    assert await listed(engine) == []
+
+
+async def test_erasing_leaves_nothing_to_be_sent_or_told(engine: Engine) -> None:
+    await ask(engine)
+    claimed = await claim(engine)
+    await engine.customers.erase("anna")
+    assert not await engine.runtime.store.begin_delivery(claimed, LONG)
+    assert not await engine.delivering.failed(claimed, "late")
+    await engine.delivering.sent(claimed)
+    assert not (await engine.runtime.store.read("anna")).document.exists
+    assert await listed(engine) == []
+
+
+async def test_a_look_back_finds_the_decision_and_changes_nothing(engine: Engine) -> None:
+    decision = await ask(engine)
+    found = await engine.replay.find(decision.decision_id)
+    assert found is not None and found.outcome == "selected"
+    assert len(await listed(engine)) == 1
+    assert timedelta(0) == found.decided_at - decision.decided_at
