@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _COUNTED = (
     *("messages", "candidates", "channels", "placements", "purposes"),
-    *("rules", "caps", "budgets", "suppressions", "states", "experiments"),
+    *("rules", "caps", "budgets", "coupons", "suppressions", "events", "scores", "states"),
+    *("calendars", "experiments"),
 )
 
 

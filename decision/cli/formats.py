@@ -101,8 +101,12 @@ def report_text(result: CheckResult) -> None:
         say(result.verdict)
         return
     click.echo(f"{result.verdict}:")
-    counts = result.counts().items()
-    click.echo(", ".join(count_of(size, name.removesuffix("s"), name) for name, size in counts))
+    counts = [(size, _COUNTED.get(name, name)) for name, size in result.counts().items() if size]
+    click.echo(", ".join(count_of(size, name.removesuffix("s"), name) for size, name in counts))
+
+
+_COUNTED: Final = {"coupons": "coupon pools", "events": "derived events"}
+"""Section → what people are told is in it, where that is not its name."""
 
 
 def colours(stream: Any = None) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Any, Final, cast, get_args
 
 from decision.core.budgets import MILLION, millionths
 from decision.core.definition import CalendarPeriod, PolicyDefinition, Selector, SharedBudget
 from decision.core.values import in_words
-from decision.rulebook.checker import Checker, MappingReader
+from decision.rulebook.checker import Checker
+from decision.rulebook.mapping_reader import MappingReader
 from decision.rulebook.review.candidates import Candidates
 from decision.rulebook.selectors import read_filter
 from decision.rulebook.yaml_source import Node
@@ -18,6 +20,7 @@ MOST_SPENT: Final = 1_000_000_000
 
 PERIODS: Final = [f"calendar {period}" for period in get_args(CalendarPeriod)]
 PACES: Final = ["even"]
+_PERIOD_WORDS: Final = {"day": "day|daily|[天日]", "week": "week|[周]|星期", "month": "month|月"}
 
 
 def read_shared_budget(checker: Checker, name: str, node: Node) -> SharedBudget:
@@ -47,7 +50,7 @@ def _one_limit(checker: Checker, entry: MappingReader) -> None:
     elif spend is None and at_most is None:
         message = f"{entry.what} has neither spend nor at_most"
         hint = "add spend: 10000 for money, or at_most: 500 for a number of contacts"
-        checker.error("missing-key", entry.node.key, message, hint)
+        entry.lacks(message, hint, "spend", "at_most")
     if pace is not None and entry.get("per") is None:
         message = f"{entry.what} has a pace but no period to spread it over"
         checker.error("missing-key", pace.key, message, "add per: calendar month, or delete pace")
@@ -81,9 +84,9 @@ def _period(checker: Checker, node: Node, what: str) -> str | None:
         checker.wrong_type(node, what, "a period such as calendar month")
         return None
     hint = f"write {', '.join(PERIODS[:-1])} or {PERIODS[-1]}; left out, it is of all time"
-    meant = value.lower().replace("daily", "day")
-    for period in get_args(CalendarPeriod):
-        if period in meant:
+    meant = value.lower()
+    for period, words in _PERIOD_WORDS.items():
+        if re.search(words, meant):
             hint = f"write per: calendar {period}"
     checker.error("bad-value", node.at, f'{what} cannot be "{value}"', hint)
     return None

@@ -9,6 +9,7 @@ from typing import Final
 
 from decision.core.day_sets import DayRange
 from decision.core.definition import Calendar
+from decision.rulebook import readings
 from decision.rulebook.checker import Checker
 from decision.rulebook.yaml_source import Node
 
@@ -17,6 +18,13 @@ _LOOSE: Final = re.compile(r"([0-9]{4})\s*[-./年]?\s*([0-9]{1,2})\s*[-./月]?\s
 _BETWEEN: Final = re.compile(
     r"\s*(?:\.{2,}|…|[-‐‑‒–—−~～〜/→至到]+|->|\b(?:to|until|till|through|and)\b)\s*"
 )
+_YEARLY: Final = re.compile(
+    r"(?:\*+|y+|every year|每年)?\s*[-/.]?\s*"
+    r"(0?[1-9]|1[0-2])\s*[-/.月]\s*([0-2]?[0-9]|3[01])日?",
+    re.IGNORECASE,
+)
+"""A day without a year: `11-11`, `*-11-11`."""
+_WITH_TIME: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ][0-9:.]+(?:Z|[+-][0-9:]+)?")
 _WRITE: Final = "write 2027-05-01, or 2027-02-05..2027-02-12 for all days from one to another"
 _MOST_REPORTED: Final = 20
 
@@ -111,6 +119,16 @@ def _day(checker: Checker, node: Node, text: str, what: str) -> int | None:
 def _meant(text: str) -> str:
     """How to write what was probably meant."""
     text = text.strip()
+    if found := _YEARLY.fullmatch(text):
+        month, day = f"{found[1]:0>2}", f"{found[2]:0>2}"
+        return (
+            f"each year is written out: write [2027-{month}-{day}, 2028-{month}-{day}]; without a "
+            f'calendar, time.date: {{matches: "-{month}-{day}$"}} is that day of every year'
+        )
+    if found := _WITH_TIME.fullmatch(text):
+        return f"write {found[1]}; hours are asked by time.hour"
+    if day := readings.weekday(text):
+        return f"a calendar has dates; weekdays are asked by time.weekday: {day}"
     if found := _LOOSE.fullmatch(text):
         return f"write {_dashed(found)}"
     for between in _BETWEEN.finditer(text):

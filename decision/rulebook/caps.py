@@ -8,10 +8,13 @@ from typing import Any, Final, cast, get_args
 from decision.core.contact_policy import EVER
 from decision.core.definition import CalendarPeriod, Cap, FieldLimit, Selector
 from decision.core.fields import UnknownField, parse_field
-from decision.rulebook.checker import Checker, MappingReader
+from decision.rulebook import readings
+from decision.rulebook.checker import Checker
 from decision.rulebook.comparisons import IN_WORDS
 from decision.rulebook.conditions import read_when
+from decision.rulebook.doubtful import field_in
 from decision.rulebook.field_names import known_field
+from decision.rulebook.mapping_reader import MappingReader
 from decision.rulebook.sections import choices
 from decision.rulebook.selectors import read_filter
 from decision.rulebook.yaml_source import Node
@@ -32,7 +35,12 @@ _PERIOD_WORDS: Final = {
     for before in ("", "calendar ", "per ", "a ", "every ", "each ", "每")
 }
 """What people write → a calendar period."""
-_ALWAYS: Final = ("forever", "always", "lifetime", "all time", "once", "never again")
+_RATE: Final = re.compile(r"([0-9]+)(?:x|次|\s+times?)?\s*(?:/|per|a|every|每)\s*(.+)")
+"""A number with its period: `1/day`, `2 per week`."""
+_ALWAYS: Final = (
+    *("ever", "once ever", "forever", "always", "lifetime"),
+    *("all time", "once", "never again"),
+)
 
 
 def read_cap(checker: Checker, name: str, node: Node) -> Cap:
@@ -51,13 +59,23 @@ def read_cap(checker: Checker, name: str, node: Node) -> Cap:
 
 
 def _at_most(checker: Checker, node: Node, what: str) -> int | FieldLimit | None:
-    if isinstance(node.value, dict):
-        with checker.entry(node, what) as entry:
-            return _field_limit(checker, entry)
-    if isinstance(node.value, str) and _names_a_field(node.value):
-        hint = f"write {{field: {node.value}, default: 3}}"
+    value = node.plain()
+    only = next(iter(value)) if isinstance(value, dict) and len(value) == 1 else value
+    if name := field_in(only):
+        default = value[only] if isinstance(value, dict) and type(value[only]) is int else 3
+        hint = f"write {{field: {name}, default: {default}}}"
         checker.wrong_type(node, what, "a number, or a field that has it", hint)
         return None
+    if isinstance(value, dict):
+        with checker.entry(node, what) as entry:
+            return _field_limit(checker, entry)
+    if isinstance(value, str) and (found := _RATE.fullmatch(value)):
+        period = _PERIOD_WORDS.get(found[2].lower())
+        length = f"calendar {period}" if period else readings.duration(found[2])
+        if length:
+            hint = f"write at_most: {found[1]}, within: {length}"
+            checker.wrong_type(node, what, "a number", hint)
+            return None
     return checker.whole(node, what)
 
 
@@ -91,7 +109,7 @@ def _field_limit(checker: Checker, entry: MappingReader) -> FieldLimit | None:
             f"write {{field: {name}, default: 3}}; the default is for customers whose {name} is "
             "missing or no whole number"
         )
-        checker.error("missing-key", written.key, message, hint)
+        entry.lacks(message, hint, "default", place=written.key)
     return FieldLimit(name, default or 0)
 
 
@@ -108,7 +126,7 @@ def _within(checker: Checker, node: Node, what: str) -> int | str | None:
             hint = f"write calendar {value}"
         elif meant := _PERIOD_WORDS.get(value.lower().replace("_", " ").replace("-", " ")):
             hint = f"write calendar {meant}"
-        elif value.lower() in (*_ALWAYS, EVER):
+        elif value.lower() in _ALWAYS:
             hint = "write within: ever"
         checker.error("bad-value", node.at, f'{what} cannot be "{value}"', hint)
         return None

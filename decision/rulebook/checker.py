@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from typing import Any, Final, TypeVar
+from collections.abc import Iterable
+from typing import Any, Final
 
 from decision.core.clock import DAY
 from decision.core.event_effects import CONTACT_EVENTS
 from decision.core.values import in_words
 from decision.rulebook.diagnostics import hint_for, one_of
-from decision.rulebook.key_hints import meant_key
-from decision.rulebook.misplaced import from_scalar, misplaced
+from decision.rulebook.mapping_reader import MappingReader
 from decision.rulebook.quantities import QuantityReader
+from decision.rulebook.readings import as_yaml
 from decision.rulebook.source_map import SourceMap
 from decision.rulebook.yaml_source import INVALID, Node, Place
-
-T = TypeVar("T")
-D = TypeVar("D")
 
 LONGEST_PAUSE: Final = 366 * DAY
 LONGEST_NAME: Final = 128
@@ -81,14 +78,19 @@ class Checker(QuantityReader):
             message = f"{what} names cannot contain {shown}"
             self.error("bad-name", place, message, "use letters, digits, - and _")
 
-    def reference(self, name: str, section: str, place: Place) -> bool:
-        """Whether something in that section has the name; if not, adds an error."""
+    def reference(self, name: str, section: str, place: Place, meant: str = "") -> bool:
+        """Whether something in that section has the name; if not, adds an error.
+
+        `meant` is a hint that is better than the nearest name."""
         known = self.names[section]
         if name in known:
             return True
         if not self.complete:
             return False
         noun = NOUNS[section]
+        if meant:
+            self.error("unknown-name", place, f'there is no {noun} "{name}"', meant)
+            return False
         others = [other for other, names in self.names.items() if name in names]
         self._missed += 1
         # Comparing a thousand wrong names with a thousand right ones would take half a minute.
@@ -119,6 +121,9 @@ class Checker(QuantityReader):
 
     def name(self, node: Node, what: str, section: str) -> str | None:
         """The name of one thing of a section."""
+        if not isinstance(node.value, str) and not _as_text(node).startswith("write "):
+            self.wrong_type(node, what, "a name", hint_for("", self.names[section]))
+            return None
         name = self.text(node, what)
         if name is not None:
             self.reference(name, section, node.at)
@@ -127,8 +132,7 @@ class Checker(QuantityReader):
     def text(self, node: Node, what: str) -> str | None:
         """A text that is not empty."""
         if not isinstance(node.value, str):
-            is_number = isinstance(node.value, int | float)
-            self.wrong_type(node, what, "text", "put it in quotes" if is_number else "")
+            self.wrong_type(node, what, "text", _as_text(node))
             return None
         if not node.value.strip():
             self.error("bad-value", node.at, f"{what} is an empty text", "write a text")
@@ -141,11 +145,13 @@ class Checker(QuantityReader):
         value = node.value
         if isinstance(value, str) and value in known:
             return value
+        hint = hint_for(str(value), known)
+        if len(known) == 1 and not hint.startswith("did"):
+            hint = f"write {known[0]}"
         if not isinstance(value, str):
-            self.wrong_type(node, what, one_of(known))
+            self.wrong_type(node, what, one_of(known), hint if len(known) == 1 else "")
         else:
-            message = f'{what} cannot be "{value}"'
-            self.error("bad-value", node.at, message, hint_for(value, known))
+            self.error("bad-value", node.at, f'{what} cannot be "{value}"', hint)
         return None
 
     def items(self, node: Node, what: str, *, least: int = 1) -> list[Node]:
@@ -181,71 +187,11 @@ class Checker(QuantityReader):
         return tuple(name for name, _ in found)
 
 
-class MappingReader:
-    """The keys of one mapping. At the end of `with`, a key that was not read is unknown."""
-
-    def __init__(self, checker: Checker, node: Node, what: str) -> None:
-        self.checker = checker
-        self.node = node
-        self.what = what
-        self._values: dict[str, Node] = node.value if isinstance(node.value, dict) else {}
-        self._asked: dict[str, None] = {}
-
-    def __enter__(self) -> MappingReader:
-        return self
-
-    def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        if kind is not None:
-            return
-        if not isinstance(self.node.value, dict):
-            hint = from_scalar(self.node.value, self._asked, self.checker.names)
-            hint = hint or f"its keys are {', '.join(self._asked)}"
-            if self.node.value is None:
-                hint = "write {} if there is nothing to set"
-            self.checker.wrong_type(self.node, self.what, "a mapping of keys and values", hint)
-        for key, node in self._values.items():
-            if key not in self._asked:
-                hint = (
-                    meant_key(self.what, key)
-                    or misplaced(key, self.node, self._asked)
-                    or hint_for(key, self._asked)
-                )
-                if ":" in key and key.split(":")[0] in self._asked:
-                    hint = "put a space after the colon"
-                message = f'{self.what} cannot have the key "{key}"'
-                self.checker.error("unknown-key", node.key, message, hint)
-
-    def get(self, key: str) -> Node | None:
-        """The value of a key, or None if it is missing."""
-        self._asked[key] = None
-        return self._values.get(key)
-
-    def need(self, key: str) -> Node | None:
-        """The value of a required key."""
-        found = self.get(key)
-        if found is None and isinstance(self.node.value, dict):
-            message = f'{self.what} needs the key "{key}"'
-            self.checker.error("missing-key", self.node.key, message, f"add {key}: …")
-        return found
-
-    def label(self, key: str) -> str:
-        """What messages call the value of a key."""
-        return f"{key} of {self.what}"
-
-    def read(
-        self, key: str, read: Callable[..., T | None], default: D, *args: Any, **options: Any
-    ) -> T | D:
-        """What `read(checker, node, label, …)` makes of a key; the default if it is missing."""
-        node = self.get(key)
-        if node is None:
-            return default
-        found = read(self.checker, node, self.label(key), *args, **options)
-        return default if found is None else found
-
-    def require(
-        self, key: str, read: Callable[..., T | None], default: D, *args: Any, **options: Any
-    ) -> T | D:
-        """`read` for a required key."""
-        if self.need(key) is None:
-            return default
-        return self.read(key, read, default, *args, **options)
+def _as_text(node: Node) -> str:
+    """A hint for a value where a text is needed: the text in it, or quotes around it."""
+    value = node.plain()
+    if isinstance(value, list | dict):
+        inner = [*value.values()] if isinstance(value, dict) else value
+        texts = [one for one in inner if isinstance(one, str)]
+        return f"write {as_yaml(texts[0])}" if len(texts) == len(inner) == 1 else ""
+    return "" if value is None or isinstance(value, bool) else "put it in quotes"

@@ -10,6 +10,7 @@ from decision.core.fields import DATE_MEASURES
 from decision.rulebook import readings
 from decision.rulebook.diagnostics import hint_for
 from decision.rulebook.doubtful import wildcard
+from decision.rulebook.namesakes import Names, asked
 from decision.rulebook.readings import as_yaml
 from decision.rulebook.yaml_source import Node
 
@@ -105,14 +106,26 @@ def _between(value: Any) -> str:
     return "write {gte: 30, lte: 40}"
 
 
-def for_mapping(value: Any) -> str:
-    """A hint for a condition that was written as a list, or as a text."""
+def for_mapping(value: Any, names: Names, what: str = "") -> str:
+    """A hint for a condition `what` that was written as a list, or as a text."""
     if value is None:
         return "write {} if it always applies"
+    listed = value if isinstance(value, list) else [value]
+    texts = [one for one in listed if isinstance(one, str)]
+    if texts and what.startswith("unless of quiet_hours") and set(texts) <= set(names["purposes"]):
+        return f"write {as_yaml({'except': texts})}"
+    conditions = [asked(one, names) for one in texts]
+    if texts and len(texts) == len(listed) and all(conditions):
+        several: dict[str, Any] = {"any": conditions}
+        return f"write {{{as_yaml(several if len(conditions) > 1 else conditions[0])}}}"
     if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
         return f"write {{{as_yaml({'all': value})}}}, or any: […] if one is enough"
     if isinstance(value, str) and "." in value and (found := _EQUALS.fullmatch(value)):
         return f"write {{{as_yaml({found[1]: readings.comparison(found[2])})}}}"
     if isinstance(value, str) and _NAME.fullmatch(value):
         return f"write {{{value}: true}}"
-    return "write {customer.tier: gold}"
+    if what.startswith("when of derived event ") and len(texts) == len(listed):
+        wanted = {"in": texts} if isinstance(value, list) else value
+        fix = as_yaml({"event.category": wanted})
+        return f"write {{{fix}}}; category stands for the name of a property"
+    return "write a field with a value, such as {customer.tier: gold}"

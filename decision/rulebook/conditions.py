@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 from decision.core.conditions import ALWAYS, OPERATORS, All, AnyOf, Clause, Condition, Not
 from decision.core.fields import Field
 from decision.rulebook import condition_hints
-from decision.rulebook.checker import Checker, MappingReader
+from decision.rulebook.checker import Checker
 from decision.rulebook.comparisons import read_operand
 from decision.rulebook.field_names import known_field
 from decision.rulebook.field_values import check_range, fits, warn_of_doubts
+from decision.rulebook.mapping_reader import MappingReader
 from decision.rulebook.operands import read_constant, read_times
 from decision.rulebook.yaml_source import INVALID, Node, Place
 
@@ -33,7 +34,7 @@ class _ConditionReader:
     def mapping(self, node: Node) -> Condition | None:
         """All keys of a mapping must be true; {} is always true."""
         if not isinstance(node.value, dict):
-            hint = condition_hints.for_mapping(node.plain())
+            hint = condition_hints.for_mapping(node.plain(), self.checker.names, self.what)
             self.checker.wrong_type(node, self.what, "a mapping of fields and values", hint)
             return None
         parts: list[Condition] = []
@@ -75,7 +76,7 @@ class _ConditionReader:
         """The clauses that one field's value means."""
         checker, value = self.checker, node.value
         what = f"{name} in {self.what}"
-        field = self.known_field(name, node.key)
+        field = self.known_field(name, node.key, node.plain())
         if value is INVALID:
             return []
         if value is None:
@@ -103,8 +104,8 @@ class _ConditionReader:
         check_range(checker, name, found, node, self.what)
         return found
 
-    def known_field(self, name: str, place: Place) -> Field | None:
-        return known_field(self.checker, name, place, self.what)
+    def known_field(self, name: str, place: Place, value: Any = None) -> Field | None:
+        return known_field(self.checker, name, place, self.what, value)
 
     def operator(
         self, field: Field | None, name: str, operator: str, node: Node, what: str, place: Place
@@ -120,7 +121,7 @@ class _ConditionReader:
                 if not fits(checker, field, operator, node):
                     return []
                 if field.kind == "time" and operator != "exists":
-                    value = read_times(checker, node, what)
+                    value = read_times(checker, operator, node, what)
         if value is INVALID:
             return []
         if field is not None and field.kind == "any":

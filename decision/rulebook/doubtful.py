@@ -53,11 +53,7 @@ def meant(operator: str, value: Any, kind: str = "") -> str:
     if kind == "boolean" and (truth := readings.truth(value)) is not None:
         return f"write {readings.as_yaml(truth)}"
     found = _FIELD.fullmatch(value)
-    if found is None:
-        return ""
-    try:
-        parse_field(found[1])
-    except UnknownField:
+    if found is None or not field_in(value):
         return ""
     if operator in ("in", "not_in"):
         return f"to compare with the field, write any: [{{…: {{eq: {{field: {found[1]}}}}}}}, …]"
@@ -65,6 +61,21 @@ def meant(operator: str, value: Any, kind: str = "") -> str:
     if found[2]:
         return f"nothing can be calculated; to compare with the field alone, {fix}"
     return f"to compare with the field, {fix}"
+
+
+def field_in(value: Any) -> str:
+    """The field that a text names: bare, in braces, with a default, calculated with; or "".
+
+    >>> field_in("{{ customer.limit | default(3) }}"), field_in("unlimited"), field_in(3)
+    ('customer.limit', '', '')
+    """
+    found = _FIELD.fullmatch(value) if isinstance(value, str) and len(value) <= 200 else None
+    if found is None:
+        return ""
+    try:
+        return parse_field(found[1]).name
+    except UnknownField:
+        return ""
 
 
 def doubtful(

@@ -11,12 +11,18 @@ from decision.core.conditions import ALWAYS, Condition
 from decision.core.definition import DerivedEvent, PolicyDefinition, Score
 from decision.core.fields import UnknownField, parse_field
 from decision.core.scores import LONGEST_HALF_LIFE, SHORTEST_HALF_LIFE
-from decision.rulebook.checker import Checker, MappingReader
+from decision.rulebook import readings
+from decision.rulebook.checker import Checker
 from decision.rulebook.conditions import read_when
+from decision.rulebook.mapping_reader import MappingReader
 from decision.rulebook.sent_events import not_derived, root_of
 from decision.rulebook.yaml_source import Node, Place
 
 _EVENT: Final = "event."
+_FILTERED: Final = re.compile(
+    r"([\w.-]+)\s+(?:where|with|when|if)\s+(?:event\.)?([\w.-]+)\s*(?:==?|:|is)\s*([\w.-]+)"
+)
+"""`purchase where category = tea`."""
 
 
 def read_event(checker: Checker, name: str, node: Node) -> DerivedEvent:
@@ -49,15 +55,24 @@ def _source(checker: Checker, node: Node, what: str) -> str | None:
         return None
     name = checker.event(node, what)
     if name is not None:
-        _plain_type(checker, name, node.at, f'{what} cannot be "{name}"', "of: ")
+        if not _plain_type(checker, name, node.at, f'{what} cannot be "{name}"', "of: "):
+            return None
+        if found := _FILTERED.fullmatch(name):
+            message = f'{what} is "{name}", which is read as the type of one event'
+            fix = f"{{of: {found[1]}, when: {{event.{found[2]}: {found[3]}}}}}"
+            checker.warn(node.at, message, f"write {fix}", "doubtful-value")
     return name
 
 
-def _plain_type(checker: Checker, name: str, place: Place, what: str, key: str) -> None:
-    """An error where a field was written in place of an event's type."""
-    if name.startswith("events."):
-        kind = name.removeprefix("events.")
-        checker.error("bad-value", place, f"{what}: it is a type of event", f"write {key}{kind}")
+def _plain_type(checker: Checker, name: str, place: Place, what: str, key: str) -> bool:
+    """Whether it is an event's type; an error where a field was written in its place."""
+    if not name.startswith("events."):
+        return True
+    kind = name.removeprefix("events.")
+    if _is_field(name):
+        kind = parse_field(name).event_type or kind
+    checker.error("bad-value", place, f"{what}: it needs a type of event", f"write {key}{kind}")
+    return False
 
 
 def _does_nothing(checker: Checker, entry: MappingReader, found: DerivedEvent) -> None:
@@ -152,8 +167,10 @@ def _amount(checker: Checker, node: Node, what: str) -> float | str | None:
         return name
     if isinstance(node.value, str):
         hint = f"write a number, or {{property: {node.value.removeprefix(_EVENT)}}}"
-        if node.value.replace(".", "", 1).isdecimal():
-            hint = f"write {node.value}, without quotes"
+        if digits := readings.number(node.value):
+            hint = f"write {digits}, without quotes and units"
+        elif found := re.fullmatch(r"(?:event\.)?([\w.-]+)\s*[-+*/×].*", node.value):
+            hint = f"nothing can be calculated; write {{property: {found[1]}}}"
         checker.wrong_type(node, what, "a number or a property", hint)
         return None
     amount = checker.number(node, what)

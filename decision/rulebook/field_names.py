@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from decision.core.conditions import OPERATORS
 from decision.core.fields import DATE_MEASURES, STATE_FIELD, Field, UnknownField, parse_field
 from decision.rulebook.checker import NOUNS, Checker
 from decision.rulebook.diagnostics import hint_for
 from decision.rulebook.doubtful import doubtful_name, meant_field
+from decision.rulebook.namesakes import as_condition, field_meant, in_list, namesake
+from decision.rulebook.readings import as_yaml
 from decision.rulebook.yaml_source import Place
 
 _SELECTED: Final = {
@@ -17,52 +19,41 @@ _SELECTED: Final = {
     "tag": "tags",
 }
 """What people write in a condition, and what it is called where messages are chosen."""
+_ASKED_NOWHERE: Final = ("budget", "budgets", "coupon", "coupons", "pool")
 
 
-def known_field(checker: Checker, name: str, place: Place, what: str = "content") -> Field | None:
+def known_field(
+    checker: Checker, name: str, place: Place, what: str = "content", value: Any = None
+) -> Field | None:
     """The field of that name in `what`; one that cannot exist gets an error.
 
-    What it names must exist as well: its experiment, channel or message event.
+    What it names must exist as well: its experiment, channel or message event. `value` is what it
+    was compared with, for the hint.
     """
     if name in OPERATORS:
         message = f'"{name}" is an operator; write a field here'
-        checker.error("unknown-field", place, message, f"write field: {{{name}: …}}")
+        of_calendar = name == "in" and value in tuple(checker.names["calendars"])
+        fix = f"time.in.{value}: true" if of_calendar else f"field: {{{name}: …}}"
+        checker.error("unknown-field", place, message, f"write {fix}")
         return None
     try:
         field = parse_field(name)
     except UnknownField as error:
         message, _, hint = str(error).partition("; ")
         message = message.replace(repr(name), f'"{name}"')
-        of_event = what.startswith("when of derived event ")
-        if measured := meant_field(name):
-            hint = f"write {measured}"
-            if "_90d" in measured and "90d" not in name:
-                hint += "; 90d is the longest window"
-        elif name in _SELECTED and not of_event:
-            hint = (
-                "a condition is about the customer and the request; to choose messages, use "
-                f"{_SELECTED[name]} under exclude, allow_only or boost of a rule"
-            )
-        elif hint.startswith("did you mean") and "…" in hint:
-            near = hint.removeprefix("did you mean ").partition(".")[0]
-            hint += f" write {near}.{name.partition('.')[2]}"
-        elif of_event and hint.startswith("fields start") and "." in name:
-            hint = f"write event.{name.partition('.')[2]}"
-        elif hint.startswith("fields start") and name.rpartition(".")[2] in (
-            name,
-            *DATE_MEASURES,
-        ):
-            hint = f'did you mean "{"event" if of_event else "customer"}.{name}"?'
+        hint = _meant(checker, name, what, value) or _completed(name, what, hint)
         checker.error("unknown-field", place, message, hint)
         return None
-    if doubt := doubtful_name(name):
+    event = what.removeprefix("when of derived event ").strip('"')
+    names = checker.names
+    if doubt := doubtful_name(name) or namesake(name, names) or in_list(name, names, event):
         checker.warn(place, *doubt, "doubtful-comparison")
     if field.experiment is not None:
         _experiment(checker, field.experiment, place)
     elif field.score is not None:
-        checker.reference(field.score, "scores", place)
+        checker.reference(field.score, "scores", place, _elsewhere(checker, name))
     elif field.calendar is not None:
-        checker.reference(field.calendar, "calendars", place)
+        checker.reference(field.calendar, "calendars", place, _elsewhere(checker, name))
     elif field.contacts_window:
         checker.contacts_named.append((name, field.channel or "", place))
     elif field.event_type is not None:
@@ -82,6 +73,71 @@ def known_field(checker: Checker, name: str, place: Place, what: str = "content"
         message = "customer.state has no value, because there are no states"
         checker.error("unknown-field", place, message, "define them under states:")
     return field
+
+
+def _meant(checker: Checker, name: str, what: str, value: Any) -> str:
+    """A hint for a field that does not exist, by what it is like; empty where that is not clear."""
+    of_event = what.startswith("when of derived event ")
+    if measured := meant_field(name):
+        longest = "_90d" in measured and "90d" not in name
+        return f"write {measured}" + ("; 90d is the longest window" if longest else "")
+    if name.removesuffix("s") == "purpose" and what.startswith("unless of quiet_hours"):
+        return f"beside from and to, write {as_yaml({'except': value})}"
+    if name in _SELECTED and not of_event:
+        return (
+            "a condition is about the customer and the request; to choose messages, use "
+            f"{_SELECTED[name]} under exclude, allow_only or boost of a rule"
+        )
+    if name == "time.in":
+        several = value if isinstance(value, list) else [value]
+        days = [{f"time.in.{one}": True} for one in several if isinstance(one, str)]
+        return f"write {as_yaml(days[0] if len(days) == 1 else {'any': days})}" if days else ""
+    if (pattern := _yearly(name, value)) and not of_event:
+        return f"write {as_yaml({'time.date': {'matches': pattern}})}"
+    if not of_event and (fix := as_condition(name, value, checker.names)):
+        return f"write {fix}"
+    if name.partition(".")[0] in _ASKED_NOWHERE:
+        return "what is left is not a field: messages for which nothing is left are not given"
+    first, _, rest = name.partition(".")
+    if first in ("events", "contacts") and rest and rest.rpartition(".")[2] in (rest, "count"):
+        return _if_field(f"{first}.{rest.removesuffix('.count')}.count_7d")
+    return ""
+
+
+def _elsewhere(checker: Checker, name: str) -> str:
+    """A hint for a score or calendar that does not exist, where another thing has its name."""
+    field = field_meant(name, checker.names)
+    return f"write {field}" if field and field != name else ""
+
+
+def _if_field(name: str) -> str:
+    try:
+        return f"write {parse_field(name).name}"
+    except UnknownField:
+        return ""
+
+
+def _yearly(name: str, value: Any) -> str:
+    """What `time.date` matches in a month, or on a day, of every year."""
+    if not isinstance(value, int) or not 1 <= value <= 31:
+        return ""
+    if name == "time.month":
+        return f"-{value:02}-"
+    return f"-{value:02}$" if name in ("time.day", "time.day_of_month") else ""
+
+
+def _completed(name: str, what: str, hint: str) -> str:
+    """The hint of the field's family, with the name that was written."""
+    of_event = what.startswith("when of derived event ")
+    if hint.startswith("did you mean") and "…" in hint and "." in name:
+        near = hint.removeprefix("did you mean ").partition(".")[0]
+        return f"{hint} write {near}.{name.partition('.')[2]}"
+    if of_event and hint.startswith("fields start") and "." in name:
+        return f"write event.{name.partition('.')[2]}"
+    bare = name.rpartition(".")[2]
+    if hint.startswith(("fields start", "did you mean")) and bare in (name, *DATE_MEASURES):
+        return f'did you mean "{"event" if of_event else "customer"}.{name}"?'
+    return hint
 
 
 def _experiment(checker: Checker, name: str, place: Place) -> None:
@@ -104,4 +160,4 @@ def check_contacts(checker: Checker) -> None:
             checker.warn(place, message, f"rename the {nouns[0]} or the {nouns[-1]}")
         elif not found and checker.complete:
             message = f'there is no channel, purpose or category "{name}"'
-            checker.error("unknown-name", place, message, hint_for(name, known))
+            checker.error("unknown-name", place, message, hint_for(name, sorted(known)))

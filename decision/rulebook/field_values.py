@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
-from typing import Final
+from typing import Any, Final
 
 from decision.core.conditions import Clause
-from decision.core.fields import WEEKDAYS, Field
+from decision.core.fields import WEEKDAYS, Field, measured_date
 from decision.core.values import in_words
 from decision.rulebook import readings
 from decision.rulebook.checker import Checker
 from decision.rulebook.collector import kind_of
 from decision.rulebook.comparisons import IN_WORDS
-from decision.rulebook.diagnostics import hint_for
+from decision.rulebook.diagnostics import hint_for, one_of
 from decision.rulebook.doubtful import doubtful, meant
 from decision.rulebook.readings import as_yaml
 from decision.rulebook.sent_events import not_derived
@@ -38,6 +39,21 @@ _KINDS: Final[dict[str, tuple[tuple[type, ...], tuple[str, ...], str]]] = {
 write a value."""
 
 
+_MONTH_AND_DAY: Final = re.compile("([0-9]{1,2})[-/.月]([0-9]{1,2})日?")
+
+
+def _of_field(checker: Checker, name: str, value: Any) -> str:
+    """A hint for a value of the wrong type, by what the field is."""
+    if variants := checker.variants.get(name.removeprefix("experiment.")):
+        return f"use {one_of(variants)}"
+    word = str(value).lower()
+    if measured_date(name) and word in ("today", "now", "今天", "heute"):
+        return "write 0"
+    if name.startswith("score."):
+        return "write {gte: 10}, with a number"
+    return ""
+
+
 def fits(checker: Checker, field: Field, operator: str, node: Node) -> bool:
     """Checks that the field can have values of this type."""
     if operator == "exists" or field.kind == "any":
@@ -48,6 +64,8 @@ def fits(checker: Checker, field: Field, operator: str, node: Node) -> bool:
     if operator not in (*_EXACT, *usable):
         message = f'"{operator}" cannot be used with {name}, which is {words}'
         hint = f"use {', '.join(['eq', *usable])} or in"
+        if kind == "boolean" and operator in _ORDERED:
+            hint = "write true"
         checker.error("wrong-type", node.key, message, hint)
         return False
     good = True
@@ -55,7 +73,7 @@ def fits(checker: Checker, field: Field, operator: str, node: Node) -> bool:
         value = item.value
         if not isinstance(value, types) or isinstance(value, bool) is not (kind == "boolean"):
             message = f"{name} is {words}; it cannot be {kind_of(value)}"
-            hint = meant(operator, value, kind) or fix
+            hint = meant(operator, value, kind) or _of_field(checker, name, value) or fix
             if name == "time.weekday" and (day := readings.weekday(str(value))):
                 hint = f"write {day}"
             elif name == "time.hour" and (clock := readings.clock(str(value))):
@@ -95,6 +113,11 @@ def _known_value(checker: Checker, name: str, node: Node) -> None:
                 found = readings.day(value)
                 hint = f'write "{found}"' if found else "write it like 2026-11-21"
                 first, dots, last = value.partition("..")
+                if value in checker.names["calendars"]:
+                    hint = f"write time.in.{value}: true"
+                elif yearly := _MONTH_AND_DAY.fullmatch(value):
+                    pattern = f"-{yearly[1]:0>2}-{yearly[2]:0>2}$"
+                    hint = f"for that day of every year, write {{{as_yaml({'matches': pattern})}}}"
                 if dots and (start := readings.day(first)) and (end := readings.day(last)):
                     hint = f"write {{{as_yaml({'gte': start, 'lte': end})}}}"
                 checker.error("bad-value", place, message, hint)

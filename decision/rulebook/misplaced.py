@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from decision.rulebook import readings
+from decision.rulebook.namesakes import several_days
 from decision.rulebook.readings import as_yaml
 from decision.rulebook.yaml_source import Node
 
@@ -27,6 +28,8 @@ _MEANT: Final = {
     "by": ("factor", "times", "multiply"),
     "half_life": ("halflife", "decay"),
     "pause": ("for", "duration"),
+    "default": ("else", "otherwise", "or", "fallback"),
+    "property": ("field", "value", "amount"),
     "exclude": ("block", "remove", "hide"),
     "allow_only": ("only", "allow"),
 }
@@ -47,6 +50,7 @@ _NAMES: Final = {
     "message": "messages",
     "messages": "messages",
 }
+_WHOLE_DAY: Final = {"from": "00:00", "to": "24:00"}
 _SPAN: Final = re.compile(
     r"(\S.*?)(?:\s+-\s+|\s*–\s*|\s*~\s*|\s*\.\.\s*|\s+to\s+|(?<=:[0-9]{2})-)(\S.*)"
 )
@@ -61,8 +65,12 @@ def misplaced(key: str, node: Node, asked: Collection[str]) -> str:
         if re.fullmatch(r"[0-9]+%?", key) and re.fullmatch("[0-9]+", str(whole)):
             return f"write {before[0]}: {whole}.{key}, with a point"
         return f"write {as_yaml({before[0]: [whole, key]})}"
+    if "from" in asked and isinstance(value, str) and (span := _span(value, asked)):
+        return f"write {as_yaml(span)}"
     for meant, written in _MEANT.items():
         if meant in asked and meant not in values and key.lower() in written:
+            if meant == "property" and isinstance(value, str):
+                value = value.removeprefix("event.")
             return f'did you mean "{meant}"? write {as_yaml({meant: value})}'
     for outer, inner in _INNER.items():
         if outer in asked and outer not in values and key in inner:
@@ -90,7 +98,13 @@ def from_scalar(value: Any, asked: Collection[str], names: Mapping[str, Any]) ->
     >>> from_scalar("22:00-8:00", ("from", "to"), {})
     'write {from: "22:00", to: "08:00"}'
     """
+    listed = value if isinstance(value, list) else [value]
+    days = [readings.day(one) for one in listed if isinstance(one, str)]
+    if "dates" in asked and days and all(days) and len(days) == len(listed):
+        return f"write {{{as_yaml({'dates': days})}}}"
     number = isinstance(value, int | float) and not isinstance(value, bool)
+    if number and "spend" in asked:
+        return f"write {{of: {{channel: sms}}, spend: {value}, per: calendar month}}"
     if number and "total" in asked:
         return f"write {{total: {value}}}"
     if not isinstance(value, str):
@@ -98,12 +112,32 @@ def from_scalar(value: Any, asked: Collection[str], names: Mapping[str, Any]) ->
     for key, section in _NAMES.items():
         if key in asked and value in names.get(section, ()):
             return f"write {{{as_yaml({key: value})}}}"
+    if "consent" in asked and value in ("opt_in", "opt_out", "not_required"):
+        return f"write {{consent: {value}}}"
+    if "on" in asked and (weekdays := several_days(value)):
+        return f"write {{{as_yaml({**_WHOLE_DAY, 'on': weekdays})}}}"
+    if "on" in asked and value in names.get("calendars", ()):
+        return f"write {{{as_yaml({**_WHOLE_DAY, 'in': value})}}}"
+    if "on" in asked and value.lower() in ("none", "never", "no", "off", "无"):
+        return "delete the key: then no hours are quiet"
+    if length := readings.duration(value):
+        for key, before in (("half_life", "adds: {page_view: 1}, "), ("give_back_after", "")):
+            if key in asked:
+                return f"write {{{before}{key}: {length}}}"
+    if {"of", "each"} <= set(asked) and re.fullmatch(r"[\w.-]+", value):
+        return f"write {{of: {value}, when: {{event.category: tea}}}}"
     if {"event", "within"} <= set(asked) and re.fullmatch(r"[\w.-]+", value):
         return f"write {{event: {value}, within: 7d}}"
+    span = _span(value, asked)
+    return f"write {{{as_yaml(span)}}}" if span else ""
+
+
+def _span(value: str, asked: Collection[str]) -> dict[str, str]:
+    """`{from: "22:00", to: "08:00"}` for `22:00-8:00`; empty for what has no start and end."""
     end = next((key for key in ("to", "until") if key in asked), None)
-    if "from" in asked and end and (found := _SPAN.fullmatch(value)):
-        read = readings.clock if end == "to" else readings.day
-        start, stop = read(found[1]), read(found[2])
-        if start and stop:
-            return f"write {{{as_yaml({'from': start, end: stop})}}}"
-    return ""
+    found = _SPAN.fullmatch(value)
+    if "from" not in asked or end is None or found is None:
+        return {}
+    read = readings.clock if end == "to" else readings.day
+    start, stop = read(found[1]), read(found[2])
+    return {"from": start, end: stop} if start and stop else {}

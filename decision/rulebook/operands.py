@@ -7,10 +7,13 @@ from typing import Any, Final
 
 import re2
 
-from decision.core.clock import time_text
+from decision.core.clock import DAY, parse_duration, time_text
 from decision.core.conditions import VERSION_OPERATORS, compiled_pattern
+from decision.core.fields import parse_field
+from decision.rulebook import readings
 from decision.rulebook.checker import Checker
 from decision.rulebook.comparisons import read_version
+from decision.rulebook.doubtful import field_in, meant
 from decision.rulebook.readings import as_yaml
 from decision.rulebook.yaml_source import INVALID, Node
 
@@ -53,14 +56,31 @@ def read_constant(checker: Checker, operator: str, node: Node, what: str) -> Any
     return _constant(checker, node, what)
 
 
-def read_times(checker: Checker, node: Node, what: str) -> Any:
+def read_times(checker: Checker, operator: str, node: Node, what: str) -> Any:
     """Times as fields have them; INVALID after an error."""
     items = node.value if isinstance(node.value, list) else [node]
+    for item in items:
+        hint = ""
+        if other := field_in(item.value):
+            hint = "it is compared only with times, and with the last_at of other events"
+            if parse_field(other).kind == "time":
+                hint = meant(operator, item.value)
+        if length := readings.duration(str(item.value)):
+            turned = "lte" if operator in ("gt", "gte") else "gte"
+            hint = f"days are compared with days_since: {{{turned}: {_days(length)}}}"
+        if hint:
+            message = f'{what}: "{item.value}" is not a date or time'
+            checker.error("bad-value", item.at, message, hint)
+            return INVALID
     found = [checker.moment(item, what) for item in items]
     texts = tuple(time_text(one) for one in found if one is not None)
     if len(texts) < len(found):
         return INVALID
     return texts if isinstance(node.value, list) else texts[0]
+
+
+def _days(length: str) -> int:
+    return max(parse_duration(length) // DAY, 1)
 
 
 def _constants(checker: Checker, node: Node, what: str) -> Any:

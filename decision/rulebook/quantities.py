@@ -18,6 +18,7 @@ from decision.core.values import in_words
 from decision.rulebook import readings
 from decision.rulebook.characters import plain
 from decision.rulebook.collector import DiagnosticCollector
+from decision.rulebook.doubtful import field_in
 from decision.rulebook.yaml_source import Node
 
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
@@ -26,6 +27,9 @@ _PERCENT_WORD = re.compile(r"([0-9.]+)\s*(?:percent|per cent|prozent|pct|pour ce
 _DECIMAL_COMMA = re.compile(r"([0-9]+),([0-9]+)\s*%")
 _THOUSANDS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{3})+(?![0-9.])")
 _PERCENT = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*%")
+
+
+_NO_LIMIT = re.compile("unlimited|no limit|none|infinite|infinity|无限|不限", re.IGNORECASE)
 
 
 class QuantityReader(DiagnosticCollector):
@@ -50,18 +54,22 @@ class QuantityReader(DiagnosticCollector):
             hint = "write digits such as 2 or 12.5, without quotes"
             if meant:
                 hint = f"write {meant}, without quotes and units"
+            elif field_in(value) or (isinstance(value, dict) and "field" in value):
+                hint = "it cannot come from a field; write a number such as 2 or 12.5"
+            elif isinstance(value, str) and _NO_LIMIT.fullmatch(value):
+                hint = "a number is needed here; without a limit, delete the line"
             self.wrong_type(node, what, "a number", hint)
             return None
         if least is not None and value < least:
-            bound = f"at least {in_words(least)}"
+            bound, hint = f"at least {in_words(least)}", f"write {in_words(least)} or more"
         elif above is not None and value <= above:
-            bound = f"more than {in_words(above)}"
+            bound, hint = f"more than {in_words(above)}", f"write a number above {in_words(above)}"
         elif most is not None and value > most:
-            bound = f"at most {in_words(most)}"
+            bound, hint = f"at most {in_words(most)}", f"write {in_words(most)} or less"
         else:
             return value
         message = f"{what} is {in_words(value)}; it must be {bound}"
-        self.error("bad-value", node.at, message, "change the number")
+        self.error("bad-value", node.at, message, hint)
         return None
 
     def whole(self, node: Node, what: str, least: int = 1, most: int | None = None) -> int | None:

@@ -22,6 +22,7 @@ from decision.rulebook.diagnostics import WARNINGS, Diagnostic, Severity, hint_f
 from decision.rulebook.events import check_events, read_event, read_score
 from decision.rulebook.field_names import check_contacts
 from decision.rulebook.messages import check_messages, read_message
+from decision.rulebook.readings import as_yaml
 from decision.rulebook.review import review
 from decision.rulebook.rules import check_states, read_rule, read_state
 from decision.rulebook.sections import (
@@ -285,7 +286,8 @@ def _named(checker: Checker, sources: list[Source], section: str) -> dict[str, N
         if node is None or node.value is None:
             continue
         if not isinstance(node.value, dict):
-            checker.wrong_type(node, section, "a mapping of names")
+            checker.wrong_type(node, section, "a mapping of names", _by_name(node.plain()))
+            checker.complete = False  # its names are not known
             continue
         for name, item in node.value.items():
             noun = NOUNS.get(section, "setting")
@@ -296,3 +298,17 @@ def _named(checker: Checker, sources: list[Source], section: str) -> dict[str, N
                 message = f'{noun} "{name}" is defined twice; first at {first.key.label}'
                 checker.error("duplicate-name", item.key, message, "rename or delete one of them")
     return found
+
+
+def _by_name(value: Any) -> str:
+    """A hint for a section that was written as a list, or as one name."""
+    found: dict[str, Any] = {}
+    for one in value if isinstance(value, list) else [value]:
+        if isinstance(one, str):
+            found[one] = {}
+        elif isinstance(one, dict) and isinstance(name := one.get("name", one.get("id")), str):
+            found[name] = {key: kept for key, kept in one.items() if key not in ("name", "id")}
+        elif isinstance(one, dict):
+            found.update(one)
+    fix = as_yaml(found) if found else ""
+    return f"write {{{fix}}}" if 0 < len(fix) <= 100 else "write a name before each: {name: {…}}"

@@ -58,7 +58,7 @@ def read_rule(checker: Checker, name: str, node: Node) -> Rule:
             entry.need("by")
         if isinstance(node.value, dict) and node.value.keys().isdisjoint((*ACTIONS, "by")):
             hint = f"add one of {', '.join(ACTIONS)}"
-            checker.error("missing-key", node.key, f"{entry.what} does nothing", hint)
+            entry.lacks(f"{entry.what} does nothing", hint, *ACTIONS)
     return found
 
 

@@ -24,10 +24,11 @@ from decision.core.definition import (
     Suppression,
 )
 from decision.core.values import in_words
-from decision.rulebook.checker import LONGEST_PAUSE, Checker, MappingReader
+from decision.rulebook.checker import LONGEST_PAUSE, Checker
 from decision.rulebook.local_filters import is_language
+from decision.rulebook.mapping_reader import MappingReader
 from decision.rulebook.quiet_hours import read_quiet_hours
-from decision.rulebook.readings import as_yaml, truth
+from decision.rulebook.readings import as_yaml, number, truth
 from decision.rulebook.yaml_source import Node
 
 
@@ -166,10 +167,19 @@ def read_purpose(checker: Checker, name: str, node: Node) -> Purpose:
         )
 
 
+_TIER_WORDS: Final = {
+    **dict.fromkeys(("first", "high", "highest", "top", "最高", "高", "优先"), "1"),
+    **dict.fromkeys(("last", "low", "lowest", "最低", "低"), "9"),
+    **dict.fromkeys(("normal", "usual", "medium", "普通"), f"{USUAL_TIER}"),
+}
+
+
 def _tier(checker: Checker, node: Node, what: str) -> int | None:
     first, last = TIERS
     if isinstance(node.value, str | bool):
         hint = f"write a number from {first} to {last}; the lowest goes first"
+        if meant := number(str(node.value)) or _TIER_WORDS.get(str(node.value).lower(), ""):
+            hint = f"write {meant}; a tier is from {first} to {last}, the lowest goes first"
         checker.wrong_type(node, what, "a number", hint)
         return None
     return checker.whole(node, what, first, last)
@@ -306,7 +316,7 @@ def _share_or_variants(checker: Checker, entry: MappingReader) -> None:
     elif share is None and variants is None and isinstance(entry.node.value, dict):
         message = f"{entry.what} has neither share nor variants"
         hint = "add share for a control group, or variants for a test"
-        checker.error("missing-key", entry.node.key, message, hint)
+        entry.lacks(message, hint, "share", "variants")
 
 
 def _variants(checker: Checker, node: Node, what: str) -> dict[str, float]:

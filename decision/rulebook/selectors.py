@@ -6,8 +6,9 @@ import re
 from fnmatch import fnmatchcase
 
 from decision.core.definition import Selector
-from decision.rulebook.checker import Checker, MappingReader
+from decision.rulebook.checker import Checker
 from decision.rulebook.diagnostics import nearest, one_of
+from decision.rulebook.mapping_reader import MappingReader
 from decision.rulebook.yaml_source import Node, Place
 
 _GLOB = re.compile(r"[*?\[]")

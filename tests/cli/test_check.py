@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from decision.cli.formats import as_github, as_text, colours
 from decision.rulebook.diagnostics import CODES, Diagnostic
-from decision.rulebook.reader import load_files
+from decision.rulebook.reader import SECTIONS, load_files
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,6 +30,23 @@ def test_valid_rules_are_counted_and_exit_0(run, rules):
     assert result.exit_code == 0
     assert "is valid, policy version " in result.stdout
     assert "3 messages, 5 candidates, 2 channels, 2 placements, 2 purposes, 1 rule" in result.stdout
+
+
+def test_everything_that_the_files_hold_is_counted(run, rules):
+    more = """
+calendars: {feast: {dates: [2099-02-05]}}
+events: {tea: {of: purchase, when: {event.category: tea}}, invited: {of: sign_up, for: event.by}}
+scores: {interest: {adds: {page_view: 1}, half_life: 14d}}
+coupons: {ten: {}}
+"""
+    (rules / "more.yaml").write_text(more, "utf-8")
+    told = run("check", rules).stdout.splitlines()[-1]
+    for part in ("1 calendar", "2 derived events", "1 score", "1 coupon pool"):
+        assert part in told.split(", "), told
+    assert not [part for part in told.split(", ") if part.startswith("0 ")]
+    counts = json.loads(run("check", "--json", rules).stdout)["counts"]
+    assert counts.keys() == {*SECTIONS, "candidates"}
+    assert (counts["events"], counts["coupons"], counts["budgets"]) == (2, 1, 0)
 
 
 def test_rules_is_the_folder_by_default(run, rules):

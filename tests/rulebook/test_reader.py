@@ -539,7 +539,7 @@ def test_a_diagnostic_shows_place_line_caret_and_hint() -> None:
         'rules/contract.yaml:27:5: error: message "winback-coupon" cannot have the key "chanels" [unknown-key]\n'
         "  27 |     chanels: [push, sms, email]\n"
         "     |     ^\n"
-        '  hint: did you mean "channels"?'
+        '  hint: did you mean "channels"? write channels: [push, sms, email]'
     )
 
 
