@@ -58,16 +58,25 @@ class Template(NamedTuple):
 
 
 @lru_cache(maxsize=20_000)
-def compile_template(text: str, escape: bool = False, url: bool = False) -> Template:
+def compile_template(
+    text: str,
+    escape: bool = False,
+    url: bool = False,
+    *,
+    scope: tuple[str, ...] = (),
+    quote: Callable[[str], str] | None = None,
+) -> Template:
     """The template as a function of the namespaces.
 
-    With `escape`, values are made safe for HTML; with `url`, they are encoded for a URL.
+    With `escape`, values are made safe for HTML; with `url`, they are encoded for a URL; `quote`
+    makes them safe for anything else. `scope` are mappings that the text may read besides.
 
     Raises:
         TemplateError: it is not a valid template, or uses something that is not allowed.
     """
     tree = parse(text)
-    compiler = _Compiler(escape, url)
+    compiler = _Compiler(escape, url, quote)
+    compiler.values.names.loops = list(scope)
     parts = compiler.body(tree.body, 0)
     least = sum(len(part) for part in parts if isinstance(part, str))
     typical, most = typical_text(tree.body)[:LONGEST_TEXT], most_in(tree.body, escape, url)
@@ -89,7 +98,7 @@ def compile_template(text: str, escape: bool = False, url: bool = False) -> Temp
 def _whole(
     inner: Callable[[Namespaces], str], *, loops: bool, check: bool
 ) -> Callable[[Namespaces], str]:
-    """Renders a text; one that is too long is noted in the namespaces' `rendering`."""
+    """Renders a text; one that is too long is noted in `rendering`, or in a list `excess`."""
 
     def render(namespaces: Namespaces) -> str:
         try:
@@ -98,8 +107,9 @@ def _whole(
             )
         except TextTooLong as reason:
             rendering = namespaces.get("rendering")
-            if rendering is not None:
-                rendering.excess.append(str(reason))
+            excess = namespaces.get("excess") if rendering is None else rendering.excess
+            if excess is not None:
+                excess.append(str(reason))
             return ""
         return checked_url(text) if check else text
 
@@ -127,8 +137,9 @@ class _Compiler:
     `at_start`: nothing is printed before the place that is compiled, so a URL begins there.
     """
 
-    def __init__(self, escape: bool, url: bool) -> None:
+    def __init__(self, escape: bool, url: bool, quote: Callable[[str], str] | None) -> None:
         self.values = Values()
+        self.quote = quote
         self.escape = escape
         self.url = url
         self.at_start = True
@@ -156,8 +167,9 @@ class _Compiler:
                 self.safe = safe_in(node.data)
             return node.data
         read = self.values.read(node, depth)
-        if self.escape:
-            return lambda namespaces: escape_html(to_text(read(namespaces)))
+        quote = escape_html if self.escape else self.quote
+        if quote is not None:
+            return lambda namespaces: quote(to_text(read(namespaces)))
         if self.url:
             starts, safe, self.at_start = self.at_start, self.safe, False
             if starts:
