@@ -41,6 +41,7 @@ NextbestError               everything below; any other exception is a defect
         Refused                     Redis answered with an error; `code` says which
         RegisterClash               the store's names contradict ours
         UnreadableDocument          a customer's bytes are damaged
+    TargetRefused               an address that gateways may not connect to
     TemplateError               a content template
     TextTooLong                 a text, or its loops, beyond what texts may have
     TornCommand                 an append-only file that ends within a command
@@ -50,6 +51,7 @@ NextbestError               everything below; any other exception is a defect
     UnknownField                a field that nobody provides
     UnknownNumber               a number that the register does not have
     UnknownSnapshot             a kind of Redis snapshot that is not understood
+    Unrenderable                a template of a gateway that does not fit a delivery
     WrongKey                    a pseudonym made with a key that is gone
 """
 

@@ -25,6 +25,7 @@ GROUP: Final = "nextbest.gateways"
 
 _OURS: Final = {
     "file": "decision.gateways.file:TYPE",
+    "http": "decision.gateways.http:TYPE",
     "webhook": "decision.gateways.webhook:TYPE",
 }
 
