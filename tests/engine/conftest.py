@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from decision.core.clock import from_micros
 from decision.engine import Engine, EngineSettings, build_snapshot
 from decision.rulebook.reader import load_files
-from decision.store.memory_store import MemoryStore
+from decision.store import MemoryStore, RedisStore
 from tests.core.small import NOON
 
 RULES = """
@@ -75,19 +76,37 @@ def clock() -> Clock:
     return Clock()
 
 
+_prefixes = itertools.count()
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def store(request: pytest.FixtureRequest, clock: Clock, redis_url: str) -> Any:
+    """Each of the stores, empty, with the test's clock where it has a clock of its own."""
+    if request.param == "memory":
+        yield MemoryStore(lambda: clock.now / 1_000_000)
+    else:
+        made = RedisStore(redis_url, prefix=f"engine{next(_prefixes)}:")
+        yield made
+        await made.close()
+
+
+async def reload(engine: Engine, rules: str) -> None:
+    """Puts other rules in force."""
+    result = load_files({"rules.yaml": rules})
+    assert result.definition is not None, result.diagnostics
+    store, at = engine.runtime.store, from_micros(engine.runtime.clock())
+    engine.use(await build_snapshot(result.definition, None, store, at, try_first=False))
+
+
 @pytest.fixture
 def make_engine(clock: Clock) -> Callable[..., Any]:
     """Makes an engine for rule text (`RULES` if left out) on a store (a fresh one if left out)."""
 
     async def make(rules: str = RULES, store: Any = None, **settings: Any) -> Engine:
-        result = load_files({"rules.yaml": rules})
-        assert result.definition is not None, result.diagnostics
         store = store or MemoryStore(lambda: clock.now / 1_000_000)
         await store.start()
         engine = Engine(store, EngineSettings(**settings), clock)
-        engine.use(
-            await build_snapshot(result.definition, None, store, from_micros(NOON), try_first=False)
-        )
+        await reload(engine, rules)
         return engine
 
     return make

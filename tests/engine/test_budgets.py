@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections.abc import Callable
 from functools import partial
@@ -12,12 +11,12 @@ import pytest
 
 from decision.core.clock import DAY, HOUR, MINUTE, SECOND, from_micros
 from decision.core.errors import StoreUnavailable
-from decision.core.ports import Commit
 from decision.core.schema import Event
 from decision.engine import build_snapshot
 from decision.rulebook.reader import load_files
-from decision.store import MemoryStore, RedisStore
+from decision.store import MemoryStore
 from tests.engine.conftest import Clock
+from tests.engine.dying import Dying
 from tests.engine.schedule import Gated, run_order
 from tests.engine.test_engine import ask, tell
 
@@ -34,17 +33,6 @@ messages:
   a: {purpose: marketing, channels: [push, sms], value: 5, budget: {total: 2}, content: {t: a}}
 """
 BY_DAY = RULES.replace("{total: 2}", "{per_day: 2}")
-_prefixes = itertools.count()
-
-
-@pytest.fixture(params=["memory", "redis"])
-async def store(request: pytest.FixtureRequest, clock: Clock, redis_url: str) -> Any:
-    if request.param == "memory":
-        yield MemoryStore(lambda: clock.now / 1_000_000)
-    else:
-        made = RedisStore(redis_url, prefix=f"budgets{next(_prefixes)}:")
-        yield made
-        await made.close()
 
 
 async def got_it(engine: Any, customer: str, **more: Any) -> bool:
@@ -146,27 +134,11 @@ async def test_a_merge_and_an_erasure_neither_lose_nor_double_a_unit(
     assert await spent(engine) == 2
 
 
-@pytest.mark.parametrize("lost", ["commit", "settle_budgets", "after the commit"])
+@pytest.mark.parametrize("lost", ["commit", "settle", "after the commit"])
 async def test_an_event_that_is_sent_again_after_a_crash_gives_the_unit_back_once(
     make_engine: Make, clock: Clock, lost: str
 ) -> None:
-    class Dying(MemoryStore):
-        dies = False
-
-        async def commit(self, commit: Commit, *, timeout: float | None = None) -> Any:
-            if self.dies and lost == "commit":
-                raise StoreUnavailable("down")
-            found = await super().commit(commit, timeout=timeout)
-            if self.dies and lost == "after the commit":
-                raise StoreUnavailable("down", uncertain=True)
-            return found
-
-        async def settle_budgets(self, token: str, message: str, rank: int) -> None:
-            if self.dies:
-                raise StoreUnavailable("down")
-            await super().settle_budgets(token, message, rank)
-
-    store = Dying(lambda: clock.now / 1_000_000)
+    store = Dying(clock, lost)
     engine = await make_engine(RULES, store)
     first = await ask(engine, "k1", placement="other")
     assert await got_it(engine, "k2", placement="other")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
 from collections.abc import Callable
 from functools import partial
@@ -13,14 +12,13 @@ import pytest
 
 from decision.core.clock import DAY, HOUR, MINUTE, SECOND, from_micros
 from decision.core.coupons import LONGEST_CODE, CouponCounts, counter_of
-from decision.core.errors import StoreUnavailable
 from decision.core.ports import Commit, Conflict
 from decision.core.schema import TriggerEvent
 from decision.engine import build_snapshot
 from decision.engine.erasing import erase
-from decision.rulebook.reader import load_files
-from decision.store import MemoryStore, RedisStore
-from tests.engine.conftest import Clock
+from decision.store import MemoryStore
+from tests.engine.conftest import Clock, reload
+from tests.engine.dying import Dying
 from tests.engine.schedule import Gated, run_order
 from tests.engine.test_engine import ask, decisions, tell
 
@@ -41,32 +39,12 @@ messages:
   c: {purpose: service, channels: [push], value: 1, content: {body: Hello}}
   d: {purpose: marketing, channels: [sms], value: 1, coupon: autumn, content: {body: "{{ coupon.code }}"}}
 """
-_prefixes = itertools.count()
-
-
-@pytest.fixture(params=["memory", "redis"])
-async def store(request: pytest.FixtureRequest, clock: Clock, redis_url: str) -> Any:
-    if request.param == "memory":
-        yield MemoryStore(lambda: clock.now / 1_000_000)
-    else:
-        made = RedisStore(redis_url, prefix=f"coupons{next(_prefixes)}:")
-        yield made
-        await made.close()
 
 
 async def make(make_engine: Make, store: Any, codes: int = 2, rules: str = RULES) -> Any:
     engine = await make_engine(rules, store)
     await store.add_codes("spring", [f"C{number + 1}" for number in range(codes)])
     return engine
-
-
-async def reload(engine: Any, rules: str) -> None:
-    result = load_files({"rules.yaml": rules})
-    assert result.definition is not None, result.diagnostics
-    at = from_micros(engine.runtime.clock())
-    engine.use(
-        await build_snapshot(result.definition, None, engine.runtime.store, at, try_first=False)
-    )
 
 
 def bodies(decision: Any) -> list[str]:
@@ -290,38 +268,15 @@ async def test_sixty_four_customers_at_once_get_different_codes_and_no_more_than
     assert (await counts(engine)).held == 40
 
 
-@pytest.mark.parametrize("lost", ["commit", "after the commit", "take", "conflict"])
+@pytest.mark.parametrize("lost", ["commit", "after the commit", "take"])
 async def test_what_a_lost_reply_leaves_is_given_back_and_never_with_two(
     make_engine: Make, clock: Clock, lost: str
 ) -> None:
-    class Dying(MemoryStore):
-        dies = False
-
-        async def take_codes(self, *args: Any, **more: Any) -> Any:
-            found = await super().take_codes(*args, **more)
-            if self.dies and lost == "take":
-                raise StoreUnavailable("down", uncertain=True)
-            return found
-
-        async def commit(self, commit: Commit, *, timeout: float | None = None) -> Any:
-            if self.dies and lost == "commit":
-                raise StoreUnavailable("down")
-            if self.dies and lost == "conflict":
-                self.dies = False
-                return Conflict(latest=await self.read(commit.customer_id))
-            found = await super().commit(commit, timeout=timeout)
-            if self.dies and lost == "after the commit":
-                raise StoreUnavailable("down", uncertain=True)
-            return found
-
-    store = Dying(lambda: clock.now / 1_000_000)
+    store = Dying(clock, lost)
     engine = await make(make_engine, store)
     assert bodies(await ask(engine, "k1")) == ["Code C1"]
     store.dies = True
     answer = await ask(engine, "k2", request_id="r")
-    if lost == "conflict":
-        assert bodies(answer) == ["Code C2"]
-        return
     assert "store" in answer.degraded
     store.dies = False
     await engine.following.drain(5)
@@ -330,6 +285,26 @@ async def test_what_a_lost_reply_leaves_is_given_back_and_never_with_two(
     assert await counts(engine) == CouponCounts(loaded=2, free=1, held=1, given_back=1)
     assert bodies(await ask(engine, "k3")) == ["Code C2"]
     assert bodies(await ask(engine, "k4")) == ["Hello"]
+
+
+async def test_a_code_taken_by_a_decision_that_was_overtaken_is_taken_by_the_next_attempt(
+    make_engine: Make, clock: Clock
+) -> None:
+    class Overtaken(MemoryStore):
+        conflicts = 0
+
+        async def commit(self, commit: Commit, *, timeout: float | None = None) -> Any:
+            if self.conflicts:
+                self.conflicts -= 1
+                return Conflict(latest=await self.read(commit.customer_id))
+            return await super().commit(commit, timeout=timeout)
+
+    store = Overtaken(lambda: clock.now / 1_000_000)
+    engine = await make(make_engine, store)
+    assert bodies(await ask(engine, "k1")) == ["Code C1"]
+    store.conflicts = 1
+    assert bodies(await ask(engine, "k2")) == ["Code C2"]
+    assert await counts(engine) == CouponCounts(loaded=2, held=2, given_back=1)
 
 
 async def test_a_code_is_where_its_contact_says_in_any_order_of_steps(

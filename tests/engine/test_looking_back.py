@@ -19,7 +19,7 @@ from decision.engine import Engine, EngineSettings, build_snapshot, replay
 from decision.rulebook.reader import load_files
 from decision.store import MemoryStore
 from tests.core.small import NOON
-from tests.engine.conftest import RULES
+from tests.engine.conftest import RULES, reload
 
 pytestmark = pytest.mark.anyio
 Make = Callable[..., Any]
@@ -33,13 +33,6 @@ def other(number: int) -> str:
     return f"{RULES}# {number}\n"
 
 
-async def use(engine: Engine, rules: str) -> None:
-    definition = load_files({"rules.yaml": rules}).definition
-    assert definition is not None
-    store = engine.runtime.store
-    engine.use(await build_snapshot(definition, None, store, from_micros(NOON), durable=False))
-
-
 async def ask(engine: Engine, customer: str = "c-1", now: int | None = None) -> Decision:
     return await engine.decide(DecisionRequest(placement="outbound", customer_id=customer), now=now)
 
@@ -48,9 +41,9 @@ async def decided_under(engine: Engine, versions: int) -> list[str]:
     """Decisions of that many versions of a policy, none of which stays in force."""
     found = []
     for number in range(versions):
-        await use(engine, other(number))
+        await reload(engine, other(number))
         found.append((await ask(engine, f"c-{number}")).decision_id)
-    await use(engine, RULES)
+    await reload(engine, RULES)
     return found
 
 
@@ -189,7 +182,7 @@ async def elsewhere() -> list[tuple[DecisionRecord, Document]]:
     store = MemoryStore(lambda: NOON / 1_000_000)
     await store.register_kinds([one.kind for one in reversed(kinds)])
     engine = Engine(store, EngineSettings(), lambda: NOON)
-    await use(engine, RULES)
+    await reload(engine, RULES)
     await engine.customers.set_consents("c-1", GRANTED)
     found = []
     for placement in ("inbox", "outbound", "outbound", "outbound", "inbox"):
@@ -222,7 +215,7 @@ def test_any_sequence_of_look_backs_between_decisions_changes_no_decision(
     async def decisions(look_back: bool) -> list[Any]:
         now = NOON
         engine = Engine(MemoryStore(lambda: now / 1_000_000), EngineSettings(), lambda: now)
-        await use(engine, RULES)
+        await reload(engine, RULES)
         for number in range(3):
             await engine.customers.set_consents(f"c-{number}", GRANTED)
         past = await elsewhere() if look_back else []

@@ -16,9 +16,6 @@ from decision.core.schema import CustomerUpdate, DecisionRequest, Event
 from decision.engine import Engine
 from tests.core.small import NOON
 from tests.engine.conftest import Clock
-from tests.engine.test_coupons import store
-
-__all__ = ["store"]
 
 pytestmark = pytest.mark.anyio
 Make = Callable[..., Any]

@@ -15,10 +15,9 @@ import pytest
 from decision.core.clock import DAY, HOUR, MINUTE, SECOND, from_micros, to_micros
 from decision.core.errors import StoreUnavailable
 from decision.core.ports import Commit, Conflict
-from decision.engine import build_snapshot
-from decision.rulebook.reader import load_files
-from decision.store import MemoryStore, RedisStore
-from tests.engine.conftest import Clock
+from decision.store import MemoryStore
+from tests.engine.conftest import Clock, reload
+from tests.engine.dying import Dying
 from tests.engine.schedule import Gated, run_order
 from tests.engine.test_engine import ask, tell
 
@@ -37,17 +36,6 @@ messages:
 budgets:
   money: {of: {purpose: marketing}, spend: 0.12, per: calendar month}
 """
-_prefixes = itertools.count()
-
-
-@pytest.fixture(params=["memory", "redis"])
-async def store(request: pytest.FixtureRequest, clock: Clock, redis_url: str) -> Any:
-    if request.param == "memory":
-        yield MemoryStore(lambda: clock.now / 1_000_000)
-    else:
-        made = RedisStore(redis_url, prefix=f"shared{next(_prefixes)}:")
-        yield made
-        await made.close()
 
 
 async def spent(engine: Any, name: str = "money") -> int:
@@ -64,15 +52,6 @@ async def given(engine: Any, customer: str, **more: Any) -> list[str]:
         assert decision.reason == "budget_spent"
         assert decision.not_before is None
     return [f"{one.message}/{one.channel}" for one in decision.selections]
-
-
-async def reload(engine: Any, rules: str) -> None:
-    result = load_files({"rules.yaml": rules})
-    assert result.definition is not None, result.diagnostics
-    at = from_micros(engine.runtime.clock())
-    engine.use(
-        await build_snapshot(result.definition, None, engine.runtime.store, at, try_first=False)
-    )
 
 
 async def test_costs_are_counted_over_all_messages_and_the_cheaper_channel_still_fits(
@@ -245,29 +224,7 @@ async def test_sixty_four_customers_at_once_spend_to_the_last_cent_and_no_more(
 async def test_what_a_crash_leaves_is_given_back_once_when_it_is_sent_again(
     make_engine: Make, clock: Clock, lost: str
 ) -> None:
-    class Dying(MemoryStore):
-        dies = False
-
-        async def take_budgets(self, *args: Any, **more: Any) -> Any:
-            found = await super().take_budgets(*args, **more)
-            if self.dies and lost == "take":
-                raise StoreUnavailable("down", uncertain=True)
-            return found
-
-        async def commit(self, commit: Commit, *, timeout: float | None = None) -> Any:
-            if self.dies and lost == "commit":
-                raise StoreUnavailable("down")
-            found = await super().commit(commit, timeout=timeout)
-            if self.dies and lost == "after the commit":
-                raise StoreUnavailable("down", uncertain=True)
-            return found
-
-        async def settle_budgets(self, token: str, message: str, rank: int) -> None:
-            if self.dies and lost == "settle":
-                raise StoreUnavailable("down")
-            await super().settle_budgets(token, message, rank)
-
-    store = Dying(lambda: clock.now / 1_000_000)
+    store = Dying(clock, lost)
     engine = await make_engine(RULES, store)
     first = await ask(engine, "k1", placement="other")
     store.dies = True
