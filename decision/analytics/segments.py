@@ -34,7 +34,7 @@ from decision.archive.merges import follow_merges, merged_view
 from decision.archive.query import Database, open_database
 from decision.core import calendar
 from decision.core.clock import DAY, SECOND, from_micros
-from decision.core.errors import NextbestError
+from decision.core.errors import NextbestError, meant
 from decision.core.events import LONGEST_WINDOW
 from decision.core.values import Value
 
@@ -157,10 +157,9 @@ def segments(
         _prepare(database, archive, timezone)
         last = database.value("SELECT max(us) FROM facts WHERE type = ?", [event])
         if last is None:
-            rows = database.rows(
-                "SELECT type FROM facts GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 8"
-            )
-            known = ", ".join(name for (name,) in rows)
+            rows = database.rows("SELECT type FROM facts GROUP BY 1 ORDER BY count(*) DESC, 1")
+            names = [name for (name,) in rows]
+            known = ", ".join(names[:8]) + meant(event, names)
             raise NothingFound(f"{archive} has no event {event!r}; it has {known}")
         end = until if until is not None else int(last)
         today = day_number(end, calendar.zone(timezone))

@@ -15,6 +15,7 @@ from decision.api.bodies import check_headers, late, too_large
 from decision.api.openapi import BODY_PROBLEMS, EXAMPLES, NDJSON, Body, Operation
 from decision.api.problems import Problem
 from decision.core.coupons import CouponCounts, clean_pool
+from decision.core.errors import meant
 from decision.engine import Engine
 from decision.intake.coupons import BATCH, CodeLoading, ReadCode, code_of
 from decision.server.admission import Admission
@@ -95,7 +96,12 @@ def coupon_routes(
         async with admission.turn():
             found = await store.count_codes(pool, engine.runtime.clock())
         if not found.loaded and pool not in engine.snapshot.policy.coupons:
-            raise Problem("not-found", "no policy in force has this pool, and no codes were loaded")
+            known = {*engine.snapshot.policy.coupons, *await store.coupon_pools()}
+            raise Problem(
+                "not-found",
+                f"no policy in force has the coupon pool {pool[:60]!r}, and no codes were loaded "
+                f"into it{meant(pool, known)}",
+            )
         return json_answer(found)
 
     return [add_codes, count_codes]

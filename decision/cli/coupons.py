@@ -133,13 +133,14 @@ def count(pool: str | None, as_json: bool, **given: str | None) -> None:
 async def _count(pool: str | None, settings: ServerSettings) -> dict[str, CouponCounts]:
     from time import time_ns
 
+    from decision.core.errors import meant
     from decision.server.opening import open_store
 
     async with open_store(settings) as store:
         known = await store.coupon_pools()
         if pool is not None and pool not in known:
-            there = ", ".join(known) or "none"
-            raise Fail(f"no codes were ever loaded into the pool {pool} (pools: {there})")
+            there = f"(pools: {', '.join(known) or 'none'}){meant(pool, known)}"
+            raise Fail(f"no codes were ever loaded into the pool {pool} {there}")
         names = known if pool is None else [pool]
         return {name: await store.count_codes(name, time_ns() // 1000) for name in names}
 

@@ -145,19 +145,22 @@ class _Runner(NamedTuple):
             Fail: the rules cannot be used, or there is nothing to run.
         """
         from decision.cli.policies import read_rules
+        from decision.core.errors import meant
         from decision.core.policy_builder import compile_policy
         from decision.scenarios import read_scenarios
         from decision.scenarios.coverage import Coverage
 
         definition = read_rules(self.rules)
         scenarios, diagnostics = read_scenarios(Path(self.rules), compile_policy(definition))
+        names = [one.scenario.name for one in scenarios]
         if self.only is not None:
             scenarios = [one for one in scenarios if is_named(one.scenario.name, self.only)]
         if not scenarios and not diagnostics:
             about = f'no scenario has "{self.only}" in its name'
             about = about if self.only else "there is no scenario"
             shows = "`nextbest test --help` shows how to write one"
-            raise Fail(f"{self.rules}/tests: {about}; {shows}")
+            near = meant(self.only or "", names)
+            raise Fail(f"{self.rules}/tests: {about}{near or f'; {shows}'}")
         watcher = Coverage(definition) if self.coverage else None
         results = self.decide(definition, scenarios, watcher)
         report = watcher.report() if watcher is not None else None

@@ -144,10 +144,20 @@ def unknown(path: str, kind: str, name: str, known: Iterable[str]) -> InputError
     """`placement: "app_hom" is not a placement of the policy; did you mean "app_home"?`"""
     names = sorted(known)
     shown = name if len(name) <= 60 else name[:57] + "…"
-    folded = {one.casefold(): one for one in names}
+    hint = meant(name, names)
+    if not hint:
+        hint = f"; known are {', '.join(names[:20])}" if names else "; it has none"
+    return InputError(path, f'"{shown}" is not a {kind} of the policy{hint}')
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence about a name that is not known: the nearest that is, if any is near.
+
+    >>> meant("Spring-1", ["spring-10", "birthday"])
+    '; did you mean "spring-10"?'
+    >>> meant("x", ["spring-10", "birthday"])
+    ''
+    """
+    folded = {one.casefold(): one for one in sorted(known)}
     near = get_close_matches(name[:200].casefold(), folded, 1)
-    if near:
-        hint = f'did you mean "{folded[near[0]]}"?'
-    else:
-        hint = f"known are {', '.join(names[:20])}" if names else "it has none"
-    return InputError(path, f'"{shown}" is not a {kind} of the policy; {hint}')
+    return f'; did you mean "{folded[near[0]]}"?' if near else ""

@@ -32,7 +32,7 @@ import msgspec
 
 from decision.core.clock import DAY, MILLISECOND, SECOND, format_duration
 from decision.core.definition import Goal
-from decision.core.errors import NextbestError, NotFound
+from decision.core.errors import NextbestError, NotFound, meant
 from decision.rulebook.checker import Checker
 from decision.rulebook.diagnostics import Diagnostic, hint_for, render_all
 from decision.rulebook.yaml_source import Node, read_yaml
@@ -177,12 +177,17 @@ def spec_named(models: Path, name: str) -> Spec:
     Raises:
         NotFound: there is none without errors.
     """
+    known = []
     for path in sorted(models.glob("*.yaml")):
         with suppress(SpecError):
             spec = load_spec(path)
             if spec.name == name:
                 return spec
-    raise NotFound(f"{models} has no spec named {name}, so its gate is not known; give --spec")
+            known.append(spec.name)
+    raise NotFound(
+        f"{models} has no spec named {name}, so its gate is not known; give --spec"
+        f"{meant(name, known)}"
+    )
 
 
 def parse_spec(name: str, data: bytes | str) -> Spec:

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from decision.core.errors import unknown
 from decision.core.schema import Event
 from decision.engine import InputError
 from decision.intake.coupons import BATCH, CodeLoading, form_of, read_codes
@@ -47,10 +48,15 @@ class Offline:
 
         Raises:
             FileError: a file cannot be used.
+            InputError: the rules do not have a pool.
             PolicyRefused: the rule engine cannot hold the rules.
             OSError: a file cannot be opened or written.
         """
         await self.world.prepare()
+        known = self.world.engine.snapshot.policy.coupons
+        for pool in coupons or {}:
+            if pool not in known:
+                raise unknown("--coupons", "coupon pool", pool, known)
         bad_rows = 0
         for pool, path in (coupons or {}).items():
             bad_rows += await self._load_codes(pool, path)

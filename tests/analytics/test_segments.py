@@ -257,6 +257,8 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     write(tmp_path, "events", [event("a", "buy", NOON)])
     with pytest.raises(NothingFound, match=r"no event 'purchase'; it has buy"):
         segments(tmp_path)
+    with pytest.raises(NothingFound, match='did you mean "buy"'):
+        segments(tmp_path, event="buys")
     with pytest.raises(NothingFound, match="until"):
         segments(tmp_path, event="buy", until=to_micros(NOON) - DAY)
     (tmp_path / "events" / "date=2026-11-20" / "part-0.parquet").write_bytes(b"PAR1 cut")

@@ -104,6 +104,10 @@ async def test_a_bad_pool_or_content_type_is_refused(
 
 async def test_a_pool_of_which_nothing_is_known_is_not_found(shop: Api) -> None:
     problem_of(await shop.client.get("/v1/coupons/unknown"), 404)
+    await shop.client.post("/v1/coupons/loaded-only", content='"A"\n', headers=NDJSON)
+    for wrong, near in (("Spring-1", "spring-10"), ("loaded_only", "loaded-only")):
+        found = problem_of(await shop.client.get(f"/v1/coupons/{wrong}"), 404)
+        assert found["detail"].endswith(f'; did you mean "{near}"?')
 
 
 async def test_two_clients_that_add_the_same_codes_add_each_once(shop: Api) -> None:

@@ -58,6 +58,15 @@ def test_bad_lines_are_named_and_the_rest_is_loaded(
     assert "-:2: A-1 is in the pool spring already; a code is in one pool" in result.stderr
 
 
+def test_a_pool_that_nothing_was_loaded_into_is_refused_with_the_nearest_name(
+    run: Run, where: list[str]
+) -> None:
+    assert run("coupons", "load", "spring-10", "-", *where, stdin="A\n").exit_code == 0
+    result = run("coupons", "count", "sprin-10", *where)
+    assert result.exit_code == 1
+    assert 'did you mean "spring-10"?' in " ".join(result.stderr.split())
+
+
 def test_a_pool_that_the_rules_do_not_have_is_warned_of_with_the_nearest_name(
     run: Run, rules: Path, where: list[str]
 ) -> None:

@@ -281,3 +281,7 @@ def test_coupon_codes_are_made_up_or_read_from_a_file(decide, rules, tmp_path):
     result, _ = decide(*lines, args=("--coupons", "spring"))
     assert result.exit_code == 2
     assert "write POOL=FILE" in result.stderr
+    result, _ = decide(*lines, args=("--coupons", f"sprng={tmp_path / 'codes.csv'}"))
+    assert result.exit_code == 1
+    said = " ".join(result.stderr.split())
+    assert '"sprng" is not a coupon pool of the policy; did you mean "spring"?' in said

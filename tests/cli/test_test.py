@@ -51,6 +51,8 @@ def test_only_runs_those_with_the_text_in_their_name(run, rules):
     result = run("test", rules, "--only", "nothing like it")
     assert result.exit_code == 1
     assert "nothing like it" in result.stderr
+    result = run("test", rules, "--only", "somebody unknown is geeted")
+    assert 'did you mean "somebody unknown is greeted"?' in " ".join(result.stderr.split())
 
 
 def test_a_scenario_that_cannot_be_read_exits_1_with_its_place(run, rules):
