@@ -109,7 +109,8 @@ class WantedCode(NamedTuple):
 
 
 class CouponCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """How many codes of a pool are in which state; `loaded` is the sum of the other four.
+    """How many codes of a pool are in which state; `loaded` is the sum of the other four. Codes
+    that are just being loaded count as held.
 
     `given_back` is how often a code came back, whatever became of it afterwards.
     """
@@ -126,7 +127,22 @@ class CouponStore(Protocol):
     """Pools of codes. `DocumentStore.read` reads how many are free, by `counter_of`."""
 
     async def add_codes(self, pool: str, codes: Sequence[str]) -> int:
-        """Adds the codes that the pool does not have; returns how many these are."""
+        """Adds the codes that the pool does not have; returns how many these are.
+
+        Other pools are not looked at: see `stage_codes`.
+        """
+
+    async def stage_codes(self, pool: str, codes: Sequence[str]) -> list[str]:
+        """Adds codes that nobody gets until they are opened; returns those that nobody gets yet.
+
+        Of two pools that stage a code and then look whether the other has it, one sees the other.
+        """
+
+    async def open_codes(self, pool: str, codes: Sequence[str]) -> int:
+        """Frees those of the codes that are staged; returns how many these are."""
+
+    async def drop_codes(self, pool: str, codes: Sequence[str]) -> None:
+        """Removes those of the codes that are staged."""
 
     async def pools_with(self, codes: Sequence[str], pools: Collection[str]) -> dict[str, str]:
         """Code → pool, of the codes that one of the pools has."""

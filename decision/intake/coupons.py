@@ -78,16 +78,26 @@ class CodeLoading:
                 self.counts.known += 1
             else:
                 places[code] = place
-        others = [name for name in await self.store.coupon_pools() if name != self.pool]
-        if others and places:
-            elsewhere = await self.store.pools_with(list(places), others)
-            for code, pool in elsewhere.items():
-                problem = f"{code} is in the pool {pool} already; a code is in one pool"
-                self._reject(places.pop(code), problem)
         if places:
-            added = await self.store.add_codes(self.pool, list(places))
-            self.counts.added += added
-            self.counts.known += len(places) - added
+            await self._add(places)
+
+    async def _add(self, places: dict[str, str]) -> None:
+        """Stages the codes, looks for them in other pools, and frees those that are in none.
+
+        So of loads into several pools at the same moment, one at least sees the other.
+        """
+        store, pool = self.store, self.pool
+        staged = await store.stage_codes(pool, list(places))
+        others = [name for name in await store.coupon_pools() if name != pool]
+        elsewhere = await store.pools_with(list(places), others) if others else {}
+        for code, other in elsewhere.items():
+            problem = f"{code} is in the pool {other} already; a code is in one pool"
+            self._reject(places.pop(code), problem)
+        if twice := [code for code in staged if code in elsewhere]:
+            await store.drop_codes(pool, twice)
+        added = await store.open_codes(pool, [code for code in staged if code in places])
+        self.counts.added += added
+        self.counts.known += len(places) - added
 
     def _reject(self, place: str, problem: str) -> None:
         self.counts.rejected += 1

@@ -17,6 +17,7 @@ GATED = frozenset(
     {"read", "commit", "claim_answer", "disclaim_answer", "set_alias", "erase"}
     | {"take_budgets", "return_budgets", "settle_budgets", "expire_budgets"}
     | {"take_codes", "return_codes", "settle_code", "expire_codes", "redeem_code"}
+    | {"stage_codes", "coupon_pools", "pools_with", "drop_codes", "open_codes"}
 )
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gzip
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from decision.core.errors import FileError
 from decision.intake.coupons import CodeLoading, ReadCode, form_of, read_codes
 from decision.store import MemoryStore
+from tests.engine.schedule import Gated, next_choices, run_order
 
 BOM = "\ufeff"
 
@@ -98,6 +101,54 @@ async def test_what_is_added_known_and_rejected_is_counted_and_the_rest_goes_on(
         "U+200B",
     }
     assert (await store.count_codes("spring", 0)).loaded == 3
+
+
+async def loaded(store: Any, pool: str) -> tuple[int, list[str]]:
+    """Loads a code into a pool; how many were added, and what was refused."""
+    problems: list[str] = []
+    loading = CodeLoading(store, pool, lambda _, problem: problems.append(problem))
+    await loading.add([ReadCode("1", "X"), ReadCode("2", f"only-{pool}")])
+    return loading.counts.added, problems
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("more", [(), ("autumn",)])
+async def test_one_code_loaded_into_pools_at_the_same_moment_is_in_one_of_them_at_most(
+    more: tuple[str, ...],
+) -> None:
+    """In every order of steps; whoever was refused is told so, and a code of none can be loaded."""
+    choices: list[int] | None = []
+    ends, orders = set(), 0
+    while choices is not None:
+        gated = Gated(MemoryStore())
+        if more:
+            await gated.store.add_codes("autumn", ["Y"])
+        works = [partial(loaded, gated, pool) for pool in ("spring", "summer")]
+        results, options = await run_order(gated, works, choices)
+        free = [(await gated.store.count_codes(pool, 0)).free for pool in ("spring", "summer")]
+        assert free == [added for added, _ in results]
+        assert sum(free) <= 3
+        for (_, problems), count, other in zip(results, free, ("summer", "spring"), strict=True):
+            refused = f"X is in the pool {other} already; a code is in one pool"
+            assert problems == ([] if count == 2 else [refused])
+        if sum(free) == 2:
+            assert (await loaded(gated.store, "summer"))[0] == 1
+        ends.add(tuple(free))
+        orders += 1
+        choices = next_choices(choices, options)
+    assert ends == {(2, 1), (1, 2), (1, 1)}
+    assert orders > 30
+
+
+@pytest.mark.anyio
+async def test_what_a_load_left_that_was_killed_is_nobodys_until_it_is_loaded_again() -> None:
+    store = MemoryStore()
+    await store.stage_codes("spring", ["X", "only-spring"])
+    assert (await store.count_codes("spring", 0)).free == 0
+    added, problems = await loaded(store, "summer")
+    assert (added, len(problems)) == (1, 1)
+    assert await loaded(store, "spring") == (2, [])
+    assert (await store.count_codes("spring", 0)).free == 2
 
 
 @pytest.fixture

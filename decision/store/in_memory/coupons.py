@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 
 from decision.core.clock import SECOND
@@ -17,7 +17,7 @@ from decision.store.keys import TOKEN_LASTS
 _ENDLESS = 1 << 40
 """How many codes a pool seems to have that never runs dry."""
 
-_FREE, _HELD, _GIVEN, _REDEEMED = "free", "held", "given", "redeemed"
+_FREE, _HELD, _GIVEN, _REDEEMED, _STAGED = "free", "held", "given", "redeemed", "staged"
 
 
 class _Taken:
@@ -55,6 +55,10 @@ class _Pool:
         if end is not None:
             self.ends[code] = end
             heappush(self._by_end, (end, code))
+
+    def staged(self, codes: Iterable[str]) -> list[str]:
+        """Those of the codes that nobody gets yet."""
+        return [one for one in dict.fromkeys(codes) if self.codes.get(one, ("",))[0] == _STAGED]
 
     def first_end(self) -> int | None:
         """When the first code is free again."""
@@ -127,12 +131,28 @@ class MemoryCoupons(MemoryBase):
             found.pools_end = {**(found.pools_end or {}), pool: end}
 
     async def add_codes(self, pool: str, codes: Sequence[str]) -> int:
+        return await self.open_codes(pool, await self.stage_codes(pool, codes))
+
+    async def stage_codes(self, pool: str, codes: Sequence[str]) -> list[str]:
         into = self._pools.get(pool) or self._pools.setdefault(pool, _Pool())
-        new = [code for code in dict.fromkeys(codes) if code not in into.codes]
-        for code in new:
+        for code in codes:
+            if code not in into.codes:
+                into.put(code, _STAGED)
+        return [code for code in codes if into.codes[code][0] == _STAGED]
+
+    async def open_codes(self, pool: str, codes: Sequence[str]) -> int:
+        into = self._pools.get(pool, _Pool())
+        staged = into.staged(codes)
+        for code in staged:
             into.put(code, _FREE)
-        into.queue.extend(new)
-        return len(new)
+        into.queue.extend(staged)
+        return len(staged)
+
+    async def drop_codes(self, pool: str, codes: Sequence[str]) -> None:
+        into = self._pools.get(pool, _Pool())
+        for code in into.staged(codes):
+            del into.codes[code]
+            into.states[_STAGED] -= 1
 
     async def pools_with(self, codes: Sequence[str], pools: Collection[str]) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -149,7 +169,9 @@ class MemoryCoupons(MemoryBase):
     async def count_codes(self, pool: str, now: int) -> CouponCounts:
         found = self._pool(pool)
         found.free_what_is_due(now)
-        return CouponCounts(loaded=len(found.codes), given_back=found.back, **found.states)
+        states = Counter(found.states)
+        states[_HELD] += states.pop(_STAGED, 0)
+        return CouponCounts(loaded=len(found.codes), given_back=found.back, **states)
 
     async def take_codes(
         self,

@@ -34,8 +34,17 @@ class RedisCoupons(RedisBase):
         return await self._run("coupons", [self.keys.pool(pool)], found, timeout=timeout)
 
     async def add_codes(self, pool: str, codes: Sequence[str]) -> int:
+        return await self.open_codes(pool, await self.stage_codes(pool, codes))
+
+    async def stage_codes(self, pool: str, codes: Sequence[str]) -> list[str]:
         await self._caller(write=True)(("HSET", self.keys.pools, pool, ""))
-        return int(await self._pool("add", pool, *codes))
+        return [codes[place - 1] for place in await self._pool("stage", pool, *codes)]
+
+    async def open_codes(self, pool: str, codes: Sequence[str]) -> int:
+        return int(await self._pool("open", pool, *codes))
+
+    async def drop_codes(self, pool: str, codes: Sequence[str]) -> None:
+        await self._pool("drop", pool, *codes)
 
     async def pools_with(self, codes: Sequence[str], pools: Collection[str]) -> dict[str, str]:
         found: dict[str, str] = {}

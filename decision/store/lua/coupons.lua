@@ -1,7 +1,8 @@
 -- All that changes a pool of coupon codes.
 --
 -- KEYS  1 what the keys of the pool begin with; they share its hash tag
---   codes   hash    code → '' free, h held, g given, each with the number of who has it, r redeemed
+--   codes   hash    code → '' free, h held, g given, each with the number of who has it, r redeemed,
+--                   s staged: nobody gets it while it is looked up in the other pools
 --   queue   list    free codes, the next one first; also some that are free no more, or twice
 --   ends    zset    codes that are held or given, by when they are free again, microseconds
 --   left    string  how many are free, a blank, and the first of these times or nothing
@@ -100,18 +101,43 @@ end
 
 local act = {}
 
--- 3 … codes. Returns how many of them are new.
-function act.add()
-  local added = 0
+-- 3 … codes. Adds those that are new as staged; returns the places, from 1, of all that are.
+function act.stage()
+  local found = {}
   for i = 3, #ARGV do
-    if not redis.call('HGET', codes, ARGV[i]) then
-      redis.call('HSET', codes, ARGV[i], '')
-      redis.call('RPUSH', queue, ARGV[i])
-      added = added + 1
+    local state = redis.call('HGET', codes, ARGV[i])
+    if not state then
+      redis.call('HSET', codes, ARGV[i], 's')
+    end
+    if not state or state == 's' then
+      found[#found + 1] = i - 2
     end
   end
-  count('free', added)
-  return added
+  return found
+end
+
+-- 3 … codes. Frees those that are staged; returns how many these are.
+function act.open()
+  local opened = 0
+  for i = 3, #ARGV do
+    if redis.call('HGET', codes, ARGV[i]) == 's' then
+      redis.call('HSET', codes, ARGV[i], '')
+      redis.call('RPUSH', queue, ARGV[i])
+      opened = opened + 1
+    end
+  end
+  count('free', opened)
+  return opened
+end
+
+-- 3 … codes. Removes those that are staged.
+function act.drop()
+  for i = 3, #ARGV do
+    if redis.call('HGET', codes, ARGV[i]) == 's' then
+      redis.call('HDEL', codes, ARGV[i])
+    end
+  end
+  return 1
 end
 
 -- 3 … codes. Returns the places, from 1, of those that the pool has.

@@ -49,6 +49,23 @@ async def test_loading_again_adds_only_what_is_new(store: Store) -> None:
     assert await counts(store) == CouponCounts(loaded=3, free=2, held=1)
 
 
+async def test_a_staged_code_is_nobodys_until_it_is_opened(store: Store) -> None:
+    await store.add_codes("spring", ["A"])
+    assert await store.stage_codes("spring", ["A", "B", "C"]) == ["B", "C"]
+    assert await store.stage_codes("spring", ["D", "C", "A", "E"]) == ["D", "C", "E"]
+    assert await counts(store) == CouponCounts(loaded=5, free=1, held=4)
+    assert await store.pools_with(["B"], ["spring"]) == {"B": "spring"}
+    assert await take(store, "t1") == ["A"]
+    assert await take(store, "t2") is None
+    await store.drop_codes("spring", ["A", "B", "Z"])
+    assert await store.open_codes("spring", ["A", "B", "D", "C", "D"]) == 2
+    assert [await take(store, f"t{number}") for number in (3, 4, 5)] == [["D"], ["C"], None]
+    assert await store.redeem_code("spring", "E", 0)
+    assert await store.open_codes("spring", ["E"]) == 0
+    assert await counts(store) == CouponCounts(loaded=4, held=3, redeemed=1)
+    assert await store.open_codes("other", ["A"]) == 0
+
+
 async def test_codes_are_given_in_order_and_an_empty_pool_gives_none(store: Store) -> None:
     assert await take(store, "t0") is None
     assert await counts(store) == CouponCounts()
