@@ -26,6 +26,7 @@ GROUP: Final = "nextbest.gateways"
 _OURS: Final = {
     "file": "decision.gateways.file:TYPE",
     "http": "decision.gateways.http:TYPE",
+    "smtp": "decision.gateways.smtp:TYPE",
     "webhook": "decision.gateways.webhook:TYPE",
 }
 
