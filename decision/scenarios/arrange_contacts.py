@@ -30,6 +30,7 @@ def contacts_for(policy: Policy, wanted: Mapping[str, Any], now: datetime) -> li
 
     Raises:
         CannotArrange: a field cannot have the value.
+        OverflowError: a contact would be before the year 1.
     """
     asked: dict[int, dict[str, int]] = {}
     for field, value in wanted.items():

@@ -52,16 +52,14 @@ def moment_for(policy: Policy, wanted: Mapping[str, Any], now: datetime, zone: t
 
     Raises:
         CannotArrange: there is none within three years.
+        OverflowError: it would be after the year 9999.
     """
     fields = policy.reading(wanted).fields
     read = {name: fields.reader(name) for name in wanted}
     for moment in _moments(wanted, now.astimezone(zone)):
-        try:
-            at = Situation(_NOBODY, "", to_micros(moment), zone)
-            if all(made and equal(wanted[name], made(at)) for name, made in read.items()):
-                return moment.astimezone(now.tzinfo)
-        except OverflowError:
-            break
+        at = Situation(_NOBODY, "", to_micros(moment), zone)
+        if all(made and equal(wanted[name], made(at)) for name, made in read.items()):
+            return moment.astimezone(now.tzinfo)
     said = ", ".join(f"{name}: {value}" for name, value in wanted.items())
     raise CannotArrange(f"within three years after {now.isoformat()} there is no time with {said}")
 
@@ -78,9 +76,6 @@ def _moments(wanted: Mapping[str, Any], now: datetime) -> Iterator[datetime]:
         except ValueError:
             return
     for number in days:
-        try:
-            moment = datetime.combine(day + timedelta(days=number), at)
-        except OverflowError:
-            return
+        moment = datetime.combine(day + timedelta(days=number), at)
         if moment >= now or "time.date" in wanted:
             yield moment

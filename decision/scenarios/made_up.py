@@ -148,6 +148,9 @@ class MadeUp:
             yield
         except CannotArrange as error:
             self.source.report("bad-value", cell.at[1:], str(error))
+        except OverflowError:
+            text = "needs a time before the year 1 or after 9999"
+            self.source.report("bad-value", cell.at[1:], text, "change now, or this value")
 
     def twice(self, cell: Node, message: str) -> None:
         self.source.report("conflict", cell.key[1:], message, "keep one of the two")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -14,11 +16,14 @@ from hypothesis import strategies as st
 from decision.core.clock import DAY, from_micros, parse_duration, to_micros
 from decision.core.document import Contact, ContactKind, ContactState, Document
 from decision.core.fields import FAMILIES, Situation
+from decision.core.policy import Policy
 from decision.core.policy_builder import compile_policy
 from decision.rulebook.reader import load_files
 from decision.rulebook.schema_values import value_definitions
+from decision.scenarios import scenarios_in
 from decision.scenarios.arrange_contacts import contacts_for
 from tests.scenarios.test_scenarios import errors_of, run
+from tests.scenarios.test_tables import ODD
 
 AGO: Final = "at: 2026-11-20T10:00:00+08:00"
 EARLIER: Final = "at: 2026-11-19T10:00:00+08:00"
@@ -248,21 +253,46 @@ def test_contacts_made_up_for_a_channel_and_a_purpose_are_as_many_as_asked(
 ) -> None:
     wanted = {f"contacts.push.count_{key}": count for key, count in _rising(pushed).items()}
     wanted |= {f"contacts.marketing.count_{key}": n for key, n in _rising(marketing).items()}
-    definition = load_files({"policy.yaml": POLICY}).definition
-    assert definition is not None
-    policy = compile_policy(definition).reading(wanted)
+    reading = policy().reading(wanted)
     document, now = Document(customer_id="c", kinds=[]), 40 * DAY
-    for one in contacts_for(policy, wanted, from_micros(now)):
+    for one in contacts_for(reading, wanted, from_micros(now)):
         at = to_micros(datetime.fromisoformat(one["at"]))
         kind = ContactKind(one["message"], one["channel"], one["purpose"], one["category"], ())
         document.kinds = [*document.kinds, kind]
         contact = Contact(len(document.kinds) - 1, at, ContactState.CONFIRMED, 0, 0)
         document.contacts = [*document.contacts, contact]
-    situation = Situation(document, "home", now, policy.zone)
+    situation = Situation(document, "home", now, reading.zone)
     for field, count in wanted.items():
-        read = policy.fields.reader(field)
+        read = reading.fields.reader(field)
         assert read is not None
         assert read(situation) == count
+
+
+@cache
+def policy() -> Policy:
+    definition = load_files({"policy.yaml": POLICY}).definition
+    assert definition is not None
+    return compile_policy(definition)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from([*FIELDS, "contacts.push.count_24h", "events.cart.count_2h", "timezone"]),
+        st.sampled_from([*ODD, "Europe/Paris", "America/Los_Angeles", "2026-11-20", 24, "sun"]),
+        max_size=4,
+    ),
+    st.sampled_from(
+        ["2026-11-21T10:00:00Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "no time"]
+    ),
+)
+def test_whatever_stands_in_a_cell_it_is_read_or_complained_about(
+    row: dict[str, object], now: str
+) -> None:
+    ask = {"placement": "outbound"}
+    scenario = {"name": "n", "now": now, "ask": ask, "expect": {}, "table": [{**row, "name": "x"}]}
+    found, diagnostics = scenarios_in("some.yaml", json.dumps([scenario]), policy())
+    assert found or diagnostics
 
 
 def _rising(counts: dict[str, int]) -> dict[str, int]:
