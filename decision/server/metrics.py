@@ -13,7 +13,6 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     disable_created_metrics,
     generate_latest,
     multiprocess,
@@ -22,7 +21,6 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 
 from decision.core.decide import Verdict
 from decision.core.ports import RuleMatcher
-from decision.core.reasons import Reason
 from decision.core.schema import Decision
 from decision.engine.snapshot import Snapshot
 from decision.server.admission_metrics import AdmissionMetrics
@@ -30,6 +28,7 @@ from decision.server.budget_metrics import BudgetMetrics
 from decision.server.client_metrics import ClientMetrics
 from decision.server.connection_metrics import ConnectionMetrics
 from decision.server.coupon_metrics import CouponMetrics
+from decision.server.decision_metrics import DecisionMetrics
 from decision.server.health.metrics import StoreMetrics
 from decision.server.keys.entries import ApiKey
 
@@ -39,15 +38,8 @@ OPENMETRICS_TYPE: Final = OPENMETRICS + b"; version=1.0.0; charset=utf-8"
 MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that names the folder in which several workers add up their metrics."""
 
-STEPS: Final = ("read", "decide", "reserve", "total")
-DEGRADED: Final = ("store", "deadline", "model", "contention", "timezone")
 FOLLOWED: Final = ("released", "not_written", "given", "too_late", "logged", "erased", "dropped")
 RESULTS: Final = ("accepted", "duplicate", "rejected")
-_BUCKETS = (
-    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005),
-    *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
-)
-
 _Mode = Literal["livemin", "livemax", "livesum"]
 """What a gauge shows of several workers."""
 
@@ -70,29 +62,13 @@ class Metrics:
         def version(name: str, text: str) -> Gauge:
             return gauge(name, f"{text} 1 for the version in force.", "livemax", "version")
 
-        self._decisions = counter(
-            "decisions", "Decisions made, by placement and outcome.", "placement", "outcome"
-        )
-        fallen = counter("candidates_fallen", "Candidates filtered out, by reason code.", "reason")
-        degraded = counter(
-            "decisions_degraded",
-            "Decisions made without something, by what was missing.",
-            "missing",
-        )
-        seconds = Histogram(
-            "nextbest_decision_seconds",
-            "How long a decision's steps took.",
-            ["step"],
-            buckets=_BUCKETS,
-            registry=registry,
-        )
+        self.decisions = DecisionMetrics(registry)
         events = counter("events", "Events received, by result.", "result")
         followed = counter(
             "followed",
             "What came of decisions whose answer was late, and of answers given without the store.",
             "result",
         )
-        self._dry_runs = counter("dry_runs", "Decisions computed and not counted.")
         self._store_up = gauge("store_up", "1 where the store answers and takes writes.", "livemin")
         self.store = StoreMetrics(registry)
         self._policy = version("policy_info", "Policy in force.")
@@ -140,10 +116,6 @@ class Metrics:
         gauge("workers", "Workers that serve.", "livesum").set(1)
         self._failures_seen: tuple[RuleMatcher | None, int] = (None, 0)
         # Children are looked up once: a look-up by label costs as much as the count itself.
-        self._by_outcome: dict[tuple[str, str], Callable[[], None]] = {}
-        self._fallen = {reason: fallen.labels(reason.value) for reason in Reason}
-        self._degraded = {name: degraded.labels(name) for name in DEGRADED}
-        self._seconds = {step: seconds.labels(step) for step in STEPS}
         self._events = {result: events.labels(result) for result in RESULTS}
         self._followed = {result: followed.labels(result) for result in FOLLOWED}
         self._reloads = {result: reloads.labels(result) for result in ("ok", "refused")}
@@ -153,27 +125,9 @@ class Metrics:
     def decided(
         self, decision: Decision, verdict: Verdict | None, steps: dict[str, float], written: bool
     ) -> None:
-        """Counts a decision. Of a dry run, only that and what it was degraded by."""
-        for missing in decision.degraded:
-            if missing in self._degraded:
-                self._degraded[missing].inc()
-        if verdict is not None and not written:
-            self._dry_runs.inc()
-            return
-        key = (decision.placement, decision.outcome)
-        count = self._by_outcome.get(key)
-        if count is None:
-            count = self._by_outcome[key] = self._decisions.labels(*key).inc
-        count()
-        if verdict is not None:
-            for reason, mask in verdict.fallen.items():
-                if mask:
-                    self._fallen[reason].inc(mask.bit_count())
+        """Counts a decision."""
         exemplar = None if self.exemplar is None else self.exemplar()
-        for step, taken in steps.items():
-            found = self._seconds.get(step)
-            if found is not None:
-                found.observe(taken, exemplar)
+        self.decisions.count(decision, verdict, steps, written, exemplar)
 
     def recorded(self, event_type: str, result: str) -> None:
         """Counts an event; its type is no label, as callers choose it."""
@@ -241,6 +195,7 @@ class Metrics:
 
         `openmetrics`: in that format, which has exemplars; those of several workers are left out.
         """
+        self.decisions.show()
         registry = self.registry
         if MULTIPROCESS in os.environ:
             registry = CollectorRegistry()
@@ -251,6 +206,7 @@ class Metrics:
 
     def close(self) -> None:
         """Takes this process's gauges out of the shared ones."""
+        self.decisions.show()
         if MULTIPROCESS in os.environ:
             multiprocess.mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]
 

@@ -94,7 +94,7 @@ class Upkeep:
             work = (
                 (CHECK_SECONDS, self._check_surroundings),
                 (FOLLOW_SECONDS, self._follow_changes),
-                (CHECK_SECONDS, self._count_connections),
+                (CHECK_SECONDS, self._show_counts),
                 (BUDGET_SECONDS, self._show_budgets),
                 (LOOK_SECONDS, self._rewrite_file),
                 (CHECK_SECONDS, self.keys.look),
@@ -150,7 +150,8 @@ class Upkeep:
         if self.health.reachable and self._started:
             await self.supply.follow()
 
-    async def _count_connections(self) -> None:
+    async def _show_counts(self) -> None:
+        self._metrics.decisions.show()
         connection = getattr(self._store, "connection", None)
         self._metrics.connection.show(getattr(connection, "counts", None))
 

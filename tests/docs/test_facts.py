@@ -31,8 +31,9 @@ from decision.rulebook.reader import load_files, load_folder
 from decision.rulebook.schema_values import key_help
 from decision.rulebook.template_names import NAMESPACES
 from decision.rulebook.templates import compile_template
+from decision.server.decision_metrics import DEGRADED
 from decision.server.keys.entries import SCOPES
-from decision.server.metrics import DEGRADED, Metrics
+from decision.server.metrics import Metrics
 from decision.server.settings import SETTINGS
 from tests.docs.pages import ROOT, Block, blocks_of, table_after, text_of
 
