@@ -18,6 +18,7 @@ from decision.core.ports import ReadResult
 from decision.core.schema import Alias, Decision, DecisionRequest
 from decision.engine.answering import answer_of, answer_without_store, with_placeholders
 from decision.engine.crediting import count_for_others
+from decision.engine.deadline import within
 from decision.engine.following import Following
 from decision.engine.identity import alias_id, clean_id, customer_id_of, named_by, resolve
 from decision.engine.log_records import record_without_store
@@ -103,8 +104,7 @@ class Deciding:
         """
         self._check()
         try:
-            async with asyncio.timeout(self.query.deadline):
-                decided = await self._decide()
+            decided = await within(self.query.deadline, self._decide())
         except StoreUnavailable as error:
             if self.query.is_late():
                 return self._without_store("deadline")

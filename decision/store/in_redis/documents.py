@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from struct import Struct
 from time import time
@@ -85,7 +85,9 @@ class RedisDocuments(RedisAliases, RedisOutbox):
         if budgets:
             *spent, end = replies.pop()
             counts = zip(counted, spent, strict=True)
-            result.budgets = {name: self._spent(name, count) for name, count in counts}
+            result.budgets = {
+                name: 0 if count is None else self._spent(name, count) for name, count in counts
+            }
             result.budgets_end = None if end is None else self._first_end(end)
             for pool in reversed(pools):
                 read_pool(result, pool, replies.pop())
@@ -99,10 +101,8 @@ class RedisDocuments(RedisAliases, RedisOutbox):
             result.answer = _live_answer(keys.answers, replies.pop(), now)
         return result
 
-    def _spent(self, budget: str, count: bytes | None) -> int:
+    def _spent(self, budget: str, count: bytes) -> int:
         """How much of a budget is taken. A damaged counter counts as all: no cap is exceeded."""
-        if count is None:
-            return 0
         if (found := whole(count)) is None:
             note(self.keys.budget(budget), "it is no whole number; nothing of this budget is given")
             return SPENT
@@ -132,11 +132,11 @@ class RedisDocuments(RedisAliases, RedisOutbox):
         return ReadResult(document=document, version=version, raw=raw)
 
     async def commit(self, commit: Commit, *, timeout: float | None = None) -> Committed | Conflict:
-        loop = asyncio.get_running_loop()
+        now = asyncio.get_running_loop().time
         timeout = min(self._timeout if timeout is None else timeout, REPEATED_WITHIN)
-        deadline, tries = loop.time() + timeout, _TRIES
+        deadline, tries = now() + timeout, _TRIES
         while True:
-            reply = await self._send(commit, deadline)
+            reply = await self._send(commit, deadline, now)
             if reply == 1:
                 return Committed()
             raw, answer, known, *more = reply
@@ -151,14 +151,13 @@ class RedisDocuments(RedisAliases, RedisOutbox):
         unsettled = [commit.settled[place - 1].id for place in places]
         return Conflict(latest=latest, erased=erased, unsettled=unsettled)
 
-    async def _send(self, commit: Commit, deadline: float) -> Any:
+    async def _send(self, commit: Commit, deadline: float, now: Callable[[], float]) -> Any:
         """The reply of `commit.lua`; tries again, and says so, where a connection was lost.
 
         A commit that comes to Redis after the deadline is refused there, because nobody waits for
         it any more. Where it is refused and the deadline has not passed, Redis' clock was set
         forward, or is ahead of ours: what it said is noted, and the commit sent again.
         """
-        loop = asyncio.get_running_loop()
         keys: list[str] = [*self.keys.customer(commit.customer_id)]
         tail: list[Argument] = []
         if (unless := commit.unless_erased) is not None:
@@ -172,10 +171,10 @@ class RedisDocuments(RedisAliases, RedisOutbox):
             tail += told
         encoded: list[Argument] = []
         if self._clock_ahead is None:
-            self._clock_ahead = (time() - loop.time()) * 1000
+            self._clock_ahead = (time() - now()) * 1000
         lost, sent = False, commit.repeated
         while True:
-            call = self._caller(deadline - loop.time(), write=True, through_outage=lost)
+            call = self._caller(deadline - now(), write=True, through_outage=lost)
             try:
                 since = [await self._clock_at(call, unless.since)] if unless else []
                 encoded = encoded or (await self._encoded(commit, call)).arguments()
@@ -185,7 +184,7 @@ class RedisDocuments(RedisAliases, RedisOutbox):
             except StoreUnavailable as error:
                 lost = lost or error.uncertain
                 sent = sent or (error.uncertain and bool(encoded))
-                if not error.uncertain or loop.time() >= deadline:
+                if not error.uncertain or now() >= deadline:
                     error.uncertain = sent
                     raise
                 continue
@@ -194,9 +193,9 @@ class RedisDocuments(RedisAliases, RedisOutbox):
                 return 1
             if reply == 1 or not isinstance(reply, int):
                 return reply
-            if loop.time() >= deadline:
+            if now() >= deadline:
                 raise StoreUnavailable("the write came to Redis after its deadline")
-            self._clock_ahead = reply - loop.time() * 1000
+            self._clock_ahead = reply - now() * 1000
 
     @cached_property
     def _clock(self) -> SharedReading[tuple[int, float]]:
