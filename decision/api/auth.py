@@ -127,16 +127,17 @@ class Authenticator:
             raise Problem(
                 "forbidden", "without NEXTBEST_API_KEYS_FILE only this machine may call the server"
             )
-        if (header := _forwarded_by(scope)) is not None:
-            raise Problem(
-                "forbidden",
-                f"the request came through a proxy ({header}), and without keys only this machine "
-                "may call the server: make keys with nextbest key create, and name their file in "
-                "NEXTBEST_API_KEYS_FILE",
-            )
-        # A browser's page elsewhere must not read or change customers. Its script is sent with an
-        # Origin (CSRF), or for a host whose name its owner has led here (DNS rebinding).
         for name, value in scope["headers"]:
+            if _is_of_proxy(name):
+                header = name.decode("latin-1").title()
+                raise Problem(
+                    "forbidden",
+                    f"the request came through a proxy ({header}), and without keys only this "
+                    "machine may call the server: make keys with nextbest key create, and name "
+                    "their file in NEXTBEST_API_KEYS_FILE",
+                )
+            # A browser's page elsewhere must not read or change customers. Its script is sent with
+            # an Origin (CSRF), or for a host whose name its owner has led here (DNS rebinding).
             if name == b"origin" and not is_loopback_host(_host_of(value.decode("latin-1"))):
                 raise Problem("forbidden", "without API keys, web pages elsewhere may not call us")
         if not self.is_ours(scope):
@@ -186,18 +187,15 @@ def partly_allowed(scope: Scope) -> bool:
 
 def is_local(scope: Scope) -> bool:
     """Whether a request comes from this machine, and not through a proxy that says so."""
-    return _by_this_machine(scope) and _forwarded_by(scope) is None
+    return _by_this_machine(scope) and not any(_is_of_proxy(name) for name, _ in scope["headers"])
 
 
-def _forwarded_by(scope: Scope) -> str | None:
-    """The header by which a proxy says that it passes on the request of another, or None.
+def _is_of_proxy(header: bytes) -> bool:
+    """Whether a proxy says by this header that it passes on the request of another.
 
     Who reaches us without a proxy has no reason to send one; who wants keys to be asked for may.
     """
-    for name, _ in scope["headers"]:
-        if name in _FORWARDED or name.startswith(b"x-forwarded-"):
-            return name.decode("latin-1").title()
-    return None
+    return header in _FORWARDED or header.startswith(b"x-forwarded-")
 
 
 def _by_this_machine(scope: Scope) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from typing import Final
 
 from litestar.types import Receive, Scope
@@ -44,7 +45,9 @@ class Bodies:
         parts: list[bytes] = []
         share: Share | None = None
         try:
-            async with asyncio.timeout(self.seconds):
+            # Most bodies came with their head: a timer for them would cost more than reading them.
+            received = "body_received" in scope["state"]
+            async with nullcontext() if received else asyncio.timeout(self.seconds):
                 while True:
                     message = await receive()
                     if message["type"] != "http.request":

@@ -19,21 +19,13 @@ import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from decision.api.cycle import Cycle
 from decision.api.limited_protocol import LimitedProtocol
 from decision.api.problems import Problem
 from decision.api.request_heads import LARGEST_HEAD, read_head
 
 _GUARDED: Final = (b"/v1/decisions", b"/v1/events", b"/v1/customers")
 """Paths that are refused while too much is under way; health, metrics and the rest are not."""
-
-
-class _ExpectingCycle(RequestResponseCycle):
-    """A request that sends its body only when it is told to: if it was not, it cannot go on."""
-
-    async def send(self, message: Any) -> None:
-        if self.waiting_for_100_continue and self.more_body:
-            self.keep_alive = False
-        await super().send(message)
 
 
 class BoundedProtocol(LimitedProtocol):
@@ -158,8 +150,7 @@ class BoundedProtocol(LimitedProtocol):
         if guarded and not waits:
             self.scope["state"]["entering"] = self.admission
             self.admission.entering += 1
-        kind = _ExpectingCycle if self.expect_100_continue else RequestResponseCycle
-        self.cycle = kind(
+        self.cycle = Cycle(
             scope=self.scope,
             transport=self,  # type: ignore[arg-type]  # it closes as we must
             flow=self.flow,
@@ -206,6 +197,7 @@ class BoundedProtocol(LimitedProtocol):
         cycle = self.cycle
         if not cycle.response_complete:
             cycle.more_body = False
+            cycle.scope["state"]["body_received"] = True
             cycle.message_event.set()
         elif not self.transport.is_closing():
             self._stop_timer()
