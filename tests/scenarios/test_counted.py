@@ -19,6 +19,7 @@ from decision.scenarios.recording import find_logged, run_recorded
 from decision.scenarios.run import run_scenarios
 from decision.store.memory_store import MemoryStore
 from tests.core.small import NOON
+from tests.scenarios.conftest import folder_of
 from tests.scenarios.test_scenarios import errors, run
 
 POLICY = """
@@ -47,10 +48,7 @@ YESTERDAY = "at: 2026-11-20T10:00:00+08:00"
 
 @pytest.fixture
 def rules(tmp_path: Path) -> Path:
-    folder = tmp_path / "rules"
-    (folder / "tests").mkdir(parents=True)
-    (folder / "policy.yaml").write_text(POLICY, encoding="utf-8")
-    return folder
+    return folder_of(tmp_path, POLICY)
 
 
 def expected(folder: Path, customer: str, message: str) -> list[str]:

@@ -22,6 +22,7 @@ from decision.rulebook.reader import load_files
 from decision.rulebook.schema_values import value_definitions
 from decision.scenarios import scenarios_in
 from decision.scenarios.arrange_contacts import contacts_for
+from tests.scenarios.conftest import folder_of
 from tests.scenarios.test_scenarios import errors_of, run
 from tests.scenarios.test_tables import ODD
 
@@ -128,10 +129,7 @@ experiments: {{test: {{seed: b, variants: {{red: 50%, blue: 50%}}}}}}
 
 @pytest.fixture
 def rules(tmp_path: Path) -> Path:
-    folder = tmp_path / "rules"
-    (folder / "tests").mkdir(parents=True)
-    (folder / "policy.yaml").write_text(POLICY, encoding="utf-8")
-    return folder
+    return folder_of(tmp_path, POLICY)
 
 
 def test_the_examples_here_are_of_every_form_that_a_field_can_have() -> None:

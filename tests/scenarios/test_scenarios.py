@@ -14,6 +14,7 @@ from decision.rulebook.reader import load_folder
 from decision.scenarios import Result, read_scenarios, run_scenarios
 from decision.scenarios.schema import Customer
 from decision.scenarios.staging import NoSuchCustomer, choose_customer
+from tests.scenarios.conftest import folder_of
 
 POLICY = """
 settings: {timezone: Asia/Shanghai, currency: CNY}
@@ -55,10 +56,7 @@ experiments:
 
 @pytest.fixture
 def rules(tmp_path: Path) -> Path:
-    folder = tmp_path / "rules"
-    (folder / "tests").mkdir(parents=True)
-    (folder / "policy.yaml").write_text(POLICY, encoding="utf-8")
-    return folder
+    return folder_of(tmp_path, POLICY)
 
 
 def policy_of(folder: Path) -> Policy:

@@ -23,6 +23,7 @@ from decision.scenarios import scenarios_in
 from decision.scenarios.arrange import Arrangement, CannotArrange
 from decision.scenarios.arrange_time import date_for
 from decision.scenarios.schema import PastEvent
+from tests.scenarios.conftest import folder_of
 from tests.scenarios.test_scenarios import errors_of, run
 
 POLICY = """
@@ -73,10 +74,7 @@ BASE = """  customer: {consents: {marketing: {"*": granted}}}
 
 @pytest.fixture
 def rules(tmp_path: Path) -> Path:
-    folder = tmp_path / "rules"
-    (folder / "tests").mkdir(parents=True)
-    (folder / "policy.yaml").write_text(POLICY, encoding="utf-8")
-    return folder
+    return folder_of(tmp_path, POLICY)
 
 
 def rows(*lines: str) -> str:
