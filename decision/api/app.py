@@ -24,8 +24,11 @@ from decision.api.middleware import RequestMiddleware
 from decision.api.operations import operation_routes
 from decision.api.protocol import BoundedProtocol
 from decision.api.tracing import TracingMiddleware
+from decision.api.unsubscribe import unsubscribe_routes
 from decision.core.errors import StoreUnavailable
 from decision.engine import Engine
+from decision.gateways.settings import GatewaySettingsError, load_unsubscribe
+from decision.gateways.unsubscribe import UnsubscribeLinks
 from decision.observability import configure_logging, correlate
 from decision.server.admission import Admission, watch_loop
 from decision.server.audit import LastPseudonyms
@@ -60,7 +63,8 @@ def create_app(
     metrics show. `tracing` makes spans; it is closed with the application.
 
     Raises:
-        SettingsError: the archive cannot be used. Where the keys file cannot, no key is valid.
+        SettingsError: the archive or the gateways file cannot be used. Where the keys file cannot,
+            no key is valid.
     """
     settings = settings or ServerSettings()
     admission = admission or Admission(settings.timeout_ms / 1000)
@@ -89,6 +93,7 @@ def create_app(
             *event_routes(engine, settings, metrics, admission, rates, bodies),
             *customer_routes(engine, admission, bodies),
             *coupon_routes(engine, settings, admission),
+            *unsubscribe_routes(engine, settings, admission, _links(settings)),
             *operation_routes(upkeep, metrics),
             *handlers,
         ],
@@ -118,6 +123,13 @@ def create_app(
         app.asgi_handler = TracingMiddleware(app.asgi_handler, tracing)
         app.on_shutdown.append(tracing.close)
     return app
+
+
+def _links(settings: ServerSettings) -> UnsubscribeLinks | None:
+    try:
+        return load_unsubscribe(settings.gateways)
+    except GatewaySettingsError as error:
+        raise SettingsError(f"NEXTBEST_GATEWAYS: {error}") from None
 
 
 @contextlib.asynccontextmanager

@@ -129,7 +129,7 @@ def _operation(
                 "in": "path",
                 "required": True,
                 "description": text,
-                "schema": _DECISION_ID if name == "decision_id" else _IDENTIFIER,
+                "schema": _PARAMETERS.get(name, _IDENTIFIER),
             }
             for name, text in operation.parameters.items()
         ]
@@ -198,7 +198,10 @@ _DETAILS = {
 # What identifiers must be, as far as a pattern can say it.
 _VISIBLE: Final = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"
 _IDENTIFIER: Final = {"type": "string", "minLength": 1, "maxLength": 256, "pattern": _VISIBLE}
-_DECISION_ID: Final = {"type": "string", "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"}
+_PARAMETERS: Final = {
+    "decision_id": {"type": "string", "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"},
+    "token": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,2048}$"},
+}
 
 
 def _headers() -> dict[str, Any]:

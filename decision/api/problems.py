@@ -35,7 +35,7 @@ KINDS: Final[dict[str, Kind]] = {
     "policy-refused": Kind(409, "The policy cannot be put in force"),
     "too-large": Kind(413, "The request is too large"),
     "unsupported-media-type": Kind(415, "The content type cannot be read"),
-    "rate-limited": Kind(429, "The API key's rate is used up"),
+    "rate-limited": Kind(429, "The rate is used up"),
     "headers-too-large": Kind(431, "The request's headers are too large"),
     "internal-error": Kind(500, "The server failed"),
     "unavailable": Kind(503, "The server cannot do this at the moment"),
