@@ -178,7 +178,10 @@ def text_of(html: str) -> str:
     'Hello Ann,\\nsee tea (https://x.example)\\n'
     """
     reader = _Reader()
-    reader.feed(html)
-    reader.close()
+    try:
+        reader.feed(html)
+        reader.close()
+    except AssertionError:  # how the parser gives up on a declaration such as <![x
+        reader.parts = [re.sub(r"<[^>]*>?", " ", html)]
     lines = [line.strip() for line in "".join(reader.parts).split("\n")]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip() + "\n"

@@ -27,6 +27,7 @@ _OURS: Final = {
     "file": "decision.gateways.file:TYPE",
     "http": "decision.gateways.http:TYPE",
     "smtp": "decision.gateways.smtp:TYPE",
+    "wechat": "decision.gateways.wechat:TYPE",
     "webhook": "decision.gateways.webhook:TYPE",
 }
 

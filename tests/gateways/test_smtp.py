@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from decision.gateways import (
@@ -207,6 +207,9 @@ def test_no_value_makes_a_header_or_leaves_its_place(subject: str, text: str, ex
         assert found["to"] == "ann@example.com"
 
 
+@example("<![;")
+@example("<![x[")
+@example("<!x[<")
 @given(st.text(alphabet="<>/ab&;\n lip='\"!-[]", max_size=60))
 def test_any_html_becomes_some_text(html: str) -> None:
     assert text_of(html).endswith("\n")

@@ -1,0 +1,259 @@
+"""WeChat official accounts: template messages and customer-service messages.
+
+A content with `template_id` is a template message, any other one a customer-service message, which
+WeChat takes only in a reply window (see `reply_window` in the rules). WeChat answers errors with
+status 200 and `errcode`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from decision.gateways.client import HttpClient, Reply, problem_of_url
+from decision.gateways.protocol import (
+    Accepted,
+    GatewayConfig,
+    OnUnknown,
+    Outgoing,
+    Rejected,
+    Result,
+    Retry,
+    Unknown,
+)
+from decision.gateways.registry import GatewayType
+from decision.gateways.targets import Targets, problem_of_networks
+
+_EARLY: Final = 300.0
+"""Seconds before its end at which a token is renewed. WeChat keeps the old one valid as long."""
+
+_OF_TOKENS: Final = frozenset({40001, 40014, 42001, 42007})
+_BUSY: Final[Mapping[int, float | None]] = {
+    -1: None,  # the system is busy
+    45009: 3600.0,  # calls of the day are used up
+    45011: 60.0,  # calls of the minute
+}
+_OF_THE_ACCOUNT: Final = frozenset({40013, 40125, 40164, 48001, 48004, 50001, 50002, 61024})
+"""The account, its secret, its addresses or its rights: for the operator to fix, so tried again."""
+
+_MEANT: Final = {
+    40003: "the openid is not one of this account",
+    40037: "the template is not one of this account",
+    43004: "the customer does not follow the account",
+    43101: "the customer refuses these messages",
+    45015: "the reply window is closed",
+    45047: "the messages of the reply window are used up",
+}
+
+
+class WechatConfig(GatewayConfig, frozen=True, kw_only=True):
+    """`app_id` and `secret` of the official account. `to` is the type of alias with the openid.
+
+    `base_url` is for a proxy with an address that WeChat allows, and for tests.
+    """
+
+    app_id: str
+    secret: str
+    to: str = "wechat_openid"
+    base_url: str = "https://api.weixin.qq.com"
+
+
+class Wechat:
+    """Sends each delivery as one message to one openid."""
+
+    on_unknown_default: OnUnknown = "hold"
+
+    def __init__(
+        self,
+        config: WechatConfig,
+        client: HttpClient | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._config = config
+        self._client = client or HttpClient(
+            timeout=config.timeout, targets=Targets(config.allow_private)
+        )
+        self._token = _Token(config, self._client, clock)
+
+    async def send(self, outgoing: Outgoing) -> Result:
+        """One attempt; a token that WeChat does not take any more is renewed within it."""
+        openid = outgoing.address(self._config.to)
+        if openid is None:
+            return Rejected(f"the customer has no {self._config.to}")
+        path, message = message_of(outgoing, openid)
+        if message is None:
+            return Rejected("the content has neither template_id nor text, body or msgtype")
+        handed_over, code = False, None
+        try:
+            async with asyncio.timeout(self._config.timeout):
+                for _ in range(2):  # a token that is refused sends nothing, so once more is safe
+                    handed_over = False
+                    token = await self._token.get()
+                    if not isinstance(token, str):
+                        return token
+                    url = f"{self._config.base_url.rstrip('/')}{path}?access_token={token}"
+                    handed_over = True
+                    answer = await _post(self._client, url, message)
+                    if not isinstance(answer, dict):
+                        return answer
+                    code = answer.get("errcode")
+                    if code not in _OF_TOKENS:
+                        return _judged(code, answer)
+                    self._token.forget(token)
+        except TimeoutError:
+            said = f"no answer within {self._config.timeout:g} s"
+            return Unknown(said) if handed_over else Retry(reason=said)
+        return Retry(reason=f"WeChat refuses a new token as well ({code})")
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._client.close()
+
+
+class _Token:
+    """The access token, asked for once however many wait for it.
+
+    By `stable_token`, which gives every process of the account the same one; with `token` each
+    would end that of the others.
+    """
+
+    def __init__(
+        self, config: WechatConfig, client: HttpClient, clock: Callable[[], float]
+    ) -> None:
+        self._config = config
+        self._client = client
+        self._clock = clock
+        self._value = ""
+        self._until = 0.0
+        self._refused = ""
+        self._problem: tuple[float, Retry] | None = None
+        self._lock = asyncio.Lock()
+
+    async def get(self) -> str | Retry:
+        """A valid token; without one nothing can be sent now."""
+        asked = self._clock()
+        async with self._lock:
+            if self._clock() < self._until:
+                return self._value
+            if self._problem is not None and self._problem[0] >= asked:
+                return self._problem[1]  # it failed while we waited: asking again would, too
+            problem = await self._renew()
+            self._problem = None if problem is None else (self._clock(), problem)
+            return self._value if problem is None else problem
+
+    def forget(self, token: str) -> None:
+        """Notes that WeChat refused this token; a newer one stays."""
+        if token == self._value:
+            self._refused, self._until = token, 0.0
+
+    async def _renew(self) -> Retry | None:
+        body = {
+            "grant_type": "client_credential",
+            "appid": self._config.app_id,
+            "secret": self._config.secret,
+            # The same token again would be refused again.
+            "force_refresh": bool(self._refused),
+        }
+        url = f"{self._config.base_url.rstrip('/')}/cgi-bin/stable_token"
+        answer = await _post(self._client, url, body)
+        if not isinstance(answer, dict):
+            reason = getattr(answer, "reason", "") or "no answer"
+            return Retry(after=getattr(answer, "after", None), reason=f"no token: {reason}")
+        token, lasts = answer.get("access_token"), answer.get("expires_in", 0)
+        if not isinstance(token, str) or not token.isascii() or not isinstance(lasts, int):
+            code = answer.get("errcode")
+            after = _BUSY.get(code) if isinstance(code, int) else None
+            return Retry(after=after, reason=f"WeChat gives no token: {_code(code)}")
+        self._value, self._refused = token, ""
+        self._until = self._clock() + max(lasts - _EARLY, lasts / 2)
+        return None
+
+
+async def _post(
+    client: HttpClient, url: str, body: dict[str, Any]
+) -> dict[str, Any] | Retry | Rejected | Unknown:
+    """The JSON that WeChat answers, or what its lack means."""
+    headers = {"content-type": "application/json", "user-agent": "nextbest"}
+    reply = await client.send("POST", url, headers, msgspec.json.encode(body))
+    if not isinstance(reply, Reply):
+        return reply
+    if reply.status != 200:
+        if reply.status == 504:
+            return Unknown("WeChat's own server did not answer in time (504)")
+        return Retry(after=reply.retry_after(), reason=f"WeChat answered {reply.status}")
+    try:
+        found = msgspec.json.decode(reply.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        found = None
+    return found if isinstance(found, dict) else Unknown("WeChat's answer is not JSON")
+
+
+def message_of(outgoing: Outgoing, openid: str) -> tuple[str, dict[str, Any] | None]:
+    """The path and the body for a content; None where it has nothing that WeChat can send."""
+    content = outgoing.content
+    # WeChat sends a message with the same one only once in ten minutes.
+    again = hashlib.sha256(outgoing.id.encode()).hexdigest()[:32]
+    if content.get("template_id"):
+        data = content.get("data")
+        message: dict[str, Any] = {
+            "touser": openid,
+            "template_id": content["template_id"],
+            "data": {
+                name: value if isinstance(value, dict) else {"value": _text(value)}
+                for name, value in (data if isinstance(data, dict) else {}).items()
+            },
+            "client_msg_id": again,
+        }
+        message |= {name: content[name] for name in ("url", "miniprogram") if content.get(name)}
+        return "/cgi-bin/message/template/send", message
+    path = "/cgi-bin/message/custom/send"
+    kind = content.get("msgtype")
+    if isinstance(kind, str) and isinstance(content.get(kind), dict):
+        return path, {"touser": openid, "msgtype": kind, kind: content[kind]}
+    text = content.get("text") or content.get("body")
+    if not isinstance(text, str) or not text.strip():
+        return path, None
+    return path, {"touser": openid, "msgtype": "text", "text": {"content": text}}
+
+
+def _judged(code: object, answer: Mapping[str, Any]) -> Result:
+    """What an error code means for the delivery; 0 is none."""
+    if code == 0 and not isinstance(code, bool):
+        found = answer.get("msgid")
+        return Accepted(str(found) if isinstance(found, int | str) else None)
+    if not isinstance(code, int):
+        return Unknown("WeChat's answer has no error code")
+    reason = f"WeChat refuses it: {_code(code)}"
+    if code in _BUSY:
+        return Retry(after=_BUSY[code], reason=reason)
+    if code in _OF_THE_ACCOUNT:
+        return Retry(reason=reason)
+    return Rejected(reason)
+
+
+def _code(code: object) -> str:
+    """An error code in words. WeChat's own text may name the customer, or a server's address."""
+    meant = _MEANT.get(code) if isinstance(code, int) else None
+    return f"{code}, {meant}" if meant else f"error {code}"
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else str(value)
+
+
+def _check(config: WechatConfig) -> tuple[str, str, str] | None:
+    if (networks := problem_of_networks(config.allow_private)) is not None:
+        return "allow_private", networks, ""
+    if (problem := problem_of_url(config.base_url, config.allow_private)) is not None:
+        return "base_url", *problem
+    if not config.app_id.strip() or not config.secret.strip():
+        return "app_id", "app_id and secret must not be empty", "copy both from WeChat's console"
+    return None
+
+
+TYPE = GatewayType(config=WechatConfig, make=lambda config, context: Wechat(config), check=_check)
