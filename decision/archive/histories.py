@@ -18,6 +18,7 @@ from decision.core import events
 from decision.core.document import Document, EventHistory, KeptScore
 from decision.core.event_effects import CONTACT_EVENTS
 from decision.core.events import Measure
+from decision.core.identifiers import rank_of
 from decision.core.policy import Policy
 from decision.core.records import EventRecord
 from decision.store.log import place_of
@@ -124,7 +125,8 @@ def fold(
                 properties = events.on_channel(
                     properties, properties.get(events.CONTACT_CHANNEL, named)
                 )
-            events.record(history, measure, row.at, properties, row.received_at, zone)
+            rank = rank_of(row.id)
+            events.record(history, measure, row.at, properties, row.received_at, zone, rank)
 
     for row in sorted(rows, key=attrgetter("place")):
         count(row, row.type, row.properties)
@@ -150,16 +152,17 @@ def rebuilt(kept: EventHistory | None, folded: EventHistory) -> tuple[EventHisto
     """
     if kept is None or folded.total >= kept.total:
         return folded, True
-    newer, older = (folded, kept) if folded.last_at >= kept.last_at else (kept, folded)
+    latest = max(folded, kept, key=attrgetter("last_at", "last_rank"))
     fuller = folded if _counted(folded) >= _counted(kept) else kept
     return (
         EventHistory(
             total=kept.total,
-            last_at=newer.last_at,
-            last={**older.last, **newer.last},
+            last_at=latest.last_at,
+            last=dict(latest.last),
             buckets=[list(bucket) for bucket in fuller.buckets],
             days=sorted({*kept.days, *folded.days}),
             sums=list(fuller.sums),
+            last_rank=latest.last_rank,
         ),
         False,
     )

@@ -26,7 +26,7 @@ from decision.core.document import (
 )
 from decision.core.errors import InputError, NextbestError, unknown
 from decision.core.events import Measure
-from decision.core.identifiers import decision_tag
+from decision.core.identifiers import decision_tag, rank_of
 from decision.core.policy import Policy
 
 SENT: Final = ("message.sent", "message.delivered")
@@ -52,7 +52,10 @@ FINAL_MARK: Final = (1 << 31) - 1
 
 
 class Occurrence(msgspec.Struct, frozen=True, kw_only=True):
-    """One event, checked: `at` in microseconds, `id` unique."""
+    """One event, checked: `at` in microseconds, `id` unique.
+
+    `given_rank` is its place among events of the same time; left out, it follows from the id.
+    """
 
     id: str
     type: str
@@ -61,6 +64,12 @@ class Occurrence(msgspec.Struct, frozen=True, kw_only=True):
     decision_id: str | None = None
     message: str | None = None
     value: float | None = None
+    given_rank: int | None = None
+
+    @property
+    def rank(self) -> int:
+        """Its place among events of the same time, the same whenever it is applied."""
+        return rank_of(self.id) if self.given_rank is None else self.given_rank
 
     @property
     def measured(self) -> dict[str, Any]:
@@ -219,7 +228,8 @@ def count(
         zone, measured = policy.zone_of(document), occurrence.measured
         if occurrence.type in CONTACT_EVENTS and (measure.last or measure.sums):
             measured = events.on_channel(measured, _channel(occurrence, kind))
-        events.record(history, measure, occurrence.at, measured, now, zone)
+        rank = occurrence.rank if measure.last else 0
+        events.record(history, measure, occurrence.at, measured, now, zone, rank)
     if occurrence.type in policy.scores.event_types:
         policy.scores.count(document, occurrence.type, occurrence.at, occurrence.measured)
     if policy.contact_policy.counts_signals_of(occurrence.type):

@@ -72,8 +72,13 @@ def record(
     properties: dict[str, Any],
     now: int,
     zone: tzinfo,
+    rank: int = 0,
 ) -> None:
     """Adds one event to the history, in any order of time, and drops what no window can reach.
+
+    What is remembered is of one event: the latest. Of events at the same time it is the one with
+    the highest `rank`, so that it is the same in whatever order they arrive; among those of one
+    rank, which are made of one event, the last.
 
     >>> from datetime import UTC
     >>> history, kept = EventHistory(), Measure(window=DAY, days=7, sums=("value",))
@@ -85,15 +90,15 @@ def record(
     (40, 1)
     """
     history.total += 1
-    if at >= history.last_at:
-        history.last_at = min(at, now)
-        for name in measure.last:
-            if properties.get(name) is not None:
-                history.last[name] = properties[name]
+    order = min(at, now), rank if measure.last else 0
+    if order >= (history.last_at, history.last_rank):
+        history.last_at, history.last_rank = order
+        found = ((name, properties.get(name)) for name in measure.last)
+        history.last = {name: value for name, value in found if value is not None}
     if measure.window:
         if tuple(history.sums) != measure.sums:
             _reorder_sums(history, measure.sums)
-        amounts = [_number(properties.get(name)) for name in measure.sums]
+        amounts = [number_of(properties.get(name)) for name in measure.sums]
         merge_bucket(history, [at // SECOND, 1, *amounts])
         coarsen(history, measure, now)
     if measure.days:
@@ -150,7 +155,8 @@ def _reorder_sums(history: EventHistory, sums: tuple[str, ...]) -> None:
     history.sums = list(sums)
 
 
-def _number(value: Any) -> float:
+def number_of(value: Any) -> float:
+    """What a property adds to a sum: 0 where it is no number."""
     return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
 
 
@@ -197,14 +203,17 @@ def days_since(history: EventHistory | None, now: int) -> Value:
     return max(0, now - history.last_at) // DAY
 
 
+def _order(history: EventHistory) -> tuple[int, int, bytes]:
+    """The latest event's place among others; two of one rank differ in what is remembered."""
+    remembered = msgspec.json.encode(history.last, order="deterministic")
+    return history.last_at, history.last_rank, remembered
+
+
 def merge_histories(into: EventHistory, other: EventHistory) -> None:
     """Unites the histories of one event type of two customers, `into` being kept."""
     into.total += other.total
-    if other.last_at >= into.last_at:
-        into.last_at = other.last_at
-        into.last = {**into.last, **other.last}
-    else:
-        into.last = {**other.last, **into.last}
+    latest = max(into, other, key=_order)
+    into.last_at, into.last_rank, into.last = latest.last_at, latest.last_rank, dict(latest.last)
     sums = tuple(sorted({*into.sums, *other.sums}))
     _reorder_sums(into, sums)
     fitted = EventHistory(buckets=list(other.buckets), sums=list(other.sums))

@@ -2,8 +2,8 @@
 
 Buckets know the second of an event up to two days back and the hour beyond; sums, days, the
 latest time and values are kept separately. The events made here give the same counts, sums, days
-and last values, as exactly as buckets know them. The order in which events arrived is not known:
-where a property is summed and remembered, the value of an event that came late is remembered.
+and last values, as exactly as buckets know them. What is remembered is of the latest event; of
+events at the same time that is the one written last.
 """
 
 from __future__ import annotations
@@ -18,7 +18,14 @@ from decision.core import calendar
 from decision.core.clock import DAY, HOUR, SECOND, from_micros
 from decision.core.document import Document, EventHistory, Signal
 from decision.core.event_effects import CONTACT_EVENTS
-from decision.core.events import CHANNEL, EXACT_WINDOW, LONGEST_WINDOW, Measure, channel_sum
+from decision.core.events import (
+    CHANNEL,
+    EXACT_WINDOW,
+    LONGEST_WINDOW,
+    Measure,
+    channel_sum,
+    number_of,
+)
 from decision.scenarios.schema import AT_ONCE, MOST_TIMES, PastEvent
 
 _DENYING: Final = ("message.complained", "message.unsubscribed")
@@ -65,7 +72,6 @@ class _Unpacked:
         )
         self.made: list[_Made] = list(self.signals)
         self.buckets: list[tuple[list[_Made], list[float]]] = []
-        self.older: dict[str, Any] = {}
 
     def make(self) -> list[_Made]:
         for bucket in self.history.buckets:
@@ -74,8 +80,8 @@ class _Unpacked:
             self.latest = _Made(self.latest_at)
             self.made.append(self.latest)
         self._last_values()
-        self._at_the_end(self.latest)
         self._days_and_rest()
+        self._at_the_end(self.latest)
         return [one for one in self.made if one.times]
 
     def _bucket(self, bucket: list[float]) -> None:
@@ -122,45 +128,33 @@ class _Unpacked:
         }
         if self.by_channel and isinstance(channel := last.pop(CHANNEL, None), str):
             self.latest.channel = channel
-        for name, value in last.items():
-            if name not in self.history.sums:
-                self.latest.properties[name] = value
+        self.latest.properties |= last
         for column, name in enumerate(self.history.sums):
             if self.by_channel and name.startswith(channel_sum("")):
                 self._on_channel(column, name.removeprefix(channel_sum("")))
             elif name in self.measure.sums or name in last:
-                self._sum(column, name, last.get(name))
+                self._sum(column, name)
 
-    def _sum(self, column: int, name: str, last: Any) -> None:
-        """Puts a property's sums into the buckets, and its last value into the last of them.
-
-        A last value that no bucket knows is of an event that no window reaches any more.
-        """
+    def _sum(self, column: int, name: str) -> None:
+        """Puts a property's sums into the buckets, besides what the latest event has of it."""
         assert self.latest is not None
-        number = isinstance(last, int | float) and not isinstance(last, bool) and last != 0
-        if last is not None and not number:
-            self.latest.properties[name] = last
-        summed = [(members, amounts[column]) for members, amounts in self.buckets]
-        summed = [(members, amount) for members, amount in summed if amount]
-        for members, amount in summed[: -1 if number else None]:
-            self._carrier(members, name).properties[name] = amount
-        if number and summed:
-            members, amount = summed[-1]
-            several = sum(one.times for one in members) > 1
-            holder = self._carrier(members, name)
-            holder.properties[name] = last if several else amount
-            self._at_the_end(holder)
-            if several and amount != last:
-                self._carrier(members, name).properties[name] = amount - last
-        elif number:
-            self.older[name] = last
+        remembered = name in self.measure.last
+        for members, amounts in self.buckets:
+            amount, spared = amounts[column], None
+            if remembered and self.latest in members:
+                amount -= number_of(self.latest.properties.get(name))
+                spared = self.latest
+            if amount:
+                self._carrier(members, name, spared).properties.setdefault(name, amount)
 
     def _on_channel(self, column: int, channel: str) -> None:
         """Lets as many events of each bucket be about a channel as were."""
         for members, amounts in self.buckets:
             left = int(amounts[column])
             left -= sum(one.times for one in members if one.channel == channel)
-            for one in [one for one in members if one.channel is None]:
+            # The latest event last: its channel is known, where it is remembered.
+            others = sorted(members, key=lambda one: one is self.latest)
+            for one in [one for one in others if one.channel is None]:
                 if left <= 0:
                     break
                 taken = min(left, one.times)
@@ -177,10 +171,13 @@ class _Unpacked:
         self.made.remove(one)
         self.made.append(one)
 
-    def _carrier(self, members: list[_Made], name: str) -> _Made:
-        """The latest single event of a bucket without the property; made of those at once."""
+    def _carrier(self, members: list[_Made], name: str, spared: _Made | None) -> _Made:
+        """The latest single event of a bucket without the property; made of those at once.
+
+        It is `spared` only where there is no other.
+        """
         for one in reversed(members):
-            if one.times == 1 and name not in one.properties:
+            if one.times == 1 and name not in one.properties and one is not spared:
                 return one
         bulk = next((one for one in members if one.times > 1), members[-1])
         if bulk.times == 1:
@@ -204,14 +201,6 @@ class _Unpacked:
                 left -= 1
         oldest = min(one.at for one in self.made)
         before = min(oldest, self.now - LONGEST_WINDOW - 2 * DAY) - DAY
-        if self.older:
-            holder = self.latest
-            if left > 0:
-                holder = _Made(before + SECOND)
-                self.made.append(holder)
-                left -= 1
-            assert holder is not None
-            holder.properties.update(self.older)
         while left > 0:
             self.made.append(_Made(before, min(left, MOST_TIMES)))
             left -= MOST_TIMES

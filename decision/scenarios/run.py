@@ -146,6 +146,7 @@ class _Run:
         self.store.make_up_codes(placed.scenario.coupons)
         self.engine = Engine(self.store, EngineSettings(timeout=_PATIENCE, delivers=False))
         self.written = 0
+        self.happened = 0
         self.decided: dict[str, str] = {}  # message → the latest decision that gave it
 
     async def run(self) -> Result:
@@ -269,16 +270,18 @@ class _Run:
         """
         document, policy, measures = found.document, self.policy, self.snapshot.measures
         moments = [(to_micros(at), event) for event in past for at in event.moments()]
-        for number, (at, event) in enumerate(sorted(moments, key=lambda moment: moment[0])):
+        for at, event in sorted(moments, key=lambda moment: moment[0]):
+            self.happened += 1  # of events at one time the one that is written last is the latest
             properties = dict(event.properties)
             if event.channel is not None:
                 properties["channel"] = event.channel
             occurrence = Occurrence(
-                id=f"event-{number}",
+                id=f"event-{self.happened}",
                 type=event.type,
                 at=at,
                 properties=properties,
                 message=event.message,
+                given_rank=self.happened,
             )
             if derive:
                 self._tell_of(occurrence.type, occurrence.measured)

@@ -20,6 +20,7 @@ from decision.core.fields import Situation, UnknownField, parse_field
 from decision.core.identifiers import decision_tag
 from decision.core.policy import Policy
 from decision.core.policy_builder import compile_policy
+from decision.core.values import MISSING
 from tests.core.small import NOON, ask, at, contact, customer, definition
 
 CLICK = "message.clicked"
@@ -70,9 +71,10 @@ def test_the_server_knows_the_channel_of_a_click_from_its_decision() -> None:
     assert found["events.message.clicked.count_7d.push"] == 1
     assert found["events.message.clicked.count_7d.email"] == 0
     record(policy, document, CLICK, NOON - 1, properties={"channel": "email"})
-    record(policy, document, CLICK, NOON - 1)
+    assert values(policy, document)["events.message.clicked.last_channel"] == "email"
+    record(policy, document, CLICK, NOON)
     found = values(policy, document)
-    assert found["events.message.clicked.last_channel"] == "email"
+    assert found["events.message.clicked.last_channel"] is MISSING
     assert found["events.message.clicked.count_7d.push"] == 1
     assert found["events.message.clicked.count_7d.email"] == 1
     assert values(policy, document, NOON + 8 * DAY)["events.message.clicked.count_7d.email"] == 0

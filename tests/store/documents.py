@@ -60,6 +60,7 @@ def histories(draw: st.DrawFn) -> EventHistory:
         ],
         days=sorted(draw(st.sets(st.integers(0, 1 << 22), max_size=4))),
         sums=sums,
+        last_rank=draw(st.integers(0, (1 << 32) - 1)),
     )
 
 

@@ -37,7 +37,7 @@ def write_events(document: Document, register: Register) -> bytes:
     extras = {
         number[kind]: _extras(history, number)
         for kind, history in document.events.items()
-        if history.days or history.last or history.sums
+        if history.days or history.last or history.sums or history.last_rank
     }
     return pack(
         [number[kind] for kind in document.events],
@@ -96,6 +96,7 @@ def _extras(history: EventHistory, number: dict[str, Any]) -> list[Any]:
             {number[name]: value for name, value in history.last.items()} or None,
             [number[name] for name in history.sums] or None,
             [bucket[2:] for bucket in history.buckets] if history.sums else None,
+            history.last_rank or None,
         ]
     )
 
@@ -126,9 +127,10 @@ def read_events(document: Document, section: bytes, register: Register) -> None:
 
 
 def _read_extras(history: EventHistory, fields: list[Any], name: dict[int | str, str]) -> None:
-    days, last, sums, amounts = padded(fields, 4)
+    days, last, sums, amounts, rank = padded(fields, 5)
     history.days = list(accumulate(days or ()))
     history.last = {name[key]: value for key, value in (last or {}).items()}
     history.sums = [name[key] for key in sums or ()]
+    history.last_rank = rank or 0
     for bucket, more in zip(history.buckets, amounts or (), strict=bool(amounts)):
         bucket += more
