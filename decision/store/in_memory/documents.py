@@ -74,7 +74,7 @@ class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryCoupons, MemoryLog, Me
         if digest == encoded.digest:
             return Committed()
         erased = self._erased_since(commit)
-        unsettled = self._unsettled(commit)
+        unsettled = self._unsettled(commit) if commit.settled else ()
         if erased or unsettled or self._conflicts(commit, encoded, versions):
             latest = await self.read(
                 customer_id, request_id=commit.request_id, event_ids=commit.event_ids
@@ -95,7 +95,8 @@ class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryCoupons, MemoryLog, Me
             known.update(dict.fromkeys(encoded.event_digests, (expiry, True)))
             if len(known) % _PRUNE_EVERY == 0:
                 known.forget_expired(now)
-        await self._write_deliveries(commit)
+        if commit.deliveries or commit.settled:
+            await self._write_deliveries(commit)
         return Committed()
 
     def _erased_since(self, commit: Commit) -> bool:
