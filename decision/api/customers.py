@@ -102,10 +102,10 @@ def customer_routes(
 
 
 _ID: Final = {"customer_id": "The customer's id, percent-encoded."}
-_VIEW: Final = Body(type=CustomerView, example=EXAMPLES["CustomerView"])
-_UPDATED: Final = Body(
-    type=UpdatedCustomer, example={**EXAMPLES["CustomerView"], "refused_aliases": []}
-)
+_SHOWN: Final = EXAMPLES["CustomerView"]
+_CHANGED: Final = {name: value for name, value in _SHOWN.items() if name != "deliveries"}
+_VIEW: Final = Body(type=CustomerView, example=_CHANGED)
+_UPDATED: Final = Body(type=UpdatedCustomer, example={**_CHANGED, "refused_aliases": []})
 _GET = Operation(
     id="getCustomer",
     tag="customers",
@@ -113,7 +113,7 @@ _GET = Operation(
     description="With what is derived from it: the state, event counts, open contacts. A key with "
     "the scope `customers.read` gets no attributes, aliases and merged ids: `hidden` names them.",
     parameters=_ID,
-    answers={200: ("The customer", Body(type=ShownCustomer, example=EXAMPLES["CustomerView"]))},
+    answers={200: ("The customer", Body(type=ShownCustomer, example=_SHOWN))},
     problems=("not-found", "unavailable"),
 )
 _PUT = Operation(

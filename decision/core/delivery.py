@@ -16,7 +16,6 @@ One that was sent or dropped is gone; so are those of a customer who was erased.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import tzinfo
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
@@ -264,17 +263,16 @@ def _is_quiet(policy: Policy, document: Document, delivery: Delivery, now: int) 
         if window.lifted is None:
             return True
         if values is None:
-            values = _values(policy, document, delivery, now, zone)
+            values = values_at(policy, document, delivery.placement, now)
         if not window.lifted(values):
             return True
     return False
 
 
-def _values(
-    policy: Policy, document: Document, delivery: Delivery, now: int, zone: tzinfo
-) -> list[Value]:
-    """The fields as the rules leave them, without the event and the context of the request."""
-    situation = Situation(document, delivery.placement, now, zone, variants=policy.variant)
+def values_at(policy: Policy, document: Document, placement: str, now: int) -> list[Value]:
+    """The fields as the rules leave them, where nothing is known of an event or a context."""
+    zone = policy.zone_of(document)
+    situation = Situation(document, placement, now, zone, variants=policy.variant)
     values = policy.read(situation)
     slot = policy.fields.slot
     matcher = business_rules.PlainMatcher(policy.rules, policy.rule_strata, slot)

@@ -16,7 +16,12 @@ from decision.engine.erasing import Erasure
 from decision.engine.identity import claimed_aliases, clean_id, resolve
 from decision.engine.log_records import change_record
 from decision.engine.runtime import Runtime
-from decision.engine.views import CustomerView, UpdatedCustomer, customer_view
+from decision.engine.views import (
+    CustomerView,
+    UpdatedCustomer,
+    customer_view,
+    delivery_view,
+)
 from decision.store import erasures
 from decision.store.erasures import ErasureCertificate
 
@@ -36,7 +41,13 @@ class Customers:
         found = await resolve(self.runtime, clean_id("customer_id", customer_id))
         if not found.document.exists:
             raise NotFound(f"customer {customer_id[:60]!r} is not known")
-        return self._view(found.document)
+        ids = (found.document.customer_id, *found.document.merged)
+        rows = [row for one in ids for row in await self.runtime.store.deliveries_of(one)]
+        rows.sort(key=lambda row: (row.delivery.at, row.delivery.id))
+        view = self._view(found.document)
+        if rows:
+            view = msgspec.structs.replace(view, deliveries=[delivery_view(row) for row in rows])
+        return view
 
     async def update(self, customer_id: str, update: CustomerUpdate) -> UpdatedCustomer:
         """Merges attributes, aliases, timezone and reachable channels; a null deletes.

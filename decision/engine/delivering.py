@@ -12,11 +12,18 @@ from __future__ import annotations
 import msgspec
 
 from decision.core.clock import MILLISECOND, MINUTE
-from decision.core.delivery import Claimed, Delivery, DeliveryState, SettledDelivery, why_not
+from decision.core.delivery import (
+    Claimed,
+    Delivery,
+    DeliveryState,
+    ListedDelivery,
+    SettledDelivery,
+    why_not,
+)
 from decision.core.document import Contact, ContactState, Document
-from decision.core.event_effects import contacts_of
 from decision.core.ports import ReadResult
 from decision.core.schema import Event
+from decision.engine import resending
 from decision.engine.events import Events
 from decision.engine.identity import resolve
 from decision.engine.runtime import Runtime
@@ -69,7 +76,7 @@ class Delivering:
             return Dropped(claimed.status.reason)
         told = event_id(delivery, "message.sent")
         found = await resolve(self.runtime, delivery.customer_id, event_ids=(told,))
-        contact = contact_of(found.document, delivery)
+        contact = resending.contact_of(found.document, delivery)
         gone = _gone(found, contact, told)
         if gone is not None:
             await self._discard(delivery)
@@ -113,6 +120,21 @@ class Delivering:
         Otherwise as `failed`.
         """
         return await self._end(claimed, "message.not_shown", reason)
+
+    async def send_again(self, listed: ListedDelivery) -> str | None:
+        """Queues one that is held; why not, where it cannot be (see `resending`)."""
+        return await resending.send_again(self.runtime, listed)
+
+    async def give_up(self, listed: ListedDelivery, reason: str = "given up") -> bool:
+        """Removes one. What waits is `dropped`; what is held leaves its contact as it is.
+
+        False where somebody is sending it, or it is gone.
+        """
+        if await resending.give_up(self.runtime, listed):
+            return True
+        one, store = listed.delivery, self.runtime.store
+        claimed = await store.claim_delivery(one.customer_id, one.id, "operator", _MARKED_LASTS)
+        return claimed is not None and await self.dropped(claimed, reason)
 
     async def _end(self, claimed: Claimed, kind: str, reason: str) -> bool:
         store, delivery = self.runtime.store, claimed.delivery
@@ -169,14 +191,6 @@ def event_id(delivery: Delivery, kind: str) -> str:
     """The id of an event about a delivery; one that failed again has another one."""
     again = f".{delivery.again}" if delivery.again and kind != "message.sent" else ""
     return f"{delivery.id}.{kind.removeprefix('message.')}{again}"
-
-
-def contact_of(document: Document, delivery: Delivery) -> Contact | None:
-    """The contact that a delivery is of; None for fallbacks, and where it is not known any more."""
-    for contact in contacts_of(document, delivery.decision_id):
-        if document.kinds[contact.kind].message == delivery.message:
-            return contact
-    return None
 
 
 def _gone(found: ReadResult, contact: Contact | None, told: str) -> str | None:

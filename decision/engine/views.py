@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
-from decision.core.clock import SECOND, from_micros
+from decision.core.clock import MILLISECOND, SECOND, from_micros
 from decision.core.contact_policy import counts_until
+from decision.core.delivery import DeliveryState, ListedDelivery
 from decision.core.document import Contact, ContactKind, ContactState, Document
 from decision.core.fields import Situation
 from decision.core.policy import Policy
@@ -61,8 +62,29 @@ class ConsentLine(msgspec.Struct, frozen=True, kw_only=True):
     source: str
 
 
+class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
+    """A message in the outbox. `due_at` is when somebody looks at it next, null where nobody does.
+
+    `reason` says what came of the latest attempt.
+    """
+
+    id: str
+    message: str
+    channel: str
+    at: datetime
+    expires_at: datetime
+    state: DeliveryState
+    attempts: int
+    reason: str | None
+    due_at: datetime | None
+    content: dict[str, Any]
+
+
 class CustomerView(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything stored about one customer, with what is derived from it."""
+    """Everything stored about one customer, with what is derived from it.
+
+    `deliveries` are those not sent yet; left out where there are none, and where it was changed.
+    """
 
     customer_id: str
     attributes: dict[str, Any]
@@ -78,6 +100,7 @@ class CustomerView(msgspec.Struct, frozen=True, kw_only=True):
     earlier_contacts: list[EarlierContactsView]
     merged: list[str]
     consent_trail: list[ConsentLine]
+    deliveries: list[DeliveryView] | msgspec.UnsetType = msgspec.UNSET
 
 
 class UpdatedCustomer(CustomerView, frozen=True, kw_only=True, omit_defaults=True):
@@ -96,7 +119,12 @@ def without_values(view: CustomerView) -> ShownCustomer:
     """What says how somebody stands, without who it is: no attributes, aliases and other ids."""
     shown = msgspec.structs.asdict(view)
     empty: dict[str, Any] = {"attributes": {}, "aliases": {}, "merged": []}
-    return ShownCustomer(**{**shown, **empty}, hidden=list(empty))
+    hidden = list(empty)
+    if view.deliveries:
+        silent = [msgspec.structs.replace(one, content={}) for one in view.deliveries]
+        empty["deliveries"] = silent
+        hidden.append("deliveries.content")
+    return ShownCustomer(**{**shown, **empty}, hidden=hidden)
 
 
 def customer_view(document: Document, policy: Policy, now: int) -> CustomerView:
@@ -155,6 +183,23 @@ def customer_view(document: Document, policy: Policy, now: int) -> CustomerView:
             )
             for change in document.consent_trail
         ],
+    )
+
+
+def delivery_view(row: ListedDelivery) -> DeliveryView:
+    """A delivery, for reading."""
+    one, status = row.delivery, row.status
+    return DeliveryView(
+        id=one.id,
+        message=one.message,
+        channel=one.channel,
+        at=from_micros(one.at),
+        expires_at=from_micros(one.expires),
+        state=status.state,
+        attempts=status.attempts,
+        reason=status.reason or None,
+        due_at=None if row.due is None else from_micros(row.due * MILLISECOND),
+        content=one.content,
     )
 
 

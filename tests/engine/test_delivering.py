@@ -8,12 +8,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
 from decision.core.clock import DAY, HOUR, MINUTE, from_micros
 from decision.core.delivery import Claimed, ListedDelivery
+from decision.core.identifiers import partition_of
 from decision.core.schema import Alias, CustomerUpdate, DecisionRequest, Event
 from decision.engine import Engine, InputError
 from decision.engine.delivering import Dropped, Ready
+from decision.engine.views import without_values
 from decision.store import MemoryStore, RedisStore
 from tests.core.small import NOON
 from tests.engine.conftest import Clock
@@ -349,6 +352,135 @@ async def test_erasing_leaves_nothing_to_be_sent_or_told(engine: Engine) -> None
     await engine.delivering.sent(claimed)
     assert not (await engine.runtime.store.read("anna")).document.exists
     assert await listed(engine) == []
+
+
+async def failed(engine: Engine, reason: str = "wrong password") -> ListedDelivery:
+    """A delivery that has become a dead letter."""
+    claimed = await claim(engine)
+    await engine.runtime.store.begin_delivery(claimed, LONG)
+    assert await engine.delivering.failed(claimed, reason)
+    return (await engine.runtime.store.deliveries("failed")).rows[0]
+
+
+async def units(engine: Engine) -> int:
+    return (await engine.runtime.store.read("", budgets=["a:total"])).budgets["a:total"]
+
+
+async def test_a_dead_letter_that_is_sent_again_counts_again(engine: Engine, clock: Clock) -> None:
+    await ask(engine)
+    for times in (1, 2):
+        row = await failed(engine)
+        assert row.delivery.again == times - 1
+        assert await contacts(engine) == [("a", "released")]
+        clock.now += HOUR
+        assert await engine.delivering.send_again(row) is None
+        assert await engine.delivering.send_again(row) == "changed"
+        assert await contacts(engine) == [("a", "reserved")]
+        (again,) = await listed(engine)
+        assert again.delivery.expires == clock.now + 3 * DAY
+        assert again.delivery.id == row.delivery.id
+    assert await units(engine) >= 1
+    claimed = await claim(engine)
+    assert isinstance(await engine.delivering.look(claimed), Ready)
+    await engine.delivering.sent(claimed)
+    assert await contacts(engine) == [("a", "confirmed")]
+    assert await listed(engine) == []
+
+
+async def test_a_dead_letter_whose_place_is_taken_is_not_sent_again(
+    engine: Engine, clock: Clock
+) -> None:
+    await ask(engine)
+    row = await failed(engine)
+    await ask(engine)  # under a cap of one
+    assert await engine.delivering.send_again(row) == "capped"
+    await engine.customers.set_consents("anna", {"ads": {"*": "denied"}})
+    assert await engine.delivering.send_again(row) == "no_consent"
+    assert await units(engine) == 1
+    assert len((await engine.runtime.store.deliveries("failed")).rows) == 1
+
+
+async def test_a_dead_letter_of_a_merged_customer_is_sent_again_once(engine: Engine) -> None:
+    await ask(engine, "anon")
+    row = await failed(engine)
+    await engine.events.record([Event(type="visit", customer_id="anna")])
+    await engine.customers.merge("anna", "anon")
+    assert await engine.delivering.send_again(row) is None
+    (again,) = await listed(engine)
+    assert (again.delivery.customer_id, again.delivery.id) == ("anna", row.delivery.id)
+    claimed = await claim(engine)
+    await engine.delivering.sent(claimed)
+    assert await contacts(engine) == [("a", "confirmed")]
+    assert await engine.delivering.send_again(row) == "changed"
+
+
+async def test_what_is_unknown_is_sent_again_or_given_up(engine: Engine) -> None:
+    for given_up in (False, True):
+        await ask(engine, f"c-{given_up}")
+        claimed = await claim(engine)
+        await engine.runtime.store.begin_delivery(claimed, LONG)
+        await engine.runtime.store.hold_delivery(claimed, "unknown", "lost")
+        (row,) = await listed(engine)
+        if given_up:
+            assert await engine.delivering.give_up(row)
+            assert not await engine.delivering.give_up(row)
+        else:
+            assert await engine.delivering.send_again(row) is None
+            again = await claim(engine)
+            assert again.doubtful and not again.was_sending
+            await engine.delivering.sent(again)
+        assert await listed(engine) == []
+    assert await contacts(engine, "c-True") == [("a", "reserved")]
+
+
+async def test_what_waits_is_given_up_and_released_unless_it_is_being_sent(engine: Engine) -> None:
+    await ask(engine)
+    await ask(engine, "bo")
+    claimed = await claim_of(engine, "bo")
+    rows = {row.delivery.customer_id: row for row in await listed(engine)}
+    assert await engine.delivering.give_up(rows["anna"])
+    assert not await engine.delivering.give_up(rows["bo"])
+    assert await contacts(engine) == [("a", "released")]
+    assert [row.delivery for row in await listed(engine)] == [claimed.delivery]
+
+
+async def claim_of(engine: Engine, customer: str) -> Claimed:
+    number = partition_of(customer)
+    (found,) = await engine.runtime.store.claim_deliveries([number], ROOM, "w", LONG)
+    return found
+
+
+async def test_a_message_with_a_coupon_code_is_not_sent_again(make_engine: Make) -> None:
+    rules = RULES.replace("value: 5", "value: 5\n    coupon: spring") + "coupons: {spring: {}}\n"
+    rules = rules.replace("n: [1", "code: '{{ coupon.code }}', n: [1")
+    engine = await make_engine(rules)
+    await engine.runtime.store.add_codes("spring", ["S-1"])
+    await ask(engine)
+    row = await failed(engine)
+    assert row.delivery.content["code"] == "S-1"
+    assert await engine.delivering.send_again(row) == "coupon_returned"
+    assert (await engine.runtime.store.count_codes("spring", NOON)).free == 1
+
+
+async def test_a_customer_shows_what_is_still_to_be_sent_also_after_a_merge(
+    engine: Engine,
+) -> None:
+    first = await ask(engine, "anon")
+    await engine.events.record([Event(type="visit", customer_id="anna")])
+    await engine.customers.merge("anna", "anon")
+    second = await ask(engine, channels=["push"])
+    view = await engine.customers.get("anna")
+    assert isinstance(view.deliveries, list)
+    assert [(one.id, one.state, one.attempts) for one in view.deliveries] == [
+        (f"{first.decision_id}.a", "queued", 0),
+        (f"{second.decision_id}.b", "queued", 0),
+    ]
+    assert view.deliveries[1].content == {"t": "b"}
+    hidden = without_values(view)
+    assert isinstance(hidden.deliveries, list)
+    assert [one.content for one in hidden.deliveries] == [{}, {}]
+    assert "deliveries.content" in hidden.hidden
+    assert (await engine.customers.update("anna", CustomerUpdate())).deliveries is UNSET
 
 
 async def test_a_look_back_finds_the_decision_and_changes_nothing(engine: Engine) -> None:
