@@ -44,6 +44,7 @@ _RETRIED: Final = frozenset({401, 403, 407, 408, 409, 421, 423, 425, 429})
 _LOST: Final = 504
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
 _LONGEST_REASON: Final = 200
+_SHORTEST_ADDRESS: Final = 5
 _LARGEST_TOKEN: Final = 16 * 1024
 
 Body = dict[str, Any] | list[Any] | str | None
@@ -131,7 +132,13 @@ class Http:
         except OSError as error:
             return Retry(reason=f"{self._config.bearer_file}: {error.strerror or error}")
         reply = await self._client.send(self._config.method, url, headers, body)
-        return self._judged(reply) if isinstance(reply, Reply) else reply
+        if not isinstance(reply, Reply):
+            return reply
+        found = self._judged(reply)
+        if isinstance(found, Retry | Rejected):
+            reason = _without(found.reason, names["customer"])
+            return msgspec.structs.replace(found, reason=reason)
+        return found
 
     def _given_headers(self, outgoing: Outgoing, names: dict[str, Any]) -> dict[str, str]:
         found = {"user-agent": "nextbest", "idempotency-key": outgoing.key}
@@ -198,6 +205,14 @@ class Http:
     async def close(self) -> None:
         """Closes the connections."""
         await self._client.close()
+
+
+def _without(said: str, customer: Mapping[str, Any]) -> str:
+    """What a provider said, without the customer's address: reasons are shown to operators."""
+    for value in customer.values():
+        if isinstance(value, str) and len(value) >= _SHORTEST_ADDRESS:
+            said = said.replace(value, "…")
+    return said
 
 
 _TYPES: Final = {

@@ -92,7 +92,7 @@ class Unknown(msgspec.Struct, frozen=True):
 
 
 Result = Accepted | Retry | Rejected | Unknown
-"""What became of an attempt. Reasons are for operators: without secrets and addresses."""
+"""What became of an attempt. Reasons are for operators, without secrets and customers."""
 
 
 class Seconds(float):

@@ -211,6 +211,12 @@ def test_conditions_on_the_reply_say_what_became_of_it(
     assert deliver(TWILIO, reply(status, json.dumps(body).encode()))[0] == expected
 
 
+def test_a_reason_does_not_have_the_customers_address() -> None:
+    body = json.dumps({"code": 21211, "message": "The To +4915112345678 is not valid"}).encode()
+    found, _ = deliver(TWILIO, reply(400, body))
+    assert found == Rejected("the provider answered 400: The To … is not valid")
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>", b"{", b"\xff", b"[]"[:1]])
 def test_an_answer_that_should_have_said_more_is_an_unknown_outcome(body: bytes) -> None:
     assert isinstance(deliver(TWILIO, reply(201, body))[0], Unknown)
