@@ -7,6 +7,7 @@ be tried again; if so, its outcome is unknown.
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 import time
 from collections.abc import Mapping
@@ -28,6 +29,11 @@ LARGEST_REPLY: Final = 64 * 1024
 LONGEST_WAIT: Final = 24 * 3600.0
 """Seconds of a Retry-After that are obeyed."""
 
+_HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_OF_HTTP: Final = frozenset(
+    {"host", "connection", "content-length", "transfer-encoding", "upgrade", "te", "expect"}
+)
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
 _IDLE: Final = 2.0  # below what servers close after, so that a request does not meet the close
 _FAILURES: Final = (
     TimeoutError,
@@ -180,4 +186,16 @@ def problem_of_url(url: str, allowed: bool | list[str]) -> tuple[str, str] | Non
         return "one cannot send to this address", "write the address of the provider"
     if not Targets(allowed).allows(address):
         return "it is a private address", "add allow_private: true if that is meant"
+    return None
+
+
+def problem_of_headers(headers: Mapping[str, str]) -> tuple[str, str] | None:
+    """What is wrong with the headers of a config: message and hint, or None."""
+    for name, value in headers.items():
+        if not _HEADER.fullmatch(name):
+            return "a name has a sign that HTTP does not allow", ""
+        if name.lower() in _OF_HTTP:
+            return f"{name} is made by HTTP itself", "delete it"
+        if _CONTROL.search(value):
+            return "a value has a line break or a control character", ""
     return None

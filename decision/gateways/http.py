@@ -11,6 +11,7 @@ texts:
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -21,7 +22,7 @@ import msgspec
 
 from decision.core.values import MISSING, equal
 from decision.files import read_regular
-from decision.gateways.client import HttpClient, Reply, problem_of_url
+from decision.gateways.client import HttpClient, Reply, problem_of_headers, problem_of_url
 from decision.gateways.json_paths import Path, at_path, parse_path
 from decision.gateways.protocol import (
     Accepted,
@@ -129,8 +130,11 @@ class Http:
             body = self._body(names)
         except Unrenderable as error:
             return Rejected(str(error))
-        except OSError as error:
-            return Retry(reason=f"{self._config.bearer_file}: {error.strerror or error}")
+        if (path := self._config.bearer_file) is not None:
+            token = await self._token(path)
+            if not isinstance(token, str):
+                return token
+            headers.setdefault("authorization", f"Bearer {token}")
         reply = await self._client.send(self._config.method, url, headers, body)
         if not isinstance(reply, Reply):
             return reply
@@ -144,15 +148,21 @@ class Http:
         found = {"user-agent": "nextbest", "idempotency-key": outgoing.key}
         if self._config.body is not None:
             found["content-type"] = _TYPES[self._config.format]
-        if self._config.bearer_file is not None:
-            token = read_regular(self._config.bearer_file, _LARGEST_TOKEN).decode("latin-1").strip()
-            found["authorization"] = f"Bearer {token}"
         for name, render in self._headers.items():
             value = render(names)
             if _CONTROL.search(value):
                 raise Unrenderable(f"headers.{name} has a line break or a control character")
             found[name] = value
         return found
+
+    async def _token(self, path: str) -> str | Retry:
+        """What the file has; beside the loop, since the disk may be one that hangs."""
+        try:
+            async with asyncio.timeout(self._config.timeout):
+                data = await asyncio.to_thread(read_regular, path, _LARGEST_TOKEN)
+        except OSError as error:  # also where it is not read in time
+            return Retry(reason=f"{path}: {error.strerror or 'it was not read in time'}")
+        return data.decode("latin-1").strip()
 
     def _judged(self, reply: Reply) -> Result:
         """What a reply means."""
@@ -317,9 +327,8 @@ def _check(config: HttpConfig) -> tuple[str, str, str] | None:
         return "body", "with format: text it must be one text", ""
     if config.body is not None and config.method == "GET":
         return "body", "a GET has none", "write what it asks for into the url"
-    for name in config.headers:
-        if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
-            return "headers", "a name has a sign that HTTP does not allow", ""
+    if (headers := problem_of_headers(config.headers)) is not None:
+        return "headers", *headers
     rejected = config.rejected or RejectedWhen()
     if config.rejected is not None and rejected.status is None and not rejected.where:
         return "rejected", "it has neither status nor where", "write status: 404, or where: {…}"

@@ -73,7 +73,7 @@ def load_type(point: EntryPoint) -> GatewayType:
     """
     try:
         found = point.load()
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # whatever a package does while it is imported
         raise GatewayTypeError(f"the type {point.name} of {point.value} fails: {error}") from error
     if not isinstance(found, GatewayType):
         raise GatewayTypeError(

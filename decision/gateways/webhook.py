@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from decision.core.clock import time_text
-from decision.gateways.client import HttpClient, Reply, problem_of_url
+from decision.gateways.client import HttpClient, Reply, problem_of_headers, problem_of_url
 from decision.gateways.protocol import (
     Accepted,
     GatewayConfig,
@@ -158,6 +158,10 @@ def _check(config: WebhookConfig) -> tuple[str, str, str] | None:
         return "allow_private", networks, ""
     if (problem := problem_of_url(config.url, config.allow_private)) is not None:
         return "url", *problem
+    if (headers := problem_of_headers(config.headers)) is not None:
+        return "headers", *headers
+    if not all(one.isascii() for one in config.headers.values()):
+        return "headers", "a value has a letter that is not ASCII", ""
     secrets = _secrets(config)
     hint = 'make one with: echo "whsec_$(openssl rand -base64 32)"'
     if not secrets:

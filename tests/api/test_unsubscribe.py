@@ -133,6 +133,27 @@ async def test_a_wish_is_kept_whatever_the_policy_has_become(api: Api, changed: 
     assert "denied" in (denied.get("email"), denied.get("*"))
 
 
+async def test_the_link_of_somebody_who_was_merged_opts_out_whom_they_are_now(api: Api) -> None:
+    url = await made(api, "anon-9")
+    await api.engine.customers.set_consents("c-1", {"marketing": {"*": "granted"}})
+    await api.engine.customers.merge("c-1", "anon-9")
+    assert (await api.client.post(url, data=ONE_CLICK)).status_code == 200
+    assert (await consents(api))["marketing"]["email"] == "denied"
+
+
+async def test_the_very_next_decision_respects_the_click(api: Api) -> None:
+    url = await made(api)
+    assert (await api.client.post(url, data=ONE_CLICK)).status_code == 200
+    answer = await api.client.post("/v1/decisions", json={})
+    assert answer.status_code == 401  # those who ask need a key; who opts out does not
+    from decision.core.schema import DecisionRequest
+
+    decision = await api.engine.decide(
+        DecisionRequest(placement="outbound", customer_id="c-1", channels=["email"])
+    )
+    assert (decision.outcome, decision.reason) == ("none", "no_consent")
+
+
 async def test_a_link_that_is_not_ours_is_not_found(api: Api) -> None:
     good = await made(api)
     other = UnsubscribeLinks("http://localhost", ["another secret of enough signs"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -73,9 +74,10 @@ async def serving(
     *answers: bytes | Callable[[Writer], Awaitable[None]],
     host: str = "127.0.0.1",
     keep: bool = False,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Server]:
     server = Server(list(answers), keep)
-    listening = await asyncio.start_server(server.serve, host, 0)
+    listening = await asyncio.start_server(server.serve, host, 0, ssl=tls)
     server.port = listening.sockets[0].getsockname()[1]
     async with listening:
         yield server

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
+import ssl
+import subprocess
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import httpcore
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
+from decision.gateways import client
 from decision.gateways.client import HttpClient, Reply
 from decision.gateways.protocol import Retry
 from decision.gateways.targets import TargetRefused, Targets, embedded, judge
@@ -102,11 +108,11 @@ def names(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
 
 def post(url: str, allowed: Any = ("127.0.0.1",)) -> Any:
     async def send() -> Any:
-        client = HttpClient(timeout=5, targets=Targets(allowed))
+        sender = HttpClient(timeout=5, targets=Targets(allowed))
         try:
-            return await client.send("POST", url, {}, b"{}")
+            return await sender.send("POST", url, {}, b"{}")
         finally:
-            await client.close()
+            await sender.close()
 
     return send()
 
@@ -159,11 +165,11 @@ def test_the_next_connection_is_checked_again(monkeypatch: pytest.MonkeyPatch) -
 
     async def run() -> None:
         async with serving(reply(200, connection="close")) as server:
-            client = HttpClient(timeout=5, targets=Targets(["127.0.0.1"]))
+            sender = HttpClient(timeout=5, targets=Targets(["127.0.0.1"]))
             url = f"http://hooks.test:{server.port}/"
-            assert isinstance(await client.send("POST", url, {}), Reply)
-            assert isinstance(await client.send("POST", url, {}), Retry)
-            await client.close()
+            assert isinstance(await sender.send("POST", url, {}), Reply)
+            assert isinstance(await sender.send("POST", url, {}), Retry)
+            await sender.close()
 
     asyncio.run(run())
 
@@ -209,3 +215,46 @@ def test_a_unix_socket_is_no_target() -> None:
 
     with pytest.raises((NotImplementedError, httpcore.UnsupportedProtocol)):
         asyncio.run(PinnedBackend(Targets(True)).connect_unix_socket("/tmp/x"))
+
+
+# ----------------------------------------------------------------------- TLS, and uvloop
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
+def test_the_certificate_is_checked_for_the_name_and_not_for_the_address(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    made = f"-keyout {key} -out {cert} -subj /CN=x -addext subjectAltName=DNS:hooks.test"
+    command = f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 {made}"
+    subprocess.run(command.split(), check=True, capture_output=True)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(cert, key)
+    asked: list[str | None] = []
+    tls.sni_callback = lambda connection, name, context: asked.append(name)
+    trusting = ssl.create_default_context(cafile=cert)
+    monkeypatch.setattr(client, "tls_context", lambda: trusting)
+    names(monkeypatch, ["127.0.0.1"])
+
+    async def run() -> None:
+        async with serving(reply(200), tls=tls) as server:
+            found = await post(f"https://hooks.test:{server.port}/")
+            assert isinstance(found, Reply) and found.status == 200
+            assert server.requests[0].headers["host"] == f"hooks.test:{server.port}"
+            other = await post(f"https://other.test:{server.port}/")
+            assert isinstance(other, Retry) and "certificate" in other.reason.lower()
+        assert asked == ["hooks.test", "other.test"]
+
+    asyncio.run(run())
+
+
+def test_gateways_work_on_the_loop_that_servers_use() -> None:
+    async def run() -> None:
+        async with serving(reply(200)) as server:
+            found = await post(server.url)
+            assert isinstance(found, Reply)
+            (await Targets(["127.0.0.1"]).connect("127.0.0.1", server.port)).close()
+        async with serving(reply(200), host="127.0.0.9") as server:
+            assert isinstance(await post(server.url.replace("0.1", "0.9")), Retry)
+
+    uvloop.run(run())

@@ -281,6 +281,12 @@ def test_a_server_without_tls_where_tls_is_asked_for_is_tried_again() -> None:
     assert isinstance(asyncio.run(run()), Retry)
 
 
+def test_further_headers_are_sent_but_never_in_place_of_ours() -> None:
+    _, server = deliver(reply(200), headers={"Authorization": "Bearer x", "Webhook-Id": "mine"})
+    headers = server.requests[0].headers
+    assert headers["authorization"] == "Bearer x" and headers["webhook-id"] == outgoing().id
+
+
 def test_connections_are_used_again() -> None:
     async def run() -> None:
         async with serving(reply(200), keep=True) as server:
@@ -314,6 +320,10 @@ def test_connections_are_used_again() -> None:
         ("url: 'https://a.example/', secret: abc", "24 to 64 bytes as base64"),
         ("url: 'https://a.example/', secret: [S, 'whsec_!!']", "24 to 64 bytes"),
         ("url: 'https://a.example/', secret: []", "the list is empty"),
+        ("url: 'https://a.example/', secret: S, headers: {Host: x}", "Host is made by HTTP itself"),
+        ("url: 'https://a.example/', secret: S, headers: {a: \"b\\nc\"}", "a line break"),
+        ("url: 'https://a.example/', secret: S, headers: {a: é}", "not ASCII"),
+        ("url: 'https://a.example/', secret: S, headers: {'a b': c}", "a sign that HTTP"),
         ("url: 'https://a.example/'", 'needs the key "secret"'),
     ],
 )

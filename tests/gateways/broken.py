@@ -1,0 +1,3 @@
+"""A package that fails while it is imported."""
+
+raise RuntimeError("needs something that is not there")
