@@ -50,6 +50,9 @@ refused is read again only after some time, at most so many seconds."""
 _LATE: Final = 10 * TARGET_DELAY
 """Seconds by which the loop is late only where what it begins also ends in the same turn."""
 
+_IDLE: Final = 5
+"""While nothing happens, samples are taken at so many times the usual distance."""
+
 _BATCH_TURN: Final = 4
 """Every so many turns belong to a batch's line while requests wait as well."""
 
@@ -115,6 +118,12 @@ class Admission:
     def waiting(self) -> int:
         """How many wait for their turn."""
         return len(self._requests) + len(self._lines)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way or waits, and nothing has begun since the last sample."""
+        under_way = self.running or self.entering or self.waiting or self.hold or self._held
+        return not (under_way or self._begun)
 
     def full(self) -> bool:
         """Whether a request that came now would wait for too long, and is to be refused."""
@@ -243,11 +252,13 @@ async def watch_loop(
 ) -> None:
     """Samples the event loop's delay, until cancelled.
 
-    It tells how things stand every few samples: nobody looks as often as samples are taken.
+    It tells how things stand every few samples: nobody looks as often as samples are taken. An idle
+    worker takes fewer, because each wakes it up.
     """
     while True:
         for _ in range(_SAMPLES):
-            due = time.monotonic() + seconds
-            await asyncio.sleep(seconds)
+            pause = _IDLE * seconds if admission.idle else seconds
+            due = time.monotonic() + pause
+            await asyncio.sleep(pause)
             admission.sample(time.monotonic() - due)
         tell(admission)

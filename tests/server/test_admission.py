@@ -246,3 +246,26 @@ def test_what_refusing_costs_is_bounded_by_not_reading_on() -> None:
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.mark.anyio
+async def test_an_idle_worker_takes_fewer_samples_until_a_decision_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    admission = Admission()
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            admission.enter()
+        if len(pauses) == 4:
+            admission.leave()
+        if len(pauses) == 6:
+            raise StopAsyncIteration
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module.asyncio, "sleep", sleep)
+        with contextlib.suppress(StopAsyncIteration):
+            await module.watch_loop(admission, lambda _: None, seconds=0.001)
+    assert pauses == [0.005, 0.005, 0.001, 0.001, 0.005, 0.005]
