@@ -39,12 +39,16 @@ class Answer:
         await send(self._start())
         await send({"type": "http.response.body", "body": self.content, "more_body": False})
 
-    async def give(self, receive: Receive, send: Send) -> bool:
+    async def give(self, scope: Scope, receive: Receive, send: Send) -> bool:
         """Sends the answer to a request whose body has come; false if its client had gone.
 
         A server drops what is sent to a client that has gone, also while sending waits for the
-        client to read. It says so only to `receive`, and only before the answer has ended.
+        client to read. Our own notes it in the request's state (`BoundedProtocol`). Others say so
+        only to `receive`, and only before the answer has ended.
         """
+        if "body_received" in scope["state"]:
+            await self(scope, receive, send)
+            return "client_gone" not in scope["state"]
         await send(self._start())
         await send({"type": "http.response.body", "body": self.content, "more_body": True})
         if has_gone(receive):

@@ -101,7 +101,7 @@ def decision_routes(
         answer = Answer(encode_json(decided.decision))
         given = False
         try:
-            given = await answer.give(receive, send)
+            given = await answer.give(scope, receive, send)
         finally:
             if not given and (left := engine.ungiven(request, decided)):
                 engine.withdraw(left)

@@ -56,6 +56,7 @@ class BoundedProtocol(LimitedProtocol):
         cycle = self._under_way
         if not cycle.response_complete:
             cycle.disconnected = True
+            cycle.scope["state"]["client_gone"] = True
             cycle.message_event.set()
             self.flow.resume_writing()
 
