@@ -14,6 +14,7 @@ from decision.core.coupons import CouponStore
 from decision.core.delivery import Delivery, OutboxStore, SettledDelivery
 from decision.core.document import ContactKind, Document
 from decision.core.masks import Indices
+from decision.core.sending import SendingStore
 from decision.core.values import Value
 
 
@@ -394,6 +395,7 @@ class Store(
     BudgetStore,
     CouponStore,
     OutboxStore,
+    SendingStore,
     LogStore,
     BlobStore,
     Protocol,

@@ -13,6 +13,9 @@ With the prefix `nb:` and a customer `c-1024`, of partition 114 (`identifiers.pa
     nb:{p114}:due:<channel>        zset    <customer id>, NUL, <delivery id> of what is to be sent,
                                            by when somebody has to look at it (ms of Redis' clock)
     nb:{p114}:held                 zset    the same, failed or unknown, by since when
+    nb:{outbound}:slots:<channel>  hash    part of the time → deliveries counted against the limit
+    nb:{outbound}:outcomes:<channel>  hash  <five minutes>:<sent, bounced, complained> → how many
+    nb:{outbound}:paused           hash    gateway → JSON: why it is paused, and since when
     nb:{p114}:log                  stream  the partition's log: k kind, id, b body, c commit
     nb:{p114}:copy                 stream  the log while it is rewritten without removed entries
     nb:{p179}:a:email:li@mail.cn   string  the customer id that an alias leads to
@@ -97,6 +100,7 @@ class Keys:
         self._homes = [f"{prefix}{{p{number}}}:" for number in range(PARTITIONS)]
         self.names = f"{prefix}{{register}}:names"
         self.kinds = f"{prefix}{{register}}:kinds"
+        self.paused = f"{prefix}{{outbound}}:paused"
         self.pools = f"{prefix}{{coupons}}:pools"
         self.budget_ends = f"{prefix}{{budget}}:ends"
         self.budget_first_end = f"{prefix}{{budget}}:first"
@@ -145,6 +149,12 @@ class Keys:
 
     def token(self, token: str) -> str:
         return f"{self.prefix}{{budget}}:t:{token}"
+
+    def slots(self, channel: str) -> str:
+        return f"{self.prefix}{{outbound}}:slots:{channel}"
+
+    def outcomes(self, channel: str) -> str:
+        return f"{self.prefix}{{outbound}}:outcomes:{channel}"
 
     def pool(self, name: str) -> str:
         """What the keys of a coupon pool begin with."""

@@ -9,10 +9,18 @@ from decision.store.in_redis.documents import RedisDocuments
 from decision.store.in_redis.file import RedisFile
 from decision.store.in_redis.health import RedisHealth
 from decision.store.in_redis.log import RedisLog
+from decision.store.in_redis.sending import RedisSending
 
 
 class RedisStore(
-    RedisDocuments, RedisBudgets, RedisCoupons, RedisLog, RedisBlobs, RedisFile, RedisHealth
+    RedisDocuments,
+    RedisBudgets,
+    RedisCoupons,
+    RedisSending,
+    RedisLog,
+    RedisBlobs,
+    RedisFile,
+    RedisHealth,
 ):
     """Implements `decision.core.ports.Store` on one Redis, 6.2 or newer.
 

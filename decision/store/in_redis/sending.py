@@ -1,0 +1,56 @@
+"""What senders share, in Redis."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+
+import msgspec
+
+from decision.core.sending import OUTCOMES_LAST, GatewayPause, OutcomeKind, Outcomes
+from decision.store.in_redis.base import RedisBase
+
+_PART = OUTCOMES_LAST // 12
+_encode = msgspec.json.encode
+_decode = msgspec.json.Decoder(GatewayPause).decode
+
+
+class RedisSending(RedisBase):
+    """Implements `SendingStore`."""
+
+    async def take_slot(self, channel: str, amount: int, period: int) -> int:
+        wait: int = await self._run("take_slot", [self.keys.slots(channel)], [amount, period])
+        return wait
+
+    async def count_outcome(self, channel: str, kind: OutcomeKind) -> None:
+        arguments = [kind, _PART, OUTCOMES_LAST]
+        await self._run("count_outcome", [self.keys.outcomes(channel)], arguments)
+
+    async def outcomes(self, channel: str) -> Outcomes:
+        call = self._caller()
+        fields = await call(("HGETALL", self.keys.outcomes(channel)))
+        seconds, _ = await call(("TIME",))
+        first = (int(seconds) * 1000 - OUTCOMES_LAST) // _PART
+        found: Counter[str] = Counter()
+        for field, count in zip(fields[::2], fields[1::2], strict=True):
+            part, _, kind = field.decode().partition(":")
+            if int(part) > first:
+                found[kind] += int(count)
+        return Outcomes(
+            sent=found["sent"], bounced=found["bounced"], complained=found["complained"]
+        )
+
+    async def pause_gateway(self, name: str, pause: GatewayPause) -> bool:
+        command = ("HSETNX", self.keys.paused, name, _encode(pause))
+        return bool(await self._caller(write=True)(command))
+
+    async def resume_gateway(self, name: str, channels: Collection[str]) -> bool:
+        call = self._caller(write=True)
+        if channels:
+            await call(("DEL", *(self.keys.outcomes(channel) for channel in channels)))
+        return bool(await call(("HDEL", self.keys.paused, name)))
+
+    async def paused_gateways(self) -> dict[str, GatewayPause]:
+        fields = await self._caller()(("HGETALL", self.keys.paused))
+        pairs = zip(fields[::2], fields[1::2], strict=True)
+        return {name.decode(): _decode(pause) for name, pause in pairs}
