@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -33,6 +33,7 @@ from decision.core.schema import (
     Rejected,
     TriggerEvent,
 )
+from decision.core.sending import OutcomeKind
 from decision.engine.crediting import count_for_others
 from decision.engine.identity import clean_id, customer_id_of, named_by, resolve
 from decision.engine.log_records import event_record
@@ -64,6 +65,12 @@ def occurrence_of(event: Event | TriggerEvent | PastEvent, event_id: str, now: i
         value=getattr(event, "value", None),
     )
 
+
+_REPORTS: Final[dict[str, OutcomeKind]] = {
+    "message.bounced": "bounced",
+    "message.complained": "complained",
+}
+"""Reports by whose share in what was sent a gateway is paused."""
 
 Result = Literal["accepted", "duplicate"] | Rejected
 """What became of one event."""
@@ -168,6 +175,12 @@ class Events:
         # Also for events that are known already: the first time may have ended before this.
         for unit in self._units(own, document, ContactState.RELEASED):
             await settle(self.runtime, *unit)
+        for index, event in own:
+            if results[index] == "accepted" and (kind := _REPORTS.get(event.type)) is not None:
+                contact = kind_of(document, occurrences[index])
+                channel = contact.channel if contact else event.properties.get("channel")
+                if channel is not None and channel in self.runtime.snapshot.policy.channels:
+                    await self.runtime.store.count_outcome(channel, kind)
         return results
 
     def _units(

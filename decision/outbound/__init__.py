@@ -1,0 +1,1 @@
+"""Sends what decisions at placements with `delivery: gateway` have left in the outbox."""

@@ -1,0 +1,37 @@
+"""What is told of deliveries; metrics listen here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Final, Literal, Protocol
+
+DeliveryResult = Literal["sent", "retried", "failed", "unknown", "dropped"]
+RESULTS: Final = ("sent", "retried", "failed", "unknown", "dropped")
+
+
+class DeliveryObserver(Protocol):
+    """Is told what became of attempts, and how much waits."""
+
+    def delivered(self, channel: str, result: DeliveryResult, seconds: float) -> None:
+        """What became of a delivery that was looked at, and how long that took."""
+
+    def waiting(self, waiting: Mapping[str, int], held: int) -> None:
+        """How many deliveries wait by channel, and how many are held in all."""
+
+    def paused(self, gateways: Mapping[str, bool]) -> None:
+        """Which gateways there are, and whether each is paused."""
+
+    def without_gateway(self, channels: Collection[str]) -> None:
+        """The channels with deliveries for which the gateways file names no gateway."""
+
+
+class Unobserved:
+    """An observer that does nothing."""
+
+    def delivered(self, channel: str, result: DeliveryResult, seconds: float) -> None: ...
+
+    def waiting(self, waiting: Mapping[str, int], held: int) -> None: ...
+
+    def paused(self, gateways: Mapping[str, bool]) -> None: ...
+
+    def without_gateway(self, channels: Collection[str]) -> None: ...

@@ -1,0 +1,203 @@
+"""The sender: claims what is due, a group of partitions after the other, and has it delivered.
+
+Any number of processes may send at once: leases keep them apart. Redis is asked for a group of
+partitions at a time, because all at once would hold up whatever else this process does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import cycle
+from time import monotonic
+from typing import Final
+
+from decision.core.errors import NotReady, StoreUnavailable
+from decision.core.identifiers import PARTITIONS
+from decision.core.policy import Policy
+from decision.engine import Engine
+from decision.gateways.protocol import Gateway
+from decision.gateways.settings import GatewaySettings
+from decision.observability import named
+from decision.outbound.attempts import LEASE, Attempts
+from decision.outbound.lanes import Lane
+from decision.outbound.observer import DeliveryObserver, Unobserved
+from decision.outbound.pausing import PauseWatch
+
+_GROUPS: Final = [range(first, first + 32) for first in range(0, PARTITIONS, 32)]
+_IDLE: Final = 0.05
+"""Seconds between two looks where nothing is due; all partitions have had theirs after eight."""
+
+_FULL: Final = 0.01
+"""Seconds between two looks where every lane is full."""
+
+_LOOK: Final = 1.0
+"""Seconds between two looks at pauses."""
+
+_COUNT: Final = 10.0
+"""Seconds between two counts of what waits."""
+
+_UNAVAILABLE: Final = 1.0
+"""Seconds until the store is asked again after it did not answer."""
+
+_log = logging.getLogger(__name__)
+
+
+class Outbound:
+    """Sends what is due until it is told to stop.
+
+    Where the policy has channels that the gateways file does not name, their deliveries wait.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: GatewaySettings,
+        observer: DeliveryObserver | None = None,
+    ) -> None:
+        self.engine = engine
+        self.settings = settings
+        self.observer = observer or Unobserved()
+        self._store = engine.runtime.store
+        self._owner = f"{socket.gethostname()}/{os.getpid()}"
+        self._attempts = Attempts(engine, self.observer)
+        self._pauses = PauseWatch(self._store)
+        self._gateways: dict[str, Gateway] = {}
+        self._lanes: dict[str, Lane] = {}
+        self._policy: Policy | None = None
+        self._working: set[asyncio.Task[None]] = set()
+        self._looked = self._counted = -_COUNT
+        self._unavailable = False
+
+    async def run(self, stop: asyncio.Event, patience: float = 30.0) -> None:
+        """Sends until `stop` is set; then waits up to `patience` seconds for what is on its way."""
+        try:
+            for group in cycle(_GROUPS):
+                if stop.is_set():
+                    break
+                wait = await self._round(group)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), wait)
+        finally:
+            await self._end(patience)
+
+    async def send_due(self) -> int:
+        """Looks at everything that is due now, once; how many deliveries that were."""
+        self._open_lanes()
+        await self._look()
+        claimed = 0
+        for group in _GROUPS:
+            while found := await self._begin(group):
+                claimed += found
+                await asyncio.gather(*self._working)
+        return claimed
+
+    async def _round(self, group: Sequence[int]) -> float:
+        """Begins what is due in some partitions; how many seconds to wait before the next."""
+        try:
+            self._open_lanes()
+            if monotonic() - self._looked >= _LOOK:
+                await self._look()
+            if not any(lane.room for lane in self._lanes.values()):
+                return _FULL if self._working else _IDLE
+            found = await self._begin(group)
+        except NotReady:
+            return _UNAVAILABLE
+        except StoreUnavailable as error:
+            if not self._unavailable:
+                _log.warning("deliveries wait: %s", error, extra=named("outbox_unavailable"))
+            self._unavailable = True
+            return _UNAVAILABLE
+        if self._unavailable:
+            _log.info("deliveries go on: the store is back", extra=named("outbox_back"))
+        self._unavailable = False
+        return 0 if found else _IDLE
+
+    async def _begin(self, group: Sequence[int]) -> int:
+        """Claims what is due in some partitions, and begins to deliver it; how many there were."""
+        room = {channel: lane.room for channel, lane in self._lanes.items()}
+        claimed = await self._store.claim_deliveries(group, room, self._owner, LEASE)
+        for one in claimed:
+            lane = self._lanes[one.delivery.channel]
+            lane.busy += 1
+            task = asyncio.create_task(self._attempts.deliver(one, lane))
+            self._working.add(task)
+            task.add_done_callback(partial(self._done, lane))
+        return len(claimed)
+
+    def _done(self, lane: Lane, task: asyncio.Task[None]) -> None:
+        lane.busy -= 1
+        self._working.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error(
+                "a delivery failed unexpectedly; its lease will end",
+                exc_info=error,
+                extra=named("delivery_defect", channel=lane.channel),
+            )
+
+    def _open_lanes(self) -> None:
+        """Lanes for the channels of policy and gateways file; those of earlier policies stay."""
+        policy = self.engine.snapshot.policy
+        if policy is self._policy:
+            return
+        self._policy = policy
+        without = []
+        for channel in dict.fromkeys([*policy.channels, *self.settings.channels]):
+            if channel in self._lanes:
+                continue
+            name = self.settings.gateway_of(channel)
+            if name is None:
+                without.append(channel)
+                continue
+            if name not in self._gateways:
+                self._gateways[name] = self.settings.open(name)
+            self._lanes[channel] = Lane(
+                channel,
+                name,
+                self._gateways[name],
+                self.settings.gateways[name].config,
+                self.settings.limits.get(channel),
+            )
+        self.observer.without_gateway(without)
+        delivered = {
+            channel
+            for placement in policy.placements.values()
+            if placement.delivery == "gateway"
+            for channel in placement.channels
+        }
+        for channel in sorted(delivered.intersection(without)):
+            _log.error(
+                "channel %s has no gateway: what is to be sent there waits. Name one under "
+                "channels: in the gateways file",
+                channel,
+                extra=named("channel_without_gateway", channel=channel),
+            )
+
+    async def _look(self) -> None:
+        """Looks at pauses, and from time to time counts what waits."""
+        self._looked = monotonic()
+        lanes = self._lanes.values()
+        self.observer.paused(await self._pauses.look(lanes, self.engine.runtime.clock()))
+        if self._looked - self._counted < _COUNT:
+            return
+        self._counted = self._looked
+        counts = await self._store.count_deliveries()
+        self.observer.waiting(counts.waiting, counts.held)
+
+    async def _end(self, patience: float) -> None:
+        """Waits for what is on its way, and closes the gateways."""
+        if self._working:
+            _, late = await asyncio.wait(self._working, timeout=patience)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        for gateway in self._gateways.values():
+            await gateway.close()
+        self._gateways.clear()
+        self._lanes.clear()
+        self._policy = None
