@@ -25,9 +25,6 @@ from decision.outbound.retries import delay_before
 LEASE: Final = 60_000
 """Milliseconds for which a delivery is claimed before its attempt begins."""
 
-_GRACE: Final = 5.0
-"""Seconds that a gateway may take beyond its own time limit, before it is stopped."""
-
 _AFTER_ATTEMPT: Final = 60_000
 """Milliseconds of the lease that are left to record what came of an attempt."""
 
@@ -47,6 +44,8 @@ class Attempts:
         self._engine = engine
         self._store = engine.runtime.store
         self._observer = observer
+        self.grace = 5.0
+        """Seconds that a gateway may take beyond its own time limit, before it is stopped."""
 
     async def deliver(self, claimed: Claimed, lane: Lane) -> None:
         """Looks at a claimed delivery, makes one attempt, and records what came of it."""
@@ -76,7 +75,7 @@ class Attempts:
             lane.full_for(wait / 1000)
             await self._store.postpone_delivery(claimed, wait, claimed.status.reason)
             return None
-        lease = int((limit + _GRACE) * 1000) + _AFTER_ATTEMPT
+        lease = int((limit + self.grace) * 1000) + _AFTER_ATTEMPT
         if not await self._store.begin_delivery(claimed, lease):
             return None
         return await self._settle(claimed, lane, await self._send(claimed, lane, looked))
@@ -89,7 +88,7 @@ class Attempts:
     async def _send(self, claimed: Claimed, lane: Lane, ready: Ready) -> Result:
         outgoing = outgoing_of(claimed, ready.document, ready.language, self._refusable(claimed))
         try:
-            async with asyncio.timeout(lane.config.timeout + _GRACE):
+            async with asyncio.timeout(lane.config.timeout + self.grace):
                 return await lane.gateway.send(outgoing)
         except TimeoutError:
             return Unknown("the gateway did not answer in time")
