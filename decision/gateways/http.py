@@ -20,64 +20,27 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from decision.core.values import MISSING, equal
 from decision.files import read_regular
 from decision.gateways.client import HttpClient, Reply, problem_of_headers, problem_of_url
-from decision.gateways.json_paths import Path, at_path, parse_path
+from decision.gateways.http_replies import AcceptedWhen, Judge, RejectedWhen, without
+from decision.gateways.json_paths import parse_path
 from decision.gateways.protocol import (
-    Accepted,
     GatewayConfig,
     OnUnknown,
     Outgoing,
     Rejected,
     Result,
     Retry,
-    Unknown,
 )
 from decision.gateways.registry import GatewayType
 from decision.gateways.targets import Targets, problem_of_networks
 from decision.gateways.templating import Unrenderable, names_of, text, tree
 from decision.rulebook.template_syntax import TemplateError, is_template
 
-_RETRIED: Final = frozenset({401, 403, 407, 408, 409, 421, 423, 425, 429})
-"""Refusals that are about the account or the moment, not about the delivery."""
-
-_LOST: Final = 504
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
-_LONGEST_REASON: Final = 200
-_SHORTEST_ADDRESS: Final = 5
 _LARGEST_TOKEN: Final = 16 * 1024
 
 Body = dict[str, Any] | list[Any] | str | None
-
-
-class Exists(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whether there is anything at a place of the reply; null is nothing."""
-
-    exists: bool
-
-
-Wanted = bool | int | float | str | None | list[bool | int | float | str | None] | Exists
-
-
-class AcceptedWhen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When a reply means that the provider has taken the delivery; left out, any 2xx does.
-
-    `where` are values at places of the reply, all of which must be there; `id` is the place of the
-    provider's name for it.
-    """
-
-    status: int | list[int] | None = None
-    id: str | None = None
-    where: dict[str, Wanted] = msgspec.field(default_factory=dict)
-
-
-class RejectedWhen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When a reply means that it never will, also with a status of success."""
-
-    status: int | list[int] | None = None
-    where: dict[str, Wanted] = msgspec.field(default_factory=dict)
-    reason: str | None = None
 
 
 class HttpConfig(GatewayConfig, frozen=True, kw_only=True):
@@ -110,13 +73,7 @@ class Http:
             for name, value in config.headers.items()
         }
         self._body = _compiled(config)
-        self._accepted = _Conditions(config.accepted.status, config.accepted.where)
-        self._id = None if config.accepted.id is None else parse_path(config.accepted.id)
-        self._rejected: _Conditions | None = None
-        self._reason: Path | None = None
-        if (rejected := config.rejected) is not None:
-            self._rejected = _Conditions(rejected.status, rejected.where)
-            self._reason = None if rejected.reason is None else parse_path(rejected.reason)
+        self._judge = Judge(config.accepted, config.rejected)
         self._client = client or HttpClient(
             timeout=config.timeout, targets=Targets(config.allow_private)
         )
@@ -138,9 +95,9 @@ class Http:
         reply = await self._client.send(self._config.method, url, headers, body)
         if not isinstance(reply, Reply):
             return reply
-        found = self._judged(reply)
+        found = self._judge.of(reply)
         if isinstance(found, Retry | Rejected):
-            reason = _without(found.reason, names["customer"])
+            reason = without(found.reason, names["customer"])
             return msgspec.structs.replace(found, reason=reason)
         return found
 
@@ -164,65 +121,9 @@ class Http:
             return Retry(reason=f"{path}: {error.strerror or 'it was not read in time'}")
         return data.decode("latin-1").strip()
 
-    def _judged(self, reply: Reply) -> Result:
-        """What a reply means."""
-        content: Any = MISSING
-        if self._reads and reply.end == "complete":
-            try:
-                content = msgspec.json.decode(reply.body)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                content = MISSING
-        rejected = self._rejected
-        if rejected is not None and rejected.hold(reply.status, content):
-            return Rejected(self._said(reply, content))
-        if self._accepted.fits(reply.status):
-            if reply.end == "lost":
-                return Unknown("the connection ended in the middle of the answer")
-            where = self._accepted.where or (rejected is not None and rejected.where)
-            if where and content is MISSING:
-                return Unknown("the answer is not the JSON that accepted and rejected speak of")
-            if self._accepted.hold(reply.status, content):
-                return Accepted(self._provider_id(content))
-            return Retry(after=reply.retry_after(), reason=self._said(reply, content))
-        if reply.status == _LOST:
-            return Unknown("the provider's own server did not answer in time (504)")
-        if 400 <= reply.status < 500 and reply.status not in _RETRIED:
-            return Rejected(self._said(reply, content))
-        return Retry(after=reply.retry_after(), reason=self._said(reply, content))
-
-    @property
-    def _reads(self) -> bool:
-        """Whether anything of the reply's body is looked at."""
-        rejected = self._rejected
-        conditions = self._accepted.where or (rejected is not None and rejected.where)
-        return bool(conditions or self._id or self._reason)
-
-    def _provider_id(self, content: Any) -> str | None:
-        found = MISSING if self._id is None else at_path(content, self._id)
-        if isinstance(found, bool) or not isinstance(found, str | int):
-            return None
-        return str(found)[:_LONGEST_REASON]
-
-    def _said(self, reply: Reply, content: Any) -> str:
-        found = MISSING if self._reason is None else at_path(content, self._reason)
-        said = f"the provider answered {reply.status}"
-        if isinstance(found, str | int | float):
-            said += f": {_CONTROL.sub(' ', str(found))[:_LONGEST_REASON]}"
-        elif 300 <= reply.status < 400:
-            said += ", and redirects are not followed"
-        return said
-
     async def close(self) -> None:
         """Closes the connections."""
         await self._client.close()
-
-
-def _without(said: str, customer: Mapping[str, Any]) -> str:
-    """What a provider said, without the customer's address: reasons are shown to operators."""
-    for value in customer.values():
-        if isinstance(value, str) and len(value) >= _SHORTEST_ADDRESS:
-            said = said.replace(value, "…")
-    return said
 
 
 _TYPES: Final = {
@@ -230,35 +131,6 @@ _TYPES: Final = {
     "form": "application/x-www-form-urlencoded",
     "text": "text/plain; charset=utf-8",
 }
-
-
-class _Conditions:
-    """Conditions on a reply: its status and values in it. Without any, nothing is rejected."""
-
-    def __init__(self, status: int | list[int] | None, where: Mapping[str, Wanted]) -> None:
-        self.status = status
-        self.where = [(parse_path(path), wanted) for path, wanted in where.items()]
-
-    def fits(self, status: int) -> bool:
-        """Whether the status is one of those named; without any, whether it is a 2xx."""
-        if self.status is None:
-            return 200 <= status < 300
-        return status in ([self.status] if isinstance(self.status, int) else self.status)
-
-    def hold(self, status: int, content: Any) -> bool:
-        """Whether all of them hold; a status that is left out may be any if there is more."""
-        if (self.status is not None or not self.where) and not self.fits(status):
-            return False
-        return all(_matches(at_path(content, path), wanted) for path, wanted in self.where)
-
-
-def _matches(found: Any, wanted: Wanted) -> bool:
-    if isinstance(wanted, Exists):
-        return (found is not MISSING and found is not None) is wanted.exists
-    options = wanted if isinstance(wanted, list) else [wanted]
-    if found is MISSING or found is None:
-        return None in options
-    return any(one is not None and equal(found, one) for one in options)
 
 
 def _compiled(config: HttpConfig) -> Callable[[dict[str, Any]], bytes]:

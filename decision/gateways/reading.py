@@ -113,7 +113,9 @@ class Reading:
             message, _, path = str(error).partition(" - at `$")
             place, names = _at(own, path.rstrip("`"))
             label = " of ".join([*reversed(names), what])
-            self.error("bad-value", place, f"{label}: {_in_words(message)}")
+            quotes = re.match(r"Expected `str.*`, got `(int|float|bool)`", message)
+            hint = "put it in quotes" if quotes else ""
+            self.error("bad-value", place, f"{label}: {_in_words(message)}", hint)
             return None
 
     def _check_keys(self, node: Node, kind: Any, what: str) -> None:

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from decision.gateways import Accepted, GatewayConfig, Rejected, parse_gateways
-from decision.gateways.http import _RETRIED
+from decision.gateways.http_replies import RETRIED
 from decision.gateways.registry import gateway_types, load_type
 from decision.gateways.webhook import Webhook, WebhookConfig
 from tests.docs.pages import blocks_of, table_after
@@ -61,7 +61,7 @@ def test_every_file_shown_is_read_without_an_error(file: str) -> None:
 
 def test_the_refusals_that_are_tried_again_are_named() -> None:
     listed = next(row[2] for row in table_after(PAGE, "http") if row[0] == "`rejected`")
-    assert {int(one) for one in re.findall(r"\d{3}", listed)} == _RETRIED
+    assert {int(one) for one in re.findall(r"\d{3}", listed)} == RETRIED
 
 
 def test_the_body_shown_is_the_one_that_is_sent() -> None:

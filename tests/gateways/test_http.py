@@ -222,6 +222,14 @@ def test_an_answer_that_should_have_said_more_is_an_unknown_outcome(body: bytes)
     assert isinstance(deliver(TWILIO, reply(201, body))[0], Unknown)
 
 
+@pytest.mark.parametrize("where", ["$.sid: null", "$.sid: {exists: false}"])
+def test_nothing_is_missing_in_an_answer_that_cannot_be_read(where: str) -> None:
+    more = f"body: {{}}, rejected: {{where: {{{where}}}}}"
+    assert isinstance(deliver(more, reply(200, b"{}"))[0], Rejected)
+    for answer in (reply(200, b"<html>"), half):
+        assert isinstance(deliver(more, answer)[0], Unknown)
+
+
 def test_an_answer_cut_as_too_large_says_nothing_of_conditions() -> None:
     large = json.dumps({"pad": "x" * 100_000, "sid": "1", "status": "queued"}).encode()
     assert isinstance(deliver(TWILIO, reply(201, large))[0], Unknown)

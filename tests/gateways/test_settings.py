@@ -63,7 +63,7 @@ WRONG = {
     "gateways: {print: {type: file, paht: x}}": 'cannot have the key "paht" [unknown-key]\n  hint: did you mean "path"?',
     "gateways: {print: {type: file}}": 'gateway print needs the key "path"',
     "gateways: {'a b': {type: file, path: x}}": "the name of a gateway has letters",
-    "gateways:\n  print: {type: file, path: 5}": "gateways.yaml:2:29: error: path of gateway print: expected text, got whole number",
+    "gateways:\n  print: {type: file, path: 5}": "gateways.yaml:2:29: error: path of gateway print: expected text, got whole number [bad-value]\n  hint: put it in quotes",
     "gateways: {p: {type: file, path: x, timeout: 10}}": "timeout of gateway p: write a time such as 30s",
     "gateways: {p: {type: file, path: x, timeout: 9h}}": "it can be at most 5m",
     "gateways: {p: {type: file, path: x, on_unknown: agian}}": 'on_unknown of gateway p is none of its words [bad-value]\n  hint: did you mean "again"?',
