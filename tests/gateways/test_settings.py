@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from decision.gateways import (
     GatewayConfig,
@@ -188,3 +192,66 @@ def test_a_type_that_cannot_be_loaded_is_named_with_its_package(
 def test_a_type_of_ours_goes_before_one_of_another_package(monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, "tests.gateways.test_settings:PIGEON", "file")
     assert read("gateways: {p: {type: file, path: x}}").gateways["p"].type == "file"
+
+
+# --------------------------------------------------------------- whatever somebody writes
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.sampled_from(
+        ["", " ", "x", "${S}", "${NO}", "${", "$${", "{{ customer.x }}", "{{", "{% for a in content.b %}",
+         "https://a.example/", "http://10.0.0.1/", "http://[", "https://{{ content.x }}/", "$.a", "$", "5s",
+         "1%", "a@b.example", "A <a@b.example>", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "\x7f", "\ud7ff"]
+    )
+    | st.text(max_size=8)
+)  # fmt: skip
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(
+                ["status", "where", "id", "reason", "exists", "$.a", "complaints", "x", ""]
+            ),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=6,
+)
+RARELY = st.sampled_from([False, False, False, False, True])
+TYPES = [name for name in registry.gateway_types() if name in registry._OURS]
+
+
+@given(st.data())
+@settings(max_examples=100, deadline=None)
+def test_any_values_are_settings_or_errors_with_a_place(data: st.DataObject) -> None:
+    kind = data.draw(st.sampled_from(TYPES))
+    config = registry.load_type(registry.gateway_types()[kind]).config
+    fields = [field.encode_name for field in msgspec.structs.fields(config)]
+    given = {name: data.draw(VALUES, label=name) for name in fields if data.draw(RARELY)}
+    needed = {"url": "https://a.example/", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+              "host": "h", "from": "a@b.example", "path": "x", "app_id": "a"}  # fmt: skip
+    filled = {name: value for name, value in needed.items() if name in fields} | given
+    written = {"gateways": {"g": {"type": kind, **filled}}, "channels": {"push": "g"}}
+    try:
+        found = parse_gateways("g.yaml", json.dumps(written), {"S": SECRET})
+    except GatewaySettingsError as error:
+        assert error.diagnostics and all(one.line for one in error.diagnostics), str(error)
+        assert SECRET not in str(error)
+    else:
+        found.open("g")
+
+
+@given(st.recursive(SCALARS, lambda one: st.lists(one, max_size=2) | st.dictionaries(
+    st.sampled_from(["gateways", "channels", "limits", "unsubscribe", "type", "url", "secret", "a"]),
+    one, max_size=3), max_leaves=12))  # fmt: skip
+@settings(max_examples=100, deadline=None)
+def test_any_file_is_settings_or_errors(value: object) -> None:
+    try:
+        parse_gateways("g.yaml", json.dumps(value), {"S": SECRET})
+    except GatewaySettingsError as error:
+        assert error.diagnostics and SECRET not in str(error)
