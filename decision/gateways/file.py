@@ -1,7 +1,7 @@
 """The gateway that writes to files: for the demo, for tests, and for those who read files.
 
 Deliveries are lines of NDJSON in one file a day (UTC). Any number of processes may write it. A line
-is whole or not there: what a crash has cut is removed before the next line is added.
+is complete or not there: what a crash has cut is removed before the next line is added.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ Wanted = bool | int | float | str | None | list[bool | int | float | str | None]
 class AcceptedWhen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When a reply means that the provider has taken the delivery; left out, any 2xx does.
 
-    `where` are values at places of the reply, all of which must be there; `id` is the place of the
+    `where` are values at places of the reply, and all must be there; `id` is the place of the
     provider's name for it.
     """
 

@@ -123,7 +123,7 @@ class Targets:
         return judgement != "never"
 
     async def resolve(self, host: str, port: int) -> list[Address]:
-        """The addresses of a host, all of which are allowed.
+        """The addresses of a host, where each of them is allowed.
 
         Raises:
             OSError: it cannot be resolved.

@@ -1,4 +1,4 @@
-"""The file gateway: whole lines, whoever writes, whatever dies."""
+"""The file gateway: complete lines, whoever writes, whatever dies."""
 
 from __future__ import annotations
 
