@@ -19,9 +19,9 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt to deliver one message to one customer.
 
     `id` names the delivery, the same in every attempt: `<decision id>.<message>`. `content` is
-    rendered. `attributes` and `aliases` (type → values) are the customer's of now: where to
-    deliver is found there. `refusable` is whether the customer can opt out of the purpose. `at` is
-    when it was decided, in microseconds; `attempt` counts from 1.
+    rendered. `attributes` and `aliases` (type → values, the newest last) are the customer's of now:
+    where to deliver is found there. `refusable` is whether the customer can opt out of the purpose.
+    `at` is when it was decided, in microseconds; `attempt` counts from 1.
     """
 
     id: str
@@ -53,13 +53,13 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
         return quote(self.id, safe=_VISIBLE)
 
     def address(self, kind: str) -> str | None:
-        """Where the customer is reached: the alias of that type, else the attribute of that name.
+        """Where the customer is reached: the attribute of that name, else the newest such alias.
 
         >>> at = {"id": "", "decision_id": "", "message": "", "channel": "", "content": {}}
         >>> Outgoing(**at, customer_id="ann", attributes={"email": "a@b.de"}).address("email")
         'a@b.de'
         """
-        for value in (*self.aliases.get(kind, ()), self.attributes.get(kind)):
+        for value in (self.attributes.get(kind), *reversed(self.aliases.get(kind, ()))):
             if isinstance(value, str) and value.strip():
                 return value.strip()
         return None

@@ -27,9 +27,9 @@ Text = Callable[[dict[str, Any]], str]
 def names_of(outgoing: Outgoing) -> dict[str, Any]:
     """What templates read of a delivery.
 
-    `customer` has the attributes, and the first alias of each type where no attribute has its name.
+    `customer` has the attributes, and where none has its name, the newest alias of each type.
     """
-    aliases = {kind: values[0] for kind, values in outgoing.aliases.items() if values}
+    aliases = {kind: values[-1] for kind, values in outgoing.aliases.items() if values}
     customer = {**aliases, **outgoing.attributes, "id": outgoing.customer_id}
     if outgoing.language is not None:
         customer.setdefault("language", outgoing.language)

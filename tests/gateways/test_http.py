@@ -78,6 +78,18 @@ def test_a_body_of_data_has_templates_in_its_texts() -> None:
     }
 
 
+def test_of_several_aliases_the_newest_is_used_and_an_attribute_goes_before_them() -> None:
+    more = "body: {to: '{{ customer.email }}'}"
+    aliases = {"email": ["old@a.example", "new@a.example"]}
+    request = sent(more, aliases=aliases)
+    assert json.loads(request.body) == {"to": "new@a.example"}
+    assert outgoing(aliases=aliases).address("email") == "new@a.example"
+    attributes = {"email": "own@a.example"}
+    request = sent(more, aliases=aliases, attributes=attributes)
+    assert json.loads(request.body) == {"to": "own@a.example"}
+    assert outgoing(aliases=aliases, attributes=attributes).address("email") == "own@a.example"
+
+
 def test_the_idempotency_key_is_the_decision_and_the_message() -> None:
     assert sent(f"body: {JSON_BODY}").headers["idempotency-key"] == outgoing().id
     own = f"body: {JSON_BODY}, headers: {{Idempotency-Key: 'x-{{{{ delivery.id }}}}'}}"
