@@ -13,7 +13,7 @@ from decision.api.auth import key_name
 from decision.api.bodies import Bodies
 from decision.api.openapi import BODY_PROBLEMS, EXAMPLES, Body, Operation
 from decision.core.errors import InputError
-from decision.core.schema import Event, EventsAnswer, Rejected
+from decision.core.schema import Event, EventsAnswer, Notice, Rejected
 from decision.decoding import MOST_VALUES, JsonDecoder
 from decision.engine import Engine
 from decision.server.admission import Admission
@@ -77,7 +77,11 @@ def event_routes(
             answer = await engine.events.record(events)
         rejected.extend(Rejected(places[row.index], row.detail) for row in answer.rejected)
         rejected.sort(key=lambda row: row.index)
-        return json_answer(msgspec.structs.replace(answer, rejected=rejected), 202)
+        notices = answer.notices
+        if notices:
+            notices = [Notice(places[row.index], row.detail) for row in notices]
+        answer = msgspec.structs.replace(answer, rejected=rejected, notices=notices)
+        return json_answer(answer, 202)
 
     return [record_events]
 

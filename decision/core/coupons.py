@@ -9,8 +9,8 @@ or *held*, while nothing shows whether the customer saw it; or *given*, once som
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -74,6 +74,24 @@ def clean_code(text: str) -> str:
             f"character {place} is U+{ord(found[place - 1]):04X}",
         )
     return found
+
+
+def check_redeemed(event: str, properties: Mapping[str, Any], path: str = "properties") -> None:
+    """Checks that an event which redeems a code has one.
+
+    Raises:
+        InputError: it does not.
+    """
+    if event != REDEEMED:
+        return
+    code = properties.get("code")
+    if not isinstance(code, str):
+        said = "is missing" if code is None else f"is {code!r:.60}, must be text"
+        raise InputError(f"{path}.code", f"{said}; it is the code that was redeemed")
+    try:
+        clean_code(code)
+    except InputError as error:
+        raise InputError(f"{path}.code", error.detail) from None
 
 
 def clean_pool(name: str) -> str:

@@ -20,6 +20,7 @@ from decision.core.document import Document
 from decision.core.errors import InputError
 from decision.core.fields import FieldTable, Situation, at_path
 from decision.core.schema import TriggerEvent
+from decision.core.values import MISSING, in_words
 
 MOST_ENTRIES: Final = 1_000
 """How many entries of a list are counted; an event with more is refused.
@@ -66,13 +67,17 @@ class _Derivation:
         self._table: Final = FieldTable(fields_read(definition.when))
         self._test: Final = compiled(definition, self._table.slot)
 
-    def of(self, source: Derived) -> Iterator[Derived]:
-        """What it makes of an event, sent or itself derived."""
-        one = self.definition
+    def counted(self, source: Derived) -> Iterator[tuple[int, dict[str, Any]]]:
+        """(index, properties) of each that counts, of an event that was sent or itself derived."""
         for index, properties in self._entries(source.properties):
             event = TriggerEvent(source.type, properties=properties)
-            if not self._test(self._table.read(Situation(_NOBODY, "", 0, UTC, event))):
-                continue
+            if self._test(self._table.read(Situation(_NOBODY, "", 0, UTC, event))):
+                yield index, properties
+
+    def of(self, source: Derived) -> Iterator[Derived]:
+        """What it makes of an event."""
+        one = self.definition
+        for index, properties in self.counted(source):
             customer = source.customer
             if one.for_customer is not None:
                 customer = _customer(at_path(properties, one.for_customer))
@@ -155,6 +160,8 @@ class Derivations:
     def check(self, event_type: str, properties: dict[str, Any], path: str = "properties") -> None:
         """Refuses an event of a derived type, and one that counts for more than can be counted.
 
+        So is one with something else than a list for `each`: it would count for nothing.
+
         Raises:
             InputError: it is such an event.
         """
@@ -171,7 +178,16 @@ class Derivations:
         for derivation in self._below(event_type):
             name = derivation.definition.each
             entries = at_path(properties, name) if name is not None else ()
-            if isinstance(entries, list | tuple) and len(entries) > MOST_ENTRIES:
+            if entries is None or entries is MISSING:
+                continue
+            if not isinstance(entries, list | tuple):
+                one = derivation.definition
+                raise InputError(
+                    f"{path}.{name}",
+                    f"must be a list, as {one.name} ({one.source}) counts each of its entries; "
+                    f"it is {in_words(entries)}",
+                )
+            if len(entries) > MOST_ENTRIES:
                 raise InputError(
                     f"{path}.{name}",
                     f"has {len(entries):,} entries; {derivation.definition.name} counts "
@@ -184,6 +200,23 @@ class Derivations:
                 f"this event counts for {len(others):,} other customers, {MOST_OTHERS} at most; "
                 "send several events",
             )
+
+    def counts_for_nobody(self, event_type: str, properties: dict[str, Any]) -> Iterator[str]:
+        """In words, each property that should name a customer and has what cannot be an id."""
+        yield from self._for_nobody(Derived(event_type, properties, ()))
+
+    def _for_nobody(self, source: Derived) -> Iterator[str]:
+        for derivation in self._by_type.get(source.type, ()):
+            one = derivation.definition
+            for _, properties in derivation.counted(source):
+                if one.for_customer is not None:
+                    value = at_path(properties, one.for_customer)
+                    if value not in (MISSING, "") and _customer(value) is None:
+                        yield (
+                            f"properties.{one.for_customer}: {one.name} ({one.source}) counts for "
+                            f"the customer with this id; it is {in_words(value)}, so nobody"
+                        )
+                yield from self._for_nobody(Derived(one.name, properties, ()))
 
     def _below(self, event_type: str) -> Iterator[_Derivation]:
         for derivation in self._by_type.get(event_type, ()):

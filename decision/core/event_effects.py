@@ -6,6 +6,7 @@ have seen stays confirmed; between *sent* and *failed* the later time wins.
 
 from __future__ import annotations
 
+import string
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -24,7 +25,7 @@ from decision.core.document import (
     EventHistory,
     Signal,
 )
-from decision.core.errors import InputError, NextbestError, unknown
+from decision.core.errors import InputError, NextbestError, meant, unknown
 from decision.core.events import Measure
 from decision.core.identifiers import decision_tag, rank_of
 from decision.core.policy import Policy
@@ -49,6 +50,7 @@ CONTACT_EVENTS: Final = (*SETTLING, *DENYING)
 _SETTLED: Final = (ContactState.CONFIRMED, ContactState.RELEASED)
 _COUNTING: Final = (ContactState.CONFIRMED, ContactState.RESERVED_THEN_COUNT)
 FINAL_MARK: Final = (1 << 31) - 1
+_BLANKS: Final = f"{string.whitespace}\u00a0\u3000\u200b\ufeff"
 
 
 class Occurrence(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,9 +137,10 @@ def check(
 
     Raises:
         InputError: a channel or purpose is not one of the policy's, a value has another type, or
-            the channel of a permanent bounce is left out; its type is derived, or it counts for
-            too much.
+            the channel of a permanent bounce is left out; its type is derived or cannot be, or it
+            counts for too much.
     """
+    _check_type(event_type, f"{path.removesuffix('properties')}type")
     if policy.derivations.definitions:
         policy.derivations.check(event_type, properties, path)
     if event_type not in CONTACT_EVENTS:
@@ -156,6 +159,26 @@ def check(
         raise InputError(f"{path}.permanent", f"must be true or false, not {_shown(permanent)}")
     if event_type == "message.bounced" and permanent and not contact:
         _need_channel(path, properties.get("channel"))
+
+
+def _check_type(event_type: str, path: str) -> None:
+    """Refuses a type that only looks like one with an effect: by blanks, or as `message.…`.
+
+    Raises:
+        InputError: it is such a type.
+    """
+    name = event_type.strip(_BLANKS)
+    if name != event_type:
+        fix = f"send {_shown(name)}" if name else "say what happened, such as purchase"
+        raise InputError(path, f"{_shown(event_type)} has blanks around it; {fix}")
+    about = event_type.startswith("message.") or event_type.casefold() in CONTACT_EVENTS
+    if about and event_type not in CONTACT_EVENTS:
+        hint = meant(event_type, CONTACT_EVENTS) or f"; known are {', '.join(CONTACT_EVENTS)}"
+        raise InputError(
+            path,
+            f"{_shown(event_type)} is no event about a message{hint}; names that begin with "
+            "message. are kept for these",
+        )
 
 
 def _shown(value: Any) -> str:

@@ -124,12 +124,24 @@ class Rejected(msgspec.Struct, frozen=True):
     detail: str
 
 
+class Notice(msgspec.Struct, frozen=True):
+    """Something about an event that was accepted: its place in the request, and what to look at."""
+
+    index: int
+    detail: str
+
+
 class EventsAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the events of one request."""
+    """What became of the events of one request.
+
+    `notices`, if any, say what accepted events do not do: nothing reads the type, but one that
+    differs in capitals or signs alone; or what should name a customer cannot be an id.
+    """
 
     accepted: int
     duplicates: int
     rejected: list[Rejected] = []
+    notices: list[Notice] | msgspec.UnsetType = msgspec.UNSET
 
 
 class CustomerUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from itertools import islice
 from typing import Final, Literal
 
 import msgspec
@@ -29,6 +30,7 @@ from decision.core.schema import (
     Identifier,
     Moment,
     Name,
+    Notice,
     Properties,
     Rejected,
     TriggerEvent,
@@ -114,7 +116,27 @@ class Events:
             accepted=found.count("accepted"),
             duplicates=found.count("duplicate"),
             rejected=[row for _, row in sorted(results.items()) if isinstance(row, Rejected)],
+            notices=self._notices(events, results) or msgspec.UNSET,
         )
+
+    def _notices(self, events: Sequence[Event], results: dict[int, Result]) -> list[Notice]:
+        """What accepted events do not do, and were probably meant to."""
+        names, derivations = (
+            self.runtime.snapshot.event_names,
+            self.runtime.snapshot.policy.derivations,
+        )
+        found = []
+        for index, result in sorted(results.items()):
+            event = events[index]
+            if result != "accepted":
+                continue
+            if (meant := names.meant_by(event.type)) is not None:
+                text = f'type: no rule reads "{event.type}"; did you mean "{meant}"?'
+                found.append(Notice(index, text))
+            if event.type in derivations.for_others:
+                nobody = derivations.counts_for_nobody(event.type, event.properties)
+                found += [Notice(index, text) for text in islice(dict.fromkeys(nobody), 3)]
+        return found
 
     async def record_of(
         self, customer_id: str, event: Event, settled: SettledDelivery | None = None

@@ -29,7 +29,7 @@ from decision.engine.events import PastEvent, occurrence_of
 from decision.engine.identity import claimed_aliases, clean_id, resolve
 from decision.engine.log_records import change_record, event_record
 from decision.engine.runtime import Runtime
-from decision.engine.settling import redeem
+from decision.engine.settling import check_redeemed, redeem
 
 SOURCE = "load"
 _ID_BYTES = 12
@@ -87,6 +87,7 @@ class Loading:
                 clean_id(f"events[{index}].id", event.id)
             properties = f"events[{index}].properties"
             event_effects.check(event.type, event.properties, policy, path=properties)
+            check_redeemed(self.runtime, event.type, event.properties, properties)
         return msgspec.structs.replace(row, customer_id=customer_id)
 
     async def put(self, row: CustomerRow, *, now: int | None = None) -> Loaded:

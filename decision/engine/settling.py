@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from decision.core.coupons import REDEEMED, clean_code
-from decision.core.errors import InputError
+from decision.core import coupons
+from decision.core.coupons import REDEEMED
 from decision.core.event_effects import Occurrence
 from decision.engine.runtime import Runtime
 
@@ -30,21 +30,13 @@ async def settle(runtime: Runtime, decision_id: str, message: str, rank: int) ->
 def check_redeemed(
     runtime: Runtime, event: str, properties: Mapping[str, Any], path: str = "properties"
 ) -> None:
-    """Checks that an event which redeems a code has one.
+    """Checks that an event which redeems a code has one, where there are coupon pools.
 
     Raises:
         InputError: it does not.
     """
-    if event != REDEEMED or not runtime.snapshot.pools:
-        return
-    code = properties.get("code")
-    if not isinstance(code, str):
-        said = "is missing" if code is None else f"is {code!r:.60}, must be text"
-        raise InputError(f"{path}.code", f"{said}; it is the code that was redeemed")
-    try:
-        clean_code(code)
-    except InputError as error:
-        raise InputError(f"{path}.code", error.detail) from None
+    if runtime.snapshot.pools:
+        coupons.check_redeemed(event, properties, path)
 
 
 async def redeem(runtime: Runtime, occurrences: Iterable[Occurrence], now: int) -> None:

@@ -12,6 +12,7 @@ import msgspec
 from decision.core.business_rules import PlainMatcher
 from decision.core.clock import to_micros
 from decision.core.definition import PolicyDefinition
+from decision.core.event_names import EventNames
 from decision.core.events import Measure
 from decision.core.policy import Policy
 from decision.core.policy_builder import compile_policy
@@ -42,7 +43,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     inverse-gap weighting, `unproven` the mask of candidates whose message has little evidence yet;
     `history_needed` is how long (microseconds) contacts must be kept. `shadow` is a challenger: it
     scores the same survivors for the log, and never chooses. `pools` are the policy's coupon pools,
-    and others from which customers still have codes.
+    and others from which customers still have codes. `event_names` knows the types that are read.
     """
 
     policy: Policy
@@ -58,6 +59,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     policy_version: str
     model_version: str | None
     loaded_at: Moment
+    event_names: EventNames
     shadow: Scorer | None = None
     pools: tuple[str, ...] = ()
     degraded: tuple[str, ...] = ()
@@ -192,6 +194,7 @@ def compile_snapshot(
         policy_version=policy.version,
         model_version=scorer.version,
         loaded_at=loaded_at,
+        event_names=EventNames(policy),
         shadow=challenger,
         degraded=() if scorer.version else ("model",),
     )

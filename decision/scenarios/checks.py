@@ -9,6 +9,7 @@ from msgspec import UNSET
 
 from decision.core import calendar, event_effects
 from decision.core.budgets import TIMES
+from decision.core.coupons import check_redeemed
 from decision.core.errors import InputError
 from decision.core.fields import UnknownField, parse_field
 from decision.core.policy import Policy
@@ -179,6 +180,8 @@ class Checks:
                 continue  # as if it had been derived
             try:
                 event_effects.check(event.type, event.properties, self.policy, contact=known)
+                if self.policy.coupons:
+                    check_redeemed(event.type, event.properties)
             except InputError as error:
                 self.report([*here, *error.path.split(".")], "bad-value", error.detail)
 

@@ -20,6 +20,7 @@ from decision.core.ports import Conflict, ReadResult
 from decision.core.schema import Decision, DecisionRequest, Event
 from decision.engine import Engine, EngineSettings, InputError, Snapshot, build_snapshot
 from decision.engine.crediting import customer_named
+from decision.engine.settling import redeem
 from decision.engine.transaction import commit_of
 from decision.scenarios.compare import differences
 from decision.scenarios.files import Placed
@@ -291,6 +292,7 @@ class _Run:
             ):
                 if customer_named(name) == document.customer_id:
                     event_effects.count(document, derived, policy, measures, at)
+            await redeem(self.engine.runtime, [occurrence], at)
         document.scores = {**document.scores, **(scores or {})}
         self.written += 1
         commit = commit_of(found, f"scenario-{self.written}", SECTIONS)

@@ -65,6 +65,30 @@ def test_a_dry_run_prints_a_placeholder_and_takes_none() -> None:
     assert problems(f"- name: x\n  {NOW}\n  coupons: {{spring-10: 1}}\n  steps:{steps}") == []
 
 
+REDEEMED = "{type: coupon.redeemed, at: 2026-11-20T09:00:00+08:00, properties: {code: CODE-1}}"
+
+
+@pytest.mark.parametrize(
+    ("given", "then"),
+    [
+        ("coupons: {spring-10: 1}", "{message: b}"),
+        ("coupons: {spring-10: 2}", "{content: {body: CODE-2}}"),
+        (f"coupons: {{spring-10: 1}}\n  customer: {{events: [{REDEEMED}]}}", ""),
+    ],
+)
+def test_a_code_that_was_redeemed_never_comes_back(given: str, then: str) -> None:
+    """Told in a step, also after it came back; or as something that happened before."""
+    later = REDEEMED.replace("11-20T09", "11-30T09")
+    steps = "    - {ask: {placement: outbound}, expect: {message: b}}\n"
+    if then:
+        steps = f"""\
+    - {{ask: {{placement: outbound}}, expect: {{content: {{body: CODE-1}}}}}}
+    - {{now: 2026-12-06T10:00:00+08:00, events: [{later}], ask: {{placement: outbound}}, expect: {then}}}
+    - {{now: 2027-01-06T10:00:00+08:00, ask: {{placement: outbound, dry_run: true}}, expect: {{}}}}
+"""
+    assert problems(f"- name: x\n  {NOW}\n  {given}\n  steps:\n{steps}") == []
+
+
 @pytest.mark.parametrize(
     ("line", "problem"),
     [

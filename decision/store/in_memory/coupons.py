@@ -235,8 +235,8 @@ class MemoryCoupons(MemoryBase):
             self._pools[pool].free_what_is_due(now)
 
     async def redeem_code(self, pool: str, code: str, now: int) -> bool:
-        found = self._pools.get(pool)
-        if found is None or code not in found.codes:
+        found = self._pool(pool)
+        if code not in found.codes:
             return False
         found.put(code, _REDEEMED)
         return True

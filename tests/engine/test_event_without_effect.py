@@ -1,0 +1,170 @@
+"""Events that would do nothing are refused, or the answer says so; whichever way they come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from decision.core.clock import from_micros
+from decision.core.errors import InputError
+from decision.core.policy_builder import compile_policy
+from decision.core.schema import CustomerUpdate, DecisionRequest, Event, TriggerEvent
+from decision.engine import Engine
+from decision.engine.events import PastEvent
+from decision.engine.loading import CustomerRow, Loading
+from decision.rulebook.reader import load_files
+from decision.scenarios import scenarios_in
+from tests.core.small import NOON
+from tests.engine.conftest import RULES
+
+pytestmark = pytest.mark.anyio
+Make = Callable[..., Any]
+POLICY = (
+    RULES.replace("  low: {}", "  host: {when: {events.cart_add.count_7d: {gte: 1}}}\n  low: {}")
+    + """
+coupons: {spring: {}}
+events:
+  line: {of: purchase, each: items}
+  invitation: {of: sign-up, for: event.inviters}
+"""
+)
+
+WRONG = [
+    ("message.open", {}, "type", '"message.opened"'),
+    ("message.Opened", {}, "type", '"message.opened"'),
+    ("Message.Opened", {}, "type", '"message.opened"'),
+    ("message.", {}, "type", "message.sent"),
+    ("cart_add ", {}, "type", 'send "cart_add"'),
+    ("\u3000cart_add", {}, "type", 'send "cart_add"'),
+    ("\ufeffcart_add", {}, "type", 'send "cart_add"'),
+    (" ", {}, "type", "say what happened"),
+    ("purchase", {"items": {"sku": 1}}, "properties.items", "must be a list"),
+    ("purchase", {"items": '[{"sku": 1}]'}, "properties.items", "must be a list"),
+    ("coupon.redeemed", {}, "properties.code", "is missing"),
+    ("coupon.redeemed", {"code": 7}, "properties.code", "must be text"),
+]
+
+
+async def ways(engine: Engine, kind: str, properties: dict[str, Any]) -> list[tuple[str, str]]:
+    """(path, detail) of the refusal of an event, by each way that it can come."""
+    found = []
+    told = Event(type=kind, customer_id="c-1", properties=properties)
+    answer = await engine.events.record([told])
+    found += [tuple(row.detail.split(": ", 1)) for row in answer.rejected]
+    asked = TriggerEvent(type=kind, properties=properties)
+    past = PastEvent(type=kind, at=from_micros(NOON), properties=properties)
+    for begin, call in (
+        (
+            "event.",
+            engine.decide(DecisionRequest(placement="outbound", customer_id="c-1", event=asked)),
+        ),
+        (
+            "events[0].",
+            Loading(engine.runtime).put(CustomerRow(customer_id="c-1", events=[past]), now=NOON),
+        ),
+    ):
+        with pytest.raises(InputError) as refused:
+            await call
+        assert refused.value.path.startswith(begin)
+        found.append((refused.value.path.removeprefix(begin), refused.value.detail))
+    return found  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(("kind", "properties", "path", "detail"), WRONG)
+async def test_what_would_have_no_effect_is_refused_by_every_way_with_the_fix(
+    make_engine: Make, kind: str, properties: dict[str, Any], path: str, detail: str
+) -> None:
+    engine = await make_engine(POLICY)
+    found = await ways(engine, kind, properties)
+    assert [one for one, _ in found] == [path] * 3
+    assert all(detail in said for _, said in found)
+
+
+@pytest.mark.parametrize(("kind", "properties", "path", "detail"), [*WRONG[:6], *WRONG[7:]])
+def test_a_scenario_cannot_have_what_the_server_refuses(
+    kind: str, properties: dict[str, Any], path: str, detail: str
+) -> None:
+    definition = load_files({"rules.yaml": POLICY}).definition
+    assert definition is not None
+    scenario = [
+        {
+            "name": "x",
+            "now": "2026-11-21T10:00:00Z",
+            "customer": {
+                "events": [{"type": kind, "at": "2026-11-20T10:00:00Z", "properties": properties}]
+            },
+            "ask": {"placement": "outbound"},
+            "expect": {"outcome": "none"},
+        }
+    ]
+    text = msgspec.json.encode(scenario).decode()
+    _, problems = scenarios_in("tests/x.yaml", text, compile_policy(definition))
+    assert len(problems) == 1
+    assert detail in f"{problems[0].message} {problems[0].hint}"
+
+
+async def test_lists_of_nothing_and_other_names_are_accepted_without_a_word(
+    make_engine: Make,
+) -> None:
+    engine = await make_engine(POLICY)
+    told = [
+        Event(type=kind, customer_id="c-1", properties=properties)
+        for kind, properties in (
+            ("purchase", {}),
+            ("purchase", {"items": None}),
+            ("purchase", {"items": []}),
+            ("wechat.message", {}),
+            ("messages.open", {}),
+            ("sign-up", {"inviters": ""}),
+            ("cart_add", {}),
+        )
+    ]
+    answer = await engine.events.record(told)
+    assert (answer.accepted, answer.rejected, answer.notices) == (7, [], msgspec.UNSET)
+
+
+async def test_a_notice_names_the_type_that_was_probably_meant_and_who_counts_for_nobody(
+    make_engine: Make,
+) -> None:
+    """Only where nothing reads the type as it is spelled."""
+    engine = await make_engine(POLICY)
+    await engine.customers.update("anna", CustomerUpdate(attributes={"a": 1}))
+    told = [
+        Event(type=kind, customer_id="c-1", properties=properties)
+        for kind, properties in (
+            ("Cart_Add", {}),
+            ("cart-add", {}),
+            ("ｃart add", {}),
+            ("page_view", {}),
+            ("Purchase", {}),
+            ("sign-up", {"inviters": ["anna"]}),
+            ("sign-up", {"inviters": "anna"}),
+        )
+    ]
+    answer = await engine.events.record(told)
+    assert answer.accepted == len(told)
+    assert answer.notices is not msgspec.UNSET
+    said = {row.index: row.detail for row in answer.notices}
+    assert sorted(said) == [0, 1, 2, 4, 5]
+    assert said[0] == 'type: no rule reads "Cart_Add"; did you mean "cart_add"?'
+    assert said[5].startswith("properties.inviters: invitation (rules/rules.yaml:")
+    assert said[5].endswith('it is ["anna"], so nobody')
+
+
+async def test_only_an_event_with_an_id_is_counted_and_already_in_the_decision_that_brings_it(
+    make_engine: Make,
+) -> None:
+    engine = await make_engine(POLICY)
+
+    async def state(event_id: str | None) -> str:
+        event = TriggerEvent(type="cart_add", id=event_id)
+        request = DecisionRequest(placement="outbound", customer_id=f"c-{event_id}", event=event)
+        verdict = (await engine.decide_with_verdict(request)).verdict
+        assert verdict is not None
+        return verdict.values[engine.snapshot.policy.fields.slot("customer.state")]
+
+    assert await state(None) == "low"
+    assert await state("e-1") == "host"
