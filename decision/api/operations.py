@@ -16,6 +16,7 @@ from decision.api.problems import unavailable
 from decision.core.errors import InputError
 from decision.engine import Snapshot
 from decision.engine.budget_views import BudgetView, budget_views
+from decision.engine.cautions import present_cautions
 from decision.server.keys.file import KeysFile
 from decision.server.metrics import CONTENT_TYPE, OPENMETRICS, OPENMETRICS_TYPE, Metrics
 from decision.server.shared_folder import Refusal
@@ -137,7 +138,7 @@ async def _view(snapshot: Snapshot, supply: PolicySupply, keys: KeysFile) -> Pol
         candidates=len(snapshot.policy.candidates),
         shadow_version=None if snapshot.shadow is None else snapshot.shadow.version,
         degraded=list(snapshot.degraded),
-        cautions=list(snapshot.cautions),
+        cautions=list(await present_cautions(supply.engine.runtime)),
         budgets=await budget_views(supply.engine.runtime),
         model_problem=supply.models.current.problem,
         keys_problem=None if keys.trouble is None else keys.trouble.text,

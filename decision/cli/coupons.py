@@ -34,9 +34,12 @@ def coupons() -> None:
     type=click.Choice(["text", "csv", "ndjson"]),
     help="What FILE is, where its ending does not say so.",
 )
+@click.option("--new-pool", is_flag=True, help="POOL is in no rules yet.")
 @settings_options("redis_url", "key_prefix", "rules")
 @json_option
-def load(pool: str, file: str, form: str | None, as_json: bool, **given: str | None) -> int:
+def load(
+    pool: str, file: str, form: str | None, new_pool: bool, as_json: bool, **given: str | None
+) -> int:
     """Load the codes in FILE into POOL.
 
     FILE has a code per line; or it is CSV with a column code, or NDJSON with a key code. It may be
@@ -44,7 +47,8 @@ def load(pool: str, file: str, form: str | None, as_json: bool, **given: str | N
     or going on after an interruption, is safe. Blanks around codes and blank lines are left out; a
     code has 64 characters at most, and is in one pool only. Bad lines are named, the rest goes on.
 
-    POOL need not be in the rules yet: load first, publish afterwards.
+    Where the rules have pools, POOL must be one of them, unless --new-pool says that it is still to
+    come: load first, publish afterwards.
     """
     from decision.core.coupons import clean_pool
     from decision.core.errors import InputError
@@ -55,7 +59,8 @@ def load(pool: str, file: str, form: str | None, as_json: bool, **given: str | N
     except InputError as error:
         raise click.UsageError(f"POOL {error.detail}") from None
     settings = settings_from(**given)
-    _check_name(pool, settings.rules)
+    if not new_pool:
+        _check_name(pool, settings.rules)
     reads = read_codes(file, form or form_of(file))
     try:
         done, counts, bad = asyncio.run(_load(pool, reads, as_json, settings))
@@ -65,7 +70,7 @@ def load(pool: str, file: str, form: str | None, as_json: bool, **given: str | N
         print_json({"pool": pool, **_plain(done), **_plain(counts), "problems": bad})
     else:
         click.echo(
-            f"{pool}: {count_of(done.added, 'code')} added, {done.known:,} known before; "
+            f"{pool}: {count_of(done.added, 'code')} added, {done.known:,} there already; "
             f"{counts.free:,} of {counts.loaded:,} are free"
         )
         if done.rejected:
@@ -74,14 +79,17 @@ def load(pool: str, file: str, form: str | None, as_json: bool, **given: str | N
 
 
 def _check_name(pool: str, rules: str) -> None:
-    """Warns where the rules have pools, and not this one: it is mistyped, or still to come."""
-    from decision.rulebook.diagnostics import hint_for
+    """Refuses a pool that the rules do not have, where they have others: it may be mistyped."""
+    from decision.core.errors import meant
     from decision.rulebook.reader import load_folder
 
     definition = load_folder(rules).definition if Path(rules).is_dir() else None
-    if definition is not None and pool not in (known := [one.name for one in definition.coupons]):
-        say(
-            f"the rules in {rules} have no coupon pool {pool}; {hint_for(pool, known)}".rstrip("; ")
+    known = [one.name for one in definition.coupons] if definition is not None else []
+    if known and pool not in known:
+        hint = meant(pool, known) or f"; there are {', '.join(known[:12])}"
+        raise Fail(
+            f"the rules in {rules} have no coupon pool {pool}{hint} Nothing was loaded; for a "
+            "pool that is still to come, add --new-pool"
         )
 
 

@@ -32,9 +32,10 @@ class BudgetView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def budget_views(runtime: Runtime) -> list[BudgetView] | None:
-    """Every budget of the policy in force; None where the store does not answer."""
+    """Every budget of the policy in force, pools left out; None where the store does not answer."""
     now, store = runtime.clock(), runtime.store
-    limits = runtime.snapshot.policy.budgets.at(now)
+    every = runtime.snapshot.policy.budgets.at(now)
+    limits = {counter: one for counter, one in every.items() if not one.budget.pool}
     if not limits:
         return []
     try:

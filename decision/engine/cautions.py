@@ -6,14 +6,20 @@ lowered below what is spent stays spent; of a coupon pool without codes, nothing
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from decision.core.clock import DAY, format_duration, from_micros
 from decision.core.contact_policy import EVER
+from decision.core.errors import StoreUnavailable
 from decision.core.explanation import within
 from decision.core.policy import Policy
 from decision.core.ports import BlobStore, Store
 from decision.store.damage import readable
+
+if TYPE_CHECKING:
+    from decision.engine.runtime import Runtime
 
 HORIZON_BLOB = "contacts-kept"
 
@@ -28,24 +34,42 @@ class Horizon(msgspec.Struct, frozen=True):
 _horizon = msgspec.msgpack.Decoder(Horizon).decode
 
 
-async def cautions(policy: Policy, store: Store, now: int, least_kept: int) -> tuple[str, ...]:
-    """Warnings, one sentence each. The store remembers how long contacts are kept.
-
-    `least_kept` is how long they are kept even if the policy needs less.
+async def passing_cautions(policy: Policy, store: Store, now: int) -> tuple[str, ...]:
+    """Warnings of what is so now, one sentence each: it may change while the policy is in force.
 
     Raises:
         StoreUnavailable: the store could not be reached.
     """
     return (
-        *await _short_histories(policy, store, now, least_kept),
         *await _overspent_budgets(policy, store, now),
         *await _empty_pools(policy, store, now),
     )
 
 
-async def _short_histories(
+async def present_cautions(runtime: Runtime) -> tuple[str, ...]:
+    """Every warning about the policy in force, as it is now.
+
+    Where the store does not answer, those of when it was put in force.
+    """
+    snapshot, now = runtime.snapshot, runtime.clock()
+    try:
+        passing = await passing_cautions(snapshot.policy, runtime.store, now)
+    except StoreUnavailable:
+        return snapshot.cautions
+    return (*snapshot.lasting_cautions, *passing)
+
+
+async def lasting_cautions(
     policy: Policy, store: BlobStore, now: int, least_kept: int
 ) -> tuple[str, ...]:
+    """Warnings of contacts that were not kept, one sentence each.
+
+    The store remembers how long contacts are kept. `least_kept` is how long they are kept even if
+    the policy needs less.
+
+    Raises:
+        StoreUnavailable: the store could not be reached.
+    """
     needed = policy.history_needed()
     stored = await store.get_blob(HORIZON_BLOB)
     horizons = [] if stored is None else readable(HORIZON_BLOB, [stored], _horizon)
@@ -78,7 +102,8 @@ async def _short_histories(
 
 
 async def _overspent_budgets(policy: Policy, store: Store, now: int) -> tuple[str, ...]:
-    limits = policy.budgets.at(now)
+    every = policy.budgets.at(now)
+    limits = {counter: one for counter, one in every.items() if not one.budget.pool}
     if not limits:
         return ()
     await store.expire_budgets(now)

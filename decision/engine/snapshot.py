@@ -20,7 +20,7 @@ from decision.core.ports import RuleMatcher, Scorer, Store
 from decision.core.schema import Moment
 from decision.core.texts import Contents
 from decision.core.values import Value
-from decision.engine.cautions import cautions
+from decision.engine.cautions import lasting_cautions, passing_cautions
 from decision.engine.names import names_of
 from decision.engine.worker import run_in_worker
 from decision.rulebook.checking import PolicyRefused
@@ -39,7 +39,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     `plain` asks the rules without the rule engine, for look-backs, which neither keep the engine
     busy nor count in its metrics. `kinds` is by candidate. `degraded` is what every decision does
-    without, such as `model`; `cautions` are warnings about the policy. `exploration` is γ of
+    without, such as `model`; `cautions` are warnings about the policy when it was put in force,
+    `lasting_cautions` those that hold until the next. `exploration` is γ of
     inverse-gap weighting, `unproven` the mask of candidates whose message has little evidence yet;
     `history_needed` is how long (microseconds) contacts must be kept. `shadow` is a challenger: it
     scores the same survivors for the log, and never chooses. `pools` are the policy's coupon pools,
@@ -64,6 +65,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     pools: tuple[str, ...] = ()
     degraded: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
+    lasting_cautions: tuple[str, ...] = ()
 
 
 class GuardedMatcher:
@@ -142,11 +144,16 @@ async def build_snapshot(
     numbers = await store.register_kinds([each.kind for each in policy.candidates])
     files = msgspec.msgpack.encode(dict(definition.files))
     await store.put_blob(policy_blob(policy.version), files)
+    lasting: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
     if contacts_kept:
-        told = await cautions(policy, store, to_micros(loaded_at), contacts_kept)
+        now = to_micros(loaded_at)
+        lasting = await lasting_cautions(policy, store, now, contacts_kept)
+        told = (*lasting, *await passing_cautions(policy, store, now))
     pools = dict.fromkeys([*policy.coupons, *await store.coupon_pools()])
-    return msgspec.structs.replace(snapshot, kinds=numbers, cautions=told, pools=tuple(pools))
+    return msgspec.structs.replace(
+        snapshot, kinds=numbers, cautions=told, lasting_cautions=lasting, pools=tuple(pools)
+    )
 
 
 def compile_snapshot(

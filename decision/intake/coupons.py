@@ -20,6 +20,7 @@ _ENDINGS: Final = {".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", ".jsonl": 
 FORMS: Final = ("text", "csv", "ndjson")
 COLUMN: Final = "code"
 _PARTING: Final = ",;\t"
+_NEARBY: Final = 100
 
 
 class ReadCode(NamedTuple):
@@ -65,7 +66,7 @@ class CodeLoading:
         Raises:
             StoreUnavailable: some may be added; add the same ones again.
         """
-        places: dict[str, str] = {}
+        places: dict[str, list[str]] = {}
         for place, text, problem in codes:
             try:
                 if text is None:
@@ -74,14 +75,11 @@ class CodeLoading:
             except InputError as error:
                 self._reject(place, str(error))
                 continue
-            if code in places:
-                self.counts.known += 1
-            else:
-                places[code] = place
+            places.setdefault(code, []).append(place)
         if places:
             await self._add(places)
 
-    async def _add(self, places: dict[str, str]) -> None:
+    async def _add(self, places: dict[str, list[str]]) -> None:
         """Stages the codes, looks for them in other pools, and frees those that are in none.
 
         So of loads into several pools at the same moment, one at least sees the other.
@@ -92,12 +90,13 @@ class CodeLoading:
         elsewhere = await store.pools_with(list(places), others) if others else {}
         for code, other in elsewhere.items():
             problem = f"{code} is in the pool {other} already; a code is in one pool"
-            self._reject(places.pop(code), problem)
+            for place in places.pop(code):
+                self._reject(place, problem)
         if twice := [code for code in staged if code in elsewhere]:
             await store.drop_codes(pool, twice)
         added = await store.open_codes(pool, [code for code in staged if code in places])
         self.counts.added += added
-        self.counts.known += len(places) - added
+        self.counts.known += sum(map(len, places.values())) - added
 
     def _reject(self, place: str, problem: str) -> None:
         self.counts.rejected += 1
@@ -161,9 +160,42 @@ def _text(place: str, line: bytes, first: bool) -> ReadCode:
     if first and text.lower() == COLUMN:
         problem = f'"{text}" is the name of a column, not a code; this line is left out'
         return ReadCode(place, None, problem)
+    if text.startswith("#"):
+        problem = "looks like a comment; a code that begins with # can be in a .csv or .ndjson"
+        return ReadCode(place, None, problem)
     if any(letter in text for letter in _PARTING):
         return ReadCode(place, None, "has several columns; name the file .csv, or add --format csv")
+    if len(text.split()) > 1:
+        problem = "has a blank inside; a code with one can be in a .csv or .ndjson"
+        return ReadCode(place, None, problem)
     return ReadCode(place, text)
+
+
+def _closed(lines: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, bytes, str]]:
+    """(place, line, problem) of each, where quotes that a line opens must be closed in it.
+
+    Lines up to the one that closes them may be parts of one cell, so that none has a code. If none
+    does nearby, the quote was opened by mistake, and what follows is as it looks.
+    """
+    waiting: list[tuple[str, bytes]] = []
+    for place, line in lines:
+        is_open = line.count(b'"') % 2 == 1
+        if not waiting and not is_open:
+            yield place, line, ""
+            continue
+        waiting.append((place, line))
+        if (is_open and len(waiting) > 1) or len(waiting) > _NEARBY:
+            yield from _parted(waiting, is_open)
+            waiting = []
+    yield from _parted(waiting, False)
+
+
+def _parted(lines: list[tuple[str, bytes]], closed: bool) -> Iterator[tuple[str, bytes, str]]:
+    for number, (place, line) in enumerate(lines):
+        if number == 0:
+            yield place, line, "opens a quote that it does not close; a row is one line"
+        else:
+            yield place, line, f"may be part of the quote in {lines[0][0]}" if closed else ""
 
 
 def _csv(path: str, lines: Iterator[tuple[str, bytes]]) -> Iterator[ReadCode]:
@@ -179,9 +211,13 @@ def _csv(path: str, lines: Iterator[tuple[str, bytes]]) -> Iterator[ReadCode]:
         there = ", ".join(columns[:12]) or "none"
         raise FileError(f"{path}: it needs one column {COLUMN} in its first line (there: {there})")
     column = columns.index(COLUMN)
-    for place, line in lines:
+    for place, line, problem in _closed(lines):
+        if problem:
+            yield ReadCode(place, None, problem)
+            continue
         try:
-            row = next(csv.reader([_decoded(line).rstrip("\r\n")], delimiter=parting), [])
+            text = _decoded(line).rstrip("\r\n")
+            row = next(csv.reader([text], delimiter=parting, strict=True), [])
         except (InputError, csv.Error) as error:
             yield ReadCode(place, None, str(error))
             continue

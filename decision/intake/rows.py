@@ -247,7 +247,7 @@ def _csv(path: str, options: RowOptions) -> Iterator[Read]:
         text = TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
         first = text.readline(LONGEST_LINE)
         delimiter = options.delimiter or _delimiter(first)
-        reader = csv.reader(_after(first, text), delimiter=delimiter)
+        reader = csv.reader(_after(first, text), delimiter=delimiter, strict=True)
         try:
             header = [name.strip() for name in next(reader, [])]
         except csv.Error as error:
@@ -263,12 +263,21 @@ def _csv(path: str, options: RowOptions) -> Iterator[Read]:
                     yield Read(f"{path}:{line}", _csv_row(columns, cells, as_text))
             except StopIteration:
                 return
-            except (InputError, csv.Error) as error:
+            except InputError as error:
                 yield Read(f"{path}:{line}", None, str(error))
+            except csv.Error as error:
+                yield Read(f"{path}:{line}", None, _quotes(str(error)))
             line = reader.line_num + 1
 
 
 _TEXTS = ("timezone", "reachable")
+
+
+def _quotes(error: str) -> str:
+    """What is wrong with the quotes of a row, from what the reader of CSV says."""
+    if error == "unexpected end of data":
+        return "opens a quote that is never closed; the rows after it were not read"
+    return error
 
 
 def _after(first: str, rest: Iterable[str]) -> Iterator[str]:

@@ -24,7 +24,7 @@ def test_codes_are_loaded_once_however_often_and_in_how_many_files(
         result = run("coupons", "load", "spring-10", "a.csv", *where)
         assert result.exit_code == 0
         assert result.stdout == (
-            f"spring-10: {added:,} codes added, {known:,} known before; 2,500 of 2,500 are free\n"
+            f"spring-10: {added:,} codes added, {known:,} there already; 2,500 of 2,500 are free\n"
         )
     result = run("coupons", "load", "spring-10", "b.txt", *where, "--json")
     assert json.loads(result.stdout) == {
@@ -67,14 +67,19 @@ def test_a_pool_that_nothing_was_loaded_into_is_refused_with_the_nearest_name(
     assert 'did you mean "spring-10"?' in " ".join(result.stderr.split())
 
 
-def test_a_pool_that_the_rules_do_not_have_is_warned_of_with_the_nearest_name(
+def test_a_pool_that_the_rules_do_not_have_is_refused_with_the_nearest_name_unless_it_is_new(
     run: Run, rules: Path, where: list[str]
 ) -> None:
     text = RULES.replace("    value: 4\n", "    value: 4\n    coupon: spring-10\n")
     (rules / "all.yaml").write_text(text + "coupons: {spring-10: {}}\n", "utf-8")
     result = run("coupons", "load", "sprin-10", "-", "--rules", str(rules), *where, stdin="A\n")
-    assert result.exit_code == 0
-    assert 'have no coupon pool sprin-10; did you mean "spring-10"?' in result.stderr
+    assert result.exit_code == 1
+    said = " ".join(result.stderr.split())
+    assert 'have no coupon pool sprin-10; did you mean "spring-10"?' in said
+    assert "add --new-pool" in said
+    assert run("coupons", "count", "--json", *where).stdout.strip() == "{}"
+    given = ("coupons", "load", "sprin-10", "-", "--rules", str(rules), "--new-pool", *where)
+    assert run(*given, stdin="A\n").exit_code == 0
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from decision.core.coupons import LONGEST_CODE, CouponCounts, counter_of
 from decision.core.ports import Commit, Conflict
 from decision.core.schema import TriggerEvent
 from decision.engine import build_snapshot
+from decision.engine.budget_views import budget_views
+from decision.engine.cautions import present_cautions
 from decision.engine.erasing import erase
 from decision.store import MemoryStore
 from tests.engine.conftest import Clock, reload
@@ -359,3 +361,8 @@ async def test_a_pool_without_codes_is_told_when_the_policy_is_put_in_force(
         "load some: nextbest coupons load autumn codes.csv",
     )
     assert snapshot.pools == ("spring", "autumn")
+    engine.use(snapshot)
+    assert await present_cautions(engine.runtime) == snapshot.cautions
+    await store.add_codes("autumn", ["D1"])
+    assert await present_cautions(engine.runtime) == ()
+    assert await budget_views(engine.runtime) == [], "a pool is no budget"

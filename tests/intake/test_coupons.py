@@ -154,3 +154,40 @@ async def test_what_a_load_left_that_was_killed_is_nobodys_until_it_is_loaded_ag
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.mark.parametrize(
+    ("rows", "codes", "bad"),
+    [
+        (['"A-1,2026', "B-2,2026"], ["B-2"], [2]),
+        (['"A-1', '2",2026', "B-2,2026"], ["B-2"], [2, 3]),
+        (['"A-1', "C-3", '2",2026', "B-2,2026"], ["B-2"], [2, 3, 4]),
+        (['A-1",2026', "B-2"], ["B-2"], [2]),
+        (['"A-1"x,2026', "B-2"], ["B-2"], [2]),
+        (['A-1,"two', 'lines"', "B-2"], ["B-2"], [2, 3]),
+        (['"A-1,2026', *(f"B-{n}" for n in range(150))], [f"B-{n}" for n in range(150)], [2]),
+        (['"A ""1"""', '"B-2"'], ['A "1"', "B-2"], []),
+    ],
+)
+def test_what_may_be_a_part_of_a_quoted_cell_is_no_code(
+    tmp_path: Path, rows: list[str], codes: list[str], bad: list[int]
+) -> None:
+    found = read(tmp_path, "\n".join(["code,made", *rows]), "codes.csv")
+    assert [code for _, code in found if not code.startswith("! ")] == codes
+    assert [line for line, code in found if code.startswith("! ")] == bad
+
+
+def test_comments_and_texts_with_blanks_are_no_codes_in_a_file_of_lines(tmp_path: Path) -> None:
+    found = dict(read(tmp_path, "# codes of spring\n#X\nWIN TER-5\nA-1\n"))
+    assert [line for line, code in found.items() if code.startswith("! ")] == [1, 2, 3]
+    assert read(tmp_path, "code\nWIN TER-5\n#X\n", "codes.csv") == [(2, "WIN TER-5"), (3, "#X")]
+
+
+@pytest.mark.anyio
+async def test_a_code_that_is_refused_is_refused_as_often_as_it_stands_there() -> None:
+    store, refused = MemoryStore(), []
+    await store.add_codes("autumn", ["A"])
+    loading = CodeLoading(store, "spring", lambda place, problem: refused.append(place))
+    await loading.add([ReadCode(str(n), code) for n, code in enumerate(["A", "A", "B", "B"])])
+    counts = loading.counts
+    assert (counts.added, counts.known, counts.rejected, refused) == (1, 1, 2, ["0", "1"])

@@ -384,3 +384,14 @@ def test_an_id_that_is_no_text_in_json_is_a_bad_row(tmp_path, value):
         [found] = read(path, "ndjson", id_column=key)
         assert found.row is None
         assert f"{key}: is {value}, must be text" in found.problem
+
+
+def test_a_quote_that_is_never_closed_is_named_and_never_becomes_an_attribute(
+    tmp_path: Path,
+) -> None:
+    """Also in the last column, where the row would have as many cells as the header."""
+    rows = table(tmp_path, 'customer_id,name\nc-1,Ann\nc-2,"Ben\nc-3,Cara\n')
+    assert [one.row is not None for one in rows] == [True, False]
+    assert "opens a quote that is never closed" in rows[1].problem
+    [stray] = table(tmp_path, 'customer_id,name\nc-1,"Ann"a\n')
+    assert stray.row is None
