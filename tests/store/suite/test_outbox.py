@@ -219,6 +219,16 @@ async def test_what_was_begun_cannot_be_withdrawn(store: Store, begun: bool) -> 
     assert await store.begin_delivery(claimed, LONG) == begun
 
 
+async def test_what_may_have_been_sent_cannot_be_withdrawn(store: Store) -> None:
+    await write(store, delivery())
+    (claimed,) = await claim(store)
+    assert await store.begin_delivery(claimed, LONG)
+    assert await store.postpone_delivery(claimed, 0, "no answer", doubtful=True)
+    one = SettledDelivery(id=claimed.delivery.id, channel="email", only="unsent")
+    reply = await store.commit(commit_of(await store.read("c-1"), "contacts", settled=[one]))
+    assert isinstance(reply, Conflict) and [*reply.unsettled] == [claimed.delivery.id]
+
+
 async def test_what_was_sent_is_taken_out_whoever_has_it_by_now(store: Store) -> None:
     await write(store, delivery())
     (first,) = await claim(store, 0)
@@ -243,7 +253,8 @@ async def test_erasing_removes_the_deliveries_of_the_customer_alone(store: Store
     assert await store.deliveries_of("c-1") == []
     assert [row.delivery.customer_id for row in await listed(store)] == ["c-2"]
     assert not await store.begin_delivery(first, LONG)
-    assert (await store.count_deliveries()).waiting == {"email": 1}
+    counts = await store.count_deliveries()
+    assert (counts.waiting, counts.held) == ({"email": 1}, 0)
 
 
 async def test_the_list_is_read_in_parts_and_by_state_and_channel(store: Store) -> None:
