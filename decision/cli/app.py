@@ -27,7 +27,7 @@ COMMANDS = {
     "publish": "Put checked rules in force on all replicas.",
     "rollback": "Return to an earlier policy, or with --models to an earlier model.",
     "load": "Load customers from CSV, NDJSON or Parquet.",
-    "coupons": "Load coupon codes into pools, and count them.",
+    "coupons": "Load coupon codes into pools, count them, take them out.",
     "decide": "Decide a file of requests, without a server.",
     "explain": "Show why a decision came about.",
     "erase": "Erase a customer: from the store, and from an archive on disk.",
