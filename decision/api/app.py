@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from litestar import Litestar, Router
@@ -27,7 +28,7 @@ from decision.api.tracing import TracingMiddleware
 from decision.api.unsubscribe import unsubscribe_routes
 from decision.core.errors import StoreUnavailable
 from decision.engine import Engine
-from decision.gateways.settings import GatewaySettingsError, load_unsubscribe
+from decision.gateways.settings import GatewaySettingsError, load_gateways, load_unsubscribe
 from decision.gateways.unsubscribe import UnsubscribeLinks
 from decision.observability import configure_logging, correlate
 from decision.server.admission import Admission, watch_loop
@@ -37,6 +38,7 @@ from decision.server.keys.file import KeysFile
 from decision.server.keys.rates import Rates
 from decision.server.metrics import Metrics
 from decision.server.opening import serving_engine
+from decision.server.outbound import send_beside
 from decision.server.settings import ServerSettings, SettingsError
 from decision.server.settings_reading import read_settings
 from decision.server.supply import PolicySupply
@@ -110,6 +112,7 @@ def create_app(
             upkeep.lifespan(),
             _beside(watch_loop(admission, show)),
             _beside(names.learn()),
+            *_sending(upkeep, settings, metrics),
         ],
         openapi_config=None,
         logging_config=None,
@@ -134,12 +137,26 @@ def _links(settings: ServerSettings) -> UnsubscribeLinks | None:
 
 @contextlib.asynccontextmanager
 async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Does work from the start of the application on; it is cancelled at its end."""
+    """Does work from the start of the application on; it is cancelled at its end, and ends."""
     task = asyncio.create_task(work)
     try:
         yield
     finally:
         task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _sending(
+    upkeep: Upkeep, settings: ServerSettings, metrics: Metrics
+) -> list[AbstractAsyncContextManager[None]]:
+    """What sends deliveries beside requests, where that is set."""
+    if not settings.outbound:
+        return []
+    try:
+        gateways = load_gateways(settings.gateways)
+    except GatewaySettingsError as error:
+        raise SettingsError(f"NEXTBEST_GATEWAYS: {error}") from None
+    return [_beside(send_beside(upkeep, settings, gateways, metrics))]
 
 
 def application() -> Litestar:

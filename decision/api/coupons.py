@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import msgspec
-from litestar import Request, delete, get, post
+from litestar import Request, get, post
 from litestar.types import ControllerRouterHandler, Receive
 
 from decision.api.answers import Answer, json_answer, path_id
@@ -38,22 +38,13 @@ class CodesAnswer(msgspec.Struct, kw_only=True):
     """What became of the codes of one request.
 
     `known` were in the pool already, or are there twice. `rejected` counts the lines that are no
-    codes; `problems` lists the first hundred of them. `codes` is what the pool has now. `notice`
-    is there where the policy in force has other pools, and not this one.
+    codes; `problems` lists the first hundred of them. `codes` is what the pool has now.
     """
 
     added: int
     known: int
     rejected: int
     problems: list[RejectedCode] = []
-    codes: CouponCounts
-    notice: str | msgspec.UnsetType = msgspec.UNSET
-
-
-class RemovedCodes(msgspec.Struct, kw_only=True):
-    """How many codes were removed, and what the pool has now."""
-
-    removed: int
     codes: CouponCounts
 
 
@@ -96,44 +87,24 @@ def coupon_routes(
                 rejected=done.rejected,
                 problems=problems,
                 codes=codes,
-                notice=notice_of(pool),
             )
         )
-
-    def notice_of(pool: str) -> str | msgspec.UnsetType:
-        known = engine.snapshot.policy.coupons
-        if not known or pool in known:
-            return msgspec.UNSET
-        hint = meant(pool, known)
-        return f'the policy in force has no coupon pool "{pool}"{hint}'
-
-    @delete("/v1/coupons/{pool:str}", status_code=200, opt={"scope": "admin", "operation": _REMOVE})
-    async def remove_codes(request: _Request) -> Answer:
-        pool = path_id(request, "pool")
-        async with admission.turn():
-            await check_known(pool)
-            removed = await store.remove_codes(pool)
-            codes = await store.count_codes(pool, engine.runtime.clock())
-        return json_answer(RemovedCodes(removed=removed, codes=codes))
-
-    async def check_known(pool: str) -> None:
-        here, loaded = engine.snapshot.policy.coupons, await store.coupon_pools()
-        if pool not in here and pool not in loaded:
-            raise Problem(
-                "not-found",
-                f"no policy in force has the coupon pool {pool[:60]!r}, and no codes were loaded "
-                f"into it{meant(pool, {*here, *loaded})}",
-            )
 
     @get("/v1/coupons/{pool:str}", opt={"scope": "admin", "operation": _COUNT})
     async def count_codes(request: _Request) -> Answer:
         pool = path_id(request, "pool")
         async with admission.turn():
-            await check_known(pool)
             found = await store.count_codes(pool, engine.runtime.clock())
+        if not found.loaded and pool not in engine.snapshot.policy.coupons:
+            known = {*engine.snapshot.policy.coupons, *await store.coupon_pools()}
+            raise Problem(
+                "not-found",
+                f"no policy in force has the coupon pool {pool[:60]!r}, and no codes were loaded "
+                f"into it{meant(pool, known)}",
+            )
         return json_answer(found)
 
-    return [add_codes, count_codes, remove_codes]
+    return [add_codes, count_codes]
 
 
 async def _lines(receive: Receive, settings: ServerSettings) -> AsyncIterator[tuple[int, bytes]]:
@@ -191,15 +162,5 @@ _COUNT = Operation(
     "on its way back. `given`: seen. `given_back`: how often a code came back.",
     parameters=_POOL,
     answers={200: ("How many", Body(type=CouponCounts, example=EXAMPLES["CouponCounts"]))},
-    problems=("not-found", "unavailable"),
-)
-_REMOVE = Operation(
-    id="removeCoupons",
-    tag="coupons",
-    summary="Take the free codes out of a pool",
-    description="So that nobody gets them, and they can be loaded into another pool. Codes that a "
-    "customer has, or that were redeemed, stay.",
-    parameters=_POOL,
-    answers={200: ("How many", Body(type=RemovedCodes, example=EXAMPLES["RemovedCodes"]))},
     problems=("not-found", "unavailable"),
 )

@@ -27,7 +27,7 @@ from decision.server.settings import ServerSettings
 
 NDJSON_ONLY: Final = frozenset({b"application/x-ndjson", b"application/ndjson"})
 
-_REQUESTS: Final[JsonDecoder[DecisionRequest]] = JsonDecoder(DecisionRequest, unused=("at",))
+_REQUESTS: Final[JsonDecoder[DecisionRequest]] = JsonDecoder(DecisionRequest)
 
 
 def decode_request(body: bytes) -> DecisionRequest:

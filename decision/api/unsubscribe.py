@@ -35,6 +35,7 @@ from decision.server.settings import ServerSettings
 
 _Request = Request[Any, Any, Any]
 _HTML: Final = "text/html"
+_EXAMPLE: Final = "<!doctype html><html lang=en>…</html>"
 _LARGEST_BODY: Final = 8 * 1024
 
 _OF_A_LINK: Final = RateLimitItemPerMinute(10)
@@ -217,7 +218,7 @@ _PAGE = Operation(
     summary="The page behind a link to opt out",
     description="A page with one button. Opening it changes nothing, since programs open links.",
     parameters=_TOKEN,
-    answers={200: ("The page", Body(type=str, content_type=_HTML))},
+    answers={200: ("The page", Body(type=str, content_type=_HTML, example=_EXAMPLE))},
     problems=("not-found", "rate-limited"),
 )
 _OPT_OUT = Operation(
@@ -228,6 +229,6 @@ _OPT_OUT = Operation(
     "`message.unsubscribed` of the contact that the link is about. The body is not read. The "
     "answer is the same whether the customer is known or not.",
     parameters=_TOKEN,
-    answers={200: ("A page that says so", Body(type=str, content_type=_HTML))},
+    answers={200: ("A page that says so", Body(type=str, content_type=_HTML, example=_EXAMPLE))},
     problems=("not-found", "rate-limited", "request-timeout", "too-large", "unavailable"),
 )

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable, Iterable
-from http import HTTPStatus
-from threading import Thread
+from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from decision.archive.archiver import ArchiveCounts, Lag
 from decision.core.clock import SECOND
-from decision.core.errors import FileError
+from decision.exposition import serve_registry
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -74,39 +71,13 @@ class ArchiveMetrics:
 
 
 def served_metrics(host: str, port: int, passes: Passes) -> ArchiveMetrics:
-    """Metrics at `/metrics`, and at `/health` 200, or 503 without progress; in threads.
+    """Metrics of an archive, served; its `/health` is 503 without progress.
 
     Raises:
         FileError: the address is not available.
     """
-    from wsgiref.simple_server import make_server
-
-    from prometheus_client import CollectorRegistry, make_wsgi_app
-    from prometheus_client.exposition import ThreadingWSGIServer, _SilentHandler
+    from prometheus_client import CollectorRegistry
 
     registry = CollectorRegistry()
-    metrics = make_wsgi_app(registry)
-
-    def app(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["PATH_INFO"] != "/health":
-            found: Iterable[bytes] = metrics(environ, start)
-            return found
-        problem = passes.problem
-        status = HTTPStatus.OK if problem is None else HTTPStatus.SERVICE_UNAVAILABLE
-        start(f"{status.value} {status.phrase}", [("Content-Type", "text/plain")])
-        return [f"{problem or 'ok'}\n".encode()]
-
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-
-        class Server(ThreadingWSGIServer):
-            address_family = family
-
-        server = make_server(str(address[0]), port, app, Server, handler_class=_SilentHandler)
-    except OSError as error:
-        raise FileError(
-            f"cannot serve metrics on {host} port {port}: {error.strerror}; "
-            "choose others with --metrics-host and --metrics-port"
-        ) from None
-    Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+    serve_registry(host, port, registry, lambda: passes.problem)
     return ArchiveMetrics(registry)

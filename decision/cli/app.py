@@ -27,7 +27,9 @@ COMMANDS = {
     "publish": "Put checked rules in force on all replicas.",
     "rollback": "Return to an earlier policy, or with --models to an earlier model.",
     "load": "Load customers from CSV, NDJSON or Parquet.",
-    "coupons": "Load coupon codes into pools, count them, take them out.",
+    "outbound": "Send what decisions have left to be sent.",
+    "outbox": "Look at deliveries, send some again, or drop them.",
+    "coupons": "Load coupon codes into pools, and count them.",
     "decide": "Decide a file of requests, without a server.",
     "explain": "Show why a decision came about.",
     "erase": "Erase a customer: from the store, and from an archive on disk.",
@@ -46,7 +48,20 @@ COMMANDS = {
 _PANELS = [
     {"name": "Try it", "commands": ["demo", "init"]},
     {"name": "Rules", "commands": ["check", "test", "simulate", "schema", "publish", "rollback"]},
-    {"name": "Run", "commands": ["serve", "load", "coupons", "key", "explain", "erase", "audit"]},
+    {
+        "name": "Run",
+        "commands": [
+            "serve",
+            "outbound",
+            "outbox",
+            "load",
+            "coupons",
+            "key",
+            "explain",
+            "erase",
+            "audit",
+        ],
+    },
     {
         "name": "Learn",
         "commands": ["archive", "train", "evaluate", "promote", "segments", "rebuild"],

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.group(epilog="Example: nextbest coupons load spring-10 codes.csv")
 def coupons() -> None:
-    """Load coupon codes into pools, count them, take them out."""
+    """Load coupon codes into pools, and count them."""
 
 
 @coupons.command(epilog="Example: nextbest coupons load spring-10 codes.csv")
@@ -114,68 +114,6 @@ async def _load(
         return loading.counts, await store.count_codes(pool, time_ns() // 1000), problems
 
 
-@coupons.command(epilog="Example: nextbest coupons remove sprin-10 --all")
-@click.argument("pool")
-@click.argument("file", required=False, type=click.Path())
-@click.option("--all", "every", is_flag=True, help="All free codes of POOL, instead of a FILE.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "csv", "ndjson"]),
-    help="What FILE is, where its ending does not say so.",
-)
-@settings_options("redis_url", "key_prefix")
-@json_option
-def remove(
-    pool: str, file: str | None, every: bool, form: str | None, as_json: bool, **given: str | None
-) -> None:
-    """Take the free codes in FILE out of POOL, so that nobody gets them.
-
-    Then they can be loaded into another pool. Codes that a customer has or had redeemed stay.
-    """
-    from decision.intake.coupons import form_of, read_codes
-
-    if every == (file is not None):
-        raise click.UsageError("give a FILE of codes, or --all")
-    reads = None if file is None else read_codes(file, form or form_of(file))
-    try:
-        removed, counts = asyncio.run(_remove(pool, reads, settings_from(**given)))
-    except OSError as error:
-        raise Fail(f"{file}: it cannot be read: {error.strerror or error}") from None
-    if as_json:
-        print_json({"pool": pool, "removed": removed, **_plain(counts)})
-    else:
-        click.echo(
-            f"{pool}: {count_of(removed, 'code')} removed; "
-            f"{counts.free:,} of {counts.loaded:,} are free"
-        )
-
-
-async def _remove(
-    pool: str, reads: Iterator[ReadCode] | None, settings: ServerSettings
-) -> tuple[int, CouponCounts]:
-    from itertools import islice
-    from time import time_ns
-
-    from decision.intake.coupons import BATCH, codes_in
-    from decision.server.opening import open_store
-
-    async with open_store(settings) as store:
-        _check_known(pool, await store.coupon_pools())
-        removed = 0 if reads is not None else await store.remove_codes(pool)
-        while reads is not None and (batch := list(islice(reads, BATCH))):
-            removed += await store.remove_codes(pool, codes_in(batch))
-        return removed, await store.count_codes(pool, time_ns() // 1000)
-
-
-def _check_known(pool: str, known: list[str]) -> None:
-    from decision.core.errors import meant
-
-    if pool not in known:
-        there = f"(pools: {', '.join(known) or 'none'}){meant(pool, known)}"
-        raise Fail(f"no codes were ever loaded into the pool {pool} {there}")
-
-
 @coupons.command(epilog="Example: nextbest coupons count spring-10")
 @click.argument("pool", required=False)
 @settings_options("redis_url", "key_prefix")
@@ -203,12 +141,14 @@ def count(pool: str | None, as_json: bool, **given: str | None) -> None:
 async def _count(pool: str | None, settings: ServerSettings) -> dict[str, CouponCounts]:
     from time import time_ns
 
+    from decision.core.errors import meant
     from decision.server.opening import open_store
 
     async with open_store(settings) as store:
         known = await store.coupon_pools()
-        if pool is not None:
-            _check_known(pool, known)
+        if pool is not None and pool not in known:
+            there = f"(pools: {', '.join(known) or 'none'}){meant(pool, known)}"
+            raise Fail(f"no codes were ever loaded into the pool {pool} {there}")
         names = known if pool is None else [pool]
         return {name: await store.count_codes(name, time_ns() // 1000) for name in names}
 

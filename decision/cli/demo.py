@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import rich_click as click
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from decision.simulation.sample import Calls
 
 HOST: Final = "127.0.0.1"
+OUTBOX: Final = ".nextbest/outbox"
+SENT: Final = "It was sent: without a gateways file, to a line of a file."
+SENT_WITHIN: Final = 30.0
+"""Seconds in which what was decided must have been sent."""
 READY_WITHIN: Final = 180.0
 """Seconds in which the server must answer; a slow machine may have to compile the model again."""
 
@@ -134,14 +139,17 @@ def show(url: str, calls: Calls) -> None:
     """Prints the calls, ready to paste."""
     out = console()
     out.print(f"\n[bold green]The demo runs on {url}[/]  (Ctrl-C ends it)\n")
-    for title, command in calls.commands(url):
+    decide, *others = calls.commands(url)
+    # Before the click: what somebody has clicked is not sent any more.
+    sent = (SENT, f"sleep 1; grep -h $id {OUTBOX}/*.ndjson")
+    for title, command in (decide, sent, *others):
         out.print(f"[bold cyan]# {title}[/]")
         out.print(f"{command}\n", markup=False, soft_wrap=True)
     out.print(f"[dim]Every other call: {url}/schema[/]")
 
 
 def make_calls(url: str, calls: Calls) -> bool:
-    """Makes the three calls, prints what is answered; whether all is as it should be."""
+    """Makes the three calls, prints what is answered and sent; whether all is as it should be."""
     import json
 
     from decision.cli.explain import ask_server
@@ -156,12 +164,27 @@ def make_calls(url: str, calls: Calls) -> bool:
     status, decision = ask(calls.titles[0], "/v1/decisions", calls.request)
     selected = status == 200 and decision.get("outcome") == "selected"
     decision_id = str(decision.get("decision_id"))
+    sent = _wait_until_sent(decision_id)
+    click.echo(f"# {SENT} ({OUTBOX}/*.ndjson)\n{sent or 'nothing'}\n")
     status, answer = ask(calls.titles[1], "/v1/events", {"events": [calls.event(decision_id)]})
     recorded = status == 202 and answer.get("accepted") == 1
     click.echo(f"# {calls.titles[2]}")
     told = ask_server(url, decision_id, None)
     show_decision(told)
     explained = any(row.reason is None for row in told.explanation or ())
-    for fine, what in ((selected, "decide"), (recorded, "event"), (explained, "why")):
+    checks = {"decide": selected, "event": recorded, "why": explained, "deliver": bool(sent)}
+    for what, fine in checks.items():
         say(f"{what}: {'fine' if fine else 'WRONG'}")
-    return selected and recorded and explained
+    return all(checks.values())
+
+
+def _wait_until_sent(decision_id: str) -> str:
+    """The line that was written for a decision; nothing where none comes in time."""
+    deadline = time.monotonic() + SENT_WITHIN
+    while time.monotonic() < deadline:
+        for path in sorted(Path(OUTBOX).glob("*.ndjson")):
+            for line in reversed(path.read_text().splitlines()):
+                if decision_id in line:
+                    return line
+        time.sleep(0.05)
+    return ""

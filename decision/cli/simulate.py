@@ -87,8 +87,6 @@ def simulate(
     if archive is not None:
         require("nextbest simulate --log")
     new, old = _definitions(rules, against, archive)
-    if archive is None and customers is None and not as_json:
-        say("no --customers: all begin as strangers, without attributes, consents and history")
     simulation = asyncio.run(
         _run(new, old, rules, against, requests, archive, customers, models, fields, seed)
     )

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, tzinfo
 
 from decision.core.conditions import (
     LONGEST_SEARCHED,
-    VERSION_OPERATORS,
     All,
     AnyOf,
     Clause,
@@ -17,7 +16,6 @@ from decision.core.conditions import (
     holds,
 )
 from decision.core.values import MISSING, Value, in_words
-from decision.core.versions import is_version
 
 _IN_WORDS = {
     "eq": ("must be {}", "must not be {}"),
@@ -82,7 +80,7 @@ def clause_in_words(
     >>> clause_in_words(since, "2026-11-01", operand="2026-11-21")
     'customer.seen is "2026-11-01", must be after customer.left, which is "2026-11-21"'
     """
-    unread = _no_version(value, [clause])
+    unread = ""
     if clause.op == "matches" and isinstance(value, str) and len(value) > LONGEST_SEARCHED:
         unread = f" (not searched: it has more than {LONGEST_SEARCHED:,} characters)"
     if clause.op == "exists":
@@ -160,12 +158,5 @@ def facts_of(
             asked.setdefault(clause.operand, [])
     return [
         f"{field} is {shown(field, values[slot_of(field)], wanted, zone)}"
-        f"{_no_version(values[slot_of(field)], wanted)}"
         for field, wanted in asked.items()
     ]
-
-
-def _no_version(value: Value, clauses: Iterable[Clause]) -> str:
-    """What is said of a text that is compared as a version, and is none."""
-    asked = any(clause.op in VERSION_OPERATORS for clause in clauses)
-    return " (no version)" if asked and isinstance(value, str) and not is_version(value) else ""

@@ -162,12 +162,6 @@ class CouponStore(Protocol):
     async def drop_codes(self, pool: str, codes: Sequence[str]) -> None:
         """Removes those of the codes that are staged."""
 
-    async def remove_codes(self, pool: str, codes: Sequence[str] | None = None) -> int:
-        """Removes those of the codes that are free or staged; None: every free code.
-
-        Returns how many these were. Codes that are with a customer, or were redeemed, stay.
-        """
-
     async def pools_with(self, codes: Sequence[str], pools: Collection[str]) -> dict[str, str]:
         """Code → pool, of the codes that one of the pools has."""
 

@@ -32,10 +32,7 @@ def parse_decision_id(text: str) -> tuple[int, int, int]:
         ValueError: the text is not a decision id.
     """
     if len(text) != 26 or text[0] > "7":
-        raise ValueError(
-            f"{text[:40]!r} is not a decision id: it has 26 "
-            "characters, letters and digits, as the answer to a decision gives it"
-        )
+        raise ValueError(f"{text[:40]!r} is not a decision id: 26 characters of Crockford base 32")
     number = 0
     for letter in text:
         if letter not in _VALUES:

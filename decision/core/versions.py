@@ -19,19 +19,9 @@ LONGEST_VERSION: Final = 256
 
 _IGNORED: Final = re.compile(r"\Av|\+[^\n\r\u2028\u2029]*\Z")
 _SEPARATORS: Final = re.compile("[-.]")
-_VERSION: Final = re.compile(r"v?[0-9]+([-.][0-9A-Za-z]+)*(\+.*)?")
 _DIGITS: Final = re.compile("[0-9]+")
 _PADDED: Final = 5
 _LARGEST: Final = 10**LONGEST_VERSION
-
-
-def is_version(text: str) -> bool:
-    """Whether a text looks like a version; others have an order as well, which says nothing.
-
-    >>> [is_version(one) for one in ("v2.10.0-beta+7", "2", "web", "V3.9.0", "3,9,0", "")]
-    [True, True, False, False, False, False]
-    """
-    return len(text) <= LONGEST_VERSION and _VERSION.fullmatch(text) is not None
 
 
 def version_key(value: Value) -> str | None:

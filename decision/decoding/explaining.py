@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from difflib import get_close_matches
 from typing import Any
 
@@ -45,11 +44,11 @@ def steps_of(place: str) -> list[str | int]:
     ]
 
 
-def explain(message: str, body: bytes, type: Any, unused: Collection[str] = ()) -> tuple[str, str]:
+def explain(message: str, body: bytes, type: Any) -> tuple[str, str]:
     """(path, detail) for the message of a msgspec validation error on this body and type.
 
     msgspec says what it expected and roughly where; what was there, the key of a mapping, and the
-    name that was probably meant are looked up again in the body. Keys in `unused` are not offered.
+    name that was probably meant are looked up again in the body.
     """
     reason, of_key, place = _parts(message)
     try:
@@ -61,7 +60,6 @@ def explain(message: str, body: bytes, type: Any, unused: Collection[str] = ()) 
     if reason.startswith("Object contains unknown field"):
         name = reason.split("`")[1]
         fields = [field.encode_name for field in _struct_fields(info)]
-        fields = [field for field in fields if field not in unused]
         return _join(path, name), f"there is no such key{_near(name, fields)}"
     if reason.startswith("Object missing required field"):
         return _join(path, reason.split("`")[1]), "is missing"
@@ -147,8 +145,7 @@ def _near(name: str, known: list[str]) -> str:
     near = get_close_matches(name[:200], known, 1)
     if near:
         return f'; did you mean "{near[0]}"?'
-    own = "; what an event says of itself goes into properties" if "properties" in known else ""
-    return f"; there are {', '.join(known)}{own}" if known else ""
+    return f"; there are {', '.join(known)}" if known else ""
 
 
 def _join(path: str, name: str) -> str:

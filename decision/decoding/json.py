@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -44,10 +44,8 @@ class JsonDecoder(Generic[T]):
         numbers: bool = True,
         noun: str = "body",
         most: int = MOST_VALUES,
-        unused: Collection[str] = (),
     ) -> None:
         self.type = type
-        self._unused = unused
         self.noun = noun
         self._numbers = numbers
         self._most = most
@@ -73,7 +71,7 @@ class JsonDecoder(Generic[T]):
     def explain(self, error: Exception, body: bytes) -> InputError:
         """A decoder's error in words that a caller can act on."""
         if isinstance(error, msgspec.ValidationError):
-            return InputError(*explain(str(error), body, self.type, self._unused))
+            return InputError(*explain(str(error), body, self.type))
         if isinstance(error, UnicodeDecodeError):
             return InputError("", f"the {self.noun} is not UTF-8")
         if isinstance(error, RecursionError):

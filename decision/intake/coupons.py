@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -102,16 +101,6 @@ class CodeLoading:
     def _reject(self, place: str, problem: str) -> None:
         self.counts.rejected += 1
         self._refuse(place, problem)
-
-
-def codes_in(reads: Sequence[ReadCode]) -> list[str]:
-    """The codes of these lines; those that are none are left out."""
-    found = []
-    for _, text, _ in reads:
-        with suppress(InputError):
-            if text is not None:
-                found.append(clean_code(text))
-    return found
 
 
 def form_of(name: str) -> str:

@@ -96,11 +96,6 @@ class LoadResult(msgspec.Struct, frozen=True, kw_only=True):
         return [found for found in self.diagnostics if found.severity == "warning"]
 
 
-_NO_FOLDER: Final = (
-    "check the path; commands with --rules read the folder rules here, unless it names another"
-)
-
-
 def load_folder(path: str | os.PathLike[str]) -> LoadResult:
     """Reads and checks every `*.yaml` under a folder, except under `tests/`; never raises.
 
@@ -115,7 +110,7 @@ def load_folder(path: str | os.PathLike[str]) -> LoadResult:
     if not root.is_dir():
         reason = "is not a folder" if root.exists() else "does not exist"
         message = f"the rules folder {_printable(str(path))} {reason}"
-        return _nothing(_of_file("unreadable-file", folder, message, _NO_FOLDER))
+        return _nothing(_of_file("unreadable-file", folder, message, "check the path"))
     files: dict[str, bytes] = {}
     for name, place in _walk(root, found, folder):
         if not name.endswith(".yaml"):

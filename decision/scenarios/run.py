@@ -14,7 +14,7 @@ from decision.core.clock import to_micros
 from decision.core.decide import Verdict
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Contact, KeptScore
-from decision.core.event_effects import CONTACT_EVENTS, Occurrence
+from decision.core.event_effects import Occurrence
 from decision.core.policy import Policy
 from decision.core.ports import Conflict, ReadResult
 from decision.core.schema import Decision, DecisionRequest, Event
@@ -257,13 +257,6 @@ class _Run:
         answer = await self.engine.events.record(told, now=now)
         return [one.detail for one in answer.rejected]
 
-    def _only_channel(self, event: PastEvent) -> str | None:
-        """The channel of the message that an event is about, where it has no other."""
-        message = self.policy.messages.get(event.message or "")
-        if message is None or event.type not in CONTACT_EVENTS or "channel" in event.properties:
-            return None
-        return message.channels[0] if len(message.channels) == 1 else None
-
     async def _record(
         self,
         found: ReadResult,
@@ -281,9 +274,8 @@ class _Run:
         for at, event in sorted(moments, key=lambda moment: moment[0]):
             self.happened += 1  # of events at one time the one that is written last is the latest
             properties = dict(event.properties)
-            channel = event.channel or self._only_channel(event)
-            if channel is not None:
-                properties["channel"] = channel
+            if event.channel is not None:
+                properties["channel"] = event.channel
             occurrence = Occurrence(
                 id=f"event-{self.happened}",
                 type=event.type,

@@ -135,6 +135,9 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
             "in ./.nextbest/outbox/."
         ),
     ] = None
+    outbound: Annotated[
+        bool, _about("Also send what is to be delivered, as `nextbest outbound` does.")
+    ] = False
     log_limit_mb: Annotated[
         int,
         _about(

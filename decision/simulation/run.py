@@ -13,7 +13,7 @@ from decision.core.definition import PolicyDefinition
 from decision.core.policy_builder import compile_policy
 from decision.core.schema import DecisionRequest, Event
 from decision.engine import InputError
-from decision.progress import SILENT, Progress, count_of
+from decision.progress import SILENT, Progress
 from decision.scoring.model import Model
 from decision.simulation.off_policy import OffPolicy, off_policy
 from decision.simulation.side import Simulated, changed
@@ -74,8 +74,8 @@ class Simulation:
                 back, latest = back + (now < latest), max(now, latest)
         if back:
             self.tally.cautions.append(
-                f"{count_of(back, 'line')} {'is' if back == 1 else 'are'} older than a line "
-                "before, so contacts made later count there; sort the file by time"
+                f"{back:,} lines are older than a line before them, so contacts made "
+                "later count in them; sort the file by time"
             )
 
     async def log(self, archive: Path) -> None:

@@ -85,7 +85,7 @@ class Prepared(NamedTuple):
         return [
             *("--rules", str(self.rules), "--models", str(self.models)),
             *("--host", host, "--port", str(port), "--workers", "1"),
-            *("--log-level", "warning", "--log-format", "console"),
+            *("--log-level", "warning", "--log-format", "console", "--outbound"),
         ]
 
 

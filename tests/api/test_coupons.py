@@ -102,18 +102,6 @@ async def test_a_bad_pool_or_content_type_is_refused(
     problem_of(answer, status)
 
 
-async def test_free_codes_are_taken_out_of_a_pool_that_was_mistyped(shop: Api) -> None:
-    url = "/v1/coupons/sprin-10"
-    added = (await shop.client.post(url, content='"A"\n"B"\n', headers=NDJSON)).json()
-    assert 'did you mean "spring-10"?' in added["notice"]
-    removed = (await shop.client.delete(url)).json()
-    assert (removed["removed"], removed["codes"]["loaded"]) == (2, 0)
-    right = "/v1/coupons/spring-10"
-    added = (await shop.client.post(right, content='"A"\n"B"\n', headers=NDJSON)).json()
-    assert added["added"] == 2 and "notice" not in added
-    problem_of(await shop.client.delete("/v1/coupons/unknown"), 404)
-
-
 async def test_a_pool_of_which_nothing_is_known_is_not_found(shop: Api) -> None:
     problem_of(await shop.client.get("/v1/coupons/unknown"), 404)
     await shop.client.post("/v1/coupons/loaded-only", content='"A"\n', headers=NDJSON)

@@ -232,17 +232,3 @@ async def test_a_stored_time_zone_that_is_not_known_here_spoils_nothing(
     monkeypatch.setattr(calendar, "known_zone", known)
     again = (await api.client.get(f"/v1/decisions/{answer['decision_id']}")).json()
     assert again["explanation"] == answer["explanation"]
-
-
-async def test_an_unknown_key_of_an_event_or_a_request_says_where_it_may_go(api: Api) -> None:
-    """Never with a key that is refused."""
-    answer = await events(api, {"customer_id": "c-1", "type": "purchase", "amount": 3})
-    detail = answer["rejected"][0]["detail"]
-    assert detail.endswith("what an event says of itself goes into properties")
-    answer = await api.client.post("/v1/decisions", json={"placement": "outbound", "zzz": 1})
-    detail = answer.json()["errors"][0]["detail"]
-    assert "deadline_ms" in detail
-    assert " at," not in detail and not detail.endswith(" at")
-    told = {"customer_id": "c-1", "type": "message.shown", "decision_id": "nope"}
-    answer = await events(api, told)
-    assert "26 characters, letters and digits" in answer["rejected"][0]["detail"]

@@ -335,6 +335,7 @@ async def test_head_is_get_without_the_body_wherever_get_is(api: Api) -> None:
         "/v1/customers/nobody",
         "/v1/erasures/nothing",
         "/v1/coupons/nothing",
+        "/v1/unsubscribe/nothing",
         "/v1/policy",
         "/health/live",
         "/health/ready",

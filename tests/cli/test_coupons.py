@@ -82,21 +82,6 @@ def test_a_pool_that_the_rules_do_not_have_is_refused_with_the_nearest_name_unle
     assert run(*given, stdin="A\n").exit_code == 0
 
 
-def test_codes_in_the_wrong_pool_can_be_moved_to_the_right_one(
-    run: Run, tmp_path: Path, where: list[str]
-) -> None:
-    (tmp_path / "a.csv").write_text("code\nA\nB\nC\n")
-    run("coupons", "load", "sprin", "a.csv", *where)
-    (tmp_path / "one.txt").write_text("A\nnone\n")
-    result = run("coupons", "remove", "sprin", "one.txt", *where)
-    assert result.stdout == "sprin: 1 code removed; 2 of 2 are free\n"
-    assert run("coupons", "remove", "sprin", *where).exit_code == 2
-    assert run("coupons", "remove", "summer", "--all", *where).exit_code == 1
-    result = run("coupons", "remove", "sprin", "--all", "--json", *where)
-    assert json.loads(result.stdout)["removed"] == 2
-    assert run("coupons", "load", "spring", "a.csv", *where).stdout.startswith("spring: 3 codes")
-
-
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

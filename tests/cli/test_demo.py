@@ -14,6 +14,7 @@ import pytest
 from decision.simulation.sample import Calls
 
 ROOT = Path(__file__).resolve().parents[2]
+FINE = "decide: fine\nevent: fine\nwhy: fine\ndeliver: fine\n"
 
 
 def demo(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
@@ -34,7 +35,7 @@ def test_the_demo_runs_from_nothing_and_again(tmp_path):
     first = demo(tmp_path, "--check", "--customers", "300")
     assert first.returncode == 0, first.stdout + first.stderr
     assert "Training the sample model" in first.stderr
-    assert first.stderr.endswith("decide: fine\nevent: fine\nwhy: fine\n")
+    assert first.stderr.endswith(FINE)
     answers = [line for line in first.stdout.splitlines() if line[:4] in ("200 ", "202 ")]
     decision = json.loads(answers[0][4:])
     assert decision["outcome"] == "selected"
@@ -42,10 +43,14 @@ def test_the_demo_runs_from_nothing_and_again(tmp_path):
     assert decision["degraded"] == []
     assert json.loads(answers[1][4:])["accepted"] == 1
     assert "selected" in first.stdout.partition("Why this message")[2]
+    (file,) = (tmp_path / ".nextbest" / "outbox").glob("*.ndjson")
+    sent = json.loads(file.read_text("utf-8"))
+    assert sent["decision_id"] == decision["decision_id"]
+    assert sent["content"] == decision["selections"][0]["content"]
 
     again = demo(tmp_path, "--check", "--customers", "300")
     assert again.returncode == 0, again.stdout + again.stderr
-    assert again.stderr == "decide: fine\nevent: fine\nwhy: fine\n"
+    assert again.stderr == FINE
 
 
 def test_a_port_in_use_is_named_before_anything_is_made(tmp_path):

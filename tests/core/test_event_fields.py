@@ -185,14 +185,3 @@ def test_a_name_that_could_be_read_in_two_ways_is_refused(name: str) -> None:
 def test_a_policy_keeps_both_types_of_a_comparison_in_time() -> None:
     measures = compile_policy(PolicyDefinition(version="1"), reads=FIELDS[2:3]).measures()
     assert set(measures) == {"purchase", "cart"}
-
-
-@pytest.mark.parametrize("value", ["unknown", "web", "V3.9.0", " 3.9.0", "3,9,0", "三", ""])
-def test_an_explanation_says_that_a_text_is_no_version(value: str) -> None:
-    """It has an order as GrowthBook's has, later than versions or earlier, which says nothing."""
-    failing = "vlt" if value else "vgt"
-    policy = policy_of(Clause("customer.app", failing, "3.10.0"))
-    verdict = ask(policy, customer(attributes={"app": value}))
-    assert "(no version), must be a version" in (explain(policy, verdict)[0].detail or "")
-    verdict = ask(policy, customer(attributes={"app": "3.10.0"}))
-    assert "no version" not in (explain(policy, verdict)[0].detail or "")

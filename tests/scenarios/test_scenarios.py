@@ -606,23 +606,3 @@ def test_each_result_is_told_as_it_comes(rules: Path) -> None:
     )
     assert told == ["one", "two"] == [result.name for result in results]
     assert results[0].render() == "ok      one"
-
-
-def test_an_event_about_a_message_with_one_channel_is_about_that_channel(rules: Path) -> None:
-    """Of a message with several channels nothing is known, unless the event says it."""
-    [result] = run(
-        rules,
-        """
-- name: x
-  now: 2026-11-21T10:00:00+08:00
-  customer:
-    events:
-      - {type: message.opened, message: news, at: 2026-11-20T10:00:00+08:00}
-      - {type: message.opened, message: coupon, at: 2026-11-20T11:00:00+08:00}
-      - {type: visit, message: news, at: 2026-11-20T11:00:00+08:00}
-  ask: {placement: outbound}
-  expect:
-    fields: {events.message.opened.count_30d.email: 1, events.message.opened.count_30d.push: 0}
-""",
-    )
-    assert result.problems == []

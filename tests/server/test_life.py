@@ -65,7 +65,7 @@ def test_workers_share_metrics_and_follow_a_reload(
             rows = [row for row in text.splitlines() if row.startswith(name)]
             return sum(float(row.rsplit(" ", 1)[1]) for row in rows)
 
-        assert sample("nextbest_decisions_total") == 40
+        until(lambda: sample("nextbest_decisions_total") == 40)
         assert sample("nextbest_store_up") == 1
         (rules / "policy.yaml").write_text(RULES + "\n# changed\n", "utf-8")
         version = httpx.post(server.url + "/v1/policy/reload", timeout=60).json()["policy_version"]

@@ -18,7 +18,6 @@ _ENDLESS = 1 << 40
 """How many codes a pool seems to have that never runs dry."""
 
 _FREE, _HELD, _GIVEN, _REDEEMED, _STAGED = "free", "held", "given", "redeemed", "staged"
-_NOWHERE = ("", 0)
 
 
 class _Taken:
@@ -88,7 +87,7 @@ class _Pool:
         found: list[str] = []
         while self.queue and len(found) < wanted:
             code = self.queue.popleft()
-            if self.codes.get(code, _NOWHERE)[0] == _FREE and code not in found:
+            if self.codes[code][0] == _FREE and code not in found:
                 found.append(code)
         if len(found) == wanted:
             return found
@@ -155,16 +154,6 @@ class MemoryCoupons(MemoryBase):
             del into.codes[code]
             into.states[_STAGED] -= 1
 
-    async def remove_codes(self, pool: str, codes: Sequence[str] | None = None) -> int:
-        found = self._pools.get(pool, _Pool())
-        wanted = list(found.queue) if codes is None else codes
-        gone = {one for one in wanted if found.codes.get(one, _NOWHERE)[0] in (_FREE, _STAGED)}
-        for code in gone:
-            found.states[found.codes.pop(code)[0]] -= 1
-        if codes is None:
-            found.queue.clear()
-        return len(gone)
-
     async def pools_with(self, codes: Sequence[str], pools: Collection[str]) -> dict[str, str]:
         found: dict[str, str] = {}
         for pool in pools:
@@ -216,7 +205,7 @@ class MemoryCoupons(MemoryBase):
         found = self._pool(pool)
         taken = found.tokens.live(token, self._clock()) or {}
         for message, one in list(taken.items()):
-            if found.codes.get(one.code) == (_HELD, one.number):
+            if found.codes[one.code] == (_HELD, one.number):
                 found.free(one.code)
                 del taken[message]
         found.done[token] = (self._clock() + TOKEN_LASTS / 1000, True)
@@ -231,7 +220,7 @@ class MemoryCoupons(MemoryBase):
         if rank <= one.rank:
             return True
         one.rank = rank
-        state, number = found.codes.get(one.code, _NOWHERE)
+        state, number = found.codes[one.code]
         own = state in (_HELD, _GIVEN) and number == one.number
         if rank % 2 and (own or (state == _FREE and (one.back is None or now < one.back))):
             found.put(one.code, _GIVEN, one.number, one.back)
@@ -260,7 +249,7 @@ class MemoryCoupons(MemoryBase):
             if decision_tag(token) in tags and belongs(token, partitions):
                 for one in (found.tokens.live(token, self._clock()) or {}).values():
                     gone += 1
-                    if found.codes.get(one.code) == (_HELD, one.number):
+                    if found.codes[one.code] == (_HELD, one.number):
                         found.put(one.code, _GIVEN, one.number, one.back)
                 del found.tokens[token]
         return gone

@@ -46,15 +46,6 @@ class RedisCoupons(RedisBase):
     async def drop_codes(self, pool: str, codes: Sequence[str]) -> None:
         await self._pool("drop", pool, *codes)
 
-    async def remove_codes(self, pool: str, codes: Sequence[str] | None = None) -> int:
-        if codes is not None:
-            return int((await self._pool("remove", pool, *codes))[0]) if codes else 0
-        removed, looked = 0, 1
-        while looked:
-            more, looked = await self._pool("remove", pool)
-            removed += more
-        return removed
-
     async def pools_with(self, codes: Sequence[str], pools: Collection[str]) -> dict[str, str]:
         found: dict[str, str] = {}
         for pool in pools:

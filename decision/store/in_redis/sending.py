@@ -41,8 +41,10 @@ class RedisSending(RedisBase):
         )
 
     async def pause_gateway(self, name: str, pause: GatewayPause) -> bool:
-        command = ("HSETNX", self.keys.paused, name, _encode(pause))
-        return bool(await self._caller(write=True)(command))
+        call = self._caller(write=True)
+        if await call(("HGET", self.keys.paused, name)) is not None:
+            return False
+        return bool(await call(("HSET", self.keys.paused, name, _encode(pause))))
 
     async def resume_gateway(self, name: str, channels: Collection[str]) -> bool:
         call = self._caller(write=True)

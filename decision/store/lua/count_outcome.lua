@@ -7,11 +7,14 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local part = math.floor(now / tonumber(ARGV[2]))
 local field = string.format('%.0f', part) .. ':' .. ARGV[1]
-if redis.call('HINCRBY', KEYS[1], field, 1) == 1 then
+local before = redis.call('HGET', KEYS[1], field)
+redis.call('HSET', KEYS[1], field, string.format('%.0f', (before or 0) + 1))
+if not before then
   local first = math.floor((now - tonumber(ARGV[3])) / tonumber(ARGV[2]))
-  for _, name in ipairs(redis.call('HKEYS', KEYS[1])) do
-    if tonumber(string.match(name, '^%d+')) < first then
-      redis.call('HDEL', KEYS[1], name)
+  local fields = redis.call('HGETALL', KEYS[1])
+  for i = 1, #fields, 2 do
+    if tonumber(string.match(fields[i], '^%d+')) < first then
+      redis.call('HDEL', KEYS[1], fields[i])
     end
   end
 end

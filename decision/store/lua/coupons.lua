@@ -140,26 +140,6 @@ function act.drop()
   return 1
 end
 
--- 3 … codes; none: those of the queue's next entries. Removes those that are free or staged.
--- Returns how many these are, and at how many codes it has looked.
-function act.remove()
-  local wanted, removed, left = {unpack(ARGV, 3)}, 0, 0
-  if #wanted == 0 then
-    wanted = redis.call('LRANGE', queue, 0, AT_A_TIME - 1)
-    redis.call('LTRIM', queue, AT_A_TIME, -1)
-  end
-  for _, code in ipairs(wanted) do
-    local state = redis.call('HGET', codes, code)
-    if state == '' or state == 's' then
-      redis.call('HDEL', codes, code)
-      removed = removed + 1
-      left = left - (state == '' and 1 or 0)
-    end
-  end
-  count('free', left)
-  return {removed, #wanted}
-end
-
 -- 3 … codes. Returns the places, from 1, of those that the pool has.
 function act.known()
   local found = {}

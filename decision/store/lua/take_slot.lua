@@ -31,7 +31,8 @@ if #gone > 0 then
   redis.call('HDEL', KEYS[1], unpack(gone))
 end
 if counted < most then
-  redis.call('HINCRBY', KEYS[1], string.format('%.0f', part), 1)
+  local count = string.format('%.0f', (counts[part] or 0) + 1)
+  redis.call('HSET', KEYS[1], string.format('%.0f', part), count)
   redis.call('PEXPIRE', KEYS[1], 2 * length * PARTS)
   return 0
 end

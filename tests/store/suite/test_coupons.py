@@ -66,30 +66,6 @@ async def test_a_staged_code_is_nobodys_until_it_is_opened(store: Store) -> None
     assert await store.open_codes("other", ["A"]) == 0
 
 
-async def test_only_codes_that_nobody_has_are_removed_and_may_be_added_again(store: Store) -> None:
-    await store.add_codes("spring", ["A", "B", "C", "D", "E"])
-    await store.stage_codes("spring", ["S"])
-    assert await take(store, "t1") == ["A"]
-    assert await store.redeem_code("spring", "B", 0)
-    assert await store.remove_codes("spring", ["A", "B", "C", "S", "Z"]) == 2
-    assert await counts(store) == CouponCounts(loaded=4, free=2, held=1, redeemed=1)
-    assert await store.pools_with(["C", "S"], ["spring"]) == {}
-    assert await store.add_codes("spring", ["C"]) == 1
-    assert await store.remove_codes("spring") == 3
-    assert await take(store, "t2") is None
-    await store.return_codes("spring", "t1", 0)
-    assert await store.remove_codes("spring") == 1
-    assert await store.settle_code("spring", "t1", "m", 3, 0) in (True, False)
-    assert await counts(store) == CouponCounts(loaded=1, redeemed=1, given_back=1)
-    assert await store.remove_codes("nothing") == 0
-
-
-async def test_every_free_code_of_a_large_pool_is_removed(store: Store) -> None:
-    await store.add_codes("spring", [f"C{n}" for n in range(2500)])
-    assert await store.remove_codes("spring") == 2500
-    assert await counts(store) == CouponCounts()
-
-
 async def test_codes_are_given_in_order_and_an_empty_pool_gives_none(store: Store) -> None:
     assert await take(store, "t0") is None
     assert await counts(store) == CouponCounts()
@@ -235,8 +211,6 @@ async def test_every_order_of_calls_gives_what_the_store_in_memory_gives(store: 
                 ("back", (choose.choice(tokens),)),
                 ("settle", (choose.choice(tokens), choose.choice("mn"), choose.randrange(1, 40))),
                 ("redeem", (f"C{choose.randrange(20)}",)),
-                ("remove", ([f"C{choose.randrange(20)}" for _ in range(2)],)),
-                ("remove", (choose.choice([None, []]),)),
             )
             name, arguments = choose.choice(calls)
             ends = [choose.choice([None, now + 50, now + 200]) for _ in range(4)]
@@ -254,9 +228,6 @@ async def _call(
     if name == "add":
         assert isinstance(first, list)
         return await store.add_codes(pool, first)
-    if name == "remove":
-        assert first is None or isinstance(first, list)
-        return await store.remove_codes(pool, first)
     assert isinstance(first, str)
     if name == "take":
         assert isinstance(ends, list)

@@ -1,0 +1,265 @@
+"""`nextbest outbox list|retry|drop|resume`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import rich_click as click
+
+from decision.cli.options import json_option, settings_from, settings_options
+from decision.cli.output import Fail, console, print_json
+from decision.progress import count_of
+
+if TYPE_CHECKING:
+    from decision.core.delivery import ListedDelivery
+    from decision.core.ports import Store
+    from decision.engine import Engine
+    from decision.server.settings import ServerSettings
+
+STATES: Final = ("queued", "sending", "failed", "unknown")
+_PAGE: Final = 500
+
+_chosen = (
+    click.argument("ids", nargs=-1, metavar="[ID]…"),
+    click.option("--state", type=click.Choice(STATES), help="All in this state."),
+    click.option("--channel", help="Of these, those of this channel."),
+)
+
+
+def _choosing(command: Any) -> Any:
+    for each in reversed(_chosen):
+        command = each(command)
+    return command
+
+
+@click.group(epilog="Example: nextbest outbox list --state failed")
+def outbox() -> None:
+    """Look at deliveries, send some again, or drop them.
+
+    queued: it waits until it is due. sending: an attempt is under way. failed: it was refused, or
+    tried too often. unknown: the answer to an attempt was lost, so that it may have arrived.
+    """
+
+
+@outbox.command("list", epilog="Example: nextbest outbox list --state unknown --channel sms")
+@click.option("--state", type=click.Choice(STATES), help="Those in this state.")
+@click.option("--channel", help="Those of this channel.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=100, show_default=True, help="How many at most."
+)
+@settings_options("redis_url", "key_prefix")
+@json_option
+def list_(
+    state: str | None, channel: str | None, limit: int, as_json: bool, **given: str | None
+) -> None:
+    """List deliveries, with what came of the latest attempt."""
+
+    async def work(store: Store) -> tuple[list[ListedDelivery], Any, Any]:
+        found = []
+        async for row in _listed(store, state, channel):
+            found.append(row)
+            if len(found) == limit:
+                break
+        return found, await store.count_deliveries(), await store.paused_gateways()
+
+    rows, counts, paused = _run(work, settings_from(**given))
+    if as_json:
+        print_json(
+            {
+                "deliveries": [_plain(row) for row in rows],
+                "waiting": counts.waiting,
+                "held": counts.held,
+                "paused": {
+                    name: {"why": one.why, "at": _time(one.at // 1000)}
+                    for name, one in paused.items()
+                },
+            }
+        )
+        return
+    _print(rows)
+    waiting = ", ".join(f"{number:,} on {name}" for name, number in sorted(counts.waiting.items()))
+    click.echo(f"waiting: {waiting or 'none'}; failed or unknown: {counts.held:,}")
+    for name, one in paused.items():
+        click.echo(f"gateway {name} is paused since {_time(one.at // 1000)}: {one.why}")
+
+
+@outbox.command(epilog="Example: nextbest outbox retry --state failed --channel email")
+@_choosing
+@settings_options("redis_url", "key_prefix", "rules")
+@json_option
+def retry(
+    ids: tuple[str, ...], state: str | None, channel: str | None, as_json: bool, **given: str | None
+) -> int:
+    """Send deliveries again that failed, or are unknown: those named, or all in a state.
+
+    One that failed has released its contact: it is sent again only if caps and budgets still have
+    room. One that is unknown may arrive twice. Exit code 1: some cannot be sent again.
+    """
+    if state not in (None, "failed", "unknown"):
+        raise click.UsageError("--state failed or --state unknown: the others are sent anyway")
+    return _change(ids, state, channel, as_json, "to be sent again", _send_again, given)
+
+
+@outbox.command(epilog="Example: nextbest outbox drop 01J8ZQ6T5B3V9K2M4N7P0R1S2T.welcome")
+@_choosing
+@settings_options("redis_url", "key_prefix", "rules")
+@json_option
+def drop(
+    ids: tuple[str, ...], state: str | None, channel: str | None, as_json: bool, **given: str | None
+) -> int:
+    """Drop deliveries: those named, or all in a state.
+
+    One that still waits is not sent, and its contact is released. One that failed, or is unknown,
+    leaves the list; what is recorded of it stays. Exit code 1: some cannot be dropped.
+    """
+    return _change(ids, state, channel, as_json, "dropped", _give_up, given)
+
+
+@outbox.command(epilog="Example: nextbest outbox resume mail")
+@click.argument("gateway")
+@settings_options("redis_url", "key_prefix", "gateways")
+@json_option
+def resume(gateway: str, as_json: bool, **given: str | None) -> int:
+    """Let a gateway send again that was paused; complaints and bounces are counted anew."""
+    from decision.gateways.settings import load_gateways
+    from decision.rulebook.diagnostics import hint_for
+
+    settings = settings_from(**given)
+    known = load_gateways(settings.gateways)
+    channels = [name for name, one in known.channels.items() if one == gateway]
+
+    async def work(store: Store) -> tuple[bool, list[str]]:
+        paused = sorted(await store.paused_gateways())
+        return await store.resume_gateway(gateway, channels), paused
+
+    done, paused = _run(work, settings)
+    if not done:
+        hint = hint_for(gateway, paused) if paused else "none is"
+        raise Fail(f"gateway {gateway} is not paused; {hint}".rstrip("; "))
+    if as_json:
+        print_json({"gateway": gateway, "resumed": True})
+    else:
+        click.echo(f"gateway {gateway} sends again")
+    return 0
+
+
+async def _send_again(engine: Engine, row: ListedDelivery) -> str | None:
+    """Why it is not sent again, None where it is."""
+    return await engine.delivering.send_again(row)
+
+
+async def _give_up(engine: Engine, row: ListedDelivery) -> str | None:
+    """Why it is not dropped, None where it is."""
+    return None if await engine.delivering.give_up(row) else "somebody is sending it, or it is gone"
+
+
+def _change(
+    ids: tuple[str, ...],
+    state: str | None,
+    channel: str | None,
+    as_json: bool,
+    done: str,
+    act: Callable[[Engine, ListedDelivery], Awaitable[str | None]],
+    given: dict[str, Any],
+) -> int:
+    from decision.cli.policies import read_rules
+    from decision.server.opening import open_engine
+
+    if not ids and state is None:
+        raise click.UsageError("name deliveries, or choose them with --state")
+    if ids and (state is not None or channel is not None):
+        raise click.UsageError("name deliveries, or choose them with --state and --channel")
+    settings = settings_from(**given)
+    definition = read_rules(settings.rules)
+
+    async def work() -> tuple[int, dict[str, str]]:
+        changed, left = 0, dict.fromkeys(ids, "there is none")
+        async with open_engine(settings, definition) as engine:
+            # Listed first: what is sent again would be met again.
+            rows = [row async for row in _listed(engine.runtime.store, state, channel)]
+            for row in rows:
+                name = row.delivery.id
+                if ids and name not in left:
+                    continue
+                why = await act(engine, row)
+                if why is None:
+                    changed += 1
+                    left.pop(name, None)
+                else:
+                    left[name] = why
+        return changed, left
+
+    changed, left = asyncio.run(work())
+    if as_json:
+        print_json({"changed": changed, "left": left})
+    else:
+        click.echo(f"{count_of(changed, 'delivery', 'deliveries')} {done}")
+        for name, why in left.items():
+            click.echo(f"{name}: {why}", err=True)
+    return 1 if left else 0
+
+
+async def _listed(
+    store: Store, state: str | None, channel: str | None
+) -> AsyncIterator[ListedDelivery]:
+    cursor = ""
+    while True:
+        page = await store.deliveries(state, channel, cursor, _PAGE)  # type: ignore[arg-type]
+        for row in page.rows:
+            yield row
+        cursor = page.cursor
+        if not cursor:
+            return
+
+
+def _run(work: Any, settings: ServerSettings) -> Any:
+    from decision.server.opening import open_store
+
+    async def run() -> Any:
+        async with open_store(settings) as store:
+            return await work(store)
+
+    return asyncio.run(run())
+
+
+def _time(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
+
+
+def _plain(row: ListedDelivery) -> dict[str, Any]:
+    one, status = row.delivery, row.status
+    return {
+        "id": one.id,
+        "state": status.state,
+        "channel": one.channel,
+        "customer_id": one.customer_id,
+        "decision_id": one.decision_id,
+        "message": one.message,
+        "placement": one.placement,
+        "attempts": status.attempts,
+        "reason": status.reason,
+        "decided_at": _time(one.at // 1000),
+        "since": _time(status.since),
+        "due": None if row.due is None else _time(row.due),
+    }
+
+
+def _print(rows: list[ListedDelivery]) -> None:
+    from rich.table import Table
+
+    if not rows:
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("id", "state", "channel", "customer", "attempts", "due", "reason"):
+        table.add_column(name, overflow="fold", justify="right" if name == "attempts" else "left")
+    for row in rows:
+        plain = _plain(row)
+        table.add_row(
+            *(str(plain[name]) for name in ("id", "state", "channel", "customer_id", "attempts")),
+            plain["due"] or "–",
+            plain["reason"],
+        )
+    console().print(table)

@@ -1,0 +1,74 @@
+"""Sends deliveries: as a process of its own, or in a worker beside its requests."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from decision.exposition import serve_registry
+from decision.gateways.settings import GatewaySettings
+from decision.observability import get_logger
+from decision.outbound.worker import Outbound
+from decision.server.delivery_metrics import DeliveryMetrics
+from decision.server.keys.file import KeysFile
+from decision.server.metrics import Metrics
+from decision.server.opening import serving_engine
+from decision.server.settings import ServerSettings
+from decision.server.supply import PolicySupply
+from decision.server.upkeep import Upkeep
+
+_ASKS_AGAIN: Final = 1.0
+"""Seconds between two looks whether a worker is the one that sends."""
+
+_log = get_logger()
+
+
+async def send_deliveries(
+    settings: ServerSettings,
+    gateways: GatewaySettings,
+    stop: asyncio.Event,
+    *,
+    metrics_host: str = "127.0.0.1",
+    metrics_port: int | None = None,
+) -> None:
+    """Sends until `stop` is set. Rules are followed as a server follows them.
+
+    Raises:
+        StoreUnavailable: the Redis URL is not one, or the embedded Redis cannot be started.
+        RulesRefused: the rules folder has errors.
+        FileError: the address of the metrics is not available.
+    """
+    metrics = Metrics()
+    engine = serving_engine(settings)
+    engine.observe(metrics)
+    keys = KeysFile(None, lambda keys: None, metrics)
+    upkeep = Upkeep(PolicySupply(engine, settings, metrics), settings, keys, metrics)
+    if metrics_port is not None:
+        serve_registry(
+            metrics_host, metrics_port, metrics.registry, lambda: _problem(upkeep.health.reachable)
+        )
+    async with upkeep.lifespan():
+        _log.info("sending", gateways=sorted(gateways.gateways))
+        outbound = Outbound(engine, gateways, DeliveryMetrics(metrics.registry))
+        await outbound.run(stop, settings.shutdown_timeout_ms / 1000)
+
+
+def _problem(reachable: bool) -> str | None:
+    return None if reachable else "the store does not answer; what is to be sent waits"
+
+
+async def send_beside(
+    upkeep: Upkeep, settings: ServerSettings, gateways: GatewaySettings, metrics: Metrics
+) -> None:
+    """Sends in a worker, until it is cancelled; of a server's workers, one does."""
+    supply, stop = upkeep.supply, asyncio.Event()
+    while not (supply.ready and supply.shared.lead()):  # noqa: ASYNC110 - other processes
+        await asyncio.sleep(_ASKS_AGAIN)
+    outbound = Outbound(supply.engine, gateways, DeliveryMetrics(metrics.registry))
+    sending = asyncio.ensure_future(outbound.run(stop, settings.shutdown_timeout_ms / 1000))
+    try:
+        await asyncio.shield(sending)
+    except asyncio.CancelledError:
+        stop.set()
+        await sending
+        raise

@@ -1,0 +1,200 @@
+"""`nextbest outbound` and `nextbest outbox`, with the file gateway and an embedded Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from decision.cli.app import cli
+from decision.core.schema import DecisionRequest
+from decision.core.sending import GatewayPause
+from decision.engine import Engine, EngineSettings, build_snapshot
+from decision.rulebook.reader import load_folder
+from decision.store import RedisStore
+from tests.waiting import until
+
+RULES = """
+settings: {timezone: UTC, currency: EUR, exploration: "off"}
+purposes: {ads: {consent: opt_out}}
+channels: {email: {}}
+placements: {outbound: {channels: [email], delivery: gateway}}
+messages:
+  a: {purpose: ads, category: x, channels: [email], value: 5, content: {subject: 你好}}
+caps: {one: {of: {message: a}, at_most: 1, within: 1d}}
+"""
+
+Act = Callable[[Engine], Any]
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    folder = tmp_path / "rules"
+    folder.mkdir()
+    (folder / "policy.yaml").write_text(RULES, "utf-8")
+    return folder
+
+
+@pytest.fixture
+def act(redis_url: str, prefix: str, rules: Path) -> Callable[[Act], Any]:
+    """Does something with an engine on the store."""
+
+    def run(work: Act) -> Any:
+        async def inside() -> Any:
+            store = RedisStore(redis_url, prefix=prefix)
+            await store.start()
+            try:
+                engine = Engine(store, EngineSettings(timeout=20))
+                definition = load_folder(rules).definition
+                assert definition is not None
+                now = datetime.now(UTC)
+                engine.use(await build_snapshot(definition, None, store, now, durable=False))
+                return await work(engine)
+            finally:
+                await store.close()
+
+        return asyncio.run(inside())
+
+    return run
+
+
+async def decide(engine: Engine, customer: str = "anna") -> str:
+    request = DecisionRequest(placement="outbound", customer_id=customer)
+    decision = await engine.decide(request)
+    assert decision.outcome == "selected", decision
+    return f"{decision.decision_id}.a"
+
+
+async def refuse(engine: Engine) -> None:
+    """Has everything that waits refused."""
+    found = await engine.runtime.store.claim_deliveries(range(256), {"email": 9}, "t", 60_000)
+    for claimed in found:
+        assert await engine.runtime.store.begin_delivery(claimed, 60_000)
+        assert await engine.delivering.failed(claimed, "no such mailbox")
+
+
+@pytest.fixture
+def outbox(redis_url: str, prefix: str, rules: Path) -> Iterator[Callable[..., Result]]:
+    """Runs `nextbest outbox …`."""
+
+    def run(*args: str) -> Result:
+        flags = ["--redis-url", redis_url, "--key-prefix", prefix]
+        if args[0] in ("retry", "drop"):
+            flags += ["--rules", str(rules)]
+        return CliRunner().invoke(cli, ["outbox", *args, *flags])
+
+    return run
+
+
+def test_what_waits_is_listed(outbox: Callable[..., Result], act: Any) -> None:
+    assert json.loads(outbox("list", "--json").stdout) == {
+        "deliveries": [],
+        "held": 0,
+        "paused": {},
+        "waiting": {},
+    }
+    name = act(decide)
+    listed = json.loads(outbox("list", "--json").stdout)
+    (row,) = listed["deliveries"]
+    assert (row["id"], row["state"], row["channel"]) == (name, "queued", "email")
+    assert listed["waiting"] == {"email": 1}
+    shown = outbox("list").stdout
+    assert "waiting: 1 on email; failed or unknown: 0" in shown
+    assert outbox("list", "--state", "failed").stdout == (
+        "waiting: 1 on email; failed or unknown: 0\n"
+    )
+
+
+def test_a_dead_letter_is_sent_again_when_asked(outbox: Callable[..., Result], act: Any) -> None:
+    name = act(decide)
+    act(refuse)
+    assert "no such mailbox" in outbox("list", "--state", "failed").stdout
+    result = outbox("retry", name)
+    assert (result.exit_code, result.stdout) == (0, "1 delivery to be sent again\n")
+    (row,) = json.loads(outbox("list", "--json").stdout)["deliveries"]
+    assert row["state"] == "queued"
+
+
+def test_a_dead_letter_is_not_sent_against_a_cap(outbox: Callable[..., Result], act: Any) -> None:
+    """Its contact was released, and another has taken its place."""
+    first = act(decide)
+    act(refuse)
+    act(decide)
+    result = outbox("retry", "--state", "failed")
+    assert result.exit_code == 1
+    assert f"{first}: capped" in result.stderr
+
+
+def test_what_waits_is_dropped_and_its_contact_released(
+    outbox: Callable[..., Result], act: Any
+) -> None:
+    name = act(decide)
+    assert outbox("drop", name).stdout == "1 delivery dropped\n"
+    assert json.loads(outbox("list", "--json").stdout)["deliveries"] == []
+    act(decide)  # the cap has room again
+
+
+def test_what_is_not_there_is_said(outbox: Callable[..., Result], act: Any) -> None:
+    result = outbox("drop", "01J.nothing")
+    assert result.exit_code == 1
+    assert "01J.nothing: there is none" in result.stderr
+    assert outbox("drop").exit_code == 2
+    assert outbox("retry", "--state", "queued").exit_code == 2
+    assert outbox("retry", "x", "--state", "failed").exit_code == 2
+
+
+def test_a_paused_gateway_is_shown_and_resumed(outbox: Callable[..., Result], act: Any) -> None:
+    async def pause(engine: Engine) -> None:
+        await engine.runtime.store.pause_gateway("file", GatewayPause("too many complaints", 0))
+
+    act(pause)
+    assert "gateway file is paused since 1970-01-01T00:00:00+00:00: too many" in (
+        outbox("list").stdout
+    )
+    wrong = outbox("resume", "fil")
+    assert wrong.exit_code == 1
+    assert "file" in wrong.stderr
+    assert outbox("resume", "file").stdout == "gateway file sends again\n"
+    assert outbox("resume", "file").exit_code == 1
+
+
+def test_the_sender_sends_what_is_decided_and_ends_when_it_is_told(
+    redis_url: str, prefix: str, rules: Path, act: Any, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "decision.cli", "outbound", "--redis-url", redis_url]
+    root = Path(__file__).resolve().parents[2]
+    with (tmp_path / "log").open("wb") as log:
+        sender = subprocess.Popen(
+            [*command, "--key-prefix", prefix, "--rules", str(rules)],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(root)},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        names = {act(lambda engine, n=n: decide(engine, f"c{n}")) for n in range(3)}
+        folder = tmp_path / ".nextbest" / "outbox"
+
+        def sent() -> set[str]:
+            lines = [line for path in folder.glob("*") for line in path.read_text().splitlines()]
+            rows = [json.loads(line) for line in lines]
+            return {f"{row['decision_id']}.{row['message']}" for row in rows}
+
+        until(lambda: sent() == names)
+        sender.send_signal(signal.SIGTERM)
+        assert sender.wait(60) == 0
+    finally:
+        if sender.poll() is None:
+            sender.kill()
+            sender.wait()
+    assert "Traceback" not in (tmp_path / "log").read_text()
