@@ -101,7 +101,7 @@ def check_lengths(
 
     An error if the text is too long with any values; a warning if it is with typical values, if it
     can be where the message is a fallback (`fallback_on`, channels), or if a text without a limit
-    needs more than one SMS.
+    needs more than one SMS, which HTML for email is not sent as.
     """
     for channel in message.channels:
         known = limits.get(channel, {})
@@ -124,7 +124,7 @@ def check_lengths(
                         "shorten every value in it with | shorten(…), so that it always fits",
                         "too-long",
                     )
-            elif is_sms(channel):
+            elif is_sms(channel) and not field.lower().endswith("html"):
                 _check_sms(checker, item, what, channel, field, found[1])
 
 

@@ -229,3 +229,18 @@ def test_a_fallback_that_can_be_too_long_where_it_is_given_has_a_warning(
     content: str, expected: list[Any]
 ) -> None:
     assert told(PUSH, content, ", fallback: m") == expected
+
+
+@pytest.mark.parametrize(
+    ("field", "warned"), [("body", True), ("html", False), ("Body_HTML", False)]
+)
+def test_html_for_email_is_not_counted_as_a_text_message(field: str, warned: bool) -> None:
+    text = f"""
+purposes: {{service: {{consent: not_required}}}}
+channels: {{email: {{}}, sms: {{}}}}
+placements: {{p: {{channels: [email, sms]}}}}
+messages:
+  a: {{purpose: service, channels: [email, sms], value: 1, content: {{{field}: "{"a" * 200}"}}}}
+"""
+    found = [one for one in load_files({"all.yaml": text}).diagnostics if one.code == "too-long"]
+    assert bool(found) is warned
