@@ -31,6 +31,7 @@ messages:
 async def test_only_names_of_the_policy_are_in_the_register(store: Any) -> None:
     definition = load_files({"rules.yaml": RULES}).definition
     assert definition is not None
+    await store.start()
     engine = Engine(store)
     engine.use(await build_snapshot(definition, None, store, datetime.now(UTC), durable=False))
     update = CustomerUpdate(
