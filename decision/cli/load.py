@@ -69,7 +69,15 @@ def load(
      "reachable": ["push", "email"], "consents": {"marketing": {"email": "granted"}},
      "events": [{"type": "purchase", "at": "2026-11-02T10:00:00Z", "properties": {"amount": 80}}]}
 
-    In a table each column is an attribute, but for customer_id, timezone, reachable ("push
+    "contacts" are what the customer was sent before, by whatever tool, so that caps count it:
+
+    \b
+    {"customer_id": "c-1", "contacts": [{"message": "autumn-sale", "channel": "email",
+     "purpose": "marketing", "category": "promotion", "at": "2026-11-02T10:00:00Z"}]}
+
+    A table with the columns customer_id, at and channel, and no type, has such a contact in each
+    row (message, purpose, category, tags and id may be there as well). In any other table each
+    column is an attribute, but for customer_id, timezone, reachable ("push
     email"), alias.TYPE, and consent.PURPOSE.CHANNEL (granted or denied). An empty cell is left
     out. Ids and aliases are text, as they are written. In other columns of CSV, what JSON writes as
     a number (with at most 15 digits) is a number, true and false are true and false, everything

@@ -27,7 +27,7 @@ from decision.core.document import (
 )
 from decision.core.errors import InputError, NextbestError, meant, unknown
 from decision.core.events import Measure
-from decision.core.identifiers import decision_tag, rank_of
+from decision.core.identifiers import contact_tag, decision_tag, rank_of
 from decision.core.policy import Policy
 
 SENT: Final = ("message.sent", "message.delivered")
@@ -107,20 +107,39 @@ def find_contact(document: Document, occurrence: Occurrence) -> int | None:
     Raises:
         AmbiguousContact: the decision made several contacts and no `message` tells which.
     """
-    if occurrence.decision_id is None:
+    tag = reference_tag(occurrence)
+    if tag is None:
         return None
-    tag = decision_tag(occurrence.decision_id)
+    message = occurrence.message if occurrence.decision_id else message_of(occurrence)
     found = [
         index
         for index, contact in enumerate(document.contacts)
-        if contact.tag == tag and occurrence.message in (None, document.kinds[contact.kind].message)
+        if contact.tag == tag and message in (None, document.kinds[contact.kind].message)
     ]
     if len(found) > 1:
         names = ", ".join(document.kinds[document.contacts[index].kind].message for index in found)
-        raise AmbiguousContact(
-            f"decision {occurrence.decision_id} had several messages ({names}); give `message`"
-        )
+        about = f"decision {occurrence.decision_id}"
+        if occurrence.decision_id is None:
+            about = f"the contact {occurrence.properties['contact']}"
+        raise AmbiguousContact(f"{about} had several messages ({names}); give `message`")
     return found[0] if found else None
+
+
+def reference_tag(occurrence: Occurrence) -> int | None:
+    """The tag of the contacts that an event is about: of its decision, else of the reference by
+    which another tool knows its contact; None where it is about none."""
+    if occurrence.decision_id is not None:
+        return decision_tag(occurrence.decision_id)
+    if occurrence.type not in CONTACT_EVENTS:
+        return None
+    named = occurrence.properties.get("contact")
+    return contact_tag(named if isinstance(named, str) else occurrence.id)
+
+
+def message_of(occurrence: Occurrence) -> str | None:
+    """The message that an event without a decision names, beside its properties or in them."""
+    named = occurrence.properties.get("message")
+    return occurrence.message or (named if isinstance(named, str) else None)
 
 
 def check(

@@ -49,3 +49,8 @@ def rank_of(event_id: str) -> int:
 def decision_tag(text: str) -> int:
     """32 bits of a decision id, by which its contacts are found again in a customer's document."""
     return crc32(text.encode())
+
+
+def contact_tag(reference: str) -> int:
+    """32 bits of the reference of a contact that another tool made: as `decision_tag` of ours."""
+    return crc32(reference.encode(), crc32(b"contact:"))

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from decision.core import event_effects
+from decision.core import contacts_elsewhere, event_effects
 from decision.core.clock import MILLISECOND, to_micros
 from decision.core.delivery import SettledDelivery
 from decision.core.document import ContactState, Document
@@ -166,6 +166,8 @@ class Events:
             clean_id("id", event.id)
         policy, told = self.runtime.snapshot.policy, event.decision_id is not None
         event_effects.check(event.type, event.properties, policy, contact=told)
+        if not told:
+            contacts_elsewhere.kind_told(event.type, event.message, event.properties, policy)
         check_redeemed(self.runtime, event.type, event.properties)
         if event.at is not None:
             self.runtime.check_time("at", to_micros(event.at), now)
@@ -253,6 +255,7 @@ class Events:
             occurrence = occurrences[index]
             try:
                 if not await self._is_late(occurrence, document):
+                    await add_told_contact(runtime, document, occurrence)
                     event_effects.apply(
                         document, occurrence, snapshot.policy, snapshot.measures, now
                     )
@@ -306,6 +309,21 @@ class Events:
             if begins is None or begins <= made:  # else its record may have been trimmed
                 raise InputError("decision_id", f"there is no decision {decision_id}")
         return not document.exists and settles
+
+
+async def add_told_contact(runtime: Runtime, document: Document, occurrence: Occurrence) -> None:
+    """Adds the contact of another tool that an event tells of, before the event is applied to it.
+
+    Raises:
+        AmbiguousContact: see `find_contact`; the document is unchanged.
+        InputError: the policy has changed, and the event tells of no contact any more.
+    """
+    policy = runtime.snapshot.policy
+    told = contacts_elsewhere.told_by(occurrence, policy)
+    if told is not None:
+        kept = contacts_elsewhere.kept_kind(told, policy, len(document.kinds))
+        [number] = await runtime.store.register_kinds([kept])
+        contacts_elsewhere.add(document, occurrence, number)
 
 
 Applied = tuple[tuple[dict[int, Result], Document], Commit | None]

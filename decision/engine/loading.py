@@ -17,15 +17,23 @@ import msgspec
 
 from decision.core import consent, event_effects
 from decision.core.clock import SECOND, from_micros, to_micros
+from decision.core.contacts_elsewhere import kind_told
 from decision.core.document import Consent, Document
 from decision.core.errors import InputError
 from decision.core.event_effects import Occurrence
 from decision.core.ports import Commit, LogRecord, ReadResult, Section
-from decision.core.schema import ConsentStatement, ConsentUpdate, CustomerUpdate, Identifier
+from decision.core.schema import (
+    ConsentStatement,
+    ConsentUpdate,
+    CustomerUpdate,
+    Identifier,
+    Moment,
+    Name,
+)
 from decision.engine import changes, transaction
 from decision.engine.changes import statements
 from decision.engine.crediting import count_for_others
-from decision.engine.events import PastEvent, occurrence_of
+from decision.engine.events import PastEvent, add_told_contact, occurrence_of
 from decision.engine.identity import claimed_aliases, clean_id, resolve
 from decision.engine.log_records import change_record, event_record
 from decision.engine.runtime import Runtime
@@ -35,12 +43,42 @@ SOURCE = "load"
 _ID_BYTES = 12
 
 
+class PastContact(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a customer was sent before, by whatever tool: it counts against caps.
+
+    Left out, `purpose`, `category` and `tags` are those of the message in the policy.
+    """
+
+    at: Moment
+    message: Name | None = None
+    channel: Name | None = None
+    purpose: Name | None = None
+    category: Name | None = None
+    tags: list[Name] | None = None
+    id: Identifier | None = None
+
+    def event(self) -> PastEvent:
+        """The event that tells of it."""
+        given = msgspec.structs.asdict(self)
+        said = {key: given[key] for key in _OF_A_CONTACT if given[key] is not None}
+        return PastEvent(
+            type="message.sent", at=self.at, properties=said, id=self.id, message=self.message
+        )
+
+
+_OF_A_CONTACT = ("channel", "purpose", "category", "tags")
+
+
 class CustomerRow(CustomerUpdate, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One customer with consents and past events; what is left out stays as it is."""
+    """One customer with consents, past events and contacts; what is left out stays as it is.
+
+    `contacts` are events of the type `message.sent`.
+    """
 
     customer_id: Identifier
     consents: ConsentUpdate = msgspec.field(default_factory=dict)
     events: list[PastEvent] = msgspec.field(default_factory=list)
+    contacts: list[PastContact] = msgspec.field(default_factory=list)
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -87,8 +125,27 @@ class Loading:
                 clean_id(f"events[{index}].id", event.id)
             properties = f"events[{index}].properties"
             event_effects.check(event.type, event.properties, policy, path=properties)
+            kind_told(event.type, event.message, event.properties, policy, properties)
             check_redeemed(self.runtime, event.type, event.properties, properties)
+        for index, contact in enumerate(row.contacts):
+            self._check_contact(contact, f"contacts[{index}]", now)
         return msgspec.structs.replace(row, customer_id=customer_id)
+
+    def _check_contact(self, contact: PastContact, path: str, now: int) -> None:
+        """Refuses a contact that cannot be counted.
+
+        Raises:
+            InputError: what is wrong with it.
+        """
+        policy, told = self.runtime.snapshot.policy, contact.event()
+        self.runtime.check_time(f"{path}.at", to_micros(contact.at), now)
+        if contact.id is not None:
+            clean_id(f"{path}.id", contact.id)
+        event_effects.check(told.type, told.properties, policy, path=path)
+        if kind_told(told.type, told.message, told.properties, policy, path) is None:
+            raise InputError(
+                path, "tells of no contact: give message, or channel and purpose, and at"
+            )
 
     async def put(self, row: CustomerRow, *, now: int | None = None) -> Loaded:
         """Writes one row. `now` in microseconds is the present; left out, the clock is asked.
@@ -135,6 +192,7 @@ class Loading:
             if new:
                 sections = (*sections, "events")
             for occurrence in new:
+                await add_told_contact(runtime, document, occurrence)
                 event_effects.apply(document, occurrence, snapshot.policy, snapshot.measures, now)
                 log.append(
                     event_record(
@@ -241,10 +299,13 @@ def _denial(document: Document, purpose: str, channel: str, granted: bool | None
 
 
 def _occurrences(row: CustomerRow) -> list[Occurrence]:
-    """The row's events, the earliest first, each with an id; an id given twice counts once."""
+    """The row's events and contacts, the earliest first, each with an id.
+
+    An id given twice counts once.
+    """
     found: dict[str, Occurrence] = {}
     alike: Counter[bytes] = Counter()
-    for event in row.events:
+    for event in (*row.events, *(contact.event() for contact in row.contacts)):
         event_id = event.id
         if event_id is None:
             content = msgspec.json.encode(event, order="sorted")

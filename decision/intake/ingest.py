@@ -73,7 +73,7 @@ async def ingest(
     async def one(place: str, row: CustomerRow) -> None:
         if dry_run:
             loading.check(row)
-            loaded = Loaded(events=len(row.events))
+            loaded = Loaded(events=len(row.events) + len(row.contacts))
         else:
             loaded = await loading.put(row, now=_last_moment(row) if own_time else None)
         tally.customers += 1
@@ -95,4 +95,5 @@ async def ingest(
 
 def _last_moment(row: CustomerRow) -> int:
     """A moment at which everything in the row has happened, and no more."""
-    return max((to_micros(event.at) for event in row.events), default=SECOND)
+    moments = [event.at for event in row.events] + [contact.at for contact in row.contacts]
+    return max(map(to_micros, moments), default=SECOND)

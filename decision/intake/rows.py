@@ -6,6 +6,9 @@ the channel may be `*`). Ids and aliases are text: in CSV letter by letter, in P
 numbers that the column's type holds exactly. In CSV an empty cell is left out; another column's
 cell is a number where it is written as JSON writes numbers, with at most 15 digits (so `007` and
 card numbers stay text); `true` and `false` in any case are true and false; everything else is text.
+
+A table with the columns `at` and `channel`, and no `type`, has a past contact in each row: beside
+these `message`, `purpose`, `category`, `tags` (between blanks) and `id`.
 """
 
 from __future__ import annotations
@@ -124,6 +127,27 @@ def _row_of(found: dict[str, Any]) -> CustomerRow:
 # ---------------------------------------------------------------------- tables
 
 
+_OF_CONTACTS = ("at", "message", "channel", "purpose", "category", "tags", "id")
+
+
+def are_contacts(names: Sequence[str], path: str, id_column: str) -> bool:
+    """Whether each row of a table is a past contact: it has a time and a channel, and no type.
+
+    Raises:
+        FileError: it also has columns that no contact has.
+    """
+    if not {"at", "channel"} <= {*names} or "type" in names:
+        return False
+    others = [name for name in names if name not in (*_OF_CONTACTS, id_column)]
+    if others:
+        raise FileError(
+            f"{path}: with the columns at and channel each row is a past contact, which has no "
+            f"column {others[0]} (only {', '.join(_OF_CONTACTS)}); load customers and contacts "
+            "from two files, or rename at or channel if they are attributes"
+        )
+    return True
+
+
 class _Columns:
     """What the columns of a table mean."""
 
@@ -154,6 +178,7 @@ class _Columns:
         self.exact = {
             name: _EXACT_BELOW.get(kind, 2**53) for name, kind in zip(names, types, strict=False)
         }
+        self.of_contacts = are_contacts(names, path, options.id_column)
 
     def row(self, cells: Iterable[Any]) -> CustomerRow:
         """The row of these cells; None, and NaN where it is no identifier, is a cell left out.
@@ -167,6 +192,8 @@ class _Columns:
                 self._put(found, name, value)
         if "customer_id" not in found:
             raise InputError("", f"{self.id_column} is empty")
+        if self.of_contacts:
+            found["contacts"] = [found.pop("attributes")]
         return _row_of(found)
 
     def _put(self, found: dict[str, Any], name: str, value: Any) -> None:
@@ -193,8 +220,12 @@ class _Columns:
                     self._put(found, f"alias.{kind}", alias)
         elif name in ("attributes", "consents") and isinstance(plain := _plain(name, value), dict):
             found[name].update(plain)
-        elif name == "events" and isinstance(value, list):
-            found["events"] = [self._event(event) for event in value]
+        elif name in ("events", "contacts") and isinstance(value, list):
+            found[name] = [self._event(event) for event in value]
+        elif self.of_contacts and name == "tags" and isinstance(value, str):
+            found["attributes"][name] = value.split()
+        elif self.of_contacts and name == "id":
+            found["attributes"][name] = self._identifier(name, value)
         else:
             found["attributes"][name] = _plain(name, value)
 
@@ -254,6 +285,8 @@ def _csv(path: str, options: RowOptions) -> Iterator[Read]:
             raise FileError(f"{path}:1: {error}") from None
         columns = _Columns(header, options, path)
         texts = {*_TEXTS, *columns.identifiers, *options.texts}
+        if columns.of_contacts:
+            texts |= set(_OF_CONTACTS)
         as_text = [name in texts for name in header]
         line = reader.line_num + 1
         while True:

@@ -395,3 +395,17 @@ def test_a_quote_that_is_never_closed_is_named_and_never_becomes_an_attribute(
     assert "opens a quote that is never closed" in rows[1].problem
     [stray] = table(tmp_path, 'customer_id,name\nc-1,"Ann"a\n')
     assert stray.row is None
+
+
+def test_a_table_with_a_time_and_a_channel_and_no_type_has_past_contacts(tmp_path):
+    head = "customer_id,at,channel,message,purpose,category,tags,id"
+    text = (
+        f"{head}\nc-1,2026-11-02T10:00:00Z,email,7,marketing,news,a b,9\nc-2,yesterday,sms,,,,,\n"
+    )
+    good, bad = table(tmp_path, text)
+    [contact] = good.row.contacts
+    assert (contact.message, contact.tags, contact.id) == ("7", ["a", "b"], "9")
+    assert good.row.attributes == {}
+    assert bad.row is None and "contacts[0].at" in bad.problem
+    with pytest.raises(FileError, match="country"):
+        table(tmp_path, "customer_id,at,channel,country\nc-1,2026-11-02T10:00:00Z,email,CN\n")
