@@ -24,6 +24,7 @@ from decision.api.http_limits import Connections, HttpLimits
 from decision.api.middleware import RequestMiddleware
 from decision.api.operations import operation_routes
 from decision.api.protocol import BoundedProtocol
+from decision.api.segment import segment_routes
 from decision.api.tracing import TracingMiddleware
 from decision.api.unsubscribe import unsubscribe_routes
 from decision.core.errors import StoreUnavailable
@@ -65,8 +66,8 @@ def create_app(
     metrics show. `tracing` makes spans; it is closed with the application.
 
     Raises:
-        SettingsError: the archive or the gateways file cannot be used. Where the keys file cannot,
-            no key is valid.
+        SettingsError: the archive, the gateways file or a setting of Segment's calls cannot be
+            used. Where the keys file cannot, no key is valid.
     """
     settings = settings or ServerSettings()
     admission = admission or Admission(settings.timeout_ms / 1000)
@@ -93,6 +94,7 @@ def create_app(
         route_handlers=[
             *lookup_routes(engine, settings, admission),
             *event_routes(engine, settings, metrics, admission, rates, bodies),
+            *segment_routes(engine, settings, metrics, admission, rates, bodies),
             *customer_routes(engine, admission, bodies),
             *coupon_routes(engine, settings, admission),
             *unsubscribe_routes(engine, settings, admission, _links(settings)),

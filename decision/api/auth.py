@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import functools
 import re
 import time
@@ -63,10 +65,13 @@ class Authenticator:
         """Whether no keys are asked for."""
         return self._keys is None
 
-    def authorize(self, scope: Scope, needed: str, instead: str | None = None) -> bool:
+    def authorize(
+        self, scope: Scope, needed: str, instead: str | None = None, *, basic: bool = False
+    ) -> bool:
         """Allows a request, or refuses it; false where only the scope `instead` allows it.
 
-        The name of the key is noted in the request's state.
+        With `basic` the key may also be the user name of Basic authentication. The name of the
+        key is noted in the request's state.
 
         Raises:
             Problem: 401 without a valid key, 403 where the key lacks the scope, or where the
@@ -77,7 +82,7 @@ class Authenticator:
             return True
         if self._hosts is not None and not self.is_ours(scope):
             raise Problem("forbidden", "the Host of the request is not in NEXTBEST_ALLOWED_HOSTS")
-        caller = self._caller(scope, self._keys)
+        caller = self._caller(scope, self._keys, basic)
         scope["state"]["key"] = caller.name
         if needed in caller.scopes:
             return True
@@ -103,8 +108,8 @@ class Authenticator:
                     return _by_unix_socket(scope)
         return named or _by_unix_socket(scope)
 
-    def _caller(self, scope: Scope, keys: dict[str, _Caller]) -> _Caller:
-        given = _bearer(scope)
+    def _caller(self, scope: Scope, keys: dict[str, _Caller], basic: bool) -> _Caller:
+        given = _given_key(scope, basic)
         if not given:
             detail = "send Authorization: Bearer and an API key"
             raise Problem("unauthorized", detail, headers={"www-authenticate": _REALM})
@@ -158,7 +163,8 @@ def guard_of(authenticator: Authenticator, rates: Rates) -> Guard:
     """Litestar's guard: a route's `opt["scope"]` is the scope it needs; none needs no key.
 
     `opt["instead"]` is a scope that allows a part of the answer (`partly_allowed`). A route with
-    `opt["counted"]` false counts its calls against the key's rate itself.
+    `opt["counted"]` false counts its calls against the key's rate itself. With `opt["basic"]` the
+    key may also come by Basic authentication.
 
     A function and not a method, because a router copies what it is given, and with a bound method
     the authenticator; a coroutine, because Litestar runs others in a thread.
@@ -172,7 +178,9 @@ def guard_of(authenticator: Authenticator, rates: Rates) -> Guard:
             return
         if handler.opt.get("local") and is_local(scope) and authenticator.is_ours(scope):
             return
-        allowed = authenticator.authorize(scope, needed, handler.opt.get("instead"))
+        allowed = authenticator.authorize(
+            scope, needed, handler.opt.get("instead"), basic=handler.opt.get("basic", False)
+        )
         scope["state"]["partly_allowed"] = not allowed
         if handler.opt.get("counted", True):
             await rates.spend(key_name(scope))
@@ -225,10 +233,15 @@ def _host_of(origin: str) -> str:
         return ""
 
 
-def _bearer(scope: Scope) -> bytes:
+def _given_key(scope: Scope, basic: bool) -> bytes:
     for name, value in scope["headers"]:
         if name == b"authorization":
             kind, _, token = bytes(value).partition(b" ")
             if kind.lower() == b"bearer":
                 return token.strip()
+            if basic and kind.lower() == b"basic":
+                try:
+                    return base64.b64decode(token.strip(), validate=True).partition(b":")[0]
+                except binascii.Error:
+                    return b""
     return b""

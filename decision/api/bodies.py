@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from contextlib import nullcontext
 from typing import Final
 
@@ -14,6 +15,9 @@ from decision.server.byte_budget import ByteBudget, Share, weight
 from decision.server.settings import ServerSettings
 
 JSON_ONLY: Final = frozenset({b"application/json"})
+
+_PLAIN: Final = frozenset({b"identity"})
+_PACKED: Final = frozenset({b"identity", b"gzip"})
 
 _SMALL: Final = 8 * 1024
 """Bytes up to which a body is not counted."""
@@ -33,14 +37,50 @@ class Bodies:
         self.budget = ByteBudget(settings.max_bytes_in_flight // 2)
         self._small = min(_SMALL, self.largest)
 
-    async def read(self, scope: Scope, receive: Receive) -> bytes:
+    async def read_packed(self, scope: Scope, receive: Receive) -> bytes:
+        """The whole body of a request, which may be packed with gzip, unpacked; else as `read`.
+
+        Raises:
+            Problem: as `read` does; 413 where it is too large unpacked, 400 where it cannot be
+                unpacked.
+        """
+        body = await self.read(scope, receive, encodings=_PACKED)
+        if dict(scope["headers"]).get(b"content-encoding", b"").lower() != b"gzip":
+            return body
+        unpacking = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        try:
+            found = unpacking.decompress(body, self.largest + 1)
+        except zlib.error:
+            raise Problem("invalid-request", "the body is not gzip") from None
+        if len(found) > self.largest:
+            raise too_large(self.largest)
+        if not unpacking.eof or unpacking.unused_data:
+            raise Problem("invalid-request", "the body is not one whole stream of gzip")
+        if len(found) > self._small:
+            share = scope["state"].get("share")
+            if share is None:
+                share = scope["state"]["share"] = Share(self.budget)
+            if not share.grow(weight(found)):
+                raise self._crowded()
+        return found
+
+    async def read(
+        self,
+        scope: Scope,
+        receive: Receive,
+        *,
+        types: frozenset[bytes] = JSON_ONLY,
+        encodings: frozenset[bytes] = _PLAIN,
+    ) -> bytes:
         """The whole body of a request. Its share of memory is in the request's state, as `share`.
+
+        `types` and `encodings` are the contents it may have.
 
         Raises:
             Problem: 415 for another content type, 413 where it is too large, 408 where it took too
                 long, 400 where the client went away, 503 where others take all memory there is.
         """
-        check_headers(scope, JSON_ONLY, self.largest)
+        check_headers(scope, types, self.largest, encodings)
         size = 0
         parts: list[bytes] = []
         share: Share | None = None
@@ -85,7 +125,9 @@ class Bodies:
         )
 
 
-def check_headers(scope: Scope, allowed: frozenset[bytes], limit: int) -> None:
+def check_headers(
+    scope: Scope, allowed: frozenset[bytes], limit: int, encodings: frozenset[bytes] = _PLAIN
+) -> None:
     """Refuses a body by what its headers say of it.
 
     Raises:
@@ -98,10 +140,11 @@ def check_headers(scope: Scope, allowed: frozenset[bytes], limit: int) -> None:
         wanted = " or ".join(sorted(name.decode() for name in allowed))
         raise Problem("unsupported-media-type", f"Content-Type is {shown}; send {wanted}")
     encoding = headers.get(b"content-encoding", b"identity")
-    if encoding.lower() != b"identity":
+    if encoding.lower() not in encodings:
         shown = encoding.decode("latin-1")[:60]
+        instead = "use gzip, or send" if b"gzip" in encodings else "send"
         raise Problem(
-            "unsupported-media-type", f"Content-Encoding is {shown}; send the body as it is"
+            "unsupported-media-type", f"Content-Encoding is {shown}; {instead} the body as it is"
         )
     length = headers.get(b"content-length", b"0")
     if length.isdigit() and (len(length) > 18 or int(length) > limit):

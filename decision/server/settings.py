@@ -138,6 +138,23 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     outbound: Annotated[
         bool, _about("Also send what is to be delivered, as `nextbest outbound` does.")
     ] = False
+    segment_traits: Annotated[
+        str | None,
+        _about(
+            "Traits of Segment's identify that are stored as attributes, with commas between them; "
+            "trait=attribute where the names differ. Left out: none."
+        ),
+    ] = None
+    segment_events: Annotated[
+        str | None,
+        _about(
+            "Names of Segment's events whose type is another one here, as "
+            "Order Completed=purchase, with commas between them."
+        ),
+    ] = None
+    segment_merge: Annotated[
+        bool, _about("Merge the two customers of Segment's alias; otherwise it changes nothing.")
+    ] = False
     log_limit_mb: Annotated[
         int,
         _about(

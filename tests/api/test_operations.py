@@ -337,6 +337,7 @@ async def test_head_is_get_without_the_body_wherever_get_is(api: Api) -> None:
         "/v1/coupons/nothing",
         "/v1/unsubscribe/nothing",
         "/v1/policy",
+        "/v1/quarantine",
         "/health/live",
         "/health/ready",
         "/metrics",

@@ -1,0 +1,228 @@
+"""`/v1/batch`, `/v1/track` and so on: what Segment's and RudderStack's clients send, as it is.
+
+These clients drop what gets a 4xx, and some take nothing but a 200. So a body that can be read
+gets a 200; what of it cannot be used is in the answer, and in the quarantine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from litestar import Request, get, post
+from litestar.types import ControllerRouterHandler
+
+from decision.api.answers import Answer, json_answer
+from decision.api.auth import key_name
+from decision.api.bodies import Bodies
+from decision.api.openapi import BODY_PROBLEMS, EXAMPLES, Body, Operation
+from decision.core.clock import from_micros
+from decision.core.errors import InputError, NotFound
+from decision.core.schema import CustomerUpdate, Event, Rejected
+from decision.engine import Engine
+from decision.engine.identity import customer_id_of, named_by
+from decision.intake.segment import (
+    ANONYMOUS,
+    KINDS,
+    LARGEST_BATCH,
+    LARGEST_EVENT,
+    Action,
+    Merge,
+    Profile,
+    SegmentOptions,
+    about,
+    action_of,
+    calls_of,
+    names_of,
+)
+from decision.server.admission import Admission
+from decision.server.keys.rates import Rates
+from decision.server.metrics import Metrics
+from decision.server.quarantine import (
+    Quarantine,
+    Quarantined,
+    quarantine,
+    quarantined,
+    without_names,
+)
+from decision.server.settings import ServerSettings, SettingsError
+
+_Request = Request[Any, Any, Any]
+
+
+class SegmentAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the calls of one request; `success` says no more than that it was read."""
+
+    success: bool = True
+    accepted: int
+    duplicates: int
+    rejected: list[Rejected] = []
+
+
+def options_of(settings: ServerSettings) -> SegmentOptions:
+    """What the settings say of Segment's calls.
+
+    Raises:
+        SettingsError: a setting cannot be read.
+    """
+    read = {}
+    for name in ("segment_traits", "segment_events"):
+        try:
+            read[name] = names_of(getattr(settings, name))
+        except ValueError as error:
+            raise SettingsError(f"NEXTBEST_{name.upper()}: {error}") from None
+    return SegmentOptions(read["segment_traits"], read["segment_events"], settings.segment_merge)
+
+
+def segment_routes(
+    engine: Engine,
+    settings: ServerSettings,
+    metrics: Metrics,
+    admission: Admission,
+    rates: Rates,
+    bodies: Bodies,
+) -> list[ControllerRouterHandler]:
+    """The routes of Segment's calls, and of the quarantine."""
+    options = options_of(settings)
+    store = engine.runtime.store
+
+    async def take(request: _Request, kind: str | None) -> Answer:
+        body = await bodies.read_packed(request.scope, request.receive)
+        calls, sent_at = ([body], None) if kind is not None else calls_of(body)
+        key = key_name(request.scope)
+        await rates.spend(key, max(1, len(calls)))
+        received = from_micros(engine.runtime.clock())
+        actions: dict[int, Action] = {}
+        rejected: dict[int, str] = {}
+        size = 0
+        for index, raw in enumerate(calls):
+            try:
+                size += len(raw) if len(raw) <= LARGEST_EVENT else 0
+                if size > LARGEST_BATCH:
+                    raise InputError("", f"is beyond the {LARGEST_BATCH} bytes of a batch")
+                actions[index] = action_of(raw, options, received, kind=kind, sent_at=sent_at)
+            except InputError as error:
+                rejected[index] = str(error)
+                metrics.recorded("", "rejected")
+        async with admission.turn():
+            answer = await _store(engine, metrics, actions, rejected)
+            await quarantine(
+                store,
+                [
+                    Quarantined(
+                        at=received,
+                        source="segment",
+                        key=key,
+                        index=row.index,
+                        detail=without_names(row.detail, _names(calls[row.index])),
+                        **({"kind": kind} if kind else {}) | about(calls[row.index]),
+                    )
+                    for row in answer.rejected
+                ],
+            )
+        return json_answer(answer)
+
+    def route(kind: str | None) -> ControllerRouterHandler:
+        opt = {
+            "scope": "events",
+            "basic": True,
+            "counted": False,
+            "operation": _operation(kind or "batch"),
+        }
+
+        @post(f"/v1/{kind or 'batch'}", status_code=200, opt=opt)
+        async def take_calls(request: _Request) -> Answer:
+            return await take(request, kind)
+
+        return take_calls
+
+    @get("/v1/quarantine", opt={"scope": "admin", "operation": _QUARANTINE})
+    async def get_quarantine() -> Answer:
+        async with admission.turn():
+            return json_answer(await quarantined(store))
+
+    return [route(None), *map(route, KINDS), get_quarantine]
+
+
+async def _store(
+    engine: Engine, metrics: Metrics, actions: dict[int, Action], rejected: dict[int, str]
+) -> SegmentAnswer:
+    """Does what calls ask for: customers first, so that events count for who they are then.
+
+    Raises:
+        StoreUnavailable: some may be stored; sending all of it again is safe.
+    """
+    events: list[Event] = []
+    places: list[int] = []
+    done = 0
+    for index, action in actions.items():
+        try:
+            if isinstance(action, Event):
+                events.append(action)
+                places.append(index)
+                continue
+            await _change(engine, action)
+            done += 1
+        except (InputError, NotFound) as error:
+            rejected[index] = str(error)
+            metrics.recorded("", "rejected")
+    answer = await engine.events.record(events)
+    rejected |= {places[row.index]: row.detail for row in answer.rejected}
+    return SegmentAnswer(
+        accepted=answer.accepted + done,
+        duplicates=answer.duplicates,
+        rejected=[Rejected(index, detail) for index, detail in sorted(rejected.items())],
+    )
+
+
+async def _change(engine: Engine, action: Profile | Merge | None) -> None:
+    customers = engine.customers
+    if isinstance(action, Profile):
+        named = named_by(engine.runtime.settings, action.customer_id, action.alias)
+        await customers.update(await customer_id_of(engine.runtime, named), action.update)
+    elif isinstance(action, Merge):
+        try:
+            await customers.merge(action.into, action.other)
+        except NotFound:  # then it is an anonymousId, or nobody
+            await customers.update(action.into, CustomerUpdate(aliases={ANONYMOUS: action.other}))
+
+
+def _names(raw: bytes) -> Sequence[str]:
+    """What names the customer in a call."""
+    try:
+        call = msgspec.json.decode(raw, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ()
+    given = (call.get(name) for name in ("userId", "anonymousId", "previousId"))
+    return [str(one) for one in given if one]
+
+
+def _operation(path: str) -> Operation:
+    batch = path == "batch"
+    return Operation(
+        id=f"segment{path.title()}",
+        tag="events",
+        summary="Take a batch of Segment's calls" if batch else f"Take Segment's call {path}",
+        description="For clients of Segment and RudderStack: point their host here; the write key "
+        "is an API key, as user name of Basic or as Bearer. The body may be packed with gzip. "
+        "What cannot be used is listed in `rejected` and in the quarantine; the rest counts. "
+        f"An event may have {LARGEST_EVENT} bytes, a batch {LARGEST_BATCH}.",
+        request=Body(
+            type=dict[str, Any], example=EXAMPLES["SegmentBatch" if batch else "SegmentCall"]
+        ),
+        answers={200: ("What became of them", _ANSWER)},
+        problems=BODY_PROBLEMS,
+    )
+
+
+_ANSWER: Final = Body(type=SegmentAnswer, example=EXAMPLES["SegmentAnswer"])
+_QUARANTINE = Operation(
+    id="getQuarantine",
+    tag="events",
+    summary="The last events that were rejected from clients which do not read answers",
+    description="The newest first, 1,000 at most, the first 100 of a request. Contents of events "
+    "are not kept, nor who they are about.",
+    answers={200: ("The rejected events", Body(type=Quarantine, example=EXAMPLES["Quarantine"]))},
+    problems=("unavailable",),
+)
