@@ -10,17 +10,19 @@ from litestar.types import ControllerRouterHandler
 
 from decision.api.answers import Answer, json_answer
 from decision.api.auth import key_name
-from decision.api.bodies import Bodies
+from decision.api.bodies import JSON_ONLY, Bodies
 from decision.api.openapi import BODY_PROBLEMS, EXAMPLES, Body, Operation
 from decision.core.errors import InputError
 from decision.core.schema import Event, EventsAnswer, Notice, Rejected
 from decision.decoding import MOST_VALUES, JsonDecoder
 from decision.engine import Engine
+from decision.intake.cloudevents import BATCHED, STRUCTURED, cloud_events, event_of
 from decision.server.admission import Admission
 from decision.server.keys.rates import Rates
 from decision.server.metrics import Metrics
 from decision.server.settings import ServerSettings
 
+_TYPES: Final = JSON_ONLY | {STRUCTURED, BATCHED}
 _VALUES_PER_EVENT: Final = 50
 """JSON values that an event may have where a request has as many events as it may."""
 
@@ -56,8 +58,10 @@ def event_routes(
         opt={"scope": "events", "counted": False, "operation": _RECORD},
     )
     async def record_events(request: Request[Any, Any, Any]) -> Answer:
-        body = await bodies.read(request.scope, request.receive)
-        raw = outer.decode(body).events
+        body = await bodies.read(request.scope, request.receive, types=_TYPES)
+        cloud = cloud_events(request.scope["headers"], body)
+        raw = outer.decode(body).events if cloud is None else cloud
+        decode = inner.decode if cloud is None else event_of
         if len(raw) > settings.max_events:
             raise InputError(
                 "events", f"has {len(raw)} events, may have {settings.max_events}; send several"
@@ -68,7 +72,7 @@ def event_routes(
         rejected: list[Rejected] = []
         for index, one in enumerate(raw):
             try:
-                events.append(inner.decode(bytes(one)))
+                events.append(decode(bytes(one)))
                 places.append(index)
             except InputError as error:
                 rejected.append(Rejected(index, str(error)))
@@ -94,7 +98,8 @@ _RECORD = Operation(
     description="Idempotent by `id` for each customer, for 7 days. Events about a contact carry "
     "`decision_id`, and `message` where the decision had several. An event that cannot be used "
     "is listed in `rejected`; the others are recorded. So is one about a contact that names a "
-    "channel or purpose that the policy does not have.",
+    "channel or purpose that the policy does not have. CloudEvents are taken too: structured, "
+    "batched, or binary (`ce-…` headers).",
     request=Body(type=EventsRequest, example=EXAMPLES["EventsRequest"]),
     answers={202: ("What became of the events", _ANSWER)},
     problems=BODY_PROBLEMS,

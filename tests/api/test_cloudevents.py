@@ -1,0 +1,84 @@
+"""CloudEvents in each of the three modes are the same events, each of them once."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import Api
+
+pytestmark = pytest.mark.anyio
+EVENT = {
+    "specversion": "1.0",
+    "type": "purchase",
+    "source": "/shop",
+    "id": "7",
+    "subject": "c-1",
+    "time": "2026-01-01T00:00:00Z",
+}
+
+
+async def send(api: Api, content_type: str, body: Any, **headers: str) -> dict[str, Any]:
+    answer = await api.client.post(
+        "/v1/events",
+        content=json.dumps(body),
+        headers={"content-type": content_type, **headers},
+    )
+    assert answer.status_code == 202, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def structured(api: Api, **fields: Any) -> dict[str, Any]:
+    return await send(api, "application/cloudevents+json; charset=utf-8", {**EVENT, **fields})
+
+
+async def test_an_event_sent_in_three_modes_is_one_event(api: Api) -> None:
+    data = {"amount": 80}
+    batch = [{**EVENT, "data": data}, 7, {**EVENT, "id": "8"}, {**EVENT, "source": "/other"}]
+    binary = {f"ce-{name}": value for name, value in EVENT.items()}
+    first = await structured(api, data=data)
+    second = await send(api, "application/cloudevents-batch+json", batch)
+    third = await send(api, "application/json", data, **binary)
+    assert (first["accepted"], first["duplicates"]) == (1, 0)
+    assert (second["accepted"], second["duplicates"]) == (2, 1)
+    assert [row["index"] for row in second["rejected"]] == [1]
+    assert (third["accepted"], third["duplicates"]) == (0, 1)
+    found = (await api.client.get("/v1/customers/c-1")).json()
+    assert found["events"]["purchase"]["count"] == 3
+
+
+async def test_an_extension_names_the_customer_before_the_subject(api: Api) -> None:
+    await structured(api, customerid="c-2", subject="order/7")
+    assert (await api.client.get("/v1/customers/c-2")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"specversion": "0.3"}, "specversion"),
+        ({"id": ""}, "id"),
+        ({"source": None}, "source"),
+        ({"type": 7}, "type"),
+        ({"subject": None}, "subject"),
+        ({"subject": 7}, "subject"),
+        ({"time": "yesterday"}, "time"),
+        ({"data": [1]}, "data"),
+        ({"data": "text"}, "data"),
+        ({"data_base64": "e30="}, "data_base64"),
+        ({"decisionid": "x"}, "decision_id"),
+    ],
+)
+async def test_what_cannot_be_used_is_rejected_by_its_name_there(
+    api: Api, fields: dict[str, Any], path: str
+) -> None:
+    answer = await structured(api, **fields)
+    assert answer["rejected"][0]["detail"].startswith(path), answer
+
+
+async def test_long_sources_are_told_apart(api: Api) -> None:
+    for source in ("/" + "x" * 300, "/" + "x" * 301):
+        assert (await structured(api, source=source))["accepted"] == 1
+        assert (await structured(api, source=source))["duplicates"] == 1
