@@ -76,9 +76,12 @@ def load(
      "purpose": "marketing", "category": "promotion", "at": "2026-11-02T10:00:00Z"}]}
 
     A table with the columns customer_id, at and channel, and no type, has such a contact in each
-    row (message, purpose, category, tags and id may be there as well). In any other table each
-    column is an attribute, but for customer_id, timezone, reachable ("push
-    email"), alias.TYPE, and consent.PURPOSE.CHANNEL (granted or denied). An empty cell is left
+    row (message, purpose, category, tags and id may be there as well). A table with the columns
+    customer_id, type and at has an event in each row (event_id, message, value and property.NAME
+    may be there as well; without event_id, rows that are alike are one event). So has a line of
+    NDJSON with these keys. In any other table each column is an attribute, but for customer_id,
+    timezone, reachable ("push email"), alias.TYPE, and consent.PURPOSE.CHANNEL (granted or
+    denied). An empty cell is left
     out. Ids and aliases are text, as they are written. In other columns of CSV, what JSON writes as
     a number (with at most 15 digits) is a number, true and false are true and false, everything
     else, and the columns named with --text, is text.

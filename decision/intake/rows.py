@@ -8,7 +8,8 @@ cell is a number where it is written as JSON writes numbers, with at most 15 dig
 card numbers stay text); `true` and `false` in any case are true and false; everything else is text.
 
 A table with the columns `at` and `channel`, and no `type`, has a past contact in each row: beside
-these `message`, `purpose`, `category`, `tags` (between blanks) and `id`.
+these `message`, `purpose`, `category`, `tags` (between blanks) and `id`. One with the columns
+`type` and `at` has an event in each row: see `event_rows`. So has a line of NDJSON with these keys.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ import msgspec
 from decision.core.errors import FileError, InputError
 from decision.decoding.explaining import place_and_reason
 from decision.engine.loading import CustomerRow
+from decision.intake.event_rows import TEXTS as _OF_EVENTS
+from decision.intake.event_rows import are_events, event_of
 from decision.intake.lines import (
     LONGEST_LINE,
     LineDecoder,
@@ -98,12 +101,30 @@ def _ndjson(path: str, options: RowOptions) -> Iterator[Read]:
         for number, line in lines_of(file):
             place = f"{path}:{number}"
             try:
-                found = decoder.decode(line)
+                found = _event_line(line, options.id_column) or decoder.decode(line)
                 if isinstance(found, dict):
                     found = _renamed(found, options.id_column)
                 yield Read(place, found)
             except InputError as error:
                 yield Read(place, None, str(error))
+
+
+_any_line = LineDecoder[Any](dict)
+
+
+def _event_line(line: bytes, id_column: str) -> CustomerRow | None:
+    """The row of a line that is an event; None where it is none.
+
+    Raises:
+        InputError: it cannot be one.
+    """
+    if b'"at"' not in line or b'"type"' not in line:
+        return None
+    found = _any_line.decode(line)
+    if "at" not in found or "type" not in found:
+        return None
+    customer = {id_column: found.pop(id_column)} if id_column in found else {}
+    return _renamed({**customer, "events": [event_of(found)]}, id_column)
 
 
 def _renamed(found: dict[str, Any], id_column: str) -> CustomerRow:
@@ -179,6 +200,7 @@ class _Columns:
             name: _EXACT_BELOW.get(kind, 2**53) for name, kind in zip(names, types, strict=False)
         }
         self.of_contacts = are_contacts(names, path, options.id_column)
+        self.of_events = are_events(names, path, options.id_column)
 
     def row(self, cells: Iterable[Any]) -> CustomerRow:
         """The row of these cells; None, and NaN where it is no identifier, is a cell left out.
@@ -194,6 +216,8 @@ class _Columns:
             raise InputError("", f"{self.id_column} is empty")
         if self.of_contacts:
             found["contacts"] = [found.pop("attributes")]
+        if self.of_events:
+            found["events"] = [event_of(found.pop("attributes"))]
         return _row_of(found)
 
     def _put(self, found: dict[str, Any], name: str, value: Any) -> None:
@@ -224,7 +248,7 @@ class _Columns:
             found[name] = [self._event(event) for event in value]
         elif self.of_contacts and name == "tags" and isinstance(value, str):
             found["attributes"][name] = value.split()
-        elif self.of_contacts and name == "id":
+        elif (self.of_contacts and name == "id") or (self.of_events and name == "event_id"):
             found["attributes"][name] = self._identifier(name, value)
         else:
             found["attributes"][name] = _plain(name, value)
@@ -287,6 +311,8 @@ def _csv(path: str, options: RowOptions) -> Iterator[Read]:
         texts = {*_TEXTS, *columns.identifiers, *options.texts}
         if columns.of_contacts:
             texts |= set(_OF_CONTACTS)
+        if columns.of_events:
+            texts |= set(_OF_EVENTS)
         as_text = [name in texts for name in header]
         line = reader.line_num + 1
         while True:
