@@ -265,7 +265,9 @@ KINDS = {
         "of", "of.channel", "of.purpose", "of.category", "of.tags", "of.message", "per",
         "at_most", "at_most.field", "at_most.default", "when", "within",
     },
-    "budgets": {"of", "of.channel", "of.purpose", "of.tags", "spend", "at_most", "per", "pace"},
+    "budgets": {
+        "of", "of.channel", "of.message", "of.purpose", "of.tags", "spend", "at_most", "per", "pace",
+    },
     "coupons": {"give_back_after"},
     "suppressions": {"event", "times", "within", "per", "pause"},
     "events": {"of", "each", "when", "for"},
