@@ -255,7 +255,7 @@ KINDS = {
         "reservation", "reservation.expires_after", "reservation.then", "reply_window",
         "reply_window.opened_by", "reply_window.lasts", "reply_window.allows", "max_length",
     },
-    "placements": {"channels", "fallback", "threshold"},
+    "placements": {"channels", "delivery", "fallback", "threshold"},
     "messages": {
         "purpose", "category", "tags", "channels", "placements", "value", "active", "active.from",
         "active.until", "when", "budget", "coupon", "budget.total", "budget.per_day", "goal", "goal.event",
