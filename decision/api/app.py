@@ -20,6 +20,7 @@ from decision.api.customers import customer_routes
 from decision.api.decisions import decision_routes, lookup_routes
 from decision.api.errors import HANDLERS
 from decision.api.events import event_routes
+from decision.api.hooks import hook_routes
 from decision.api.http_limits import Connections, HttpLimits
 from decision.api.middleware import RequestMiddleware
 from decision.api.operations import operation_routes
@@ -29,7 +30,13 @@ from decision.api.tracing import TracingMiddleware
 from decision.api.unsubscribe import unsubscribe_routes
 from decision.core.errors import StoreUnavailable
 from decision.engine import Engine
-from decision.gateways.settings import GatewaySettingsError, load_gateways, load_unsubscribe
+from decision.gateways.reports import ReportsConfig
+from decision.gateways.settings import (
+    GatewaySettingsError,
+    load_gateways,
+    load_reports,
+    load_unsubscribe,
+)
 from decision.gateways.unsubscribe import UnsubscribeLinks
 from decision.observability import configure_logging, correlate
 from decision.server.admission import Admission, watch_loop
@@ -98,6 +105,7 @@ def create_app(
             *customer_routes(engine, admission, bodies),
             *coupon_routes(engine, settings, admission),
             *unsubscribe_routes(engine, settings, admission, _links(settings)),
+            *hook_routes(engine, metrics, admission, bodies, _reports(settings)),
             *operation_routes(upkeep, metrics),
             *handlers,
         ],
@@ -133,6 +141,13 @@ def create_app(
 def _links(settings: ServerSettings) -> UnsubscribeLinks | None:
     try:
         return load_unsubscribe(settings.gateways)
+    except GatewaySettingsError as error:
+        raise SettingsError(f"NEXTBEST_GATEWAYS: {error}") from None
+
+
+def _reports(settings: ServerSettings) -> dict[str, ReportsConfig]:
+    try:
+        return load_reports(settings.gateways)
     except GatewaySettingsError as error:
         raise SettingsError(f"NEXTBEST_GATEWAYS: {error}") from None
 

@@ -3,6 +3,7 @@
 NextbestError               everything below; any other exception is a defect
     AmbiguousContact            an event that fits several contacts
     AofDamaged                  an append-only file that must not be repaired by cutting
+    BadSignature                a provider's report that is not signed as it must be
     CannotArrange               a scenario table's row that no customer can have
     CannotRollBack              no earlier policy or model to return to
     DamagedModel                a model file that LightGBM must not see

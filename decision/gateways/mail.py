@@ -129,8 +129,13 @@ def message_id(key: str, sender: Address) -> str:
     >>> message_id("01J.hello", address_of("hi@example.com"))
     '01J.59bbd7f5717d1afe@example.com'
     """
+    return f"{message_id_begins(key)}{sender.domain}"
+
+
+def message_id_begins(key: str) -> str:
+    """What a Message-ID is up to the domain."""
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
-    return f"{key.partition('.')[0]}.{digest}@{sender.domain}"
+    return f"{key.partition('.')[0]}.{digest}@"
 
 
 def _text(content: Mapping[str, Any], field: str) -> str:

@@ -9,10 +9,17 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Meta
 
+from decision.gateways.reports import ReportsConfig
+
 OnUnknown = Literal["hold", "again"]
 """What to do where the answer was lost: wait for somebody to decide, or send once more."""
 
 _VISIBLE: Final = "".join(chr(sign) for sign in range(0x21, 0x7F) if chr(sign) not in "%")
+
+
+def header_text(delivery_id: str) -> str:
+    """The id of a delivery as a header can have it."""
+    return quote(delivery_id, safe=_VISIBLE)
 
 
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +57,7 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
         >>> Outgoing(id="01J.caf\u00e9 au lait", decision_id="01J", message="", **at).key
         '01J.caf%C3%A9%20au%20lait'
         """
-        return quote(self.id, safe=_VISIBLE)
+        return header_text(self.id)
 
     def address(self, kind: str) -> str | None:
         """Where the customer is reached: the attribute of that name, else the newest such alias.
@@ -119,7 +126,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     `on_unknown` left out: the type's own default. `timeout` bounds one attempt, at most 5m.
     `concurrency` is how many attempts one worker makes at once. `allow_private` allows targets on
-    private and loopback addresses: all, or those of the networks named.
+    private and loopback addresses: all, or those of the networks named. `reports` says who
+    tells the server what became of deliveries.
     """
 
     on_unknown: OnUnknown | None = None
@@ -127,6 +135,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     concurrency: Annotated[int, Meta(ge=1, le=1000)] = 16
     allow_private: bool | list[str] = False
     pause: Pause = Pause()
+    reports: ReportsConfig | None = None
 
     def __repr__(self) -> str:
         # Fields hold secrets, and what is printed gets into logs.

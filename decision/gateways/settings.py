@@ -31,6 +31,7 @@ from decision.gateways.registry import (
     gateway_types,
     load_type,
 )
+from decision.gateways.reports import ReportsConfig
 from decision.gateways.unsubscribe import UnsubscribeConfig, UnsubscribeLinks
 from decision.rulebook.diagnostics import Diagnostic, hint_for, render_all
 from decision.rulebook.yaml_source import INVALID, Node, read_yaml
@@ -125,6 +126,40 @@ def load_unsubscribe(
     if reading.diagnostics:
         raise GatewaySettingsError(path, reading.diagnostics)
     return found
+
+
+def load_reports(
+    path: str | None, environ: Mapping[str, str] | None = None
+) -> dict[str, ReportsConfig]:
+    """Gateway → who reports about it; what gateways need besides is not asked for.
+
+    Raises:
+        GatewaySettingsError: as `load_gateways`.
+    """
+    if path is None:
+        return {}
+    reading, sections = _sections(path, _bytes_of(path), environ)
+    found: dict[str, ReportsConfig] = {}
+    if (node := sections.get("gateways")) is not None:
+        for name, one in reading.mapping(node, "gateways").items():
+            config = _reports(reading, name, one)
+            if config is not None:
+                found[name] = config
+    if reading.diagnostics:
+        raise GatewaySettingsError(path, reading.diagnostics)
+    return found
+
+
+def _reports(reading: Reading, name: str, node: Node) -> ReportsConfig | None:
+    own = node.value.get("reports") if isinstance(node.value, dict) else None
+    if own is None:
+        return None
+    config = reading.struct(own, ReportsConfig, f"reports of gateway {name}")
+    if config is not None and (problem := config.problem()) is not None:
+        message, hint = problem
+        reading.error("bad-value", own.at, f"reports of gateway {name}: {message}", hint)
+        return None
+    return config
 
 
 def parse_gateways(
@@ -233,6 +268,7 @@ def _gateway(reading: Reading, name: str, node: Node) -> Configured | None:
     config = reading.struct(node, loaded.config, what, skip="type")
     if config is None:
         return None
+    _reports(reading, name, node)
     if (problem := loaded.check(config)) is not None:
         path, message, hint = problem
         place = keys[path].at if path in keys else node.key

@@ -40,6 +40,10 @@ MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 FOLLOWED: Final = ("released", "not_written", "given", "too_late", "logged", "erased", "dropped")
 RESULTS: Final = ("accepted", "duplicate", "rejected")
+REPORTS: Final = (
+    *("accepted", "duplicates", "rejected", "machine", "ignored", "unmatched"),
+    *("unreadable", "unsigned"),
+)
 _Mode = Literal["livemin", "livemax", "livesum"]
 """What a gauge shows of several workers."""
 
@@ -69,6 +73,8 @@ class Metrics:
             "What came of decisions whose answer was late, and of answers given without the store.",
             "result",
         )
+        reports = counter("reports", "Delivery reports of providers, by result.", "result")
+        self._reports = {result: reports.labels(result) for result in REPORTS}
         self._store_up = gauge("store_up", "1 where the store answers and takes writes.", "livemin")
         self.store = StoreMetrics(registry)
         self._policy = version("policy_info", "Policy in force.")
@@ -134,6 +140,10 @@ class Metrics:
         found = self._events.get(result)
         if found is not None:
             found.inc()
+
+    def reported(self, result: str, number: int = 1) -> None:
+        """Counts delivery reports."""
+        self._reports[result].inc(number)
 
     def followed(self, result: str) -> None:
         """Counts what came of something that was done after its answer."""
