@@ -115,7 +115,7 @@ def fold(
     """The histories and scores of a customer's events, as if they had always been kept."""
     found = Document(customer_id="")
 
-    def count(row: AppliedEvent, kind: str, properties: dict[str, Any]) -> None:
+    def count(row: AppliedEvent, kind: str, properties: Mapping[str, Any]) -> None:
         policy.scores.count(found, kind, row.at, properties)
         measure = measures.get(kind)
         if measure is not None:

@@ -6,11 +6,12 @@ and whenever, gets the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC
 from hashlib import blake2b
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -31,6 +32,12 @@ An event is derived from at most one list, so that this bounds the work.
 MOST_OTHERS: Final = 100
 """For how many other customers one event counts; an event for more is refused."""
 
+MOST_DERIVED: Final = 2_000
+"""As how many derived events one event counts, all types together; one with more is refused."""
+
+MOST_STEPS: Final = 100
+"""How many derived events may be made of one another, one after the other."""
+
 _LONGEST_ID: Final = 256
 _NOBODY = Document(customer_id="")
 
@@ -38,11 +45,11 @@ _NOBODY = Document(customer_id="")
 class Derived(msgspec.Struct, frozen=True):
     """One derived event. `customer` is whom its event names; None: it counts for the sender.
 
-    `key` tells apart those of one event.
+    `key` tells apart those of one event. The properties of the event are shared, never copied.
     """
 
     type: str
-    properties: dict[str, Any]
+    properties: Mapping[str, Any]
     key: tuple[str | int, ...]
     customer: str | None = None
 
@@ -67,10 +74,10 @@ class _Derivation:
         self._table: Final = FieldTable(fields_read(definition.when))
         self._test: Final = compiled(definition, self._table.slot)
 
-    def counted(self, source: Derived) -> Iterator[tuple[int, dict[str, Any]]]:
+    def counted(self, source: Derived) -> Iterator[tuple[int, Mapping[str, Any]]]:
         """(index, properties) of each that counts, of an event that was sent or itself derived."""
         for index, properties in self._entries(source.properties):
-            event = TriggerEvent(source.type, properties=properties)
+            event = TriggerEvent(source.type, properties=cast(dict[str, Any], properties))
             if self._test(self._table.read(Situation(_NOBODY, "", 0, UTC, event))):
                 yield index, properties
 
@@ -85,7 +92,7 @@ class _Derivation:
                     continue
             yield Derived(one.name, properties, (*source.key, one.name, index), customer)
 
-    def _entries(self, properties: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _entries(self, properties: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
         """(index, properties) of each: an entry's own keys go before those of the event."""
         name = self.definition.each
         if name is None:
@@ -96,9 +103,14 @@ class _Derivation:
             return
         for index, entry in enumerate(islice(entries, MOST_ENTRIES)):
             if isinstance(entry, dict):
-                yield index, {**properties, **entry}
+                yield index, _with(entry, properties)
             elif entry is not None and not isinstance(entry, list | tuple):
-                yield index, {**properties, "value": entry}
+                yield index, _with({"value": entry}, properties)
+
+
+def _with(own: dict[str, Any], properties: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An entry's own properties before those of its event, without copying either."""
+    return ChainMap(own, cast(dict[str, Any], properties))  # which is only read
 
 
 def _customer(value: Any) -> str | None:
@@ -144,7 +156,7 @@ class Derivations:
             name = self.definitions[name].of
         return name
 
-    def of(self, event_type: str, properties: dict[str, Any]) -> Iterator[Derived]:
+    def of(self, event_type: str, properties: Mapping[str, Any]) -> Iterator[Derived]:
         """What an event counts as besides itself, in the order of the rule files.
 
         `properties` are as measures see them: the event's value is one of them.
@@ -193,7 +205,16 @@ class Derivations:
                     f"has {len(entries):,} entries; {derivation.definition.name} counts "
                     f"{MOST_ENTRIES:,} at most; send several events",
                 )
-        others = {one.customer for one in self.of(event_type, properties)} - {None}
+        others: set[str] = set()
+        for number, derived in enumerate(self.of(event_type, properties)):
+            if number == MOST_DERIVED:
+                raise InputError(
+                    path,
+                    f"this event counts as more than {MOST_DERIVED:,} derived events; send several "
+                    "events",
+                )
+            if derived.customer is not None:
+                others.add(derived.customer)
         if len(others) > MOST_OTHERS:
             raise InputError(
                 path,
@@ -201,7 +222,7 @@ class Derivations:
                 "send several events",
             )
 
-    def counts_for_nobody(self, event_type: str, properties: dict[str, Any]) -> Iterator[str]:
+    def counts_for_nobody(self, event_type: str, properties: Mapping[str, Any]) -> Iterator[str]:
         """In words, each property that should name a customer and has what cannot be an id."""
         yield from self._for_nobody(Derived(event_type, properties, ()))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import string
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, Final
 
@@ -62,7 +62,7 @@ class Occurrence(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     type: str
     at: int
-    properties: dict[str, Any] = {}
+    properties: Mapping[str, Any] = {}
     decision_id: str | None = None
     message: str | None = None
     value: float | None = None
@@ -74,7 +74,7 @@ class Occurrence(msgspec.Struct, frozen=True, kw_only=True):
         return rank_of(self.id) if self.given_rank is None else self.given_rank
 
     @property
-    def measured(self) -> dict[str, Any]:
+    def measured(self) -> Mapping[str, Any]:
         """The properties as measures see them: the event's value is one of them."""
         if self.value is None:
             return self.properties
@@ -244,8 +244,9 @@ def apply(
     if derive and policy.derivations.concerns(occurrence.type):
         for one in policy.derivations.of(occurrence.type, occurrence.measured):
             if one.customer is None:
+                # The value of the event is among these properties.
                 derived = msgspec.structs.replace(
-                    occurrence, type=one.type, properties=one.properties
+                    occurrence, type=one.type, properties=one.properties, value=None
                 )
                 count(document, derived, policy, measures, now, kind)
 
@@ -285,18 +286,22 @@ def for_others(
 
     Each has an id of its own, the same whenever it is derived; nothing of it is about a contact.
     """
+    for customer, one, _ in for_others_by_every_id(occurrence, policy, [sender]):
+        yield customer, one
+
+
+def for_others_by_every_id(
+    occurrence: Occurrence, policy: Policy, senders: Sequence[str]
+) -> Iterator[tuple[str, Occurrence, list[str]]]:
+    """As `for_others`, derived once, with its id by each name of the sender."""
     if policy.derivations.concerns(occurrence.type):
         for one in policy.derivations.of(occurrence.type, occurrence.measured):
             if one.customer is not None:
-                yield (
-                    one.customer,
-                    Occurrence(
-                        id=one.id(sender, occurrence.id),
-                        type=one.type,
-                        at=occurrence.at,
-                        properties=one.properties,
-                    ),
+                ids = [one.id(sender, occurrence.id) for sender in senders]
+                derived = Occurrence(
+                    id=ids[0], type=one.type, at=occurrence.at, properties=one.properties
                 )
+                yield one.customer, derived, ids
 
 
 def settle(contact: Contact, event_type: str, at: int) -> Contact:

@@ -6,6 +6,7 @@ Windows are exact to the second up to 48 hours and to the hour beyond; 90 days a
 from __future__ import annotations
 
 import bisect
+from collections.abc import Mapping
 from datetime import tzinfo
 from typing import Any, Final
 
@@ -53,7 +54,7 @@ def channel_sum(channel: str) -> str:
     return _ON_CHANNEL + channel
 
 
-def on_channel(properties: dict[str, Any], channel: Any) -> dict[str, Any]:
+def on_channel(properties: Mapping[str, Any], channel: Any) -> dict[str, Any]:
     """The properties of a `message.*` event as measures see them: with its channel, if known.
 
     >>> on_channel({"channel": "sms", "channel.sms": 7}, "push")
@@ -69,7 +70,7 @@ def record(
     history: EventHistory,
     measure: Measure,
     at: int,
-    properties: dict[str, Any],
+    properties: Mapping[str, Any],
     now: int,
     zone: tzinfo,
     rank: int = 0,

@@ -95,6 +95,11 @@ class Scores:
                 own = united(before, own)
             document.scores = {**document.scores, score.name: own}
 
+    def properties_read(self, event_type: str) -> frozenset[str]:
+        """The properties of a type of event that are added to a score."""
+        added = (one for _, one in self._by_type.get(event_type, ()))
+        return frozenset(one for one in added if isinstance(one, str))
+
     def kept(self, name: str, value: float, at: int) -> KeptScore:
         """A score with a value at a time."""
         return _kept(value, at, self.definitions[name], self._digests[name], 1)

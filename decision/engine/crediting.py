@@ -40,11 +40,10 @@ async def count_for_others(
     senders = [sender.customer_id, *sender.merged]
     found: defaultdict[str, list[_Named]] = defaultdict(list)
     for occurrence in occurrences:
-        every = (event_effects.for_others(occurrence, policy, one) for one in senders)
-        for same in zip(*every, strict=True):
-            customer_id = customer_named(same[0][0])
+        for name, one, ids in event_effects.for_others_by_every_id(occurrence, policy, senders):
+            customer_id = customer_named(name)
             if customer_id is not None:
-                found[customer_id].append(_Named(same[0][1], [one.id for _, one in same]))
+                found[customer_id].append(_Named(one, ids))
     for customer_id, own in found.items():
         async with runtime.turn_of(customer_id):
             await _count_for(runtime, sender.customer_id, customer_id, own, now)

@@ -99,7 +99,7 @@ def event_record(
         type=occurrence.type,
         at=occurrence.at,
         received_at=received_at,
-        properties=properties,
+        properties=dict(properties),
         decision_id=occurrence.decision_id,
         message=occurrence.message,
         value=occurrence.value,

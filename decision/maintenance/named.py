@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 
 from decision.archive.histories import AppliedEvent
 from decision.core.event_effects import Occurrence, for_others
+from decision.core.events import Measure
 from decision.core.policy import Policy
 from decision.engine.crediting import customer_named
 
@@ -19,9 +21,10 @@ _decode = msgspec.msgpack.Decoder(AppliedEvent).decode
 class NamedEvents:
     """Derived events by the customer for whom they count; they are kept in a file of SQLite."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, measures: Mapping[str, Measure]) -> None:
         self.customers: set[str] = set()
         self._policy = policy
+        self._measures = measures
         self._database: sqlite3.Connection | None = None
 
     def add(self, rows: Iterable[AppliedEvent]) -> None:
@@ -36,10 +39,16 @@ class NamedEvents:
                     named = row._replace(
                         customer_id=customer_id,
                         type=one.type,
-                        properties=one.properties,
+                        properties=self._read_of(one),
                         id=one.id,
                     )
                     self._put(named)
+
+    def _read_of(self, one: Occurrence) -> dict[str, Any]:
+        """The properties that are read of a derived event; all of them might be very many."""
+        measure = self._measures.get(one.type, Measure())
+        names = {*measure.sums, *measure.last, *self._policy.scores.properties_read(one.type)}
+        return {name: one.properties[name] for name in names if name in one.properties}
 
     def _put(self, row: AppliedEvent) -> None:
         if self._database is None:

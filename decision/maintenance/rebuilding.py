@@ -83,7 +83,7 @@ class Rebuilding:
         self._heartbeat = readers.RebuildHeartbeat(log)
         self._positions: dict[int, str] = {}
         self._recent: defaultdict[str, list[AppliedEvent]] = defaultdict(list)
-        self._named = NamedEvents(self._policy)
+        self._named = NamedEvents(self._policy, self.measures)
         self._names = Pseudonyms(b"")
         self._known: dict[str, str] = {}
         self._erased: dict[str, tuple[int, int]] = {}

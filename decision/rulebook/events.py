@@ -9,6 +9,7 @@ from typing import Final
 from decision.core.clock import format_duration
 from decision.core.conditions import ALWAYS, Condition
 from decision.core.definition import DerivedEvent, PolicyDefinition, Score
+from decision.core.derived import MOST_STEPS
 from decision.core.fields import UnknownField, parse_field
 from decision.core.scores import LONGEST_HALF_LIFE, SHORTEST_HALF_LIFE
 from decision.rulebook import readings
@@ -209,6 +210,15 @@ def check_events(checker: Checker, definition: PolicyDefinition) -> None:
                 hint = f"give it a name of its own, such as {one.name}-line: {{of: {one.name}}}"
             checker.error("conflict", place, message, hint)
             continue
+        if len(chain) - 1 > MOST_STEPS:
+            place = checker.places.value("events", one.name, "of")
+            message = (
+                f'derived event "{one.name}" is the last of more than {MOST_STEPS} derived '
+                "events that are made of one another"
+            )
+            hint = f"write of: {root_of(checker, one.name)}, with all conditions in one when"
+            checker.error("conflict", place, message, hint)
+            break  # said once, of the first
         lists = [known[name].each for name in chain if name in known and known[name].each]
         if one.each and len(lists) > 1:
             message = f'derived event "{one.name}" goes through a second list; {chain[1]} has one'
@@ -246,7 +256,7 @@ def _check_spelling(
 def _chain(one: DerivedEvent, known: dict[str, DerivedEvent]) -> list[str]:
     """What an event is made of, down to one that is sent, or to the first that comes again."""
     chain = [one.name]
-    while chain[-1] in known:
+    while chain[-1] in known and len(chain) <= MOST_STEPS + 1:
         source = known[chain[-1]].of
         if source in chain[1:]:
             break  # a circle further down: its own members say so

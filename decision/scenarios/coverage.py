@@ -24,7 +24,7 @@ Percentages count sights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -121,7 +121,7 @@ class Coverage:
         self.seen.update(sight for sight in found if sight in self.sights)
         self._conditions(policy, verdict)
 
-    def happened(self, event_type: str, properties: dict[str, Any]) -> None:
+    def happened(self, event_type: str, properties: Mapping[str, Any]) -> None:
         """Takes in an event from which others are derived, with its properties as measured."""
         for _ in self._derivations.of(event_type, properties):
             pass

@@ -83,7 +83,7 @@ class Watcher(Protocol):
         """A decision was made."""
         ...
 
-    def happened(self, event_type: str, properties: dict[str, Any]) -> None:
+    def happened(self, event_type: str, properties: Mapping[str, Any]) -> None:
         """An event was recorded, from which others may be derived."""
         ...
 
@@ -215,7 +215,7 @@ class _Run:
             return [], None
         return problems, trace_of(self.policy, verdict, decision, step.expect)
 
-    def _tell_of(self, event_type: str, properties: dict[str, Any]) -> None:
+    def _tell_of(self, event_type: str, properties: Mapping[str, Any]) -> None:
         if self.watcher is not None:
             self.watcher.happened(event_type, properties)
 

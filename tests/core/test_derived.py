@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decision.core.clock import DAY
-from decision.core.derived import MOST_ENTRIES, MOST_OTHERS, Derivations
+from decision.core.derived import MOST_ENTRIES, MOST_OTHERS, MOST_STEPS, Derivations
 from decision.core.document import Document
 from decision.core.errors import InputError
 from decision.core.event_effects import Occurrence, apply, for_others
@@ -134,6 +134,12 @@ def test_a_customer_named_by_a_whole_number_is_named_by_its_digits() -> None:
             "properties",
             "101 other customers",
         ),
+        (
+            "purchase",
+            {"items": [{"category": "tea"}] * MOST_ENTRIES, "value": 100},
+            "properties",
+            "more than 2,000 derived events",
+        ),
     ],
 )
 def test_events_that_cannot_be_counted_are_refused_with_the_reason(
@@ -142,6 +148,27 @@ def test_events_that_cannot_be_counted_are_refused_with_the_reason(
     with pytest.raises(InputError, match=words) as error:
         policy().derivations.check(kind, properties)
     assert error.value.path == path
+
+
+def test_the_properties_of_an_event_are_never_copied_for_what_is_derived_from_it() -> None:
+    rules = policy()
+    wide = {**{f"k{n}": n for n in range(1_000)}, "items": [{"category": "tea"}, 3]}
+    found = list(rules.derivations.of("purchase", wide))
+    assert [one.type for one in found] == ["line", "tea-line", "line"]
+    assert all(one.properties.maps[-1] is wide for one in found)  # type: ignore[attr-defined]
+
+
+def test_a_chain_of_derived_events_has_an_end_that_the_check_knows() -> None:
+    def chain(steps: int) -> str:
+        others = (f"  e{n}: {{of: e{n - 1}, when: {{event.a: 1}}}}\n" for n in range(1, steps))
+        return "events:\n  e0: {of: p, when: {event.a: 1}}\n" + "".join(others)
+
+    derivations = policy(chain(MOST_STEPS)).derivations
+    derivations.check("p", {"a": 1})
+    assert len(list(derivations.of("p", {"a": 1}))) == MOST_STEPS
+    [error] = load_files({"a.yaml": chain(1_100)}).errors
+    assert "more than 100 derived events" in error.message
+    assert "of: p" in error.hint
 
 
 def test_what_is_just_allowed_is_counted_in_full() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, tzinfo
 from typing import Any, Literal
 
@@ -68,12 +68,13 @@ class UnknownField(NextbestError, ValueError):
     """A field name that leads nowhere; the text says why and names the nearest valid form."""
 
 
-def at_path(root: dict[str, Any], name: str) -> Value:
+def at_path(root: Mapping[str, Any], name: str) -> Value:
     """A value by its name, or by a path through nested objects; null reads as missing."""
     found = root.get(name, MISSING)
     if found is MISSING and "." in name:
-        node: Any = root
-        for part in name.split("."):
+        first, *rest = name.split(".")
+        node: Any = root.get(first, MISSING)
+        for part in rest:
             if not isinstance(node, dict):
                 return MISSING
             node = node.get(part, MISSING)
