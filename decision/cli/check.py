@@ -16,7 +16,7 @@ from decision.cli.output import say
 from decision.rulebook.diagnostics import Diagnostic
 
 if TYPE_CHECKING:
-    from decision.rulebook.review.observed import ObservedFields
+    from decision.rulebook.review.observed_types import ObservedFields
 
 _COUNTED = (
     *("messages", "candidates", "channels", "placements", "purposes"),

@@ -11,7 +11,7 @@ from time import time
 from typing import TYPE_CHECKING, Any, Final
 
 from decision.core.errors import FileError
-from decision.rulebook.review.observed import ObservedFields, type_of
+from decision.rulebook.review.observed_types import ObservedFields, type_of
 
 if TYPE_CHECKING:
     from decision.store.redis_store import RedisStore

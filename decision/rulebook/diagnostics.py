@@ -77,6 +77,10 @@ _CODES: Final[dict[str, tuple[Severity, str]]] = {
     "doubtful-value": ("warning", "a value that is probably not what was meant"),
     "expired-message": ("warning", "a message whose time is over; check --strict allows it"),
     "unseen-type": ("warning", "a comparison with a type that no value in the data has"),
+    "mixed-types": (
+        "warning",
+        "a comparison that some values in the data have another type for",
+    ),
     "unseen-field": ("warning", "a field that no rule sets and no customer in the data has"),
 }
 

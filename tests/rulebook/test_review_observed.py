@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from decision.rulebook.diagnostics import Diagnostic
 from decision.rulebook.reader import load_files
-from decision.rulebook.review.observed import ObservedFields, review_fields
+from decision.rulebook.review.observed import review_fields
+from decision.rulebook.review.observed_types import ObservedFields
 from tests.rulebook.sample import SMALL
 
 KNOWN = ObservedFields(
@@ -204,6 +206,35 @@ def test_a_comparison_with_a_type_that_no_value_has_is_said_and_no_other(
     told = [one.message for one in found(rule(when), TYPED) if one.code == "unseen-type"]
     assert len(told) == bool(words)
     assert all(words in one for one in told)
+
+
+@pytest.mark.parametrize(
+    ("when", "said"),
+    [
+        ("{customer.income: {gte: 600}}", "where it is text, gte never holds"),
+        ("{customer.income: {ne: 600}}", 'write {not_in: [600, "600"]}'),
+        ("{customer.income: {in: [1, 2]}}", 'write {in: [1, 2, "1", "2"]}'),
+        ("{customer.member: true}", 'write {in: [true, "true"]}'),
+        ("{customer.income: {lt: {field: customer.age}}}", "where it is text, lt never holds"),
+        ("{customer.age: {gte: 18}}", ""),
+        ("{customer.income: {exists: true}}", ""),
+        ('{customer.income: {in: [600, "600"]}}', ""),
+        ('{any: [{customer.income: {gte: 600}}, {customer.income: {matches: "^[6-9]"}}]}', ""),
+        ("{customer.likes: {contains: tea}}", ""),
+    ],
+)
+def test_a_comparison_with_only_some_of_the_types_of_a_field_is_said(when: str, said: str) -> None:
+    types = {
+        "customer.income": frozenset({"a number", "text"}),
+        "customer.member": frozenset({"true or false", "text"}),
+        "customer.likes": frozenset({"a list", "text"}),
+        "customer.age": frozenset({"a number"}),
+    }
+    names = frozenset(name.removeprefix("customer.") for name in types)
+    known = msgspec.structs.replace(KNOWN, attributes=names, types=types)
+    one = found(rule(when), known)
+    assert [each.code for each in one] == (["mixed-types"] if said else [])
+    assert all(said in f"{each.message}; {each.hint}" for each in one), one
 
 
 def test_derived_events_are_known_and_what_they_are_made_of_is_compared() -> None:

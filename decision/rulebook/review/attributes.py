@@ -10,7 +10,7 @@ from decision.core.conditions import Clause, clauses
 from decision.core.values import in_words
 from decision.rulebook.readings import as_yaml
 from decision.rulebook.review.context import ReviewContext, conditions_of, listed
-from decision.rulebook.review.observed import type_of
+from decision.rulebook.review.observed_types import type_of
 from decision.rulebook.yaml_source import Place
 
 _CODE: Final = "doubtful-comparison"
