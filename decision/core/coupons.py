@@ -94,6 +94,19 @@ def check_redeemed(event: str, properties: Mapping[str, Any], path: str = "prope
         raise InputError(f"{path}.code", error.detail) from None
 
 
+def code_in(properties: Mapping[str, Any]) -> str | None:
+    """The code that an event redeems, as it is stored; None where it is none that a pool can have.
+
+    >>> code_in({"code": " SPRING-7F3K "}), code_in({"code": 7})
+    ('SPRING-7F3K', None)
+    """
+    code = properties.get("code")
+    try:
+        return clean_code(code) if isinstance(code, str) else None
+    except InputError:
+        return None
+
+
 def clean_pool(name: str) -> str:
     """The name of a pool, as rule files may have it.
 

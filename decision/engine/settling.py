@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import product
 from typing import Any
 
 from decision.core import coupons
@@ -43,12 +44,16 @@ async def redeem(runtime: Runtime, occurrences: Iterable[Occurrence], now: int) 
     """Keeps the codes that were redeemed for good, in whichever pool they are.
 
     Done before the event is written, so that it is not lost; doing it again is the same. A code of
-    no pool changes nothing: it is of another system.
+    no pool changes nothing: it is of another system. Pools are asked for anew, because codes are
+    loaded before the rules that name their pool.
     """
-    for occurrence in occurrences:
-        if occurrence.type != REDEEMED:
-            continue
-        code = occurrence.properties.get("code")
-        if isinstance(code, str):
-            for pool in runtime.snapshot.pools:
-                await runtime.store.redeem_code(pool, code.strip(), now)
+    codes = dict.fromkeys(
+        code
+        for one in occurrences
+        if one.type == REDEEMED and (code := coupons.code_in(one.properties)) is not None
+    )
+    if not codes:
+        return
+    pools = dict.fromkeys([*runtime.snapshot.pools, *await runtime.store.coupon_pools()])
+    for code, pool in product(codes, pools):
+        await runtime.store.redeem_code(pool, code, now)

@@ -42,6 +42,11 @@ messages:
   d: {purpose: marketing, channels: [sms], value: 1, coupon: autumn, content: {body: "{{ coupon.code }}"}}
 """
 
+NO_COUPONS = """
+messages:
+  c: {purpose: service, channels: [push], value: 1, content: {body: Hello}}
+"""
+
 
 async def make(make_engine: Make, store: Any, codes: int = 2, rules: str = RULES) -> Any:
     engine = await make_engine(rules, store)
@@ -93,6 +98,24 @@ async def test_the_same_request_gets_the_same_code_and_a_dry_run_takes_none(
     for _ in range(3):
         assert bodies(await ask(engine, "k1", request_id="r-1")) == ["Code C1"]
     assert bodies(await ask(engine, "k2", request_id="r-1")) == ["Code C2"]
+
+
+async def test_a_code_redeemed_before_the_rules_name_its_pool_is_given_to_nobody(
+    make_engine: Make, store: Any
+) -> None:
+    """Events and requests that decide, whatever blanks are around the code."""
+    engine = await make_engine(RULES, store)
+    await reload(engine, RULES.split("coupons:")[0] + NO_COUPONS)
+    await store.add_codes("spring", ["C1", "C2", "C3"])
+    for number, code in enumerate(["C1", "\ufeffC2\u200b"]):
+        said = {"code": code}
+        told = await tell(engine, "coupon.redeemed", "k1", id=f"e-{number}", properties=said)
+        assert told.accepted == 1
+    asked = TriggerEvent(type="coupon.redeemed", properties={"code": "C3"}, id="e-3")
+    await ask(engine, "k1", event=asked)
+    assert await counts(engine) == CouponCounts(loaded=3, redeemed=3)
+    await reload(engine, RULES)
+    assert bodies(await ask(engine, "k2")) == ["Hello"]
 
 
 @pytest.mark.parametrize("kind", ["message.failed", "message.not_shown", "message.bounced"])
