@@ -58,7 +58,7 @@ instructions: $(VENV)/.stamp-dev ## count a decision's instructions; ARGS=--upda
 	@$(BIN)/python -m benchmarks.instructions $(ARGS)
 
 soak: $(VENV)/.stamp-dev ## run the long tests, which `make test` leaves out
-	@$(BIN)/python -m pytest -q -m soak $(ARGS)
+	@$(BIN)/python -m pytest -q -m soak -o faulthandler_timeout=3600 $(ARGS)
 
 # Dates in both archives are SOURCE_DATE_EPOCH, else a fixed day: the same files give the same bytes.
 package: $(VENV)/.stamp-build ## build the sdist and the wheel, in dist/
