@@ -246,7 +246,7 @@ def test_as_many_records_are_excused_as_the_server_counts_as_dropped(tmp_path: P
     assert story.judged(dropped=2) == set()
     assert story.judged(dropped=1) == {"made without the store"}
     del story.stored.records[ID.format(1)]
-    assert story.judged(dropped=9) == {"decisions in the log", "contacts were given"}
+    assert story.judged(dropped=9) == {"decisions in the log"}
 
 
 def test_a_decision_of_somebody_erased_need_not_be_found(tmp_path: Path) -> None:
@@ -294,3 +294,11 @@ def test_figures_are_by_fault_and_calm_is_the_rest() -> None:
         "redis_killed": (2, 1),
     }
     assert Counter(row["seconds"] for row in table.values()) == Counter([3.0, 17.0])
+
+
+def test_an_erasure_that_failed_halfway_leaves_contacts_that_were_given(tmp_path: Path) -> None:
+    """It removes records, and the contacts only when it is repeated."""
+    story = Story(tmp_path)
+    story.call("erase", "c-1", 503, "", at=BEGAN + 950)
+    del story.stored.records[ID.format(1)]
+    assert story.judged() == set()
