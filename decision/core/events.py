@@ -1,6 +1,7 @@
 """What is kept of a customer's events, and the measures read from it.
 
-Windows are exact to the second up to 48 hours and to the hour beyond; 90 days at most.
+Windows are exact to the second up to 48 hours (to five minutes for somebody with very many events)
+and to the hour beyond; 90 days at most.
 """
 
 from __future__ import annotations
@@ -18,6 +19,14 @@ from decision.core.values import MISSING, Value
 
 EXACT_WINDOW = 48 * HOUR
 LONGEST_WINDOW = 90 * DAY
+MOST_EXACT: Final = 1_000
+"""Beyond so many seconds of the last 48 hours with an event, the older ones are merged by five
+minutes: a document must not grow with every event."""
+_STAYING_EXACT = 500
+_FIVE_MINUTES = 300
+
+LARGEST_KEPT: Final = 1_024
+"""Bytes, as JSON, of the largest property that is remembered of the last event."""
 _EXACT_SECONDS = EXACT_WINDOW // SECOND
 _HOUR_SECONDS = 3600
 
@@ -95,7 +104,7 @@ def record(
     if order >= (history.last_at, history.last_rank):
         history.last_at, history.last_rank = order
         found = ((name, properties.get(name)) for name in measure.last)
-        history.last = {name: value for name, value in found if value is not None}
+        history.last = {name: value for name, value in found if _is_kept(value)}
     if measure.window:
         if tuple(history.sums) != measure.sums:
             _reorder_sums(history, measure.sums)
@@ -136,7 +145,7 @@ def coarsen(history: EventHistory, measure: Measure, now: int) -> None:
     merged: list[list[float]] = []
     for index, bucket in enumerate(buckets):
         if bucket[0] >= coarse_before:
-            merged.extend(buckets[index:])
+            merged.extend(_bounded(buckets[index:]))
             break
         hour = bucket[0] // _HOUR_SECONDS * _HOUR_SECONDS
         if merged and merged[-1][0] == hour:
@@ -144,6 +153,26 @@ def coarsen(history: EventHistory, measure: Measure, now: int) -> None:
         else:
             merged.append([hour, *bucket[1:]])
     history.buckets = merged
+
+
+def _bounded(exact: list[list[float]]) -> list[list[float]]:
+    if len(exact) <= MOST_EXACT:
+        return exact
+    merged: list[list[float]] = []
+    for bucket in exact[:-_STAYING_EXACT]:
+        start = bucket[0] // _FIVE_MINUTES * _FIVE_MINUTES
+        if merged and merged[-1][0] == start:
+            merged[-1] = _united(merged[-1], bucket)
+        else:
+            merged.append([start, *bucket[1:]])
+    return merged + exact[-_STAYING_EXACT:]
+
+
+def _is_kept(value: Any) -> bool:
+    """Whether a property is there and small enough to be remembered."""
+    if value is None or isinstance(value, bool | int | float):
+        return value is not None
+    return len(msgspec.json.encode(value)) <= LARGEST_KEPT
 
 
 def _reorder_sums(history: EventHistory, sums: tuple[str, ...]) -> None:

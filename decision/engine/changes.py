@@ -125,19 +125,26 @@ def check_own_size(customer_id: str, update: CustomerUpdate, runtime: Runtime) -
 
 
 def check_size(document: Document, update: CustomerUpdate, runtime: Runtime) -> None:
-    """Refuses an update that makes a document larger than is kept; never a mere denial or reach.
+    """Refuses an update that makes attributes and aliases too large; never a mere denial or reach.
 
     Raises:
         InputError: it is.
     """
     if not update.attributes and not update.aliases:
         return
-    size = len(runtime.store.pack(document))
+    # What events have put there is not the update's.
+    own = Document(
+        customer_id=document.customer_id,
+        attributes=document.attributes,
+        attribute_runs=document.attribute_runs,
+        aliases=document.aliases,
+    )
+    size = len(runtime.store.pack(own))
     if size > runtime.settings.largest_document:
         sizes = [len(msgspec.json.encode(part)) for part in (update.attributes, update.aliases)]
         raise InputError(
             "aliases" if sizes[1] > sizes[0] else "attributes",
-            f"the customer would take {size} bytes, at most "
+            f"the customer's attributes and aliases would take {size} bytes, at most "
             f"{runtime.settings.largest_document} are kept",
         )
 
