@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from decision.rulebook.content import content_for, most_of
 from decision.rulebook.content_hints import doubts
 from decision.rulebook.field_names import known_field
 from decision.rulebook.lengths import TYPICAL, text_messages
+from decision.rulebook.namesakes import field_meant, in_list, namesake
 from decision.rulebook.template_fixes import fix_of
 from decision.rulebook.template_syntax import LONGEST_TEXT, TemplateError, is_template
 from decision.rulebook.templates import compile_template
@@ -65,11 +67,15 @@ def _check_text(checker: Checker, node: Node, what: str, field: str, coupon: str
         except TemplateError as error:
             line = f", in line {error.line} of the text" if error.line > 1 else ""
             fix = fix_of(text)
-            hint = f"write {fix}" if fix else error.hint
+            hint = f"write {fix}" if fix else _hint(checker, error)
             checker.error("bad-template", node.at, f"{what}{line}: {error}", hint)
             return
         for name in template.fields:
             known_field(checker, name, node.at)
+        for name in template.given:
+            names = checker.names
+            if found := namesake(name, names) or in_list(name, names, in_text=True):
+                checker.warn(node.at, f"{what}: {found[0]}", found[1], "doubtful-template")
         if "coupon" in template.names and not coupon:
             message = f"{what}: coupon.code has no value, because the message gives no coupon"
             pools = checker.names["coupons"]
@@ -88,6 +94,13 @@ def _check_text(checker: Checker, node: Node, what: str, field: str, coupon: str
         checker.error("bad-value", node.at, message, "write https://…, or the scheme of your app")
     for doubt in dict.fromkeys(doubts(text)):
         checker.warn(node.at, f"{what}: {doubt.message}", doubt.hint, doubt.code)
+
+
+def _hint(checker: Checker, error: TemplateError) -> str:
+    """The hint of an error; of a name that a score or calendar has, the field that it means."""
+    unknown = re.match('there is no "([^"]+)" in templates', str(error))
+    field = field_meant(unknown[1], checker.names) if unknown else ""
+    return f"write {field}" if field else error.hint
 
 
 def check_lengths(

@@ -237,20 +237,27 @@ def check_events(checker: Checker, definition: PolicyDefinition) -> None:
 def _check_spelling(
     checker: Checker, definition: PolicyDefinition, known: dict[str, DerivedEvent]
 ) -> None:
-    """Warns of types of events in conditions that are nearly, but not quite, a derived event's."""
+    """Warns of types of events, in conditions and texts, that are nearly a derived event's."""
     sent = {one.of for one in definition.events} | {
         kind for score in definition.scores for kind in score.adds
     }
+    places = checker.places
+    read = [
+        (field, places.value("messages", one.name, "content"))
+        for one in definition.messages
+        for field in one.printed
+    ]
     for owner in (*definition.messages, *definition.states, *definition.rules):
-        for field, place in checker.places.fields_read(owner.when):
-            if not field.startswith("events."):
-                continue
-            kind = field.removeprefix("events.").rpartition(".")[0]
-            near = get_close_matches(kind, known, 1, 0.85)
-            if near and kind not in sent | known.keys():
-                message = f'no rule derives an event "{kind}", which is written like "{near[0]}"'
-                hint = f"did you mean {field.replace(kind, near[0])}?"
-                checker.warn(place, message, hint)
+        read += places.fields_read(owner.when)
+    for field, place in read:
+        if not field.startswith("events."):
+            continue
+        kind = field.removeprefix("events.").rpartition(".")[0]
+        near = get_close_matches(kind, known, 1, 0.85)
+        if near and kind not in sent | known.keys():
+            message = f'no rule derives an event "{kind}", which is written like "{near[0]}"'
+            hint = f"did you mean {field.replace(kind, near[0])}?"
+            checker.warn(place, message, hint)
 
 
 def _chain(one: DerivedEvent, known: dict[str, DerivedEvent]) -> list[str]:

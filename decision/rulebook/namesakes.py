@@ -135,10 +135,12 @@ def _counted(names: Names) -> set[str]:
     return found
 
 
-def in_list(name: str, names: Names, event: str = "") -> tuple[str, str] | None:
+def in_list(
+    name: str, names: Names, event: str = "", *, in_text: bool = False
+) -> tuple[str, str] | None:
     """What is doubtful about `event.items.category`, where items is a list; and a hint.
 
-    `event` is the derived event whose `when` it is.
+    `event` is the derived event whose `when` it is; `in_text`, a template prints it.
 
     >>> in_list("event.items.category", {})[1]
     'count the entries: events: {tea: {of: purchase, each: items, when: {event.category: tea}}}'
@@ -148,6 +150,14 @@ def in_list(name: str, names: Names, event: str = "") -> tuple[str, str] | None:
     if family != "event" or not inner or first not in (*_LISTS, *_goes_through(names)):
         return None
     message = f"where {first} is a list, {name} has no value"
+    if in_text:
+        if inner in ("length", "size", "count"):
+            return message, f"write event.{first} | length"
+        entry = re.sub(r"^(?:[0-9]+|first|last)\.", "", inner)
+        return message, (
+            f"write event.{first}[0].{entry} for the first; for all, "
+            f"{{% for item in event.{first}[:3] %}}{{{{ item.{entry} }}}} {{% endfor %}}"
+        )
     written = _keys(names.get("events", {}).get(event))
     if written is None:
         fix = f"{{tea: {{of: purchase, each: {first}, when: {{event.{inner}: tea}}}}}}"

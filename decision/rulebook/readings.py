@@ -75,6 +75,13 @@ _OPERATORS: Final = {
 }
 _YES: Final = ("yes", "y", "on", "是", "对", "真", "ja", "oui", "true", "1")
 _NO: Final = ("no", "n", "off", "否", "不", "假", "nein", "non", "false", "0")
+CURRENCIES: Final = {
+    **dict.fromkeys(("rmb", "¥", "￥", "yuan", "元", "人民币"), "CNY"),
+    **dict.fromkeys(("€", "euro", "euros"), "EUR"),
+    **dict.fromkeys(("$", "us$", "dollar", "dollars"), "USD"),
+    "£": "GBP",
+}
+"""What people write, in small letters → the code of the currency."""
 _PLAIN: Final = re.compile(r"[^\s\-?:,\[\]{}#&*!|>'\"%@`][^:#,\[\]{}\n\"]*(?<!\s)")
 
 

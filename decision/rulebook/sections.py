@@ -28,7 +28,7 @@ from decision.rulebook.checker import LONGEST_PAUSE, Checker
 from decision.rulebook.local_filters import is_language
 from decision.rulebook.mapping_reader import MappingReader
 from decision.rulebook.quiet_hours import read_quiet_hours
-from decision.rulebook.readings import as_yaml, number, truth
+from decision.rulebook.readings import CURRENCIES, as_yaml, number, truth
 from decision.rulebook.yaml_source import Node
 
 
@@ -121,27 +121,19 @@ _CONSENT: Final = {
 }
 """What people write → the kind of consent. The nearest word can be the opposite: `required`."""
 
-_CURRENCIES: Final = {
-    **dict.fromkeys(("rmb", "¥", "￥", "yuan", "元", "人民币"), "CNY"),
-    **dict.fromkeys(("€", "euro", "euros"), "EUR"),
-    **dict.fromkeys(("$", "us$", "dollar", "dollars"), "USD"),
-    "£": "GBP",
-}
-"""What people write, in small letters → the code of the currency."""
-
 
 def _currency(checker: Checker, node: Node, what: str) -> str | None:
     code = checker.text(node, what)
     if code is not None and not re.fullmatch("[A-Z]{3}", code):
         message = f'{what} is "{code}"; it must be three capital letters'
-        meant = _CURRENCIES.get(code.lower(), code.upper())
+        meant = CURRENCIES.get(code.lower(), code.upper())
         known = re.fullmatch("[A-Z]{3}", meant)
         hint = f"write {meant}" if known else "write, for example, CNY, EUR or USD"
         checker.error("bad-value", node.at, message, hint)
         return None
-    if code is not None and code.lower() in _CURRENCIES:
+    if code is not None and code.lower() in CURRENCIES:
         message = f'{what} is "{code}", which is not a code of ISO 4217'
-        checker.warn(node.at, message, f"write {_CURRENCIES[code.lower()]}", "doubtful-value")
+        checker.warn(node.at, message, f"write {CURRENCIES[code.lower()]}", "doubtful-value")
     return code
 
 

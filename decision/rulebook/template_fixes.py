@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from decision.rulebook.readings import CURRENCIES
 from decision.rulebook.template_names import GIVEN, NAMESPACES
 from decision.rulebook.template_syntax import LONGEST_TEXT, TemplateError
 from decision.rulebook.templates import compile_template
@@ -32,6 +33,33 @@ _WORDS: Final = {
 }
 """Filters of other systems, and ours."""
 
+_OF_TIME: Final = {
+    "%Y": "yyyy",
+    "%y": "yy",
+    "%m": "MM",
+    "%B": "MMMM",
+    "%b": "MMM",
+    "%d": "dd",
+    "%e": "d",
+    "%H": "HH",
+    "%I": "hh",
+    "%M": "mm",
+    "%S": "ss",
+    "%p": "a",
+    "%A": "EEEE",
+    "%a": "EEE",
+}
+"""Codes of `strftime`, and those of CLDR."""
+
+
+def _currency(name: str) -> str:
+    return CURRENCIES.get(name.lower(), name.upper())
+
+
+def _pattern(codes: str) -> str:
+    return re.sub("%-?([A-Za-z])", lambda code: _OF_TIME.get(f"%{code[1]}", ""), codes)
+
+
 _TAGS: Final[tuple[_Fix, ...]] = (
     (r"\{\{\{\s*([^{}]*?)\s*\}\}\}", r"{{ \1 }}"),
     (r"\{\{\s*\{\s*([^{}]*?)\s*\}\s*\}\}", r"{{ \1 }}"),
@@ -52,6 +80,7 @@ _TAGS: Final[tuple[_Fix, ...]] = (
     (r"\{%\s*endunless\b", "{% endif"),
     (r"\{%\s*foreach\s+(\S+)\s+as\s+(\w+)\s*%\}", r"{% for \2 in \1 %}"),
     (r"\{%\s*endforeach\b", "{% endfor"),
+    (r"\{%(-?\s*for\s+\w+\s+in\s+[^\s%]+)\s+limit\s*[:=]\s*(\d+)\s*(-?%\})", r"{%\1[:\2] \3"),
     (r"\{%\s*for\s+(\w+)\s+of\b", r"{% for \1 in"),
     (rf"\{{%\s*for\s+({_FAMILY}\.\S+)\s*%\}}", r"{% for item in \1 %}"),
 )
@@ -86,7 +115,8 @@ _INSIDE: Final[tuple[_Fix, ...]] = (
     (r"\|\s*(default|money|date|join)\(\s*([^\W\d]\w*)\s*\)", r"| \1('\2')"),
     (r"\|\s*(shorten|truncate|first|number|round|fixed)\(\s*['\"](\d+)['\"]", r"| \1(\2"),
     (r"(\|\s*[a-z]+(?:\([^()]*\))?) (?=[a-z]+\s*\}\})", r"\1 | "),
-    (r"\|\s*money\('([A-Za-z]{3})'\)", lambda found: f"| money('{found[1].upper()}')"),
+    (r"\|\s*money\('([^']+)'\)", lambda found: f"| money('{_currency(found[1])}')"),
+    (r"\|\s*date\('([^']*%[^']*)'\)", lambda found: f"| date('{_pattern(found[1])}')"),
 )
 _TAG: Final = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 _OPEN: Final = re.compile(r"\{%-?\s*(if|for|endif|endfor|end)\b")

@@ -64,6 +64,11 @@ class Names:
         if family not in NAMESPACES:
             options = (*self.loops, *NAMESPACES)
             hint = hint_for(family, options)
+            first, _, rest = family.partition("_")
+            if first in NAMESPACES and rest and not path:
+                hint = f"did you mean {first}.{rest}?"
+            elif family in ("now", "today", "date") and not path:
+                hint = "did you mean time.date?"
             if not path and not hint.startswith("did"):
                 hint = f"write customer.{family} for an attribute, event.{family} for a property"
             raise TemplateError(f'there is no "{family}" in templates', node.lineno, hint)
