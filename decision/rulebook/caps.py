@@ -98,7 +98,7 @@ def _field_limit(checker: Checker, entry: MappingReader) -> FieldLimit | None:
     if not _names_a_field(name):
         return None
     kind = parse_field(name).kind
-    if kind in ("text", "boolean"):
+    if kind in ("text", "boolean", "time"):
         message = f"{entry.what} needs a number; {name} is {IN_WORDS[kind]}"
         hint = "use a field that is a number, such as customer.weekly_limit"
         checker.error("conflict", written.at, message, hint)

@@ -24,10 +24,14 @@ LARGEST_PATTERN: Final = 4_000
 def read_constant(checker: Checker, operator: str, node: Node, what: str) -> Any:
     """The constant of an operator as the core needs it, or INVALID after an error."""
     value = node.value
+    if value is INVALID:
+        return INVALID  # the parser has said why
     match operator:
         case "in" | "not_in":
             if not isinstance(value, list):
-                items = re.split("[,，、;；]\\s*", value) if isinstance(value, str) else [value]
+                items = (
+                    re.split("[,，、;；]\\s*", value) if isinstance(value, str) else [node.plain()]
+                )
                 hint = "write [a, b]" if value is None else f"write {as_yaml(items)}"
                 if isinstance(value, str) and value in checker.names["calendars"]:
                     hint = f"write {as_yaml({f'time.in.{value}': operator == 'in'})}"

@@ -14,6 +14,9 @@ _NO_COLON: Final = "a colon is missing after this key"
 _KEY_AND_VALUE: Final = re.compile(r"\s*([\w.-]+)(?:\s*[:=]\s*|\s+)(\S.*?)\s*")
 """A key and its value on one line, with a colon without a space, an equals sign or nothing."""
 
+_NEAR: Final = 200
+"""Characters before an error that are looked at, so that a very long line takes no longer."""
+
 _BRACKETS: Final = re.compile(r"[\w.][(\[]?\[$|\w\.\[$")
 _TWO_PAIRS: Final = re.compile(r"([\w.-]+): ([^,{}\[\]]*?[\s;]) *([\w.-]+):$")
 
@@ -74,7 +77,7 @@ def explain(error: MarkedYAMLError, text: str = "") -> tuple[int, int, str, str]
     )
     mark = error.problem_mark or error.context_mark
     if message.startswith("a comma or ") and mark is not None:
-        written = _line(text, mark.line)[: mark.column + 1]
+        written = _line(text, mark.line)[max(0, mark.column - _NEAR) : mark.column + 1]
         if _BRACKETS.search(written):
             message = "a name cannot have brackets"
             hint = (
