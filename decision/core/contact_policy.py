@@ -330,6 +330,23 @@ class ContactPolicy:
         counting = (each for each in self.suppressions if each.event == event_type)
         return max((each.within + each.pause for each in counting), default=0)
 
+    def signals_that_pause(self, signals: Sequence[Signal]) -> list[Signal]:
+        """The signals that some pause depends on, now or later.
+
+        Of those that a suppression counts together, these are the ones of its latest pause and
+        what came after them.
+        """
+        needed: set[int] = set()
+        for suppression in self.suppressions:
+            by_key: dict[str, list[int]] = {}
+            for place, one in enumerate(signals):
+                key = _key(suppression.per, one)
+                if one.type == suppression.event and (key or suppression.per is None):
+                    by_key.setdefault(key, []).append(place)
+            for places in by_key.values():
+                needed.update(_of_last_pause(suppression, signals, places))
+        return [one for place, one in enumerate(signals) if place in needed]
+
     # Reply windows
 
     def open_window(
@@ -414,6 +431,18 @@ def _counted_by_kind(contacts: Iterable[Contact], now: int) -> dict[int, list[in
         else:
             times.append(at)
     return found
+
+
+def _of_last_pause(
+    suppression: Suppression, signals: Sequence[Signal], places: list[int]
+) -> list[int]:
+    """The places, in order of time, from the first that the latest pause depends on."""
+    need = suppression.times
+    for last in range(len(places) - 1, need - 2, -1):
+        first = last - need + 1
+        if signals[places[first]].at > signals[places[last]].at - suppression.within:
+            return places[first:]
+    return places
 
 
 def _pause_end(suppression: Suppression, times: list[int]) -> int:

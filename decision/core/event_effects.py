@@ -50,6 +50,10 @@ CONTACT_EVENTS: Final = (*SETTLING, *DENYING)
 _SETTLED: Final = (ContactState.CONFIRMED, ContactState.RELEASED)
 _COUNTING: Final = (ContactState.CONFIRMED, ContactState.RESERVED_THEN_COUNT)
 FINAL_MARK: Final = (1 << 31) - 1
+MOST_SIGNALS: Final = 500
+"""Beyond so many signals of a customer, those are forgotten that no pause depends on any more; then
+the oldest."""
+
 _BLANKS: Final = f"{string.whitespace}\u00a0\u3000\u200b\ufeff"
 
 
@@ -405,6 +409,9 @@ def _add_signal(
         (old for old in (*document.signals, signal) if old.at > now - max(kept(old.type), 1)),
         key=lambda old: old.at,
     )
+    if len(document.signals) > MOST_SIGNALS:
+        needed = policy.contact_policy.signals_that_pause(document.signals)
+        document.signals = needed[-MOST_SIGNALS:]
 
 
 def prune_contacts(document: Document, oldest: int, now: int, *, count: bool) -> None:
