@@ -45,11 +45,15 @@ def _finite(value: float) -> float:
     return max(-float_info.max, min(value, float_info.max))
 
 
-def united(one: KeptScore, other: KeptScore) -> KeptScore:
-    """Two parts of a score as one; of two definitions, the part with the later event."""
+def united(one: KeptScore, other: KeptScore, in_force: int | None = None) -> KeptScore:
+    """Two parts of a score as one.
+
+    Of two definitions, the part by the one `in_force` (its digest); where neither is by that one,
+    the part with the later event.
+    """
     later, earlier = (one, other) if one.at >= other.at else (other, one)
     if later.digest != earlier.digest:
-        return later
+        return earlier if earlier.digest == in_force else later
     rest = decayed(earlier.value, later.half_life, later.at - earlier.at)
     return msgspec.structs.replace(
         later, value=_finite(later.value + rest), events=one.events + other.events
@@ -69,7 +73,8 @@ class Scores:
 
     def __init__(self, definitions: Iterable[Score] = ()) -> None:
         self.definitions: Final = {score.name: score for score in definitions}
-        self._digests: Final = {name: fingerprint(one) for name, one in self.definitions.items()}
+        self.digests: Final = {name: fingerprint(one) for name, one in self.definitions.items()}
+        """Score → the fingerprint of its definition."""
         self._by_type: Final[dict[str, list[tuple[Score, float | str]]]] = {}
         for score in self.definitions.values():
             for kind, added in score.adds.items():
@@ -89,7 +94,7 @@ class Scores:
             amount = properties.get(added) if isinstance(added, str) else added
             if isinstance(amount, bool) or not isinstance(amount, int | float):
                 continue
-            own = _kept(amount, at, score, self._digests[score.name], 1)
+            own = _kept(amount, at, score, self.digests[score.name], 1)
             before = document.scores.get(score.name)
             if before is not None and before.digest == own.digest:
                 own = united(before, own)
@@ -102,7 +107,7 @@ class Scores:
 
     def kept(self, name: str, value: float, at: int) -> KeptScore:
         """A score with a value at a time."""
-        return _kept(value, at, self.definitions[name], self._digests[name], 1)
+        return _kept(value, at, self.definitions[name], self.digests[name], 1)
 
     def reader(self, name: str) -> Read:
         """How the field of a score is read."""
@@ -111,7 +116,7 @@ class Scores:
     def value(self, document: Document, name: str, now: int) -> float:
         """The value of a score now; 0 where no event has added to it."""
         kept = document.scores.get(name)
-        if kept is None or kept.digest != self._digests[name]:
+        if kept is None or kept.digest != self.digests[name]:
             return 0.0
         return decayed(kept.value, kept.half_life, now - kept.at)
 

@@ -88,7 +88,7 @@ async def _take_over(runtime: Runtime, moving: Document) -> None:
         def add(document: Document, moving: Document = moving) -> bool:
             if document.moved_to is not None or moving.customer_id in document.merged:
                 return False
-            unite(document, moving)
+            unite(document, moving, runtime.snapshot.policy.scores.digests)
             return True
 
         unless = UnlessErased(names.of(target), since)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from decision.core import attributes, consent, events, scores
 from decision.core.document import Contact, Document
@@ -27,8 +28,11 @@ def empty_out(document: Document) -> None:
         setattr(document, name, getattr(blank, name))
 
 
-def unite(document: Document, other: Document) -> None:
-    """Adds everything of another customer to the document."""
+def unite(document: Document, other: Document, digests: Mapping[str, int] = {}) -> None:
+    """Adds everything of another customer to the document.
+
+    `digests` are those of the scores in force, by name: what counts by them is not lost.
+    """
     if document.customer_id in other.merged:
         # The other had taken this one over before the two merges met: what is here is there too.
         empty_out(document)
@@ -54,7 +58,8 @@ def unite(document: Document, other: Document) -> None:
         else:
             document.events[name] = history
     for name, kept in other.scores.items():
-        both = scores.united(document.scores[name], kept) if name in document.scores else kept
+        here = document.scores.get(name)
+        both = kept if here is None else scores.united(here, kept, digests.get(name))
         document.scores = {**document.scores, name: both}
     before = [old for old in other.merged if old != document.customer_id]
     document.merged = list(dict.fromkeys([*document.merged, other.customer_id, *before]))

@@ -133,6 +133,21 @@ def test_of_two_definitions_a_merge_keeps_the_part_with_the_later_event() -> Non
         assert one.value(document, "s", NOW) == 1.0
 
 
+@pytest.mark.parametrize("in_force_is_earlier", [True, False])
+@pytest.mark.parametrize("into_the_earlier", [True, False])
+def test_of_two_definitions_a_merge_keeps_the_part_of_the_one_in_force(
+    in_force_is_earlier: bool, into_the_earlier: bool
+) -> None:
+    old, new = Scores([score()]), Scores([score(7 * DAY)])
+    in_force, other = (new, old) if in_force_is_earlier else (old, new)
+    earlier = counted(new, [("visit", NOW - HOUR, {})], "ben")
+    later = counted(old, [("visit", NOW, {})])
+    into, moving = (earlier, later) if into_the_earlier else (later, earlier)
+    unite(into, moving, in_force.digests)
+    assert in_force.value(into, "s", NOW - HOUR * in_force_is_earlier) == 1.0
+    assert other.value(into, "s", NOW) == 0.0
+
+
 def test_the_order_of_the_lines_of_a_definition_changes_nothing() -> None:
     one, other = score(a=1.0, b=2.0), score(b=2.0, a=1.0)
     document = counted(Scores([one]), [("a", NOW, {})])
