@@ -121,6 +121,12 @@ def _known_value(checker: Checker, name: str, node: Node) -> None:
                 if dots and (start := readings.day(first)) and (end := readings.day(last)):
                     hint = f"write {{{as_yaml({'gte': start, 'lte': end})}}}"
                 checker.error("bad-value", place, message, hint)
+        case _ if measured := measured_date(name):
+            if value != int(value) or (measured[1] == "anniversary_in" and not 0 <= value <= 365):
+                most = " from 0 to 365" if measured[1] == "anniversary_in" else ""
+                message = f"of a date, {name} is never {in_words(value)}"
+                hint = f"{name} is a whole number{most}"
+                checker.warn(place, message, hint, "doubtful-comparison")
         case _ if name.startswith("experiment."):
             variants = checker.variants.get(name.removeprefix("experiment."))
             if variants and value not in variants:

@@ -9,7 +9,7 @@ from typing import Final
 
 from decision.core.bucketing import BUCKETS
 from decision.core.definition import Experiment, Score
-from decision.core.fields import STATE_FIELD, WEEKDAYS, UnknownField, measured_date, parse_field
+from decision.core.fields import STATE_FIELD, WEEKDAYS, UnknownField, parse_field
 from decision.core.masks import masks_by
 from decision.core.policy import variant_at
 from decision.core.values import Value
@@ -20,7 +20,6 @@ _COUNTS: Final[Intervals] = ordered("gte", 0)
 _HOURS: Final = Domain(numbers=points(range(24)), whole=True)
 _WEEKDAYS: Final = Domain(texts=points(WEEKDAYS))
 _DATES: Final = Domain(texts=((((1, "0001-01-01", 0)), ((1, "9999-12-31", 1))),))
-_YEAR: Final[Intervals] = points(range(366))
 _ACTIVE: Final = re.compile(r"active_days_([0-9]+)d")
 
 
@@ -81,11 +80,9 @@ def _of_family(field: str) -> Domain:
     measure = rest.rpartition(".")[2]
     if family == "contacts":
         return Domain(numbers=_COUNTS, whole=True)
-    if measured := measured_date(field):
-        return Domain(ABSENT, _YEAR if measured[1] == "anniversary_in" else EVERYTHING, whole=True)
     if field.startswith("time.in."):
         return Domain(TRUE | FALSE)
-    if family != "events":
+    if family != "events":  # also a measure of a date: an object may have a part of that name
         return ANYTHING
     try:
         parsed = parse_field(field)
