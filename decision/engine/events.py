@@ -212,21 +212,18 @@ class Events:
     ) -> set[tuple[str, str, int]]:
         """(decision id, message, rank) of the contacts in a state that may have taken of a budget.
 
-        Of a budget of several messages, those may have that the policy does not have any more.
+        Whatever the policy in force says: another may have been when the decision was made.
         """
         found: set[tuple[str, str, int]] = set()
-        policy = self.runtime.snapshot.policy
-        pools = self.runtime.snapshot.pools
-        if not policy.budgets and not pools:
+        snapshot = self.runtime.snapshot
+        if not snapshot.budgeted and not snapshot.pools:
             return found
         for _, event in own:
             if event.decision_id is None or event.type not in SETTLING:
                 continue
             for contact in contacts_of(document, event.decision_id):
-                name = document.kinds[contact.kind].message
-                message = policy.messages.get(name)
-                limited = message is not None and message.budget is not None
-                if contact.state == state and (limited or policy.budgets.shared or pools):
+                if contact.state == state:
+                    name = document.kinds[contact.kind].message
                     confirmed = state == ContactState.CONFIRMED
                     found.add((event.decision_id, name, 2 * contact.mark + confirmed))
         return found

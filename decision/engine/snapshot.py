@@ -6,6 +6,7 @@ It is built off the request path and swapped in between two decisions; it never 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -34,6 +35,10 @@ from decision.scoring.scorers import MINIMAL_FEATURES, bind, fields_read, unprov
 __all__ = ["PolicyRefused", "Snapshot", "build_snapshot", "policy_blob"]
 
 
+BUDGETS_USED: Final = "budgets-used"
+"""The name under which the store notes that a policy had budgets."""
+
+
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a decision needs but the customer.
 
@@ -45,6 +50,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     `history_needed` is how long (microseconds) contacts must be kept. `shadow` is a challenger: it
     scores the same survivors for the log, and never chooses. `pools` are the policy's coupon pools,
     and others from which customers still have codes. `event_names` knows the types that are read.
+    `budgeted`: decisions may hold units of budgets, of this policy or of one before.
     """
 
     policy: Policy
@@ -63,6 +69,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     event_names: EventNames
     shadow: Scorer | None = None
     pools: tuple[str, ...] = ()
+    budgeted: bool = False
     degraded: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
     lasting_cautions: tuple[str, ...] = ()
@@ -152,8 +159,21 @@ async def build_snapshot(
         told = (*lasting, *await passing_cautions(policy, store, now))
     pools = dict.fromkeys([*policy.coupons, *await store.coupon_pools()])
     return msgspec.structs.replace(
-        snapshot, kinds=numbers, cautions=told, lasting_cautions=lasting, pools=tuple(pools)
+        snapshot,
+        kinds=numbers,
+        cautions=told,
+        lasting_cautions=lasting,
+        pools=tuple(pools),
+        budgeted=await _budgeted(policy, store),
     )
+
+
+async def _budgeted(policy: Policy, store: Store) -> bool:
+    """Whether any policy ever had budgets; noted before a decision can take from one."""
+    if policy.budgets:
+        await store.put_blob(BUDGETS_USED, b"1")
+        return True
+    return await store.get_blob(BUDGETS_USED) is not None
 
 
 def compile_snapshot(

@@ -101,6 +101,41 @@ async def test_a_message_that_the_policy_does_not_have_any_more_gives_its_cost_b
     assert await spent(engine) == 0
 
 
+@pytest.mark.parametrize("kept", ["", "b"], ids=["no_budget_left", "another_budget_left"])
+async def test_while_a_policy_without_the_budget_is_in_force_what_happens_counts_all_the_same(
+    make_engine: Make, store: Any, clock: Clock, kept: str
+) -> None:
+    """A failure gives the unit back; what was sent keeps it after its reservation would end."""
+    head, _, _ = RULES.partition("budgets:")
+    without = head.replace("value: 5,", "value: 5, budget: {total: 9},") if kept else head
+    full = f"{without.replace('value: 9,', 'value: 9, budget: {total: 7},')}{RULES[len(head) :]}"
+    engine = await make_engine(full, store)
+    failed, sent = [await ask(engine, name) for name in ("k1", "k2")]
+    await reload(engine, without)
+    await tell(engine, "message.failed", "k1", decision_id=failed.decision_id)
+    await tell(engine, "message.sent", "k2", decision_id=sent.decision_id)
+    clock.now += 2 * HOUR
+    await reload(engine, full)
+    await store.expire_budgets(clock.now)
+    found = (await store.read("", budgets=["a:total"])).budgets
+    assert (await spent(engine), found) == (20_000, {"a:total": 1})
+
+
+async def test_where_no_policy_had_budgets_no_event_asks_for_them(
+    make_engine: Make, store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def settle(token: str, message: str, rank: int) -> None:
+        asked.append(message)
+
+    monkeypatch.setattr(store, "settle_budgets", settle)
+    engine = await make_engine(RULES.partition("budgets:")[0], store)
+    first = await ask(engine, "k1")
+    await tell(engine, "message.sent", "k1", decision_id=first.decision_id)
+    assert asked == []
+
+
 async def test_an_expired_reservation_gives_its_cost_back_unless_it_then_counts(
     make_engine: Make, store: Any, clock: Clock
 ) -> None:
