@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, tzinfo
 
 from decision.core.conditions import (
@@ -52,7 +53,7 @@ def is_time(field: str) -> bool:
 
 def shown(field: str, value: Value, wanted: Iterable[Clause] = (), zone: tzinfo = UTC) -> str:
     """The value of a field in words: of a score two decimals, where these say enough; a time as it
-    is in a time zone.
+    is in a time zone, or in UTC where that has no such year.
 
     >>> shown("score.interest", 20.4181), shown("customer.height", 20.4181)
     ('20.42', '20.4181')
@@ -62,7 +63,10 @@ def shown(field: str, value: Value, wanted: Iterable[Clause] = (), zone: tzinfo 
         if all(holds(clause, rounded) is holds(clause, value) for clause in wanted):
             return f"{rounded:.2f}"
     if is_time(field) and isinstance(value, str):
-        return datetime.fromisoformat(value).astimezone(zone).isoformat(" ")
+        moment = datetime.fromisoformat(value)
+        with suppress(OverflowError):  # there it is in no year from 1 to 9999
+            moment = moment.astimezone(zone)
+        return moment.isoformat(" ")
     return in_words(value)
 
 

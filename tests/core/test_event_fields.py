@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from decision.core import event_effects
 from decision.core.clock import DAY, MINUTE, SECOND, time_text, to_micros
+from decision.core.condition_words import clause_in_words
 from decision.core.conditions import Clause, Condition, FieldOperand
 from decision.core.definition import PolicyDefinition
 from decision.core.document import ContactState, Document, EventHistory
@@ -139,6 +141,21 @@ def test_an_explanation_shows_times_on_the_customers_clock() -> None:
         "events.cart.last_at is 2026-11-21 09:00:00+08:00, "
         "must be at or after 2026-11-21 10:00:00+08:00"
     )
+
+
+@pytest.mark.parametrize(
+    ("zone", "moment"),
+    [
+        ("Pacific/Kiritimati", "9999-12-31T23:59:59Z"),
+        ("America/New_York", "0001-01-01T00:00:00Z"),
+    ],
+)
+def test_a_time_that_a_clock_cannot_show_is_explained_in_utc(zone: str, moment: str) -> None:
+    wanted = time_text(at(moment))
+    told = clause_in_words(
+        Clause("events.cart.last_at", "lt", wanted), MISSING, zone=ZoneInfo(zone)
+    )
+    assert told.endswith(f"must be before {moment[:10]} {moment[11:19]}+00:00")
 
 
 def test_contacts_are_counted_by_channel_else_purpose_else_category() -> None:
