@@ -240,6 +240,7 @@ def apply(
     """
     place = find_contact(document, occurrence)
     kind = None if place is None else document.kinds[document.contacts[place].kind]
+    occurrence = logged(occurrence, kind)
     opt_out(document, occurrence, kind, policy)
     if place is not None:
         contact = document.contacts[place]
@@ -283,12 +284,29 @@ def count(
         _add_signal(document, occurrence, kind, policy, now)
 
 
+def logged(occurrence: Occurrence, kind: ContactKind | None) -> Occurrence:
+    """An event as the log has it, so that live and rebuilt measures are of the same properties.
+
+    An event about a contact, whose kind is `kind` where it is known, has that contact's channel as
+    `contact_channel`; what the sender gave by this name is left out.
+    """
+    properties = occurrence.properties
+    if kind is not None:
+        properties = {**properties, events.CONTACT_CHANNEL: kind.channel}
+    elif events.CONTACT_CHANNEL in properties and occurrence.type in CONTACT_EVENTS:
+        properties = {key: one for key, one in properties.items() if key != events.CONTACT_CHANNEL}
+    else:
+        return occurrence
+    return msgspec.structs.replace(occurrence, properties=properties)
+
+
 def for_others(
     occurrence: Occurrence, policy: Policy, sender: str
 ) -> Iterator[tuple[str, Occurrence]]:
     """(customer, event) of what is derived from a sender's event for the customers that it names.
 
-    Each has an id of its own, the same whenever it is derived; nothing of it is about a contact.
+    The event is as `logged`. Each has an id of its own, the same whenever it is derived; nothing of
+    it is about a contact.
     """
     for customer, one, _ in for_others_by_every_id(occurrence, policy, [sender]):
         yield customer, one

@@ -40,7 +40,10 @@ async def count_for_others(
     senders = [sender.customer_id, *sender.merged]
     found: defaultdict[str, list[_Named]] = defaultdict(list)
     for occurrence in occurrences:
-        for name, one, ids in event_effects.for_others_by_every_id(occurrence, policy, senders):
+        if not policy.derivations.concerns(occurrence.type):
+            continue
+        sent = event_effects.logged(occurrence, event_effects.kind_of(sender, occurrence))
+        for name, one, ids in event_effects.for_others_by_every_id(sent, policy, senders):
             customer_id = customer_named(name)
             if customer_id is not None:
                 found[customer_id].append(_Named(one, ids))

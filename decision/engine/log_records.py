@@ -8,8 +8,7 @@ import msgspec
 
 from decision.core import records
 from decision.core.document import ContactKind
-from decision.core.event_effects import CONTACT_EVENTS, Occurrence
-from decision.core.events import CHANNEL, CONTACT_CHANNEL
+from decision.core.event_effects import Occurrence, logged
 from decision.core.masks import mask_bytes
 from decision.core.ports import LogRecord
 
@@ -88,18 +87,13 @@ def event_record(
     occurrence: Occurrence, customer_id: str, received_at: int, kind: ContactKind | None = None
 ) -> LogRecord:
     """The record of an event, with the channel of the contact that it is about."""
-    properties = occurrence.properties
-    if kind is not None and properties.get(CHANNEL) != kind.channel:
-        properties = {**properties, CONTACT_CHANNEL: kind.channel}
-    elif CONTACT_CHANNEL in properties and occurrence.type in CONTACT_EVENTS:
-        properties = {key: one for key, one in properties.items() if key != CONTACT_CHANNEL}
     record = records.EventRecord(
         event_id=occurrence.id,
         customer_id=customer_id,
         type=occurrence.type,
         at=occurrence.at,
         received_at=received_at,
-        properties=dict(properties),
+        properties=dict(logged(occurrence, kind).properties),
         decision_id=occurrence.decision_id,
         message=occurrence.message,
         value=occurrence.value,
