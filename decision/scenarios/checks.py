@@ -63,6 +63,7 @@ class Checks:
         for name in scenario.probabilities:
             self.candidate(["probabilities", name], name, key=True)
         now = scenario.now
+        self.year(["now"], now)
         if not scenario.steps:
             self.step([], scenario.in_steps(), now)
         for index, step in enumerate(scenario.steps):
@@ -71,7 +72,13 @@ class Checks:
                 if step.now < now:
                     self.report([*path, "now"], "bad-value", "time goes backwards here")
                 now = step.now
+                self.year([*path, "now"], now)
             self.step(path, [step], now)
+
+    def year(self, path: list[str | int], now: datetime) -> None:
+        """A present whose days, weeks and months have a beginning and an end in every time zone."""
+        if not 1970 <= now.year < 9999:
+            self.report(path, "bad-value", f"the year is {now.year:04}, must be from 1970 to 9998")
 
     def spent(self, spent: dict[str, Spent | float]) -> None:
         """What was taken of budgets: `total` and `per_day` of a message's, of others a number."""

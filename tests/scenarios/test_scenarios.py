@@ -539,6 +539,22 @@ def test_a_control_group_of_nobody_has_no_customer(rules: Path) -> None:
             "bad-value",
             "backwards",
         ),
+        *(
+            (
+                "- name: one\n  now: " + now + "\n" + TAIL,
+                "2:8",
+                "bad-value",
+                "year|from 1970 to 9998",
+            )
+            for now in ("9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z")
+        ),
+        (
+            HEAD + "  steps:\n    - now: 9999-01-01T00:00:00Z\n"
+            "      ask: {placement: home}\n      expect: {}\n",
+            "4:12",
+            "bad-value",
+            "9999",
+        ),
         ("- name: one\n" + TAIL, "1:3", "missing-key", "now"),
         ("name: one\n", "1:1", "wrong-type", "list"),
         ("- just text\n", "1:3", "wrong-type", "must be keys and values, not text"),
