@@ -116,7 +116,7 @@ def fold(
     found = Document(customer_id="")
 
     def count(row: AppliedEvent, kind: str, properties: Mapping[str, Any]) -> None:
-        policy.scores.count(found, kind, row.at, properties)
+        policy.scores.count(found, kind, min(row.at, row.received_at), properties)
         measure = measures.get(kind)
         if measure is not None:
             history = found.events.setdefault(kind, EventHistory(last={}, buckets=[], days=[]))

@@ -82,7 +82,8 @@ class EventHistory(msgspec.Struct, array_like=True):
     `buckets` ascend: (second, count, sums…), one number per summed property in the order of the
     policy's `Measure.sums`; those older than 48 hours are merged by hour. `days` are the
     ordinals of the local days with at least one event, ascending. `last` has properties of the
-    latest event, at `last_at`; of several at that time, of the one with the highest `last_rank`.
+    latest event, at `last_at`; of several at that time, of the one with the highest `last_rank`,
+    see `events.record`.
     """
 
     total: int = 0

@@ -279,7 +279,8 @@ def count(
         rank = occurrence.rank if measure.last else 0
         events.record(history, measure, occurrence.at, measured, now, zone, rank)
     if occurrence.type in policy.scores.event_types:
-        policy.scores.count(document, occurrence.type, occurrence.at, occurrence.measured)
+        at = min(occurrence.at, now)  # before it arrived it would add more than it does
+        policy.scores.count(document, occurrence.type, at, occurrence.measured)
     if policy.contact_policy.counts_signals_of(occurrence.type):
         _add_signal(document, occurrence, kind, policy, now)
 

@@ -29,6 +29,8 @@ LARGEST_KEPT: Final = 1_024
 """Bytes, as JSON, of the largest property that is remembered of the last event."""
 _EXACT_SECONDS = EXACT_WINDOW // SECOND
 _HOUR_SECONDS = 3600
+_RANK_BITS: Final = 32
+"""Of `EventHistory.last_rank`, those of the event's rank; how far ahead it was is above them."""
 
 
 class Measure(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +88,9 @@ def record(
 ) -> None:
     """Adds one event to the history, in any order of time, and drops what no window can reach.
 
+    An event dated later than its arrival, `now`, was when it arrived; `last_rank` keeps how far
+    ahead it was, so that events of a clock that is ahead keep their order, see `ahead_of`.
+
     What is remembered is of one event: the latest. Of events at the same time it is the one with
     the highest `rank`, so that it is the same in whatever order they arrive; among those of one
     rank, which are made of one event, the last.
@@ -100,7 +105,10 @@ def record(
     (40, 1)
     """
     history.total += 1
-    order = min(at, now), rank if measure.last else 0
+    ahead, at = at - now, min(at, now)
+    order = at, rank if measure.last else 0
+    if 0 < ahead < 1 << _RANK_BITS - 1:  # no event that is accepted is further ahead
+        order = at, ahead << _RANK_BITS | order[1]
     if order >= (history.last_at, history.last_rank):
         history.last_at, history.last_rank = order
         found = ((name, properties.get(name)) for name in measure.last)
@@ -118,6 +126,11 @@ def record(
             history.days.insert(index, day)
         oldest = from_micros(now).astimezone(zone).date().toordinal() - measure.days
         del history.days[: bisect.bisect_right(history.days, oldest)]
+
+
+def ahead_of(history: EventHistory) -> int:
+    """By how many microseconds the latest event was dated after its arrival, `last_at`."""
+    return history.last_rank >> _RANK_BITS
 
 
 def merge_bucket(history: EventHistory, bucket: list[float]) -> None:

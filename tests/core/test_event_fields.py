@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from decision.core import event_effects
 from decision.core.clock import DAY, MINUTE, SECOND, time_text, to_micros
 from decision.core.condition_words import clause_in_words
-from decision.core.conditions import Clause, Condition, FieldOperand
-from decision.core.definition import PolicyDefinition
+from decision.core.conditions import Clause, Condition, FieldOperand, holds
+from decision.core.definition import PolicyDefinition, Score
 from decision.core.document import ContactState, Document, EventHistory
 from decision.core.event_effects import Occurrence
 from decision.core.explanation import explain
@@ -111,6 +111,36 @@ def test_an_event_of_the_future_was_when_it_arrived() -> None:
     occurrence = Occurrence(id="x", type="purchase", at=NOON + DAY)
     event_effects.apply(document, occurrence, policy, policy.measures(), NOON)
     assert values(policy, document)["events.purchase.last_at"] == time_text(NOON)
+
+
+@given(st.permutations([("cart", 0), ("purchase", 60 * SECOND), ("cart", -SECOND)]))
+def test_events_of_a_clock_that_is_ahead_keep_their_order(sent: list[tuple[str, int]]) -> None:
+    """Of one type and of two, in whatever order they are given; they count at once."""
+    later = Clause("events.purchase.last_at", "gt", FieldOperand("events.cart.last_at"))
+    policy = compile_policy(
+        definition(), reads=[*FIELDS, "events.cart.last_n", "events.cart.count_2h"]
+    )
+    document = customer(events={})
+    for kind, after in sent:
+        when = NOON + 2 * MINUTE + after
+        happened = Occurrence(id=f"{after}", type=kind, at=when, properties={"n": after})
+        event_effects.apply(document, happened, policy, policy.measures(), NOON)
+    found = values(policy, document)
+    assert found["events.purchase.since.cart"] is True
+    assert holds(later, found["events.purchase.last_at"], found["events.cart.last_at"])
+    assert (found["events.cart.last_n"], found["events.cart.count_2h"]) == (0, 2)
+    # By a clock that is right, a second after.
+    record(policy, document, "cart", NOON + SECOND)
+    assert values(policy, document, NOON + SECOND)["events.purchase.since.cart"] is False
+
+
+def test_a_score_is_never_above_what_events_of_the_future_have_added() -> None:
+    score = Score(name="s", adds={"cart": 1}, half_life=10 * MINUTE)
+    policy = compile_policy(msgspec.structs.replace(definition(), scores=(score,)))
+    document = customer(events={})
+    happened = Occurrence(id="1", type="cart", at=NOON + 5 * MINUTE)
+    event_effects.apply(document, happened, policy, {}, NOON)
+    assert policy.scores.value(document, "s", NOON) == 1.0
 
 
 @given(st.datetimes(), st.datetimes())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from decision.core import events
-from decision.core.clock import DAY, time_text
+from decision.core.clock import DAY, MILLISECOND, time_text
 from decision.core.events import LONGEST_WINDOW, Measure, channel_sum
 from decision.core.fields.situation import Field, Situation, UnknownField, window_of
 from decision.core.values import MISSING, Value
@@ -109,7 +109,10 @@ def _count_on_channel(name: str, kind: str, length: str, channel: str) -> Field:
 
 def _last_at(situation: Situation, kind: str) -> Value:
     history = situation.document.events.get(kind)
-    return time_text(history.last_at) if history is not None and history.total else MISSING
+    if history is None or not history.total:
+        return MISSING
+    # Times of clocks that are ahead keep their order, to the millisecond.
+    return time_text(history.last_at + events.ahead_of(history) // MILLISECOND)
 
 
 def _since(situation: Situation, kind: str, other: str) -> Value:
@@ -117,7 +120,10 @@ def _since(situation: Situation, kind: str, other: str) -> Value:
     last, before = histories.get(kind), histories.get(other)
     if before is None or not before.total:
         return MISSING
-    return last is not None and last.total > 0 and last.last_at > before.last_at
+    if last is None or not last.total:
+        return False
+    mine, other_ahead = events.ahead_of(last), events.ahead_of(before)
+    return (last.last_at, mine) > (before.last_at, other_ahead)
 
 
 def _total(situation: Situation, kind: str) -> int:
