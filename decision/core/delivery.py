@@ -125,10 +125,14 @@ class DeliveryPage(msgspec.Struct, frozen=True):
 
 
 class DeliveryCounts(msgspec.Struct, frozen=True):
-    """How many wait on each channel, those being sent included, and how many are held."""
+    """How many wait on each channel, those being sent included, and how many are held.
+
+    `behind` is for how many milliseconds the earliest of a channel has been due; 0 where none is.
+    """
 
     waiting: dict[str, int]
     held: int
+    behind: dict[str, int]
 
 
 class SettledDelivery(msgspec.Struct, frozen=True, kw_only=True):

@@ -180,6 +180,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         fields = max((field.contacts_window for field in named), default=0)
         return max(fields, self.contact_policy.history_needed())
 
+    def delivered_channels(self) -> list[str]:
+        """The channels of placements with `delivery: gateway`, each once, in alphabetical order."""
+        placements = self.placements.values()
+        own = (one.channels for one in placements if one.delivery == "gateway")
+        return sorted({channel for channels in own for channel in channels})
+
     def budget_source(self, message: Message) -> str:
         """The place in the rule files of a message's budget."""
         return (message.budget and message.budget.source) or message.source

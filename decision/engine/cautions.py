@@ -1,25 +1,30 @@
 """Warnings about a new policy, given when it is put in force.
 
 A cap with a window longer than contacts were kept counts only what is still there; a budget
-lowered below what is spent stays spent; of a coupon pool without codes, nothing is given.
+lowered below what is spent stays spent; of a coupon pool without codes, nothing is given;
+deliveries wait for ever where nobody sends.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from decision.core.clock import DAY, format_duration, from_micros
+from decision.core.clock import DAY, HOUR, MINUTE, format_duration, from_micros
 from decision.core.contact_policy import EVER
 from decision.core.errors import StoreUnavailable
 from decision.core.explanation import within
 from decision.core.policy import Policy
 from decision.core.ports import BlobStore, Store
+from decision.progress import count_of
 from decision.store.damage import readable
 
 if TYPE_CHECKING:
     from decision.engine.runtime import Runtime
+
+_BEHIND: Final = 60_000
+"""Milliseconds for which deliveries may be due before it is a warning."""
 
 HORIZON_BLOB = "contacts-kept"
 
@@ -43,6 +48,7 @@ async def passing_cautions(policy: Policy, store: Store, now: int) -> tuple[str,
     return (
         *await _overspent_budgets(policy, store, now),
         *await _empty_pools(policy, store, now),
+        *await _late_deliveries(policy, store),
     )
 
 
@@ -130,3 +136,32 @@ async def _empty_pools(policy: Policy, store: Store, now: int) -> tuple[str, ...
             if pool.name in used and not (await store.count_codes(pool.name, now)).loaded
         ]
     )
+
+
+async def _late_deliveries(policy: Policy, store: Store) -> tuple[str, ...]:
+    if not policy.delivered_channels():
+        return ()
+    counts, paused = await store.count_deliveries(), await store.paused_gateways()
+    late = {channel: behind for channel, behind in counts.behind.items() if behind >= _BEHIND}
+    if not late:
+        return ()
+    stopped = f"paused: {', '.join(sorted(paused))}" if paused else "none is paused"
+    found = []
+    for channel, behind in sorted(late.items()):
+        waiting = count_of(counts.waiting[channel], "delivery waits", "deliveries wait")
+        found.append(
+            f"channel {channel}: {waiting}, the first for {_roughly(behind)}; see that nextbest "
+            f"outbound runs, or serve --outbound (gateways: {stopped})"
+        )
+    return tuple(found)
+
+
+def _roughly(milliseconds: int) -> str:
+    """A time in its largest unit.
+
+    >>> _roughly(61_000), _roughly(7_300_000), _roughly(90_000_000)
+    ('1m', '2h', '1d')
+    """
+    micros = milliseconds * 1000
+    unit = next(unit for unit in (DAY, HOUR, MINUTE) if micros >= unit)
+    return format_duration(micros // unit * unit)

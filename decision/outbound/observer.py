@@ -10,13 +10,10 @@ RESULTS: Final = ("sent", "retried", "failed", "unknown", "dropped")
 
 
 class DeliveryObserver(Protocol):
-    """Is told what became of attempts, and how much waits."""
+    """Is told what became of attempts, and which gateways are paused."""
 
     def delivered(self, channel: str, result: DeliveryResult, seconds: float) -> None:
         """What became of a delivery that was looked at, and how long that took."""
-
-    def waiting(self, waiting: Mapping[str, int], held: int) -> None:
-        """How many deliveries wait by channel, and how many are held in all."""
 
     def paused(self, gateways: Mapping[str, bool]) -> None:
         """Which gateways there are, and whether each is paused."""
@@ -29,8 +26,6 @@ class Unobserved:
     """An observer that does nothing."""
 
     def delivered(self, channel: str, result: DeliveryResult, seconds: float) -> None: ...
-
-    def waiting(self, waiting: Mapping[str, int], held: int) -> None: ...
 
     def paused(self, gateways: Mapping[str, bool]) -> None: ...
 

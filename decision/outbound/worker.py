@@ -39,9 +39,6 @@ _FULL: Final = 0.01
 _LOOK: Final = 1.0
 """Seconds between two looks at pauses."""
 
-_COUNT: Final = 10.0
-"""Seconds between two counts of what waits."""
-
 _UNAVAILABLE: Final = 1.0
 """Seconds until the store is asked again after it did not answer."""
 
@@ -71,7 +68,7 @@ class Outbound:
         self._lanes: dict[str, Lane] = {}
         self._policy: Policy | None = None
         self._working: set[asyncio.Task[None]] = set()
-        self._looked = self._counted = -_COUNT
+        self._looked = -_LOOK
         self._unavailable = False
 
     async def run(self, stop: asyncio.Event, patience: float = 30.0) -> None:
@@ -164,13 +161,9 @@ class Outbound:
                 self.settings.limits.get(channel),
             )
         self.observer.without_gateway(without)
-        delivered = {
-            channel
-            for placement in policy.placements.values()
-            if placement.delivery == "gateway"
-            for channel in placement.channels
-        }
-        for channel in sorted(delivered.intersection(without)):
+        for channel in policy.delivered_channels():
+            if channel not in without:
+                continue
             _log.error(
                 "channel %s has no gateway: what is to be sent there waits. Name one under "
                 "channels: in the gateways file",
@@ -179,15 +172,10 @@ class Outbound:
             )
 
     async def _look(self) -> None:
-        """Looks at pauses, and from time to time counts what waits."""
+        """Looks at pauses."""
         self._looked = monotonic()
         lanes = self._lanes.values()
         self.observer.paused(await self._pauses.look(lanes, self.engine.runtime.clock()))
-        if self._looked - self._counted < _COUNT:
-            return
-        self._counted = self._looked
-        counts = await self._store.count_deliveries()
-        self.observer.waiting(counts.waiting, counts.held)
 
     async def _end(self, patience: float) -> None:
         """Waits for what is on its way, and closes the gateways."""

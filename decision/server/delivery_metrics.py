@@ -29,12 +29,6 @@ class DeliveryMetrics:
             buckets=_BUCKETS,
             registry=registry,
         )
-        self._waiting = _gauge(
-            "nextbest_deliveries_waiting", "Deliveries to be sent.", ["channel"], registry
-        )
-        self._held = _gauge(
-            "nextbest_deliveries_held", "Deliveries that failed or are unknown.", [], registry
-        )
         self._paused = _gauge(
             "nextbest_gateway_paused", "1: it sends nothing until resumed.", ["gateway"], registry
         )
@@ -51,14 +45,6 @@ class DeliveryMetrics:
         self._see(channel)
         self._results.labels(channel, result).inc()
         self._seconds.labels(channel).observe(seconds)
-
-    def waiting(self, waiting: Mapping[str, int], held: int) -> None:
-        """How many wait by channel, and how many are held."""
-        for channel in waiting:
-            self._see(channel)
-        for channel in self._channels:
-            self._waiting.labels(channel).set(waiting.get(channel, 0))
-        self._held.set(held)
 
     def paused(self, gateways: Mapping[str, bool]) -> None:
         """Which gateways are paused."""

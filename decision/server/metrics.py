@@ -31,6 +31,7 @@ from decision.server.coupon_metrics import CouponMetrics
 from decision.server.decision_metrics import DecisionMetrics
 from decision.server.health.metrics import StoreMetrics
 from decision.server.keys.entries import ApiKey
+from decision.server.outbox_metrics import OutboxMetrics
 
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = b"application/openmetrics-text"
@@ -117,6 +118,7 @@ class Metrics:
         self.exemplar: Callable[[], dict[str, str] | None] | None = None
         self.admission = AdmissionMetrics(registry)
         self.budgets = BudgetMetrics(registry)
+        self.outbox = OutboxMetrics(registry)
         self.clients = ClientMetrics(registry)
         self.coupons = CouponMetrics(registry)
         gauge("workers", "Workers that serve.", "livesum").set(1)

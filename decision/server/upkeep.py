@@ -35,7 +35,7 @@ CHECK_SECONDS: Final = 1.0
 """Seconds between two looks at the store, the keys file, the models, and other servers."""
 
 BUDGET_SECONDS: Final = 10.0
-"""Seconds between two looks at what is spent of budgets, and at how many coupon codes are left."""
+"""Seconds between two looks at budgets, at coupon codes that are left, and at the outbox."""
 
 FOLLOW_SECONDS: Final = 0.25
 """Seconds between two looks at what this server's workers share, the rules, and the published."""
@@ -60,7 +60,7 @@ class Upkeep:
         self._shutdown = settings.shutdown_timeout_ms / 1000
         self._store = runtime.store
         self._embedded = memory is not None
-        self._started = False
+        self._started = self._delivered = False
         self._file_rewriting = FileRewriting(self._store, settings.erasure_rewrite_hours * HOUR)
         self._watch = StoreWatch(
             self._store,
@@ -156,7 +156,7 @@ class Upkeep:
         self._metrics.connection.show(getattr(connection, "counts", None))
 
     async def _show_budgets(self) -> None:
-        """Shows what is left of budgets and coupon pools; one worker of a server looks."""
+        """Shows what is left of budgets and pools, and what waits to be sent; one worker looks."""
         supply = self.supply
         if self.health.reachable and supply.ready and supply.shared.lead():
             runtime = supply.engine.runtime
@@ -164,6 +164,9 @@ class Upkeep:
                 self._metrics.budgets.show(await budget_views(runtime) or [])
             pools = tuple(runtime.snapshot.policy.coupons)
             await self._metrics.coupons.look(self._store, pools, runtime.clock())
+            if self._delivered or runtime.snapshot.policy.delivered_channels():
+                self._delivered = True
+                self._metrics.outbox.show(await self._store.count_deliveries())
 
     async def _rewrite_file(self) -> None:
         """Removes erased customers from Redis' append-only file; one worker of a server looks."""

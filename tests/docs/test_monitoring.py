@@ -15,6 +15,7 @@ from prometheus_client.metrics_core import Metric
 from ruamel.yaml import YAML
 
 from decision.archive.service_metrics import ArchiveMetrics
+from decision.server.delivery_metrics import DeliveryMetrics
 from decision.server.health.metrics import StoreMetrics
 from decision.server.metrics import Metrics
 from decision.store.in_redis.rights import RIGHTS, UNTRIED, acl_line
@@ -26,9 +27,10 @@ FROM_PROMETHEUS = {"up": {"job", "instance"}}
 
 
 def metrics() -> dict[str, set[str]]:
-    """Every sample that servers and the archive service show, with its labels."""
+    """Every sample that servers, senders and the archive service show, with its labels."""
     registry = CollectorRegistry()
     ArchiveMetrics(registry)
+    DeliveryMetrics(registry)
     found = dict(FROM_PROMETHEUS)
     for source in (Metrics().registry, registry):
         for collector in source._collector_to_names:
@@ -179,6 +181,9 @@ SITUATIONS: dict[str, tuple[dict[str, str], set[str]]] = {
             "nextbest_api_key_expiry_timestamp_seconds": "0x120",
             "nextbest_model_up": "1x120",
             "nextbest_log_readers": "1x120",
+            'nextbest_deliveries_behind_seconds{channel="email"}': "2x120",
+            'nextbest_deliveries_total{channel="sms",result="sent"}': "0+90x120",
+            'nextbest_deliveries_total{channel="sms",result="failed"}': "0+1x120",
             "nextbest_log_entries": "5x120",
             "nextbest_redis_memory_max_bytes": "1000x120",
             "nextbest_redis_memory_used_bytes": "10x120",
@@ -227,6 +232,26 @@ SITUATIONS: dict[str, tuple[dict[str, str], set[str]]] = {
             'nextbest_decisions_total{placement="p",outcome="fallback"}': "0+6x60 360+540x60",
         },
         {"NextbestFallbacksRise"},
+    ),
+    "deliveries that nobody sends": (
+        {'nextbest_deliveries_behind_seconds{channel="email"}': "0+60x120"},
+        {"NextbestDeliveriesLate"},
+    ),
+    "deliveries that fail": (
+        {
+            'nextbest_deliveries_total{channel="sms",result="sent"}': "0+90x120",
+            'nextbest_deliveries_total{channel="sms",result="failed"}': "0+10x120",
+            'nextbest_deliveries_total{channel="sms",result="unknown"}': "0+1x120",
+            'nextbest_deliveries_total{channel="sms",result="retried"}': "0+500x120",
+        },
+        {"NextbestDeliveriesFail", "NextbestDeliveriesUnknown"},
+    ),
+    "a gateway that is paused, and a channel without one": (
+        {
+            'nextbest_gateway_paused{gateway="mail"}': "1x120",
+            'nextbest_channel_without_gateway{channel="push"}': "1x120",
+        },
+        {"NextbestGatewayPaused", "NextbestChannelWithoutGateway"},
     ),
     "an archive that grows behind": (
         {"nextbest_archive_pending_entries": "20000+100x180"},

@@ -13,6 +13,7 @@ from decision.core.delivery import ListedDelivery
 from decision.core.schema import DecisionRequest, Event
 from decision.core.sending import GatewayPause
 from decision.engine import Engine, EngineSettings, build_snapshot
+from decision.engine.cautions import present_cautions
 from decision.gateways.protocol import (
     Accepted,
     GatewayConfig,
@@ -75,15 +76,11 @@ class Seen:
 
     def __init__(self) -> None:
         self.results: list[str] = []
-        self.held = 0
         self.without: list[str] = []
         self.pauses: dict[str, bool] = {}
 
     def delivered(self, channel: str, result: str, seconds: float) -> None:
         self.results.append(result)
-
-    def waiting(self, waiting: Any, held: int) -> None:
-        self.held = held
 
     def paused(self, gateways: Any) -> None:
         self.pauses = dict(gateways)
@@ -118,13 +115,13 @@ async def left(engine: Engine) -> list[ListedDelivery]:
     return (await engine.runtime.store.deliveries()).rows
 
 
-async def make_due(engine: Engine) -> None:
-    """Brings the next attempt of everything that waits forward to now."""
+async def make_due(engine: Engine, delay_ms: int = 0) -> None:
+    """Brings the next attempt of everything that waits to now, or so much later."""
     for row in await left(engine):
         one = row.delivery
         claimed = await engine.runtime.store.claim_delivery(one.customer_id, one.id, "t", LEASE)
         assert claimed is not None
-        assert await engine.runtime.store.postpone_delivery(claimed, 0, row.status.reason)
+        assert await engine.runtime.store.postpone_delivery(claimed, delay_ms, row.status.reason)
 
 
 async def contact_state(engine: Engine, customer: str = "anna") -> str:
@@ -145,6 +142,23 @@ async def test_what_was_decided_is_sent_once_and_confirmed(engine: Engine) -> No
     assert seen.results == ["sent"]
     assert (await engine.runtime.store.outcomes("email")).sent == 1
     assert await outbound.send_due() == 0
+
+
+async def test_it_is_a_caution_that_deliveries_wait_and_nobody_sends(engine: Engine) -> None:
+    await ask(engine)
+    assert await present_cautions(engine.runtime) == ()
+    await make_due(engine, -2 * 60 * 60 * 1000 - 5_000)
+    (caution,) = await present_cautions(engine.runtime)
+    assert caution == (
+        "channel email: 1 delivery waits, the first for 2h; see that nextbest outbound runs, or "
+        "serve --outbound (gateways: none is paused)"
+    )
+    pause = GatewayPause(why="too many bounces", at=engine.runtime.clock())
+    assert await engine.runtime.store.pause_gateway("mail", pause)
+    assert "(gateways: paused: mail)" in (await present_cautions(engine.runtime))[0]
+    await engine.runtime.store.resume_gateway("mail", ["email"])
+    await Outbound(engine, settings_for(Scripted())).send_due()
+    assert await present_cautions(engine.runtime) == ()
 
 
 async def test_what_fails_for_now_is_tried_again_by_the_table(engine: Engine) -> None:

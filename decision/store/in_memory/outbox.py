@@ -184,10 +184,14 @@ class MemoryOutbox(MemoryBase):
         return in_order([self._listed(customer_id, name) for name in own])
 
     async def count_deliveries(self) -> DeliveryCounts:
-        channels = Counter(
-            self._outbox[customer_id][name][1].channel for customer_id, name in self._due
-        )
-        return DeliveryCounts(dict(channels), len(self._held))
+        waiting: Counter[str] = Counter()
+        behind: dict[str, int] = {}
+        now = self._millis()
+        for (customer_id, name), due in self._due.items():
+            channel = self._outbox[customer_id][name][1].channel
+            waiting[channel] += 1
+            behind[channel] = max(behind.get(channel, 0), now - due)
+        return DeliveryCounts(dict(waiting), len(self._held), behind)
 
     # Parts of a commit and of an erasure.
 

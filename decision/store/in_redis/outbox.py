@@ -251,14 +251,25 @@ class RedisOutbox(RedisBase):
         return in_order(await self._listed(customer_id))
 
     async def count_deliveries(self) -> DeliveryCounts:
+        lists = await self._lists()
+        held = sum(length for _, source, _, length in lists if not source)
+        due = [
+            (self._channels()[source - 1], key, length)
+            for _, source, key, length in lists
+            if source and length
+        ]
         waiting: Counter[str] = Counter()
-        held = 0
-        for _, source, _, length in await self._lists():
-            if source:
-                waiting[self._channels()[source - 1]] += length
-            else:
-                held += length
-        return DeliveryCounts({name: count for name, count in waiting.items() if count}, held)
+        behind = dict.fromkeys((channel for channel, *_ in due), 0)
+        if due:
+            first: list[Command] = [("ZRANGE", key, 0, 0, "WITHSCORES") for _, key, _ in due]
+            commands: list[Command] = [("TIME",), *first]
+            (seconds, micros), *earliest = await self.connection.pipeline(commands, self._timeout)
+            now = int(seconds) * 1000 + int(micros) // 1000
+            for (channel, _, length), found in zip(due, earliest, strict=True):
+                waiting[channel] += length
+                if found:
+                    behind[channel] = max(behind[channel], now - int(float(found[1])))
+        return DeliveryCounts(dict(waiting), held, behind)
 
 
 def outbox_arguments(keys: Keys, commit: Commit) -> tuple[list[str], list[Argument]]:

@@ -257,6 +257,22 @@ async def test_erasing_removes_the_deliveries_of_the_customer_alone(store: Store
     assert (counts.waiting, counts.held) == ({"email": 1}, 0)
 
 
+async def test_how_long_the_first_of_each_channel_has_been_due(store: Store) -> None:
+    await write(store, *(delivery(f"c-{n}") for n in range(5)), delivery(channel="push"))
+    assert (await store.count_deliveries()).behind["email"] < 60_000
+    late, later, *rest = await claim(store, email=5)
+    assert await store.postpone_delivery(late, -90_000, "busy")
+    assert await store.postpone_delivery(later, -70_000, "busy")
+    counts = await store.count_deliveries()
+    assert counts.waiting == {"email": 5, "push": 1}
+    assert 90_000 <= counts.behind["email"] < 150_000
+    assert 0 <= counts.behind["push"] < 60_000
+    for one in [late, later]:
+        await store.discard_delivery(one.delivery.customer_id, one.delivery.id, "email")
+    assert (await store.count_deliveries()).behind["email"] == 0  # the others are claimed
+    assert len(rest) == 3
+
+
 async def test_the_list_is_read_in_parts_and_by_state_and_channel(store: Store) -> None:
     own = [delivery(f"c-{n}", channel=("email", "push")[n % 2]) for n in range(10)]
     await write(store, *own)
