@@ -22,6 +22,7 @@ from decision.api.errors import HANDLERS
 from decision.api.events import event_routes
 from decision.api.hooks import hook_routes
 from decision.api.http_limits import Connections, HttpLimits
+from decision.api.looking import looking_routes
 from decision.api.middleware import RequestMiddleware
 from decision.api.operations import operation_routes
 from decision.api.protocol import BoundedProtocol
@@ -103,6 +104,7 @@ def create_app(
             *event_routes(engine, settings, metrics, admission, rates, bodies),
             *segment_routes(engine, settings, metrics, admission, rates, bodies),
             *customer_routes(engine, admission, bodies),
+            *looking_routes(engine, admission),
             *coupon_routes(engine, settings, admission),
             *unsubscribe_routes(engine, settings, admission, _links(settings)),
             *hook_routes(engine, metrics, admission, bodies, _reports(settings)),

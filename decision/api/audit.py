@@ -1,10 +1,11 @@
-"""What is recorded of calls that change something for good: who, what, and what became of it."""
+"""What is recorded of calls that change something for good, and of looks at a customer's data: who,
+what, and what became of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,6 +17,7 @@ ACTIONS: Final = {
     "mergeCustomers": "customer.merge",
     "setConsents": "customer.consents",
     "reloadPolicy": "policy.reload",
+    "findCustomer": "customer.find",
 }
 """Operation id → what its entries are called."""
 
@@ -61,7 +63,7 @@ class AuditMiddleware:
         state = scope["state"]
         result: Result = "done" if status < 400 else "refused" if status < 500 else "failed"
         by = state.get("key") or "local"
-        customer = scope.get("path_params", {}).get("customer_id")
+        customer = state.get("audit_target") or scope.get("path_params", {}).get("customer_id")
         await audit(
             self.store,
             self.names,
@@ -69,6 +71,11 @@ class AuditMiddleware:
             customer=None if customer is None else unquote(customer),
             source=state.get("audit_source"),
         )
+
+
+def name_target(scope: Scope, customer_id: str) -> None:
+    """Names the customer whom a call is about, where its path does not."""
+    scope["state"]["audit_target"] = quote(customer_id)
 
 
 def name_source(scope: Scope, customer_id: str) -> None:

@@ -33,7 +33,7 @@ COMMANDS = {
     "decide": "Decide a file of requests, without a server.",
     "explain": "Show why a decision came about.",
     "erase": "Erase a customer: from the store, and from an archive on disk.",
-    "audit": "Show who erased, merged, reloaded, published and rolled back.",
+    "audit": "Show who changed what for good, and who looked customers up.",
     "key": "Make, list and revoke API keys.",
     "archive": "Move the log from Redis to Parquet files, exactly once.",
     "train": "Train a model version from the log.",

@@ -24,10 +24,12 @@ from decision.cli.output import console, print_json
 @settings_options("redis_url", "key_prefix")
 @json_option
 def audit(last: int, customer: str | None, as_json: bool, **given: str | None) -> None:
-    """Show who erased, merged, reloaded, published and rolled back.
+    """Show who changed what for good, and who looked customers up.
 
-    The store keeps the last 10,000 entries; the server's log has the same as `audit`, and changes
-    of consents. Customers are named by pseudonyms.
+    That is who erased, merged, reloaded, published and rolled back.
+
+    The store keeps the last 10,000 entries of changes, and as many of looks; the server's log has
+    the same as `audit`, and changes of consents. Customers are named by pseudonyms.
     """
     from decision.cli.policies import open_log
     from decision.server.audit import AuditEntry, entries

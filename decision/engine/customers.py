@@ -10,10 +10,16 @@ import msgspec
 from decision.core.document import Document
 from decision.core.errors import NotFound
 from decision.core.ports import Commit, LogRecord, ReadResult, Section
-from decision.core.schema import ConsentUpdate, CustomerUpdate
+from decision.core.schema import Alias, ConsentUpdate, CustomerUpdate
 from decision.engine import changes, erasing, merging, transaction
 from decision.engine.erasing import Erasure
-from decision.engine.identity import claimed_aliases, clean_id, resolve
+from decision.engine.identity import (
+    claimed_aliases,
+    clean_alias,
+    clean_id,
+    customer_id_of,
+    resolve,
+)
 from decision.engine.log_records import change_record
 from decision.engine.runtime import Runtime
 from decision.engine.views import (
@@ -48,6 +54,19 @@ class Customers:
         if rows:
             view = msgspec.structs.replace(view, deliveries=[delivery_view(row) for row in rows])
         return view
+
+    async def find(self, alias: Alias) -> str:
+        """The id of the customer whom an alias leads to: whom a decision with it would be for.
+
+        Raises:
+            InputError: it cannot be an alias.
+            NotFound: nothing is known of such a customer.
+        """
+        alias = clean_alias(self.runtime.settings, "value", alias)
+        found = await resolve(self.runtime, await customer_id_of(self.runtime, alias))
+        if not found.document.exists:
+            raise NotFound("the alias leads to no customer")
+        return found.document.customer_id
 
     async def update(self, customer_id: str, update: CustomerUpdate) -> UpdatedCustomer:
         """Merges attributes, aliases, timezone and reachable channels; a null deletes.

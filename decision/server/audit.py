@@ -1,4 +1,5 @@
-"""Who changed what: each entry is a line in the log, and the last are kept in the store.
+"""Who changed what, and who looked whom up: each entry is a line in the log, and the last are kept
+in the store.
 
 A customer is named by a pseudonym. With the same id, and the key in this store, it can be told
 whether somebody is meant; from the entry alone it cannot.
@@ -24,8 +25,11 @@ from decision.store.pseudonyms import Pseudonyms, pseudonyms
 HISTORY: Final = "audit"
 """The store's named history of entries."""
 
+LOOKS: Final = "audit-looks"
+"""The named history of looks at customers: apart, so that they push no change out."""
+
 KEPT: Final = 10_000
-"""How many entries the store keeps."""
+"""How many entries of each history the store keeps."""
 
 UNKNOWN: Final = "unknown"
 """The target of an entry about a customer whose pseudonym cannot be told."""
@@ -34,7 +38,7 @@ Result = Literal["done", "refused", "failed"]
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One change that somebody made, or tried to.
+    """One change or look that somebody made, or tried to.
 
     `by` is the name of an API key, `local` without keys, or the login name of who ran a command
     (`command` is true then). `target` is a customer's pseudonym, or a version; `source` the
@@ -103,20 +107,25 @@ async def audit(
         entry = msgspec.structs.replace(entry, target=target, source=other)
     with suppress(StoreUnavailable):
         if entry.result == "done" and entry.action not in _LOGGED_ALONE:
-            await store.append_history(HISTORY, msgspec.msgpack.encode(entry), KEPT)
+            await _keep(store, entry)
     log_audit(**{name: value for name, value in msgspec.to_builtins(entry).items() if name != "at"})
 
 
 async def audit_command(
     store: BlobStore, action: str, *, target: str | None = None, customer: str | None = None
 ) -> None:
-    """Keeps who ran a command that changed the store. Nothing is printed."""
+    """Keeps who ran a command that changed the store, or looked somebody up. Nothing is printed."""
     entry = entry_of(action, login_name(), target=target, command=True)
     with suppress(StoreUnavailable):
         if customer is not None:
             found = (await pseudonyms(store)).of(customer)
             entry = msgspec.structs.replace(entry, target=found)
-        await store.append_history(HISTORY, msgspec.msgpack.encode(entry), KEPT)
+        await _keep(store, entry)
+
+
+async def _keep(store: BlobStore, entry: AuditEntry) -> None:
+    history = LOOKS if entry.action in _LOOKS else HISTORY
+    await store.append_history(history, msgspec.msgpack.encode(entry), KEPT)
 
 
 async def entries(store: BlobStore, last: int | None = None) -> list[AuditEntry]:
@@ -125,9 +134,15 @@ async def entries(store: BlobStore, last: int | None = None) -> list[AuditEntry]
     Raises:
         StoreUnavailable: it does not answer.
     """
-    found = await store.history(HISTORY, last)
-    return readable(HISTORY, found, msgspec.msgpack.Decoder(AuditEntry).decode)
+    found: list[AuditEntry] = []
+    for history in (HISTORY, LOOKS):
+        kept = await store.history(history, last)
+        found += readable(history, kept, msgspec.msgpack.Decoder(AuditEntry).decode)
+    found.sort(key=lambda entry: entry.at)
+    return found if last is None else found[-last:]
 
+
+_LOOKS: Final = frozenset({"customer.find", "customer.timeline", "customer.export"})
 
 _LOGGED_ALONE: Final = frozenset({"customer.consents"})
 """Too many to be kept beside the others: they would push those out."""
