@@ -40,6 +40,11 @@ _COUNTED = (
     metavar="FILE|URL",
     help="Warn of fields, and of types, that no customer of this file or store (redis://…) has.",
 )
+@click.option(
+    "--gateways",
+    metavar="FILE",
+    help="Check this gateways file too, and that each channel that is sent on has a gateway.",
+)
 @click.option("--watch", is_flag=True, help="Check again at every change, until Ctrl-C.")
 def check(
     rules: str,
@@ -47,6 +52,7 @@ def check(
     as_json: bool,
     strict: bool,
     against: str | None,
+    gateways: str | None,
     watch: bool,
 ) -> int:
     """Check a rules folder.
@@ -61,10 +67,10 @@ def check(
     if watch and form != "text":
         raise click.UsageError(f"--watch shows text only; it cannot show {form}")
     known = _observed(against)
-    paths = RulePaths(rules)
+    paths = RulePaths(rules, outside=gateways)
 
     def run() -> int:
-        result = CheckResult(rules, paths, known, strict)
+        result = CheckResult(rules, paths, known, strict, gateways)
         REPORTERS[form](result)
         return 0 if result.valid else 1
 
@@ -87,7 +93,12 @@ class CheckResult:
     """One check of a folder: what was found, and whether the rules can be used."""
 
     def __init__(
-        self, rules: str, paths: RulePaths, known: ObservedFields | None, strict: bool
+        self,
+        rules: str,
+        paths: RulePaths,
+        known: ObservedFields | None,
+        strict: bool,
+        gateways: str | None = None,
     ) -> None:
         from decision.core import calendar
         from decision.rulebook.reader import load_folder
@@ -96,6 +107,7 @@ class CheckResult:
         from decision.rulebook.rule_trial import try_rules
 
         self.rules = rules
+        self.checked = rules if gateways is None else f"{rules} with {gateways}"
         self.paths = paths
         result = load_folder(paths.folder)
         self.definition = definition = result.definition
@@ -106,13 +118,18 @@ class CheckResult:
             if known is not None:
                 found += review_fields(definition, result.places, known)
             self.diagnostics = sorted(found, key=lambda one: (one.file, one.line, one.column))
+        if gateways is not None:
+            from decision.gateways.checking import check_gateways
+
+            self.diagnostics = [*self.diagnostics, *check_gateways(gateways, definition)]
         self.problem = try_rules(definition.rules) if definition is not None else None
         self.everything = list(self.diagnostics)
         if self.problem is not None:
             self.everything.append(engine_problem(self.problem, paths.name))
         # That a campaign ends is no mistake, and must not stop who publishes the day after.
         strictly = [one for one in self.diagnostics if one.code != "expired-message"]
-        self.valid = not (definition is None or self.problem is not None or (strict and strictly))
+        self.usable = not any(one.severity == "error" for one in self.everything)
+        self.valid = self.usable and not (strict and strictly)
 
     @property
     def verdict(self) -> str:
@@ -120,12 +137,12 @@ class CheckResult:
         from decision.cli.policies import tally
 
         definition, counts = self.definition, tally(self.everything)
-        if definition is None or self.problem is not None:
-            return f"{self.rules} cannot be used: {counts}"
+        if definition is None or not self.usable:
+            return f"{self.checked} cannot be used: {counts}"
         if not self.valid:
-            return f"{self.rules} could be used without --strict: {counts}"
+            return f"{self.checked} could be used without --strict: {counts}"
         warned = f" ({counts})" if self.everything else ""
-        return f"{self.rules} is valid{warned}, policy version {definition.version}"
+        return f"{self.checked} is valid{warned}, policy version {definition.version}"
 
     def counts(self) -> dict[str, int]:
         """How many of each thing the policy has; nothing where the rules have errors."""

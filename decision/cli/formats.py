@@ -34,15 +34,19 @@ _SARIF: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif
 class RulePaths:
     """Paths of rule files from the current folder, so that a click in the terminal opens them.
 
-    Diagnostics start paths with the name of the rules folder (`rules/cart.yaml`), wherever it is.
+    Diagnostics start paths with the name of the rules folder (`rules/cart.yaml`), wherever it is;
+    the path of a file `outside` of it stays as it was given.
     """
 
-    def __init__(self, rules: str, start: Path | None = None) -> None:
+    def __init__(
+        self, rules: str, start: Path | None = None, *, outside: str | None = None
+    ) -> None:
         start = start or Path.cwd()
         folder = start / rules
         inside = folder.is_relative_to(start)
         plain = Path(os.path.normpath(folder))
         self.folder = folder
+        self._outside = outside
         self.name = (folder.resolve() if folder.name in ("", "..") else folder).name or "rules"
         self.root = folder.relative_to(start).as_posix() if inside else folder.as_posix()
         # In a workflow, paths start at the top of the repository, wherever the step runs.
@@ -65,6 +69,8 @@ class RulePaths:
         return self._cited.sub("" if self.root == "." else f"{self.root}/", text)
 
     def _under(self, root: str, found: Diagnostic) -> Diagnostic:
+        if found.file == self._outside:
+            return found
         _, _, rest = found.file.partition("/")
         return msgspec.structs.replace(
             found,

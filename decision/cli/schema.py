@@ -17,9 +17,10 @@ from decision.files import write_whole
 @click.option(
     "--rules", "kind", flag_value="rules", default=True, help="Of rule files: the default."
 )
+@click.option("--gateways", "kind", flag_value="gateways", help="Of a gateways file.")
 @click.option("--out", metavar="FILE", type=click.Path(), help="Write it to FILE; else print it.")
 def schema(kind: str, out: str | None) -> None:
-    """Write the JSON Schema of rule files, for editors.
+    """Write the JSON Schema of rule files, scenario tests or a gateways file, for editors.
 
     An editor that knows the schema completes keys, shows what they mean, and marks mistakes while
     you type. Name it in the first line of each file, by its path from there:
@@ -37,12 +38,16 @@ def schema(kind: str, out: str | None) -> None:
 
 
 def schema_text(kind: str) -> str:
-    """A schema as it is written: `rules` or `tests`."""
+    """A schema as it is written: `rules`, `tests` or `gateways`."""
     found: dict[str, Any]
     if kind == "tests":
         from decision.scenarios.json_schema import scenarios_schema
 
         found = scenarios_schema()
+    elif kind == "gateways":
+        from decision.gateways.json_schema import gateways_schema
+
+        found = gateways_schema()
     else:
         from decision.rulebook.json_schema import rules_schema
 

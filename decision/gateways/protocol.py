@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, Protocol
 from urllib.parse import quote
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, field
 
 from decision.gateways.reports import ReportsConfig
 
@@ -116,8 +116,8 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     `least` is how many deliveries an hour must have before its shares count.
     """
 
-    complaints: Share = Share(0.01)
-    bounces: Share = Share(0.10)
+    complaints: Share = field(default_factory=lambda: Share(0.01))
+    bounces: Share = field(default_factory=lambda: Share(0.10))
     least: Annotated[int, Meta(ge=1)] = 100
 
 
@@ -131,10 +131,10 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """
 
     on_unknown: OnUnknown | None = None
-    timeout: Seconds = Seconds(15)
+    timeout: Seconds = field(default_factory=lambda: Seconds(15))
     concurrency: Annotated[int, Meta(ge=1, le=1000)] = 16
     allow_private: bool | list[str] = False
-    pause: Pause = Pause()
+    pause: Pause = field(default_factory=Pause)
     reports: ReportsConfig | None = None
 
     def __repr__(self) -> str:

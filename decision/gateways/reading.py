@@ -28,15 +28,23 @@ _PERCENT: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%")
 
 @dataclass
 class Reading:
-    """Errors are collected, and reading goes on. `environ` has the values of `${NAME}`."""
+    """Errors are collected, and reading goes on. `environ` has the values of `${NAME}`.
+
+    `unset` are the errors of variables that have no value: the file itself may be right.
+    """
 
     environ: Mapping[str, str]
     diagnostics: list[Diagnostic] = field(default_factory=list)
+    unset: list[Diagnostic] = field(default_factory=list)
+
+    @property
+    def everything(self) -> list[Diagnostic]:
+        """All that was found, in the order of the file."""
+        return sorted([*self.diagnostics, *self.unset], key=lambda one: (one.line, one.column))
 
     def error(self, code: str, place: Place, message: str, hint: str = "") -> None:
-        """Adds an error. Its line of the file is not shown: a secret may be written there."""
-        found = place.diagnostic(code, message, hint)
-        self.diagnostics.append(msgspec.structs.replace(found, source_line=""))
+        """Adds an error."""
+        self.diagnostics.append(_without_line(place.diagnostic(code, message, hint)))
 
     def mapping(self, node: Node, what: str) -> dict[str, Node]:
         """The nodes of a mapping by their keys; empty, with an error, for anything else."""
@@ -88,7 +96,8 @@ class Reading:
                 complete = False
                 state = "is empty" if name in self.environ else "is not set"
                 message = f"the environment variable {name} {state}; {what} needs it"
-                self.error("bad-value", node.at, message, f"set {name} where nextbest is started")
+                hint = f"set {name} where nextbest is started"
+                self.unset.append(_without_line(node.at.diagnostic("bad-value", message, hint)))
                 return ""
             return self.environ[name]
 
@@ -140,6 +149,11 @@ class Reading:
             if about.required and name not in node.value:
                 message = f'{what} needs the key "{name}"'
                 self.error("missing-key", node.key, message, f"add {name}: …")
+
+
+def _without_line(found: Diagnostic) -> Diagnostic:
+    """Without the line of the file: a secret may be written there."""
+    return msgspec.structs.replace(found, source_line="")
 
 
 def _options(kind: Any) -> Iterator[Any]:

@@ -41,8 +41,12 @@ DEFAULT_FOLDER: Final = ".nextbest/outbox/"
 """Where deliveries go without a gateways file."""
 
 _KEYS: Final = ("gateways", "channels", "limits", "unsubscribe")
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_LIMIT: Final = re.compile(r"([1-9][0-9]{0,6})\s*/\s*(s|m|min|h|d)")
+NAME: Final = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+"""How the name of a gateway may be written, as a regular expression."""
+
+LIMIT: Final = r"([1-9][0-9]{0,6})\s*/\s*(s|m|min|h|d)"
+"""How a limit may be written, as a regular expression."""
+
 _SECONDS: Final = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 
 
@@ -108,7 +112,7 @@ def load_gateways(path: str | None, environ: Mapping[str, str] | None = None) ->
         config = FileConfig(path=DEFAULT_FOLDER)
         file = Configured(name="file", type="file", kind=FILE_TYPE, config=config)
         return GatewaySettings(gateways={"file": file}, default="file")
-    return parse_gateways(path, _bytes_of(path), environ)
+    return parse_gateways(path, read_gateways_file(path), environ)
 
 
 def load_unsubscribe(
@@ -121,10 +125,9 @@ def load_unsubscribe(
     """
     if path is None:
         return None
-    reading, sections = _sections(path, _bytes_of(path), environ)
+    reading, sections = _sections(path, read_gateways_file(path), environ)
     found = _unsubscribe(reading, sections)
-    if reading.diagnostics:
-        raise GatewaySettingsError(path, reading.diagnostics)
+    _refuse(path, reading)
     return found
 
 
@@ -138,15 +141,14 @@ def load_reports(
     """
     if path is None:
         return {}
-    reading, sections = _sections(path, _bytes_of(path), environ)
+    reading, sections = _sections(path, read_gateways_file(path), environ)
     found: dict[str, ReportsConfig] = {}
     if (node := sections.get("gateways")) is not None:
         for name, one in reading.mapping(node, "gateways").items():
             config = _reports(reading, name, one)
             if config is not None:
                 found[name] = config
-    if reading.diagnostics:
-        raise GatewaySettingsError(path, reading.diagnostics)
+    _refuse(path, reading)
     return found
 
 
@@ -170,6 +172,19 @@ def parse_gateways(
     Raises:
         GatewaySettingsError: it has errors.
     """
+    reading, settings = read_gateways(name, data, environ)
+    _refuse(name, reading)
+    return settings
+
+
+def read_gateways(
+    name: str, data: bytes | str, environ: Mapping[str, str] | None = None
+) -> tuple[Reading, GatewaySettings]:
+    """As `parse_gateways`, for a check: what was found, and the settings without what is wrong.
+
+    Raises:
+        GatewaySettingsError: it is no YAML, or empty.
+    """
     reading, sections = _sections(name, data, environ)
     unsubscribe = _unsubscribe(reading, sections)
     gateways: dict[str, Configured] = {}
@@ -177,7 +192,7 @@ def parse_gateways(
     if (node := sections.get("gateways")) is not None:
         known = reading.mapping(node, "gateways")
         for key, one in known.items():
-            if not _NAME.fullmatch(key):
+            if not re.fullmatch(NAME, key):
                 message = "the name of a gateway has letters, digits, - and _, and 64 at most"
                 reading.error("bad-name", one.key, message)
             elif (found := _gateway(reading, key, one)) is not None:
@@ -194,7 +209,7 @@ def parse_gateways(
     limits: dict[str, Limit] = {}
     if (node := sections.get("limits")) is not None:
         for channel, one in reading.mapping(node, "limits").items():
-            written = _LIMIT.fullmatch(str(one.value))
+            written = re.fullmatch(LIMIT, str(one.value))
             if channel not in channels:
                 message = f'"{channel[:60]}" is not one of the channels here'
                 reading.error("unknown-name", one.key, message, hint_for(channel, channels))
@@ -203,14 +218,23 @@ def parse_gateways(
                 reading.error("bad-value", one.at, message, "write 50/s, 600/m, 1000/h or 9000/d")
             else:
                 limits[channel] = Limit(int(written[1]), _SECONDS[written[2]])
-    if reading.diagnostics:
-        raise GatewaySettingsError(name, reading.diagnostics)
-    return GatewaySettings(
+    settings = GatewaySettings(
         gateways=gateways, channels=channels, limits=limits, unsubscribe=unsubscribe
     )
+    return reading, settings
 
 
-def _bytes_of(path: str) -> bytes:
+def _refuse(name: str, reading: Reading) -> None:
+    if found := reading.everything:
+        raise GatewaySettingsError(name, found)
+
+
+def read_gateways_file(path: str) -> bytes:
+    """The bytes of the file.
+
+    Raises:
+        GatewaySettingsError: it cannot be read.
+    """
     try:
         return read_file(Path(path))
     except OSError as error:

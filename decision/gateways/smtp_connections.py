@@ -38,7 +38,7 @@ class SmtpConfig(GatewayConfig, frozen=True, kw_only=True):
     to: str = "{{ customer.email }}"
     headers: dict[str, str] = msgspec.field(default_factory=dict)
     list_unsubscribe: bool = True
-    timeout: Seconds = Seconds(30)
+    timeout: Seconds = msgspec.field(default_factory=lambda: Seconds(30))
 
 
 def encryption_of(config: SmtpConfig) -> Encryption:

@@ -49,6 +49,39 @@ coupons: {ten: {}}
     assert (counts["events"], counts["coupons"], counts["budgets"]) == (2, 1, 0)
 
 
+SENDS = """
+placements: {by_us: {channels: [email], delivery: gateway}}
+"""
+
+
+def test_a_gateways_file_is_checked_against_the_rules(run, rules, tmp_path, monkeypatch):
+    monkeypatch.delenv("MAIL_PASSWORD", raising=False)
+    (rules / "sends.yaml").write_text(SENDS, "utf-8")
+    file = tmp_path / "gateways.yaml"
+    mail = (
+        "gateways: {mail: {type: smtp, host: h, from: a@b.example, password: '${MAIL_PASSWORD}'}}\n"
+    )
+
+    file.write_text(mail + "channels: {email: mail}\n", "utf-8")
+    result = run("check", rules, "--gateways", "gateways.yaml")
+    assert result.exit_code == 0
+    assert "gateways.yaml:1:" in result.stdout and "MAIL_PASSWORD is not set" in result.stdout
+    assert "with gateways.yaml is valid (1 warning)" in result.stdout
+    assert run("check", rules, "--gateways", "gateways.yaml", "--strict").exit_code == 1
+
+    file.write_text(mail + "channels: {emial: mail}\n", "utf-8")
+    result = run("check", rules, "--gateways", "gateways.yaml")
+    assert result.exit_code == 1
+    assert 'the rules have no channel "emial"' in result.stdout
+    assert 'did you mean "email"?' in result.stdout
+    assert "channels: email has no gateway; placement by_us sends on it" in result.stdout
+    found = json.loads(run("check", rules, "--gateways", "gateways.yaml", "--json").stdout)
+    assert {one["file"] for one in found["diagnostics"]} == {"gateways.yaml"}
+
+    result = run("check", rules, "--gateways", "gone.yaml")
+    assert result.exit_code == 1 and "gone.yaml: error: No such file" in result.stdout
+
+
 def test_rules_is_the_folder_by_default(run, rules):
     assert run("check").exit_code == 0
 

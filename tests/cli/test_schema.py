@@ -23,7 +23,11 @@ from decision.scenarios.json_schema import scenarios_schema
 from tests.cli.conftest import RULES, SCENARIO
 
 ROOT = Path(__file__).resolve().parents[2]
-KINDS = {"--rules": "rules.schema.json", "--tests": "scenarios.schema.json"}
+KINDS = {
+    "--rules": "rules.schema.json",
+    "--tests": "scenarios.schema.json",
+    "--gateways": "gateways.schema.json",
+}
 FILES = sorted((ROOT / "rules").rglob("*.yaml"))
 SCHEMA = scenarios_schema()
 VALIDATOR = jsonschema_rs.Draft7Validator(SCHEMA)

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pyarrow as pa
 import pytest
+from prometheus_client import CollectorRegistry
 
 from decision.api.problems import KINDS
 from decision.archive.layout import DATASETS, candidate_type, schema_of
@@ -32,6 +33,7 @@ from decision.rulebook.schema_values import key_help
 from decision.rulebook.template_names import NAMESPACES
 from decision.rulebook.templates import compile_template
 from decision.server.decision_metrics import DEGRADED
+from decision.server.delivery_metrics import DeliveryMetrics
 from decision.server.keys.entries import SCOPES
 from decision.server.metrics import Metrics
 from decision.server.settings import SETTINGS
@@ -276,7 +278,10 @@ def test_every_command_is_listed_and_no_other() -> None:
 def test_every_metric_is_told() -> None:
     rows = table_after("docs/operating.md", "What to watch")
     told = {re.split(r"[{]", word)[0] for row in rows for word in code(row[0])}
-    families = {family.name for family in Metrics().registry.collect()}
+    sending = CollectorRegistry()
+    DeliveryMetrics(sending)
+    shown = [*Metrics().registry.collect(), *sending.collect()]
+    families = {family.name for family in shown}
     assert {name.removesuffix("_total") for name in told} == families
 
 

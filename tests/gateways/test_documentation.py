@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+import jsonschema_rs
 import msgspec
 import pytest
+from ruamel.yaml import YAML
 
 from decision.gateways import Accepted, GatewayConfig, Rejected, parse_gateways
 from decision.gateways.http_replies import RETRIED
+from decision.gateways.json_schema import gateways_schema
 from decision.gateways.registry import gateway_types, load_type
 from decision.gateways.webhook import Webhook, WebhookConfig
 from tests.docs.pages import blocks_of, table_after
@@ -24,6 +27,7 @@ PAGE = "docs/delivery.md"
 FILES = {block.file: block.text for block in blocks_of(PAGE) if block.file}
 COMMON = {field.encode_name for field in msgspec.structs.fields(GatewayConfig)}
 TYPES = ("webhook", "smtp", "http", "wechat", "file")
+SCHEMA = jsonschema_rs.Draft7Validator(gateways_schema())
 KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 SECRETS = dict.fromkeys(re.findall(r"\$\{(\w+)\}", "".join(FILES.values())), KEY)
 
@@ -57,6 +61,7 @@ def test_every_file_shown_is_read_without_an_error(file: str) -> None:
     for name in settings.gateways:
         settings.open(name)
     assert settings.channels
+    assert SCHEMA.is_valid(YAML(typ="safe").load(FILES[file]))
 
 
 def test_the_refusals_that_are_tried_again_are_named() -> None:

@@ -6,6 +6,7 @@ import json
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
+import jsonschema_rs
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -21,8 +22,11 @@ from decision.gateways import (
     parse_gateways,
     registry,
 )
+from decision.gateways.json_schema import gateways_schema
+from decision.gateways.protocol import Seconds
 from decision.gateways.settings import load_unsubscribe
 
+SCHEMA = jsonschema_rs.Draft7Validator(gateways_schema())
 SECRET = "a secret that nobody may see anywhere"
 
 
@@ -170,6 +174,18 @@ def offer(monkeypatch: pytest.MonkeyPatch, value: str, name: str = "pigeon") -> 
     monkeypatch.setattr(registry, "entry_points", lambda group: [point])
 
 
+def test_a_type_whose_defaults_json_cannot_have_is_in_the_schema(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Odd(GatewayConfig, frozen=True, kw_only=True):
+        every: Seconds = Seconds(1)
+
+    kind = GatewayType(config=Odd, make=lambda config, context: None)  # type: ignore[arg-type, return-value]
+    monkeypatch.setattr("decision.gateways.json_schema.load_type", lambda point: kind)
+    schema = jsonschema_rs.Draft7Validator(gateways_schema())
+    assert schema.is_valid({"gateways": {"g": {"type": "file", "every": "3s"}}})
+
+
 def test_another_package_adds_a_type_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, "tests.gateways.test_settings:PIGEON")
     found = read("gateways: {p: {type: pigeon, loft: north}}\nchannels: {post: p}")
@@ -244,6 +260,7 @@ def test_any_values_are_settings_or_errors_with_a_place(data: st.DataObject) -> 
         assert SECRET not in str(error)
     else:
         found.open("g")
+        assert SCHEMA.is_valid(written), "the schema marks what is right"
 
 
 @given(st.recursive(SCALARS, lambda one: st.lists(one, max_size=2) | st.dictionaries(
@@ -255,3 +272,24 @@ def test_any_file_is_settings_or_errors(value: object) -> None:
         parse_gateways("g.yaml", json.dumps(value), {"S": SECRET})
     except GatewaySettingsError as error:
         assert error.diagnostics and SECRET not in str(error)
+    else:
+        assert SCHEMA.is_valid(value), "the schema marks what is right"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"gateways": {"g": {"type": "smpt", "host": "h", "from": "a@b.example"}}},
+        {"gateways": {"g": {"type": "smtp", "hots": "h", "host": "h", "from": "a@b.example"}}},
+        {"gateways": {"g": {"type": "smtp", "host": "h"}}},
+        {"gateways": {"g": {"type": "smtp", "host": "h", "from": "a@b.example", "port": 70000}}},
+        {"gateways": {"g": {"type": "file", "path": "x", "on_unknown": "agian"}}},
+        {"gateways": {"g": {"path": "x"}}},
+        {"gateways": {"g h": {"type": "file", "path": "x"}}},
+        {"limits": {"push": "50 in a second"}},
+        {"gateway": {}},
+    ],
+)
+def test_the_schema_marks_mistakes_that_the_check_refuses(wrong: object) -> None:
+    assert not SCHEMA.is_valid(wrong)
+    refused(json.dumps(wrong))

@@ -1,0 +1,58 @@
+"""Checks a gateways file before it is used, also against the rules whose channels it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from decision.core.definition import PolicyDefinition
+from decision.gateways.settings import (
+    GatewaySettingsError,
+    read_gateways,
+    read_gateways_file,
+)
+from decision.rulebook.diagnostics import Diagnostic, hint_for
+
+
+def check_gateways(
+    path: str, definition: PolicyDefinition | None, environ: Mapping[str, str] | None = None
+) -> list[Diagnostic]:
+    """Everything that is wrong with the file, without opening a gateway.
+
+    A variable without a value is a warning here: secrets are set where it is sent. So is a channel
+    that the rules do not have. Every channel that something is sent on needs a gateway.
+    """
+    try:
+        reading, settings = read_gateways(path, read_gateways_file(path), environ)
+    except GatewaySettingsError as error:
+        return error.diagnostics
+    found = [*reading.diagnostics]
+    found += [msgspec.structs.replace(one, severity="warning") for one in reading.unset]
+    if definition is None:
+        return _in_order(found)
+    known = {channel.name for channel in definition.channels}
+    for name in settings.channels:
+        if name not in known:
+            message = f'channels: the rules have no channel "{name[:60]}"'
+            hint = hint_for(name, known)
+            found.append(
+                Diagnostic(
+                    code="no-effect", file=path, message=message, hint=hint, severity="warning"
+                )
+            )
+    used = {channel for message in definition.messages for channel in message.channels}
+    for placement in definition.placements:
+        if placement.delivery != "gateway":
+            continue
+        for name in placement.channels:
+            if name in used and settings.gateway_of(name) is None:
+                message = f"channels: {name} has no gateway; placement {placement.name} sends on it"
+                hint = f"add {name}: and the name of a gateway"
+                found.append(Diagnostic(code="missing-key", file=path, message=message, hint=hint))
+    return _in_order(found)
+
+
+def _in_order(found: list[Diagnostic]) -> list[Diagnostic]:
+    unique = {(one.line, one.column, one.message): one for one in found}
+    return sorted(unique.values(), key=lambda one: (one.line, one.column))
