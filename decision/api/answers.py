@@ -58,7 +58,7 @@ class Answer:
 
     def _start(self) -> HTTPResponseStartEvent:
         headers = [PRIVATE, *self.headers]
-        if self.status != 204:
+        if self.status not in (204, 304):
             length = str(len(self.content)).encode()
             headers += [self.type_header, (b"content-length", length)]
         return {"type": "http.response.start", "status": self.status, "headers": headers}

@@ -24,6 +24,7 @@ from decision.api.hooks import hook_routes
 from decision.api.http_limits import Connections, HttpLimits
 from decision.api.looking import looking_routes
 from decision.api.middleware import RequestMiddleware
+from decision.api.ofrep import ofrep_routes
 from decision.api.operations import operation_routes
 from decision.api.protocol import BoundedProtocol
 from decision.api.segment import segment_routes
@@ -101,6 +102,7 @@ def create_app(
         "/",
         route_handlers=[
             *lookup_routes(engine, settings, admission),
+            *ofrep_routes(engine, settings, admission, rates, bodies),
             *event_routes(engine, settings, metrics, admission, rates, bodies),
             *segment_routes(engine, settings, metrics, admission, rates, bodies),
             *customer_routes(engine, admission, bodies),

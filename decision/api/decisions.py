@@ -75,6 +75,24 @@ async def decide_in_turn(
         admission.leave()
 
 
+async def give_decision(
+    engine: Engine,
+    request: DecisionRequest,
+    decided: Decided,
+    answer: Answer,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+) -> None:
+    """Sends the answer that a decision is given by; takes the decision back if nobody got it."""
+    given = False
+    try:
+        given = await answer.give(scope, receive, send)
+    finally:
+        if not given and (left := engine.ungiven(request, decided)):
+            engine.withdraw(left)
+
+
 def decision_routes(
     engine: Engine,
     settings: ServerSettings,
@@ -99,12 +117,7 @@ def decision_routes(
         request = decode_request(body)
         decided = await decide_in_turn(engine, admission, request, settings.timeout_ms, receive)
         answer = Answer(encode_json(decided.decision))
-        given = False
-        try:
-            given = await answer.give(scope, receive, send)
-        finally:
-            if not given and (left := engine.ungiven(request, decided)):
-                engine.withdraw(left)
+        await give_decision(engine, request, decided, answer, scope, receive, send)
 
     @asgi("/v1/decisions/batch", copy_scope=False, opt={"scope": "decide", "operation": _BATCH})
     async def decide_batch(scope: Scope, receive: Receive, send: Send) -> None:

@@ -24,7 +24,7 @@ from decision.api.limited_protocol import LimitedProtocol
 from decision.api.problems import Problem
 from decision.api.request_heads import LARGEST_HEAD, read_head
 
-_GUARDED: Final = (b"/v1/decisions", b"/v1/events", b"/v1/customers")
+_GUARDED: Final = (b"/v1/decisions", b"/v1/events", b"/v1/customers", b"/ofrep/")
 """Paths that are refused while too much is under way; health, metrics and the rest are not."""
 
 

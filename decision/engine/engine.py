@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from decision.core.ports import Store
 from decision.core.schema import Decision, DecisionRequest
 from decision.engine.customers import Customers
@@ -88,6 +90,20 @@ class Engine:
             NotReady: no policy is in force yet.
         """
         return (await self.decide_with_verdict(request, now=now)).decision
+
+    async def preview(self, request: DecisionRequest) -> Decision:
+        """What a decision would give now; nothing is reserved, logged or counted.
+
+        While nothing changes, exploration draws the same each time.
+
+        Raises:
+            InputError: as `decide` does.
+            NotReady: no policy is in force yet.
+        """
+        request = msgspec.structs.replace(request, dry_run=True, request_id=None)
+        deciding = Deciding(self.runtime, self.replay, self.following, request, None)
+        deciding.query.settings = msgspec.structs.replace(self.runtime.settings, seed="preview")
+        return (await deciding.run()).decision
 
     def decide_too_late(self, request: DecisionRequest) -> Decided:
         """The answer to a request that has waited beyond its deadline; it costs next to nothing.

@@ -30,6 +30,8 @@ DECISION = {"customer_id": "c-1", "placement": "app_home"}
 CALLS: list[tuple[str, str, str, Any]] = [
     ("decide", "POST", "/v1/decisions", DECISION),
     ("decide", "GET", "/v1/decisions/01KAK0V4R0GZ8M4T1S8Q2W5X7C", None),
+    ("decide", "POST", "/ofrep/v1/evaluate/flags/app_home", {}),
+    ("decide", "POST", "/ofrep/v1/evaluate/flags", {}),
     ("events", "POST", "/v1/events", {"events": []}),
     ("customers", "GET", "/v1/customers/c-1", None),
     ("customers", "PUT", "/v1/customers/c-1", {}),

@@ -155,6 +155,8 @@ async def test_a_content_type_that_is_not_read_is_refused(
         ("PUT", "/v1/customers/c-1"),
         ("PUT", "/v1/customers/c-1/consents"),
         ("POST", "/v1/customers/c-1/merge"),
+        ("POST", "/ofrep/v1/evaluate/flags/app_home"),
+        ("POST", "/ofrep/v1/evaluate/flags"),
     ):
         answer = await api.client.request(method, path, content=b"{}", headers=headers)
         problem_of(answer, 415)
@@ -205,6 +207,7 @@ async def test_a_body_that_does_not_arrive_is_given_up(rules: Path) -> None:
     [
         ("/v1/decisions", "OPTIONS, POST"),
         ("/v1/decisions/batch", "OPTIONS, POST"),
+        ("/ofrep/v1/evaluate/flags/app_home", "OPTIONS, POST"),
         ("/v1/decisions/01KAK0V4R0GZ8M4T1S8Q2W5X7C", "GET, HEAD, OPTIONS"),
         ("/v1/events", "OPTIONS, POST"),
         ("/v1/customers/c-1", "DELETE, GET, HEAD, OPTIONS, PUT"),

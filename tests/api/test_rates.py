@@ -44,6 +44,8 @@ async def test_a_key_beyond_its_rate_is_told_when_to_come_back(rules: Path, tmp_
         assert await statuses(api, given["busy"], 3) == [200] * 3
         for method, path, body in (
             ("POST", "/v1/decisions", BODY),
+            ("POST", "/ofrep/v1/evaluate/flags/app_home", {"context": {"targetingKey": "c-1"}}),
+            ("POST", "/ofrep/v1/evaluate/flags", {"context": {"targetingKey": "c-1"}}),
             ("POST", "/v1/events", {"events": []}),
             ("PUT", "/v1/customers/c-1", {}),
             ("GET", "/v1/customers/c-1", None),
