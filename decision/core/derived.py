@@ -87,7 +87,7 @@ class _Derivation:
         for index, properties in self.counted(source):
             customer = source.customer
             if one.for_customer is not None:
-                customer = _customer(at_path(properties, one.for_customer))
+                customer = customer_of(at_path(properties, one.for_customer))
                 if customer is None:
                     continue
             yield Derived(one.name, properties, (*source.key, one.name, index), customer)
@@ -113,7 +113,7 @@ def _with(own: dict[str, Any], properties: Mapping[str, Any]) -> Mapping[str, An
     return ChainMap(own, cast(dict[str, Any], properties))  # which is only read
 
 
-def _customer(value: Any) -> str | None:
+def customer_of(value: Any) -> str | None:
     """The customer id that a property holds; None where it names nobody."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
@@ -232,7 +232,7 @@ class Derivations:
             for _, properties in derivation.counted(source):
                 if one.for_customer is not None:
                     value = at_path(properties, one.for_customer)
-                    if value not in (MISSING, "") and _customer(value) is None:
+                    if value not in (MISSING, "") and customer_of(value) is None:
                         yield (
                             f"properties.{one.for_customer}: {one.name} ({one.source}) counts for "
                             f"the customer with this id; it is {in_words(value)}, so nobody"

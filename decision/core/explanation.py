@@ -10,7 +10,7 @@ from decision.core import consent
 from decision.core.caps import number_of
 from decision.core.clock import format_duration, from_micros
 from decision.core.condition_words import facts_of, failures, shown
-from decision.core.conditions import ALWAYS
+from decision.core.conditions import ALWAYS, Condition
 from decision.core.contact_policy import EVER
 from decision.core.decide import Verdict
 from decision.core.definition import Cap, FieldLimit
@@ -80,13 +80,7 @@ class _Explainer:
             case Reason.NOT_IN_PLACEMENT:
                 return self._not_in_placement(index)
             case Reason.NOT_ELIGIBLE:
-                lines = failures(
-                    message.when,
-                    self.verdict.values,
-                    self.policy.fields.slot,
-                    zone=self.verdict.zone,
-                )
-                return "; ".join(lines), message.source
+                return "; ".join(self._failures(message.when)), message.source
             case Reason.NO_CONSENT:
                 purpose = self.policy.purposes[message.purpose]
                 consents = self.verdict.document.consents
@@ -113,6 +107,18 @@ class _Explainer:
                 return self._below(index)
             case Reason.OUTRANKED:
                 return self._outranked(index), message.source
+
+    def _failures(self, condition: Condition) -> list[str]:
+        """In words, the clauses that keep a condition from holding."""
+        verdict, slot_of = self.verdict, self.policy.fields.slot
+        attributes = verdict.document.attributes
+        return failures(condition, verdict.values, slot_of, False, verdict.zone, attributes)
+
+    def _facts(self, condition: Condition) -> list[str]:
+        """In words, the values of the fields that a condition names."""
+        verdict, slot_of = self.verdict, self.policy.fields.slot
+        attributes = verdict.document.attributes
+        return facts_of(condition, verdict.values, slot_of, verdict.zone, attributes)
 
     def _chosen(self, index: int) -> str:
         row = self.scored[index]
@@ -168,9 +174,7 @@ class _Explainer:
         local = from_micros(verdict.now).astimezone(verdict.zone)
         said = f"{window.channel} is quiet from {window_in_words(window.hours)}"
         day = f" on {local:%Y-%m-%d}, {WEEKDAYS[local.weekday()]}" if window.dated else ""
-        lines = failures(
-            window.hours.unless, verdict.values, self.policy.fields.slot, zone=verdict.zone
-        )
+        lines = self._failures(window.hours.unless)
         unless = f"; unless {'; '.join(lines)}" if window.lifted else ""
         return f"it is {local:%H:%M}{day} in {verdict.zone}, {said}{unless}", window.hours.source
 
@@ -194,10 +198,8 @@ class _Explainer:
         for number in indices(self.verdict.fired):
             if self.policy.effects[number].removes >> index & 1:
                 rule = self.policy.rules[number]
-                facts = facts_of(
-                    rule.when, self.verdict.values, self.policy.fields.slot, self.verdict.zone
-                )
-                return f"rule {rule.name} holds: {'; '.join(facts) or 'always'}", rule.source
+                facts = "; ".join(self._facts(rule.when))
+                return f"rule {rule.name} holds: {facts or 'always'}", rule.source
         return None, None
 
     def _capped(self, index: int) -> Detail:
@@ -213,17 +215,15 @@ class _Explainer:
 
     def _limit(self, cap: Cap, limit: int) -> str:
         """What a cap that applies allows, where the number comes from, and why it applies."""
-        values, slot_of = self.verdict.values, self.policy.fields.slot
         text = f"at most {limit}"
         if isinstance(cap.at_most, FieldLimit):
             field = cap.at_most.field
-            value = values[slot_of(field)]
+            value = self.verdict.values[self.policy.fields.slot(field)]
             text += f" by {field}"
             if number_of(value) is None:
                 text = f"at most {limit} by default, as {field} is {shown(field, value)}"
         if cap.when != ALWAYS:
-            facts = facts_of(cap.when, values, slot_of, self.verdict.zone)
-            text += f"; it applies where {'; '.join(facts)}"
+            text += f"; it applies where {'; '.join(self._facts(cap.when))}"
         return text
 
     def _budget(self, index: int) -> Detail:

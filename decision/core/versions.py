@@ -18,6 +18,7 @@ LONGEST_VERSION: Final = 256
 """Characters of a version; a longer text is none."""
 
 _IGNORED: Final = re.compile(r"\Av|\+[^\n\r\u2028\u2029]*\Z")
+_LIKE_A_VERSION: Final = re.compile(r"v?[0-9][0-9A-Za-z.-]*(\+.*)?")
 _SEPARATORS: Final = re.compile("[-.]")
 _DIGITS: Final = re.compile("[0-9]+")
 _PADDED: Final = 5
@@ -41,6 +42,22 @@ def version_key(value: Value) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return _key(str(value)) if abs(value) < _LARGEST else None
     return None
+
+
+def is_version(value: Value) -> bool:
+    """Whether a value looks like a version, or is a whole number.
+
+    Other texts are compared as well: letter by letter, where letters come after digits. A number
+    with decimals is no version, because 3.10 and 3.1 are one number.
+
+    >>> is_version("v2.10.0-beta.1"), is_version("iOS 3.9.0"), is_version("unknown")
+    (True, False, False)
+    >>> is_version(3), is_version(3.1)
+    (True, False)
+    """
+    if isinstance(value, str):
+        return len(value) <= LONGEST_VERSION and _LIKE_A_VERSION.fullmatch(value) is not None
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 @functools.lru_cache(4096)

@@ -11,7 +11,8 @@ from time import time
 from typing import TYPE_CHECKING, Any, Final
 
 from decision.core.errors import FileError
-from decision.rulebook.review.observed_types import ObservedFields, type_of
+from decision.rulebook.review.observed_types import ObservedFields
+from decision.rulebook.review.observed_values import Tally, unread_in
 
 if TYPE_CHECKING:
     from decision.store.redis_store import RedisStore
@@ -54,12 +55,12 @@ class _Collector:
         self.types: set[str] = set()
         self.properties: defaultdict[str, set[str]] = defaultdict(set)
         self.context: set[str] = set()
-        self.kinds: defaultdict[str, set[str]] = defaultdict(set)
+        self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
 
     def paths(self, found: dict[str, Any], prefix: str) -> Iterator[str]:
-        """The paths of values, whose types are taken in under a prefix."""
+        """The paths of values, which are taken in under a prefix."""
         for path, value in _paths(found):
-            self.kinds[prefix + path].add(type_of(value))
+            self.tallies[prefix + path].add(value)
             yield path
 
     def customer(self, attributes: dict[str, Any]) -> None:
@@ -81,7 +82,8 @@ class _Collector:
             event_types=frozenset(self.types) or None,
             properties={kind: frozenset(names) for kind, names in self.properties.items()},
             context=frozenset(self.context) if context else None,
-            types={path: frozenset(kinds) for path, kinds in self.kinds.items()},
+            types={path: frozenset(tally.types) for path, tally in self.tallies.items()},
+            unread=unread_in(self.tallies),
         )
 
 

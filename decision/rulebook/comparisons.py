@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from decision.core.conditions import VERSION_OPERATORS, FieldOperand
 from decision.core.fields import Field
-from decision.core.versions import LONGEST_VERSION
+from decision.core.versions import LONGEST_VERSION, is_version
 from decision.rulebook.checker import Checker
 from decision.rulebook.yaml_source import INVALID, Node, Place
 
@@ -23,7 +23,6 @@ IN_WORDS: Final = {
 
 _ORDERED: Final = ("gt", "gte", "lt", "lte")
 _OF_TIMES: Final = (*_ORDERED, "eq", "ne")
-_VERSION: Final = re.compile(r"v?[0-9][0-9A-Za-z.-]*(\+.*)?")
 _COMPARED: Final = re.compile(r"([<>]=?|==?|!=)\s*(.*)")
 _RANGE: Final = re.compile(r"([~^])\s*v?([0-9]+)((?:\.[0-9]+)*)")
 _OPERATORS: Final = {">": "vgt", ">=": "vgte", "<": "vlt", "<=": "vlte", "!=": "vne"}
@@ -185,12 +184,24 @@ def no_version(operator: str, given: str) -> str:
         if operator in ranges:
             return f"write {{{ranges[operator]}}}"
         return f'for all of {start}, write {{vgte: "{start}", vlt: "{following}"}}'
-    if _VERSION.fullmatch(text) and text == given:
+    if is_version(given):
         return ""
-    plain = _PREFIX.sub("", text, 1).strip()
+    if version := version_in(text):
+        return f'write {{{operator}: "{version}"}}'
+    return f'a version starts with digits: write {{{operator}: "2.10.0"}}'
+
+
+def version_in(text: str) -> str:
+    """The version in a text that has something around it; empty where none is clear.
+
+    >>> version_in("iOS 3.9.0"), version_in("3,9,0"), version_in("3.9 (42)"), version_in("web")
+    ('3.9.0', '3.9.0', '3.9', '')
+    """
+    plain = _PREFIX.sub("", unicodedata.normalize("NFKC", text), 1).strip()
     plain = re.sub(r"(?<=[0-9]) +(?=[A-Za-z])", "-", plain)
     if _DIGITS.fullmatch(plain):
-        return f'write {{{operator}: "{re.sub("[., _]+", ".", plain)}"}}'
-    if _VERSION.fullmatch(plain):
-        return f'write {{{operator}: "{plain}"}}'
-    return f'a version starts with digits: write {{{operator}: "2.10.0"}}'
+        return re.sub("[., _]+", ".", plain)
+    if is_version(plain):
+        return plain
+    found = re.search(r"[0-9]+(\.[0-9]+)+", plain)
+    return found[0] if found else ""

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from jinja2 import nodes
 
+from decision.rulebook.template_filters import dotted
 from decision.rulebook.template_names import GIVEN, NAMESPACES
 from decision.rulebook.template_syntax import is_template, parse
 
@@ -93,9 +94,9 @@ def _languages(tree: nodes.Template) -> Iterator[Doubt]:
     for node in tree.find_all(nodes.Compare):
         [operand, *others] = node.ops
         sides = [(node.expr, operand.expr), (operand.expr, node.expr)]
-        name = next((_path(one) for one, _ in sides if _is_language(one)), None)
+        name = next((dotted(one) for one, _ in sides if _is_language(one)), "")
         words = next((_words(other) for one, other in sides if _is_language(one)), [])
-        if name is None or others or not words or operand.op not in ("eq", "ne", "in", "notin"):
+        if not name or others or not words or operand.op not in ("eq", "ne", "in", "notin"):
             continue
         if operand.op in ("in", "notin") and not isinstance(operand.expr, nodes.List | nodes.Tuple):
             continue  # 'en' in customer.language
@@ -109,8 +110,8 @@ def _languages(tree: nodes.Template) -> Iterator[Doubt]:
 
 
 def _is_language(node: nodes.Node) -> bool:
-    path = _path(node)
-    return path is not None and path.split(".")[-1] in _LANGUAGES and path.startswith("customer.")
+    path = dotted(node)
+    return path.startswith("customer.") and path.split(".")[-1] in _LANGUAGES
 
 
 def _words(node: nodes.Node) -> list[str]:
@@ -133,16 +134,16 @@ def _objects(tree: nodes.Template) -> Iterator[Doubt]:
         for one in tree.find_all(nodes.For)
         if isinstance(one.target, nodes.Name)
     }
-    paths = {path for one in tree.find_all(nodes.Getattr) if (path := _path(one))}
+    paths = {path for one in tree.find_all(nodes.Getattr) if (path := dotted(one))}
     objects = {path.rpartition(".")[0] for path in paths} | set(_LISTS)
     for name, loop in loops.items():
-        over = _path(_bare(loop.iter))
+        over = dotted(_bare(loop.iter))
         if over and name in objects:
             objects.add(over)
     for node in tree.find_all(nodes.Output):
         for part in node.nodes:
-            path = _path(_bare(part))
-            if path is None or path not in objects or path in NAMESPACES:
+            path = dotted(_bare(part))
+            if path not in objects or path in NAMESPACES:
                 continue
             if path.partition(".")[0] not in (*GIVEN, *loops):
                 continue
@@ -162,16 +163,3 @@ def _bare(node: nodes.Node) -> nodes.Node:
     while isinstance(node, nodes.Getitem) and not isinstance(node.arg, nodes.Const):
         node = node.node
     return node
-
-
-def _path(node: nodes.Node) -> str | None:
-    """The dotted name of a value; None where it is none."""
-    if isinstance(node, nodes.Name):
-        return str(node.name)
-    if isinstance(node, nodes.Getattr):
-        before = _path(node.node)
-        return f"{before}.{node.attr}" if before else None
-    if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
-        before = _path(node.node)
-        return f"{before}.{node.arg.value}" if before and isinstance(node.arg.value, str) else None
-    return None

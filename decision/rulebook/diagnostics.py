@@ -81,6 +81,10 @@ _CODES: Final[dict[str, tuple[Severity, str]]] = {
         "warning",
         "a comparison that some values in the data have another type for",
     ),
+    "unread-value": (
+        "warning",
+        "values in the data that are no version, date or number, where the rules need one",
+    ),
     "unseen-field": ("warning", "a field that no rule sets and no customer in the data has"),
 }
 

@@ -78,6 +78,11 @@ def field_in(value: Any) -> str:
         return ""
 
 
+def is_of_version(field: str) -> bool:
+    """Whether a field is called a version."""
+    return re.search(r"version|版本|[._]ver$", field, re.IGNORECASE) is not None
+
+
 def doubtful(
     operator: str, value: Any, quoted: bool = True, field: str = ""
 ) -> tuple[str, str] | None:
@@ -94,7 +99,7 @@ def doubtful(
             hint += f"; for exactly that text, write {{in: [{readings.in_quotes(value)}]}}"
         return as_text, hint
     if operator in _ORDERED:
-        is_version = "version" in field and readings.number(value)
+        is_version = is_of_version(field) and readings.number(value)
         if is_version or _VERSION.fullmatch(value):
             return (
                 f'"{value}" is compared as a text; as texts, "2.10.0" is less than "2.9.0"',

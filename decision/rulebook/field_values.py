@@ -14,7 +14,7 @@ from decision.rulebook.checker import Checker
 from decision.rulebook.collector import kind_of
 from decision.rulebook.comparisons import IN_WORDS
 from decision.rulebook.diagnostics import hint_for, one_of
-from decision.rulebook.doubtful import doubtful, meant
+from decision.rulebook.doubtful import doubtful, is_of_version, meant
 from decision.rulebook.readings import as_yaml
 from decision.rulebook.sent_events import not_derived
 from decision.rulebook.yaml_source import Node
@@ -137,8 +137,28 @@ def _known_value(checker: Checker, name: str, node: Node) -> None:
 def warn_of_doubts(checker: Checker, name: str, operator: str, node: Node) -> None:
     """Warns of values that are probably not what was meant."""
     for item in node.value if isinstance(node.value, list) else [node]:
+        if doubt := _version_as_number(name, operator, item):
+            checker.warn(item.at, *doubt, "doubtful-comparison")
         if doubt := doubtful(operator, item.value, item.quoted, name):
             checker.warn(item.at, *doubt, "doubtful-comparison")
+
+
+def _version_as_number(name: str, operator: str, node: Node) -> tuple[str, str] | None:
+    """What is doubtful about a number that a version is compared with, and a hint."""
+    value, ordered = node.value, operator in _ORDERED
+    if isinstance(value, bool) or not isinstance(value, int | float) or not is_of_version(name):
+        return None
+    if isinstance(value, int) and not ordered:
+        return None
+    line = node.source.line(node.line)[node.column - 1 :]
+    written = re.match("[0-9.]*", line)
+    text = readings.in_quotes(written[0] if written and written[0] else in_words(value))
+    exact = {"eq": "veq", "ne": "vne", **{one: f"v{one}" for one in _ORDERED}}
+    fix = f"{{{exact[operator]}: {text}}}" if operator in exact else text
+    message = f"{name} is compared with the number {in_words(value)}, and no version is a number"
+    if isinstance(value, float):
+        message += "; 3.10 and 3.1 are one number"
+    return message, f"for versions, write {fix}"
 
 
 def check_range(checker: Checker, name: str, found: list[Clause], node: Node, what: str) -> None:

@@ -180,6 +180,11 @@ def _date(found: datetime, locale: Locale, format: str) -> Value:
         return MISSING
 
 
+def is_date(value: Value) -> bool:
+    """Whether `date` can write it."""
+    return _moment(value, UTC) is not None
+
+
 def _moment(value: Value, zone: tzinfo) -> datetime | None:
     """A date as its midnight, a time in the zone; None where the value is neither."""
     if not isinstance(value, str) or len(value) > _LONGEST_PATTERN:

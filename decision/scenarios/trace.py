@@ -154,7 +154,8 @@ def _fired(policy: Policy, verdict: Verdict, index: int) -> FiredRule:
         did.append(f"removes {gone.bit_count()} that were left")
     if effect.levers is not None:
         did.append(f"boosts by {rule.by:g}")
-    facts = facts_of(rule.when, verdict.values, policy.fields.slot, verdict.zone)
+    attributes = verdict.document.attributes
+    facts = facts_of(rule.when, verdict.values, policy.fields.slot, verdict.zone, attributes)
     return FiredRule(
         name=rule.name,
         source=rule.source,

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from decision.core.business_rules import PlainMatcher, strata_of
-from decision.core.condition_words import clause_in_words, failures
+from decision.core.condition_words import clause_in_words, facts_of, failures
 from decision.core.conditions import (
     ALWAYS,
     LONGEST_SEARCHED,
@@ -414,6 +414,38 @@ def test_failures_name_exactly_the_clauses_that_fail(
     condition: Condition, lines: list[str]
 ) -> None:
     assert [line.replace("customer.", "") for line in said(condition)] == lines
+
+
+@pytest.mark.parametrize(
+    ("clause", "value", "attributes", "said"),
+    [
+        (Clause("context.app", "vgte", "3.10.0"), "unknown", {},
+         'context.app is "unknown", which is no version, must be version "3.10.0" or later'),
+        (Clause("context.app", "vgte", "3.10.0"), 3.1, {},
+         'context.app is 3.1, which is no version, must be version "3.10.0" or later'),
+        (Clause("context.app", "vgte", "3.10.0"), MISSING, {},
+         'context.app is missing, must be version "3.10.0" or later'),
+        (Clause("customer.born.anniversary_in", "eq", 0), MISSING, {"born": "2008/2/29"},
+         'customer.born is "2008/2/29", which is no date; customer.born.anniversary_in must be 0'),
+        (Clause("customer.a.b.days_since", "gt", 3), MISSING, {"a": {"b": 39507}},
+         "customer.a.b is 39507, which is no date; customer.a.b.days_since must be more than 3"),
+        (Clause("customer.born.anniversary_in", "eq", 0), MISSING, {"born": None},
+         "customer.born.anniversary_in is missing, must be 0"),
+        (Clause("customer.born.years_since", "gt", FieldOperand("customer.x.years_since")), 3,
+         {"x": "2008-02-30"},
+         "customer.born.years_since is 3, must be more than customer.x.years_since "
+         '(customer.x is "2008-02-30", which is no date)'),
+    ],
+)  # fmt: skip
+def test_of_what_is_no_version_and_no_date_explanations_say_so(
+    clause: Clause, value: Value, attributes: dict[str, Any], said: str
+) -> None:
+    assert clause_in_words(clause, value, attributes=attributes) == said
+    fields = [clause.field, str(clause.operand)]
+    told = failures(clause, [value, MISSING], fields.index, attributes=attributes)
+    assert told == ([] if holds(clause, value) else [said])
+    [fact, *_] = facts_of(clause, [value, MISSING], fields.index, attributes=attributes)
+    assert said.startswith(fact)
 
 
 @settings(deadline=None, max_examples=200)

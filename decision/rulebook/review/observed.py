@@ -26,7 +26,14 @@ from decision.rulebook.review.observed_types import (
     no_number,
     of_type,
 )
+from decision.rulebook.review.observed_values import (
+    no_limit,
+    unread_by_condition,
+    unread_by_derived,
+    unread_by_filter,
+)
 from decision.rulebook.source_map import SourceMap
+from decision.rulebook.template_filters import filtered_fields
 from decision.rulebook.yaml_source import Place
 
 
@@ -67,18 +74,19 @@ def _findings(
     given = {field for rule in definition.rules for field in rule.set}
     for section, name, _, condition in conditions_of(definition):
         owner = (section, name)
-        asked = asked_types(condition, known)
+        asked, unread = asked_types(condition, known), unread_by_condition(condition, known)
         for clause in clauses(condition):
             other = clause.operand
             if clause.field not in given:
                 found = _of_clause(clause, known) or of_type(clause, known)
+                found = found or unread.get(clause.field)
                 found = found or mixed_types(clause, asked[clause.field], known)
                 if found and found.name == clause.field:
                     yield places.field(clause), owner, found
                 elif found:
                     yield places.operand(clause, found.name), owner, found
             if other is not None and other not in (*given, clause.field):
-                found = _of_clause(Clause(other, "exists", True), known)
+                found = _of_clause(Clause(other, "exists", True), known) or unread.get(other)
                 if found:
                     yield places.operand(clause, other), owner, found
     for cap in definition.caps:
@@ -86,7 +94,7 @@ def _findings(
         if isinstance(limit, FieldLimit) and limit.field not in given:
             place = places.value("caps", cap.name, "at_most", "field")
             lacking = _of_clause(Clause(limit.field, "exists", True), known)
-            if lacking := lacking or no_number(limit, known):
+            if lacking := lacking or no_number(limit, known) or no_limit(limit, known):
                 yield place, ("caps", cap.name), lacking
     for message in definition.messages:
         place = places.value("messages", message.name, "content")
@@ -94,6 +102,12 @@ def _findings(
             printed = None if name in given else _of_clause(Clause(name, "exists", True), known)
             if printed:
                 yield place, ("messages", message.name), printed
+        for filtered, name in filtered_fields(message.content):
+            if name not in given and (found := unread_by_filter(name, filtered, known)):
+                yield place, ("messages", message.name), found
+    for event in definition.events:
+        for key, found in unread_by_derived(event, known):
+            yield places.value("events", event.name, key), ("events", event.name), found
     events: list[tuple[str, str, tuple[str | int, ...], str]] = [
         *(("suppressions", one.name, ("event",), one.event) for one in definition.suppressions),
         *(
@@ -113,8 +127,8 @@ def _findings(
             for kind in one.adds
         ),
     ]
-    for section, name, path, event in events:
-        if found := _of_event(event, event, known):
+    for section, name, path, kind in events:
+        if found := _of_event(kind, kind, known):
             yield places.value(section, name, *path), (section, name), found
 
 

@@ -10,7 +10,7 @@ import msgspec
 from decision.core.conditions import VERSION_OPERATORS, Clause, Condition, clauses
 from decision.core.definition import FieldLimit
 from decision.core.fields import parse_field
-from decision.core.values import in_words
+from decision.core.values import Value, in_words
 from decision.rulebook.readings import as_yaml
 from decision.rulebook.review.context import listed
 
@@ -24,14 +24,23 @@ _TYPES: Final = (
 _NEGATED: Final = ("ne", "not_in", "vne")
 
 
+class Unread(msgspec.Struct, frozen=True):
+    """How many values, out of how many, cannot be read as what rules take them for; and one."""
+
+    count: int
+    of: int
+    example: Value
+
+
 class ObservedFields(msgspec.Struct, frozen=True, kw_only=True):
     """What was seen in a sample of customers, events and requests.
 
     `attributes` are names, and dotted paths into nested objects, of all `customers` in the sample.
     `event_types` and `context` are None if the sample does not show them; `properties` has only
     the event types for which it does. `types` is `customer.<path>`, `context.<path>` or
-    `events.<type>.<path>` → what its values are: text, a number … `sample` says what it is:
-    `the 1,234 customers of a.csv`.
+    `events.<type>.<path>` → what its values are: text, a number … `unread` has, for each of
+    `observed_values.READERS`, the same paths → the values that it cannot read.
+    `sample` says what it is: `the 1,234 customers of a.csv`.
     """
 
     sample: str
@@ -41,6 +50,7 @@ class ObservedFields(msgspec.Struct, frozen=True, kw_only=True):
     properties: dict[str, frozenset[str]] = {}
     context: frozenset[str] | None = None
     types: dict[str, frozenset[str]] = {}
+    unread: dict[str, dict[str, Unread]] = {}
 
     @property
     def segments(self) -> frozenset[str]:
@@ -72,6 +82,8 @@ class Finding(NamedTuple):
 def _wanted(clause: Clause, known: ObservedFields) -> set[str]:
     """The types that the clause can be true for, or false by more than the type; empty if any."""
     operator, value = clause.op, clause.value
+    if operator in VERSION_OPERATORS:
+        return {"text", "a number"}
     if clause.operand is not None:
         listing = operator in ("in", "not_in", "contains")
         return set() if listing else set(types_of(clause.operand, known))
@@ -81,8 +93,6 @@ def _wanted(clause: Clause, known: ObservedFields) -> set[str]:
         return {"a list", "text"} if isinstance(value, str) else {"a list"}
     if operator == "matches":
         return {"text"}
-    if operator in VERSION_OPERATORS:
-        return {"text", "a number"}
     several = isinstance(value, tuple) and operator in ("in", "not_in")
     return {type_of(one) for one in (value if several else (value,))}
 
@@ -159,17 +169,20 @@ def no_number(limit: FieldLimit, known: ObservedFields) -> Finding | None:
 
 def types_of(field: str, known: ObservedFields) -> frozenset[str]:
     """The types of the values that the sample has of a field; empty where it does not show them."""
+    return frozenset().union(*(known.types.get(path, ()) for path in paths_of(field, known)))
+
+
+def paths_of(field: str, known: ObservedFields) -> list[str]:
+    """The paths of what a field reads, as the sample names them."""
     match field.partition("."):
         case ("customer" | "context", _, _):
-            return known.types.get(field, frozenset())
+            return [field]
         case ("event", _, rest):
-            names = [f"events.{kind}.{rest}" for kind in known.properties]
+            return [f"events.{kind}.{rest}" for kind in known.properties]
         case ("events", _, _):
             parsed = parse_field(field)
-            names = [f"events.{parsed.event_type}.{last}" for last in parsed.measure.last]
-        case _:
-            return frozenset()
-    return frozenset().union(*(known.types.get(name, ()) for name in names))
+            return [f"events.{parsed.event_type}.{last}" for last in parsed.measure.last]
+    return []
 
 
 def _not_summed(field: str, known: ObservedFields) -> Finding | None:
