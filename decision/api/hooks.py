@@ -20,15 +20,17 @@ from litestar.types import ControllerRouterHandler
 from decision.api.answers import LONGEST_ID, Answer, json_answer
 from decision.api.bodies import Bodies
 from decision.api.openapi import BODY_PROBLEMS, Body, Operation
-from decision.api.problems import Problem
+from decision.api.problems import Problem, unavailable
 from decision.core import records
 from decision.core.clock import from_micros
 from decision.core.identifiers import parse_decision_id
 from decision.core.schema import Event
 from decision.engine import Engine
+from decision.gateways.amazon import Sns, Unreachable
+from decision.gateways.fetching import fetch
 from decision.gateways.mail import message_id_begins
 from decision.gateways.protocol import header_text
-from decision.gateways.report_shapes import EVENT_TYPES, Report
+from decision.gateways.report import EVENT_TYPES, Report
 from decision.gateways.reports import (
     BadSignature,
     Received,
@@ -39,7 +41,10 @@ from decision.gateways.reports import (
 from decision.server.admission import Admission
 from decision.server.metrics import Metrics
 
-_FORMS: Final = frozenset({b"application/json", b"application/x-www-form-urlencoded"})
+_FORMS: Final = frozenset(
+    # The last is how SNS calls its JSON.
+    {b"application/json", b"application/x-www-form-urlencoded", b"text/plain"}
+)
 _LENGTH: Final = 26
 """Letters of a decision id."""
 
@@ -72,6 +77,8 @@ def hook_routes(
 ) -> list[ControllerRouterHandler]:
     """The route of reports; `gateways` are those about which somebody reports."""
 
+    sns = Sns(fetch)
+
     @post("/v1/hooks/{gateway:str}", status_code=200, opt={"operation": _REPORT})
     async def take_reports(request: Request[Any, Any, Any]) -> Answer:
         name: str = request.path_params["gateway"]
@@ -87,11 +94,14 @@ def hook_routes(
         )
         counts: Counter[str] = Counter()
         try:
-            reports = read_reports(config, received)
+            reports = await read_reports(config, received, sns)
         except BadSignature as error:
             metrics.reported("unsigned")
             challenge = {"www-authenticate": 'Basic realm="nextbest reports"'}
             raise Problem("unauthorized", str(error), headers=challenge) from None
+        except Unreachable as error:
+            metrics.reported("unsigned")
+            raise unavailable(str(error), 60) from None
         except (ValueError, msgspec.MsgspecError):
             counts["unreadable"] += 1
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from email import policy
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -110,17 +110,24 @@ def compose(
     return mail
 
 
-def flat(mail: EmailMessage, *, utf8: bool, link: str | None = None) -> bytes:
+def flat(
+    mail: EmailMessage,
+    *,
+    utf8: bool,
+    link: str | None = None,
+    rows: Iterable[tuple[str, str]] = (),
+) -> bytes:
     """The bytes of a mail. Its link to opt out is in the headers of RFC 2369 and RFC 8058.
 
-    These are written here: the email package folds what is long, and would encode the link.
+    These and `rows`, further headers in ASCII, are written here: the email package folds what is
+    long, and would encode it.
     """
-    rows = b""
+    own = dict(rows)
     if link is not None:
-        rows = (
-            f"List-Unsubscribe: <{link}>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
-        ).encode("ascii")
-    return rows + mail.as_bytes(policy=policy.SMTPUTF8 if utf8 else policy.SMTP)
+        own["List-Unsubscribe"] = f"<{link}>"
+        own["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    above = "".join(f"{name}: {value}\r\n" for name, value in own.items()).encode("ascii")
+    return above + mail.as_bytes(policy=policy.SMTPUTF8 if utf8 else policy.SMTP)
 
 
 def message_id(key: str, sender: Address) -> str:

@@ -2,74 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import Any, Final, Literal
+from collections.abc import Callable
+from typing import Any, Final
 
-import msgspec
-
-Kind = Literal[
-    "queued",
-    "sent",
-    "rejected",
-    "failed",
-    "bounced",
-    "deferred",
-    "delivered",
-    "autoresponded",
-    "opened",
-    "clicked",
-    "complained",
-    "unsubscribed",
-    "subscribed",
-    "unknown",
-]
-
-EVENT_TYPES: Final = {
-    "sent": "message.sent",
-    "delivered": "message.delivered",
-    "rejected": "message.failed",
-    "failed": "message.failed",
-    "bounced": "message.bounced",
-    "opened": "message.opened",
-    "clicked": "message.clicked",
-    "complained": "message.complained",
-    "unsubscribed": "message.unsubscribed",
-}
-"""Type of report → type of event; others change nothing."""
-
-_MACHINES: Final = re.compile(
-    r"bot\b|crawler|spider|barracuda|proofpoint|mimecast|safelinks|scanner", re.IGNORECASE
+from decision.gateways import amazon, sendgrid
+from decision.gateways.report import (
+    CUSTOMER,
+    EVENT_TYPES,
+    Kind,
+    Report,
+    content,
+    is_machine,
+    json_object,
+    seconds,
+    variable,
 )
-_PREFETCHING: Final = ("Mozilla/5.0",)
-"""What Apple's mail privacy protection calls itself, and nobody else."""
-
-VARIABLE: Final = "nextbest"
-"""The name of our delivery's id in a provider's metadata."""
-
-CUSTOMER: Final = "nextbest-customer"
-"""The name of the customer's id in a provider's metadata."""
-
-
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """One report. `id` is the provider's, or what makes the report unique; `at` in seconds.
-
-    `delivery` and `customer` are our ids, as they were sent along; `message_id` is the Message-ID
-    of a mail.
-    `permanent`: nothing will ever arrive there. `machine`: a program opened or clicked, nobody
-    read it.
-    """
-
-    kind: Kind
-    id: str
-    at: float | None = None
-    delivery: str | None = None
-    customer: str | None = None
-    message_id: str | None = None
-    reject_reason: str | None = None
-    permanent: bool = False
-    machine: bool = False
 
 
 def _mailgun(data: Any) -> list[Report]:
@@ -86,13 +33,13 @@ def _mailgun(data: Any) -> list[Report]:
             kind=kind,
             # Its own id is unique within a day alone.
             id=str(data["signature"]["token"]),
-            at=_seconds(event.get("timestamp")),
-            delivery=_variable(event.get("user-variables")),
-            customer=_variable(event.get("user-variables"), CUSTOMER),
-            message_id=_variable(headers, "message-id"),
+            at=seconds(event.get("timestamp")),
+            delivery=variable(event.get("user-variables")),
+            customer=variable(event.get("user-variables"), CUSTOMER),
+            message_id=variable(headers, "message-id"),
             reject_reason=reject or ("other" if kind == "rejected" else None),
             permanent=kind == "bounced" and reject == "bounced",
-            machine=bool(client.get("bot")) or _is_machine(kind, client.get("user-agent")),
+            machine=bool(client.get("bot")) or is_machine(kind, client.get("user-agent")),
         )
     ]
 
@@ -122,14 +69,14 @@ def _postmark(data: Any) -> list[Report]:
     return [
         Report(
             kind=kind,
-            id=f"{data['RecordType']}.{data['ID']}" if "ID" in data else _content(data),
-            at=_seconds(next((one for one in times if one), None)),
-            delivery=_variable(data.get("Metadata")),
-            customer=_variable(data.get("Metadata"), CUSTOMER),
-            message_id=_variable(data, "MessageID"),
+            id=f"{data['RecordType']}.{data['ID']}" if "ID" in data else content(data),
+            at=seconds(next((one for one in times if one), None)),
+            delivery=variable(data.get("Metadata")),
+            customer=variable(data.get("Metadata"), CUSTOMER),
+            message_id=variable(data, "MessageID"),
             reject_reason=reject,
             permanent=type in ("HardBounce",),
-            machine=_is_machine(kind, data.get("UserAgent")),
+            machine=is_machine(kind, data.get("UserAgent")),
         )
     ]
 
@@ -175,11 +122,11 @@ def _brevo(data: Any) -> list[Report]:
     return [
         Report(
             kind=kind,
-            id=_content(data),
+            id=content(data),
             at=epoch / 1000 if isinstance(epoch, int | float) else None,
-            delivery=_variable(_object(custom)),
-            customer=_variable(_object(custom), CUSTOMER),
-            message_id=_variable(data, "message-id"),
+            delivery=variable(json_object(custom)),
+            customer=variable(json_object(custom), CUSTOMER),
+            message_id=variable(data, "message-id"),
             reject_reason=reject,
             permanent=data.get("event") in ("hard_bounce", "invalid_email"),
             machine=data.get("event") in ("unique_proxy_open", "proxy_open"),
@@ -219,14 +166,14 @@ def _sparkpost(data: Any) -> list[Report]:
             found.append(
                 Report(
                     kind=kind,
-                    id=str(event.get("event_id") or _content(event)),
-                    at=_seconds(event.get("timestamp")),
-                    delivery=_variable(event.get("rcpt_meta")),
-                    customer=_variable(event.get("rcpt_meta"), CUSTOMER),
+                    id=str(event.get("event_id") or content(event)),
+                    at=seconds(event.get("timestamp")),
+                    delivery=variable(event.get("rcpt_meta")),
+                    customer=variable(event.get("rcpt_meta"), CUSTOMER),
                     reject_reason=reject,
                     permanent=kind == "bounced" and bounce in ("10", "30"),
                     machine=event.get("is_prefetched") is True
-                    or _is_machine(kind, event.get("user_agent")),
+                    or is_machine(kind, event.get("user_agent")),
                 )
             )
     return found
@@ -304,9 +251,9 @@ def _webhook(data: Any) -> list[Report]:
         Report(
             kind=kind if kind in EVENT_TYPES else "unknown",  # type: ignore[arg-type]
             id=data["id"],
-            at=_seconds(event.get("timestamp")),
+            at=seconds(event.get("timestamp")),
             delivery=f"{said['decision_id']}.{said['message']}",
-            customer=_variable(said, "customer_id"),
+            customer=variable(said, "customer_id"),
             reject_reason=reason if isinstance(reason, str) else None,
             permanent=said.get("permanent") is True,
             machine=said.get("machine") is True,
@@ -318,44 +265,11 @@ SHAPES: Final[dict[str, Callable[[Any], list[Report]]]] = {
     "mailgun": _mailgun,
     "postmark": _postmark,
     "brevo": _brevo,
+    "sendgrid": sendgrid.reports,
+    "ses": amazon.reports,
     "sparkpost": _sparkpost,
     "twilio": _twilio,
     "webhook": _webhook,
 }
 """Provider → the reports in what it has sent; others than strings are errors of these types:
 LookupError, TypeError, ValueError, AttributeError."""
-
-
-def _variable(metadata: Any, name: str = VARIABLE) -> str | None:
-    found = metadata.get(name) if isinstance(metadata, Mapping) else None
-    return found if isinstance(found, str) else None
-
-
-def _object(text: Any) -> Any:
-    try:
-        return msgspec.json.decode(text) if isinstance(text, str) else text
-    except msgspec.DecodeError:
-        return None
-
-
-def _is_machine(kind: str, agent: Any) -> bool:
-    if kind not in ("opened", "clicked") or not isinstance(agent, str):
-        return False
-    return agent in _PREFETCHING or _MACHINES.search(agent) is not None
-
-
-def _seconds(time: Any) -> float | None:
-    """A time as seconds since 1970; None where there is none that can be read."""
-    try:
-        return float(time)
-    except (TypeError, ValueError):
-        pass
-    try:
-        found = datetime.fromisoformat(time)
-    except (TypeError, ValueError):
-        return None
-    return found.timestamp() if found.tzinfo is not None else None
-
-
-def _content(data: Any) -> str:
-    return msgspec.json.encode(data, order="sorted").decode()

@@ -11,6 +11,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 from urllib.parse import parse_qsl
@@ -18,9 +19,14 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from decision.core.errors import NextbestError
-from decision.gateways.report_shapes import SHAPES, Report
+from decision.gateways import sendgrid
+from decision.gateways.amazon import TOPIC, Sns
+from decision.gateways.report import Report
+from decision.gateways.report_shapes import SHAPES
 
-Provider = Literal["mailgun", "postmark", "brevo", "sparkpost", "twilio", "webhook"]
+Provider = Literal[
+    "mailgun", "postmark", "brevo", "sendgrid", "ses", "sparkpost", "twilio", "webhook"
+]
 
 _TOLERANCE: Final = 5 * 60
 """Seconds that a signed time may differ from now."""
@@ -28,7 +34,15 @@ _TOLERANCE: Final = 5 * 60
 _OF_MAILGUN: Final = 9 * 3600
 """Mailgun repeats a report for eight hours."""
 
+_OF_SENDGRID: Final = 23 * 3600
+"""SendGrid repeats a report for a day; one of yesterday is not taken any more."""
+
 _SHORTEST: Final = 16
+
+_SET_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+_NEEDS: Final = {"sendgrid": "public_key", "ses": "topic"}
+"""Provider → the key of the settings by which it is known; of others, `secret`."""
 
 
 class BadSignature(NextbestError):
@@ -36,33 +50,58 @@ class BadSignature(NextbestError):
 
 
 class ReportsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`reports` of a gateway. `secret` is what the provider signs with; of a list each is valid.
+    """`reports` of a gateway: by what the provider proves who it is; of a list each is valid.
 
-    Postmark, Brevo and SparkPost sign nothing: they send it as `user:password` of Basic
-    authentication, or as a Bearer token. `url` is where Twilio reaches us, which it signs as well.
+    `secret` is what it signs with. Postmark, Brevo and SparkPost sign nothing: they send it as
+    `user:password` of Basic authentication, or as a Bearer token. SendGrid signs with a private
+    key, of which `public_key` is the other half, and Amazon SNS for a `topic`; the
+    `configuration_set` of SES is named in mails. `url` is where Twilio reaches us, which it signs
+    as well.
     """
 
     provider: Provider = msgspec.field(name="from")
-    secret: str | list[str]
+    secret: str | list[str] = []
+    public_key: str | list[str] = []
+    topic: str | list[str] = []
+    configuration_set: str | None = None
     url: str | None = None
 
     @property
-    def secrets(self) -> list[str]:
-        """The secrets, one or several."""
-        return [self.secret] if isinstance(self.secret, str) else self.secret
+    def proofs(self) -> list[str]:
+        """What the provider is known by: secrets, public keys, or topics."""
+        found = getattr(self, _NEEDS.get(self.provider, "secret"))
+        return [found] if isinstance(found, str) else found
 
     def problem(self) -> tuple[str, str] | None:
         """What is wrong with it: message, hint."""
-        if not self.secrets or any(len(one) < _SHORTEST for one in self.secrets):
-            return f"secret must have at least {_SHORTEST} characters", ""
+        needed = _NEEDS.get(self.provider, "secret")
+        for key in ("secret", "public_key", "topic"):
+            if key != needed and getattr(self, key):
+                return f"reports from {self.provider} have no {key}", f"write {needed} instead"
+        if not self.proofs:
+            return f'it needs the key "{needed}"', f"add {needed}: …"
         if (self.provider == "twilio") != (self.url is not None):
             if self.url is None:
                 return "Twilio also signs the URL", "add url: https://…/v1/hooks/<gateway>"
             return "only Twilio signs the URL", "take url out"
-        if self.provider == "webhook":
-            for secret in self.secrets:
-                if _key(secret) is None:
-                    return "secret must be whsec_ and base64", ""
+        named = self.configuration_set
+        if named is not None and (self.provider != "ses" or not _SET_NAME.fullmatch(named)):
+            return "configuration_set is the name of one of Amazon SES", "letters, digits, _ and -"
+        return next(filter(None, map(self._problem_of, self.proofs)), None)
+
+    def _problem_of(self, proof: str) -> tuple[str, str] | None:
+        if self.provider == "ses":
+            hint = "write arn:aws:sns:eu-west-1:123456789012:mails"
+            return None if TOPIC.fullmatch(proof) else ("topic must be the ARN of a topic", hint)
+        if self.provider == "sendgrid":
+            try:
+                sendgrid.public_key(proof)
+            except ValueError as error:
+                return f"public_key: {error}", "copy the verification key from SendGrid's settings"
+        elif len(proof) < _SHORTEST:
+            return f"secret must have at least {_SHORTEST} characters", ""
+        elif self.provider == "webhook" and _key(proof) is None:
+            return "secret must be whsec_ and base64", ""
         return None
 
     def __repr__(self) -> str:
@@ -80,27 +119,43 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
     now: float
 
 
-def read_reports(config: ReportsConfig, received: Received) -> list[Report]:
+async def read_reports(config: ReportsConfig, received: Received, sns: Sns) -> list[Report]:
     """The reports in a request.
 
     Raises:
         BadSignature: it does not come from the provider, or is too old.
+        amazon.Unreachable: Amazon cannot be asked now whether it does.
         ValueError: it is signed, and nobody can read it.
     """
-    if not any(_CHECKS[config.provider](config, one, received) for one in config.secrets):
-        raise BadSignature("the signature is missing, wrong or too old")
-    data: Any
+    try:
+        data = await _signed(config, received, sns)
+        return SHAPES[config.provider](data)
+    except (LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise ValueError("the report has another form than is known") from error
+
+
+async def _signed(config: ReportsConfig, received: Received, sns: Sns) -> Any:
+    """What a request says, once it is proved that the provider has sent it; errors as above."""
+    if config.provider == "ses":
+        try:
+            message = _json(received.body)
+        except ValueError:
+            raise BadSignature(_UNPROVED) from None
+        if not await sns.is_signed(message, config.proofs, received.now):
+            raise BadSignature(_UNPROVED)
+        return {"message": message, "event": await sns.event_of(message)}
+    if not any(_CHECKS[config.provider](config, one, received) for one in config.proofs):
+        raise BadSignature(_UNPROVED)
     if config.provider == "twilio":
         query = dict(parse_qsl(received.query, keep_blank_values=True))
-        data = query | dict(parse_qsl(_text(received.body), keep_blank_values=True))
-    else:
-        data = _json(received.body)
+        return query | dict(parse_qsl(_text(received.body), keep_blank_values=True))
+    data = _json(received.body)
     if config.provider == "webhook":
-        data = {"id": received.headers.get("webhook-id"), "event": data}
-    try:
-        return SHAPES[config.provider](data)
-    except (LookupError, TypeError, AttributeError, OverflowError) as error:
-        raise ValueError("the report has another form than is known") from error
+        return {"id": received.headers.get("webhook-id"), "event": data}
+    return data
+
+
+_UNPROVED: Final = "the signature is missing, wrong or too old"
 
 
 def _mailgun(config: ReportsConfig, secret: str, received: Received) -> bool:
@@ -111,6 +166,13 @@ def _mailgun(config: ReportsConfig, secret: str, received: Received) -> bool:
         return False
     expected = hmac.new(secret.encode(), f"{time}{token}".encode(), hashlib.sha256).hexdigest()
     return _same(given, expected) and _is_recent(time, received.now, _OF_MAILGUN)
+
+
+def _sendgrid(config: ReportsConfig, key: str, received: Received) -> bool:
+    time = received.headers.get(sendgrid.TIMESTAMP, "")
+    return _is_recent(time, received.now, _OF_SENDGRID) and sendgrid.is_signed(
+        key, received.headers.get(sendgrid.SIGNATURE, ""), time, received.body
+    )
 
 
 def _basic(config: ReportsConfig, secret: str, received: Received) -> bool:
@@ -147,6 +209,7 @@ _CHECKS: Final[dict[str, Callable[[ReportsConfig, str, Received], bool]]] = {
     "mailgun": _mailgun,
     "postmark": _basic,
     "brevo": _basic,
+    "sendgrid": _sendgrid,
     "sparkpost": _basic,
     "twilio": _twilio,
     "webhook": _webhook,
@@ -158,7 +221,8 @@ def _same(one: str, other: str) -> bool:
 
 
 def _is_recent(time: str, now: float, tolerance: float = _TOLERANCE) -> bool:
-    return time.isascii() and time.isdigit() and abs(now - int(time[:18])) <= tolerance
+    """Whether a time is not older than `tolerance`, and not further ahead than clocks differ."""
+    return time.isascii() and time.isdigit() and -_TOLERANCE <= now - int(time[:18]) <= tolerance
 
 
 def _key(secret: str) -> bytes | None:

@@ -10,6 +10,7 @@ from typing import Final
 import aiosmtplib
 
 from decision.gateways.mail import address_of, compose, flat, message_id, sender_of
+from decision.gateways.metadata import rows_of
 from decision.gateways.protocol import (
     Accepted,
     OnUnknown,
@@ -50,6 +51,7 @@ class Smtp:
         self._sender = sender_of(config.sender)
         self._reply_to = None if config.reply_to is None else sender_of(config.reply_to)
         self._to = text(config.to, what="to")
+        self._own = {name.lower() for name in config.headers}
         self._headers = {name: text(one, what=name) for name, one in config.headers.items()}
         self._connections = SmtpConnections(
             config, Targets(config.allow_private), self._sender.domain
@@ -73,7 +75,9 @@ class Smtp:
                 link=link,
             )
             utf8 = not (to.addr_spec + self._sender.addr_spec).isascii()
-            data = flat(mail, utf8=utf8, link=link)
+            rows = rows_of(self._config.reports, outgoing)
+            rows = [(name, one) for name, one in rows if name.lower() not in self._own]
+            data = flat(mail, utf8=utf8, link=link, rows=rows)
         except (ValueError, Unrenderable) as error:
             return Rejected(f"no mail can be made of this: {error}")
         attempt = _Attempt(self._connections, self._sender.addr_spec, to.addr_spec, data, utf8)
