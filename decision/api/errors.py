@@ -49,7 +49,9 @@ def as_problem(error: Exception, request_id: str) -> Problem:
             uncertain=error.uncertain,
         )
         detail = "the store does not answer; try again"
-        if error.code in STATES:
+        if error.code == "contention":
+            detail = "too much is written at once for one customer; try again"
+        elif error.code in STATES:
             detail = f"the store refuses this for now ({error.code}); try again"
         if error.uncertain:
             detail += ". What was sent may have been stored already"

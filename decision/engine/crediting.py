@@ -48,8 +48,7 @@ async def count_for_others(
             if customer_id is not None:
                 found[customer_id].append(_Named(one, ids))
     for customer_id, own in found.items():
-        async with runtime.turn_of(customer_id):
-            await _count_for(runtime, sender.customer_id, customer_id, own, now)
+        await _count_for(runtime, sender.customer_id, customer_id, own, now)
 
 
 class _Named(NamedTuple):
@@ -93,4 +92,5 @@ async def _count_for(
         return None, commit
 
     ids = tuple(own_id for one in derived for own_id in one.ids)
-    await update(runtime, partial(resolve, runtime, event_ids=ids), customer_id, change)
+    read = partial(resolve, runtime, event_ids=ids)
+    await update(runtime, read, customer_id, change, runtime.credits)

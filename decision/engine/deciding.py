@@ -29,6 +29,7 @@ from decision.engine.reserving import BudgetSpent, TextTooLong, reserve
 from decision.engine.runtime import Runtime
 from decision.engine.settling import check_redeemed, redeem
 from decision.engine.transaction import Done, GaveUp, TryAgain, transact
+from decision.engine.turns import too_many
 from decision.engine.withdrawing import UngivenDecision, told_until
 from decision.store.damage import damaged
 
@@ -152,8 +153,8 @@ class Deciding:
 
     async def _decide(self) -> Decided:
         customer_id = await customer_id_of(self.runtime, self.named, self.query.left())
-        attempts = self.runtime.settings.attempts
-        outcome = await transact(self._read, customer_id, self._attempt, attempts)
+        attempts, turns = self.runtime.settings.attempts, self.runtime.turns
+        outcome = await transact(self._read, customer_id, self._attempt, attempts, turns)
         if isinstance(outcome, GaveUp):
             return await self._choose_nothing(outcome.state)
         return outcome.result
@@ -262,7 +263,7 @@ class Deciding:
         which is not recorded, is sent again.
         """
         if latest.answer is None and self.request.event is not None and self.request.event.id:
-            raise StoreUnavailable("too many writes at once for this customer", code="contention")
+            raise too_many(latest.document.customer_id)
         self.contended = True
         outcome = await self._attempt(latest)
         if isinstance(outcome, Done):
@@ -271,7 +272,7 @@ class Deciding:
             outcome = await self._attempt(outcome.state)
             if isinstance(outcome, Done):
                 return outcome.result
-        raise StoreUnavailable("too many writes at once for this customer", code="contention")
+        raise too_many(latest.document.customer_id)
 
     async def _give_again(self, state: ReadResult, answer: bytes) -> Done[Decided] | TryAgain:
         """Gives the answer that is kept for this request id; decides anew where it is withdrawn."""

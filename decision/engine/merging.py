@@ -166,4 +166,4 @@ async def _change(
         commit.unless_erased = unless
         return found.document, commit
 
-    return await update(runtime, runtime.store.read, customer_id, apply)
+    return await update(runtime, runtime.store.read, customer_id, apply, runtime.merges)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
-from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -18,6 +16,7 @@ from decision.core.identifiers import decision_id, partition_of
 from decision.core.ports import LogRecord, Store
 from decision.core.schema import Decision
 from decision.engine.snapshot import Snapshot
+from decision.engine.turns import Turns
 from decision.store.health import AnswerCount
 
 PATIENCE: Final = 10.0
@@ -42,7 +41,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     seed: str | None = None
     timeout: float = 1.0
-    attempts: int = 16
+    attempts: int = 64
     clock_skew: int = 5 * MINUTE
     event_ids_last: int = 7 * DAY
     contacts_kept: int = 30 * DAY
@@ -88,6 +87,7 @@ class Runtime:
     `unlogged` has the answers given without the store that are not in the log yet, by decision id.
     `unclaim`, if set, sees to it that aliases (type, value) claimed for a customer who was perhaps
     not written are released as soon as the store answers again.
+    `turns` are those of customers' writes, `credits` and `merges` those of what these cause.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Runtime:
         self.unlogged: dict[str, LogRecord] = {}
         self.unclaim: Callable[[str, Sequence[tuple[str, str]]], None] | None = None
         self._snapshot: Snapshot | None = None
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self.turns, self.credits, self.merges = Turns(), Turns(), Turns()
 
     @property
     def snapshot(self) -> Snapshot:
@@ -122,13 +122,6 @@ class Runtime:
     def use(self, snapshot: Snapshot) -> None:
         """Puts a snapshot in force, from the next decision on."""
         self._snapshot = snapshot
-
-    def turn_of(self, customer_id: str) -> asyncio.Lock:
-        """Writes of this process for one customer, one after another.
-
-        For a customer for whom the events of many others count. It only saves attempts.
-        """
-        return self._turns.setdefault(customer_id, asyncio.Lock())
 
     def new_id(self, customer_id: str) -> str:
         """A fresh id in the customer's partition. It carries the machine's time."""

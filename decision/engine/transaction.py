@@ -12,9 +12,10 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from decision.core.errors import NextbestError, StoreUnavailable
+from decision.core.errors import NextbestError
 from decision.core.ports import Commit, Conflict, LogRecord, ReadResult, Section
 from decision.engine.runtime import Runtime
+from decision.engine.turns import Turns, too_many
 
 T = TypeVar("T")
 
@@ -38,6 +39,10 @@ class TryAgain(msgspec.Struct, frozen=True):
     """
 
     state: ReadResult
+
+
+Attempt = Callable[[ReadResult], Awaitable[Done[T] | TryAgain]]
+"""Tries to write on a state."""
 
 
 class ErasedMeanwhile(NextbestError):
@@ -64,36 +69,61 @@ class GaveUp(msgspec.Struct, frozen=True):
 
 
 async def transact(
-    read: Read,
-    customer_id: str,
-    attempt: Callable[[ReadResult], Awaitable[Done[T] | TryAgain]],
-    attempts: int,
+    read: Read, customer_id: str, attempt: Attempt[T], attempts: int, turns: Turns
 ) -> Done[T] | GaveUp:
-    """Attempts a write on the state read, then on the latest state each time it is to try again."""
+    """Attempts a write on the state read, then on the latest state each time it is to try again.
+
+    The first attempt waits for nobody, unless others of this process try again already.
+    """
+    if customer_id in turns.queues:
+        async with turns.of(customer_id):
+            return await _attempts(await read(customer_id), read, customer_id, attempt, attempts)
     found = await read(customer_id)
+    outcome = await attempt(found)
+    if isinstance(outcome, Done):
+        return outcome
+    async with turns.of(found.document.customer_id) as waited:
+        found = await _next(found, outcome.state, read, customer_id, anew=waited)
+        return await _attempts(found, read, customer_id, attempt, attempts - 1)
+
+
+async def _attempts(
+    found: ReadResult, read: Read, customer_id: str, attempt: Attempt[T], attempts: int
+) -> Done[T] | GaveUp:
     for _ in range(attempts):
-        merged = len(found.document.merged)
         outcome = await attempt(found)
         if isinstance(outcome, Done):
             return outcome
-        latest = outcome.state
-        known = found.known_events | latest.known_events
-        document = latest.document
-        if latest.answer is None and (document.moved_to or len(document.merged) != merged):
-            # A merge came in between: answers and event ids may be kept under other ids as well.
-            latest = await read(customer_id)
-        # A conflict says nothing of budgets, and of event ids only those that it was asked; a
-        # state that was read again knows its own.
-        found = msgspec.structs.replace(
-            latest,
-            budgets={**found.budgets, **latest.budgets},
-            known_events=known | latest.known_events,
-        )
+        found = await _next(found, outcome.state, read, customer_id)
     return GaveUp(found)
 
 
-async def update(runtime: Runtime, read: Read, customer_id: str, change: Change[T]) -> T:
+async def _next(
+    before: ReadResult, latest: ReadResult, read: Read, customer_id: str, *, anew: bool = False
+) -> ReadResult:
+    """The state for the next attempt, with what was known before; read again if `anew`."""
+    known = before.known_events | latest.known_events
+    merged, document = before.document.merged, latest.document
+    if anew or (
+        latest.answer is None and (document.moved_to or len(document.merged) != len(merged))
+    ):
+        # A merge came in between: answers and event ids may be kept under other ids as well.
+        latest = await read(customer_id)
+    # A conflict says nothing of budgets, and of event ids only those that it was asked; a
+    # state that was read again knows its own.
+    return msgspec.structs.replace(
+        latest,
+        budgets={**before.budgets, **latest.budgets},
+        known_events=known | latest.known_events,
+    )
+
+
+async def update(
+    runtime: Runtime, read: Read, customer_id: str, change: Change[T], turns: Turns | None = None
+) -> T:
     """Changes a customer, however many others write meanwhile; returns the result.
+
+    `turns` are those of a write that another one causes.
 
     Raises:
         StoreUnavailable: every attempt was overtaken.
@@ -113,11 +143,10 @@ async def update(runtime: Runtime, read: Read, customer_id: str, change: Change[
                 return TryAgain(reply.latest)
         return Done(result)
 
-    outcome = await transact(read, customer_id, attempt, runtime.settings.attempts)
+    turns = runtime.turns if turns is None else turns
+    outcome = await transact(read, customer_id, attempt, runtime.settings.attempts, turns)
     if isinstance(outcome, GaveUp):
-        raise StoreUnavailable(
-            f"too many writes at once for customer {customer_id!r}; try again", code="contention"
-        )
+        raise too_many(customer_id)
     return outcome.result
 
 

@@ -14,6 +14,7 @@ from decision.api.errors import as_problem
 from decision.api.problems import overloaded, problem_bytes, turned_away
 from decision.core.errors import NextbestError, Overloaded
 from decision.core.ports import ReadResult
+from decision.engine.turns import too_many
 from decision.store import MemoryStore
 from tests.api.conftest import Api, running
 from tests.api.test_bad_input import problem_of
@@ -64,6 +65,12 @@ def test_every_error_of_ours_has_an_answer_that_is_no_500(kind: type[NextbestErr
     assert problem.detail
     if problem.status == 503:
         assert int(problem.headers["retry-after"]) >= 1
+
+
+def test_too_many_writes_for_one_customer_are_not_said_to_be_the_stores_fault() -> None:
+    problem = as_problem(too_many("secret-4711"), "r-1")
+    assert (problem.status, problem.headers["retry-after"]) == (503, "1")
+    assert problem.detail == "too much is written at once for one customer; try again"
 
 
 def test_an_error_that_nobody_raises_on_purpose_is_a_500() -> None:

@@ -13,6 +13,7 @@ from decision.engine import Engine, EngineSettings, build_snapshot
 from decision.rulebook.reader import load_files
 from decision.store import MemoryStore, RedisStore
 from tests.core.small import NOON
+from tests.engine.schedule import Alone, Gated
 
 RULES = """
 settings: {timezone: UTC, currency: EUR, exploration: "off"}
@@ -106,6 +107,8 @@ def make_engine(clock: Clock) -> Callable[..., Any]:
         store = store or MemoryStore(lambda: clock.now / 1_000_000)
         await store.start()
         engine = Engine(store, EngineSettings(**settings), clock)
+        if isinstance(store, Gated):
+            engine.runtime.turns = engine.runtime.credits = engine.runtime.merges = Alone()
         await reload(engine, rules)
         return engine
 

@@ -1,15 +1,19 @@
 """Runs concurrent coroutines in every order of their store operations, without sleeping.
 
 A `Gated` store stops each operation before it begins until the scheduler lets it go on, and each
-is atomic; `next_choices` walks the tree of all choices.
+is atomic; `next_choices` walks the tree of all choices. What runs is as if each were in a process
+of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any
+
+from decision.engine.turns import Turns
 
 _number: ContextVar[int | None] = ContextVar("number", default=None)
 """Which of the works an operation belongs to; tasks that a work starts belong to it as well."""
@@ -50,6 +54,14 @@ class Gated:
         finally:
             if waits in self.waiting:
                 self.waiting.remove(waits)
+
+
+class Alone(Turns):
+    """Turns of writes that are each in a process of their own: nobody waits for anybody."""
+
+    @asynccontextmanager
+    async def of(self, customer_id: str) -> AsyncIterator[bool]:
+        yield False
 
 
 async def run_order(
