@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import rich_click as click
 
-from decision.cli.options import json_option, settings_from, settings_options
+from decision.cli.options import json_option, metrics_options, settings_from, settings_options
 from decision.cli.output import TERMINAL, print_json
 from decision.core.clock import parse_duration
 from decision.installation import require
@@ -74,20 +74,7 @@ def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     is_flag=True,
     help="Give the archive up: Redis no longer keeps the log for it. The files stay.",
 )
-@click.option(
-    "--metrics-port",
-    type=click.IntRange(1, 65535),
-    metavar="PORT",
-    help="As a service: serve Prometheus metrics on this port, and /health.",
-)
-@click.option(
-    "--metrics-host",
-    default="127.0.0.1",
-    show_default=True,
-    metavar="ADDRESS",
-    help="The address for --metrics-port. There are no keys: another one needs a network of "
-    "your own.",
-)
+@metrics_options("As a service: serve Prometheus metrics on this port, and /health.")
 @settings_options("redis_url", "key_prefix")
 @json_option
 def archive(

@@ -50,6 +50,20 @@ def log_option(required: bool = True) -> Callable[[F], F]:
     )
 
 
+def metrics_options(help: str) -> Callable[[F], F]:
+    """`--metrics-port PORT` and `--metrics-host ADDRESS` of commands that run as a service."""
+    port = click.option("--metrics-port", type=click.IntRange(1, 65535), metavar="PORT", help=help)
+    host = click.option(
+        "--metrics-host",
+        default="127.0.0.1",
+        show_default=True,
+        metavar="ADDRESS",
+        help="The address for --metrics-port. There are no keys: another one needs a network of "
+        "your own.",
+    )
+    return lambda command: port(host(command))
+
+
 def moment(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
     """Microseconds of a time with an offset: the callback of options that take one."""
     if value is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from decision.cli.options import server_settings, settings_options
+from decision.cli.options import metrics_options, server_settings, settings_options
 
 if TYPE_CHECKING:
     from decision.gateways.settings import GatewaySettings
@@ -16,20 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: nextbest outbound --gateways gateways.yaml --metrics-port 9102")
-@click.option(
-    "--metrics-port",
-    type=click.IntRange(1, 65535),
-    metavar="PORT",
-    help="Serve Prometheus metrics on this port, and /health.",
-)
-@click.option(
-    "--metrics-host",
-    default="127.0.0.1",
-    show_default=True,
-    metavar="ADDRESS",
-    help="The address for --metrics-port. There are no keys: another one needs a network of "
-    "your own.",
-)
+@metrics_options("Serve Prometheus metrics on this port, and /health.")
 @settings_options(
     *("redis_url", "key_prefix", "rules", "follow", "watch", "gateways", "lowercase_emails"),
     *("shutdown_timeout_ms", "log_level", "log_format"),

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import rich_click as click
 
 from decision.cli.options import json_option, settings_from, settings_options
 from decision.cli.output import Fail, console, print_json
+from decision.core.clock import rough_duration
 from decision.progress import count_of
 
 if TYPE_CHECKING:
-    from decision.core.delivery import ListedDelivery
+    from decision.core.delivery import DeliveryCounts, DeliveryState, ListedDelivery
     from decision.core.ports import Store
+    from decision.core.sending import GatewayPause
     from decision.engine import Engine
     from decision.server.settings import ServerSettings
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 STATES: Final = ("queued", "sending", "failed", "unknown")
 _PAGE: Final = 500
@@ -29,7 +34,7 @@ _chosen = (
 )
 
 
-def _choosing(command: Any) -> Any:
+def _choosing(command: F) -> F:
     for each in reversed(_chosen):
         command = each(command)
     return command
@@ -53,11 +58,17 @@ def outbox() -> None:
 @settings_options("redis_url", "key_prefix")
 @json_option
 def list_(
-    state: str | None, channel: str | None, limit: int, as_json: bool, **given: str | None
+    state: DeliveryState | None,
+    channel: str | None,
+    limit: int,
+    as_json: bool,
+    **given: str | None,
 ) -> None:
     """List deliveries, with what came of the latest attempt."""
 
-    async def work(store: Store) -> tuple[list[ListedDelivery], Any, Any]:
+    async def work(
+        store: Store,
+    ) -> tuple[list[ListedDelivery], DeliveryCounts, Mapping[str, GatewayPause]]:
         found = []
         async for row in _listed(store, state, channel):
             found.append(row)
@@ -71,6 +82,7 @@ def list_(
             {
                 "deliveries": [_plain(row) for row in rows],
                 "waiting": counts.waiting,
+                "behind_seconds": {name: one / 1000 for name, one in counts.behind.items()},
                 "held": counts.held,
                 "paused": {
                     name: {"why": one.why, "at": _time(one.at // 1000)}
@@ -80,7 +92,10 @@ def list_(
         )
         return
     _print(rows)
-    waiting = ", ".join(f"{number:,} on {name}" for name, number in sorted(counts.waiting.items()))
+    waiting = ", ".join(
+        f"{number:,} on {name}{_behind(counts.behind.get(name, 0))}"
+        for name, number in sorted(counts.waiting.items())
+    )
     click.echo(f"waiting: {waiting or 'none'}; failed or unknown: {counts.held:,}")
     for name, one in paused.items():
         click.echo(f"gateway {name} is paused since {_time(one.at // 1000)}: {one.why}")
@@ -91,7 +106,11 @@ def list_(
 @settings_options("redis_url", "key_prefix", "rules")
 @json_option
 def retry(
-    ids: tuple[str, ...], state: str | None, channel: str | None, as_json: bool, **given: str | None
+    ids: tuple[str, ...],
+    state: DeliveryState | None,
+    channel: str | None,
+    as_json: bool,
+    **given: str | None,
 ) -> int:
     """Send deliveries again that failed, or are unknown: those named, or all in a state.
 
@@ -108,7 +127,11 @@ def retry(
 @settings_options("redis_url", "key_prefix", "rules")
 @json_option
 def drop(
-    ids: tuple[str, ...], state: str | None, channel: str | None, as_json: bool, **given: str | None
+    ids: tuple[str, ...],
+    state: DeliveryState | None,
+    channel: str | None,
+    as_json: bool,
+    **given: str | None,
 ) -> int:
     """Drop deliveries: those named, or all in a state.
 
@@ -158,12 +181,12 @@ async def _give_up(engine: Engine, row: ListedDelivery) -> str | None:
 
 def _change(
     ids: tuple[str, ...],
-    state: str | None,
+    state: DeliveryState | None,
     channel: str | None,
     as_json: bool,
     done: str,
     act: Callable[[Engine, ListedDelivery], Awaitable[str | None]],
-    given: dict[str, Any],
+    given: dict[str, str | None],
 ) -> int:
     from decision.cli.policies import read_rules
     from decision.server.opening import open_engine
@@ -203,11 +226,11 @@ def _change(
 
 
 async def _listed(
-    store: Store, state: str | None, channel: str | None
+    store: Store, state: DeliveryState | None, channel: str | None
 ) -> AsyncIterator[ListedDelivery]:
     cursor = ""
     while True:
-        page = await store.deliveries(state, channel, cursor, _PAGE)  # type: ignore[arg-type]
+        page = await store.deliveries(state, channel, cursor, _PAGE)
         for row in page.rows:
             yield row
         cursor = page.cursor
@@ -215,14 +238,21 @@ async def _listed(
             return
 
 
-def _run(work: Any, settings: ServerSettings) -> Any:
+def _run(work: Callable[[Store], Awaitable[T]], settings: ServerSettings) -> T:
     from decision.server.opening import open_store
 
-    async def run() -> Any:
+    async def run() -> T:
         async with open_store(settings) as store:
             return await work(store)
 
     return asyncio.run(run())
+
+
+def _behind(milliseconds: int) -> str:
+    """Since when the first should have been sent, where that is not just now."""
+    if milliseconds < 10_000:
+        return ""
+    return f" (the first has been due for {rough_duration(milliseconds * 1000)})"
 
 
 def _time(milliseconds: int) -> str:

@@ -56,6 +56,16 @@ def parse_duration(text: str) -> int:
     return int(found[1]) * _UNITS[found[2]]
 
 
+def rough_duration(micros: int) -> str:
+    """A time in whole units of the largest that fits, at least in seconds.
+
+    >>> rough_duration(61 * SECOND), rough_duration(3 * HOUR + MINUTE), rough_duration(7)
+    ('1m', '3h', '0s')
+    """
+    name = next((name for name in ("d", "h", "m") if micros >= _UNITS[name]), "s")
+    return f"{micros // _UNITS[name]}{name}"
+
+
 def format_duration(micros: int) -> str:
     """The shortest of `7d`, `48h`, `15m`, `30s` that is exact; days only from 72 hours on.
 

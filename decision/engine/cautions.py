@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from decision.core.clock import DAY, HOUR, MINUTE, format_duration, from_micros
+from decision.core.clock import DAY, format_duration, from_micros, rough_duration
 from decision.core.contact_policy import EVER
 from decision.core.errors import StoreUnavailable
 from decision.core.explanation import within
@@ -149,19 +149,9 @@ async def _late_deliveries(policy: Policy, store: Store) -> tuple[str, ...]:
     found = []
     for channel, behind in sorted(late.items()):
         waiting = count_of(counts.waiting[channel], "delivery waits", "deliveries wait")
+        since = rough_duration(behind * 1000)
         found.append(
-            f"channel {channel}: {waiting}, the first for {_roughly(behind)}; see that nextbest "
-            f"outbound runs, or serve --outbound (gateways: {stopped})"
+            f"channel {channel}: {waiting}, the first for {since}; see that nextbest outbound "
+            f"runs, or serve --outbound (gateways: {stopped})"
         )
     return tuple(found)
-
-
-def _roughly(milliseconds: int) -> str:
-    """A time in its largest unit.
-
-    >>> _roughly(61_000), _roughly(7_300_000), _roughly(90_000_000)
-    ('1m', '2h', '1d')
-    """
-    micros = milliseconds * 1000
-    unit = next(unit for unit in (DAY, HOUR, MINUTE) if micros >= unit)
-    return format_duration(micros // unit * unit)
