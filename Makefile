@@ -19,7 +19,7 @@ endif
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test dask docs check bench instructions soak package format lock clean
+.PHONY: help demo test dask docs check bench instructions soak package clients format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -63,6 +63,9 @@ soak: $(VENV)/.stamp-dev ## run the long tests, which `make test` leaves out
 # Dates in both archives are SOURCE_DATE_EPOCH, else a fixed day: the same files give the same bytes.
 package: $(VENV)/.stamp-build ## build the sdist and the wheel, in dist/
 	@$(BIN)/python -m hatchling build --clean $(ARGS)
+
+clients: $(VENV)/.stamp-dev ## make the clients follow the API (clients/)
+	@$(BIN)/python -m clients.generator
 
 format: $(VENV)/.stamp-dev ## format the code and fix what ruff can
 	@$(BIN)/ruff check --fix-only --quiet .

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -124,8 +124,8 @@ def create_app(
         exception_handlers=HANDLERS,
         lifespan=[
             upkeep.lifespan(),
-            _beside(watch_loop(admission, show)),
-            _beside(names.learn()),
+            _beside(lambda: watch_loop(admission, show)),
+            _beside(names.learn),
             *_sending(upkeep, settings, metrics),
         ],
         openapi_config=None,
@@ -157,9 +157,9 @@ def _reports(settings: ServerSettings) -> dict[str, ReportsConfig]:
 
 
 @contextlib.asynccontextmanager
-async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def _beside(work: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
     """Does work from the start of the application on; it is cancelled at its end, and ends."""
-    task = asyncio.create_task(work)
+    task = asyncio.create_task(work())
     try:
         yield
     finally:
@@ -177,7 +177,7 @@ def _sending(
         gateways = load_gateways(settings.gateways)
     except GatewaySettingsError as error:
         raise SettingsError(f"NEXTBEST_GATEWAYS: {error}") from None
-    return [_beside(send_beside(upkeep, settings, gateways, metrics))]
+    return [_beside(lambda: send_beside(upkeep, settings, gateways, metrics))]
 
 
 def application() -> Litestar:

@@ -143,6 +143,7 @@ async def _lines(receive: Receive, settings: ServerSettings) -> AsyncIterator[tu
 _POOL: Final = {"pool": "The pool's name, percent-encoded."}
 _ADD = Operation(
     id="addCoupons",
+    repeatable="always",
     tag="coupons",
     summary="Add coupon codes to a pool",
     description='A line is `{"code": "SPRING-7F3K"}`, or the code alone in quotes. Lines are '

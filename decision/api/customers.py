@@ -167,6 +167,7 @@ _CONSENTS = Operation(
 )
 _MERGE = Operation(
     id="mergeCustomers",
+    repeatable="always",
     tag="customers",
     summary="Merge another customer into this one",
     description="Contacts of both are kept, the stricter consent wins, the later attribute "

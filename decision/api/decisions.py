@@ -174,6 +174,7 @@ _ANSWER: Final = Body(type=Decision, example=EXAMPLES["Decision"])
 _DECIDE = Operation(
     id="decide",
     method="POST",
+    repeatable="with ids",
     tag="decisions",
     summary="Decide what to say next to a customer",
     description="A customer never seen before is one with nothing stored, never an error. With a "

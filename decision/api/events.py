@@ -93,6 +93,7 @@ def event_routes(
 _ANSWER: Final = Body(type=EventsAnswer, example=EXAMPLES["EventsAnswer"])
 _RECORD = Operation(
     id="recordEvents",
+    repeatable="with ids",
     tag="events",
     summary="Record what happened",
     description="Idempotent by `id` for each customer, for 7 days. Events about a contact carry "

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from litestar.routes import ASGIRoute, BaseRoute, HTTPRoute
 
+from decision.api.answer_fields import always_sent
 from decision.api.problems import KINDS, ProblemDetails
 
 JSON: Final = "application/json"
@@ -44,7 +45,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     `answers` is status → (description, body or None); `problems` are kinds of `problems.KINDS`.
     `query` is parameter → (description, values it may have). `method` is for routes that have none
-    of their own.
+    of their own. `repeatable` says of a POST whether it may be sent again where the answer is lost:
+    `with ids`, where the request names what it does (`request_id`, the events' `id`).
     """
 
     id: str
@@ -57,6 +59,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     parameters: Mapping[str, str] = {}
     query: Mapping[str, tuple[str, tuple[str, ...]]] = {}
     method: str = ""
+    repeatable: Literal["never", "with ids", "always"] = "never"
 
     def __deepcopy__(self, memo: object) -> Operation:
         """Itself: a router copies its handlers, and types in there cannot be copied."""
@@ -79,10 +82,10 @@ def describe(routes: Iterable[BaseRoute]) -> dict[str, Any]:
                 method = operation.method or next(iter(handler.http_methods))
                 scope = handler.opt.get("scope")
                 found.append((route.path_format, method.lower(), scope, operation))
-    types = [ProblemDetails]
-    for _, _, _, operation in found:
-        bodies = [operation.request, *(body for _, body in operation.answers.values())]
-        types.extend(body.type for body in bodies if body is not None)
+    requests = [row.request.type for *_, row in found if row.request is not None]
+    bodies = [body for *_, row in found for _, body in row.answers.values()]
+    answers = [ProblemDetails, *(body.type for body in bodies if body is not None)]
+    types = [*requests, *answers]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     by_type = {id(type): schema for type, schema in zip(types, schemas, strict=True)}
     paths: dict[str, dict[str, Any]] = {}
@@ -91,6 +94,8 @@ def describe(routes: Iterable[BaseRoute]) -> dict[str, Any]:
     document: dict[str, Any] = msgspec.json.decode(_file("openapi.json"))
     document["info"]["version"] = _version()
     document["paths"] = paths
+    for name, fields in always_sent(requests, answers).items():
+        components[name]["required"] = fields
     document["components"]["schemas"] = _completed(components)
     return document
 
@@ -122,6 +127,8 @@ def _operation(
     }
     if scope is not None:
         described["security"] = [{"key": []}, {}]
+    if operation.repeatable != "never":
+        described["x-repeatable"] = operation.repeatable
     if operation.parameters:
         described["parameters"] = [
             {

@@ -156,6 +156,7 @@ _POLICY = Operation(
 )
 _RELOAD = Operation(
     id="reloadPolicy",
+    repeatable="always",
     tag="policy",
     summary="Read rules and model again and put them in force",
     description="Checked first, then swapped atomically, on every worker. On an error what is in "

@@ -1,0 +1,166 @@
+"""One call as data: what its answer means, and when it is made again. No I/O happens here."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Generic, TypeVar, cast
+from urllib.parse import quote, urlencode
+
+import httpx
+
+from nextbest_client.errors import (
+    NextbestError,
+    NoAnswerError,
+    ProblemError,
+    TimedOutError,
+    problem_of,
+)
+
+T = TypeVar("T")
+
+_AGAIN: Final = (408, 429, 502, 503, 504)
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """A call. `repeatable`: made twice, it does no more than once."""
+
+    method: str
+    template: str
+    path: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, Any] = field(default_factory=dict)
+    body: bytes | None = None
+    lines: bool = False
+    repeatable: bool = False
+    timeout: float | None = None
+
+    @property
+    def target(self) -> str:
+        """Path and query.
+
+        Raises:
+            ValueError: a part of the path cannot be one.
+        """
+        for name, value in self.path.items():
+            if value in ("", ".", ".."):
+                raise ValueError(f"{name} cannot be {value!r}")
+        filled = self.template.format(**{k: quote(v, safe="") for k, v in self.path.items()})
+        given = {name: _plain(value) for name, value in self.query.items() if value is not None}
+        return f"{filled}?{urlencode(given)}" if given else filled
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of this call alone."""
+        if self.body is None:
+            return {}
+        return {"content-type": "application/x-ndjson" if self.lines else "application/json"}
+
+    def result(self, answer: httpx.Response) -> T:
+        """What a successful answer means: the end of `Location`, where it has one."""
+        where = answer.headers.get("location")
+        return cast(T, where and where.rpartition("/")[2])
+
+
+class JsonCall(Call[T]):
+    """A call that is answered with JSON."""
+
+    def result(self, answer: httpx.Response) -> T:
+        """The JSON."""
+        return cast(T, decoded(answer, answer.content))
+
+
+class LinesCall(Call[Any]):
+    """A call that is answered with lines of JSON."""
+
+
+def decoded(answer: httpx.Response, data: bytes) -> Any:
+    """JSON of an answer.
+
+    Raises:
+        ProblemError: it is no JSON, so the answer is not nextbest's.
+    """
+    try:
+        return json.loads(data)
+    except ValueError:
+        raise problem_of(answer.status_code, answer.headers, data) from None
+
+
+def encoded(body: Any) -> bytes:
+    """A body as JSON; a time with an offset may be a `datetime`.
+
+    Raises:
+        ValueError: a number is not finite, or a time has no offset.
+        TypeError: something in it is nothing that JSON has.
+    """
+    text = json.dumps(
+        body, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_time
+    )
+    return text.encode()
+
+
+def encoded_lines(lines: Iterable[Any]) -> bytes:
+    """Values as lines of JSON. See `encoded`."""
+    return b"".join(encoded(line) + b"\n" for line in lines)
+
+
+def has_ids(body: Mapping[str, Any]) -> bool:
+    """Whether a request can be sent twice, because it names what it does or does nothing."""
+    if "events" in body:
+        return all(event.get("id") for event in body["events"])
+    return bool(body.get("request_id") or body.get("dry_run"))
+
+
+def failure_of(error: httpx.TransportError) -> NextbestError:
+    """A failed connection, as an error of ours."""
+    unsent = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+    kind = TimedOutError if isinstance(error, httpx.TimeoutException) else NoAnswerError
+    said = str(error) or type(error).__name__
+    return kind(f"no answer: {said}", sent=not isinstance(error, unsent))
+
+
+@dataclass(frozen=True)
+class Retries:
+    """How often a call is made again, and the longest wait between, in seconds."""
+
+    most: int = 2
+    longest_wait: float = 30.0
+
+    def wait(self, call: Call[Any], error: NextbestError, made: int) -> float | None:
+        """Seconds until the call is made again; None: it is not. `made`: how often it was made.
+
+        Only what is repeatable is made again, and what the server has certainly not done.
+        """
+        after = None
+        if isinstance(error, ProblemError):
+            again = error.status in _AGAIN and (call.repeatable or error.status == 429)
+            after = error.retry_after
+        else:
+            again = isinstance(error, NoAnswerError) and (call.repeatable or not error.sent)
+        if after is None:
+            after = min(0.2 * 2 ** (made - 1) * random.uniform(0.5, 1.5), self.longest_wait)
+        return after if again and made <= self.most and after <= self.longest_wait else None
+
+
+def done_before(call: Call[Any], error: NextbestError, made: int) -> bool:
+    """Whether this failure says that an earlier attempt, of which the answer was lost, did it."""
+    return call.method == "DELETE" and made > 1 and getattr(error, "status", 0) == 404
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, datetime):
+        return _time(value)
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _time(value: Any) -> str:
+    if not isinstance(value, datetime):
+        raise TypeError(f"{type(value).__name__} is nothing that JSON has")
+    if value.tzinfo is None:
+        raise ValueError(f"the time {value} has no offset; use datetime.now(UTC), for one")
+    return value.isoformat()

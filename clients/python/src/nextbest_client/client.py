@@ -1,0 +1,612 @@
+"""The clients. Made by `make clients` from the API: do not edit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from nextbest_client.asynchronous import AsyncBase
+from nextbest_client.calls import Call, JsonCall, encoded, encoded_lines, has_ids
+from nextbest_client.synchronous import Base
+from nextbest_client.types import (
+    CodesAnswer,
+    ConsentStatement,
+    CouponCounts,
+    CustomerUpdate,
+    CustomerView,
+    Decision,
+    DecisionRequest,
+    ErasureCertificate,
+    EventsAnswer,
+    EventsRequest,
+    Health,
+    MergeRequest,
+    PolicyView,
+    Quarantine,
+    ShownCustomer,
+    UpdatedCustomer,
+)
+
+
+class Client(Base):
+    """Every method waits for its answer. See `Base`."""
+
+    def add_coupons(
+        self, pool: str, lines: Iterable[Any], *, timeout: float | None = None
+    ) -> CodesAnswer:
+        """Add coupon codes to a pool.
+
+        A line is `{"code": "SPRING-7F3K"}`, or the code alone in quotes. Lines are read
+        as they come, so a body may have a million codes. Only new codes are added:
+        sending them again, also after an error in between, changes nothing. A code has 64
+        characters at most, without control characters, and is in one pool only.
+
+        Scope: `admin`.
+        """
+        return self._send(
+            JsonCall[CodesAnswer](
+                "POST",
+                "/v1/coupons/{pool}",
+                path={"pool": pool},
+                body=encoded_lines(lines),
+                lines=True,
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    def count_coupons(self, pool: str, *, timeout: float | None = None) -> CouponCounts:
+        """How many codes of a pool are free, held, given and redeemed.
+
+        `held`: with a customer of whom nothing shows yet whether the code was seen; or on
+        its way back. `given`: seen. `given_back`: how often a code came back.
+
+        Scope: `admin`.
+        """
+        return self._send(
+            JsonCall[CouponCounts](
+                "GET", "/v1/coupons/{pool}", path={"pool": pool}, repeatable=True, timeout=timeout
+            )
+        )
+
+    def decide(self, body: DecisionRequest, *, timeout: float | None = None) -> Decision:
+        """Decide what to say next to a customer.
+
+        A customer never seen before is one with nothing stored, never an error. With a
+        `request_id`, the same call gives the same decision again for an hour, and nothing
+        is counted twice. Where nothing can be chosen, the answer is the placement's
+        fallback, on a channel that reaches the customer, or `none`; so it is where the
+        store is unavailable, with `store` in `degraded`: then nobody knows which channels
+        do, and nothing stays reserved.
+
+        Scope: `decide`.
+        """
+        return self._send(
+            JsonCall[Decision](
+                "POST",
+                "/v1/decisions",
+                body=encoded(body),
+                repeatable=has_ids(body),
+                timeout=timeout,
+            )
+        )
+
+    def erase_customer(self, customer_id: str, *, timeout: float | None = None) -> str | None:
+        """Erase a customer, their aliases and history.
+
+        `Location` in the answer leads to the certificate: what was removed where, and
+        what is pending.
+
+        Scope: `customers`.
+
+        Gives the end of `Location`, where the answer has one.
+        """
+        return self._send(
+            Call(
+                "DELETE",
+                "/v1/customers/{customer_id}",
+                path={"customer_id": customer_id},
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    def find_decision(self, decision_id: str, *, timeout: float | None = None) -> Decision:
+        """Look up a decision with its full explanation.
+
+        From what was logged; where that is no longer there, from the archive, where one
+        is configured. It is decided again from what the decision saw, and contents are
+        rendered again, as they were then. Contents are empty, and `explanation` is null
+        or without details, only where the document or the policy of that time is no
+        longer kept. `not_given` in `degraded`: the decision was written too late for its
+        answer, and was taken back.
+
+        Scope: `decide`.
+        """
+        return self._send(
+            JsonCall[Decision](
+                "GET",
+                "/v1/decisions/{decision_id}",
+                path={"decision_id": decision_id},
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    def get_customer(self, customer_id: str, *, timeout: float | None = None) -> ShownCustomer:
+        """Everything stored about a customer.
+
+        With what is derived from it: the state, event counts, open contacts. A key with
+        the scope `customers.read` gets no attributes, aliases and merged ids: `hidden`
+        names them.
+
+        Scope: `customers`.
+        """
+        return self._send(
+            JsonCall[ShownCustomer](
+                "GET",
+                "/v1/customers/{customer_id}",
+                path={"customer_id": customer_id},
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    def get_erasure(self, erasure_id: str, *, timeout: float | None = None) -> ErasureCertificate:
+        """What an erasure removed where, and what is pending.
+
+        It names nobody. The last 3,000 erasures or so are known.
+
+        Scope: `customers`.
+        """
+        return self._send(
+            JsonCall[ErasureCertificate](
+                "GET",
+                "/v1/erasures/{erasure_id}",
+                path={"erasure_id": erasure_id},
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    def get_policy(self, *, timeout: float | None = None) -> PolicyView:
+        """Versions in force, when they were loaded, and what was refused since.
+
+        Scope: `admin`.
+        """
+        return self._send(
+            JsonCall[PolicyView]("GET", "/v1/policy", repeatable=True, timeout=timeout)
+        )
+
+    def get_quarantine(self, *, timeout: float | None = None) -> Quarantine:
+        """The last events that were rejected from clients which do not read answers.
+
+        The newest first, 1,000 at most, the first 100 of a request. Contents of events
+        are not kept, nor who they are about.
+
+        Scope: `admin`.
+        """
+        return self._send(
+            JsonCall[Quarantine]("GET", "/v1/quarantine", repeatable=True, timeout=timeout)
+        )
+
+    def live(self, *, timeout: float | None = None) -> Health:
+        """Whether the process answers.
+
+        Needs no key.
+        """
+        return self._send(JsonCall[Health]("GET", "/health/live", repeatable=True, timeout=timeout))
+
+    def merge_customers(
+        self, customer_id: str, body: MergeRequest, *, timeout: float | None = None
+    ) -> CustomerView:
+        """Merge another customer into this one.
+
+        Contacts of both are kept, the stricter consent wins, the later attribute wins,
+        and from then on the other id means this customer.
+
+        Scope: `customers`.
+        """
+        return self._send(
+            JsonCall[CustomerView](
+                "POST",
+                "/v1/customers/{customer_id}/merge",
+                path={"customer_id": customer_id},
+                body=encoded(body),
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    def ready(
+        self, *, require: Literal["store"] | None = None, timeout: float | None = None
+    ) -> Health:
+        """Whether decisions can be answered.
+
+        503 until policy and store were there for the first time. Later 200, also while
+        the store does not answer or takes no writes: decisions are then fallbacks,
+        `status` is `degraded`, and `degraded.store` has the reason that Redis gave, with
+        the fix. With `?require=store` that is 503 as well: for a load balancer that has
+        another place to ask.
+
+        Needs no key.
+        """
+        return self._send(
+            JsonCall[Health](
+                "GET", "/health/ready", query={"require": require}, repeatable=True, timeout=timeout
+            )
+        )
+
+    def record_events(self, body: EventsRequest, *, timeout: float | None = None) -> EventsAnswer:
+        """Record what happened.
+
+        Idempotent by `id` for each customer, for 7 days. Events about a contact carry
+        `decision_id`, and `message` where the decision had several. An event that cannot
+        be used is listed in `rejected`; the others are recorded. So is one about a
+        contact that names a channel or purpose that the policy does not have. CloudEvents
+        are taken too: structured, batched, or binary (`ce-…` headers).
+
+        Scope: `events`.
+        """
+        return self._send(
+            JsonCall[EventsAnswer](
+                "POST", "/v1/events", body=encoded(body), repeatable=has_ids(body), timeout=timeout
+            )
+        )
+
+    def reload_policy(self, *, timeout: float | None = None) -> PolicyView:
+        """Read rules and model again and put them in force.
+
+        Checked first, then swapped atomically, on every worker. On an error what is in
+        force stays, and the answer lists every place to fix.
+
+        Scope: `admin`.
+        """
+        return self._send(
+            JsonCall[PolicyView]("POST", "/v1/policy/reload", repeatable=True, timeout=timeout)
+        )
+
+    def set_consents(
+        self,
+        customer_id: str,
+        body: dict[str, dict[str, Literal["denied", "granted"] | ConsentStatement | None]],
+        *,
+        timeout: float | None = None,
+    ) -> CustomerView:
+        """State consents.
+
+        Purpose → channel, or `*` for the others → `granted`, `denied`, or null to forget.
+        They hold from the very next decision on. One with a time, `{"state": "granted",
+        "at": …, "source": …}`, does not replace a newer one.
+
+        Scope: `customers`.
+        """
+        return self._send(
+            JsonCall[CustomerView](
+                "PUT",
+                "/v1/customers/{customer_id}/consents",
+                path={"customer_id": customer_id},
+                body=encoded(body),
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    def update_customer(
+        self, customer_id: str, body: CustomerUpdate, *, timeout: float | None = None
+    ) -> UpdatedCustomer:
+        """Change a customer.
+
+        What is left out stays; a null deletes. `reachable` null: on every channel; it
+        does not take back a permanent bounce, which `unreachable`, the channels that stay
+        so, does. An alias that leads to another customer stays there, and is in
+        `refused_aliases`; the rest is changed.
+
+        Scope: `customers`.
+        """
+        return self._send(
+            JsonCall[UpdatedCustomer](
+                "PUT",
+                "/v1/customers/{customer_id}",
+                path={"customer_id": customer_id},
+                body=encoded(body),
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+
+class AsyncClient(AsyncBase):
+    """The same, for asyncio. See `AsyncBase`."""
+
+    async def add_coupons(
+        self, pool: str, lines: Iterable[Any], *, timeout: float | None = None
+    ) -> CodesAnswer:
+        """Add coupon codes to a pool.
+
+        A line is `{"code": "SPRING-7F3K"}`, or the code alone in quotes. Lines are read
+        as they come, so a body may have a million codes. Only new codes are added:
+        sending them again, also after an error in between, changes nothing. A code has 64
+        characters at most, without control characters, and is in one pool only.
+
+        Scope: `admin`.
+        """
+        return await self._send(
+            JsonCall[CodesAnswer](
+                "POST",
+                "/v1/coupons/{pool}",
+                path={"pool": pool},
+                body=encoded_lines(lines),
+                lines=True,
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    async def count_coupons(self, pool: str, *, timeout: float | None = None) -> CouponCounts:
+        """How many codes of a pool are free, held, given and redeemed.
+
+        `held`: with a customer of whom nothing shows yet whether the code was seen; or on
+        its way back. `given`: seen. `given_back`: how often a code came back.
+
+        Scope: `admin`.
+        """
+        return await self._send(
+            JsonCall[CouponCounts](
+                "GET", "/v1/coupons/{pool}", path={"pool": pool}, repeatable=True, timeout=timeout
+            )
+        )
+
+    async def decide(self, body: DecisionRequest, *, timeout: float | None = None) -> Decision:
+        """Decide what to say next to a customer.
+
+        A customer never seen before is one with nothing stored, never an error. With a
+        `request_id`, the same call gives the same decision again for an hour, and nothing
+        is counted twice. Where nothing can be chosen, the answer is the placement's
+        fallback, on a channel that reaches the customer, or `none`; so it is where the
+        store is unavailable, with `store` in `degraded`: then nobody knows which channels
+        do, and nothing stays reserved.
+
+        Scope: `decide`.
+        """
+        return await self._send(
+            JsonCall[Decision](
+                "POST",
+                "/v1/decisions",
+                body=encoded(body),
+                repeatable=has_ids(body),
+                timeout=timeout,
+            )
+        )
+
+    async def erase_customer(self, customer_id: str, *, timeout: float | None = None) -> str | None:
+        """Erase a customer, their aliases and history.
+
+        `Location` in the answer leads to the certificate: what was removed where, and
+        what is pending.
+
+        Scope: `customers`.
+
+        Gives the end of `Location`, where the answer has one.
+        """
+        return await self._send(
+            Call(
+                "DELETE",
+                "/v1/customers/{customer_id}",
+                path={"customer_id": customer_id},
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    async def find_decision(self, decision_id: str, *, timeout: float | None = None) -> Decision:
+        """Look up a decision with its full explanation.
+
+        From what was logged; where that is no longer there, from the archive, where one
+        is configured. It is decided again from what the decision saw, and contents are
+        rendered again, as they were then. Contents are empty, and `explanation` is null
+        or without details, only where the document or the policy of that time is no
+        longer kept. `not_given` in `degraded`: the decision was written too late for its
+        answer, and was taken back.
+
+        Scope: `decide`.
+        """
+        return await self._send(
+            JsonCall[Decision](
+                "GET",
+                "/v1/decisions/{decision_id}",
+                path={"decision_id": decision_id},
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    async def get_customer(
+        self, customer_id: str, *, timeout: float | None = None
+    ) -> ShownCustomer:
+        """Everything stored about a customer.
+
+        With what is derived from it: the state, event counts, open contacts. A key with
+        the scope `customers.read` gets no attributes, aliases and merged ids: `hidden`
+        names them.
+
+        Scope: `customers`.
+        """
+        return await self._send(
+            JsonCall[ShownCustomer](
+                "GET",
+                "/v1/customers/{customer_id}",
+                path={"customer_id": customer_id},
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    async def get_erasure(
+        self, erasure_id: str, *, timeout: float | None = None
+    ) -> ErasureCertificate:
+        """What an erasure removed where, and what is pending.
+
+        It names nobody. The last 3,000 erasures or so are known.
+
+        Scope: `customers`.
+        """
+        return await self._send(
+            JsonCall[ErasureCertificate](
+                "GET",
+                "/v1/erasures/{erasure_id}",
+                path={"erasure_id": erasure_id},
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    async def get_policy(self, *, timeout: float | None = None) -> PolicyView:
+        """Versions in force, when they were loaded, and what was refused since.
+
+        Scope: `admin`.
+        """
+        return await self._send(
+            JsonCall[PolicyView]("GET", "/v1/policy", repeatable=True, timeout=timeout)
+        )
+
+    async def get_quarantine(self, *, timeout: float | None = None) -> Quarantine:
+        """The last events that were rejected from clients which do not read answers.
+
+        The newest first, 1,000 at most, the first 100 of a request. Contents of events
+        are not kept, nor who they are about.
+
+        Scope: `admin`.
+        """
+        return await self._send(
+            JsonCall[Quarantine]("GET", "/v1/quarantine", repeatable=True, timeout=timeout)
+        )
+
+    async def live(self, *, timeout: float | None = None) -> Health:
+        """Whether the process answers.
+
+        Needs no key.
+        """
+        return await self._send(
+            JsonCall[Health]("GET", "/health/live", repeatable=True, timeout=timeout)
+        )
+
+    async def merge_customers(
+        self, customer_id: str, body: MergeRequest, *, timeout: float | None = None
+    ) -> CustomerView:
+        """Merge another customer into this one.
+
+        Contacts of both are kept, the stricter consent wins, the later attribute wins,
+        and from then on the other id means this customer.
+
+        Scope: `customers`.
+        """
+        return await self._send(
+            JsonCall[CustomerView](
+                "POST",
+                "/v1/customers/{customer_id}/merge",
+                path={"customer_id": customer_id},
+                body=encoded(body),
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    async def ready(
+        self, *, require: Literal["store"] | None = None, timeout: float | None = None
+    ) -> Health:
+        """Whether decisions can be answered.
+
+        503 until policy and store were there for the first time. Later 200, also while
+        the store does not answer or takes no writes: decisions are then fallbacks,
+        `status` is `degraded`, and `degraded.store` has the reason that Redis gave, with
+        the fix. With `?require=store` that is 503 as well: for a load balancer that has
+        another place to ask.
+
+        Needs no key.
+        """
+        return await self._send(
+            JsonCall[Health](
+                "GET", "/health/ready", query={"require": require}, repeatable=True, timeout=timeout
+            )
+        )
+
+    async def record_events(
+        self, body: EventsRequest, *, timeout: float | None = None
+    ) -> EventsAnswer:
+        """Record what happened.
+
+        Idempotent by `id` for each customer, for 7 days. Events about a contact carry
+        `decision_id`, and `message` where the decision had several. An event that cannot
+        be used is listed in `rejected`; the others are recorded. So is one about a
+        contact that names a channel or purpose that the policy does not have. CloudEvents
+        are taken too: structured, batched, or binary (`ce-…` headers).
+
+        Scope: `events`.
+        """
+        return await self._send(
+            JsonCall[EventsAnswer](
+                "POST", "/v1/events", body=encoded(body), repeatable=has_ids(body), timeout=timeout
+            )
+        )
+
+    async def reload_policy(self, *, timeout: float | None = None) -> PolicyView:
+        """Read rules and model again and put them in force.
+
+        Checked first, then swapped atomically, on every worker. On an error what is in
+        force stays, and the answer lists every place to fix.
+
+        Scope: `admin`.
+        """
+        return await self._send(
+            JsonCall[PolicyView]("POST", "/v1/policy/reload", repeatable=True, timeout=timeout)
+        )
+
+    async def set_consents(
+        self,
+        customer_id: str,
+        body: dict[str, dict[str, Literal["denied", "granted"] | ConsentStatement | None]],
+        *,
+        timeout: float | None = None,
+    ) -> CustomerView:
+        """State consents.
+
+        Purpose → channel, or `*` for the others → `granted`, `denied`, or null to forget.
+        They hold from the very next decision on. One with a time, `{"state": "granted",
+        "at": …, "source": …}`, does not replace a newer one.
+
+        Scope: `customers`.
+        """
+        return await self._send(
+            JsonCall[CustomerView](
+                "PUT",
+                "/v1/customers/{customer_id}/consents",
+                path={"customer_id": customer_id},
+                body=encoded(body),
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    async def update_customer(
+        self, customer_id: str, body: CustomerUpdate, *, timeout: float | None = None
+    ) -> UpdatedCustomer:
+        """Change a customer.
+
+        What is left out stays; a null deletes. `reachable` null: on every channel; it
+        does not take back a permanent bounce, which `unreachable`, the channels that stay
+        so, does. An alias that leads to another customer stays there, and is in
+        `refused_aliases`; the rest is changed.
+
+        Scope: `customers`.
+        """
+        return await self._send(
+            JsonCall[UpdatedCustomer](
+                "PUT",
+                "/v1/customers/{customer_id}",
+                path={"customer_id": customer_id},
+                body=encoded(body),
+                repeatable=True,
+                timeout=timeout,
+            )
+        )

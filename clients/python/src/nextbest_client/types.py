@@ -1,0 +1,516 @@
+"""The types of requests and answers. Made by `make clients` from the API: do not edit."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal, NotRequired, TypedDict
+
+
+class Alias(TypedDict):
+    """An identifier of a customer other than `customer_id`: an e-mail address, a cookie."""
+
+    type: str
+    value: str
+
+
+class ArchiveRemoval(TypedDict):
+    """What was removed from an archive: rows, and in how many files, which were rewritten.
+
+    `ids` counts the customer's ids that it was done for. `rows` and `files` are null where it
+    is known that they were removed, and not how many.
+    """
+
+    group: str
+    folder: str
+    at: str
+    ids: int
+    rows: int | None
+    files: int | None
+
+
+class BudgetView(TypedDict):
+    """One budget in its present period; `name` is that of its message, or one of `budgets:`.
+
+    `unit` is the currency or `times`, in which `spent`, `limit` and `freed` are: `freed` is
+    what may be spent by now. Without a period (`per` null) it is of all time.
+    """
+
+    name: str
+    of: Literal["budgets", "message"]
+    unit: str
+    spent: float
+    limit: float
+    freed: float
+    per: Literal["day", "month", "week"] | None
+    since: str | None
+    until: str | None
+
+
+class CodesAnswer(TypedDict):
+    """What became of the codes of one request.
+
+    `known` were in the pool already, or are there twice. `rejected` counts the lines that are
+    no codes; `problems` lists the first hundred of them. `codes` is what the pool has now.
+    """
+
+    added: int
+    known: int
+    rejected: int
+    problems: list[RejectedCode]
+    codes: CouponCounts
+
+
+class ConsentLine(TypedDict):
+    """One change of a consent; `state` null: it was taken back."""
+
+    at: str
+    purpose: str
+    channel: str
+    state: str | None
+    source: str
+
+
+class ConsentStatement(TypedDict):
+    """A consent with the time and place where the customer stated it; the log keeps `evidence`."""
+
+    state: Literal["denied", "granted"]
+    at: NotRequired[str | datetime | None]
+    source: NotRequired[str | None]
+    evidence: NotRequired[str | None]
+
+
+class ConsentView(TypedDict):
+    """One consent, since when and from where."""
+
+    state: str
+    at: str | None
+    source: str
+
+
+class ContactView(TypedDict):
+    """One contact, for reading. `state` is `reserved`, `confirmed`, `expired` or `released`."""
+
+    message: str
+    channel: str
+    at: str
+    state: str
+    counts: bool
+    expires_at: str | None
+
+
+class CouponCounts(TypedDict):
+    """How many codes of a pool are in which state; `loaded` is the sum of the other four. Codes
+    that are just being loaded count as held.
+
+    `given_back` is how often a code came back, whatever became of it afterwards.
+    """
+
+    loaded: int
+    free: int
+    held: int
+    given: int
+    redeemed: int
+    given_back: int
+
+
+class CustomerUpdate(TypedDict):
+    """A change of a customer; what is left out stays, a null deletes.
+
+    `reachable` does not take back a permanent bounce. `unreachable` does: it is the channels
+    that stay so, and a channel left out of it is tried again.
+    """
+
+    attributes: NotRequired[dict[str, Any]]
+    timezone: NotRequired[str | None]
+    aliases: NotRequired[dict[str, str | None]]
+    reachable: NotRequired[list[str] | None]
+    unreachable: NotRequired[list[str]]
+
+
+class CustomerView(TypedDict):
+    """Everything stored about one customer, with what is derived from it.
+
+    `deliveries` are those not sent yet; left out where there are none, and where it was
+    changed.
+    """
+
+    customer_id: str
+    attributes: dict[str, Any]
+    timezone: str | None
+    aliases: dict[str, list[str]]
+    reachable: list[str] | None
+    unreachable: list[str]
+    consents: dict[str, dict[str, ConsentView]]
+    state: str | None
+    events: dict[str, EventView]
+    scores: dict[str, float]
+    contacts: list[ContactView]
+    earlier_contacts: list[EarlierContactsView]
+    merged: list[str]
+    consent_trail: list[ConsentLine]
+    deliveries: list[DeliveryView]
+
+
+class Decision(TypedDict):
+    """The answer to a decision request."""
+
+    decision_id: str
+    customer_id: str
+    placement: str
+    decided_at: str
+    outcome: Literal["fallback", "none", "selected"]
+    selections: list[Selection]
+    policy_version: str
+    request_id: str | None
+    reason: str | None
+    not_before: str | None
+    degraded: list[str]
+    model_version: str | None
+    explanation: list[ExplanationRow] | None
+
+
+class DecisionRequest(TypedDict):
+    """Asks what to say next to one customer at one placement.
+
+    Exactly one of `customer_id` and `alias` is given. `at` is read offline only: it is the
+    clock of that request.
+    """
+
+    placement: str
+    customer_id: NotRequired[str | None]
+    alias: NotRequired[Alias | None]
+    request_id: NotRequired[str | None]
+    event: NotRequired[TriggerEvent | None]
+    context: NotRequired[dict[str, Any]]
+    channels: NotRequired[list[str] | None]
+    limit: NotRequired[int]
+    explain: NotRequired[bool]
+    dry_run: NotRequired[bool]
+    deadline_ms: NotRequired[int | None]
+
+
+class DeliveryView(TypedDict):
+    """A message in the outbox. `due_at` is when somebody looks at it next, null where nobody
+    does.
+
+    `reason` says what came of the latest attempt.
+    """
+
+    id: str
+    message: str
+    channel: str
+    at: str
+    expires_at: str
+    state: Literal["dropping", "failed", "failing", "queued", "sending", "unknown"]
+    attempts: int
+    reason: str | None
+    due_at: str | None
+    content: dict[str, Any]
+
+
+class EarlierContactsView(TypedDict):
+    """How many contacts of a kind count that are too old to be kept one by one."""
+
+    message: str
+    channel: str
+    purpose: str
+    category: str
+    count: int
+
+
+class ErasureCertificate(TypedDict):
+    """What was removed where, what is pending, and what an erasure does not reach.
+
+    `complete`: everything was removed from Redis. If not, the erasure was interrupted: erase
+    again.
+    """
+
+    erasure_id: str
+    erased_at: str
+    complete: bool
+    store: StoreRemoval
+    archives: list[ArchiveRemoval]
+    append_only_file: FileRemoval
+    pending: list[str]
+    not_reached: list[str]
+
+
+class Event(TypedDict):
+    """Something that happened to or was done by a customer.
+
+    `customer_id` or `alias` names the customer. Events about a contact carry `decision_id`,
+    and `message` where the decision had several. An event without `id` is never a duplicate.
+    """
+
+    type: str
+    customer_id: NotRequired[str | None]
+    alias: NotRequired[Alias | None]
+    id: NotRequired[str | None]
+    at: NotRequired[str | datetime | None]
+    properties: NotRequired[dict[str, Any]]
+    decision_id: NotRequired[str | None]
+    message: NotRequired[str | None]
+    value: NotRequired[float | None]
+
+
+class EventView(TypedDict):
+    """What is kept of one event type."""
+
+    count: int
+    last_at: str | None
+
+
+class EventsAnswer(TypedDict):
+    """What became of the events of one request.
+
+    `notices`, if any, say what accepted events do not do: nothing reads the type, but one
+    that differs in capitals or signs alone; or what should name a customer cannot be an id.
+    """
+
+    accepted: int
+    duplicates: int
+    rejected: list[Rejected]
+    notices: list[Notice]
+
+
+class EventsRequest(TypedDict):
+    """Events, in the order in which they are to count."""
+
+    events: list[Event]
+
+
+class ExplanationRow(TypedDict):
+    """What became of one candidate. `reason` is null for what was selected."""
+
+    message: str
+    channel: str
+    reason: str | None
+    detail: str | None
+    source: str | None
+    response_probability: float | None
+    value: float | None
+    lever: float | None
+    cost: float | None
+    priority: float | None
+    selection_probability: float | None
+
+
+class FieldError(TypedDict):
+    """One bad field: its path, as in `event.at` or `channels[1]`, and how to fix it."""
+
+    path: str
+    detail: str
+
+
+class FileRemoval(TypedDict):
+    """Whether the append-only file is free of the customer.
+
+    `refused`: the server does not let us rewrite it, for the reason in `problem`. `off`:
+    Redis keeps no such file.
+    """
+
+    state: Literal["off", "pending", "refused", "rewritten"]
+    at: str | None
+    problem: str | None
+
+
+class Health(TypedDict):
+    """How the server is.
+
+    `degraded` says what is wrong, why, and how to fix it: `store` (Redis does not answer or
+    takes no writes), `data` (Redis has lost data, in the last day), `durability` (it may lose
+    some), `log` (the archive has stopped), `clock` (clocks differ), `watch` (the look at
+    Redis fails or is not told), `model` (the prior scores), `keys` (the keys file cannot be
+    used, or no key is valid). `notices` are what an operator should know and need not fix. No
+    address is ever named.
+    """
+
+    status: Literal["degraded", "ok"]
+    degraded: dict[str, str]
+    notices: dict[str, str]
+
+
+MergeRequest = TypedDict("MergeRequest", {"from": str})
+"""Names the customer who is merged into the one in the path."""
+
+
+class Notice(TypedDict):
+    """Something about an event that was accepted: its place in the request, and what to look at."""
+
+    index: int
+    detail: str
+
+
+class PolicyView(TypedDict):
+    """What is in force, and since when.
+
+    `degraded` lists what every decision does without, `cautions` what this policy cannot make
+    good, such as contacts that a longer cap would need and that were not kept. `budgets` is
+    what is spent of every budget; null where Redis does not answer. `keys_problem` says why
+    the keys file cannot be used, with its path, and what holds meanwhile. `refusal` is what
+    was tried after it and refused, with its first errors; null where the newest is in force.
+    """
+
+    policy_version: str
+    model_version: str | None
+    loaded_at: str
+    messages: int
+    candidates: int
+    degraded: list[str]
+    shadow_version: str | None
+    cautions: list[str]
+    budgets: list[BudgetView] | None
+    model_problem: str | None
+    keys_problem: str | None
+    refusal: Refusal | None
+
+
+class ProblemDetails(TypedDict):
+    """The body of every error (RFC 9457). `instance` names the request, as `X-Request-ID` does."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str | None
+    errors: list[FieldError]
+
+
+class Quarantine(TypedDict):
+    """The last rejected events, the newest first."""
+
+    rejected: list[Quarantined]
+
+
+class Quarantined(TypedDict):
+    """A rejected event: when and from whom it came, what it says of itself, and why.
+
+    `key` is the name of the API key, `index` the event's place in its request.
+    """
+
+    at: str
+    source: str
+    detail: str
+    index: int
+    key: NotRequired[str | None]
+    kind: NotRequired[str | None]
+    event: NotRequired[str | None]
+    id: NotRequired[str | None]
+
+
+class Refusal(TypedDict):
+    """What was refused last, while something older stays in force.
+
+    `since` is the time of the first in an unbroken row of refusals; `errors` are the first
+    few places to fix, out of `count`.
+    """
+
+    at: str
+    since: str
+    trigger: Literal["SIGHUP", "api", "publish", "replica", "rollback", "start", "watch"]
+    detail: str
+    errors: list[FieldError]
+    count: int
+
+
+class RefusedAlias(TypedDict):
+    """An alias that leads to another customer, and was therefore left there."""
+
+    type: str
+    value: str
+    detail: str
+
+
+class Rejected(TypedDict):
+    """An event that was not accepted: its place in the request, and why."""
+
+    index: int
+    detail: str
+
+
+class RejectedCode(TypedDict):
+    """A line that is no code for this pool, and why; the others were taken."""
+
+    line: int
+    detail: str
+
+
+class Selection(TypedDict):
+    """One message on one channel that the caller is to give."""
+
+    message: str
+    channel: str
+    content: dict[str, Any]
+    response_probability: float | None
+    priority: float | None
+    selection_probability: float | None
+    reserved_until: str | None
+
+
+class ShownCustomer(TypedDict):
+    """The customer as a caller may see it; `hidden` names the fields that are left empty."""
+
+    customer_id: str
+    attributes: dict[str, Any]
+    timezone: str | None
+    aliases: dict[str, list[str]]
+    reachable: list[str] | None
+    unreachable: list[str]
+    consents: dict[str, dict[str, ConsentView]]
+    state: str | None
+    events: dict[str, EventView]
+    scores: dict[str, float]
+    contacts: list[ContactView]
+    earlier_contacts: list[EarlierContactsView]
+    merged: list[str]
+    consent_trail: list[ConsentLine]
+    deliveries: NotRequired[list[DeliveryView]]
+    hidden: NotRequired[list[str]]
+
+
+class StoreRemoval(TypedDict):
+    """What was removed from Redis; `log_records` by partition, for those of the customer's ids.
+
+    `ids` counts the customer's ids: the one in use, merged ones, aliases that were one.
+    `coupon_codes` counts the codes of which it was known that the customer has them,
+    `deliveries` the messages that were still in the outbox.
+    """
+
+    ids: int
+    documents: int
+    aliases: int
+    answers: int
+    event_ids: int
+    coupon_codes: int
+    deliveries: int
+    log_records: dict[str, int]
+
+
+class TriggerEvent(TypedDict):
+    """The event that asks for a decision. With an `id` it is also recorded."""
+
+    type: str
+    id: NotRequired[str | None]
+    at: NotRequired[str | datetime | None]
+    properties: NotRequired[dict[str, Any]]
+
+
+class UpdatedCustomer(TypedDict):
+    """The customer as changed; `refused_aliases` belong to others, and were left there."""
+
+    customer_id: str
+    attributes: dict[str, Any]
+    timezone: str | None
+    aliases: dict[str, list[str]]
+    reachable: list[str] | None
+    unreachable: list[str]
+    consents: dict[str, dict[str, ConsentView]]
+    state: str | None
+    events: dict[str, EventView]
+    scores: dict[str, float]
+    contacts: list[ContactView]
+    earlier_contacts: list[EarlierContactsView]
+    merged: list[str]
+    consent_trail: list[ConsentLine]
+    deliveries: NotRequired[list[DeliveryView]]
+    refused_aliases: NotRequired[list[RefusedAlias]]

@@ -1,0 +1,120 @@
+"""A proxy that does damage: what the first segment of a path asks for, the first so many times.
+
+`/~lost~2~TOKEN/v1/decisions` is `/v1/decisions`, where the first two requests with this token lose
+their answers. So a client is told of a fault by its address, and may have a path in it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import select
+import threading
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+_BOUND = 10.0
+_NOT_FORWARDED = {"host", "connection", "content-length", "transfer-encoding", "keep-alive"}
+
+
+def _problem(status: int, kind: str, detail: str, **more: Any) -> bytes:
+    return json.dumps(
+        {
+            "type": f"urn:nextbest:problem:{kind}",
+            "title": kind,
+            "status": status,
+            "detail": detail,
+            "instance": None,
+            "errors": [],
+            **more,
+        }
+    ).encode()
+
+
+ANSWERS: dict[str, tuple[int, dict[str, str], bytes]] = {
+    "busy": (429, {"retry-after": "0"}, _problem(429, "rate-limited", "slower, please")),
+    "unavailable": (503, {"retry-after": "0"}, _problem(503, "unavailable", "no store")),
+    "conflict": (
+        409,
+        {},
+        _problem(409, "policy-refused", "x", errors=[{"path": "messages.tea", "detail": "no"}]),
+    ),
+    "page": (502, {"content-type": "text/html"}, b"<h1>Bad gateway</h1>"),
+    "hello": (200, {"content-type": "text/html"}, b"<h1>Please log in</h1>"),
+    "moved": (308, {"location": "/v1/policy"}, b""),
+}
+
+
+class FaultyProxy:
+    """The proxy of one server; `seen` counts the requests of each token."""
+
+    def __init__(self, port: int) -> None:
+        self.seen: Counter[str] = Counter()
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_one_request(self) -> None:
+                self.timeout = _BOUND
+                super().handle_one_request()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+            def do(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                _, fault, times, rest = self.path.split("~", 3)
+                token, _, path = rest.partition("/")
+                proxy.seen[token] += 1
+                fault = fault if proxy.seen[token] <= int(times) else "pass"
+                if fault in ANSWERS:
+                    self.answer(*ANSWERS[fault])
+                elif fault == "hang":
+                    select.select([self.connection], [], [], _BOUND)  # until the client goes
+                    self.close_connection = True
+                else:
+                    self.forward("/" + path, body, fault)
+
+            do_GET = do_POST = do_PUT = do_DELETE = do
+
+            def forward(self, path: str, body: bytes, fault: str) -> None:
+                wire = http.client.HTTPConnection("127.0.0.1", port, timeout=_BOUND)
+                kept = {k: v for k, v in self.headers.items() if k.lower() not in _NOT_FORWARDED}
+                wire.request(self.command, path, body or None, kept)
+                given = wire.getresponse()
+                data = given.read()
+                wire.close()
+                if fault == "lost":
+                    self.close_connection = True
+                    return
+                headers = {k: v for k, v in given.getheaders() if k.lower() not in _NOT_FORWARDED}
+                self.answer(given.status, headers, data, cut=fault == "cut")
+
+            def answer(
+                self, status: int, headers: dict[str, str], body: bytes, cut: bool = False
+            ) -> None:
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                if status != 204:
+                    self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body[: len(body) // 2] if cut else body)
+                self.close_connection = self.close_connection or cut
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def address(self, via: str, token: str) -> str:
+        """The address by which a client meets a fault: `lost 2`, or `pass`."""
+        fault, _, times = via.partition(" ")
+        return f"{self.url}/~{fault}~{times or 1}~{token}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
