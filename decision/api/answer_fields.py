@@ -13,12 +13,16 @@ def always_sent(requests: Iterable[Any], answers: Iterable[Any]) -> dict[str, li
     """Struct → its fields that every answer has, for structs that only answers have.
 
     A field with a default may be left out of a request. In an answer it is sent as well, unless
-    its struct leaves out defaults, or the default is `UNSET`.
+    its struct leaves out defaults, or the default is `UNSET` (which is shown as none).
     """
     asked = {struct.cls for struct in _structs(multi_type_info(list(requests)))}
     return {
         struct.cls.__name__: [
-            field.encode_name for field in struct.fields if field.default is not msgspec.UNSET
+            field.encode_name
+            for field in struct.fields
+            if field.required
+            or field.default is not msgspec.NODEFAULT
+            or field.default_factory is not msgspec.NODEFAULT
         ]
         for struct in _structs(multi_type_info(list(answers)))
         if struct.cls not in asked and not struct.cls.__struct_config__.omit_defaults

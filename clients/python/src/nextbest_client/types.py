@@ -148,7 +148,7 @@ class CustomerView(TypedDict):
     earlier_contacts: list[EarlierContactsView]
     merged: list[str]
     consent_trail: list[ConsentLine]
-    deliveries: list[DeliveryView]
+    deliveries: NotRequired[list[DeliveryView]]
 
 
 class Decision(TypedDict):
@@ -270,7 +270,7 @@ class EventsAnswer(TypedDict):
     accepted: int
     duplicates: int
     rejected: list[Rejected]
-    notices: list[Notice]
+    notices: NotRequired[list[Notice]]
 
 
 class EventsRequest(TypedDict):
