@@ -19,6 +19,7 @@ from nextbest_client.types import (
     ErasureCertificate,
     EventsAnswer,
     EventsRequest,
+    FoundCustomer,
     Health,
     MergeRequest,
     PolicyView,
@@ -106,6 +107,26 @@ class Client(Base):
                 "DELETE",
                 "/v1/customers/{customer_id}",
                 path={"customer_id": customer_id},
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    def find_customer(
+        self, type: str, value: str, *, timeout: float | None = None
+    ) -> FoundCustomer:
+        """The customer whom an alias leads to.
+
+        Whom a decision or an event with this alias would be for; merges are followed.
+        Each look is an entry of the audit log.
+
+        Scope: `customers`.
+        """
+        return self._send(
+            JsonCall[FoundCustomer](
+                "GET",
+                "/v1/aliases/{type}/{value}",
+                path={"type": type, "value": value},
                 repeatable=True,
                 timeout=timeout,
             )
@@ -394,6 +415,26 @@ class AsyncClient(AsyncBase):
                 "DELETE",
                 "/v1/customers/{customer_id}",
                 path={"customer_id": customer_id},
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    async def find_customer(
+        self, type: str, value: str, *, timeout: float | None = None
+    ) -> FoundCustomer:
+        """The customer whom an alias leads to.
+
+        Whom a decision or an event with this alias would be for; merges are followed.
+        Each look is an entry of the audit log.
+
+        Scope: `customers`.
+        """
+        return await self._send(
+            JsonCall[FoundCustomer](
+                "GET",
+                "/v1/aliases/{type}/{value}",
+                path={"type": type, "value": value},
                 repeatable=True,
                 timeout=timeout,
             )

@@ -314,6 +314,12 @@ class FileRemoval(TypedDict):
     problem: str | None
 
 
+class FoundCustomer(TypedDict):
+    """Whom an alias leads to."""
+
+    customer_id: str
+
+
 class Health(TypedDict):
     """How the server is.
 
