@@ -31,7 +31,14 @@ def test_every_call_is_there_but_those_that_other_clients_make() -> None:
     document = describe(create_app(Engine(MemoryStore())).routes)
     named = {row["operationId"] for item in document["paths"].values() for row in item.values()}
     kept = {one.name for one in read(document).operations}
-    elsewhere = ("segment", "evaluateFlag", "takeReports", "unsubscribe", "showUnsubscribe", "metrics")
+    elsewhere = (
+        "segment",
+        "evaluateFlag",
+        "takeReports",
+        "unsubscribe",
+        "showUnsubscribe",
+        "metrics",
+    )
     assert {name for name in named - kept if not name.startswith(elsewhere)} == set()
 
 
