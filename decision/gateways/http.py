@@ -22,6 +22,7 @@ import msgspec
 
 from decision.files import read_regular
 from decision.gateways.client import HttpClient, Reply, problem_of_headers, problem_of_url
+from decision.gateways.google import google_token
 from decision.gateways.http_replies import AcceptedWhen, Judge, RejectedWhen, without
 from decision.gateways.json_paths import parse_path
 from decision.gateways.protocol import (
@@ -47,7 +48,8 @@ class HttpConfig(GatewayConfig, frozen=True, kw_only=True):
     """`body` is data, in which each text is a template; or one text, which is a template itself.
 
     `format` is how it is sent. `bearer_file` is a file with a token for the header Authorization;
-    it is read for each attempt, so that something else may renew it.
+    it is read for each attempt, so that something else may renew it. `google_key_file` is the key
+    of a service account, by which tokens are got from Google.
     """
 
     url: str
@@ -56,6 +58,7 @@ class HttpConfig(GatewayConfig, frozen=True, kw_only=True):
     body: Body = None
     format: Literal["json", "form", "text"] = "json"
     bearer_file: str | None = None
+    google_key_file: str | None = None
     accepted: AcceptedWhen = AcceptedWhen()
     rejected: RejectedWhen | None = None
 
@@ -77,6 +80,8 @@ class Http:
         self._client = client or HttpClient(
             timeout=config.timeout, targets=Targets(config.allow_private)
         )
+        key = config.google_key_file
+        self._google = key and google_token(key, self._client, config.allow_private)
 
     async def send(self, outgoing: Outgoing) -> Result:
         """One attempt."""
@@ -87,14 +92,16 @@ class Http:
             body = self._body(names)
         except Unrenderable as error:
             return Rejected(str(error))
-        if (path := self._config.bearer_file) is not None:
-            token = await self._token(path)
-            if not isinstance(token, str):
-                return token
+        token = await self._token()
+        if isinstance(token, Retry):
+            return token
+        if token is not None:
             headers.setdefault("authorization", f"Bearer {token}")
         reply = await self._client.send(self._config.method, url, headers, body)
         if not isinstance(reply, Reply):
             return reply
+        if reply.status == 401 and token is not None and self._google:
+            self._google.forget(token)
         found = self._judge.of(reply)
         if isinstance(found, Retry | Rejected):
             reason = without(found.reason, names["customer"])
@@ -112,13 +119,22 @@ class Http:
             found[name] = value
         return found
 
-    async def _token(self, path: str) -> str | Retry:
-        """What the file has; beside the loop, since the disk may be one that hangs."""
+    async def _token(self) -> str | Retry | None:
+        """The token that is sent along; None where there is none to be sent.
+
+        Files are read beside the loop, since the disk may be one that hangs.
+        """
+        path = self._config.bearer_file
         try:
-            async with asyncio.timeout(self._config.timeout):
+            async with asyncio.timeout(self._config.timeout / 2):
+                if self._google:
+                    return await self._google.get()
+                if path is None:
+                    return None
                 data = await asyncio.to_thread(read_regular, path, _LARGEST_TOKEN)
         except OSError as error:  # also where it is not read in time
-            return Retry(reason=f"{path}: {error.strerror or 'it was not read in time'}")
+            reason = error.strerror or "nothing came of it in time"
+            return Retry(reason=f"{path or self._config.google_key_file}: {reason}")
         return data.decode("latin-1").strip()
 
     async def close(self) -> None:
@@ -193,6 +209,8 @@ def _check(config: HttpConfig) -> tuple[str, str, str] | None:
             render()
         except TemplateError as error:
             return key, str(error), error.hint
+    if config.bearer_file is not None and config.google_key_file is not None:
+        return "google_key_file", "there is a bearer_file too", "take one of them out"
     if config.format == "form" and not _is_flat(config.body):
         return "body", "a form has names and texts, nothing nested", ""
     if config.format == "text" and not isinstance(config.body, str | None):

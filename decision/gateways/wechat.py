@@ -28,9 +28,7 @@ from decision.gateways.protocol import (
 )
 from decision.gateways.registry import GatewayType
 from decision.gateways.targets import Targets, problem_of_networks
-
-_EARLY: Final = 300.0
-"""Seconds before its end at which a token is renewed. WeChat keeps the old one valid as long."""
+from decision.gateways.tokens import Granted, Token
 
 _OF_TOKENS: Final = frozenset({40001, 40014, 42001, 42007})
 _BUSY: Final[Mapping[int, float | None]] = {
@@ -78,7 +76,7 @@ class Wechat:
         self._client = client or HttpClient(
             timeout=config.timeout, targets=Targets(config.allow_private)
         )
-        self._token = _Token(config, self._client, clock)
+        self._token = Token(self._new_token, clock)
 
     async def send(self, outgoing: Outgoing) -> Result:
         """One attempt; a token that WeChat does not take any more is renewed within it."""
@@ -110,54 +108,16 @@ class Wechat:
             return Unknown(said) if handed_over else Retry(reason=said)
         return Retry(reason=f"WeChat refuses a new token as well ({code})")
 
-    async def close(self) -> None:
-        """Closes the connections."""
-        await self._client.close()
+    async def _new_token(self, refused: bool) -> Granted | Retry:
+        """By `stable_token`, which gives every process of the account the same one.
 
-
-class _Token:
-    """The access token, asked for once however many wait for it.
-
-    By `stable_token`, which gives every process of the account the same one; with `token` each
-    would end that of the others.
-    """
-
-    def __init__(
-        self, config: WechatConfig, client: HttpClient, clock: Callable[[], float]
-    ) -> None:
-        self._config = config
-        self._client = client
-        self._clock = clock
-        self._value = ""
-        self._until = 0.0
-        self._refused = ""
-        self._problem: tuple[float, Retry] | None = None
-        self._lock = asyncio.Lock()
-
-    async def get(self) -> str | Retry:
-        """A valid token; without one nothing can be sent now."""
-        asked = self._clock()
-        async with self._lock:
-            if self._clock() < self._until:
-                return self._value
-            if self._problem is not None and self._problem[0] >= asked:
-                return self._problem[1]  # it failed while we waited: asking again would, too
-            problem = await self._renew()
-            self._problem = None if problem is None else (self._clock(), problem)
-            return self._value if problem is None else problem
-
-    def forget(self, token: str) -> None:
-        """Notes that WeChat refused this token; a newer one stays."""
-        if token == self._value:
-            self._refused, self._until = token, 0.0
-
-    async def _renew(self) -> Retry | None:
+        With `token` each would end that of the others. The old one stays valid for five minutes.
+        """
         body = {
             "grant_type": "client_credential",
             "appid": self._config.app_id,
             "secret": self._config.secret,
-            # The same token again would be refused again.
-            "force_refresh": bool(self._refused),
+            "force_refresh": refused,  # the same token again would be refused again
         }
         url = f"{self._config.base_url.rstrip('/')}/cgi-bin/stable_token"
         answer = await _post(self._client, url, body)
@@ -169,9 +129,11 @@ class _Token:
             code = answer.get("errcode")
             after = _BUSY.get(code) if isinstance(code, int) else None
             return Retry(after=after, reason=f"WeChat gives no token: {_code(code)}")
-        self._value, self._refused = token, ""
-        self._until = self._clock() + max(lasts - _EARLY, lasts / 2)
-        return None
+        return Granted(token, lasts)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._client.close()
 
 
 async def _post(

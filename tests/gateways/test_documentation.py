@@ -22,6 +22,7 @@ from decision.gateways.webhook import Webhook, WebhookConfig
 from tests.docs.pages import blocks_of, table_after
 from tests.gateways.chaos import reply, serving
 from tests.gateways.outgoing import outgoing
+from tests.gateways.test_google import PEM
 
 PAGE = "docs/delivery.md"
 FILES = {block.file: block.text for block in blocks_of(PAGE) if block.file}
@@ -79,7 +80,10 @@ def test_the_body_shown_is_the_one_that_is_sent() -> None:
 
 
 def provider(file: str, path: Path, *answers: bytes, **given: Any) -> Any:
-    """What a provider of the page gets, on a server of ours, and what its answers mean."""
+    """What a provider of the page gets, on a server of ours, and what its answers mean.
+
+    Where it is Google, the first answer is the one to who asks for a token.
+    """
 
     async def run() -> Any:
         async with serving(*answers) as server:
@@ -88,12 +92,16 @@ def provider(file: str, path: Path, *answers: bytes, **given: Any) -> Any:
                 f'allow_private: true\n    url: "http://127.0.0.1:{server.port}',
                 FILES[file],
             )
-            settings = parse_gateways(file, text.replace("/run/fcm-token", str(path)), SECRETS)
+            key = {"client_email": "a@x.example", "private_key": PEM, "token_uri": server.url}
+            path.write_text(json.dumps(key))
+            text = text.replace("/etc/nextbest/fcm-key.json", str(path))
+            settings = parse_gateways(file, text, SECRETS)
             (name,) = settings.gateways
             gateway = settings.open(name)
-            found = [await gateway.send(outgoing(**given)) for _ in answers]
+            tokens = "google_key_file" in text
+            found = [await gateway.send(outgoing(**given)) for _ in answers[tokens:]]
             await gateway.close()
-            return server.requests[0], found
+            return server.requests[tokens], found
 
     return asyncio.run(run())
 
@@ -101,7 +109,7 @@ def provider(file: str, path: Path, *answers: bytes, **given: Any) -> Any:
 def test_the_example_of_an_sms_provider_works(tmp_path: Path) -> None:
     request, found = provider(
         "twilio.yaml",
-        tmp_path,
+        tmp_path / "unused",
         reply(201, b'{"sid": "SM123", "status": "queued"}'),
         reply(400, b'{"code": 21610, "message": "unsubscribed"}'),
     )
@@ -113,10 +121,10 @@ def test_the_example_of_an_sms_provider_works(tmp_path: Path) -> None:
 
 
 def test_the_example_of_a_push_provider_works(tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("ya29.x\n")
     request, found = provider(
         "fcm.yaml",
-        tmp_path / "token",
+        tmp_path / "key.json",
+        reply(200, b'{"access_token": "ya29.x", "expires_in": 3599}'),
         reply(200, b'{"name": "projects/p/messages/7"}'),
         reply(404, b'{"error": {"code": 404, "status": "NOT_FOUND", "message": "not registered"}}'),
         aliases={"device": ["dev-1"]},
