@@ -11,6 +11,7 @@ from decision.core.values import in_words
 from decision.rulebook.checker import Checker
 from decision.rulebook.content import content_for, most_of
 from decision.rulebook.content_hints import doubts
+from decision.rulebook.doubtful import doubtful_name, part_of_date
 from decision.rulebook.field_names import known_field
 from decision.rulebook.lengths import TYPICAL, text_messages
 from decision.rulebook.namesakes import field_meant, in_list, namesake
@@ -74,7 +75,8 @@ def _check_text(checker: Checker, node: Node, what: str, field: str, coupon: str
             known_field(checker, name, node.at)
         for name in template.given:
             names = checker.names
-            if found := namesake(name, names) or in_list(name, names, in_text=True):
+            found = namesake(name, names) or in_list(name, names, in_text=True)
+            if found := found or _of_date(name):
                 checker.warn(node.at, f"{what}: {found[0]}", found[1], "doubtful-template")
         if "coupon" in template.names and not coupon:
             message = f"{what}: coupon.code has no value, because the message gives no coupon"
@@ -94,6 +96,14 @@ def _check_text(checker: Checker, node: Node, what: str, field: str, coupon: str
         checker.error("bad-value", node.at, message, "write https://…, or the scheme of your app")
     for doubt in dict.fromkeys(doubts(text)):
         checker.warn(node.at, f"{what}: {doubt.message}", doubt.hint, doubt.code)
+
+
+def _of_date(name: str) -> tuple[str, str] | None:
+    """What is doubtful about a part, or nearly a measure, of a date that a text prints."""
+    if part := part_of_date(name):
+        message = f"{name} has a value only where {part[0]} is an object, no date"
+        return message, f"write {{{{ {part[0]} | date('{part[2]}') }}}}"
+    return doubtful_name(name) if name.startswith("customer.") else None
 
 
 def _hint(checker: Checker, error: TemplateError) -> str:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from jinja2 import nodes
 
-from decision.rulebook.template_filters import dotted
+from decision.rulebook.template_filters import dotted, misused
 from decision.rulebook.template_names import GIVEN, NAMESPACES
 from decision.rulebook.template_syntax import is_template, parse
 
@@ -58,6 +58,8 @@ def doubts(text: str) -> Iterator[Doubt]:
         yield from _quoted(tree)
         yield from _languages(tree)
         yield from _objects(tree)
+        for message, hint in misused(tree):
+            yield Doubt("doubtful-template", message, hint)
 
 
 def _placeholders(text: str) -> Iterator[Doubt]:

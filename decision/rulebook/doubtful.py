@@ -220,6 +220,48 @@ _MEASURES: Final = {
 """What people call the measures of a date."""
 
 
+_PARTS: Final = {
+    "year": ("^{:0>4}-", "yyyy"),
+    "month": ("-{:0>2}-", "MMMM"),
+    "day": ("-{:0>2}$", "d"),
+    "年": ("^{:0>4}-", "yyyy"),
+    "月": ("-{:0>2}-", "MMMM"),
+    "日": ("-{:0>2}$", "d"),
+}
+"""Part of a date → what `matches` finds it by, and its letters in formats."""
+
+
+def part_of_date(name: str) -> tuple[str, str, str] | None:
+    """(attribute, what `matches` finds, format) of a part of an attribute that is a date.
+
+    >>> part_of_date("customer.birthday.month"), part_of_date("customer.plan.month")
+    (('customer.birthday', '-{:0>2}-', 'MMMM'), None)
+    """
+    start, _, last = name.rpartition(".")
+    if last not in _PARTS or not start.startswith(("customer.", "event.")):
+        return None
+    return (start, *_PARTS[last]) if _DATED.search(start) else None
+
+
+def doubtful_part(name: str, value: Any) -> tuple[str, str] | None:
+    """What is doubtful about a part of a date in a condition, and a hint.
+
+    >>> doubtful_part("customer.birthday.month", 2)[1]
+    'write customer.birthday: {matches: "-02-"}'
+    """
+    part = part_of_date(name)
+    if part is None:
+        return None
+    attribute, pattern, _ = part
+    several = value.get("in", value.get("eq")) if isinstance(value, dict) else value
+    listed = several if isinstance(several, list) else [several]
+    wanted = [one for one in listed if isinstance(one, int) and not isinstance(one, bool)]
+    found = "|".join(pattern.format(one) for one in wanted or [2])
+    message = f"{attribute} has such a part only where it is an object, no date"
+    fix = f"write {attribute}: {{matches: {readings.in_quotes(found)}}}"
+    return message, fix if wanted else f"for the number 2, {fix}"
+
+
 def doubtful_name(name: str) -> tuple[str, str] | None:
     """What is doubtful about the name of a field: a window, brackets, nearly a measure of a date.
 

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from decision.core.clock import format_duration
-from decision.core.conditions import ALWAYS, Condition
+from decision.core.conditions import ALWAYS, Condition, clauses, holds
 from decision.core.definition import DerivedEvent, PolicyDefinition, Score
 from decision.core.derived import MOST_STEPS
 from decision.core.fields import UnknownField, parse_field
@@ -42,6 +42,8 @@ def read_event(checker: Checker, name: str, node: Node) -> DerivedEvent:
             for_customer=entry.read("for", _customer_property, None),
         )
         _only_the_event(checker, name, when)
+        _type_is_known(checker, entry, found)
+        _is_list(checker, entry, found)
         if found.of and found.when == ALWAYS and "when" not in entry.node.value:
             _does_nothing(checker, entry, found)
     return found
@@ -87,9 +89,22 @@ def _list_property(checker: Checker, node: Node, what: str) -> str | None:
     name = checker.text(node, what)
     if name is not None and name.startswith(_EVENT):
         message = f'{what} is the name of a property; it cannot start with "event."'
-        checker.error("bad-value", node.at, message, f"write each: {name.removeprefix(_EVENT)}")
+        checker.error("bad-value", node.at, message, f"write each: {_plain_path(name)}")
         return None
+    if name is not None and (plain := _plain_path(name)) != name:
+        message = f'{what} is "{name}", which is read as the name of one property'
+        checker.warn(node.at, message, f"write each: {plain}", "doubtful-value")
     return name
+
+
+def _plain_path(name: str) -> str:
+    """The name of a list, without what other languages write for its entries.
+
+    >>> _plain_path("event.items[]"), _plain_path("$.cart.items[*]"), _plain_path("items.0")
+    ('items', 'cart.items', 'items')
+    """
+    name = re.sub(r"\[[^\]]*\]|\.(?:[0-9]+|\*)$", "", name.removeprefix("$.").removeprefix(_EVENT))
+    return name or "items"
 
 
 def _customer_property(checker: Checker, node: Node, what: str) -> str | None:
@@ -102,7 +117,45 @@ def _customer_property(checker: Checker, node: Node, what: str) -> str | None:
         part = (re.findall(r"[\w-]+", name.removeprefix(_EVENT)) or ["inviter_id"])[-1]
         checker.error("bad-value", node.at, message, f"write for: event.{part}")
         return None
-    return name.removeprefix(_EVENT)
+    path = name.removeprefix(_EVENT)
+    if (plain := _plain_path(path)) != path:
+        message = f'{what} is "{name}", which is read as the name of one property'
+        hint = f"for each in the list, write each: {plain}, for: event.value"
+        checker.warn(node.at, message, hint, "doubtful-value")
+    return path
+
+
+def _type_is_known(checker: Checker, entry: MappingReader, found: DerivedEvent) -> None:
+    """Warns of conditions on `event.type`, which is always the one that the event is made of."""
+    for clause in clauses(found.when):
+        if clause.field != "event.type" or not found.of:
+            continue
+        values = clause.value if isinstance(clause.value, tuple) else (clause.value,)
+        others = [one for one in values if isinstance(one, str) and one != found.of]
+        hint = "delete it"
+        if clause.op in ("eq", "in") and others:
+            line = {"of": others[0]} | {
+                key: node.plain()
+                for key, node in entry.node.value.items()
+                if key in ("each", "for")
+            }
+            name = found.name if not holds(clause, found.of) else f"{found.name}-2"
+            hint = f"for {others[0]}, write {name}: {{{readings.as_yaml(line)}}}"
+        message = f"here event.type is always {found.of}, as {entry.what} is made of it alone"
+        checker.warn(checker.places.field(clause), message, hint, "doubtful-comparison")
+
+
+def _is_list(checker: Checker, entry: MappingReader, found: DerivedEvent) -> None:
+    """Warns of `for` that names the list which `each` goes through: that stays the whole list."""
+    name, each = found.for_customer or "", found.each
+    if each is None or (name != each and not name.startswith(f"{each}.")):
+        return
+    message = (
+        f"each goes through {each}, so its entries are the event, and event.{name} names nobody"
+    )
+    part = name.removeprefix(each).removeprefix(".") or "value"
+    place = entry.node.value["for"].at
+    checker.warn(place, message, f"write for: event.{part}", "doubtful-value")
 
 
 def _only_the_event(checker: Checker, name: str, when: Condition) -> None:

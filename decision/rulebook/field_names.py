@@ -8,7 +8,7 @@ from decision.core.conditions import OPERATORS
 from decision.core.fields import DATE_MEASURES, STATE_FIELD, Field, UnknownField, parse_field
 from decision.rulebook.checker import NOUNS, Checker
 from decision.rulebook.diagnostics import hint_for
-from decision.rulebook.doubtful import doubtful_name, meant_field
+from decision.rulebook.doubtful import doubtful_name, doubtful_part, meant_field
 from decision.rulebook.namesakes import as_condition, field_meant, in_list, namesake
 from decision.rulebook.readings import as_yaml
 from decision.rulebook.yaml_source import Place
@@ -46,7 +46,8 @@ def known_field(
         return None
     event = what.removeprefix("when of derived event ").strip('"')
     names = checker.names
-    if doubt := doubtful_name(name) or namesake(name, names) or in_list(name, names, event):
+    doubt = doubtful_name(name) or namesake(name, names) or in_list(name, names, event)
+    if doubt := doubt or doubtful_part(name, value):
         checker.warn(place, *doubt, "doubtful-comparison")
     if field.experiment is not None:
         _experiment(checker, field.experiment, place)

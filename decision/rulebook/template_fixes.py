@@ -56,6 +56,12 @@ def _currency(name: str) -> str:
     return CURRENCIES.get(name.lower(), name.upper())
 
 
+def _places(name: str, pattern: str) -> str:
+    """The filter with the decimals of a pattern such as `#,##0.00`; alone for all other texts."""
+    decimals = re.fullmatch(r"[#0,]*\.([0#]+)", pattern)
+    return f"| {name}({len(decimals[1])})" if decimals else f"| {name}"
+
+
 def _pattern(codes: str) -> str:
     return re.sub("%-?([A-Za-z])", lambda code: _OF_TIME.get(f"%{code[1]}", ""), codes)
 
@@ -83,6 +89,10 @@ _TAGS: Final[tuple[_Fix, ...]] = (
     (r"\{%(-?\s*for\s+\w+\s+in\s+[^\s%]+)\s+limit\s*[:=]\s*(\d+)\s*(-?%\})", r"{%\1[:\2] \3"),
     (r"\{%\s*for\s+(\w+)\s+of\b", r"{% for \1 in"),
     (rf"\{{%\s*for\s+({_FAMILY}\.\S+)\s*%\}}", r"{% for item in \1 %}"),
+    (
+        r"\{%\s*for\s+(\w+)\s+in\s+(?:range\((?:\d+\s*,\s*)?(\d+)\)|\(?\d+\.\.(\d+)\)?)\s*%\}",
+        lambda found: f"{{% for {found[1]} in event.items[:{found[2] or found[3]}] %}}",
+    ),
 )
 _INSIDE: Final[tuple[_Fix, ...]] = (
     (r"^(\{\{\s*)[$@%#]+", r"\1"),
@@ -115,6 +125,14 @@ _INSIDE: Final[tuple[_Fix, ...]] = (
     (r"\|\s*(default|money|date|join)\(\s*([^\W\d]\w*)\s*\)", r"| \1('\2')"),
     (r"\|\s*(shorten|truncate|first|number|round|fixed)\(\s*['\"](\d+)['\"]", r"| \1(\2"),
     (r"(\|\s*[a-z]+(?:\([^()]*\))?) (?=[a-z]+\s*\}\})", r"\1 | "),
+    (
+        r"\|\s*(number|round|fixed)\(\s*['\"]([^'\"]*)['\"]\s*\)",
+        lambda found: _places(*found.groups()),
+    ),
+    (r"\|\s*(number|round|fixed)\(\s*(\d+)\s*,[^()]*\)", r"| \1(\2)"),
+    (r"\|\s*money\(\s*\d+\s*\)", "| money"),
+    (r"\|\s*money\(('[A-Z]{3}')\s*,[^()]*\)", r"| money(\1)"),
+    (rf"\b{_FAMILY}(?:\.\w+)+\[\s*([^\W\d]\w*)\s*\]", r"\2"),
     (r"\|\s*money\('([^']+)'\)", lambda found: f"| money('{_currency(found[1])}')"),
     (r"\|\s*date\('([^']*%[^']*)'\)", lambda found: f"| date('{_pattern(found[1])}')"),
 )

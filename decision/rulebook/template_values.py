@@ -199,7 +199,7 @@ class Values:
             if type(constant) is not wanted:
                 words = {str: "a text", int: "a whole number", bool: "true or false"}[wanted]
                 message = f'"{name}" of the filter "{node.name}" must be {words}'
-                raise TemplateError(message, node.lineno)
+                raise TemplateError(message, node.lineno, f"write {function.example}")
         if function.check is not None:
             try:
                 function.check(**constants)
@@ -298,6 +298,9 @@ def _subscript(node: nodes.Getitem) -> str | int | slice:
 
 def _number(node: nodes.Node) -> int:
     inner = node.node if isinstance(node, nodes.Neg) else node
+    if isinstance(inner, nodes.Name | nodes.Getattr):
+        message = "a field cannot be used in brackets, only a number, or a name in quotes"
+        raise TemplateError(message, node.lineno, "in a loop, write {{ item.name }}")
     if not isinstance(inner, nodes.Const):
         raise refused(node)
     if type(inner.value) is not int:

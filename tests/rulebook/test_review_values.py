@@ -117,10 +117,11 @@ caps: {c: {of: {}, at_most: {field: customer.weekly, default: 3}, within: 7d}}
 events:
   line: {of: buy, each: items}
   invited: {of: buy, for: event.inviters}
+  on-the-web: {of: buy, when: {event.app: {vlt: "2.0"}}}
   each-invited: {of: buy, each: inviters, for: event.value}
 """
     one = found(sample, text)
-    assert [(each.line, each.code) for each in one] == [(n, "unread-value") for n in (1, 3, 4)]
+    assert [(each.line, each.code) for each in one] == [(n, "unread-value") for n in (1, 3, 4, 5)]
     assert "so 3 counts there" in one[0].message
     assert "1 of 2 values" in one[1].message
     assert one[2].hint.endswith("write each: inviters, for: event.value")

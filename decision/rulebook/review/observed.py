@@ -106,6 +106,12 @@ def _findings(
             if name not in given and (found := unread_by_filter(name, filtered, known)):
                 yield place, ("messages", message.name), found
     for event in definition.events:
+        if event.each is None and event.of in known.properties:
+            own = {event.of: known.properties[event.of]}
+            unread = unread_by_condition(event.when, msgspec.structs.replace(known, properties=own))
+            for clause in clauses(event.when):
+                if found := unread.get(clause.field):
+                    yield places.field(clause), ("events", event.name), found
         for key, found in unread_by_derived(event, known):
             yield places.value("events", event.name, key), ("events", event.name), found
     events: list[tuple[str, str, tuple[str | int, ...], str]] = [
