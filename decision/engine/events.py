@@ -25,6 +25,7 @@ from decision.core.event_effects import (
 from decision.core.identifiers import parse_decision_id, partition_of
 from decision.core.ports import Commit, LogRecord, ReadResult, Section
 from decision.core.schema import (
+    Alias,
     Event,
     EventsAnswer,
     Identifier,
@@ -37,7 +38,14 @@ from decision.core.schema import (
 )
 from decision.core.sending import OutcomeKind
 from decision.engine.crediting import count_for_others
-from decision.engine.identity import clean_id, customer_id_of, named_by, resolve
+from decision.engine.identity import (
+    alias_id,
+    clean_id,
+    customer_id_of,
+    named_by,
+    resolve,
+    unite_if_claimed,
+)
 from decision.engine.log_records import event_record
 from decision.engine.runtime import Runtime
 from decision.engine.settling import check_redeemed, redeem, settle
@@ -96,19 +104,23 @@ class Events:
         now = self.runtime.clock() if now is None else now
         results: dict[int, Result] = {}
         by_customer: dict[str, list[tuple[int, Event]]] = {}
+        aliases: dict[str, list[Alias]] = {}
         for index, event in enumerate(events):
             try:
                 named = named_by(self.runtime.settings, event.customer_id, event.alias)
                 with self.runtime.answers.of(str(named)):
                     customer_id = await customer_id_of(self.runtime, named)
                 self._check(event, now)
+                if isinstance(named, Alias):
+                    aliases.setdefault(customer_id, []).append(named)
                 by_customer.setdefault(customer_id, []).append((index, event))
             except InputError as error:
                 results[index] = Rejected(index, str(error))
         self._tell(events, results)
         for customer_id, own in by_customer.items():
             with self.runtime.answers.of(customer_id):
-                written = await self._record_for(customer_id, own, now)
+                known_as = aliases.get(customer_id, ())
+                written = await self._record_for(customer_id, own, now, aliases=known_as)
             self._tell(events, written)
             results |= written
         found = list(results.values())
@@ -183,10 +195,17 @@ class Events:
         own: list[tuple[int, Event]],
         now: int,
         settled: SettledDelivery | None = None,
+        aliases: Sequence[Alias] = (),
     ) -> dict[int, Result]:
-        """Records the events of one customer, in one commit, which may take a delivery out."""
+        """Records the events of one customer, in one commit, which may take a delivery out.
+
+        `aliases` are those by which events name the customer.
+        """
         ids = tuple(event.id for _, event in own if event.id is not None)
-        read = partial(resolve, self.runtime, event_ids=ids)
+        # Between an alias being set and who had it alone being merged, what was recorded before is
+        # known under the alias' own id.
+        alone = {alias_id(alias): alias for alias in aliases}
+        read = partial(resolve, self.runtime, event_ids=ids, also_under=alone)
         # Settled once: what an event counts as for others goes by its id.
         occurrences = {
             index: occurrence_of(event, event.id or self.runtime.new_id(customer_id), now)
@@ -195,7 +214,16 @@ class Events:
         change = partial(self._apply, own, occurrences, now)
         if settled is not None:
             change = partial(_with_delivery, customer_id, settled, change, self.runtime)
-        results, document = await update(self.runtime, read, customer_id, change)
+        created = False
+
+        async def apply(found: ReadResult) -> Applied:
+            nonlocal created
+            created = not found.raw
+            return await change(found)
+
+        results, document = await update(self.runtime, read, customer_id, apply)
+        if created and document.customer_id in alone:
+            await unite_if_claimed(self.runtime, alone[document.customer_id])
         # Also for events that are known already: the first time may have ended before this.
         for unit in self._units(own, document, ContactState.RELEASED):
             await settle(self.runtime, *unit)

@@ -34,7 +34,8 @@ from decision.core.ports import (
     UnlessErased,
     Version,
 )
-from decision.engine.identity import resolve
+from decision.core.schema import Alias
+from decision.engine.identity import resolve, unite_alone
 from decision.engine.runtime import Runtime
 from decision.engine.withdrawing import UngivenDecision, withdraw
 from decision.observability import named
@@ -224,6 +225,7 @@ class Following:
         for kind, value in released:
             if value in known.get(kind, []):
                 await store.set_alias(kind, value, customer_id)
+                await unite_alone(self.runtime, customer_id, Alias(kind, value))
         return "released" if released else "not_written"
 
     async def _write(self, late: _LateRecord) -> str:

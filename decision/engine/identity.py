@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from hashlib import blake2b
 from typing import Any, Final, TypeVar
@@ -108,11 +108,12 @@ async def resolve(
     request_id: str | None = None,
     budgets: tuple[str, ...] = (),
     event_ids: tuple[str, ...] = (),
+    also_under: Collection[str] = (),
     timeout: float | None = None,
 ) -> ReadResult:
     """Reads the customer that an id leads to by now; an unfinished merge is completed first.
 
-    Answers and event ids that were kept under merged ids are found as well.
+    Answers and event ids that were kept under merged ids, or the ids `also_under`, are found too.
     """
     asked: dict[str, Any] = {"request_id": request_id, "event_ids": event_ids, "timeout": timeout}
     known: frozenset[str] = frozenset()
@@ -128,8 +129,9 @@ async def resolve(
     else:
         raise StoreUnavailable(f"customer {customer_id!r} was merged in a circle")
     if found.answer is None and (request_id is not None or event_ids):
-        for earlier in found.document.merged:
+        for earlier in (*found.document.merged, *also_under):
             if earlier not in seen:
+                seen.add(earlier)
                 kept = await _read_twice(runtime.store, earlier, **asked)
                 known |= kept.known_events
                 if found.answer is None and kept.answer is not None:
@@ -191,11 +193,30 @@ async def claimed_aliases(
             runtime.unclaim(customer_id, [(alias.type, alias.value) for alias in claimed])
         raise
     for alias in claimed:
-        known_as = alias_id(alias)
-        if known_as != customer_id:
-            alone = (await runtime.store.read(known_as)).document
-            if alone.exists and alone.moved_to is None:
-                await merging.merge(runtime, customer_id, known_as)
+        # Again, because a release of an earlier claim may have come between it and the write.
+        await runtime.store.set_alias(alias.type, alias.value, customer_id)
+        await unite_alone(runtime, customer_id, alias)
+
+
+async def unite_alone(runtime: Runtime, customer_id: str, alias: Alias) -> None:
+    """Merges a customer who is known by an alias alone into the one that the alias leads to."""
+    known_as = alias_id(alias)
+    if known_as != customer_id:
+        alone = (await runtime.store.read(known_as)).document
+        if alone.exists and alone.moved_to is None:
+            await merging.merge(runtime, customer_id, known_as)
+
+
+async def unite_if_claimed(runtime: Runtime, alias: Alias) -> None:
+    """Merges a customer who was just created under an alias alone, where it is somebody's by now.
+
+    Who was given the alias meanwhile may have looked for that customer before it was there.
+    """
+    owner = await runtime.store.resolve_alias(alias.type, alias.value)
+    if owner is not None and owner != alias_id(alias):
+        document = (await resolve(runtime, owner)).document
+        if alias.value in document.aliases.get(alias.type, []):  # else it may be released again
+            await unite_alone(runtime, document.customer_id, alias)
 
 
 async def _claim(runtime: Runtime, customer_id: str, alias: Alias) -> bool:

@@ -8,7 +8,7 @@ of its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -28,13 +28,14 @@ GATED = frozenset(
 class Gated:
     """A store whose operations wait for their turn."""
 
-    def __init__(self, store: Any) -> None:
+    def __init__(self, store: Any, gated: Collection[str] = GATED) -> None:
         self.store = store
+        self.gated = gated
         self.waiting: list[tuple[int, asyncio.Future[None]]] = []
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.store, name)
-        if name not in GATED:
+        if name not in self.gated:
             return found
 
         async def operate(*args: Any, **options: Any) -> Any:
