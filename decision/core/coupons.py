@@ -59,7 +59,7 @@ def clean_code(text: str) -> str:
     >>> clean_code(" SPRING-7F3K ")
     'SPRING-7F3K'
     """
-    found = text.strip().strip(_BLANKS).strip()
+    found = _trimmed(text)
     if not found:
         raise InputError("code", "is empty")
     if len(found) > LONGEST_CODE:
@@ -76,8 +76,12 @@ def clean_code(text: str) -> str:
     return found
 
 
+def _trimmed(text: str) -> str:
+    return text.strip().strip(_BLANKS).strip()
+
+
 def check_redeemed(event: str, properties: Mapping[str, Any], path: str = "properties") -> None:
-    """Checks that an event which redeems a code has one.
+    """Checks that an event which redeems a code has one, be it of another system.
 
     Raises:
         InputError: it does not.
@@ -88,10 +92,24 @@ def check_redeemed(event: str, properties: Mapping[str, Any], path: str = "prope
     if not isinstance(code, str):
         said = "is missing" if code is None else f"is {code!r:.60}, must be text"
         raise InputError(f"{path}.code", f"{said}; it is the code that was redeemed")
-    try:
-        clean_code(code)
-    except InputError as error:
-        raise InputError(f"{path}.code", error.detail) from None
+    if not _trimmed(code):
+        raise InputError(f"{path}.code", "is empty")
+
+
+def in_no_pool(event: str, properties: Mapping[str, Any]) -> str | None:
+    """Why no pool can have the code that an event redeems; None where one can.
+
+    >>> in_no_pool("coupon.redeemed", {"code": "SPRING-7F3K"})
+    >>> in_no_pool("coupon.redeemed", {"code": "7" * 65})
+    'properties.code: has 65 characters; a code has 64 at most'
+    """
+    code = properties.get("code")
+    if event == REDEEMED and isinstance(code, str):
+        try:
+            clean_code(code)
+        except InputError as error:
+            return f"properties.{error}"
+    return None
 
 
 def code_in(properties: Mapping[str, Any]) -> str | None:

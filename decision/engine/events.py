@@ -12,6 +12,7 @@ import msgspec
 
 from decision.core import contacts_elsewhere, event_effects
 from decision.core.clock import MILLISECOND, to_micros
+from decision.core.coupons import in_no_pool
 from decision.core.delivery import SettledDelivery
 from decision.core.document import ContactState, Document
 from decision.core.errors import InputError
@@ -49,7 +50,9 @@ from decision.engine.identity import (
 from decision.engine.log_records import event_record
 from decision.engine.runtime import Runtime
 from decision.engine.settling import check_redeemed, redeem, settle
+from decision.engine.takings import Takings
 from decision.engine.transaction import Moved, commit_of, update
+from decision.store.uptime import uptime
 
 
 class PastEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -145,6 +148,8 @@ class Events:
             if (meant := names.meant_by(event.type)) is not None:
                 text = f'type: no rule reads "{event.type}"; did you mean "{meant}"?'
                 found.append(Notice(index, text))
+            if self.runtime.snapshot.pools and (why := in_no_pool(event.type, event.properties)):
+                found.append(Notice(index, f"{why}: it is a code of no pool"))
             if event.type in derivations.for_others:
                 nobody = derivations.counts_for_nobody(event.type, event.properties)
                 found += [Notice(index, text) for text in islice(dict.fromkeys(nobody), 3)]
@@ -211,7 +216,8 @@ class Events:
             index: occurrence_of(event, event.id or self.runtime.new_id(customer_id), now)
             for index, event in own
         }
-        change = partial(self._apply, own, occurrences, now)
+        takings = await self._takings(own)
+        change = partial(self._apply, own, occurrences, takings, now)
         if settled is not None:
             change = partial(_with_delivery, customer_id, settled, change, self.runtime)
         created = False
@@ -225,8 +231,8 @@ class Events:
         if created and document.customer_id in alone:
             await unite_if_claimed(self.runtime, alone[document.customer_id])
         # Also for events that are known already: the first time may have ended before this.
-        for unit in self._units(own, document, ContactState.RELEASED):
-            await settle(self.runtime, *unit)
+        for unit in _units(own, document, ContactState.RELEASED, takings):
+            await settle(self.runtime, takings, *unit)
         for index, event in own:
             if results[index] == "accepted" and (kind := _REPORTS.get(event.type)) is not None:
                 contact = kind_of(document, occurrences[index])
@@ -235,38 +241,24 @@ class Events:
                     await self.runtime.store.count_outcome(channel, kind)
         return results
 
-    def _units(
-        self, own: list[tuple[int, Event]], document: Document, state: ContactState
-    ) -> set[tuple[str, str, int]]:
-        """(decision id, message, rank) of the contacts in a state that may have taken of a budget.
-
-        Whatever the policy in force says: another may have been when the decision was made.
-        """
-        found: set[tuple[str, str, int]] = set()
-        snapshot = self.runtime.snapshot
-        if not snapshot.budgeted and not snapshot.pools:
-            return found
-        for _, event in own:
-            if event.decision_id is None or event.type not in SETTLING:
-                continue
-            for contact in contacts_of(document, event.decision_id):
-                if contact.state == state:
-                    name = document.kinds[contact.kind].message
-                    confirmed = state == ContactState.CONFIRMED
-                    found.add((event.decision_id, name, 2 * contact.mark + confirmed))
-        return found
+    async def _takings(self, own: list[tuple[int, Event]]) -> Takings:
+        """What the decisions that these events settle may have taken of."""
+        if any(event.decision_id and event.type in SETTLING for _, event in own):
+            return await self.runtime.takings.since(uptime())
+        return Takings()
 
     async def _apply(
         self,
         own: list[tuple[int, Event]],
         occurrences: dict[int, Occurrence],
+        takings: Takings,
         now: int,
         found: ReadResult,
     ) -> tuple[tuple[dict[int, Result], Document], Commit | None]:
         """Applies those events to the customer that are not known yet."""
         runtime, snapshot = self.runtime, self.runtime.snapshot
         document = found.document
-        confirmed = self._units(own, document, ContactState.CONFIRMED)
+        confirmed = _units(own, document, ContactState.CONFIRMED, takings)
         known = set(found.known_events)
         new_ids: list[str] = []
         log: list[LogRecord] = []
@@ -300,8 +292,8 @@ class Events:
         await count_for_others(runtime, document, applied, now)
         await redeem(runtime, applied, now)
         # Before the write, so that a reservation never ends after it was confirmed.
-        for unit in self._units(own, document, ContactState.CONFIRMED) - confirmed:
-            await settle(runtime, *unit)
+        for unit in _units(own, document, ContactState.CONFIRMED, takings) - confirmed:
+            await settle(runtime, takings, *unit)
         write_id, lasts = runtime.new_id(document.customer_id), runtime.settings.event_ids_last
         commit = commit_of(found, write_id, sections, log, new_ids, lasts)
         return (results, document), commit
@@ -334,6 +326,27 @@ class Events:
             if begins is None or begins <= made:  # else its record may have been trimmed
                 raise InputError("decision_id", f"there is no decision {decision_id}")
         return not document.exists and settles
+
+
+def _units(
+    own: list[tuple[int, Event]], document: Document, state: ContactState, takings: Takings
+) -> set[tuple[str, str, int]]:
+    """(decision id, message, rank) of the contacts in a state that may have taken of something.
+
+    Whatever the policy in force says: another may have been when the decision was made.
+    """
+    found: set[tuple[str, str, int]] = set()
+    if not takings.budgets and not takings.pools:
+        return found
+    for _, event in own:
+        if event.decision_id is None or event.type not in SETTLING:
+            continue
+        for contact in contacts_of(document, event.decision_id):
+            if contact.state == state:
+                name = document.kinds[contact.kind].message
+                confirmed = state == ContactState.CONFIRMED
+                found.add((event.decision_id, name, 2 * contact.mark + confirmed))
+    return found
 
 
 async def add_told_contact(runtime: Runtime, document: Document, occurrence: Occurrence) -> None:

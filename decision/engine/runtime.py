@@ -16,8 +16,10 @@ from decision.core.identifiers import decision_id, partition_of
 from decision.core.ports import LogRecord, Store
 from decision.core.schema import Decision
 from decision.engine.snapshot import Snapshot
+from decision.engine.takings import read_takings
 from decision.engine.turns import Turns
 from decision.store.health import AnswerCount
+from decision.store.shared_reading import SharedReading
 
 PATIENCE: Final = 10.0
 """Seconds that a command waits for an answer of the store (`EngineSettings.timeout`), since no
@@ -87,6 +89,7 @@ class Runtime:
     `unlogged` has the answers given without the store that are not in the log yet, by decision id.
     `unclaim`, if set, sees to it that aliases (type, value) claimed for a customer who was perhaps
     not written are released as soon as the store answers again.
+    `takings` has what decisions of any process may have taken of.
     `turns` are those of customers' writes, `credits` and `merges` those of what these cause.
     """
 
@@ -102,6 +105,7 @@ class Runtime:
         self.unclaim: Callable[[str, Sequence[tuple[str, str]]], None] | None = None
         self._snapshot: Snapshot | None = None
         self.turns, self.credits, self.merges = Turns(), Turns(), Turns()
+        self.takings = SharedReading(lambda: read_takings(store))
 
     @property
     def snapshot(self) -> Snapshot:

@@ -10,20 +10,23 @@ from decision.core import coupons
 from decision.core.coupons import REDEEMED
 from decision.core.event_effects import Occurrence
 from decision.engine.runtime import Runtime
+from decision.engine.takings import Takings
 
 
-async def settle(runtime: Runtime, decision_id: str, message: str, rank: int) -> None:
+async def settle(
+    runtime: Runtime, takings: Takings, decision_id: str, message: str, rank: int
+) -> None:
     """Counts (odd rank) or gives back (even rank) what a decision took for a message.
 
     A message may have had another coupon pool, or been in another policy, when it took a code.
     """
     store, snapshot = runtime.store, runtime.snapshot
     await store.settle_budgets(decision_id, message, rank)
-    if not snapshot.pools:
+    if not takings.pools:
         return
     now, written = runtime.clock(), snapshot.policy.messages.get(message)
     own = written.coupon if written is not None else ""
-    for pool in sorted(snapshot.pools, key=lambda name: name != own):
+    for pool in sorted(takings.pools, key=lambda name: name != own):
         if await store.settle_code(pool, decision_id, message, rank, now):
             break
 

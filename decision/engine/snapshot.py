@@ -6,7 +6,6 @@ It is built off the request path and swapped in between two decisions; it never 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import msgspec
 
@@ -23,6 +22,7 @@ from decision.core.texts import Contents
 from decision.core.values import Value
 from decision.engine.cautions import lasting_cautions, passing_cautions
 from decision.engine.names import names_of
+from decision.engine.takings import BUDGETS_USED
 from decision.engine.worker import run_in_worker
 from decision.rulebook.checking import PolicyRefused
 from decision.rulebook.content import compile_contents
@@ -33,10 +33,6 @@ from decision.scoring.model import Model
 from decision.scoring.scorers import MINIMAL_FEATURES, bind, fields_read, unproven
 
 __all__ = ["PolicyRefused", "Snapshot", "build_snapshot", "policy_blob"]
-
-
-BUDGETS_USED: Final = "budgets-used"
-"""The name under which the store notes that a policy had budgets."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +46,6 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     `history_needed` is how long (microseconds) contacts must be kept. `shadow` is a challenger: it
     scores the same survivors for the log, and never chooses. `pools` are the policy's coupon pools,
     and others from which customers still have codes. `event_names` knows the types that are read.
-    `budgeted`: decisions may hold units of budgets, of this policy or of one before.
     """
 
     policy: Policy
@@ -69,7 +64,6 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     event_names: EventNames
     shadow: Scorer | None = None
     pools: tuple[str, ...] = ()
-    budgeted: bool = False
     degraded: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
     lasting_cautions: tuple[str, ...] = ()
@@ -157,6 +151,8 @@ async def build_snapshot(
         now = to_micros(loaded_at)
         lasting = await lasting_cautions(policy, store, now, contacts_kept)
         told = (*lasting, *await passing_cautions(policy, store, now))
+    if policy.budgets:  # noted before a decision can take from one
+        await store.put_blob(BUDGETS_USED, b"1")
     pools = dict.fromkeys([*policy.coupons, *await store.coupon_pools()])
     return msgspec.structs.replace(
         snapshot,
@@ -164,16 +160,7 @@ async def build_snapshot(
         cautions=told,
         lasting_cautions=lasting,
         pools=tuple(pools),
-        budgeted=await _budgeted(policy, store),
     )
-
-
-async def _budgeted(policy: Policy, store: Store) -> bool:
-    """Whether any policy ever had budgets; noted before a decision can take from one."""
-    if policy.budgets:
-        await store.put_blob(BUDGETS_USED, b"1")
-        return True
-    return await store.get_blob(BUDGETS_USED) is not None
 
 
 def compile_snapshot(

@@ -26,6 +26,7 @@ from decision.engine.log_records import change_record
 from decision.engine.runtime import Runtime
 from decision.engine.settling import settle
 from decision.engine.transaction import NotAsSaid, commit_of, update
+from decision.store.uptime import uptime
 
 
 def told_until(lasts: int, age: int) -> float:
@@ -85,6 +86,7 @@ async def withdraw(runtime: Runtime, decision: UngivenDecision) -> str:
     store = runtime.store
     released: list[str] = []
     given: list[str] = []
+    takings = await runtime.takings.since(uptime())
     if decision.reserved:
         if decision.request_id is not None:
             if asyncio.get_running_loop().time() >= decision.until:
@@ -94,10 +96,10 @@ async def withdraw(runtime: Runtime, decision: UngivenDecision) -> str:
                 return "given"
         released, given = await _release(runtime, decision)
     for message in released:
-        await settle(runtime, decision.decision_id, message, 2 * FINAL_MARK)
+        await settle(runtime, takings, decision.decision_id, message, 2 * FINAL_MARK)
     for message in given:
         # So that its code does not go back with the others.
-        await settle(runtime, decision.decision_id, message, 1)
+        await settle(runtime, takings, decision.decision_id, message, 1)
     budgets = [unit for unit in decision.budgets if unit_named(unit).message not in given]
     if budgets:
         await store.return_budgets(budgets, decision.decision_id)

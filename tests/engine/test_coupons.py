@@ -12,12 +12,15 @@ import pytest
 
 from decision.core.clock import DAY, HOUR, MINUTE, SECOND, from_micros
 from decision.core.coupons import LONGEST_CODE, CouponCounts, counter_of
+from decision.core.identifiers import partition_of
 from decision.core.ports import Commit, Conflict
 from decision.core.schema import TriggerEvent
-from decision.engine import build_snapshot
+from decision.engine import Engine, build_snapshot
 from decision.engine.budget_views import budget_views
 from decision.engine.cautions import present_cautions
 from decision.engine.erasing import erase
+from decision.engine.events import PastEvent
+from decision.engine.loading import CustomerRow, Loading
 from decision.store import MemoryStore
 from tests.engine.conftest import Clock, reload
 from tests.engine.dying import Dying
@@ -143,6 +146,35 @@ async def test_a_code_does_not_come_back_while_the_answer_that_names_it_may_be_g
     assert bodies(await ask(engine, "k2")) == ["Code C1"]
 
 
+@pytest.mark.parametrize("codes", ["first", "last"])
+async def test_a_process_with_a_policy_of_before_a_pool_and_a_budget_settles_them_all_the_same(
+    make_engine: Make, store: Any, clock: Clock, codes: str
+) -> None:
+    """Whether the codes were loaded before its policy was put in force or afterwards."""
+    before = RULES.split("coupons:")[0] + NO_COUPONS
+    new = await make_engine(before, store)
+    if codes == "first":
+        await store.add_codes("spring", ["C1", "C2"])
+        await reload(new, before)
+    late = Engine(store, new.runtime.settings, clock)
+    late.use(new.snapshot)
+    if codes == "last":
+        await store.add_codes("spring", ["C1", "C2"])
+    await reload(
+        new, RULES.replace("coupon: spring,\n", "coupon: spring, budget: {total: 2},\n", 1)
+    )
+    first, second = await ask(new, "k1"), await ask(new, "k2")
+    assert [*bodies(first), *bodies(second)] == ["Code C1", "Code C2"]
+    await tell(late, "message.shown", "k1", decision_id=first.decision_id)
+    await tell(late, "message.failed", "k2", decision_id=second.decision_id)
+    assert await counts(new) == CouponCounts(loaded=2, free=1, given=1, given_back=1)
+    clock.now += 3 * HOUR
+    assert bodies(await ask(new, "k3")) == ["Code C2"]
+    assert await counts(new) == CouponCounts(loaded=2, held=1, given=1, given_back=1)
+    (spent,) = (await store.read("", budgets=("a:total",))).budgets.values()
+    assert spent == 2
+
+
 async def test_what_a_customer_saw_is_theirs_until_it_is_given_back_unredeemed(
     make_engine: Make, store: Any, clock: Clock
 ) -> None:
@@ -199,14 +231,6 @@ async def test_a_redeemed_code_is_kept_whoever_tells_and_however_late(
         ({"code": None}, "properties.code: is missing; it is the code that was redeemed"),
         ({"code": 7}, "properties.code: is 7, must be text; it is the code that was redeemed"),
         ({"code": "  "}, "properties.code: is empty"),
-        (
-            {"code": "x" * 65},
-            f"properties.code: has 65 characters; a code has {LONGEST_CODE} at most",
-        ),
-        (
-            {"code": "a\nb"},
-            "properties.code: must not have control characters or others that nobody sees; character 2 is U+000A",
-        ),
     ],
 )
 async def test_an_event_that_redeems_no_code_is_rejected_with_the_reason(
@@ -215,6 +239,35 @@ async def test_an_event_that_redeems_no_code_is_rejected_with_the_reason(
     engine = await make(make_engine, store)
     answer = await tell(engine, "coupon.redeemed", "k1", properties=properties)
     assert [row.detail for row in answer.rejected] == [problem]
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("x" * 65, f"has 65 characters; a code has {LONGEST_CODE} at most"),
+        ("券" * 300, f"has 300 characters; a code has {LONGEST_CODE} at most"),
+        (
+            "a\tb",
+            "must not have control characters or others that nobody sees; character 2 is U+0009",
+        ),
+    ],
+)
+async def test_a_code_that_no_pool_can_have_is_an_event_like_others_wherever_it_comes_in(
+    make_engine: Make, store: Any, clock: Clock, code: str, why: str
+) -> None:
+    engine = await make(make_engine, store)
+    said = {"code": code}
+    answer = await tell(engine, "coupon.redeemed", "k1", properties=said)
+    assert (answer.accepted, answer.rejected) == (1, [])
+    assert [one.detail for one in answer.notices] == [
+        f"properties.code: {why}: it is a code of no pool"
+    ]
+    event = {"type": "coupon.redeemed", "properties": said}
+    await ask(engine, "k1", event=TriggerEvent(id="e-1", **event))
+    past = PastEvent(at=from_micros(clock.now), **event)
+    await Loading(engine.runtime).put(CustomerRow(customer_id="k1", events=[past]))
+    kinds = [row.kind for row in await engine.runtime.store.log_records(partition_of("k1"))]
+    assert kinds.count("event") == 3
 
 
 async def test_a_code_with_which_a_text_does_not_fit_is_given_back_and_the_message_too_long(
