@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from decision.archive.damage import naming_damage
 from decision.archive.journal import files, reading
+from decision.archive.machines import BY_PEOPLE
 from decision.archive.merges import follow_merges, merged_view
 from decision.archive.query import Database, open_database
 from decision.core import calendar
@@ -232,7 +233,7 @@ def _prepare(database: Database, archive: Path, timezone: str) -> None:
     database.view_files("events", files(archive, "events"), union=True)
     database.execute(
         "CREATE TEMP TABLE logged AS SELECT DISTINCT ON (customer_id, event_id) "
-        'customer_id, type, epoch_us("at") AS us, properties FROM events '
+        f'customer_id, type, epoch_us("at") AS us, properties FROM events WHERE {BY_PEOPLE} '
         'ORDER BY customer_id, event_id, "at", type, properties'
     )
     [(first, last)] = database.rows("SELECT min(us), max(us) FROM logged")

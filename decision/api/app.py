@@ -32,9 +32,9 @@ from decision.api.tracing import TracingMiddleware
 from decision.api.unsubscribe import unsubscribe_routes
 from decision.core.errors import StoreUnavailable
 from decision.engine import Engine
-from decision.gateways.reports import ReportsConfig
 from decision.gateways.settings import (
     GatewaySettingsError,
+    ReportedGateway,
     load_gateways,
     load_reports,
     load_unsubscribe,
@@ -149,7 +149,7 @@ def _links(settings: ServerSettings) -> UnsubscribeLinks | None:
         raise SettingsError(f"NEXTBEST_GATEWAYS: {error}") from None
 
 
-def _reports(settings: ServerSettings) -> dict[str, ReportsConfig]:
+def _reports(settings: ServerSettings) -> dict[str, ReportedGateway]:
     try:
         return load_reports(settings.gateways)
     except GatewaySettingsError as error:

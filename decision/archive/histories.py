@@ -19,6 +19,7 @@ from decision.core.document import Document, EventHistory, KeptScore
 from decision.core.event_effects import CONTACT_EVENTS
 from decision.core.events import Measure
 from decision.core.identifiers import rank_of
+from decision.core.machines import by_machine
 from decision.core.policy import Policy
 from decision.core.records import EventRecord
 from decision.store.log import place_of
@@ -129,6 +130,8 @@ def fold(
             events.record(history, measure, row.at, properties, row.received_at, zone, rank)
 
     for row in sorted(rows, key=attrgetter("place")):
+        if by_machine(row.type, row.properties):
+            continue
         count(row, row.type, row.properties)
         if row.type not in policy.derivations:
             for one in policy.derivations.of(row.type, row.properties):

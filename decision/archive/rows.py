@@ -14,6 +14,7 @@ from decision.archive.decision_rows import decisions_table, replays_table
 from decision.archive.layout import day_of, schema_of
 from decision.core import records
 from decision.core.candidates import CandidateInfo
+from decision.core.machines import by_machine
 from decision.core.ports import LogRecord
 from decision.core.records import ChangeRecord, DecisionRecord, EventRecord
 
@@ -141,7 +142,11 @@ class Rows:
 
 def _events(day: str, entries: list[DecodedEntry]) -> list[Piece]:
     rows = [entry.record for entry in entries if isinstance(entry.record, EventRecord)]
-    about = [row for row in rows if row.decision_id is not None]
+    about = [
+        row
+        for row in rows
+        if row.decision_id is not None and not by_machine(row.type, row.properties)
+    ]
     own = {
         "properties": [_json(row.properties).decode() for row in rows],
         "entry_id": [entry.entry_id for entry in entries],

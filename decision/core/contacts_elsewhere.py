@@ -24,6 +24,7 @@ from decision.core.event_effects import (
     message_of,
     reference_tag,
 )
+from decision.core.machines import by_machine
 from decision.core.policy import Policy
 
 KINDS_KEPT: Final = 16_384
@@ -50,7 +51,7 @@ def kind_told(
     Raises:
         InputError: it cannot be a contact, since something is missing or of another type.
     """
-    if event_type not in SETTLING:
+    if event_type not in SETTLING or by_machine(event_type, properties):
         return None
     name = _text(properties, "message", path) if message is None else message
     channel, purpose = properties.get("channel"), properties.get("purpose")

@@ -28,17 +28,10 @@ from decision.core.document import (
 from decision.core.errors import InputError, NextbestError, meant, unknown
 from decision.core.events import Measure
 from decision.core.identifiers import contact_tag, decision_tag, rank_of
+from decision.core.machines import MACHINE, SEEN, by_machine
 from decision.core.policy import Policy
 
 SENT: Final = ("message.sent", "message.delivered")
-SEEN: Final = (
-    "message.shown",
-    "message.opened",
-    "message.clicked",
-    "message.replied",
-    "message.dismissed",
-    "message.converted",
-)
 RELEASING: Final = ("message.failed", "message.not_shown", "message.bounced")
 DENYING: Final = ("message.complained", "message.unsubscribed")
 OPTING_OUT: Final = (*DENYING, "message.bounced")
@@ -177,10 +170,11 @@ def check(
             raise InputError(f"{path}.{kind}", f"must be the name of a {kind}, not {_shown(named)}")
         if named not in names:
             raise unknown(f"{path}.{kind}", kind, named, names)
-    permanent = properties.get("permanent", False)
-    if not isinstance(permanent, bool):
-        raise InputError(f"{path}.permanent", f"must be true or false, not {_shown(permanent)}")
-    if event_type == "message.bounced" and permanent and not contact:
+    for name in ("permanent", MACHINE):
+        told = properties.get(name, False)
+        if not isinstance(told, bool):
+            raise InputError(f"{path}.{name}", f"must be true or false, not {_shown(told)}")
+    if event_type == "message.bounced" and properties.get("permanent") and not contact:
         _need_channel(path, properties.get("channel"))
 
 
@@ -234,12 +228,16 @@ def apply(
 ) -> None:
     """Applies an event to the document; unless `derive` is false, with what is derived from it.
 
+    One that a machine made changes nothing.
+
     Raises:
         AmbiguousContact: see `find_contact`; the document is unchanged.
         InputError: see `opt_out`; the document is unchanged.
     """
     place = find_contact(document, occurrence)
     kind = None if place is None else document.kinds[document.contacts[place].kind]
+    if by_machine(occurrence.type, occurrence.properties):
+        return
     occurrence = logged(occurrence, kind)
     opt_out(document, occurrence, kind, policy)
     if place is not None:
@@ -317,6 +315,8 @@ def for_others_by_every_id(
     occurrence: Occurrence, policy: Policy, senders: Sequence[str]
 ) -> Iterator[tuple[str, Occurrence, list[str]]]:
     """As `for_others`, derived once, with its id by each name of the sender."""
+    if by_machine(occurrence.type, occurrence.properties):
+        return
     if policy.derivations.concerns(occurrence.type):
         for one in policy.derivations.of(occurrence.type, occurrence.measured):
             if one.customer is not None:

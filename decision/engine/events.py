@@ -24,6 +24,7 @@ from decision.core.event_effects import (
     kind_of,
 )
 from decision.core.identifiers import parse_decision_id, partition_of
+from decision.core.machines import by_machine
 from decision.core.ports import Commit, LogRecord, ReadResult, Section
 from decision.core.schema import (
     Alias,
@@ -271,7 +272,8 @@ class Events:
                 continue
             occurrence = occurrences[index]
             try:
-                if not await self._is_late(occurrence, document):
+                late = await self._is_late(occurrence, document)
+                if not (late or by_machine(occurrence.type, occurrence.properties)):
                     await add_told_contact(runtime, document, occurrence)
                     event_effects.apply(
                         document, occurrence, snapshot.policy, snapshot.measures, now

@@ -21,6 +21,7 @@ import msgspec
 from decision.archive.features import OTHER
 from decision.archive.given import IDS_NOT_GIVEN, WITHOUT_STORE
 from decision.archive.journal import files
+from decision.archive.machines import BY_PEOPLE
 from decision.archive.merges import follow_merges, merged_view
 from decision.archive.policies import policy_path, read_policy
 from decision.archive.query import Database, open_database
@@ -342,13 +343,13 @@ FROM (SELECT coalesce(position, 1) = 1 AS leads, epoch_us(decided_at) AS t, mess
 
 # An event about a contact is in both datasets; outcomes say which contact. Unlike in training, an
 # event that is only in `events` may name its contact.
-_EVENTS: Final = """
+_EVENTS: Final = f"""
 (SELECT customer_id, type, epoch_us("at") AS moment, decision_id, message FROM outcomes
 WHERE type IN (SELECT event FROM goals)
 UNION ALL
 SELECT e.customer_id, e.type, epoch_us(e."at"), e.decision_id, e.message FROM events e
 ANTI JOIN outcomes o ON o.customer_id = e.customer_id AND o.event_id = e.event_id
-WHERE e.type IN (SELECT event FROM goals))
+WHERE e.type IN (SELECT event FROM goals) AND {BY_PEOPLE})
 """
 _HAPPENED: Final = (
     "CREATE TEMP TABLE happened AS SELECT customer_id AS customer, * EXCLUDE customer_id "

@@ -16,6 +16,7 @@ import msgspec
 from decision.archive.damage import naming_damage
 from decision.archive.given import WITHOUT_STORE
 from decision.archive.journal import files, reading
+from decision.archive.machines import BY_PEOPLE
 from decision.archive.merges import follow_merges, merged_view
 from decision.archive.query import open_database
 from decision.core.clock import DAY
@@ -113,7 +114,7 @@ _COUNTS: Final = f"""
 WITH active AS (
   SELECT DISTINCT s.customer_id, (epoch_us(e."at") - s.began - 1) // $week + 1 AS week
   FROM {merged_view("events")} e JOIN starts s ON s.customer_id = e.customer_id
-  WHERE epoch_us(e."at") > s.began
+  WHERE epoch_us(e."at") > s.began AND {BY_PEOPLE}
     AND (e.type = $event OR ($event = 'any' AND NOT starts_with(e.type, 'message.')))),
 due AS (
   SELECT s.customer_id, s.holdout, w.week FROM starts s, range(1, $weeks + 1) w(week)

@@ -202,6 +202,7 @@ def reports(data: Any) -> list[Report]:
             reject_reason=reject,
             permanent=kind == "bounced" and about.get("bounceType") == "Permanent",
             machine=is_machine(kind, about.get("userAgent")),
+            link=variable(about, "link"),
         )
     ]
 

@@ -58,7 +58,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     `delivery` and `customer` are our ids, as they were sent along; `message_id` is the Message-ID
     of a mail.
     `permanent`: nothing will ever arrive there. `machine`: a program opened or clicked, nobody
-    read it.
+    read it. `link` is what was clicked.
     """
 
     kind: Kind
@@ -70,6 +70,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     reject_reason: str | None = None
     permanent: bool = False
     machine: bool = False
+    link: str | None = None
 
 
 def variable(metadata: Any, name: str = VARIABLE) -> str | None:

@@ -40,6 +40,7 @@ def _mailgun(data: Any) -> list[Report]:
             reject_reason=reject or ("other" if kind == "rejected" else None),
             permanent=kind == "bounced" and reject == "bounced",
             machine=bool(client.get("bot")) or is_machine(kind, client.get("user-agent")),
+            link=variable(event, "url"),
         )
     ]
 
@@ -77,6 +78,7 @@ def _postmark(data: Any) -> list[Report]:
             reject_reason=reject,
             permanent=type in ("HardBounce",),
             machine=is_machine(kind, data.get("UserAgent")),
+            link=variable(data, "OriginalLink"),
         )
     ]
 
@@ -130,6 +132,7 @@ def _brevo(data: Any) -> list[Report]:
             reject_reason=reject,
             permanent=data.get("event") in ("hard_bounce", "invalid_email"),
             machine=data.get("event") in ("unique_proxy_open", "proxy_open"),
+            link=variable(data, "link"),
         )
     ]
 
@@ -174,6 +177,7 @@ def _sparkpost(data: Any) -> list[Report]:
                     permanent=kind == "bounced" and bounce in ("10", "30"),
                     machine=event.get("is_prefetched") is True
                     or is_machine(kind, event.get("user_agent")),
+                    link=variable(event, "target_link_url"),
                 )
             )
     return found

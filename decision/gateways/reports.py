@@ -39,6 +39,9 @@ _OF_SENDGRID: Final = 23 * 3600
 
 _SHORTEST: Final = 16
 
+MAILS: Final = frozenset({"mailgun", "postmark", "brevo", "sendgrid", "ses", "sparkpost"})
+"""Providers that report about mails."""
+
 _SET_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 _NEEDS: Final = {"sendgrid": "public_key", "ses": "topic"}
@@ -56,7 +59,8 @@ class ReportsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     `user:password` of Basic authentication, or as a Bearer token. SendGrid signs with a private
     key, of which `public_key` is the other half, and Amazon SNS for a `topic`; the
     `configuration_set` of SES is named in mails. `url` is where Twilio reaches us, which it signs
-    as well.
+    as well. `detect_scanners` is whether opens and clicks of mails that come too fast for a person
+    are a machine's.
     """
 
     provider: Provider = msgspec.field(name="from")
@@ -65,6 +69,7 @@ class ReportsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     topic: str | list[str] = []
     configuration_set: str | None = None
     url: str | None = None
+    detect_scanners: bool = True
 
     @property
     def proofs(self) -> list[str]:

@@ -97,4 +97,5 @@ def _report(event: Any) -> Report:
         # A "blocked" one may pass: the receiver refused this mail, not the address.
         permanent=kind == "bounced" and event.get("type", "bounce") == "bounce",
         machine=event.get("sg_machine_open") is True or is_machine(kind, event.get("useragent")),
+        link=variable(event, "url"),
     )

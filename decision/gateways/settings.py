@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -74,6 +75,13 @@ class Configured(msgspec.Struct, frozen=True, kw_only=True):
     config: GatewayConfig
 
 
+class ReportedGateway(msgspec.Struct, frozen=True, kw_only=True):
+    """A gateway about which somebody reports; `channel` is the one that it serves, if it is one."""
+
+    config: ReportsConfig
+    channel: str | None = None
+
+
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a gateways file says. `default` is the gateway of channels that it does not name.
 
@@ -133,7 +141,7 @@ def load_unsubscribe(
 
 def load_reports(
     path: str | None, environ: Mapping[str, str] | None = None
-) -> dict[str, ReportsConfig]:
+) -> dict[str, ReportedGateway]:
     """Gateway → who reports about it; what gateways need besides is not asked for.
 
     Raises:
@@ -142,12 +150,17 @@ def load_reports(
     if path is None:
         return {}
     reading, sections = _sections(path, read_gateways_file(path), environ)
-    found: dict[str, ReportsConfig] = {}
+    found: dict[str, ReportedGateway] = {}
+    served: defaultdict[str, list[str]] = defaultdict(list)
+    if (node := sections.get("channels")) is not None:
+        for channel, one in reading.mapping(node, "channels").items():
+            served[str(one.value)].append(channel)
     if (node := sections.get("gateways")) is not None:
         for name, one in reading.mapping(node, "gateways").items():
             config = _reports(reading, name, one)
             if config is not None:
-                found[name] = config
+                only = served[name][0] if len(served[name]) == 1 else None
+                found[name] = ReportedGateway(config=config, channel=only)
     _refuse(path, reading)
     return found
 

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from decision.archive.damage import damaged
 from decision.archive.given import IDS_NOT_GIVEN
+from decision.archive.machines import BY_PEOPLE
 from decision.archive.merges import follow_merges
 from decision.archive.query import Database, open_database
 from decision.core.definition import Goal
-from decision.core.event_effects import RELEASING, SEEN
+from decision.core.event_effects import RELEASING
+from decision.core.machines import SEEN
 from decision.learning.goals import IN_TIME, REACHED
 from decision.learning.spec import Spec
 from decision.learning.table import TrainingError
@@ -53,6 +55,7 @@ class LogFiles(msgspec.Struct, frozen=True, kw_only=True):
     changes: list[Path] = []
     has_position: bool = True
     has_received_at: bool = True
+    has_properties: bool = True
 
 
 class JoinedRows(msgspec.Struct, kw_only=True):
@@ -201,7 +204,8 @@ class _Join:
                 "USING (customer_id, event_id)"
             )
         if sources.events:
-            events = f"(SELECT * FROM events WHERE {wanted})"
+            people = f" AND {BY_PEOPLE}" if sources.has_properties else ""
+            events = f"(SELECT * FROM events WHERE {wanted}{people})"
             sql(
                 f'INSERT INTO happened SELECT {self._own()}, type, epoch_us("at"), NULL, NULL '
                 f'FROM (SELECT customer_id, type, "at" FROM {events} AS all_events {known}) AS log '

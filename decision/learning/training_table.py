@@ -103,7 +103,7 @@ def _sources(log: Path) -> LogFiles:
     import pyarrow.parquet as pq
 
     found: dict[str, list[Path]] = {}
-    has_position = has_received_at = True
+    has_position = has_received_at = has_properties = True
     for dataset, columns in _NEEDED.items():
         try:
             found[dataset] = files(log, dataset)
@@ -120,12 +120,18 @@ def _sources(log: Path) -> LogFiles:
                 )
             has_position &= dataset != "decisions" or "position" in names
             has_received_at &= dataset != "events" or "received_at" in names
+            has_properties &= dataset != "events" or "properties" in names
     if not found["decisions"]:
         raise TrainingError(
             f"{log / 'decisions'} has no Parquet files; give the folder that "
             "`nextbest archive --out` writes"
         )
-    return LogFiles(**found, has_position=has_position, has_received_at=has_received_at)
+    return LogFiles(
+        **found,
+        has_position=has_position,
+        has_received_at=has_received_at,
+        has_properties=has_properties,
+    )
 
 
 def _unreadable(path: Path, error: Exception) -> TrainingError:

@@ -283,4 +283,4 @@ def test_a_key_may_have_the_lines_of_pem(tmp_path: Path) -> None:
     path = tmp_path / "g.yaml"
     reports = {"from": "sendgrid", "public_key": pem}
     path.write_text(json.dumps({"gateways": {"a": {"type": "smtp", "reports": reports}}}))
-    assert load_reports(str(path), {})["a"].provider == "sendgrid"
+    assert load_reports(str(path), {})["a"].config.provider == "sendgrid"

@@ -378,3 +378,11 @@ def test_texts_of_many_kinds_and_files_of_several_row_groups_are_read(tmp_path: 
     pq.write_table(pa.table({"features": rows}), path, row_group_size=25_000)
     found = [row for batch in _batches(path) for row in batch.column("features").to_pylist()]
     assert found == rows
+
+
+@pytest.mark.parametrize("properties", ['{"machine":true}', '{"a": 1, "machine": true}', "{}"])
+def test_a_click_of_a_machine_is_no_response(build: Maker, properties: str) -> None:
+    spec = SPEC + "target: {event: message.clicked, within: 7d}\n"
+    click = outcome("message.clicked", HOUR, properties=properties)
+    expected = float(properties == "{}")
+    assert labels(build(decided("d", 0, "优惠"), [click], spec)) == [("优惠", expected)]

@@ -12,7 +12,8 @@ import pyarrow as pa
 from decision.archive.features import encode_features, learn_types
 from decision.archive.layout import day_of, schema_of, write_table
 from decision.core.definition import Goal
-from decision.core.event_effects import RELEASING, SEEN
+from decision.core.event_effects import RELEASING
+from decision.core.machines import SEEN
 from decision.learning.spec import Spec
 
 Row = dict[str, Any]
