@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import rich_click as click
 
 from decision.cli.options import decision_id, json_option, settings_from, settings_options
 from decision.cli.output import Fail, console, print_json
+from decision.core import calendar
+from decision.core.clock import time_in_zone, to_micros
 from decision.core.reasons import Reason
 from decision.core.schema import Decision, ExplanationRow
 from decision.redaction import redacted
@@ -18,6 +22,7 @@ WIDE: Final = 120
 """Columns of a terminal from which on the source has a column of its own."""
 
 if TYPE_CHECKING:
+    from decision.engine.replay import Replay
     from decision.server.settings import ServerSettings
 
 
@@ -32,7 +37,7 @@ if TYPE_CHECKING:
     help="API key of the scope decide, for --url.",
 )
 @click.option("--all", "show_all", is_flag=True, help="Also show candidates of other placements.")
-@settings_options("redis_url", "key_prefix", "archive")
+@settings_options("redis_url", "key_prefix", "archive", "rules")
 @json_option
 def explain(
     decision_id: str,
@@ -47,20 +52,41 @@ def explain(
     The decision is decided again from what was logged of it, with the policy of that time: one
     row per candidate, with the reason, the compared values, and the rule that decided. It is looked
     for in the log of the store (--redis-url, or the embedded one), then in the archive (--archive),
-    which needs no store; or a server is asked (--url).
+    which needs no store; or a server is asked (--url). Times are those of settings.timezone of that
+    policy; a server answers in UTC. Sources are files of the rules folder (--rules).
     """
+    zone: str | None = None
     if url is not None:
         decision = ask_server(url, decision_id, key)
     else:
-        decision = _look_up(decision_id, settings_from(**given))
+        settings = settings_from(**given)
+        decision, zone = _look_up(decision_id, settings)
+        decision = _with_sources_in(settings.rules, decision)
     if as_json:
         print_json(decision)
     else:
-        show(decision, show_all)
+        show(decision, show_all, zone)
 
 
-def _look_up(decision_id: str, settings: ServerSettings) -> Decision:
-    """The decision from the store's log, else from the archive; only one of them need be there."""
+def _with_sources_in(rules: str, decision: Decision) -> Decision:
+    """The decision with the paths of its sources in the rules folder; without a folder where that
+    is not there. What is kept of a policy does not say how its folder was called."""
+    rows = decision.explanation
+    if rows is None:
+        return decision
+    start = f"{rules.rstrip('/')}/" if Path(rules).is_dir() else ""
+    rows = [
+        msgspec.structs.replace(
+            row, source=row.source and start + row.source.removeprefix("rules/")
+        )
+        for row in rows
+    ]
+    return msgspec.structs.replace(decision, explanation=rows)
+
+
+def _look_up(decision_id: str, settings: ServerSettings) -> tuple[Decision, str | None]:
+    """The decision from the store's log, else from the archive, of which only one need be there;
+    and the time zone of its policy, where that is kept."""
     from decision.core.errors import StoreUnavailable
 
     archive = settings.archive
@@ -82,16 +108,26 @@ def _look_up(decision_id: str, settings: ServerSettings) -> Decision:
     return found
 
 
-async def _in_log(decision_id: str, settings: ServerSettings) -> Decision | None:
+_Found = tuple[Decision, str | None] | None
+
+
+async def _in_log(decision_id: str, settings: ServerSettings) -> _Found:
     from decision.cli.policies import open_log
     from decision.engine import PATIENCE, Engine, EngineSettings
 
     otherwise = "where the archive is with --archive, or ask a server with --url"
     async with open_log(settings, otherwise) as store:
-        return await Engine(store, EngineSettings(timeout=PATIENCE)).replay.find(decision_id)
+        replay = Engine(store, EngineSettings(timeout=PATIENCE)).replay
+        return await _with_zone(replay, await replay.find(decision_id))
 
 
-def _in_archive(decision_id: str, folder: str) -> Decision | None:
+async def _with_zone(replay: Replay, found: Decision | None) -> _Found:
+    if found is None:
+        return None
+    return found, await replay.timezone_of(found.policy_version)
+
+
+def _in_archive(decision_id: str, folder: str) -> _Found:
     from decision.engine import Engine
     from decision.server.archived import ArchivedDecisions
     from decision.store import MemoryStore
@@ -99,7 +135,11 @@ def _in_archive(decision_id: str, folder: str) -> Decision | None:
     if not Path(folder).is_dir():
         raise Fail(f"{folder} is not a folder; --archive names what `nextbest archive` wrote")
     replay = Engine(MemoryStore()).replay
-    return asyncio.run(ArchivedDecisions(folder, replay).find(decision_id))
+
+    async def find() -> _Found:
+        return await _with_zone(replay, await ArchivedDecisions(folder, replay).find(decision_id))
+
+    return asyncio.run(find())
 
 
 def ask_server(url: str, decision_id: str, key: str | None) -> Decision:
@@ -108,8 +148,6 @@ def ask_server(url: str, decision_id: str, key: str | None) -> Decision:
     Raises:
         Fail: it cannot be reached, or does not tell.
     """
-    import msgspec
-
     from decision.cli.http import call
 
     status, body = call(f"{url.rstrip('/')}/v1/decisions/{decision_id}", key=key)
@@ -122,12 +160,12 @@ def ask_server(url: str, decision_id: str, key: str | None) -> Decision:
         raise Fail(f"{redacted(url)} answers something else than a decision: {error}") from None
 
 
-def show(decision: Decision, show_all: bool = False) -> None:
-    """Prints a decision as a table."""
+def show(decision: Decision, show_all: bool = False, timezone: str | None = None) -> None:
+    """Prints a decision as a table, with times of a time zone; without one, in UTC."""
     from rich.table import Table
 
     out = console()
-    for name, text in _facts(decision):
+    for name, text in _facts(decision, calendar.zone(timezone or "UTC")):
         out.print(f"[bold]{name:<9}[/] {text}", soft_wrap=True)
     if decision.explanation is None:
         out.print("\nThe policy of that time is gone, and with it the explanation.")
@@ -153,18 +191,18 @@ def show(decision: Decision, show_all: bool = False) -> None:
         out.print(f"\n{left_out} candidates of other placements are left out; --all shows them.")
 
 
-def _facts(decision: Decision) -> list[tuple[str, Any]]:
+def _facts(decision: Decision, zone: tzinfo) -> list[tuple[str, Any]]:
     chosen = ", ".join(f"{row.message} on {row.channel}" for row in decision.selections)
     facts: list[tuple[str, Any]] = [
         ("decision", decision.decision_id),
         ("customer", decision.customer_id),
-        ("asked", f"{decision.placement}, {decision.decided_at.isoformat()}"),
+        ("asked", f"{decision.placement}, {time_in_zone(to_micros(decision.decided_at), zone)}"),
         ("outcome", f"{decision.outcome}: {chosen}" if chosen else decision.outcome),
     ]
     if decision.reason is not None:
         facts.append(("reason", decision.reason))
     if decision.not_before is not None:
-        facts.append(("not before", decision.not_before.isoformat()))
+        facts.append(("not before", time_in_zone(to_micros(decision.not_before), zone)))
     if decision.degraded:
         facts.append(("without", ", ".join(decision.degraded)))
     model = decision.model_version or "none"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def read_rules(folder: str) -> PolicyDefinition:
-    """The definition of a rules folder; its warnings go to stderr.
+    """The definition of a rules folder; how many warnings it has goes to stderr.
 
     Raises:
         Fail: it has errors; all of them are in the text.
@@ -28,7 +28,7 @@ def read_rules(folder: str) -> PolicyDefinition:
         text = render_all(result.errors)
         raise Fail(f"{folder} cannot be used ({tally(result.diagnostics)}):\n\n{text}")
     if result.warnings:
-        say(render_all(result.warnings))
+        say(f"{folder} has {count_of(len(result.warnings), 'warning')}: nextbest check {folder}")
     return result.definition
 
 

@@ -6,7 +6,8 @@ Nothing here reads a clock: the present is always passed in.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta, tzinfo
 
 MILLISECOND = 1_000
 SECOND = 1_000_000
@@ -33,6 +34,19 @@ def to_micros(moment: datetime) -> int:
 def from_micros(micros: int) -> datetime:
     """The time in UTC of microseconds since the epoch; exact."""
     return _EPOCH + timedelta(microseconds=micros)
+
+
+def time_in_zone(micros: int, zone: tzinfo) -> str:
+    """A time as people read it in a time zone; in UTC where that has no such year.
+
+    >>> from zoneinfo import ZoneInfo
+    >>> time_in_zone(1_795_226_400_000_000, ZoneInfo("Asia/Shanghai"))
+    '2026-11-21 10:00:00+08:00'
+    """
+    moment = from_micros(micros)
+    with suppress(OverflowError):
+        moment = moment.astimezone(zone)
+    return moment.isoformat(" ")
 
 
 def time_text(micros: int) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
+from decision.core.clock import time_in_zone, to_micros
 from decision.core.conditions import (
     LONGEST_SEARCHED,
     VERSION_OPERATORS,
@@ -77,10 +77,7 @@ def shown(field: str, value: Value, wanted: Iterable[Clause] = (), zone: tzinfo 
         if all(holds(clause, rounded) is holds(clause, value) for clause in wanted):
             return f"{rounded:.2f}"
     if is_time(field) and isinstance(value, str):
-        moment = datetime.fromisoformat(value)
-        with suppress(OverflowError):  # there it is in no year from 1 to 9999
-            moment = moment.astimezone(zone)
-        return moment.isoformat(" ")
+        return time_in_zone(to_micros(datetime.fromisoformat(value)), zone)
     return in_words(value)
 
 

@@ -6,9 +6,9 @@ filtered the candidate out.
 
 from __future__ import annotations
 
-from decision.core import consent
+from decision.core import calendar, consent
 from decision.core.caps import number_of
-from decision.core.clock import format_duration, from_micros
+from decision.core.clock import format_duration, from_micros, time_in_zone
 from decision.core.condition_words import facts_of, failures, shown
 from decision.core.conditions import ALWAYS, Condition
 from decision.core.contact_policy import EVER
@@ -129,12 +129,13 @@ class _Explainer:
 
     def _inactive(self, index: int) -> str:
         message, _ = self.policy.pairs[index]
+        zone = calendar.zone(self.policy.settings.timezone)  # that of bare dates in rule files
         parts = []
         if message.active_from is not None:
-            parts.append(f"from {from_micros(message.active_from).isoformat()}")
+            parts.append(f"from {time_in_zone(message.active_from, zone)}")
         if message.active_until is not None:
-            parts.append(f"until {from_micros(message.active_until).isoformat()} (exclusive)")
-        return f"it is {from_micros(self.verdict.now).isoformat()}, active {' '.join(parts)}"
+            parts.append(f"until {time_in_zone(message.active_until, zone)} (exclusive)")
+        return f"it is {time_in_zone(self.verdict.now, zone)}, active {' '.join(parts)}"
 
     def _not_in_placement(self, index: int) -> Detail:
         message, channel = self.policy.pairs[index]
@@ -152,7 +153,7 @@ class _Explainer:
         for pause in self.verdict.pauses:
             if pause.mask >> index & 1:
                 rule = self.policy.contact_policy.suppressions[pause.suppression]
-                end = from_micros(pause.end).isoformat()
+                end = time_in_zone(pause.end, self.verdict.zone)
                 return (
                     f"{rule.name}: {rule.times} × {rule.event} within "
                     f"{format_duration(rule.within)}, paused until {end}",
@@ -190,8 +191,8 @@ class _Explainer:
             return f"no reply window of {name} is open: needs {opened_by}"
         window, since = found
         return (
-            f"the reply window opened by {window.opened_by} at {from_micros(since).isoformat()} "
-            f"allows {window.allows} and they are used"
+            f"the reply window opened by {window.opened_by} at "
+            f"{time_in_zone(since, self.verdict.zone)} allows {window.allows} and they are used"
         )
 
     def _rule(self, index: int) -> Detail:

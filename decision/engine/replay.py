@@ -115,6 +115,11 @@ class Replay:
             explanation=explain(snapshot.policy, verdict),
         )
 
+    async def timezone_of(self, policy_version: str) -> str | None:
+        """`settings.timezone` of a policy; None where its files are no longer kept."""
+        found = await self._snapshot(policy_version, None)
+        return None if found is None else found.policy.settings.timezone
+
     async def _without_store(self, record: DecisionRecord, answer: Decision) -> Decision:
         """An answer given without the store: nothing was decided, so nothing is explained."""
         snapshot = await self._snapshot(record.policy_version, None)

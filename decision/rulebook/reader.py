@@ -110,7 +110,11 @@ def load_folder(path: str | os.PathLike[str]) -> LoadResult:
     if not root.is_dir():
         reason = "is not a folder" if root.exists() else "does not exist"
         message = f"the rules folder {_printable(str(path))} {reason}"
-        return _nothing(_of_file("unreadable-file", folder, message, "check the path"))
+        hint = (
+            "name it with --rules DIR (after check, test and publish as DIR alone), or "
+            "in NEXTBEST_RULES; nextbest init makes a new one"
+        )
+        return _nothing(_of_file("unreadable-file", folder, message, hint))
     files: dict[str, bytes] = {}
     for name, place in _walk(root, found, folder):
         if not name.endswith(".yaml"):

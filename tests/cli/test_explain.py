@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -163,3 +164,23 @@ def test_a_server_that_is_not_there_is_one_sentence(run, decided):
     assert result.exit_code == 1
     assert "http://127.0.0.1:1" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_times_are_those_of_the_policy_and_sources_are_files_of_the_rules_folder(
+    explain, decided, rules, tmp_path
+):
+    local = decided.decided_at.astimezone(ZoneInfo("Asia/Shanghai"))
+    shown = explain(decided.decision_id).stdout
+    assert local.isoformat(" ") in shown
+    assert "rules/all.yaml:" in shown
+    rules.rename(tmp_path / "shop")
+    assert " all.yaml:" in explain(decided.decision_id).stdout
+    shop = explain(decided.decision_id, "--rules", "shop", "--json").stdout
+    assert {row["source"].partition(":")[0] for row in json.loads(shop)["explanation"]} == {
+        "shop/all.yaml"
+    }
+
+
+def test_times_of_a_decision_from_the_archive_are_those_of_its_policy(run, decided, archived):
+    shown = run("explain", decided.decision_id, "--archive", archived).stdout
+    assert "+08:00" in shown

@@ -233,3 +233,25 @@ def test_without_pyarrow_what_to_install_is_said(run, rules, tmp_path, monkeypat
     assert re.search(
         r"reading Parquet needs pyarrow; .* -m pip install .*'pyarrow>=", result.stderr
     )
+
+
+def test_warnings_of_rules_are_counted_in_a_line_that_says_where_they_are_shown(
+    into, run, rules, tmp_path
+):
+    file = tmp_path / "customers.csv"
+    file.write_text("customer_id\nc-1\n")
+    assert into(file).stderr == ""
+    (rules / "more.yaml").write_text("coupons: {spring: {give_back_after: 14d}}\n")
+    for told in (into(file), run("simulate", "--rules", rules, "--requests", file)):
+        assert f"{rules} has 1 warning: nextbest check {rules}\n" in told.stderr
+        assert "unused-pool" not in told.stderr
+    assert "[unused-pool]" in run("check", rules).stdout
+
+
+def test_outside_of_the_shop_it_says_how_the_folder_is_named(run, tmp_path):
+    file = tmp_path / "customers.csv"
+    file.write_text("customer_id\nc-1\n")
+    told = run("load", file, "--redis-url", "redis://127.0.0.1:1")
+    assert told.exit_code == 1
+    assert "--rules DIR" in told.stderr
+    assert "NEXTBEST_RULES" in told.stderr

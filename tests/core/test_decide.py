@@ -78,7 +78,7 @@ def test_inactive_until_its_first_instant_and_from_its_last() -> None:
     ]:
         verdict = ask(policy, customer(), now)
         assert reasons(policy, verdict)["offer/push"] == reason
-    assert "active from 2026-11-21T12:00:00+00:00" in row(policy, verdict, "offer/push").detail
+    assert "active from 2026-11-21 12:00:00+00:00" in row(policy, verdict, "offer/push").detail
 
 
 def test_not_in_placement_by_channel_message_or_request() -> None:
