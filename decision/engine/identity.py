@@ -203,7 +203,9 @@ async def unite_alone(runtime: Runtime, customer_id: str, alias: Alias) -> None:
     known_as = alias_id(alias)
     if known_as != customer_id:
         alone = (await runtime.store.read(known_as)).document
-        if alone.exists and alone.moved_to is None:
+        if alone.moved_to is not None:  # perhaps by a process that ended in the middle
+            await merging.complete(runtime, alone)
+        elif alone.exists:
             await merging.merge(runtime, customer_id, known_as)
 
 

@@ -39,6 +39,60 @@ async def test_an_event_recorded_under_an_alias_is_known_wherever_the_alias_lead
     assert view.events["app_open"].count == 2
 
 
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class Killing:
+    """A store whose process is killed at an operation: before it is done, or after."""
+
+    def __init__(self, store: MemoryStore, at: float, done: bool) -> None:
+        self.store, self.left, self.done = store, at, done
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.store, name)
+        if name not in GATED | {"resolve_alias", "delete_alias"}:
+            return found
+
+        async def operate(*args: Any, **options: Any) -> Any:
+            self.left -= 1
+            if self.left == 0 and not self.done:
+                raise Killed
+            answer = await found(*args, **options)
+            if self.left == 0:
+                raise Killed
+            return answer
+
+        return operate
+
+
+@pytest.mark.parametrize("done", [False, True])
+async def test_a_server_killed_at_any_step_leaves_one_customer_once_all_is_sent_again(
+    make_engine: Make, done: bool
+) -> None:
+    store = MemoryStore()
+    event = Event(type="app_open", id="e-1", alias=WHO)
+    update = CustomerUpdate(aliases={WHO.type: WHO.value})
+
+    async def send(engine: Any) -> None:
+        await engine.events.record([event])
+        await engine.customers.update("c-1", update)
+        await engine.events.record([event, Event(type="app_open", id="e-2", alias=WHO)])
+
+    for at in range(1, 100):
+        store = MemoryStore()
+        try:
+            await send(await make_engine(store=Killing(store, at, done)))
+        except Killed:
+            engine = await make_engine(store=store)
+            await send(engine)
+            view = await engine.customers.get("c-1")
+            assert view.events["app_open"].count == 2, at
+        else:
+            break
+    assert 15 < at < 99
+
+
 @pytest.mark.parametrize("released", [False, True])
 async def test_who_is_identified_while_events_arrive_is_one_customer_in_any_order(
     make_engine: Make, clock: Clock, released: bool
