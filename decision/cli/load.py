@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -99,11 +99,7 @@ def load(
     if as_json:
         print_json({done: True, **tally, "problems": bad})
     else:
-        known = f", {tally['known_events']:,} were known" if tally["known_events"] else ""
-        click.echo(
-            f"{file}: {count_of(tally['customers'], 'customer')} {done}, "
-            f"{count_of(tally['events'], 'event')}{known}"
-        )
+        click.echo(f"{file}: {summary_of(tally, done)}")
         if tally["bad_rows"]:
             say(f"{file}: {count_of(tally['bad_rows'], 'bad row')}, left out")
         if tally["partly"]:
@@ -111,9 +107,29 @@ def load(
     return 1 if tally["bad_rows"] or tally["partly"] else 0
 
 
+def summary_of(tally: Mapping[str, Any], done: str) -> str:
+    """What was loaded, by what the rows of the file are.
+
+    >>> summary_of({"rows": {"event": 3}, "events": 2, "known_events": 1}, "loaded")
+    '2 events loaded, 1 was known'
+    """
+    rows, known = tally["rows"], tally["known_events"]
+    parts = []
+    if rows.keys() <= {"contact"} and rows:
+        parts.append(f"{count_of(tally['contacts'], 'contact')} {done}")
+    elif rows.keys() <= {"event"} and rows:
+        parts.append(f"{count_of(tally['events'], 'event')} {done}")
+    else:
+        parts.append(f"{count_of(tally['customers'], 'customer')} {done}")
+        parts.append(count_of(tally["events"], "event"))
+    if known:
+        parts.append(f"{known:,} {'was' if known == 1 else 'were'} known")
+    return ", ".join(parts)
+
+
 async def _load(
     reads: Iterator[Any], dry_run: bool, force: bool, quiet: bool, given: dict[str, str | None]
-) -> tuple[dict[str, int], list[dict[str, str]]]:
+) -> tuple[dict[str, Any], list[dict[str, str]]]:
     from decision.cli.policies import engine_of
     from decision.engine.loading import Loading
     from decision.intake.ingest import ingest
@@ -121,7 +137,7 @@ async def _load(
     problems: list[dict[str, str]] = []
     settings = settings_from(**given)
     async with engine_of(settings, in_memory=dry_run) as engine:
-        with progress("Customers") as move:
+        with progress("Rows") as move:
             loading = Loading(engine.runtime, force=force)
             tally = await ingest(
                 loading, reads, refusals(problems, quiet), dry_run=dry_run, moved=move

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import sys
 import zlib
@@ -15,6 +16,11 @@ from decision.decoding import JsonDecoder
 
 LONGEST_LINE: Final = 4 << 20
 """Bytes of one line; a longer one is not what it claims to be."""
+
+NOT_UTF8: Final = (
+    "the line is not UTF-8; save the file as UTF-8 "
+    "(iconv -f GB18030 -t UTF-8 OLD > NEW, where it comes from a Chinese Windows)"
+)
 
 T = TypeVar("T")
 
@@ -56,6 +62,17 @@ def lines_of(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
             yield number, line
 
 
+def encoding_problem(first: bytes) -> str | None:
+    """What is wrong with how the text is encoded that begins with this line."""
+    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "the file is UTF-16; save it as UTF-8 (iconv -f UTF-16 -t UTF-8 OLD > NEW)"
+    try:
+        first.decode()
+    except UnicodeDecodeError:
+        return NOT_UTF8
+    return None
+
+
 class LineDecoder(JsonDecoder[T]):
     """Decodes lines of JSON of one type."""
 
@@ -71,3 +88,9 @@ class LineDecoder(JsonDecoder[T]):
         if not body:
             raise InputError("", f"the line is longer than {LONGEST_LINE >> 20} MB")
         return super().decode(body)
+
+    def explain(self, error: Exception, body: bytes) -> InputError:
+        """A decoder's error in words, with how to save the file."""
+        if (problem := encoding_problem(body)) is not None:
+            return InputError("", problem)
+        return super().explain(error, body)

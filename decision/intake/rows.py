@@ -22,7 +22,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -34,7 +34,9 @@ from decision.intake.event_rows import TEXTS as _OF_EVENTS
 from decision.intake.event_rows import are_events, event_of
 from decision.intake.lines import (
     LONGEST_LINE,
+    NOT_UTF8,
     LineDecoder,
+    encoding_problem,
     lines_of,
     open_bytes,
 )
@@ -53,12 +55,17 @@ _EXACT_BELOW = {"halffloat": 2**11, "float": 2**24}
 """Under which a type of Arrow's holds every whole number; all others do under 2^53."""
 
 
+RowKind = Literal["customer", "event", "contact"]
+"""What a row is: a customer, or one event or past contact of theirs."""
+
+
 class Read(NamedTuple):
     """One row: its place, `file:line`, and what it holds, or what is wrong with it."""
 
     place: str
     row: CustomerRow | None
     problem: str = ""
+    kind: RowKind = "customer"
 
 
 class RowOptions(NamedTuple):
@@ -100,31 +107,38 @@ def _ndjson(path: str, options: RowOptions) -> Iterator[Read]:
     with open_bytes(path) as file:
         for number, line in lines_of(file):
             place = f"{path}:{number}"
+            kind: RowKind = "customer"
+            found: Any
+            if number == 1 and (problem := encoding_problem(line)) not in (None, NOT_UTF8):
+                raise FileError(f"{place}: {problem}")
             try:
-                found = _event_line(line, options.id_column) or decoder.decode(line)
+                if event := _event_line(line, options.id_column):
+                    kind = "event"
+                    names = {options.id_column} & {*event}
+                    own = {name: event.pop(name) for name in names}
+                    found = {**own, "events": [event_of(event)]}
+                else:
+                    found = decoder.decode(line)
                 if isinstance(found, dict):
                     found = _renamed(found, options.id_column)
-                yield Read(place, found)
+                yield Read(place, found, kind=kind)
             except InputError as error:
-                yield Read(place, None, str(error))
+                yield Read(place, None, str(error), kind)
 
 
 _any_line = LineDecoder[Any](dict)
 
 
-def _event_line(line: bytes, id_column: str) -> CustomerRow | None:
-    """The row of a line that is an event; None where it is none.
+def _event_line(line: bytes, id_column: str) -> dict[str, Any] | None:
+    """What a line holds that is an event: no customer has the keys type and at. None: it is none.
 
     Raises:
-        InputError: it cannot be one.
+        InputError: it is no object.
     """
-    if b'"at"' not in line or b'"type"' not in line:
+    if b'"at"' not in line and b'"type"' not in line:
         return None
     found = _any_line.decode(line)
-    if "at" not in found or "type" not in found:
-        return None
-    customer = {id_column: found.pop(id_column)} if id_column in found else {}
-    return _renamed({**customer, "events": [event_of(found)]}, id_column)
+    return found if {"type", "at"} & {*found} - {id_column} else None
 
 
 def _renamed(found: dict[str, Any], id_column: str) -> CustomerRow:
@@ -179,10 +193,15 @@ class _Columns:
         path: str,
         types: Sequence[str] = (),
     ) -> None:
+        if not names:
+            raise FileError(f"{path}: the file is empty; its first line must name the columns")
         if options.id_column not in names:
+            fix = "name the one that identifies customers with --id-column"
+            if len(names) == 1 and options.delimiter is None:
+                fix += ", or what parts the columns with --delimiter"
             raise FileError(
-                f"{path}: there is no column {options.id_column}; name the one that identifies "
-                f"customers with --id-column (there are {', '.join(names[:12])})"
+                f"{path}: there is no column {options.id_column}; {fix} "
+                f"(there {'are' if len(names) > 1 else 'is'} {', '.join(names[:12])})"
             )
         for name in names:
             if names.count(name) > 1:
@@ -200,7 +219,11 @@ class _Columns:
             name: _EXACT_BELOW.get(kind, 2**53) for name, kind in zip(names, types, strict=False)
         }
         self.of_contacts = are_contacts(names, path, options.id_column)
-        self.of_events = are_events(names, path, options.id_column)
+        objects = [name for name, kind in zip(names, types, strict=False) if _is_object(kind)]
+        self.of_events = are_events(names, path, options.id_column, objects=objects)
+        self.kind: RowKind = "customer"
+        if self.of_contacts or self.of_events:
+            self.kind = "contact" if self.of_contacts else "event"
 
     def row(self, cells: Iterable[Any]) -> CustomerRow:
         """The row of these cells; None, and NaN where it is no identifier, is a cell left out.
@@ -307,6 +330,8 @@ def _csv(path: str, options: RowOptions) -> Iterator[Read]:
             header = [name.strip() for name in next(reader, [])]
         except csv.Error as error:
             raise FileError(f"{path}:1: {error}") from None
+        if (problem := encoding_problem(first.encode("utf-8", "surrogateescape"))) is not None:
+            raise FileError(f"{path}:1: {problem}")
         columns = _Columns(header, options, path)
         texts = {*_TEXTS, *columns.identifiers, *options.texts}
         if columns.of_contacts:
@@ -314,18 +339,18 @@ def _csv(path: str, options: RowOptions) -> Iterator[Read]:
         if columns.of_events:
             texts |= set(_OF_EVENTS)
         as_text = [name in texts for name in header]
-        line = reader.line_num + 1
+        line, kind = reader.line_num + 1, columns.kind
         while True:
             try:
                 cells = next(reader)
                 if cells:
-                    yield Read(f"{path}:{line}", _csv_row(columns, cells, as_text))
+                    yield Read(f"{path}:{line}", _csv_row(columns, cells, as_text), "", kind)
             except StopIteration:
                 return
             except InputError as error:
-                yield Read(f"{path}:{line}", None, str(error))
+                yield Read(f"{path}:{line}", None, str(error), kind)
             except csv.Error as error:
-                yield Read(f"{path}:{line}", None, _quotes(str(error)))
+                yield Read(f"{path}:{line}", None, _quotes(str(error)), kind)
             line = reader.line_num + 1
 
 
@@ -355,7 +380,7 @@ def _csv_row(columns: _Columns, cells: list[str], as_text: list[bool]) -> Custom
     values = []
     for cell, text in zip(cells, as_text, strict=True):
         if not cell.isascii() and any("\ud800" <= letter <= "\udfff" for letter in cell):
-            raise InputError("", "the line is not UTF-8; save the file as UTF-8")
+            raise InputError("", NOT_UTF8)
         values.append((cell if cell.strip() else None) if text else cell_value(cell))
     return columns.row(values)
 
@@ -393,11 +418,16 @@ def _parquet(path: str, options: RowOptions) -> Iterator[Read]:
                     try:
                         row = columns.row([values[name] for name in names])
                     except InputError as error:
-                        yield Read(place, None, str(error))
+                        yield Read(place, None, str(error), columns.kind)
                     else:
-                        yield Read(place, row)
+                        yield Read(place, row, kind=columns.kind)
         except ArrowException as error:
             raise FileError(f"{path}: it is not a valid Parquet file: {error}") from None
+
+
+def _is_object(kind: str) -> bool:
+    """Whether a type of Arrow's, by its name, is one of objects."""
+    return kind.startswith(("struct<", "map<"))
 
 
 def _unfolded(value: Any) -> Any:

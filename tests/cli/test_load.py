@@ -189,6 +189,33 @@ def test_parquet_is_loaded(into, look, tmp_path):
     assert look("c-1").attributes == {"orders": 1}
 
 
+def test_the_summary_says_what_the_rows_are(into, tmp_path):
+    path = tmp_path / "e.csv"
+    at = "2026-01-02T10:00:00Z"
+    path.write_text(f"customer_id,type,at\nc-1,x,{at}\nc-1,y,{at}\nc-2,x,2999-01-01T00:00:00Z\n")
+    first, again = into(path), into(path, "--json")
+    assert first.stdout == f"{path}: 2 events loaded\n"
+    assert f"{path}:4: at: 2999-" in first.stderr
+    answer = json.loads(again.stdout)
+    del answer["problems"]
+    assert answer == {
+        "loaded": True,
+        "rows": {"event": 3},
+        "customers": 0,
+        "events": 0,
+        "contacts": 0,
+        "known_events": 2,
+        "bad_rows": 1,
+        "partly": 0,
+    }
+    assert into(path).stdout == f"{path}: 0 events loaded, 2 were known\n"
+    rows = [{"customer_id": "c-3"}, {"customer_id": "c-1", "type": "z", "at": at}]
+    both = into(write(tmp_path / "both.ndjson", *rows))
+    assert both.stdout.endswith("both.ndjson: 1 customer loaded, 1 event\n")
+    path.write_text(f"customer_id,at,channel,purpose\nc-1,{at},email,marketing\n")
+    assert into(path).stdout == f"{path}: 1 contact loaded\n"
+
+
 def test_more_bad_rows_than_anyone_reads_are_counted(into, tmp_path):
     rows = [{"customer_id": f"c-{n}", "timezone": "x"} for n in range(50)]
     result = into(write(tmp_path / "c.ndjson", *rows))

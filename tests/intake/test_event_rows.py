@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,8 +16,6 @@ AT = "2026-11-02T10:00:00Z"
 
 
 def write(folder: Path, form: str, rows: list[dict[str, object]]) -> str:
-    import json
-
     path = folder / f"events.{form}"
     if form == "ndjson":
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -59,3 +60,83 @@ def test_a_customer_with_events_in_a_line_is_still_a_customer(tmp_path: Path) ->
     rows: list[dict[str, object]] = [{"customer_id": "c", "events": [{"type": "x", "at": AT}]}]
     [line] = read_rows(write(tmp_path, "ndjson", rows), "ndjson", RowOptions())
     assert line.row is not None and line.row.events[0].type == "x"
+
+
+@pytest.mark.parametrize(
+    ("kind", "time"),
+    [("event", "timestamp"), ("Type", "At"), ("type", "timestamp"), ("event_name", "at")],
+)
+def test_a_table_that_looks_like_events_is_never_taken_as_attributes(
+    tmp_path: Path, kind: str, time: str
+) -> None:
+    path = write(tmp_path, "csv", [{"customer_id": "c-1", kind: "purchase", time: AT}])
+    with pytest.raises(FileError, match=f"the columns {kind} and {time} .* name them type and at"):
+        list(read_rows(path, "csv", RowOptions()))
+
+
+@pytest.mark.parametrize("names", [("type", "country"), ("at", "country"), ("event", "country")])
+def test_one_of_the_two_columns_alone_is_an_attribute(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    path = write(tmp_path, "csv", [{"customer_id": "c-1"} | dict.fromkeys(names, "x")])
+    [read] = read_rows(path, "csv", RowOptions())
+    assert read.row is not None and read.row.attributes == dict.fromkeys(names, "x")
+
+
+@pytest.mark.parametrize("left_out", ["type", "at"])
+@pytest.mark.parametrize("form", ["csv", "ndjson", "parquet"])
+def test_an_event_without_type_or_time_is_a_bad_row_that_says_so(
+    tmp_path: Path, form: str, left_out: str
+) -> None:
+    rows: list[dict[str, Any]] = [
+        {"customer_id": "c-1", "type": "x", "at": AT},
+        {"customer_id": "c-2", "type": "x", "at": AT, left_out: "" if form == "csv" else None},
+    ]
+    if form == "ndjson":
+        del rows[1][left_out]
+    good, bad = read_rows(write(tmp_path, form, rows), form, RowOptions())
+    assert good.kind == bad.kind == "event"
+    assert bad.problem == f"{left_out}: is missing; an event has type and at"
+
+
+def test_properties_of_parquet_may_be_an_object(tmp_path: Path) -> None:
+    rows = [{"customer_id": "c", "type": "x", "at": AT, "properties": {"amount": 3, "sku": None}}]
+    [read] = read_rows(write(tmp_path, "parquet", rows), "parquet", RowOptions())
+    assert read.row is not None and read.row.events[0].properties == {"amount": 3}
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_events_are_recognised_whatever_parts_the_cells(
+    tmp_path: Path, delimiter: str, mark: bytes
+) -> None:
+    text = f"customer_id,type,at\nc-1,x,{AT}\n".replace(",", delimiter)
+    path = tmp_path / "e.csv.gz"
+    path.write_bytes(gzip.compress(mark + text.encode()))
+    options = RowOptions(delimiter=delimiter if delimiter == "|" else None)
+    [read] = read_rows(str(path), "csv", options)
+    assert read.kind == "event" and read.row is not None and read.row.customer_id == "c-1"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "fix"),
+    [
+        ("customer_id,城市\nc-1,x\n", "gbk", "iconv -f GB18030"),
+        ("customer_id,city\nc-1,上海\n", "gbk", "iconv -f GB18030"),
+        ("customer_id,city\nc-1,x\n", "utf-16", "iconv -f UTF-16"),
+        ('{"customer_id": "c-1", "attributes": {"city": "上海"}}\n', "gbk", "iconv -f GB18030"),
+        ('{"customer_id": "c-1"}\n', "utf-16", "iconv -f UTF-16"),
+    ],
+)
+def test_text_that_is_not_utf_8_is_refused_with_how_to_save_it(
+    tmp_path: Path, text: str, encoding: str, fix: str
+) -> None:
+    form = "csv" if text.startswith("c") else "ndjson"
+    path = tmp_path / f"c.{form}"
+    path.write_bytes(text.encode(encoding))
+    try:
+        [read] = read_rows(str(path), form, RowOptions())
+    except FileError as error:
+        assert fix in str(error)
+    else:
+        assert read.row is None and fix in read.problem

@@ -149,7 +149,8 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
         ("id,city", "there is no column customer_id; name the one that identifies customers"),
         ("customer_id,city,city", "the column city is there twice"),
         ("customer_id,,city", "a column has no name"),
-        ("", "there is no column customer_id"),
+        ("", "the file is empty"),
+        ("customer_id|city", "or what parts the columns with --delimiter"),
     ],
 )
 def test_a_header_that_cannot_be_used_ends_the_reading(tmp_path, header, problem):
