@@ -418,7 +418,7 @@ def _add_signal(
         category = policy.messages[message].category
     signal = Signal(
         type=occurrence.type,
-        at=occurrence.at,
+        at=min(occurrence.at, now),  # no pause lasts longer because a clock is ahead
         message=message,
         channel=_channel(occurrence, kind) or "",
         category=category,

@@ -51,7 +51,9 @@ def unite(document: Document, other: Document, digests: Mapping[str, int] = {}) 
     earlier = Counter(document.earlier)
     earlier.update(other.earlier)
     document.earlier = dict(earlier)
-    document.signals = sorted({*document.signals, *other.signals}, key=lambda row: row.at)
+    # One that stands in both counts once; of one customer, two at the same time are two.
+    signals = Counter(document.signals) | Counter(other.signals)
+    document.signals = sorted(signals.elements(), key=lambda row: row.at)
     for name, history in other.events.items():
         if name in document.events:
             events.merge_histories(document.events[name], history)
