@@ -52,6 +52,7 @@ NextbestError               everything below; any other exception is a defect
     UnknownField                a field that nobody provides
     UnknownNumber               a number that the register does not have
     UnknownSnapshot             a kind of Redis snapshot that is not understood
+    Unreachable                 a certificate that a report needs cannot be fetched
     Unrenderable                a template of a gateway that does not fit a delivery
     WrongKey                    a pseudonym made with a key that is gone
 """
