@@ -111,6 +111,7 @@ _POSTMARK_TYPES: Final[dict[str, tuple[Kind, str | None]]] = {
     "Unconfirmed": ("rejected", None),
     "Blocked": ("rejected", "blocked"),
     "SMTPApiError": ("failed", None),
+    "InboundError": ("unknown", None),  # about a mail to you
     "DMARCPolicy": ("rejected", "blocked"),
     "TemplateRenderingFailed": ("failed", None),
     "ManualSuppression": ("unsubscribed", "unsubscribed"),
@@ -219,6 +220,11 @@ _SPARKPOST_KINDS: Final[dict[str, Kind]] = {
 def _twilio(data: Any) -> list[Report]:
     status = data.get("MessageStatus") or data.get("SmsStatus") or ""
     kind, reject = _TWILIO.get(status, ("unknown", None))
+    code = data.get("ErrorCode")
+    if reject is not None:
+        reject = _TWILIO_REASONS.get(code, reject)
+    if reject == "invalid":
+        kind = "bounced"
     return [
         Report(
             kind=kind,
@@ -227,7 +233,7 @@ def _twilio(data: Any) -> list[Report]:
             customer=data.get("customer"),
             reject_reason=reject,
             # The number is none, or no mobile phone; other errors may pass.
-            permanent=kind == "bounced" and data.get("ErrorCode") in ("30005", "30006"),
+            permanent=reject == "invalid",
         )
     ]
 
@@ -244,6 +250,13 @@ _TWILIO: Final[dict[str, tuple[Kind, str | None]]] = {
     "failed": ("failed", "other"),
     "canceled": ("failed", "other"),
 }
+_TWILIO_REASONS: Final = {
+    **dict.fromkeys(("21211", "21614", "30005", "30006"), "invalid"),
+    **dict.fromkeys(("30004", "30007"), "blocked"),
+    "21610": "unsubscribed",
+    "30001": "timed_out",
+}
+"""Error code → reason: no such number, a landline; blocked; answered with STOP; too old."""
 
 
 def _webhook(data: Any) -> list[Report]:
