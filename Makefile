@@ -19,7 +19,7 @@ endif
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test dask docs check bench instructions soak package clients format lock clean
+.PHONY: help demo test dask docs check bench instructions soak package clients typescript format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -48,6 +48,7 @@ check: $(VENV)/.stamp-dev ## format, lint, types, architecture, tests: what CI r
 	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted: run 'make format'." >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
+	@$(MAKE) typescript
 	@$(BIN)/lint-imports --no-logo >$(VENV)/lint-imports.txt 2>&1 || { cat $(VENV)/lint-imports.txt >&2; exit 1; }
 	@$(MAKE) test
 
@@ -66,6 +67,12 @@ package: $(VENV)/.stamp-build ## build the sdist and the wheel, in dist/
 
 clients: $(VENV)/.stamp-dev ## make the clients follow the API (clients/)
 	@$(BIN)/python -m clients.generator
+
+# Where there is no npm, its tests are skipped as well.
+typescript: ## check the types of the TypeScript client
+	@if command -v npm >/dev/null; then $(MAKE) clients/typescript/node_modules/.stamp && \
+		npm run --silent --prefix clients/typescript check; \
+	else echo "There is no npm: the TypeScript client is not checked."; fi
 
 format: $(VENV)/.stamp-dev ## format the code and fix what ruff can
 	@$(BIN)/ruff check --fix-only --quiet .
@@ -91,7 +98,7 @@ lock: $(VENV)/bin/python ## resolve pyproject.toml into the six requirements*.lo
 		$(COMPILE) -c requirements-dev.lock - -o requirements-docs.lock
 
 clean: ## remove the virtual environment, caches and builds
-	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist clients/*/dist clients/typescript/node_modules .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -not -path './.*' -prune -exec rm -rf {} +
 
 # ---- the virtual environment: made once, updated when a lock is newer than its stamp
@@ -108,6 +115,10 @@ $(VENV)/bin/python:
 		"$$python" -m venv --clear --without-pip $(VENV) && \
 		"$$python" -m pip --python $(VENV)/bin/python --quiet install pip; } || { \
 		rm -rf $(VENV); echo "Python has neither venv nor pip: apt-get install python3-venv" >&2; exit 1; }
+
+clients/typescript/node_modules/.stamp: clients/typescript/package.json
+	@npm install --silent --ignore-scripts --prefix clients/typescript
+	@touch $@
 
 $(VENV)/.stamp-build: requirements-build.lock | $(VENV)/bin/python
 	@$(PIP) install --require-hashes -r requirements-build.lock

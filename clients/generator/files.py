@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from clients.generator import python
+from clients.generator import python, typescript
 from clients.generator.description import read
 from decision.api.app import create_app
 from decision.api.openapi import describe
@@ -14,6 +14,7 @@ from decision.store import MemoryStore
 
 FOLDER: Final = Path(__file__).resolve().parents[1]
 _PYTHON: Final = "python/src/nextbest_client"
+_TYPESCRIPT: Final = "typescript/src"
 
 
 def generated() -> dict[str, str]:
@@ -23,7 +24,10 @@ def generated() -> dict[str, str]:
     return {
         f"{_PYTHON}/types.py": python.types_module(description),
         f"{_PYTHON}/client.py": python.client_module(description),
+        f"{_TYPESCRIPT}/types.ts": typescript.types_module(description),
+        f"{_TYPESCRIPT}/client.ts": typescript.client_module(description),
         "python/LICENSE": licence,
+        "typescript/LICENSE": licence,
     }
 
 

@@ -83,8 +83,8 @@ def type_of(schema: Schema, *, asked: bool) -> str:
     if kind == "array":
         return f"list[{type_of(schema.get('items', {}), asked=asked)}]"
     if kind == "object":
-        inner = schema.get("additionalProperties")
-        inner = "Any" if not isinstance(inner, dict) else type_of(inner, asked=asked)
+        values = schema.get("additionalProperties")
+        inner = type_of(values, asked=asked) if isinstance(values, dict) else "Any"
         return f"dict[str, {inner}]"
     if kind == "string" and schema.get("format") == "date-time" and asked:
         return "str | datetime"

@@ -1,7 +1,8 @@
 """The contract of all clients: its cases, and whether what a client did is what they say.
 
 A client takes part by a runner: it is given one step after the other, as plain data, and says what
-came of it. `{"gives": answer}`, or `{"fails": kind, …}` with what the error has.
+came of it. `{"gives": answer}`, or `{"fails": kind, …}` with what the error has. A step may also ask
+for a single piece of the client.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from tests.clients.faults import FaultyProxy
 
 FOLDER = Path(__file__).resolve().parents[2] / "clients" / "contract"
 CASES: list[dict[str, Any]] = YAML(typ="safe").load((FOLDER / "cases.yaml").read_text("utf-8"))
+PIECES: dict[str, list[dict[str, Any]]] = YAML(typ="safe").load(
+    (FOLDER / "pieces.yaml").read_text("utf-8")
+)
 _STEP = {"call", "with", "options", "key", "via", "gives", "fails", "asked", "save", "taken"}
 
 Runner = Callable[[dict[str, Any]], Mapping[str, Any]]
@@ -30,12 +34,17 @@ class Contract:
         self.proxy = proxy
         self.keys = keys
 
-    def holds(self, client: str, case: Mapping[str, Any], run: Runner) -> None:
-        """Does a case's steps with a client.
+    def broken(self, client: str, run: Runner) -> list[str]:
+        """The cases that a client does not keep, and how."""
+        found = []
+        for case in CASES:
+            try:
+                self._keeps(client, case, run)
+            except AssertionError as error:
+                found.append(f"{case['case']}: {error}")
+        return found
 
-        Raises:
-            AssertionError: it did something else than what the case says.
-        """
+    def _keeps(self, client: str, case: Mapping[str, Any], run: Runner) -> None:
         me = f"{client}-{CASES.index(case)}"  # type: ignore[arg-type]
         names: dict[str, Any] = {"me": me, "megabyte": "x" * 1024 * 1024}
         for number, step in enumerate(case["steps"], 1):
@@ -67,6 +76,24 @@ class Contract:
                 assert self.proxy.seen[token] == step["asked"], f"{place}: {self.proxy.seen[token]}"
             if "taken" in step:
                 assert outcome["taken"] == step["taken"], place
+
+
+def broken_pieces(run: Runner) -> list[str]:
+    """The pieces of a client that give something else, and what."""
+    found = []
+    for piece, rows in PIECES.items():
+        for row in rows:
+            outcome = run({"piece": piece, "with": row["with"]})
+            gives = outcome.get("gives", outcome.get("fails"))
+            wanted = row["gives"]
+            if piece == "wait" and isinstance(wanted, list):
+                low, high = wanted
+                good = gives is not None and low <= gives <= high
+            else:
+                good = gives == wanted
+            if not good:
+                found.append(f"{piece} of {row['with']} gives {gives!r}, not {wanted!r}")
+    return found
 
 
 def filled(value: Any, names: Mapping[str, Any]) -> Any:

@@ -13,10 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
-from nextbest_client import Client, ProblemError
-from nextbest_client.calls import Call, Retries, encoded, has_ids
-from nextbest_client.errors import NoAnswerError, problem_of
-from nextbest_client.lines import Portions, Splitter
+from nextbest_client import Client
+from nextbest_client.calls import encoded
+from nextbest_client.errors import NoAnswerError
+from nextbest_client.lines import Portions
 from tests.docs.pages import ROOT
 
 FOLDER = ROOT / "clients" / "python"
@@ -67,81 +67,6 @@ def test_a_time_needs_an_offset_and_a_number_must_be_finite() -> None:
             encoded({"at": bad})
     with pytest.raises(TypeError):
         encoded({"at": {1, 2}})
-
-
-@pytest.mark.parametrize(
-    ("body", "repeatable"),
-    [
-        ({"placement": "p"}, False),
-        ({"placement": "p", "request_id": "r"}, True),
-        ({"placement": "p", "request_id": None}, False),
-        ({"placement": "p", "dry_run": True}, True),
-        ({"events": []}, True),
-        ({"events": [{"id": "1"}, {"id": "2"}]}, True),
-        ({"events": [{"id": "1"}, {"type": "x"}]}, False),
-    ],
-)
-def test_a_request_can_be_sent_twice_where_it_names_what_it_does(
-    body: dict[str, Any], repeatable: bool
-) -> None:
-    assert has_ids(body) is repeatable
-
-
-def test_a_call_is_made_again_as_often_as_asked_and_after_what_the_server_says() -> None:
-    call: Call[None] = Call("GET", "/", repeatable=True)
-    busy = ProblemError(503, "unavailable", "", "", retry_after=7)
-    retries = Retries(most=2, longest_wait=7)
-    assert [retries.wait(call, busy, made) for made in (1, 2, 3)] == [7, 7, None]
-    assert Retries(most=2, longest_wait=6).wait(call, busy, 1) is None
-    lost = NoAnswerError("", sent=True)
-    waits = [retries.wait(call, lost, made) for made in (1, 2)]
-    assert all(wait is not None and 0.1 <= wait <= 0.6 for wait in waits)
-    unsafe: Call[None] = Call("POST", "/")
-    assert retries.wait(unsafe, lost, 1) is None
-    assert retries.wait(unsafe, NoAnswerError("", sent=False), 1) is not None
-    assert retries.wait(unsafe, ProblemError(429, "", "", ""), 1) is not None
-    for status in (400, 401, 403, 404, 409, 413, 415, 500):
-        assert retries.wait(call, ProblemError(status, "", "", ""), 1) is None
-
-
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [
-        ("7", 7),
-        ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
-        ("soon", None),
-        ("-3", None),
-        ("1.5", None),
-        (None, None),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: float | None) -> None:
-    headers = {} if header is None else {"retry-after": header}
-    assert problem_of(503, headers, b"").retry_after == seconds
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        *(b"", b"<h1>no</h1>", b"[]", b"{}", b"null", b'{"type": 5}', b"\xff\xfe"),
-        *(b'{"type": "urn:nextbest:problem:x"}', b'{"type": "about:blank", "title": "T"}'),
-    ],
-)
-def test_an_error_of_a_proxy_has_no_kind(body: bytes) -> None:
-    error = problem_of(599, {}, body)
-    assert (error.status, error.kind, error.errors) == (599, "", ())
-    assert str(error).startswith("599 ")
-
-
-@pytest.mark.parametrize("size", [1, 2, 7, 1000])
-def test_a_line_ends_with_a_line_feed_alone(size: int) -> None:
-    """Also where JSON has other separators of lines in it, and wherever the pieces end."""
-    lines = Splitter(httpx.Response(200))
-    data = '{"a": "\u2028\x85 é茶😀"}\n\n{"b": 1}\r\n{"c": 2}'.encode()
-    found = []
-    for start in range(0, len(data), size):
-        found += lines.add(data[start : start + size])
-    assert [*found, *lines.end()] == [{"a": "\u2028\x85 é茶😀"}, {"b": 1}, {"c": 2}]
 
 
 def test_a_portion_is_full_by_its_lines_or_by_its_bytes() -> None:

@@ -29,6 +29,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from tests.clients import typescript
 from tests.docs.pages import Block
 from tests.docs.shop import Shop, environment, wait_until_ready
 from tests.docs.typescript import without_types
@@ -136,6 +137,14 @@ class Reader:
         if node is None:
             self.skipped.append(f"{block.place}: there is no Node")
             return
+        if "nextbest-client" in block.text:
+            if typescript.node() is None:
+                self.skipped.append(f"{block.place}: {typescript.MISSING}")
+                self.printed = None
+                return
+            packages = self.folder / "node_modules"
+            if not packages.exists():
+                packages.symlink_to(typescript.installed() / "node_modules")
         script = self.folder / "page.mjs"
         script.write_text(without_types(self.here(block.text)), "utf-8")
         done = subprocess.run(

@@ -1,0 +1,186 @@
+/** What the client is made of. */
+
+import { doneBefore, failureOf, waitOf, type Call, type Retries } from "./calls.js";
+import { NextbestError, problemOf, TimedOutError } from "./errors.js";
+import { answersOf, Portions, Splitter, type BadLine, type Line, type Portion } from "./lines.js";
+import type { Decision } from "./types.js";
+
+/** How a client is set up. */
+export interface Settings {
+  /** The API key. It does not belong in a browser. */
+  key?: string | undefined;
+  /** How many milliseconds an answer may take; 5,000. Of a stream: from one piece to the next. */
+  timeout?: number;
+  /** How often a call is made again, where that can do nothing twice; 2. */
+  retries?: number;
+  /** Where `Retry-After` says more milliseconds, the error comes at once; 30,000. */
+  longestWait?: number;
+  /** A `fetch` of your own. */
+  fetch?: typeof fetch;
+}
+
+/** What may be said of one call. */
+export interface Options {
+  /** Milliseconds, instead of the client's. */
+  timeout?: number | undefined;
+  /** Ends the call: its reason is thrown. */
+  signal?: AbortSignal | undefined;
+}
+
+/** What may be said of a batch. */
+export interface BatchOptions extends Options {
+  /** How many requests are sent together; 200. */
+  portion?: number;
+}
+
+/** One is enough for a process: connections are kept open by `fetch`. */
+export class Base {
+  readonly #url: string;
+  readonly #headers: Record<string, string>;
+  readonly #timeout: number;
+  readonly #retries: Retries;
+  readonly #fetch: typeof fetch;
+
+  constructor(url: string, settings: Settings = {}) {
+    this.#url = url.replace(/\/+$/, "");
+    this.#headers = settings.key ? { authorization: `Bearer ${settings.key}` } : {};
+    this.#timeout = settings.timeout ?? 5000;
+    this.#retries = { most: settings.retries ?? 2, longestWait: settings.longestWait ?? 30_000 };
+    this.#fetch = settings.fetch ?? ((...given) => fetch(...given));
+  }
+
+  /**
+   * Decides many requests, which may be lines of a file; a `BadLine` stands for a bad one.
+   *
+   * Requests are taken as answers are wanted, `portion` at a time, so there may be millions.
+   */
+  async *decideBatch(
+    requests: Iterable<Line> | AsyncIterable<Line>,
+    { portion = 200, timeout = 60_000, signal }: BatchOptions = {},
+  ): AsyncGenerator<Decision | BadLine, void, undefined> {
+    const portions = new Portions(portion);
+    const decide = async (ready: Portion) => {
+      const { answer, body } = await this.#read(ready, { timeout, signal });
+      return answersOf(ready, body, (line) => parsed(answer, line));
+    };
+    for await (const request of requests) {
+      for (const ready of portions.add(request)) yield* await decide(ready);
+    }
+    for (const ready of portions.rest()) yield* await decide(ready);
+  }
+
+  /** The JSON of an answer. */
+  protected async json<T>(call: Call, options?: Options): Promise<T> {
+    const { answer, body } = await this.#read(call, options);
+    return parsed(answer, body) as T;
+  }
+
+  /** The end of `Location`, where the answer has one. */
+  protected async location(call: Call, options?: Options): Promise<string | null> {
+    const { answer } = await this.#read(call, options);
+    return answer.headers.get("location")?.replace(/^.*\//, "") ?? null;
+  }
+
+  /** The lines of an answer, as they come. */
+  protected async *lines(call: Call, options: Options = {}): AsyncGenerator<any, void, undefined> {
+    const timeout = options.timeout ?? this.#timeout;
+    const end = new AbortController();
+    const signal = options.signal ? AbortSignal.any([options.signal, end.signal]) : end.signal;
+    const answer = await this.#attempts(call, { timeout, signal }, async (answer) => answer);
+    const splitter = new Splitter();
+    try {
+      const reader = answer.body?.getReader();
+      for (let done = reader === undefined; !done; ) {
+        const late = () => end.abort(new TimedOutError(`nothing more within ${timeout} ms`, true));
+        const timer = setTimeout(late, timeout);
+        const piece = await reader!.read().finally(() => clearTimeout(timer));
+        for (const line of splitter.add(piece.value ?? null)) yield parsed(answer, line);
+        done = piece.done;
+      }
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error instanceof NextbestError ? error : failureOf(error);
+    } finally {
+      end.abort();
+    }
+  }
+
+  #read(call: Call, options?: Options): Promise<{ answer: Response; body: string }> {
+    return this.#attempts(call, options, async (answer) => ({ answer, body: await answer.text() }));
+  }
+
+  /** What `read` makes of the answer to a call, which is made again where that is right. */
+  async #attempts<T>(
+    call: Call,
+    { timeout = this.#timeout, signal }: Options = {},
+    read: (answer: Response) => Promise<T>,
+  ): Promise<T> {
+    for (let made = 1; ; made++) {
+      try {
+        return await within(timeout, signal, (signal) => this.#attempt(call, made, signal, read));
+      } catch (error) {
+        const wait = waitOf(this.#retries, call, error, made);
+        if (wait === null) throw error;
+        await pause(wait, signal);
+      }
+    }
+  }
+
+  async #attempt<T>(
+    call: Call,
+    made: number,
+    signal: AbortSignal,
+    read: (answer: Response) => Promise<T>,
+  ): Promise<T> {
+    const headers = { ...this.#headers };
+    if (call.body !== undefined) {
+      headers["content-type"] = call.lines ? "application/x-ndjson" : "application/json";
+    }
+    const { method, body = null } = call;
+    const url = this.#url + call.target;
+    const answer = await this.#fetch(url, { method, headers, body, redirect: "manual", signal });
+    if (answer.ok) return read(answer);
+    const problem = problemOf(answer, await answer.text());
+    if (doneBefore(call, problem, made)) return read(new Response(null, { status: 204 }));
+    throw problem;
+  }
+}
+
+/** JSON of an answer; else it is not nextbest's. */
+function parsed(answer: Response, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw problemOf(answer, text);
+  }
+}
+
+/** Work that is ended where it takes too long, or where the caller wants no more of it. */
+async function within<T>(
+  timeout: number,
+  given: AbortSignal | undefined,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), timeout);
+  try {
+    return await work(given ? AbortSignal.any([given, late.signal]) : late.signal);
+  } catch (error) {
+    given?.throwIfAborted();
+    if (late.signal.aborted) throw new TimedOutError(`no answer within ${timeout} ms`, true, error);
+    throw error instanceof NextbestError ? error : failureOf(error);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Waits, unless the caller wants no more of it. */
+async function pause(milliseconds: number, given: AbortSignal | undefined): Promise<void> {
+  given?.throwIfAborted();
+  let timer: ReturnType<typeof setTimeout>;
+  await new Promise<void>((done) => {
+    timer = setTimeout(done, milliseconds);
+    given?.addEventListener("abort", () => done(), { once: true });
+  }).finally(() => clearTimeout(timer));
+  given?.throwIfAborted();
+}

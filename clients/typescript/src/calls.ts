@@ -1,0 +1,107 @@
+/** One call as data, and when it is made again. No I/O happens here. */
+
+import { NoAnswerError, ProblemError } from "./errors.js";
+
+const AGAIN = [408, 429, 502, 503, 504];
+const UNSENT = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "UND_ERR_CONNECT_TIMEOUT"];
+
+/** A call. `repeatable`: made twice, it does no more than once. */
+export interface Call {
+  method: string;
+  target: string;
+  body?: string;
+  lines?: boolean;
+  repeatable?: boolean;
+}
+
+/** How often a call is made again, and the longest wait between, in milliseconds. */
+export interface Retries {
+  most: number;
+  longestWait: number;
+}
+
+/**
+ * A path with its parts filled in, and its query.
+ *
+ * @throws TypeError a part of the path cannot be one.
+ */
+export function target(
+  template: string,
+  path: Record<string, string> = {},
+  query: Record<string, unknown> = {},
+): string {
+  const filled = template.replace(/\{(\w+)\}/g, (_, name: string) => {
+    const value = path[name] ?? "";
+    if (["", ".", ".."].includes(value)) throw new TypeError(`${name} cannot be "${value}"`);
+    return encodeURIComponent(value);
+  });
+  const given = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value === undefined || value === null) continue;
+    given.set(name, value instanceof Date ? value.toISOString() : String(value));
+  }
+  return given.size ? `${filled}?${given}` : filled;
+}
+
+/**
+ * A body as JSON.
+ *
+ * @throws TypeError a number is not finite, a date is none, or something is nothing that JSON has.
+ */
+export function encoded(body: unknown): string {
+  return JSON.stringify(body, function (this: Record<string, unknown>, key, value: unknown) {
+    const original = this[key];
+    const number = original instanceof Date ? original.getTime() : value;
+    if (typeof number === "number" && !Number.isFinite(number)) {
+      throw new TypeError(`${key || "the body"} is ${String(original)}, which JSON does not have`);
+    }
+    return value;
+  });
+}
+
+/** Values as lines of JSON. */
+export function encodedLines(lines: Iterable<unknown>): string {
+  return Array.from(lines, (line) => encoded(line) + "\n").join("");
+}
+
+/** Whether a request can be sent twice, because it names what it does or does nothing. */
+export function hasIds(body: object): boolean {
+  const { events, request_id, dry_run } = body as {
+    events?: { id?: unknown }[];
+    request_id?: unknown;
+    dry_run?: unknown;
+  };
+  if (events !== undefined) return events.every((event) => Boolean(event.id));
+  return Boolean(request_id) || Boolean(dry_run);
+}
+
+/** A failed connection, as an error of ours. */
+export function failureOf(error: unknown): NoAnswerError {
+  const cause = (error as { cause?: { code?: string; message?: string } }).cause;
+  const said = cause?.message || cause?.code || (error as Error).message;
+  return new NoAnswerError(`no answer: ${said}`, !UNSENT.includes(cause?.code ?? ""), error);
+}
+
+/**
+ * Milliseconds until the call is made again; null: it is not. `made`: how often it was made.
+ *
+ * Only what is repeatable is made again, and what the server has certainly not done.
+ */
+export function waitOf(retries: Retries, call: Call, error: unknown, made: number): number | null {
+  const repeatable = call.repeatable ?? false;
+  let again = false;
+  let after: number | null = null;
+  if (error instanceof ProblemError) {
+    again = AGAIN.includes(error.status) && (repeatable || error.status === 429);
+    after = error.retryAfter;
+  } else if (error instanceof NoAnswerError) {
+    again = repeatable || !error.sent;
+  }
+  after ??= Math.min(200 * 2 ** (made - 1) * (0.5 + Math.random()), retries.longestWait);
+  return again && made <= retries.most && after <= retries.longestWait ? after : null;
+}
+
+/** Whether this failure says that an earlier attempt, of which the answer was lost, did it. */
+export function doneBefore(call: Call, error: unknown, made: number): boolean {
+  return call.method === "DELETE" && made > 1 && error instanceof ProblemError && error.status === 404;
+}

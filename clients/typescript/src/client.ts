@@ -1,0 +1,417 @@
+/** The client. Made by `make clients` from the API: do not edit. */
+
+import { Base, type Options } from "./base.js";
+import { encoded, encodedLines, hasIds, target } from "./calls.js";
+import type {
+  CodesAnswer,
+  ConsentStatement,
+  CouponCounts,
+  CustomerUpdate,
+  CustomerView,
+  Decision,
+  DecisionRequest,
+  ErasureCertificate,
+  EventsAnswer,
+  EventsRequest,
+  FoundCustomer,
+  Health,
+  MergeRequest,
+  PolicyView,
+  Quarantine,
+  ShownCustomer,
+  UpdatedCustomer,
+} from "./types.js";
+
+/** One is enough for a process. See `Base`. */
+export class Client extends Base {
+  /**
+   * Add coupon codes to a pool.
+   *
+   * A line is `{"code": "SPRING-7F3K"}`, or the code alone in quotes. Lines are read as they come,
+   * so a body may have a million codes. Only new codes are added: sending them again, also after
+   * an error in between, changes nothing. A code has 64 characters at most, without control
+   * characters, and is in one pool only.
+   *
+   * Scope: `admin`.
+   */
+  async addCoupons(
+    pool: string,
+    lines: Iterable<unknown>,
+    options: Options = {},
+  ): Promise<CodesAnswer> {
+    return await this.json<CodesAnswer>(
+      {
+        method: "POST",
+        target: target("/v1/coupons/{pool}", { pool: pool }),
+        body: encodedLines(lines),
+        lines: true,
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
+   * How many codes of a pool are free, held, given and redeemed.
+   *
+   * `held`: with a customer of whom nothing shows yet whether the code was seen; or on its way
+   * back. `given`: seen. `given_back`: how often a code came back.
+   *
+   * Scope: `admin`.
+   */
+  async countCoupons(
+    pool: string,
+    options: Options = {},
+  ): Promise<CouponCounts> {
+    return await this.json<CouponCounts>(
+      {
+        method: "GET",
+        target: target("/v1/coupons/{pool}", { pool: pool }),
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
+   * Decide what to say next to a customer.
+   *
+   * A customer never seen before is one with nothing stored, never an error. With a `request_id`,
+   * the same call gives the same decision again for an hour, and nothing is counted twice. Where
+   * nothing can be chosen, the answer is the placement's fallback, on a channel that reaches the
+   * customer, or `none`; so it is where the store is unavailable, with `store` in `degraded`: then
+   * nobody knows which channels do, and nothing stays reserved.
+   *
+   * Scope: `decide`.
+   */
+  async decide(
+    body: DecisionRequest,
+    options: Options = {},
+  ): Promise<Decision> {
+    return await this.json<Decision>(
+      {
+        method: "POST",
+        target: "/v1/decisions",
+        body: encoded(body),
+        repeatable: hasIds(body),
+      },
+      options,
+    );
+  }
+
+  /**
+   * Erase a customer, their aliases and history.
+   *
+   * `Location` in the answer leads to the certificate: what was removed where, and what is
+   * pending.
+   *
+   * Scope: `customers`.
+   *
+   * Gives the end of `Location`, where the answer has one.
+   */
+  async eraseCustomer(
+    customerId: string,
+    options: Options = {},
+  ): Promise<string | null> {
+    return await this.location(
+      {
+        method: "DELETE",
+        target: target("/v1/customers/{customer_id}", { customer_id: customerId }),
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
+   * The customer whom an alias leads to.
+   *
+   * Whom a decision or an event with this alias would be for; merges are followed. Each look is an
+   * entry of the audit log.
+   *
+   * Scope: `customers`.
+   */
+  async findCustomer(
+    type: string,
+    value: string,
+    options: Options = {},
+  ): Promise<FoundCustomer> {
+    return await this.json<FoundCustomer>(
+      {
+        method: "GET",
+        target: target("/v1/aliases/{type}/{value}", { type: type, value: value }),
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
+   * Look up a decision with its full explanation.
+   *
+   * From what was logged; where that is no longer there, from the archive, where one is
+   * configured. It is decided again from what the decision saw, and contents are rendered again,
+   * as they were then. Contents are empty, and `explanation` is null or without details, only
+   * where the document or the policy of that time is no longer kept. `not_given` in `degraded`:
+   * the decision was written too late for its answer, and was taken back.
+   *
+   * Scope: `decide`.
+   */
+  async findDecision(
+    decisionId: string,
+    options: Options = {},
+  ): Promise<Decision> {
+    return await this.json<Decision>(
+      {
+        method: "GET",
+        target: target("/v1/decisions/{decision_id}", { decision_id: decisionId }),
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
+   * Everything stored about a customer.
+   *
+   * With what is derived from it: the state, event counts, open contacts. A key with the scope
+   * `customers.read` gets no attributes, aliases and merged ids: `hidden` names them.
+   *
+   * Scope: `customers`.
+   */
+  async getCustomer(
+    customerId: string,
+    options: Options = {},
+  ): Promise<ShownCustomer> {
+    return await this.json<ShownCustomer>(
+      {
+        method: "GET",
+        target: target("/v1/customers/{customer_id}", { customer_id: customerId }),
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
+   * What an erasure removed where, and what is pending.
+   *
+   * It names nobody. The last 3,000 erasures or so are known.
+   *
+   * Scope: `customers`.
+   */
+  async getErasure(
+    erasureId: string,
+    options: Options = {},
+  ): Promise<ErasureCertificate> {
+    return await this.json<ErasureCertificate>(
+      {
+        method: "GET",
+        target: target("/v1/erasures/{erasure_id}", { erasure_id: erasureId }),
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
+   * Versions in force, when they were loaded, and what was refused since.
+   *
+   * Scope: `admin`.
+   */
+  async getPolicy(
+    options: Options = {},
+  ): Promise<PolicyView> {
+    return await this.json<PolicyView>(
+      {
+        method: "GET",
+        target: "/v1/policy",
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
+   * The last events that were rejected from clients which do not read answers.
+   *
+   * The newest first, 1,000 at most, the first 100 of a request. Contents of events are not kept,
+   * nor who they are about.
+   *
+   * Scope: `admin`.
+   */
+  async getQuarantine(
+    options: Options = {},
+  ): Promise<Quarantine> {
+    return await this.json<Quarantine>(
+      {
+        method: "GET",
+        target: "/v1/quarantine",
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
+   * Whether the process answers.
+   *
+   * Needs no key.
+   */
+  async live(
+    options: Options = {},
+  ): Promise<Health> {
+    return await this.json<Health>(
+      {
+        method: "GET",
+        target: "/health/live",
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
+   * Merge another customer into this one.
+   *
+   * Contacts of both are kept, the stricter consent wins, the later attribute wins, and from then
+   * on the other id means this customer.
+   *
+   * Scope: `customers`.
+   */
+  async mergeCustomers(
+    customerId: string,
+    body: MergeRequest,
+    options: Options = {},
+  ): Promise<CustomerView> {
+    return await this.json<CustomerView>(
+      {
+        method: "POST",
+        target: target("/v1/customers/{customer_id}/merge", { customer_id: customerId }),
+        body: encoded(body),
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
+   * Whether decisions can be answered.
+   *
+   * 503 until policy and store were there for the first time. Later 200, also while the store does
+   * not answer or takes no writes: decisions are then fallbacks, `status` is `degraded`, and
+   * `degraded.store` has the reason that Redis gave, with the fix. With `?require=store` that is
+   * 503 as well: for a load balancer that has another place to ask.
+   *
+   * Needs no key.
+   */
+  async ready(
+    options: Options & { require?: "store" | undefined } = {},
+  ): Promise<Health> {
+    return await this.json<Health>(
+      {
+        method: "GET",
+        target: target("/health/ready", {}, { require: options.require }),
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
+   * Record what happened.
+   *
+   * Idempotent by `id` for each customer, for 7 days. Events about a contact carry `decision_id`,
+   * and `message` where the decision had several. An event that cannot be used is listed in
+   * `rejected`; the others are recorded. So is one about a contact that names a channel or purpose
+   * that the policy does not have. CloudEvents are taken too: structured, batched, or binary
+   * (`ce-…` headers).
+   *
+   * Scope: `events`.
+   */
+  async recordEvents(
+    body: EventsRequest,
+    options: Options = {},
+  ): Promise<EventsAnswer> {
+    return await this.json<EventsAnswer>(
+      {
+        method: "POST",
+        target: "/v1/events",
+        body: encoded(body),
+        repeatable: hasIds(body),
+      },
+      options,
+    );
+  }
+
+  /**
+   * Read rules and model again and put them in force.
+   *
+   * Checked first, then swapped atomically, on every worker. On an error what is in force stays,
+   * and the answer lists every place to fix.
+   *
+   * Scope: `admin`.
+   */
+  async reloadPolicy(
+    options: Options = {},
+  ): Promise<PolicyView> {
+    return await this.json<PolicyView>(
+      {
+        method: "POST",
+        target: "/v1/policy/reload",
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
+   * State consents.
+   *
+   * Purpose → channel, or `*` for the others → `granted`, `denied`, or null to forget. They hold
+   * from the very next decision on. One with a time, `{"state": "granted", "at": …, "source": …}`,
+   * does not replace a newer one.
+   *
+   * Scope: `customers`.
+   */
+  async setConsents(
+    customerId: string,
+    body: Record<string, Record<string, "denied" | "granted" | ConsentStatement | null>>,
+    options: Options = {},
+  ): Promise<CustomerView> {
+    return await this.json<CustomerView>(
+      {
+        method: "PUT",
+        target: target("/v1/customers/{customer_id}/consents", { customer_id: customerId }),
+        body: encoded(body),
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
+   * Change a customer.
+   *
+   * What is left out stays; a null deletes. `reachable` null: on every channel; it does not take
+   * back a permanent bounce, which `unreachable`, the channels that stay so, does. An alias that
+   * leads to another customer stays there, and is in `refused_aliases`; the rest is changed.
+   *
+   * Scope: `customers`.
+   */
+  async updateCustomer(
+    customerId: string,
+    body: CustomerUpdate,
+    options: Options = {},
+  ): Promise<UpdatedCustomer> {
+    return await this.json<UpdatedCustomer>(
+      {
+        method: "PUT",
+        target: target("/v1/customers/{customer_id}", { customer_id: customerId }),
+        body: encoded(body),
+        repeatable: true,
+      },
+      options,
+    );
+  }
+}

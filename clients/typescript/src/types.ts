@@ -1,0 +1,492 @@
+/** The types of requests and answers. Made by `make clients` from the API: do not edit. */
+
+/** An identifier of a customer other than `customer_id`: an e-mail address, a cookie. */
+export interface Alias {
+  type: string;
+  value: string;
+}
+
+/**
+ * What was removed from an archive: rows, and in how many files, which were rewritten.
+ *
+ * `ids` counts the customer's ids that it was done for. `rows` and `files` are null where it is
+ * known that they were removed, and not how many.
+ */
+export interface ArchiveRemoval {
+  group: string;
+  folder: string;
+  at: string;
+  ids: number;
+  rows: number | null;
+  files: number | null;
+}
+
+/**
+ * One budget in its present period; `name` is that of its message, or one of `budgets:`.
+ *
+ * `unit` is the currency or `times`, in which `spent`, `limit` and `freed` are: `freed` is what
+ * may be spent by now. Without a period (`per` null) it is of all time.
+ */
+export interface BudgetView {
+  name: string;
+  of: "budgets" | "message";
+  unit: string;
+  spent: number;
+  limit: number;
+  freed: number;
+  per: "day" | "month" | "week" | null;
+  since: string | null;
+  until: string | null;
+}
+
+/**
+ * What became of the codes of one request.
+ *
+ * `known` were in the pool already, or are there twice. `rejected` counts the lines that are no
+ * codes; `problems` lists the first hundred of them. `codes` is what the pool has now.
+ */
+export interface CodesAnswer {
+  added: number;
+  known: number;
+  rejected: number;
+  problems: RejectedCode[];
+  codes: CouponCounts;
+}
+
+/** One change of a consent; `state` null: it was taken back. */
+export interface ConsentLine {
+  at: string;
+  purpose: string;
+  channel: string;
+  state: string | null;
+  source: string;
+}
+
+/** A consent with the time and place where the customer stated it; the log keeps `evidence`. */
+export interface ConsentStatement {
+  state: "denied" | "granted";
+  at?: string | Date | null | undefined;
+  source?: string | null | undefined;
+  evidence?: string | null | undefined;
+}
+
+/** One consent, since when and from where. */
+export interface ConsentView {
+  state: string;
+  at: string | null;
+  source: string;
+}
+
+/** One contact, for reading. `state` is `reserved`, `confirmed`, `expired` or `released`. */
+export interface ContactView {
+  message: string;
+  channel: string;
+  at: string;
+  state: string;
+  counts: boolean;
+  expires_at: string | null;
+}
+
+/**
+ * How many codes of a pool are in which state; `loaded` is the sum of the other four. Codes that
+ * are just being loaded count as held.
+ *
+ * `given_back` is how often a code came back, whatever became of it afterwards.
+ */
+export interface CouponCounts {
+  loaded: number;
+  free: number;
+  held: number;
+  given: number;
+  redeemed: number;
+  given_back: number;
+}
+
+/**
+ * A change of a customer; what is left out stays, a null deletes.
+ *
+ * `reachable` does not take back a permanent bounce. `unreachable` does: it is the channels that
+ * stay so, and a channel left out of it is tried again.
+ */
+export interface CustomerUpdate {
+  attributes?: Record<string, any> | undefined;
+  timezone?: string | null | undefined;
+  aliases?: Record<string, string | null> | undefined;
+  reachable?: string[] | null | undefined;
+  unreachable?: string[] | undefined;
+}
+
+/**
+ * Everything stored about one customer, with what is derived from it.
+ *
+ * `deliveries` are those not sent yet; left out where there are none, and where it was changed.
+ */
+export interface CustomerView {
+  customer_id: string;
+  attributes: Record<string, any>;
+  timezone: string | null;
+  aliases: Record<string, string[]>;
+  reachable: string[] | null;
+  unreachable: string[];
+  consents: Record<string, Record<string, ConsentView>>;
+  state: string | null;
+  events: Record<string, EventView>;
+  scores: Record<string, number>;
+  contacts: ContactView[];
+  earlier_contacts: EarlierContactsView[];
+  merged: string[];
+  consent_trail: ConsentLine[];
+  deliveries?: DeliveryView[];
+}
+
+/** The answer to a decision request. */
+export interface Decision {
+  decision_id: string;
+  customer_id: string;
+  placement: string;
+  decided_at: string;
+  outcome: "fallback" | "none" | "selected";
+  selections: Selection[];
+  policy_version: string;
+  request_id: string | null;
+  reason: string | null;
+  not_before: string | null;
+  degraded: string[];
+  model_version: string | null;
+  explanation: ExplanationRow[] | null;
+}
+
+/**
+ * Asks what to say next to one customer at one placement.
+ *
+ * Exactly one of `customer_id` and `alias` is given. `at` is read offline only: it is the clock of
+ * that request.
+ */
+export interface DecisionRequest {
+  placement: string;
+  customer_id?: string | null | undefined;
+  alias?: Alias | null | undefined;
+  request_id?: string | null | undefined;
+  event?: TriggerEvent | null | undefined;
+  context?: Record<string, any> | undefined;
+  channels?: string[] | null | undefined;
+  limit?: number | undefined;
+  explain?: boolean | undefined;
+  dry_run?: boolean | undefined;
+  deadline_ms?: number | null | undefined;
+}
+
+/**
+ * A message in the outbox. `due_at` is when somebody looks at it next, null where nobody does.
+ *
+ * `reason` says what came of the latest attempt.
+ */
+export interface DeliveryView {
+  id: string;
+  message: string;
+  channel: string;
+  at: string;
+  expires_at: string;
+  state: "dropping" | "failed" | "failing" | "queued" | "sending" | "unknown";
+  attempts: number;
+  reason: string | null;
+  due_at: string | null;
+  content: Record<string, any>;
+}
+
+/** How many contacts of a kind count that are too old to be kept one by one. */
+export interface EarlierContactsView {
+  message: string;
+  channel: string;
+  purpose: string;
+  category: string;
+  count: number;
+}
+
+/**
+ * What was removed where, what is pending, and what an erasure does not reach.
+ *
+ * `complete`: everything was removed from Redis. If not, the erasure was interrupted: erase again.
+ */
+export interface ErasureCertificate {
+  erasure_id: string;
+  erased_at: string;
+  complete: boolean;
+  store: StoreRemoval;
+  archives: ArchiveRemoval[];
+  append_only_file: FileRemoval;
+  pending: string[];
+  not_reached: string[];
+}
+
+/**
+ * Something that happened to or was done by a customer.
+ *
+ * `customer_id` or `alias` names the customer. Events about a contact carry `decision_id`, and
+ * `message` where the decision had several. An event without `id` is never a duplicate.
+ */
+export interface Event {
+  type: string;
+  customer_id?: string | null | undefined;
+  alias?: Alias | null | undefined;
+  id?: string | null | undefined;
+  at?: string | Date | null | undefined;
+  properties?: Record<string, any> | undefined;
+  decision_id?: string | null | undefined;
+  message?: string | null | undefined;
+  value?: number | null | undefined;
+}
+
+/** What is kept of one event type. */
+export interface EventView {
+  count: number;
+  last_at: string | null;
+}
+
+/**
+ * What became of the events of one request.
+ *
+ * `notices`, if any, say what accepted events do not do: nothing reads the type, but one that
+ * differs in capitals or signs alone; or what should name a customer cannot be an id.
+ */
+export interface EventsAnswer {
+  accepted: number;
+  duplicates: number;
+  rejected: Rejected[];
+  notices?: Notice[];
+}
+
+/** Events, in the order in which they are to count. */
+export interface EventsRequest {
+  events: Event[];
+}
+
+/** What became of one candidate. `reason` is null for what was selected. */
+export interface ExplanationRow {
+  message: string;
+  channel: string;
+  reason: string | null;
+  detail: string | null;
+  source: string | null;
+  response_probability: number | null;
+  value: number | null;
+  lever: number | null;
+  cost: number | null;
+  priority: number | null;
+  selection_probability: number | null;
+}
+
+/** One bad field: its path, as in `event.at` or `channels[1]`, and how to fix it. */
+export interface FieldError {
+  path: string;
+  detail: string;
+}
+
+/**
+ * Whether the append-only file is free of the customer.
+ *
+ * `refused`: the server does not let us rewrite it, for the reason in `problem`. `off`: Redis
+ * keeps no such file.
+ */
+export interface FileRemoval {
+  state: "off" | "pending" | "refused" | "rewritten";
+  at: string | null;
+  problem: string | null;
+}
+
+/** Whom an alias leads to. */
+export interface FoundCustomer {
+  customer_id: string;
+}
+
+/**
+ * How the server is.
+ *
+ * `degraded` says what is wrong, why, and how to fix it: `store` (Redis does not answer or takes
+ * no writes), `data` (Redis has lost data, in the last day), `durability` (it may lose some),
+ * `log` (the archive has stopped), `clock` (clocks differ), `watch` (the look at Redis fails or is
+ * not told), `model` (the prior scores), `keys` (the keys file cannot be used, or no key is
+ * valid). `notices` are what an operator should know and need not fix. No address is ever named.
+ */
+export interface Health {
+  status: "degraded" | "ok";
+  degraded: Record<string, string>;
+  notices: Record<string, string>;
+}
+
+/** Names the customer who is merged into the one in the path. */
+export interface MergeRequest {
+  from: string;
+}
+
+/** Something about an event that was accepted: its place in the request, and what to look at. */
+export interface Notice {
+  index: number;
+  detail: string;
+}
+
+/**
+ * What is in force, and since when.
+ *
+ * `degraded` lists what every decision does without, `cautions` what this policy cannot make good,
+ * such as contacts that a longer cap would need and that were not kept. `budgets` is what is spent
+ * of every budget; null where Redis does not answer. `keys_problem` says why the keys file cannot
+ * be used, with its path, and what holds meanwhile. `refusal` is what was tried after it and
+ * refused, with its first errors; null where the newest is in force.
+ */
+export interface PolicyView {
+  policy_version: string;
+  model_version: string | null;
+  loaded_at: string;
+  messages: number;
+  candidates: number;
+  degraded: string[];
+  shadow_version: string | null;
+  cautions: string[];
+  budgets: BudgetView[] | null;
+  model_problem: string | null;
+  keys_problem: string | null;
+  refusal: Refusal | null;
+}
+
+/** The body of every error (RFC 9457). `instance` names the request, as `X-Request-ID` does. */
+export interface ProblemDetails {
+  type: string;
+  title: string;
+  status: number;
+  detail: string;
+  instance: string | null;
+  errors: FieldError[];
+}
+
+/** The last rejected events, the newest first. */
+export interface Quarantine {
+  rejected: Quarantined[];
+}
+
+/**
+ * A rejected event: when and from whom it came, what it says of itself, and why.
+ *
+ * `key` is the name of the API key, `index` the event's place in its request.
+ */
+export interface Quarantined {
+  at: string;
+  source: string;
+  detail: string;
+  index: number;
+  key?: string | null;
+  kind?: string | null;
+  event?: string | null;
+  id?: string | null;
+}
+
+/**
+ * What was refused last, while something older stays in force.
+ *
+ * `since` is the time of the first in an unbroken row of refusals; `errors` are the first few
+ * places to fix, out of `count`.
+ */
+export interface Refusal {
+  at: string;
+  since: string;
+  trigger: "SIGHUP" | "api" | "publish" | "replica" | "rollback" | "start" | "watch";
+  detail: string;
+  errors: FieldError[];
+  count: number;
+}
+
+/** An alias that leads to another customer, and was therefore left there. */
+export interface RefusedAlias {
+  type: string;
+  value: string;
+  detail: string;
+}
+
+/** An event that was not accepted: its place in the request, and why. */
+export interface Rejected {
+  index: number;
+  detail: string;
+}
+
+/** A line that is no code for this pool, and why; the others were taken. */
+export interface RejectedCode {
+  line: number;
+  detail: string;
+}
+
+/** One message on one channel that the caller is to give. */
+export interface Selection {
+  message: string;
+  channel: string;
+  content: Record<string, any>;
+  response_probability: number | null;
+  priority: number | null;
+  selection_probability: number | null;
+  reserved_until: string | null;
+}
+
+/** The customer as a caller may see it; `hidden` names the fields that are left empty. */
+export interface ShownCustomer {
+  customer_id: string;
+  attributes: Record<string, any>;
+  timezone: string | null;
+  aliases: Record<string, string[]>;
+  reachable: string[] | null;
+  unreachable: string[];
+  consents: Record<string, Record<string, ConsentView>>;
+  state: string | null;
+  events: Record<string, EventView>;
+  scores: Record<string, number>;
+  contacts: ContactView[];
+  earlier_contacts: EarlierContactsView[];
+  merged: string[];
+  consent_trail: ConsentLine[];
+  deliveries?: DeliveryView[];
+  hidden?: string[];
+}
+
+/**
+ * What was removed from Redis; `log_records` by partition, for those of the customer's ids.
+ *
+ * `ids` counts the customer's ids: the one in use, merged ones, aliases that were one.
+ * `coupon_codes` counts the codes of which it was known that the customer has them, `deliveries`
+ * the messages that were still in the outbox.
+ */
+export interface StoreRemoval {
+  ids: number;
+  documents: number;
+  aliases: number;
+  answers: number;
+  event_ids: number;
+  coupon_codes: number;
+  deliveries: number;
+  log_records: Record<string, number>;
+}
+
+/** The event that asks for a decision. With an `id` it is also recorded. */
+export interface TriggerEvent {
+  type: string;
+  id?: string | null | undefined;
+  at?: string | Date | null | undefined;
+  properties?: Record<string, any> | undefined;
+}
+
+/** The customer as changed; `refused_aliases` belong to others, and were left there. */
+export interface UpdatedCustomer {
+  customer_id: string;
+  attributes: Record<string, any>;
+  timezone: string | null;
+  aliases: Record<string, string[]>;
+  reachable: string[] | null;
+  unreachable: string[];
+  consents: Record<string, Record<string, ConsentView>>;
+  state: string | null;
+  events: Record<string, EventView>;
+  scores: Record<string, number>;
+  contacts: ContactView[];
+  earlier_contacts: EarlierContactsView[];
+  merged: string[];
+  consent_trail: ConsentLine[];
+  deliveries?: DeliveryView[];
+  refused_aliases?: RefusedAlias[];
+}

@@ -1,0 +1,87 @@
+"""The TypeScript client does what the contract of all clients says, in Node."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clients.contract import Contract, broken_pieces
+from tests.clients.typescript import FOLDER, MISSING, compiled, node
+
+pytestmark = pytest.mark.skipif(node() is None, reason=MISSING)
+
+
+@pytest.fixture(scope="module")
+def run(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[dict[str, Any]], Mapping[str, Any]]]:
+    """Does a step in a Node that stays."""
+    out = compiled(tmp_path_factory.mktemp("typescript"))
+    with subprocess.Popen(
+        [str(node()), out / "test" / "runner.js"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        asked, told = process.stdin, process.stdout
+
+        def step(given: dict[str, Any]) -> Mapping[str, Any]:
+            asked.write(json.dumps(given) + "\n")
+            asked.flush()
+            line = told.readline()
+            if not line:
+                pytest.fail(f"the runner ended: {process.communicate()[1]}")
+            found: dict[str, Any] = json.loads(line)
+            return found
+
+        yield step
+        process.stdin.close()
+
+
+def test_the_client_keeps_the_contract(contract: Contract, run: Any) -> None:
+    assert contract.broken("typescript", run) == []
+
+
+def test_its_pieces_give_what_the_contract_says(run: Any) -> None:
+    assert broken_pieces(run) == []
+
+
+@pytest.mark.slow
+def test_the_package_has_what_is_compiled_its_readme_and_its_licence_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not installed")
+    copy = tmp_path / "client"
+    ignored = shutil.ignore_patterns("node_modules", "dist")
+    shutil.copytree(FOLDER, copy, ignore=ignored)
+    (copy / "node_modules").symlink_to(FOLDER / "node_modules")
+    command = ["npm", "pack", "--offline"]
+    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = copy.glob("*.tgz")
+    with tarfile.open(path) as packed:
+        names = {name.removeprefix("package/") for name in packed.getnames()}
+    made = {
+        f"dist/{source.stem}{ending}"
+        for source in (FOLDER / "src").glob("*.ts")
+        for ending in (".js", ".d.ts")
+    }
+    assert names == made | {"package.json", "README.md", "LICENSE"}
+
+
+def test_it_needs_nothing_at_run_time_and_names_exact_versions() -> None:
+    package = json.loads((FOLDER / "package.json").read_text("utf-8"))
+    assert "dependencies" not in package
+    assert all(version[0].isdigit() for version in package["devDependencies"].values())
+    assert "resolved" not in (FOLDER / ".npmrc").read_text("utf-8")
+    assert not (FOLDER / "package-lock.json").exists()
