@@ -12,18 +12,23 @@ what they send, and may name themselves.)
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
+from itertools import islice
+from typing import Final, NamedTuple
 
 from decision.core import event_effects
 from decision.core.document import Document
 from decision.core.errors import InputError
 from decision.core.event_effects import Occurrence
+from decision.core.policy import Policy
 from decision.core.ports import Commit, ReadResult
 from decision.engine.identity import clean_id, resolve
 from decision.engine.runtime import Runtime
 from decision.engine.transaction import commit_of, update
+
+AT_A_TIME: Final = 1_000
+"""Derived events that are held, and written, at a time: few bytes may count as one."""
 
 
 async def count_for_others(
@@ -36,9 +41,20 @@ async def count_for_others(
     Raises:
         StoreUnavailable: perhaps not everything is counted; the events must not be written.
     """
-    policy = runtime.snapshot.policy
+    derived = _derived(runtime.snapshot.policy, sender, occurrences)
+    while some := list(islice(derived, AT_A_TIME)):
+        found: defaultdict[str, list[_Named]] = defaultdict(list)
+        for customer_id, one in some:
+            found[customer_id].append(one)
+        for customer_id, own in found.items():
+            await _count_for(runtime, sender.customer_id, customer_id, own, now)
+
+
+def _derived(
+    policy: Policy, sender: Document, occurrences: Sequence[Occurrence]
+) -> Iterator[tuple[str, _Named]]:
+    """(customer id, event) of what is derived, in order."""
     senders = [sender.customer_id, *sender.merged]
-    found: defaultdict[str, list[_Named]] = defaultdict(list)
     for occurrence in occurrences:
         if not policy.derivations.concerns(occurrence.type):
             continue
@@ -46,9 +62,7 @@ async def count_for_others(
         for name, one, ids in event_effects.for_others_by_every_id(sent, policy, senders):
             customer_id = customer_named(name)
             if customer_id is not None:
-                found[customer_id].append(_Named(one, ids))
-    for customer_id, own in found.items():
-        await _count_for(runtime, sender.customer_id, customer_id, own, now)
+                yield customer_id, _Named(one, ids)
 
 
 class _Named(NamedTuple):

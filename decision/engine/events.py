@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -115,6 +116,7 @@ class Events:
                 with self.runtime.answers.of(str(named)):
                     customer_id = await customer_id_of(self.runtime, named)
                 self._check(event, now)
+                await self._give_way(event)
                 if isinstance(named, Alias):
                     aliases.setdefault(customer_id, []).append(named)
                 by_customer.setdefault(customer_id, []).append((index, event))
@@ -242,6 +244,11 @@ class Events:
                     await self.runtime.store.count_outcome(channel, kind)
         return results
 
+    async def _give_way(self, event: Event) -> None:
+        """Lets others go on after an event that may count as thousands."""
+        if self.runtime.snapshot.policy.derivations.concerns(event.type):
+            await asyncio.sleep(0)
+
     async def _takings(self, own: list[tuple[int, Event]]) -> Takings:
         """What the decisions that these events settle may have taken of."""
         if any(event.decision_id and event.type in SETTLING for _, event in own):
@@ -280,6 +287,7 @@ class Events:
                     )
                     sections = ("contacts", "events")
                     applied.append(occurrence)
+                    await self._give_way(event)
             except (AmbiguousContact, InputError) as error:
                 results[index] = Rejected(index, str(error))
                 continue

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from decision.core.clock import from_micros
 from decision.core.errors import StoreUnavailable
+from decision.core.ports import Commit
 from decision.core.schema import CustomerUpdate, DecisionRequest, Event, TriggerEvent
-from decision.engine import Engine, EngineSettings, build_snapshot
+from decision.engine import Engine, EngineSettings, build_snapshot, crediting
 from decision.engine.events import PastEvent
 from decision.engine.loading import CustomerRow, Loading
 from decision.rulebook.reader import load_files
@@ -144,6 +145,50 @@ async def test_it_counts_for_whom_a_merged_customer_became(make_engine: Make) ->
     await engine.events.record([sign_up("carl", "old", "e-2"), sign_up("ben", "old", "e-1")])
     assert await count(engine, "anna") == 2
     assert (await engine.customers.get("anna")).scores == {"fame": 4.0}
+
+
+async def test_however_much_an_event_counts_as_little_of_it_is_held_at_a_time(
+    make_engine: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it counts, each once, also where the next part fails and it is sent again."""
+    monkeypatch.setattr(crediting, "AT_A_TIME", 3)
+    store = Failing(MemoryStore())
+    engine = await inviting(make_engine, "b", "c", store=store)
+    gifts = [{"to": "bc"[number % 2], "price": 20} for number in range(20)]
+    orders = [
+        Event(type="purchase", customer_id="anna", id=f"o-{number}", properties={"gifts": gifts})
+        for number in range(2)
+    ]
+    written: list[int] = []
+    commit = store.store.commit
+
+    async def counted(one: Commit, **options: Any) -> Any:
+        written.append(len(one.event_ids))
+        return await commit(one, **options)
+
+    monkeypatch.setattr(store.store, "commit", counted)
+    store.operations, store.fails_at, store.after = 0, 15, True
+    with pytest.raises(StoreUnavailable):
+        await engine.events.record(orders)
+    store.fails_at = None
+    await engine.events.record(orders)
+    assert [await count(engine, who, "gift") for who in "bc"] == [20, 20]
+    assert max(written) <= 3
+
+
+async def test_an_event_that_counts_as_many_lets_others_go_on(make_engine: Make) -> None:
+    engine = await inviting(make_engine, "b")
+    gifts = [{"to": "b", "price": 20}] * 50
+    orders = [
+        Event(type="purchase", customer_id="anna", id=f"o-{number}", properties={"gifts": gifts})
+        for number in range(20)
+    ]
+    recording = asyncio.create_task(engine.events.record(orders))
+    turns = 0
+    while not recording.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns >= 2 * len(orders)
 
 
 async def test_a_list_counts_for_each_that_it_names(make_engine: Make) -> None:
