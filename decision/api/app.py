@@ -16,6 +16,7 @@ from decision.api.audit import audited
 from decision.api.auth import Authenticator, guard_of
 from decision.api.bodies import Bodies
 from decision.api.coupons import coupon_routes
+from decision.api.cross_origin import CrossOrigin, origins_of
 from decision.api.customers import customer_routes
 from decision.api.decisions import decision_routes, lookup_routes
 from decision.api.errors import HANDLERS
@@ -27,7 +28,7 @@ from decision.api.middleware import RequestMiddleware
 from decision.api.ofrep import ofrep_routes
 from decision.api.operations import operation_routes
 from decision.api.protocol import BoundedProtocol
-from decision.api.segment import segment_routes
+from decision.api.segment import SEGMENT_PATHS, segment_routes
 from decision.api.tracing import TracingMiddleware
 from decision.api.unsubscribe import unsubscribe_routes
 from decision.core.errors import StoreUnavailable
@@ -104,7 +105,7 @@ def create_app(
             *lookup_routes(engine, settings, admission),
             *ofrep_routes(engine, settings, admission, rates, bodies),
             *event_routes(engine, settings, metrics, admission, rates, bodies),
-            *segment_routes(engine, settings, metrics, admission, rates, bodies),
+            *segment_routes(engine, settings, metrics, admission, authenticator, rates, bodies),
             *customer_routes(engine, admission, bodies),
             *looking_routes(engine, admission),
             *coupon_routes(engine, settings, admission),
@@ -131,6 +132,8 @@ def create_app(
         openapi_config=None,
         logging_config=None,
     )
+    if origins := _origins(settings):
+        app.asgi_handler = CrossOrigin(app.asgi_handler, origins, SEGMENT_PATHS)
     app.asgi_handler = RequestMiddleware(
         app.asgi_handler, log_requests=settings.log_level == "debug"
     )
@@ -154,6 +157,13 @@ def _reports(settings: ServerSettings) -> dict[str, ReportedGateway]:
         return load_reports(settings.gateways)
     except GatewaySettingsError as error:
         raise SettingsError(f"NEXTBEST_GATEWAYS: {error}") from None
+
+
+def _origins(settings: ServerSettings) -> frozenset[str]:
+    try:
+        return origins_of(settings.segment_origins)
+    except ValueError as error:
+        raise SettingsError(f"NEXTBEST_SEGMENT_ORIGINS: {error}") from None
 
 
 @contextlib.asynccontextmanager

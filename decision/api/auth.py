@@ -66,12 +66,18 @@ class Authenticator:
         return self._keys is None
 
     def authorize(
-        self, scope: Scope, needed: str, instead: str | None = None, *, basic: bool = False
+        self,
+        scope: Scope,
+        needed: str,
+        instead: str | None = None,
+        *,
+        basic: bool = False,
+        given: bytes | None = None,
     ) -> bool:
         """Allows a request, or refuses it; false where only the scope `instead` allows it.
 
-        With `basic` the key may also be the user name of Basic authentication. The name of the
-        key is noted in the request's state.
+        With `basic` the key may also be the user name of Basic authentication; `given` is the key
+        where it was no header that gave it. The name of the key is noted in the request's state.
 
         Raises:
             Problem: 401 without a valid key, 403 where the key lacks the scope, or where the
@@ -82,7 +88,7 @@ class Authenticator:
             return True
         if self._hosts is not None and not self.is_ours(scope):
             raise Problem("forbidden", "the Host of the request is not in NEXTBEST_ALLOWED_HOSTS")
-        caller = self._caller(scope, self._keys, basic)
+        caller = self._caller(_given_key(scope, basic) if given is None else given, self._keys)
         scope["state"]["key"] = caller.name
         if needed in caller.scopes:
             return True
@@ -108,8 +114,7 @@ class Authenticator:
                     return _by_unix_socket(scope)
         return named or _by_unix_socket(scope)
 
-    def _caller(self, scope: Scope, keys: dict[str, _Caller], basic: bool) -> _Caller:
-        given = _given_key(scope, basic)
+    def _caller(self, given: bytes, keys: dict[str, _Caller]) -> _Caller:
         if not given:
             detail = "send Authorization: Bearer and an API key"
             raise Problem("unauthorized", detail, headers={"www-authenticate": _REALM})
@@ -164,7 +169,8 @@ def guard_of(authenticator: Authenticator, rates: Rates) -> Guard:
 
     `opt["instead"]` is a scope that allows a part of the answer (`partly_allowed`). A route with
     `opt["counted"]` false counts its calls against the key's rate itself. With `opt["basic"]` the
-    key may also come by Basic authentication.
+    key may also come by Basic authentication, with `opt["key_in_body"]` in the body of a request
+    without that header: then the route itself authorizes.
 
     A function and not a method, because a router copies what it is given, and with a bound method
     the authenticator; a coroutine, because Litestar runs others in a thread.
@@ -178,6 +184,8 @@ def guard_of(authenticator: Authenticator, rates: Rates) -> Guard:
             return
         if handler.opt.get("local") and is_local(scope) and authenticator.is_ours(scope):
             return
+        if handler.opt.get("key_in_body") and not (authenticator.open or has_authorization(scope)):
+            return
         allowed = authenticator.authorize(
             scope, needed, handler.opt.get("instead"), basic=handler.opt.get("basic", False)
         )
@@ -186,6 +194,11 @@ def guard_of(authenticator: Authenticator, rates: Rates) -> Guard:
             await rates.spend(key_name(scope))
 
     return guard
+
+
+def has_authorization(scope: Scope) -> bool:
+    """Whether a header of the request gives a key."""
+    return any(name == b"authorization" for name, _ in scope["headers"])
 
 
 def partly_allowed(scope: Scope) -> bool:

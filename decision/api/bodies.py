@@ -37,23 +37,31 @@ class Bodies:
         self.budget = ByteBudget(settings.max_bytes_in_flight // 2)
         self._small = min(_SMALL, self.largest)
 
-    async def read_packed(self, scope: Scope, receive: Receive) -> bytes:
+    async def read_packed(
+        self,
+        scope: Scope,
+        receive: Receive,
+        *,
+        types: frozenset[bytes] = JSON_ONLY,
+        largest: int | None = None,
+    ) -> bytes:
         """The whole body of a request, which may be packed with gzip, unpacked; else as `read`.
 
         Raises:
             Problem: as `read` does; 413 where it is too large unpacked, 400 where it cannot be
                 unpacked.
         """
-        body = await self.read(scope, receive, encodings=_PACKED)
+        largest = self.largest if largest is None else largest
+        body = await self.read(scope, receive, types=types, encodings=_PACKED, largest=largest)
         if dict(scope["headers"]).get(b"content-encoding", b"").lower() != b"gzip":
             return body
         unpacking = zlib.decompressobj(zlib.MAX_WBITS | 16)
         try:
-            found = unpacking.decompress(body, self.largest + 1)
+            found = unpacking.decompress(body, largest + 1)
         except zlib.error:
             raise Problem("invalid-request", "the body is not gzip") from None
-        if len(found) > self.largest:
-            raise too_large(self.largest)
+        if len(found) > largest:
+            raise too_large(largest)
         if not unpacking.eof or unpacking.unused_data:
             raise Problem("invalid-request", "the body is not one whole stream of gzip")
         if len(found) > self._small:
@@ -71,16 +79,19 @@ class Bodies:
         *,
         types: frozenset[bytes] = JSON_ONLY,
         encodings: frozenset[bytes] = _PLAIN,
+        largest: int | None = None,
     ) -> bytes:
         """The whole body of a request. Its share of memory is in the request's state, as `share`.
 
-        `types` and `encodings` are the contents it may have.
+        `types` and `encodings` are the contents it may have, `largest` its bytes, where that is
+        not what the settings say of bodies.
 
         Raises:
             Problem: 415 for another content type, 413 where it is too large, 408 where it took too
                 long, 400 where the client went away, 503 where others take all memory there is.
         """
-        check_headers(scope, types, self.largest, encodings)
+        largest = self.largest if largest is None else largest
+        check_headers(scope, types, largest, encodings)
         size = 0
         parts: list[bytes] = []
         share: Share | None = None
@@ -98,7 +109,7 @@ class Bodies:
                     if size > self._small:
                         if share is None:
                             share = scope["state"]["share"] = Share(self.budget)
-                        if size > self.largest or not share.grow(size):
+                        if size > largest or not share.grow(size):
                             break
                     if not message["more_body"]:
                         body = b"".join((*parts, part)) if parts else part
@@ -108,7 +119,7 @@ class Bodies:
                     parts.append(part)
         except TimeoutError:
             raise late(self.seconds) from None
-        problem = too_large(self.largest) if size > self.largest else self._crowded(close=True)
+        problem = too_large(largest) if size > largest else self._crowded(close=True)
         parts.clear()
         if share is not None:
             share.give()

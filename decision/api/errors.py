@@ -111,10 +111,11 @@ def problem_details(error: InputError) -> dict[str, Any]:
 class ProblemAnswer:
     """A problem as an answer, in the form in which Litestar takes it from an exception handler."""
 
-    __slots__ = ("problem",)
+    __slots__ = ("coded", "problem")
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, *, coded: bool = False) -> None:
         self.problem = problem
+        self.coded = coded
 
     def to_asgi_response(self, **_: Any) -> ProblemAnswer:
         """The ASGI application that sends it."""
@@ -122,11 +123,18 @@ class ProblemAnswer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the problem."""
-        await send_problem(self.problem, scope, send)
+        await send_problem(self.problem, scope, send, coded=self.coded)
 
 
 def _handle(request: Request[Any, Any, Any], error: Exception) -> Any:
     return ProblemAnswer(as_problem(error, http_request_id(request.scope)))
 
+
+def _handle_coded(request: Request[Any, Any, Any], error: Exception) -> Any:
+    return ProblemAnswer(as_problem(error, http_request_id(request.scope)), coded=True)
+
+
+CODED_HANDLERS: ExceptionHandlersMap = {HTTPException: _handle_coded, Exception: _handle_coded}
+"""For routes whose clients read `code` and `message` of an error."""
 
 HANDLERS: ExceptionHandlersMap = {HTTPException: _handle, Exception: _handle}

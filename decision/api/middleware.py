@@ -110,9 +110,10 @@ def _allowed(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]
     return [PRIVATE, (b"allow", b", ".join(sorted(allowed)))]
 
 
-async def send_problem(problem: Problem, scope: Scope, send: Send) -> None:
-    """Answers with a problem."""
-    body = msgspec.json.encode(problem.details(http_request_id(scope)))
+async def send_problem(problem: Problem, scope: Scope, send: Send, *, coded: bool = False) -> None:
+    """Answers with a problem; `coded`, for clients that read a code."""
+    details = problem.coded if coded else problem.details
+    body = msgspec.json.encode(details(http_request_id(scope)))
     headers = problem.encoded_headers(body)
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})

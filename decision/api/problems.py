@@ -60,6 +60,13 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
     errors: list[FieldError] = []
 
 
+class CodedProblem(ProblemDetails, frozen=True, kw_only=True):
+    """A problem for clients that read `code` and `message` of an error."""
+
+    code: str
+    message: str
+
+
 class Problem(NextbestError):
     """Ends a request with a problem.
 
@@ -99,6 +106,11 @@ class Problem(NextbestError):
             instance=f"urn:nextbest:request:{request_id}" if request_id else None,
             errors=self.errors,
         )
+
+    def coded(self, request_id: str | None = None) -> CodedProblem:
+        """What goes into the body, with a code."""
+        details = msgspec.structs.asdict(self.details(request_id))
+        return CodedProblem(**details, code=self.kind, message=self.detail)
 
     def encoded_headers(self, body: bytes) -> list[tuple[bytes, bytes]]:
         """The headers of the answer with this body."""

@@ -6,6 +6,7 @@ gets a 200; what of it cannot be used is in the answer, and in the quarantine.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -14,8 +15,9 @@ from litestar import Request, get, post
 from litestar.types import ControllerRouterHandler
 
 from decision.api.answers import Answer, json_answer
-from decision.api.auth import key_name
+from decision.api.auth import Authenticator, has_authorization, key_name
 from decision.api.bodies import Bodies
+from decision.api.errors import CODED_HANDLERS
 from decision.api.openapi import BODY_PROBLEMS, EXAMPLES, Body, Operation
 from decision.core.clock import from_micros
 from decision.core.errors import InputError, NotFound
@@ -25,7 +27,6 @@ from decision.engine.identity import customer_id_of, named_by
 from decision.intake.segment import (
     ANONYMOUS,
     KINDS,
-    LARGEST_BATCH,
     LARGEST_EVENT,
     Action,
     Merge,
@@ -33,9 +34,9 @@ from decision.intake.segment import (
     SegmentOptions,
     about,
     action_of,
-    calls_of,
     names_of,
 )
+from decision.intake.segment_batch import Batch, calls_of, write_key_of
 from decision.server.admission import Admission
 from decision.server.keys.rates import Rates
 from decision.server.metrics import Metrics
@@ -49,6 +50,25 @@ from decision.server.quarantine import (
 from decision.server.settings import ServerSettings, SettingsError
 
 _Request = Request[Any, Any, Any]
+_KIND_BY_PATH: Final[dict[str, str | None]] = {
+    "batch": None,
+    "b": None,
+    **{kind: kind for kind in KINDS},
+    **{kind[0]: kind for kind in KINDS},
+}
+"""What is called at `/v1/…`; one letter is what analytics.js, for browsers, calls."""
+
+SEGMENT_PATHS: Final = frozenset(f"/v1/{path}" for path in _KIND_BY_PATH)
+"""The paths that take Segment's calls."""
+
+_TYPES: Final = frozenset({b"application/json", b"text/plain"})
+"""As text, a browser asks no leave to send it; it is JSON all the same."""
+
+LARGEST_UNKNOWN: Final = 512 * 1024
+"""Bytes of a body that are read before it is known whether its write key is a key."""
+
+_AT_A_TIME: Final = 256
+"""Calls of a batch that are read while nobody else has a turn."""
 
 
 class SegmentAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,28 +100,38 @@ def segment_routes(
     settings: ServerSettings,
     metrics: Metrics,
     admission: Admission,
+    authenticator: Authenticator,
     rates: Rates,
     bodies: Bodies,
 ) -> list[ControllerRouterHandler]:
     """The routes of Segment's calls, and of the quarantine."""
     options = options_of(settings)
     store = engine.runtime.store
+    largest = settings.segment_max_body_bytes
 
     async def take(request: _Request, kind: str | None) -> Answer:
-        body = await bodies.read_packed(request.scope, request.receive)
-        calls, sent_at = ([body], None) if kind is not None else calls_of(body)
-        key = key_name(request.scope)
+        scope = request.scope
+        known = authenticator.open or has_authorization(scope)
+        most = largest if known else min(largest, LARGEST_UNKNOWN)
+        body = await bodies.read_packed(scope, request.receive, types=_TYPES, largest=most)
+        if kind is not None:
+            batch = Batch([msgspec.Raw(body)], writeKey=None if known else write_key_of(body))
+        else:
+            batch = calls_of(body)
+        if not known:
+            given = batch.writeKey if isinstance(batch.writeKey, str) else ""
+            authenticator.authorize(scope, "events", given=given.encode())
+        calls = [bytes(call) for call in batch.batch]
+        key = key_name(scope)
         await rates.spend(key, max(1, len(calls)))
         received = from_micros(engine.runtime.clock())
         actions: dict[int, Action] = {}
         rejected: dict[int, str] = {}
-        size = 0
         for index, raw in enumerate(calls):
+            if index % _AT_A_TIME == _AT_A_TIME - 1:
+                await asyncio.sleep(0)  # others wait
             try:
-                size += len(raw) if len(raw) <= LARGEST_EVENT else 0
-                if size > LARGEST_BATCH:
-                    raise InputError("", f"is beyond the {LARGEST_BATCH} bytes of a batch")
-                actions[index] = action_of(raw, options, received, kind=kind, sent_at=sent_at)
+                actions[index] = action_of(raw, options, received, kind=kind, sent_at=batch.sentAt)
             except InputError as error:
                 rejected[index] = str(error)
                 metrics.recorded("", "rejected")
@@ -123,15 +153,17 @@ def segment_routes(
             )
         return json_answer(answer)
 
-    def route(kind: str | None) -> ControllerRouterHandler:
-        opt = {
+    def route(path: str, kind: str | None) -> ControllerRouterHandler:
+        opt: dict[str, Any] = {
             "scope": "events",
             "basic": True,
+            "key_in_body": True,
             "counted": False,
-            "operation": _operation(kind or "batch"),
         }
+        if path in (*KINDS, "batch"):
+            opt["operation"] = _operation(path)
 
-        @post(f"/v1/{kind or 'batch'}", status_code=200, opt=opt)
+        @post(f"/v1/{path}", status_code=200, opt=opt, exception_handlers=CODED_HANDLERS)
         async def take_calls(request: _Request) -> Answer:
             return await take(request, kind)
 
@@ -142,7 +174,7 @@ def segment_routes(
         async with admission.turn():
             return json_answer(await quarantined(store))
 
-    return [route(None), *map(route, KINDS), get_quarantine]
+    return [*(route(*one) for one in _KIND_BY_PATH.items()), get_quarantine]
 
 
 async def _store(
@@ -205,9 +237,10 @@ def _operation(path: str) -> Operation:
         tag="events",
         summary="Take a batch of Segment's calls" if batch else f"Take Segment's call {path}",
         description="For clients of Segment and RudderStack: point their host here; the write key "
-        "is an API key, as user name of Basic or as Bearer. The body may be packed with gzip. "
+        "is an API key, as user name of Basic, as Bearer, or as `writeKey` in the body. The body "
+        "may be packed with gzip, and its type `text/plain`. "
         "What cannot be used is listed in `rejected` and in the quarantine; the rest counts. "
-        f"An event may have {LARGEST_EVENT} bytes, a batch {LARGEST_BATCH}.",
+        f"An event may have {LARGEST_EVENT} bytes. Errors also have `code` and `message`.",
         request=Body(
             type=dict[str, Any], example=EXAMPLES["SegmentBatch" if batch else "SegmentCall"]
         ),

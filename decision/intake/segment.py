@@ -18,9 +18,6 @@ KINDS: Final = ("track", "identify", "page", "screen", "group", "alias")
 LARGEST_EVENT: Final = 32 * 1024
 """Bytes that one call may have, as JSON."""
 
-LARGEST_BATCH: Final = 500 * 1024
-"""Bytes that the calls of a batch may have together, without those that are too large alone."""
-
 ANONYMOUS: Final = "anonymous_id"
 """The type of alias that an `anonymousId` is."""
 
@@ -54,17 +51,9 @@ class Merge(msgspec.Struct, frozen=True):
     other: str
 
 
-class Batch(msgspec.Struct, frozen=True):
-    """A batch of calls, still as they came."""
-
-    batch: list[msgspec.Raw]
-    sentAt: Any = None
-
-
 Action = Event | Profile | Merge | None
 """What a call asks for; None where nothing is to be stored."""
 
-_batch = msgspec.json.Decoder(Batch)
 _object: JsonDecoder[dict[str, Any]] = JsonDecoder(dict[str, Any], noun="event")
 _event: JsonDecoder[Event] = JsonDecoder(Event)
 _update: JsonDecoder[CustomerUpdate] = JsonDecoder(CustomerUpdate)
@@ -86,31 +75,6 @@ def names_of(text: str | None) -> dict[str, str]:
             raise ValueError(f'"{part.strip()}" is no name; write name, or name=name here')
         found[theirs.strip()] = ours.strip() or theirs.strip()
     return found
-
-
-def calls_of(body: bytes) -> tuple[list[bytes], Any]:
-    """The calls of a batch, each as JSON, and its `sentAt`.
-
-    What is no JSON because of one call, such as `NaN` or half a character, is wrong in that call
-    alone: Python's clients send such numbers.
-
-    Raises:
-        InputError: the body is no batch.
-    """
-    try:
-        found = _batch.decode(body)
-        return [bytes(one) for one in found.batch], found.sentAt
-    except msgspec.ValidationError:
-        pass
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        try:
-            lenient = json.loads(body.decode("utf-8", "surrogateescape"))
-            if isinstance(lenient, dict) and isinstance(lenient.get("batch"), list):
-                calls = [json.dumps(one).encode() for one in lenient["batch"]]
-                return calls, lenient.get("sentAt")
-        except (ValueError, RecursionError):
-            raise InputError("", "the body is not JSON") from None
-    raise InputError("batch", 'the body must be an object with "batch", a list of events')
 
 
 def action_of(
@@ -174,7 +138,7 @@ def _merge(call: dict[str, Any], options: SegmentOptions) -> Merge | None:
     user, other = _text(call, "userId"), _text(call, "previousId")
     if user is None or other is None:
         raise InputError("userId" if user is None else "previousId", "is missing")
-    return Merge(user, other) if options.merges else None
+    return Merge(user, other) if options.merges and user != other else None
 
 
 def _profile(
@@ -185,11 +149,26 @@ def _profile(
     anonymous: str | None,
 ) -> Profile | None:
     traits = _mapping(call, "traits") or _mapping(_mapping(call, "context"), "traits")
-    kept = {ours: traits[name] for name, ours in options.traits.items() if name in traits}
+    kept = {}
+    for name, ours in options.traits.items():
+        if (found := _trait(traits, name)) is not _MISSING:
+            kept[ours] = found
     aliases = {ANONYMOUS: anonymous} if user is not None and anonymous is not None else {}
     if not kept and not aliases:
         return None
     return Profile(user, alias, _checked(_update, {"attributes": kept, "aliases": aliases}))
+
+
+_MISSING: Final = object()
+
+
+def _trait(traits: dict[str, Any], name: str) -> Any:
+    """The trait of a name; `address.city` is also `city` in the object `address`."""
+    if name in traits:
+        return traits[name]
+    outer, dot, inner = name.partition(".")
+    nested = traits.get(outer) if dot else None
+    return _trait(nested, inner) if isinstance(nested, dict) else _MISSING
 
 
 def _happened(kind: str, call: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -216,16 +195,21 @@ def _happened(kind: str, call: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 def _time(call: dict[str, Any], sent_at: Any, received: datetime) -> datetime:
     """When it happened by our clock: the client's may be wrong, but what it measures is not.
 
+    A `timestamp` beside `originalTimestamp` is what the application says, as of a past that it
+    imports. With `receivedAt` the call was passed on by who has corrected it already.
+
     Raises:
         InputError: the time cannot be read.
     """
-    given = call.get("originalTimestamp") or call.get("timestamp")
+    given = call.get("timestamp") or call.get("originalTimestamp")
     if given is None:
         return received
     try:
         at = _moment(given)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError("timestamp", f"{_shown(given)} is no time of RFC 3339") from None
+    if call.get("timestamp") and call.get("receivedAt"):
+        return at
     try:
         return at + (received - _moment(sent_at))
     except (TypeError, ValueError, OverflowError):
@@ -239,6 +223,8 @@ def _moment(given: Any) -> datetime:
 
 def _text(call: dict[str, Any], name: str) -> str | None:
     value = call.get(name)
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if value is not None and not isinstance(value, str):

@@ -155,6 +155,16 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     segment_merge: Annotated[
         bool, _about("Merge the two customers of Segment's alias; otherwise it changes nothing.")
     ] = False
+    segment_max_body_bytes: Annotated[
+        int, _about("Largest body of Segment's calls, unpacked.", ge=1024)
+    ] = 4 * 1024 * 1024 + 64 * 1024
+    segment_origins: Annotated[
+        str | None,
+        _about(
+            "Web origins whose pages may send Segment's calls (CORS), as https://shop.example, "
+            "with commas between them. Left out: none."
+        ),
+    ] = None
     log_limit_mb: Annotated[
         int,
         _about(

@@ -116,20 +116,59 @@ async def test_a_packed_body_is_unpacked_within_the_limit(api: Api) -> None:
         "cut": packed[:-9],
         "more": packed + b"x",
         "plain": b"{}",
-        "bomb": gzip.compress(b" " * 3_000_000),
+        "bomb": gzip.compress(b" " * 30_000_000),
     }.items():
         answer = await api.client.post("/v1/batch", content=body, headers=headers)
         answers[name] = answer.status_code
     assert answers == {"packed": 200, "cut": 400, "more": 400, "plain": 400, "bomb": 413}
 
 
-async def test_events_beyond_the_size_of_a_batch_are_rejected_and_the_others_count(
+async def test_of_a_batch_of_500_kb_the_event_that_is_too_large_is_rejected_alone(
     api: Api,
 ) -> None:
-    big = [track(number, properties={"text": "x" * 30_000}) for number in range(20)]
+    big = [track(number, properties={"text": "x" * 30_000}) for number in range(17)]
     answer = await send(api, *big, track(99, properties={"text": "x" * 40_000}))
-    assert answer["accepted"] == 17
-    assert len(answer["rejected"]) == 4
+    assert (answer["accepted"], [row["index"] for row in answer["rejected"]]) == (17, [17])
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_what_rudderstack_sends_at_once_is_taken_whole(rules: Path, packed: bool) -> None:
+    """100 events of up to 32 KB, which is more than other bodies may have."""
+    big = [track(number, properties={"text": "x" * 32_000}) for number in range(100)]
+    body = json.dumps({"batch": big}).encode()
+    headers = {"content-type": "application/json"}
+    if packed:
+        body, headers["content-encoding"] = gzip.compress(body, 1), "gzip"
+    async with running(rules, **SETTINGS) as api:
+        answer = await api.client.post("/v1/batch", content=body, headers=headers)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["accepted"] == 100
+    async with running(rules, segment_max_body_bytes=100_000) as api:
+        answer = await api.client.post("/v1/batch", content=body, headers=headers)
+        assert answer.status_code == 413
+
+
+@pytest.mark.parametrize("count", [0, 10_000])
+async def test_a_batch_may_have_any_number_of_events(rules: Path, count: int) -> None:
+    async with running(rules, **SETTINGS) as api:
+        calls = [track(number, userId=f"c-{number % 9}") for number in range(count)]
+        assert await send(api, *calls) == {
+            "success": True,
+            "accepted": count,
+            "duplicates": 0,
+            "rejected": [],
+        }
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"batch": 7}'])
+async def test_errors_have_the_code_and_message_that_clients_read(api: Api, body: bytes) -> None:
+    """RudderStack's client for Python takes an error without them for a failure of the network."""
+    headers = {"content-type": "application/json"}
+    answer = await api.client.post("/v1/batch", content=body, headers=headers)
+    found = answer.json()
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert (found["code"], found["message"]) == ("invalid-request", found["detail"])
+    assert "code" not in (await api.client.post("/v1/events", json=[])).json()
 
 
 async def test_times_are_put_right_by_what_the_client_says_it_was_when_it_sent(
