@@ -28,7 +28,7 @@ def types_module(description: Description) -> str:
         f'"""The types of requests and answers. {_DO_NOT_EDIT}"""',
         "from __future__ import annotations",
         "from datetime import datetime",
-        "from typing import Any, Literal, NotRequired, TypedDict",
+        "from typing import Any, Literal, NotRequired, TypedDict, final",
         *(_type(one) for one in description.types),
     ]
     return _formatted("\n\n".join(rows))
@@ -68,7 +68,9 @@ def _type(one: Type) -> str:
         entries = ", ".join(f'"{name}": {kind}' for name, kind in fields.items())
         return f'{one.name} = TypedDict("{one.name}", {{{entries}}})\n{_docstring(one.text, "")}'
     rows = [f"    {name}: {kind}" for name, kind in fields.items()]
-    return "\n".join([f"class {one.name}(TypedDict):", text, "", *rows])
+    # mypy tells answers apart by their keys (`"error" in answer`) where they are final.
+    final = "" if one.asked else "@final\n"
+    return "\n".join([f"{final}class {one.name}(TypedDict):", text, "", *rows])
 
 
 def type_of(schema: Schema, *, asked: bool) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tarfile
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +40,10 @@ def test_the_wheel_has_the_client_its_types_and_its_licence_and_nothing_else(
     own = {f"nextbest_client/{each.name}" for each in SOURCE.iterdir() if each.is_file()}
     assert names == own | {"info/METADATA", "info/WHEEL", "info/RECORD", "info/licenses/LICENSE"}
     assert "nextbest_client/py.typed" in names
+    (path,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(path) as sdist:
+        tops = {name.split("/")[1] for name in sdist.getnames()}
+    assert tops == {"src", "pyproject.toml", "README.md", "LICENSE", "PKG-INFO", ".gitignore"}
     assert metadata.count("Requires-Dist: ") == 1
 
 

@@ -13,19 +13,16 @@ from typing import Any
 import pytest
 
 from tests.clients.contract import Contract, broken_pieces
-from tests.clients.typescript import FOLDER, MISSING, compiled, node
+from tests.clients.typescript import FOLDER, MISSING, installed, node
 
 pytestmark = pytest.mark.skipif(node() is None, reason=MISSING)
 
 
 @pytest.fixture(scope="module")
-def run(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Callable[[dict[str, Any]], Mapping[str, Any]]]:
+def run() -> Iterator[Callable[[dict[str, Any]], Mapping[str, Any]]]:
     """Does a step in a Node that stays."""
-    out = compiled(tmp_path_factory.mktemp("typescript"))
     with subprocess.Popen(
-        [str(node()), out / "test" / "runner.js"],
+        [str(node()), installed() / "test" / "runner.js"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -61,14 +58,11 @@ def test_the_package_has_what_is_compiled_its_readme_and_its_licence_and_nothing
 ) -> None:
     if shutil.which("npm") is None:
         pytest.skip("npm is not installed")
-    copy = tmp_path / "client"
-    ignored = shutil.ignore_patterns("node_modules", "dist")
-    shutil.copytree(FOLDER, copy, ignore=ignored)
-    (copy / "node_modules").symlink_to(FOLDER / "node_modules")
-    command = ["npm", "pack", "--offline"]
-    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+    package = installed() / "node_modules" / "nextbest-client"
+    command = ["npm", "pack", "--offline", "--ignore-scripts", "--pack-destination", str(tmp_path)]
+    done = subprocess.run(command, cwd=package, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    (path,) = copy.glob("*.tgz")
+    (path,) = tmp_path.glob("*.tgz")
     with tarfile.open(path) as packed:
         names = {name.removeprefix("package/") for name in packed.getnames()}
     made = {

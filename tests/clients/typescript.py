@@ -10,34 +10,28 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[2] / "clients" / "typescript"
 MISSING = "Node, or what `make typescript` installs, is missing: the TypeScript client is not tried"
+_COMPILER = FOLDER / "node_modules" / ".bin" / "tsc"
 
 
 @functools.cache
 def node() -> str | None:
     """The Node that can run it, once `make typescript` has installed the compiler."""
-    compiler = FOLDER / "node_modules" / ".bin" / "tsc"
-    return shutil.which("node") if compiler.exists() else None
-
-
-def compiled(out: Path) -> Path:
-    """The package with its tests, compiled into a folder, which has `src` and `test` then."""
-    command = [FOLDER / "node_modules" / ".bin" / "tsc", "--noEmit", "false", "--outDir", out]
-    done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (out / "package.json").write_text('{"type": "module"}', "utf-8")
-    return out
+    return shutil.which("node") if _COMPILER.exists() else None
 
 
 @functools.cache
 def installed() -> Path:
-    """A folder with `node_modules/nextbest-client`, as after `npm install`; for this process."""
+    """A folder with `node_modules/nextbest-client`, as after `npm install`, and `test/`.
+
+    It is made once for a process. Types are left unchecked: `make typescript` checks them.
+    """
     home = Path(tempfile.mkdtemp(prefix="nextbest-client-"))
+    command = [_COMPILER, "--noCheck", "--noEmit", "false", "--declaration", "--outDir", home]
+    done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
     package = home / "node_modules" / "nextbest-client"
-    package.mkdir(parents=True)
-    shutil.copy(FOLDER / "package.json", package)
-    command = [
-        *(FOLDER / "node_modules" / ".bin" / "tsc", "-p", "tsconfig.build.json"),
-        *("--outDir", package / "dist"),
-    ]
-    subprocess.run(command, cwd=FOLDER, capture_output=True, check=True)
+    shutil.copytree(home / "src", package / "dist")
+    for name in ("package.json", "README.md", "LICENSE"):
+        shutil.copy(FOLDER / name, package)
+    shutil.copy(FOLDER / "package.json", home)
     return home

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, TypedDict, cast
+from typing import Any, Final, TypedDict, cast, final
 
 import httpx
 
@@ -18,6 +18,7 @@ LARGEST: Final = 1024 * 1024
 TIMEOUT: Final = 60.0
 
 
+@final
 class LineProblem(TypedDict):
     """Why a line of a batch was not decided; `line` counts from 1."""
 
@@ -30,6 +31,7 @@ class LineProblem(TypedDict):
     line: int
 
 
+@final
 class BadLine(TypedDict):
     """What stands in the place of a decision where its line cannot be used."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict, final
 
 
 class Alias(TypedDict):
@@ -13,6 +13,7 @@ class Alias(TypedDict):
     value: str
 
 
+@final
 class ArchiveRemoval(TypedDict):
     """What was removed from an archive: rows, and in how many files, which were rewritten.
 
@@ -28,6 +29,7 @@ class ArchiveRemoval(TypedDict):
     files: int | None
 
 
+@final
 class BudgetView(TypedDict):
     """One budget in its present period; `name` is that of its message, or one of `budgets:`.
 
@@ -46,6 +48,7 @@ class BudgetView(TypedDict):
     until: str | None
 
 
+@final
 class CodesAnswer(TypedDict):
     """What became of the codes of one request.
 
@@ -60,6 +63,7 @@ class CodesAnswer(TypedDict):
     codes: CouponCounts
 
 
+@final
 class ConsentLine(TypedDict):
     """One change of a consent; `state` null: it was taken back."""
 
@@ -79,6 +83,7 @@ class ConsentStatement(TypedDict):
     evidence: NotRequired[str | None]
 
 
+@final
 class ConsentView(TypedDict):
     """One consent, since when and from where."""
 
@@ -87,6 +92,7 @@ class ConsentView(TypedDict):
     source: str
 
 
+@final
 class ContactView(TypedDict):
     """One contact, for reading. `state` is `reserved`, `confirmed`, `expired` or `released`."""
 
@@ -98,6 +104,7 @@ class ContactView(TypedDict):
     expires_at: str | None
 
 
+@final
 class CouponCounts(TypedDict):
     """How many codes of a pool are in which state; `loaded` is the sum of the other four. Codes
     that are just being loaded count as held.
@@ -127,6 +134,7 @@ class CustomerUpdate(TypedDict):
     unreachable: NotRequired[list[str]]
 
 
+@final
 class CustomerView(TypedDict):
     """Everything stored about one customer, with what is derived from it.
 
@@ -151,6 +159,7 @@ class CustomerView(TypedDict):
     deliveries: NotRequired[list[DeliveryView]]
 
 
+@final
 class Decision(TypedDict):
     """The answer to a decision request."""
 
@@ -189,6 +198,7 @@ class DecisionRequest(TypedDict):
     deadline_ms: NotRequired[int | None]
 
 
+@final
 class DeliveryView(TypedDict):
     """A message in the outbox. `due_at` is when somebody looks at it next, null where nobody
     does.
@@ -208,6 +218,7 @@ class DeliveryView(TypedDict):
     content: dict[str, Any]
 
 
+@final
 class EarlierContactsView(TypedDict):
     """How many contacts of a kind count that are too old to be kept one by one."""
 
@@ -218,6 +229,7 @@ class EarlierContactsView(TypedDict):
     count: int
 
 
+@final
 class ErasureCertificate(TypedDict):
     """What was removed where, what is pending, and what an erasure does not reach.
 
@@ -253,6 +265,7 @@ class Event(TypedDict):
     value: NotRequired[float | None]
 
 
+@final
 class EventView(TypedDict):
     """What is kept of one event type."""
 
@@ -260,6 +273,7 @@ class EventView(TypedDict):
     last_at: str | None
 
 
+@final
 class EventsAnswer(TypedDict):
     """What became of the events of one request.
 
@@ -279,6 +293,7 @@ class EventsRequest(TypedDict):
     events: list[Event]
 
 
+@final
 class ExplanationRow(TypedDict):
     """What became of one candidate. `reason` is null for what was selected."""
 
@@ -295,6 +310,7 @@ class ExplanationRow(TypedDict):
     selection_probability: float | None
 
 
+@final
 class FieldError(TypedDict):
     """One bad field: its path, as in `event.at` or `channels[1]`, and how to fix it."""
 
@@ -302,6 +318,7 @@ class FieldError(TypedDict):
     detail: str
 
 
+@final
 class FileRemoval(TypedDict):
     """Whether the append-only file is free of the customer.
 
@@ -314,12 +331,14 @@ class FileRemoval(TypedDict):
     problem: str | None
 
 
+@final
 class FoundCustomer(TypedDict):
     """Whom an alias leads to."""
 
     customer_id: str
 
 
+@final
 class Health(TypedDict):
     """How the server is.
 
@@ -340,6 +359,7 @@ MergeRequest = TypedDict("MergeRequest", {"from": str})
 """Names the customer who is merged into the one in the path."""
 
 
+@final
 class Notice(TypedDict):
     """Something about an event that was accepted: its place in the request, and what to look at."""
 
@@ -347,6 +367,7 @@ class Notice(TypedDict):
     detail: str
 
 
+@final
 class PolicyView(TypedDict):
     """What is in force, and since when.
 
@@ -371,6 +392,7 @@ class PolicyView(TypedDict):
     refusal: Refusal | None
 
 
+@final
 class ProblemDetails(TypedDict):
     """The body of every error (RFC 9457). `instance` names the request, as `X-Request-ID` does."""
 
@@ -382,12 +404,14 @@ class ProblemDetails(TypedDict):
     errors: list[FieldError]
 
 
+@final
 class Quarantine(TypedDict):
     """The last rejected events, the newest first."""
 
     rejected: list[Quarantined]
 
 
+@final
 class Quarantined(TypedDict):
     """A rejected event: when and from whom it came, what it says of itself, and why.
 
@@ -404,6 +428,7 @@ class Quarantined(TypedDict):
     id: NotRequired[str | None]
 
 
+@final
 class Refusal(TypedDict):
     """What was refused last, while something older stays in force.
 
@@ -419,6 +444,7 @@ class Refusal(TypedDict):
     count: int
 
 
+@final
 class RefusedAlias(TypedDict):
     """An alias that leads to another customer, and was therefore left there."""
 
@@ -427,6 +453,7 @@ class RefusedAlias(TypedDict):
     detail: str
 
 
+@final
 class Rejected(TypedDict):
     """An event that was not accepted: its place in the request, and why."""
 
@@ -434,6 +461,7 @@ class Rejected(TypedDict):
     detail: str
 
 
+@final
 class RejectedCode(TypedDict):
     """A line that is no code for this pool, and why; the others were taken."""
 
@@ -441,6 +469,7 @@ class RejectedCode(TypedDict):
     detail: str
 
 
+@final
 class Selection(TypedDict):
     """One message on one channel that the caller is to give."""
 
@@ -453,6 +482,7 @@ class Selection(TypedDict):
     reserved_until: str | None
 
 
+@final
 class ShownCustomer(TypedDict):
     """The customer as a caller may see it; `hidden` names the fields that are left empty."""
 
@@ -474,6 +504,7 @@ class ShownCustomer(TypedDict):
     hidden: NotRequired[list[str]]
 
 
+@final
 class StoreRemoval(TypedDict):
     """What was removed from Redis; `log_records` by partition, for those of the customer's ids.
 
@@ -501,6 +532,7 @@ class TriggerEvent(TypedDict):
     properties: NotRequired[dict[str, Any]]
 
 
+@final
 class UpdatedCustomer(TypedDict):
     """The customer as changed; `refused_aliases` belong to others, and were left there."""
 
