@@ -70,7 +70,7 @@ clients: $(VENV)/.stamp-dev ## make the clients follow the API (clients/)
 
 # Where there is no npm, its tests are skipped as well.
 typescript: ## check the types of the TypeScript client
-	@if command -v npm >/dev/null; then $(MAKE) clients/typescript/node_modules/.stamp && \
+	@if command -v npm >/dev/null; then $(MAKE) -s clients/typescript/node_modules/.stamp && \
 		npm run --silent --prefix clients/typescript check; \
 	else echo "There is no npm: the TypeScript client is not checked."; fi
 

@@ -177,10 +177,12 @@ async function within<T>(
 /** Waits, unless the caller wants no more of it. */
 async function pause(milliseconds: number, given: AbortSignal | undefined): Promise<void> {
   given?.throwIfAborted();
-  let timer: ReturnType<typeof setTimeout>;
+  const over = new AbortController();
   await new Promise<void>((done) => {
-    timer = setTimeout(done, milliseconds);
-    given?.addEventListener("abort", () => done(), { once: true });
-  }).finally(() => clearTimeout(timer));
+    const timer = setTimeout(done, milliseconds);
+    const end = () => (clearTimeout(timer), done());
+    given?.addEventListener("abort", end, { signal: over.signal });
+  });
+  over.abort();
   given?.throwIfAborted();
 }
