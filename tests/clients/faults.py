@@ -72,12 +72,15 @@ class FaultyProxy:
                 if fault in ANSWERS:
                     self.answer(*ANSWERS[fault])
                 elif fault == "hang":
-                    select.select([self.connection], [], [], _BOUND)  # until the client goes
+                    self.wait_until_gone()
                     self.close_connection = True
                 else:
                     self.forward("/" + path, body, fault)
 
             do_GET = do_POST = do_PUT = do_DELETE = do
+
+            def wait_until_gone(self) -> None:
+                select.select([self.connection], [], [], _BOUND)
 
             def forward(self, path: str, body: bytes, fault: str) -> None:
                 wire = http.client.HTTPConnection("127.0.0.1", port, timeout=_BOUND)
@@ -90,10 +93,10 @@ class FaultyProxy:
                     self.close_connection = True
                     return
                 headers = {k: v for k, v in given.getheaders() if k.lower() not in _NOT_FORWARDED}
-                self.answer(given.status, headers, data, cut=fault == "cut")
+                self.answer(given.status, headers, data, fault)
 
             def answer(
-                self, status: int, headers: dict[str, str], body: bytes, cut: bool = False
+                self, status: int, headers: dict[str, str], body: bytes, fault: str = ""
             ) -> None:
                 self.send_response(status)
                 for name, value in headers.items():
@@ -101,8 +104,11 @@ class FaultyProxy:
                 if status != 204:
                     self.send_header("content-length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body[: len(body) // 2] if cut else body)
-                self.close_connection = self.close_connection or cut
+                broken = fault in ("cut", "stall")
+                self.wfile.write(body[: len(body) // 2] if broken else body)
+                if fault == "stall":
+                    self.wait_until_gone()
+                self.close_connection = self.close_connection or broken
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from nextbest_client import AsyncClient, Client, NoAnswerError, ProblemError, TimedOutError
-from nextbest_client.calls import Call, Retries, has_ids
+from nextbest_client.calls import Call, LinesCall, Retries, has_ids
 from nextbest_client.errors import problem_of
 from nextbest_client.lines import Portions, Splitter
 from tests.clients.contract import Contract, broken_pieces
@@ -48,13 +48,21 @@ class Counted:
             yield line
 
 
+def streamed(step: dict[str, Any]) -> LinesCall:
+    body = "\n".join(*step["with"]).encode()
+    rest = {"body": body, "lines": True, "repeatable": True, **step["options"]}
+    return LinesCall("POST", "/v1/decisions/batch", **rest)
+
+
 _HTTP = httpx.Client()  # to make one takes longer than a call
 
 
 def waiting(step: dict[str, Any]) -> Mapping[str, Any]:
     client = Client(step["url"], step["key"], longest_wait=5, http=_HTTP)
-    call = getattr(client, step["call"])
     try:
+        if step["call"] == "stream":
+            return {"gives": list(client._stream(streamed(step)))}
+        call = getattr(client, step["call"])
         if step["call"] != "decide_batch":
             found = call(*step["with"], **step["options"])
             return {"gives": list(found) if isinstance(found, Iterator) else found}
@@ -68,8 +76,10 @@ def waiting(step: dict[str, Any]) -> Mapping[str, Any]:
 
 async def with_asyncio(step: dict[str, Any], http: httpx.AsyncClient) -> Mapping[str, Any]:
     client = AsyncClient(step["url"], step["key"], longest_wait=5, http=http)
-    call = getattr(client, step["call"])
     try:
+        if step["call"] == "stream":
+            return {"gives": [one async for one in client._stream(streamed(step))]}
+        call = getattr(client, step["call"])
         if step["call"] != "decide_batch":
             found = call(*step["with"], **step["options"])
             if isinstance(found, AsyncIterator):

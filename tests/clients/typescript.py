@@ -33,5 +33,5 @@ def installed() -> Path:
     shutil.copytree(home / "src", package / "dist")
     for name in ("package.json", "README.md", "LICENSE"):
         shutil.copy(FOLDER / name, package)
-    shutil.copy(FOLDER / "package.json", home)
+    (home / "package.json").write_text('{"type": "module"}', "utf-8")
     return home

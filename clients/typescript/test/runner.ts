@@ -47,7 +47,11 @@ async function perform(step: Step): Promise<object> {
     for await (const one of answers) gives.push(one);
     return { gives, taken: takenFirst };
   }
-  const answer = client[method](...step.with, options);
+  const streamed = { method: "POST", target: "/v1/decisions/batch", lines: true, repeatable: true };
+  const answer =
+    method === "stream"
+      ? client.lines({ ...streamed, body: step.with[0].join("\n") }, options)
+      : client[method](...step.with, options);
   if (Symbol.asyncIterator in answer) {
     const gives = [];
     for await (const one of answer) gives.push(one);
