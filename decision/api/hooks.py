@@ -1,7 +1,8 @@
 """`/v1/hooks/{gateway}`: what providers report of deliveries, as events about their contacts.
 
 No API key is needed: the provider signs. What is signed is answered with 200 even where it cannot
-be used, since providers repeat everything else for days; `nextbest_reports_total` counts it.
+be used, since providers repeat everything else for days; `nextbest_reports_total` counts it. Only
+what may be usable later is 503.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def hook_routes(
             challenge = {"www-authenticate": 'Basic realm="nextbest reports"'}
             raise Problem("unauthorized", str(error), headers=challenge) from None
         except Unreachable as error:
-            metrics.reported("unsigned")
+            metrics.reported("later")
             raise unavailable(str(error), 60) from None
         except (ValueError, msgspec.MsgspecError):
             counts["unreadable"] += 1
@@ -99,6 +100,8 @@ def hook_routes(
                     counts += await reported.record(reports[first : first + _AT_A_TIME])
         for result, number in counts.items():
             metrics.reported(result, number)
+        if counts.pop("later", 0):
+            raise unavailable("a report may have come before its delivery was recorded", 10)
         return json_answer(ReportsAnswer(**counts))
 
     return [take_reports]

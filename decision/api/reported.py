@@ -12,7 +12,7 @@ import msgspec
 
 from decision.api.answers import LONGEST_ID
 from decision.core import records
-from decision.core.clock import from_micros, to_micros
+from decision.core.clock import MINUTE, from_micros, to_micros
 from decision.core.event_effects import OPTING_OUT
 from decision.core.identifiers import parse_decision_id, partition_of
 from decision.core.machines import MACHINE
@@ -32,6 +32,9 @@ _LENGTH: Final = 26
 """Letters of a decision id."""
 
 _LONGEST_NAME: Final = 128
+
+_EARLY: Final = MINUTE
+"""Microseconds after which what was handed over is recorded, unless its sender has died."""
 
 
 class _About(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +76,7 @@ class Reported:
             if kind is None:
                 counts["ignored"] += 1
             elif (about := await self._about(report, kind)) is None:
-                counts["unmatched"] += 1
+                counts["later" if self._may_be_early(report) else "unmatched"] += 1
             else:
                 told.append(_Told(report, self._event(report, event_id, kind, about)))
         # What was delivered is known before it is asked how long after it somebody has clicked.
@@ -107,9 +110,26 @@ class Reported:
                 people.append(one.event)
         return people, machines
 
+    def _may_be_early(self, report: Report) -> bool:
+        """Whether what was delivered may not be recorded yet, as it was handed over just now."""
+        if self._gateway.carries or report.delivery or not report.provider_ids:
+            return False
+        now = self._engine.runtime.clock()
+        return report.at is None or now - report.at * 1e6 < _EARLY
+
     async def _about(self, report: Report, kind: str) -> _About | None:
-        """The contact of a report: as it was sent along, or as the log has it; None if it is not
-        known.
+        """The contact of a report, by what was sent along or by the provider's id; None if it is
+        not known."""
+        about = await self._by_our_ids(report, kind)
+        if about is None and not self._gateway.carries:
+            for name in report.provider_ids:
+                found = await self._engine.runtime.store.find_provider_id(self._name, name)
+                if found is not None:
+                    return _About(**msgspec.structs.asdict(found))
+        return about
+
+    async def _by_our_ids(self, report: Report, kind: str) -> _About | None:
+        """The contact as it was sent along, or as the log has it.
 
         A customer's id that was sent along is enough, also when the log is trimmed.
         """

@@ -14,6 +14,7 @@ from decision.core.coupons import CouponStore
 from decision.core.delivery import Delivery, OutboxStore, SettledDelivery
 from decision.core.document import ContactKind, Document
 from decision.core.masks import Indices
+from decision.core.provider_ids import ProviderIdStore
 from decision.core.sending import SendingStore
 from decision.core.values import Value
 
@@ -270,7 +271,7 @@ class DocumentStore(Protocol):
     async def erase(
         self, customer_id: str, record: LogRecord, pseudonym: str | None = None
     ) -> Removed:
-        """Removes document, aliases, answers and event ids; says how many.
+        """Removes document, aliases, answers, event ids and provider ids; says how many.
 
         The record is logged either way: the archive removes by it what it holds of the customer.
         With a pseudonym, `UnlessErased` knows of it from then on.
@@ -396,6 +397,7 @@ class Store(
     CouponStore,
     OutboxStore,
     SendingStore,
+    ProviderIdStore,
     LogStore,
     BlobStore,
     Protocol,

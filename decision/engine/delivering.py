@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import msgspec
 
+from decision.core import provider_ids
 from decision.core.clock import MILLISECOND, MINUTE
 from decision.core.delivery import (
     Claimed,
@@ -22,6 +23,7 @@ from decision.core.delivery import (
 )
 from decision.core.document import Contact, ContactState, Document
 from decision.core.ports import ReadResult
+from decision.core.provider_ids import DeliveredTo
 from decision.core.schema import Event
 from decision.engine import resending
 from decision.engine.events import Events
@@ -89,19 +91,36 @@ class Delivering:
         own = language if isinstance(language, str) and language else policy.settings.language
         return Ready(found.document, own)
 
-    async def sent(self, claimed: Claimed, provider_id: str | None = None) -> None:
+    async def sent(
+        self, claimed: Claimed, provider_id: str | None = None, gateway: str | None = None
+    ) -> None:
         """Records that it was sent, and removes it, whoever has it by now: it is true.
+
+        With `gateway`, its name, a report that has nothing but the provider's id is matched by it.
 
         Raises:
             StoreUnavailable: perhaps it is not recorded; telling it again is the same.
         """
         delivery = claimed.delivery
         said = {} if provider_id is None else {"provider_id": provider_id}
+        if gateway is not None and provider_id:
+            await self._note(delivery, gateway, provider_id)
         event = _event(delivery, "message.sent", said)
         settled = SettledDelivery(id=delivery.id, channel=delivery.channel, only="always")
         if await self._recorded(delivery, event, settled) is None:
             await self._events.record_of(delivery.customer_id, event)
             await self._discard(delivery)
+
+    async def _note(self, delivery: Delivery, gateway: str, provider_id: str) -> None:
+        name = provider_ids.bare(provider_id)
+        if 0 < len(name) <= provider_ids.LONGEST:
+            to = DeliveredTo(
+                customer_id=delivery.customer_id,
+                decision_id=delivery.decision_id,
+                message=delivery.message,
+                channel=delivery.channel,
+            )
+            await self.runtime.store.note_provider_id(gateway, name, to)
 
     async def failed(self, claimed: Claimed, reason: str) -> bool:
         """Records that it cannot be sent: its contact is released, and it is kept as a dead letter.

@@ -24,6 +24,7 @@ from decision.gateways.report import (
     Report,
     is_machine,
     json_object,
+    names,
     seconds,
     variable,
 )
@@ -199,6 +200,7 @@ def reports(data: Any) -> list[Report]:
             delivery=_tag(tags, VARIABLE),
             customer=_tag(tags, CUSTOMER),
             message_id=_message_id(mail),
+            provider_ids=names(mail.get("messageId")),
             reject_reason=reject,
             permanent=kind == "bounced" and about.get("bounceType") == "Permanent",
             machine=is_machine(kind, about.get("userAgent")),

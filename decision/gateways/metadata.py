@@ -10,9 +10,10 @@ import json
 from typing import Final
 
 from decision.gateways.amazon import tag_value
-from decision.gateways.protocol import Outgoing
+from decision.gateways.protocol import GatewayConfig, Outgoing
 from decision.gateways.report import CUSTOMER, VARIABLE
 from decision.gateways.reports import ReportsConfig
+from decision.gateways.smtp_connections import SmtpConfig
 
 _LONGEST_LINE: Final = 900
 _LONGEST_OF_POSTMARK: Final = 80
@@ -53,6 +54,14 @@ def rows_of(reports: ReportsConfig | None, outgoing: Outgoing) -> Rows:
     fitting = [one for one in members if len(one) <= _LONGEST_LINE]
     folded = ",\r\n ".join(fitting)
     return [(name, f"{begin}{{{folded}}}{end}")] if fitting else []
+
+
+def names_needed(config: GatewayConfig) -> bool:
+    """Whether reports may bring back the provider's id alone: mails carry ours, and your own
+    service knows it."""
+    reports = config.reports
+    named = reports is None or reports.provider == "webhook"
+    return not named and not isinstance(config, SmtpConfig)
 
 
 _HEADERS: Final = {

@@ -9,6 +9,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from decision.core.provider_ids import LONGEST, bare
+
 Kind = Literal[
     "queued",
     "sent",
@@ -56,7 +58,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """One report. `id` is the provider's, or what makes the report unique; `at` in seconds.
 
     `delivery` and `customer` are our ids, as they were sent along; `message_id` is the Message-ID
-    of a mail.
+    of a mail, `provider_ids` are the provider's own names of the message.
     `permanent`: nothing will ever arrive there. `machine`: a program opened or clicked, nobody
     read it. `link` is what was clicked.
     """
@@ -67,6 +69,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     delivery: str | None = None
     customer: str | None = None
     message_id: str | None = None
+    provider_ids: tuple[str, ...] = ()
     reject_reason: str | None = None
     permanent: bool = False
     machine: bool = False
@@ -77,6 +80,16 @@ def variable(metadata: Any, name: str = VARIABLE) -> str | None:
     """A text of a provider's metadata."""
     found = metadata.get(name) if isinstance(metadata, Mapping) else None
     return found if isinstance(found, str) else None
+
+
+def names(*found: Any) -> tuple[str, ...]:
+    """The provider's ids among what was found; each once, as they are compared.
+
+    >>> names("<a@x>", None, "a@x", 7)
+    ('a@x',)
+    """
+    bare_ones = (bare(one) for one in found if isinstance(one, str))
+    return tuple(dict.fromkeys(one for one in bare_ones if 0 < len(one) <= LONGEST))
 
 
 def json_object(text: Any) -> Any:

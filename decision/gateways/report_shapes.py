@@ -14,6 +14,7 @@ from decision.gateways.report import (
     content,
     is_machine,
     json_object,
+    names,
     seconds,
     variable,
 )
@@ -37,6 +38,7 @@ def _mailgun(data: Any) -> list[Report]:
             delivery=variable(event.get("user-variables")),
             customer=variable(event.get("user-variables"), CUSTOMER),
             message_id=variable(headers, "message-id"),
+            provider_ids=names(headers.get("message-id")),
             reject_reason=reject or ("other" if kind == "rejected" else None),
             permanent=kind == "bounced" and reject == "bounced",
             machine=bool(client.get("bot")) or is_machine(kind, client.get("user-agent")),
@@ -75,6 +77,7 @@ def _postmark(data: Any) -> list[Report]:
             delivery=variable(data.get("Metadata")),
             customer=variable(data.get("Metadata"), CUSTOMER),
             message_id=variable(data, "MessageID"),
+            provider_ids=names(data.get("MessageID")),
             reject_reason=reject,
             permanent=type in ("HardBounce",),
             machine=is_machine(kind, data.get("UserAgent")),
@@ -130,6 +133,7 @@ def _brevo(data: Any) -> list[Report]:
             delivery=variable(json_object(custom)),
             customer=variable(json_object(custom), CUSTOMER),
             message_id=variable(data, "message-id"),
+            provider_ids=names(data.get("message-id")),
             reject_reason=reject,
             permanent=data.get("event") in ("hard_bounce", "invalid_email"),
             machine=data.get("event") in ("unique_proxy_open", "proxy_open"),
@@ -174,6 +178,7 @@ def _sparkpost(data: Any) -> list[Report]:
                     at=seconds(event.get("timestamp")),
                     delivery=variable(event.get("rcpt_meta")),
                     customer=variable(event.get("rcpt_meta"), CUSTOMER),
+                    provider_ids=names(event.get("transmission_id"), event.get("message_id")),
                     reject_reason=reject,
                     permanent=kind == "bounced" and bounce in ("10", "30"),
                     machine=event.get("is_prefetched") is True
@@ -231,6 +236,7 @@ def _twilio(data: Any) -> list[Report]:
             id=f"{data['MessageSid']}.{status}",
             delivery=data.get("delivery"),
             customer=data.get("customer"),
+            provider_ids=names(data["MessageSid"]),
             reject_reason=reject,
             # The number is none, or no mobile phone; other errors may pass.
             permanent=reject == "invalid",

@@ -8,7 +8,16 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from decision.gateways.report import CUSTOMER, Kind, Report, content, is_machine, seconds, variable
+from decision.gateways.report import (
+    CUSTOMER,
+    Kind,
+    Report,
+    content,
+    is_machine,
+    names,
+    seconds,
+    variable,
+)
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -93,6 +102,7 @@ def _report(event: Any) -> Report:
         delivery=variable(event),
         customer=variable(event, CUSTOMER),
         message_id=variable(event, "smtp-id"),
+        provider_ids=names(str(event.get("sg_message_id", "")).partition(".")[0]),
         reject_reason=reject,
         # A "blocked" one may pass: the receiver refused this mail, not the address.
         permanent=kind == "bounced" and event.get("type", "bounce") == "bounce",

@@ -76,10 +76,14 @@ class Configured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReportedGateway(msgspec.Struct, frozen=True, kw_only=True):
-    """A gateway about which somebody reports; `channel` is the one that it serves, if it is one."""
+    """A gateway about which somebody reports; `channel` is the one that it serves, if it is one.
+
+    `carries` is whether what it delivers carries our ids, so that every report brings them back.
+    """
 
     config: ReportsConfig
     channel: str | None = None
+    carries: bool = True
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,7 +164,9 @@ def load_reports(
             config = _reports(reading, name, one)
             if config is not None:
                 only = served[name][0] if len(served[name]) == 1 else None
-                found[name] = ReportedGateway(config=config, channel=only)
+                kind = one.value.get("type")
+                carries = config.provider == "webhook" or (kind and kind.value == "smtp")
+                found[name] = ReportedGateway(config=config, channel=only, carries=bool(carries))
     _refuse(path, reading)
     return found
 

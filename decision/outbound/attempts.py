@@ -15,6 +15,7 @@ from decision.core.document import Document
 from decision.core.errors import StoreUnavailable
 from decision.engine import Engine
 from decision.engine.delivering import Ready
+from decision.gateways.metadata import names_needed
 from decision.gateways.protocol import Accepted, Outgoing, Rejected, Result, Retry, Unknown
 from decision.observability import named
 from decision.outbound.lanes import Lane
@@ -109,7 +110,8 @@ class Attempts:
         match result:
             case Accepted(provider_id):
                 lane.answered()
-                await self._surely(lambda: delivering.sent(claimed, provider_id))
+                reported = lane.name if names_needed(lane.config) else None
+                await self._surely(lambda: delivering.sent(claimed, provider_id, reported))
                 await self._store.count_outcome(lane.channel, "sent")
                 return "sent"
             case Retry(after=after, reason=reason):

@@ -43,7 +43,7 @@ FOLLOWED: Final = ("released", "not_written", "given", "too_late", "logged", "er
 RESULTS: Final = ("accepted", "duplicate", "rejected")
 REPORTS: Final = (
     *("accepted", "duplicates", "rejected", "machine", "ignored", "unmatched"),
-    *("unreadable", "unsigned"),
+    *("unreadable", "unsigned", "later"),
 )
 _Mode = Literal["livemin", "livemax", "livesum"]
 """What a gauge shows of several workers."""

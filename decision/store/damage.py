@@ -21,7 +21,7 @@ _SAID_AGAIN: Final = 60.0
 """Seconds after which the damage of a key is logged again: every decision may meet it."""
 
 _MOST_KEYS: Final = 1_000
-_OF_A_CUSTOMER: Final = re.compile(r"(\{p\d+\}:(?:[crex]:|a:[^:]*:)).*", re.DOTALL)
+_OF_A_CUSTOMER: Final = re.compile(r"(\{p\d+\}:(?:[cemorx]:|a:[^:]*:)).*", re.DOTALL)
 _INT64: Final = 1 << 63
 
 Entry = TypeVar("Entry")

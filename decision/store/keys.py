@@ -13,6 +13,10 @@ With the prefix `nb:` and a customer `c-1024`, of partition 114 (`identifiers.pa
     nb:{p114}:due:<channel>        zset    <customer id>, NUL, <delivery id> of what is to be sent,
                                            by when somebody has to look at it (ms of Redis' clock)
     nb:{p114}:held                 zset    the same, failed or unknown, by since when
+    nb:{p114}:m:c-1024             zset    <gateway>, NUL, <provider's id> of what was delivered to
+                                           the customer, by its expiry
+    nb:{p199}:i:texts:SM12         string  what a provider's id stands for, msgpack
+                                           (`core.provider_ids.DeliveredTo`); a week
     nb:{outbound}:slots:<channel>  hash    part of the time → deliveries counted against the limit
     nb:{outbound}:outcomes:<channel>  hash  <five minutes>:<sent, bounced, complained> → how many
     nb:{outbound}:paused           hash    gateway → JSON: why it is paused, and since when
@@ -143,6 +147,15 @@ class Keys:
         """The key of an alias; its partition is that of `type:value`."""
         name = f"{kind.replace('%', '%25').replace(':', '%3A')}:{value}"
         return f"{self._homes[partition_of(name)]}a:{name}"
+
+    def provider_ids(self, customer_id: str) -> str:
+        """What providers call the deliveries to a customer."""
+        return f"{self._homes[partition_of(customer_id)]}m:{customer_id}"
+
+    def provider_id(self, gateway: str, provider_id: str) -> str:
+        """What a provider's id stands for; its partition is that of `gateway:id`."""
+        name = f"{gateway}:{provider_id}"  # the name of a gateway has no colon
+        return f"{self._homes[partition_of(name)]}i:{name}"
 
     def budget(self, name: str) -> str:
         return f"{self.prefix}{{budget}}:n:{name}"

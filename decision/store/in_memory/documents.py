@@ -16,7 +16,7 @@ from decision.store.in_memory.base import Clock, Expiring
 from decision.store.in_memory.budgets import MemoryBudgets
 from decision.store.in_memory.coupons import MemoryCoupons
 from decision.store.in_memory.log import MemoryLog
-from decision.store.in_memory.outbox import MemoryOutbox
+from decision.store.in_memory.provider_ids import MemoryProviderIds
 from decision.store.keys import ERASURE_LASTS, event_digest
 from decision.store.uptime import uptime
 
@@ -26,7 +26,7 @@ _NUL: Final = "\0"
 _FOR_GOOD: Final = "for good"
 
 
-class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryCoupons, MemoryLog, MemoryOutbox):
+class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryCoupons, MemoryLog, MemoryProviderIds):
     """Implements `DocumentStore`, step by step as the Lua scripts do."""
 
     def __init__(self, clock: Clock) -> None:
@@ -194,6 +194,7 @@ class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryCoupons, MemoryLog, Me
                 await self.delete_alias(kind, value, customer_id)
         self._append(partition_of(customer_id), [record])
         deliveries = await self._forget_deliveries(customer_id)
+        self._forget_provider_ids(customer_id)
         if pseudonym is not None:
             now = self._clock()
             self._erased.forget_expired(now)

@@ -24,6 +24,7 @@ from decision.store.deliveries import member_of
 from decision.store.in_redis.aliases import RedisAliases
 from decision.store.in_redis.coupons import read_pool
 from decision.store.in_redis.outbox import RedisOutbox, outbox_arguments
+from decision.store.in_redis.provider_ids import RedisProviderIds
 from decision.store.keys import ERASURE_LASTS, event_digest
 from decision.store.pipelined_connection import Argument, Command, PipelinedConnection
 from decision.store.register import UnknownNumber
@@ -46,7 +47,7 @@ _TRIES: Final = 3
 _log = logging.getLogger(__name__)
 
 
-class RedisDocuments(RedisAliases, RedisOutbox):
+class RedisDocuments(RedisAliases, RedisOutbox, RedisProviderIds):
     """Implements `DocumentStore`."""
 
     _clock_ahead: float | None = None
@@ -276,6 +277,7 @@ class RedisDocuments(RedisAliases, RedisOutbox):
             if isinstance(reply[0], bytes):
                 channels.update((channel.decode(), None) for channel in reply)
             else:
+                await self._forget_provider_ids(customer_id)
                 documents, answers, event_ids, deliveries = reply
                 return Removed(documents, aliases, answers, event_ids, deliveries)
         raise StoreUnavailable(
