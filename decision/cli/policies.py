@@ -9,7 +9,7 @@ from decision.cli.output import Fail, say
 from decision.core.definition import PolicyDefinition
 from decision.progress import count_of
 from decision.rulebook.diagnostics import Diagnostic, render_all
-from decision.rulebook.reader import load_folder
+from decision.rulebook.reader import LoadResult, load_folder
 
 if TYPE_CHECKING:
     from decision.core.ports import Store
@@ -23,13 +23,22 @@ def read_rules(folder: str) -> PolicyDefinition:
     Raises:
         Fail: it has errors; all of them are in the text.
     """
+    return read_rules_with_places(folder)[0]
+
+
+def read_rules_with_places(folder: str) -> tuple[PolicyDefinition, LoadResult]:
+    """As `read_rules`, with what knows where everything was written.
+
+    Raises:
+        Fail: it has errors; all of them are in the text.
+    """
     result = load_folder(folder)
     if result.definition is None:
         text = render_all(result.errors)
         raise Fail(f"{folder} cannot be used ({tally(result.diagnostics)}):\n\n{text}")
     if result.warnings:
         say(f"{folder} has {count_of(len(result.warnings), 'warning')}: nextbest check {folder}")
-    return result.definition
+    return result.definition, result
 
 
 def engine_of(

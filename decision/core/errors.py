@@ -3,6 +3,7 @@
 NextbestError               everything below; any other exception is a defect
     AmbiguousContact            an event that fits several contacts
     AofDamaged                  an append-only file that must not be repaired by cutting
+    AudienceRefused             an audience's condition with errors; has their diagnostics
     BadSignature                a provider's report that is not signed as it must be
     CannotArrange               a scenario table's row that no customer can have
     CannotRollBack              no earlier policy or model to return to
@@ -13,6 +14,7 @@ NextbestError               everything below; any other exception is a defect
         ArchiveError                an archive that cannot be read or written
             ArchiveBusy                 another process is writing it
             UnreadableFile              one of its files is damaged
+        RunError                    a run of an audience that cannot be continued
         Unanswered                  it cannot be read in time
     GatewaySettingsError        a gateways file; has its diagnostics
     GatewayTypeError            a type of gateway of another package
@@ -28,6 +30,7 @@ NextbestError               everything below; any other exception is a defect
     PackagesMissing             packages of an extra that are not installed
     PolicyRefused               rules that cannot be put in force
         RulesRefused                rules with errors; has their diagnostics
+    PortionRefused              a part of an audience that a gateway does not take
     Problem                     an HTTP answer (RFC 9457)
     RateExceeded                an API key that calls more often than it may
     RuleEngineError             durable-rules does not work as it must

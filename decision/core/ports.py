@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -284,6 +284,20 @@ class DocumentStore(Protocol):
         """The document that `pack` or `ReadResult.raw` gave; an empty one for no bytes."""
 
 
+class CustomerStore(Protocol):
+    """Whose documents there are."""
+
+    def customer_ids(self) -> AsyncIterator[list[str]]:
+        """The ids of all stored customers, part by part, those that were merged included.
+
+        Who is there from the beginning to the end comes at least once, perhaps more often. Parts
+        may be empty: between two of them the store does other work.
+
+        Raises:
+            StoreUnavailable: it does not answer, or was restarted meanwhile: begin again.
+        """
+
+
 class AliasStore(Protocol):
     """Aliases, such as an e-mail address, that lead to a customer."""
 
@@ -392,6 +406,7 @@ class Store(
     FileStore,
     KindRegister,
     DocumentStore,
+    CustomerStore,
     AliasStore,
     BudgetStore,
     CouponStore,

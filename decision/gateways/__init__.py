@@ -7,6 +7,8 @@ there are (`settings`); a type is a module here, or an entry point of another pa
 
 from decision.gateways.protocol import (
     Accepted,
+    AudienceGateway,
+    AudiencePortion,
     Gateway,
     GatewayConfig,
     Outgoing,
@@ -26,6 +28,8 @@ from decision.gateways.settings import (
 
 __all__ = [
     "Accepted",
+    "AudienceGateway",
+    "AudiencePortion",
     "Context",
     "Gateway",
     "GatewayConfig",

@@ -18,6 +18,7 @@ import msgspec
 from decision.core.clock import time_text
 from decision.gateways.protocol import (
     Accepted,
+    AudiencePortion,
     GatewayConfig,
     OnUnknown,
     Outgoing,
@@ -73,10 +74,18 @@ class FileGateway:
             at=time_text(outgoing.at),
         )
         name = time.strftime("deliveries-%Y-%m-%d.ndjson", time.gmtime(self._clock()))
-        data = msgspec.json.encode(line) + b"\n"
+        return await self._append(name, msgspec.json.encode(line))
+
+    async def send_portion(self, portion: AudiencePortion) -> Result:
+        """Appends one line for a portion to `<path>/audience-<run>.ndjson`."""
+        return await self._append(
+            f"audience-{portion.run}.ndjson", msgspec.json.encode(portion.payload())
+        )
+
+    async def _append(self, name: str, line: bytes) -> Result:
         try:
             async with asyncio.timeout(self._timeout):
-                await asyncio.to_thread(append, self.folder / name, data)
+                await asyncio.to_thread(append, self.folder / name, line + b"\n")
         except TimeoutError:
             return Unknown(f"{self.folder} did not take a line within {self._timeout:g} s")
         except OSError as error:

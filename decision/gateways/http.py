@@ -26,6 +26,7 @@ from decision.gateways.google import google_token
 from decision.gateways.http_replies import AcceptedWhen, Judge, RejectedWhen, without
 from decision.gateways.json_paths import parse_path
 from decision.gateways.protocol import (
+    AudiencePortion,
     GatewayConfig,
     OnUnknown,
     Outgoing,
@@ -92,6 +93,33 @@ class Http:
             body = self._body(names)
         except Unrenderable as error:
             return Rejected(str(error))
+        found = await self._request(url, headers, body)
+        if isinstance(found, Retry | Rejected):
+            reason = without(found.reason, names["customer"])
+            return msgspec.structs.replace(found, reason=reason)
+        return found
+
+    async def send_portion(self, portion: AudiencePortion) -> Result:
+        """One attempt to hand over a portion of an audience, as JSON.
+
+        Only where the config is of no one message: without a body, and without templates.
+        """
+        config = self._config
+        fixed = [config.url, *config.headers.values()]
+        if config.body is not None or config.method == "GET" or any(map(is_template, fixed)):
+            return Rejected(
+                "it is set up for messages, one at a time; for audiences name a gateway without "
+                "body, and without templates in url and headers"
+            )
+        headers = {
+            "user-agent": "nextbest",
+            "idempotency-key": portion.key,
+            "content-type": _TYPES["json"],
+            **{name.lower(): value for name, value in config.headers.items()},
+        }
+        return await self._request(config.url, headers, msgspec.json.encode(portion.payload()))
+
+    async def _request(self, url: str, headers: dict[str, str], body: bytes) -> Result:
         token = await self._token()
         if isinstance(token, Retry):
             return token
@@ -102,11 +130,7 @@ class Http:
             return reply
         if reply.status == 401 and token is not None and self._google:
             self._google.forget(token)
-        found = self._judge.of(reply)
-        if isinstance(found, Retry | Rejected):
-            reason = without(found.reason, names["customer"])
-            return msgspec.structs.replace(found, reason=reason)
-        return found
+        return self._judge.of(reply)
 
     def _given_headers(self, outgoing: Outgoing, names: dict[str, Any]) -> dict[str, str]:
         found = {"user-agent": "nextbest", "idempotency-key": outgoing.key}

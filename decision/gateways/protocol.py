@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol, runtime_checkable
 from urllib.parse import quote
 
 import msgspec
 from msgspec import Meta, field
 
+from decision.core.clock import time_text
 from decision.gateways.reports import ReportsConfig
 
 OnUnknown = Literal["hold", "again"]
@@ -102,6 +103,48 @@ Result = Accepted | Retry | Rejected | Unknown
 """What became of an attempt. Reasons are for operators, without secrets and customers."""
 
 
+class AudiencePortion(msgspec.Struct, frozen=True, kw_only=True):
+    """Some customers of an audience, handed over in one call: to advertising platforms, to tools.
+
+    `id` names the portion: the run, a point, and its place, which counts from 1. It is the same in
+    every attempt; what is in it may be less in a later one, where somebody has opted out meanwhile.
+    `audience` is the segment, or the file with the condition. Each of `rows` is column → value;
+    in a run that tells `differences`, the column `change` is `joined` or `left`. `last`: no portion
+    comes after it. `at` is when the run began, in microseconds.
+    """
+
+    id: str
+    run: str
+    place: int
+    last: bool
+    audience: str
+    rows: Sequence[Mapping[str, Any]]
+    purpose: str | None = None
+    channel: str | None = None
+    differences: bool = False
+    at: int = 0
+
+    @property
+    def key(self) -> str:
+        """The id as a header can have it: `webhook-id` and every idempotency key."""
+        return header_text(self.id)
+
+    def payload(self) -> dict[str, Any]:
+        """What is sent: type, timestamp and data, as Standard Webhooks recommends."""
+        data = {
+            "id": self.id,
+            "run": self.run,
+            "place": self.place,
+            "last": self.last,
+            "audience": self.audience,
+            "purpose": self.purpose,
+            "channel": self.channel,
+            "differences": self.differences,
+            "customers": self.rows,
+        }
+        return {"type": "audience.portion", "timestamp": time_text(self.at), "data": data}
+
+
 class Seconds(float):
     """A span of time in a config, written as `30s` or `5m`."""
 
@@ -159,4 +202,17 @@ class Gateway(Protocol):
 
     async def close(self) -> None:
         """Gives back what is open; nothing is sent afterwards."""
+        ...
+
+
+@runtime_checkable
+class AudienceGateway(Protocol):
+    """Takes audiences, besides or instead of messages. A portion may come again with its id."""
+
+    async def send_portion(self, portion: AudiencePortion) -> Result:
+        """Makes one attempt; what holds for `Gateway.send` holds for it."""
+        ...
+
+    async def close(self) -> None:
+        """Gives back what is open."""
         ...

@@ -21,6 +21,7 @@ from decision.core.clock import time_text
 from decision.gateways.client import HttpClient, Reply, problem_of_headers, problem_of_url
 from decision.gateways.protocol import (
     Accepted,
+    AudiencePortion,
     GatewayConfig,
     OnUnknown,
     Outgoing,
@@ -70,15 +71,22 @@ class Webhook:
 
     async def send(self, outgoing: Outgoing) -> Result:
         """One attempt."""
-        body = msgspec.json.encode(self.payload(outgoing))
+        return await self._post(outgoing.key, self.payload(outgoing))
+
+    async def send_portion(self, portion: AudiencePortion) -> Result:
+        """One attempt to hand over a portion of an audience."""
+        return await self._post(portion.key, portion.payload())
+
+    async def _post(self, key: str, payload: dict[str, Any]) -> Result:
+        body = msgspec.json.encode(payload)
         timestamp = int(self._clock())
         headers = {
             "user-agent": "nextbest",
             **{name.lower(): value for name, value in self._config.headers.items()},
             "content-type": "application/json",
-            "webhook-id": outgoing.key,
+            "webhook-id": key,
             "webhook-timestamp": str(timestamp),
-            "webhook-signature": signatures(self._keys, outgoing.key, timestamp, body),
+            "webhook-signature": signatures(self._keys, key, timestamp, body),
         }
         reply = await self._client.send("POST", self._config.url, headers, body)
         if not isinstance(reply, Reply):

@@ -23,7 +23,12 @@ def read_when(entry: MappingReader, key: str = "when", default: Condition = ALWA
     node = entry.get(key)
     if node is None:
         return default
-    return _ConditionReader(entry.checker, entry.label(key)).mapping(node) or default
+    return read_condition(entry.checker, node, entry.label(key)) or default
+
+
+def read_condition(checker: Checker, node: Node, what: str) -> Condition | None:
+    """The condition that a mapping means; None if it has an error."""
+    return _ConditionReader(checker, what).mapping(node)
 
 
 class _ConditionReader:

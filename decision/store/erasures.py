@@ -27,7 +27,8 @@ OUTSIDE: Final = (
     "backups and snapshots of Redis (dump.rdb) and of the archive, until they are replaced",
     "what was cut off a damaged append-only file (cut-*.aof), until it is deleted",
     "replicas of Redis, which rewrite a file of their own",
-    "what other systems have received: messages sent, exports, copies of the log or the archive",
+    "what other systems have received: messages sent, exports, lists of "
+    "audiences, copies of the log or the archive",
     "coupon codes, which stay given and name nobody",
     "budgets' counters and the ids of decisions, which name nobody",
 )

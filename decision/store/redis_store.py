@@ -5,6 +5,7 @@ from __future__ import annotations
 from decision.store.in_redis.blobs import RedisBlobs
 from decision.store.in_redis.budgets import RedisBudgets
 from decision.store.in_redis.coupons import RedisCoupons
+from decision.store.in_redis.customers import RedisCustomers
 from decision.store.in_redis.documents import RedisDocuments
 from decision.store.in_redis.file import RedisFile
 from decision.store.in_redis.health import RedisHealth
@@ -14,6 +15,7 @@ from decision.store.in_redis.sending import RedisSending
 
 class RedisStore(
     RedisDocuments,
+    RedisCustomers,
     RedisBudgets,
     RedisCoupons,
     RedisSending,

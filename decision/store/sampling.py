@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import re
 
 from decision.core.document import Document
 from decision.store.codec import UnreadableDocument
-from decision.store.keys import escape_pattern
 from decision.store.redis_store import RedisStore
 
-_ROUND = 1_000
 _AT_ONCE = 64
 
 
@@ -39,17 +36,10 @@ async def _read(store: RedisStore, customer_id: str) -> Document | None:
 
 
 async def _ids(store: RedisStore, count: int, rounds: int) -> list[str]:
-    prefix = store.keys.prefix
-    pattern = escape_pattern(prefix) + "{p*}:c:*"
-    key_of_customer = re.compile(re.escape(prefix.encode()) + rb"\{p\d+\}:c:(.*)", re.DOTALL)
     found: dict[str, None] = {}
-    cursor: bytes | int = 0
-    for _ in range(rounds):
-        command = ("SCAN", cursor, "MATCH", pattern, "COUNT", _ROUND)
-        cursor, keys = await store.connection.call(command, 10.0)
-        for key in keys:
-            if fits := key_of_customer.fullmatch(key):
-                found[fits[1].decode("utf-8", "surrogateescape")] = None
-        if int(cursor) == 0 or len(found) >= count:
+    async for ids in store.customer_ids():
+        found.update(dict.fromkeys(ids))
+        rounds -= 1
+        if not rounds or len(found) >= count:
             break
     return list(found)[:count]

@@ -49,18 +49,26 @@ def review_conditions(
     events = (("events", one.name, "when", one.when) for one in context.definition.events)
     for section, name, key, condition in (*conditions_of(context.definition), *events):
         if condition != ALWAYS and (section, name) not in flawed:
-            _ConditionReviewer(context, section, name, key).whole(condition)
+            what = f'{key} of {NOUNS[section]} "{name}"'
+            review_condition(context, section, name, what, condition)
+
+
+def review_condition(
+    context: ReviewContext, section: str, name: str, what: str, condition: Condition
+) -> None:
+    """Reviews one condition, which messages call `what`."""
+    _ConditionReviewer(context, section, name, what).whole(condition)
 
 
 class _ConditionReviewer:
     """Reviews one condition of a definition."""
 
-    def __init__(self, context: ReviewContext, section: str, name: str, key: str) -> None:
+    def __init__(self, context: ReviewContext, section: str, name: str, what: str) -> None:
         self.context = context
         self.solver = context.solver
         self.section = section
         self.name = name
-        self.what = f'{key} of {NOUNS[section]} "{name}"'
+        self.what = what
 
     def whole(self, when: Condition) -> None:
         self.solver.allow(size_of(when))

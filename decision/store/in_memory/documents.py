@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
 from decision.core.coupons import pool_of
@@ -61,6 +61,9 @@ class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryCoupons, MemoryLog, Me
                 if (pool := pool_of(name)) is not None:
                     self._read_pool(found, pool)
         return found
+
+    async def customer_ids(self) -> AsyncIterator[list[str]]:
+        yield list(self._documents)
 
     async def commit(self, commit: Commit, *, timeout: float | None = None) -> Committed | Conflict:
         encoded = encode_commit(commit, self._register)

@@ -1,0 +1,183 @@
+"""What is told of each customer: the columns of a row, and hashes as advertisers take them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any, Final, Literal
+
+from decision.core.audience import OF_REQUESTS, Audience
+from decision.core.document import Document
+from decision.core.errors import InputError, meant
+from decision.core.fields import FAMILIES, UnknownField, parse_field
+from decision.core.values import MISSING
+
+ID: Final = "customer_id"
+CHANGE: Final = "change"
+"""The column that says `joined` or `left`, in a run that tells differences."""
+
+HASHES: Final = ("email", "phone")
+Platform = Literal["google", "meta"]
+
+_ALIAS: Final = "alias."
+_GOOGLE_MAIL: Final = ("gmail.com", "googlemail.com")
+_E164: Final = range(7, 16)
+
+
+class Columns:
+    """The columns of an audience, in order: the id, the change, what was asked for, hashes.
+
+    `fields` are `timezone`, `alias.<type>` (the newest of that type), fields of conditions such as
+    `customer.state`, and names of attributes. `calling_code` is put before numbers without one.
+
+    Raises:
+        InputError: one of them cannot be told.
+    """
+
+    def __init__(
+        self,
+        fields: Sequence[str] = (),
+        hashes: Sequence[str] = (),
+        platform: Platform = "google",
+        calling_code: str = "",
+        *,
+        changes: bool = False,
+    ) -> None:
+        self._fields = [name for name in dict.fromkeys(fields) if name != ID]
+        for name in self._fields:
+            _check_field(name)
+        for name in hashes:
+            if name not in HASHES:
+                hint = meant(name, HASHES) or f"; it can be {' and '.join(HASHES)}"
+                raise InputError("--hash", f'"{name}" cannot be hashed{hint}')
+        self._hashes = list(dict.fromkeys(hashes))
+        self._platform: Platform = platform
+        self._calling_code = calling_code
+        self._changes = changes
+        self.read = [_field_of(name) for name in self._fields if not _is_stored(name)]
+        """The fields that an `Audience` must read for it."""
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns."""
+        changes = [CHANGE] if self._changes else []
+        return [ID, *changes, *self._fields, *(f"{name}_sha256" for name in self._hashes)]
+
+    def row(
+        self, audience: Audience, document: Document, now: int, change: str | None = None
+    ) -> list[Any]:
+        """The cells of one customer; None where there is nothing."""
+        read = iter(audience.values(document, now) if self.read else ())
+        return [
+            document.customer_id,
+            *([change] if self._changes else ()),
+            *(
+                _stored(document, name) if _is_stored(name) else _told(next(read))
+                for name in self._fields
+            ),
+            *(self._hashed(document, name) for name in self._hashes),
+        ]
+
+    def is_unhashed(self, row: Sequence[Any]) -> bool:
+        """Whether hashes were asked for, and a row has none."""
+        count = len(self._hashes)
+        return count > 0 and not any(row[-count:])
+
+    def _hashed(self, document: Document, kind: str) -> str | None:
+        value = address_of(document, kind)
+        if value is None:
+            return None
+        if kind == "email":
+            return hashed(normal_email(value, self._platform))
+        return hashed(normal_phone(value, self._platform, self._calling_code))
+
+
+def _check_field(name: str) -> None:
+    if _is_stored(name):
+        return
+    field = _field_of(name)
+    family = field.partition(".")[0]
+    if family in OF_REQUESTS:
+        raise InputError("--fields", f'"{name}" comes with a request, and nobody asks here')
+    try:
+        parse_field(field)
+    except UnknownField as error:
+        raise InputError("--fields", str(error)) from None
+
+
+def _is_stored(name: str) -> bool:
+    """Whether it is read as it is stored, and not as a field of conditions."""
+    return name == "timezone" or name.startswith(_ALIAS)
+
+
+def _field_of(name: str) -> str:
+    """The field of a column: an attribute is named as in files of customers."""
+    family, dot, _ = name.partition(".")
+    return name if dot and family in FAMILIES else f"customer.{name}"
+
+
+def _stored(document: Document, name: str) -> str | None:
+    if name == "timezone":
+        return document.timezone
+    return next(reversed(document.aliases.get(name.removeprefix(_ALIAS), ())), None)
+
+
+def _told(value: Any) -> Any:
+    return None if value is MISSING else value
+
+
+def address_of(document: Document, kind: str) -> str | None:
+    """Where a customer is reached: the attribute of that name, else the newest such alias."""
+    for value in (document.attributes.get(kind), *reversed(document.aliases.get(kind, ()))):
+        if isinstance(value, str) and value.strip():
+            return value
+    return None
+
+
+def hashed(normal: str | None) -> str | None:
+    """SHA-256 of a normal form, in lower-case hexadecimal digits.
+
+    >>> hashed(normal_email(" John_Smith@gmail.com", "meta"))
+    '62a14e44f765419d10fea99367361a727c12365e2520f32218d505ed9aa0f62f'
+    """
+    return None if normal is None else sha256(normal.encode()).hexdigest()
+
+
+def normal_email(text: str, platform: Platform) -> str | None:
+    """An e-mail address as a platform hashes it; None where it is none.
+
+    Google leaves out the points before `@gmail.com` and `@googlemail.com`.
+
+    >>> normal_email(" Li.Mei@GMail.com ", "google"), normal_email("Li.Mei@GMail.com", "meta")
+    ('limei@gmail.com', 'li.mei@gmail.com')
+    """
+    name, at, host = text.strip().lower().rpartition("@")
+    if not name or not host or any(sign.isspace() for sign in name + host):
+        return None
+    if platform == "google" and host in _GOOGLE_MAIL:
+        name = name.replace(".", "")
+    return f"{name}{at}{host}"
+
+
+def normal_phone(text: str, platform: Platform, calling_code: str = "") -> str | None:
+    """A telephone number as a platform hashes it; None where it has no calling code, or is none.
+
+    Google takes E.164 with `+`, Meta its digits.
+
+    >>> normal_phone("(650) 555-1212", "google", "1"), normal_phone("+1 650-555-1212", "meta")
+    ('+16505551212', '16505551212')
+    >>> normal_phone("0650 555", "google") is None
+    True
+    """
+    kept = re.sub(r"[\s().\-/\u00a0\u2010-\u2015]", "", text).removeprefix("tel:")
+    if kept.startswith("00"):
+        kept = f"+{kept[2:]}"
+    if not kept.startswith("+"):
+        if not calling_code:
+            return None
+        kept = f"+{calling_code}{kept.lstrip('0')}"
+    digits = kept[1:]
+    if not (digits.isascii() and digits.isdigit() and len(digits) in _E164) or digits[0] == "0":
+        return None
+    return digits if platform == "meta" else kept

@@ -1,0 +1,66 @@
+"""What came of a run of an audience, for people and for machines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import rich_click as click
+
+from decision.cli.output import print_json, say
+from decision.progress import count_of
+
+if TYPE_CHECKING:
+    from decision.audiences.state import Progress, RunSettings, RunState
+
+
+def report(state: RunState, as_json: bool) -> int:
+    """Says what came of a run; 1 where nobody is told of."""
+    asked, done = state.settings, state.progress
+    if as_json:
+        plain = msgspec.to_builtins(done)
+        counts = {name: plain[name] for name in _COUNTS}
+        print_json({"run": asked.run, "out": asked.out, "gateway": asked.gateway, **counts})
+    else:
+        _print(asked, done)
+    empty = not done.rows and asked.since is None and not counts_only(asked)
+    if empty:
+        say("nobody is in the audience; nothing was given out")
+    return int(empty)
+
+
+def counts_only(asked: RunSettings) -> bool:
+    """Whether customers are counted, and nobody is told of."""
+    return asked.out is None and asked.gateway is None
+
+
+def _print(asked: RunSettings, done: Progress) -> None:
+    click.echo(
+        f"{done.matched:,} of {count_of(done.customers, 'customer')} match"
+        + "".join(f", {number:,} {_WITHHELD[why]}" for why, number in sorted(done.withheld.items()))
+    )
+    if done.changed:
+        click.echo(f"{done.changed:,} left out at the end, because of what has changed meanwhile")
+    if done.unreadable:
+        click.echo(f"{count_of(done.unreadable, 'customer')} left out: they cannot be read")
+    if done.unhashed:
+        click.echo(f"{count_of(done.unhashed, 'row')} without a hash: no address, or no such form")
+    if counts_only(asked) or not (done.rows or asked.since is not None):
+        return
+    told = count_of(done.rows, "row")
+    if asked.since is not None:
+        told += f" ({done.rows - done.left:,} joined, {done.left:,} left)"
+    where = asked.out or f"gateway {asked.gateway}"
+    parts = "" if asked.gateway is None else f" in {count_of(done.portions, 'portion')}"
+    click.echo(f"{where}: {told}{parts}")
+
+
+_COUNTS: Final = (
+    *("customers", "matched", "withheld", "changed", "unreadable"),
+    *("rows", "left", "unhashed", "portions"),
+)
+_WITHHELD: Final = {
+    "no_consent": "without consent",
+    "suppressed": "paused",
+    "unreachable": "not reached on the channel",
+}

@@ -1,0 +1,158 @@
+"""Who matches a condition, and who of them may be told to others.
+
+The condition is compiled as a message's `when` is, and reads the same values: fields, the state,
+and what rules set. Nobody asks, so there is no event, context or placement. Consent, pauses and
+reach are those of one purpose and channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final, Literal
+
+import msgspec
+
+from decision.core import business_rules, consent
+from decision.core.business_rules import PlainMatcher
+from decision.core.conditions import Condition, compile_condition, fields_read
+from decision.core.definition import PolicyDefinition, Purpose, Rule, State
+from decision.core.document import ContactKind, Document
+from decision.core.fields import STATE_FIELD, Situation
+from decision.core.policy_builder import compile_policy
+from decision.core.reasons import Reason
+from decision.core.values import Value
+
+OF_REQUESTS: Final = ("event", "context", "placement")
+"""The families of fields that come with a request."""
+
+Withheld = Literal["no_consent", "suppressed", "unreachable"]
+
+
+class Reach(msgspec.Struct, frozen=True):
+    """What an audience is for: a purpose of the policy, and a channel of it.
+
+    Without a channel the customer must agree to the purpose in general; what was agreed on one
+    channel alone is not enough. Pauses of a channel and reach then do not matter.
+    """
+
+    purpose: Purpose
+    channel: str | None = None
+
+
+class Audience:
+    """A condition on customers, compiled for one policy.
+
+    `reach` None: nobody is asked for consent. `columns` are fields that `values` reads besides.
+
+    >>> from decision.core.conditions import Clause
+    >>> from decision.core.document import Consent
+    >>> news = Purpose(name="news", consent="opt_in")
+    >>> policy = PolicyDefinition(version="1", purposes=(news,))
+    >>> audience = Audience(policy, Clause("customer.country", "eq", "CN"), Reach(news, "email"))
+    >>> mei = Document(customer_id="mei", attributes={"country": "CN"})
+    >>> audience.matches(mei, now=0), audience.withheld(mei, now=0)
+    (True, 'no_consent')
+    >>> mei.consents = {"news": {"email": Consent(True)}}
+    >>> audience.withheld(mei, now=0) is None
+    True
+    """
+
+    def __init__(
+        self,
+        definition: PolicyDefinition,
+        condition: Condition,
+        reach: Reach | None = None,
+        columns: Iterable[str] = (),
+    ) -> None:
+        self.condition = condition
+        self.columns = tuple(columns)
+        read = (*fields_read(condition), *self.columns)
+        self._policy = policy = compile_policy(_narrowed(definition, read), reads=read)
+        slot = policy.fields.slot
+        self._test = compile_condition(condition, slot)
+        self._matcher = PlainMatcher(policy.rules, policy.rule_strata, slot)
+        self._slots = [slot(name) for name in self.columns]
+        self._reach = reach
+        name, channel = (reach.purpose.name, reach.channel or "") if reach else ("", "")
+        self._kind = ContactKind("", channel, name, "", ())
+
+    def matches(self, document: Document, now: int) -> bool:
+        """Whether the condition holds for a customer at a time in microseconds."""
+        return self._test(self._read(document, now))
+
+    def values(self, document: Document, now: int) -> list[Value]:
+        """The values of `columns`."""
+        if not self._slots:
+            return []
+        values = self._read(document, now)
+        return [values[slot] for slot in self._slots]
+
+    def withheld(self, document: Document, now: int) -> Withheld | None:
+        """Why a customer must not be told to others, or None."""
+        reach = self._reach
+        if reach is None:
+            return None
+        if not consent.permits(reach.purpose, document.consents, reach.channel or consent.ANY):
+            return Reason.NO_CONSENT.value
+        if self._policy.contact_policy.holds_back(self._kind, document.signals, now):
+            return Reason.SUPPRESSED.value
+        if reach.channel is not None and not document.reaches(reach.channel):
+            return Reason.UNREACHABLE.value
+        return None
+
+    def _read(self, document: Document, now: int) -> list[Value]:
+        policy = self._policy
+        zone = policy.zone_of(document)
+        values = policy.read(Situation(document, "", now, zone, variants=policy.variant))
+        if policy.rules:
+            slot = policy.fields.slot
+            business_rules.run(policy.rule_strata, policy.rules, self._matcher, values, slot)
+        return values
+
+
+def what_decides(definition: PolicyDefinition, fields: Iterable[str]) -> Iterator[Rule | State]:
+    """The rules and states that the values of some fields depend on, also by way of others.
+
+    >>> from decision.core.conditions import Clause
+    >>> big = Clause("customer.spend", "gte", 9)
+    >>> gold = Rule(name="big", when=big, set={"customer.tier": "gold"})
+    >>> definition = PolicyDefinition(version="1", rules=(gold, Rule(name="other")))
+    >>> [one.name for one in what_decides(definition, ["customer.tier"])]
+    ['big']
+    """
+    wanted = set(fields)
+    found: dict[str, Rule] = {}
+    states = False
+    while True:
+        if STATE_FIELD in wanted and not states:
+            states = True
+            wanted.update(name for one in definition.states for name in fields_read(one.when))
+        new = [
+            rule
+            for rule in definition.rules
+            if rule.name not in found and not wanted.isdisjoint(rule.set)
+        ]
+        if not new:
+            break
+        for rule in new:
+            found[rule.name] = rule
+            wanted.update(fields_read(rule.when))
+    if states:
+        yield from definition.states
+    yield from (rule for rule in definition.rules if rule.name in found)
+
+
+def _narrowed(definition: PolicyDefinition, fields: Iterable[str]) -> PolicyDefinition:
+    """The policy without what these fields do not depend on: so few fields are read."""
+    needed = list(what_decides(definition, fields))
+    return msgspec.structs.replace(
+        definition,
+        channels=tuple(msgspec.structs.replace(one, quiet_hours=()) for one in definition.channels),
+        placements=(),
+        messages=(),
+        caps=(),
+        budgets=(),
+        coupons=(),
+        states=tuple(one for one in needed if isinstance(one, State)),
+        rules=tuple(one for one in needed if isinstance(one, Rule)),
+    )
