@@ -42,7 +42,7 @@ class Bodies:
         scope: Scope,
         receive: Receive,
         *,
-        types: frozenset[bytes] = JSON_ONLY,
+        types: frozenset[bytes] | None = JSON_ONLY,
         largest: int | None = None,
     ) -> bytes:
         """The whole body of a request, which may be packed with gzip, unpacked; else as `read`.
@@ -77,14 +77,14 @@ class Bodies:
         scope: Scope,
         receive: Receive,
         *,
-        types: frozenset[bytes] = JSON_ONLY,
+        types: frozenset[bytes] | None = JSON_ONLY,
         encodings: frozenset[bytes] = _PLAIN,
         largest: int | None = None,
     ) -> bytes:
         """The whole body of a request. Its share of memory is in the request's state, as `share`.
 
-        `types` and `encodings` are the contents it may have, `largest` its bytes, where that is
-        not what the settings say of bodies.
+        `types` (None: any) and `encodings` are the contents it may have, `largest` its bytes,
+        where that is not what the settings say of bodies.
 
         Raises:
             Problem: 415 for another content type, 413 where it is too large, 408 where it took too
@@ -137,16 +137,23 @@ class Bodies:
 
 
 def check_headers(
-    scope: Scope, allowed: frozenset[bytes], limit: int, encodings: frozenset[bytes] = _PLAIN
+    scope: Scope,
+    allowed: frozenset[bytes] | None,
+    limit: int,
+    encodings: frozenset[bytes] = _PLAIN,
 ) -> None:
-    """Refuses a body by what its headers say of it.
+    """Refuses a body by what its headers say of it. `allowed` are its types; None: any.
 
     Raises:
         Problem: 415 or 413.
     """
     headers = dict(scope["headers"])
     given = headers.get(b"content-type", b"")
-    if given not in allowed and given.split(b";", 1)[0].strip().lower() not in allowed:
+    if (
+        allowed is not None
+        and given not in allowed
+        and given.split(b";", 1)[0].strip().lower() not in allowed
+    ):
         shown = given.decode("latin-1")[:60] or "missing"
         wanted = " or ".join(sorted(name.decode() for name in allowed))
         raise Problem("unsupported-media-type", f"Content-Type is {shown}; send {wanted}")

@@ -61,9 +61,6 @@ _KIND_BY_PATH: Final[dict[str, str | None]] = {
 SEGMENT_PATHS: Final = frozenset(f"/v1/{path}" for path in _KIND_BY_PATH)
 """The paths that take Segment's calls."""
 
-_TYPES: Final = frozenset({b"application/json", b"text/plain"})
-"""As text, a browser asks no leave to send it; it is JSON all the same."""
-
 LARGEST_UNKNOWN: Final = 512 * 1024
 """Bytes of a body that are read before it is known whether its write key is a key."""
 
@@ -113,7 +110,8 @@ def segment_routes(
         scope = request.scope
         known = authenticator.open or has_authorization(scope)
         most = largest if known else min(largest, LARGEST_UNKNOWN)
-        body = await bodies.read_packed(scope, request.receive, types=_TYPES, largest=most)
+        # Whatever its type: browsers send text, and RudderStack's client for Node a form.
+        body = await bodies.read_packed(scope, request.receive, types=None, largest=most)
         if kind is not None:
             batch = Batch([msgspec.Raw(body)], writeKey=None if known else write_key_of(body))
         else:
@@ -238,7 +236,7 @@ def _operation(path: str) -> Operation:
         summary="Take a batch of Segment's calls" if batch else f"Take Segment's call {path}",
         description="For clients of Segment and RudderStack: point their host here; the write key "
         "is an API key, as user name of Basic, as Bearer, or as `writeKey` in the body. The body "
-        "may be packed with gzip, and its type `text/plain`. "
+        "is JSON whatever its type says, and may be packed with gzip. "
         "What cannot be used is listed in `rejected` and in the quarantine; the rest counts. "
         f"An event may have {LARGEST_EVENT} bytes. Errors also have `code` and `message`.",
         request=Body(

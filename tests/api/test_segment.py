@@ -148,6 +148,21 @@ async def test_what_rudderstack_sends_at_once_is_taken_whole(rules: Path, packed
         assert answer.status_code == 413
 
 
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json; charset=utf-8", "text/plain", "application/x-www-form-urlencoded", None],
+)
+async def test_a_body_is_json_whatever_type_a_client_names(
+    api: Api, content_type: str | None
+) -> None:
+    """Browsers name text, and RudderStack's client for Node a form."""
+    headers = {} if content_type is None else {"content-type": content_type}
+    body = gzip.compress(json.dumps({"batch": [track()]}).encode())
+    headers["content-encoding"] = "gzip"
+    answer = await api.client.post("/v1/batch", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["accepted"]) == (200, 1)
+
+
 @pytest.mark.parametrize("count", [0, 10_000])
 async def test_a_batch_may_have_any_number_of_events(rules: Path, count: int) -> None:
     async with running(rules, **SETTINGS) as api:
