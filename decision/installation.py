@@ -21,6 +21,7 @@ EXTRAS: Final = {
     **dict.fromkeys(("duckdb", "matplotlib", "pyarrow"), "train"),
     **dict.fromkeys(("dask", "distributed", "pandas", "sklearn"), "dask"),
     "opentelemetry": "otel",
+    "aiokafka": "kafka",
 }
 """Module → the extra that brings it."""
 

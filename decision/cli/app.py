@@ -27,6 +27,7 @@ COMMANDS = {
     "publish": "Put checked rules in force on all replicas.",
     "rollback": "Return to an earlier policy, or with --models to an earlier model.",
     "load": "Load customers from CSV, NDJSON or Parquet.",
+    "consume": "Record events from topics of Kafka.",
     "outbound": "Send what decisions have left to be sent.",
     "outbox": "Look at deliveries, send some again, or drop them.",
     "audience": "Who matches a condition: as a file, or to a gateway in portions.",
@@ -53,6 +54,7 @@ _PANELS = [
         "name": "Run",
         "commands": [
             "serve",
+            "consume",
             "outbound",
             "outbox",
             "load",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Any, Final
 from urllib.parse import unquote
@@ -39,14 +39,28 @@ def cloud_events(headers: Iterable[tuple[bytes, bytes]], body: bytes) -> list[by
         return [bytes(one) for one in _batch.decode(body)]
     if b"ce-specversion" not in found:
         return None
-    event: dict[str, Any] = {
-        name[3:].decode("latin-1"): unquote(value.decode("latin-1"))
-        for name, value in found.items()
-        if name.startswith(b"ce-")
-    }
+    return [
+        binary_event(
+            {
+                name[3:].decode("latin-1"): unquote(value.decode("latin-1"))
+                for name, value in found.items()
+                if name.startswith(b"ce-")
+            },
+            body,
+        )
+    ]
+
+
+def binary_event(attributes: Mapping[str, str], body: bytes) -> bytes:
+    """A CloudEvent whose attributes came apart from its data, in JSON.
+
+    Raises:
+        InputError: the data cannot be read.
+    """
+    event: dict[str, Any] = dict(attributes)
     if body.strip():
         event["data"] = _object.decode(body)
-    return [msgspec.json.encode(event)]
+    return msgspec.json.encode(event)
 
 
 def event_of(raw: bytes) -> Event:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from decision.exposition import serve_registry
 from decision.gateways.settings import GatewaySettings
 from decision.observability import get_logger
 from decision.outbound.worker import Outbound
 from decision.server.delivery_metrics import DeliveryMetrics
-from decision.server.keys.file import KeysFile
 from decision.server.metrics import Metrics
-from decision.server.opening import serving_engine
+from decision.server.service import engine_service
 from decision.server.settings import ServerSettings
-from decision.server.supply import PolicySupply
 from decision.server.upkeep import Upkeep
 
 _ASKS_AGAIN: Final = 1.0
@@ -39,15 +36,9 @@ async def send_deliveries(
         FileError: the address of the metrics is not available.
     """
     metrics = Metrics()
-    engine = serving_engine(settings)
-    engine.observe(metrics)
-    keys = KeysFile(None, lambda keys: None, metrics)
-    upkeep = Upkeep(PolicySupply(engine, settings, metrics), settings, keys, metrics)
-    if metrics_port is not None:
-        serve_registry(
-            metrics_host, metrics_port, metrics.registry, lambda: _problem(upkeep.health.reachable)
-        )
-    async with upkeep.lifespan():
+    async with engine_service(
+        settings, metrics, _problem, metrics_host=metrics_host, metrics_port=metrics_port
+    ) as engine:
         _log.info("sending", gateways=sorted(gateways.gateways))
         outbound = Outbound(engine, gateways, DeliveryMetrics(metrics.registry))
         await outbound.run(stop, settings.shutdown_timeout_ms / 1000)

@@ -25,7 +25,8 @@ _LONGEST: Final = 500
 class Quarantined(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A rejected event: when and from whom it came, what it says of itself, and why.
 
-    `key` is the name of the API key, `index` the event's place in its request.
+    `key` is the name of the API key, `index` the event's place in its request or message; `place`
+    is topic, partition and offset of a message.
     """
 
     at: datetime
@@ -33,6 +34,7 @@ class Quarantined(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     detail: str
     index: int
     key: str | None = None
+    place: str | None = None
     kind: str | None = None
     event: str | None = None
     id: str | None = None
@@ -45,7 +47,7 @@ class Quarantine(msgspec.Struct, frozen=True):
 
 
 async def quarantine(store: BlobStore, entries: Sequence[Quarantined]) -> None:
-    """Keeps rejected events of one request: the first hundred, since the others are like them.
+    """Keeps rejected events that came together: the first hundred, the others being like them.
 
     Raises:
         StoreUnavailable: some may not be kept.

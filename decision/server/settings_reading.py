@@ -11,7 +11,11 @@ import msgspec
 
 from decision.server.settings import PREFIX, SETTINGS, ServerSettings, Setting, SettingsError
 
-_FOR_COMMANDS = ("NEXTBEST_API_KEY", "NEXTBEST_TRACEBACK")
+_FOR_COMMANDS = (
+    *("NEXTBEST_API_KEY", "NEXTBEST_TRACEBACK"),
+    *(f"NEXTBEST_KAFKA_{name}" for name in ("BROKERS", "TOPICS", "GROUP", "SECURITY", "SASL")),
+    *(f"NEXTBEST_KAFKA_{name}" for name in ("CA_FILE", "USER", "PASSWORD")),
+)
 _BY_OTHERS = re.compile(
     r"NEXTBEST_(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_\w+|TEST_\w+|DATA|CAMPAIGN)"
 )

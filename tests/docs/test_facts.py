@@ -32,6 +32,7 @@ from decision.rulebook.reader import load_files, load_folder
 from decision.rulebook.schema_values import key_help
 from decision.rulebook.template_names import NAMESPACES
 from decision.rulebook.templates import compile_template
+from decision.server.consumer_metrics import ConsumerMetrics
 from decision.server.decision_metrics import DEGRADED
 from decision.server.delivery_metrics import DeliveryMetrics
 from decision.server.keys.entries import SCOPES
@@ -280,6 +281,7 @@ def test_every_metric_is_told() -> None:
     told = {re.split(r"[{]", word)[0] for row in rows for word in code(row[0])}
     sending = CollectorRegistry()
     DeliveryMetrics(sending)
+    ConsumerMetrics(sending)
     shown = [*Metrics().registry.collect(), *sending.collect()]
     families = {family.name for family in shown}
     assert {name.removesuffix("_total") for name in told} == families

@@ -15,6 +15,7 @@ from prometheus_client.metrics_core import Metric
 from ruamel.yaml import YAML
 
 from decision.archive.service_metrics import ArchiveMetrics
+from decision.server.consumer_metrics import ConsumerMetrics
 from decision.server.delivery_metrics import DeliveryMetrics
 from decision.server.health.metrics import StoreMetrics
 from decision.server.metrics import Metrics
@@ -31,6 +32,7 @@ def metrics() -> dict[str, set[str]]:
     registry = CollectorRegistry()
     ArchiveMetrics(registry)
     DeliveryMetrics(registry)
+    ConsumerMetrics(registry)
     found = dict(FROM_PROMETHEUS)
     for source in (Metrics().registry, registry):
         for collector in source._collector_to_names:
@@ -252,6 +254,15 @@ SITUATIONS: dict[str, tuple[dict[str, str], set[str]]] = {
             'nextbest_channel_without_gateway{channel="push"}': "1x120",
         },
         {"NextbestGatewayPaused", "NextbestChannelWithoutGateway"},
+    ),
+    "events that wait in Kafka": (
+        {
+            'nextbest_consumer_lag{topic="shop",partition="3"}': "0+500x120",
+            "nextbest_consumer_waiting": "1x120",
+            'nextbest_consumed_messages_total{topic="shop",result="stored"}': "0+90x120",
+            'nextbest_consumed_messages_total{topic="shop",result="rejected"}': "0+10x120",
+        },
+        {"NextbestConsumerBehind", "NextbestConsumerWaits", "NextbestMessagesRejected"},
     ),
     "an archive that grows behind": (
         {"nextbest_archive_pending_entries": "20000+100x180"},

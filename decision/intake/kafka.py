@@ -1,0 +1,143 @@
+"""Messages of Kafka as events: our own JSON, or CloudEvents, structured or binary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from decision.core.clock import HOUR, from_micros
+from decision.core.errors import InputError
+from decision.core.schema import Event
+from decision.decoding import JsonDecoder
+from decision.intake.cloudevents import BATCHED, STRUCTURED, binary_event, cloud_events, event_of
+
+_LONGEST_ID: Final = 256
+_CLOUD: Final = "ce_"
+"""What names of headers begin with that are attributes of a CloudEvent."""
+
+
+class Message(Protocol):
+    """A message as it was read. `timestamp` is in milliseconds; below zero there is none."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
+    @property
+    def value(self) -> bytes | None: ...
+
+
+class Incoming(msgspec.Struct, frozen=True):
+    """An event of a message: `index` is its place in it, `raw` the event as it came."""
+
+    place: str
+    index: int
+    raw: bytes
+    event: Event
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """What of a message cannot be used, and why."""
+
+    place: str
+    index: int
+    raw: bytes
+    detail: str
+
+
+class _Several(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    events: list[msgspec.Raw]
+
+
+_object: JsonDecoder[dict[str, msgspec.Raw]] = JsonDecoder(
+    dict[str, msgspec.Raw], numbers=False, noun="message", most=1_000_000
+)
+_several: JsonDecoder[_Several] = JsonDecoder(
+    _Several, numbers=False, noun="message", most=1_000_000
+)
+_own: JsonDecoder[Event] = JsonDecoder(Event, noun="event")
+
+
+def events_of(message: Message, now: int, largest: int) -> list[Incoming | Refused]:
+    """The events of a message, each with an id and a time.
+
+    An event without an id gets one that is made of the message's place, so that it counts once
+    however often the message is read; one without a time has the message's, at most `now`, in
+    microseconds. A message without a value, as those that delete a key, has no events. `largest` is
+    how many bytes a message may have.
+    """
+    place = f"{message.topic}/{message.partition}/{message.offset}"
+    value = message.value
+    if value is None:
+        return []
+    try:
+        if len(value) > largest:
+            raise InputError("", f"the message has {len(value)} bytes, may have {largest}")
+        raws, decode = _raw_events(message, value)
+    except InputError as error:
+        return [Refused(place, 0, value if len(value) <= largest else b"", str(error))]
+    found: list[Incoming | Refused] = []
+    for index, raw in enumerate(raws):
+        try:
+            event = decode(raw)
+        except InputError as error:
+            found.append(Refused(place, index, raw, str(error)))
+            continue
+        made = f"{place}/{message.timestamp}" + (f"/{index}" if len(raws) > 1 else "")
+        sent = message.timestamp * 1000
+        at = from_micros(min(now, sent)) if sent >= HOUR else None
+        event = msgspec.structs.replace(event, id=event.id or _short(made), at=event.at or at)
+        found.append(Incoming(place, index, raw, event))
+    return found
+
+
+def _raw_events(message: Message, value: bytes) -> tuple[list[bytes], Callable[[bytes], Event]]:
+    """The events of a message, each in JSON, and what decodes them."""
+    headers = {name.lower(): content or b"" for name, content in message.headers}
+    content = headers.get("content-type", b"")
+    if content.split(b";", 1)[0].strip().lower() in (STRUCTURED, BATCHED):
+        return cloud_events([(b"content-type", content)], value) or [], event_of
+    if f"{_CLOUD}specversion" in headers:
+        attributes = {
+            name.removeprefix(_CLOUD): content.decode("utf-8", "replace")
+            for name, content in headers.items()
+            if name.startswith(_CLOUD)
+        }
+        return [binary_event(attributes, value)], event_of
+    given = _object.decode(value)
+    if "specversion" in given:
+        return [value], event_of
+    if "events" in given:
+        return [bytes(one) for one in _several.decode(value).events], _own.decode
+    return [value], _own.decode
+
+
+def about(raw: bytes) -> tuple[dict[str, str], list[str]]:
+    """What an event says of itself, for lists of rejects, and what of it names the customer."""
+    try:
+        given = msgspec.json.decode(raw, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return {}, []
+    told = {"type": "event", "id": "id"}
+    alias = given.get("alias")
+    names = [given.get(name) for name in ("customer_id", "subject", "customerid")]
+    names.append(alias.get("value") if isinstance(alias, dict) else None)
+    return (
+        {ours: given[one][:128] for one, ours in told.items() if isinstance(given.get(one), str)},
+        [str(name) for name in names if name],
+    )
+
+
+def _short(text: str) -> str:
+    if len(text) <= _LONGEST_ID:
+        return text
+    return blake2b(text.encode(), digest_size=16).hexdigest()

@@ -1,0 +1,152 @@
+"""Stores the events of messages, however long that takes; what cannot be used is quarantined."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+from decision.core.clock import from_micros
+from decision.core.errors import NextbestError, StoreUnavailable
+from decision.engine import Engine
+from decision.intake.kafka import Incoming, Message, Refused, about, events_of
+from decision.observability import get_logger
+from decision.server.consumer_metrics import ConsumerMetrics, MessageResult
+from decision.server.quarantine import Quarantined, quarantine, without_names
+from decision.store.codec import UnreadableDocument
+from decision.store.damage import DamagedValue
+
+_AT_ONCE: Final = 16
+"""Groups of customers whose events are written at the same time."""
+
+_FIRST_WAIT, _LONGEST_WAIT = 0.2, 30.0
+"""Seconds until something that did not answer is asked again: the first time, and at most."""
+
+_log = get_logger()
+
+
+class Waiting:
+    """What is waited for at the moment, if anything: said once, and shown until it is over."""
+
+    def __init__(self, stop: asyncio.Event, metrics: ConsumerMetrics) -> None:
+        self._stop = stop
+        self._metrics = metrics
+        self._seconds = _FIRST_WAIT
+        self._said = ""
+
+    def says(self, what: str, error: Exception) -> None:
+        """Says what does not answer, and why, unless that was said before."""
+        if self._said != what:
+            problem = str(error) or type(error).__name__
+            _log.warning("consumer_waits", waits_for=what, problem=problem)
+        self._said = what
+        self._metrics.waits(what)
+
+    async def longer(self, what: str, error: Exception) -> bool:
+        """Waits longer than the last time, not quite alike for all; false where it is to stop."""
+        self.says(what, error)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), self._seconds * (0.5 + random.random()))
+        self._seconds = min(_LONGEST_WAIT, 2 * self._seconds)
+        return not self._stop.is_set()
+
+    def over(self, what: str) -> None:
+        """It answers."""
+        self._seconds = _FIRST_WAIT
+        if self._metrics.waits_for != what:
+            return
+        if self._said:
+            _log.info("consumer_goes_on", waited_for=what)
+        self._said = ""
+        self._metrics.waits("")
+
+
+class MessageRecorder:
+    """Records what is in messages. `largest` is how many bytes one may have."""
+
+    def __init__(self, engine: Engine, metrics: ConsumerMetrics, largest: int) -> None:
+        self.engine = engine
+        self.metrics = metrics
+        self.largest = largest
+
+    async def record(self, messages: Sequence[Message], waiting: Waiting) -> bool:
+        """Stores the events of messages; false where it is to stop before the store answers."""
+        now = self.engine.runtime.clock()
+        found = [(one, events_of(one, now, self.largest)) for one in messages]
+        rows = [row for _, several in found for row in several]
+        events = [row for row in rows if isinstance(row, Incoming)]
+        refused = [row for row in rows if isinstance(row, Refused)]
+        late = None
+        while late is None:
+            try:
+                late = await self._record(events)
+                await self._quarantine([*refused, *late])
+            except StoreUnavailable as error:
+                late = None
+                if not await waiting.longer("the store", error):
+                    return False
+        waiting.over("the store")
+        bad = {row.place for row in (*refused, *late)}
+        for message, own in found:
+            result: MessageResult = "stored" if own else "empty"
+            self.metrics.read(message.topic, "rejected" if own and own[0].place in bad else result)
+        return True
+
+    async def _record(self, events: Sequence[Incoming]) -> list[Refused]:
+        """Records events, those of one customer in their order; which were refused.
+
+        Raises:
+            StoreUnavailable: some are not recorded; recording all again is safe.
+        """
+        groups: dict[int, list[Incoming]] = defaultdict(list)
+        for one in events:
+            groups[hash(one.event.customer_id or one.event.alias) % _AT_ONCE].append(one)
+        answers = await asyncio.gather(
+            *(self._record_group(own) for own in groups.values()), return_exceptions=True
+        )
+        refused = []
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+            refused += answer
+        return refused
+
+    async def _record_group(self, own: Sequence[Incoming]) -> list[Refused]:
+        """Records events; one that fails for a reason of its own does not hold up the others."""
+        try:
+            answer = await self.engine.events.record([one.event for one in own])
+        except Exception as error:
+            if isinstance(error, StoreUnavailable) and not _is_damage(error):
+                raise
+            if len(own) > 1:
+                return [row for one in own for row in await self._record_group([one])]
+            ours = isinstance(error, NextbestError)
+            if not ours:
+                _log.error("event_failed", place=own[0].place, exc_info=error)
+            return [_refused(own[0], str(error) if ours else "failed; the log says why")]
+        return [_refused(own[row.index], row.detail) for row in answer.rejected]
+
+    async def _quarantine(self, refused: Sequence[Refused]) -> None:
+        at, entries = from_micros(self.engine.runtime.clock()), []
+        for row in refused:
+            told, names = about(row.raw)
+            detail = without_names(row.detail, names)
+            entries.append(
+                Quarantined(
+                    at=at, source="kafka", place=row.place, index=row.index, detail=detail, **told
+                )
+            )
+        await quarantine(self.engine.runtime.store, entries)
+
+
+def _is_damage(error: StoreUnavailable) -> bool:
+    """Whether it is one customer's data that cannot be read; of another format, all may be."""
+    unreadable = isinstance(error, UnreadableDocument) and error.reason
+    return isinstance(error, DamagedValue) or bool(unreadable)
+
+
+def _refused(one: Incoming, detail: str) -> Refused:
+    return Refused(one.place, one.index, one.raw, detail)
