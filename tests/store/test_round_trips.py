@@ -62,7 +62,8 @@ CALLS: dict[str, tuple[Call, list[str]]] = {
     "register new kinds": (lambda store: store.register_kinds([PUSH, EMAIL]), ["append"]),
     "erase": (
         lambda store: store.erase("c-1", record("erasure")),
-        ["GET", "delete_alias", "erase"],
+        # The last one finds what providers call the customer's deliveries: they are elsewhere.
+        ["GET", "delete_alias", "erase", "ZRANGE"],
     ),
     "resolve": (lambda store: store.resolve_alias("email", "a"), ["GET"]),
     "set alias": (lambda store: store.set_alias("email", "b", "c-1"), ["set_alias"]),
