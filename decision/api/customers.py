@@ -10,7 +10,7 @@ from litestar.types import ControllerRouterHandler
 
 from decision.api.answers import Answer, json_answer, path_id
 from decision.api.audit import name_source
-from decision.api.auth import partly_allowed
+from decision.api.auth import key_name, partly_allowed
 from decision.api.bodies import Bodies
 from decision.api.openapi import BODY_PROBLEMS, EXAMPLES, Body, Operation
 from decision.api.problems import Problem
@@ -81,7 +81,8 @@ def customer_routes(
         customer_id = path_id(request, "customer_id")
         update = await read(request, consents)
         async with admission.turn():
-            return json_answer(await customers.set_consents(customer_id, update))
+            source = key_name(request.scope) or "api"
+            return json_answer(await customers.set_consents(customer_id, update, source[:128]))
 
     @post(_PATH + "/merge", status_code=200, opt=opt(_MERGE))
     async def merge_customers(request: _Request) -> Answer:
@@ -159,7 +160,9 @@ _CONSENTS = Operation(
     summary="State consents",
     description="Purpose → channel, or `*` for the others → `granted`, `denied`, or null to "
     'forget. They hold from the very next decision on. One with a time, `{"state": "granted", '
-    '"at": …, "source": …}`, does not replace a newer one.',
+    '"at": …, "source": …, "evidence": …}`, does not replace a newer one; of the same second the '
+    "denial holds. A time up to five minutes ahead is now, one further ahead an error. `source` "
+    "left out is the name of the API key.",
     parameters=_ID,
     request=Body(type=ConsentUpdate, example=EXAMPLES["ConsentUpdate"]),
     answers={200: ("The customer as changed", _VIEW)},

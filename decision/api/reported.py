@@ -13,7 +13,7 @@ import msgspec
 from decision.api.answers import LONGEST_ID
 from decision.core import records
 from decision.core.clock import MINUTE, from_micros, to_micros
-from decision.core.event_effects import OPTING_OUT
+from decision.core.event_effects import GATEWAY, OPTING_OUT
 from decision.core.identifiers import parse_decision_id, partition_of
 from decision.core.machines import MACHINE
 from decision.core.records import DecisionRecord
@@ -188,7 +188,7 @@ class Reported:
         return records.decode_decision(record.body)
 
     def _event(self, report: Report, event_id: str, kind: str, about: _About) -> Event:
-        properties: dict[str, Any] = {"source": "report"}
+        properties: dict[str, Any] = {"source": "report", GATEWAY: self._name}
         if about.channel in self._engine.snapshot.policy.channels:
             properties["channel"] = about.channel
         if report.reject_reason is not None:

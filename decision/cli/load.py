@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -94,7 +95,8 @@ def load(
     if form == "parquet":
         require("reading Parquet", "pyarrow")
     reads = read_rows(file, form, RowOptions(id_column, delimiter, frozenset(texts)))
-    tally, bad = asyncio.run(_load(reads, dry_run, force_consent, as_json, given))
+    name = "stdin" if file == "-" else Path(file).name
+    tally, bad = asyncio.run(_load(reads, name, dry_run, force_consent, as_json, given))
     done = "checked" if dry_run else "loaded"
     if as_json:
         print_json({done: True, **tally, "problems": bad})
@@ -128,7 +130,12 @@ def summary_of(tally: Mapping[str, Any], done: str) -> str:
 
 
 async def _load(
-    reads: Iterator[Any], dry_run: bool, force: bool, quiet: bool, given: dict[str, str | None]
+    reads: Iterator[Any],
+    name: str,
+    dry_run: bool,
+    force: bool,
+    quiet: bool,
+    given: dict[str, str | None],
 ) -> tuple[dict[str, Any], list[dict[str, str]]]:
     from decision.cli.policies import engine_of
     from decision.engine.loading import Loading
@@ -138,7 +145,7 @@ async def _load(
     settings = settings_from(**given)
     async with engine_of(settings, in_memory=dry_run) as engine:
         with progress("Rows") as move:
-            loading = Loading(engine.runtime, force=force)
+            loading = Loading(engine.runtime, force=force, file=name)
             tally = await ingest(
                 loading, reads, refusals(problems, quiet), dry_run=dry_run, moved=move
             )

@@ -2,10 +2,19 @@
 
 The more specific consent wins: purpose and channel, then purpose or channel alone, then
 neither; where two are equally specific (`marketing: {"*": …}` and `"*": {email: …}`), the
-stricter one does.
+stricter one does. But a grant yields to a more general denial that is newer.
+
+What is kept of each is the newest statement, to the second; of the same second the denial, unless
+the grant is more specific and of the same source, which then says what its denial leaves out. So
+it does not matter in which order statements come in.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
 
 from decision.core.clock import SECOND
 from decision.core.definition import Purpose
@@ -14,46 +23,104 @@ from decision.core.document import Consent, ConsentChange, Document
 ANY = "*"
 TRAIL_LENGTH = 50
 """How many changes of consents are remembered for each customer."""
+EVIDENCE_KEPT = 16_384
+"""Characters of evidence that are kept with a customer; of the oldest statements it goes first. The
+log keeps all of it."""
 Consents = dict[str, dict[str, Consent]]
+
+
+class Statement(NamedTuple):
+    """What a customer said of a purpose on a channel, at a time in microseconds.
+
+    `granted` None takes back what was said before. `spared` is the time of a more general denial
+    of the same call, which leaves this grant as it is.
+    """
+
+    purpose: str
+    channel: str
+    granted: bool | None
+    at: int
+    source: str
+    evidence: str = ""
+    spared: int = 0
+
+    @property
+    def kept(self) -> Consent:
+        """As it is kept: to the second."""
+        at, spared = self.at - self.at % SECOND, self.spared - self.spared % SECOND
+        spared = spared if self.granted and spared > at else 0
+        return Consent(bool(self.granted), at, self.source, self.evidence, spared)
 
 
 def stated(consents: Consents, purpose: str, channel: str) -> bool | None:
     """What the customer said about a purpose on a channel: granted, denied, or nothing (None)."""
-    own, general = consents.get(purpose), consents.get(ANY)
-    if own is not None and (found := own.get(channel)) is not None:
-        return found.granted
-    equals = [
-        found.granted
-        for found in (own.get(ANY) if own else None, general.get(channel) if general else None)
-        if found is not None
-    ]
-    if equals:
-        return all(equals)
-    if general is not None and (found := general.get(ANY)) is not None:
-        return found.granted
-    return None
+    own = consents.get(purpose)
+    if own is not None and ANY not in consents:  # so it is for most
+        found = own.get(channel)
+        general = own.get(ANY)
+        if found is None:
+            return None if general is None else general.granted
+        if general is None or general.granted or not found.granted:
+            return found.granted
+        return not _overrules(general, found)
+    found = statement(consents, purpose, channel)
+    return None if found is None else found.granted
 
 
 def statement(consents: Consents, purpose: str, channel: str) -> Consent | None:
     """The consent by which `stated` answers."""
     own, general = consents.get(purpose, {}), consents.get(ANY, {})
-    if channel in own:
-        return own[channel]
+    exact, widest = own.get(channel), general.get(ANY)
     equals = [found for found in (own.get(ANY), general.get(channel)) if found is not None]
-    return _strictest(equals) if equals else general.get(ANY)
+    broad = _strictest(equals) if equals else None
+    if exact is not None:
+        if not exact.granted:
+            return exact
+        for one in equals:
+            if not one.granted and _overrules(one, exact):
+                return one
+    elif broad is None or not broad.granted:
+        return broad or widest
+    if widest is not None and not widest.granted:
+        grants = [one for one in (exact, *equals) if one is not None and one.granted]
+        if all(_overrules(widest, one) for one in grants):
+            return widest
+    return exact or broad
 
 
-def is_outdated(consents: Consents, purpose: str, channel: str, granted: bool, at: int) -> bool:
-    """Whether a statement of that time, in microseconds, is older than what is stored.
+def _overrules(denial: Consent, grant: Consent) -> bool:
+    """Whether a denial closes what a more specific grant opened."""
+    if grant.spared:
+        return denial.at > grant.spared
+    return denial.at > grant.at or (denial.at == grant.at and denial.source != grant.source)
 
-    An older grant does not open either what a newer general denial closed. Of the same second the
-    denial holds.
+
+def is_outdated(document: Document, said: Statement) -> bool:
+    """Whether a newer statement of the same is known, or the very same.
+
+    Of one that was taken back, as far as the trail goes back.
     """
-    if granted:
-        found = statement(consents, purpose, channel)
-    else:
-        found = consents.get(purpose, {}).get(channel)
-    return found is not None and (at - at % SECOND, not granted) < (found.at, not found.granted)
+    found = document.consents.get(said.purpose, {}).get(said.channel)
+    if found is not None:
+        return _rank(said.kept) <= _rank(found)
+    second = said.at - said.at % SECOND
+    return any(
+        (one.purpose, one.channel, one.granted) == (said.purpose, said.channel, None)
+        and (one.at - one.at % SECOND, bool(said.granted)) > (second, False)
+        for one in document.consent_trail
+    )
+
+
+def _rank(one: Consent) -> tuple[int, bool, str, str, int]:
+    """Of two the higher holds: the newer; of one second the denial; else always the same one."""
+    return one.at, not one.granted, one.source, one.evidence, one.spared
+
+
+def is_overruled(consents: Consents, said: Statement) -> bool:
+    """Whether a grant would open nothing, because a more general denial is newer."""
+    own = said.kept
+    alone = {**consents, said.purpose: {**consents.get(said.purpose, {}), said.channel: own}}
+    return bool(said.granted) and statement(alone, said.purpose, said.channel) is not own
 
 
 def permits(purpose: Purpose, consents: Consents, channel: str) -> bool:
@@ -69,21 +136,129 @@ def permits(purpose: Purpose, consents: Consents, channel: str) -> bool:
     return said if said is not None else purpose.consent == "opt_out"
 
 
-def state(
-    document: Document, purpose: str, channel: str, granted: bool | None, at: int, source: str
-) -> None:
-    """Writes one consent, to the second, and a line in the trail; None withdraws the statement."""
+def state(document: Document, said: Statement) -> None:
+    """Keeps a statement, whatever was said before, and a line in the trail."""
     consents = {name: dict(channels) for name, channels in document.consents.items()}
-    channels = consents.setdefault(purpose, {})
-    if granted is None:
-        channels.pop(channel, None)
+    channels = consents.setdefault(said.purpose, {})
+    if said.granted is None:
+        before = channels.pop(said.channel, None)
+        if before is not None and not before.granted:
+            _drop_overruled(document.consents, consents)
     else:
-        channels[channel] = Consent(granted=granted, at=at - at % SECOND, source=source)
+        channels[said.channel] = said.kept
     if not channels:
-        del consents[purpose]
+        consents.pop(said.purpose, None)
+    if said.evidence:
+        _bound_evidence(consents)
     document.consents = consents
-    change = ConsentChange(at, purpose, channel, granted, source)
+    change = ConsentChange(said.at, said.purpose, said.channel, said.granted, said.source)
     document.consent_trail = [*document.consent_trail, change][-TRAIL_LENGTH:]
+
+
+def hear(document: Document, said: Statement) -> bool:
+    """Keeps a statement unless it is outdated; returns whether it is kept."""
+    if is_outdated(document, said):
+        return False
+    state(document, said)
+    return True
+
+
+def heard_since(document: Document, trail: list[ConsentChange]) -> list[ConsentChange]:
+    """The changes since the document had that trail."""
+    known = set(map(id, trail))
+    return [one for one in document.consent_trail if id(one) not in known]
+
+
+def as_of_now(document: Document, said: Statement) -> Statement:
+    """The statement with a time by which nothing that was said before overrules it.
+
+    What was said in this second may have a time in the next one, by this.
+    """
+    at, second = said.at, said.at - said.at % SECOND
+    for purpose, channels in document.consents.items():
+        for channel, known in channels.items():
+            if max(known.at, known.spared) < second:
+                continue
+            if (purpose, channel) == (said.purpose, said.channel):
+                at = max(at, known.at)
+            elif not known.granted and said.granted and _covers(purpose, channel, said):
+                at = max(at, known.at + (0 if known.source == said.source else SECOND))
+            elif known.granted and not said.granted and _covers(*said[:2], (purpose, channel)):
+                at = max(at, known.at, known.spared + SECOND if known.spared else 0)
+    return said._replace(at=at)
+
+
+def of_one_call(said: Sequence[Statement]) -> list[Statement]:
+    """Statements as they are meant together: what is denied in general leaves out what is granted
+    by name."""
+    denied = [one for one in said if one.granted is False]
+    return [
+        one._replace(
+            spared=max((other.at for other in denied if _covers(*other[:2], one)), default=0)
+        )
+        if one.granted
+        else one
+        for one in said
+    ]
+
+
+def _covers(purpose: str, channel: str, one: Sequence[Any]) -> bool:
+    """Whether a statement of that purpose and channel is also about another's."""
+    return purpose in (ANY, one[0]) and channel in (ANY, one[1])
+
+
+def effective(consents: Consents) -> Consents:
+    """Those by which anything is decided: without grants that a newer general denial overrules."""
+    found = {
+        purpose: {
+            channel: one
+            for channel, one in channels.items()
+            if not one.granted or statement(consents, purpose, channel) is one
+        }
+        for purpose, channels in consents.items()
+    }
+    return {purpose: channels for purpose, channels in found.items() if channels}
+
+
+def without_evidence(consents: Consents) -> Consents:
+    """The same without what proves them."""
+    return {
+        purpose: {
+            channel: msgspec.structs.replace(one, evidence="") for channel, one in channels.items()
+        }
+        for purpose, channels in consents.items()
+    }
+
+
+def has_evidence(consents: Consents) -> bool:
+    """Whether any of them has evidence."""
+    for channels in consents.values():
+        for one in channels.values():
+            if one.evidence:
+                return True
+    return False
+
+
+def _drop_overruled(before: Consents, consents: Consents) -> None:
+    """Takes out the grants that something in `before` overruled: forgetting it opens none."""
+    alive = effective(before)
+    for purpose in list(consents):
+        for channel in list(consents[purpose]):
+            if channel not in alive.get(purpose, {}):
+                del consents[purpose][channel]
+        if not consents[purpose]:
+            del consents[purpose]
+
+
+def _bound_evidence(consents: Consents) -> None:
+    """Leaves out the evidence of the oldest statements, where it is too much in all."""
+    cells = [(purpose, channel) for purpose in consents for channel in consents[purpose]]
+    left = EVIDENCE_KEPT
+    for purpose, channel in sorted(cells, key=lambda cell: -consents[cell[0]][cell[1]].at):
+        one = consents[purpose][channel]
+        left -= len(one.evidence)
+        if left < 0:
+            consents[purpose][channel] = msgspec.structs.replace(one, evidence="")
 
 
 def in_words(purpose: Purpose, consents: Consents, channel: str) -> str:
@@ -105,6 +280,7 @@ def merge(into: Consents, other: Consents) -> Consents:
         [channel for consents in (into, other) for own in consents.values() for channel in own]
         + [ANY]
     )
+    widest = [consents.get(ANY, {}).get(ANY) for consents in (into, other)]
     united: Consents = {}
     for purpose in purposes:
         for channel in channels:
@@ -114,22 +290,46 @@ def merge(into: Consents, other: Consents) -> Consents:
                 if (found := statement(consents, purpose, channel)) is not None
             ]
             if said:
-                united.setdefault(purpose, {})[channel] = _strictest(said)
+                strictest = _strictest(said)
+                half = (purpose == ANY) != (channel == ANY)
+                if half and not strictest.granted and any(strictest is one for one in widest):
+                    continue  # what is more general denies it, here as well
+                united.setdefault(purpose, {})[channel] = strictest
+    for purpose, own in united.items():
+        for channel, one in own.items():
+            if one.granted and statement(united, purpose, channel) is not one:
+                # A more general grant, which is not among the united, had kept it open.
+                own[channel] = max(
+                    _grants(into, purpose, channel) + _grants(other, purpose, channel),
+                    key=_rank,
+                )
     return _without_repetition(united)
+
+
+def _grants(consents: Consents, purpose: str, channel: str) -> list[Consent]:
+    """Every grant of a purpose on a channel, by name or in general."""
+    cells = ((one, other) for one in (purpose, ANY) for other in (channel, ANY))
+    found = (consents.get(one, {}).get(other) for one, other in cells)
+    return [one for one in found if one is not None and one.granted]
 
 
 def _strictest(said: list[Consent]) -> Consent:
     """A denial before a grant; the latest of equals."""
-    return min(said, key=lambda consent: (consent.granted, -consent.at))
+    return max(said, key=lambda one: (not one.granted, *_rank(one)))
 
 
 def _without_repetition(consents: Consents) -> Consents:
-    """The same without particular statements that the general ones make anyway."""
+    """The same without particular statements that the general ones make anyway, not earlier."""
     for purpose, channels in list(consents.items()):
         for channel in list(channels):
             if ANY not in (purpose, channel):
                 particular = channels.pop(channel)
-                if stated(consents, purpose, channel) != particular.granted:
+                general = statement(consents, purpose, channel)
+                if (
+                    general is None
+                    or general.granted != particular.granted
+                    or general.at < particular.at
+                ):
                     channels[channel] = particular
         if not channels:
             del consents[purpose]

@@ -46,11 +46,17 @@ class Contact(NamedTuple):
 
 
 class Consent(msgspec.Struct, array_like=True):
-    """One consent: granted or denied, since when (microseconds) and from where."""
+    """One consent: granted or denied, since when (microseconds), from where, and what proves it.
+
+    `spared` is the time of a more general denial that was stated in one call with a grant, which it
+    leaves as it is; 0 where the grant is not older than it.
+    """
 
     granted: bool
     at: int = 0
     source: str = ""
+    evidence: str = ""
+    spared: int = 0
 
 
 class ConsentChange(NamedTuple):

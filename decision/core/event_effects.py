@@ -18,6 +18,7 @@ import msgspec
 from decision.core import consent, events
 from decision.core.clock import SECOND
 from decision.core.document import (
+    ConsentChange,
     Contact,
     ContactKind,
     ContactState,
@@ -42,6 +43,11 @@ CONTACT_EVENTS: Final = (*SETTLING, *DENYING)
 
 _SETTLED: Final = (ContactState.CONFIRMED, ContactState.RELEASED)
 _COUNTING: Final = (ContactState.CONFIRMED, ContactState.RESERVED_THEN_COUNT)
+GATEWAY: Final = "gateway"
+"""The property by which a report names the gateway that it is about."""
+
+_LONGEST_SOURCE: Final = 128
+
 FINAL_MARK: Final = (1 << 31) - 1
 MOST_SIGNALS: Final = 500
 """Beyond so many signals of a customer, those are forgotten that no pause depends on any more; then
@@ -225,10 +231,10 @@ def apply(
     now: int,
     *,
     derive: bool = True,
-) -> None:
+) -> list[ConsentChange]:
     """Applies an event to the document; unless `derive` is false, with what is derived from it.
 
-    One that a machine made changes nothing.
+    One that a machine made changes nothing. Returns the consents that it has changed.
 
     Raises:
         AmbiguousContact: see `find_contact`; the document is unchanged.
@@ -237,9 +243,11 @@ def apply(
     place = find_contact(document, occurrence)
     kind = None if place is None else document.kinds[document.contacts[place].kind]
     if by_machine(occurrence.type, occurrence.properties):
-        return
+        return []
     occurrence = logged(occurrence, kind)
-    opt_out(document, occurrence, kind, policy)
+    trail = document.consent_trail
+    opt_out(document, occurrence, kind, policy, now)
+    heard = [] if document.consent_trail is trail else consent.heard_since(document, trail)
     if place is not None:
         contact = document.contacts[place]
         document.contacts[place] = settle(contact, occurrence.type, occurrence.at)
@@ -252,6 +260,7 @@ def apply(
                     occurrence, type=one.type, properties=one.properties, value=None
                 )
                 count(document, derived, policy, measures, now, kind)
+    return heard
 
 
 def count(
@@ -364,15 +373,17 @@ def _channel(occurrence: Occurrence, kind: ContactKind | None) -> str | None:
 
 
 def opt_out(
-    document: Document, occurrence: Occurrence, kind: ContactKind | None, policy: Policy
+    document: Document, occurrence: Occurrence, kind: ContactKind | None, policy: Policy, now: int
 ) -> None:
     """Denies consent or marks a channel as unreachable, where that is what the event says.
+
+    An opt-out that is older than what the customer has said since denies nothing.
 
     Raises:
         InputError: a permanent bounce of which nobody knows the channel.
     """
     if occurrence.type in DENYING:
-        _deny(document, occurrence, kind, policy)
+        _deny(document, occurrence, kind, policy, now)
     elif occurrence.type in OPTING_OUT and occurrence.properties.get("permanent"):
         channel = _need_channel("properties", _channel(occurrence, kind))
         if channel not in document.unreachable:
@@ -380,7 +391,7 @@ def opt_out(
 
 
 def _deny(
-    document: Document, occurrence: Occurrence, kind: ContactKind | None, policy: Policy
+    document: Document, occurrence: Occurrence, kind: ContactKind | None, policy: Policy, now: int
 ) -> None:
     """Denies what the properties name, else the purpose of the contact, on the contact's channel.
 
@@ -389,9 +400,7 @@ def _deny(
     """
     named = occurrence.properties.get("purpose")
     refusable = [one.name for one in policy.purposes.values() if one.consent != "not_required"]
-    if named == consent.ANY:
-        purposes = {consent.ANY, *document.consents}
-    elif named is not None:
+    if named is not None:
         purposes = {named}
     elif kind is not None and kind.purpose in refusable:
         purposes = {kind.purpose}
@@ -401,12 +410,22 @@ def _deny(
     channels = {channel for channel in told if channel is not None}
     if not channels or consent.ANY in channels:
         channels = {consent.ANY}
+    at, source = min(occurrence.at, now), opt_out_source(occurrence)
     for purpose, channel in sorted(product(purposes, channels)):
-        if channel == consent.ANY:
-            # For all channels: grants on single channels are withdrawn.
-            for single in document.consents.get(purpose, {}):
-                consent.state(document, purpose, single, None, occurrence.at, occurrence.type)
-        consent.state(document, purpose, channel, False, occurrence.at, occurrence.type)
+        said = consent.Statement(purpose, channel, False, at, source)
+        if at >= now - now % SECOND:
+            said = consent.as_of_now(document, said)
+        consent.hear(document, said)
+
+
+def opt_out_source(occurrence: Occurrence) -> str:
+    """Where an opt-out comes from: the gateway that reports it, or what the event says of its
+    source, else the type of the event."""
+    for name in (GATEWAY, "source"):
+        named = occurrence.properties.get(name)
+        if isinstance(named, str) and 0 < len(named) <= _LONGEST_SOURCE:
+            return named
+    return occurrence.type
 
 
 def _add_signal(

@@ -174,7 +174,10 @@ ConsentStates = dict[Name, dict[Name, ConsentState | None]]
 class ConsentStatement(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
 ):
-    """A consent with the time and place where the customer stated it; the log keeps `evidence`."""
+    """A consent with the time and place where the customer stated it, and what proves it.
+
+    Left out, `at` is now and `source` the name of the API key.
+    """
 
     state: ConsentState
     at: Moment | None = None

@@ -99,17 +99,35 @@ def statements(update: ConsentUpdate) -> Iterator[tuple[str, str, ConsentStateme
             yield purpose, channel, ConsentStatement(state=said) if isinstance(said, str) else said
 
 
-def apply_consents(document: Document, update: ConsentUpdate, at: int, source: str) -> None:
-    """States consents as of a time in microseconds, or of their own; null forgets one."""
+def apply_consents(
+    document: Document, update: ConsentUpdate, at: int, source: str
+) -> dict[str, list[str]]:
+    """States consents as of a time in microseconds, or of their own; null forgets one.
+
+    Returns those that are outdated, purpose → channels: they change nothing.
+    """
+    heard: list[consent.Statement] = []
+    dated: list[bool] = []
     for purpose, channel, said in statements(update):
-        granted, own_at, own_source = None, at, source
+        one = consent.Statement(purpose, channel, None, at, source)
         if said is not None:
-            granted, own_source = said.state == "granted", said.source or source
-            if said.at is not None:
-                own_at = to_micros(said.at)
-                if consent.is_outdated(document.consents, purpose, channel, granted, own_at):
-                    continue
-        consent.state(document, purpose, channel, granted, own_at, own_source)
+            one = one._replace(
+                granted=said.state == "granted",
+                source=said.source or source,
+                evidence=said.evidence or "",
+            )
+        dated.append(said is not None and said.at is not None)
+        if said is not None and said.at is not None:
+            heard.append(one._replace(at=min(to_micros(said.at), at)))
+        else:
+            heard.append(consent.as_of_now(document, one))
+    outdated: dict[str, list[str]] = {}
+    for one, own_time in zip(consent.of_one_call(heard), dated, strict=True):
+        if not own_time:
+            consent.state(document, one)
+        elif not consent.hear(document, one):
+            outdated.setdefault(one.purpose, []).append(one.channel)
+    return outdated
 
 
 def check_own_size(customer_id: str, update: CustomerUpdate, runtime: Runtime) -> None:

@@ -20,7 +20,7 @@ from decision.engine.identity import (
     customer_id_of,
     resolve,
 )
-from decision.engine.log_records import change_record
+from decision.engine.log_records import consent_record
 from decision.engine.runtime import Runtime
 from decision.engine.views import (
     CustomerView,
@@ -101,6 +101,9 @@ class Customers:
     ) -> CustomerView:
         """States consents; null forgets one. They hold from the very next decision on.
 
+        `source` is that of statements that name none. One that is older than what is known changes
+        nothing.
+
         Raises:
             InputError: a purpose or channel is not one of the policy's.
         """
@@ -109,9 +112,8 @@ class Customers:
         changes.check_consents(update, self.runtime, now)
 
         def change(document: Document, write_id: str) -> Sequence[LogRecord]:
-            changes.apply_consents(document, update, now, source)
-            said = {"consents": msgspec.to_builtins(update), "source": source}
-            return [change_record("consent", write_id, customer_id, now, said)]
+            outdated = changes.apply_consents(document, update, now, source)
+            return [consent_record(write_id, document.customer_id, now, update, source, outdated)]
 
         return self._view(await self._change(customer_id, change, ("contacts",)))
 

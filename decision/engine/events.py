@@ -15,7 +15,7 @@ from decision.core import contacts_elsewhere, event_effects
 from decision.core.clock import MILLISECOND, to_micros
 from decision.core.coupons import in_no_pool
 from decision.core.delivery import SettledDelivery
-from decision.core.document import ContactState, Document
+from decision.core.document import ConsentChange, ContactState, Document
 from decision.core.errors import InputError
 from decision.core.event_effects import (
     SETTLING,
@@ -49,7 +49,7 @@ from decision.engine.identity import (
     resolve,
     unite_if_claimed,
 )
-from decision.engine.log_records import event_record
+from decision.engine.log_records import event_record, opt_out_records
 from decision.engine.runtime import Runtime
 from decision.engine.settling import check_redeemed, redeem, settle
 from decision.engine.takings import Takings
@@ -279,10 +279,11 @@ class Events:
                 continue
             occurrence = occurrences[index]
             try:
+                heard: list[ConsentChange] = []
                 late = await self._is_late(occurrence, document)
                 if not (late or by_machine(occurrence.type, occurrence.properties)):
                     await add_told_contact(runtime, document, occurrence)
-                    event_effects.apply(
+                    heard = event_effects.apply(
                         document, occurrence, snapshot.policy, snapshot.measures, now
                     )
                     sections = ("contacts", "events")
@@ -296,6 +297,7 @@ class Events:
                 new_ids.append(event.id)
             kind = kind_of(document, occurrence)
             log.append(event_record(occurrence, document.customer_id, now, kind))
+            log += opt_out_records(occurrence, document.customer_id, now, heard)
             results[index] = "accepted"
         if not log:
             return (results, document), None

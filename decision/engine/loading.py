@@ -35,11 +35,15 @@ from decision.engine.changes import statements
 from decision.engine.crediting import count_for_others
 from decision.engine.events import PastEvent, add_told_contact, occurrence_of
 from decision.engine.identity import claimed_aliases, clean_id, resolve
-from decision.engine.log_records import change_record, event_record
+from decision.engine.log_records import consent_record, event_record, opt_out_records
 from decision.engine.runtime import Runtime
 from decision.engine.settling import check_redeemed, redeem
 
 SOURCE = "load"
+"""The source of consents that are loaded from no file with a name."""
+
+_FROM_A_FILE = "file:"
+_LONGEST_SOURCE = 128
 _ID_BYTES = 12
 
 
@@ -96,11 +100,13 @@ class Loading:
     """Loads customers. Rows of one customer are written one after another, in the order given.
 
     A row takes back no denial and no bounce, unless `force`, or its consent has a newer time.
+    `file` is the name of the file that they come from: the source of consents that name none.
     """
 
-    def __init__(self, runtime: Runtime, *, force: bool = False) -> None:
+    def __init__(self, runtime: Runtime, *, force: bool = False, file: str | None = None) -> None:
         self.runtime = runtime
         self.force = force
+        self.source = SOURCE if file is None else f"{_FROM_A_FILE}{file}"[:_LONGEST_SOURCE]
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def check(self, row: CustomerRow, *, now: int | None = None) -> CustomerRow:
@@ -183,25 +189,21 @@ class Loading:
             log: list[LogRecord] = []
             consents, left_out = self._news(document, row.consents)
             if consents:
-                changes.apply_consents(document, consents, now, SOURCE)
-                record_id = runtime.new_id(customer_id)
-                said = {"consents": msgspec.to_builtins(consents), "source": SOURCE}
-                log.append(change_record("consent", record_id, customer_id, now, said))
+                outdated = changes.apply_consents(document, consents, now, self.source)
+                about = (runtime.new_id(customer_id), customer_id, now)
+                log.append(consent_record(*about, consents, self.source, outdated))
             sections: tuple[Section, ...] = ("profile", "contacts")
             new = [one for one in occurrences if one.id not in found.known_events]
             if new:
                 sections = (*sections, "events")
             for occurrence in new:
                 await add_told_contact(runtime, document, occurrence)
-                event_effects.apply(document, occurrence, snapshot.policy, snapshot.measures, now)
-                log.append(
-                    event_record(
-                        occurrence,
-                        customer_id,
-                        now,
-                        event_effects.kind_of(document, occurrence),
-                    )
+                heard = event_effects.apply(
+                    document, occurrence, snapshot.policy, snapshot.measures, now
                 )
+                kind = event_effects.kind_of(document, occurrence)
+                log.append(event_record(occurrence, customer_id, now, kind))
+                log += opt_out_records(occurrence, customer_id, now, heard)
             changes.check_size(document, row, runtime)
             await count_for_others(runtime, document, new, now)
             await redeem(runtime, new, now)
@@ -235,12 +237,12 @@ class Loading:
             before = document.consents.get(purpose, {}).get(channel)
             same = granted == (None if before is None else before.granted)
             if said is not None and said.at is not None:
-                if _is_outdated(document, purpose, channel, said):
+                if self._is_outdated(document, purpose, channel, said):
                     if same or not self.force:
                         continue
                     said = msgspec.structs.replace(said, at=None)
             elif same or (
-                not self.force and _was_last_said(document, purpose, channel, said, granted)
+                not self.force and self._was_last_said(document, purpose, channel, said, granted)
             ):
                 continue
             elif not self.force and (denial := _denial(document, purpose, channel, granted)):
@@ -254,6 +256,47 @@ class Loading:
             news.setdefault(purpose, {})[channel] = said
         return news, left_out
 
+    def _is_outdated(
+        self, document: Document, purpose: str, channel: str, said: ConsentStatement
+    ) -> bool:
+        """Whether a dated statement changes nothing: it is older than what is stored, or the very
+        same."""
+        assert said.at is not None
+        one = consent.Statement(
+            purpose,
+            channel,
+            said.state == "granted",
+            to_micros(said.at),
+            said.source or self.source,
+            said.evidence or "",
+        )
+        before = document.consents.get(purpose, {}).get(channel)
+        if before is not None and before.granted == one.granted:
+            return one.at - one.at % SECOND <= before.at
+        return consent.is_outdated(document, one) or consent.is_overruled(document.consents, one)
+
+    def _was_last_said(
+        self,
+        document: Document,
+        purpose: str,
+        channel: str,
+        said: ConsentStatement | None,
+        granted: bool | None,
+    ) -> bool:
+        """Whether this is what its source said last of a consent, as far as the trail goes back.
+
+        All files are one source, whatever they are called: yesterday's says what today's says.
+        """
+        source = _kind((said.source if said is not None else None) or self.source)
+        for change in reversed(document.consent_trail):
+            if (change.purpose, change.channel, _kind(change.source)) == (purpose, channel, source):
+                return change.granted == granted
+        return False
+
+
+def _kind(source: str) -> str:
+    return SOURCE if source.startswith(_FROM_A_FILE) else source
+
 
 def _denials(row: CustomerRow) -> CustomerRow | None:
     """The row with nothing but its denials, where it has some."""
@@ -262,31 +305,6 @@ def _denials(row: CustomerRow) -> CustomerRow | None:
         if said is not None and said.state == "denied":
             consents.setdefault(purpose, {})[channel] = said
     return CustomerRow(customer_id=row.customer_id, consents=consents) if consents else None
-
-
-def _is_outdated(document: Document, purpose: str, channel: str, said: ConsentStatement) -> bool:
-    """Whether a dated statement is older than what is stored, or the very same."""
-    assert said.at is not None
-    granted, at = said.state == "granted", to_micros(said.at)
-    before = document.consents.get(purpose, {}).get(channel)
-    if before is not None and before.granted == granted and at - at % SECOND <= before.at:
-        return True
-    return consent.is_outdated(document.consents, purpose, channel, granted, at)
-
-
-def _was_last_said(
-    document: Document,
-    purpose: str,
-    channel: str,
-    said: ConsentStatement | None,
-    granted: bool | None,
-) -> bool:
-    """Whether this is what its source said last of a consent, as far as the trail goes back."""
-    source = (said.source if said is not None else None) or SOURCE
-    for change in reversed(document.consent_trail):
-        if (change.purpose, change.channel, change.source) == (purpose, channel, source):
-            return change.granted == granted
-    return False
 
 
 def _denial(document: Document, purpose: str, channel: str, granted: bool | None) -> Consent | None:

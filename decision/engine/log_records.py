@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from decision.core import records
-from decision.core.document import ContactKind
+from decision.core.clock import from_micros
+from decision.core.document import ConsentChange, ContactKind
 from decision.core.event_effects import Occurrence, logged
 from decision.core.masks import mask_bytes
 from decision.core.ports import LogRecord
 
 if TYPE_CHECKING:
-    from decision.core.schema import Decision
+    from decision.core.schema import ConsentUpdate, Decision
     from decision.engine.planning import DecisionPlan, DecisionQuery
 
 
@@ -111,3 +113,36 @@ def change_record(
     """The record of a change that is no event."""
     record = records.ChangeRecord(customer_id=customer_id, at=at, change=change or {})
     return LogRecord(kind=kind, id=record_id, body=records.encode(record))
+
+
+def consent_record(
+    record_id: str,
+    customer_id: str,
+    at: int,
+    update: ConsentUpdate,
+    source: str,
+    outdated: dict[str, list[str]],
+) -> LogRecord:
+    """The record of consents that were stated; those `outdated`, purpose → channels, too late."""
+    said = {"consents": msgspec.to_builtins(update), "source": source}
+    if outdated:
+        said["outdated"] = outdated
+    return change_record("consent", record_id, customer_id, at, said)
+
+
+def opt_out_records(
+    occurrence: Occurrence, customer_id: str, at: int, heard: Sequence[ConsentChange]
+) -> list[LogRecord]:
+    """The record of the consents that an event has changed, beside its own; none where it has not.
+
+    Its id is made of the event's.
+    """
+    if not heard:
+        return []
+    consents: dict[str, dict[str, Any]] = {}
+    for one in heard:
+        said = {"state": "denied", "at": from_micros(one.at), "source": one.source}
+        consents.setdefault(one.purpose, {})[one.channel] = said
+    said = {"consents": msgspec.to_builtins(consents), "source": heard[0].source}
+    said["event_id"] = occurrence.id
+    return [change_record("consent", f"{occurrence.id}.consent", customer_id, at, said)]

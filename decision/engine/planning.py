@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
-from decision.core import calendar, event_effects, records
+from decision.core import calendar, consent, event_effects, records
 from decision.core.budgets import Spending
 from decision.core.coupons import WantedCode
 from decision.core.decide import Question, Verdict, choose_nothing, decide
-from decision.core.document import Document
+from decision.core.document import ConsentChange, Document
 from decision.core.event_effects import OPTING_OUT, Occurrence
 from decision.core.ports import ReadResult
 from decision.core.schema import DecisionRequest
@@ -65,8 +65,9 @@ class DecisionQuery:
 class DecisionPlan(msgspec.Struct, frozen=True, kw_only=True):
     """A decision made on one state of the customer; nothing is reserved or logged yet.
 
-    `event` is the request's own, where it is to be recorded. `seen` is the document as stored,
-    with that event in it, and with the opt-out of one that is not recorded. `spent` is the mask
+    `event` is the request's own, where it is to be recorded, `heard` the consents that it changes.
+    `seen` is the document as stored, with that event in it, and with the opt-out of one that is not
+    recorded; without the evidence of consents. `spent` is the mask
     of candidates whose budgets were spent, `draws` the numbers drawn. `selections`, with their
     features, and `shadow` are for the log, as scored before any contact is added; a dry run has
     none.
@@ -76,6 +77,7 @@ class DecisionPlan(msgspec.Struct, frozen=True, kw_only=True):
     state: ReadResult
     decision_id: str
     event: Occurrence | None
+    heard: Sequence[ConsentChange]
     seen: bytes
     spent: int
     draws: list[float]
@@ -143,13 +145,17 @@ def plan(
     """
     snapshot, request, now = query.snapshot, query.request, query.now
     document, event, seen = state.document, _new_event(query, state), state.raw
+    heard: Sequence[ConsentChange] = ()
     if event is not None:
-        event_effects.apply(document, event, snapshot.policy, snapshot.measures, now)
+        heard = event_effects.apply(document, event, snapshot.policy, snapshot.measures, now)
         seen = pack(document)
     elif (told := request.event) is not None and told.id is None and told.type in OPTING_OUT:
         document = msgspec.structs.replace(document)  # it informs this decision alone
-        event_effects.opt_out(document, occurrence_of(told, "", now), None, snapshot.policy)
+        event_effects.opt_out(document, occurrence_of(told, "", now), None, snapshot.policy, now)
         seen = pack(document)
+    if consent.has_evidence(document.consents):  # no decision needs it, and each would log it
+        consents = consent.without_evidence(document.consents)
+        seen = pack(msgspec.structs.replace(document, consents=consents))
     limits, spent, spending = query.budget_limits, 0, None
     if limits:
         spending = Spending(limits, state.budgets)
@@ -182,6 +188,7 @@ def plan(
         state=state,
         decision_id=decision_id,
         event=event,
+        heard=heard,
         seen=seen,
         spent=spent,
         draws=draw.drawn,

@@ -18,7 +18,7 @@ from decision.core.ports import Commit, Conflict, LogRecord, Section, Store
 from decision.core.schema import Decision
 from decision.engine.answering import answer_of
 from decision.engine.following import Following
-from decision.engine.log_records import decision_record, event_record
+from decision.engine.log_records import decision_record, event_record, opt_out_records
 from decision.engine.outbox import deliveries_of, is_delivered, withdrawals
 from decision.engine.planning import DecisionPlan, DecisionQuery
 from decision.engine.transaction import Done, TryAgain
@@ -166,6 +166,7 @@ def decision_commit(plan: DecisionPlan, answer: Decision) -> Commit:
     write: tuple[Section, ...] = ()
     if event is not None:
         log.append(event_record(event, document.customer_id, query.now))
+        log += opt_out_records(event, document.customer_id, query.now, plan.heard)
         write = ("events", "contacts")
     log.append(decision_record(plan))
     # After the record, which holds what the decision saw.

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from decision.core import consent
 from decision.core.clock import MILLISECOND, SECOND, from_micros
 from decision.core.contact_policy import counts_until
 from decision.core.delivery import DeliveryState, ListedDelivery
@@ -45,11 +46,12 @@ class EventView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConsentView(msgspec.Struct, frozen=True, kw_only=True):
-    """One consent, since when and from where."""
+    """One consent, since when and from where; `evidence`, where there is some, proves it."""
 
     state: str
     at: datetime | None
     source: str
+    evidence: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class ConsentLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +126,15 @@ def without_values(view: CustomerView) -> ShownCustomer:
         silent = [msgspec.structs.replace(one, content={}) for one in view.deliveries]
         empty["deliveries"] = silent
         hidden.append("deliveries.content")
+    if any(one.evidence for channels in view.consents.values() for one in channels.values()):
+        empty["consents"] = {
+            purpose: {
+                channel: msgspec.structs.replace(one, evidence=msgspec.UNSET)
+                for channel, one in channels.items()
+            }
+            for purpose, channels in view.consents.items()
+        }
+        hidden.append("consents.evidence")
     return ShownCustomer(**{**shown, **empty}, hidden=hidden)
 
 
@@ -142,10 +153,11 @@ def customer_view(document: Document, policy: Policy, now: int) -> CustomerView:
                     state=_in_words(stated.granted),
                     at=from_micros(stated.at) if stated.at else None,
                     source=stated.source,
+                    evidence=stated.evidence or msgspec.UNSET,
                 )
                 for channel, stated in channels.items()
             }
-            for purpose, channels in document.consents.items()
+            for purpose, channels in consent.effective(document.consents).items()
         },
         state=_state(document, policy, now),
         events={

@@ -152,7 +152,7 @@ def test_a_denial_stands_against_a_later_file_unless_consent_is_forced(into, loo
     result = into(yes)
     assert result.exit_code == 1
     assert f"{yes}:2: consents.marketing.email: was denied on " in result.stderr
-    assert "(source: load) and stays so" in result.stderr
+    assert "(source: file:no.ndjson) and stays so" in result.stderr
     assert look("c-1").attributes == {"orders": 3}
     assert "email" not in look("c-1").consents["marketing"]
     assert into(no).exit_code == 0

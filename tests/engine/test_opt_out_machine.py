@@ -41,13 +41,15 @@ Cell = tuple[str, str]
 
 
 class OptOutMachine(RuleBasedStateMachine):
-    """`closed` has the cells (purpose, channel) of each customer that opt-outs cover."""
+    """`closed` has the cells (purpose, channel) of each customer that opt-outs cover, `opened` when
+    something that is no denial was said of them last: an opt-out that is older closes nothing."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.now = NOON
         self.closed: dict[str, set[Cell]] = {name: set() for name in PEOPLE}
+        self.opened_at: dict[str, dict[Cell, int]] = {name: {} for name in PEOPLE}
         self.bounced: dict[str, set[str]] = {name: set() for name in PEOPLE}
         self.leads = {name: name for name in PEOPLE}
         self.rows: list[CustomerRow] = []
@@ -146,7 +148,11 @@ class OptOutMachine(RuleBasedStateMachine):
             at=from_micros(self.now - DAY) if late else None,
             properties={"purpose": purpose, "channel": channel},
         )
-        self.closed[self.leads[name]] |= self.cells(purpose, channel)
+        owner = self.leads[name]
+        said = self.now - DAY if late else self.now
+        opened = self.opened_at[owner]
+        cells = self.cells(purpose, channel)
+        self.closed[owner] |= {cell for cell in cells if opened.get(cell, said) <= said}
 
     @precondition(lambda self: self.given)
     @rule(kind=st.sampled_from([*DENYING, "message.bounced"]), data=data)
@@ -184,6 +190,11 @@ class OptOutMachine(RuleBasedStateMachine):
             for channel, said in channels.items():
                 if said != "denied":
                     self.closed[self.leads[name]] -= self.cells(purpose, channel)
+                    self.note_grant(name, purpose, channel)
+
+    def note_grant(self, name: str, purpose: str, channel: str) -> None:
+        cells = dict.fromkeys(self.cells(purpose, channel), self.now)
+        self.opened_at[self.leads[name]] |= cells
 
     @rule(name=people, data=data)
     def state_as_of_long_ago(self, name: str, data: st.DataObject) -> None:
@@ -211,6 +222,9 @@ class OptOutMachine(RuleBasedStateMachine):
         )
         self.rows.append(row)
         self.load(row, force=forced)
+        for purpose, channels in row.consents.items():
+            for channel in channels:
+                self.note_grant(name, purpose, channel)
         if forced:
             self.opened(name, row.consents)
             self.bounced[self.leads[name]] -= set(row.reachable or ())
@@ -218,7 +232,11 @@ class OptOutMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.rows)
     @rule(data=data)
     def load_a_row_again(self, data: st.DataObject) -> None:
-        self.load(data.draw(st.sampled_from(self.rows)))
+        row = data.draw(st.sampled_from(self.rows))
+        self.load(row)
+        for purpose, channels in row.consents.items():
+            for channel in channels:
+                self.note_grant(row.customer_id, purpose, channel)
 
     def load(self, row: CustomerRow, *, force: bool = False) -> None:
         self.run(Loading(self.engine.runtime, force=force).put(row))

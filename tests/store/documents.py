@@ -40,7 +40,9 @@ consents = st.builds(
     Consent,
     granted=st.booleans(),
     at=st.integers(0, 1 << 50) | st.integers(0, 1 << 40).map(lambda second: second * 1_000_000),
-    source=names,
+    source=st.just("") | names,
+    evidence=st.just("") | names,
+    spared=st.just(0) | st.integers(1, 1 << 50),
 )
 
 

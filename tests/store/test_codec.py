@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.store import typical_document
-from decision.core.document import Contact, ContactState, Document, EventHistory, KeptScore
+from decision.core.document import Consent, Contact, ContactState, Document, EventHistory, KeptScore
 from decision.core.event_effects import FINAL_MARK
 from decision.core.ports import Version
 from decision.store import codec, sections
@@ -112,6 +112,27 @@ def test_scores_are_these_exact_bytes_beside_events_and_alone() -> None:
     document.events = {"buy": EventHistory(5, 7_000_000, {}, [[6, 2]])}
     _, _, parts = codec.split("c-1", stored(document, new_register()))
     assert parts[2].hex(" ").endswith(f"06 00 00 00 91 02 c0 81 00 {kept}")
+
+
+def test_consents_are_these_exact_bytes_with_evidence_and_without() -> None:
+    """One without it keeps the bytes that it always had."""
+    document = Document(
+        customer_id="c-1",
+        consents={
+            "news": {
+                "email": Consent(True, 7_000_000, "app", "box"),
+                "push": Consent(False, 7_000_000, "app"),
+                "sms": Consent(False),
+                "web": Consent(True, 0, "", "box"),
+                "app": Consent(True, 0, "app", "", 9_000_000),
+            }
+        },
+    )
+    _, _, parts = codec.split("c-1", stored(document, new_register()))
+    assert parts[1].hex(" ") == (
+        "92 c0 81 00 85 01 94 c3 07 02 a3 62 6f 78 03 93 c2 07 02 04 92 c2 00 05 94 c3 00 06 a3 62 6f 78 "
+        "02 95 c3 00 02 a0 09"
+    )
 
 
 @pytest.mark.parametrize(

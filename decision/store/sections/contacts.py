@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 from decision.core.clock import SECOND
 from decision.core.document import Consent, ConsentChange, Contact, Document, Signal
@@ -28,10 +28,7 @@ def write_contacts(document: Document, register: Register) -> bytes:
         _rows(document.contacts) or None,
         {
             number[purpose]: {
-                number[channel]: [consent.granted, _moment(consent.at), number[consent.source]]
-                if consent.source
-                else [consent.granted, _moment(consent.at)]
-                for channel, consent in channels.items()
+                number[channel]: _consent(consent, number) for channel, consent in channels.items()
             }
             for purpose, channels in document.consents.items()
         }
@@ -78,8 +75,10 @@ def read_contacts(document: Document, section: bytes, register: Register) -> Non
     if consents:
         document.consents = {
             name[purpose]: {
-                name[channel]: Consent(granted, _micros(at), *map(name.__getitem__, source))
-                for channel, (granted, at, *source) in channels.items()
+                name[channel]: Consent(granted, _micros(at), name[more[0]] if more else "")
+                if len(more) < 2
+                else _with_evidence(name, granted, at, *more)
+                for channel, (granted, at, *more) in channels.items()
             }
             for purpose, channels in consents.items()
         }
@@ -100,6 +99,29 @@ def read_contacts(document: Document, section: bytes, register: Register) -> Non
     if merged:
         document.merged = merged
     document.moved_to = moved_to
+
+
+def _consent(consent: Consent, number: Mapping[str, int | str]) -> list[Any]:
+    """A consent without what it does not have."""
+    kept: list[Any] = [consent.granted, _moment(consent.at)]
+    if consent.source or consent.evidence or consent.spared:
+        kept.append(number[consent.source])
+    if consent.evidence or consent.spared:
+        kept.append(consent.evidence)
+    if consent.spared:
+        kept.append(_moment(consent.spared))
+    return kept
+
+
+def _with_evidence(
+    name: Mapping[int | str, str],
+    granted: bool,
+    at: int,
+    source: int | str,
+    evidence: str,
+    spared: int = 0,
+) -> Consent:
+    return Consent(granted, _micros(at), name[source], evidence, _micros(spared))
 
 
 def _moment(micros: int) -> int:
