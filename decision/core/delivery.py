@@ -166,6 +166,12 @@ class OutboxStore(Protocol):
         `room` is channel → how many at most. `owner` is for people: two may have one name.
         """
 
+    async def fresh_deliveries(self) -> dict[int, bytes]:
+        """Partition → a mark, another one each time that a delivery was added there.
+
+        It is a hint: it may come a moment after the delivery, or not at all.
+        """
+
     async def claim_delivery(
         self, customer_id: str, delivery_id: str, owner: str, lease_ms: int
     ) -> Claimed | None:

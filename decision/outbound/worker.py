@@ -1,4 +1,7 @@
-"""The sender: claims what is due, a group of partitions after the other, and has it delivered.
+"""The sender: claims what is due and has it delivered.
+
+Marks tell it which partitions have something new; one command reads them. Whatever they say, every
+partition is looked at in turn: what is tried again is found so, and what a lost mark did not tell.
 
 Any number of processes may send at once: leases keep them apart. Redis is asked for a group of
 partitions at a time, because all at once would hold up whatever else this process does.
@@ -13,7 +16,7 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import cycle
+from itertools import cycle, islice
 from time import monotonic
 from typing import Final
 
@@ -29,9 +32,15 @@ from decision.outbound.lanes import Lane
 from decision.outbound.observer import DeliveryObserver, Unobserved
 from decision.outbound.pausing import PauseWatch
 
-_GROUPS: Final = [range(first, first + 32) for first in range(0, PARTITIONS, 32)]
+_TOGETHER: Final = 32
+_GROUPS: Final = [range(at, at + _TOGETHER) for at in range(0, PARTITIONS, _TOGETHER)]
 _IDLE: Final = 0.05
-"""Seconds between two looks where nothing is due; all partitions have had theirs after eight."""
+"""Seconds between two looks at marks where nothing is due."""
+
+_QUIET: Final = 0.5
+"""Seconds from a group of partitions to the next one after nothing was due for `_BUSY` seconds; all
+have had theirs after eight. Before that, it is `_IDLE`."""
+_BUSY: Final = 5.0
 
 _FULL: Final = 0.01
 """Seconds between two looks where every lane is full."""
@@ -68,16 +77,20 @@ class Outbound:
         self._lanes: dict[str, Lane] = {}
         self._policy: Policy | None = None
         self._working: set[asyncio.Task[None]] = set()
+        self._groups = cycle(_GROUPS)
+        self._next_group = 0.0
+        self._quiet_at = monotonic() + _BUSY
+        self._marks: dict[int, bytes] = {}
+        self._fresh: set[int] = set()
+        """Partitions that have a new mark."""
         self._looked = -_LOOK
         self._unavailable = False
 
     async def run(self, stop: asyncio.Event, patience: float = 30.0) -> None:
         """Sends until `stop` is set; then waits up to `patience` seconds for what is on its way."""
         try:
-            for group in cycle(_GROUPS):
-                if stop.is_set():
-                    break
-                wait = await self._round(group)
+            while not stop.is_set():
+                wait = await self._round()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), wait)
         finally:
@@ -94,15 +107,15 @@ class Outbound:
                 await asyncio.gather(*self._working)
         return claimed
 
-    async def _round(self, group: Sequence[int]) -> float:
-        """Begins what is due in some partitions; how many seconds to wait before the next."""
+    async def _round(self) -> float:
+        """Begins what is due in some partitions; how many seconds to wait before the next round."""
         try:
             self._open_lanes()
             if monotonic() - self._looked >= _LOOK:
                 await self._look()
             if not any(lane.room for lane in self._lanes.values()):
                 return _FULL if self._working else _IDLE
-            found = await self._begin(group)
+            found = await self._begin_some()
         except NotReady:
             return _UNAVAILABLE
         except StoreUnavailable as error:
@@ -114,6 +127,23 @@ class Outbound:
             _log.info("deliveries go on: the store is back", extra=named("outbox_back"))
         self._unavailable = False
         return 0 if found else _IDLE
+
+    async def _begin_some(self) -> int:
+        """Begins what is due in partitions with new marks, and in a group whose time has come."""
+        marks = await self._store.fresh_deliveries()
+        self._fresh |= {one for one, mark in marks.items() if mark != self._marks.get(one)}
+        self._marks = marks
+        fresh = [*islice(self._fresh, _TOGETHER)]
+        group = next(self._groups) if monotonic() >= self._next_group else range(0)
+        found = await self._begin([*{*fresh, *group}])
+        now = monotonic()
+        if found:
+            self._quiet_at = now + _BUSY
+        else:
+            self._fresh.difference_update(fresh)
+        if group:
+            self._next_group = now + (0 if found else _IDLE if now < self._quiet_at else _QUIET)
+        return found
 
     async def _begin(self, group: Sequence[int]) -> int:
         """Claims what is due in some partitions, and begins to deliver it; how many there were."""

@@ -19,6 +19,7 @@ With the prefix `nb:` and a customer `c-1024`, of partition 114 (`identifiers.pa
                                            (`core.provider_ids.DeliveredTo`); a week
     nb:{outbound}:slots:<channel>  hash    part of the time → deliveries counted against the limit
     nb:{outbound}:outcomes:<channel>  hash  <five minutes>:<sent, bounced, complained> → how many
+    nb:{outbound}:fresh            hash    partition → a mark, another one once a delivery was added
     nb:{outbound}:paused           hash    gateway → JSON: why it is paused, and since when
     nb:{p114}:log                  stream  the partition's log: k kind, id, b body, c commit
     nb:{p114}:copy                 stream  the log while it is rewritten without removed entries
@@ -104,6 +105,7 @@ class Keys:
         self._homes = [f"{prefix}{{p{number}}}:" for number in range(PARTITIONS)]
         self.names = f"{prefix}{{register}}:names"
         self.kinds = f"{prefix}{{register}}:kinds"
+        self.fresh = f"{prefix}{{outbound}}:fresh"
         self.paused = f"{prefix}{{outbound}}:paused"
         self.pools = f"{prefix}{{coupons}}:pools"
         self.budget_ends = f"{prefix}{{budget}}:ends"

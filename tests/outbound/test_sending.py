@@ -28,6 +28,7 @@ from decision.gateways.protocol import (
 )
 from decision.gateways.registry import GatewayType
 from decision.gateways.settings import Configured, GatewaySettings, Limit
+from decision.outbound import worker
 from decision.outbound.attempts import LEASE
 from decision.outbound.worker import Outbound
 from decision.rulebook.reader import load_files
@@ -351,6 +352,32 @@ async def test_two_senders_send_everything_once(engine: Engine) -> None:
     ids = [each.id for each in gateway.sent]
     assert len(ids) == len(set(ids)) == 60
     assert gateway.closed
+
+
+@pytest.mark.parametrize("found_by", ["its mark", "its turn"])
+async def test_what_is_new_is_found_by_its_mark_and_also_without_one(
+    engine: Engine, found_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no group of partitions ever has its turn, and where every mark is lost."""
+    if found_by == "its mark":
+        monkeypatch.setattr(worker, "_GROUPS", [range(0)])
+    else:
+
+        async def lost() -> dict[int, bytes]:
+            return {}
+
+        monkeypatch.setattr(engine.runtime.store, "fresh_deliveries", lost)
+    gateway, stop = Scripted(), asyncio.Event()
+    sender = Outbound(engine, settings_for(gateway, concurrency=2))
+    running = asyncio.create_task(sender.run(stop))
+    for number in range(9):
+        await ask(engine, f"c{number}")
+    async with asyncio.timeout(30):
+        while await left(engine):
+            await asyncio.sleep(0.02)
+    stop.set()
+    await running
+    assert len(gateway.sent) == 9
 
 
 async def test_who_stops_finishes_what_is_on_its_way(engine: Engine) -> None:

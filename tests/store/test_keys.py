@@ -26,6 +26,7 @@ def test_the_other_keys_are_these_exact_strings() -> None:
     assert keys.provider_id("texts", "SM12") == "shop:{p199}:i:texts:SM12"
     assert keys.slots("sms") == "shop:{outbound}:slots:sms"
     assert keys.outcomes("sms") == "shop:{outbound}:outcomes:sms"
+    assert keys.fresh == "shop:{outbound}:fresh"
     assert keys.paused == "shop:{outbound}:paused"
     assert keys.log(0) == "shop:{p0}:log"
     assert keys.alias("email", "li@mail.cn") == "shop:{p179}:a:email:li@mail.cn"

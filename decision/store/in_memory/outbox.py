@@ -44,6 +44,7 @@ class MemoryOutbox(MemoryBase):
         self._due: dict[tuple[str, str], int] = {}
         """(customer id, delivery id) → when somebody has to look at it."""
         self._held: dict[tuple[str, str], int] = {}
+        self._fresh: Counter[int] = Counter()
 
     def _millis(self) -> int:
         return int(self._clock() * 1000)
@@ -61,6 +62,9 @@ class MemoryOutbox(MemoryBase):
                 left[status.channel] -= 1
                 claimed.append(self._claim(customer_id, name, lease, lease_ms))
         return claimed
+
+    async def fresh_deliveries(self) -> dict[int, bytes]:
+        return {partition: b"%d" % count for partition, count in self._fresh.items()}
 
     async def claim_delivery(
         self, customer_id: str, delivery_id: str, owner: str, lease_ms: int
@@ -144,6 +148,7 @@ class MemoryOutbox(MemoryBase):
             return False
         changed = _replace(held[1], state="queued", attempts=0)
         self._put(delivery.customer_id, delivery.id, changed, due=self._millis())
+        self._fresh[partition_of(delivery.customer_id)] += 1
         return True
 
     async def discard_delivery(self, customer_id: str, delivery_id: str, channel: str) -> bool:
@@ -222,6 +227,7 @@ class MemoryOutbox(MemoryBase):
             status = DeliveryStatus("queued", delivery.channel, since=now)
             self._outbox[customer_id][delivery.id] = (encode_delivery(delivery), status)
             self._due[customer_id, delivery.id] = now
+            self._fresh[partition_of(customer_id)] += 1
 
     async def _forget_deliveries(self, customer_id: str) -> int:
         own = list(self._outbox.get(customer_id, ()))

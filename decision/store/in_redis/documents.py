@@ -139,6 +139,8 @@ class RedisDocuments(RedisAliases, RedisOutbox, RedisProviderIds):
         while True:
             reply = await self._send(commit, deadline, now)
             if reply == 1:
+                if commit.deliveries:
+                    self._note_fresh(partition_of(commit.customer_id))
                 return Committed()
             raw, answer, known, *more = reply
             erased, places = bool(more and more[0]), more[1] if len(more) > 1 else ()

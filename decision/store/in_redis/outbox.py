@@ -29,7 +29,7 @@ from decision.store.deliveries import (
     place_of,
     split_member,
 )
-from decision.store.in_redis.base import RedisBase
+from decision.store.in_redis.fresh import RedisFresh
 from decision.store.keys import Keys
 from decision.store.pipelined_connection import Argument, Command
 
@@ -48,7 +48,7 @@ class _Due(NamedTuple):
     member: str
 
 
-class RedisOutbox(RedisBase):
+class RedisOutbox(RedisFresh):
     """Implements `OutboxStore`."""
 
     async def claim_deliveries(
@@ -155,7 +155,10 @@ class RedisOutbox(RedisBase):
         if listed.status.state not in HELD:
             return False
         said = (listed.status.state, listed.status.since)
-        return await self._change("requeue", one.customer_id, one.id, one.channel, *said)
+        done = await self._change("requeue", one.customer_id, one.id, one.channel, *said)
+        if done:
+            self._note_fresh(partition_of(one.customer_id))
+        return done
 
     async def discard_delivery(self, customer_id: str, delivery_id: str, channel: str) -> bool:
         return await self._change("discard", customer_id, delivery_id, channel)

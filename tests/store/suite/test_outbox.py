@@ -70,6 +70,36 @@ async def test_a_delivery_is_written_with_its_commit_and_claimed_once(store: Sto
     assert row.status.lease.startswith("worker/")
 
 
+async def test_a_partition_gets_another_mark_with_each_delivery_that_is_added_or_queued_again(
+    store: Store,
+) -> None:
+    before: dict[int, bytes] = {}
+
+    async def marked(*customers: str) -> None:
+        nonlocal before
+        async with asyncio.timeout(20):
+            while True:
+                now = await store.fresh_deliveries()
+                changed = {one for one, mark in now.items() if mark != before.get(one)}
+                if changed >= set(map(partition_of, customers)):
+                    break
+                await asyncio.sleep(0.005)
+        assert changed == set(map(partition_of, customers))
+        before = now
+
+    await write(store, delivery("c-1"))
+    await marked("c-1")
+    await write(store, delivery("c-1"), delivery("c-2"))
+    await marked("c-1", "c-2")
+    for claimed in await claim(store):
+        await store.hold_delivery(claimed, "unknown", "lost")
+    await store.commit(commit_of(await store.read("c-3"), "contacts"))
+    await marked()
+    row = (await store.deliveries_of("c-2"))[0]
+    assert await store.requeue_delivery(row)
+    await marked("c-2")
+
+
 async def test_a_commit_that_conflicts_writes_no_delivery(store: Store) -> None:
     stale = await store.read("c-1")
     await write(store, delivery())
