@@ -43,8 +43,10 @@ class Varying(NamedTuple):
 
     def allows(self, values: Sequence[Value]) -> int:
         """How many contacts it allows, given the slot values of a decision."""
-        if not self.test(values):
-            return UNLIMITED
+        return self.limit(values) if self.test(values) else UNLIMITED
+
+    def limit(self, values: Sequence[Value]) -> int:
+        """How many contacts it allows where it applies."""
         found = None if self.slot is None else number_of(values[self.slot])
         return self.at_most if found is None else found
 

@@ -9,7 +9,7 @@ count too: a cap is never exceeded.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import tzinfo
 from typing import Final, Literal, NamedTuple
 
@@ -248,15 +248,19 @@ class ContactPolicy:
             if standing.counts.get(group.number, 0) >= standing.limits[group.number]
         ]
 
-    def cap_opens(
-        self, group: CapGroup, standing: Standing, document: Document, now: int, zone: tzinfo
-    ) -> int:
-        """When a full group lets a contact through again, if none is added; `now` if it does.
+    def varying_groups(self, candidate: int) -> Iterator[tuple[CapGroup, caps.Varying]]:
+        """The groups of a candidate whose cap does not always allow the same."""
+        groups = self._candidate_groups[candidate]
+        for one, _ in self._varying:
+            yield from ((group, one) for group in groups if group.cap == one.cap)
 
-        What the group allows is taken to stay as it is in `standing`. NEVER: only another limit
-        lets one through.
+    def cap_opens(
+        self, group: CapGroup, allows: int, document: Document, now: int, zone: tzinfo
+    ) -> int:
+        """When a group that `allows` so many contacts lets one through, if none is added; `now` if
+        it does. NEVER: only another limit lets one through.
         """
-        within, allows = self.caps[group.cap].within, standing.limits[group.number]
+        within = self.caps[group.cap].within
         if not allows:
             return NEVER
         start = self._window_start(within, now, zone)

@@ -124,7 +124,9 @@ def test_a_cap_that_allows_nothing_opens_never() -> None:
     verdict = ask(policy, document)
     assert verdict.reason == "capped" and verdict.not_before is None
     group = policy.contact_policy.groups[0]
-    opens = policy.contact_policy.cap_opens(group, verdict.standing, document, NOON, policy.zone)
+    opens = policy.contact_policy.cap_opens(
+        group, verdict.standing.limits[group.number], document, NOON, policy.zone
+    )
     assert opens == NEVER
 
 

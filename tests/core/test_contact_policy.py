@@ -228,7 +228,7 @@ def test_a_look_back_at_documents_of_another_register_leaves_caps_as_they_are() 
     assert reasons(policy, verdict)["offer/push"] == "capped"
     assert (
         policy.contact_policy.cap_opens(
-            policy.contact_policy.groups[0], verdict.standing, had, NOON, policy.zone
+            policy.contact_policy.groups[0], verdict.standing.limits[0], had, NOON, policy.zone
         )
         == NOON + 6 * DAY
     )

@@ -153,7 +153,9 @@ def test_it_never_opens_and_the_explanation_says_ever() -> None:
     assert details["offer"] == "once: 1 contact for message offer ever, at most 1"
     assert details["news"] == "once: 3 contacts for message news ever, at most 1"
     group = policy.contact_policy.groups[0]
-    opens = policy.contact_policy.cap_opens(group, verdict.standing, document, NOON, policy.zone)
+    opens = policy.contact_policy.cap_opens(
+        group, verdict.standing.limits[group.number], document, NOON, policy.zone
+    )
     assert opens == NEVER
 
 

@@ -204,15 +204,15 @@ def test_windows_that_follow_each_other_on_ten_thousand_days_are_given_up_soon()
     assert (verdict.reason, verdict.not_before) == ("quiet_hours", None)
 
 
-def test_what_lifts_a_window_is_read_as_the_rules_left_it_and_stays_as_it_is() -> None:
-    """Also for `not_before`: the end of the window, although the day would lift it earlier."""
+def test_what_lifts_a_window_is_read_as_the_rules_left_it_and_as_the_calendar_goes_on() -> None:
+    """For `not_before`, the day that lifts the window comes before its end."""
     eleventh = Calendar(name="double-11", dates=((date(2026, 11, 11).toordinal(),) * 2,))
     lifted = Clause("time.in.double-11", "eq", True)
     vip = Clause("customer.vip", "eq", True)
     policy = quiet(hours_of("22:00", "08:00", unless=AnyOf((lifted, vip))), calendars=(eleventh,))
     eve, day = at("2026-11-10T23:00:00+08:00"), at("2026-11-11T23:00:00+08:00")
     verdict = ask(policy, customer(**IN_SHANGHAI), eve)
-    assert verdict.not_before == at("2026-11-11T08:00:00+08:00")
+    assert verdict.not_before == at("2026-11-11T00:00:00+08:00")
     assert detail(policy, verdict) == (
         "it is 23:00 in Asia/Shanghai, push is quiet from 22:00 to 08:00; unless none of: "
         "time.in.double-11 is false, must be true | customer.vip is missing, must be true"

@@ -7,6 +7,7 @@ from decision.core.fields.customers import STATE_FIELD
 from decision.core.fields.dates import DATE_MEASURES, local_date, measured_date
 from decision.core.fields.situation import Field, Read, Situation, UnknownField, at_path
 from decision.core.fields.table import FAMILIES, FieldTable, Own, parse_field
+from decision.core.fields.timed import timed_fields
 from decision.core.fields.times import WEEKDAYS
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "local_date",
     "measured_date",
     "parse_field",
+    "timed_fields",
 ]
