@@ -14,6 +14,8 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.ports import free_port
+
 _BOUND = 10.0
 _NOT_FORWARDED = {"host", "connection", "content-length", "transfer-encoding", "keep-alive"}
 
@@ -117,7 +119,9 @@ class FaultyProxy:
         self._thread.start()
 
     def address(self, via: str, token: str) -> str:
-        """The address by which a client meets a fault: `lost 2`, or `pass`."""
+        """The address by which a client meets a fault: `lost 2`, or `pass`; `nobody` listens."""
+        if via == "nobody":
+            return f"http://127.0.0.1:{free_port()}"
         fault, _, times = via.partition(" ")
         return f"{self.url}/~{fault}~{times or 1}~{token}"
 
