@@ -367,7 +367,8 @@ export interface Quarantine {
 /**
  * A rejected event: when and from whom it came, what it says of itself, and why.
  *
- * `key` is the name of the API key, `index` the event's place in its request.
+ * `key` is the name of the API key, `index` the event's place in its request or message; `place`
+ * is topic, partition and offset of a message.
  */
 export interface Quarantined {
   at: string;
@@ -375,6 +376,7 @@ export interface Quarantined {
   detail: string;
   index: number;
   key?: string | null;
+  place?: string | null;
   kind?: string | null;
   event?: string | null;
   id?: string | null;

@@ -415,7 +415,8 @@ class Quarantine(TypedDict):
 class Quarantined(TypedDict):
     """A rejected event: when and from whom it came, what it says of itself, and why.
 
-    `key` is the name of the API key, `index` the event's place in its request.
+    `key` is the name of the API key, `index` the event's place in its request or message;
+    `place` is topic, partition and offset of a message.
     """
 
     at: str
@@ -423,6 +424,7 @@ class Quarantined(TypedDict):
     detail: str
     index: int
     key: NotRequired[str | None]
+    place: NotRequired[str | None]
     kind: NotRequired[str | None]
     event: NotRequired[str | None]
     id: NotRequired[str | None]
