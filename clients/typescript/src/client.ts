@@ -369,8 +369,10 @@ export class Client extends Base {
    * State consents.
    *
    * Purpose → channel, or `*` for the others → `granted`, `denied`, or null to forget. They hold
-   * from the very next decision on. One with a time, `{"state": "granted", "at": …, "source": …}`,
-   * does not replace a newer one.
+   * from the very next decision on. One with a time, `{"state": "granted", "at": …, "source": …,
+   * "evidence": …}`, does not replace a newer one; of the same second the denial holds. A time up
+   * to five minutes ahead is now, one further ahead an error. `source` left out is the name of the
+   * API key.
    *
    * Scope: `customers`.
    */

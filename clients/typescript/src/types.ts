@@ -62,7 +62,11 @@ export interface ConsentLine {
   source: string;
 }
 
-/** A consent with the time and place where the customer stated it; the log keeps `evidence`. */
+/**
+ * A consent with the time and place where the customer stated it, and what proves it.
+ *
+ * Left out, `at` is now and `source` the name of the API key.
+ */
 export interface ConsentStatement {
   state: "denied" | "granted";
   at?: string | Date | null | undefined;
@@ -70,11 +74,12 @@ export interface ConsentStatement {
   evidence?: string | null | undefined;
 }
 
-/** One consent, since when and from where. */
+/** One consent, since when and from where; `evidence`, where there is some, proves it. */
 export interface ConsentView {
   state: string;
   at: string | null;
   source: string;
+  evidence?: string;
 }
 
 /** One contact, for reading. `state` is `reserved`, `confirmed`, `expired` or `released`. */

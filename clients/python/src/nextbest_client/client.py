@@ -298,7 +298,9 @@ class Client(Base):
 
         Purpose → channel, or `*` for the others → `granted`, `denied`, or null to forget.
         They hold from the very next decision on. One with a time, `{"state": "granted",
-        "at": …, "source": …}`, does not replace a newer one.
+        "at": …, "source": …, "evidence": …}`, does not replace a newer one; of the same
+        second the denial holds. A time up to five minutes ahead is now, one further ahead
+        an error. `source` left out is the name of the API key.
 
         Scope: `customers`.
         """
@@ -614,7 +616,9 @@ class AsyncClient(AsyncBase):
 
         Purpose → channel, or `*` for the others → `granted`, `denied`, or null to forget.
         They hold from the very next decision on. One with a time, `{"state": "granted",
-        "at": …, "source": …}`, does not replace a newer one.
+        "at": …, "source": …, "evidence": …}`, does not replace a newer one; of the same
+        second the denial holds. A time up to five minutes ahead is now, one further ahead
+        an error. `source` left out is the name of the API key.
 
         Scope: `customers`.
         """

@@ -75,7 +75,10 @@ class ConsentLine(TypedDict):
 
 
 class ConsentStatement(TypedDict):
-    """A consent with the time and place where the customer stated it; the log keeps `evidence`."""
+    """A consent with the time and place where the customer stated it, and what proves it.
+
+    Left out, `at` is now and `source` the name of the API key.
+    """
 
     state: Literal["denied", "granted"]
     at: NotRequired[str | datetime | None]
@@ -85,11 +88,12 @@ class ConsentStatement(TypedDict):
 
 @final
 class ConsentView(TypedDict):
-    """One consent, since when and from where."""
+    """One consent, since when and from where; `evidence`, where there is some, proves it."""
 
     state: str
     at: str | None
     source: str
+    evidence: NotRequired[str]
 
 
 @final
