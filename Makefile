@@ -87,8 +87,8 @@ lock: $(VENV)/bin/python ## resolve pyproject.toml into the six requirements*.lo
 	@$(COMPILE) pyproject.toml -o requirements.lock
 	@printf 'hatchling>=1.27\neditables\nsetuptools\nwheel\n' | \
 		$(COMPILE) -c requirements.lock - -o requirements-build.lock
-	@$(COMPILE) -c requirements.lock --extra archive --no-emit-package nextbest pyproject.toml \
-		-o requirements-archive.lock
+	@$(COMPILE) -c requirements.lock --extra archive --extra kafka --no-emit-package nextbest \
+		pyproject.toml -o requirements-archive.lock
 	@$(COMPILE) -c requirements.lock --extra dev --no-emit-package nextbest pyproject.toml \
 		-o requirements-dev.lock
 	@$(COMPILE) -c requirements-dev.lock --extra dask --no-emit-package nextbest pyproject.toml \

@@ -104,15 +104,15 @@ class Consuming:
             try:
                 await consumer.start()
                 self._check(await consumer.topics())
-            except KafkaError as error:
-                await _close(consumer)
-                if not error.retriable:
-                    raise _refused(error) from None
-                await waiting.longer("the brokers", error)
-                continue
             except ConsumerError:
                 await _close(consumer)
                 raise
+            except Exception as error:  # noqa: BLE001 - a bad login ends in a KeyError, for one
+                await _close(consumer)
+                if not (isinstance(error, KafkaError) and error.retriable):
+                    raise _refused(error) from None
+                await waiting.longer("the brokers", error)
+                continue
             consumer.subscribe(list(self.settings.topics), listener=_HandingOver(self))
             for topic in self.settings.topics:
                 self.metrics.reads(topic)
@@ -216,9 +216,11 @@ async def _close(consumer: AIOKafkaConsumer) -> None:
         await asyncio.wait_for(consumer.stop(), _CLOSING)
 
 
-def _refused(error: KafkaError) -> ConsumerError:
-    return ConsumerError(f"Kafka refuses to be read: {_text(error)}")
+def _refused(error: Exception) -> ConsumerError:
+    hint = "" if isinstance(error, KafkaError) else "; look at --security, --sasl and the login"
+    return ConsumerError(f"Kafka cannot be read: {_text(error)}{hint}")
 
 
 def _text(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    """What an error says; those of Kafka have their names in it."""
+    return str(error) if isinstance(error, KafkaError) else f"{type(error).__name__}: {error}"

@@ -30,6 +30,7 @@ pytest.importorskip("aiokafka")
 pytest.importorskip("confluent_kafka")
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import TopicAuthorizationFailedError
 
 from decision.server import consuming
 from decision.server.consuming import ConsumerError, Consuming
@@ -376,6 +377,20 @@ async def test_a_topic_that_there_is_not_is_told_with_the_nearest_there_is(
     engine, _ = await engine_on(MemoryStore())
     with pytest.raises(ConsumerError, match=f'no topic "{topic}x".*did you mean "{topic}"'):
         async with reading(engine, broker, topic + "x") as reader:
+            await reader.task
+
+
+@pytest.mark.parametrize("error", [KeyError("v"), TopicAuthorizationFailedError("shop")])
+async def test_what_the_client_cannot_get_over_ends_it_with_words(
+    broker: Broker, topic: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(self: AIOKafkaConsumer) -> None:
+        raise error
+
+    monkeypatch.setattr(AIOKafkaConsumer, "start", fail)
+    engine, _ = await engine_on(MemoryStore())
+    with pytest.raises(ConsumerError, match=f"cannot be read: .*{type(error).__name__}"):
+        async with reading(engine, broker, topic) as reader:
             await reader.task
 
 
