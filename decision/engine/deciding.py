@@ -157,7 +157,10 @@ class Deciding:
         outcome = await transact(self._read, customer_id, self._attempt, attempts, turns)
         if isinstance(outcome, GaveUp):
             return await self._choose_nothing(outcome.state)
-        return outcome.result
+        decided, new = outcome.result, self.seen is not None and not self.seen.raw
+        if isinstance(self.named, Alias) and new and decided.decision.outcome == "selected":
+            self.following.unite(self.named)  # it may be somebody's by now
+        return decided
 
     async def _read(self, customer_id: str) -> ReadResult:
         request = self.request

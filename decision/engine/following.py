@@ -35,7 +35,7 @@ from decision.core.ports import (
     Version,
 )
 from decision.core.schema import Alias
-from decision.engine.identity import resolve, unite_alone
+from decision.engine.identity import resolve, unite_alone, unite_if_claimed
 from decision.engine.runtime import Runtime
 from decision.engine.withdrawing import UngivenDecision, withdraw
 from decision.observability import named
@@ -126,6 +126,11 @@ class Following:
             return
         self._add(partial(self._unclaim, customer_id, aliases), size)
 
+    def unite(self, alias: Alias) -> None:
+        """Merges who was just created under an alias alone, where it is somebody's by now."""
+        if self._bytes + _OF_AN_ALIAS <= MOST_BYTES:
+            self._add(partial(self._unite, alias), _OF_AN_ALIAS)
+
     def withdraw(self, decision: UngivenDecision) -> None:
         """Sees to it that nothing stays reserved for a decision that nobody was given."""
         if self._decisions >= MOST_DECISIONS:
@@ -187,7 +192,7 @@ class Following:
             )
 
     def _tell(self, result: str) -> None:
-        if self.runtime.observer is not None:
+        if result and self.runtime.observer is not None:
             self.runtime.observer.followed(result)
 
     async def _work(self) -> None:
@@ -212,6 +217,10 @@ class Following:
             self.runtime.unlogged.pop(work.record_id, None)
             delay = _FIRST_DELAY
         self._dropped = 0
+
+    async def _unite(self, alias: Alias) -> str:
+        await unite_if_claimed(self.runtime, alias)
+        return ""
 
     async def _unclaim(self, customer_id: str, aliases: Sequence[tuple[str, str]]) -> str:
         store, released = self.runtime.store, []

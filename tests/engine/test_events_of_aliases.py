@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from decision.core.schema import Alias, CustomerUpdate, Event
+from decision.core.schema import Alias, CustomerUpdate, DecisionRequest, Event
 from decision.store import MemoryStore
-from tests.engine.conftest import Clock
+from tests.engine.conftest import RULES, Clock
 from tests.engine.schedule import GATED, Gated, run_order
 
 pytestmark = pytest.mark.anyio
@@ -117,3 +117,23 @@ async def test_who_is_identified_while_events_arrive_is_one_customer_in_any_orde
         await engine.events.record([Event(type="app_open", id="e-2", alias=WHO)])
         view = await engine.customers.get("c-1")
         assert view.events["app_open"].count == 2, chosen
+
+
+async def test_who_is_identified_while_a_decision_is_made_keeps_its_contact_in_any_order(
+    make_engine: Make, clock: Clock
+) -> None:
+    chance = random.Random(3)
+    for _ in range(150):
+        store = Gated(MemoryStore(), GATED | {"resolve_alias", "delete_alias"})
+        engine = await make_engine(RULES.replace("opt_in", "opt_out"), store)
+        update = CustomerUpdate(aliases={WHO.type: WHO.value})
+        works = [
+            partial(engine.decide, DecisionRequest(placement="outbound", alias=WHO)),
+            partial(engine.customers.update, "c-1", update),
+        ]
+        chosen = [chance.randrange(2) for _ in range(40)]
+        (decision, _), _ = await run_order(store, works, chosen)
+        assert decision.outcome == "selected"
+        await engine.following.drain(1)
+        view = await engine.customers.get("c-1")
+        assert len(view.contacts) == 1, chosen

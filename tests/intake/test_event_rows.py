@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import resource
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +144,33 @@ def test_text_that_is_not_utf_8_is_refused_with_how_to_save_it(
         assert fix in str(error)
     else:
         assert read.row is None and fix in read.problem
+
+
+@pytest.mark.soak
+def test_a_million_events_are_read_in_bounded_memory(tmp_path: Path) -> None:
+    """Ten times the rows take no more memory."""
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "policy.yaml").write_text("settings: {timezone: UTC, currency: EUR}\n")
+
+    def most(rows: int) -> int:
+        path = tmp_path / f"{rows}.csv.gz"
+        with gzip.open(path, "wt", 1) as file:
+            file.write("customer_id,type,at,event_id,property.amount\n")
+            file.writelines(f"c-{n % 5000},x,{AT},e-{n},{n % 90}\n" for n in range(rows))
+        command = [sys.executable, "-m", "decision.cli", "load", str(path), "--dry-run", "--json"]
+        process = subprocess.Popen(
+            [*command, "--rules", str(tmp_path / "rules")],
+            stdout=subprocess.PIPE,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+        assert process.stdout is not None
+        assert json.loads(process.stdout.read())["events"] == rows
+        _, status, usage = os.wait4(process.pid, 0)
+        assert status == 0
+        found: resource.struct_rusage = usage
+        return found.ru_maxrss
+
+    few, many = most(100_000), most(1_000_000)
+    print(f"\n{few >> 10} and {many >> 10} MB")
+    assert many < few + 20 * 1024
