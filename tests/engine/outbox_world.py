@@ -107,7 +107,7 @@ class Sender:
             return
         match self.world.take(claimed):
             case "accepted":
-                await delivering.sent(claimed, "p-1")
+                await delivering.sent(claimed, "p-1", "hook")
             case "rejected":
                 await delivering.failed(claimed, "rejected")
             case "retry":

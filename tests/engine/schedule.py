@@ -28,9 +28,9 @@ GATED = frozenset(
 class Gated:
     """A store whose operations wait for their turn."""
 
-    def __init__(self, store: Any, gated: Collection[str] = GATED) -> None:
+    def __init__(self, store: Any, gated: Collection[str] | None = None) -> None:
         self.store = store
-        self.gated = gated
+        self.gated = GATED if gated is None else gated
         self.waiting: list[tuple[int, asyncio.Future[None]]] = []
 
     def __getattr__(self, name: str) -> Any:

@@ -29,9 +29,13 @@ from tests.engine.test_following import Late
 pytestmark = pytest.mark.anyio
 Make = Callable[..., Any]
 _prefixes = itertools.count()
-OUTBOX = {"claim_deliveries", "begin_delivery", "postpone_delivery", "hold_delivery"} | {
-    "discard_delivery"
-}
+OUTBOX = {
+    "claim_deliveries",
+    "begin_delivery",
+    "postpone_delivery",
+    "hold_delivery",
+    "note_provider_id",
+} | {"discard_delivery"}
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -291,6 +295,7 @@ async def test_what_happens_to_the_customer_meanwhile_loses_and_doubles_nothing(
         if act == "erase":
             assert not listed and not contacts, choices
             assert sum(world.got.values()) <= 1, choices
+            assert await store.find_provider_id("hook", "p-1") is None, choices
         elif act == "report":
             assert not listed, choices  # somebody else told of it, whatever we did
         else:
