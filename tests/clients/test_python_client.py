@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from nextbest_client import AsyncClient, Client, NoAnswerError, ProblemError, TimedOutError
-from nextbest_client.calls import Call, LinesCall, Retries, has_ids
+from nextbest_client.calls import Call, LinesCall, Retries, address, authorization, has_ids
 from nextbest_client.errors import problem_of
 from nextbest_client.lines import Portions, Splitter
 from tests.clients.contract import Contract, broken_pieces
@@ -130,6 +130,8 @@ def _portions(most: int, lines: list[Any]) -> list[Any]:
 
 
 _PIECES: dict[str, Callable[..., Any]] = {
+    "address": address,
+    "authorization": lambda key: authorization(key).get("authorization"),
     "has_ids": has_ids,
     "target": lambda template, path, query: Call[None]("GET", template, path, query).target,
     "retry_after": _retry_after,

@@ -61,6 +61,10 @@ def test_it_needs_the_standard_library_and_httpx_alone() -> None:
 def test_a_key_is_in_no_representation() -> None:
     with Client("http://localhost", "secret") as client:
         assert "secret" not in repr(client) + str(client)
+    for url, key in (("http://h:secret@h", None), ("http://h", "secret\nx")):
+        with pytest.raises(ValueError) as error:
+            Client(url, key)
+        assert "secret" not in str(error.value)
 
 
 def test_a_time_needs_an_offset_and_a_number_must_be_finite() -> None:

@@ -1,6 +1,6 @@
 /** What the client is made of. */
 
-import { doneBefore, failureOf, waitOf, type Call, type Retries } from "./calls.js";
+import { address, authorization, doneBefore, failureOf, waitOf, type Call, type Retries } from "./calls.js";
 import { NextbestError, problemOf, TimedOutError } from "./errors.js";
 import { answersOf, Portions, Splitter, type BadLine, type Line, type Portion } from "./lines.js";
 import type { Decision } from "./types.js";
@@ -42,8 +42,8 @@ export class Base {
   readonly #fetch: typeof fetch;
 
   constructor(url: string, settings: Settings = {}) {
-    this.#url = url.replace(/\/+$/, "");
-    this.#headers = settings.key ? { authorization: `Bearer ${settings.key}` } : {};
+    this.#url = address(url);
+    this.#headers = authorization(settings.key);
     this.#timeout = settings.timeout ?? 5000;
     this.#retries = { most: settings.retries ?? 2, longestWait: settings.longestWait ?? 30_000 };
     this.#fetch = settings.fetch ?? ((...given) => fetch(...given));

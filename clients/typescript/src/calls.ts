@@ -21,6 +21,38 @@ export interface Retries {
 }
 
 /**
+ * The address of a server, as paths are put after it.
+ *
+ * @throws TypeError it is not one, or has more than scheme, host, port and path.
+ */
+export function address(url: string): string {
+  let parts: URL | null = null;
+  try {
+    parts = new URL(url);
+  } catch {
+    // The error would name the address, and so a password in it.
+  }
+  if (!/^https?:\/\//.test(url) || parts === null || parts.port === "0") {
+    throw new TypeError("the address is no http:// or https:// one with a host");
+  }
+  if (parts.username || parts.password || /[?#]/.test(url)) {
+    throw new TypeError("the address may have a host, a port and a path: no login, no query");
+  }
+  return url.replace(/\/+$/, "");
+}
+
+/**
+ * The header for a key. Blanks and line ends around it are left out, as files have them.
+ *
+ * @throws TypeError it has characters that a key cannot have.
+ */
+export function authorization(key: string | null | undefined): Record<string, string> {
+  const found = (key ?? "").trim();
+  if (!/^[!-~]*$/.test(found)) throw new TypeError("the key has characters that no key has");
+  return found ? { authorization: `Bearer ${found}` } : {};
+}
+
+/**
  * A path with its parts filled in, and its query.
  *
  * @throws TypeError a part of the path cannot be one.

@@ -3,7 +3,7 @@
 import { createInterface } from "node:readline";
 
 import { Client, NoAnswerError, ProblemError, TimedOutError } from "../src/index.js";
-import { hasIds, target, waitOf, type Call } from "../src/calls.js";
+import { address, authorization, hasIds, target, waitOf, type Call } from "../src/calls.js";
 import { problemOf } from "../src/errors.js";
 import { Portions, Splitter } from "../src/lines.js";
 
@@ -61,6 +61,8 @@ async function perform(step: Step): Promise<object> {
 }
 
 const pieces: Record<string, (...given: any[]) => unknown> = {
+  address: (url) => address(url),
+  authorization: (key) => authorization(key).authorization ?? null,
   has_ids: (body) => hasIds(body),
   target: (template, path, query) => target(template, path, query),
   retry_after: (header) => {

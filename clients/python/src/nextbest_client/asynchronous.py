@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from nextbest_client.calls import Call, Retries, done_before, failure_of
+from nextbest_client.calls import Call, Retries, address, authorization, done_before, failure_of
 from nextbest_client.errors import NextbestError, problem_of
 from nextbest_client.lines import BadLine, Line, Portions, Splitter
 from nextbest_client.types import Decision
@@ -31,8 +31,8 @@ class AsyncBase:
         longest_wait: float = 30.0,
         http: httpx.AsyncClient | None = None,
     ) -> None:
-        self._url = url.rstrip("/")
-        self._headers = {} if key is None else {"authorization": f"Bearer {key}"}
+        self._url = address(url)
+        self._headers = authorization(key)
         self._timeout = timeout
         self._retries = Retries(retries, longest_wait)
         self._own = http is None

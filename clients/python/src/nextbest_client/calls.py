@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar, cast
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 
@@ -23,6 +23,37 @@ from nextbest_client.errors import (
 T = TypeVar("T")
 
 _AGAIN: Final = (408, 429, 502, 503, 504)
+
+
+def address(url: str) -> str:
+    """The address of a server, as paths are put after it.
+
+    Raises:
+        ValueError: it is not one, or has more than scheme, host, port and path.
+    """
+    wrong = ValueError("the address is no http:// or https:// one with a host")
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # it would name the address, and so a password in it
+        raise wrong from None
+    if not good:
+        raise wrong
+    if parts.username is not None or "?" in url or "#" in url:
+        raise ValueError("the address may have a host, a port and a path: no login, no query")
+    return url.rstrip("/")
+
+
+def authorization(key: str | None) -> dict[str, str]:
+    """The header for a key. Blanks and line ends around it are left out, as files have them.
+
+    Raises:
+        ValueError: it has characters that a key cannot have.
+    """
+    key = (key or "").strip()
+    if any(not "!" <= sign <= "~" for sign in key):
+        raise ValueError("the key has characters that no key has")
+    return {"authorization": f"Bearer {key}"} if key else {}
 
 
 @dataclass(frozen=True)
