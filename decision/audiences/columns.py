@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, Final, Literal
 
-from decision.core.audience import OF_REQUESTS, Audience
+from decision.core.audience import Audience
 from decision.core.document import Document
 from decision.core.errors import InputError, meant
-from decision.core.fields import FAMILIES, UnknownField, parse_field
+from decision.core.fields import FAMILIES
 from decision.core.values import MISSING
 
 ID: Final = "customer_id"
@@ -32,7 +32,7 @@ class Columns:
     `customer.state`, and names of attributes. `calling_code` is put before numbers without one.
 
     Raises:
-        InputError: one of them cannot be told.
+        InputError: something else is to be hashed.
     """
 
     def __init__(
@@ -45,8 +45,6 @@ class Columns:
         changes: bool = False,
     ) -> None:
         self._fields = [name for name in dict.fromkeys(fields) if name != ID]
-        for name in self._fields:
-            _check_field(name)
         for name in hashes:
             if name not in HASHES:
                 hint = meant(name, HASHES) or f"; it can be {' and '.join(HASHES)}"
@@ -91,19 +89,6 @@ class Columns:
         if kind == "email":
             return hashed(normal_email(value, self._platform))
         return hashed(normal_phone(value, self._platform, self._calling_code))
-
-
-def _check_field(name: str) -> None:
-    if _is_stored(name):
-        return
-    field = _field_of(name)
-    family = field.partition(".")[0]
-    if family in OF_REQUESTS:
-        raise InputError("--fields", f'"{name}" comes with a request, and nobody asks here')
-    try:
-        parse_field(field)
-    except UnknownField as error:
-        raise InputError("--fields", str(error)) from None
 
 
 def _is_stored(name: str) -> bool:

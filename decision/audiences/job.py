@@ -22,16 +22,16 @@ from decision.audiences.state import RunSettings, RunState
 from decision.core.audience import Audience
 from decision.core.conditions import Condition
 from decision.core.definition import PolicyDefinition
-from decision.core.errors import InputError, NextbestError, NotFound
+from decision.core.errors import NextbestError, NotFound
 from decision.gateways.settings import GatewaySettings
 from decision.progress import Progress
-from decision.rulebook.audiences import read_audience
+from decision.rulebook.audiences import check_columns, read_audience
 from decision.rulebook.diagnostics import Diagnostic, render_all
 from decision.rulebook.reader import LoadResult
 
 
 class AudienceRefused(NextbestError):
-    """A condition of an audience with errors; has their diagnostics."""
+    """A condition or columns of an audience with errors; has their diagnostics."""
 
     def __init__(self, name: str, diagnostics: list[Diagnostic]) -> None:
         super().__init__(f"{name} cannot be used:\n\n{render_all(diagnostics)}")
@@ -39,7 +39,7 @@ class AudienceRefused(NextbestError):
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """What was asked for, checked. `warnings` are of the condition."""
+    """What was asked for, checked."""
 
     definition: PolicyDefinition
     audience: Audience
@@ -51,23 +51,12 @@ def prepare(asked: RunSettings, rules: LoadResult, models: str | None) -> Prepar
     """Checks what was asked for against rules without an error.
 
     Raises:
-        AudienceRefused: the condition has errors.
-        InputError: a purpose, channel, column or segment cannot be.
+        AudienceRefused: the condition, or a column, has errors.
+        InputError: there is no such purpose, channel or hash.
         ModelError: the model's manifest cannot be read.
     """
     definition = rules.definition
     assert definition is not None
-    warnings: list[Diagnostic] = []
-    condition: Condition
-    if asked.segment:
-        condition = segment_condition(asked.segment)
-        if not asked.segment.strip():
-            raise InputError("--segment", "it needs a name")
-    else:
-        found = read_audience(asked.when, asked.condition, rules, kept_by(definition, models))
-        if found.condition is None:
-            raise AudienceRefused(asked.when, found.diagnostics)
-        condition, warnings = found.condition, found.diagnostics
     columns = Columns(
         asked.fields,
         asked.hashes,
@@ -75,6 +64,19 @@ def prepare(asked: RunSettings, rules: LoadResult, models: str | None) -> Prepar
         asked.calling_code,
         changes=asked.since is not None,
     )
+    kept = kept_by(definition, models)
+    warnings = check_columns(columns.read, rules, kept)
+    if any(one.severity == "error" for one in warnings):
+        raise AudienceRefused("--fields", warnings)
+    condition: Condition
+    if asked.segment:
+        condition = segment_condition(asked.segment)
+    else:
+        found = read_audience(asked.when, asked.condition, rules, kept)
+        if found.condition is None:
+            raise AudienceRefused(asked.when, found.diagnostics)
+        condition = found.condition
+        warnings += found.diagnostics
     reach = reach_of(definition, asked.purpose, asked.channel)
     audience = Audience(definition, condition, reach, columns.read)
     return Prepared(definition, audience, columns, warnings)

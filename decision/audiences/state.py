@@ -7,10 +7,11 @@ usually of each member, in a run that tells differences only of those who joined
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Literal
 
@@ -32,6 +33,9 @@ _PRAGMAS: Final = (
     "synchronous = NORMAL",  # what a process has noted outlives it; `sync` is for power failures
     "secure_delete = ON",
 )
+_PATIENCE: Final = 0.2
+"""Seconds to wait for another process that is at a run; it will not end so soon."""
+
 _READ_AT_ONCE: Final = 1_000
 
 Change = Literal["joined", "left"]
@@ -138,11 +142,13 @@ class RunState:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         except FileExistsError:
             raise RunError(f"{path}: there is a run of that name already") from None
-        database = _connect(path)
-        database.executescript(f"BEGIN EXCLUSIVE; {_TABLES} COMMIT;")
         values = (msgspec.json.encode(settings), msgspec.json.encode(Progress()))
-        with database:
-            database.execute("INSERT INTO run VALUES (?, ?)", values)
+        with _told(path):
+            database = sqlite3.connect(path, timeout=_PATIENCE)
+            _set_up(database)
+            database.executescript(f"BEGIN EXCLUSIVE; {_TABLES} COMMIT;")
+            with database:
+                database.execute("INSERT INTO run VALUES (?, ?)", values)
         return cls(database, path)
 
     @classmethod
@@ -154,18 +160,16 @@ class RunState:
         """
         if not path.is_file():
             raise RunError(f"{path}: there is no such run")
-        database = _connect(path)
+        database = sqlite3.connect(path, timeout=_PATIENCE)
         try:
+            _set_up(database)
             database.execute("BEGIN EXCLUSIVE").close()
             database.execute("COMMIT")
             return cls(database, path)
-        except sqlite3.OperationalError as error:
+        except (sqlite3.DatabaseError, TypeError, msgspec.MsgspecError) as error:
             database.close()
             if "locked" in str(error):
                 raise RunError(f"{path}: another process is at this run") from None
-            raise RunError(f"{path}: it is not a run: {error}") from None
-        except (sqlite3.DatabaseError, TypeError, msgspec.MsgspecError) as error:
-            database.close()
             raise RunError(f"{path}: it is not a run: {error}") from None
 
     def __enter__(self) -> RunState:
@@ -190,14 +194,11 @@ class RunState:
         Raises:
             OSError: there is no room for it.
         """
-        try:
-            with self._database:
-                yield
-                self._database.execute(
-                    "UPDATE run SET progress = ?", (msgspec.json.encode(self.progress),)
-                )
-        except sqlite3.OperationalError as error:
-            raise OSError(f"{self.path}: {error}") from error
+        with _told(self.path), self._database:
+            yield
+            self._database.execute(
+                "UPDATE run SET progress = ?", (msgspec.json.encode(self.progress),)
+            )
 
     def add_ids(self, ids: Iterable[str]) -> None:
         """Adds ids that are not there yet."""
@@ -263,8 +264,13 @@ class RunState:
             after = page[-1].number
 
     def sync(self) -> None:
-        """Returns once everything that was noted outlives a power failure."""
-        self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+        """Returns once everything that was noted outlives a power failure.
+
+        Raises:
+            OSError: there is no room for it.
+        """
+        with _told(self.path):
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
     def finish(self) -> None:
         """Ends the run. Nothing but the members' ids stays, for a run that tells differences."""
@@ -272,15 +278,24 @@ class RunState:
         with self.step():
             self._database.execute("DELETE FROM ids")
             self._database.execute("DELETE FROM outputs")
-        self._database.execute("VACUUM")
+        with suppress(sqlite3.OperationalError):  # it takes room; what was deleted is gone anyway
+            self._database.execute("VACUUM")
         self.sync()
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=0.2)
+def _set_up(database: sqlite3.Connection) -> None:
     for setting in _PRAGMAS:
         database.execute(f"PRAGMA {setting}")
-    return database
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Tells what SQLite says of a file as what it is, such as a full disk."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        full = "full" in str(error)
+        raise OSError(errno.ENOSPC if full else errno.EIO, str(error), str(path)) from error
 
 
 def runs_in(folder: Path) -> Sequence[Path]:

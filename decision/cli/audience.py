@@ -146,13 +146,12 @@ def _perform(
     from decision.audiences.job import perform, prepare
     from decision.audiences.sending import PortionRefused, check_gateway
     from decision.audiences.state import RunState
-    from decision.cli.policies import read_rules_with_places
+    from decision.cli.policies import open_log, read_rules_with_places
     from decision.core.errors import NotFound, StoreUnavailable
     from decision.engine.runtime import wall_clock
     from decision.gateways.settings import load_gateways
     from decision.rulebook.diagnostics import render_all
     from decision.server.audit import audit_command
-    from decision.server.opening import open_store
 
     definition, rules = read_rules_with_places(settings.rules)
     prepared = prepare(asked, rules, settings.models)
@@ -162,6 +161,7 @@ def _perform(
     if asked.gateway is not None:
         gateways = load_gateways(settings.gateways)
         asyncio.run(check_gateway(gateways, asked.gateway))
+    opened = open_log(settings, "load customers first, with nextbest load")
     if asked.since == LATEST_ALIKE:
         asked = msgspec.structs.replace(asked, since=like(asked, runs))
     since = None if asked.since is None else finished_run(runs, asked.since)
@@ -176,7 +176,7 @@ def _perform(
     say(f"run {asked.run}; if it ends early, go on with: {again}")
 
     async def work() -> None:
-        async with open_store(settings) as store:
+        async with opened as store:
             if not counts_only(asked):
                 await audit_command(store, "audience.give", target=asked.run)
             await perform(

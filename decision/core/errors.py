@@ -3,7 +3,7 @@
 NextbestError               everything below; any other exception is a defect
     AmbiguousContact            an event that fits several contacts
     AofDamaged                  an append-only file that must not be repaired by cutting
-    AudienceRefused             an audience's condition with errors; has their diagnostics
+    AudienceRefused             a condition or column with errors; has their diagnostics
     BadSignature                a provider's report that is not signed as it must be
     CannotArrange               a scenario table's row that no customer can have
     CannotRollBack              no earlier policy or model to return to

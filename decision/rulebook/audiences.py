@@ -6,7 +6,7 @@ is known of customers; nobody asks for a decision, so there is no event, context
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -21,11 +21,11 @@ from decision.rulebook.characters import explained
 from decision.rulebook.checker import Checker
 from decision.rulebook.conditions import read_condition
 from decision.rulebook.diagnostics import Diagnostic, nearest
-from decision.rulebook.field_names import check_contacts
+from decision.rulebook.field_names import check_contacts, known_field
 from decision.rulebook.reader import SECTIONS, LoadResult
 from decision.rulebook.review.conditions import review_condition
 from decision.rulebook.review.context import ReviewContext
-from decision.rulebook.yaml_source import Place, read_yaml
+from decision.rulebook.yaml_source import Place, Source, read_yaml
 
 _WHAT: Final = "the audience"
 _INSTEAD: Final = {
@@ -80,6 +80,19 @@ def read_audience(name: str, data: bytes | str, rules: LoadResult, kept: Kept) -
         checker.error("bad-value", place, f"{name} has no condition", hint)
     found = sorted(map(explained, checker.diagnostics), key=lambda one: (one.line, one.column))
     return ReadAudience(None if checker.failed else condition, found)
+
+
+def check_columns(names: Iterable[str], rules: LoadResult, kept: Kept) -> list[Diagnostic]:
+    """What is wrong with fields that are to be told of customers; the same as in a condition."""
+    definition = rules.definition
+    assert definition is not None
+    checker = _checker(rules, definition)
+    place = Place(Source("--fields"), 0, 0)
+    for name in names:
+        if known_field(checker, name, place, "a column") is not None:
+            _check_field(checker, definition, name, place, kept)
+    check_contacts(checker)
+    return checker.diagnostics
 
 
 def _checker(rules: LoadResult, definition: PolicyDefinition) -> Checker:

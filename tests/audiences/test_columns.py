@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
 from decision.audiences.columns import Columns, hashed, normal_email, normal_phone
+from decision.audiences.job import AudienceRefused
 from decision.core.audience import Audience
 from decision.core.conditions import ALWAYS
 from decision.core.document import Document
 from decision.core.errors import InputError
-from tests.audiences.world import RULES
+from tests.audiences.world import RULES, prepared_for, settings_of
 from tests.core.small import NOON
 
 ANN = Document(
@@ -46,12 +48,21 @@ def test_columns_are_attributes_aliases_and_fields_of_conditions() -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "problem"),
-    [(("event.type",), "comes with a request"), (("events.buy.cout",), "is not a field")],
+    ("name", "problem"),
+    [
+        ("event.type", "cannot use event.type: it comes with a request"),
+        ("context.device", "comes with a request"),
+        ("events.buy.cout", "is not a field"),
+        ("events.buy.count_7d", "nobody keeps events of the type buy"),
+        ("customer.state", "there are no states"),
+        ("score.interest", 'there is no score "interest"'),
+        ("contacts.mail.count_7d", 'no channel, purpose or category "mail"'),
+    ],
 )
-def test_a_column_that_cannot_be_is_refused(names: tuple[str, ...], problem: str) -> None:
-    with pytest.raises(InputError, match=problem):
-        Columns(names)
+def test_a_column_that_cannot_be_is_refused(name: str, problem: str, tmp_path: Path) -> None:
+    with pytest.raises(AudienceRefused) as refused:
+        prepared_for(settings_of(tmp_path, fields=("first_name", name)))
+    assert problem in str(refused.value) and "--fields: error: " in str(refused.value)
 
 
 def test_a_hash_of_something_else_is_refused_with_the_nearest_name() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import pytest
 
 from decision.audiences import reading as reading_module
 from decision.audiences import run as run_module
-from decision.audiences.state import RunState
+from decision.audiences.state import RunError, RunState
 from decision.core.document import Consent
 from decision.core.errors import NotFound, StoreUnavailable
 from decision.core.ports import Store
+from decision.store import EmbeddedRedis, RedisStore
 from tests.audiences.world import (
     Restless,
     Stopped,
@@ -296,3 +298,57 @@ async def test_a_segment_that_nobody_has_is_an_error_with_the_nearest_name(tmp_p
     known = settings_of(tmp_path, "tea", when="", condition="", segment="tea")
     state = await carry_out(store, tmp_path, known)
     assert state.progress.matched == 0 and not (tmp_path / "gold.ndjson").exists()
+
+
+async def test_a_redis_that_goes_away_in_the_middle_leaves_a_run_that_goes_on(
+    tmp_path: Path, small_steps: None
+) -> None:
+    server = EmbeddedRedis(tmp_path / "redis", fsync="everysec")
+    store = RedisStore(server.start(), timeout=5)
+    await store.start()
+    try:
+        for number in range(40):
+            await gold(store, f"g-{number}")
+        asked, reads, read = settings_of(tmp_path), iter(range(1_000)), store.read
+
+        async def between(name: str, **what: Any) -> Any:
+            if next(reads) == 13:
+                server.stop()
+            return await read(name, **what)
+
+        store.read = between  # type: ignore[method-assign]
+        with pytest.raises(StoreUnavailable):
+            await carry_out(store, tmp_path, asked)
+        server.start()
+        with suppress(StoreUnavailable):
+            await store.ping()
+        await carry_out(store, tmp_path, asked)
+        assert Counter(ids_in(tmp_path / "gold.ndjson")) == Counter(f"g-{n}" for n in range(40))
+    finally:
+        await store.close()
+        server.stop()
+
+
+async def test_a_document_that_cannot_be_read_is_left_out_and_counted(
+    redis_store: RedisStore, tmp_path: Path
+) -> None:
+    await gold(redis_store, "ann")
+    await gold(redis_store, "bob")
+    key = redis_store.keys.customer("bob").document
+    await redis_store.connection.call(("SET", key, b"\xff\xff"), 5.0)
+    state = await carry_out(redis_store, tmp_path, settings_of(tmp_path))
+    assert ids_in(tmp_path / "gold.ndjson") == ["ann"] and state.progress.unreadable == 1
+
+
+async def test_one_process_at_a_time_is_at_a_run(tmp_path: Path) -> None:
+    held = RunState.create(tmp_path / "r.sqlite", settings_of(tmp_path))
+    with pytest.raises(RunError, match="another process is at this run"):
+        RunState.open(tmp_path / "r.sqlite")
+    held.close()
+    RunState.open(tmp_path / "r.sqlite").close()
+    (tmp_path / "x.sqlite").write_text("something else")
+    with pytest.raises(RunError, match="it is not a run"):
+        RunState.open(tmp_path / "x.sqlite")
+    (tmp_path / "empty.sqlite").touch()  # a process ended just after it made the file
+    with pytest.raises(RunError, match="it is not a run"):
+        RunState.open(tmp_path / "empty.sqlite")

@@ -126,6 +126,12 @@ def test_a_wrong_condition_is_shown_with_its_place(run, where) -> None:
     assert "hint: write what happened before" in result.stderr
 
 
+def test_without_a_store_none_is_started(run, rules) -> None:
+    result = run("audience", "--segment", "vip", *AGREED, "--rules", rules)
+    assert result.exit_code == 1 and "there is no store in" in result.stderr
+    assert not Path(".nextbest").exists()
+
+
 def test_an_empty_audience_is_said_and_nothing_is_written(run, where) -> None:
     Path("fr.yaml").write_text("customer.country: FR\n")
     result = run("audience", "--when", "fr.yaml", *AGREED, "--out", "fr.csv", *where)
