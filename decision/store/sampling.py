@@ -11,10 +11,10 @@ from decision.store.redis_store import RedisStore
 _AT_ONCE = 64
 
 
-async def sample_customers(store: RedisStore, count: int, *, rounds: int = 500) -> list[Document]:
+async def sample_customers(store: RedisStore, count: int, *, rounds: int = 2_000) -> list[Document]:
     """Up to `count` customers, in the order in which Redis walks its keys: that of their hashes.
 
-    At most `rounds` thousand keys are looked at, so that many keys of other kinds cost no more
+    At most `rounds` parts of its keys are looked at, so that many keys of other kinds cost no more
     time. A document that cannot be read is left out.
 
     Raises:

@@ -216,6 +216,33 @@ async def test_who_withdraws_or_does_not_match_any_more_is_not_in_a_later_portio
     assert portions_in(tmp_path)[-1]["last"] and portions_in(tmp_path)[-1]["customers"] == []
 
 
+async def test_a_portion_of_which_nobody_is_left_keeps_its_place(
+    tmp_path: Path, small_steps: None
+) -> None:
+    """Its id may have been taken already by an attempt before: no other customers come under it."""
+    store = Restless()
+    for number in range(6):
+        await gold(store, f"g-{number}")
+    reads: Counter[str] = Counter()
+
+    async def withdraw() -> None:
+        store.between = None
+        await poor(store, "g-2")
+        await poor(store, "g-3")
+
+    def between(name: str) -> Any:
+        reads[name] += 1
+        return withdraw() if reads["g-0"] == 2 else None
+
+    store.between = between
+    asked = settings_of(tmp_path, gateway="list", portion=2)
+    await carry_out(store, tmp_path, asked, gateways=file_gateway(tmp_path))
+    given = {
+        one["id"]: [row["customer_id"] for row in one["customers"]] for one in portions_in(tmp_path)
+    }
+    assert given == {"r.1": ["g-0", "g-1"], "r.3": ["g-4", "g-5"]}
+
+
 @pytest.mark.parametrize("at", range(1, 9))
 async def test_who_is_merged_meanwhile_is_in_the_file_once(
     tmp_path: Path, small_steps: None, at: int

@@ -11,8 +11,8 @@ from decision.core.identifiers import partition_of
 from decision.store.in_redis.base import RedisBase
 from decision.store.keys import escape_pattern
 
-_AT_A_TIME: Final = 1_000
-"""Keys looked at in one call: Redis does nothing else meanwhile."""
+_AT_A_TIME: Final = 250
+"""Keys looked at in one call: Redis does nothing else meanwhile, for about 0.2 ms."""
 
 
 class RedisCustomers(RedisBase):
