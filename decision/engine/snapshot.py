@@ -22,7 +22,7 @@ from decision.core.texts import Contents
 from decision.core.values import Value
 from decision.engine.cautions import lasting_cautions, passing_cautions
 from decision.engine.names import names_of
-from decision.engine.takings import BUDGETS_USED
+from decision.engine.takings import note_budgets
 from decision.engine.worker import run_in_worker
 from decision.rulebook.checking import PolicyRefused
 from decision.rulebook.content import compile_contents
@@ -152,7 +152,7 @@ async def build_snapshot(
         lasting = await lasting_cautions(policy, store, now, contacts_kept)
         told = (*lasting, *await passing_cautions(policy, store, now))
     if policy.budgets:  # noted before a decision can take from one
-        await store.put_blob(BUDGETS_USED, b"1")
+        await note_budgets(store)
     pools = dict.fromkeys([*policy.coupons, *await store.coupon_pools()])
     return msgspec.structs.replace(
         snapshot,

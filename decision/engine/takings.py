@@ -22,6 +22,15 @@ class Takings(NamedTuple):
     pools: tuple[str, ...] = ()
 
 
+async def note_budgets(store: Store) -> None:
+    """Notes that a policy has budgets, before a decision can take from one.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
+    await store.put_blob(BUDGETS_USED, b"1")
+
+
 async def read_takings(store: Store) -> Takings:
     """What the store knows now.
 

@@ -21,6 +21,7 @@ from decision.core.schema import Decision, DecisionRequest, Event
 from decision.engine import Engine, EngineSettings, InputError, Snapshot, build_snapshot
 from decision.engine.crediting import customer_named
 from decision.engine.settling import redeem
+from decision.engine.takings import note_budgets
 from decision.engine.transaction import commit_of
 from decision.scenarios.compare import differences
 from decision.scenarios.files import Placed
@@ -220,7 +221,9 @@ class _Run:
             self.watcher.happened(event_type, properties)
 
     async def _register(self) -> list[Contact]:
-        """Tells the store of every kind of contact; returns those that the customer has had."""
+        """Tells the store what the policy has; returns the contacts that the customer has had."""
+        if self.policy.budgets:
+            await note_budgets(self.store)
         kinds = await self.store.register_kinds([one.kind for one in self.policy.candidates])
         self.snapshot = msgspec.structs.replace(self.snapshot, kinds=kinds)
         self.engine.use(self.snapshot)
