@@ -21,20 +21,14 @@ from decision.api.errors import CODED_HANDLERS
 from decision.api.openapi import BODY_PROBLEMS, EXAMPLES, Body, Operation
 from decision.core.clock import from_micros
 from decision.core.errors import InputError, NotFound
-from decision.core.schema import CustomerUpdate, Event, Rejected
+from decision.core.schema import Event, Rejected
 from decision.engine import Engine
-from decision.engine.identity import customer_id_of, named_by
 from decision.intake.segment import (
-    ANONYMOUS,
     KINDS,
     LARGEST_EVENT,
     Action,
-    Merge,
-    Profile,
-    SegmentOptions,
     about,
     action_of,
-    names_of,
 )
 from decision.intake.segment_batch import Batch, calls_of, write_key_of
 from decision.server.admission import Admission
@@ -47,7 +41,8 @@ from decision.server.quarantine import (
     quarantined,
     without_names,
 )
-from decision.server.settings import ServerSettings, SettingsError
+from decision.server.segment_calls import change_customer, segment_options
+from decision.server.settings import ServerSettings
 
 _Request = Request[Any, Any, Any]
 _KIND_BY_PATH: Final[dict[str, str | None]] = {
@@ -77,21 +72,6 @@ class SegmentAnswer(msgspec.Struct, frozen=True, kw_only=True):
     rejected: list[Rejected] = []
 
 
-def options_of(settings: ServerSettings) -> SegmentOptions:
-    """What the settings say of Segment's calls.
-
-    Raises:
-        SettingsError: a setting cannot be read.
-    """
-    read = {}
-    for name in ("segment_traits", "segment_events"):
-        try:
-            read[name] = names_of(getattr(settings, name))
-        except ValueError as error:
-            raise SettingsError(f"NEXTBEST_{name.upper()}: {error}") from None
-    return SegmentOptions(read["segment_traits"], read["segment_events"], settings.segment_merge)
-
-
 def segment_routes(
     engine: Engine,
     settings: ServerSettings,
@@ -102,7 +82,7 @@ def segment_routes(
     bodies: Bodies,
 ) -> list[ControllerRouterHandler]:
     """The routes of Segment's calls, and of the quarantine."""
-    options = options_of(settings)
+    options = segment_options(settings)
     store = engine.runtime.store
     largest = settings.segment_max_body_bytes
 
@@ -192,7 +172,7 @@ async def _store(
                 events.append(action)
                 places.append(index)
                 continue
-            await _change(engine, action)
+            await change_customer(engine, action)
             done += 1
         except (InputError, NotFound) as error:
             rejected[index] = str(error)
@@ -204,18 +184,6 @@ async def _store(
         duplicates=answer.duplicates,
         rejected=[Rejected(index, detail) for index, detail in sorted(rejected.items())],
     )
-
-
-async def _change(engine: Engine, action: Profile | Merge | None) -> None:
-    customers = engine.customers
-    if isinstance(action, Profile):
-        named = named_by(engine.runtime.settings, action.customer_id, action.alias)
-        await customers.update(await customer_id_of(engine.runtime, named), action.update)
-    elif isinstance(action, Merge):
-        try:
-            await customers.merge(action.into, action.other)
-        except NotFound:  # then it is an anonymousId, or nobody
-            await customers.update(action.into, CustomerUpdate(aliases={ANONYMOUS: action.other}))
 
 
 def _names(raw: bytes) -> Sequence[str]:

@@ -99,6 +99,7 @@ if TYPE_CHECKING:
 )
 @settings_options(
     *("redis_url", "key_prefix", "rules", "follow", "watch", "max_body_bytes"),
+    *("segment_traits", "segment_events", "segment_merge"),
     *("lowercase_emails", "log_level", "log_format"),
 )
 def consume(
@@ -115,10 +116,11 @@ def consume(
 ) -> int:
     """Record events from topics of Kafka.
 
-    Until it is stopped. A message is an event as in POST /v1/events, or a CloudEvent. Offsets are
-    committed when the store has the events; read again, an event counts once. What cannot be
-    recorded is in the quarantine (GET /v1/quarantine). Any number of these may run at once: Kafka
-    shares the partitions out. Give it the rules, the Redis and the prefix of the server.
+    Until it is stopped. A message is an event as in POST /v1/events, a CloudEvent, or a call of
+    Segment. Offsets are committed when the store has the events; read again, an event counts once.
+    What cannot be recorded is in the quarantine (GET /v1/quarantine). Any number of these may run
+    at once: Kafka shares the partitions out. Give it the rules, the Redis and the prefix of the
+    server.
 
     On SIGTERM what is being stored is stored first.
     """

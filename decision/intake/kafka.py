@@ -1,8 +1,9 @@
-"""Messages of Kafka as events: our own JSON, or CloudEvents, structured or binary."""
+"""Messages of Kafka: events as our own JSON or as CloudEvents, or Segment's calls."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Final, Protocol
 
@@ -13,10 +14,15 @@ from decision.core.errors import InputError
 from decision.core.schema import Event
 from decision.decoding import JsonDecoder
 from decision.intake.cloudevents import BATCHED, STRUCTURED, binary_event, cloud_events, event_of
+from decision.intake.segment import Action, Merge, Profile, SegmentOptions, action_of
+from decision.intake.segment import about as about_call
 
 _LONGEST_ID: Final = 256
 _CLOUD: Final = "ce_"
 """What names of headers begin with that are attributes of a CloudEvent."""
+
+_OF_SEGMENT: Final = frozenset({"userId", "anonymousId", "previousId"})
+"""Keys that tell Segment's calls from events: of ours, none has one."""
 
 
 class Message(Protocol):
@@ -37,12 +43,12 @@ class Message(Protocol):
 
 
 class Incoming(msgspec.Struct, frozen=True):
-    """An event of a message: `index` is its place in it, `raw` the event as it came."""
+    """What a message asks for: `index` is its place in it, `raw` the event as it came."""
 
     place: str
     index: int
     raw: bytes
-    event: Event
+    action: Event | Profile | Merge
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -64,11 +70,14 @@ _object: JsonDecoder[dict[str, msgspec.Raw]] = JsonDecoder(
 _several: JsonDecoder[_Several] = JsonDecoder(
     _Several, numbers=False, noun="message", most=1_000_000
 )
+_call: JsonDecoder[dict[str, Any]] = JsonDecoder(dict[str, Any], noun="event")
 _own: JsonDecoder[Event] = JsonDecoder(Event, noun="event")
 
 
-def events_of(message: Message, now: int, largest: int) -> list[Incoming | Refused]:
-    """The events of a message, each with an id and a time.
+def actions_of(
+    message: Message, now: int, largest: int, segment: SegmentOptions
+) -> list[Incoming | Refused]:
+    """What a message asks for; events, each with an id and a time.
 
     An event without an id gets one that is made of the message's place, so that it counts once
     however often the message is read; one without a time has the message's, at most `now`, in
@@ -82,26 +91,32 @@ def events_of(message: Message, now: int, largest: int) -> list[Incoming | Refus
     try:
         if len(value) > largest:
             raise InputError("", f"the message has {len(value)} bytes, may have {largest}")
-        raws, decode = _raw_events(message, value)
+        raws, decode = _decoding(message, value)
     except InputError as error:
         return [Refused(place, 0, value if len(value) <= largest else b"", str(error))]
+    sent = message.timestamp * 1000
+    at = from_micros(min(now, sent)) if sent >= HOUR else None
     found: list[Incoming | Refused] = []
     for index, raw in enumerate(raws):
         try:
-            event = decode(raw)
+            action = decode(raw) if decode else _call_of(raw, segment, at or from_micros(now))
         except InputError as error:
             found.append(Refused(place, index, raw, str(error)))
             continue
-        made = f"{place}/{message.timestamp}" + (f"/{index}" if len(raws) > 1 else "")
-        sent = message.timestamp * 1000
-        at = from_micros(min(now, sent)) if sent >= HOUR else None
-        event = msgspec.structs.replace(event, id=event.id or _short(made), at=event.at or at)
-        found.append(Incoming(place, index, raw, event))
+        if isinstance(action, Event):
+            made = f"{place}/{message.timestamp}" + (f"/{index}" if len(raws) > 1 else "")
+            action = msgspec.structs.replace(
+                action, id=action.id or _short(made), at=action.at or at
+            )
+        if action is not None:
+            found.append(Incoming(place, index, raw, action))
     return found
 
 
-def _raw_events(message: Message, value: bytes) -> tuple[list[bytes], Callable[[bytes], Event]]:
-    """The events of a message, each in JSON, and what decodes them."""
+def _decoding(
+    message: Message, value: bytes
+) -> tuple[list[bytes], Callable[[bytes], Event] | None]:
+    """The events of a message, each in JSON, and what decodes them; None for a call of Segment."""
     headers = {name.lower(): content or b"" for name, content in message.headers}
     content = headers.get("content-type", b"")
     if content.split(b";", 1)[0].strip().lower() in (STRUCTURED, BATCHED):
@@ -118,7 +133,16 @@ def _raw_events(message: Message, value: bytes) -> tuple[list[bytes], Callable[[
         return [value], event_of
     if "events" in given:
         return [bytes(one) for one in _several.decode(value).events], _own.decode
-    return [value], _own.decode
+    return [value], None if _OF_SEGMENT & given.keys() else _own.decode
+
+
+def _call_of(raw: bytes, segment: SegmentOptions, received: datetime) -> Action:
+    """What a call asks for. Its `timestamp` is right: who put it into Kafka has corrected it."""
+    call = _call.decode(raw)
+    call.pop("sentAt", None)
+    if "timestamp" in call:
+        call.pop("originalTimestamp", None)
+    return action_of(msgspec.json.encode(call), segment, received)
 
 
 def about(raw: bytes) -> tuple[dict[str, str], list[str]]:
@@ -127,6 +151,8 @@ def about(raw: bytes) -> tuple[dict[str, str], list[str]]:
         given = msgspec.json.decode(raw, type=dict[str, Any])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return {}, []
+    if _OF_SEGMENT & given.keys():
+        return about_call(raw), [str(given[name]) for name in _OF_SEGMENT if given.get(name)]
     told = {"type": "event", "id": "id"}
     alias = given.get("alias")
     names = [given.get(name) for name in ("customer_id", "subject", "customerid")]

@@ -12,6 +12,7 @@ from decision.server.consumer_settings import ConsumerSettings
 from decision.server.consuming import Consuming
 from decision.server.message_recording import MessageRecorder
 from decision.server.metrics import Metrics
+from decision.server.segment_calls import segment_options
 from decision.server.service import engine_service
 from decision.server.settings import ServerSettings
 
@@ -33,6 +34,7 @@ async def consume_events(
     """Reads until `stop` is set. Rules are followed as a server follows them.
 
     Raises:
+        SettingsError: a setting of Segment's calls cannot be read.
         ConsumerError: a topic does not exist, or Kafka refuses what is asked of it.
         StoreUnavailable: the Redis URL is not one, or the embedded Redis cannot be started.
         RulesRefused: the rules folder has errors.
@@ -40,6 +42,7 @@ async def consume_events(
     """
     for name in ("aiokafka", *(f"aiokafka.{one}" for one in _CHATTY)):
         logging.getLogger(name).addFilter(_Seldom())
+    segment = segment_options(settings)
     metrics = Metrics()
     shown = ConsumerMetrics(metrics.registry)
 
@@ -50,7 +53,7 @@ async def consume_events(
     async with engine_service(
         settings, metrics, problem, metrics_host=metrics_host, metrics_port=metrics_port
     ) as engine:
-        recorder = MessageRecorder(engine, shown, settings.max_body_bytes)
+        recorder = MessageRecorder(engine, shown, settings.max_body_bytes, segment)
         await Consuming(recorder, wanted, shown).run(stop)
 
 

@@ -10,12 +10,15 @@ from contextlib import suppress
 from typing import Final
 
 from decision.core.clock import from_micros
-from decision.core.errors import NextbestError, StoreUnavailable
+from decision.core.errors import InputError, NextbestError, NotFound, StoreUnavailable
+from decision.core.schema import Event
 from decision.engine import Engine
-from decision.intake.kafka import Incoming, Message, Refused, about, events_of
+from decision.intake.kafka import Incoming, Message, Refused, about, actions_of
+from decision.intake.segment import Merge, Profile, SegmentOptions
 from decision.observability import get_logger
 from decision.server.consumer_metrics import ConsumerMetrics, MessageResult
 from decision.server.quarantine import Quarantined, quarantine, without_names
+from decision.server.segment_calls import change_customer
 from decision.store.codec import UnreadableDocument
 from decision.store.damage import DamagedValue
 
@@ -67,43 +70,48 @@ class Waiting:
 class MessageRecorder:
     """Records what is in messages. `largest` is how many bytes one may have."""
 
-    def __init__(self, engine: Engine, metrics: ConsumerMetrics, largest: int) -> None:
+    def __init__(
+        self, engine: Engine, metrics: ConsumerMetrics, largest: int, segment: SegmentOptions
+    ) -> None:
         self.engine = engine
         self.metrics = metrics
         self.largest = largest
+        self.segment = segment
 
     async def record(self, messages: Sequence[Message], waiting: Waiting) -> bool:
-        """Stores the events of messages; false where it is to stop before the store answers."""
+        """Does what messages ask for; false where it is to stop before the store answers."""
         now = self.engine.runtime.clock()
-        found = [(one, events_of(one, now, self.largest)) for one in messages]
+        found = [(one, actions_of(one, now, self.largest, self.segment)) for one in messages]
         rows = [row for _, several in found for row in several]
-        events = [row for row in rows if isinstance(row, Incoming)]
+        wanted = [row for row in rows if isinstance(row, Incoming)]
         refused = [row for row in rows if isinstance(row, Refused)]
         late = None
         while late is None:
             try:
-                late = await self._record(events)
+                late = await self._record(wanted)
                 await self._quarantine([*refused, *late])
             except StoreUnavailable as error:
                 late = None
                 if not await waiting.longer("the store", error):
                     return False
         waiting.over("the store")
+        for _ in refused:
+            self._tell()
         bad = {row.place for row in (*refused, *late)}
         for message, own in found:
             result: MessageResult = "stored" if own else "empty"
             self.metrics.read(message.topic, "rejected" if own and own[0].place in bad else result)
         return True
 
-    async def _record(self, events: Sequence[Incoming]) -> list[Refused]:
-        """Records events, those of one customer in their order; which were refused.
+    async def _record(self, wanted: Sequence[Incoming]) -> list[Refused]:
+        """Does what is wanted, for each customer in order; what of it was refused.
 
         Raises:
-            StoreUnavailable: some are not recorded; recording all again is safe.
+            StoreUnavailable: some is not stored; doing all again is safe.
         """
         groups: dict[int, list[Incoming]] = defaultdict(list)
-        for one in events:
-            groups[hash(one.event.customer_id or one.event.alias) % _AT_ONCE].append(one)
+        for one in wanted:
+            groups[hash(_customer_of(one.action)) % _AT_ONCE].append(one)
         answers = await asyncio.gather(
             *(self._record_group(own) for own in groups.values()), return_exceptions=True
         )
@@ -115,9 +123,11 @@ class MessageRecorder:
         return refused
 
     async def _record_group(self, own: Sequence[Incoming]) -> list[Refused]:
-        """Records events; one that fails for a reason of its own does not hold up the others."""
+        """As `_record`; what fails for a reason of its own does not hold up the others."""
         try:
-            answer = await self.engine.events.record([one.event for one in own])
+            refused = [row for one in own if (row := await self._change(one)) is not None]
+            events = [(one, one.action) for one in own if isinstance(one.action, Event)]
+            answer = await self.engine.events.record([event for _, event in events])
         except Exception as error:
             if isinstance(error, StoreUnavailable) and not _is_damage(error):
                 raise
@@ -126,8 +136,25 @@ class MessageRecorder:
             ours = isinstance(error, NextbestError)
             if not ours:
                 _log.error("event_failed", place=own[0].place, exc_info=error)
+            self._tell()
             return [_refused(own[0], str(error) if ours else "failed; the log says why")]
-        return [_refused(own[row.index], row.detail) for row in answer.rejected]
+        return refused + [_refused(events[row.index][0], row.detail) for row in answer.rejected]
+
+    async def _change(self, one: Incoming) -> Refused | None:
+        """Changes a customer, where that is wanted: before events, which count for who it is."""
+        if isinstance(one.action, Event):
+            return None
+        try:
+            await change_customer(self.engine, one.action)
+        except (InputError, NotFound) as error:
+            self._tell()
+            return _refused(one, str(error))
+        return None
+
+    def _tell(self) -> None:
+        """Counts what was rejected without having been an event."""
+        if self.engine.runtime.observer is not None:
+            self.engine.runtime.observer.recorded("", "rejected")
 
     async def _quarantine(self, refused: Sequence[Refused]) -> None:
         at, entries = from_micros(self.engine.runtime.clock()), []
@@ -146,6 +173,11 @@ def _is_damage(error: StoreUnavailable) -> bool:
     """Whether it is one customer's data that cannot be read; of another format, all may be."""
     unreadable = isinstance(error, UnreadableDocument) and error.reason
     return isinstance(error, DamagedValue) or bool(unreadable)
+
+
+def _customer_of(action: Event | Profile | Merge) -> object:
+    """What names the customer."""
+    return action.into if isinstance(action, Merge) else action.customer_id or action.alias
 
 
 def _refused(one: Incoming, detail: str) -> Refused:

@@ -11,10 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decision.core.clock import SECOND, from_micros
-from decision.core.schema import Event
-from decision.intake.kafka import Incoming, Refused, about, events_of
+from decision.core.schema import Alias, CustomerUpdate, Event
+from decision.intake.kafka import Incoming, Refused, about, actions_of
+from decision.intake.segment import Merge, Profile, SegmentOptions
 
 NOW = 1_795_000_000 * SECOND
+SEGMENT = SegmentOptions({"plan": "plan"}, {"Order Completed": "purchase"}, True)
+TRACK = {
+    "type": "track", "event": "Order Completed", "userId": "c-1", "messageId": "m-1",
+    "originalTimestamp": "2026-11-01T10:00:00Z", "sentAt": "2026-11-01T10:00:05Z",
+    "timestamp": "2026-11-01T09:00:00Z", "properties": {"revenue": 80},
+}  # fmt: skip
 OWN = {"customer_id": "c-1", "type": "purchase", "properties": {"amount": 80}}
 CLOUD = {
     "specversion": "1.0", "type": "purchase", "source": "/shop", "id": "7", "subject": "c-1",
@@ -33,13 +40,13 @@ class Message(NamedTuple):
 
 def found(value: Any, *headers: tuple[str, bytes | None], **given: Any) -> list[Incoming | Refused]:
     body = value if isinstance(value, bytes | None) else json.dumps(value).encode()
-    return events_of(Message(body, headers, **given), NOW, 1000)
+    return actions_of(Message(body, headers, **given), NOW, 1000, SEGMENT)
 
 
 def event(value: Any, *headers: tuple[str, bytes | None], **given: Any) -> Event:
     [one] = found(value, *headers, **given)
-    assert isinstance(one, Incoming), one
-    return one.event
+    assert isinstance(one, Incoming) and isinstance(one.action, Event), one
+    return one.action
 
 
 def refused(value: Any, *headers: tuple[str, bytes | None]) -> str:
@@ -63,7 +70,9 @@ def test_an_event_keeps_its_id_and_time_and_gets_those_of_the_message_where_it_h
 
 def test_several_events_of_a_message_have_ids_of_their_own_and_a_bad_one_harms_no_other() -> None:
     rows = found({"events": [OWN, 7, {**OWN, "id": "e-2"}, {}]})
-    ids = [row.event.id if isinstance(row, Incoming) else row.detail for row in rows]
+    ids = [
+        getattr(row.action, "id", None) if isinstance(row, Incoming) else row.detail for row in rows
+    ]
     assert ids[0] == f"shop/3/14/{NOW // 1000 - 5000}/0" and ids[2] == "e-2"
     assert [row.index for row in rows] == [0, 1, 2, 3]
     assert found({"events": []}) == []
@@ -104,6 +113,25 @@ def test_a_binary_cloud_event_has_its_attributes_in_headers_as_they_are() -> Non
     assert "not JSON" in refused(b"<xml/>", *headers)
 
 
+def test_a_call_of_segment_is_what_it_is_over_http_with_the_time_that_was_corrected() -> None:
+    one = event(TRACK)
+    assert (one.type, one.id, one.customer_id) == ("purchase", "m-1", "c-1")
+    assert one.at is not None and one.at.isoformat() == "2026-11-01T09:00:00+00:00"
+    without = {name: TRACK[name] for name in ("type", "event", "userId")}
+    assert event(without).at == from_micros(NOW - 5 * SECOND)
+    assert event(without).id == f"shop/3/14/{NOW // 1000 - 5000}"
+    anonymous = {**without, "userId": None, "anonymousId": "a-1"}
+    assert event(anonymous).alias == Alias("anonymous_id", "a-1")
+    traits = {"type": "identify", "userId": "c-1", "traits": {"plan": "gold", "email": "x"}}
+    [row] = found(traits)
+    assert isinstance(row, Incoming)
+    assert row.action == Profile("c-1", None, CustomerUpdate(attributes={"plan": "gold"}))
+    [row] = found({"type": "alias", "userId": "c-1", "previousId": "a-1"})
+    assert isinstance(row, Incoming) and row.action == Merge("c-1", "a-1")
+    assert found({"type": "identify", "userId": "c-1"}) == []
+    assert "none of track" in refused({"type": "pageview", "userId": "c-1"})
+
+
 def test_a_message_without_a_value_deletes_a_key_and_is_no_event() -> None:
     assert found(None) == []
 
@@ -132,6 +160,8 @@ def test_what_is_kept_of_a_refused_event_does_not_name_the_customer() -> None:
     assert about(b'{"alias": {"type": "email", "value": "ann@x.org"}, "type": 5}')[1] == [
         "ann@x.org"
     ]
+    assert about(json.dumps({**TRACK, "anonymousId": "a-9"}).encode())[0]["id"] == "m-1"
+    assert set(about(json.dumps({**TRACK, "anonymousId": "a-9"}).encode())[1]) == {"c-1", "a-9"}
     assert about(b"{") == about(b"[1]") == ({}, [])
 
 
@@ -150,5 +180,5 @@ def test_what_is_kept_of_a_refused_event_does_not_name_the_customer() -> None:
              max_size=3),
 )  # fmt: skip
 def test_no_message_raises(value: bytes, headers: list[tuple[str, bytes | None]]) -> None:
-    for row in events_of(Message(value, headers), NOW, 1000):
-        assert isinstance(row, Refused) or (row.event.id and row.event.at)
+    for row in actions_of(Message(value, headers), NOW, 1000, SEGMENT):
+        assert isinstance(row, Refused) or not isinstance(row.action, Event) or row.action.id

@@ -17,6 +17,7 @@ from decision.core.errors import StoreUnavailable
 from decision.core.ports import Commit
 from decision.engine import Engine, build_snapshot
 from decision.engine.events import Events
+from decision.intake.segment import SegmentOptions
 from decision.rulebook.reader import load_files
 from decision.server.consumer_metrics import ConsumerMetrics
 from decision.server.consumer_settings import ConsumerSettings, consumer_settings
@@ -53,6 +54,7 @@ messages:
     content: {title: Hi}
 """
 LARGEST = 1024 * 1024
+SEGMENT = SegmentOptions({"plan": "plan"}, {"Order Completed": "purchase"}, True)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +124,7 @@ class Reader:
         metrics = ConsumerMetrics(self.registry)
         self.stop = asyncio.Event()
         self.reads = Consuming(
-            MessageRecorder(engine, metrics, LARGEST), settings, metrics, looks_at_lag=0.05
+            MessageRecorder(engine, metrics, LARGEST, SEGMENT), settings, metrics, looks_at_lag=0.05
         )
         self.task = asyncio.create_task(self.reads.run(self.stop))
 
@@ -369,6 +371,32 @@ async def test_a_bad_message_is_quarantined_and_holds_up_no_other(
     assert [row.index for row in shown if row.place == f"{topic}/0/22"] == [1]
     assert [row.id for row in shown if row.place == f"{topic}/0/20"] == ["e-poison"]
     assert "customer '…' is damaged" in said[f"{topic}/0/26"]
+
+
+async def test_calls_of_segment_change_customers_before_their_events_count(
+    broker: Broker, topic: str
+) -> None:
+    engine, seen = await engine_on(MemoryStore())
+    track = {"type": "track", "event": "Order Completed", "properties": {"amount": 2}}
+    broker.send(
+        topic,
+        {**track, "anonymousId": "a-1", "messageId": "m-1"},
+        {**track, "userId": "c-0", "messageId": "m-2"},
+        {"type": "identify", "userId": "c-0", "traits": {"plan": "gold"}, "messageId": "m-3"},
+        {"type": "alias", "userId": "c-0", "previousId": "a-1", "messageId": "m-4"},
+        {"type": "alias", "userId": "c-0", "messageId": "m-5"},
+        partition=0,
+    )
+    async with reading(engine, broker, topic) as reader:
+        await until_committed(broker, topic, 5)
+        metric = "nextbest_consumed_messages_total"
+        assert reader.metric(metric, topic=topic, result="rejected") == 1
+    shown: Any = await engine.customers.get("c-0")
+    assert shown.attributes == {"plan": "gold"}
+    assert shown.aliases == {"anonymous_id": ["a-1"]}
+    assert seen.results.count("accepted") == 2
+    [row] = (await quarantined(engine.runtime.store)).rejected
+    assert (row.place, row.kind, row.id) == (f"{topic}/0/4", "alias", "m-5")
 
 
 async def test_a_topic_that_there_is_not_is_told_with_the_nearest_there_is(
