@@ -13,7 +13,9 @@ import httpx
 import pytest
 
 from decision.api.app import create_app
+from decision.core.clock import MINUTE
 from decision.engine import Engine
+from decision.engine.runtime import wall_clock
 from decision.server.keys.entries import digest
 from decision.server.settings import ServerSettings, SettingsError
 from decision.store import MemoryStore
@@ -199,6 +201,23 @@ async def test_times_are_put_right_by_what_the_client_says_it_was_when_it_sent(
         off = datetime.now(UTC) - datetime.fromisoformat(last)
         assert timedelta(seconds=9) < off < timedelta(seconds=70)
         assert (await send(api, track(2, timestamp=event["timestamp"])))["rejected"]
+
+
+@pytest.mark.parametrize("minutes", [-60, -6, -5, 5, 6, 60])
+async def test_a_server_whose_clock_is_off_takes_what_says_when_it_was_sent(
+    rules: Path, minutes: int
+) -> None:
+    """Without `sentAt` an event of its future, by more than five minutes, is rejected."""
+    off = minutes * MINUTE
+    async with running(rules, clock=lambda: wall_clock() + off, **SETTINGS) as api:
+        sent = datetime.now(UTC)
+        first = (sent - timedelta(seconds=20)).isoformat()
+        assert (await send(api, track(timestamp=first), sentAt=sent.isoformat()))["accepted"] == 1
+        view = (await customer(api, "c-1"))["events"]["purchase"]
+        last = datetime.fromisoformat(view["last_at"]) - timedelta(minutes=minutes)
+        assert timedelta(seconds=19) < sent - last < timedelta(seconds=21)
+        told = await send(api, track(2, timestamp=sent.isoformat()))
+        assert told["accepted"] == (minutes > -6)
 
 
 async def test_each_call_has_its_path(rules: Path) -> None:
