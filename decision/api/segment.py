@@ -20,8 +20,7 @@ from decision.api.bodies import Bodies
 from decision.api.errors import CODED_HANDLERS
 from decision.api.openapi import BODY_PROBLEMS, EXAMPLES, Body, Operation
 from decision.core.clock import from_micros
-from decision.core.errors import InputError, NotFound
-from decision.core.schema import Event, Rejected
+from decision.core.errors import InputError
 from decision.engine import Engine
 from decision.intake.segment import (
     KINDS,
@@ -41,7 +40,8 @@ from decision.server.quarantine import (
     quarantined,
     without_names,
 )
-from decision.server.segment_calls import change_customer, segment_options
+from decision.server.segment_calls import segment_options
+from decision.server.segment_recording import SegmentAnswer, store_actions
 from decision.server.settings import ServerSettings
 
 _Request = Request[Any, Any, Any]
@@ -61,15 +61,6 @@ LARGEST_UNKNOWN: Final = 512 * 1024
 
 _AT_A_TIME: Final = 256
 """Calls of a batch that are read while nobody else has a turn."""
-
-
-class SegmentAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the calls of one request; `success` says no more than that it was read."""
-
-    success: bool = True
-    accepted: int
-    duplicates: int
-    rejected: list[Rejected] = []
 
 
 def segment_routes(
@@ -114,7 +105,7 @@ def segment_routes(
                 rejected[index] = str(error)
                 metrics.recorded("", "rejected")
         async with admission.turn():
-            answer = await _store(engine, metrics, actions, rejected)
+            answer = await store_actions(engine, metrics, actions, rejected)
             await quarantine(
                 store,
                 [
@@ -153,37 +144,6 @@ def segment_routes(
             return json_answer(await quarantined(store))
 
     return [*(route(*one) for one in _KIND_BY_PATH.items()), get_quarantine]
-
-
-async def _store(
-    engine: Engine, metrics: Metrics, actions: dict[int, Action], rejected: dict[int, str]
-) -> SegmentAnswer:
-    """Does what calls ask for: customers first, so that events count for who they are then.
-
-    Raises:
-        StoreUnavailable: some may be stored; sending all of it again is safe.
-    """
-    events: list[Event] = []
-    places: list[int] = []
-    done = 0
-    for index, action in actions.items():
-        try:
-            if isinstance(action, Event):
-                events.append(action)
-                places.append(index)
-                continue
-            await change_customer(engine, action)
-            done += 1
-        except (InputError, NotFound) as error:
-            rejected[index] = str(error)
-            metrics.recorded("", "rejected")
-    answer = await engine.events.record(events)
-    rejected |= {places[row.index]: row.detail for row in answer.rejected}
-    return SegmentAnswer(
-        accepted=answer.accepted + done,
-        duplicates=answer.duplicates,
-        rejected=[Rejected(index, detail) for index, detail in sorted(rejected.items())],
-    )
 
 
 def _names(raw: bytes) -> Sequence[str]:

@@ -165,6 +165,27 @@ async def test_a_body_is_json_whatever_type_a_client_names(
     assert (answer.status_code, answer.json()["accepted"]) == (200, 1)
 
 
+async def test_what_came_of_each_event_is_told_by_its_place_in_the_batch(rules: Path) -> None:
+    """Although customers are dealt with side by side."""
+    decision = "00000000-0000-7000-8000-000000000000"
+    about = {"decision_id": decision}
+    async with running(rules, **SETTINGS) as api:
+        calls = [track(number, userId=f"c-{number % 23}") for number in range(60)]
+        for place in (3, 30, 59):  # refused only when they are recorded
+            calls[place] |= {"event": "message.clicked", "properties": about}
+        calls.insert(40, {"type": "identify", "userId": "c-1", "traits": {"plan": "pro"}})
+        first, again = await send(api, *calls), await send(api, *calls)
+        for answer in (first, again):
+            assert [row["index"] for row in answer["rejected"]] == [3, 30, 60]
+        assert (first["accepted"], first["duplicates"]) == (58, 0)
+        assert (again["accepted"], again["duplicates"]) == (1, 57)
+        counts = [
+            (await customer(api, f"c-{number}"))["events"]["purchase"]["count"]
+            for number in range(23)
+        ]
+        assert sum(counts) == 57
+
+
 @pytest.mark.parametrize("count", [0, 10_000])
 async def test_a_batch_may_have_any_number_of_events(rules: Path, count: int) -> None:
     async with running(rules, **SETTINGS) as api:
