@@ -182,6 +182,7 @@ def _sparkpost(data: Any) -> list[Report]:
                     reject_reason=reject,
                     permanent=kind == "bounced" and bounce in ("10", "30"),
                     machine=event.get("is_prefetched") is True
+                    or (event.get("user_agent_parsed") or {}).get("is_prefetched") is True
                     or is_machine(kind, event.get("user_agent")),
                     link=variable(event, "target_link_url"),
                 )

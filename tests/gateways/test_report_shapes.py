@@ -267,6 +267,30 @@ def test_types_and_reasons_are_those_of_anymail(provider: str) -> None:
         assert found == (kind, reason, any(permanent)), json.dumps(data)
 
 
+@pytest.mark.parametrize(
+    ("provider", "data", "machine"),
+    [
+        ("mailgun", mailgun("opened", **{"client-info": {"bot": "apple"}}), True),
+        ("mailgun", mailgun("opened", **{"client-info": {"bot": ""}}), False),
+        ("sendgrid", sendgrid("open", sg_machine_open=True), True),
+        ("sendgrid", sendgrid("open", sg_machine_open=False), False),
+        ("sparkpost", sparkpost("open", is_prefetched=True), True),
+        ("sparkpost", sparkpost("open", user_agent_parsed={"is_prefetched": True}), True),
+        ("sparkpost", sparkpost("open", user_agent_parsed=None), False),
+        ("brevo", brevo("unique_proxy_open"), True),
+        ("brevo", brevo("opened"), False),
+        ("postmark", postmark("Open", UserAgent="Mozilla/5.0"), True),
+        ("postmark", postmark("Open", UserAgent="Mozilla/5.0 (Macintosh)"), False),
+        ("ses", ses("Click", userAgent="Barracuda Sentinel (EE)"), True),
+        ("ses", ses("Click", userAgent="Mozilla/5.0 (iPhone)"), False),
+        ("ses", ses("Complaint", userAgent="Barracuda Sentinel (EE)"), False),
+    ],
+)
+def test_opens_and_clicks_of_programs_are_known(provider: str, data: Any, machine: bool) -> None:
+    [report] = SHAPES[provider](data)
+    assert report.machine is machine
+
+
 @pytest.mark.parametrize("provider", CASES)
 def test_only_a_bounce_is_permanent(provider: str) -> None:
     for data, *_ in CASES[provider]:
