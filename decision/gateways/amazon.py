@@ -195,7 +195,7 @@ def reports(data: Any) -> list[Report]:
     return [
         Report(
             kind=kind,
-            id=message["MessageId"],
+            id=str(message["MessageId"]),
             at=next((at for at in map(seconds, times) if at is not None), None),
             delivery=_tag(tags, VARIABLE),
             customer=_tag(tags, CUSTOMER),

@@ -9,10 +9,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from decision.gateways.report import EVENT_TYPES
+from decision.gateways.report import EVENT_TYPES, Report
 from decision.gateways.report_shapes import SHAPES
+from decision.gateways.reports import event_ids
 
 PERMANENT = True
 
@@ -296,3 +300,41 @@ def test_only_a_bounce_is_permanent(provider: str) -> None:
     for data, *_ in CASES[provider]:
         [report] = SHAPES[provider](data)
         assert not report.permanent or EVENT_TYPES[report.kind] == "message.bounced"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+def damaged(data: Any, path: list[int], value: Any) -> Any:
+    """The data with one of its parts replaced; `path` says which, by numbers at each level."""
+    if not path or not isinstance(data, dict | list) or not data:
+        return value
+    place, rest = path[0] % len(data), path[1:]
+    if isinstance(data, list):
+        return [damaged(one, rest, value) if n == place else one for n, one in enumerate(data)]
+    chosen = list(data)[place]
+    return {key: damaged(one, rest, value) if key == chosen else one for key, one in data.items()}
+
+
+@given(
+    st.sampled_from([(name, row[0]) for name, rows in CASES.items() for row in rows]),
+    st.lists(st.integers(0, 20), max_size=5),
+    JSON,
+)
+def test_a_damaged_report_is_read_or_refused_as_unreadable(
+    case: tuple[str, Any], path: list[int], value: Any
+) -> None:
+    """It never fails in another way, and what is read has the types that it should have."""
+    provider, data = case
+    try:
+        found = SHAPES[provider](damaged(data, path, value))
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
+        return
+    msgspec.convert(msgspec.to_builtins(found), list[Report])
+    event_ids(found, "gateway")
