@@ -9,14 +9,23 @@ import tempfile
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[2] / "clients" / "typescript"
-MISSING = "Node, or what `make typescript` installs, is missing: the TypeScript client is not tried"
+OLDEST = (20, 3)
+MISSING = (
+    "Node 20.3 or later, or what `make typescript` installs, is missing: "
+    "the TypeScript client is not tried"
+)
 _COMPILER = FOLDER / "node_modules" / ".bin" / "tsc"
 
 
 @functools.cache
 def node() -> str | None:
     """The Node that can run it, once `make typescript` has installed the compiler."""
-    return shutil.which("node") if _COMPILER.exists() else None
+    found = shutil.which("node") if _COMPILER.exists() else None
+    if found is None:
+        return None
+    shown = subprocess.run([found, "--version"], capture_output=True, text=True, check=True)
+    version = tuple(int(part) for part in shown.stdout.strip().lstrip("v").split(".")[:2])
+    return found if version >= OLDEST else None
 
 
 @functools.cache
