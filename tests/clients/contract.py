@@ -21,7 +21,7 @@ CASES: list[dict[str, Any]] = YAML(typ="safe").load((FOLDER / "cases.yaml").read
 PIECES: dict[str, list[dict[str, Any]]] = YAML(typ="safe").load(
     (FOLDER / "pieces.yaml").read_text("utf-8")
 )
-_STEP = {"call", "with", "options", "key", "via", "gives", "fails", "asked", "save", "taken"}
+_STEP = {"call", "with", "options", "key", "via", "gives", "fails", "asked", "save", "taken", "last"}
 
 Runner = Callable[[dict[str, Any]], Mapping[str, Any]]
 
@@ -69,6 +69,9 @@ class Contract:
                 assert "gives" in outcome, place
                 problem = difference(step.get("gives"), outcome["gives"])
                 assert problem is None, f"{place}: {problem}"
+                if "last" in step:
+                    problem = difference(step["last"], outcome["gives"][-1])
+                    assert problem is None, f"{place}: the last: {problem}"
                 for name, path in step.get("save", {}).items():
                     found = outcome["gives"]
                     names[name] = found[path] if path else found
