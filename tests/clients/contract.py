@@ -21,7 +21,19 @@ CASES: list[dict[str, Any]] = YAML(typ="safe").load((FOLDER / "cases.yaml").read
 PIECES: dict[str, list[dict[str, Any]]] = YAML(typ="safe").load(
     (FOLDER / "pieces.yaml").read_text("utf-8")
 )
-_STEP = {"call", "with", "options", "key", "via", "gives", "fails", "asked", "save", "taken", "last"}
+_STEP = {
+    "call",
+    "with",
+    "options",
+    "key",
+    "via",
+    "gives",
+    "fails",
+    "asked",
+    "save",
+    "taken",
+    "last",
+}
 
 Runner = Callable[[dict[str, Any]], Mapping[str, Any]]
 
