@@ -24,7 +24,12 @@ ANONYMOUS: Final = "anonymous_id"
 _VIEWS: Final = {"page": "page_view", "screen": "screen_view"}
 _PAGE: Final = ("path", "referrer", "search", "title", "url")
 _LIFTED: Final = ("decision_id", "message", "value")
-_THEIR_NAMES: Final = {"id": "messageId", "customer_id": "userId", "at": "timestamp"}
+_THEIR_NAMES: Final = {
+    "type": "event",
+    "id": "messageId",
+    "customer_id": "userId",
+    "at": "timestamp",
+}
 
 
 class SegmentOptions(msgspec.Struct, frozen=True):

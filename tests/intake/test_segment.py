@@ -146,3 +146,11 @@ def test_traits_inside_of_others_have_names_with_dots() -> None:
 def test_somebody_is_not_merged_into_themselves() -> None:
     assert done(type="alias", previousId="c-1") is None
     assert done(type="alias", previousId="a-1") == Merge("c-1", "a-1")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("event", "x" * 300), ("messageId", "x" * 300), ("userId", "x" * 300)]
+)
+def test_what_is_wrong_is_named_as_the_client_named_it(name: str, value: str) -> None:
+    with pytest.raises(InputError, match=f"^{name}: "):
+        done(**{name: value})
