@@ -31,23 +31,52 @@ AT_A_TIME: Final = 1_000
 """Derived events that are held, and written, at a time: few bytes may count as one."""
 
 
-async def count_for_others(
-    runtime: Runtime, sender: Document, occurrences: Sequence[Occurrence], now: int
-) -> None:
-    """Counts what is derived from a customer's events for the customers that they name.
+class Crediting:
+    """What the events of one request count as for the customers that they name.
 
-    To be called before the events are written; calling it again changes nothing.
-
-    Raises:
-        StoreUnavailable: perhaps not everything is counted; the events must not be written.
+    It may be asked again, for a later state of the sender: what is counted already is known.
     """
-    derived = _derived(runtime.snapshot.policy, sender, occurrences)
-    while some := list(islice(derived, AT_A_TIME)):
-        found: defaultdict[str, list[_Named]] = defaultdict(list)
-        for customer_id, one in some:
-            found[customer_id].append(one)
-        for customer_id, own in found.items():
-            await _count_for(runtime, sender.customer_id, customer_id, own, now)
+
+    def __init__(self, runtime: Runtime, now: int) -> None:
+        self.runtime = runtime
+        self.now = now
+        self._counted: set[str] = set()
+
+    async def count(
+        self, sender: Document, occurrences: Sequence[Occurrence], *, own: bool = False
+    ) -> list[str]:
+        """Counts what is derived from a customer's events for the customers that they name.
+
+        To be called before the events are written; calling it again changes nothing. With `own`,
+        what names the sender is counted in their document; its ids are to be written with it.
+
+        Raises:
+            StoreUnavailable: perhaps not everything is counted; the events must not be written.
+        """
+        senders, mine = {sender.customer_id, *sender.merged}, list[_Named]()
+        derived = _derived(self.runtime.snapshot.policy, sender, occurrences)
+        while some := list(islice(derived, AT_A_TIME)):
+            found: defaultdict[str, list[_Named]] = defaultdict(list)
+            for customer_id, one in some:
+                if own and customer_id in senders and len(mine) < AT_A_TIME:
+                    mine.append(one)
+                elif self._counted.isdisjoint(one.ids):
+                    found[customer_id].append(one)
+            for customer_id, theirs in found.items():
+                await _count_for(self.runtime, sender.customer_id, customer_id, theirs, self.now)
+                if len(self._counted) < AT_A_TIME:
+                    self._counted.update(_ids(theirs))
+        return await self._count_own(sender, mine) if mine else []
+
+    async def _count_own(self, sender: Document, derived: Sequence[_Named]) -> list[str]:
+        snapshot, ids = self.runtime.snapshot, tuple(_ids(derived))
+        known = (await resolve(self.runtime, sender.customer_id, event_ids=ids)).known_events
+        new = [one for one in derived if known.isdisjoint(one.ids)]
+        for one in new:
+            event_effects.count(
+                sender, one.occurrence, snapshot.policy, snapshot.measures, self.now
+            )
+        return _ids(new)
 
 
 def _derived(
@@ -71,6 +100,10 @@ class _Named(NamedTuple):
 
     occurrence: Occurrence
     ids: list[str]
+
+
+def _ids(derived: Sequence[_Named]) -> list[str]:
+    return [own_id for one in derived for own_id in one.ids]
 
 
 def customer_named(name: str) -> str | None:
@@ -99,12 +132,11 @@ async def _count_for(
         for one in new:
             event_effects.count(document, one.occurrence, snapshot.policy, snapshot.measures, now)
         write_id = runtime.new_id(document.customer_id)
-        ids = [own_id for one in new for own_id in one.ids]
+        ids = _ids(new)
         lasts = runtime.settings.event_ids_last
         # Contacts as well: they say where a customer went who is merged meanwhile.
         commit = commit_of(found, write_id, ("contacts", "events"), (), ids, lasts)
         return None, commit
 
-    ids = tuple(own_id for one in derived for own_id in one.ids)
-    read = partial(resolve, runtime, event_ids=ids)
+    read = partial(resolve, runtime, event_ids=tuple(_ids(derived)))
     await update(runtime, read, customer_id, change, runtime.credits)

@@ -17,7 +17,7 @@ from decision.core.explanation import explain
 from decision.core.ports import ReadResult
 from decision.core.schema import Alias, Decision, DecisionRequest
 from decision.engine.answering import answer_of, answer_without_store, with_placeholders
-from decision.engine.crediting import count_for_others
+from decision.engine.crediting import Crediting
 from decision.engine.deadline import within
 from decision.engine.following import Following
 from decision.engine.identity import alias_id, clean_id, customer_id_of, named_by, resolve
@@ -96,6 +96,7 @@ class Deciding:
         self.contended = False
         self.steps: dict[str, float] = {}
         self._step_began = self.query.began
+        self._crediting: Crediting | None = None
 
     async def run(self) -> Decided:
         """Decides within the deadline; without the store, the answer is the fallback.
@@ -238,8 +239,9 @@ class Deciding:
             answer = with_placeholders(planned, answer)
             return Done(self._decided(answer, planned.verdict, written=False))
         if planned.event is not None:
-            sender, now = state.document, self.query.now
-            await count_for_others(self.runtime, sender, [planned.event], now)
+            now = self.query.now
+            self._crediting = self._crediting or Crediting(self.runtime, now)
+            await self._crediting.count(state.document, [planned.event])
             if planned.event.type == REDEEMED:
                 await redeem(self.runtime, [planned.event], now)
         outcome = await reserve(store, self.following, planned, answer)

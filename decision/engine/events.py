@@ -40,7 +40,7 @@ from decision.core.schema import (
     TriggerEvent,
 )
 from decision.core.sending import OutcomeKind
-from decision.engine.crediting import count_for_others
+from decision.engine.crediting import Crediting
 from decision.engine.identity import (
     alias_id,
     clean_id,
@@ -220,7 +220,7 @@ class Events:
             for index, event in own
         }
         takings = await self._takings(own)
-        change = partial(self._apply, own, occurrences, takings, now)
+        change = partial(self._apply, own, occurrences, takings, Crediting(self.runtime, now), now)
         if settled is not None:
             change = partial(_with_delivery, customer_id, settled, change, self.runtime)
         created = False
@@ -260,6 +260,7 @@ class Events:
         own: list[tuple[int, Event]],
         occurrences: dict[int, Occurrence],
         takings: Takings,
+        crediting: Crediting,
         now: int,
         found: ReadResult,
     ) -> tuple[tuple[dict[int, Result], Document], Commit | None]:
@@ -301,7 +302,7 @@ class Events:
             results[index] = "accepted"
         if not log:
             return (results, document), None
-        await count_for_others(runtime, document, applied, now)
+        new_ids += await crediting.count(document, applied, own=True)
         await redeem(runtime, applied, now)
         # Before the write, so that a reservation never ends after it was confirmed.
         for unit in _units(own, document, ContactState.CONFIRMED, takings) - confirmed:

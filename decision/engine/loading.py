@@ -32,7 +32,7 @@ from decision.core.schema import (
 )
 from decision.engine import changes, transaction
 from decision.engine.changes import statements
-from decision.engine.crediting import count_for_others
+from decision.engine.crediting import Crediting
 from decision.engine.events import PastEvent, add_told_contact, occurrence_of
 from decision.engine.identity import claimed_aliases, clean_id, resolve
 from decision.engine.log_records import consent_record, event_record, opt_out_records
@@ -179,6 +179,7 @@ class Loading:
         runtime, snapshot = self.runtime, self.runtime.snapshot
         occurrences = _occurrences(row)
         removed: list[tuple[str, str, str]] = []
+        crediting = Crediting(runtime, now)
 
         async def change(found: ReadResult) -> tuple[Loaded, Commit]:
             document, customer_id = found.document, found.document.customer_id
@@ -205,9 +206,10 @@ class Loading:
                 log.append(event_record(occurrence, customer_id, now, kind))
                 log += opt_out_records(occurrence, customer_id, now, heard)
             changes.check_size(document, row, runtime)
-            await count_for_others(runtime, document, new, now)
+            new_ids = [occurrence.id for occurrence in new]
+            new_ids += await crediting.count(document, new, own=True)
             await redeem(runtime, new, now)
-            write_id, new_ids = runtime.new_id(customer_id), [occurrence.id for occurrence in new]
+            write_id = runtime.new_id(customer_id)
             lasts = runtime.settings.event_ids_last if new else 0
             commit = transaction.commit_of(found, write_id, sections, log, new_ids, lasts)
             return Loaded(len(new), len(occurrences) - len(new), left_out), commit

@@ -122,6 +122,29 @@ async def test_who_invites_themselves_counts_once_even_with_their_first_event(
     assert document.events["invitation"].total == 1
 
 
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("name", ["anna", "old"])
+async def test_what_names_its_own_sender_counts_with_the_event_or_not_at_all(
+    make_engine: Make, name: str, after: bool
+) -> None:
+    """Also by a name of before a merge, whichever operation fails; sent again it counts once."""
+    for fails_at in itertools.count(1):
+        store = Failing(MemoryStore())
+        engine = await inviting(make_engine, "anna", "old", store=store)
+        await engine.customers.merge("anna", "old")
+        store.operations, store.fails_at, store.after = 0, fails_at, after
+        with contextlib.suppress(StoreUnavailable):
+            await engine.events.record([sign_up("anna", name)])
+        done, store.fails_at = store.operations < fails_at, None
+        known = (await store.read("anna", event_ids=("e-1",))).known_events
+        assert await count(engine, "anna") == len(known)
+        await engine.events.record([sign_up("anna", name)])
+        assert await count(engine, "anna") == 1
+        if done:
+            assert fails_at > 2
+            break
+
+
 @pytest.mark.parametrize("inviter", ["anna", "", " ", "null", None, 7.5, ["anna"], "a\nb"])
 async def test_nobody_is_created_by_being_named(make_engine: Make, inviter: Any) -> None:
     engine = await inviting(make_engine)
