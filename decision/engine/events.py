@@ -51,10 +51,9 @@ from decision.engine.identity import (
 )
 from decision.engine.log_records import event_record, opt_out_records
 from decision.engine.runtime import Runtime
-from decision.engine.settling import check_redeemed, redeem, settle
+from decision.engine.settling import check_redeemed, redeem, settle, takings_now
 from decision.engine.takings import Takings
 from decision.engine.transaction import Moved, commit_of, update
-from decision.store.uptime import uptime
 
 
 class PastEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -252,7 +251,7 @@ class Events:
     async def _takings(self, own: list[tuple[int, Event]]) -> Takings:
         """What the decisions that these events settle may have taken of."""
         if any(event.decision_id and event.type in SETTLING for _, event in own):
-            return await self.runtime.takings.since(uptime())
+            return await takings_now(self.runtime)
         return Takings()
 
     async def _apply(

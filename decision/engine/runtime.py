@@ -89,7 +89,7 @@ class Runtime:
     `unlogged` has the answers given without the store that are not in the log yet, by decision id.
     `unclaim`, if set, sees to it that aliases (type, value) claimed for a customer who was perhaps
     not written are released as soon as the store answers again.
-    `takings` has what decisions of any process may have taken of.
+    `takings` has what decisions of any process may have taken of; see `settling.takings_now`.
     `turns` are those of customers' writes, `credits` and `merges` those of what these cause.
     """
 

@@ -11,6 +11,18 @@ from decision.core.coupons import REDEEMED
 from decision.core.event_effects import Occurrence
 from decision.engine.runtime import Runtime
 from decision.engine.takings import Takings
+from decision.store.uptime import uptime
+
+
+async def takings_now(runtime: Runtime) -> Takings:
+    """What decisions may have taken of by now: by the policy in force, or any other.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
+    snapshot, found = runtime.snapshot, await runtime.takings.since(uptime())
+    pools = dict.fromkeys([*snapshot.pools, *found.pools])
+    return Takings(found.budgets or bool(snapshot.policy.budgets), tuple(pools))
 
 
 async def settle(

@@ -24,9 +24,8 @@ from decision.core.records import NOT_GIVEN
 from decision.engine.identity import resolve
 from decision.engine.log_records import change_record
 from decision.engine.runtime import Runtime
-from decision.engine.settling import settle
+from decision.engine.settling import settle, takings_now
 from decision.engine.transaction import NotAsSaid, commit_of, update
-from decision.store.uptime import uptime
 
 
 def told_until(lasts: int, age: int) -> float:
@@ -86,7 +85,7 @@ async def withdraw(runtime: Runtime, decision: UngivenDecision) -> str:
     store = runtime.store
     released: list[str] = []
     given: list[str] = []
-    takings = await runtime.takings.since(uptime())
+    takings = await takings_now(runtime)
     if decision.reserved:
         if decision.request_id is not None:
             if asyncio.get_running_loop().time() >= decision.until:
