@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import asyncio
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -71,11 +72,13 @@ class Reported:
         """
         counts: Counter[str] = Counter()
         told: list[_Told] = []
-        for report, event_id in zip(reports, event_ids(reports, self._name), strict=True):
-            kind = EVENT_TYPES.get(report.kind)
-            if kind is None:
-                counts["ignored"] += 1
-            elif (about := await self._about(report, kind)) is None:
+        known = [one for one in reports if one.kind in EVENT_TYPES]
+        counts["ignored"] = len(reports) - len(known)
+        contacts = await asyncio.gather(*map(self._about, known))
+        ids = event_ids(known, self._name)
+        for report, event_id, about in zip(known, ids, contacts, strict=True):
+            kind = EVENT_TYPES[report.kind]
+            if about is None:
                 counts["later" if self._may_be_early(report) else "unmatched"] += 1
             else:
                 told.append(_Told(report, self._event(report, event_id, kind, about)))
@@ -87,12 +90,22 @@ class Reported:
         return counts
 
     async def _keep(self, events: Iterable[Event], accepted: str = "accepted") -> Counter[str]:
-        found = list(events)
-        if not found:
-            return Counter()
-        answer = await self._engine.events.record(found)
-        became = {accepted: answer.accepted, "duplicates": answer.duplicates}
-        return Counter(became | {"rejected": len(answer.rejected)})
+        by_customer: defaultdict[str | None, list[Event]] = defaultdict(list)
+        for one in events:
+            by_customer[one.customer_id].append(one)
+        counts: Counter[str] = Counter()
+        # Side by side: one after another, those of a large body take longer than providers wait.
+        answers = await asyncio.gather(
+            *(self._engine.events.record(own) for own in by_customer.values()),
+            return_exceptions=True,
+        )
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+            counts[accepted] += answer.accepted
+            counts["duplicates"] += answer.duplicates
+            counts["rejected"] += len(answer.rejected)
+        return counts
 
     async def _by_whom(self, told: Sequence[_Told]) -> tuple[list[Event], list[Event]]:
         """(what people have done, what programs have done, marked)."""
@@ -117,10 +130,10 @@ class Reported:
         now = self._engine.runtime.clock()
         return report.at is None or now - report.at * 1e6 < _EARLY
 
-    async def _about(self, report: Report, kind: str) -> _About | None:
+    async def _about(self, report: Report) -> _About | None:
         """The contact of a report, by what was sent along or by the provider's id; None if it is
         not known."""
-        about = await self._by_our_ids(report, kind)
+        about = await self._by_our_ids(report, EVENT_TYPES[report.kind])
         if about is None and not self._gateway.carries:
             for name in report.provider_ids:
                 found = await self._engine.runtime.store.find_provider_id(self._name, name)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from decision.core import records
+from decision.core.errors import StoreUnavailable
 from decision.core.identifiers import partition_of
 from decision.core.schema import CustomerUpdate, DecisionRequest
 from tests.api.conftest import RULES, Api, running
@@ -245,6 +246,29 @@ async def test_ten_thousand_events_in_a_body_let_decisions_in_between(api: Api) 
     answer = await api.decide(customer_id="c-2")
     assert answer.status_code == 200 and not reporting.done()
     assert await reporting == {"accepted": 2_000, "duplicates": 8_000}
+
+
+async def test_what_the_store_does_not_take_is_asked_for_again(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one customer of two; the same body again is recorded for both, once each."""
+    one = await sent(api)
+    await api.engine.customers.set_consents("c-2", {"marketing": {"*": "granted"}})
+    asked = DecisionRequest(placement="outbound", customer_id="c-2", channels=["email"])
+    answer = await api.engine.decide(asked)
+    other = f"{answer.decision_id}.{answer.selections[0].message}"
+    body = [spark("delivery", one, 1), spark("delivery", other, 2)]
+    record = api.engine.events.record
+
+    async def fails(events: Any, **more: Any) -> Any:
+        if events[0].customer_id == "c-2":
+            raise StoreUnavailable("down")
+        return await record(events, **more)
+
+    monkeypatch.setattr(api.engine.events, "record", fails)
+    assert await post(api, "mail", body) == 503
+    monkeypatch.undo()
+    assert await post(api, "mail", body) == {"accepted": 1, "duplicates": 1}
 
 
 async def test_a_body_that_is_too_large_is_refused(api: Api) -> None:
