@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncGenerator
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -13,6 +15,8 @@ from decision.api.problems import JSON, PRIVATE
 from decision.core.errors import InputError
 
 LONGEST_ID: Final = 256
+_NDJSON: Final = (b"content-type", b"application/x-ndjson")
+_PIECE: Final = 64 * 1024
 
 encode_json = msgspec.json.Encoder().encode
 
@@ -62,6 +66,36 @@ class Answer:
             length = str(len(self.content)).encode()
             headers += [self.type_header, (b"content-length", length)]
         return {"type": "http.response.start", "status": self.status, "headers": headers}
+
+
+class Streamed(Answer):
+    """Lines of JSON, sent as they come; the first one has come. Only one task may send it."""
+
+    __slots__ = ("first", "lines")
+
+    def __init__(self, first: bytes, lines: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(b"", content_type=_NDJSON)
+        self.first = first
+        self.lines = lines
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the lines, until they end or the client has gone."""
+        headers = [PRIVATE, self.type_header]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        part = [self.first]
+        size = len(self.first)
+        async with contextlib.aclosing(self.lines) as lines:
+            async for line in lines:
+                part.append(line)
+                size += len(line)
+                if size >= _PIECE:
+                    body = b"".join(part)
+                    await send({"type": "http.response.body", "body": body, "more_body": True})
+                    part, size = [], 0
+                    if "client_gone" in scope["state"]:
+                        return
+        body = b"".join(part)
+        await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def has_gone(receive: Receive) -> bool:

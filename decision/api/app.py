@@ -107,7 +107,7 @@ def create_app(
             *event_routes(engine, settings, metrics, admission, rates, bodies),
             *segment_routes(engine, settings, metrics, admission, authenticator, rates, bodies),
             *customer_routes(engine, admission, bodies),
-            *looking_routes(engine, admission),
+            *looking_routes(engine, settings, admission),
             *coupon_routes(engine, settings, admission),
             *unsubscribe_routes(engine, settings, admission, _links(settings)),
             *hook_routes(engine, metrics, admission, bodies, _reports(settings)),

@@ -18,6 +18,7 @@ ACTIONS: Final = {
     "setConsents": "customer.consents",
     "reloadPolicy": "policy.reload",
     "findCustomer": "customer.find",
+    "exportCustomer": "customer.export",
 }
 """Operation id → what its entries are called."""
 

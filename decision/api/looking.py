@@ -1,21 +1,29 @@
-"""Looking at customers: who an alias leads to."""
+"""Looking at customers: who an alias leads to, and everything that is known of somebody."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Final
 
 import msgspec
 from litestar import Request, get
 from litestar.types import ControllerRouterHandler
 
-from decision.api.answers import Answer, json_answer, path_id
+from decision.api.answers import Answer, Streamed, json_answer, path_id
 from decision.api.audit import name_target
-from decision.api.openapi import Body, Operation
+from decision.api.openapi import EXAMPLES, NDJSON, Body, Operation
+from decision.api.problems import unavailable
 from decision.core.schema import Alias
 from decision.engine import Engine
-from decision.server.admission import Admission
+from decision.server.admission import Admission, retry_after
+from decision.server.exporting import Exports
+from decision.server.settings import ServerSettings
 
 _Request = Request[Any, Any, Any]
+_PATH: Final = "/v1/customers/{customer_id:str}"
+_EXPORTS: Final = 4
+"""How many exports a worker sends at once."""
 
 
 class FoundCustomer(msgspec.Struct, frozen=True):
@@ -24,8 +32,12 @@ class FoundCustomer(msgspec.Struct, frozen=True):
     customer_id: str
 
 
-def looking_routes(engine: Engine, admission: Admission) -> list[ControllerRouterHandler]:
+def looking_routes(
+    engine: Engine, settings: ServerSettings, admission: Admission
+) -> list[ControllerRouterHandler]:
     """The routes by which people look at customers."""
+    exports = Exports(engine, settings.archive)
+    exporting = asyncio.Semaphore(_EXPORTS)
 
     def opt(operation: Operation) -> dict[str, Any]:
         return {"scope": "customers", "operation": operation}
@@ -38,7 +50,26 @@ def looking_routes(engine: Engine, admission: Admission) -> list[ControllerRoute
         name_target(request.scope, found)
         return json_answer(FoundCustomer(found))
 
-    return [find_customer]
+    @get(_PATH + "/export", opt=opt(_EXPORT))
+    async def export_customer(request: _Request) -> Answer:
+        customer_id = path_id(request, "customer_id")
+        if exporting.locked():
+            detail = f"{_EXPORTS} exports are being sent, which is the most allowed; try again"
+            raise unavailable(detail, retry_after(), close=True)
+        lines = _counted(exports.lines(customer_id), exporting)
+        async with admission.turn():
+            first = await anext(lines)
+        return Streamed(first, lines)
+
+    return [find_customer, export_customer]
+
+
+async def _counted(
+    lines: AsyncIterator[bytes], places: asyncio.Semaphore
+) -> AsyncGenerator[bytes, None]:
+    async with places:
+        async for line in lines:
+            yield line
 
 
 _FOUND: Final = Body(type=FoundCustomer, example={"customer_id": "c-1024"})
@@ -53,5 +84,22 @@ _FIND = Operation(
         "value": "Its value, percent-encoded: `a%2Fb` for `a/b`. A plus sign is a plus sign.",
     },
     answers={200: ("The customer", _FOUND)},
+    problems=("not-found", "unavailable"),
+)
+_EXPORT = Operation(
+    id="exportCustomer",
+    tag="customers",
+    summary="Everything stored, logged and archived about a customer",
+    description="Lines of JSON, streamed. The first says of whom (`customer_ids`: the id in use, "
+    'merged ids and those of aliases), the last is `{"kind": "end", "complete": true, …}`: '
+    "without it the export was cut, and with `error` instead something could not be read. Each "
+    "export is an entry of the audit log.",
+    parameters={"customer_id": "The customer's id, percent-encoded."},
+    answers={
+        200: (
+            "The export",
+            Body(type=str, content_type=NDJSON, example=EXAMPLES["export"]),
+        )
+    },
     problems=("not-found", "unavailable"),
 )

@@ -91,7 +91,7 @@ def erase_in(
             rows += gone
     for path in sorted((folder / QUARANTINE).glob("*.ndjson")):
         lines = path.read_bytes().splitlines(keepends=True)
-        kept_lines = [line for line in lines if not _may_be_of(line, erased)]
+        kept_lines = [line for line in lines if not may_be_of(line, erased)]
         if len(kept_lines) < len(lines):
             name = f"{QUARANTINE}/{path.name}"
             if kept_lines:
@@ -103,7 +103,7 @@ def erase_in(
     return Erased(len(names), rewritten, rows)
 
 
-def _may_be_of(line: bytes, erased: ErasedCustomers) -> bool:
+def may_be_of(line: bytes, erased: ErasedCustomers) -> bool:
     """Whether a record that cannot be read has the id of one of them in its bytes."""
     try:
         aside = json.loads(line)

@@ -20,10 +20,11 @@ from decision.files import write_whole
 @click.option("--gateways", "kind", flag_value="gateways", help="Of a gateways file.")
 @click.option("--out", metavar="FILE", type=click.Path(), help="Write it to FILE; else print it.")
 def schema(kind: str, out: str | None) -> None:
-    """Write the JSON Schema of rule files, scenario tests or a gateways file, for editors.
+    """Write the JSON Schema of rule files, for editors.
 
-    An editor that knows the schema completes keys, shows what they mean, and marks mistakes while
-    you type. Name it in the first line of each file, by its path from there:
+    Also of scenario tests, and of a gateways file. An editor that knows the schema completes keys,
+    shows what they mean, and marks mistakes while you type. Name it in the first line of each
+    file, by its path from there:
 
     \b
     # yaml-language-server: $schema=rules.schema.json

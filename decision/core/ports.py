@@ -13,6 +13,7 @@ from decision.core.clock import HOUR
 from decision.core.coupons import CouponStore
 from decision.core.delivery import Delivery, OutboxStore, SettledDelivery
 from decision.core.document import ContactKind, Document
+from decision.core.looking import LookingStore
 from decision.core.masks import Indices
 from decision.core.provider_ids import ProviderIdStore
 from decision.core.sending import SendingStore
@@ -414,6 +415,7 @@ class Store(
     SendingStore,
     ProviderIdStore,
     LogStore,
+    LookingStore,
     BlobStore,
     Protocol,
 ):

@@ -51,8 +51,7 @@ async def erase(runtime: Runtime, customer_id: str) -> Erasure:
         document = Document(customer_id=customer_id)
     codes = await _forget_codes(runtime, document)
     asked = dict.fromkeys([document.customer_id, customer_id, given])
-    once = [alias_id(Alias(kind, one)) for kind, own in document.aliases.items() for one in own]
-    every = dict.fromkeys([*asked, *document.merged, *once])
+    every = ids_of(document, *asked)
     erasure = runtime.new_id(customer_id)
     names = await pseudonyms(runtime.store)
     await erasures.note(runtime.store, Note(erasure=erasure, at=runtime.clock()))
@@ -84,7 +83,14 @@ async def erase(runtime: Runtime, customer_id: str) -> Erasure:
         log_records={str(one): count for one, count in log.items()},
     )
     await erasures.note(runtime.store, Note(erasure=erasure, at=runtime.clock(), store=store))
-    return Erasure(erasure, [name for name in every if name in known], list(every))
+    return Erasure(erasure, [name for name in every if name in known], every)
+
+
+def ids_of(document: Document, *asked: str) -> list[str]:
+    """Every id under which something may be known of a customer: the one in use, those asked for,
+    merged ones, and those of aliases that once were customers of their own."""
+    once = [alias_id(Alias(kind, one)) for kind, own in document.aliases.items() for one in own]
+    return list(dict.fromkeys([document.customer_id, *asked, *document.merged, *once]))
 
 
 async def _forget_codes(runtime: Runtime, document: Document) -> int:

@@ -88,16 +88,17 @@ class ArchivedDecisions:
             try:
                 empty = not any(self.folder.iterdir())
             except OSError as error:
-                raise _missing(self.folder) from error
+                raise missing(self.folder) from error
             if empty and self._seen:
-                raise _missing(self.folder)
+                raise missing(self.folder)
             if empty:
                 return None
         self._seen = True
         return found
 
 
-def _missing(folder: Path) -> UnreadableFile:
+def missing(folder: Path) -> UnreadableFile:
+    """The error for an archive that is not there."""
     return UnreadableFile(
         f"the archive {folder} is not there: mount it, or correct NEXTBEST_ARCHIVE"
     )

@@ -8,11 +8,11 @@ from typing import Any
 
 from decision.store.in_memory.base import Clock, Expiring
 from decision.store.in_memory.blobs import MemoryBlobs
-from decision.store.in_memory.documents import MemoryDocuments
+from decision.store.in_memory.looking import MemoryLooking
 from decision.store.in_memory.sending import MemorySending
 
 
-class MemoryStore(MemoryDocuments, MemoryBlobs, MemorySending):
+class MemoryStore(MemoryLooking, MemoryBlobs, MemorySending):
     """Implements `decision.core.ports.Store`; empty at first, gone with the process.
 
     For offline decisions, scenario tests and property tests. It keeps what Redis would keep, in

@@ -10,6 +10,7 @@ from decision.store.in_redis.documents import RedisDocuments
 from decision.store.in_redis.file import RedisFile
 from decision.store.in_redis.health import RedisHealth
 from decision.store.in_redis.log import RedisLog
+from decision.store.in_redis.looking import RedisLooking
 from decision.store.in_redis.sending import RedisSending
 
 
@@ -21,6 +22,7 @@ class RedisStore(
     RedisSending,
     RedisLog,
     RedisBlobs,
+    RedisLooking,
     RedisFile,
     RedisHealth,
 ):

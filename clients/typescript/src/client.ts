@@ -124,6 +124,30 @@ export class Client extends Base {
   }
 
   /**
+   * Everything stored, logged and archived about a customer.
+   *
+   * Lines of JSON, streamed. The first says of whom (`customer_ids`: the id in use, merged ids and
+   * those of aliases), the last is `{"kind": "end", "complete": true, …}`: without it the export
+   * was cut, and with `error` instead something could not be read. Each export is an entry of the
+   * audit log.
+   *
+   * Scope: `customers`.
+   */
+  async *exportCustomer(
+    customerId: string,
+    options: Options = {},
+  ): AsyncGenerator<any, void, undefined> {
+    yield* this.lines(
+      {
+        method: "GET",
+        target: target("/v1/customers/{customer_id}/export", { customer_id: customerId }),
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
    * The customer whom an alias leads to.
    *
    * Whom a decision or an event with this alias would be for; merges are followed. Each look is an

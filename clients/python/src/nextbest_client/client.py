@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any, Literal
 
 from nextbest_client.asynchronous import AsyncBase
-from nextbest_client.calls import Call, JsonCall, encoded, encoded_lines, has_ids
+from nextbest_client.calls import Call, JsonCall, LinesCall, encoded, encoded_lines, has_ids
 from nextbest_client.synchronous import Base
 from nextbest_client.types import (
     CodesAnswer,
@@ -106,6 +106,26 @@ class Client(Base):
             Call(
                 "DELETE",
                 "/v1/customers/{customer_id}",
+                path={"customer_id": customer_id},
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    def export_customer(self, customer_id: str, *, timeout: float | None = None) -> Iterator[Any]:
+        """Everything stored, logged and archived about a customer.
+
+        Lines of JSON, streamed. The first says of whom (`customer_ids`: the id in use,
+        merged ids and those of aliases), the last is `{"kind": "end", "complete": true,
+        …}`: without it the export was cut, and with `error` instead something could not
+        be read. Each export is an entry of the audit log.
+
+        Scope: `customers`.
+        """
+        return self._stream(
+            LinesCall(
+                "GET",
+                "/v1/customers/{customer_id}/export",
                 path={"customer_id": customer_id},
                 repeatable=True,
                 timeout=timeout,
@@ -416,6 +436,28 @@ class AsyncClient(AsyncBase):
             Call(
                 "DELETE",
                 "/v1/customers/{customer_id}",
+                path={"customer_id": customer_id},
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    def export_customer(
+        self, customer_id: str, *, timeout: float | None = None
+    ) -> AsyncIterator[Any]:
+        """Everything stored, logged and archived about a customer.
+
+        Lines of JSON, streamed. The first says of whom (`customer_ids`: the id in use,
+        merged ids and those of aliases), the last is `{"kind": "end", "complete": true,
+        …}`: without it the export was cut, and with `error` instead something could not
+        be read. Each export is an entry of the audit log.
+
+        Scope: `customers`.
+        """
+        return self._stream(
+            LinesCall(
+                "GET",
+                "/v1/customers/{customer_id}/export",
                 path={"customer_id": customer_id},
                 repeatable=True,
                 timeout=timeout,

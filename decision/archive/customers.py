@@ -1,0 +1,73 @@
+"""What an archive has of one customer, day by day: of each file the ids first, and only the parts
+that hold rows of theirs in full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from decision.archive.erased import ErasedCustomers
+from decision.archive.erasing import may_be_of
+from decision.archive.journal import UnreadableFile, files
+from decision.archive.layout import QUARANTINE
+from decision.files import open_regular
+
+_TRIES: Final = 3
+
+
+def days_of(archive: Path, dataset: str) -> list[str]:
+    """The dates of a dataset, `2026-11-21`, the latest first.
+
+    Raises:
+        ArchiveError: a file is missing, or the journal is damaged.
+    """
+    days = {path.parent.name.removeprefix("date=") for path in files(archive, dataset)}
+    return sorted(days, reverse=True)
+
+
+def rows_of(
+    archive: Path, dataset: str, day: str, customer_ids: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The rows of these customer ids, of one date. Needs PyArrow.
+
+    Raises:
+        UnreadableFile: a file is damaged; it is named.
+        ArchiveError: a file is missing, or the journal is damaged.
+    """
+    for _ in range(_TRIES):
+        try:
+            paths = [one for one in files(archive, dataset) if one.parent.name == f"date={day}"]
+            return [row for path in paths for row in _rows(path, customer_ids)]
+        except FileNotFoundError:
+            continue  # meanwhile a file was merged with others, or got its name
+    raise UnreadableFile(f"the files of {archive}/{dataset}/date={day} change all the time; again")
+
+
+def _rows(path: Path, customer_ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    wanted = pa.array(customer_ids, pa.string())
+    try:
+        with open_regular(path) as opened, pq.ParquetFile(opened) as file:
+            for number in range(file.num_row_groups):
+                owners = file.read_row_group(number, columns=["customer_id"]).column(0)
+                theirs = pc.is_in(owners.cast(pa.string()), value_set=wanted)
+                if pc.any(theirs).as_py():
+                    yield from file.read_row_group(number).filter(theirs).to_pylist()
+    except pa.ArrowException as error:
+        raise UnreadableFile(f"{path} cannot be read: {error}") from error
+
+
+def quarantined(archive: Path, customer_ids: Sequence[str]) -> list[str]:
+    """The records that nobody could read and that have one of these ids in their bytes."""
+    theirs = ErasedCustomers(customer_ids)
+    return [
+        line.decode(errors="replace")
+        for path in sorted((archive / QUARANTINE).glob("*.ndjson"))
+        for line in path.read_bytes().splitlines()
+        if may_be_of(line, theirs)
+    ]
