@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
@@ -234,6 +235,10 @@ def _settings_of(asked: dict[str, Any], ignore_consent: bool, overwrite: bool) -
             require("writing Parquet", "pyarrow")
         if not Path(out).parent.is_dir():
             raise Fail(f"{Path(out).parent}: there is no such folder")
+        if Path(out).is_dir():
+            raise Fail(f"{asked['out']} is a folder; name a file")
+        if not os.access(Path(out).parent, os.W_OK):
+            raise Fail(f"{Path(out).parent}: no file can be written there")
         if Path(out).exists() and not overwrite:
             raise Fail(f"{asked['out']} exists already; name another file, or add --overwrite")
     at = datetime.now(UTC)

@@ -118,6 +118,26 @@ def test_what_cannot_be_is_said_with_the_fix(run, where, options, code, said) ->
     assert not runs.exists() or list(runs.iterdir()) == []
 
 
+def test_what_cannot_be_written_is_said_before_anything_is_read(run, where) -> None:
+    Path("folder.csv").mkdir()
+    result = run(
+        "audience", "--segment", "vip", *AGREED, "--out", "folder.csv", "--overwrite", *where
+    )
+    assert result.exit_code == 1 and "folder.csv is a folder" in result.stderr
+
+
+def test_other_rules_after_an_end_are_said(run, where, rules: Path, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "vip.csv")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("decision.audiences.job.write_rows", full)
+        run("audience", "--segment", "vip", *AGREED, "--out", "vip.csv", *where)
+    (rules / "more.yaml").write_text("channels: {sms: {}}\n")
+    result = run("audience", "--resume", *where)
+    assert result.exit_code == 0 and "the rules have changed since run" in result.stderr
+
+
 def test_a_wrong_condition_is_shown_with_its_place(run, where) -> None:
     Path("bad.yaml").write_text("customer.country: CN\nevent.type: purchase\n")
     result = run("audience", "--when", "bad.yaml", *AGREED, *where)
