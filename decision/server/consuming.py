@@ -12,7 +12,21 @@ from contextlib import suppress
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    AuthenticationMethodNotSupported,
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    IllegalArgumentError,
+    InvalidGroupIdError,
+    InvalidTopicError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+    UnsupportedCodecError,
+    UnsupportedSaslMechanismError,
+    UnsupportedVersionError,
+)
 
 from decision.core.errors import NextbestError, meant
 from decision.observability import get_logger
@@ -37,6 +51,14 @@ _HANDING_OVER: Final = 30.0
 
 _CLOSING: Final = 5.0
 """Seconds that leaving the group may take."""
+
+_FOR_PEOPLE: Final = (
+    *(AuthenticationFailedError, AuthenticationMethodNotSupported, SaslAuthenticationFailed),
+    *(ClusterAuthorizationFailedError, GroupAuthorizationFailedError, IllegalArgumentError),
+    *(InvalidGroupIdError, InvalidTopicError, TopicAuthorizationFailedError),
+    *(UnsupportedCodecError, UnsupportedSaslMechanismError, UnsupportedVersionError),
+)
+"""What somebody has to put right; after all other errors it begins anew."""
 
 _log = get_logger()
 
@@ -75,22 +97,6 @@ class Consuming:
             ConsumerError: a topic does not exist, or Kafka refuses what is asked of it.
         """
         waiting = Waiting(stop, self.metrics)
-        consumer = await self._started(stop, waiting)
-        if consumer is None:
-            return
-        lag = asyncio.create_task(self._show_lag(consumer, waiting))
-        try:
-            while not stop.is_set():
-                await self._portion(consumer, waiting)
-        except KafkaError as error:
-            raise _refused(error) from None
-        finally:
-            lag.cancel()
-            await asyncio.gather(lag, return_exceptions=True)
-            await _close(consumer)
-
-    async def _started(self, stop: asyncio.Event, waiting: Waiting) -> AIOKafkaConsumer | None:
-        """A consumer that has found its topics; None where it is told to stop before."""
         while not stop.is_set():
             consumer = AIOKafkaConsumer(
                 group_id=self.settings.group,
@@ -102,24 +108,38 @@ class Consuming:
                 **self.settings.connection(),
             )
             try:
-                await consumer.start()
-                self._check(await consumer.topics())
-            except ConsumerError:
-                await _close(consumer)
-                raise
-            except Exception as error:  # noqa: BLE001 - a bad login ends in a KeyError, for one
-                await _close(consumer)
-                if not (isinstance(error, KafkaError) and error.retriable):
+                await self._begin(consumer)
+                await self._read(consumer, stop, waiting)
+            except KafkaError as error:
+                if isinstance(error, _FOR_PEOPLE):
                     raise _refused(error) from None
                 await waiting.longer("the brokers", error)
-                continue
-            consumer.subscribe(list(self.settings.topics), listener=_HandingOver(self))
-            for topic in self.settings.topics:
-                self.metrics.reads(topic)
-            waiting.over("the brokers")
-            _log.info("consuming", topics=list(self.settings.topics), group=self.settings.group)
-            return consumer
-        return None
+            finally:
+                await _close(consumer)
+
+    async def _begin(self, consumer: AIOKafkaConsumer) -> None:
+        try:
+            await consumer.start()
+        except KafkaError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a bad login ends in a KeyError, for one
+            raise _refused(error) from None
+        self._check(await consumer.topics())
+        consumer.subscribe(list(self.settings.topics), listener=_HandingOver(self))
+        for topic in self.settings.topics:
+            self.metrics.reads(topic)
+        _log.info("consuming", topics=list(self.settings.topics), group=self.settings.group)
+
+    async def _read(
+        self, consumer: AIOKafkaConsumer, stop: asyncio.Event, waiting: Waiting
+    ) -> None:
+        lag = asyncio.create_task(self._show_lag(consumer, waiting))
+        try:
+            while not stop.is_set():
+                await self._portion(consumer, waiting)
+        finally:
+            lag.cancel()
+            await asyncio.gather(lag, return_exceptions=True)
 
     def _check(self, known: Iterable[str]) -> None:
         for topic in self.settings.topics:
@@ -131,15 +151,9 @@ class Consuming:
 
     async def _portion(self, consumer: AIOKafkaConsumer, waiting: Waiting) -> None:
         """Stores the next messages, and commits how far they reach."""
-        try:
-            found: Mapping[TopicPartition, Sequence[Any]] = await consumer.getmany(
-                timeout_ms=round(1000 * _LOOK), max_records=_PORTION
-            )
-        except KafkaError as error:
-            if not error.retriable:
-                raise
-            await waiting.longer("the brokers", error)
-            return
+        found: Mapping[TopicPartition, Sequence[Any]] = await consumer.getmany(
+            timeout_ms=round(1000 * _LOOK), max_records=_PORTION
+        )
         if not found:
             return
         self.idle.clear()
@@ -174,6 +188,7 @@ class Consuming:
         Brokers that do not answer are noticed here: reading just goes on to wait for them.
         """
         while True:
+            await asyncio.sleep(self._looks_at_lag)
             try:
                 async with asyncio.timeout(_ANSWER):
                     await self._look_at_lag(consumer)
@@ -183,11 +198,10 @@ class Consuming:
             except KafkaError as error:  # one that is not retriable: the partition has moved
                 if error.retriable:
                     waiting.says("the brokers", error)
-            await asyncio.sleep(self._looks_at_lag)
 
     async def _look_at_lag(self, consumer: AIOKafkaConsumer) -> None:
         parts = list(consumer.assignment())
-        ends = await consumer.end_offsets(parts) if parts else {}
+        ends = await (consumer.end_offsets(parts) if parts else consumer.topics())
         left = {}
         for part in parts:
             first = self.stored.setdefault(part, await consumer.position(part))
@@ -222,5 +236,6 @@ def _refused(error: Exception) -> ConsumerError:
 
 
 def _text(error: Exception) -> str:
-    """What an error says; those of Kafka have their names in it."""
-    return str(error) if isinstance(error, KafkaError) else f"{type(error).__name__}: {error}"
+    """What an error says, on one line; those of Kafka have their names in it."""
+    text = str(error) if isinstance(error, KafkaError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())

@@ -37,7 +37,7 @@ class Waiting:
     def __init__(self, stop: asyncio.Event, metrics: ConsumerMetrics) -> None:
         self._stop = stop
         self._metrics = metrics
-        self._seconds = _FIRST_WAIT
+        self._seconds: defaultdict[str, float] = defaultdict(lambda: _FIRST_WAIT)
         self._said = ""
 
     def says(self, what: str, error: Exception) -> None:
@@ -52,13 +52,14 @@ class Waiting:
         """Waits longer than the last time, not quite alike for all; false where it is to stop."""
         self.says(what, error)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), self._seconds * (0.5 + random.random()))
-        self._seconds = min(_LONGEST_WAIT, 2 * self._seconds)
+            seconds = self._seconds[what] * (0.5 + random.random())
+            await asyncio.wait_for(self._stop.wait(), seconds)
+        self._seconds[what] = min(_LONGEST_WAIT, 2 * self._seconds[what])
         return not self._stop.is_set()
 
     def over(self, what: str) -> None:
         """It answers."""
-        self._seconds = _FIRST_WAIT
+        self._seconds.pop(what, None)
         if self._metrics.waits_for != what:
             return
         if self._said:

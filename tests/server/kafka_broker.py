@@ -15,8 +15,8 @@ from typing import Any
 import confluent_kafka
 import pytest
 
-OFFSET_COMMIT = 8
-"""The number of that request in Kafka's protocol."""
+OFFSET_COMMIT, SYNC_GROUP = 8, 14
+"""The numbers of these requests in Kafka's protocol."""
 
 
 def _library() -> Any:

@@ -36,7 +36,7 @@ from aiokafka.errors import TopicAuthorizationFailedError
 from decision.server import consuming
 from decision.server.consuming import ConsumerError, Consuming
 from decision.server.message_recording import MessageRecorder
-from tests.server.kafka_broker import OFFSET_COMMIT, Broker, running_broker
+from tests.server.kafka_broker import OFFSET_COMMIT, SYNC_GROUP, Broker, running_broker
 
 pytestmark = pytest.mark.anyio
 
@@ -445,6 +445,19 @@ async def test_a_commit_that_fails_doubles_nothing(broker: Broker, topic: str) -
         await until(lambda: seen.results.count("accepted") == 20, reader)
         await until(lambda: "duplicate" in seen.results, reader)
         await until_committed(broker, topic, 20)
+    assert await counted(engine) == 20
+
+
+async def test_what_the_group_answers_unexpectedly_begins_it_anew(
+    broker: Broker, topic: str
+) -> None:
+    engine, seen = await engine_on(MemoryStore())
+    broker.send(topic, *purchases(20))
+    broker.fail(SYNC_GROUP, 42)  # INVALID_REQUEST
+    async with reading(engine, broker, topic) as reader:
+        await until(lambda: seen.results.count("accepted") == 20, reader)
+        await until_committed(broker, topic, 20)
+        await until(lambda: reader.metric("nextbest_consumer_waiting") == 0, reader)
     assert await counted(engine) == 20
 
 
