@@ -19,6 +19,7 @@ ACTIONS: Final = {
     "reloadPolicy": "policy.reload",
     "findCustomer": "customer.find",
     "exportCustomer": "customer.export",
+    "showTimeline": "customer.timeline",
 }
 """Operation id → what its entries are called."""
 

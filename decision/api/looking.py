@@ -16,9 +16,11 @@ from decision.api.openapi import EXAMPLES, NDJSON, Body, Operation
 from decision.api.problems import unavailable
 from decision.core.schema import Alias
 from decision.engine import Engine
+from decision.engine.timeline import KINDS
 from decision.server.admission import Admission, retry_after
 from decision.server.exporting import Exports
 from decision.server.settings import ServerSettings
+from decision.server.timelines import MOST, Timeline, Timelines, kinds_of, limit_of
 
 _Request = Request[Any, Any, Any]
 _PATH: Final = "/v1/customers/{customer_id:str}"
@@ -61,7 +63,18 @@ def looking_routes(
             first = await anext(lines)
         return Streamed(first, lines)
 
-    return [find_customer, export_customer]
+    timelines = Timelines(engine, settings.archive)
+
+    @get(_PATH + "/timeline", opt=opt(_TIMELINE))
+    async def show_timeline(request: _Request) -> Answer:
+        customer_id, asked = path_id(request, "customer_id"), request.query_params
+        kinds = kinds_of(asked.get("kinds"))
+        limit = limit_of(asked.get("limit"))
+        async with admission.turn():
+            page = await timelines.page(customer_id, kinds, asked.get("before"), limit)
+        return json_answer(page)
+
+    return [find_customer, export_customer, show_timeline]
 
 
 async def _counted(
@@ -101,5 +114,29 @@ _EXPORT = Operation(
             Body(type=str, content_type=NDJSON, example=EXAMPLES["export"]),
         )
     },
+    problems=("not-found", "unavailable"),
+)
+_TIMELINE = Operation(
+    id="showTimeline",
+    tag="customers",
+    summary="What happened to a customer, the latest first",
+    description="Decisions (a row for each message, with the text that was given), contacts, "
+    "events, changes of consents, deliveries that wait or failed; from the store and, where one is "
+    "configured, from the archive. `next` is the `before` of the next page, null at the end; a "
+    "page may have fewer rows than `limit`, or none, and still a next one. Each page is an entry "
+    "of the audit log.",
+    parameters={"customer_id": "The customer's id, percent-encoded."},
+    query={
+        "kinds": (
+            "Which rows, with commas between; all, where left out",
+            {"type": "string", "pattern": f"^({'|'.join(KINDS)})(,({'|'.join(KINDS)}))*$"},
+        ),
+        "before": ("`next` of the page before", {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}),
+        "limit": (
+            "How many rows",
+            {"type": "integer", "minimum": 1, "maximum": MOST, "default": 20},
+        ),
+    },
+    answers={200: ("A page", Body(type=Timeline, example=EXAMPLES["Timeline"]))},
     problems=("not-found", "unavailable"),
 )

@@ -44,9 +44,10 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """What a route says of itself.
 
     `answers` is status → (description, body or None); `problems` are kinds of `problems.KINDS`.
-    `query` is parameter → (description, values it may have). `method` is for routes that have none
-    of their own. `repeatable` says of a POST whether it may be sent again where the answer is lost:
-    `with ids`, where the request names what it does (`request_id`, the events' `id`).
+    `query` is parameter → (description, values it may have, or its schema). `method`
+    is for routes that have none of their own. `repeatable` says of a POST whether it may be sent
+    again where the answer is lost: `with ids`, where the request names what it does (`request_id`,
+    the events' `id`).
     """
 
     id: str
@@ -57,7 +58,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[str, ...] = ()
     request: Body | None = None
     parameters: Mapping[str, str] = {}
-    query: Mapping[str, tuple[str, tuple[str, ...]]] = {}
+    query: Mapping[str, tuple[str, tuple[str, ...] | dict[str, Any]]] = {}
     method: str = ""
     repeatable: Literal["never", "with ids", "always"] = "never"
 
@@ -147,7 +148,9 @@ def _operation(
                 "in": "query",
                 "required": False,
                 "description": text,
-                "schema": {"type": "string", "enum": list(values)},
+                "schema": values
+                if isinstance(values, dict)
+                else {"type": "string", "enum": list(values)},
             }
             for name, (text, values) in operation.query.items()
         ]

@@ -28,9 +28,13 @@ def days_of(archive: Path, dataset: str) -> list[str]:
 
 
 def rows_of(
-    archive: Path, dataset: str, day: str, customer_ids: Sequence[str]
+    archive: Path,
+    dataset: str,
+    day: str,
+    customer_ids: Sequence[str],
+    columns: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
-    """The rows of these customer ids, of one date. Needs PyArrow.
+    """The rows of these customer ids, of one date, with all columns or some. Needs PyArrow.
 
     Raises:
         UnreadableFile: a file is damaged; it is named.
@@ -39,13 +43,15 @@ def rows_of(
     for _ in range(_TRIES):
         try:
             paths = [one for one in files(archive, dataset) if one.parent.name == f"date={day}"]
-            return [row for path in paths for row in _rows(path, customer_ids)]
+            return [row for path in paths for row in _rows(path, customer_ids, columns)]
         except FileNotFoundError:
             continue  # meanwhile a file was merged with others, or got its name
     raise UnreadableFile(f"the files of {archive}/{dataset}/date={day} change all the time; again")
 
 
-def _rows(path: Path, customer_ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _rows(
+    path: Path, customer_ids: Sequence[str], columns: Sequence[str] | None
+) -> Iterator[dict[str, Any]]:
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
@@ -57,7 +63,8 @@ def _rows(path: Path, customer_ids: Sequence[str]) -> Iterator[dict[str, Any]]:
                 owners = file.read_row_group(number, columns=["customer_id"]).column(0)
                 theirs = pc.is_in(owners.cast(pa.string()), value_set=wanted)
                 if pc.any(theirs).as_py():
-                    yield from file.read_row_group(number).filter(theirs).to_pylist()
+                    found = file.read_row_group(number, columns=columns).filter(theirs)
+                    yield from found.to_pylist()
     except pa.ArrowException as error:
         raise UnreadableFile(f"{path} cannot be read: {error}") from error
 

@@ -6,7 +6,7 @@ What an erasure would remove is what is exported: both go by the same ids (`eras
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -17,17 +17,12 @@ from decision.core.identifiers import partition_of
 from decision.core.ports import LogRecord
 from decision.engine.erasing import ids_of
 from decision.engine.identity import clean_id, resolve
+from decision.engine.own_log import OwnLog, read_record
 from decision.engine.runtime import Runtime
 from decision.store.codec import UnreadableDocument
-from decision.store.log import Log
 
 Line = dict[str, Any]
 """One line of an export; `kind` says of what."""
-
-_RECORDS = {
-    "decision": records.decode_decision,
-    "event": records.decode_event,
-}
 
 
 async def ids_to_export(runtime: Runtime, customer_id: str) -> list[str]:
@@ -76,26 +71,18 @@ async def stored(runtime: Runtime, ids: Sequence[str]) -> AsyncIterator[Line]:
             yield {"kind": "coupon", "pool": pool, "taken_by": taken, "code": code}
 
 
-async def logged(runtime: Runtime, ids: Sequence[str]) -> AsyncIterator[Line]:
+async def logged(runtime: Runtime, log: OwnLog) -> AsyncIterator[Line]:
     """The records of the log, also those that are not written yet, oldest first."""
-    log = cast(Log, runtime.store)  # every store is one
-    for one in ids:
-        theirs, partition, position = records.about(one), partition_of(one), ""
-        while page := (await log.read_logs({partition: position})).get(partition):
-            position = page[-1].entry_id
-            for entry_id, record in page:
-                if theirs(record):
-                    yield {**record_line(runtime, record), "entry_id": entry_id}
-        for record in [*runtime.unlogged.values()]:
-            if theirs(record):
-                yield record_line(runtime, record)
+    async for entry_id, record in log.records():
+        line = record_line(runtime, record)
+        yield line if entry_id is None else {**line, "entry_id": entry_id}
 
 
 def record_line(runtime: Runtime, record: LogRecord) -> Line:
     """A record of the log as a line; one that cannot be read as its bytes."""
     line: Line = {"kind": record.kind, "in": "log", "id": record.id}
     try:
-        read = _RECORDS.get(record.kind, records.decode_change)(record.body)
+        read = read_record(record)
         fields = msgspec.structs.asdict(read)
         for name in ("at", "received_at", "decided_at", "not_before"):
             if fields.get(name):

@@ -5,9 +5,10 @@ Reading needs PyArrow, of the extra `archive`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -19,6 +20,8 @@ from decision.engine.replay import Replay
 from decision.installation import PackagesMissing, require
 from decision.server.aside import Aside
 from decision.server.settings import SettingsError
+
+T = TypeVar("T")
 
 _AT_ONCE: Final = 4
 _FOUND_WITHIN: Final = 20.0
@@ -61,14 +64,7 @@ class ArchivedDecisions:
             Unanswered: the archive cannot be read in time.
             ArchiveError: it is damaged, or not there.
         """
-        look = partial(self._look_up, decision_id)
-        try:
-            found = await self._aside.run(look, _FOUND_WITHIN)
-        except NextbestError:
-            raise
-        except (ArithmeticError, LookupError, OSError, TypeError, ValueError) as error:
-            # What damaged bytes come to, after the layers that would have named the file.
-            raise UnreadableFile(f"the archive {self.folder} cannot be read: {error!r}") from error
+        found = await self.read(partial(self._look_up, decision_id))
         if found is None:
             return None
         if found.document is not None:
@@ -77,6 +73,30 @@ class ArchivedDecisions:
                 return decision
         decision = await self._replay.explained(found.record, None, None)
         return msgspec.structs.replace(decision, explanation=found.rows)
+
+    async def read(self, work: Callable[[], T]) -> T:
+        """What a look into the archive gives, beside the event loop.
+
+        Raises:
+            Unanswered: the archive cannot be read in time.
+            ArchiveError: it is damaged, or not there.
+        """
+        try:
+            return await self._aside.run(work, _FOUND_WITHIN)
+        except NextbestError:
+            raise
+        except (ArithmeticError, LookupError, OSError, TypeError, ValueError) as error:
+            # What damaged bytes come to, after the layers that would have named the file.
+            raise UnreadableFile(f"the archive {self.folder} cannot be read: {error!r}") from error
+
+    def check_there(self) -> None:
+        """Refuses an archive that is not there. It blocks.
+
+        Raises:
+            UnreadableFile: it is not.
+        """
+        if not self.folder.is_dir():
+            raise missing(self.folder)
 
     def _look_up(self, decision_id: str) -> ArchivedDecision | None:
         """`look_up`; what is not found proves nothing while the archive is not there.

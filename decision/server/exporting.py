@@ -19,6 +19,7 @@ from decision.archive.registers import Registers
 from decision.core.errors import NextbestError, NotFound
 from decision.engine import Engine
 from decision.engine.exporting import Line, document_fields, ids_to_export, logged, stored
+from decision.engine.own_log import OwnLog
 from decision.server.archived import check_readable, missing
 from decision.server.aside import Aside
 from decision.store.codec import UnreadableDocument
@@ -79,8 +80,10 @@ class Exports:
     async def _parts(self, ids: Sequence[str]) -> AsyncIterator[Line]:
         async for line in stored(self._runtime, ids):
             yield line
-        async for line in logged(self._runtime, ids):
+        log = OwnLog(self._runtime, ids)
+        async for line in logged(self._runtime, log):
             yield line
+        ids = [one for one in ids if one not in log.erased]
         if self._archive is None:
             return
         folder = self._archive

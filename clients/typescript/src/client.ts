@@ -19,6 +19,7 @@ import type {
   PolicyView,
   Quarantine,
   ShownCustomer,
+  Timeline,
   UpdatedCustomer,
 } from "./types.js";
 
@@ -410,6 +411,30 @@ export class Client extends Base {
         method: "PUT",
         target: target("/v1/customers/{customer_id}/consents", { customer_id: customerId }),
         body: encoded(body),
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
+   * What happened to a customer, the latest first.
+   *
+   * Decisions (a row for each message, with the text that was given), contacts, events, changes of
+   * consents, deliveries that wait or failed; from the store and, where one is configured, from
+   * the archive. `next` is the `before` of the next page, null at the end; a page may have fewer
+   * rows than `limit`, or none, and still a next one. Each page is an entry of the audit log.
+   *
+   * Scope: `customers`.
+   */
+  async showTimeline(
+    customerId: string,
+    options: Options & { kinds?: string | undefined; before?: string | undefined; limit?: number | undefined } = {},
+  ): Promise<Timeline> {
+    return await this.json<Timeline>(
+      {
+        method: "GET",
+        target: target("/v1/customers/{customer_id}/timeline", { customer_id: customerId }, { kinds: options.kinds, before: options.before, limit: options.limit }),
         repeatable: true,
       },
       options,

@@ -470,6 +470,48 @@ export interface StoreRemoval {
   log_records: Record<string, number>;
 }
 
+/**
+ * A page of a timeline, the latest first.
+ *
+ * `next` leads to the next page, as `before`; null: there is nothing earlier. A page may have
+ * fewer rows than asked for, or none, and still a next one.
+ */
+export interface Timeline {
+  customer_id: string;
+  rows: TimelineRow[];
+  next: string | null;
+}
+
+/**
+ * One thing that happened. What does not belong to its kind is left out.
+ *
+ * A `decision` has a row for each message chosen, with the `text` that was given; with none,
+ * `message` is null and `reason` says why. `not_given`: nobody got the answer. A `contact` and a
+ * `delivery` have the `state` that they have now, a `consent` the one stated, null where it was
+ * taken back; `outdated`: something newer was known already.
+ */
+export interface TimelineRow {
+  kind: "consent" | "contact" | "decision" | "delivery" | "event";
+  at: string;
+  id: string;
+  decision_id?: string | null;
+  placement?: string;
+  outcome?: string;
+  message?: string | null;
+  channel?: string | null;
+  text?: Record<string, any> | null;
+  reason?: string | null;
+  not_given?: boolean;
+  type?: string;
+  properties?: Record<string, any>;
+  value?: number | null;
+  purpose?: string;
+  state?: string | null;
+  source?: string;
+  evidence?: string;
+  outdated?: boolean;
+}
+
 /** The event that asks for a decision. With an `id` it is also recorded. */
 export interface TriggerEvent {
   type: string;

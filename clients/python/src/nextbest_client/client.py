@@ -25,6 +25,7 @@ from nextbest_client.types import (
     PolicyView,
     Quarantine,
     ShownCustomer,
+    Timeline,
     UpdatedCustomer,
 )
 
@@ -330,6 +331,36 @@ class Client(Base):
                 "/v1/customers/{customer_id}/consents",
                 path={"customer_id": customer_id},
                 body=encoded(body),
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    def show_timeline(
+        self,
+        customer_id: str,
+        *,
+        kinds: str | None = None,
+        before: str | None = None,
+        limit: int | None = None,
+        timeout: float | None = None,
+    ) -> Timeline:
+        """What happened to a customer, the latest first.
+
+        Decisions (a row for each message, with the text that was given), contacts,
+        events, changes of consents, deliveries that wait or failed; from the store and,
+        where one is configured, from the archive. `next` is the `before` of the next
+        page, null at the end; a page may have fewer rows than `limit`, or none, and still
+        a next one. Each page is an entry of the audit log.
+
+        Scope: `customers`.
+        """
+        return self._send(
+            JsonCall[Timeline](
+                "GET",
+                "/v1/customers/{customer_id}/timeline",
+                path={"customer_id": customer_id},
+                query={"kinds": kinds, "before": before, "limit": limit},
                 repeatable=True,
                 timeout=timeout,
             )
@@ -670,6 +701,36 @@ class AsyncClient(AsyncBase):
                 "/v1/customers/{customer_id}/consents",
                 path={"customer_id": customer_id},
                 body=encoded(body),
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    async def show_timeline(
+        self,
+        customer_id: str,
+        *,
+        kinds: str | None = None,
+        before: str | None = None,
+        limit: int | None = None,
+        timeout: float | None = None,
+    ) -> Timeline:
+        """What happened to a customer, the latest first.
+
+        Decisions (a row for each message, with the text that was given), contacts,
+        events, changes of consents, deliveries that wait or failed; from the store and,
+        where one is configured, from the archive. `next` is the `before` of the next
+        page, null at the end; a page may have fewer rows than `limit`, or none, and still
+        a next one. Each page is an entry of the audit log.
+
+        Scope: `customers`.
+        """
+        return await self._send(
+            JsonCall[Timeline](
+                "GET",
+                "/v1/customers/{customer_id}/timeline",
+                path={"customer_id": customer_id},
+                query={"kinds": kinds, "before": before, "limit": limit},
                 repeatable=True,
                 timeout=timeout,
             )

@@ -529,6 +529,50 @@ class StoreRemoval(TypedDict):
     log_records: dict[str, int]
 
 
+@final
+class Timeline(TypedDict):
+    """A page of a timeline, the latest first.
+
+    `next` leads to the next page, as `before`; null: there is nothing earlier. A page may
+    have fewer rows than asked for, or none, and still a next one.
+    """
+
+    customer_id: str
+    rows: list[TimelineRow]
+    next: str | None
+
+
+@final
+class TimelineRow(TypedDict):
+    """One thing that happened. What does not belong to its kind is left out.
+
+    A `decision` has a row for each message chosen, with the `text` that was given; with none,
+    `message` is null and `reason` says why. `not_given`: nobody got the answer. A `contact`
+    and a `delivery` have the `state` that they have now, a `consent` the one stated, null
+    where it was taken back; `outdated`: something newer was known already.
+    """
+
+    kind: Literal["consent", "contact", "decision", "delivery", "event"]
+    at: str
+    id: str
+    decision_id: NotRequired[str | None]
+    placement: NotRequired[str]
+    outcome: NotRequired[str]
+    message: NotRequired[str | None]
+    channel: NotRequired[str | None]
+    text: NotRequired[dict[str, Any] | None]
+    reason: NotRequired[str | None]
+    not_given: NotRequired[bool]
+    type: NotRequired[str]
+    properties: NotRequired[dict[str, Any]]
+    value: NotRequired[float | None]
+    purpose: NotRequired[str]
+    state: NotRequired[str | None]
+    source: NotRequired[str]
+    evidence: NotRequired[str]
+    outdated: NotRequired[bool]
+
+
 class TriggerEvent(TypedDict):
     """The event that asks for a decision. With an `id` it is also recorded."""
 
