@@ -131,6 +131,10 @@ def _meant(text: str) -> str:
         return f"a calendar has dates; weekdays are asked by time.weekday: {day}"
     if found := _LOOSE.fullmatch(text):
         return f"write {_dashed(found)}"
+    start, _, end = text.partition("..")
+    if (first := _LOOSE.fullmatch(start)) and re.fullmatch("[0-9]{1,2}-[0-9]{1,2}", end):
+        last = _LOOSE.fullmatch(f"{first[1]}-{end}")
+        return f"write {_dashed(first)}..{_dashed(last)}" if last else _WRITE
     for between in _BETWEEN.finditer(text):
         first, last = (
             _LOOSE.fullmatch(part) for part in (text[: between.start()], text[between.end() :])

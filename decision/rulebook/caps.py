@@ -32,14 +32,26 @@ _PERIOD_WORDS: Final = {
         "month": ("month", "monthly", "月", "自然月"),
     }.items()
     for word in words
-    for before in ("", "calendar ", "per ", "a ", "every ", "each ", "每")
+    for before in (
+        "",
+        "calendar ",
+        "per ",
+        "a ",
+        "every ",
+        "each ",
+        "this ",
+        "每",
+        "每个",
+        "本",
+        "当",
+    )
 }
 """What people write → a calendar period."""
 _RATE: Final = re.compile(r"([0-9]+)(?:x|次|\s+times?)?\s*(?:/|per|a|every|每)\s*(.+)")
 """A number with its period: `1/day`, `2 per week`."""
 _ALWAYS: Final = (
     *("ever", "once ever", "forever", "always", "lifetime"),
-    *("all time", "once", "never again"),
+    *("all time", "once", "never again", "永久", "终身", "一直", "永远"),
 )
 
 
@@ -64,6 +76,12 @@ def _at_most(checker: Checker, node: Node, what: str) -> int | FieldLimit | None
     if name := field_in(only):
         default = value[only] if isinstance(value, dict) and type(value[only]) is int else 3
         hint = f"write {{field: {name}, default: {default}}}"
+        checker.wrong_type(node, what, "a number, or a field that has it", hint)
+        return None
+    if isinstance(value, dict) and (cases := [one for one in value if _names_a_field(str(one))]):
+        first = cases[0]
+        fix = f"when: {{{readings.as_yaml({first: True})}}}, at_most: {value[first]}"
+        hint = f"a cap has one number; write a cap for each, the first with {fix}"
         checker.wrong_type(node, what, "a number, or a field that has it", hint)
         return None
     if isinstance(value, dict):
@@ -128,6 +146,10 @@ def _within(checker: Checker, node: Node, what: str) -> int | str | None:
             hint = f"write calendar {meant}"
         elif value.lower() in _ALWAYS:
             hint = "write within: ever"
+        elif length := readings.duration(value):
+            hint = f"write {length}"
+        elif "year" in value.lower() or "年" in value:
+            hint += "; no cap is of a year"
         checker.error("bad-value", node.at, f'{what} cannot be "{value}"', hint)
         return None
     return checker.duration(node, what)

@@ -102,10 +102,10 @@ class Checker(QuantityReader):
         self.error("unknown-name", place, f'there is no {noun} "{name}"', hint)
         return False
 
-    def event_type(self, name: str, place: Place) -> None:
+    def event_type(self, name: str, place: Place, hint: str = "") -> None:
         """Checks that a message event exists: `message.opened`, but not `message.open`."""
         if name.startswith("message."):
-            self.reference(name, "contact_events", place)
+            self.reference(name, "contact_events", place, hint)
 
     def event(self, node: Node, what: str) -> str | None:
         """The type of an event."""

@@ -11,6 +11,7 @@ from decision.core.conditions import VERSION_OPERATORS, FieldOperand
 from decision.core.fields import Field
 from decision.core.versions import LONGEST_VERSION, is_version
 from decision.rulebook.checker import Checker
+from decision.rulebook.doubtful import field_in
 from decision.rulebook.yaml_source import INVALID, Node, Place
 
 IN_WORDS: Final = {
@@ -62,9 +63,18 @@ def read_operand(
             message = f'{what} cannot have the key "{key}" beside "field"'
             checker.error("unknown-key", extra.key, message, "delete it")
     written = node.value["field"]
+    if isinstance(written.value, list):
+        several = [one for one in written.plain() if isinstance(one, str)]
+        rows = ", ".join(f"{{…: {{{operator}: {{field: {one}}}}}}}" for one in several[:3])
+        checker.wrong_type(written, f"field in {what}", "text", f"one field each: any: [{rows}]")
+        return INVALID
     if written.value is None:
         checker.wrong_type(written, f"field in {what}", "text", "write {field: customer.limit}")
     name = None if written.value is None else checker.text(written, f"field in {what}")
+    if name is not None and name.startswith("{") and (named := field_in(name)):
+        message = f"a field stands in a condition without braces: {name}"
+        checker.error("bad-value", written.at, message, f"write {{field: {named}}}")
+        return INVALID
     if name is not None and (name != name.strip() or _CALCULATED.search(name)):
         message = f'"{name}" is not one field; a value cannot be calculated'
         hint = f"write {{field: {_CALCULATED.split(name)[0].strip()}}}"
@@ -99,9 +109,12 @@ def read_version(checker: Checker, operator: str, node: Node, what: str) -> Any:
         checker.error("bad-value", node.at, message, problem)
     elif value is not INVALID:
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        hint = f'put it in quotes: "{value}"' if number else 'write it like "2.10.0"'
-        if isinstance(value, float):
-            hint = "put it in quotes; without them, 2.10 is the number 2.1"
+        hint = 'write it like "2.10.0"'
+        if number:
+            line = node.source.line(node.line)[node.column - 1 :]
+            digits = re.match("[0-9.]*", line)
+            hint = f'write {{{operator}: "{(digits and digits[0]) or value}"}}'
+            hint += "; without quotes, 2.10 is the number 2.1" if isinstance(value, float) else ""
         checker.wrong_type(node, what, "a version, in quotes", hint)
     return INVALID
 

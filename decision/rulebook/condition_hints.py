@@ -8,6 +8,7 @@ from typing import Any, Final
 from decision.core.conditions import OPERATORS
 from decision.core.fields import DATE_MEASURES
 from decision.rulebook import readings
+from decision.rulebook.comparisons import no_version
 from decision.rulebook.diagnostics import hint_for
 from decision.rulebook.doubtful import wildcard
 from decision.rulebook.namesakes import Names, asked
@@ -85,12 +86,22 @@ def for_operator(name: str, operator: str, operand: Node) -> str:
         return f"write {{eq: {{field: {operand.value}}}}}"
     if operator == "not" and isinstance(operand.value, dict):
         return f"write {as_yaml({'not': {name: shown}})}"
+    if fix := _of_versions(operator, shown):
+        return f"write {{{fix}}}"
     if meant := _MEANT.get(operator):
         if operator == "like" and isinstance(shown, str):
             shown = wildcard(shown, "%")["matches"]
         return f'did you mean "{meant}"?; write {{{as_yaml({meant: shown})}}}'
     if operator in DATE_MEASURES and name.startswith("customer."):
-        return f"write {name}.{operator}: …"
+        return f"write {as_yaml({f'{name}.{operator}': shown})}"
+    if (
+        operator in ("within", "in_days")
+        and name.startswith("customer.")
+        and isinstance(shown, str)
+    ):
+        days = readings.duration(shown).removesuffix("d")
+        if days.isdigit():
+            return f"write {as_yaml({f'{name}.anniversary_in': {'lte': int(days)}})}"
     if operator in _STARTS and isinstance(shown, str):
         return f"write {{{as_yaml(wildcard(f'{shown}*', '*'))}}}"
     if operator == "between":
@@ -98,6 +109,22 @@ def for_operator(name: str, operator: str, operand: Node) -> str:
     if operator.isdigit() and shown is None:
         return "numbers have no comma; write 10000 or 12.5"
     return hint_for(operator, OPERATORS)
+
+
+def _of_versions(operator: str, value: Any) -> str:
+    """What versions are compared with, for `vin`, `vbetween`, `semver` and `version`; or ""."""
+    if operator == "vin" and isinstance(value, list):
+        return as_yaml({"in": [str(one) for one in value]})
+    if operator in ("vbetween", "version_between") and isinstance(value, list) and len(value) == 2:
+        return as_yaml({"vgte": str(value[0]), "vlte": str(value[1])})
+    if operator in ("version", "semver", "版本"):
+        if isinstance(value, dict) and len(value) == 1:
+            inner, wanted = next(iter(value.items()))
+            found = _MEANT.get(inner, inner)
+            return as_yaml({f"v{found}": str(wanted)}) if f"v{found}" in OPERATORS else ""
+        hint = no_version("veq", value) if isinstance(value, str) else ""
+        return hint[len("write {") : -1] if hint.startswith("write {") else ""
+    return ""
 
 
 def _between(value: Any) -> str:

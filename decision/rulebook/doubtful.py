@@ -17,7 +17,7 @@ _FIELD: Final = re.compile(
     r"[${\s]*(?:field\s*:?\s+)?([a-z]+\.[^\s{}]+)(?:\s*[}|][^{]*|\s+([-+*/×])\s.*)?", re.DOTALL
 )
 """The name of a field as people write it in a text: bare, in braces, calculated with."""
-_DIGITS: Final = re.compile(r"\s*(-?[0-9]{1,9})\s*(?:d|days?)?\s*")
+_DIGITS: Final = re.compile(r"\s*(-?[0-9]{1,9})\s*(?:d|days?|天|日|岁|次|years?)?\s*")
 _VERSION: Final = re.compile(r"[vV]?[0-9]+\.[0-9]+\.[0-9]+([-+.][0-9A-Za-z.+-]*)?")
 _SEVERAL: Final = re.compile(r"\s*[，、；]\s*|\s+(?:or|oder|ou|或者?)\s+|\s*[|]{1,2}\s*")
 _TRUTH: Final = re.compile("yes|no|on|off|y|n|是|否|ja|nein|oui|non", re.IGNORECASE)
@@ -213,11 +213,14 @@ _DATED: Final = re.compile(r"birth|date|day$|_at$|_on$|生日|日期")
 """Names of attributes that are dates: in others, `age` may be a part of an object."""
 _MEASURES: Final = {
     **dict.fromkeys(("age", "years", "years_old", "年龄"), "years_since"),
-    **dict.fromkeys(("today", "is_today", "anniversary", "next_in"), "anniversary_in"),
-    **dict.fromkeys(("days_to", "days_left", "in_days"), "days_until"),
+    **dict.fromkeys(("today", "is_today", "anniversary", "next_in", "in"), "anniversary_in"),
+    **dict.fromkeys(("days_to", "days_left", "in_days", "days_before"), "days_until"),
     **dict.fromkeys(("days", "days_ago"), "days_since"),
 }
 """What people call the measures of a date."""
+_OTHER_UNITS: Final = re.compile(
+    "(?:hours|minutes|weeks|months)_(?:since|until|ago|to|left|before)"
+)
 
 
 _PARTS: Final = {
@@ -299,6 +302,11 @@ def doubtful_name(name: str) -> tuple[str, str] | None:
     near = get_close_matches(last, DATE_MEASURES, 1, 0.75)
     if last in _MEASURES and _DATED.search(start):
         near = [_MEASURES[last]]
+    if not near and _DATED.search(start) and _OTHER_UNITS.fullmatch(last):
+        message = (
+            f"{name} is an attribute of exactly that name; dates are measured in days and years"
+        )
+        return message, f"write customer.{start}.days_since or customer.{start}.days_until"
     if not near:
         return None
     message = f"{name} is an attribute of exactly that name"

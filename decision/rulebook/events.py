@@ -193,7 +193,11 @@ def read_score(checker: Checker, name: str, node: Node) -> Score:
 
 
 def _adds(checker: Checker, node: Node, what: str) -> dict[str, float | str]:
-    if not isinstance(node.value, dict) or not node.value:
+    if node.value == {}:
+        message = f"{what} must be a mapping of events and numbers; it is empty"
+        checker.error("wrong-type", node.at, message, "write {page_view: 1}")
+        return {}
+    if not isinstance(node.value, dict):
         items = node.value if isinstance(node.value, list) else [node]
         shown = [f"{one.value}: 1" for one in items[:3] if isinstance(one.value, str)]
         hint = f"write {{{', '.join(shown or ['page_view: 1'])}}}"
@@ -211,6 +215,12 @@ def _adds(checker: Checker, node: Node, what: str) -> dict[str, float | str]:
 
 def _amount(checker: Checker, node: Node, what: str) -> float | str | None:
     if isinstance(node.value, dict):
+        if len(node.value) == 1 and next(iter(node.value)) in ("of", "sum", "from"):
+            other = next(iter(node.value.values())).value
+            if isinstance(other, str):
+                hint = f"write {{property: {other.removeprefix(_EVENT)}}}"
+                checker.wrong_type(node, what, "a number or a property", hint)
+                return None
         with checker.entry(node, what) as entry:
             name = entry.require("property", Checker.text, None)
         if name is not None and name.startswith(_EVENT):
@@ -220,7 +230,7 @@ def _amount(checker: Checker, node: Node, what: str) -> float | str | None:
             return None
         return name
     if isinstance(node.value, str):
-        hint = f"write a number, or {{property: {node.value.removeprefix(_EVENT)}}}"
+        hint = f"write {{property: {node.value.removeprefix(_EVENT)}}}, or a number"
         if digits := readings.number(node.value):
             hint = f"write {digits}, without quotes and units"
         elif found := re.fullmatch(r"(?:event\.)?([\w.-]+)\s*[-+*/×].*", node.value):

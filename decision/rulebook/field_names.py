@@ -9,6 +9,7 @@ from decision.core.fields import DATE_MEASURES, STATE_FIELD, Field, UnknownField
 from decision.rulebook.checker import NOUNS, Checker
 from decision.rulebook.diagnostics import hint_for
 from decision.rulebook.doubtful import doubtful_name, doubtful_part, meant_field
+from decision.rulebook.event_hints import meant_measure, misread_measure, on_channel
 from decision.rulebook.namesakes import as_condition, field_meant, in_list, namesake
 from decision.rulebook.readings import as_yaml
 from decision.rulebook.yaml_source import Place
@@ -47,7 +48,7 @@ def known_field(
     event = what.removeprefix("when of derived event ").strip('"')
     names = checker.names
     doubt = doubtful_name(name) or namesake(name, names) or in_list(name, names, event)
-    if doubt := doubt or doubtful_part(name, value):
+    if doubt := doubt or doubtful_part(name, value) or misread_measure(name, value):
         checker.warn(place, *doubt, "doubtful-comparison")
     if field.experiment is not None:
         _experiment(checker, field.experiment, place)
@@ -58,7 +59,7 @@ def known_field(
     elif field.contacts_window:
         checker.contacts_named.append((name, field.channel or "", place))
     elif field.event_type is not None:
-        checker.event_type(field.event_type, place)
+        checker.event_type(field.event_type, place, on_channel(field.event_type, name))
         if field.channel is not None:
             checker.reference(field.channel, "channels", place)
         if field.beside is not None:
@@ -79,6 +80,13 @@ def known_field(
 def _meant(checker: Checker, name: str, what: str, value: Any) -> str:
     """A hint for a field that does not exist, by what it is like; empty where that is not clear."""
     of_event = what.startswith("when of derived event ")
+    if hint := meant_measure(name, value):
+        return hint
+    if name.startswith("time.") and name.rpartition(".")[2] in DATE_MEASURES:
+        return (
+            "dates are measured from the local day: write the date of the customer, such as "
+            f"customer.birthday.{name.rpartition('.')[2]}"
+        )
     if measured := meant_field(name):
         longest = "_90d" in measured and "90d" not in name
         return f"write {measured}" + ("; 90d is the longest window" if longest else "")
@@ -161,4 +169,7 @@ def check_contacts(checker: Checker) -> None:
             checker.warn(place, message, f"rename the {nouns[0]} or the {nouns[-1]}")
         elif not found and checker.complete:
             message = f'there is no channel, purpose or category "{name}"'
-            checker.error("unknown-name", place, message, hint_for(name, sorted(known)))
+            hint = hint_for(name, sorted(known))
+            if name in ("tag", "tags") or name in checker.names["tags"]:
+                hint = "no field counts contacts with a tag; a cap does, with of: {tags: …}"
+            checker.error("unknown-name", place, message, hint)

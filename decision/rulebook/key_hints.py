@@ -21,6 +21,10 @@ _HINTS: Final[dict[str, dict[str, str]]] = {
             "write per: calendar month, calendar week or calendar day",
         ),
         **dict.fromkeys(("when", "unless", "if"), _EVERYONE),
+        **dict.fromkeys(
+            ("from", "until", "active"),
+            "a budget is of a calendar period; from when to when is said by active of the messages",
+        ),
     },
     "calendar": {
         **dict.fromkeys(
@@ -32,6 +36,10 @@ _HINTS: Final[dict[str, dict[str, str]]] = {
     "cap": {
         "unless": _UNLESS,
         "except": _UNLESS,
+        **dict.fromkeys(("per_day", "daily"), "write within: calendar day"),
+        **dict.fromkeys(("per_week", "weekly"), "write within: calendar week"),
+        **dict.fromkeys(("per_month", "monthly"), "write within: calendar month"),
+        "for": "whom it is for is asked by when, such as when: {customer.segment.vip: true}",
         "spend": "what may be spent on all customers is one of budgets",
         "tier": "it belongs to the purpose: {consent: not_required, tier: 1}",
     },
@@ -56,6 +64,9 @@ _HINTS: Final[dict[str, dict[str, str]]] = {
         ),
         "within": "a window is asked where events are counted, such as events.tea.count_7d",
     },
+    "budget of message": {
+        "spend": "write budgets: {sms: {of: {channel: sms}, spend: <value>}}",
+    },
     "message": {
         "unless": _UNLESS,
         "tier": "it belongs to the purpose: {consent: not_required, tier: 1}",
@@ -79,6 +90,9 @@ _HINTS: Final[dict[str, dict[str, str]]] = {
         **dict.fromkeys(
             ("calendar", "calendars", "during", "dates"), 'did you mean "in"? write in: <value>'
         ),
+        "not_in": "write unless: {time.in.<value>: true}",
+        "timezone": "they are in the customer's own time zone; delete it",
+        **dict.fromkeys(("all_day", "whole_day"), 'write from: "00:00", to: "24:00"'),
         **dict.fromkeys(
             ("exclude", "exempt", "but", "allow"), 'did you mean "except"? write except: <value>'
         ),
@@ -151,6 +165,8 @@ def meant_key(what: str, key: str, value: Any = None) -> str:
     if kind == "of of budget" and key.startswith(_FIELDS):
         return "a budget counts what is given to all customers; ask for a field in when of messages"
     if hint := _HINTS.get(kind, {}).get(key, ""):
+        if kind == "score" and isinstance(value, str):
+            hint = hint.replace("half_life: 14d", "half_life: <value>")
         shown = "{…}" if value in (None, {}) else as_yaml({key: value}).removeprefix(f"{key}: ")
         return hint.replace("<value>", shown)
     if kind == "score" and key not in ("half_live", "halflife", "half-life", "add"):

@@ -63,6 +63,8 @@ def misplaced(key: str, node: Node, asked: Collection[str]) -> str:
     if value is None and (before := _before(key, values, asked)):
         whole = before[1]
         if re.fullmatch(r"[0-9]+%?", key) and re.fullmatch("[0-9]+", str(whole)):
+            if re.fullmatch("[0-9]{3}", key):
+                return f"write {before[0]}: {whole}{key}; numbers have no comma"
             return f"write {before[0]}: {whole}.{key}, with a point"
         return f"write {as_yaml({before[0]: [whole, key]})}"
     if "from" in asked and isinstance(value, str) and (span := _span(value, asked)):

@@ -69,6 +69,9 @@ def read_times(checker: Checker, operator: str, node: Node, what: str) -> Any:
             hint = "it is compared only with times, and with the last_at of other events"
             if parse_field(other).kind == "time":
                 hint = meant(operator, item.value)
+        if re.fullmatch("today|今天|heute|now", str(item.value), re.IGNORECASE):
+            field = re.search(r"(\S+)\.last_at in ", what)
+            hint = f"write {field[1]}.days_since: 0" if field else ""
         if length := readings.duration(str(item.value)):
             turned = "lte" if operator in ("gt", "gte") else "gte"
             hint = f"days are compared with days_since: {{{turned}: {_days(length)}}}"

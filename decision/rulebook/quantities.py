@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from calendar import month_name, monthrange
 from datetime import UTC, datetime, tzinfo
+from math import floor
 
 from decision.core.clock import (
     HOUR,
@@ -30,6 +32,14 @@ _PERCENT = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*%")
 
 
 _NO_LIMIT = re.compile("unlimited|no limit|none|infinite|infinity|无限|不限", re.IGNORECASE)
+
+
+def _last_day(text: str) -> str:
+    """How many days the month of a date has; empty where there is no such month."""
+    year, month = (int(part) for part in text[:7].split("-"))
+    if not 1 <= month <= 12:
+        return "months are 01 to 12"
+    return f"write {text[:7]}-{monthrange(year, month)[1]}; {month_name[month]} has no more days"
 
 
 class QuantityReader(DiagnosticCollector):
@@ -134,7 +144,11 @@ class QuantityReader(DiagnosticCollector):
                 meant = f"{readings.number(plain(value).replace('%', ''))}%"
             if isinstance(value, str) and (found := _PERCENT_WORD.fullmatch(value)):
                 meant = f"{found[1]}%"
-            hint = f"write {meant}" if len(meant) > 1 else ""
+            if isinstance(value, str) and (
+                part := re.fullmatch(r"([0-9]{1,3})\s*/\s*([1-9][0-9]{0,2})", value)
+            ):
+                meant = f"{floor(10_000 * int(part[1]) / int(part[2])) / 100:g}%"
+            hint = f"write {meant}" if len(meant) > 1 else "write it like 50% or 0.5"
             self.wrong_type(node, what, "a share such as 2%", hint)
             return None
         if not 0 <= value <= 1:
@@ -169,6 +183,8 @@ class QuantityReader(DiagnosticCollector):
         except (ValueError, OverflowError) as error:
             meant = readings.moment(value, self.zone)
             hint = f"write {meant}" if meant and meant != value else str(error)
+            if "out of range" in hint:
+                hint = _last_day(value) or "write 2026-11-01 or 2026-11-01T10:00:00+08:00"
             if len(meant) > len("2026-11-01"):
                 hint += "; add the offset from UTC to each time"
             self.error("bad-value", node.at, f'{what}: "{value}" is not a date or time', hint)

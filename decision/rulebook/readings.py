@@ -157,7 +157,7 @@ def duration(text: str) -> str:
     >>> [duration(one) for one in ("7 days", "1w", "7天", "1.5h", "1h30m", "3 months", "7D", "x")]
     ['7d', '7d', '7d', '90m', '90m', '90d', '7d', '']
     """
-    text, total, at = plain(text).strip(), 0.0, 0
+    text, total, at = _with_digits(plain(text).strip()), 0.0, 0
     while at < len(text):
         part = _PART.match(text, at)
         unit = part and _unit(part[2])
@@ -168,6 +168,27 @@ def duration(text: str) -> str:
     if not total or total % SECOND:
         return ""
     return format_duration(int(total)) if total < 48 * HOUR or total % DAY else f"{total / DAY:g}d"
+
+
+_CHINESE: Final = {
+    "半": "0.5",
+    "一": "1",
+    "两": "2",
+    "二": "2",
+    "三": "3",
+    "四": "4",
+    "五": "5",
+    "六": "6",
+    "七": "7",
+    "八": "8",
+    "九": "9",
+    "十": "10",
+}
+
+
+def _with_digits(text: str) -> str:
+    """A text that begins with a Chinese number, as digits: 一个月 is 1个月."""
+    return _CHINESE[text[0]] + text[1:] if text[:1] in _CHINESE else text
 
 
 def _unit(text: str) -> int:
@@ -212,16 +233,25 @@ def moment(text: str, zone: tzinfo) -> str:
     return datetime.fromisoformat(f"{found}T{at}{seconds}").replace(tzinfo=zone).isoformat()
 
 
+_AFTER_NOON: Final = ("晚上", "下午", "傍晚", "夜里")
+_PARTS_OF_DAY: Final = (*_AFTER_NOON, "早上", "上午", "凌晨", "清晨", "中午")
+
+
 def clock(text: str) -> str:
     """A time of day as rule files have it.
 
     >>> [clock(one) for one in ("8:00", "10pm", "22.30", "22h", "22点", "25:00")]
     ['08:00', '22:00', '22:30', '22:00', '22:00', '']
     """
-    found = _TIME.fullmatch(plain(text).strip()) or _SECONDS.fullmatch(plain(text).strip())
+    text = plain(text).strip()
+    part = next((one for one in _PARTS_OF_DAY if text.startswith(one)), "")
+    text = text.removeprefix(part)
+    found = _TIME.fullmatch(text) or _SECONDS.fullmatch(text)
     if found is None:
         return ""
     hour, minute = int(found[1]), int(found[2] or 0)
+    if part in _AFTER_NOON and 1 <= hour < 12:
+        hour += 12
     half = (found[3] or "" if found.re is _TIME else "").lower().replace(".", "")
     if half in ("pm", "am") and 1 <= hour <= 12:
         hour = hour % 12 + 12 * (half == "pm")

@@ -118,6 +118,8 @@ _CONSENT: Final = {
     **dict.fromkeys(("yes", "required", "needed", "true", "optin"), "opt_in"),
     **dict.fromkeys(("no", "none", "not needed", "false", "never", "not-required"), "not_required"),
     "optout": "opt_out",
+    **dict.fromkeys(("需要", "同意", "需同意"), "opt_in"),
+    **dict.fromkeys(("不需要", "无需", "不用"), "not_required"),
 }
 """What people write → the kind of consent. The nearest word can be the opposite: `required`."""
 

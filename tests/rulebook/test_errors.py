@@ -434,7 +434,7 @@ CASES: list[tuple[str, str, str]] = [
     ("unknown-operator", when("{customer.a: {§between: [1, 2]}}"), "{gte: 1, lte: 2}"),
     # --- dates
     ("unknown-field", when("{§birthday.anniversary_in: 0}"), "customer.birthday.anniversary_in"),
-    ("unknown-operator", when("{customer.birthday: {§days_until: 3}}"), "customer.birthday.days_until: …"),
+    ("unknown-operator", when("{customer.birthday: {§days_until: 3}}"), "customer.birthday.days_until: 3"),
     ("wrong-type", when("{customer.birthday.days_until: {lte: §7d}}"), "write 7,"),
     ("doubtful-comparison", when("{§event.date.days_until: 3}"), "an attribute of the customer"),
     ("wrong-type", when("{customer.birthday.days_until: §soon}"), "is a number"),
@@ -462,7 +462,7 @@ CASES: list[tuple[str, str, str]] = [
     ("bad-value", when('{customer.v: {vlt: §""}}'), "2.10.0"),
     ("bad-value", when('{customer.v: {vlt: §" 2.0"}}'), '{vlt: "2.0"}'),
     ("wrong-type", when("{customer.v: {vgte: §2.10}}"), "2.10 is the number 2.1"),
-    ("wrong-type", when("{customer.v: {vgte: §2}}"), 'in quotes: "2"'),
+    ("wrong-type", when("{customer.v: {vgte: §2}}"), 'write {vgte: "2"}'),
     ("wrong-type", when("{customer.v: {veq: §true}}"), "a version, in quotes"),
     ("wrong-type", when('{customer.v: {veq: §["2.0"]}}'), "a version, in quotes"),
     ("wrong-type", when('{events.x.count: {§vgte: "2.0"}}'), "events.x.count, which is a number"),
