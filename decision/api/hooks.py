@@ -107,7 +107,9 @@ def hook_routes(
     return [take_reports]
 
 
-_ANSWER: Final = Body(type=ReportsAnswer, example={"accepted": 1, "duplicates": 0})
+_ANSWER: Final = Body(
+    type=ReportsAnswer, example=msgspec.to_builtins(ReportsAnswer(accepted=1, ignored=2))
+)
 _REPORT = Operation(
     id="takeReports",
     tag="events",
