@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -48,6 +48,12 @@ _DATASETS: Final[dict[Kind, tuple[str, ...]]] = {
     "decision": ("decisions", "changes"),
     "event": ("events",),
     "consent": ("changes",),
+}
+
+
+_OF_MANY: Final[Mapping[str, str]] = {
+    **{f"{kind}s": kind for kind in KINDS},
+    "deliveries": "delivery",
 }
 
 
@@ -238,17 +244,17 @@ class _Page:
 
 
 def kinds_of(given: str | None) -> tuple[Kind, ...]:
-    """The kinds that a text names, with commas between; all where there is none.
+    """The kinds that a text names, as one or as many, with commas between; all where there is none.
 
     Raises:
         InputError: one of them is none.
 
-    >>> kinds_of("event,decision")
+    >>> kinds_of("event,decisions")
     ('decision', 'event')
     """
     if given is None:
         return KINDS
-    named = given.split(",")
+    named = [_OF_MANY.get(name, name) for name in given.split(",")]
     for name in named:
         if name not in KINDS:
             raise unknown("kinds", "kind of row", name, KINDS)

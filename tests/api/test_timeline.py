@@ -110,6 +110,7 @@ async def test_kinds_narrow_the_rows(api: Api) -> None:
     for kinds in ("decision", "contact", "event", "consent", "event,consent"):
         rows = await every(api, kinds=kinds)
         assert {row["kind"] for row in rows} == set(kinds.split(","))
+    assert await every(api, kinds="events,consents") == await every(api, kinds="event,consent")
     consents = await every(api, kinds="consent")
     assert [row["source"] for row in consents] == ["message.unsubscribed", "api"]
 
