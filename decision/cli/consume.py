@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from decision.cli.options import server_settings, settings_options
+from decision.cli.options import metrics_options, server_settings, settings_options
 from decision.installation import require
 from decision.server.consumer_settings import (
     PASSWORD,
@@ -83,20 +83,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Certificates (PEM) by which the brokers are known. Default: the system's.",
 )
-@click.option(
-    "--metrics-port",
-    type=click.IntRange(1, 65535),
-    metavar="PORT",
-    help="Serve Prometheus metrics on this port, and /health.",
-)
-@click.option(
-    "--metrics-host",
-    default="127.0.0.1",
-    show_default=True,
-    metavar="ADDRESS",
-    help="The address for --metrics-port. There are no keys: another one needs a network of "
-    "your own.",
-)
+@metrics_options("Serve Prometheus metrics on this port, and /health.")
 @settings_options(
     *("redis_url", "key_prefix", "rules", "follow", "watch", "max_body_bytes"),
     *("segment_traits", "segment_events", "segment_merge"),
