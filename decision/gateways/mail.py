@@ -23,6 +23,9 @@ _ADDRESS: Final = re.compile(r"([\w!#$%&'*+/=?^`{|}~.-]{1,64})@([\w.-]{1,253})")
 _DOMAIN: Final = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 _NAMED: Final = re.compile(r"([^<>\x00-\x1f\x7f]*)<([^<>]*)>\s*")
 _LONGEST_ADDRESS: Final = 254
+_LINE: Final = 900
+"""Characters of a link in one line of a header."""
+
 _BLOCKS: Final = re.compile(
     "address|article|blockquote|br|d[dlt]|div|footer|h[1-6r]|header|li|[ou]l|p|pre|section|t(able|r)"
 )
@@ -124,7 +127,9 @@ def flat(
     """
     own = dict(rows)
     if link is not None:
-        own["List-Unsubscribe"] = f"<{link}>"
+        # A line has at most 998 characters; RFC 2369 lets blanks inside the brackets be ignored.
+        parts = [link[at : at + _LINE] for at in range(0, len(link), _LINE)]
+        own["List-Unsubscribe"] = "<" + "\r\n ".join(parts) + ">"
         own["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     above = "".join(f"{name}: {value}\r\n" for name, value in own.items()).encode("ascii")
     return above + mail.as_bytes(policy=policy.SMTPUTF8 if utf8 else policy.SMTP)

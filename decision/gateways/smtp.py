@@ -36,6 +36,8 @@ _BEFORE_THE_MAIL: Final = (
     aiosmtplib.SMTPAuthenticationError,
 )
 _LONGEST_REASON: Final = 200
+_LANGUAGE: Final = 35
+"""Characters of a customer's language in a link: any tag of RFC 5646 that is in use."""
 
 
 class Smtp:
@@ -94,7 +96,7 @@ class Smtp:
                 message=outgoing.message,
                 channel=outgoing.channel,
                 purpose=outgoing.purpose,
-                language=outgoing.language,
+                language=None if outgoing.language is None else outgoing.language[:_LANGUAGE],
             )
         )
 

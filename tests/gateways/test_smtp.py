@@ -7,6 +7,7 @@ import email
 import ssl
 import subprocess
 from collections.abc import Callable
+from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTPUTF8
 from pathlib import Path
@@ -29,6 +30,10 @@ from decision.gateways import (
 )
 from decision.gateways.mail import address_of, compose, flat, sender_of, text_of
 from decision.gateways.protocol import Gateway
+from decision.gateways.registry import Context
+from decision.gateways.smtp import Smtp
+from decision.gateways.smtp_connections import SmtpConfig
+from decision.gateways.unsubscribe import UnsubscribeLinks
 from tests.gateways.chaos import serving
 from tests.gateways.mail_server import Handler, mail_server
 from tests.gateways.outgoing import outgoing
@@ -121,16 +126,51 @@ def test_a_text_alone_is_a_plain_mail() -> None:
     assert lines_of(server.mail()) == ".\n..\nx" + "é" * 2000 + "\n"
 
 
-def test_long_ids_do_not_break_the_link() -> None:
-    one = outgoing(content=HTML, customer_id="客" * 80, message="m" * 128)
-    found, server = deliver(one)
+WORDS = st.characters(exclude_categories=["Cs"])
+LONG = ["x" * 256, "客" * 256, "\U0001f375" * 256, "".join(map(chr, range(0x20000, 0x2E000, 224)))]
+
+
+@given(
+    customer=st.sampled_from(LONG) | st.text(WORDS, min_size=1, max_size=256),
+    names=st.sampled_from([*LONG, "news"]) | st.text(WORDS, min_size=1, max_size=128),
+    language=st.none() | st.sampled_from(["zh-Hant-TW", "x" * 5000]),
+    host=st.sampled_from(["m.example.com", "m.example.com/" + "path/" * 30]),
+)
+def test_no_id_or_name_makes_a_line_too_long_or_the_link_another(
+    customer: str, names: str, language: str | None, host: str
+) -> None:
+    links = UnsubscribeLinks(f"https://{host}", ["a secret of enough characters"])
+    one = outgoing(
+        customer_id=customer, message=names[:128], channel=names[:128], purpose=names[:128],
+        language=language, refusable=True,
+    )  # fmt: skip
+    config = SmtpConfig(host="smtp.example.com", sender="Hi <hi@example.com>")
+    link = Smtp(config, Context(name="m", unsubscribe=links))._link(one)
+    sender = address_of("hi@example.com")
+    mail = compose(HTML, sender=sender, to=sender, at=0, key=one.key, link=link)
+    raw = flat(mail, utf8=False, link=link)
+    assert max(map(len, raw.split(b"\r\n"))) <= 998
+    found = message_from_bytes(raw)
+    # RFC 2369: blanks inside the brackets are ignored.
+    written = "".join(str(found["List-Unsubscribe"]).strip("<>").split())
+    assert written == link and mail["Bcc"] is None
+    read = links.read(written.rpartition("/")[2])
+    assert read is not None
+    assert (read.customer_id, read.message, read.purpose) == (customer, names[:128], names[:128])
+
+
+@pytest.mark.parametrize("customer", LONG)
+def test_the_longest_customer_id_leaves_the_link_in_one_line(customer: str) -> None:
+    found, server = deliver(outgoing(content=HTML, customer_id=customer, language="zh-Hant-TW"))
     assert isinstance(found, Accepted)
     raw = server.envelopes[0].original_content
-    assert isinstance(raw, bytes) and max(map(len, raw.split(b"\r\n"))) < 998
+    assert isinstance(raw, bytes)
+    (line,) = [row for row in raw.split(b"\r\n") if row.startswith(b"List-Unsubscribe:")]
+    assert line.endswith(b">") and len(line) <= 998
     links = parse_gateways("g", LINKS + "gateways: {}", {}).unsubscribe
     assert links is not None
-    opt_out = links.read(server.mail()["list-unsubscribe"].strip("<>").rpartition("/")[2])
-    assert opt_out is not None and opt_out.customer_id == "客" * 80
+    read = links.read(line.decode().strip("<>").rpartition("/")[2])
+    assert read is not None and read.customer_id == customer
 
 
 def test_addresses_in_other_scripts_arrive() -> None:
