@@ -84,6 +84,16 @@ def test_every_metric_of_the_store_is_in_the_dashboard_or_alerted_on() -> None:
     assert {name for name in families if name not in shown} == set()
 
 
+def test_what_comes_in_and_goes_out_is_in_the_dashboard() -> None:
+    """Every metric of Kafka and of deliveries has a panel, and so have the reports of providers."""
+    shown = " ".join(target["expr"] for one in panels() for target in one.get("targets", ()))
+    registry = CollectorRegistry()
+    DeliveryMetrics(registry)
+    ConsumerMetrics(registry)
+    families = {family.name for family in registry.collect()} | {"nextbest_reports"}
+    assert {name for name in families if name not in shown} == set()
+
+
 def watched() -> Iterator[tuple[str, str]]:
     """Each metric of a table of the documentation that says when to alert, and what it says."""
     for line in (ROOT / "docs" / "operating.md").read_text("utf-8").splitlines():
