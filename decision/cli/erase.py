@@ -33,10 +33,11 @@ def erase(customer_id: str, archive: Path | None, as_json: bool, **given: str | 
     """Erase a customer: from the store, and from an archive on disk.
 
     The store loses the document, aliases, earlier ids that were merged into it, answers kept for
-    request ids, and the decisions and events in the log. With --archive, Parquet files with rows of
-    the customer are rewritten without these rows; without it, the next run of `nextbest archive`
-    does this. Erasing again changes nothing. What is printed is a certificate: what was removed
-    where, what is pending, and what an erasure does not reach.
+    request ids, deliveries and what providers call them, and the decisions and events in the log.
+    With --archive, Parquet files with rows of the customer are rewritten without these rows;
+    without it, the next run of `nextbest archive` does this. Erasing again changes nothing. What is
+    printed is a certificate: what was removed where, what is pending, and what an erasure does not
+    reach.
 
     Exit code 1: nothing was known of the customer, in the store and, with --archive, there. The
     erasure is logged all the same, so that an archive erases what it may have.
@@ -108,6 +109,9 @@ def _lines(proof: ErasureCertificate) -> list[str]:
         "alias": store.aliases,
         "answer": store.answers,
         "event id": store.event_ids,
+        "coupon code": store.coupon_codes,
+        "delivery": store.deliveries,
+        "provider id": store.provider_ids,
         "log record": records,
     }
     removed = ", ".join(f"{name} {count}" for name, count in counts.items())

@@ -169,9 +169,11 @@ class Removed(msgspec.Struct, frozen=True):
     answers: int = 0
     event_ids: int = 0
     deliveries: int = 0
+    provider_ids: int = 0
 
     def __bool__(self) -> bool:
-        return self.documents + self.answers + self.event_ids + self.deliveries > 0
+        found = self.documents + self.answers + self.event_ids
+        return found + self.deliveries + self.provider_ids > 0
 
 
 class FileState(msgspec.Struct, frozen=True):

@@ -29,6 +29,8 @@ OUTSIDE: Final = (
     "replicas of Redis, which rewrite a file of their own",
     "what other systems have received: messages sent, exports, lists of "
     "audiences, copies of the log or the archive",
+    "files that were written of customers: runs of audiences (.nextbest/audiences), lists of "
+    "audiences, outboxes of gateways of the type file, until they are deleted",
     "coupon codes, which stay given and name nobody",
     "budgets' counters and the ids of decisions, which name nobody",
 )
@@ -40,7 +42,7 @@ class StoreRemoval(msgspec.Struct, frozen=True, kw_only=True):
 
     `ids` counts the customer's ids: the one in use, merged ones, aliases that were one.
     `coupon_codes` counts the codes of which it was known that the customer has them, `deliveries`
-    the messages that were still in the outbox.
+    the messages that were still in the outbox, `provider_ids` what providers call earlier ones.
     """
 
     ids: int = 0
@@ -50,6 +52,7 @@ class StoreRemoval(msgspec.Struct, frozen=True, kw_only=True):
     event_ids: int = 0
     coupon_codes: int = 0
     deliveries: int = 0
+    provider_ids: int = 0
     log_records: dict[str, int] = {}
 
 

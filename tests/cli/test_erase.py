@@ -85,11 +85,11 @@ def test_the_command_erases_both_and_again_finds_nothing(
     assert (proof["complete"], proof["store"]["documents"]) == (True, 1)
     assert (proof["archives"][0]["rows"], proof["archives"][0]["files"]) == (3, 2)
     assert proof["append_only_file"]["state"] == "pending" and len(proof["pending"]) == 1
-    assert proof["not_reached"]
+    assert any(".nextbest/audiences" in one for one in proof["not_reached"])
     assert "王" not in json.dumps(proof, ensure_ascii=False)
     again = run("erase", "王", "--archive", str(archive), *where, code=1)
     assert "nothing was there" in again and "is not known in the store or the archive" in again
-    assert "0 rows removed" in again
+    assert "0 rows removed" in again and "delivery 0, provider id 0" in again
     assert "erasure 0" in again and "append-only file: pending" in again
 
 

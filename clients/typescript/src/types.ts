@@ -457,7 +457,7 @@ export interface ShownCustomer {
  *
  * `ids` counts the customer's ids: the one in use, merged ones, aliases that were one.
  * `coupon_codes` counts the codes of which it was known that the customer has them, `deliveries`
- * the messages that were still in the outbox.
+ * the messages that were still in the outbox, `provider_ids` what providers call earlier ones.
  */
 export interface StoreRemoval {
   ids: number;
@@ -467,6 +467,7 @@ export interface StoreRemoval {
   event_ids: number;
   coupon_codes: number;
   deliveries: number;
+  provider_ids: number;
   log_records: Record<string, number>;
 }
 

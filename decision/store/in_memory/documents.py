@@ -197,7 +197,7 @@ class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryCoupons, MemoryLog, Me
                 await self.delete_alias(kind, value, customer_id)
         self._append(partition_of(customer_id), [record])
         deliveries = await self._forget_deliveries(customer_id)
-        self._forget_provider_ids(customer_id)
+        provider_ids = self._forget_provider_ids(customer_id)
         if pseudonym is not None:
             now = self._clock()
             self._erased.forget_expired(now)
@@ -208,4 +208,5 @@ class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryCoupons, MemoryLog, Me
             answers=len(self._answers.pop(customer_id, ())),
             event_ids=len(self._events.pop(customer_id, ())),
             deliveries=deliveries,
+            provider_ids=provider_ids,
         )

@@ -29,7 +29,12 @@ class MemoryProviderIds(MemoryOutbox):
     async def find_provider_id(self, gateway: str, provider_id: str) -> DeliveredTo | None:
         return self._provider_ids.live((gateway, provider_id), self._clock())
 
-    def _forget_provider_ids(self, customer_id: str) -> None:
-        for key, (_, to) in list(self._provider_ids.items()):
-            if to.customer_id == customer_id:
-                del self._provider_ids[key]
+    def _forget_provider_ids(self, customer_id: str) -> int:
+        """How many there were."""
+        self._provider_ids.forget_expired(self._clock())
+        theirs = [
+            key for key, (_, to) in self._provider_ids.items() if to.customer_id == customer_id
+        ]
+        for key in theirs:
+            del self._provider_ids[key]
+        return len(theirs)

@@ -279,9 +279,9 @@ class RedisDocuments(RedisAliases, RedisOutbox, RedisProviderIds):
             if isinstance(reply[0], bytes):
                 channels.update((channel.decode(), None) for channel in reply)
             else:
-                await self._forget_provider_ids(customer_id)
+                names = await self._forget_provider_ids(customer_id)
                 documents, answers, event_ids, deliveries = reply
-                return Removed(documents, aliases, answers, event_ids, deliveries)
+                return Removed(documents, aliases, answers, event_ids, deliveries, names)
         raise StoreUnavailable(
             f"customer {customer_id!r} changed {_ERASE_ATTEMPTS} times "
             "while being erased; try again"

@@ -43,11 +43,15 @@ class RedisProviderIds(RedisBase):
         except msgspec.MsgspecError as error:
             raise damaged(key, "it is no provider's id") from error
 
-    async def _forget_provider_ids(self, customer_id: str) -> None:
-        """Removes those of a customer whose document and deliveries are gone already."""
+    async def _forget_provider_ids(self, customer_id: str) -> int:
+        """Removes those of a customer whose document and deliveries are gone already; how many."""
         own = self.keys.provider_ids(customer_id)
         members = await self._caller()(("ZRANGE", own, 0, -1))
         pairs = [member.decode().partition("\0") for member in members]
         keys = [self.keys.provider_id(gateway, name) for gateway, _, name in pairs]
-        for key in (*keys, own) if keys else ():
-            await self._caller(write=True)(("DEL", key))
+        removed = 0
+        for key in keys:  # some have expired by themselves
+            removed += int(await self._caller(write=True)(("DEL", key)))
+        if keys:
+            await self._caller(write=True)(("DEL", own))
+        return removed

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from decision.core.delivery import SettledDelivery
-from decision.core.ports import Committed, Store
+from decision.core.ports import Committed, Removed, Store
 from decision.core.provider_ids import DeliveredTo
 from tests.store.build import commit_of, record
 from tests.store.suite.test_outbox import delivery, write
@@ -59,10 +59,26 @@ async def test_an_erasure_takes_the_ids_of_its_customer_alone(store: Store) -> N
     await write(store, *ones, other)
     for number, one in enumerate((*ones, other)):
         assert await store.note_provider_id("texts", str(number), told(one))
-    await store.erase("c-1", record("erasure", "c-1"))
+    removed = await store.erase("c-1", record("erasure", "c-1"))
+    assert (removed.deliveries, removed.provider_ids) == (2, 2)
     for number in (0, 1):
         assert await store.find_provider_id("texts", str(number)) is None
     assert await store.find_provider_id("texts", "2") == told(other)
+
+
+async def test_an_erasure_that_went_on_later_says_that_there_were_ids(store: Store) -> None:
+    """And counts those alone that are remembered still."""
+    one = delivery("c-1")
+    await write(store, one)
+    assert await store.note_provider_id("texts", "long", told(one))
+    assert await store.note_provider_id("texts", "short", told(one), lasts_ms=1)
+    for _ in range(200):
+        if await store.find_provider_id("texts", "short") is None:
+            break
+        await asyncio.sleep(0.01)
+    assert (await store.erase("c-1", record("erasure", "c-1"))).provider_ids == 1
+    assert not await store.erase("c-1", record("erasure", "c-1"))
+    assert Removed(provider_ids=1)
 
 
 async def test_nothing_is_kept_of_a_customer_who_was_erased(store: Store) -> None:

@@ -516,7 +516,8 @@ class StoreRemoval(TypedDict):
 
     `ids` counts the customer's ids: the one in use, merged ones, aliases that were one.
     `coupon_codes` counts the codes of which it was known that the customer has them,
-    `deliveries` the messages that were still in the outbox.
+    `deliveries` the messages that were still in the outbox, `provider_ids` what providers
+    call earlier ones.
     """
 
     ids: int
@@ -526,6 +527,7 @@ class StoreRemoval(TypedDict):
     event_ids: int
     coupon_codes: int
     deliveries: int
+    provider_ids: int
     log_records: dict[str, int]
 
 
