@@ -18,6 +18,8 @@ from decision.rulebook.yaml_source import Node
 MOST_SPENT: Final = 1_000_000_000
 """Of money, in `settings.currency`: in millionths, a double still holds it exactly."""
 
+_NOTHING: Final = Selector(messages=())
+
 PERIODS: Final = [f"calendar {period}" for period in get_args(CalendarPeriod)]
 PACES: Final = ["even"]
 _PERIOD_WORDS: Final = {"day": "day|daily|[天日]", "week": "week|[周]|星期", "month": "month|月"}
@@ -29,7 +31,7 @@ def read_shared_budget(checker: Checker, name: str, node: Node) -> SharedBudget:
         found = SharedBudget(
             name=name,
             source=node.key.label,
-            of=entry.require("of", read_filter, Selector()),
+            of=entry.require("of", _counted, _NOTHING),
             spend=entry.read("spend", _spend, None),
             at_most=entry.read("at_most", Checker.whole, None),
             per=cast(Any, entry.read("per", _period, None)),
@@ -37,6 +39,14 @@ def read_shared_budget(checker: Checker, name: str, node: Node) -> SharedBudget:
         )
         _one_limit(checker, entry)
     return found
+
+
+def _counted(checker: Checker, node: Node, what: str) -> Selector:
+    """What it counts; nothing where that is written wrongly, so that no other error follows."""
+    before = len(checker.diagnostics)
+    found = read_filter(checker, node, what)
+    wrong = any(one.severity == "error" for one in checker.diagnostics[before:])
+    return _NOTHING if wrong else found
 
 
 def _one_limit(checker: Checker, entry: MappingReader) -> None:

@@ -33,15 +33,16 @@ from decision.rulebook.source_map import SourceMap
 def review(report: DiagnosticCollector, definition: PolicyDefinition, places: SourceMap) -> None:
     """Adds to the report whatever is suspicious in a policy.
 
-    If there are errors, it looks only at conditions of definitions without an error, because it
-    cannot yet tell what rules and messages do together.
+    If there are errors, it looks only at conditions and fallbacks, of definitions without an error,
+    because it cannot yet tell what rules and messages do together.
     """
     if not report.complete:
         return
     if report.failed:
         context = ReviewContext(report, definition, places, valid=False)
-        review_conditions(context, _flawed(report, places))
-        review_fallbacks(context)
+        flawed = _flawed(report, places)
+        review_conditions(context, flawed)
+        review_fallbacks(context, flawed)
         return
     context = ReviewContext(report, definition, places)
     review_conditions(context)

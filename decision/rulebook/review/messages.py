@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 import numpy as np
 
 from decision.core.arbitration import Floats
@@ -33,8 +35,11 @@ def review_messages(context: ReviewContext) -> None:
     _PriorityBounds(context, channels, placed).review(fallbacks)
 
 
-def review_fallbacks(context: ReviewContext) -> None:
-    """Refuses fallbacks that consent, quiet hours, reply windows or a budget should hold back."""
+def review_fallbacks(context: ReviewContext, flawed: Set[tuple[str, str]] = frozenset()) -> None:
+    """Refuses fallbacks that consent, quiet hours, reply windows or a budget should hold back.
+
+    Nothing is concluded from definitions in `flawed`: their own errors come first.
+    """
     definition = context.definition
     messages = {one.name: one for one in definition.messages}
     channels = {one.name: one for one in definition.channels}
@@ -47,6 +52,9 @@ def review_fallbacks(context: ReviewContext) -> None:
         shared = [one for one in placement.channels if one in message.channels and one in channels]
         if not shared:
             continue  # has a diagnostic already
+        parts = [("messages", message.name), ("purposes", message.purpose)]
+        if flawed & {*parts, *(("channels", one) for one in shared)}:
+            continue
         held = [
             f"{one} has {why}"
             for one in shared
