@@ -75,7 +75,7 @@ def segment_routes(
     """The routes of Segment's calls, and of the quarantine."""
     options = segment_options(settings)
     store = engine.runtime.store
-    largest = settings.segment_max_body_bytes
+    largest = settings.segment_body_bytes
 
     async def take(request: _Request, kind: str | None) -> Answer:
         scope = request.scope

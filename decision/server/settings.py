@@ -155,7 +155,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     segment_merge: Annotated[
         bool, _about("Merge the two customers of Segment's alias; otherwise it changes nothing.")
     ] = False
-    segment_max_body_bytes: Annotated[
+    segment_body_bytes: Annotated[
         int, _about("Largest body of Segment's calls, unpacked.", ge=1024)
     ] = 4 * 1024 * 1024 + 64 * 1024
     segment_origins: Annotated[

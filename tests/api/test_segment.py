@@ -145,7 +145,7 @@ async def test_what_rudderstack_sends_at_once_is_taken_whole(rules: Path, packed
         answer = await api.client.post("/v1/batch", content=body, headers=headers)
         assert answer.status_code == 200, answer.text
         assert answer.json()["accepted"] == 100
-    async with running(rules, segment_max_body_bytes=100_000) as api:
+    async with running(rules, segment_body_bytes=100_000) as api:
         answer = await api.client.post("/v1/batch", content=body, headers=headers)
         assert answer.status_code == 413
 

@@ -87,7 +87,8 @@ async def test_of_a_command_to_redis_that_fails_nothing_is_lost_and_nothing_coun
         await send(await prepare())
         number = await prepare()
         points = await commands_of(proxy, lambda: send(number))
-        assert ("EVALSHA", 4) in points  # three customers, and the event itself
+        # Two others; and the event itself, which an event writes with what it counts for its sender.
+        assert ("EVALSHA", 3 if kind == "event" else 4) in points
         for (name, nth), action in itertools.product(points, ACTIONS):
             number = await prepare()
             getattr(proxy, action)(name, nth)
