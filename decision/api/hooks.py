@@ -82,7 +82,7 @@ def hook_routes(
         )
         counts: Counter[str] = Counter()
         try:
-            reports = await read_reports(gateway.config, received, sns)
+            reports, unreadable = await read_reports(gateway.config, received, sns)
         except BadSignature as error:
             metrics.reported("unsigned")
             challenge = {"www-authenticate": 'Basic realm="nextbest reports"'}
@@ -93,6 +93,7 @@ def hook_routes(
         except (ValueError, msgspec.MsgspecError):
             counts["unreadable"] += 1
         else:
+            counts["unreadable"] += unreadable
             reported = Reported(engine, name, gateway)
             for first in range(0, len(reports), _AT_A_TIME):
                 await asyncio.sleep(0)

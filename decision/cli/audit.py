@@ -26,7 +26,8 @@ from decision.cli.output import console, print_json
 def audit(last: int, customer: str | None, as_json: bool, **given: str | None) -> None:
     """Show who changed what for good, and who looked customers up.
 
-    That is who erased, merged, reloaded, published and rolled back.
+    That is who erased, merged, reloaded, published and rolled back, who gave an audience out, and
+    who found a customer by an alias, saw a timeline or exported somebody.
 
     The store keeps the last 10,000 entries of changes, and as many of looks; the server's log has
     the same as `audit`, and changes of consents. Customers are named by pseudonyms.

@@ -81,6 +81,8 @@ class Sns:
             if message["TopicArn"] not in topics or not _is_recent(message["Timestamp"], now):
                 return False
             fields = [key for key in _SIGNED[message["Type"]] if message.get(key) is not None]
+            if any("\n" in message[key] for key in fields if key != "Message"):
+                return False  # one signed text could be cut into fields in several ways
             text = "".join(f"{key}\n{message[key]}\n" for key in fields).encode()
             signature = base64.b64decode(message["Signature"], validate=True)
             url, version = message["SigningCertURL"], message["SignatureVersion"]

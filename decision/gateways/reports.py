@@ -124,19 +124,38 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
     now: float
 
 
-async def read_reports(config: ReportsConfig, received: Received, sns: Sns) -> list[Report]:
-    """The reports in a request.
+async def read_reports(
+    config: ReportsConfig, received: Received, sns: Sns
+) -> tuple[list[Report], int]:
+    """The reports in a request, and how many of them have a form that is not known.
+
+    Where a provider sends several at once, each is read by itself: it does not repeat the others.
 
     Raises:
         BadSignature: it does not come from the provider, or is too old.
         amazon.Unreachable: Amazon cannot be asked now whether it does.
-        ValueError: it is signed, and nobody can read it.
+        ValueError: it is signed, and is no report at all.
     """
     try:
         data = await _signed(config, received, sns)
-        return SHAPES[config.provider](data)
-    except (LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except _OTHER_FORM as error:
         raise ValueError("the report has another form than is known") from error
+    parts = [data]
+    if config.provider in _LISTS and isinstance(data, list):
+        parts = [[one] for one in data]
+    found, unreadable = [], 0
+    for part in parts:
+        try:
+            found += SHAPES[config.provider](part)
+        except (ValueError, msgspec.MsgspecError, *_OTHER_FORM):
+            unreadable += 1
+    return found, unreadable
+
+
+_LISTS: Final = frozenset({"sendgrid", "sparkpost"})
+"""Providers that send a list of reports."""
+
+_OTHER_FORM: Final = (LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 async def _signed(config: ReportsConfig, received: Received, sns: Sns) -> Any:

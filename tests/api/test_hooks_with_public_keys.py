@@ -284,3 +284,23 @@ def test_a_key_may_have_the_lines_of_pem(tmp_path: Path) -> None:
     reports = {"from": "sendgrid", "public_key": pem}
     path.write_text(json.dumps({"gateways": {"a": {"type": "smtp", "reports": reports}}}))
     assert load_reports(str(path), {})["a"].config.provider == "sendgrid"
+
+
+@pytest.mark.parametrize("odd", [None, "x", {}, {"event": ["open"]}])
+async def test_an_event_that_nobody_can_read_does_not_lose_the_others(
+    api: Any, odd: object
+) -> None:
+    about = {"nextbest": await sent(api), "nextbest-customer": "c-1", "timestamp": 1_700_000_000}
+    complaint = {"event": "spamreport", "sg_event_id": "e1", **about}
+    found = await grid(api, [odd, complaint, odd])
+    assert (found["accepted"], found["unreadable"]) == (1, 2)
+
+
+async def test_a_message_of_sns_whose_fields_are_cut_elsewhere_is_refused(
+    api: Any, amazon: Any
+) -> None:
+    message = signing.sns(bounce(await sent(api)), Subject="Amazon SES Email Event Notification")
+    assert await ses(api, message) == {"accepted": 1}
+    cut = {**message, "MessageId": f"{message['MessageId']}\nSubject\n{message['Subject']}"}
+    del cut["Subject"]
+    assert await ses(api, cut) == 401
