@@ -5,7 +5,7 @@ Field names are those of the rule files. Times and durations are microseconds.
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
@@ -13,6 +13,9 @@ from decision.core.clock import DAY
 from decision.core.conditions import ALWAYS, NEVER_HOLDS, Condition
 from decision.core.day_sets import DayRange
 from decision.core.values import Value
+
+if TYPE_CHECKING:  # they are built on what is defined here
+    from decision.core.journeys.definition import Journey, Moment
 
 
 class Definition(msgspec.Struct, frozen=True, kw_only=True):
@@ -302,4 +305,6 @@ class PolicyDefinition(msgspec.Struct, frozen=True, kw_only=True):
     states: tuple[State, ...] = ()
     rules: tuple[Rule, ...] = ()
     experiments: tuple[Experiment, ...] = ()
+    moments: tuple[Moment, ...] = ()
+    journeys: tuple[Journey, ...] = ()
     files: dict[str, str] = {}

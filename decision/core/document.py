@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from decision.core.journeys.state import JourneyState
 from decision.core.values import Value
 
 
@@ -146,6 +147,7 @@ class Document(msgspec.Struct, kw_only=True):
     scores: dict[str, KeptScore] = {}
     merged: list[str] = []
     moved_to: str | None = None
+    journeys: JourneyState | None = None
     kinds: Sequence[ContactKind] = ()
 
     def reaches(self, channel: str) -> bool:

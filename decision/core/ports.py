@@ -17,6 +17,7 @@ from decision.core.looking import LookingStore
 from decision.core.masks import Indices
 from decision.core.provider_ids import ProviderIdStore
 from decision.core.sending import SendingStore
+from decision.core.timers import Wake
 from decision.core.values import Value
 
 
@@ -96,7 +97,7 @@ class ReadResult(msgspec.Struct, kw_only=True):
 class LogRecord(msgspec.Struct, kw_only=True):
     """One entry of the log. `id` is unique in its kind: a decision id, or the event's id."""
 
-    kind: Literal["decision", "event", "erasure", "consent", "merge", "not_given"]
+    kind: Literal["decision", "event", "erasure", "consent", "merge", "not_given", "journey"]
     id: str
     body: bytes
 
@@ -125,6 +126,9 @@ class Commit(msgspec.Struct, kw_only=True):
 
     `deliveries`, all of this customer id, are due at once. Those `settled` are taken out; where one
     of them is not as it is said to be, nothing is written.
+
+    `wake` says when the customer is to be looked at next; None: as before. `tally` is added to the
+    partition's counts of runs, see `core.timers`. Both need the section of events to be written.
     """
 
     id: str
@@ -143,6 +147,8 @@ class Commit(msgspec.Struct, kw_only=True):
     unless_erased: UnlessErased | None = None
     deliveries: Sequence[Delivery] = ()
     settled: Sequence[SettledDelivery] = ()
+    wake: Wake | None = None
+    tally: Mapping[str, int] = {}
 
 
 class Committed(msgspec.Struct, frozen=True):

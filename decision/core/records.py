@@ -103,6 +103,30 @@ class ChangeRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     change: dict[str, Any] = {}
 
 
+class JourneyRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What one commit did to one run. Times are microseconds; `at` is when it was done.
+
+    `steps` are those that were entered, in order, with their kinds. `asked` is the step that asked,
+    with the decision's id, its outcome, and whether it will ask again. `ended` is why the run
+    ended. `refused` is why none was started (`runs`: too many of one customer).
+    """
+
+    customer_id: str
+    at: int
+    journey: str
+    run: str
+    key: str = ""
+    started: int = 0
+    steps: list[str] = []
+    asked: str | None = None
+    decision_id: str | None = None
+    outcome: str | None = None
+    holds: bool = False
+    skipped: str | None = None
+    ended: str | None = None
+    refused: str | None = None
+
+
 NOT_GIVEN: Final = "not_given"
 """The kind of record that says of a decision, by its id, that nobody was given it."""
 
@@ -115,6 +139,7 @@ def made_without_store(record: DecisionRecord) -> bool:
 encode = msgspec.msgpack.Encoder().encode
 decode_decision = msgspec.msgpack.Decoder(DecisionRecord).decode
 decode_event = msgspec.msgpack.Decoder(EventRecord).decode
+decode_journey = msgspec.msgpack.Decoder(JourneyRecord).decode
 decode_change = msgspec.msgpack.Decoder(ChangeRecord).decode
 
 

@@ -1,0 +1,1 @@
+"""Journeys and moments: what acts when nobody calls. Pure: state and time in, state out."""

@@ -1,0 +1,75 @@
+"""What a customer's document keeps of journeys and moments."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from decision.core.values import Value
+
+MOST_RUNS: Final = 64
+"""Of one customer, in all journeys. Beyond them none starts: it is refused, logged and counted."""
+
+MOST_PARTIALS: Final = 64
+"""Partial matches of one customer, in all moments. Beyond them the oldest are forgotten."""
+
+MOST_KEPT: Final = 4_096
+"""Bytes of properties that a run or a partial match keeps of its first event. The rest is left out,
+last property first."""
+
+TOO_LATE: Final = 24 * 3_600_000_000
+"""Microseconds: an event that is older when it arrives starts no run and no partial match. It still
+ends runs, and is still waited for."""
+
+
+class Run(msgspec.Struct, array_like=True, omit_defaults=True):
+    """One way through a journey. Times are microseconds.
+
+    `id` is the same whoever starts it: a digest of customer, journey, key and what started it.
+    `visit` counts the steps entered, so it names the stay in `step`, which began at `entered`.
+    `wake` is when it goes on by itself. `asks` is how often the step has asked in this stay.
+    `event` and `about` are the type and properties of the event that started it.
+    """
+
+    id: str
+    key: str
+    started: int
+    step: str
+    entered: int
+    wake: int
+    visit: int = 1
+    asks: int = 0
+    event: str = ""
+    about: dict[str, Value] = {}
+
+
+class Partial(msgspec.Struct, array_like=True, omit_defaults=True):
+    """A pattern that has begun: `element` is the one that is looked for, `times` how often it came.
+
+    `first_at` and `last_at` (microseconds) are those of the first and the latest event taken;
+    `first_id` and `about` the first one's id and properties.
+    """
+
+    element: int
+    times: int
+    first_at: int
+    last_at: int
+    first_id: str
+    about: dict[str, Value] = {}
+
+
+class JourneyState(msgspec.Struct, omit_defaults=True):
+    """`runs` is journey → those under way, by start; `partials` moment → those open, by start.
+
+    `started` is journey NUL key → when the last run started, as long as `again` asks for it.
+    `looked` is up to when starts by date and schedule are done; 0: never looked at.
+    `armed` are the far buckets of timers in which an entry of this customer may stand, see
+    `core.timers`. All empty: `Document.journeys` is None.
+    """
+
+    runs: dict[str, list[Run]] = {}
+    partials: dict[str, list[Partial]] = {}
+    started: dict[str, int] = {}
+    looked: int = 0
+    armed: list[str] = []
