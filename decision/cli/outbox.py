@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from time import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import rich_click as click
@@ -83,6 +84,7 @@ def list_(
                 "deliveries": [_plain(row) for row in rows],
                 "waiting": counts.waiting,
                 "behind_seconds": {name: one / 1000 for name, one in counts.behind.items()},
+                "oldest_seconds": {name: one / 1000 for name, one in counts.oldest.items()},
                 "held": counts.held,
                 "paused": {
                     name: {"why": one.why, "at": _time(one.at // 1000)}
@@ -93,7 +95,7 @@ def list_(
         return
     _print(rows)
     waiting = ", ".join(
-        f"{number:,} on {name}{_behind(counts.behind.get(name, 0))}"
+        f"{number:,} on {name}{_since(counts, name)}"
         for name, number in sorted(counts.waiting.items())
     )
     click.echo(f"waiting: {waiting or 'none'}; failed or unknown: {counts.held:,}")
@@ -112,13 +114,14 @@ def retry(
     as_json: bool,
     **given: str | None,
 ) -> int:
-    """Send deliveries again that failed, or are unknown: those named, or all in a state.
+    """Send deliveries again, or now: those named, or all in a state.
 
-    One that failed has released its contact: it is sent again only if caps and budgets still have
-    room. One that is unknown may arrive twice. Exit code 1: some cannot be sent again.
+    One that is queued is tried now, instead of when its next attempt is due: for when the provider
+    works again. One that failed has released its contact: it is sent again only if caps and budgets
+    still have room. One that is unknown may arrive twice. Exit code 1: some cannot be sent again.
     """
-    if state not in (None, "failed", "unknown"):
-        raise click.UsageError("--state failed or --state unknown: the others are sent anyway")
+    if state == "sending":
+        raise click.UsageError("--state queued, failed or unknown: the others are being sent")
     return _change(ids, state, channel, as_json, "to be sent again", _send_again, given)
 
 
@@ -146,7 +149,12 @@ def drop(
 @settings_options("redis_url", "key_prefix", "gateways")
 @json_option
 def resume(gateway: str, as_json: bool, **given: str | None) -> int:
-    """Let a gateway send again that was paused; complaints and bounces are counted anew."""
+    """Let a gateway send again that was paused; complaints and bounces are counted anew.
+
+    What waits on its channels for another attempt is tried now, also where it was not paused.
+    Exit code 1: it was not paused, and nothing waits.
+    """
+    from decision.engine.resending import make_due
     from decision.gateways.settings import load_gateways
     from decision.rulebook.diagnostics import hint_for
 
@@ -154,18 +162,24 @@ def resume(gateway: str, as_json: bool, **given: str | None) -> int:
     known = load_gateways(settings.gateways)
     channels = [name for name, one in known.channels.items() if one == gateway]
 
-    async def work(store: Store) -> tuple[bool, list[str]]:
+    async def work(store: Store) -> tuple[bool, list[str], int]:
         paused = sorted(await store.paused_gateways())
-        return await store.resume_gateway(gateway, channels), paused
+        done = await store.resume_gateway(gateway, channels)
+        made = [await make_due(store, channel, int(time() * 1000)) for channel in channels]
+        return done, paused, sum(made)
 
-    done, paused = _run(work, settings)
-    if not done:
+    done, paused, made = _run(work, settings)
+    if not done and not made:
         hint = hint_for(gateway, paused) if paused else "none is"
         raise Fail(f"gateway {gateway} is not paused; {hint}".rstrip("; "))
     if as_json:
-        print_json({"gateway": gateway, "resumed": True})
-    else:
-        click.echo(f"gateway {gateway} sends again")
+        print_json({"gateway": gateway, "resumed": done, "made_due": made})
+        return 0
+    click.echo(f"gateway {gateway} {'sends again' if done else 'was not paused'}")
+    if made:
+        click.echo(
+            f"{count_of(made, 'delivery that waited is', 'deliveries that waited are')} due now"
+        )
     return 0
 
 
@@ -248,11 +262,10 @@ def _run(work: Callable[[Store], Awaitable[T]], settings: ServerSettings) -> T:
     return asyncio.run(run())
 
 
-def _behind(milliseconds: int) -> str:
-    """Since when the first should have been sent, where that is not just now."""
-    if milliseconds < 10_000:
-        return ""
-    return f" (the first has been due for {rough_duration(milliseconds * 1000)})"
+def _since(counts: DeliveryCounts, channel: str) -> str:
+    """How long the oldest of a channel waits, where it was not decided just now."""
+    waits = max(counts.oldest.get(channel, 0), counts.behind.get(channel, 0))
+    return f" (the oldest for {rough_duration(waits * 1000)})" if waits >= 10_000 else ""
 
 
 def _time(milliseconds: int) -> str:

@@ -33,6 +33,9 @@ DeliveryState = Literal["queued", "sending", "failing", "dropping", "failed", "u
 HELD: Final = ("failed", "unknown")
 """The states of a delivery that nobody sends unless somebody asks for it."""
 
+REQUEUED: Final = (*HELD, "queued")
+"""The states of a delivery that may be made due by whoever asks for it."""
+
 
 class Delivery(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """One message to be sent; times in microseconds.
@@ -128,11 +131,14 @@ class DeliveryCounts(msgspec.Struct, frozen=True):
     """How many wait on each channel, those being sent included, and how many are held.
 
     `behind` is for how many milliseconds the earliest of a channel has been due; 0 where none is.
+    `oldest` is how many milliseconds ago the oldest that waits was decided, also where it is due
+    later, because it is tried again. Of many thousands, the oldest of a sample is taken.
     """
 
     waiting: dict[str, int]
     held: int
     behind: dict[str, int]
+    oldest: dict[str, int]
 
 
 class SettledDelivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,7 +204,10 @@ class OutboxStore(Protocol):
         """Ends the lease; nobody looks at it any more, until it is asked for."""
 
     async def requeue_delivery(self, listed: ListedDelivery) -> bool:
-        """Makes one that is held due now; False where it is not as it was listed."""
+        """Makes one due now, as if it had never been tried; False where it is not as it was listed.
+
+        It is held, or `queued` and nobody holds its lease. One that is due already stays as it is.
+        """
 
     async def discard_delivery(self, customer_id: str, delivery_id: str, channel: str) -> bool:
         """Removes one, whatever its state; nothing is recorded."""

@@ -1,8 +1,8 @@
 """Warnings about a new policy, given when it is put in force.
 
 A cap with a window longer than contacts were kept counts only what is still there; a budget
-lowered below what is spent stays spent; of a coupon pool without codes, nothing is given;
-deliveries wait for ever where nobody sends.
+lowered below what is spent stays spent; of a coupon pool without codes, nothing is given.
+While it is in force, deliveries wait for ever where nobody sends, or no attempt succeeds.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _BEHIND: Final = 60_000
 """Milliseconds for which deliveries may be due before it is a warning."""
 
+_OLD: Final = 600_000
+"""Milliseconds for which one may wait, also for its next attempt, before it is a warning."""
+
 HORIZON_BLOB = "contacts-kept"
 
 
@@ -48,18 +51,21 @@ async def passing_cautions(policy: Policy, store: Store, now: int) -> tuple[str,
     return (
         *await _overspent_budgets(policy, store, now),
         *await _empty_pools(policy, store, now),
-        *await _late_deliveries(policy, store),
     )
 
 
 async def present_cautions(runtime: Runtime) -> tuple[str, ...]:
-    """Every warning about the policy in force, as it is now.
+    """Every warning about the policy in force, as it is now, and those of deliveries that wait.
 
-    Where the store does not answer, those of when it was put in force.
+    The latter are not about the policy: whoever puts it in force may be the one that sends. Where
+    the store does not answer, those of when it was put in force.
     """
     snapshot, now = runtime.snapshot, runtime.clock()
     try:
-        passing = await passing_cautions(snapshot.policy, runtime.store, now)
+        passing = (
+            *await passing_cautions(snapshot.policy, runtime.store, now),
+            *await _late_deliveries(snapshot.policy, runtime.store),
+        )
     except StoreUnavailable:
         return snapshot.cautions
     return (*snapshot.lasting_cautions, *passing)
@@ -142,16 +148,16 @@ async def _late_deliveries(policy: Policy, store: Store) -> tuple[str, ...]:
     if not policy.delivered_channels():
         return ()
     counts, paused = await store.count_deliveries(), await store.paused_gateways()
-    late = {channel: behind for channel, behind in counts.behind.items() if behind >= _BEHIND}
-    if not late:
-        return ()
     stopped = f"paused: {', '.join(sorted(paused))}" if paused else "none is paused"
     found = []
-    for channel, behind in sorted(late.items()):
-        waiting = count_of(counts.waiting[channel], "delivery waits", "deliveries wait")
-        since = rough_duration(behind * 1000)
+    for channel, number in sorted(counts.waiting.items()):
+        waits = max(counts.oldest[channel], counts.behind[channel])
+        if counts.behind[channel] < _BEHIND and waits < _OLD:
+            continue
+        waiting = count_of(number, "delivery waits", "deliveries wait")
         found.append(
-            f"channel {channel}: {waiting}, the first for {since}; see that nextbest outbound "
-            f"runs, or serve --outbound (gateways: {stopped})"
+            f"channel {channel}: {waiting}, the oldest for {rough_duration(waits * 1000)}; see "
+            "that nextbest outbound runs, or serve --outbound, and what its attempts came to: "
+            f"nextbest outbox list --channel {channel} (gateways: {stopped})"
         )
     return tuple(found)

@@ -1,4 +1,4 @@
-"""Held deliveries that somebody wants sent again, or given up.
+"""Deliveries that somebody wants sent again or now, or given up.
 
 A dead letter has released its contact, so others may have taken its place meanwhile. It is sent
 again only if it may be sent now, and caps and budgets have room: its contact is reserved anew in
@@ -13,7 +13,14 @@ import msgspec
 
 from decision.core import event_effects
 from decision.core.clock import SECOND
-from decision.core.delivery import Delivery, ListedDelivery, SettledDelivery, values_at, why_not
+from decision.core.delivery import (
+    Delivery,
+    ListedDelivery,
+    OutboxStore,
+    SettledDelivery,
+    values_at,
+    why_not,
+)
 from decision.core.document import Contact, ContactState, Document
 from decision.core.identifiers import decision_tag
 from decision.core.ports import Commit, ReadResult
@@ -30,11 +37,15 @@ CODE_RETURNED = "coupon_returned"
 
 
 async def send_again(runtime: Runtime, listed: ListedDelivery) -> str | None:
-    """Queues a delivery that is held; why not, where it cannot be.
+    """Makes a delivery due that is held, or waits; why not, where it cannot be.
 
     Raises:
         StoreUnavailable: perhaps it is queued.
     """
+    if listed.status.state == "queued":
+        # Where it is not as it was listed, somebody is sending it.
+        await runtime.store.requeue_delivery(listed)
+        return None
     if listed.status.state == "unknown":
         return None if await runtime.store.requeue_delivery(listed) else CHANGED
     if listed.status.state != "failed":
@@ -59,6 +70,22 @@ async def send_again(runtime: Runtime, listed: ListedDelivery) -> str | None:
             if row.delivery.id == delivery.id and row.status.state == "failed":
                 await _discard(runtime, delivery)
     return reason
+
+
+async def make_due(store: OutboxStore, channel: str, now: int) -> int:
+    """Makes what waits on a channel for its next attempt due; how many deliveries that were.
+
+    `now`, in milliseconds, spares what is due by then.
+    """
+    made, cursor = 0, ""
+    while True:
+        page = await store.deliveries("queued", channel, cursor)
+        for row in page.rows:
+            if row.due is not None and row.due > now:
+                made += await store.requeue_delivery(row)
+        cursor = page.cursor
+        if not cursor:
+            return made
 
 
 async def give_up(runtime: Runtime, listed: ListedDelivery) -> bool:

@@ -52,12 +52,17 @@ class Lane:
         return self.config.on_unknown or self.gateway.on_unknown_default
 
     @property
+    def failing(self) -> bool:
+        """Whether so many attempts failed in a row that only one at a time tries again."""
+        return self._failures >= _FAILURES
+
+    @property
     def room(self) -> int:
         """How many more deliveries may be begun now."""
         now = self._clock()
         if self.paused or now < self._full_until or now < self._closed_until:
             return 0
-        most = 1 if self._failures >= _FAILURES else self.config.concurrency
+        most = 1 if self.failing else self.config.concurrency
         return max(0, most - self.busy)
 
     def full_for(self, seconds: float) -> None:
@@ -72,7 +77,7 @@ class Lane:
     def failed(self) -> bool:
         """Notes an attempt that the gateway could not make; whether the lane is closed now."""
         self._failures += 1
-        if self._failures < _FAILURES:
+        if not self.failing:
             return False
         self._closed_for = min(max(_FIRST_CLOSED, 2 * self._closed_for), _LONGEST_CLOSED)
         self._closed_until = self._clock() + self._closed_for

@@ -18,6 +18,9 @@ class DeliveryObserver(Protocol):
     def paused(self, gateways: Mapping[str, bool]) -> None:
         """Which gateways there are, and whether each is paused."""
 
+    def failing(self, channels: Mapping[tuple[str, str], bool]) -> None:
+        """Gateway and channel, and whether so many attempts failed that it is left alone."""
+
     def without_gateway(self, channels: Collection[str]) -> None:
         """The channels with deliveries for which the gateways file names no gateway."""
 
@@ -28,5 +31,7 @@ class Unobserved:
     def delivered(self, channel: str, result: DeliveryResult, seconds: float) -> None: ...
 
     def paused(self, gateways: Mapping[str, bool]) -> None: ...
+
+    def failing(self, channels: Mapping[tuple[str, str], bool]) -> None: ...
 
     def without_gateway(self, channels: Collection[str]) -> None: ...

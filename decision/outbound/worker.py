@@ -202,9 +202,10 @@ class Outbound:
             )
 
     async def _look(self) -> None:
-        """Looks at pauses."""
+        """Looks at pauses, and tells which gateways fail."""
         self._looked = monotonic()
         lanes = self._lanes.values()
+        self.observer.failing({(one.name, one.channel): one.failing for one in lanes})
         self.observer.paused(await self._pauses.look(lanes, self.engine.runtime.clock()))
 
     async def _end(self, patience: float) -> None:

@@ -32,6 +32,12 @@ class DeliveryMetrics:
         self._paused = _gauge(
             "nextbest_gateway_paused", "1: it sends nothing until resumed.", ["gateway"], registry
         )
+        self._failing = _gauge(
+            "nextbest_gateway_failing",
+            "1: ten attempts failed in a row; it is left alone but for one at a time.",
+            ["gateway", "channel"],
+            registry,
+        )
         self._without = _gauge(
             "nextbest_channel_without_gateway",
             "1: the gateways file names none for a channel of the rules.",
@@ -50,6 +56,11 @@ class DeliveryMetrics:
         """Which gateways are paused."""
         for name, paused in gateways.items():
             self._paused.labels(name).set(paused)
+
+    def failing(self, channels: Mapping[tuple[str, str], bool]) -> None:
+        """Which gateways are left alone."""
+        for (gateway, channel), failing in channels.items():
+            self._failing.labels(gateway, channel).set(failing)
 
     def without_gateway(self, channels: Collection[str]) -> None:
         """Which channels have no gateway."""

@@ -19,6 +19,9 @@ class OutboxMetrics:
         self._behind = gauge(
             "behind_seconds", "How long the earliest delivery has been due.", "channel"
         )
+        self._oldest = gauge(
+            "oldest_seconds", "How long ago the oldest that waits was decided.", "channel"
+        )
         self._held = gauge("held", "Deliveries that failed or are unknown.")
         self._channels: set[str] = set()
 
@@ -28,4 +31,5 @@ class OutboxMetrics:
         for channel in self._channels:
             self._waiting.labels(channel).set(counts.waiting.get(channel, 0))
             self._behind.labels(channel).set(counts.behind.get(channel, 0) / 1000)
+            self._oldest.labels(channel).set(counts.oldest.get(channel, 0) / 1000)
         self._held.set(counts.held)

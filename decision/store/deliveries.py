@@ -14,6 +14,7 @@ from decision.core.delivery import (
     DeliveryStatus,
     ListedDelivery,
 )
+from decision.core.identifiers import parse_decision_id
 
 pack = msgspec.msgpack.Encoder().encode
 decode_delivery = msgspec.msgpack.Decoder(Delivery).decode
@@ -59,6 +60,14 @@ def split_member(member: str) -> tuple[str, str]:
     """The customer id and the delivery id."""
     customer_id, _, delivery_id = member.rpartition("\0")
     return customer_id, delivery_id
+
+
+def decided_at(member: str) -> int | None:
+    """When a delivery was decided, in milliseconds, by its id; None where the id does not say."""
+    try:
+        return parse_decision_id(split_member(member)[1].partition(".")[0])[0]
+    except ValueError:
+        return None
 
 
 def encode_delivery(delivery: Delivery) -> bytes:

@@ -102,6 +102,7 @@ def test_what_waits_is_listed(outbox: Callable[..., Result], act: Any) -> None:
         "behind_seconds": {},
         "deliveries": [],
         "held": 0,
+        "oldest_seconds": {},
         "paused": {},
         "waiting": {},
     }
@@ -112,7 +113,7 @@ def test_what_waits_is_listed(outbox: Callable[..., Result], act: Any) -> None:
     assert listed["waiting"] == {"email": 1}
     assert 0 <= listed["behind_seconds"]["email"] < 60
     shown = outbox("list").stdout
-    waits = r"waiting: 1 on email( \(the first has been due for \d+s\))?; failed or unknown: 0\n"
+    waits = r"waiting: 1 on email( \(the oldest for \d+s\))?; failed or unknown: 0\n"
     assert re.search(waits, shown)
     assert re.fullmatch(waits, outbox("list", "--state", "failed").stdout)
 
@@ -151,7 +152,7 @@ def test_what_is_not_there_is_said(outbox: Callable[..., Result], act: Any) -> N
     assert result.exit_code == 1
     assert "01J.nothing: there is none" in result.stderr
     assert outbox("drop").exit_code == 2
-    assert outbox("retry", "--state", "queued").exit_code == 2
+    assert outbox("retry", "--state", "sending").exit_code == 2
     assert outbox("retry", "x", "--state", "failed").exit_code == 2
 
 
@@ -168,6 +169,68 @@ def test_a_paused_gateway_is_shown_and_resumed(outbox: Callable[..., Result], ac
     assert "file" in wrong.stderr
     assert outbox("resume", "file").stdout == "gateway file sends again\n"
     assert outbox("resume", "file").exit_code == 1
+
+
+async def put_off(engine: Engine) -> None:
+    """Has an attempt fail of everything that waits: it is due in two hours."""
+    store = engine.runtime.store
+    for claimed in await store.claim_deliveries(range(256), {"email": 9}, "t", 60_000):
+        assert await store.begin_delivery(claimed, 60_000)
+        assert await store.postpone_delivery(claimed, 7_200_000, "no connection")
+
+
+def due_now(outbox: Callable[..., Result]) -> int:
+    """How many wait and are due."""
+    rows = json.loads(outbox("list", "--state", "queued", "--json").stdout)["deliveries"]
+    return sum(datetime.fromisoformat(row["due"]) <= datetime.now(UTC) for row in rows)
+
+
+@pytest.mark.parametrize(
+    "how", [("--state", "queued"), ("--state", "queued", "--channel", "email")]
+)
+def test_what_waits_for_its_next_attempt_is_tried_now_when_asked(
+    outbox: Callable[..., Result], act: Any, how: tuple[str, ...]
+) -> None:
+    for n in range(3):
+        act(lambda engine, n=n: decide(engine, f"c{n}"))
+    act(put_off)
+    assert due_now(outbox) == 0
+    assert outbox("retry", *how).stdout == "3 deliveries to be sent again\n"
+    assert due_now(outbox) == 3
+
+
+def test_one_that_waits_is_tried_now_by_its_id(outbox: Callable[..., Result], act: Any) -> None:
+    name = act(decide)
+    act(lambda engine: decide(engine, "ben"))
+    act(put_off)
+    assert outbox("retry", name).exit_code == 0
+    assert due_now(outbox) == 1
+
+
+def test_a_gateway_that_is_resumed_tries_at_once_what_waits_for_its_next_attempt(
+    outbox: Callable[..., Result], act: Any, tmp_path: Path
+) -> None:
+    """Also where it was not paused, because its provider was down."""
+    gateways = tmp_path / "gateways.yaml"
+    gateways.write_text("gateways: {f: {type: file, path: o}}\nchannels: {email: f}\n")
+
+    async def pause(engine: Engine) -> None:
+        await engine.runtime.store.pause_gateway("f", GatewayPause("too many complaints", 0))
+
+    act(decide)
+    act(put_off)
+    resume = ("resume", "f", "--gateways", str(gateways))
+    due = "1 delivery that waited is due now\n"
+    assert outbox(*resume).stdout == f"gateway f was not paused\n{due}"
+    assert due_now(outbox) == 1
+    assert outbox(*resume).exit_code == 1
+    act(put_off)
+    act(pause)
+    assert json.loads(outbox(*resume, "--json").stdout) == {
+        "gateway": "f",
+        "made_due": 1,
+        "resumed": True,
+    }
 
 
 def test_the_sender_sends_what_is_decided_and_ends_when_it_is_told(

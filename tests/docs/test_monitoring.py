@@ -194,6 +194,9 @@ SITUATIONS: dict[str, tuple[dict[str, str], set[str]]] = {
             "nextbest_model_up": "1x120",
             "nextbest_log_readers": "1x120",
             'nextbest_deliveries_behind_seconds{channel="email"}': "2x120",
+            'nextbest_deliveries_oldest_seconds{channel="email"}': "400x120",
+            'nextbest_gateway_failing{gateway="mail",channel="email"}': "0x120",
+            'nextbest_deliveries_total{channel="sms",result="retried"}': "0+1x120",
             'nextbest_deliveries_total{channel="sms",result="sent"}': "0+90x120",
             'nextbest_deliveries_total{channel="sms",result="failed"}': "0+1x120",
             "nextbest_log_entries": "5x120",
@@ -256,7 +259,24 @@ SITUATIONS: dict[str, tuple[dict[str, str], set[str]]] = {
             'nextbest_deliveries_total{channel="sms",result="unknown"}': "0+1x120",
             'nextbest_deliveries_total{channel="sms",result="retried"}': "0+500x120",
         },
-        {"NextbestDeliveriesFail", "NextbestDeliveriesUnknown"},
+        {"NextbestDeliveriesFail", "NextbestDeliveriesUnknown", "NextbestAttemptsFail"},
+    ),
+    "a provider that is down, whose deliveries are all tried again later": (
+        {
+            'nextbest_deliveries_behind_seconds{channel="email"}': "0x120",
+            'nextbest_deliveries_oldest_seconds{channel="email"}': "0+60x120",
+            'nextbest_gateway_failing{gateway="mail",channel="email"}': "1x120",
+            'nextbest_deliveries_total{channel="email",result="sent"}': "900x120",
+            'nextbest_deliveries_total{channel="email",result="retried"}': "0+1x120",
+        },
+        {"NextbestGatewayFailing", "NextbestAttemptsFail", "NextbestDeliveriesOld"},
+    ),
+    "one mail that its receiver does not take for now": (
+        {
+            'nextbest_deliveries_oldest_seconds{channel="email"}': "0+60x30 5x90",
+            'nextbest_deliveries_total{channel="email",result="retried"}': "0 1 1 1 2x116",
+        },
+        set(),
     ),
     "a gateway that is paused, and a channel without one": (
         {

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from decision.core.clock import HOUR, MILLISECOND
 from decision.core.delivery import ListedDelivery
+from decision.core.identifiers import decision_id, partition_of
 from decision.core.schema import DecisionRequest, Event
 from decision.core.sending import GatewayPause
 from decision.engine import Engine, EngineSettings, build_snapshot
@@ -79,12 +81,16 @@ class Seen:
         self.results: list[str] = []
         self.without: list[str] = []
         self.pauses: dict[str, bool] = {}
+        self.failures: dict[tuple[str, str], bool] = {}
 
     def delivered(self, channel: str, result: str, seconds: float) -> None:
         self.results.append(result)
 
     def paused(self, gateways: Any) -> None:
         self.pauses = dict(gateways)
+
+    def failing(self, channels: Any) -> None:
+        self.failures = dict(channels)
 
     def without_gateway(self, channels: Any) -> None:
         self.without = list(channels)
@@ -151,8 +157,9 @@ async def test_it_is_a_caution_that_deliveries_wait_and_nobody_sends(engine: Eng
     await make_due(engine, -2 * 60 * 60 * 1000 - 5_000)
     (caution,) = await present_cautions(engine.runtime)
     assert caution == (
-        "channel email: 1 delivery waits, the first for 2h; see that nextbest outbound runs, or "
-        "serve --outbound (gateways: none is paused)"
+        "channel email: 1 delivery waits, the oldest for 2h; see that nextbest outbound runs, or "
+        "serve --outbound, and what its attempts came to: nextbest outbox list --channel email "
+        "(gateways: none is paused)"
     )
     pause = GatewayPause(why="too many bounces", at=engine.runtime.clock())
     assert await engine.runtime.store.pause_gateway("mail", pause)
@@ -160,6 +167,24 @@ async def test_it_is_a_caution_that_deliveries_wait_and_nobody_sends(engine: Eng
     await engine.runtime.store.resume_gateway("mail", ["email"])
     await Outbound(engine, settings_for(Scripted())).send_due()
     assert await present_cautions(engine.runtime) == ()
+
+
+async def test_it_is_a_caution_that_no_attempt_succeeds(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while nothing is due, since all of it is tried again later."""
+    decided = (engine.runtime.clock() - 3 * HOUR) // MILLISECOND
+    old = decision_id(decided, partition_of("anna"), 1)
+    monkeypatch.setattr(engine.runtime, "new_id", lambda customer: old)
+    assert await ask(engine) == old
+    monkeypatch.undo()
+    outbound = Outbound(engine, settings_for(Scripted(Retry(reason="no connection"))))
+    assert await outbound.send_due() == 1
+    assert (await engine.runtime.store.count_deliveries()).behind == {"email": 0}
+    (caution,) = await present_cautions(engine.runtime)
+    assert "1 delivery waits, the oldest for 3h" in caution
+    assert "nextbest outbox list --channel email" in caution
+    assert engine.snapshot.cautions == ()
 
 
 async def test_what_fails_for_now_is_tried_again_by_the_table(engine: Engine) -> None:
@@ -434,13 +459,20 @@ async def test_few_complaints_of_few_deliveries_pause_nothing(engine: Engine) ->
 
 
 async def test_a_gateway_that_fails_again_and_again_is_left_alone(engine: Engine) -> None:
-    gateway = Scripted(*[Retry(reason="down")] * 1000)
-    outbound = Outbound(engine, settings_for(gateway, concurrency=4))
+    gateway, seen = Scripted(*[Retry(reason="down")] * 1000), Seen()
+    outbound = Outbound(engine, settings_for(gateway, concurrency=4), seen)
     for number in range(40):
         await ask(engine, f"c{number}")
     await outbound.send_due()
     assert 10 <= len(gateway.sent) < 20
     assert all(row.status.state == "queued" for row in await left(engine))
+    await outbound.send_due()
+    assert seen.failures == {("mail", "email"): True}
+    works = Outbound(engine, settings_for(Scripted()), seen)
+    await make_due(engine)
+    await works.send_due()
+    await works.send_due()
+    assert seen.failures == {("mail", "email"): False}
 
 
 async def test_a_channel_without_a_gateway_waits_and_it_is_said(

@@ -216,8 +216,9 @@ class Machine(RuleBasedStateMachine):
             rows = await store.deliveries_of(key[0])
             return await store.requeue_delivery(next(r for r in rows if r.delivery.id == key[1]))
 
-        self.both(ask, row.due is None)
-        if row.due is None:
+        free = row.due is None or (row.state == "queued" and not row.lease)
+        self.both(ask, free)
+        if free and row.due != "now":
             row.state, row.attempts, row.due = "queued", 0, "now"
 
     @precondition(lambda self: self.table)

@@ -9,7 +9,7 @@ from uuid import uuid4
 import msgspec
 
 from decision.core.delivery import (
-    HELD,
+    REQUEUED,
     Claimed,
     DeliveryCounts,
     DeliveryPage,
@@ -22,6 +22,7 @@ from decision.core.identifiers import partition_of
 from decision.core.ports import Commit
 from decision.store.deliveries import (
     Place,
+    decided_at,
     decode_delivery,
     encode_delivery,
     in_order,
@@ -144,10 +145,16 @@ class MemoryOutbox(MemoryBase):
     async def requeue_delivery(self, listed: ListedDelivery) -> bool:
         delivery = listed.delivery
         held = self._outbox.get(delivery.customer_id, {}).get(delivery.id)
-        if held is None or held[1] != listed.status or held[1].state not in HELD:
+        if held is None or held[1] != listed.status or held[1].lease:
             return False
+        if held[1].state not in REQUEUED:
+            return False
+        now = self._millis()
+        due = self._due.get((delivery.customer_id, delivery.id))
+        if due is not None and due <= now:
+            return True
         changed = _replace(held[1], state="queued", attempts=0)
-        self._put(delivery.customer_id, delivery.id, changed, due=self._millis())
+        self._put(delivery.customer_id, delivery.id, changed, due=now)
         self._fresh[partition_of(delivery.customer_id)] += 1
         return True
 
@@ -191,12 +198,15 @@ class MemoryOutbox(MemoryBase):
     async def count_deliveries(self) -> DeliveryCounts:
         waiting: Counter[str] = Counter()
         behind: dict[str, int] = {}
+        oldest: dict[str, int] = {}
         now = self._millis()
         for (customer_id, name), due in self._due.items():
             channel = self._outbox[customer_id][name][1].channel
             waiting[channel] += 1
             behind[channel] = max(behind.get(channel, 0), now - due)
-        return DeliveryCounts(dict(waiting), len(self._held), behind)
+            decided = decided_at(member_of(customer_id, name)) or now
+            oldest[channel] = max(oldest.get(channel, 0), now - decided)
+        return DeliveryCounts(dict(waiting), len(self._held), behind, oldest)
 
     # Parts of a commit and of an erasure.
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
 from decision.core.delivery import (
-    HELD,
+    REQUEUED,
     Claimed,
     DeliveryCounts,
     DeliveryPage,
@@ -20,6 +20,7 @@ from decision.core.identifiers import PARTITIONS, partition_of
 from decision.core.ports import Commit
 from decision.store.deliveries import (
     Place,
+    decided_at,
     decode_delivery,
     decode_status,
     encode_delivery,
@@ -35,6 +36,9 @@ from decision.store.pipelined_connection import Argument, Command
 
 _AT_A_TIME: Final = 100
 """Deliveries that one script claims: Redis does nothing else meanwhile."""
+
+_SAMPLE: Final = 16
+"""Entries at each end of a list that are looked at for the oldest delivery."""
 
 _LISTED: Final = 200
 """Entries of a list that are read together."""
@@ -152,7 +156,7 @@ class RedisOutbox(RedisFresh):
 
     async def requeue_delivery(self, listed: ListedDelivery) -> bool:
         one = listed.delivery
-        if listed.status.state not in HELD:
+        if listed.status.state not in REQUEUED:
             return False
         said = (listed.status.state, listed.status.since)
         done = await self._change("requeue", one.customer_id, one.id, one.channel, *said)
@@ -263,16 +267,25 @@ class RedisOutbox(RedisFresh):
         ]
         waiting: Counter[str] = Counter()
         behind = dict.fromkeys((channel for channel, *_ in due), 0)
+        oldest = behind.copy()
         if due:
-            first: list[Command] = [("ZRANGE", key, 0, 0, "WITHSCORES") for _, key, _ in due]
-            commands: list[Command] = [("TIME",), *first]
-            (seconds, micros), *earliest = await self.connection.pipeline(commands, self._timeout)
+            # What was never tried stands by when it was decided, what is tried again comes later:
+            # the oldest is near one of the ends.
+            ends: list[Command] = [
+                ("ZRANGE", key, first, last, "WITHSCORES")
+                for _, key, _ in due
+                for first, last in ((0, _SAMPLE - 1), (-_SAMPLE, -1))
+            ]
+            commands: list[Command] = [("TIME",), *ends]
+            (seconds, micros), *found = await self.connection.pipeline(commands, self._timeout)
             now = int(seconds) * 1000 + int(micros) // 1000
-            for (channel, _, length), found in zip(due, earliest, strict=True):
+            for number, (channel, _, length) in enumerate(due):
                 waiting[channel] += length
-                if found:
-                    behind[channel] = max(behind[channel], now - int(float(found[1])))
-        return DeliveryCounts(dict(waiting), held, behind)
+                for member, score in _entries(found[2 * number] + found[2 * number + 1]):
+                    behind[channel] = max(behind[channel], now - int(score))
+                    decided = decided_at(member) or now
+                    oldest[channel] = max(oldest[channel], now - decided)
+        return DeliveryCounts(dict(waiting), held, behind, oldest)
 
 
 def outbox_arguments(keys: Keys, commit: Commit) -> tuple[list[str], list[Argument]]:

@@ -56,10 +56,14 @@ function act.release()
   return put(ARGV[9] ~= '' and ARGV[9])
 end
 
--- 4, 5 the state that it must have, and since when
+-- 4, 5 the state that it must have, and since when; nobody must hold its lease
 function act.requeue()
-  if status[STATE] ~= ARGV[4] or status[SINCE] ~= tonumber(ARGV[5]) then
+  if status[STATE] ~= ARGV[4] or status[SINCE] ~= tonumber(ARGV[5]) or status[LEASE] ~= '' then
     return 0
+  end
+  local score = redis.call('ZMSCORE', due, member)[1]
+  if score and tonumber(score) <= now then
+    return 1
   end
   status[STATE], status[ATTEMPTS] = 'queued', 0
   return put(0)

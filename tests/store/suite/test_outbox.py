@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from decision.core.clock import HOUR
 from decision.core.delivery import (
@@ -301,6 +303,53 @@ async def test_how_long_the_first_of_each_channel_has_been_due(store: Store) -> 
         await store.discard_delivery(one.delivery.customer_id, one.delivery.id, "email")
     assert (await store.count_deliveries()).behind["email"] == 0  # the others are claimed
     assert len(rest) == 3
+
+
+async def test_what_is_tried_again_and_again_is_as_old_as_when_it_was_decided(
+    store: Store,
+) -> None:
+    """Whenever its next attempt is due, and however many others wait."""
+    decided = time.time_ns() // 1_000_000 - 7_200_000
+    old = structs.replace(delivery("c-old"), decision_id=new_id("c-old", decided))
+    await write(
+        store,
+        *(
+            structs.replace(delivery(f"c-{n}"), decision_id=new_id(f"c-{n}", decided + 60_000))
+            for n in range(20)
+        ),
+        old,
+    )
+    for delay in (5_000, 3_600_000):
+        for claimed in await claim(store):
+            assert await store.begin_delivery(claimed, LONG)
+            assert await store.postpone_delivery(claimed, delay, "no connection")
+        counts = await store.count_deliveries()
+        assert 7_200_000 <= counts.oldest["email"] < 7_260_000
+        assert counts.behind["email"] == 0
+        for row in await listed(store):
+            assert await store.requeue_delivery(row)
+    await store.discard_delivery("c-old", old.id, "email")
+    assert 7_140_000 <= (await store.count_deliveries()).oldest["email"] < 7_200_000
+
+
+async def test_what_waits_for_its_next_attempt_is_made_due_and_begins_anew(store: Store) -> None:
+    await write(store, delivery())
+    (claimed,) = await claim(store)
+    (row,) = await listed(store)
+    assert not await store.requeue_delivery(row)  # somebody holds its lease
+    assert await store.begin_delivery(claimed, LONG)
+    (row,) = await listed(store)
+    assert not await store.requeue_delivery(row)
+    assert await store.postpone_delivery(claimed, LONG, "503", doubtful=True)
+    assert not await store.requeue_delivery(row)  # not as it was listed
+    (row,) = await listed(store)
+    assert await store.requeue_delivery(row)
+    (due,) = await listed(store)
+    await asyncio.sleep(0.002)
+    assert await store.requeue_delivery(due)
+    assert await listed(store) == [due]  # due already: it keeps its turn
+    (again,) = await claim(store)
+    assert (again.attempts, again.doubtful) == (0, True)
 
 
 async def test_the_list_is_read_in_parts_and_by_state_and_channel(store: Store) -> None:
