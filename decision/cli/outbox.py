@@ -170,8 +170,12 @@ def resume(gateway: str, as_json: bool, **given: str | None) -> int:
 
     done, paused, made = _run(work, settings)
     if not done and not made:
-        hint = hint_for(gateway, paused) if paused else "none is"
-        raise Fail(f"gateway {gateway} is not paused; {hint}".rstrip("; "))
+        if gateway in known.gateways:
+            raise Fail(f"gateway {gateway} is not paused, and nothing waits for another attempt")
+        hint = hint_for(gateway, {*paused, *known.gateways})
+        raise Fail(
+            f"gateway {gateway} is not paused, nor in the gateways file; {hint}".rstrip("; ")
+        )
     if as_json:
         print_json({"gateway": gateway, "resumed": done, "made_due": made})
         return 0
