@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -15,8 +16,8 @@ MOST_PARTIALS: Final = 64
 """Partial matches of one customer, in all moments. Beyond them the oldest are forgotten."""
 
 MOST_KEPT: Final = 4_096
-"""Bytes of properties that a run or a partial match keeps of its first event. The rest is left out,
-last property first."""
+"""Bytes of properties that a run or a partial match keeps of its first event. What does not fit any
+more, in the order of the event, is left out."""
 
 TOO_LATE: Final = 24 * 3_600_000_000
 """Microseconds: an event that is older when it arrives starts no run and no partial match. It still
@@ -73,3 +74,19 @@ class JourneyState(msgspec.Struct, omit_defaults=True):
     started: dict[str, int] = {}
     looked: int = 0
     armed: list[str] = []
+
+
+def kept(properties: Mapping[str, Any]) -> dict[str, Value]:
+    """The properties of a first event that stay with what it began, see `MOST_KEPT`.
+
+    >>> kept({"sku": "tea", "note": "x" * 5000, "price": 3})
+    {'sku': 'tea', 'price': 3}
+    """
+    left = MOST_KEPT
+    found: dict[str, Value] = {}
+    for name, value in properties.items():
+        size = len(msgspec.msgpack.encode((name, value)))
+        if size <= left:
+            left -= size
+            found[name] = value
+    return found
