@@ -25,6 +25,7 @@ from decision.core.arbitration import (
 from decision.core.budgets import Spending
 from decision.core.business_rules import Override
 from decision.core.contact_policy import Pause, Standing
+from decision.core.definition import Selector
 from decision.core.document import Document
 from decision.core.fields import Situation
 from decision.core.masks import mask_of, positions, union
@@ -39,13 +40,17 @@ from decision.core.waiting import opens
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What a decision is asked about. `channels` None: all of the placement's."""
+    """What a decision is asked about. `channels` None: all of the placement's.
+
+    `of` is set where a step of a journey asks for some messages alone; the context says which step.
+    """
 
     placement: str
     channels: tuple[str, ...] | None = None
     event: TriggerEvent | None = None
     context: dict[str, Any] = {}
     limit: int = 1
+    of: Selector | msgspec.UnsetType = msgspec.UNSET
 
 
 class Verdict(msgspec.Struct, kw_only=True):
@@ -166,6 +171,7 @@ def decide(
         spent,
         [held for held in policy.holdouts if in_holdout(held.experiment, document.customer_id)],
         texts,
+        question.of,
     )
     alive, fallen, exposing, waiting = pass_stages(case)
 
@@ -243,14 +249,16 @@ def fallback_of(
 ) -> int | None:
     """The candidate that is given where nothing is chosen; None where there is none.
 
-    It is the first of the placement's fallback that is active, on a channel that was asked for and
+    It is the first of the placement's fallback that is active, of what was asked for, on a channel
     on which the customer can be reached and where its text fits. Without a document, nobody knows
     where customers can be reached.
     """
+    asked = policy.asked_for(question.of)
     for candidate in policy.fallbacks[question.placement]:
         message, channel = policy.pairs[candidate]
         if (
-            (question.channels is None or channel.name in question.channels)
+            asked >> candidate & 1
+            and (question.channels is None or channel.name in question.channels)
             and (message.active_from is None or message.active_from <= now)
             and (message.active_until is None or now < message.active_until)
             and (document is None or document.reaches(channel.name))

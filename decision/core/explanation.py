@@ -6,6 +6,8 @@ filtered the candidate out.
 
 from __future__ import annotations
 
+import msgspec
+
 from decision.core import calendar, consent
 from decision.core.caps import number_of
 from decision.core.clock import format_duration, from_micros, time_in_zone
@@ -146,8 +148,27 @@ class _Explainer:
         if message.placements is not None and placement.name not in message.placements:
             names = ", ".join(message.placements)
             return f"{message.name} is for {names}, not {placement.name}", message.source
-        names = ", ".join(self.verdict.question.channels or ())
+        question = self.verdict.question
+        if not self.policy.asked_for(question.of) >> index & 1:
+            return self._not_asked_for(message.name)
+        names = ", ".join(question.channels or ())
         return f"the request asks for {names or 'no channel'}, not {channel.name}", None
+
+    def _not_asked_for(self, message: str) -> Detail:
+        """What the journey's step asks for instead."""
+        question, source = self.verdict.question, None
+        name, step = question.context.get("journey"), question.context.get("step")
+        for journey in self.policy.definition.journeys:
+            if journey.name == name:
+                source = next((one.source for one in journey.steps if one.name == step), None)
+        assert question.of is not msgspec.UNSET
+        wanted = [
+            f"{key} {' or '.join(values)}"
+            for key, values in msgspec.structs.asdict(question.of).items()
+            if values is not None
+        ]
+        asked = f"messages of {', '.join(wanted)}" if wanted else "messages"
+        return f"journey {name} asks in step {step} for {asked}, not {message}", source
 
     def _suppressed(self, index: int) -> Detail:
         for pause in self.verdict.pauses:

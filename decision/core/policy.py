@@ -29,6 +29,7 @@ from decision.core.definition import (
     PolicyDefinition,
     Purpose,
     Rule,
+    Selector,
     Settings,
 )
 from decision.core.derived import Derivations
@@ -37,6 +38,7 @@ from decision.core.events import Measure
 from decision.core.fields import FieldTable, Situation
 from decision.core.quiet_hours import QuietPolicy
 from decision.core.scores import Scores
+from decision.core.selectors import SelectorIndex
 from decision.core.values import MISSING, Value
 
 
@@ -114,6 +116,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     pairs: tuple[tuple[Message, Channel], ...]
     candidates: tuple[CandidateInfo, ...]
     everything: int
+    selectors: SelectorIndex
     message_values: NDArray[np.float64]
     costs: NDArray[np.float64]
     fields: FieldTable
@@ -159,6 +162,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
                 values[self.state_slot] = state
                 break
         return values
+
+    def asked_for(self, of: Selector | msgspec.UnsetType) -> int:
+        """The mask of the candidates that a journey asks for; UNSET: all."""
+        return self.everything if of is msgspec.UNSET else self.selectors.mask(of)
 
     def foremost(self, survivors: int) -> int:
         """Those of the survivors that are of the first tier that has any: the only ones to go."""

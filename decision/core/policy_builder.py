@@ -110,6 +110,7 @@ def compile_policy(
         pairs=pairs,
         candidates=candidates,
         everything=everything,
+        selectors=selectors,
         message_values=_constants([candidate.value for candidate in candidates]),
         costs=_constants([channel.cost for _, channel in pairs]),
         fields=fields,

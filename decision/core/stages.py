@@ -14,6 +14,7 @@ import msgspec
 
 from decision.core import consent
 from decision.core.contact_policy import Pause, Standing
+from decision.core.definition import Selector
 from decision.core.document import Document
 from decision.core.masks import indices
 from decision.core.policy import Holdout, Policy, Requirement
@@ -28,7 +29,7 @@ class Case(msgspec.Struct, frozen=True):
 
     `channels` None: all of the placement's. `values` are the slot values as the rules left them,
     `fired` is the mask of the rules that hold, `spent` of the candidates with a spent budget.
-    `holdouts` are the control groups that the customer belongs to.
+    `holdouts` are the control groups that the customer belongs to. `of` is what a journey asks for.
     """
 
     policy: Policy
@@ -44,6 +45,7 @@ class Case(msgspec.Struct, frozen=True):
     spent: int
     holdouts: list[Holdout]
     texts: Texts
+    of: Selector | msgspec.UnsetType
 
 
 def _inactive(case: Case, among: int) -> int:
@@ -61,6 +63,8 @@ def _not_in_placement(case: Case, among: int) -> int:
     offered = case.policy.placement_masks[case.placement]
     if case.channels is not None:
         offered &= _on_channels(case.policy, case.channels)
+    if case.of is not msgspec.UNSET:
+        offered &= case.policy.asked_for(case.of)
     return ~offered
 
 
