@@ -8,6 +8,7 @@ NextbestError               everything below; any other exception is a defect
     CannotArrange               a scenario table's row that no customer can have
     CannotRollBack              no earlier policy or model to return to
     ConsumerError               Kafka refuses what is asked of it
+    CountFirst                  what events count as for others is to be counted before them
     DamagedModel                a model file that LightGBM must not see
     ErasedMeanwhile             the customer was erased while being changed
     EvaluationError             a log that a policy cannot be judged by

@@ -12,14 +12,14 @@ what they send, and may name themselves.)
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from decision.core import event_effects
 from decision.core.document import Document
-from decision.core.errors import InputError
+from decision.core.errors import InputError, NextbestError
 from decision.core.event_effects import Occurrence
 from decision.core.policy import Policy
 from decision.core.ports import Commit, ReadResult
@@ -27,51 +27,97 @@ from decision.engine.identity import clean_id, resolve
 from decision.engine.runtime import Runtime
 from decision.engine.transaction import commit_of, update
 
+T = TypeVar("T")
+
 AT_A_TIME: Final = 1_000
 """Derived events that are held, and written, at a time: few bytes may count as one."""
+
+
+class CountFirst(NextbestError):
+    """Nothing was written: what events count as for others is to be counted without a turn, since
+    each of those others has turns as well (see `turns`)."""
+
+    def __init__(self, sender: Document, occurrences: Sequence[Occurrence]) -> None:
+        super().__init__(f"what {sender.customer_id!r} sent is to be counted for others first")
+        self.sender = sender
+        self.occurrences = occurrences
 
 
 class Crediting:
     """What the events of one request count as for the customers that they name.
 
-    It may be asked again, for a later state of the sender: what is counted already is known.
+    It may be asked again, for a later state of the sender: what is counted already is known, so
+    that a write which is tried again takes no longer than those that overtook it.
+
+    With `own`, what names the sender is left to `count_own`, a thousand of it at most. `redeemed`
+    has the coupon codes that these events have redeemed.
     """
 
-    def __init__(self, runtime: Runtime, now: int) -> None:
+    def __init__(self, runtime: Runtime, now: int, *, own: bool = False) -> None:
         self.runtime = runtime
         self.now = now
-        self._counted: set[str] = set()
+        self.most_own = AT_A_TIME if own else 0
+        self.redeemed: set[str] = set()
+        self._policy = runtime.snapshot.policy
+        self._counted: object = None
+        self._own: list[_Named] = []
+        self._own_known: frozenset[str] = frozenset()
 
-    async def count(
-        self, sender: Document, occurrences: Sequence[Occurrence], *, own: bool = False
-    ) -> list[str]:
+    async def before(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Writes events, again each time that something turns out to be counted first.
+
+        Raises:
+            StoreUnavailable: perhaps not everything is counted, and the events are not written.
+        """
+        while True:
+            try:
+                return await write()
+            except CountFirst as left:
+                await self.count(left.sender, left.occurrences)
+
+    async def count(self, sender: Document, occurrences: Sequence[Occurrence]) -> None:
         """Counts what is derived from a customer's events for the customers that they name.
 
-        To be called before the events are written; calling it again changes nothing. With `own`,
-        what names the sender is counted in their document; its ids are to be written with it.
+        To be called before the events are written; calling it again changes nothing.
 
         Raises:
             StoreUnavailable: perhaps not everything is counted; the events must not be written.
+            CountFirst: the caller has a turn; `before` does the rest.
         """
-        senders, mine = {sender.customer_id, *sender.merged}, list[_Named]()
-        derived = _derived(self.runtime.snapshot.policy, sender, occurrences)
+        concerned = [one for one in occurrences if one.type in self._policy.derivations.for_others]
+        if not concerned:
+            return
+        senders = [sender.customer_id, *sender.merged]
+        sent = [(one.id, event_effects.kind_of(sender, one)) for one in concerned]
+        if self._counted == (senders, sent):
+            return
+        if self.runtime.turns.held:
+            raise CountFirst(sender, concerned)
+        self._own = []
+        derived = _derived(self._policy, sender, concerned)
         while some := list(islice(derived, AT_A_TIME)):
             found: defaultdict[str, list[_Named]] = defaultdict(list)
             for customer_id, one in some:
-                if own and customer_id in senders and len(mine) < AT_A_TIME:
-                    mine.append(one)
-                elif self._counted.isdisjoint(one.ids):
+                if customer_id in senders and len(self._own) < self.most_own:
+                    self._own.append(one)
+                else:
                     found[customer_id].append(one)
             for customer_id, theirs in found.items():
                 await _count_for(self.runtime, sender.customer_id, customer_id, theirs, self.now)
-                if len(self._counted) < AT_A_TIME:
-                    self._counted.update(_ids(theirs))
-        return await self._count_own(sender, mine) if mine else []
+        if self._own:
+            ids = tuple(_ids(self._own))
+            known = await resolve(self.runtime, sender.customer_id, event_ids=ids)
+            self._own_known = known.known_events
+        self._counted = (senders, sent)
 
-    async def _count_own(self, sender: Document, derived: Sequence[_Named]) -> list[str]:
-        snapshot, ids = self.runtime.snapshot, tuple(_ids(derived))
-        known = (await resolve(self.runtime, sender.customer_id, event_ids=ids)).known_events
-        new = [one for one in derived if known.isdisjoint(one.ids)]
+    def count_own(self, sender: Document, known: frozenset[str]) -> list[str]:
+        """Counts what names the sender in their document, after `count`.
+
+        `known` are the ids that are known of this state. Gives the ids to be written with it.
+        """
+        known |= self._own_known
+        new = [one for one in self._own if known.isdisjoint(one.ids)]
+        snapshot = self.runtime.snapshot
         for one in new:
             event_effects.count(
                 sender, one.occurrence, snapshot.policy, snapshot.measures, self.now
@@ -85,8 +131,6 @@ def _derived(
     """(customer id, event) of what is derived, in order."""
     senders = [sender.customer_id, *sender.merged]
     for occurrence in occurrences:
-        if not policy.derivations.concerns(occurrence.type):
-            continue
         sent = event_effects.logged(occurrence, event_effects.kind_of(sender, occurrence))
         for name, one, ids in event_effects.for_others_by_every_id(sent, policy, senders):
             customer_id = customer_named(name)
@@ -139,4 +183,4 @@ async def _count_for(
         return None, commit
 
     read = partial(resolve, runtime, event_ids=tuple(_ids(derived)))
-    await update(runtime, read, customer_id, change, runtime.credits)
+    await update(runtime, read, customer_id, change)

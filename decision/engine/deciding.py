@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 
 import msgspec
 
@@ -96,7 +97,7 @@ class Deciding:
         self.contended = False
         self.steps: dict[str, float] = {}
         self._step_began = self.query.began
-        self._crediting: Crediting | None = None
+        self._crediting = None if request.event is None else Crediting(runtime, now)
 
     async def run(self) -> Decided:
         """Decides within the deadline; without the store, the answer is the fallback.
@@ -155,7 +156,11 @@ class Deciding:
     async def _decide(self) -> Decided:
         customer_id = await customer_id_of(self.runtime, self.named, self.query.left())
         attempts, turns = self.runtime.settings.attempts, self.runtime.turns
-        outcome = await transact(self._read, customer_id, self._attempt, attempts, turns)
+        if self._crediting is None:
+            outcome = await transact(self._read, customer_id, self._attempt, attempts, turns)
+        else:
+            write = partial(transact, self._read, customer_id, self._attempt, attempts, turns)
+            outcome = await self._crediting.before(write)
         if isinstance(outcome, GaveUp):
             return await self._choose_nothing(outcome.state)
         decided, new = outcome.result, self.seen is not None and not self.seen.raw
@@ -238,12 +243,12 @@ class Deciding:
         if self.request.dry_run:
             answer = with_placeholders(planned, answer)
             return Done(self._decided(answer, planned.verdict, written=False))
-        if planned.event is not None:
-            now = self.query.now
-            self._crediting = self._crediting or Crediting(self.runtime, now)
+        if planned.event is not None and self._crediting is not None:
             await self._crediting.count(state.document, [planned.event])
             if planned.event.type == REDEEMED:
-                await redeem(self.runtime, [planned.event], now)
+                await redeem(
+                    self.runtime, [planned.event], self.query.now, self._crediting.redeemed
+                )
         outcome = await reserve(store, self.following, planned, answer)
         self._step("reserve")
         if isinstance(outcome, Done):

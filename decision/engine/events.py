@@ -89,6 +89,9 @@ _REPORTS: Final[dict[str, OutcomeKind]] = {
 Result = Literal["accepted", "duplicate"] | Rejected
 """What became of one event."""
 
+Unit = tuple[str, str, int]
+"""(decision id, message, rank), see `settle`."""
+
 
 class Events:
     """Records events."""
@@ -219,7 +222,8 @@ class Events:
             for index, event in own
         }
         takings = await self._takings(own)
-        change = partial(self._apply, own, occurrences, takings, Crediting(self.runtime, now), now)
+        crediting = Crediting(self.runtime, now, own=True)
+        change = partial(self._apply, own, occurrences, takings, set(), crediting, now)
         if settled is not None:
             change = partial(_with_delivery, customer_id, settled, change, self.runtime)
         created = False
@@ -229,7 +233,8 @@ class Events:
             created = not found.raw
             return await change(found)
 
-        results, document = await update(self.runtime, read, customer_id, apply)
+        write = partial(update, self.runtime, read, customer_id, apply)
+        results, document = await crediting.before(write)
         if created and document.customer_id in alone:
             await unite_if_claimed(self.runtime, alone[document.customer_id])
         # Also for events that are known already: the first time may have ended before this.
@@ -259,11 +264,15 @@ class Events:
         own: list[tuple[int, Event]],
         occurrences: dict[int, Occurrence],
         takings: Takings,
+        settled: set[Unit],
         crediting: Crediting,
         now: int,
         found: ReadResult,
     ) -> tuple[tuple[dict[int, Result], Document], Commit | None]:
-        """Applies those events to the customer that are not known yet."""
+        """Applies those events to the customer that are not known yet.
+
+        Units that are `settled` are so already, by an attempt that was overtaken.
+        """
         runtime, snapshot = self.runtime, self.runtime.snapshot
         document = found.document
         confirmed = _units(own, document, ContactState.CONFIRMED, takings)
@@ -301,11 +310,14 @@ class Events:
             results[index] = "accepted"
         if not log:
             return (results, document), None
-        new_ids += await crediting.count(document, applied, own=True)
-        await redeem(runtime, applied, now)
+        await crediting.count(document, applied)
+        new_ids += crediting.count_own(document, found.known_events)
+        await redeem(runtime, applied, now, crediting.redeemed)
         # Before the write, so that a reservation never ends after it was confirmed.
-        for unit in _units(own, document, ContactState.CONFIRMED, takings) - confirmed:
+        newly = _units(own, document, ContactState.CONFIRMED, takings) - confirmed
+        for unit in newly - settled:
             await settle(runtime, takings, *unit)
+            settled.add(unit)
         write_id, lasts = runtime.new_id(document.customer_id), runtime.settings.event_ids_last
         commit = commit_of(found, write_id, sections, log, new_ids, lasts)
         return (results, document), commit
@@ -342,12 +354,12 @@ class Events:
 
 def _units(
     own: list[tuple[int, Event]], document: Document, state: ContactState, takings: Takings
-) -> set[tuple[str, str, int]]:
+) -> set[Unit]:
     """(decision id, message, rank) of the contacts in a state that may have taken of something.
 
     Whatever the policy in force says: another may have been when the decision was made.
     """
-    found: set[tuple[str, str, int]] = set()
+    found: set[Unit] = set()
     if not takings.budgets and not takings.pools:
         return found
     for _, event in own:

@@ -179,7 +179,7 @@ class Loading:
         runtime, snapshot = self.runtime, self.runtime.snapshot
         occurrences = _occurrences(row)
         removed: list[tuple[str, str, str]] = []
-        crediting = Crediting(runtime, now)
+        crediting = Crediting(runtime, now, own=True)
 
         async def change(found: ReadResult) -> tuple[Loaded, Commit]:
             document, customer_id = found.document, found.document.customer_id
@@ -207,8 +207,9 @@ class Loading:
                 log += opt_out_records(occurrence, customer_id, now, heard)
             changes.check_size(document, row, runtime)
             new_ids = [occurrence.id for occurrence in new]
-            new_ids += await crediting.count(document, new, own=True)
-            await redeem(runtime, new, now)
+            await crediting.count(document, new)
+            new_ids += crediting.count_own(document, found.known_events)
+            await redeem(runtime, new, now, crediting.redeemed)
             write_id = runtime.new_id(customer_id)
             lasts = runtime.settings.event_ids_last if new else 0
             commit = transaction.commit_of(found, write_id, sections, log, new_ids, lasts)
@@ -216,7 +217,8 @@ class Loading:
 
         ids = tuple(occurrence.id for occurrence in occurrences)
         read = partial(resolve, runtime, event_ids=ids)
-        loaded = await transaction.update(runtime, read, row.customer_id, change)
+        write = partial(transaction.update, runtime, read, row.customer_id, change)
+        loaded = await crediting.before(write)
         for alias in removed:
             await runtime.store.delete_alias(*alias)
         return loaded

@@ -90,7 +90,7 @@ class Runtime:
     `unclaim`, if set, sees to it that aliases (type, value) claimed for a customer who was perhaps
     not written are released as soon as the store answers again.
     `takings` has what decisions of any process may have taken of; see `settling.takings_now`.
-    `turns` are those of customers' writes, `credits` and `merges` those of what these cause.
+    `turns` are those of customers' writes, `merges` those of merges that these meet.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Runtime:
         self.unlogged: dict[str, LogRecord] = {}
         self.unclaim: Callable[[str, Sequence[tuple[str, str]]], None] | None = None
         self._snapshot: Snapshot | None = None
-        self.turns, self.credits, self.merges = Turns(), Turns(), Turns()
+        self.turns, self.merges = Turns(), Turns()
         self.takings = SharedReading(lambda: read_takings(store))
 
     @property

@@ -55,20 +55,27 @@ def check_redeemed(
         coupons.check_redeemed(event, properties, path)
 
 
-async def redeem(runtime: Runtime, occurrences: Iterable[Occurrence], now: int) -> None:
+async def redeem(
+    runtime: Runtime, occurrences: Iterable[Occurrence], now: int, done: set[str]
+) -> None:
     """Keeps the codes that were redeemed for good, in whichever pool they are.
 
-    Done before the event is written, so that it is not lost; doing it again is the same. A code of
-    no pool changes nothing: it is of another system. Pools are asked for anew, because codes are
-    loaded before the rules that name their pool.
+    Done before the event is written, so that it is not lost; doing it again is the same. Codes that
+    are `done` are left out, and the others are added to them: a write that is tried again must not
+    take longer than those that overtake it. A code of no pool changes nothing: it is of another
+    system. Pools are asked for anew, because codes are loaded before the rules that name their
+    pool.
     """
     codes = dict.fromkeys(
         code
         for one in occurrences
-        if one.type == REDEEMED and (code := coupons.code_in(one.properties)) is not None
+        if one.type == REDEEMED
+        and (code := coupons.code_in(one.properties)) is not None
+        and code not in done
     )
     if not codes:
         return
     pools = dict.fromkeys([*runtime.snapshot.pools, *await runtime.store.coupon_pools()])
     for code, pool in product(codes, pools):
         await runtime.store.redeem_code(pool, code, now)
+    done.update(codes)

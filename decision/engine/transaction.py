@@ -123,7 +123,7 @@ async def update(
 ) -> T:
     """Changes a customer, however many others write meanwhile; returns the result.
 
-    `turns` are those of a write that another one causes.
+    `turns` are those of merges.
 
     Raises:
         StoreUnavailable: every attempt was overtaken.

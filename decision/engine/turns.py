@@ -4,9 +4,9 @@ Nothing is locked by a turn: a commit still names the versions that it was made 
 processes write as they like. But a write that waits for its turn is not overtaken by the others
 of its own process, however many these are.
 
-A write waits for no other kind of write than those that it may cause: what customers and their
-systems write, then what their events count for others, then merges that are met on the way. Each
-kind has turns of its own, so that no two writes wait for each other.
+Who has a turn waits for no other one, so that no two writes wait for each other: what an event
+counts as for others is counted before its turn (see `crediting`). Only merges that are met on the
+way are waited for. They have turns of their own, and wait for nothing.
 """
 
 from __future__ import annotations
@@ -47,6 +47,12 @@ class Turns:
 
     def __init__(self) -> None:
         self.queues: dict[str, _Queue] = {}
+        self._owners = set[asyncio.Task[object] | None]()
+
+    @property
+    def held(self) -> bool:
+        """Whether the task that asks has a turn, of whichever customer."""
+        return bool(self._owners) and asyncio.current_task() in self._owners
 
     @asynccontextmanager
     async def of(self, customer_id: str) -> AsyncIterator[bool]:
@@ -55,7 +61,7 @@ class Turns:
         Raises:
             StoreUnavailable: it did not come within `LONGEST_WAIT`.
         """
-        queue = self.queues.setdefault(customer_id, _Queue())
+        queue, owner = self.queues.setdefault(customer_id, _Queue()), asyncio.current_task()
         waits = queue.members > 0
         queue.members += 1
         try:
@@ -64,9 +70,11 @@ class Turns:
                     await queue.acquire()
             except TimeoutError as error:
                 raise too_many(customer_id) from error
+            self._owners.add(owner)
             try:
                 yield waits
             finally:
+                self._owners.discard(owner)
                 queue.release()
         finally:
             queue.members -= 1

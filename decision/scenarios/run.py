@@ -295,7 +295,7 @@ class _Run:
             ):
                 if customer_named(name) == document.customer_id:
                     event_effects.count(document, derived, policy, measures, at)
-            await redeem(self.engine.runtime, [occurrence], at)
+            await redeem(self.engine.runtime, [occurrence], at, set())
         document.scores = {**document.scores, **(scores or {})}
         self.written += 1
         commit = commit_of(found, f"scenario-{self.written}", SECTIONS)

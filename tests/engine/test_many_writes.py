@@ -58,7 +58,7 @@ class Yielding:
 def idle(engine: Engine) -> bool:
     """Whether nobody has a turn or waits for one."""
     runtime = engine.runtime
-    return not (runtime.turns.queues or runtime.credits.queues or runtime.merges.queues)
+    return not (runtime.turns.queues or runtime.merges.queues)
 
 
 def visit(number: int, who: str = "anna") -> Event:
