@@ -10,18 +10,18 @@ import asyncio
 import re
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from functools import cache
-from ipaddress import ip_address
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 import httpcore
 import msgspec
 
+from decision.gateways.problems import Problem
 from decision.gateways.protocol import Rejected, Retry, Unknown
-from decision.gateways.targets import PinnedBackend, TargetRefused, Targets, judge
+from decision.gateways.targets import PinnedBackend, TargetRefused, Targets, problem_of_host
 
 LARGEST_REPLY: Final = 64 * 1024
 """Bytes of a reply that are read; the rest is cut."""
@@ -178,24 +178,15 @@ def problem_of_url(url: str, allowed: bool | list[str]) -> tuple[str, str] | Non
         return "it has a login", "send it in a header: headers: {Authorization: …}"
     if parts.fragment:
         return "it has a part after #, which is never sent", "delete the part"
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return None
-    if judge(address) == "never":
-        return "one cannot send to this address", "write the address of the provider"
-    if not Targets(allowed).allows(address):
-        return "it is a private address", "add allow_private: true if that is meant"
-    return None
+    return problem_of_host(host, allowed)
 
 
-def problem_of_headers(headers: Mapping[str, str]) -> tuple[str, str] | None:
-    """What is wrong with the headers of a config: message and hint, or None."""
+def problems_of_headers(headers: Mapping[str, str]) -> Iterator[Problem]:
+    """What is wrong with the headers of a config."""
     for name, value in headers.items():
         if not _HEADER.fullmatch(name):
-            return "a name has a sign that HTTP does not allow", ""
-        if name.lower() in _OF_HTTP:
-            return f"{name} is made by HTTP itself", "delete it"
-        if _CONTROL.search(value):
-            return "a value has a line break or a control character", ""
-    return None
+            yield "headers", "a name has a sign that HTTP does not allow", ""
+        elif name.lower() in _OF_HTTP:
+            yield f"headers.{name}", "it is made by HTTP itself", "delete it"
+        elif _CONTROL.search(value):
+            yield f"headers.{name}", "it has a line break or a control character", ""

@@ -14,17 +14,18 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal
 from urllib.parse import urlencode
 
 import msgspec
 
 from decision.files import read_regular
-from decision.gateways.client import HttpClient, Reply, problem_of_headers, problem_of_url
+from decision.gateways.client import HttpClient, Reply, problem_of_url, problems_of_headers
 from decision.gateways.google import google_token
 from decision.gateways.http_replies import AcceptedWhen, Judge, RejectedWhen, without
 from decision.gateways.json_paths import parse_path
+from decision.gateways.problems import Problem
 from decision.gateways.protocol import (
     AudiencePortion,
     GatewayConfig,
@@ -35,9 +36,16 @@ from decision.gateways.protocol import (
     Retry,
 )
 from decision.gateways.registry import GatewayType
-from decision.gateways.targets import Targets, problem_of_networks
-from decision.gateways.templating import Unrenderable, names_of, text, tree
-from decision.rulebook.template_syntax import TemplateError, is_template
+from decision.gateways.targets import Targets, problems_of_networks
+from decision.gateways.templating import (
+    Needs,
+    Unrenderable,
+    names_of,
+    problems_of_templates,
+    text,
+    tree,
+)
+from decision.rulebook.template_syntax import is_template
 
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
 _LARGEST_TOKEN: Final = 16 * 1024
@@ -77,6 +85,7 @@ class Http:
             for name, value in config.headers.items()
         }
         self._body = _compiled(config)
+        self._needs = Needs({"url": config.url, "headers": config.headers, "body": config.body})
         self._judge = Judge(config.accepted, config.rejected)
         self._client = client or HttpClient(
             timeout=config.timeout, targets=Targets(config.allow_private)
@@ -88,6 +97,7 @@ class Http:
         """One attempt."""
         names = names_of(outgoing)
         try:
+            self._needs.check(names)
             url = self._url(names)
             headers = self._given_headers(outgoing, names)
             body = self._body(names)
@@ -185,7 +195,7 @@ def _compiled(config: HttpConfig) -> Callable[[dict[str, Any]], bytes]:
     if isinstance(body, str):
         render = text(body, what="body", json=format == "json")
         if format != "json":
-            return lambda names: render(names).encode()
+            return lambda names: _some(render(names)).encode()
         return lambda names: _checked_json(render(names))
     fill = tree(body, what="body")
     if format == "form":
@@ -199,6 +209,17 @@ def _form(fields: Mapping[str, Any]) -> dict[str, str]:
         for name, value in fields.items()
         if value is not None
     }
+
+
+def _some(written: str) -> str:
+    """A body that was rendered as one text.
+
+    Raises:
+        Unrenderable: it is empty.
+    """
+    if not written.strip():
+        raise Unrenderable("body: nothing is left of it")
+    return written
 
 
 def _checked_json(written: str) -> bytes:
@@ -215,47 +236,41 @@ def _checked_json(written: str) -> bytes:
     return written.encode()
 
 
-def _check(config: HttpConfig) -> tuple[str, str, str] | None:
-    if (networks := problem_of_networks(config.allow_private)) is not None:
-        return "allow_private", networks, ""
+def _check(config: HttpConfig) -> Iterator[Problem]:
+    yield from problems_of_networks(config.allow_private)
     fixed = config.url.partition("{")[0]
     if is_template(config.url) and fixed.count("/") < 3:
-        return "url", "the host must be written out", "templates may stand in the path and after ?"
-    without = config.url if not is_template(config.url) else fixed
-    if (problem := problem_of_url(without, config.allow_private)) is not None:
-        return "url", *problem
-    for key, render in (
-        ("url", lambda: text(config.url, what="url", url=True)),
-        ("headers", lambda: [text(one, what="") for one in config.headers.values()]),
-        ("body", lambda: _compiled(config)),
-    ):
-        try:
-            render()
-        except TemplateError as error:
-            return key, str(error), error.hint
+        yield "url", "the host must be written out", "templates may stand in the path and after ?"
+    else:
+        without = config.url if not is_template(config.url) else fixed
+        if (problem := problem_of_url(without, config.allow_private)) is not None:
+            yield "url", *problem
+    yield from problems_of_templates(config.url, "url", url=True)
+    yield from problems_of_templates(config.headers, "headers")
+    yield from problems_of_templates(config.body, "body", json=config.format == "json")
     if config.bearer_file is not None and config.google_key_file is not None:
-        return "google_key_file", "there is a bearer_file too", "take one of them out"
+        yield "google_key_file", "there is a bearer_file too", "take one of them out"
     if config.format == "form" and not _is_flat(config.body):
-        return "body", "a form has names and texts, nothing nested", ""
+        yield "body", "a form has names and texts, nothing nested", ""
     if config.format == "text" and not isinstance(config.body, str | None):
-        return "body", "with format: text it must be one text", ""
+        yield "body", "with format: text it must be one text", ""
     if config.body is not None and config.method == "GET":
-        return "body", "a GET has none", "write what it asks for into the url"
-    if (headers := problem_of_headers(config.headers)) is not None:
-        return "headers", *headers
+        yield "body", "a GET has none", "write what it asks for into the url"
+    yield from problems_of_headers(config.headers)
     rejected = config.rejected or RejectedWhen()
     if config.rejected is not None and rejected.status is None and not rejected.where:
-        return "rejected", "it has neither status nor where", "write status: 404, or where: {…}"
-    for key, paths in (
-        ("accepted", [*config.accepted.where, config.accepted.id]),
-        ("rejected", [*rejected.where, rejected.reason]),
+        yield "rejected", "it has neither status nor where", "write status: 404, or where: {…}"
+    for key, places in (
+        ("accepted.where", config.accepted.where),
+        ("accepted.id", [config.accepted.id]),
+        ("rejected.where", rejected.where),
+        ("rejected.reason", [rejected.reason]),
     ):
-        for path in paths:
+        for place in places:
             try:
-                parse_path("$" if path is None else path)
+                parse_path("$" if place is None else place)
             except ValueError as error:
-                return key, "it has something that is no path", str(error)
-    return None
+                yield key, "it is no path", str(error)
 
 
 def _is_flat(body: Body) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, Protocol, runtime_checkable
 from urllib.parse import quote
 
@@ -67,10 +67,14 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
         >>> Outgoing(**at, customer_id="ann", attributes={"email": "a@b.de"}).address("email")
         'a@b.de'
         """
-        for value in (self.attributes.get(kind), *reversed(self.aliases.get(kind, ()))):
-            if isinstance(value, str) and value.strip():
-                return value.strip()
-        return None
+        attribute = self.attributes.get(kind)
+        own = [attribute] if isinstance(attribute, str) else []
+        return next(filled([*self.aliases.get(kind, ()), *own]), None)
+
+
+def filled(values: Sequence[str]) -> Iterator[str]:
+    """Those that are not blank, the last first, without blanks around."""
+    return filter(None, map(str.strip, reversed(values)))
 
 
 class Accepted(msgspec.Struct, frozen=True):

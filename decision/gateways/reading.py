@@ -6,13 +6,14 @@ No error shows a value: it may be a secret.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
 from decision.core.clock import MINUTE, SECOND, parse_duration
+from decision.gateways.problems import Problem
 from decision.gateways.protocol import Seconds, Share
 from decision.rulebook.diagnostics import Diagnostic, hint_for
 from decision.rulebook.yaml_source import INVALID, Node, Place
@@ -23,6 +24,9 @@ _VARIABLE: Final = re.compile(r"\$(\$?)\{(?!\{)([^}]*)\}?")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PART: Final = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 _LONGEST: Final = 5 * MINUTE
+_STAND_IN: Final = "x"
+"""Read in place of a variable without a value: it can be part of a host, a path or a port."""
+
 _PERCENT: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%")
 
 
@@ -30,12 +34,14 @@ _PERCENT: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%")
 class Reading:
     """Errors are collected, and reading goes on. `environ` has the values of `${NAME}`.
 
-    `unset` are the errors of variables that have no value: the file itself may be right.
+    `unset` are the errors of variables that have no value: the file itself may be right. All else
+    is checked with `_STAND_IN` in their place.
     """
 
     environ: Mapping[str, str]
     diagnostics: list[Diagnostic] = field(default_factory=list)
     unset: list[Diagnostic] = field(default_factory=list)
+    _filled_in: set[tuple[int, int]] = field(default_factory=set)
 
     @property
     def everything(self) -> list[Diagnostic]:
@@ -63,8 +69,15 @@ class Reading:
             self.error("wrong-type", node.at, f"{what} must be a text that is not empty")
         return None
 
+    def is_known(self, node: Node) -> bool:
+        """Whether every variable in a value, at any depth, has one."""
+        value = node.value
+        if isinstance(value, dict | list):
+            return all(map(self.is_known, value.values() if isinstance(value, dict) else value))
+        return (node.line, node.column) not in self._filled_in
+
     def plain(self, node: Node, what: str) -> Any:
-        """The value as plain data, with the environment's values; `INVALID` where one is missing.
+        """The value as plain data, with the environment's values; `INVALID` where it has errors.
 
         `$${` stands for `${` itself.
         """
@@ -93,12 +106,12 @@ class Reading:
                 self.error("bad-value", node.at, message, "write ${NAME}, or $${ for the signs")
                 return ""
             if not self.environ.get(name):
-                complete = False
+                self._filled_in.add((node.line, node.column))
                 state = "is empty" if name in self.environ else "is not set"
                 message = f"the environment variable {name} {state}; {what} needs it"
                 hint = f"set {name} where nextbest is started"
                 self.unset.append(_without_line(node.at.diagnostic("bad-value", message, hint)))
-                return ""
+                return _STAND_IN
             return self.environ[name]
 
         filled = _VARIABLE.sub(value, text)
@@ -116,16 +129,36 @@ class Reading:
         plain = self.plain(own, what)
         if plain is INVALID or len(self.diagnostics) > before:
             return None
-        try:
-            return msgspec.convert(plain, kind, strict=False, dec_hook=_convert)
-        except msgspec.ValidationError as error:
-            message, _, path = str(error).partition(" - at `$")
-            place, names = _at(own, path.rstrip("`"))
-            label = " of ".join([*reversed(names), what])
-            quotes = re.match(r"Expected `str.*`, got `(int|float|bool)`", message)
-            hint = "put it in quotes" if quotes else ""
-            self.error("bad-value", place, f"{label}: {_in_words(message)}", hint)
-            return None
+        while True:
+            try:
+                return msgspec.convert(plain, kind, strict=False, dec_hook=_convert)
+            except msgspec.ValidationError as error:
+                message, _, path = str(error).partition(" - at `$")
+                found, names = at_path(own, path.rstrip("`"))
+                if not self.is_known(found):
+                    # Nobody knows what it will be; all else is read without it.
+                    if not names or not _without(plain, names):
+                        return None
+                    continue
+                label = " of ".join([*reversed(names), what])
+                quotes = re.match(r"Expected `str.*`, got `(int|float|bool)`", message)
+                hint = "put it in quotes" if quotes else ""
+                self.error("bad-value", found.at, f"{label}: {_in_words(message)}", hint)
+                return None
+
+    def problems(self, node: Node, found: Iterable[Problem], what: str) -> bool:
+        """Adds errors for the problems of a config; whether there are any.
+
+        What is said of a value that nobody knows yet is left out.
+        """
+        any_found = False
+        for path, message, hint in found:
+            holder, _ = at_path(node, f".{path}")
+            if holder is node or self.is_known(holder):
+                any_found = True
+                place = node.key if holder is node else holder.at
+                self.error("bad-value", place, f"{path} of {what}: {message}", hint)
+        return any_found
 
     def _check_keys(self, node: Node, kind: Any, what: str) -> None:
         """Names every key that a struct does not have or lacks, at any depth, and wrong words."""
@@ -181,8 +214,8 @@ def _words_of(kind: Any) -> list[str]:
     return []
 
 
-def _at(node: Node, path: str) -> tuple[Place, list[str]]:
-    """The place of a msgspec path such as `.accepted.status[0]`, and the keys on the way."""
+def at_path(node: Node, path: str) -> tuple[Node, list[str]]:
+    """What is at a path such as `.accepted.status[0]`, as far as it leads, and the keys there."""
     names: list[str] = []
     for found in _PART.finditer(path):
         holder: Any = node.value
@@ -192,7 +225,14 @@ def _at(node: Node, path: str) -> tuple[Place, list[str]]:
             break
         if found[1]:
             names.append(found[1])
-    return node.at, names
+    return node, names
+
+
+def _without(plain: Any, names: list[str]) -> bool:
+    """Takes the value at the end of a path of keys out; False where there is none."""
+    for name in names[:-1]:
+        plain = plain.get(name) if isinstance(plain, dict) else None
+    return isinstance(plain, dict) and plain.pop(names[-1], INVALID) is not INVALID
 
 
 def _in_words(message: str) -> str:

@@ -9,13 +9,14 @@ value a `GatewayType`:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from decision.core.errors import NextbestError
+from decision.gateways.problems import Problem
 from decision.gateways.protocol import Gateway, GatewayConfig
 
 if TYPE_CHECKING:
@@ -46,13 +47,13 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 class GatewayType(msgspec.Struct, frozen=True, kw_only=True):
     """A type of gateway: what it can be told, and how one is made.
 
-    `check` says what is wrong with a config that its types alone do not show: (path of the field,
-    what is wrong, how to fix it), or None.
+    `check` says what is wrong with a config that its types alone do not show, all of it. What it
+    says of a value whose variable is not set yet is left out.
     """
 
     config: type[GatewayConfig]
     make: Callable[[Any, Context], Gateway]
-    check: Callable[[Any], tuple[str, str, str] | None] = lambda config: None
+    check: Callable[[Any], Iterable[Problem]] = lambda config: ()
 
 
 def gateway_types() -> Mapping[str, EntryPoint]:

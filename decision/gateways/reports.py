@@ -12,7 +12,7 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 from urllib.parse import parse_qsl
 
@@ -21,6 +21,7 @@ import msgspec
 from decision.core.errors import NextbestError
 from decision.gateways import sendgrid
 from decision.gateways.amazon import TOPIC, Sns
+from decision.gateways.problems import Problem
 from decision.gateways.report import Report
 from decision.gateways.report_shapes import SHAPES
 
@@ -77,36 +78,39 @@ class ReportsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         found = getattr(self, _NEEDS.get(self.provider, "secret"))
         return [found] if isinstance(found, str) else found
 
-    def problem(self) -> tuple[str, str] | None:
-        """What is wrong with it: message, hint."""
+    def problems(self) -> Iterator[Problem]:
+        """What is wrong with it."""
         needed = _NEEDS.get(self.provider, "secret")
         for key in ("secret", "public_key", "topic"):
             if key != needed and getattr(self, key):
-                return f"reports from {self.provider} have no {key}", f"write {needed} instead"
+                yield key, f"reports from {self.provider} have none", f"write {needed} instead"
         if not self.proofs:
-            return f'it needs the key "{needed}"', f"add {needed}: …"
-        if (self.provider == "twilio") != (self.url is not None):
-            if self.url is None:
-                return "Twilio also signs the URL", "add url: https://…/v1/hooks/<gateway>"
-            return "only Twilio signs the URL", "take url out"
+            yield needed, "it is missing", f"add {needed}: …"
+        if self.provider == "twilio" and self.url is None:
+            yield "url", "Twilio also signs the URL", "add url: https://…/v1/hooks/<gateway>"
+        elif self.provider != "twilio" and self.url is not None:
+            yield "url", "only Twilio signs the URL", "take url out"
         named = self.configuration_set
         if named is not None and (self.provider != "ses" or not _SET_NAME.fullmatch(named)):
-            return "configuration_set is the name of one of Amazon SES", "letters, digits, _ and -"
-        return next(filter(None, map(self._problem_of, self.proofs)), None)
+            yield "configuration_set", "it is the name of one of SES", "letters, digits, _ and -"
+        one = isinstance(getattr(self, needed), str)
+        for place, proof in enumerate(self.proofs):
+            if (problem := self._problem_of(proof)) is not None:
+                yield needed if one else f"{needed}[{place}]", *problem
 
     def _problem_of(self, proof: str) -> tuple[str, str] | None:
         if self.provider == "ses":
             hint = "write arn:aws:sns:eu-west-1:123456789012:mails"
-            return None if TOPIC.fullmatch(proof) else ("topic must be the ARN of a topic", hint)
+            return None if TOPIC.fullmatch(proof) else ("it must be the ARN of a topic", hint)
         if self.provider == "sendgrid":
             try:
                 sendgrid.public_key(proof)
             except ValueError as error:
-                return f"public_key: {error}", "copy the verification key from SendGrid's settings"
+                return str(error), "copy the verification key from SendGrid's settings"
         elif len(proof) < _SHORTEST:
-            return f"secret must have at least {_SHORTEST} characters", ""
+            return f"it must have at least {_SHORTEST} characters", ""
         elif self.provider == "webhook" and _key(proof) is None:
-            return "secret must be whsec_ and base64", ""
+            return "it must be whsec_ and base64", ""
         return None
 
     def __repr__(self) -> str:

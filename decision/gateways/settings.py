@@ -175,10 +175,9 @@ def _reports(reading: Reading, name: str, node: Node) -> ReportsConfig | None:
     own = node.value.get("reports") if isinstance(node.value, dict) else None
     if own is None:
         return None
-    config = reading.struct(own, ReportsConfig, f"reports of gateway {name}")
-    if config is not None and (problem := config.problem()) is not None:
-        message, hint = problem
-        reading.error("bad-value", own.at, f"reports of gateway {name}: {message}", hint)
+    what = f"reports of gateway {name}"
+    config = reading.struct(own, ReportsConfig, what)
+    if config is None or reading.problems(own, config.problems(), what):
         return None
     return config
 
@@ -312,10 +311,7 @@ def _gateway(reading: Reading, name: str, node: Node) -> Configured | None:
     if config is None:
         return None
     _reports(reading, name, node)
-    if (problem := loaded.check(config)) is not None:
-        path, message, hint = problem
-        place = keys[path].at if path in keys else node.key
-        reading.error("bad-value", place, f"{path} of {what}: {message}", hint)
+    if reading.problems(node, loaded.check(config), what) or not reading.is_known(node):
         return None
     return Configured(name=name, type=kind, kind=loaded, config=config)
 
@@ -325,11 +321,6 @@ def _unsubscribe(reading: Reading, sections: Mapping[str, Node]) -> UnsubscribeL
     if node is None:
         return None
     config = reading.struct(node, UnsubscribeConfig, "unsubscribe")
-    if config is None:
+    if config is None or reading.problems(node, config.problems(), "unsubscribe"):
         return None
-    if (problem := config.problem()) is not None:
-        path, message, hint = problem
-        place = reading.mapping(node, "unsubscribe")[path].at
-        reading.error("bad-value", place, f"{path} of unsubscribe: {message}", hint)
-        return None
-    return UnsubscribeLinks.of(config)
+    return UnsubscribeLinks.of(config) if reading.is_known(node) else None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import aiosmtplib
 
 from decision.gateways.mail import address_of, compose, flat, message_id, sender_of
 from decision.gateways.metadata import rows_of
+from decision.gateways.problems import Problem
 from decision.gateways.protocol import (
     Accepted,
     OnUnknown,
@@ -22,10 +23,20 @@ from decision.gateways.protocol import (
 )
 from decision.gateways.registry import Context, GatewayType
 from decision.gateways.smtp_connections import SmtpConfig, SmtpConnections, encryption_of
-from decision.gateways.targets import TargetRefused, Targets, problem_of_networks
-from decision.gateways.templating import Unrenderable, names_of, text
+from decision.gateways.targets import (
+    TargetRefused,
+    Targets,
+    problem_of_host,
+    problems_of_networks,
+)
+from decision.gateways.templating import (
+    Needs,
+    Unrenderable,
+    names_of,
+    problems_of_templates,
+    text,
+)
 from decision.gateways.unsubscribe import OptOut
-from decision.rulebook.template_syntax import TemplateError
 
 _ABOUT_US: Final = frozenset({500, 502, 503, 530, 534, 535, 538})
 """Permanent answers that are about the login or the protocol, not about the mail."""
@@ -53,6 +64,7 @@ class Smtp:
         self._sender = sender_of(config.sender)
         self._reply_to = None if config.reply_to is None else sender_of(config.reply_to)
         self._to = text(config.to, what="to")
+        self._needs = Needs({"to": config.to})
         self._own = {name.lower() for name in config.headers}
         self._headers = {name: text(one, what=name) for name, one in config.headers.items()}
         self._connections = SmtpConnections(
@@ -65,6 +77,7 @@ class Smtp:
         link = self._link(outgoing)
         names = names_of(outgoing)
         try:
+            self._needs.check(names)
             to = address_of(self._to(names))
             mail = compose(
                 outgoing.content,
@@ -186,35 +199,38 @@ class _Attempt:
         return " ".join(said.replace(self.to, "…").split())[:_LONGEST_REASON]
 
 
-def _check(config: SmtpConfig) -> tuple[str, str, str] | None:
-    if (networks := problem_of_networks(config.allow_private)) is not None:
-        return "allow_private", networks, ""
+def _check(config: SmtpConfig) -> Iterator[Problem]:
+    yield from problems_of_networks(config.allow_private)
     for key, address in (("from", config.sender), ("reply_to", config.reply_to)):
         try:
             if address is not None:
                 sender_of(address)
         except ValueError as error:
-            return key, str(error), 'write "Lantern Market <hi@example.com>"'
-    if not config.host.strip() or any(sign in config.host for sign in "/@ \r\n"):
-        return "host", "it must be the name of a server", "write smtp.example.com"
+            yield key, str(error), 'write "Lantern Market <hi@example.com>"'
+    yield from _problems_of_host(config)
     if (config.user is None) != (config.password is None):
         missing = "password" if config.password is None else "user"
-        return missing, "user and password come together", f"add {missing}"
+        yield missing, "user and password come together", f"add {missing}"
     if config.user is not None and encryption_of(config) == "none":
         hint = "write encryption: starttls, or tls"
-        return "encryption", "the password would be sent unencrypted", hint
-    for key, templates in (("to", [config.to]), ("headers", config.headers.values())):
-        try:
-            for one in templates:
-                text(one, what=key)
-        except TemplateError as error:
-            return key, str(error), error.hint
+        yield "encryption", "the password would be sent unencrypted", hint
+    yield from problems_of_templates(config.to, "to")
+    yield from problems_of_templates(config.headers, "headers")
     reserved = {"from", "to", "subject", "date", "message-id", "reply-to", "mime-version"}
     for name in config.headers:
         sane = name.isascii() and name.replace("-", "").isalnum()
         if not sane or name.lower() in reserved or name.lower().startswith(("content-", "list-un")):
-            return "headers", "it has a header that cannot be set here", "use one such as X-Tag"
-    return None
+            yield "headers", "it has a header that cannot be set here", "use one such as X-Tag"
+
+
+def _problems_of_host(config: SmtpConfig) -> Iterator[Problem]:
+    name, colon, port = config.host.rpartition(":")
+    if colon and ":" not in name and port.isdigit():
+        yield "host", "the port is a key of its own", "write host: smtp.example.com, port: 587"
+    elif not config.host.strip() or any(sign in config.host for sign in "/@[] \r\n"):
+        yield "host", "it must be the name of a server", "write smtp.example.com"
+    elif (problem := problem_of_host(config.host, config.allow_private)) is not None:
+        yield "host", *problem
 
 
 TYPE = GatewayType(config=SmtpConfig, make=Smtp, check=_check)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -23,6 +23,7 @@ from typing import Any, Final, Literal
 import httpcore
 
 from decision.core.errors import NextbestError
+from decision.gateways.problems import Problem
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -206,11 +207,53 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
         await self._inner.sleep(seconds)
 
 
-def problem_of_networks(allowed: bool | list[str]) -> str | None:
-    """What is wrong with `allow_private`, in words, or None."""
-    for one in [] if isinstance(allowed, bool) else allowed:
-        try:
-            ip_network(one)
-        except ValueError:
-            return "it must be true, or a list of networks such as 10.1.0.0/16"
+def problems_of_networks(allowed: bool | list[str]) -> Iterator[Problem]:
+    """What is wrong with `allow_private`."""
+    for place, one in enumerate([] if isinstance(allowed, bool) else allowed):
+        if not _is_network(one):
+            message = "it must be true, or a list of networks such as 10.1.0.0/16"
+            yield f"allow_private[{place}]", message, ""
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return True
+
+
+def problem_of_host(host: str, allowed: bool | list[str]) -> tuple[str, str] | None:
+    """What is wrong with the host of a gateway: message and hint, or None.
+
+    Names are resolved later, each time. What is an address without asking anybody is judged now:
+    one that is written out, in any spelling, and `localhost`.
+
+    >>> problem_of_host("0x7f.1", False)
+    ('it is a private address', 'add allow_private: true if that is meant')
+    """
+    address = _address_of(host)
+    if address is None:
+        return None
+    if judge(address) == "never":
+        return "one cannot send to this address", "write the address of the provider"
+    known = isinstance(allowed, bool) or all(map(_is_network, allowed))
+    if known and not Targets(allowed).allows(address):
+        fix = "its network to allow_private" if allowed else "allow_private: true"
+        return "it is a private address", f"add {fix} if that is meant"
     return None
+
+
+def _address_of(host: str) -> Address | None:
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return IPv4Address("127.0.0.1")
+    try:
+        return ip_address(name.partition("%")[0])
+    except ValueError:
+        pass
+    try:
+        # As the system reads it: 0x7f.1 and 2130706433 are 127.0.0.1. It allows words after it.
+        return None if " " in name else IPv4Address(socket.inet_aton(name))
+    except (OSError, ValueError):
+        return None

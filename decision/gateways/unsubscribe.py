@@ -11,11 +11,13 @@ import binascii
 import hashlib
 import hmac
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
+
+from decision.gateways.problems import Problem
 
 PATH: Final = "/v1/unsubscribe/"
 _SHORTEST: Final = 24
@@ -39,23 +41,32 @@ class UnsubscribeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     url: str
     secret: str | list[str]
 
-    def problem(self) -> tuple[str, str, str] | None:
-        """What is wrong with it: key, message, hint."""
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("https", "http") or not parts.hostname or parts.query:
-            return "url", "it must be the address of this server", "write https://example.com"
-        if parts.username is not None or parts.fragment or not self.url.isascii():
-            return "url", "it can have a host, a port and a path alone", "write https://example.com"
+    def problems(self) -> Iterator[Problem]:
+        """What is wrong with it."""
+        hint = "write https://example.com"
+        if not _is_address(self.url):
+            yield "url", "it must be the address of this server", hint
+        elif "@" in self.url or "#" in self.url or not self.url.isascii():
+            yield "url", "it can have a host, a port and a path alone", hint
         secrets = [self.secret] if isinstance(self.secret, str) else self.secret
         if not secrets or any(len(secret.encode()) < _SHORTEST for secret in secrets):
             hint = "make one with: openssl rand -base64 32"
-            return "secret", f"it must have at least {_SHORTEST} characters", hint
-        return None
+            yield "secret", f"it must have at least {_SHORTEST} characters", hint
 
     def __repr__(self) -> str:
         return "<UnsubscribeConfig>"
 
     __str__ = __repr__
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    known = parts.scheme in ("https", "http") and bool(parts.hostname)
+    return known and not parts.query and port != 0
 
 
 class OptOut(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

@@ -12,13 +12,14 @@ import binascii
 import hashlib
 import hmac
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from decision.core.clock import time_text
-from decision.gateways.client import HttpClient, Reply, problem_of_headers, problem_of_url
+from decision.gateways.client import HttpClient, Reply, problem_of_url, problems_of_headers
+from decision.gateways.problems import Problem
 from decision.gateways.protocol import (
     Accepted,
     AudiencePortion,
@@ -31,7 +32,7 @@ from decision.gateways.protocol import (
     Unknown,
 )
 from decision.gateways.registry import GatewayType
-from decision.gateways.targets import Targets, problem_of_networks
+from decision.gateways.targets import Targets, problems_of_networks
 
 _PREFIX: Final = "whsec_"
 _KEY_BYTES: Final = range(24, 65)
@@ -161,25 +162,24 @@ def _secrets(config: WebhookConfig) -> list[str]:
     return [config.secret] if isinstance(config.secret, str) else config.secret
 
 
-def _check(config: WebhookConfig) -> tuple[str, str, str] | None:
-    if (networks := problem_of_networks(config.allow_private)) is not None:
-        return "allow_private", networks, ""
+def _check(config: WebhookConfig) -> Iterator[Problem]:
+    yield from problems_of_networks(config.allow_private)
     if (problem := problem_of_url(config.url, config.allow_private)) is not None:
-        return "url", *problem
-    if (headers := problem_of_headers(config.headers)) is not None:
-        return "headers", *headers
-    if not all(one.isascii() for one in config.headers.values()):
-        return "headers", "a value has a letter that is not ASCII", ""
+        yield "url", *problem
+    yield from problems_of_headers(config.headers)
+    for name, value in config.headers.items():
+        if not value.isascii():
+            yield f"headers.{name}", "it has a letter that is not ASCII", ""
     secrets = _secrets(config)
     hint = 'make one with: echo "whsec_$(openssl rand -base64 32)"'
     if not secrets:
-        return "secret", "the list is empty", hint
-    for secret in secrets:
+        yield "secret", "the list is empty", hint
+    for place, secret in enumerate(secrets):
         try:
             key_of(secret)
         except ValueError as error:
-            return "secret", str(error), hint
-    return None
+            path = "secret" if isinstance(config.secret, str) else f"secret[{place}]"
+            yield path, str(error), hint
 
 
 TYPE = GatewayType(config=WebhookConfig, make=lambda config, context: Webhook(config), check=_check)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from decision.gateways.client import HttpClient, Reply, problem_of_url
+from decision.gateways.problems import Problem
 from decision.gateways.protocol import (
     Accepted,
     GatewayConfig,
@@ -27,7 +28,7 @@ from decision.gateways.protocol import (
     Unknown,
 )
 from decision.gateways.registry import GatewayType
-from decision.gateways.targets import Targets, problem_of_networks
+from decision.gateways.targets import Targets, problems_of_networks
 from decision.gateways.tokens import Granted, Token
 
 _OF_TOKENS: Final = frozenset({40001, 40014, 42001, 42007})
@@ -208,14 +209,13 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else str(value)
 
 
-def _check(config: WechatConfig) -> tuple[str, str, str] | None:
-    if (networks := problem_of_networks(config.allow_private)) is not None:
-        return "allow_private", networks, ""
+def _check(config: WechatConfig) -> Iterator[Problem]:
+    yield from problems_of_networks(config.allow_private)
     if (problem := problem_of_url(config.base_url, config.allow_private)) is not None:
-        return "base_url", *problem
-    if not config.app_id.strip() or not config.secret.strip():
-        return "app_id", "app_id and secret must not be empty", "copy both from WeChat's console"
-    return None
+        yield "base_url", *problem
+    for key in ("app_id", "secret"):
+        if not getattr(config, key).strip():
+            yield key, "it must not be empty", "copy it from WeChat's console"
 
 
 TYPE = GatewayType(config=WechatConfig, make=lambda config, context: Wechat(config), check=_check)

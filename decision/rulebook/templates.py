@@ -81,7 +81,9 @@ def compile_template(
     least = sum(len(part) for part in parts if isinstance(part, str))
     typical, most = typical_text(tree.body)[:LONGEST_TEXT], most_in(tree.body, escape, url)
     check = url and fixed_scheme(parts[0] if parts else "") is None
-    render = _whole(_join(parts), loops=tree.find(nodes.For) is not None, check=check)
+    # Whoever brings a scope is counted as in a loop: no rule file bounds what is in it.
+    loops = bool(scope) or tree.find(nodes.For) is not None
+    render = _whole(_join(parts), loops=loops, check=check)
     names = compiler.values.names
     return Template(
         render,

@@ -58,9 +58,7 @@ def test_a_gateways_file_is_checked_against_the_rules(run, rules, tmp_path, monk
     monkeypatch.delenv("MAIL_PASSWORD", raising=False)
     (rules / "sends.yaml").write_text(SENDS, "utf-8")
     file = tmp_path / "gateways.yaml"
-    mail = (
-        "gateways: {mail: {type: smtp, host: h, from: a@b.example, password: '${MAIL_PASSWORD}'}}\n"
-    )
+    mail = "gateways: {mail: {type: smtp, host: h, from: a@b.example, user: u, password: '${MAIL_PASSWORD}'}}\n"
 
     file.write_text(mail + "channels: {email: mail}\n", "utf-8")
     result = run("check", rules, "--gateways", "gateways.yaml")

@@ -344,11 +344,11 @@ def test_looking_up_a_path_never_fails(value: Any, steps: list[Any]) -> None:
         ("url: 'https://a.example{{ customer.x }}'", "the host must be written out"),
         (
             "url: 'https://a.example/', body: {to: '{{ customer.'}",
-            "body of gateway t: body.to: the template is incomplete",
+            "body.to of gateway t: the template is incomplete",
         ),
         (
             "url: 'https://a.example/', body: {to: ['{{ event.x }}']}",
-            "body.to[0]: templates of gateways read customer, content and delivery, not event",
+            "body.to[0] of gateway t: templates of gateways read customer, content and delivery, not event",
         ),
         ("url: 'https://a.example/', body: '{{ time.hour }}'", "not time"),
         (
@@ -358,7 +358,7 @@ def test_looking_up_a_path_never_fails(value: Any, steps: list[Any]) -> None:
         ("url: 'https://a.example/', headers: {'a b': x}", "a name has a sign"),
         (
             "url: 'https://a.example/', headers: {a: '{{ x }}'}",
-            'headers of gateway t: there is no "x"',
+            'headers.a of gateway t: there is no "x"',
         ),
         (
             "url: 'https://a.example/', format: form, body: {a: {b: c}}",
@@ -373,7 +373,7 @@ def test_looking_up_a_path_never_fails(value: Any, steps: list[Any]) -> None:
         ("url: 'https://a.example/', method: GET, body: {}", "a GET has none"),
         (
             "url: 'https://a.example/', accepted: {id: sid}",
-            "accepted of gateway t: it has something that is no path [bad-value]\n  hint: write a path such as $.sid",
+            "accepted.id of gateway t: it is no path [bad-value]\n  hint: write a path such as $.sid",
         ),
         ("url: 'https://a.example/', accepted: {where: {code: 1}}", "no path"),
         (

@@ -344,8 +344,13 @@ def test_mails_at_once_have_connections_of_their_own() -> None:
 def test_a_forbidden_host_is_not_connected_to() -> None:
     async def run() -> None:
         async with serving(b"", host="127.0.0.9") as server:
-            written = f"gateways: {{m: {{type: smtp, host: 127.0.0.9, port: {server.port}, {FROM}, allow_private: [127.0.0.1]}}}}"
-            gateway = parse_gateways("g", written, {}).open("m")
+            config = SmtpConfig(
+                host="127.0.0.9",  # as a name that is resolved to it
+                port=server.port,
+                sender="hi@example.com",
+                allow_private=["127.0.0.1"],
+            )
+            gateway = Smtp(config, Context(name="m"))
             found = await gateway.send(outgoing(content=HTML))
             assert isinstance(found, Retry) and "a private address" in found.reason
             assert server.connections == 0

@@ -322,7 +322,10 @@ def test_connections_are_used_again() -> None:
         ("url: 'https://a.example/', secret: abc", "24 to 64 bytes as base64"),
         ("url: 'https://a.example/', secret: [S, 'whsec_!!']", "24 to 64 bytes"),
         ("url: 'https://a.example/', secret: []", "the list is empty"),
-        ("url: 'https://a.example/', secret: S, headers: {Host: x}", "Host is made by HTTP itself"),
+        (
+            "url: 'https://a.example/', secret: S, headers: {Host: x}",
+            "headers.Host of gateway h: it is made by HTTP itself",
+        ),
         ("url: 'https://a.example/', secret: S, headers: {a: \"b\\nc\"}", "a line break"),
         ("url: 'https://a.example/', secret: S, headers: {a: é}", "not ASCII"),
         ("url: 'https://a.example/', secret: S, headers: {'a b': c}", "a sign that HTTP"),
