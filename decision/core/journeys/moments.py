@@ -111,9 +111,12 @@ class Pattern:
         return partial.element == last and partial.times >= self.elements[last].at_least
 
     def successors(
-        self, partial: Partial, event_type: str, properties: Mapping[str, Any], at: int
+        self, partial: Partial, event_type: str, properties: Mapping[str, Any], at: int, order: int
     ) -> list[Partial]:
-        """What a partial match becomes by an event; nothing where the event ends it."""
+        """What a partial match becomes by an event; nothing where the event ends it.
+
+        `order` is the event's place among those of one time.
+        """
         if partial.element >= len(self.elements):  # of a pattern that was longer
             return []
         if at < partial.last_at:
@@ -127,16 +130,16 @@ class Pattern:
         more = here.at_most is None or partial.times < here.at_most
         if more and here.matches(event_type, properties):
             times = min(partial.times + 1, here.at_most or here.at_least)
-            found.append(_taken(partial, partial.element, times, at))
+            found.append(_taken(partial, partial.element, times, at, order))
         if partial.times >= here.at_least and partial.element + 1 < len(self.elements):
             following = self.elements[partial.element + 1]
             if following.matches(event_type, properties):
-                found.append(_taken(partial, partial.element + 1, 1, at))
+                found.append(_taken(partial, partial.element + 1, 1, at, order))
         return found or [partial]
 
 
-def _taken(partial: Partial, element: int, times: int, at: int) -> Partial:
-    return msgspec.structs.replace(partial, element=element, times=times, last_at=at)
+def _taken(partial: Partial, element: int, times: int, at: int, order: int) -> Partial:
+    return msgspec.structs.replace(partial, element=element, times=times, last_at=at, took=order)
 
 
 class Moments:
@@ -185,17 +188,19 @@ class Moments:
         for pattern in self._by_event.get(event_type, ()):
             after: list[Partial] = []
             complete: list[Partial] = []
-            for partial in partials.get(pattern.name, ()):
-                for one in pattern.successors(partial, event_type, properties, at):
+            open_ones = partials.get(pattern.name, ())
+            order = max((one.took for one in open_ones), default=-1) + 1
+            for partial in open_ones:
+                for one in pattern.successors(partial, event_type, properties, at, order):
                     done = one is not partial and self._is_done(pattern, one)
                     (complete if done else after).append(one)
             if now - at <= TOO_LATE and pattern.begins(event_type, properties):
-                one = Partial(0, 1, at, at, event_id, kept(properties))
+                one = Partial(0, 1, at, at, event_id, kept(properties), order, order)
                 (complete if self._is_done(pattern, one) else after).append(one)
             if complete:
-                first = min(complete, key=_by_start)
+                first = min(complete, key=_start)
                 happened.append(Happened(pattern.name, at, first.first_id, first.about))
-                after = [one for one in after if one.first_at > at]
+                after = [one for one in after if _start(one) > (at, order)]
             _put(partials, pattern.name, _distinct(after))
         _bound(partials)
         return happened
@@ -214,18 +219,18 @@ class Moments:
             if pattern is None:
                 del partials[name]
                 continue
-            past_last = -1
+            past_last = (-1, -1)
             after = []
-            for one in sorted(open_ones, key=_by_start):
+            for one in sorted(open_ones, key=_start):
                 end = one.first_at + pattern.within
-                if one.element >= len(pattern.elements) or one.first_at <= past_last:
+                if one.element >= len(pattern.elements) or _start(one) <= past_last:
                     continue
                 if end > now:
                     after.append(one)
                 elif pattern.ends_absent and pattern.is_complete(one):
                     found.append((end, Happened(name, end, one.first_id, one.about)))
-                    past_last = one.last_at
-            _put(partials, name, [one for one in after if one.first_at > past_last])
+                    past_last = (one.last_at, one.took)
+            _put(partials, name, [one for one in after if _start(one) > past_last])
         return [one for _, one in sorted(found, key=lambda pair: pair[0])]
 
     def next_end(self, partials: Mapping[str, list[Partial]]) -> int | None:
@@ -240,8 +245,8 @@ class Moments:
         return min(ends, default=None)
 
 
-def _by_start(partial: Partial) -> tuple[int, str]:
-    return partial.first_at, partial.first_id
+def _start(partial: Partial) -> tuple[int, int]:
+    return partial.first_at, partial.began
 
 
 def _distinct(partials: list[Partial]) -> list[Partial]:

@@ -49,7 +49,8 @@ class Partial(msgspec.Struct, array_like=True, omit_defaults=True):
     """A pattern that has begun: `element` is the one that is looked for, `times` how often it came.
 
     `first_at` and `last_at` (microseconds) are those of the first and the latest event taken;
-    `first_id` and `about` the first one's id and properties.
+    `first_id` and `about` the first one's id and properties. Of events of one time, `began` and
+    `took` are the places of these two in the order in which they came.
     """
 
     element: int
@@ -58,6 +59,8 @@ class Partial(msgspec.Struct, array_like=True, omit_defaults=True):
     last_at: int
     first_id: str
     about: dict[str, Value] = {}
+    began: int = 0
+    took: int = 0
 
 
 class JourneyState(msgspec.Struct, omit_defaults=True):

@@ -116,8 +116,14 @@ def every_match(moment: Moment, events: list[Came]) -> list[tuple[int, list[int]
 
 def expected(moment: Moment, events: list[Came]) -> list[tuple[int, list[int]]]:
     """Those of every match that stay: one that began before the last one's end is skipped."""
+    by_time = moment.pattern[-1].absent
     past, kept = -1, []
-    for when, taken in sorted(every_match(moment, events), key=lambda one: (one[0], one[1][0])):
+
+    def order(match: tuple[int, list[int]]) -> tuple[int, int, int]:
+        when, taken = match
+        return when, -1 if by_time else taken[-1], taken[0]
+
+    for when, taken in sorted(every_match(moment, events), key=order):
         if taken[0] > past:
             kept.append((when, taken))
             past = taken[-1]
