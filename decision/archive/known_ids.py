@@ -19,7 +19,7 @@ from decision.archive.journal import FOLDER, ArchiveManifest, files
 from decision.archive.layout import day_of
 from decision.archive.rows import DecodedEntry
 from decision.core.clock import DAY, MILLISECOND
-from decision.core.records import DecisionRecord, EventRecord
+from decision.core.records import DecisionRecord, EventRecord, JourneyRecord
 from decision.files import write_whole
 
 REMEMBERED: Final = 8 * DAY
@@ -30,6 +30,7 @@ _COLUMNS: Final = {
     "decisions": "decision_id",
     "events": "event_id",
     "changes": "change_id",
+    "journeys": "record_id",
 }
 
 Digests = np.ndarray[Any, np.dtype[np.uint64]]
@@ -42,6 +43,8 @@ def identity(entry: DecodedEntry) -> tuple[str, str, str]:
         return "decisions", record.customer_id, record.decision_id
     if isinstance(record, EventRecord):
         return "events", record.customer_id, record.event_id
+    if isinstance(record, JourneyRecord):
+        return "journeys", record.customer_id, entry.logged.id
     return "changes", record.customer_id, entry.logged.id
 
 

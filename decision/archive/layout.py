@@ -15,6 +15,7 @@ timestamps in microseconds, UTC.
 - `changes`: consents, merges, erasures, and decisions that nobody was given (`change_id` is the
   decision's); `detail` is JSON. An erasure removes every other row of the customer, also those
   archived before; its `customer_id` is a pseudonym.
+- `journeys`: what one write did to one run of a journey (`core.records.JourneyRecord`).
 
 Beside them:
 
@@ -32,7 +33,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any, Final
 
-DATASETS: Final = ("decisions", "outcomes", "events", "replays", "changes")
+DATASETS: Final = ("decisions", "outcomes", "events", "replays", "changes", "journeys")
 POLICIES: Final = "policies"
 REGISTERS: Final = "registers"
 QUARANTINE: Final = "_quarantine"
@@ -40,7 +41,9 @@ DAY: Final = 86_400_000_000
 """Microseconds in a day, by which files are partitioned."""
 
 _ROWS_OF_A_GROUP: Final = 16_384
-_DISTINCT: Final = frozenset({"document", "question", "decision_id", "event_id", "change_id"})
+_DISTINCT: Final = frozenset(
+    {"document", "question", "decision_id", "event_id", "change_id", "record_id"}
+)
 """Columns in which hardly two texts are equal: a dictionary would not make them smaller."""
 
 _EPOCH: Final = date(1970, 1, 1).toordinal()
@@ -131,6 +134,8 @@ _COLUMNS: Final = {
     "draws:numbers spent:texts budgets:map coupons:map exploration:number policy_version "
     "model_version",
     "changes": "change_id customer_id kind at:time detail",
+    "journeys": "record_id customer_id at:time journey run key started:time steps:texts asked "
+    "decision_id outcome holds:flag skipped ended refused",
 }
 """Dataset → its columns, in order: `name:type`; without a type it is a text."""
 

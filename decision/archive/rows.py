@@ -16,13 +16,13 @@ from decision.core import records
 from decision.core.candidates import CandidateInfo
 from decision.core.machines import by_machine
 from decision.core.ports import LogRecord
-from decision.core.records import ChangeRecord, DecisionRecord, EventRecord
+from decision.core.records import ChangeRecord, DecisionRecord, EventRecord, JourneyRecord
 
 _json: Final = msgspec.json.Encoder().encode
 _WRONG: Final = (msgspec.MsgspecError, ValueError, OverflowError, TypeError, KeyError)
 """What a damaged record may raise; Arrow's errors are among them."""
 
-Record = DecisionRecord | EventRecord | ChangeRecord
+Record = DecisionRecord | EventRecord | ChangeRecord | JourneyRecord
 Candidates = Callable[[str], Sequence[CandidateInfo] | None]
 
 
@@ -67,6 +67,9 @@ def decode(partition: int, entry_id: str, logged: LogRecord) -> DecodedEntry | D
             case "erasure" | "consent" | "merge" | "not_given":
                 record = records.decode_change(logged.body)
                 day = day_of(record.at)
+            case "journey":
+                record = records.decode_journey(logged.body)
+                day = day_of(record.at)
             case _:
                 raise ValueError(f"a record of kind {logged.kind!r} is not known")
     except _WRONG as error:
@@ -93,6 +96,7 @@ class Rows:
         decided: defaultdict[tuple[str, str, bool], list[DecodedEntry]] = defaultdict(list)
         happened: defaultdict[str, list[DecodedEntry]] = defaultdict(list)
         changed: defaultdict[str, list[DecodedEntry]] = defaultdict(list)
+        stepped: defaultdict[str, list[DecodedEntry]] = defaultdict(list)
         for entry in entries:
             match entry.record:
                 case DecisionRecord() as record:
@@ -102,6 +106,8 @@ class Rows:
                     happened[entry.day].append(entry)
                 case ChangeRecord():
                     changed[entry.day].append(entry)
+                case JourneyRecord():
+                    stepped[entry.day].append(entry)
         found: list[Piece] = []
         for (day, _version, without_store), own in decided.items():
             make = self._given_without_store if without_store else self._decisions
@@ -110,6 +116,8 @@ class Rows:
             found += self._tried(own, partial(_events, day))
         for day, own in changed.items():
             found += self._tried(own, partial(_changes, day))
+        for day, own in stepped.items():
+            found += self._tried(own, partial(_journeys, day))
         return list(_united(found))
 
     def _tried(
@@ -166,6 +174,15 @@ def _changes(day: str, entries: list[DecodedEntry]) -> list[Piece]:
         "detail": [_json(row.change).decode() for row in rows],
     }
     return [Piece("changes", day, columns.table(schema_of("changes"), rows, own))]
+
+
+def _journeys(day: str, entries: list[DecodedEntry]) -> list[Piece]:
+    rows = [entry.record for entry in entries if isinstance(entry.record, JourneyRecord)]
+    own = {
+        "record_id": [entry.logged.id for entry in entries],
+        "started": [row.started or None for row in rows],  # 0 where none was
+    }
+    return [Piece("journeys", day, columns.table(schema_of("journeys"), rows, own))]
 
 
 def _united(pieces: Sequence[Piece]) -> Iterator[Piece]:

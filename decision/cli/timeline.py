@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 @click.command(epilog="Example: nextbest timeline c-1024 --kinds decision,event")
 @click.argument("customer_id", required=False)
 @alias_option
-@click.option("--kinds", metavar="KIND,…", help="decision, contact, event, consent, delivery.")
+@click.option(
+    "--kinds", metavar="KIND,…", help="decision, contact, event, consent, delivery, journey."
+)
 @click.option("--before", metavar="CURSOR", help="The page after this one: `next` of that page.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 100), help="Rows.")
 @settings_options("redis_url", "key_prefix", "archive", "lowercase_emails")

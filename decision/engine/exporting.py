@@ -84,7 +84,7 @@ def record_line(runtime: Runtime, record: LogRecord) -> Line:
     try:
         read = read_record(record)
         fields = msgspec.structs.asdict(read)
-        for name in ("at", "received_at", "decided_at", "not_before"):
+        for name in ("at", "received_at", "decided_at", "not_before", "started"):
             if fields.get(name):
                 fields[name] = from_micros(fields[name])
         if isinstance(read, records.DecisionRecord):

@@ -130,6 +130,14 @@ def consent_record(
     return change_record("consent", record_id, customer_id, at, said)
 
 
+def journey_records(commit_id: str, made: Sequence[records.JourneyRecord]) -> list[LogRecord]:
+    """What one commit did to runs of journeys; their ids are made of the commit's."""
+    return [
+        LogRecord(kind="journey", id=f"{commit_id}.{number}", body=records.encode(one))
+        for number, one in enumerate(made)
+    ]
+
+
 def opt_out_records(
     occurrence: Occurrence, customer_id: str, at: int, heard: Sequence[ConsentChange]
 ) -> list[LogRecord]:

@@ -55,4 +55,6 @@ def read_record(record: LogRecord) -> msgspec.Struct:
         return records.decode_decision(record.body)
     if record.kind == "event":
         return records.decode_event(record.body)
+    if record.kind == "journey":
+        return records.decode_journey(record.body)
     return records.decode_change(record.body)

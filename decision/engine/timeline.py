@@ -15,7 +15,7 @@ from decision.core.document import ContactState, Document
 from decision.core.schema import ConsentStatement, ConsentUpdate
 from decision.engine.changes import statements
 
-Kind = Literal["decision", "contact", "event", "consent", "delivery"]
+Kind = Literal["decision", "contact", "event", "consent", "delivery", "journey"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 _Left = msgspec.UnsetType
@@ -36,7 +36,9 @@ class TimelineRow(msgspec.Struct, frozen=True, kw_only=True):
     A `decision` has a row for each message chosen, with the `text` that was given; with none,
     `message` is null and `reason` says why. `not_given`: nobody got the answer. A `contact` and a
     `delivery` have the `state` that they have now, a `consent` the one stated, null where it was
-    taken back; `outdated`: something newer was known already.
+    taken back; `outdated`: something newer was known already. A `journey` is what was done to a
+    `run` at once: the `steps` that it entered, the one that `asked` and the decision's `outcome`,
+    why it `ended`, or why none was started (`refused`).
     """
 
     kind: Kind
@@ -58,6 +60,13 @@ class TimelineRow(msgspec.Struct, frozen=True, kw_only=True):
     source: str | _Left = _LEFT
     evidence: str | _Left = _LEFT
     outdated: bool | _Left = _LEFT
+    journey: str | _Left = _LEFT
+    run: str | _Left = _LEFT
+    steps: list[str] | _Left = _LEFT
+    asked: str | _Left = _LEFT
+    skipped: str | _Left = _LEFT
+    ended: str | _Left = _LEFT
+    refused: str | _Left = _LEFT
 
     @property
     def place(self) -> Place:
@@ -108,6 +117,15 @@ def event_row(row: Mapping[str, Any], at: int, properties: dict[str, Any]) -> Ti
         decision_id=_LEFT if row["decision_id"] is None else row["decision_id"],
         message=_LEFT if row["message"] is None else row["message"],
         value=_LEFT if row["value"] is None else row["value"],
+    )
+
+
+def journey_row(row: Mapping[str, Any], record_id: str, at: int) -> TimelineRow:
+    """What was done to a run of a journey."""
+    said = ("run", "steps", "asked", "decision_id", "outcome", "skipped", "ended", "refused")
+    given = {name: row[name] for name in said if row[name]}
+    return TimelineRow(
+        kind="journey", at=from_micros(at), id=record_id, journey=row["journey"], **given
     )
 
 

@@ -34,6 +34,7 @@ from decision.engine.timeline import (
     decision_row,
     delivery_row,
     event_row,
+    journey_row,
     rows_of_decision,
     rows_of_document,
 )
@@ -48,6 +49,7 @@ _DATASETS: Final[dict[Kind, tuple[str, ...]]] = {
     "decision": ("decisions", "changes"),
     "event": ("events",),
     "consent": ("changes",),
+    "journey": ("journeys",),
 }
 
 
@@ -204,6 +206,8 @@ class _Page:
             elif isinstance(read, records.EventRecord):
                 row = msgspec.structs.asdict(read)
                 self.add([event_row(row, read.at, read.properties)])
+            elif isinstance(read, records.JourneyRecord):
+                self.add([journey_row(msgspec.structs.asdict(read), record.id, read.at)])
             elif kind == "consent" and isinstance(read, records.ChangeRecord):
                 self.add(consent_rows(read.change, read.at))
         except (msgspec.MsgspecError, OverflowError, ValueError):
@@ -226,6 +230,8 @@ class _Page:
             if row["kind"] == "consent":
                 detail = msgspec.json.decode(row["detail"], type=dict[str, Any])
                 found += consent_rows(detail, to_micros(row["at"]))
+        for row in day.rows.get("journeys", ()):
+            found.append(journey_row(row, row["record_id"], to_micros(row["at"])))
         self.add(found, replace=False)
         begins = Place(-day.begins, _LAST_AT_A_TIME, "")
         return sum(place < begins for place in self.rows) > self.limit

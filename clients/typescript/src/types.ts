@@ -489,10 +489,12 @@ export interface Timeline {
  * A `decision` has a row for each message chosen, with the `text` that was given; with none,
  * `message` is null and `reason` says why. `not_given`: nobody got the answer. A `contact` and a
  * `delivery` have the `state` that they have now, a `consent` the one stated, null where it was
- * taken back; `outdated`: something newer was known already.
+ * taken back; `outdated`: something newer was known already. A `journey` is what was done to a
+ * `run` at once: the `steps` that it entered, the one that `asked` and the decision's `outcome`,
+ * why it `ended`, or why none was started (`refused`).
  */
 export interface TimelineRow {
-  kind: "consent" | "contact" | "decision" | "delivery" | "event";
+  kind: "consent" | "contact" | "decision" | "delivery" | "event" | "journey";
   at: string;
   id: string;
   decision_id?: string | null;
@@ -511,6 +513,13 @@ export interface TimelineRow {
   source?: string;
   evidence?: string;
   outdated?: boolean;
+  journey?: string;
+  run?: string;
+  steps?: string[];
+  asked?: string;
+  skipped?: string;
+  ended?: string;
+  refused?: string;
 }
 
 /** The event that asks for a decision. With an `id` it is also recorded. */

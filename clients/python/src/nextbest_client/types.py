@@ -551,10 +551,12 @@ class TimelineRow(TypedDict):
     A `decision` has a row for each message chosen, with the `text` that was given; with none,
     `message` is null and `reason` says why. `not_given`: nobody got the answer. A `contact`
     and a `delivery` have the `state` that they have now, a `consent` the one stated, null
-    where it was taken back; `outdated`: something newer was known already.
+    where it was taken back; `outdated`: something newer was known already. A `journey` is
+    what was done to a `run` at once: the `steps` that it entered, the one that `asked` and
+    the decision's `outcome`, why it `ended`, or why none was started (`refused`).
     """
 
-    kind: Literal["consent", "contact", "decision", "delivery", "event"]
+    kind: Literal["consent", "contact", "decision", "delivery", "event", "journey"]
     at: str
     id: str
     decision_id: NotRequired[str | None]
@@ -573,6 +575,13 @@ class TimelineRow(TypedDict):
     source: NotRequired[str]
     evidence: NotRequired[str]
     outdated: NotRequired[bool]
+    journey: NotRequired[str]
+    run: NotRequired[str]
+    steps: NotRequired[list[str]]
+    asked: NotRequired[str]
+    skipped: NotRequired[str]
+    ended: NotRequired[str]
+    refused: NotRequired[str]
 
 
 class TriggerEvent(TypedDict):
