@@ -172,10 +172,10 @@ async def _archive(options: ArchiveOptions, settings: ServerSettings) -> Archive
 
 async def _leave(options: ArchiveOptions, settings: ServerSettings) -> None:
     from decision.archive.service import leave_archive
+    from decision.cli.policies import open_existing
     from decision.engine.runtime import wall_clock
-    from decision.server.opening import open_store
     from decision.store.redis_store import RedisStore
 
-    async with open_store(settings) as store:
+    async with open_existing(settings) as store:
         assert isinstance(store, RedisStore)
         await leave_archive(store, options, wall_clock)

@@ -147,7 +147,7 @@ def _perform(
     from decision.audiences.job import perform, prepare
     from decision.audiences.sending import PortionRefused, check_gateway
     from decision.audiences.state import RunState
-    from decision.cli.policies import open_log, read_rules_with_places
+    from decision.cli.policies import open_existing, read_rules_with_places
     from decision.core.errors import NotFound, StoreUnavailable
     from decision.engine.runtime import wall_clock
     from decision.gateways.settings import load_gateways
@@ -162,7 +162,7 @@ def _perform(
     if asked.gateway is not None:
         gateways = load_gateways(settings.gateways)
         asyncio.run(check_gateway(gateways, asked.gateway))
-    opened = open_log(settings, "load customers first, with nextbest load")
+    opened = open_existing(settings, "load customers first, with nextbest load")
     if asked.since == LATEST_ALIKE:
         asked = msgspec.structs.replace(asked, since=like(asked, runs))
     since = None if asked.since is None else finished_run(runs, asked.since)

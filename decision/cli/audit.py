@@ -32,12 +32,12 @@ def audit(last: int, customer: str | None, as_json: bool, **given: str | None) -
     The store keeps the last 10,000 entries of changes, and as many of looks; the server's log has
     the same as `audit`, and changes of consents. Customers are named by pseudonyms.
     """
-    from decision.cli.policies import open_log
+    from decision.cli.policies import open_existing
     from decision.server.audit import AuditEntry, entries
     from decision.store.pseudonyms import pseudonyms
 
     async def read() -> list[AuditEntry]:
-        async with open_log(settings_from(**given), "run it where the server runs") as store:
+        async with open_existing(settings_from(**given)) as store:
             found = await entries(store, None if customer else last)
             if customer is not None:
                 name = (await pseudonyms(store)).of(customer)

@@ -141,10 +141,10 @@ def count(pool: str | None, as_json: bool, **given: str | None) -> None:
 async def _count(pool: str | None, settings: ServerSettings) -> dict[str, CouponCounts]:
     from time import time_ns
 
+    from decision.cli.policies import open_existing
     from decision.core.errors import meant
-    from decision.server.opening import open_store
 
-    async with open_store(settings) as store:
+    async with open_existing(settings) as store:
         known = await store.coupon_pools()
         if pool is not None and pool not in known:
             there = f"(pools: {', '.join(known) or 'none'}){meant(pool, known)}"

@@ -32,10 +32,10 @@ async def engine_to_look(settings: ServerSettings) -> AsyncIterator[Engine]:
     Raises:
         Fail: there is no store.
     """
-    from decision.cli.policies import open_log
+    from decision.cli.policies import open_existing
     from decision.engine import PATIENCE, Engine, EngineSettings
 
-    async with open_log(settings, "run it where the server runs") as store:
+    async with open_existing(settings) as store:
         own = EngineSettings(timeout=PATIENCE, lowercase_emails=settings.lowercase_emails)
         yield Engine(store, own)
 

@@ -172,7 +172,7 @@ def resume(gateway: str, as_json: bool, **given: str | None) -> int:
     if not done and not made:
         if gateway in known.gateways:
             raise Fail(f"gateway {gateway} is not paused, and nothing waits for another attempt")
-        hint = hint_for(gateway, {*paused, *known.gateways})
+        hint = hint_for(gateway, sorted({*paused, *known.gateways}))
         raise Fail(
             f"gateway {gateway} is not paused, nor in the gateways file; {hint}".rstrip("; ")
         )
@@ -206,7 +206,7 @@ def _change(
     act: Callable[[Engine, ListedDelivery], Awaitable[str | None]],
     given: dict[str, str | None],
 ) -> int:
-    from decision.cli.policies import read_rules
+    from decision.cli.policies import need_store, read_rules
     from decision.server.opening import open_engine
 
     if not ids and state is None:
@@ -214,6 +214,7 @@ def _change(
     if ids and (state is not None or channel is not None):
         raise click.UsageError("name deliveries, or choose them with --state and --channel")
     settings = settings_from(**given)
+    need_store(settings)
     definition = read_rules(settings.rules)
 
     async def work() -> tuple[int, dict[str, str]]:
@@ -257,10 +258,10 @@ async def _listed(
 
 
 def _run(work: Callable[[Store], Awaitable[T]], settings: ServerSettings) -> T:
-    from decision.server.opening import open_store
+    from decision.cli.policies import open_existing
 
     async def run() -> T:
-        async with open_store(settings) as store:
+        async with open_existing(settings) as store:
             return await work(store)
 
     return asyncio.run(run())

@@ -57,17 +57,30 @@ def engine_of(
     return open_engine(settings, definition, read_model(settings.models), in_memory=in_memory)
 
 
-def open_log(settings: ServerSettings, otherwise: str) -> AbstractAsyncContextManager[Store]:
-    """The store, for a look into its log: an embedded one is opened only where there is one.
+def need_store(settings: ServerSettings, otherwise: str = "run it where the server runs") -> None:
+    """Refuses a folder without a store, for commands that can do nothing with an empty one.
 
     Raises:
         Fail: there is none; `otherwise` says what else to do.
     """
-    from decision.server.opening import HOME, open_store
+    from decision.server.opening import HOME
 
     if settings.redis_url is None and not (HOME / "redis").is_dir():
         where = f"there is no store in {HOME.absolute()}; say where it is with --redis-url"
         raise Fail(f"{where}, or {otherwise}")
+
+
+def open_existing(
+    settings: ServerSettings, otherwise: str = "run it where the server runs"
+) -> AbstractAsyncContextManager[Store]:
+    """The store, as `need_store` allows it: an embedded one is not created.
+
+    Raises:
+        Fail: there is none; `otherwise` says what else to do.
+    """
+    from decision.server.opening import open_store
+
+    need_store(settings, otherwise)
     return open_store(settings)
 
 

@@ -61,10 +61,11 @@ def rebuild(archive: Path, types: str | None, as_json: bool, **given: str | None
 
 
 async def _rebuild(archive: Path, types: set[str] | None, settings: ServerSettings) -> Rebuilt:
-    from decision.cli.policies import engine_of
+    from decision.cli.policies import engine_of, need_store
     from decision.maintenance.rebuilding import Rebuilding
     from decision.store.redis_store import RedisStore
 
+    need_store(settings)
     async with engine_of(settings) as engine:
         store = engine.runtime.store
         assert isinstance(store, RedisStore)

@@ -73,10 +73,10 @@ def _tell(text: str, result: Result, notes: list[str], out: Path | None, as_json
 async def _find_stored(
     decision_id: str, settings: ServerSettings
 ) -> tuple[Logged, PolicyDefinition | None]:
-    from decision.cli.policies import open_log
+    from decision.cli.policies import open_existing
     from decision.scenarios.recording import find_logged
 
-    async with open_log(settings, "where the archive is with --archive") as store:
+    async with open_existing(settings, "where the archive is with --archive") as store:
         found = await find_logged(store, decision_id)
     if found is None:
         raise Fail(

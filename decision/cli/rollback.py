@@ -52,12 +52,12 @@ def rollback(
     settings = settings_from(**given)
 
     async def run() -> None:
+        from decision.cli.policies import open_existing
         from decision.releases.publishing import history
         from decision.releases.rollback import roll_back_policy
         from decision.server.audit import audit_command
-        from decision.server.opening import open_store
 
-        async with open_store(settings) as store:
+        async with open_existing(settings) as store:
             if show_list:
                 _show(await history(store), as_json)
                 return
