@@ -91,7 +91,10 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rejected(msgspec.Struct, frozen=True):
-    """It will never be delivered. `disable`: the provider wants nothing more from this gateway."""
+    """It will never be delivered. `disable`: the provider wants nothing more from this gateway.
+
+    Then the gateway is paused, and the delivery waits with the others until somebody resumes it.
+    """
 
     reason: str
     disable: bool = False

@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import Final
+from typing import Final, NamedTuple
 
 from decision.core.clock import SECOND
 from decision.core.delivery import Claimed
@@ -19,9 +19,16 @@ from decision.gateways.metadata import names_needed
 from decision.gateways.protocol import Accepted, Outgoing, Rejected, Result, Retry, Unknown
 from decision.observability import named
 from decision.outbound.lanes import Lane
+from decision.outbound.logs import (
+    log_closed,
+    log_failed,
+    log_retried,
+    log_unknown,
+    without_customer,
+)
 from decision.outbound.observer import DeliveryObserver, DeliveryResult
 from decision.outbound.pausing import pause
-from decision.outbound.retries import delay_before
+from decision.outbound.retries import DELAYS, delay_before
 
 LEASE: Final = 60_000
 """Milliseconds for which a delivery is claimed before its attempt begins."""
@@ -67,7 +74,7 @@ class Attempts:
     async def _deliver(self, claimed: Claimed, lane: Lane) -> DeliveryResult | None:
         """What became of it; None where nothing did."""
         if claimed.was_sending and lane.on_unknown == "hold":
-            return await self._hold(claimed, "whoever sent it ended before the answer came")
+            return await self._hold(claimed, lane, "whoever sent it ended before the answer came")
         limit = lane.config.timeout
         looked = await self._engine.delivering.look(claimed, int(limit * SECOND))
         if not isinstance(looked, Ready):
@@ -79,7 +86,8 @@ class Attempts:
         lease = int((limit + self.grace) * 1000) + _AFTER_ATTEMPT
         if not await self._store.begin_delivery(claimed, lease):
             return None
-        return await self._settle(claimed, lane, await self._send(claimed, lane, looked))
+        result = await self._send(claimed, lane, looked)
+        return await self._settle(_Attempt(claimed, lane, looked.document), result)
 
     async def _wait_for_slot(self, lane: Lane) -> int:
         assert lane.limit is not None
@@ -104,9 +112,9 @@ class Attempts:
         purpose = self._engine.snapshot.policy.purposes.get(claimed.delivery.purpose)
         return purpose is None or purpose.consent != "not_required"
 
-    async def _settle(self, claimed: Claimed, lane: Lane, result: Result) -> DeliveryResult:
+    async def _settle(self, made: _Attempt, result: Result) -> DeliveryResult:
         """Records what an attempt came to."""
-        delivering, attempt = self._engine.delivering, claimed.attempts + 1
+        delivering, claimed, lane = self._engine.delivering, made.claimed, made.lane
         match result:
             case Accepted(provider_id):
                 lane.answered()
@@ -116,43 +124,54 @@ class Attempts:
                 return "sent"
             case Retry(after=after, reason=reason):
                 if lane.failed():
-                    self._tell_closed(lane, reason)
-                return await self._try_again(claimed, attempt, after, reason)
+                    log_closed(lane, made.loggable(reason))
+                return await self._try_again(made, after, reason)
             case Rejected(reason, disable):
                 lane.answered()
-                if disable:
-                    await pause(self._store, lane.name, reason, self._engine.runtime.clock())
-                return await self._fail(claimed, reason)
+                if not disable:
+                    return await self._fail(made, reason)
+                # The receiver refuses all of them, not this one: it waits with the others.
+                lane.paused = True
+                await pause(self._store, lane.name, reason, self._engine.runtime.clock())
+                return await self._postpone(made, DELAYS[1], reason)
             case Unknown(reason):
                 lane.failed()
                 if lane.on_unknown == "hold":
-                    return await self._hold(claimed, reason)
-                return await self._try_again(claimed, attempt, None, reason, doubtful=True)
+                    return await self._hold(claimed, lane, reason, made.loggable(reason))
+                return await self._try_again(made, None, reason, doubtful=True)
 
     async def _try_again(
-        self,
-        claimed: Claimed,
-        attempt: int,
-        after: float | None,
-        reason: str,
-        *,
-        doubtful: bool = False,
+        self, made: _Attempt, after: float | None, reason: str, *, doubtful: bool = False
     ) -> DeliveryResult:
+        claimed, attempt = made.claimed, made.claimed.attempts + 1
         delay = delay_before(attempt + 1, after, random.random())
         if delay is not None:
-            milliseconds = int(delay * 1000)
-            await self._store.postpone_delivery(claimed, milliseconds, reason, doubtful=doubtful)
-            return "retried"
+            return await self._postpone(made, delay, reason, doubtful=doubtful)
         reason = f"{attempt} attempts failed, the last one: {reason}"
-        return await (self._hold if doubtful else self._fail)(claimed, reason)
+        if doubtful:
+            return await self._hold(claimed, made.lane, reason, made.loggable(reason))
+        return await self._fail(made, reason)
 
-    async def _fail(self, claimed: Claimed, reason: str) -> DeliveryResult:
+    async def _postpone(
+        self, made: _Attempt, delay: float, reason: str, *, doubtful: bool = False
+    ) -> DeliveryResult:
+        milliseconds = int(delay * 1000)
+        await self._store.postpone_delivery(made.claimed, milliseconds, reason, doubtful=doubtful)
+        log_retried(made.claimed, made.lane, made.loggable(reason), delay)
+        return "retried"
+
+    async def _fail(self, made: _Attempt, reason: str) -> DeliveryResult:
         """Records that it cannot be sent; where an attempt may have succeeded, it is held."""
-        await self._engine.delivering.failed(claimed, reason)
-        return "unknown" if claimed.doubtful else "failed"
+        await self._engine.delivering.failed(made.claimed, reason)
+        said = log_unknown if made.claimed.doubtful else log_failed
+        said(made.claimed, made.lane, made.loggable(reason))
+        return "unknown" if made.claimed.doubtful else "failed"
 
-    async def _hold(self, claimed: Claimed, reason: str) -> DeliveryResult:
+    async def _hold(
+        self, claimed: Claimed, lane: Lane, reason: str, loggable: str | None = None
+    ) -> DeliveryResult:
         await self._store.hold_delivery(claimed, "unknown", reason)
+        log_unknown(claimed, lane, reason if loggable is None else loggable)
         return "unknown"
 
     async def _surely(self, record: Callable[[], Awaitable[None]]) -> None:
@@ -163,13 +182,16 @@ class Attempts:
             except StoreUnavailable:
                 await asyncio.sleep(_TRY_AGAIN)
 
-    def _tell_closed(self, lane: Lane, reason: str) -> None:
-        _log.warning(
-            "gateway %s fails again and again, and is left alone for a while: %s",
-            lane.name,
-            reason,
-            extra=named("gateway_closed", gateway=lane.name, channel=lane.channel),
-        )
+
+class _Attempt(NamedTuple):
+    """An attempt that was made, and the customer as known before it."""
+
+    claimed: Claimed
+    lane: Lane
+    document: Document
+
+    def loggable(self, reason: str) -> str:
+        return without_customer(reason, self.document)
 
 
 def outgoing_of(claimed: Claimed, document: Document, language: str, refusable: bool) -> Outgoing:

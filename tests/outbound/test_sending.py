@@ -12,9 +12,9 @@ from msgspec import structs
 from decision.core.clock import HOUR, MILLISECOND
 from decision.core.delivery import ListedDelivery
 from decision.core.identifiers import decision_id, partition_of
-from decision.core.schema import DecisionRequest, Event
+from decision.core.schema import CustomerUpdate, DecisionRequest, Event
 from decision.core.sending import GatewayPause
-from decision.engine import Engine, EngineSettings, build_snapshot
+from decision.engine import Engine, EngineSettings, build_snapshot, resending
 from decision.engine.cautions import present_cautions
 from decision.gateways.protocol import (
     Accepted,
@@ -239,19 +239,54 @@ async def test_what_is_refused_is_a_dead_letter_at_once(engine: Engine) -> None:
 
 
 async def test_a_gateway_that_is_not_wanted_any_more_is_paused(engine: Engine) -> None:
-    gateway = Scripted(Rejected("410 gone", disable=True))
-    outbound = Outbound(engine, settings_for(gateway))
+    gateway, seen = Scripted(Rejected("410 gone", disable=True)), Seen()
+    outbound = Outbound(engine, settings_for(gateway, concurrency=1), seen)
     await ask(engine)
     await ask(engine, "ben")
-    await outbound.send_due()
+    assert await outbound.send_due() == 1  # the pause holds from the next delivery on
     pauses = await engine.runtime.store.paused_gateways()
     assert pauses["mail"].why == "410 gone"
     await ask(engine, "carl")
-    sent = len(gateway.sent)
     assert await outbound.send_due() == 0
-    assert len(gateway.sent) == sent
+    assert len(gateway.sent) == 1
     assert await engine.runtime.store.resume_gateway("mail", ["email"])
-    assert await outbound.send_due() >= 1
+    assert await outbound.send_due() == 2
+    now = engine.runtime.clock() // MILLISECOND
+    assert await resending.make_due(engine.runtime.store, "email", now) == 1
+    assert await outbound.send_due() == 1
+    assert seen.results == ["retried", "sent", "sent", "sent"]  # it cost no delivery
+    assert gateway.sent[-1].key == gateway.sent[0].key
+    assert await left(engine) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "event", "level"),
+    [
+        (Retry(reason="no connection to 10.0.0.5:25"), "delivery_retried", "INFO"),
+        (
+            Rejected("550 <li@mail.cn>: no Li Xiaoming here, +8613812345678"),
+            "delivery_failed",
+            "WARNING",
+        ),
+        (Unknown("the connection ended"), "delivery_unknown", "WARNING"),
+    ],
+)
+async def test_a_single_attempt_that_fails_is_a_line_of_the_log_that_names_no_customer(
+    engine: Engine, caplog: pytest.LogCaptureFixture, answer: Result, event: str, level: str
+) -> None:
+    attributes = {"name": "Li Xiaoming", "email": "li@mail.cn"}
+    await engine.customers.update("customer-li", CustomerUpdate(attributes=attributes))
+    asked = await ask(engine, "customer-li")
+    caplog.set_level("INFO")
+    await Outbound(engine, settings_for(Scripted(answer))).send_due()
+    (line,) = [one for one in caplog.records if getattr(one, "named", {}).get("event") == event]
+    assert line.levelname == level
+    assert line.named["delivery"] == f"{asked}.a"  # type: ignore[attr-defined]
+    assert (line.named["gateway"], line.named["attempt"]) == ("mail", 1)  # type: ignore[attr-defined]
+    said = line.getMessage()
+    for own in ("customer-li", "Xiaoming", "mail.cn", "13812345678"):
+        assert own not in said
+    assert any(part in said for part in ("10.0.0.5:25", "550", "the connection ended"))
 
 
 @pytest.mark.parametrize("lost", [Unknown("closed in mid-reply"), RuntimeError("a defect")])
