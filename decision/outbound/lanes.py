@@ -75,9 +75,12 @@ class Lane:
         self._closed_for = 0.0
 
     def failed(self) -> bool:
-        """Notes an attempt that the gateway could not make; whether the lane is closed now."""
+        """Notes an attempt that the gateway could not make; whether that closes the lane.
+
+        Those that were on their way when it closed say nothing new.
+        """
         self._failures += 1
-        if not self.failing:
+        if not self.failing or self._clock() < self._closed_until:
             return False
         self._closed_for = min(max(_FIRST_CLOSED, 2 * self._closed_for), _LONGEST_CLOSED)
         self._closed_until = self._clock() + self._closed_for

@@ -30,7 +30,7 @@ def without_customer(reason: str, document: Document) -> str:
 
     >>> anna = Document(customer_id="anna", attributes={"name": "Anna Lopez"})
     >>> without_customer("550 <anna@mail.example>: no Anna Lopez here", anna)
-    '550 …: no … here'
+    '550 … no … here'
     """
     own = [document.customer_id, *(one for each in document.aliases.values() for one in each)]
     own += [value for value in document.attributes.values() if isinstance(value, str)]

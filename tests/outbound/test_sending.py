@@ -32,6 +32,7 @@ from decision.gateways.registry import GatewayType
 from decision.gateways.settings import Configured, GatewaySettings, Limit
 from decision.outbound import worker
 from decision.outbound.attempts import LEASE
+from decision.outbound.lanes import Lane
 from decision.outbound.worker import Outbound
 from decision.rulebook.reader import load_files
 
@@ -508,6 +509,21 @@ async def test_a_gateway_that_fails_again_and_again_is_left_alone(engine: Engine
     await works.send_due()
     await works.send_due()
     assert seen.failures == {("mail", "email"): False}
+
+
+async def test_attempts_that_fail_together_leave_a_gateway_alone_once() -> None:
+    """Else sixteen that were on their way would make a minute of the first second."""
+    now = 0.0
+    lane = Lane("email", "mail", Scripted(), GatewayConfig(), clock=lambda: now)
+    assert [lane.failed() for _ in range(16)].count(True) == 1
+    assert lane.room == 0
+    now = 1.01
+    assert lane.room == 1
+    assert lane.failed()
+    now = 2.9
+    assert lane.room == 0
+    now = 3.1
+    assert lane.room == 1
 
 
 async def test_a_channel_without_a_gateway_waits_and_it_is_said(
