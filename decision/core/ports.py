@@ -17,7 +17,7 @@ from decision.core.looking import LookingStore
 from decision.core.masks import Indices
 from decision.core.provider_ids import ProviderIdStore
 from decision.core.sending import SendingStore
-from decision.core.timers import Wake
+from decision.core.timers import TimerStore, Wake
 from decision.core.values import Value
 
 
@@ -421,6 +421,7 @@ class Store(
     CouponStore,
     OutboxStore,
     SendingStore,
+    TimerStore,
     ProviderIdStore,
     LogStore,
     LookingStore,

@@ -1,10 +1,12 @@
 """Timers: when somebody has to look at a customer of whom nobody asks.
 
-Only a customer's earliest wake-up has a timer. Near ones, which are due within `NEAR` or claimed,
-are kept with their time; far ones only with the hour or day, in *buckets*, and brought near before
-these begin. A timer may come too early, or for nothing: whoever claims it reads the customer, does
-what is due by the document, and sets the timer anew. Where a document's earliest wake-up is T,
-there is a timer at or before T: so none is lost.
+Only a customer's earliest wake-up has a timer. Near ones, which are due within some `NEAR` or
+claimed, are kept with their time; far ones only by the hour or day, in *buckets*, and brought near
+before these begin. A timer may come too early, or for nothing: whoever claims it reads the
+customer, does what is due by the document, and sets the timer anew. Where a document's earliest
+wake-up is T, there is a timer at or before T: so none is lost.
+
+Times are microseconds.
 """
 
 from __future__ import annotations
@@ -14,25 +16,81 @@ from typing import Final, Protocol
 
 import msgspec
 
-from decision.core.clock import HOUR
+from decision.core.clock import DAY, HOUR
+from decision.core.document import Document
+from decision.core.journeys.state import JourneyState
 
 NEAR: Final = 2 * HOUR
-"""Microseconds: what is due within is kept with its time."""
+"""What is due within is kept with its time. Buckets that begin within it are brought near."""
+
+_BY_HOUR: Final = 7 * DAY
+"""Beyond, buckets are of days: so they have more entries, which costs less for each."""
+
+_MOST_ARMED: Final = 8
 
 
 class Wake(msgspec.Struct, frozen=True, kw_only=True):
-    """A change of a customer's timer: due `at` (microseconds), None for no timer any more.
+    """A change of a customer's timer: due `at`, None for no timer any more.
 
-    A far one goes to the `bucket` named, unless it is "": then an entry stands there already.
+    A far one goes to the `bucket` named, unless there `stands` an entry already. Where the store
+    has brought that bucket near meanwhile, the timer is kept near.
     """
 
     at: int | None
     bucket: str | None = None
+    stands: bool = False
+
+
+def set_wake(document: Document, at: int | None, now: int) -> Wake:
+    """The change of a customer's timer, so that it comes `at`; a far one is noted in the document.
+
+    An entry that stands in an earlier bucket is enough: it comes too early, and the timer is set
+    again then.
+
+    >>> customer = Document(customer_id="c-1")
+    >>> set_wake(customer, 3 * DAY, now=DAY)
+    Wake(at=259200000000, bucket='h72', stands=False)
+    >>> set_wake(customer, 30 * DAY, now=DAY)
+    Wake(at=2592000000000, bucket='h72', stands=True)
+    >>> set_wake(customer, DAY + HOUR, now=DAY)
+    Wake(at=90000000000, bucket=None, stands=False)
+    """
+    state = document.journeys or JourneyState()
+    armed = [one for one in state.armed if bucket_begins(one) > now + NEAR]
+    wake = Wake(at=at)
+    if at is not None and bucket_begins(bucket := bucket_of(at, now)) > now + NEAR:
+        standing = [one for one in armed if bucket_begins(one) <= at]
+        if standing:
+            wake = Wake(at=at, bucket=max(standing, key=bucket_begins), stands=True)
+        elif len(armed) < _MOST_ARMED:
+            armed.append(bucket)
+            wake = Wake(at=at, bucket=bucket)
+    state.armed = armed
+    document.journeys = state if state != JourneyState() else None
+    return wake
+
+
+def bucket_of(at: int, now: int) -> str:
+    """The bucket of a time: an hour's, or beyond a week a day's, in UTC.
+
+    >>> bucket_of(DAY + 90 * 60_000_000, DAY), bucket_of(9 * DAY, DAY)
+    ('h25', 'd9')
+    """
+    return f"h{at // HOUR}" if at - now <= _BY_HOUR else f"d{at // DAY}"
+
+
+def bucket_begins(bucket: str) -> int:
+    """When a bucket begins.
+
+    >>> bucket_begins("d9") == 9 * DAY
+    True
+    """
+    return int(bucket[1:]) * (HOUR if bucket[0] == "h" else DAY)
 
 
 class ClaimedWake(msgspec.Struct, frozen=True):
     """A timer that somebody has claimed: `lease` is when its lease ends, which tells whose it is;
-    `due` when it was due. Both in milliseconds of the store's clock.
+    `due` when it was due. Both by the store's clock.
     """
 
     customer_id: str
@@ -49,8 +107,8 @@ class WakeCounts(msgspec.Struct, frozen=True):
 
 
 class TimerStore(Protocol):
-    """Timers, in the customer's own slot; `DocumentStore.commit` sets them. Times are of the
-    store's clock, in milliseconds.
+    """Timers, in the customer's own slot; `DocumentStore.commit` sets them. What is due, and when a
+    lease ends, goes by the store's clock.
     """
 
     async def claim_wakes(
@@ -62,16 +120,20 @@ class TimerStore(Protocol):
         """
 
     async def rearm(self, claimed: ClaimedWake, wake: Wake) -> bool:
-        """Sets a timer that was claimed and found nothing to do; False where the lease is lost."""
+        """Sets a timer that was claimed and found nothing to do; False where the lease is lost.
+
+        One that the store's clock says is due, and the caller's does not yet, comes a bit later.
+        """
 
     async def arm(self, wakes: Mapping[str, int]) -> None:
-        """Makes sure of a timer at these times (microseconds) or before, by customer id.
+        """Makes sure of a timer at these times or before, by customer id.
 
-        For walks over customers whose documents need not be written. It never makes one later.
+        For walks over customers whose documents need not be written. It never makes one later. Who
+        has claimed one near loses the lease, as what was read may know nothing of this.
         """
 
     async def next_wake(self, partitions: Collection[int]) -> int | None:
-        """When the earliest near timer is due."""
+        """When there is something for `claim_wakes` to do, by the store's clock."""
 
     async def count_wakes(self) -> WakeCounts: ...
 

@@ -13,6 +13,14 @@ With the prefix `nb:` and a customer `c-1024`, of partition 114 (`identifiers.pa
     nb:{p114}:due:<channel>        zset    <customer id>, NUL, <delivery id> of what is to be sent,
                                            by when somebody has to look at it (ms of Redis' clock)
     nb:{p114}:held                 zset    the same, failed or unknown, by since when
+    nb:{p114}:wake                 zset    timers that are near or claimed: customer id by when it
+                                           is due, or when the lease ends (µs of Redis' clock)
+    nb:{p114}:far:d20780:c-        list    far timers of a bucket (d day, h hour since 1970), of ids
+                                           that begin so: the rest of the ids, mostly integers
+    nb:{p114}:fars                 zset    <bucket>:<prefix> of these lists by when the bucket
+                                           begins; '' by up to when they were brought near (µs)
+    nb:{p114}:runs                 hash    <journey>, NUL, <step> → runs in it; with ! before it, a
+                                           reason → runs ended for it; `far` → how many far timers
     nb:{p114}:m:c-1024             zset    <gateway>, NUL, <provider's id> of what was delivered to
                                            the customer, by its expiry
     nb:{p199}:i:texts:SM12         string  what a provider's id stands for, msgpack
@@ -136,6 +144,15 @@ class Keys:
     def held(self, partition: int) -> str:
         """What nobody sends unless it is asked for."""
         return f"{self._homes[partition]}held"
+
+    def timers(self, partition: int) -> tuple[str, str, str]:
+        """Near timers, the buckets of far ones, and counts of runs."""
+        home = self._homes[partition]
+        return f"{home}wake", f"{home}fars", f"{home}runs"
+
+    def far(self, partition: int, bucket: str, prefix: str) -> str:
+        """The far timers of a bucket, of ids with a prefix."""
+        return f"{self._homes[partition]}far:{bucket}:{prefix}"
 
     def log(self, partition: int) -> str:
         """The log stream of a partition, 0–255."""

@@ -16,6 +16,7 @@ from decision.core.document import (
     KeptScore,
     Signal,
 )
+from decision.core.journeys.state import JourneyState, Partial, Run
 
 KINDS = 300
 MICROS = st.integers(-(1 << 62), 1 << 62)
@@ -74,6 +75,40 @@ scores = st.builds(
     digest=st.integers(0, (1 << 32) - 1),
     events=st.integers(1, 1 << 40),
 )
+times = st.integers(0, 1 << 61)
+abouts = st.dictionaries(names, values, max_size=2)
+runs = st.builds(
+    Run,
+    id=names,
+    key=names,
+    started=times,
+    step=names,
+    entered=times,
+    wake=times | st.integers(0, 1 << 40).map(lambda second: second * 1_000_000),
+    visit=st.integers(1, 1 << 40),
+    asks=st.integers(0, 1 << 40),
+    event=st.just("") | names,
+    about=abouts,
+)
+partials = st.builds(
+    Partial,
+    element=st.integers(0, 20),
+    times=st.integers(0, 1 << 40),
+    first_at=times,
+    last_at=times,
+    first_id=names,
+    about=abouts,
+)
+buckets = st.builds("{}{}".format, st.sampled_from("hd"), st.integers(1, 1 << 40))
+named = names.filter(lambda name: "\0" not in name)
+journeys = st.builds(
+    JourneyState,
+    runs=st.dictionaries(names, st.lists(runs, max_size=2), max_size=2),
+    partials=st.dictionaries(names, st.lists(partials, max_size=2), max_size=2),
+    started=st.dictionaries(st.builds("{}\0{}".format, named, names), times, max_size=3),
+    looked=st.just(0) | times,
+    armed=st.lists(buckets, max_size=3),
+).filter(lambda state: state != JourneyState())
 
 documents = st.builds(
     Document,
@@ -102,6 +137,7 @@ documents = st.builds(
     signals=st.lists(st.builds(Signal, names, MICROS, names, names, names), max_size=2),
     events=st.dictionaries(names, histories(), max_size=3),
     scores=st.dictionaries(names, scores, max_size=2),
+    journeys=st.none() | journeys,
     merged=st.lists(names, max_size=2),
     moved_to=st.none() | names,
 )

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from benchmarks.store import typical_document
 from decision.core.document import Consent, Contact, ContactState, Document, EventHistory, KeptScore
 from decision.core.event_effects import FINAL_MARK
+from decision.core.journeys.state import JourneyState, Partial, Run
 from decision.core.ports import Version
 from decision.store import codec, sections
 from decision.store.register import NAMES_LIMIT, Register, UnknownNumber
@@ -112,6 +113,37 @@ def test_scores_are_these_exact_bytes_beside_events_and_alone() -> None:
     document.events = {"buy": EventHistory(5, 7_000_000, {}, [[6, 2]])}
     _, _, parts = codec.split("c-1", stored(document, new_register()))
     assert parts[2].hex(" ").endswith(f"06 00 00 00 91 02 c0 81 00 {kept}")
+
+
+def test_journeys_are_these_exact_bytes() -> None:
+    """They stand last in their section, so a document without them keeps its bytes."""
+    run = Run("r", "k", 9, "pause", 3_000_009, 1_000_010, event="buy", about={"sku": 7})
+    partial = Partial(1, 2, 5, 2_000_005, "e-1")
+    document = Document(
+        customer_id="c-1",
+        journeys=JourneyState(
+            {"w": [run]}, {"left": [partial]}, {"w\0k": 9}, 4, ["d20780", "h498000"]
+        ),
+    )
+    _, _, parts = codec.split("c-1", stored(document, new_register()))
+    assert parts[2].hex(" ") == (
+        "98 c0 c0 c0 c0 c0 c0 c0 95 "
+        "81 00 91 9a a1 72 a1 6b 09 01 03 91 d2 ff e1 7b 81 01 c0 02 81 03 07 "
+        "81 04 91 95 01 02 05 02 a3 65 2d 31 "
+        "81 00 81 a1 6b 09 04 92 d1 ae d4 ce 00 07 99 50"
+    )
+    document.journeys = JourneyState(looked=4)
+    _, _, parts = codec.split("c-1", stored(document, new_register()))
+    assert parts[2].hex(" ") == "98 c0 c0 c0 c0 c0 c0 c0 94 c0 c0 c0 04"
+
+
+def test_a_run_takes_less_than_a_hundred_bytes() -> None:
+    now = 1_795_000_000_123_456
+    run = Run("0123456789abcdef", "", now, "pause", now + 5, now + 7_200_000_005)
+    started = {"welcome\0": now}
+    state = JourneyState({"welcome": [run]}, started=started, looked=now, armed=["d20780"])
+    document = Document(customer_id="c-1", journeys=state)
+    assert len(stored(document, new_register())) - codec.HEADER.size < 100
 
 
 def test_consents_are_these_exact_bytes_with_evidence_and_without() -> None:

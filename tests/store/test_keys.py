@@ -22,6 +22,8 @@ def test_the_other_keys_are_these_exact_strings() -> None:
     assert keys.outbox("c-1024") == "shop:{p114}:o:c-1024"
     assert keys.due(114, "email") == "shop:{p114}:due:email"
     assert keys.held(114) == "shop:{p114}:held"
+    assert keys.timers(114) == ("shop:{p114}:wake", "shop:{p114}:fars", "shop:{p114}:runs")
+    assert keys.far(114, "d20780", "c-") == "shop:{p114}:far:d20780:c-"
     assert keys.provider_ids("c-1024") == "shop:{p114}:m:c-1024"
     assert keys.provider_id("texts", "SM12") == "shop:{p199}:i:texts:SM12"
     assert keys.slots("sms") == "shop:{outbound}:slots:sms"

@@ -17,6 +17,7 @@ from decision.store.in_memory.budgets import MemoryBudgets
 from decision.store.in_memory.coupons import MemoryCoupons
 from decision.store.in_memory.log import MemoryLog
 from decision.store.in_memory.provider_ids import MemoryProviderIds
+from decision.store.in_memory.timers import MemoryTimers
 from decision.store.keys import ERASURE_LASTS, event_digest
 from decision.store.uptime import uptime
 
@@ -26,7 +27,9 @@ _NUL: Final = "\0"
 _FOR_GOOD: Final = "for good"
 
 
-class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryCoupons, MemoryLog, MemoryProviderIds):
+class MemoryDocuments(
+    MemoryAliases, MemoryBudgets, MemoryCoupons, MemoryLog, MemoryProviderIds, MemoryTimers
+):
     """Implements `DocumentStore`, step by step as the Lua scripts do."""
 
     def __init__(self, clock: Clock) -> None:
@@ -100,6 +103,8 @@ class MemoryDocuments(MemoryAliases, MemoryBudgets, MemoryCoupons, MemoryLog, Me
                 known.forget_expired(now)
         if commit.deliveries or commit.settled:
             await self._write_deliveries(commit)
+        if commit.wake is not None or commit.tally:
+            self._write_timer(commit)
         return Committed()
 
     def _erased_since(self, commit: Commit) -> bool:

@@ -165,7 +165,7 @@ class RedisDocuments(RedisAliases, RedisOutbox, RedisProviderIds):
         tail: list[Argument] = []
         if (unless := commit.unless_erased) is not None:
             keys.append(self.keys.erased(commit.customer_id, unless.pseudonym))
-        if commit.deliveries or commit.settled:
+        if commit.deliveries or commit.settled or commit.wake is not None or commit.tally:
             own, told = outbox_arguments(self.keys, commit)
             if unless is None:
                 keys.append(keys[1])  # nothing is compared with it

@@ -31,6 +31,7 @@ from decision.store.deliveries import (
     split_member,
 )
 from decision.store.in_redis.fresh import RedisFresh
+from decision.store.in_redis.timers import timer_arguments
 from decision.store.keys import Keys
 from decision.store.pipelined_connection import Argument, Command
 
@@ -39,6 +40,9 @@ _AT_A_TIME: Final = 100
 
 _SAMPLE: Final = 16
 """Entries at each end of a list that are looked at for the oldest delivery."""
+
+_BEFORE: Final = 6
+"""The place of the key that follows those which every commit has, and that of an erasure."""
 
 _LISTED: Final = 200
 """Entries of a list that are read together."""
@@ -289,7 +293,7 @@ class RedisOutbox(RedisFresh):
 
 
 def outbox_arguments(keys: Keys, commit: Commit) -> tuple[list[str], list[Argument]]:
-    """The keys and arguments at whose end `commit.lua` finds the deliveries of a commit."""
+    """The keys and arguments at whose end `commit.lua` finds deliveries, timer and counts."""
     customer_id = commit.customer_id
     partition = partition_of(customer_id)
     places: dict[str, int] = {}
@@ -309,8 +313,13 @@ def outbox_arguments(keys: Keys, commit: Commit) -> tuple[list[str], list[Argume
         for one in commit.settled
     ]
     due = [keys.due(partition, channel) for channel in places]
-    bodies = map(encode_delivery, commit.deliveries)
-    return [keys.outbox(customer_id), keys.held(partition), *due], [*bodies, pack([added, settled])]
+    own = [keys.outbox(customer_id), keys.held(partition), *due]
+    told: list[Any] = [added, settled]
+    if commit.wake is not None or commit.tally:
+        timer_keys, timer = timer_arguments(keys, commit)
+        told.append([_BEFORE + len(own), *timer])
+        own += timer_keys
+    return own, [*map(encode_delivery, commit.deliveries), pack(told)]
 
 
 def _entries(reply: Sequence[Any]) -> Iterator[tuple[str, float]]:

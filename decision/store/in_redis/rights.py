@@ -23,6 +23,7 @@ _TRIALS: Final[dict[str, tuple[Argument, ...]]] = {
     "hget": ("HGET", KEY, "f"),
     "hset": ("HSET", KEY, "f", "v", "odd"),
     "hdel": ("HDEL", KEY, "f"),
+    "hincrby": ("HINCRBY", KEY, "f", "no number"),
     "hlen": ("HLEN", KEY),
     "hgetall": ("HGETALL", KEY),
     "llen": ("LLEN", KEY),

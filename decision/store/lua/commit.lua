@@ -3,6 +3,8 @@
 -- KEYS  1 document   2 log   3 answers   4 event ids
 --       5 when the customer was erased; only where nothing of before an erasure may be written, or
 --         where there are more: 6 deliveries   7 those held   8 … those due, by channel
+--       last, with a change of the timer or counts: near timers, buckets of far ones, counts, and,
+--         where it is far, the list of its bucket; see `claim_wakes.lua`
 -- ARGV  1 "1" where this very commit was sent before and its reply was lost, else "0"
 --       2 the time after which nothing is written, milliseconds of this server's clock
 --       3 digest of the commit's id, 8 bytes
@@ -16,7 +18,10 @@
 --      last, with a fifth key, the time since which there must have been no erasure, microseconds,
 --      or "" for any; and with a sixth one the bodies of the deliveries that are added, and in msgpack
 --      two lists: of those, {id, member, channel, place of its key}; and of those that are taken out,
---      {id, member, place of the key, what must be true, lease, reason of a dead letter or false}
+--      {id, member, place of the key, what must be true, lease, reason of a dead letter or false};
+--      with a timer also {which of the KEYS is that of near ones; what is added to counts; customer id;
+--      when it is due, microseconds, "" for no timer any more, false for no change; when its bucket
+--      begins, its member of the buckets, and what the list has of the id, "" where it stands there}
 -- Returns, where it is written now, the id of its last log entry; 1 where it has none, or was
 --      written when it was sent before; else, with nothing written,
 --      {document or nil, answer or nil, {places (1 to n) of the event ids that are known}},
@@ -34,10 +39,10 @@ local LETTERS = {'p', 'c', 'e'}
 
 local document, log, answers, event_ids = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local digest, request_id, event_count = ARGV[3], ARGV[11], tonumber(ARGV[15])
-local added, settled
+local added, settled, timer
 local last = #ARGV
 if KEYS[6] then
-  added, settled = unpack(cmsgpack.unpack(ARGV[last]))
+  added, settled, timer = unpack(cmsgpack.unpack(ARGV[last]))
   last = last - 2 - #added
 elseif KEYS[5] then
   last = last - 1
@@ -205,6 +210,29 @@ if KEYS[6] then
     local status = cmsgpack.pack({'queued', one[3], 0, '', '', now, false})
     redis.call('HSET', KEYS[6], 'd' .. one[1], ARGV[last + 1 + place], 's' .. one[1], status)
     redis.call('ZADD', KEYS[7 + one[4]], string.format('%.0f', now), one[2])
+  end
+end
+
+if timer then
+  local place, changes, customer, at, begins, member, rest = unpack(timer)
+  local near, buckets, counts, list = KEYS[place], KEYS[place + 1], KEYS[place + 2], KEYS[place + 3]
+  for name, change in pairs(changes) do
+    if redis.call('HINCRBY', counts, name, change) == 0 then
+      redis.call('HDEL', counts, name)
+    end
+  end
+  if at == '' then
+    redis.call('ZREM', near, customer)
+  elseif list and tonumber(begins) > tonumber(redis.call('ZMSCORE', buckets, '')[1] or 0) then
+    redis.call('ZREM', near, customer)
+    if rest ~= '' then
+      if redis.call('RPUSH', list, rest) == 1 then
+        redis.call('ZADD', buckets, begins, member)
+      end
+      redis.call('HINCRBY', counts, 'far', 1)
+    end
+  elseif at then
+    redis.call('ZADD', near, at, customer)
   end
 end
 

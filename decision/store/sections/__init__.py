@@ -7,7 +7,7 @@ A section is empty where all its fields are at their default; otherwise it is a 
     contacts  [rows, consents, trail, signals, reachable, unreachable, merged, moved_to,
                {kind: earlier contacts}]
     events    [types, totals, sizes, times, counts, {type: [days, last, sums, amounts]},
-               {score: [value, at, half-life, digest, events]}]
+               {score: [value, at, half-life, digest, events]}, journeys (see `journeys`)]
 
 Names are numbers of the register (see `register`), or written out where they have none. Amounts
 with two decimals are integers among the attributes, and their names in `hundredths`. `runs` is

@@ -1,4 +1,4 @@
-"""The section of events: their histories, in columns, and scores."""
+"""The section of events: their histories, in columns, scores, and journeys."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Final
 from decision.core.clock import SECOND
 from decision.core.document import Document, EventHistory, KeptScore
 from decision.store.register import Register
+from decision.store.sections.journeys import journey_fields, read_journeys
 from decision.store.sections.packing import pack, padded, trimmed, unpack
 
 _NARROW: Final = 1
@@ -20,8 +21,9 @@ def write_events(document: Document, register: Register) -> bytes:
     """The section of a document."""
     number = register.names.numbers
     scores = {number[name]: kept for name, kept in document.scores.items()} or None
+    journeys = journey_fields(document.journeys, number)
     if not document.events:
-        return pack(*[None] * 6, scores)
+        return pack(*[None] * 6, scores, journeys)
     sizes: list[int] = []
     stored: list[list[float]] = []
     latest: list[list[float]] = []
@@ -50,6 +52,7 @@ def write_events(document: Document, register: Register) -> bytes:
         [bucket[1] for bucket in (*stored, *latest)],
         extras or None,
         scores,
+        journeys,
     )
 
 
@@ -104,9 +107,11 @@ def _extras(history: EventHistory, number: dict[str, Any]) -> list[Any]:
 def read_events(document: Document, section: bytes, register: Register) -> None:
     """Fills it in from bytes."""
     name = register.names.names
-    kinds, totals, sizes, packed, counts, extras, scores = padded(unpack(section), 7)
+    kinds, totals, sizes, packed, counts, extras, scores, journeys = padded(unpack(section), 8)
     if scores:
         document.scores = {name[key]: KeptScore(*kept) for key, kept in scores.items()}
+    if journeys:
+        document.journeys = read_journeys(journeys, name)
     if not kinds:
         return
     latest, seconds = _read_times(packed, len(kinds))

@@ -1,0 +1,162 @@
+"""Timers in Redis: near ones in a sorted set of each partition, far ones in lists."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from decision.core.clock import SECOND
+from decision.core.identifiers import PARTITIONS, partition_of
+from decision.core.ports import Commit
+from decision.core.timers import (
+    NEAR,
+    ClaimedWake,
+    Wake,
+    WakeCounts,
+    bucket_begins,
+    bucket_of,
+)
+from decision.store.in_redis.base import RedisBase
+from decision.store.keys import Keys
+from decision.store.pipelined_connection import Argument, Command
+from decision.store.timers import split_id
+
+_LISTS: Final = 16
+"""Lists of far timers of a partition that are brought near together."""
+
+_ARMED: Final = 500
+"""Timers that one script makes sure of: Redis does nothing else meanwhile."""
+
+
+class RedisTimers(RedisBase):
+    """Implements `TimerStore`."""
+
+    async def claim_wakes(
+        self, partitions: Collection[int], most: int, lease_ms: int
+    ) -> list[ClaimedWake]:
+        now, firsts = await self._firsts(partitions)
+        calls = [
+            self._claim_of(number, lists, most, lease_ms)
+            for number, due, begins in firsts
+            if (lists := [one for one in begins if one[1] <= now + NEAR])
+            or (due is not None and due <= now)
+        ]
+        return [one for found in await asyncio.gather(*calls) for one in found]
+
+    async def _firsts(
+        self, partitions: Collection[int]
+    ) -> tuple[int, list[tuple[int, int | None, list[tuple[str, int]]]]]:
+        """The time; and by partition when the first near timer is due, and the first buckets."""
+        commands: list[Command] = [("TIME",)]
+        for number in partitions:
+            near, buckets, _ = self.keys.timers(number)
+            commands.append(("ZRANGE", near, 0, 0, "WITHSCORES"))
+            commands.append(("ZRANGE", buckets, 0, _LISTS, "WITHSCORES"))
+        (seconds, micros), *replies = await self.connection.pipeline(commands, self._timeout)
+        firsts = []
+        for number, near, buckets in zip(partitions, replies[::2], replies[1::2], strict=True):
+            lists = [(member.decode(), at) for member, at in _pairs(buckets) if member]
+            firsts.append((number, next((at for _, at in _pairs(near)), None), lists))
+        return int(seconds) * SECOND + int(micros), firsts
+
+    async def _claim_of(
+        self, number: int, lists: Sequence[tuple[str, int]], most: int, lease_ms: int
+    ) -> list[ClaimedWake]:
+        keys = [*self.keys.timers(number)]
+        arguments: list[Argument] = [lease_ms * 1000, most, str(random.random())]
+        for member, begins in lists:
+            bucket, _, prefix = member.partition(":")
+            keys.append(self.keys.far(number, bucket, prefix))
+            arguments += [member, begins, prefix]
+        ends, *found = await self._run("claim_wakes", keys, arguments)
+        lease = int(ends)
+        return [ClaimedWake(customer.decode(), at, lease) for customer, at in _pairs(found)]
+
+    async def rearm(self, claimed: ClaimedWake, wake: Wake) -> bool:
+        keys, arguments = _change(self.keys, claimed.customer_id, wake)
+        keys = [*self.keys.timers(partition_of(claimed.customer_id)), *keys]
+        return bool(
+            await self._run("rearm_wake", keys, [claimed.customer_id, claimed.lease, *arguments])
+        )
+
+    async def arm(self, wakes: Mapping[str, int]) -> None:
+        seconds, _ = await self._caller()(("TIME",))
+        by_partition = defaultdict(list)
+        for customer_id, at in wakes.items():
+            by_partition[partition_of(customer_id)].append((customer_id, at))
+        for number, own in by_partition.items():
+            for first in range(0, len(own), _ARMED):
+                await self._arm(number, own[first : first + _ARMED], int(seconds) * SECOND)
+
+    async def _arm(self, number: int, own: Sequence[tuple[str, int]], now: int) -> None:
+        keys = [*self.keys.timers(number)]
+        arguments: list[Argument] = []
+        for customer_id, at in own:
+            bucket = bucket_of(at, now)
+            begins = bucket_begins(bucket)
+            place, prefix, rest = 0, *split_id(customer_id)
+            if begins > now + NEAR:
+                key = self.keys.far(number, bucket, prefix)
+                if key not in keys:
+                    keys.append(key)
+                place = keys.index(key) + 1
+            arguments += [customer_id, at, place, begins, f"{bucket}:{prefix}", rest]
+        await self._run("arm_wakes", keys, arguments)
+
+    async def next_wake(self, partitions: Collection[int]) -> int | None:
+        _, firsts = await self._firsts(partitions)
+        near = [due for _, due, _ in firsts if due is not None]
+        return min([*near, *(lists[0][1] - NEAR for *_, lists in firsts if lists)], default=None)
+
+    async def count_wakes(self) -> WakeCounts:
+        commands: list[Command] = [("TIME",)]
+        for number in range(PARTITIONS):
+            near, _, counts = self.keys.timers(number)
+            commands += [
+                ("ZCARD", near),
+                ("HGET", counts, "far"),
+                ("ZRANGE", near, 0, 0, "WITHSCORES"),
+            ]
+        (seconds, micros), *replies = await self.connection.pipeline(commands, self._timeout)
+        now = int(seconds) * SECOND + int(micros)
+        firsts = [at for reply in replies[2::3] for _, at in _pairs(reply)]
+        far = sum(int(count or 0) for count in replies[1::3])
+        return WakeCounts(sum(replies[::3]), far, max(0, now - min(firsts, default=now)) // 1000)
+
+    async def tallies(self) -> dict[str, int]:
+        commands: list[Command] = [("HGETALL", self.keys.timers(n)[2]) for n in range(PARTITIONS)]
+        found: Counter[str] = Counter()
+        for fields in await self.connection.pipeline(commands, self._timeout):
+            for name, count in zip(fields[::2], fields[1::2], strict=True):
+                if name != b"far":
+                    found[name.decode()] += int(count)
+        return {name: count for name, count in found.items() if count}
+
+
+def timer_arguments(keys: Keys, commit: Commit) -> tuple[list[str], list[Any]]:
+    """The last keys of a commit with a timer or counts, and what `commit.lua` is told of them."""
+    wake, customer_id = commit.wake, commit.customer_id
+    own = [*keys.timers(partition_of(customer_id))]
+    if wake is None:
+        return own, [commit.tally, customer_id, False]
+    far, arguments = _change(keys, customer_id, wake)
+    return [*own, *far], [commit.tally, customer_id, *arguments]
+
+
+def _change(keys: Keys, customer_id: str, wake: Wake) -> tuple[list[str], list[Argument]]:
+    """The list of a far timer; when one is due, and what is written to the list."""
+    at = "" if wake.at is None else str(wake.at)
+    if wake.at is None or wake.bucket is None:
+        return [], [at]
+    prefix, rest = split_id(customer_id)
+    key = keys.far(partition_of(customer_id), wake.bucket, prefix)
+    begins = str(bucket_begins(wake.bucket))
+    return [key], [at, begins, f"{wake.bucket}:{prefix}", "" if wake.stands else rest]
+
+
+def _pairs(reply: Sequence[bytes]) -> Iterator[tuple[bytes, int]]:
+    """(member, time) of a reply with scores."""
+    return ((name, int(at)) for name, at in zip(reply[::2], reply[1::2], strict=True))

@@ -1,0 +1,103 @@
+"""What a document keeps of journeys and moments, within the section of events.
+
+    [{journey: [[id, key, started, step, entered, wake, visit, asks, event, about], …]},
+     {moment: [[element, times, first, last, id of the first, about], …]},
+     {journey: {key: started}}, looked, [armed]]
+
+`entered` counts from `started`, `wake` from `entered`, `last` from `first`: whole seconds, or
+microseconds in a list. Buckets are their numbers, below zero those of days.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from decision.core.clock import SECOND
+from decision.core.journeys.state import JourneyState, Partial, Run
+from decision.store.sections.packing import padded, trimmed
+
+_Numbers = Mapping[str, int | str]
+_Names = Mapping[int | str, str]
+
+
+def journey_fields(state: JourneyState | None, number: Mapping[str, Any]) -> list[Any] | None:
+    """The fields of a state; None for an empty one."""
+    if state is None:
+        return None
+    started: dict[Any, dict[str, int]] = {}
+    for name, at in state.started.items():
+        journey, _, key = name.partition("\0")
+        started.setdefault(number[journey], {})[key] = at
+    fields = [
+        {number[name]: [_run(run, number) for run in runs] for name, runs in state.runs.items()},
+        {number[name]: [_partial(one, number) for one in o] for name, o in state.partials.items()},
+        started,
+        state.looked,
+        [int(one[1:]) * (1 if one[0] == "h" else -1) for one in state.armed],
+    ]
+    return trimmed([field or None for field in fields]) or None
+
+
+def read_journeys(fields: list[Any], name: _Names) -> JourneyState:
+    """The state that `journey_fields` gave."""
+    runs, partials, started, looked, armed = padded(fields, 5)
+    return JourneyState(
+        {name[key]: [_read_run(run, name) for run in own] for key, own in (runs or {}).items()},
+        {name[key]: [_read_partial(o, name) for o in own] for key, own in (partials or {}).items()},
+        {
+            f"{name[journey]}\0{key}": at
+            for journey, own in (started or {}).items()
+            for key, at in own.items()
+        },
+        looked or 0,
+        [f"h{one}" if one > 0 else f"d{-one}" for one in armed or ()],
+    )
+
+
+def _run(run: Run, number: _Numbers) -> list[Any]:
+    return trimmed(
+        [
+            run.id,
+            run.key,
+            run.started,
+            number[run.step],
+            _since(run.entered - run.started),
+            _since(run.wake - run.entered),
+            run.visit,
+            run.asks or None,
+            number[run.event] if run.event else None,
+            {number[field]: value for field, value in run.about.items()} or None,
+        ]
+    )
+
+
+def _read_run(fields: list[Any], name: _Names) -> Run:
+    key, own, started, step, entered, wake, visit, asks, event, about = padded(fields, 10)
+    entered = started + _micros(entered)
+    return Run(
+        *(key, own, started, name[step], entered, entered + _micros(wake), visit, asks or 0),
+        "" if event is None else name[event],
+        {name[field]: value for field, value in (about or {}).items()},
+    )
+
+
+def _partial(one: Partial, number: _Numbers) -> list[Any]:
+    about = {number[field]: value for field, value in one.about.items()}
+    last = _since(one.last_at - one.first_at)
+    return trimmed([one.element, one.times, one.first_at, last, one.first_id, about or None])
+
+
+def _read_partial(fields: list[Any], name: _Names) -> Partial:
+    element, times, first, last, first_id, about = padded(fields, 6)
+    about = {name[field]: value for field, value in (about or {}).items()}
+    return Partial(element, times, first, first + _micros(last), first_id, about)
+
+
+def _since(micros: int) -> int | list[int]:
+    """A span in whole seconds where it is of such, else in microseconds."""
+    return [micros] if micros % SECOND else micros // SECOND
+
+
+def _micros(since: int | list[int]) -> int:
+    return since[0] if isinstance(since, list) else since * SECOND

@@ -1,0 +1,20 @@
+"""Far timers as both stores keep them."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_NUMBERED: Final = re.compile(r"([A-Za-z_:-]{0,12}0{0,8})([1-9][0-9]{0,17})")
+
+
+def split_id(customer_id: str) -> tuple[str, str]:
+    """The prefix of a customer's id, by which the entries of a bucket are listed, and the rest.
+
+    A rest that is a 64-bit integer is packed in a few bytes by Redis. Joined they are the id.
+
+    >>> split_id("c-1024"), split_id("user0071"), split_id("b2d4-1")
+    (('c-', '1024'), ('user00', '71'), ('', 'b2d4-1'))
+    """
+    found = _NUMBERED.fullmatch(customer_id)
+    return (found[1], found[2]) if found else ("", customer_id)
