@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -12,7 +14,8 @@ from decision.api.answers import Answer, json_answer
 from decision.api.auth import key_name
 from decision.api.bodies import JSON_ONLY, Bodies
 from decision.api.openapi import BODY_PROBLEMS, EXAMPLES, Body, Operation
-from decision.core.errors import InputError
+from decision.core.clock import from_micros
+from decision.core.errors import InputError, StoreUnavailable
 from decision.core.schema import Event, EventsAnswer, Notice, Rejected
 from decision.decoding import MOST_VALUES, JsonDecoder
 from decision.engine import Engine
@@ -20,6 +23,7 @@ from decision.intake.cloudevents import BATCHED, STRUCTURED, cloud_events, event
 from decision.server.admission import Admission
 from decision.server.keys.rates import Rates
 from decision.server.metrics import Metrics
+from decision.server.quarantine import entry_about, quarantine
 from decision.server.settings import ServerSettings
 
 _TYPES: Final = JSON_ONLY | {STRUCTURED, BATCHED}
@@ -52,6 +56,18 @@ def event_routes(
     outer: JsonDecoder[RawEvents] = JsonDecoder(RawEvents, numbers=False, most=most)
     inner: JsonDecoder[Event] = JsonDecoder(Event)
 
+    async def keep(
+        raw: Sequence[msgspec.Raw | bytes], rejected: Sequence[Rejected], where: dict[str, str]
+    ) -> None:
+        at = from_micros(engine.runtime.clock())
+        entries = [
+            entry_about(bytes(raw[row.index]), row.detail, at=at, index=row.index, **where)
+            for row in rejected
+        ]
+        # Whoever gets an error sends all of it again, also what has no id and is recorded.
+        with suppress(StoreUnavailable):
+            await quarantine(engine.runtime.store, entries)
+
     @post(
         "/v1/events",
         status_code=202,
@@ -79,8 +95,12 @@ def event_routes(
                 metrics.recorded("", "rejected")
         async with admission.turn():
             answer = await engine.events.record(events)
-        rejected.extend(Rejected(places[row.index], row.detail) for row in answer.rejected)
-        rejected.sort(key=lambda row: row.index)
+            rejected.extend(Rejected(places[row.index], row.detail) for row in answer.rejected)
+            rejected.sort(key=lambda row: row.index)
+            where = {"source": "events" if cloud is None else "cloudevents"}
+            if (key := key_name(request.scope)) is not None:
+                where["key"] = key
+            await keep(raw, rejected, where)
         notices = answer.notices
         if notices:
             notices = [Notice(places[row.index], row.detail) for row in notices]
@@ -98,9 +118,9 @@ _RECORD = Operation(
     summary="Record what happened",
     description="Idempotent by `id` for each customer, for 7 days. Events about a contact carry "
     "`decision_id`, and `message` where the decision had several. An event that cannot be used "
-    "is listed in `rejected`; the others are recorded. So is one about a contact that names a "
-    "channel or purpose that the policy does not have. CloudEvents are taken too: structured, "
-    "batched, or binary (`ce-…` headers).",
+    "is listed in `rejected`, and in the quarantine; the others are recorded. So is one about a "
+    "contact that names a channel or purpose that the policy does not have. CloudEvents are taken "
+    "too: structured, batched, or binary (`ce-…` headers).",
     request=Body(type=EventsRequest, example=EXAMPLES["EventsRequest"]),
     answers={202: ("What became of the events", _ANSWER)},
     problems=BODY_PROBLEMS,

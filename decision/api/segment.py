@@ -179,9 +179,10 @@ _ANSWER: Final = Body(type=SegmentAnswer, example=EXAMPLES["SegmentAnswer"])
 _QUARANTINE = Operation(
     id="getQuarantine",
     tag="events",
-    summary="The last events that were rejected from clients which do not read answers",
-    description="The newest first, 1,000 at most, the first 100 of a request. Contents of events "
-    "are not kept, nor who they are about.",
+    summary="The last events that were rejected",
+    description="Of calls of the API, CloudEvents, Segment's calls and Kafka. The newest first, "
+    "1,000 at most, the first 100 of a request. Contents of events are not kept, nor who they "
+    "are about.",
     answers={200: ("The rejected events", Body(type=Quarantine, example=EXAMPLES["Quarantine"]))},
     problems=("unavailable",),
 )

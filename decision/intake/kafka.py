@@ -14,15 +14,12 @@ from decision.core.errors import InputError
 from decision.core.schema import Event
 from decision.decoding import JsonDecoder
 from decision.intake.cloudevents import BATCHED, STRUCTURED, binary_event, cloud_events, event_of
+from decision.intake.rejected import OF_SEGMENT
 from decision.intake.segment import Action, Merge, Profile, SegmentOptions, action_of
-from decision.intake.segment import about as about_call
 
 _LONGEST_ID: Final = 256
 _CLOUD: Final = "ce_"
 """What names of headers begin with that are attributes of a CloudEvent."""
-
-_OF_SEGMENT: Final = frozenset({"userId", "anonymousId", "previousId"})
-"""Keys that tell Segment's calls from events: of ours, none has one."""
 
 
 class Message(Protocol):
@@ -133,7 +130,7 @@ def _decoding(
         return [value], event_of
     if "events" in given:
         return [bytes(one) for one in _several.decode(value).events], _own.decode
-    return [value], None if _OF_SEGMENT & given.keys() else _own.decode
+    return [value], None if OF_SEGMENT & given.keys() else _own.decode
 
 
 def _call_of(raw: bytes, segment: SegmentOptions, received: datetime) -> Action:
@@ -143,24 +140,6 @@ def _call_of(raw: bytes, segment: SegmentOptions, received: datetime) -> Action:
     if "timestamp" in call:
         call.pop("originalTimestamp", None)
     return action_of(msgspec.json.encode(call), segment, received)
-
-
-def about(raw: bytes) -> tuple[dict[str, str], list[str]]:
-    """What an event says of itself, for lists of rejects, and what of it names the customer."""
-    try:
-        given = msgspec.json.decode(raw, type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return {}, []
-    if _OF_SEGMENT & given.keys():
-        return about_call(raw), [str(given[name]) for name in _OF_SEGMENT if given.get(name)]
-    told = {"type": "event", "id": "id"}
-    alias = given.get("alias")
-    names = [given.get(name) for name in ("customer_id", "subject", "customerid")]
-    names.append(alias.get("value") if isinstance(alias, dict) else None)
-    return (
-        {ours: given[one][:128] for one, ours in told.items() if isinstance(given.get(one), str)},
-        [str(name) for name in names if name],
-    )
 
 
 def _short(text: str) -> str:

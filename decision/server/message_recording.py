@@ -13,11 +13,11 @@ from decision.core.clock import from_micros
 from decision.core.errors import InputError, NextbestError, NotFound, StoreUnavailable
 from decision.core.schema import Event
 from decision.engine import Engine
-from decision.intake.kafka import Incoming, Message, Refused, about, actions_of
+from decision.intake.kafka import Incoming, Message, Refused, actions_of
 from decision.intake.segment import Merge, Profile, SegmentOptions
 from decision.observability import get_logger
 from decision.server.consumer_metrics import ConsumerMetrics, MessageResult
-from decision.server.quarantine import Quarantined, quarantine, without_names
+from decision.server.quarantine import entry_about, quarantine
 from decision.server.segment_calls import change_customer
 from decision.store.codec import UnreadableDocument
 from decision.store.damage import DamagedValue
@@ -160,13 +160,8 @@ class MessageRecorder:
     async def _quarantine(self, refused: Sequence[Refused]) -> None:
         at, entries = from_micros(self.engine.runtime.clock()), []
         for row in refused:
-            told, names = about(row.raw)
-            detail = without_names(row.detail, names)
-            entries.append(
-                Quarantined(
-                    at=at, source="kafka", place=row.place, index=row.index, detail=detail, **told
-                )
-            )
+            where = {"source": "kafka", "place": row.place, "index": row.index}
+            entries.append(entry_about(row.raw, row.detail, at=at, **where))
         await quarantine(self.engine.runtime.store, entries)
 
 

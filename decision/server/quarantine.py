@@ -1,4 +1,4 @@
-"""What was rejected of events whose senders do not read answers: the last of it, to be looked at.
+"""What was rejected of events, however they came in: the last of it, to be looked at.
 
 No content of an event is kept, and nothing that names a customer: an erasure has nothing to
 remove here.
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from decision.core.ports import BlobStore
+from decision.intake.rejected import about
 
 _HISTORY: Final = "quarantine"
 """The store's named history of entries."""
@@ -61,6 +62,13 @@ async def quarantined(store: BlobStore) -> Quarantine:
     """The last 1,000 rejected events."""
     found = await store.history(_HISTORY, KEPT)
     return Quarantine([msgspec.msgpack.decode(one, type=Quarantined) for one in reversed(found)])
+
+
+def entry_about(raw: bytes, detail: str, **where: Any) -> Quarantined:
+    """The entry of an event that was rejected; `where` it came from are the other fields."""
+    told, names = about(raw)
+    fields: dict[str, Any] = {**where, **told}
+    return Quarantined(detail=without_names(detail, names), **fields)
 
 
 def without_names(detail: str, names: Sequence[str]) -> str:

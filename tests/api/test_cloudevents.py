@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from decision.core.errors import StoreUnavailable
 from tests.api.conftest import Api
 
 pytestmark = pytest.mark.anyio
@@ -82,3 +83,41 @@ async def test_long_sources_are_told_apart(api: Api) -> None:
     for source in ("/" + "x" * 300, "/" + "x" * 301):
         assert (await structured(api, source=source))["accepted"] == 1
         assert (await structured(api, source=source))["duplicates"] == 1
+
+
+async def test_what_is_rejected_is_in_the_quarantine_and_names_nobody(api: Api) -> None:
+    alias = {"type": "email", "value": "ann@example.com"}
+    bad = [
+        {"type": "purchase", "customer_id": "c-1", "id": "7"},
+        {"type": "", "customer_id": "c-secret", "id": "8"},
+        {
+            "type": "message.clicked",
+            "customer_id": "c-secret",
+            "decision_id": "01J",
+            "message": "x",
+        },
+        {"type": "purchase", "alias": alias, "at": "yesterday", "properties": {"note": "n-secret"}},
+        7,
+    ]
+    answer = await api.client.post("/v1/events", json={"events": bad})
+    told = answer.json()["rejected"]
+    assert [row["index"] for row in told] == [1, 2, 3, 4]
+    await send(api, "application/cloudevents+json", {**EVENT, "id": "", "subject": "c-secret"})
+    shown = (await api.client.get("/v1/quarantine")).json()["rejected"]
+    assert "secret" not in str(shown) and "ann@" not in str(shown)
+    assert [(row["source"], row["index"]) for row in shown] == [
+        ("cloudevents", 0), *(("events", index) for index in (4, 3, 2, 1))
+    ]  # fmt: skip
+    assert shown[-1]["id"] == "8" and shown[2]["event"] == "purchase"
+
+
+async def test_events_are_not_sent_again_because_the_quarantine_cannot_be_written(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*given: object) -> None:
+        raise StoreUnavailable("it is full")
+
+    monkeypatch.setattr(api.engine.runtime.store, "append_history", fails)
+    both = [{"type": "purchase", "customer_id": "c-1"}, {"type": "purchase"}]
+    answer = await api.client.post("/v1/events", json={"events": both})
+    assert answer.status_code == 202 and answer.json()["accepted"] == 1

@@ -258,10 +258,10 @@ export class Client extends Base {
   }
 
   /**
-   * The last events that were rejected from clients which do not read answers.
+   * The last events that were rejected.
    *
-   * The newest first, 1,000 at most, the first 100 of a request. Contents of events are not kept,
-   * nor who they are about.
+   * Of calls of the API, CloudEvents, Segment's calls and Kafka. The newest first, 1,000 at most,
+   * the first 100 of a request. Contents of events are not kept, nor who they are about.
    *
    * Scope: `admin`.
    */
@@ -348,9 +348,9 @@ export class Client extends Base {
    *
    * Idempotent by `id` for each customer, for 7 days. Events about a contact carry `decision_id`,
    * and `message` where the decision had several. An event that cannot be used is listed in
-   * `rejected`; the others are recorded. So is one about a contact that names a channel or purpose
-   * that the policy does not have. CloudEvents are taken too: structured, batched, or binary
-   * (`ce-…` headers).
+   * `rejected`, and in the quarantine; the others are recorded. So is one about a contact that
+   * names a channel or purpose that the policy does not have. CloudEvents are taken too:
+   * structured, batched, or binary (`ce-…` headers).
    *
    * Scope: `events`.
    */

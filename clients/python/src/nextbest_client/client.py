@@ -221,10 +221,11 @@ class Client(Base):
         )
 
     def get_quarantine(self, *, timeout: float | None = None) -> Quarantine:
-        """The last events that were rejected from clients which do not read answers.
+        """The last events that were rejected.
 
-        The newest first, 1,000 at most, the first 100 of a request. Contents of events
-        are not kept, nor who they are about.
+        Of calls of the API, CloudEvents, Segment's calls and Kafka. The newest first,
+        1,000 at most, the first 100 of a request. Contents of events are not kept, nor
+        who they are about.
 
         Scope: `admin`.
         """
@@ -284,9 +285,9 @@ class Client(Base):
 
         Idempotent by `id` for each customer, for 7 days. Events about a contact carry
         `decision_id`, and `message` where the decision had several. An event that cannot
-        be used is listed in `rejected`; the others are recorded. So is one about a
-        contact that names a channel or purpose that the policy does not have. CloudEvents
-        are taken too: structured, batched, or binary (`ce-…` headers).
+        be used is listed in `rejected`, and in the quarantine; the others are recorded.
+        So is one about a contact that names a channel or purpose that the policy does not
+        have. CloudEvents are taken too: structured, batched, or binary (`ce-…` headers).
 
         Scope: `events`.
         """
@@ -587,10 +588,11 @@ class AsyncClient(AsyncBase):
         )
 
     async def get_quarantine(self, *, timeout: float | None = None) -> Quarantine:
-        """The last events that were rejected from clients which do not read answers.
+        """The last events that were rejected.
 
-        The newest first, 1,000 at most, the first 100 of a request. Contents of events
-        are not kept, nor who they are about.
+        Of calls of the API, CloudEvents, Segment's calls and Kafka. The newest first,
+        1,000 at most, the first 100 of a request. Contents of events are not kept, nor
+        who they are about.
 
         Scope: `admin`.
         """
@@ -654,9 +656,9 @@ class AsyncClient(AsyncBase):
 
         Idempotent by `id` for each customer, for 7 days. Events about a contact carry
         `decision_id`, and `message` where the decision had several. An event that cannot
-        be used is listed in `rejected`; the others are recorded. So is one about a
-        contact that names a channel or purpose that the policy does not have. CloudEvents
-        are taken too: structured, batched, or binary (`ce-…` headers).
+        be used is listed in `rejected`, and in the quarantine; the others are recorded.
+        So is one about a contact that names a channel or purpose that the policy does not
+        have. CloudEvents are taken too: structured, batched, or binary (`ce-…` headers).
 
         Scope: `events`.
         """
