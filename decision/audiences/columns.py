@@ -77,10 +77,15 @@ class Columns:
             *(self._hashed(document, name) for name in self._hashes),
         ]
 
+    def unhashed(self, row: Sequence[Any]) -> list[str]:
+        """The columns of hashes in which a row has nothing."""
+        count = len(self._hashes)
+        hashes = zip(self.names[-count:], row[-count:], strict=True) if count else ()
+        return [name for name, value in hashes if value is None]
+
     def is_unhashed(self, row: Sequence[Any]) -> bool:
         """Whether hashes were asked for, and a row has none."""
-        count = len(self._hashes)
-        return count > 0 and not any(row[-count:])
+        return len(self._hashes) > 0 and len(self.unhashed(row)) == len(self._hashes)
 
     def _hashed(self, document: Document, kind: str) -> str | None:
         value = address_of(document, kind)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
@@ -78,7 +78,16 @@ def prepare(asked: RunSettings, rules: LoadResult, models: str | None) -> Prepar
         condition = found.condition
         warnings += found.diagnostics
     reach = reach_of(definition, asked.purpose, asked.channel)
-    audience = Audience(definition, condition, reach, columns.read)
+    audience = Audience(
+        definition, condition, reach, columns.read, without_holdouts=asked.without_holdouts
+    )
+    if asked.without_holdouts and not audience.holdouts:
+        message = "--without-holdouts: the rules have no control group that does not hear of this"
+        warnings.append(
+            Diagnostic(
+                code="no-effect", file="--without-holdouts", message=message, severity="warning"
+            )
+        )
     return Prepared(definition, audience, columns, warnings)
 
 
@@ -92,8 +101,11 @@ async def perform(
     *,
     rate: float | None = None,
     since: RunState | None = None,
+    about_to_tell: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Takes a run to its end. Nothing goes out where nobody is in the audience.
+
+    `about_to_tell` is called before anything goes out, where something is to.
 
     Raises:
         NotFound: neither rules nor customers have the segment.
@@ -110,6 +122,8 @@ async def perform(
         if asked.out is None:
             return state.discard()  # they were counted
         if _anything(state):
+            if about_to_tell is not None:
+                await about_to_tell()
             await run.give_out(None)
             _write(Path(asked.out), state, columns, progress)
     else:
@@ -118,6 +132,8 @@ async def perform(
             await run.select()
             _check_segment(prepared.definition, state)
             if _anything(state):
+                if about_to_tell is not None:
+                    await about_to_tell()
                 timeout = gateways.gateways[asked.gateway].config.timeout
                 give = giving_to(gateway, asked.gateway, timeout, columns, state, progress)
                 await run.give_out(give)

@@ -226,6 +226,8 @@ class AudienceRun:
         for one, row in zip(portion.outputs, portion.rows, strict=True):
             done.left += one.change == "left"
             done.unhashed += self._columns.is_unhashed(row)
+            for name in self._columns.unhashed(row):
+                done.without_hash[name] = done.without_hash.get(name, 0) + 1
             if keep:
                 self.state.keep_row(one.number, _encode(row))
 

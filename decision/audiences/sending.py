@@ -51,6 +51,8 @@ def audience_gateway(settings: GatewaySettings, name: str) -> AudienceGateway:
             f"gateway {name} is of the type {kind}, which takes no audiences; "
             "webhook, http and file do"
         )
+    if (why := getattr(gateway, "why_no_portions", None)) is not None:
+        raise PortionRefused(f"gateway {name}: {why}")
     return gateway
 
 

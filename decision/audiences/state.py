@@ -69,6 +69,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     gateway: str | None = None
     portion: int = 1_000
     since: str | None = None
+    without_holdouts: bool = False
     format: int = _FORMAT
 
 
@@ -77,7 +78,8 @@ class Progress(msgspec.Struct):
 
     `customers` were looked at, `matched` meet the condition; `withheld` is why → how many of those
     are not told to others, `changed` how many were when their portion was due, and are not any
-    more. `rows` went out, of which `left` say that somebody left, and `unhashed` have no hash.
+    more. `rows` went out, of which `left` say that somebody left, and `unhashed` have no hash at
+    all; `without_hash` is column → how many rows have nothing there.
     Of a run by a segment: whether anybody has it, and names of segments that were seen.
     """
 
@@ -95,6 +97,7 @@ class Progress(msgspec.Struct):
     rows: int = 0
     left: int = 0
     unhashed: int = 0
+    without_hash: dict[str, int] = {}
     unreadable: int = 0
     segment_known: bool = False
     segments: list[str] = []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import rich_click as click
 
-from decision.cli.audience_report import counts_only, report
+from decision.cli.audience_report import report
 from decision.cli.audience_runs import (
     ASKED,
     LATEST,
@@ -44,6 +44,11 @@ if TYPE_CHECKING:
 @click.option("--purpose", metavar="NAME", help="Who agrees to this purpose, and only those.")
 @click.option("--channel", metavar="NAME", help="… on this channel, on which they are reached.")
 @click.option("--ignore-consent", is_flag=True, help="Ask nobody for consent. Think twice.")
+@click.option(
+    "--without-holdouts",
+    is_flag=True,
+    help="Leave out who is in a control group that does not keep the purpose.",
+)
 @click.option(
     "--fields",
     default="",
@@ -178,10 +183,20 @@ def _perform(
 
     async def work() -> None:
         async with opened as store:
-            if not counts_only(asked):
+
+            async def about_to_tell() -> None:
                 await audit_command(store, "audience.give", target=asked.run)
+
             await perform(
-                store, prepared, state, wall_clock, gateways, TERMINAL, rate=rate, since=since
+                store,
+                prepared,
+                state,
+                wall_clock,
+                gateways,
+                TERMINAL,
+                rate=rate,
+                since=since,
+                about_to_tell=about_to_tell,
             )
 
     try:
@@ -259,4 +274,5 @@ def _settings_of(asked: dict[str, Any], ignore_consent: bool, overwrite: bool) -
         gateway=asked["gateway"],
         portion=asked["portion"] or 1_000,
         since=asked["since"],
+        without_holdouts=asked["without_holdouts"],
     )

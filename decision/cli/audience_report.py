@@ -43,8 +43,9 @@ def _print(asked: RunSettings, done: Progress) -> None:
         click.echo(f"{done.changed:,} left out at the end, because of what has changed meanwhile")
     if done.unreadable:
         click.echo(f"{count_of(done.unreadable, 'customer')} left out: they cannot be read")
-    if done.unhashed:
-        click.echo(f"{count_of(done.unhashed, 'row')} without a hash: no address, or no such form")
+    for name, number in done.without_hash.items():
+        kind = name.removesuffix("_sha256")
+        click.echo(f"{count_of(number, 'row')} without {name}: no {kind}, or none of its form")
     if counts_only(asked) or not (done.rows or asked.since is not None):
         return
     told = count_of(done.rows, "row")
@@ -57,10 +58,11 @@ def _print(asked: RunSettings, done: Progress) -> None:
 
 _COUNTS: Final = (
     *("customers", "matched", "withheld", "changed", "unreadable"),
-    *("rows", "left", "unhashed", "portions"),
+    *("rows", "left", "unhashed", "without_hash", "portions"),
 )
 _WITHHELD: Final = {
     "no_consent": "without consent",
     "suppressed": "paused",
     "unreachable": "not reached on the channel",
+    "holdout": "in a control group",
 }

@@ -18,14 +18,14 @@ LATEST: Final = ""
 
 ASKED: Final = (
     *("when", "segment", "purpose", "channel", "fields", "hashes", "hash_for", "calling_code"),
-    *("out", "gateway", "portion", "since"),
+    *("out", "gateway", "portion", "since", "without_holdouts"),
 )
 """The options that a run keeps."""
 
 LATEST_ALIKE: Final = "latest"
 """What `--since` takes in place of the name of a run."""
 
-_SAME: Final = ("condition", "segment", "purpose", "channel", "gateway")
+_SAME: Final = ("condition", "segment", "purpose", "channel", "gateway", "without_holdouts")
 _LARGEST: Final = 5_000_000
 
 
@@ -103,10 +103,11 @@ def like(asked: RunSettings, runs: Path) -> str:
 
 def _check_same(asked: dict[str, Any], kept: RunSettings) -> None:
     """Refuses options that are not those with which a run began."""
-    now = dict(asked) | {
+    now: dict[str, Any] = dict(asked) | {
         "fields": names_in(asked["fields"]) or None,
         "hashes": names_in(asked["hashes"]) or None,
         "out": absolute(asked["out"]),
+        "without_holdouts": asked["without_holdouts"] or None,
     }
     if now["since"] == LATEST_ALIKE:
         now["since"] = kept.since

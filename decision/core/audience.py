@@ -2,7 +2,7 @@
 
 The condition is compiled as a message's `when` is, and reads the same values: fields, the state,
 and what rules set. Nobody asks, so there is no event, context or placement. Consent, pauses and
-reach are those of one purpose and channel.
+reach are those of one purpose and channel. Control groups can be left out as well.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from decision.core.conditions import Condition, compile_condition, fields_read
 from decision.core.definition import PolicyDefinition, Purpose, Rule, State
 from decision.core.document import ContactKind, Document
 from decision.core.fields import STATE_FIELD, Situation
+from decision.core.policy import in_holdout
 from decision.core.policy_builder import compile_policy
 from decision.core.reasons import Reason
 from decision.core.values import Value
@@ -25,7 +26,7 @@ from decision.core.values import Value
 OF_REQUESTS: Final = ("event", "context", "placement")
 """The families of fields that come with a request."""
 
-Withheld = Literal["no_consent", "suppressed", "unreachable"]
+Withheld = Literal["no_consent", "suppressed", "unreachable", "holdout"]
 
 
 class Reach(msgspec.Struct, frozen=True):
@@ -43,6 +44,7 @@ class Audience:
     """A condition on customers, compiled for one policy.
 
     `reach` None: nobody is asked for consent. `columns` are fields that `values` reads besides.
+    `without_holdouts`: nobody is told of who is in a control group, unless it keeps the purpose.
 
     >>> from decision.core.conditions import Clause
     >>> from decision.core.document import Consent
@@ -63,6 +65,8 @@ class Audience:
         condition: Condition,
         reach: Reach | None = None,
         columns: Iterable[str] = (),
+        *,
+        without_holdouts: bool = False,
     ) -> None:
         self.condition = condition
         self.columns = tuple(columns)
@@ -75,6 +79,12 @@ class Audience:
         self._reach = reach
         name, channel = (reach.purpose.name, reach.channel or "") if reach else ("", "")
         self._kind = ContactKind("", channel, name, "", ())
+        self.holdouts = tuple(
+            one
+            for one in (definition.experiments if without_holdouts else ())
+            if one.share is not None and name not in one.keeps
+        )
+        """The control groups whose members are left out."""
 
     def matches(self, document: Document, now: int) -> bool:
         """Whether the condition holds for a customer at a time in microseconds."""
@@ -89,9 +99,12 @@ class Audience:
 
     def withheld(self, document: Document, now: int) -> Withheld | None:
         """Why a customer must not be told to others, or None."""
-        reach = self._reach
-        if reach is None:
-            return None
+        why = None if self._reach is None else self._not_reached(self._reach, document, now)
+        if why is None and any(in_holdout(one, document.customer_id) for one in self.holdouts):
+            return Reason.HOLDOUT.value
+        return why
+
+    def _not_reached(self, reach: Reach, document: Document, now: int) -> Withheld | None:
         if not consent.permits(reach.purpose, document.consents, reach.channel or consent.ANY):
             return Reason.NO_CONSENT.value
         if self._policy.contact_policy.holds_back(self._kind, document.signals, now):

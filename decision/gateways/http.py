@@ -109,18 +109,26 @@ class Http:
             return msgspec.structs.replace(found, reason=reason)
         return found
 
+    @property
+    def why_no_portions(self) -> str | None:
+        """Why it cannot take audiences, or None."""
+        config = self._config
+        fixed = [config.url, *config.headers.values()]
+        if config.body is None and config.method != "GET" and not any(map(is_template, fixed)):
+            return None
+        return (
+            "it is set up for messages, one at a time; for audiences name a gateway without body "
+            "and GET, and without templates in url and headers"
+        )
+
     async def send_portion(self, portion: AudiencePortion) -> Result:
         """One attempt to hand over a portion of an audience, as JSON.
 
         Only where the config is of no one message: without a body, and without templates.
         """
         config = self._config
-        fixed = [config.url, *config.headers.values()]
-        if config.body is not None or config.method == "GET" or any(map(is_template, fixed)):
-            return Rejected(
-                "it is set up for messages, one at a time; for audiences name a gateway without "
-                "body, and without templates in url and headers"
-            )
+        if (why := self.why_no_portions) is not None:
+            return Rejected(why)
         headers = {
             "user-agent": "nextbest",
             "idempotency-key": portion.key,

@@ -214,7 +214,10 @@ class Gateway(Protocol):
 
 @runtime_checkable
 class AudienceGateway(Protocol):
-    """Takes audiences, besides or instead of messages. A portion may come again with its id."""
+    """Takes audiences, besides or instead of messages. A portion may come again with its id.
+
+    Where it depends on the config, a property `why_no_portions` says why it takes none, or is None.
+    """
 
     async def send_portion(self, portion: AudiencePortion) -> Result:
         """Makes one attempt; what holds for `Gateway.send` holds for it."""

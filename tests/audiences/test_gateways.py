@@ -30,7 +30,9 @@ def settings(server: Server | None = None, **more: Any) -> GatewaySettings:
             "hook": {"type": "webhook", "secret": SECRET, **target},
             "api": {"type": "http", "headers": {"Authorization": "Bearer x"}, **target},
             "one": {"type": "http", "body": {"to": "{{ customer.email }}"}, **target},
-            "mail": {"type": "smtp", "host": "127.0.0.1", "from": "hi@shop.example"},
+            "get": {"type": "http", **target, "method": "GET"},
+            "path": {"type": "http", **target, "url": f"{url}/{{{{ customer.id }}}}"},
+            "mail": {"type": "smtp", "host": "smtp.shop.example", "from": "hi@shop.example"},
         }
     }
     return parse_gateways("gateways.yaml", json.dumps(text), {})
@@ -162,7 +164,10 @@ async def test_a_receiver_that_hangs_or_closes_gets_the_portion_again(
     [
         ("mail", "type smtp, which takes no audiences; webhook, http and file do"),
         ("hok", 'no gateway "hok"; did you mean "hook"'),
-        ("zzz", "there are hook, api, one, mail"),
+        ("one", "gateway one: it is set up for messages, one at a time; for audiences name"),
+        ("get", "gateway get: it is set up for messages"),
+        ("path", "gateway path: it is set up for messages"),
+        ("zzz", "there are hook, api, one, get, path, mail"),
     ],
 )
 async def test_a_gateway_that_cannot_take_audiences_is_refused_before_anything(

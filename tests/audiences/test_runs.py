@@ -74,6 +74,7 @@ async def test_hashes_and_missing_addresses(tmp_path: Path) -> None:
         {"customer_id": "bob", "email_sha256": None, "phone_sha256": None},
     ]
     assert state.progress.unhashed == 1
+    assert state.progress.without_hash == {"email_sha256": 1, "phone_sha256": 2}
 
 
 @pytest.fixture

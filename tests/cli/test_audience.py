@@ -242,3 +242,51 @@ def test_a_full_disk_is_said_and_the_run_goes_on(run, where, monkeypatch) -> Non
     assert result.exit_code == 1 and "No space left" in result.stderr
     assert "go on with: nextbest audience --resume" in result.stderr
     assert run("audience", "--resume", *where).exit_code == 0 and Path("vip.csv").exists()
+
+
+def test_a_gateway_that_takes_no_audiences_is_refused_before_anything_is_done(run, where) -> None:
+    Path("g.yaml").write_text(
+        "gateways: {texts: {type: http, url: 'https://a.example/', body: {to: '{{ customer.phone }}'}}}\n"
+    )
+    given = ("audience", "--segment", "vip", *AGREED, "--gateways", "g.yaml", "--gateway", "texts")
+    before = json.loads(run("audit", "--json", *where[:4]).stdout)
+    result = run(*given, *where)
+    assert result.exit_code == 1
+    assert "gateway texts: it is set up for messages" in result.stderr
+    assert "name a gateway without body" in result.stderr and "--resume" not in result.stderr
+    assert not Path(".nextbest/audiences").exists()
+    assert json.loads(run("audit", "--json", *where[:4]).stdout) == before
+
+
+def test_an_audience_of_nobody_told_nobody(run, where) -> None:
+    Path("fr.yaml").write_text("customer.country: FR\n")
+    before = json.loads(run("audit", "--json", *where[:4]).stdout)
+    run("audience", "--when", "fr.yaml", *AGREED, "--out", "fr.csv", *where)
+    assert json.loads(run("audit", "--json", *where[:4]).stdout) == before
+
+
+def test_rows_without_a_hash_are_told_by_column(run, where) -> None:
+    options = ("--segment", "vip", *AGREED, "--hash", "email,phone", "--out", "vip.csv")
+    result = run("audience", *options, *where)
+    assert "2 rows without phone_sha256: no phone, or none of its form" in result.stdout
+    assert "email_sha256" not in result.stdout
+
+
+def test_a_control_group_can_be_left_out(run, where, rules: Path) -> None:
+    options = ("--segment", "vip", *AGREED, "--without-holdouts", "--json")
+    result = run("audience", *options, *where)
+    assert "no control group that does not hear of this" in result.stderr
+    assert json.loads(result.stdout)["withheld"] == {"no_consent": 1}
+    path = rules / "quiet.yaml"
+    path.write_text("experiments: {quiet: {share: 99.9%, seed: s-1, keeps: [service]}}\n")
+    result = run("audience", *options, *where)
+    assert json.loads(result.stdout)["withheld"] == {"no_consent": 1, "holdout": 2}
+    result = run("audience", *options[:-2], *where)
+    assert "in a control group" not in result.stdout
+    path.write_text(
+        "experiments: {quiet: {share: 99.9%, seed: s-1, keeps: [service, marketing]}}\n"
+    )
+    result = run("audience", *options, *where)
+    assert json.loads(result.stdout)["withheld"] == {"no_consent": 1}
+    result = run("audience", "--segment", "vip", "--ignore-consent", "--without-holdouts", *where)
+    assert "3 in a control group" in result.stdout
