@@ -3,4 +3,4 @@
 from __future__ import annotations
 
 Problem = tuple[str, str, str]
-"""The path of the value in the config, as `headers.X-Tag`; the reason; how to fix it, or ""."""
+"""The path of the value in the config, as `headers.X-Tag`, or ""; the reason; the fix, or ""."""

@@ -157,7 +157,8 @@ class Reading:
             if holder is node or self.is_known(holder):
                 any_found = True
                 place = node.key if holder is node else holder.at
-                self.error("bad-value", place, f"{path} of {what}: {message}", hint)
+                label = f"{path} of {what}" if path else what
+                self.error("bad-value", place, f"{label}: {message}", hint)
         return any_found
 
     def _check_keys(self, node: Node, kind: Any, what: str) -> None:

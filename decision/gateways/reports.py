@@ -83,9 +83,9 @@ class ReportsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         needed = _NEEDS.get(self.provider, "secret")
         for key in ("secret", "public_key", "topic"):
             if key != needed and getattr(self, key):
-                yield key, f"reports from {self.provider} have none", f"write {needed} instead"
+                yield key, f"reports from {self.provider} have no {key}", f"write {needed} instead"
         if not self.proofs:
-            yield needed, "it is missing", f"add {needed}: …"
+            yield "", f'it needs the key "{needed}"', f"add {needed}: …"
         if self.provider == "twilio" and self.url is None:
             yield "url", "Twilio also signs the URL", "add url: https://…/v1/hooks/<gateway>"
         elif self.provider != "twilio" and self.url is not None:
