@@ -12,7 +12,6 @@ from decision.store.in_redis.health import RedisHealth
 from decision.store.in_redis.log import RedisLog
 from decision.store.in_redis.looking import RedisLooking
 from decision.store.in_redis.sending import RedisSending
-from decision.store.in_redis.timers import RedisTimers
 
 
 class RedisStore(
@@ -21,7 +20,6 @@ class RedisStore(
     RedisBudgets,
     RedisCoupons,
     RedisSending,
-    RedisTimers,
     RedisLog,
     RedisBlobs,
     RedisLooking,

@@ -1,9 +1,13 @@
-"""Far timers as both stores keep them."""
+"""What both stores do alike with timers and counts of runs."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Final
+
+from decision.core.journeys.state import JourneyState
+from decision.core.timers import tally_of
 
 _NUMBERED: Final = re.compile(r"([A-Za-z_:-]{0,12}0{0,8})([1-9][0-9]{0,17})")
 
@@ -18,3 +22,13 @@ def split_id(customer_id: str) -> tuple[str, str]:
     """
     found = _NUMBERED.fullmatch(customer_id)
     return (found[1], found[2]) if found else ("", customer_id)
+
+
+def tally_of_erasure(state: JourneyState | None) -> Counter[str]:
+    """What an erasure adds to counts: each run leaves its step, and ends as `erased`."""
+    changes: Counter[str] = Counter()
+    for journey, runs in state.runs.items() if state else ():
+        for run in runs:
+            changes[tally_of(journey, run.step)] -= 1
+            changes[tally_of(journey, "!erased")] += 1
+    return changes

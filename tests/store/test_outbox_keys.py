@@ -1,4 +1,4 @@
-"""Every script of the outbox names its keys, and these are in one slot of a Redis Cluster."""
+"""Every script of the outbox and of timers names its keys: they are in one slot of a Redis Cluster."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from typing import Any
 
 import pytest
 
+from decision.core.clock import DAY
 from decision.core.delivery import SettledDelivery
+from decision.core.timers import Wake
 from decision.store import RedisStore
 from decision.store.scripts import Script
-from tests.store.build import commit_of, record
+from tests.store.build import NOW, commit_of, record
 from tests.store.suite.test_outbox import ALL, LONG, ROOM, claim, delivery, write
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_scripts_of_the_outbox_name_their_keys_in_one_slot(
+async def test_scripts_of_the_outbox_and_of_timers_name_their_keys_in_one_slot(
     redis_store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, run, called = redis_store, Script.run, []
@@ -41,5 +43,12 @@ async def test_scripts_of_the_outbox_name_their_keys_in_one_slot(
     third = (await claim(store))[0].delivery
     one = SettledDelivery(id=third.id, channel=third.channel, only="always")
     await store.commit(commit_of(await store.read(third.customer_id), "contacts", settled=[one]))
+    begun, far = Wake(at=1, bucket="h1"), Wake(at=1, bucket="h5000000")
+    for name, wake in {"c-1": begun, "c-2": far, second.delivery.customer_id: far}.items():
+        await store.commit(commit_of(await store.read(name), "events", wake=wake, tally={"a": 1}))
+    (waked,) = await store.claim_wakes(ALL, 9, LONG)
+    assert await store.rearm(waked, far)
+    await store.arm({"c-1": NOW + 9 * DAY, "c-2": 1})
     await store.erase(second.delivery.customer_id, record("erasure"))
-    assert len(set(called)) == 5  # the register, and the four that change the outbox
+    # The register, what writes and erases, two that change the outbox, four that change timers.
+    assert len(set(called)) == 9

@@ -12,6 +12,7 @@ import pytest
 
 from decision.core.identifiers import partition_of
 from decision.core.ports import LogRecord
+from decision.core.timers import ClaimedWake, Wake
 from decision.store import RedisStore
 from decision.store.pipelined_connection import PipelinedConnection
 from tests.store.build import EMAIL, PUSH, commit_of, new_id, record, with_contact
@@ -62,8 +63,8 @@ CALLS: dict[str, tuple[Call, list[str]]] = {
     "register new kinds": (lambda store: store.register_kinds([PUSH, EMAIL]), ["append"]),
     "erase": (
         lambda store: store.erase("c-1", record("erasure")),
-        # The last one finds what providers call the customer's deliveries: they are elsewhere.
-        ["GET", "delete_alias", "erase", "ZRANGE"],
+        # Then what providers call the customer's deliveries, which is elsewhere, and timers.
+        ["GET", "delete_alias", "erase", "ZRANGE", "ZRANGE", "forget_timers"],
     ),
     "resolve": (lambda store: store.resolve_alias("email", "a"), ["GET"]),
     "set alias": (lambda store: store.set_alias("email", "b", "c-1"), ["set_alias"]),
@@ -89,6 +90,18 @@ CALLS: dict[str, tuple[Call, list[str]]] = {
     "log ends": (lambda store: store.log_ends(), [" ".join(["XREVRANGE"] * 256)]),
     "put blob": (lambda store: store.put_blob("a", b"b"), ["SET"]),
     "get blob": (lambda store: store.get_blob("a"), ["GET"]),
+    "claim wakes": (
+        lambda store: store.claim_wakes([HOME, HOME + 1], 9, 0),
+        ["TIME ZRANGE ZRANGE ZRANGE ZRANGE", "claim_wakes"],
+    ),
+    "rearm": (
+        lambda store: store.rearm(ClaimedWake("c-1", 1, 1), Wake(at=None)),
+        ["rearm_wake"],
+    ),
+    "arm": (lambda store: store.arm({"c-1": 1}), ["TIME", "arm_wakes"]),
+    "next wake": (lambda store: store.next_wake([HOME]), ["TIME ZRANGE ZRANGE"]),
+    "count wakes": (lambda store: store.count_wakes(), ["TIME" + " ZCARD HGET ZRANGE" * 256]),
+    "tallies": (lambda store: store.tallies(), [" ".join(["HGETALL"] * 256)]),
     "append history": (lambda store: store.append_history("h", b"b", 3), ["append_history"]),
     "history": (lambda store: store.history("h", 2), ["LRANGE"]),
     "ping": (lambda store: store.ping(), ["LLEN", "LLEN"]),
@@ -102,7 +115,8 @@ async def test_a_call_makes_exactly_these_round_trips(
     found = await with_contact(redis_store)
     found.document.aliases = {"email": ["a"]}
     records = [record(), record("event")]
-    await redis_store.commit(commit_of(found, "profile", "contacts", records=records))
+    write = commit_of(found, "profile", "contacts", records=records, wake=Wake(at=1))
+    await redis_store.commit(write)
     sent.clear()
     await call(redis_store)
     assert sent == expected

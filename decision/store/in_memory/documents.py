@@ -203,6 +203,7 @@ class MemoryDocuments(
         self._append(partition_of(customer_id), [record])
         deliveries = await self._forget_deliveries(customer_id)
         provider_ids = self._forget_provider_ids(customer_id)
+        self._forget_timers(customer_id, document.journeys)
         if pseudonym is not None:
             now = self._clock()
             self._erased.forget_expired(now)

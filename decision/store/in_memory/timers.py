@@ -8,6 +8,7 @@ from heapq import heappop, heappush
 
 from decision.core.clock import SECOND
 from decision.core.identifiers import partition_of
+from decision.core.journeys.state import JourneyState
 from decision.core.ports import Commit
 from decision.core.timers import (
     NEAR,
@@ -18,6 +19,7 @@ from decision.core.timers import (
     bucket_of,
 )
 from decision.store.in_memory.base import Clock, MemoryBase
+from decision.store.timers import tally_of_erasure
 
 _SOON = 20_000
 """Microseconds; as in `rearm_wake.lua`."""
@@ -61,6 +63,16 @@ class MemoryTimers(MemoryBase):
         self._tallies.update(commit.tally)
         if commit.wake is not None:
             self._set_timer(commit.customer_id, commit.wake)
+
+    def _forget_timers(self, customer_id: str, state: JourneyState | None) -> None:
+        """A part of an erasure."""
+        self._tallies.update(tally_of_erasure(state))
+        self._near.pop(customer_id, None)
+        own = self._far[partition_of(customer_id)]
+        for bucket, entries in list(own.items()):
+            own[bucket] = [one for one in entries if one != customer_id]
+            if not own[bucket]:
+                del own[bucket]
 
     async def claim_wakes(
         self, partitions: Collection[int], most: int, lease_ms: int

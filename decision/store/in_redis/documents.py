@@ -15,21 +15,31 @@ from decision.core.clock import SECOND
 from decision.core.coupons import counter_of, pool_of
 from decision.core.errors import StoreUnavailable
 from decision.core.identifiers import partition_of
-from decision.core.ports import Commit, Committed, Conflict, LogRecord, ReadResult, Removed
+from decision.core.ports import (
+    Commit,
+    Committed,
+    Conflict,
+    LogRecord,
+    ReadResult,
+    Removed,
+    Version,
+)
 from decision.observability import named
 from decision.store import codec
 from decision.store.commits import EncodedCommit, commit_digest, encode_commit
 from decision.store.damage import damaged, note, whole
-from decision.store.deliveries import member_of
+from decision.store.deliveries import member_of, pack
 from decision.store.in_redis.aliases import RedisAliases
 from decision.store.in_redis.coupons import read_pool
 from decision.store.in_redis.outbox import RedisOutbox, outbox_arguments
 from decision.store.in_redis.provider_ids import RedisProviderIds
+from decision.store.in_redis.timers import RedisTimers
 from decision.store.keys import ERASURE_LASTS, event_digest
 from decision.store.pipelined_connection import Argument, Command, PipelinedConnection
 from decision.store.register import UnknownNumber
 from decision.store.scripts import SCRIPTS, Call
 from decision.store.shared_reading import SharedReading
+from decision.store.timers import tally_of_erasure
 from decision.store.uptime import uptime
 
 REPEATED_WITHIN: Final = 100.0
@@ -47,7 +57,7 @@ _TRIES: Final = 3
 _log = logging.getLogger(__name__)
 
 
-class RedisDocuments(RedisAliases, RedisOutbox, RedisProviderIds):
+class RedisDocuments(RedisAliases, RedisOutbox, RedisProviderIds, RedisTimers):
     """Implements `DocumentStore`."""
 
     _clock_ahead: float | None = None
@@ -255,10 +265,12 @@ class RedisDocuments(RedisAliases, RedisOutbox, RedisProviderIds):
         logged: list[Argument] = [record.kind, record.id, record.body, commit_digest(record.id)]
         noted = keys[1] if pseudonym is None else self.keys.erased(customer_id, pseudonym)
         lasts: Argument = "" if pseudonym is None else ERASURE_LASTS
-        outbox = [noted, self.keys.outbox(customer_id), self.keys.held(partition_of(customer_id))]
+        partition = partition_of(customer_id)
+        outbox = [noted, self.keys.outbox(customer_id), self.keys.held(partition)]
+        outbox.append(self.keys.timers(partition)[2])
         channels: dict[str, None] = {}
         for _ in range(_ERASE_ATTEMPTS):
-            version, aliases = -1, 0
+            version, aliases, runs = Version(-1, -1, -1), 0, None
             try:
                 found = await self.read(customer_id)
             except codec.UnreadableDocument:
@@ -266,13 +278,14 @@ class RedisDocuments(RedisAliases, RedisOutbox, RedisProviderIds):
                 _log.warning(text, extra=named("unreadable_document_erased"))
                 aliases = await self.delete_aliases_to(customer_id)
             else:
-                version = found.version.profile
+                version, runs = found.version, found.document.journeys
                 for kind, values in found.document.aliases.items():
                     aliases += len(values)
                     for value in values:
                         await self.delete_alias(kind, value, customer_id)
-            due = [self.keys.due(partition_of(customer_id), channel) for channel in channels]
-            arguments = [version, *logged, lasts, member_of(customer_id, ""), *channels]
+            due = [self.keys.due(partition, channel) for channel in channels]
+            arguments = [version.profile, *logged, lasts, member_of(customer_id, "")]
+            arguments += [version.events, pack(tally_of_erasure(runs)), *channels]
             reply = await self._run("erase", [*keys, *outbox, *due], arguments)
             if reply == -1:
                 continue
@@ -280,6 +293,7 @@ class RedisDocuments(RedisAliases, RedisOutbox, RedisProviderIds):
                 channels.update((channel.decode(), None) for channel in reply)
             else:
                 names = await self._forget_provider_ids(customer_id)
+                await self._forget_timers(customer_id)
                 documents, answers, event_ids, deliveries = reply
                 return Removed(documents, aliases, answers, event_ids, deliveries, names)
         raise StoreUnavailable(

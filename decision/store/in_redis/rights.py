@@ -29,6 +29,7 @@ _TRIALS: Final[dict[str, tuple[Argument, ...]]] = {
     "llen": ("LLEN", KEY),
     "lrange": ("LRANGE", KEY, 0, 0),
     "ltrim": ("LTRIM", KEY, 0, 0),
+    "lrem": ("LREM", KEY, 0, "v"),
     "rpush": ("RPUSH", KEY, "v"),
     "zcard": ("ZCARD", KEY),
     "zadd": ("ZADD", KEY, "no number", "m"),

@@ -106,6 +106,17 @@ class RedisTimers(RedisBase):
             arguments += [customer_id, at, place, begins, f"{bucket}:{prefix}", rest]
         await self._run("arm_wakes", keys, arguments)
 
+    async def _forget_timers(self, customer_id: str) -> None:
+        """Removes the timers of a customer who was erased."""
+        number = partition_of(customer_id)
+        near, buckets, counts = self.keys.timers(number)
+        prefix, rest = split_id(customer_id)
+        found = await self._caller()(("ZRANGE", buckets, 0, -1))
+        members = [one.decode() for one in found if one.endswith(f":{prefix}".encode())]
+        lists = [self.keys.far(number, one.partition(":")[0], prefix) for one in members]
+        keys = [self.keys.customer(customer_id).document, near, buckets, counts, *lists]
+        await self._run("forget_timers", keys, [customer_id, rest, *members])
+
     async def next_wake(self, partitions: Collection[int]) -> int | None:
         _, firsts = await self._firsts(partitions)
         near = [due for _, due, _ in firsts if due is not None]

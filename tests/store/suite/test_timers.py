@@ -12,7 +12,7 @@ from decision.core.identifiers import partition_of
 from decision.core.journeys.state import JourneyState, Run
 from decision.core.ports import Committed, Conflict, Store
 from decision.core.timers import ClaimedWake, Wake, WakeCounts, set_wake, tally_of
-from tests.store.build import commit_of, new_id
+from tests.store.build import commit_of, new_id, record
 
 pytestmark = pytest.mark.anyio
 
@@ -244,3 +244,36 @@ async def test_journeys_of_a_document_come_back_and_are_gone_when_empty(store: S
     found.document.journeys = None
     assert await store.commit(commit_of(found, "events")) == Committed()
     assert (await store.read("c-1")).document.journeys is None
+
+
+async def test_an_erasure_removes_timers_near_and_far_and_ends_runs(store: Store) -> None:
+    hello, pause, erased = tally_of("w", "hello"), tally_of("w", "pause"), tally_of("w", "!erased")
+    twin = next(f"c-{n}" for n in range(9, 9999) if partition_of(f"c-{n}") == partition_of("c-1"))
+    for customer_id in ("c-1", twin):
+        for at in (present() + 40 * DAY, present() + 30 * DAY, present() + 3 * DAY, PAST):
+            await write(store, customer_id, at, tally={hello: 1})
+    await write(store, twin, present() + 3 * DAY)
+    await store.arm({"c-1": present() + 50 * DAY})
+    found = await store.read("c-1")
+    state = found.document.journeys
+    assert state and len(state.armed) == 3
+    runs = [
+        Run(f"r{n}", "", PAST, step, PAST, PAST) for n, step in enumerate(["hello"] * 3 + ["pause"])
+    ]
+    state.runs = {"w": runs}
+    commit = commit_of(found, "events", tally={hello: -1, pause: 1})
+    assert await store.commit(commit) == Committed()
+    assert await counts(store) == (1, 7)
+    await store.erase("c-1", record("erasure"))
+    assert await counts(store) == (0, 3)
+    assert await store.tallies() == {hello: 4, erased: 4}
+    await store.erase(twin, record("erasure"))
+    assert await counts(store) == (0, 0)
+    assert await store.next_wake(ALL) is None
+
+
+async def test_erasing_again_removes_a_timer_that_was_left(store: Store) -> None:
+    await store.arm({"c-1": PAST, "c-2": present() + 30 * DAY})
+    for customer_id in ("c-1", "c-2"):
+        await store.erase(customer_id, record("erasure"))
+    assert await counts(store) == (0, 0)
