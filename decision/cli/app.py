@@ -152,6 +152,11 @@ def _message_of(error: Exception) -> str:
         if isinstance(error, PermissionError) and isinstance(error.filename, str):
             fix = access_hint(Path(error.filename))
         return f"{where}{error.strerror}{fix}"
+    if isinstance(error, UnicodeEncodeError) and any(
+        "\udc80" <= one < "\udd00" for one in error.object
+    ):
+        # Bytes that are not UTF-8 reach us only by arguments, variables and files' names.
+        return f"{error.object[:60]!r} is not UTF-8; write arguments, variables and names in UTF-8"
     return (
         f"nextbest itself failed: {type(error).__name__}: {error}. "
         "NEXTBEST_TRACEBACK=1 shows where; please report it"

@@ -10,6 +10,7 @@ import msgspec
 
 from decision.core.errors import InputError
 from decision.decoding.explaining import explain
+from decision.decoding.halves import leave_to_parts, misfit
 
 T = TypeVar("T")
 
@@ -63,19 +64,31 @@ class JsonDecoder(Generic[T]):
         try:
             value: T = self._decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise self.explain(error, body) from None
+            parts = None if isinstance(error, msgspec.ValidationError) else leave_to_parts(body)
+            try:
+                if parts is None or parts == body:
+                    raise error
+                value = self._decode(parts)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                raise self.explain(error, body) from None
         if self._numbers and _LONG_NUMBER.search(body):
             _check_numbers(body)
         return value
 
     def explain(self, error: Exception, body: bytes) -> InputError:
         """A decoder's error in words that a caller can act on."""
-        if isinstance(error, msgspec.ValidationError):
+        if isinstance(error, RecursionError):
+            return self._too_deep()
+        plain = isinstance(error, msgspec.ValidationError)
+        if plain and "out of range" not in str(error):
+            return InputError(*explain(str(error), body, self.type))
+        if (found := misfit(body)) is not None:
+            path, reason = found
+            return InputError(path, reason if path else f"the {self.noun}: {reason}")
+        if plain:
             return InputError(*explain(str(error), body, self.type))
         if isinstance(error, UnicodeDecodeError):
             return InputError("", f"the {self.noun} is not UTF-8")
-        if isinstance(error, RecursionError):
-            return self._too_deep()
         if not body.strip():
             return InputError("", f"the {self.noun} is empty; send a JSON object")
         reason = str(error).removeprefix("JSON is malformed: ")

@@ -106,7 +106,7 @@ class Loading:
     def __init__(self, runtime: Runtime, *, force: bool = False, file: str | None = None) -> None:
         self.runtime = runtime
         self.force = force
-        self.source = SOURCE if file is None else f"{_FROM_A_FILE}{file}"[:_LONGEST_SOURCE]
+        self.source = SOURCE if file is None else f"{_FROM_A_FILE}{_shown(file)}"[:_LONGEST_SOURCE]
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def check(self, row: CustomerRow, *, now: int | None = None) -> CustomerRow:
@@ -296,6 +296,11 @@ class Loading:
             if (change.purpose, change.channel, _kind(change.source)) == (purpose, channel, source):
                 return change.granted == granted
         return False
+
+
+def _shown(name: str) -> str:
+    """A file's name as text: bytes of it that are not UTF-8 are question marks."""
+    return name.encode(errors="replace").decode()
 
 
 def _kind(source: str) -> str:

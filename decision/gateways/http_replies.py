@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from decision.core.values import MISSING, equal
+from decision.decoding import decode_leniently
 from decision.gateways.client import Reply
 from decision.gateways.json_paths import Path, at_path, parse_path
 from decision.gateways.protocol import Accepted, Rejected, Result, Retry, Unknown
@@ -68,8 +69,8 @@ class Judge:
         content: Any = MISSING
         if self._reads and reply.end == "complete":
             try:
-                content = msgspec.json.decode(reply.body)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+                content = decode_leniently(reply.body)
+            except (msgspec.DecodeError, RecursionError):
                 content = MISSING
         rejected = self._rejected
         if rejected is not None and rejected.hold(reply.status, content):

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from decision.core.provider_ids import LONGEST, bare
+from decision.decoding import decode_leniently
 
 Kind = Literal[
     "queued",
@@ -95,7 +96,7 @@ def names(*found: Any) -> tuple[str, ...]:
 def json_object(text: Any) -> Any:
     """What a text in JSON says; None where it says nothing."""
     try:
-        return msgspec.json.decode(text) if isinstance(text, str) else text
+        return decode_leniently(text) if isinstance(text, str) else text
     except (msgspec.DecodeError, RecursionError):
         return None
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from decision.decoding import decode_leniently
 from decision.gateways.client import HttpClient, Reply, problem_of_url
 from decision.gateways.problems import Problem
 from decision.gateways.protocol import (
@@ -150,8 +151,8 @@ async def _post(
             return Unknown("WeChat's own server did not answer in time (504)")
         return Retry(after=reply.retry_after(), reason=f"WeChat answered {reply.status}")
     try:
-        found = msgspec.json.decode(reply.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        found = decode_leniently(reply.body)
+    except (msgspec.DecodeError, RecursionError):
         found = None
     return found if isinstance(found, dict) else Unknown("WeChat's answer is not JSON")
 

@@ -111,6 +111,15 @@ def test_a_file_that_is_missing_is_one_sentence_with_its_name():
     assert result.stderr == "Error: a.csv: No such file or directory\n"
 
 
+def test_an_argument_that_is_not_utf_8_is_named():
+    try:
+        "n\udcff".encode()
+    except UnicodeEncodeError as error:
+        result = failing(error)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(r"Error: 'n\udcff' is not UTF-8; write arguments")
+
+
 def test_a_package_that_is_not_installed_is_named_with_the_command_that_installs_it():
     result = failing(ModuleNotFoundError("No module named 'pyarrow'", name="pyarrow"))
     assert result.exit_code == 1

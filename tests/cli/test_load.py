@@ -282,3 +282,17 @@ def test_outside_of_the_shop_it_says_how_the_folder_is_named(run, tmp_path):
     assert told.exit_code == 1
     assert "--rules DIR" in told.stderr
     assert "NEXTBEST_RULES" in told.stderr
+
+
+def test_a_file_loads_whatever_its_name_is_like(into, look, tmp_path):
+    """The name is the source of its consents; bytes of it that are not UTF-8 are question marks."""
+    path = tmp_path / "b\udcffd.ndjson"
+    rows = [
+        {"customer_id": "n-1", "consents": {"marketing": {"email": "granted"}}},
+        {"customer_id": "x"},
+    ]
+    path.write_text("\n".join(json.dumps(row) for row in rows).replace('"x"', r'"\ud83d"'))
+    result = into(path)
+    assert result.exit_code == 1
+    assert "customer_id: has half a character" in result.stderr
+    assert look("n-1").consents["marketing"]["email"].source == "file:b?d.ndjson"
