@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from decision.core.clock import SECOND, from_micros
 from decision.core.schema import Alias, CustomerUpdate, Event
-from decision.intake.kafka import Incoming, Refused, about, actions_of
+from decision.intake.kafka import Incoming, Refused, actions_of
+from decision.intake.rejected import about
 from decision.intake.segment import Merge, Profile, SegmentOptions
 
 NOW = 1_795_000_000 * SECOND
