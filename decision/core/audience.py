@@ -7,17 +7,16 @@ reach are those of one purpose and channel. Control groups can be left out as we
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final, Literal
 
 import msgspec
 
-from decision.core import business_rules, consent
-from decision.core.business_rules import PlainMatcher
+from decision.core import consent
 from decision.core.conditions import Condition, compile_condition, fields_read
-from decision.core.definition import PolicyDefinition, Purpose, Rule, State
+from decision.core.definition import PolicyDefinition, Purpose
 from decision.core.document import ContactKind, Document
-from decision.core.fields import STATE_FIELD, Situation
+from decision.core.narrowing import Reader, narrowed
 from decision.core.policy import in_holdout
 from decision.core.policy_builder import compile_policy
 from decision.core.reasons import Reason
@@ -71,11 +70,9 @@ class Audience:
         self.condition = condition
         self.columns = tuple(columns)
         read = (*fields_read(condition), *self.columns)
-        self._policy = policy = compile_policy(_narrowed(definition, read), reads=read)
-        slot = policy.fields.slot
-        self._test = compile_condition(condition, slot)
-        self._matcher = PlainMatcher(policy.rules, policy.rule_strata, slot)
-        self._slots = [slot(name) for name in self.columns]
+        self._reader = reader = Reader(compile_policy(narrowed(definition, read), reads=read))
+        self._test = compile_condition(condition, reader.slot)
+        self._slots = [reader.slot(name) for name in self.columns]
         self._reach = reach
         name, channel = (reach.purpose.name, reach.channel or "") if reach else ("", "")
         self._kind = ContactKind("", channel, name, "", ())
@@ -88,13 +85,13 @@ class Audience:
 
     def matches(self, document: Document, now: int) -> bool:
         """Whether the condition holds for a customer at a time in microseconds."""
-        return self._test(self._read(document, now))
+        return self._test(self._reader.read(document, now))
 
     def values(self, document: Document, now: int) -> list[Value]:
         """The values of `columns`."""
         if not self._slots:
             return []
-        values = self._read(document, now)
+        values = self._reader.read(document, now)
         return [values[slot] for slot in self._slots]
 
     def withheld(self, document: Document, now: int) -> Withheld | None:
@@ -107,65 +104,8 @@ class Audience:
     def _not_reached(self, reach: Reach, document: Document, now: int) -> Withheld | None:
         if not consent.permits(reach.purpose, document.consents, reach.channel or consent.ANY):
             return Reason.NO_CONSENT.value
-        if self._policy.contact_policy.holds_back(self._kind, document.signals, now):
+        if self._reader.policy.contact_policy.holds_back(self._kind, document.signals, now):
             return Reason.SUPPRESSED.value
         if reach.channel is not None and not document.reaches(reach.channel):
             return Reason.UNREACHABLE.value
         return None
-
-    def _read(self, document: Document, now: int) -> list[Value]:
-        policy = self._policy
-        zone = policy.zone_of(document)
-        values = policy.read(Situation(document, "", now, zone, variants=policy.variant))
-        if policy.rules:
-            slot = policy.fields.slot
-            business_rules.run(policy.rule_strata, policy.rules, self._matcher, values, slot)
-        return values
-
-
-def what_decides(definition: PolicyDefinition, fields: Iterable[str]) -> Iterator[Rule | State]:
-    """The rules and states that the values of some fields depend on, also by way of others.
-
-    >>> from decision.core.conditions import Clause
-    >>> big = Clause("customer.spend", "gte", 9)
-    >>> gold = Rule(name="big", when=big, set={"customer.tier": "gold"})
-    >>> definition = PolicyDefinition(version="1", rules=(gold, Rule(name="other")))
-    >>> [one.name for one in what_decides(definition, ["customer.tier"])]
-    ['big']
-    """
-    wanted = set(fields)
-    found: dict[str, Rule] = {}
-    states = False
-    while True:
-        if STATE_FIELD in wanted and not states:
-            states = True
-            wanted.update(name for one in definition.states for name in fields_read(one.when))
-        new = [
-            rule
-            for rule in definition.rules
-            if rule.name not in found and not wanted.isdisjoint(rule.set)
-        ]
-        if not new:
-            break
-        for rule in new:
-            found[rule.name] = rule
-            wanted.update(fields_read(rule.when))
-    if states:
-        yield from definition.states
-    yield from (rule for rule in definition.rules if rule.name in found)
-
-
-def _narrowed(definition: PolicyDefinition, fields: Iterable[str]) -> PolicyDefinition:
-    """The policy without what these fields do not depend on: so few fields are read."""
-    needed = list(what_decides(definition, fields))
-    return msgspec.structs.replace(
-        definition,
-        channels=tuple(msgspec.structs.replace(one, quiet_hours=()) for one in definition.channels),
-        placements=(),
-        messages=(),
-        caps=(),
-        budgets=(),
-        coupons=(),
-        states=tuple(one for one in needed if isinstance(one, State)),
-        rules=tuple(one for one in needed if isinstance(one, Rule)),
-    )

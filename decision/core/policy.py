@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import tzinfo
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -40,6 +41,9 @@ from decision.core.quiet_hours import QuietPolicy
 from decision.core.scores import Scores
 from decision.core.selectors import SelectorIndex
 from decision.core.values import MISSING, Value
+
+if TYPE_CHECKING:  # their conditions are compiled as a policy of their own
+    from decision.core.journeys.compiled import Journeys
 
 
 class Requirement(msgspec.Struct, frozen=True):
@@ -101,7 +105,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     the mask of each tier, the first one first; it is empty where all are of one.
     `fallbacks` has the candidates that each placement may fall back on, in its order of channels.
     `tested_requirements` are those that depend on an experiment, `requirements` all others.
-    `states` are tried in order; `tests` are the experiments with variants.
+    `states` are tried in order; `tests` are the experiments with variants. `journeys` is None where
+    there are neither journeys nor moments.
     """
 
     definition: PolicyDefinition
@@ -145,6 +150,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     coupons: Mapping[str, CouponPool]
     derivations: Derivations
     scores: Scores
+    journeys: Journeys | None = None
 
     def reading(self, names: Iterable[str]) -> Policy:
         """The same policy, whose decisions also read the fields named; slots stay as they are.
@@ -174,8 +180,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def measures(self) -> dict[str, Measure]:
         """What must be kept of each event type: for every field, text and reply window."""
         found = self.fields.measures()
-        for kind, measure in self.printed.measures().items():
-            found[kind] = found.get(kind, Measure()) | measure
+        for table in self._besides():
+            for kind, measure in table.measures().items():
+                found[kind] = found.get(kind, Measure()) | measure
         for channel in self.definition.channels:
             for window in channel.reply_windows:
                 found.setdefault(window.opened_by, Measure())
@@ -183,9 +190,14 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     def history_needed(self) -> int:
         """How long contacts must be kept for every window and field in force, in microseconds."""
-        named = (*self.fields.fields, *self.printed.fields)
-        fields = max((field.contacts_window for field in named), default=0)
+        tables = (self.fields, *self._besides())
+        fields = max((one.contacts_window for each in tables for one in each.fields), default=0)
         return max(fields, self.contact_policy.history_needed())
+
+    def _besides(self) -> tuple[FieldTable, ...]:
+        """The tables of what decisions do not read: texts, and journeys."""
+        own = self.journeys.reader.policy.fields if self.journeys else FieldTable()
+        return self.printed, own
 
     def delivered_channels(self) -> list[str]:
         """The channels of placements with `delivery: gateway`, each once, in alphabetical order."""

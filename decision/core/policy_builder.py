@@ -18,7 +18,9 @@ from decision.core.definition import Conditional, PolicyDefinition, Rule, Select
 from decision.core.derived import Derivations
 from decision.core.exposure import Dependents
 from decision.core.fields import STATE_FIELD, FieldTable
+from decision.core.journeys.compiled import Journeys, fields_of
 from decision.core.masks import indices, mask_where, masks_by, positions, union
+from decision.core.narrowing import Reader, narrowed
 from decision.core.own_fields import own_reads
 from decision.core.policy import (
     ActivePeriod,
@@ -189,7 +191,15 @@ def compile_policy(
         coupons={pool.name: pool for pool in definition.coupons},
         derivations=Derivations(definition.events),
         scores=scores,
+        journeys=_journeys(definition),
     )
+
+
+def _journeys(definition: PolicyDefinition) -> Journeys | None:
+    if not (definition.journeys or definition.moments):
+        return None
+    fields = tuple(fields_of(definition))
+    return Journeys(definition, Reader(compile_policy(narrowed(definition, fields), reads=fields)))
 
 
 def _tiers(numbers: Sequence[int]) -> tuple[int, ...]:

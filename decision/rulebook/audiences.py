@@ -11,12 +11,13 @@ from typing import Final
 
 import msgspec
 
-from decision.core.audience import OF_REQUESTS, what_decides
+from decision.core.audience import OF_REQUESTS
 from decision.core.clock import format_duration
 from decision.core.conditions import ALWAYS, Condition, fields_read
 from decision.core.definition import PolicyDefinition
 from decision.core.events import Measure
 from decision.core.fields import Field, UnknownField, parse_field
+from decision.core.narrowing import what_decides
 from decision.rulebook.characters import explained
 from decision.rulebook.checker import Checker
 from decision.rulebook.conditions import read_condition

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decision.core import business_rules
-from decision.core.audience import Audience, Reach, what_decides
+from decision.core.audience import Audience, Reach
 from decision.core.business_rules import PlainMatcher
 from decision.core.clock import DAY, HOUR
 from decision.core.conditions import (
@@ -33,6 +33,7 @@ from decision.core.document import (
     Signal,
 )
 from decision.core.fields import Situation
+from decision.core.narrowing import what_decides
 from decision.core.policy_builder import compile_policy
 from decision.rulebook.reader import load_files
 from tests.core.small import NOON

@@ -4,7 +4,7 @@ One module for each family of fields; `table` finds the family of a name.
 """
 
 from decision.core.fields.customers import STATE_FIELD
-from decision.core.fields.dates import DATE_MEASURES, local_date, measured_date
+from decision.core.fields.dates import DATE_MEASURES, local_date, measured_date, parsed_date
 from decision.core.fields.situation import Field, Read, Situation, UnknownField, at_path
 from decision.core.fields.table import FAMILIES, FieldTable, Own, parse_field
 from decision.core.fields.timed import timed_fields
@@ -25,5 +25,6 @@ __all__ = [
     "local_date",
     "measured_date",
     "parse_field",
+    "parsed_date",
     "timed_fields",
 ]

@@ -107,13 +107,22 @@ def local_date(value: Value, zone: tzinfo) -> date | None:
     >>> local_date("2026-11-21T23:30:00-05:00", UTC)
     datetime.date(2026, 11, 22)
     """
-    found = _parsed(value) if isinstance(value, str) and len(value) <= _LONGEST else None
+    found = parsed_date(value)
     if not isinstance(found, datetime):
         return found
     try:
         return found.astimezone(zone).date()
     except OverflowError:
         return None
+
+
+def parsed_date(value: Value) -> date | datetime | None:
+    """The date, or the time with its offset, that a value is; None where it is neither.
+
+    >>> parsed_date("2026-11-21"), parsed_date("tomorrow"), parsed_date(3)
+    (datetime.date(2026, 11, 21), None, None)
+    """
+    return _parsed(value) if isinstance(value, str) and len(value) <= _LONGEST else None
 
 
 @lru_cache(4096)

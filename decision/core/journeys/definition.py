@@ -189,7 +189,8 @@ class Journey(Conditional, frozen=True, kw_only=True):
 
 
 EndReason = Literal[
-    "goal", "stopped", "finished", "step_removed", "journey_removed", "unreadable_date", "loop",
-    "merged", "erased", "cancelled",
+    "goal", "stopped", "finished", "step_removed", "journey_removed", "unreadable_date", "no_time",
+    "loop", "merged", "erased", "cancelled",
 ]  # fmt: skip
-"""Why a run ended, unless its `end` step says so. `cancelled`: by `nextbest journeys stop`."""
+"""Why a run ended, unless its `end` step says so. `no_time`: the time waited for never comes, as of
+a calendar that is over; `cancelled`: by `nextbest journeys stop`."""

@@ -15,6 +15,10 @@ MOST_RUNS: Final = 64
 MOST_PARTIALS: Final = 64
 """Partial matches of one customer, in all moments. Beyond them the oldest are forgotten."""
 
+MOST_STARTED: Final = 256
+"""Times of last starts that are kept of one customer. Beyond them the oldest of runs with a key are
+forgotten, so that the same key could start once more."""
+
 MOST_KEPT: Final = 4_096
 """Bytes of properties that a run or a partial match keeps of its first event. What does not fit any
 more, in the order of the event, is left out."""
@@ -29,7 +33,9 @@ class Run(msgspec.Struct, array_like=True, omit_defaults=True):
 
     `id` is the same whoever starts it: a digest of customer, journey, key and what started it.
     `visit` counts the steps entered, so it names the stay in `step`, which began at `entered`.
-    `wake` is when it goes on by itself. `asks` is how often the step has asked in this stay.
+    Where that is 0, it stands before `step`, and enters it when it is looked at next. `hurried`
+    counts the steps entered since it last waited. `wake` is when it goes on by itself, or was to.
+    `asks` is how often the step has asked in this stay.
     `event` and `about` are the type and properties of the event that started it.
     """
 
@@ -39,10 +45,11 @@ class Run(msgspec.Struct, array_like=True, omit_defaults=True):
     step: str
     entered: int
     wake: int
-    visit: int = 1
+    visit: int = 0
     asks: int = 0
     event: str = ""
     about: dict[str, Value] = {}
+    hurried: int = 0
 
 
 class Partial(msgspec.Struct, array_like=True, omit_defaults=True):

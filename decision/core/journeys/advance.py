@@ -1,0 +1,231 @@
+"""A run goes on: through its steps, until one asks, waits, or ends it.
+
+Nothing here reads a clock or writes anywhere; a customer's document is changed in place. Whoever
+calls keeps it, what was recorded, and the next wake-up in one commit: so each step is taken once.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from decision.core import attributes
+from decision.core.clock import MINUTE, SECOND
+from decision.core.document import Document
+from decision.core.journeys.compiled import CompiledJourney, Journeys
+from decision.core.journeys.definition import (
+    AnyStep,
+    Ask,
+    Branch,
+    End,
+    EndReason,
+    SetAttributes,
+    Split,
+    Wait,
+    WaitFor,
+    WaitUntil,
+    WaitUntilDate,
+)
+from decision.core.journeys.runs import end, put, record_of
+from decision.core.journeys.state import Run
+from decision.core.journeys.waits import NEVER, UNREADABLE, due
+from decision.core.policy import variant_of
+from decision.core.records import JourneyRecord
+from decision.core.schema import Outcome
+from decision.core.values import Value
+
+MOST_STEPS: Final = 100
+"""How many steps a run takes without a wait; then it ends as `loop`."""
+
+_KINDS: Final[dict[type, str]] = {
+    Ask: "ask",
+    Wait: "wait",
+    WaitUntil: "wait",
+    WaitUntilDate: "wait",
+    WaitFor: "wait_for",
+    Branch: "branch",
+    Split: "split",
+    SetAttributes: "set",
+    End: "end",
+}
+
+
+class Asks(msgspec.Struct, frozen=True):
+    """A run stands at a step that asks now; `after_ask` goes on with what was answered."""
+
+    journey: str
+    run: Run
+    step: Ask
+
+
+class Advanced(msgspec.Struct, kw_only=True):
+    """How far a run went. `record` says what was done, None where nothing was: it waits.
+
+    `asks` is set where it asks now; the run is kept as it stands. `changed` are the attributes that
+    steps have set, in the document already.
+    """
+
+    record: JourneyRecord | None = None
+    asks: Asks | None = None
+    changed: dict[str, Value] = {}
+
+
+def advance(journeys: Journeys, document: Document, name: str, run: Run, now: int) -> Advanced:
+    """Goes on with a run of the journey `name`, if it is due.
+
+    A step is done as the rule file has it now, but what a run has waited for is over: so an edited
+    wait applies to those who enter it afterwards.
+    """
+    if run.wake > now:
+        return Advanced()
+    journey = journeys.by_name.get(name)
+    if journey is None:
+        return Advanced(record=end(document, name, run, "journey_removed", now))
+    return _Walk(journeys, journey, document, run, now).go()
+
+
+class _Walk:
+    """One way through steps."""
+
+    def __init__(
+        self, journeys: Journeys, journey: CompiledJourney, document: Document, run: Run, now: int
+    ) -> None:
+        self.journeys, self.journey, self.document, self.now = journeys, journey, document, now
+        self.run = msgspec.structs.replace(run)
+        self.record = record_of(document, journey.name, run, now)
+        self.changed: dict[str, Value] = {}
+
+    def go(self) -> Advanced:
+        """Goes through steps."""
+        run, journey = self.run, self.journey
+        while True:
+            if (reason := self._over()) is not None:
+                return self._ended(reason)
+            here = journey.standing(run.step)
+            if here is None:
+                return self._ended("step_removed")
+            if here != run.step:
+                run.step, run.entered = here, 0
+            woken = run.entered != 0
+            step = journey.steps[here]
+            if not woken:
+                if run.hurried >= MOST_STEPS:
+                    return self._ended("loop")
+                self._enter(step)
+            if isinstance(step, Ask) and not self._skips(step):
+                put(self.document, journey.name, run)
+                asks = Asks(journey.name, run, step)
+                return Advanced(record=self._said(), asks=asks, changed=self.changed)
+            if isinstance(step, End):
+                return self._ended(step.reason)
+            if not woken or isinstance(step, WaitUntilDate):
+                until = self._until(step)
+                if until in (UNREADABLE, NEVER):
+                    return self._ended("no_time" if until == NEVER else "unreadable_date")
+                if until is not None and not woken and until > self.now:
+                    run.wake, run.hurried = until, 0
+                    put(self.document, journey.name, run)
+                    return Advanced(record=self._said(), changed=self.changed)
+            following = self._after(step, woken)
+            if following is None:
+                return self._ended("finished")
+            run.step, run.entered = following, 0
+
+    def _enter(self, step: AnyStep) -> None:
+        run = self.run
+        run.visit, run.hurried, run.entered, run.asks = run.visit + 1, run.hurried + 1, self.now, 0
+        self.record.steps.append(f"{step.name}:{_KINDS[type(step)]}")
+
+    def _over(self) -> EndReason | None:
+        """Why it ends, where the condition of its goal or stop holds without an event."""
+        for cue, reason in ((self.journey.goal, GOAL), (self.journey.stop, STOPPED)):
+            if cue is not None and cue.event is None and cue.test(self._values(started=False)):
+                return reason
+        return None
+
+    def _values(self, *, started: bool = True) -> list[Value]:
+        if started:
+            return self.journeys.values_in(self.document, self.run, self.now)
+        return self.journeys.values(self.document, self.now)
+
+    def _skips(self, step: Ask) -> bool:
+        """Whether it is too late to ask."""
+        run, skip_after = self.run, self.journey.definition.skip_after
+        late = skip_after is not None and self.now - run.wake > skip_after
+        if late or (run.asks and self.now > run.entered + step.hold):
+            self.record.skipped = step.name
+            return True
+        return False
+
+    def _until(self, step: AnyStep) -> int | None:
+        if isinstance(step, WaitFor):
+            cue = self.journey.awaited[step.name]
+            if cue.event is None and cue.test(self._values(started=False)):
+                return None
+        passed = self.run.wake if self.run.visit > 1 else None
+        return due(self.journeys, self.journey, self.document, self.run, step, self.now, passed)
+
+    def _after(self, step: AnyStep, woken: bool) -> str | None:
+        """The step after one that is done; None: there is none."""
+        following = self.journey.following[step.name]
+        match step:
+            case WaitFor(then=then, otherwise=otherwise):
+                return (otherwise if woken else then) or following
+            case Branch():
+                values = self._values()
+                ways = self.journey.ways[step.name]
+                return next((go for test, go in ways if test(values)), following)
+            case Split(ways=split):
+                variant = variant_of(self.journey.splits[step.name], self.document.customer_id)
+                return split.get(str(variant), following)
+            case SetAttributes(values=changes):
+                attributes.change(self.document, changes, self.now // SECOND)
+                self.changed |= changes
+        return following
+
+    def _ended(self, reason: str) -> Advanced:
+        ended = end(self.document, self.journey.name, self.run, reason, self.now)
+        self.record.ended = ended.ended
+        return Advanced(record=self.record, changed=self.changed)
+
+    def _said(self) -> JourneyRecord | None:
+        return self.record if self.record.steps or self.record.skipped else None
+
+
+GOAL: Final[EndReason] = "goal"
+STOPPED: Final[EndReason] = "stopped"
+
+
+def after_ask(
+    journeys: Journeys,
+    document: Document,
+    asked: Asks,
+    outcome: Outcome,
+    not_before: int | None,
+    now: int,
+    record: JourneyRecord | None = None,
+) -> JourneyRecord:
+    """What a run does after an answer: it asks again at `not_before`, or goes on.
+
+    It asks again where nothing but time was in the way (`none`, `fallback`), within `hold` of when
+    the step was entered. `record` is the one of `advance`, which is filled in and given back; the
+    caller adds the decision's id.
+    """
+    run, step = msgspec.structs.replace(asked.run, asks=asked.run.asks + 1), asked.step
+    record = record or record_of(document, asked.journey, run, now)
+    record.asked, record.outcome = step.name, outcome
+    until = run.entered + step.hold
+    if outcome in ("none", "fallback") and not_before is not None and now < until:
+        again = not_before if not_before > now else now + MINUTE
+        if again <= until:
+            run.wake, run.hurried, record.holds = again, 0, True
+            put(document, asked.journey, run)
+            return record
+    following = journeys.by_name[asked.journey].following[step.name]
+    if following is None:
+        record.ended = end(document, asked.journey, run, "finished", now).ended
+        return record
+    run.step, run.entered = following, 0
+    put(document, asked.journey, run)
+    return record

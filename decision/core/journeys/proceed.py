@@ -1,0 +1,57 @@
+"""All that is due for one customer, until a run asks."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from decision.core.document import Document
+from decision.core.journeys.advance import Asks, advance
+from decision.core.journeys.compiled import Journeys
+from decision.core.journeys.react import look, react
+from decision.core.journeys.runs import due_runs
+from decision.core.journeys.starts import due_starts
+from decision.core.records import JourneyRecord
+from decision.core.values import Value
+
+MOST_RUNS_A_TIME: Final = 256
+"""How many runs go on in one commit; what is left stays due."""
+
+
+class Progress(msgspec.Struct, kw_only=True):
+    """What was done: a record for each run, and the attributes that steps have set.
+
+    `asks` is the run that asks now, and `asking` its record, which is not among the others:
+    `after_ask` fills it in.
+    """
+
+    records: list[JourneyRecord] = []
+    changed: dict[str, Value] = {}
+    asks: Asks | None = None
+    asking: JourneyRecord | None = None
+
+
+def proceed(journeys: Journeys, document: Document, now: int) -> Progress:
+    """Starts what dates and schedules start, and goes on with each run that is due, until one asks.
+
+    The document is changed in place. Moments that time completes are not looked at here: they are
+    events, which are applied first.
+    """
+    progress = Progress(records=due_starts(journeys, document, now))
+    for _ in range(MOST_RUNS_A_TIME):
+        due = due_runs(document, now)
+        if not due:
+            break
+        before = look(journeys, document, now)
+        advanced = advance(journeys, document, *due[0], now)
+        progress.changed |= advanced.changed
+        if advanced.asks is not None:
+            progress.asks, progress.asking = advanced.asks, advanced.record
+        elif advanced.record is not None:
+            progress.records.append(advanced.record)
+        if advanced.changed:
+            progress.records += react(journeys, document, None, now, before).records
+        if progress.asks is not None:
+            break
+    return progress

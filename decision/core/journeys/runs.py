@@ -1,0 +1,127 @@
+"""Runs as a customer's document keeps them: put, taken out, counted, united."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+from decision.core.document import Document
+from decision.core.journeys.state import MOST_PARTIALS, MOST_RUNS, JourneyState, Run
+from decision.core.records import JourneyRecord
+from decision.core.timers import tally_of
+
+
+def state_of(document: Document) -> JourneyState:
+    """The state of a customer, which may be changed; see `tidy`."""
+    if document.journeys is None:
+        document.journeys = JourneyState()
+    return document.journeys
+
+
+def tidy(document: Document) -> None:
+    """Leaves no empty state with a customer."""
+    if document.journeys == JourneyState():
+        document.journeys = None
+
+
+def runs_of(document: Document) -> Iterator[tuple[str, Run]]:
+    """(journey, run) of all that are under way."""
+    if document.journeys is not None:
+        for journey, runs in document.journeys.runs.items():
+            for run in runs:
+                yield journey, run
+
+
+def due_runs(document: Document, now: int) -> list[tuple[str, Run]]:
+    """(journey, run) of those that go on now, the longest due first."""
+    found = [(journey, run) for journey, run in runs_of(document) if run.wake <= now]
+    return sorted(found, key=lambda each: (each[1].wake, each[1].started, each[1].id))
+
+
+def put(document: Document, journey: str, run: Run) -> None:
+    """Keeps a run in its place by start, instead of the one of that id."""
+    state = state_of(document)
+    others = [one for one in state.runs.get(journey, ()) if one.id != run.id]
+    runs = sorted((*others, run), key=lambda one: (one.started, one.id))
+    state.runs = {**state.runs, journey: runs}
+
+
+def remove(document: Document, journey: str, run: Run) -> None:
+    """Takes a run out."""
+    state = state_of(document)
+    left = [one for one in state.runs.get(journey, ()) if one.id != run.id]
+    state.runs = {**state.runs, journey: left}
+    if not left:
+        del state.runs[journey]
+
+
+def record_of(document: Document, journey: str, run: Run, now: int) -> JourneyRecord:
+    """A record about a run, of which nothing is said yet."""
+    return JourneyRecord(
+        customer_id=document.customer_id,
+        at=now,
+        journey=journey,
+        run=run.id,
+        key=run.key,
+        started=run.started,
+    )
+
+
+def end(document: Document, journey: str, run: Run, reason: str, now: int) -> JourneyRecord:
+    """Ends a run for a reason."""
+    remove(document, journey, run)
+    tidy(document)
+    record = record_of(document, journey, run, now)
+    record.ended = reason
+    return record
+
+
+def standing(document: Document) -> Counter[str]:
+    """How many runs stand in each step, by `tally_of`."""
+    return Counter(tally_of(journey, run.step) for journey, run in runs_of(document))
+
+
+def tally(
+    before: Mapping[str, int], document: Document, records: Iterable[JourneyRecord]
+) -> dict[str, int]:
+    """The changes of the counts, from what was `standing` before, and what was done since."""
+    found = standing(document)
+    found.subtract(before)
+    for record in records:
+        for why in (record.ended, record.refused):
+            if why is not None:
+                found[tally_of(record.journey, f"!{why}")] += 1
+    return {name: count for name, count in found.items() if count}
+
+
+def unite(document: Document, other: Document, now: int) -> list[JourneyRecord]:
+    """Takes over the runs of a customer who is merged into this one.
+
+    Of two with the same journey and key the one that started earlier stays. What is too many ends
+    as well, the latest first. Timers stay those of `document`.
+    """
+    if other.journeys is None:
+        return []
+    state, theirs, records = state_of(document), other.journeys, []
+    for journey, run in list(runs_of(other)):
+        same = next((one for one in state.runs.get(journey, ()) if one.key == run.key), None)
+        if same is not None and same.id == run.id:
+            continue
+        put(document, journey, run)
+        if same is not None:
+            later = max(same, run, key=lambda one: (one.started, one.id))
+            records.append(end(document, journey, later, "merged", now))
+    latest = sorted(runs_of(document), key=lambda each: (each[1].started, each[1].id))
+    for journey, run in latest[MOST_RUNS:]:
+        records.append(end(document, journey, run, "merged", now))
+    for name, partials in theirs.partials.items():
+        every = (*state.partials.get(name, ()), *partials)
+        both = {(one.first_id, one.element, one.times): one for one in every}
+        ordered = sorted(both.values(), key=lambda one: (one.first_at, one.began))
+        state.partials[name] = ordered[-MOST_PARTIALS:]
+    for name, at in theirs.started.items():
+        state.started[name] = max(at, state.started.get(name, at))
+    state.looked = max(state.looked, theirs.looked)
+    document.journeys = state
+    tidy(document)
+    return records

@@ -1,0 +1,140 @@
+"""Runs that start: by an event, a condition that becomes true, a date, a schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import Any, Final
+
+import msgspec
+
+from decision.core.document import Document
+from decision.core.fields import local_date
+from decision.core.journeys.compiled import CompiledJourney, Journeys
+from decision.core.journeys.definition import DateStart
+from decision.core.journeys.runs import put, record_of, runs_of, state_of, tidy
+from decision.core.journeys.state import MOST_RUNS, MOST_STARTED, TOO_LATE, Run, kept
+from decision.core.journeys.times import next_cron, next_date
+from decision.core.records import JourneyRecord
+from decision.core.schema import TriggerEvent
+from decision.core.values import MISSING, Value
+
+_LONGEST_KEY: Final = 128
+
+
+def start(
+    journey: CompiledJourney,
+    document: Document,
+    values: list[Value],
+    cause: str,
+    now: int,
+    *,
+    at: int | None = None,
+    event: TriggerEvent | None = None,
+) -> JourneyRecord | None:
+    """Starts a run, if the journey's `when` holds and nothing is in the way. It is due at once, or
+    has been since `at`.
+
+    `cause` names what started it, so that the same never starts two. Where the customer has
+    `MOST_RUNS`, the record says that it was refused. None: it is not to start.
+    """
+    if not journey.when(values):
+        return None
+    at = now if at is None else at
+    key = key_text(values[journey.key]) if journey.key is not None else ""
+    state = state_of(document)
+    if any(run.key == key for run in state.runs.get(journey.name, ())):
+        return None
+    again, last = journey.definition.again, state.started.get(f"{journey.name}\0{key}")
+    if last is not None and (again is None or at - last < again):
+        return None
+    said = msgspec.json.encode([document.customer_id, journey.name, key, cause])
+    run = Run(
+        id=blake2b(said, digest_size=9).hexdigest(),
+        key=key,
+        started=at,
+        step=journey.first,
+        entered=0,
+        wake=at,
+        event=event.type if event else "",
+        about=kept(event.properties) if event else {},
+    )
+    record = record_of(document, journey.name, run, now)
+    if sum(1 for _ in runs_of(document)) >= MOST_RUNS:
+        record.refused = "runs"
+        return record
+    if again != 0:
+        state.started = _bounded({**state.started, f"{journey.name}\0{key}": at})
+    put(document, journey.name, run)
+    return record
+
+
+def _bounded(started: dict[str, int]) -> dict[str, int]:
+    """Without the oldest times of runs with a key, beyond `MOST_STARTED`."""
+    while len(started) > MOST_STARTED:
+        keyed = [name for name in started if not name.endswith("\0")]
+        if not keyed:
+            break
+        del started[min(keyed, key=lambda name: (started[name], name))]
+    return started
+
+
+def key_text(value: Value) -> str:
+    """The key of a run, from the value of its field; "" where that is missing."""
+    if value is MISSING:
+        return ""
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    if len(text) <= _LONGEST_KEY:
+        return text
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+
+
+def since(document: Document, now: int) -> int:
+    """From when on (exclusive) starts by date and schedule are still to be made."""
+    looked = document.journeys.looked if document.journeys else 0
+    return max(looked, now - TOO_LATE)
+
+
+def next_start(journeys: Journeys, document: Document, now: int) -> int | None:
+    """When the next date or schedule comes that may start a journey; it may be past."""
+    looked = document.journeys is not None and document.journeys.looked > 0
+    after = since(document, now) if looked else now
+    return min((at for _, at in _comings(journeys, document, after, now)), default=None)
+
+
+def due_starts(journeys: Journeys, document: Document, now: int) -> list[JourneyRecord]:
+    """Starts what dates and schedules have started since the customer was looked at for them.
+
+    What is later than `TOO_LATE` is left out.
+    """
+    if not journeys.timed or document.moved_to is not None:
+        return []
+    records = []
+    for journey, at in _comings(journeys, document, since(document, now), now):
+        if at > now:
+            continue
+        values = journeys.values(document, now)
+        if journey.audience(values):
+            records.append(start(journey, document, values, str(at), now, at=at))
+    state = state_of(document)
+    state.looked = max(state.looked, now)
+    tidy(document)
+    return [record for record in records if record is not None]
+
+
+def _comings(
+    journeys: Journeys, document: Document, after: int, now: int
+) -> Iterator[tuple[CompiledJourney, int]]:
+    """Each journey that starts by time, and when it next does after an instant."""
+    zone = journeys.zone_of(document)
+    values: list[Any] | None = None
+    for journey in journeys.timed:
+        at: int | None = None
+        if journey.cron is not None:
+            at = next_cron(zone, after, journey.cron)
+        elif isinstance(start := journey.definition.start, DateStart):
+            values = values or journeys.values(document, now)
+            if (day := local_date(values[journey.dates[""]], zone)) is not None:
+                at = next_date(zone, after, day, start.minute, start.shift)
+        if at is not None:
+            yield journey, at
