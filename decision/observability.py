@@ -91,7 +91,8 @@ def configure_logging(
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
-    logging.getLogger("nextbest").setLevel(number)
+    for own in ("nextbest", "decision"):
+        logging.getLogger(own).setLevel(number)
     logging.getLogger("nextbest.audit").setLevel(logging.INFO)
     # Its start and stop are ours to tell; it logs each request's address unless told not to.
     logging.getLogger("uvicorn").setLevel(max(number, logging.WARNING))
