@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from decision.core.clock import SECOND, rough_duration
 from decision.core.identifiers import PARTITIONS
 from decision.observability import get_logger
 from decision.server.health.state import StoreHealth, trouble
@@ -23,7 +24,10 @@ LAG: Final = 3600.0
 """Seconds that the oldest entry which was not archived may have."""
 
 _ENTRY: Final = 600
-"""Bytes that an entry takes, about, as long as none has been seen."""
+"""Bytes that an entry takes, about, as long as not enough have been seen."""
+
+_ENOUGH: Final = 100 * PARTITIONS
+"""Entries from which on their size can be told: a partition with one has room for many."""
 
 _log = get_logger()
 
@@ -62,7 +66,7 @@ class LogWatch:
         trims = 0 if readers else limit
         self._metrics.store.log(entries, size, trims, removed, readers, lag)
         self._note_lag(lag)
-        notice = None if readers else _notice(limit, size / entries if entries else _ENTRY)
+        notice = None if readers else _notice(limit, entry_size(size, entries))
         self._health.notice("log", notice)
         if self._told != (told := (notice is None, limit)):
             self._told = told
@@ -91,6 +95,15 @@ def limit_of(limit: int, max_memory: int) -> int:
     return min(limit, max(1, max_memory // 2)) if max_memory else limit
 
 
+def entry_size(size: int, entries: int) -> float:
+    """Bytes that an entry takes, of a log with so many that takes so many bytes.
+
+    >>> entry_size(9_472, 2), entry_size(51_200_000, 102_400)
+    (600, 500.0)
+    """
+    return size / entries if entries >= _ENOUGH else _ENTRY
+
+
 def _notice(limit: int, entry: float) -> str:
     """What happens to a log without an archive."""
     if not limit:
@@ -101,6 +114,6 @@ def _notice(limit: int, entry: float) -> str:
     entries = float(f"{limit / entry:.2g}")
     return (
         f"no archive takes the log: its oldest entries are removed beyond {limit / 2**20:,.0f} MB, "
-        f"about {entries:,.0f} decisions ({entries / 36_000:,.2g} h at 10 a second); run "
-        "`nextbest archive` to keep them"
+        f"about {entries:,.0f} decisions and events ({rough_duration(int(entries / 10) * SECOND)} "
+        "at 10 a second); run `nextbest archive` to keep them"
     )
