@@ -21,6 +21,7 @@ from decision.observability import configure_logging, get_logger
 from decision.rulebook.checking import RulesRefused
 from decision.rulebook.diagnostics import render_all
 from decision.server.archived import check_readable
+from decision.server.gateways_file import tell_of_gateways
 from decision.server.keys.entries import load_keys
 from decision.server.keys.mounts import MOUNT_THE_FOLDER, is_mounted_alone
 from decision.server.lifeline import end_with_lifeline
@@ -77,6 +78,7 @@ def run(settings: ServerSettings, application: str, protocol: type[asyncio.Proto
         _log.warning("unknown_setting", problem=problem)
     if settings.api_keys_file is not None and is_mounted_alone(settings.api_keys_file):
         _log.warning("keys_file_mounted_alone", file=settings.api_keys_file, fix=MOUNT_THE_FOLDER)
+    tell_of_gateways(settings)
     end_with_lifeline(settings.shutdown_timeout_ms / 1000)
     with contextlib.ExitStack() as stack:
         shared = stack.enter_context(_folder_for_workers(SHARED_FOLDER, "nextbest-"))
