@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from io import StringIO
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
+from decision.observability import configure_logging
 from decision.server.gateways_file import tell_of_gateways
 from decision.server.settings import ServerSettings
 
@@ -25,8 +27,10 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         path = tmp_path / "gateways.yaml"
         if text is not None:
             path.write_text(text)
-        with capture_logs() as lines:
-            tell_of_gateways(ServerSettings(gateways=str(path), outbound=outbound))
+        stream = StringIO()
+        configure_logging("info", stream=stream)
+        tell_of_gateways(ServerSettings(gateways=str(path), outbound=outbound))
+        lines = [json.loads(line) for line in stream.getvalue().splitlines()]
         return [(line["event"], f"{line['place']} {line['problem']}") for line in lines]
 
     return look
