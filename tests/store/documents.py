@@ -85,10 +85,11 @@ runs = st.builds(
     step=names,
     entered=times,
     wake=times | st.integers(0, 1 << 40).map(lambda second: second * 1_000_000),
-    visit=st.integers(1, 1 << 40),
+    visit=st.integers(0, 1 << 40),
     asks=st.integers(0, 1 << 40),
     event=st.just("") | names,
     about=abouts,
+    hurried=st.integers(0, 200),
 )
 partials = st.builds(
     Partial,
@@ -98,6 +99,8 @@ partials = st.builds(
     last_at=times,
     first_id=names,
     about=abouts,
+    began=st.integers(0, 1 << 20),
+    took=st.integers(0, 1 << 20),
 )
 buckets = st.builds("{}{}".format, st.sampled_from("hd"), st.integers(1, 1 << 40))
 named = names.filter(lambda name: "\0" not in name)

@@ -117,7 +117,7 @@ def test_scores_are_these_exact_bytes_beside_events_and_alone() -> None:
 
 def test_journeys_are_these_exact_bytes() -> None:
     """They stand last in their section, so a document without them keeps its bytes."""
-    run = Run("r", "k", 9, "pause", 3_000_009, 1_000_010, event="buy", about={"sku": 7})
+    run = Run("r", "k", 9, "pause", 3_000_009, 1_000_010, 1, 0, "buy", {"sku": 7})
     partial = Partial(1, 2, 5, 2_000_005, "e-1")
     document = Document(
         customer_id="c-1",

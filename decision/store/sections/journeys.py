@@ -1,7 +1,9 @@
 """What a document keeps of journeys and moments, within the section of events.
 
-    [{journey: [[id, key, started, step, entered, wake, visit, asks, event, about], …]},
-     {moment: [[element, times, first, last, id of the first, about], …]},
+    [{journey: [[id, key, started, step, entered, wake, visit, asks, event, about,
+                hurried], …]},
+     {moment: [[element, times, first, last, id of the first, about, began,
+               took], …]},
      {journey: {key: started}}, looked, [armed]]
 
 `entered` counts from `started`, `wake` from `entered`, `last` from `first`: whole seconds, or
@@ -68,30 +70,35 @@ def _run(run: Run, number: _Numbers) -> list[Any]:
             run.asks or None,
             number[run.event] if run.event else None,
             {number[field]: value for field, value in run.about.items()} or None,
+            run.hurried or None,
         ]
     )
 
 
 def _read_run(fields: list[Any], name: _Names) -> Run:
-    key, own, started, step, entered, wake, visit, asks, event, about = padded(fields, 10)
+    key, own, started, step, entered, wake, visit, asks, event, about, hurried = padded(fields, 11)
     entered = started + _micros(entered)
     return Run(
         *(key, own, started, name[step], entered, entered + _micros(wake), visit, asks or 0),
         "" if event is None else name[event],
         {name[field]: value for field, value in (about or {}).items()},
+        hurried or 0,
     )
 
 
 def _partial(one: Partial, number: _Numbers) -> list[Any]:
     about = {number[field]: value for field, value in one.about.items()}
     last = _since(one.last_at - one.first_at)
-    return trimmed([one.element, one.times, one.first_at, last, one.first_id, about or None])
+    began, took = one.began or None, one.took or None
+    fields = [one.element, one.times, one.first_at, last, one.first_id, about or None, began, took]
+    return trimmed(fields)
 
 
 def _read_partial(fields: list[Any], name: _Names) -> Partial:
-    element, times, first, last, first_id, about = padded(fields, 6)
+    element, times, first, last, first_id, about, began, took = padded(fields, 8)
     about = {name[field]: value for field, value in (about or {}).items()}
-    return Partial(element, times, first, first + _micros(last), first_id, about)
+    last = first + _micros(last)
+    return Partial(element, times, first, last, first_id, about, began or 0, took or 0)
 
 
 def _since(micros: int) -> int | list[int]:
