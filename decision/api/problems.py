@@ -26,8 +26,8 @@ class Kind(msgspec.Struct, frozen=True):
 
 KINDS: Final[dict[str, Kind]] = {
     "invalid-request": Kind(400, "The request cannot be used"),
-    "unauthorized": Kind(401, "A valid API key is needed"),
-    "forbidden": Kind(403, "The API key does not allow this"),
+    "unauthorized": Kind(401, "Authentication failed"),
+    "forbidden": Kind(403, "Access is not allowed"),
     "not-found": Kind(404, "Not found"),
     "method-not-allowed": Kind(405, "Method not allowed"),
     "request-timeout": Kind(408, "The request took too long to arrive"),

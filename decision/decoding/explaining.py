@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Any
 
@@ -12,6 +13,10 @@ from msgspec import inspect
 _MESSAGE = re.compile(r"(?s)(.*?)(?: - at (`key` in )?`\$(.*)`)?")
 _TOKEN = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 _TRIED_KEYS = 2000
+_EXAMPLE = "2026-11-21T10:00:00+08:00"
+_SECONDS = range(10**9, 4 * 10**9)
+"""Numbers that are seconds since 1970 of these decades."""
+
 _WORDS = {
     "int": "a whole number",
     "float": "a number",
@@ -19,7 +24,7 @@ _WORDS = {
     "bool": "true or false",
     "object": "an object",
     "array": "a list",
-    "datetime": "a time such as 2026-11-21T10:00:00+08:00",
+    "datetime": f"a time with an offset, such as {_EXAMPLE}",
     "null": "null",
 }
 
@@ -66,6 +71,8 @@ def explain(message: str, body: bytes, type: Any) -> tuple[str, str]:
     if of_key:
         return path, f"a key in it is not {_expected(reason, info)}"
     expected = _expected(reason, info)
+    if _EXAMPLE in expected:
+        expected = expected.replace(_EXAMPLE, time_like(value))
     if isinstance(value, int) and not isinstance(value, bool) and expected.startswith("text"):
         expected += f', written "{value}"'
     return path, f"is {_shown(value)}, must be {expected}"
@@ -157,6 +164,27 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
+def time_like(value: Any) -> str:
+    """How a time is written: the one that was meant, as far as it can be read, else an example.
+
+    >>> time_like("2026-11-02"), time_like(1795255200), time_like("tomorrow")
+    ('2026-11-02T00:00:00+08:00', '2026-11-21T10:00:00Z', '2026-11-21T10:00:00+08:00')
+    """
+    text = str(value).strip()
+    try:
+        number = float(text)
+        for seconds in (number, number / 1000):
+            if int(seconds) in _SECONDS:
+                return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError):
+        pass
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return _EXAMPLE
+    return found.isoformat() + ("+08:00" if found.tzinfo is None else "")
+
+
 def _lower(reason: str) -> str:
     return reason[:1].lower() + reason[1:]
 
@@ -164,7 +192,7 @@ def _lower(reason: str) -> str:
 def _expected(reason: str, info: inspect.Type) -> str:
     """What a msgspec error expected, in words."""
     if reason.startswith("Invalid RFC3339") or "timezone component" in reason:
-        return "a time with an offset, such as 2026-11-21T10:00:00+08:00"
+        return _WORDS["datetime"]
     if reason.startswith("Invalid enum value"):
         plain = _plain(info)
         values = plain.values if isinstance(plain, inspect.LiteralType) else ()

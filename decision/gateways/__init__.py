@@ -5,6 +5,7 @@ limits and what is recorded are not its concern. The file that `NEXTBEST_GATEWAY
 there are (`settings`); a type is a module here, or an entry point of another package (`registry`).
 """
 
+from decision.gateways.limits import Limit
 from decision.gateways.protocol import (
     Accepted,
     AudienceGateway,
@@ -21,7 +22,6 @@ from decision.gateways.registry import Context, GatewayType
 from decision.gateways.settings import (
     GatewaySettings,
     GatewaySettingsError,
-    Limit,
     load_gateways,
     parse_gateways,
 )

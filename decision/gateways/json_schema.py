@@ -9,9 +9,10 @@ from typing import Any, Final
 
 import msgspec
 
+from decision.gateways.limits import LIMIT
 from decision.gateways.protocol import Seconds, Share
 from decision.gateways.registry import gateway_types, load_type
-from decision.gateways.settings import LIMIT, NAME
+from decision.gateways.settings import NAME
 from decision.gateways.unsubscribe import UnsubscribeConfig
 
 Schema = dict[str, Any]
@@ -47,7 +48,7 @@ def gateways_schema() -> Schema:
             "channels": _mapping("Channel → the name of its gateway.", text),
             "limits": _mapping(
                 "Channel → how many in a time: 50/s, 600/m, 1000/h or 9000/d.",
-                {**text, "pattern": f"^({LIMIT})$"},
+                {**text, "pattern": rf"^({LIMIT})$|\$\{{"},
             ),
             "unsubscribe": _struct(UnsubscribeConfig),
         },

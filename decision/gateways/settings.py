@@ -23,6 +23,7 @@ from decision.core.errors import NextbestError
 from decision.files import access_hint
 from decision.gateways.file import TYPE as FILE_TYPE
 from decision.gateways.file import FileConfig
+from decision.gateways.limits import Limit, how_to_write, limit_of
 from decision.gateways.protocol import Gateway, GatewayConfig
 from decision.gateways.reading import Reading
 from decision.gateways.registry import (
@@ -45,11 +46,6 @@ _KEYS: Final = ("gateways", "channels", "limits", "unsubscribe")
 NAME: Final = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 """How the name of a gateway may be written, as a regular expression."""
 
-LIMIT: Final = r"([1-9][0-9]{0,6})\s*/\s*(s|m|min|h|d)"
-"""How a limit may be written, as a regular expression."""
-
-_SECONDS: Final = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
-
 
 class GatewaySettingsError(NextbestError, ValueError):
     """A gateways file that cannot be used; its `diagnostics` say where and why."""
@@ -57,13 +53,6 @@ class GatewaySettingsError(NextbestError, ValueError):
     def __init__(self, name: str, diagnostics: list[Diagnostic]) -> None:
         super().__init__(f"{name} cannot be used:\n\n{render_all(diagnostics)}")
         self.diagnostics = diagnostics
-
-
-class Limit(msgspec.Struct, frozen=True):
-    """At most `amount` deliveries in `seconds` seconds, over all processes."""
-
-    amount: int
-    seconds: int
 
 
 class Configured(msgspec.Struct, frozen=True, kw_only=True):
@@ -227,19 +216,26 @@ def read_gateways(
     limits: dict[str, Limit] = {}
     if (node := sections.get("limits")) is not None:
         for channel, one in reading.mapping(node, "limits").items():
-            written = re.fullmatch(LIMIT, str(one.value))
             if channel not in channels:
                 message = f'"{channel[:60]}" is not one of the channels here'
                 reading.error("unknown-name", one.key, message, hint_for(channel, channels))
-            elif written is None:
-                message = f"the limit of {channel} must be a number in a time"
-                reading.error("bad-value", one.at, message, "write 50/s, 600/m, 1000/h or 9000/d")
-            else:
-                limits[channel] = Limit(int(written[1]), _SECONDS[written[2]])
+            elif (limit := _limit(reading, one, channel)) is not None:
+                limits[channel] = limit
     settings = GatewaySettings(
         gateways=gateways, channels=channels, limits=limits, unsubscribe=unsubscribe
     )
     return reading, settings
+
+
+def _limit(reading: Reading, node: Node, channel: str) -> Limit | None:
+    text = str(reading.plain(node, f"the limit of {channel}"))
+    limit = limit_of(text)
+    if limit is None and reading.is_known(node) and node.value is not INVALID:
+        message = f"the limit of {channel} must be how many deliveries in a time"
+        # What is in the file may be shown; what a variable has may be a secret.
+        hint = how_to_write(text if text == str(node.value) else "")
+        reading.error("bad-value", node.at, message, hint)
+    return limit
 
 
 def _refuse(name: str, reading: Reading) -> None:

@@ -28,7 +28,7 @@ from uuid import UUID
 import msgspec
 
 from decision.core.errors import FileError, InputError
-from decision.decoding.explaining import place_and_reason
+from decision.decoding.explaining import explain, place_and_reason
 from decision.engine.loading import CustomerRow
 from decision.intake.event_rows import TEXTS as _OF_EVENTS
 from decision.intake.event_rows import are_events, event_of
@@ -155,8 +155,16 @@ def _row_of(found: dict[str, Any]) -> CustomerRow:
     try:
         return msgspec.convert(found, CustomerRow)
     except msgspec.ValidationError as error:
+        raise InputError(*_explained(error, found)) from None
+
+
+def _explained(error: msgspec.ValidationError, found: dict[str, Any]) -> tuple[str, str]:
+    """Where a row has an error, and which; with the value, where JSON can have it."""
+    try:
+        return explain(str(error), msgspec.json.encode(found), CustomerRow)
+    except (TypeError, ValueError, OverflowError, RecursionError):
         place, reason = place_and_reason(error)
-        raise InputError(place.lstrip("."), reason) from None
+        return place.lstrip("."), reason
 
 
 # ---------------------------------------------------------------------- tables

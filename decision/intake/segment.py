@@ -12,6 +12,7 @@ import msgspec
 from decision.core.errors import InputError
 from decision.core.schema import Alias, CustomerUpdate, Event
 from decision.decoding import JsonDecoder
+from decision.decoding.explaining import time_like
 
 T = TypeVar("T")
 KINDS: Final = ("track", "identify", "page", "screen", "group", "alias")
@@ -212,7 +213,8 @@ def _time(call: dict[str, Any], sent_at: Any, received: datetime) -> datetime:
     try:
         at = _moment(given)
     except (TypeError, ValueError, OverflowError):
-        raise InputError("timestamp", f"{_shown(given)} is no time of RFC 3339") from None
+        problem = f"{_shown(given)} is no time of RFC 3339, such as {time_like(given)}"
+        raise InputError("timestamp", problem) from None
     if call.get("timestamp") and call.get("receivedAt"):
         return at
     try:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
+from decision.gateways.limits import Limit
 from decision.gateways.protocol import Gateway, GatewayConfig, OnUnknown
-from decision.gateways.settings import Limit
 
 _FAILURES: Final = 10
 """Attempts that must fail in a row before a lane closes."""

@@ -296,3 +296,33 @@ def test_a_file_loads_whatever_its_name_is_like(into, look, tmp_path):
     assert result.exit_code == 1
     assert "customer_id: has half a character" in result.stderr
     assert look("n-1").consents["marketing"]["email"].source == "file:b?d.ndjson"
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ("2026-11-21", "2026-11-21T00:00:00+08:00"),
+        ("2026-11-21 09:30", "2026-11-21T09:30:00+08:00"),
+        ("2026-11-21T09:30:00", "2026-11-21T09:30:00+08:00"),
+        ("1795255200", "2026-11-21T10:00:00Z"),
+        ("1795255200123", "2026-11-21T10:00:00Z"),
+        ("21.11.2026", "2026-11-21T10:00:00+08:00"),
+        ("yesterday", "2026-11-21T10:00:00+08:00"),
+    ],
+)
+def test_a_time_that_cannot_be_read_is_shown_with_how_it_is_written(
+    run, rules, tmp_path, given, written
+) -> None:
+    fix = f'is "{given}", must be a time with an offset, such as {written}'
+    files = {
+        "events.csv": f"customer_id,type,at\nc-1,purchase,{given}\n",
+        "contacts.csv": f"customer_id,at,channel,purpose\nc-1,{given},email,marketing\n",
+        "lines.ndjson": json.dumps({"customer_id": "c-1", "type": "purchase", "at": given}),
+        "customers.ndjson": json.dumps(
+            {"customer_id": "c-1", "events": [{"type": "purchase", "at": given}]}
+        ),
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+        result = run("load", name, "--dry-run", "--rules", rules)
+        assert result.exit_code == 1 and fix in result.stderr, result.output

@@ -80,7 +80,7 @@ WRONG = {
     "gateways: {p: {type: file, path: x, concurrency: 0}}": "concurrency of gateway p: expected whole number >= 1",
     "gateways: {print: {type: file, path: x}}\nchannels: {push: prnt}": 'gateways.yaml:2:18: error: there is no gateway "prnt" [unknown-name]\n  hint: did you mean "print"?',
     "gateways: {print: {type: file, path: x}}\nchannels: {sms: print}\nlimits: {smss: 5/s}": '"smss" is not one of the channels here [unknown-name]\n  hint: did you mean "sms"?',
-    "gateways: {print: {type: file, path: x}}\nchannels: {sms: print}\nlimits: {sms: 5 per s}": "write 50/s",
+    "gateways: {print: {type: file, path: x}}\nchannels: {sms: print}\nlimits: {sms: 5 per s}": "the limit of sms must be how many deliveries in a time [bad-value]\n  hint: write 5/s",
     "gateways: {print: {type: file, path: '${X'}}": "has ${, and no name",
     "gateways: {print: {type: file, path: '${X-Y}'}}": "has ${, and no name",
     "unsubscribe: {url: 'https://a.example'}": 'unsubscribe needs the key "secret"',
@@ -94,6 +94,46 @@ WRONG = {
 @pytest.mark.parametrize("text", WRONG)
 def test_a_mistake_is_named_with_its_place_and_its_fix(text: str) -> None:
     assert WRONG[text] in refused(text, S=SECRET)
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("50 per s", "write 50/s"),
+        ("50 per second", "write 50/s"),
+        ("50/sec", "write 50/s"),
+        ("50 / minute", "write 50/m"),
+        ("'1,000 an hour'", "write 1000/h"),
+        ("1 000 per day", "write 1000/d"),
+        ("2_000/hours", "write 2000/h"),
+        ("50", "say in which time: 50/s, 50/m, 50/h or 50/d"),
+        ("0/s", "it is 1 at least; to send nothing, take the channel out"),
+        ("50/month", "the time can be s, m, h or d"),
+        ("50/week", "the time can be s, m, h or d"),
+        ("50/ms", "the time can be s, m, h or d"),
+        ("99999999/d", "write 50/s, 600/m"),
+        ("1.5/s", "write 50/s, 600/m"),
+        ("'-5/s'", "write 50/s, 600/m"),
+        ("[50]", "write 50/s, 600/m"),
+        ("null", "write 50/s, 600/m"),
+        ("fast", "write 50/s, 600/m"),
+    ],
+)
+def test_a_limit_that_is_almost_one_is_said_as_it_is_written(written: str, hint: str) -> None:
+    said = refused(
+        "gateways: {print: {type: file, path: x}}\nchannels: {sms: print}\n"
+        f"limits: {{sms: {written}}}"
+    )
+    assert "the limit of sms must be how many deliveries in a time" in said
+    assert f"hint: {hint}" in said
+
+
+def test_a_limit_may_come_from_the_environment() -> None:
+    text = "gateways: {p: {type: file, path: x}}\nchannels: {sms: p}\nlimits: {sms: '${RATE}/s'}"
+    assert read(text, RATE="50").limits == {"sms": Limit(50, 1)}
+    said = refused(text)
+    assert "the limit of sms needs it" in said and "must be how many" not in said
+    assert "77" not in refused(text, RATE="77 per")
 
 
 def test_a_missing_secret_names_the_file_the_line_and_the_variable() -> None:
@@ -216,7 +256,7 @@ SCALARS = (
     st.none()
     | st.booleans()
     | st.integers()
-    | st.floats(allow_nan=False)
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.sampled_from(
         ["", " ", "x", "${S}", "${NO}", "${", "$${", "{{ customer.x }}", "{{", "{% for a in content.b %}",
          "https://a.example/", "http://10.0.0.1/", "http://[", "https://{{ content.x }}/", "$.a", "$", "5s",

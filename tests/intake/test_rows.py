@@ -219,7 +219,7 @@ def test_another_key_may_identify_customers(tmp_path):
 
 def test_a_column_name_that_is_no_attribute_name_is_named_with_its_place(tmp_path):
     [bad] = table(tmp_path, f"customer_id,{'a' * 300}\nc-1,2\n")
-    assert bad.problem.startswith("attributes: a key in it is wrong: expected `str` of length")
+    assert bad.problem.startswith("attributes: a key in it is not text of length <= 128")
 
 
 def test_packed_files_are_unpacked_and_damaged_ones_refused(tmp_path):
