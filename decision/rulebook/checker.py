@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from decision.core.clock import DAY
 from decision.core.event_effects import CONTACT_EVENTS
+from decision.core.journeys.definition import MOMENT
 from decision.core.values import in_words
 from decision.rulebook.diagnostics import hint_for, one_of
 from decision.rulebook.mapping_reader import MappingReader
@@ -36,6 +37,8 @@ NOUNS: Final = {
     "states": "state",
     "rules": "rule",
     "experiments": "experiment",
+    "moments": "moment",
+    "journeys": "journey",
     "tags": "tag",
     "categories": "category",
     "contact_events": "message event",
@@ -103,9 +106,11 @@ class Checker(QuantityReader):
         return False
 
     def event_type(self, name: str, place: Place, hint: str = "") -> None:
-        """Checks that a message event exists: `message.opened`, but not `message.open`."""
+        """Checks that an event of our own exists: `message.opened`, but not `message.open`."""
         if name.startswith("message."):
             self.reference(name, "contact_events", place, hint)
+        elif name.startswith(MOMENT):
+            self.reference(name.removeprefix(MOMENT), "moments", place)
 
     def event(self, node: Node, what: str) -> str | None:
         """The type of an event."""

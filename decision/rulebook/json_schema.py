@@ -21,10 +21,10 @@ from decision.core.definition import (
     Settings,
     Suppression,
 )
-from decision.core.fields import WEEKDAYS
 from decision.rulebook.budgets import MOST_SPENT, PACES, PERIODS
 from decision.rulebook.caps import COUNTS
 from decision.rulebook.checker import NOUNS
+from decision.rulebook.journeys.json_schema import journey_definitions
 from decision.rulebook.reader import SECTIONS
 from decision.rulebook.rules import ACTIONS
 from decision.rulebook.schema_values import (
@@ -197,6 +197,7 @@ def _definitions() -> dict[str, Schema]:
         "state": keys("state", {"when": ref("condition")}),
         "rule": _rule(),
         "experiment": _experiment(),
+        **journey_definitions(_changes()),
     }
 
 
@@ -212,17 +213,7 @@ def _channel() -> dict[str, Schema]:
         {
             "from": ref("clock"),
             "to": ref("end_of_day"),
-            "on": {
-                "anyOf": [
-                    {"enum": list(WEEKDAYS)},
-                    {
-                        "type": "array",
-                        "items": {"enum": list(WEEKDAYS)},
-                        "minItems": 1,
-                        "uniqueItems": True,
-                    },
-                ]
-            },
+            "on": ref("weekdays"),
             "in": ref("text"),
             "except": ref("texts_or_none"),
             "unless": ref("condition"),
@@ -311,7 +302,9 @@ def _message() -> Schema:
             "placements": ref("texts"),
             "value": number(minimum=0, default=0),
             "active": keys(
-                "active", {"from": ref("moment"), "until": ref("moment")}, minProperties=1
+                "active",
+                {"from": ref("date_or_time"), "until": ref("date_or_time")},
+                minProperties=1,
             ),
             "when": ref("condition"),
             "budget": keys(
@@ -332,9 +325,9 @@ def _message() -> Schema:
     )
 
 
-def _rule() -> Schema:
+def _changes() -> Schema:
     scalar = {"type": ["string", "number", "boolean"]}
-    changes = mapping(
+    return mapping(
         {"type": ["string", "number", "boolean", "array"], "items": scalar},
         {
             "pattern": r"^customer\.(?!state$)[\s\S]",
@@ -343,11 +336,14 @@ def _rule() -> Schema:
         minProperties=1,
         examples=[{"customer.tier": "gold"}],
     )
+
+
+def _rule() -> Schema:
     return keys(
         "rule",
         {
             "when": ref("condition"),
-            "set": changes,
+            "set": _changes(),
             "exclude": ref("selector"),
             "allow_only": ref("selector"),
             "boost": ref("selector"),

@@ -40,13 +40,13 @@ def _window(checker: Checker, node: Node, what: str) -> QuietHours:
             if start == 0:
                 hint = 'for the whole day, write to: "24:00"'
             checker.error("bad-value", node.at, message, hint)
-        calendar = entry.read("in", _calendar, None)
+        calendar = entry.read("in", read_calendar_name, None)
         unless = read_when(entry, "unless", NEVER_HOLDS)
         written = entry.get("unless")
         if written is not None and unless == ALWAYS:
             message = f"{entry.label('unless')} always holds, so these quiet hours never do"
             checker.error("bad-value", written.key, message, "write a condition")
-        weekdays = entry.read("on", _weekdays, ())
+        weekdays = entry.read("on", read_weekdays, ())
         return QuietHours(
             start=start,
             end=end,
@@ -59,7 +59,8 @@ def _window(checker: Checker, node: Node, what: str) -> QuietHours:
         )
 
 
-def _calendar(checker: Checker, node: Node, what: str) -> str | None:
+def read_calendar_name(checker: Checker, node: Node, what: str) -> str | None:
+    """The name of one calendar."""
     names = node.plain()
     if isinstance(names, list) and len(names) > 1:
         windows = ", ".join(f"{{…, in: {name}}}" for name in names)
@@ -89,7 +90,8 @@ def _purposes(checker: Checker, node: Node, what: str) -> tuple[str, ...]:
     return checker.references(node, what, "purposes", least=0)
 
 
-def _weekdays(checker: Checker, node: Node, what: str) -> tuple[int, ...]:
+def read_weekdays(checker: Checker, node: Node, what: str) -> tuple[int, ...]:
+    """Days of the week, from 0, Monday."""
     found = []
     for name, place in checker.texts(node, what):
         if name in WEEKDAYS:

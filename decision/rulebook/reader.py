@@ -21,6 +21,8 @@ from decision.rulebook.coupons import read_pool
 from decision.rulebook.diagnostics import WARNINGS, Diagnostic, Severity, hint_for
 from decision.rulebook.events import check_events, read_event, read_score
 from decision.rulebook.field_names import check_contacts
+from decision.rulebook.journeys.journeys import read_journey
+from decision.rulebook.journeys.moments import read_moment
 from decision.rulebook.messages import check_messages, read_message
 from decision.rulebook.readings import as_yaml
 from decision.rulebook.review import review
@@ -52,6 +54,8 @@ SECTIONS = (
     "states",
     "rules",
     "experiments",
+    "moments",
+    "journeys",
 )
 """The keys of a rule file, besides `settings`."""
 
@@ -70,6 +74,8 @@ _READERS: Final[dict[str, Callable[[Checker, str, Node], Definition]]] = {
     "events": read_event,
     "scores": read_score,
     "rules": read_rule,
+    "moments": read_moment,
+    "journeys": read_journey,
 }
 """What reads each section; a section is read after those that it refers to."""
 

@@ -44,7 +44,7 @@ def read_rule(checker: Checker, name: str, node: Node) -> Rule:
             source=node.key.label,
             when=(when := read_when(entry)),
             clause_sources=checker.places.clause_sources(when),
-            set=entry.read("set", _changes, {}),
+            set=entry.read("set", read_changes, {}),
             exclude=entry.read("exclude", read_selector, None),
             allow_only=entry.read("allow_only", _allowed, None),
             boost=entry.read("boost", read_selector, None),
@@ -69,7 +69,8 @@ def _allowed(checker: Checker, node: Node, what: str) -> Selector:
     return read_selector(checker, node, what)
 
 
-def _changes(checker: Checker, node: Node, what: str) -> dict[str, Value]:
+def read_changes(checker: Checker, node: Node, what: str) -> dict[str, Value]:
+    """`set:`: the attributes, as `customer.…`, and their values."""
     if not isinstance(node.value, dict) or not node.value:
         checker.wrong_type(node, what, "a mapping such as {customer.tier: gold}")
         return {}

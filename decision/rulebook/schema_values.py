@@ -123,6 +123,17 @@ def value_definitions() -> dict[str, Schema]:
         "end_of_day": pattern(
             f"^({clock}|24:00)$", "a time of day such as 08:00, or 24:00", "08:00", "24:00"
         ),
+        "weekdays": {
+            "anyOf": [
+                {"enum": list(WEEKDAYS)},
+                {
+                    "type": "array",
+                    "items": {"enum": list(WEEKDAYS)},
+                    "minItems": 1,
+                    "uniqueItems": True,
+                },
+            ]
+        },
         "dates": {
             "type": ["string", "array"],
             "pattern": days,
@@ -131,7 +142,7 @@ def value_definitions() -> dict[str, Schema]:
             | {"patternErrorMessage": _DAYS},
             "minItems": 1,
         },
-        "moment": pattern(
+        "date_or_time": pattern(
             f"^{_DATE}([Tt ]{TIME})?$",
             "a date, or a time with its offset, such as 2026-11-01T10:00:00+08:00",
             "2026-11-01",
@@ -225,7 +236,7 @@ def _condition_definitions() -> dict[str, Schema]:
         "is_number": _test(_NUMBER, _NUMBER),
         "is_hour": _test(hour, _NUMBER),
         "is_boolean": _test({"type": "boolean"}, None),
-        "is_time": _test(ref("moment"), ref("moment")),
+        "is_time": _test(ref("date_or_time"), ref("date_or_time")),
         "is_text": _test(_TEXT, _TEXT, contains=_TEXT),
         "is_weekday": _test({"enum": list(WEEKDAYS)}, _TEXT, contains=_TEXT),
         "is_date": _test(day, day, contains=_TEXT),

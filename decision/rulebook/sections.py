@@ -286,7 +286,7 @@ def read_experiment(checker: Checker, name: str, node: Node) -> Experiment:
             seed=entry.require("seed", Checker.text, ""),
             share=entry.read("share", Checker.share, None),
             keeps=entry.read("keeps", Checker.references, (), "purposes", least=0),
-            variants=entry.read("variants", _variants, {}),
+            variants=entry.read("variants", read_variants, {}),
         )
         _share_or_variants(checker, entry)
     variants = entry.get("variants")
@@ -313,7 +313,7 @@ def _share_or_variants(checker: Checker, entry: MappingReader) -> None:
         entry.lacks(message, hint, "share", "variants")
 
 
-def _variants(checker: Checker, node: Node, what: str) -> dict[str, float]:
+def read_variants(checker: Checker, node: Node, what: str) -> dict[str, float]:
     """Variant → its share. Numbers without % may be shares (sum 1) or percent (sum 100)."""
     if not isinstance(node.value, dict) or not node.value:
         plain = node.plain()

@@ -122,6 +122,39 @@ experiments:
   holdout: {share: 2%, seed: hold, keeps: [service]}
   copy: {seed: copy, variants: {long: 50%, short: 0.5}}
   other: {seed: copy, variants: {a: 60, b: 40}}
+moments:
+  abandoned: {pattern: [{event: cart_add, when: {event.value: {gt: 10}}, times: {at_least: 1, at_most: 5}}, {not: purchase}], within: 2h}
+  thrice: {pattern: [{moment: abandoned, times: 3}, {not: {event: purchase, when: {event.shop: north}}}, {event: visit}], within: 7d}
+  calm: {pattern: [{event: visit}, {not: {moment: abandoned}}], within: 1d}
+journeys:
+  welcome:
+    start: {event: wechat.follow, when: {event.source: qr}}
+    when: {customer.tier: {ne: gold}}
+    key: event.cart_id
+    again: never
+    goal: {event: purchase, when: {event.amount: {gt: 1}}}
+    stop: {when: {customer.open_complaint: true}}
+    skip_after: never
+    limits: {starts: 20 per s, running: 10000}
+    moved: {old: pause, older: done}
+    steps:
+      hello: {ask: outbound, of: {tags: [sale]}, hold: 1d}
+      pause: {wait: 2h}
+      morning: {wait: {until: "09:00", on: [mon, fri], in: double-11}}
+      date: {wait: {until: customer.renewal, at: "09:00", before: 3d}}
+      later: {wait: {until: event.departure, after: 3d}}
+      bought: {wait_for: {event: purchase, when: {event.amount: {gt: 1}}, within: 22h}, then: which, else: nudge}
+      left: {wait_for: {moment: abandoned, within: 22h}, go: which}
+      nudge: {ask: outbound, go: which}
+      which: {branch: [{when: {customer.tier: gold}, go: vip}, {go: test}]}
+      test: {split: {seed: s-1, variants: {a: 50%, b: 50%}}, go: {a: vip, b: done}}
+      vip: {set: {customer.segment.vip: true}}
+      done: {end: finished}
+  cart: {start: {moment: abandoned}, again: always, stop: {event: message.opened}, goal: {moment: thrice}, steps: {ask: {ask: outbound}}}
+  member: {start: {segment: vip}, again: 30d, skip_after: 2h, goal: {when: {customer.tier: gold}}, steps: {ask: {ask: outbound}}}
+  birthday: {start: {date: customer.birthday, at: "09:00", before: 7d}, steps: {ask: {ask: outbound}}}
+  day-after: {start: {date: customer.birthday, at: "09:00", after: 30d}, steps: {ask: {ask: outbound}}}
+  weekly: {start: {schedule: "0 9 * * mon", audience: {when: {events.purchase.days_since: {gte: 90}}}}, steps: {ask: {ask: outbound}}}
 """
 """Every key, every kind of field and every operator."""
 
@@ -188,6 +221,8 @@ def asked_keys(data: Any) -> dict[str, set[str]]:
         what = entry.what.partition(" of ")[0].partition(' "')[0]
         if entry.what.startswith("budget of message"):
             what = "message_budget"  # the other one is one of `budgets:`
+        if entry.what.startswith("goal of journey"):
+            what = "stop"  # the other one is a message's
         found.setdefault(what, set()).update(entry._asked)
         original(entry, *error)
 
@@ -206,6 +241,8 @@ def test_the_schema_has_exactly_the_keys_that_the_checker_asks_for() -> None:
         "coupon pool": "coupon_pool",
         "derived event": "derived_event",
         "purchase in adds": "amount",
+        "an element": "element",
+        "stop": "trigger",
     }
     definitions = {
         **SCHEMA["definitions"],
@@ -217,6 +254,20 @@ def test_the_schema_has_exactly_the_keys_that_the_checker_asks_for() -> None:
         },
         "at_most": SCHEMA["definitions"]["cap"]["properties"]["at_most"],
         "amount": SCHEMA["definitions"]["score"]["properties"]["adds"]["additionalProperties"],
+    }
+    step, journey = SCHEMA["definitions"]["step"]["properties"], SCHEMA["definitions"]["journey"]
+    definitions |= {
+        "a way": step["branch"]["items"],
+        "wait": {
+            "properties": step["wait"]["anyOf"][1]["properties"]
+            | step["wait"]["anyOf"][2]["properties"]
+        },
+        "wait_for": step["wait_for"],
+        "split": step["split"],
+        "audience": SCHEMA["definitions"]["start"]["properties"]["audience"],
+        "limits": journey["properties"]["limits"],
+        "times": SCHEMA["definitions"]["element"]["properties"]["times"],
+        "not": SCHEMA["definitions"]["element"]["properties"]["not"]["anyOf"][1],
     }
     for what, keys in asked.items():
         known = definitions[named.get(what, what)]["properties"]

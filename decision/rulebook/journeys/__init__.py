@@ -1,0 +1,1 @@
+"""`moments:` and `journeys:` of rule files: read and checked."""

@@ -1,0 +1,100 @@
+"""Times in journeys: durations, dates of customers, days of the week, cron, and rates."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from decision.core.clock import DAY, parse_duration
+from decision.core.fields import measured_date
+from decision.core.journeys.definition import Limits
+from decision.core.journeys.times import parse_cron
+from decision.rulebook.checker import Checker
+from decision.rulebook.mapping_reader import MappingReader
+from decision.rulebook.yaml_source import Node
+
+LONGEST_WAIT: Final = 366 * DAY
+_RATE: Final = re.compile(r"([1-9][0-9]{0,8})\s+per\s+((?:[1-9][0-9]{0,3})?[smhd])")
+
+
+def read_wait(checker: Checker, node: Node, what: str) -> int | None:
+    """A duration of a year at most."""
+    return checker.duration(node, what, LONGEST_WAIT)
+
+
+def read_shift(entry: MappingReader) -> int:
+    """`before: 3d` or `after: 30d`: how much earlier (negative) or later, in microseconds."""
+    before = entry.read("before", read_wait, 0)
+    after = entry.read("after", read_wait, 0)
+    written = entry.get("after")
+    if written is not None and entry.get("before") is not None:
+        message = f"{entry.what} has both before and after"
+        entry.checker.error("conflict", written.key, message, "delete one of them")
+    return after - before
+
+
+def read_date_field(checker: Checker, node: Node, what: str, *families: str) -> str | None:
+    """The name of a field that has a date, such as `customer.birthday`."""
+    name = checker.text(node, what)
+    if name is None:
+        return None
+    first, _, rest = name.partition(".")
+    if measured := measured_date(name):
+        message = f"{what} needs a date; {name} is a number of days"
+        checker.error("bad-value", node.at, message, f"write {measured[0]}")
+        return None
+    if first not in families or not rest or name == "customer.state":
+        message = f'{what} cannot be "{name}"'
+        plain = re.fullmatch(r"[A-Za-z][\w-]*", name)
+        hint = f"write customer.{name}" if plain else "write a date, such as customer.birthday"
+        checker.error("bad-value", node.at, message, hint)
+        return None
+    return name
+
+
+def read_schedule(checker: Checker, node: Node, what: str) -> str | None:
+    """The five fields of cron."""
+    text = checker.text(node, what)
+    if text is None:
+        return None
+    try:
+        parse_cron(text)
+    except ValueError as error:
+        reason, _, hint = str(error).replace("'", '"').partition("; ")
+        hint = hint or 'write minute, hour, day, month and weekday, such as "0 9 * * mon"'
+        if "never comes" in reason:
+            hint = "change the day (the third) or the month (the fourth)"
+        checker.error("bad-value", node.at, f"{what}: {reason}", hint)
+        return None
+    return text
+
+
+def read_again(checker: Checker, node: Node, what: str) -> int | None:
+    """`never` (None), `always` (0), or a duration."""
+    if node.value == "never":
+        return None
+    if node.value == "always":
+        return 0
+    return checker.duration(node, what, LONGEST_WAIT)
+
+
+def read_skip_after(checker: Checker, node: Node, what: str) -> int | None:
+    """A duration, or `never` (None)."""
+    return None if node.value == "never" else checker.duration(node, what)
+
+
+def read_limits(checker: Checker, node: Node, what: str) -> Limits:
+    """`{starts: 20 per s, running: 10000}`."""
+    with checker.entry(node, what) as entry:
+        starts, per = entry.read("starts", _rate, (None, 1_000_000))
+        return Limits(starts=starts, per=per, running=entry.read("running", Checker.whole, None))
+
+
+def _rate(checker: Checker, node: Node, what: str) -> tuple[int, int] | None:
+    found = _RATE.fullmatch(node.value) if isinstance(node.value, str) else None
+    if found is None:
+        hint = f"write {node.value} per s" if type(node.value) is int else "write 20 per s"
+        checker.wrong_type(node, what, "a number per time, such as 20 per s", hint)
+        return None
+    unit = found[2]
+    return int(found[1]), parse_duration(unit if unit[0].isdigit() else f"1{unit}")

@@ -1,0 +1,177 @@
+"""Moments and journeys of rule files are read as they are written."""
+
+from __future__ import annotations
+
+from decision.core.clock import DAY, HOUR
+from decision.core.conditions import Clause
+from decision.core.definition import PolicyDefinition, Selector
+from decision.core.journeys.definition import (
+    Ask,
+    Branch,
+    DateStart,
+    Element,
+    End,
+    Limits,
+    ScheduleStart,
+    SegmentStart,
+    SetAttributes,
+    Split,
+    Trigger,
+    Wait,
+    WaitFor,
+    WaitUntil,
+    WaitUntilDate,
+)
+from decision.rulebook.reader import load_files
+
+SHOP = """\
+purposes: {marketing: {consent: opt_in}}
+channels: {push: {}}
+placements: {outbound: {channels: [push], delivery: gateway}}
+messages:
+  hello: {purpose: marketing, channels: [push], tags: [welcome-1]}
+  offer: {purpose: marketing, channels: [push], tags: [welcome-2]}
+moments:
+  abandoned: {pattern: [{event: cart_add}, {not: purchase}], within: 2h}
+  keen:
+    within: 7d
+    pattern:
+      - {event: visit, when: {event.page: prices}, times: 3}
+      - {not: {event: purchase, when: {event.amount: {gt: 10}}}}
+      - {moment: abandoned, times: {at_least: 2}}
+"""
+WELCOME = """\
+journeys:
+  welcome:
+    start: {event: wechat.follow}
+    when: {customer.tier: {ne: power}}
+    key: event.cart_id
+    again: never
+    goal: {event: purchase}
+    stop: {when: {customer.open_complaint: true}}
+    skip_after: never
+    limits: {starts: 20 per s, running: 10000}
+    moved: {old: pause}
+    steps:
+      hello:  {ask: outbound, of: {tags: [welcome-1]}, hold: 1d}
+      pause:  {wait: 2h}
+      nine:   {wait: {until: "09:00", on: [mon]}}
+      date:   {wait: {until: customer.renewal, at: "09:00", before: 3d}}
+      bought: {wait_for: {event: purchase, within: 22h}, then: thanks, else: nudge}
+      thanks: {set: {customer.segment.buyer: true}, go: done}
+      nudge:  {ask: outbound, of: {tags: [welcome-2]}}
+      which:  {branch: [{when: {customer.tier: gold}, go: vip}, {go: test}]}
+      test:   {split: {seed: s-1, variants: {a: 50%, b: 50%}}, go: {a: vip, b: done}}
+      vip:    {set: {customer.segment.vip: true}}
+      done:   {end: finished}
+"""
+
+
+def loaded(text: str) -> PolicyDefinition:
+    found = load_files({"a.yaml": SHOP + text})
+    assert found.definition is not None, found.diagnostics
+    return found.definition
+
+
+def test_a_journey_is_read_as_it_is_written() -> None:
+    welcome = loaded(WELCOME).journeys[0]
+    assert (welcome.name, welcome.source) == ("welcome", "rules/a.yaml:16")
+    assert welcome.start == Trigger(name="", source="rules/a.yaml:17", event="wechat.follow")
+    assert welcome.when == Clause("customer.tier", "ne", "power")
+    assert (welcome.key, welcome.again, welcome.skip_after) == ("event.cart_id", None, None)
+    assert welcome.goal == Trigger(name="", source="rules/a.yaml:21", event="purchase")
+    assert welcome.stop is not None and welcome.stop.event is None
+    assert welcome.stop.when == Clause("customer.open_complaint", "eq", True)
+    assert welcome.stop.clause_sources == ("rules/a.yaml:22",)
+    assert welcome.limits == Limits(starts=20, per=1_000_000, running=10_000)
+    assert welcome.moved == {"old": "pause"}
+
+
+def test_every_kind_of_step_is_read_with_its_line() -> None:
+    steps = {step.name: step for step in loaded(WELCOME).journeys[0].steps}
+    assert list(steps) == [
+        *("hello", "pause", "nine", "date", "bought", "thanks", "nudge"),
+        *("which", "test", "vip", "done"),
+    ]
+    assert steps["hello"] == Ask(
+        name="hello",
+        source="rules/a.yaml:27",
+        placement="outbound",
+        of=Selector(tags=("welcome-1",)),
+        hold=DAY,
+    )
+    assert steps["pause"] == Wait(name="pause", source="rules/a.yaml:28", lasts=2 * HOUR)
+    assert steps["nine"] == WaitUntil(
+        name="nine", source="rules/a.yaml:29", minute=9 * 60, weekdays=(0,)
+    )
+    assert steps["date"] == WaitUntilDate(
+        name="date",
+        source="rules/a.yaml:30",
+        field="customer.renewal",
+        minute=9 * 60,
+        shift=-3 * DAY,
+    )
+    assert steps["bought"] == WaitFor(
+        name="bought",
+        source="rules/a.yaml:31",
+        trigger=Trigger(name="", source="rules/a.yaml:31", event="purchase"),
+        within=22 * HOUR,
+        then="thanks",
+        otherwise="nudge",
+    )
+    assert steps["thanks"] == SetAttributes(
+        name="thanks", source="rules/a.yaml:32", values={"segment.buyer": True}, go="done"
+    )
+    which = steps["which"]
+    assert isinstance(which, Branch)
+    assert [(way.when, go) for way, go in which.ways] == [
+        (Clause("customer.tier", "eq", "gold"), "vip"),
+        (Trigger(name="").when, "test"),
+    ]
+    assert steps["test"] == Split(
+        name="test",
+        source="rules/a.yaml:35",
+        seed="s-1",
+        variants={"a": 0.5, "b": 0.5},
+        ways={"a": "vip", "b": "done"},
+    )
+    assert steps["done"] == End(name="done", source="rules/a.yaml:37", reason="finished")
+
+
+def test_patterns_say_how_often_and_what_must_not_come() -> None:
+    abandoned, keen = loaded("").moments
+    assert [(one.event, one.absent) for one in abandoned.pattern] == [
+        ("cart_add", False),
+        ("purchase", True),
+    ]
+    assert abandoned.within == 2 * HOUR
+    visit, purchase, twice = keen.pattern
+    assert visit == Element(
+        event="visit",
+        when=Clause("event.page", "eq", "prices"),
+        at_least=3,
+        at_most=3,
+        source="rules/a.yaml:12",
+        clause_sources=("rules/a.yaml:12",),
+    )
+    assert purchase.absent and purchase.when == Clause("event.amount", "gt", 10)
+    assert (twice.event, twice.at_least, twice.at_most) == ("moment.abandoned", 2, None)
+
+
+def test_every_kind_of_start_is_read() -> None:
+    def start(text: str) -> object:
+        return (
+            loaded(f"journeys: {{j: {{start: {text}, steps: {{a: {{ask: outbound}}}}}}}}")
+            .journeys[0]
+            .start
+        )
+
+    where = "rules/a.yaml:15"
+    assert start("{moment: abandoned}") == Trigger(name="", source=where, event="moment.abandoned")
+    assert start("{segment: vip}") == SegmentStart(name="", source=where, segment="vip")
+    assert start('{date: customer.birthday, at: "09:00", before: 7d}') == DateStart(
+        name="", source=where, field="customer.birthday", minute=540, shift=-7 * DAY
+    )
+    weekly = start('{schedule: "0 9 * * mon", audience: {when: {customer.tier: gold}}}')
+    assert isinstance(weekly, ScheduleStart)
+    assert (weekly.schedule, weekly.when) == ("0 9 * * mon", Clause("customer.tier", "eq", "gold"))
