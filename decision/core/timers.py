@@ -1,8 +1,8 @@
 """Timers: when somebody has to look at a customer of whom nobody asks.
 
 Only a customer's earliest wake-up has a timer. Near ones, which are due within some `NEAR` or
-claimed, are kept with their time; far ones only by the hour or day, in *buckets*, and brought near
-before these begin. A timer may come too early, or for nothing: whoever claims it reads the
+claimed, are kept with their time; far ones only by the hour, day or week, in *buckets*, and brought
+near before these begin. A timer may come too early, or for nothing: whoever claims it reads the
 customer, does what is due by the document, and sets the timer anew. Where a document's earliest
 wake-up is T, there is a timer at or before T: so none is lost.
 
@@ -23,8 +23,10 @@ from decision.core.journeys.state import JourneyState
 NEAR: Final = 2 * HOUR
 """What is due within is kept with its time. Buckets that begin within it are brought near."""
 
+_UNITS: Final = {"h": HOUR, "d": DAY, "w": 7 * DAY}
 _BY_HOUR: Final = 7 * DAY
-"""Beyond, buckets are of days: so they have more entries, which costs less for each."""
+_BY_DAY: Final = 56 * DAY
+"""Within these, buckets are of hours and of days. The more entries one has, the less each costs."""
 
 _MOST_ARMED: Final = 8
 
@@ -71,12 +73,13 @@ def set_wake(document: Document, at: int | None, now: int) -> Wake:
 
 
 def bucket_of(at: int, now: int) -> str:
-    """The bucket of a time: an hour's, or beyond a week a day's, in UTC.
+    """The bucket of a time: an hour's, beyond a week a day's, beyond eight a week's, by UTC.
 
-    >>> bucket_of(DAY + 90 * 60_000_000, DAY), bucket_of(9 * DAY, DAY)
-    ('h25', 'd9')
+    >>> [bucket_of(DAY + ahead, now=DAY) for ahead in (HOUR, 9 * DAY, 70 * DAY)]
+    ['h25', 'd10', 'w10']
     """
-    return f"h{at // HOUR}" if at - now <= _BY_HOUR else f"d{at // DAY}"
+    unit = "h" if at - now <= _BY_HOUR else "d" if at - now <= _BY_DAY else "w"
+    return f"{unit}{at // _UNITS[unit]}"
 
 
 def bucket_begins(bucket: str) -> int:
@@ -85,7 +88,7 @@ def bucket_begins(bucket: str) -> int:
     >>> bucket_begins("d9") == 9 * DAY
     True
     """
-    return int(bucket[1:]) * (HOUR if bucket[0] == "h" else DAY)
+    return int(bucket[1:]) * _UNITS[bucket[0]]
 
 
 class ClaimedWake(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ With the prefix `nb:` and a customer `c-1024`, of partition 114 (`identifiers.pa
     nb:{p114}:held                 zset    the same, failed or unknown, by since when
     nb:{p114}:wake                 zset    timers that are near or claimed: customer id by when it
                                            is due, or when the lease ends (µs of Redis' clock)
-    nb:{p114}:far:d20780:c-        list    far timers of a bucket (d day, h hour since 1970), of ids
+    nb:{p114}:far:d20780:c-        list    far timers of a bucket (h hour, d day, w week), of ids
                                            that begin so: the rest of the ids, mostly integers
     nb:{p114}:fars                 zset    <bucket>:<prefix> of these lists by when the bucket
                                            begins; '' by up to when they were brought near (µs)

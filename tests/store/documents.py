@@ -102,7 +102,7 @@ partials = st.builds(
     began=st.integers(0, 1 << 20),
     took=st.integers(0, 1 << 20),
 )
-buckets = st.builds("{}{}".format, st.sampled_from("hd"), st.integers(1, 1 << 40))
+buckets = st.builds("{}{}".format, st.sampled_from("hdw"), st.integers(0, 1 << 40))
 named = names.filter(lambda name: "\0" not in name)
 journeys = st.builds(
     JourneyState,

@@ -122,7 +122,7 @@ def test_journeys_are_these_exact_bytes() -> None:
     document = Document(
         customer_id="c-1",
         journeys=JourneyState(
-            {"w": [run]}, {"left": [partial]}, {"w\0k": 9}, 4, ["d20780", "h498000"]
+            {"w": [run]}, {"left": [partial]}, {"w\0k": 9}, 4, ["d20780", "h498000", "w2970"]
         ),
     )
     _, _, parts = codec.split("c-1", stored(document, new_register()))
@@ -130,7 +130,7 @@ def test_journeys_are_these_exact_bytes() -> None:
         "98 c0 c0 c0 c0 c0 c0 c0 95 "
         "81 00 91 9a a1 72 a1 6b 09 01 03 91 d2 ff e1 7b 81 01 c0 02 81 03 07 "
         "81 04 91 95 01 02 05 02 a3 65 2d 31 "
-        "81 00 81 a1 6b 09 04 92 d1 ae d4 ce 00 07 99 50"
+        "81 00 81 a1 6b 09 04 93 cd f3 85 ce 00 16 cb f0 cd 22 d0"
     )
     document.journeys = JourneyState(looked=4)
     _, _, parts = codec.split("c-1", stored(document, new_register()))

@@ -19,7 +19,7 @@ from decision.core.timers import (
     bucket_of,
 )
 from decision.store.in_memory.base import Clock, MemoryBase
-from decision.store.timers import tally_of_erasure
+from decision.store.timers import even, tally_of_erasure
 
 _SOON = 20_000
 """Microseconds; as in `rearm_wake.lua`."""
@@ -56,7 +56,12 @@ class MemoryTimers(MemoryBase):
             if not wake.stands:
                 self._far[partition].setdefault(wake.bucket, []).append(customer_id)
         else:
-            self._put_near(customer_id, max(wake.at, soonest))
+            self._put_near(customer_id, even(max(wake.at, soonest)))
+
+    def _add_timer(self, customer_id: str, at: int) -> None:
+        """Adds one to what there is: the earlier timer stays, and a lease, but for a moment."""
+        score = self._near.get(customer_id, even(at))
+        self._put_near(customer_id, score - 2 if score % 2 else min(score, even(at)))
 
     def _write_timer(self, commit: Commit) -> None:
         """A part of a commit."""
@@ -87,7 +92,7 @@ class MemoryTimers(MemoryBase):
                     break
                 due, customer_id = first
                 del self._near[customer_id]
-                claimed.append(ClaimedWake(customer_id, due, now + lease_ms * 1000))
+                claimed.append(ClaimedWake(customer_id, due, now + lease_ms * 1000 | 1))
         for one in claimed:
             self._put_near(one.customer_id, one.lease)
         return claimed
@@ -107,10 +112,8 @@ class MemoryTimers(MemoryBase):
             self._brought[partition] = max(begins, self._brought[partition])
             entries, span = self._far[partition].pop(bucket), max(begins - now, 0)
             for place, customer_id in enumerate(entries):
-                if customer_id not in self._near:
-                    self._put_near(
-                        customer_id, begins - span + span * (2 * place + 1) // (2 * len(entries))
-                    )
+                at = begins - span + span * (2 * place + 1) // (2 * len(entries))
+                self._add_timer(customer_id, at)
 
     async def rearm(self, claimed: ClaimedWake, wake: Wake) -> bool:
         if self._near.get(claimed.customer_id) != claimed.lease:
@@ -128,7 +131,7 @@ class MemoryTimers(MemoryBase):
             if bucket_begins(bucket) > max(now + NEAR, self._brought[partition]):
                 self._far[partition].setdefault(bucket, []).append(customer_id)
             else:
-                self._put_near(customer_id, min(at, self._near.get(customer_id, at + 1) - 1))
+                self._add_timer(customer_id, at)
 
     async def next_wake(self, partitions: Collection[int]) -> int | None:
         near = [first[0] for one in partitions if (first := self._first(one)) is not None]

@@ -22,7 +22,7 @@ from decision.core.timers import (
 from decision.store.in_redis.base import RedisBase
 from decision.store.keys import Keys
 from decision.store.pipelined_connection import Argument, Command
-from decision.store.timers import split_id
+from decision.store.timers import even, split_id
 
 _LISTS: Final = 16
 """Lists of far timers of a partition that are brought near together."""
@@ -87,9 +87,12 @@ class RedisTimers(RedisBase):
         by_partition = defaultdict(list)
         for customer_id, at in wakes.items():
             by_partition[partition_of(customer_id)].append((customer_id, at))
-        for number, own in by_partition.items():
-            for first in range(0, len(own), _ARMED):
-                await self._arm(number, own[first : first + _ARMED], int(seconds) * SECOND)
+        calls = [
+            self._arm(number, own[first : first + _ARMED], int(seconds) * SECOND)
+            for number, own in by_partition.items()
+            for first in range(0, len(own), _ARMED)
+        ]
+        await asyncio.gather(*calls)
 
     async def _arm(self, number: int, own: Sequence[tuple[str, int]], now: int) -> None:
         keys = [*self.keys.timers(number)]
@@ -159,7 +162,7 @@ def timer_arguments(keys: Keys, commit: Commit) -> tuple[list[str], list[Any]]:
 
 def _change(keys: Keys, customer_id: str, wake: Wake) -> tuple[list[str], list[Argument]]:
     """The list of a far timer; when one is due, and what is written to the list."""
-    at = "" if wake.at is None else str(wake.at)
+    at = "" if wake.at is None else str(even(wake.at))
     if wake.at is None or wake.bucket is None:
         return [], [at]
     prefix, rest = split_id(customer_id)

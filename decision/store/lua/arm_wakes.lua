@@ -5,8 +5,7 @@
 -- ARGV  for each customer: id; when it is due, microseconds; which of the KEYS is its list, 0 for
 --       none; when the bucket begins; its member of the buckets; what the list has of the id
 --
--- A near one that is early enough is moved by one microsecond: so whoever has claimed it, and may
--- not know of this, has lost the lease.
+-- A customer's earlier timer stays, and a lease but for a moment: see `claim_wakes.lua`.
 
 local near, buckets = KEYS[1], KEYS[2]
 local brought = tonumber(redis.call('ZMSCORE', buckets, '')[1] or 0)
@@ -18,10 +17,9 @@ for i = 1, #ARGV, 6 do
     end
     redis.call('HINCRBY', KEYS[3], 'far', 1)
   else
-    local score = redis.call('ZMSCORE', near, customer)[1]
-    if score then
-      at = math.min(at, tonumber(score) - 1)
-    end
+    at = at - at % 2
+    local score = tonumber(redis.call('ZMSCORE', near, customer)[1] or at)
+    at = score % 2 == 1 and score - 2 or math.min(score, at)
     redis.call('ZADD', near, string.format('%.0f', at), customer)
   end
 end

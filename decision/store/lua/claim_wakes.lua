@@ -9,6 +9,9 @@
 --
 -- The member "" of the buckets says up to which begin they were brought near: whoever sets a timer
 -- for a bucket that begins by then keeps it near, and no clock that is set back changes that.
+-- Ends of leases are odd, timers are even. Where a customer has a timer already, the earlier one
+-- stays. A lease stays, but for a moment: so whoever has it, and may not know of the timer that came,
+-- cannot set another, and the customer is looked at again when it ends.
 
 local AT_A_TIME = 500
 
@@ -29,7 +32,13 @@ for place = 4, #KEYS do
   local span = math.max(begins - now, 0)
   for i, entry in ipairs(entries) do
     local at = begins - math.ceil(span * (1 - (i - 1 + ARGV[3]) / #entries))
-    redis.call('ZADD', near, 'NX', exact(at), prefix .. entry)
+    at = at - at % 2
+    local customer = prefix .. entry
+    if redis.call('ZADD', near, 'NX', exact(at), customer) == 0 then
+      local score = tonumber(redis.call('ZMSCORE', near, customer)[1])
+      at = score % 2 == 1 and score - 2 or math.min(score, at)
+      redis.call('ZADD', near, exact(at), customer)
+    end
   end
   if #entries > 0 then
     redis.call('HINCRBY', KEYS[3], 'far', -#entries)
@@ -40,7 +49,8 @@ for place = 4, #KEYS do
 end
 
 local found = redis.call('ZRANGEBYSCORE', near, '-inf', exact(now), 'WITHSCORES', 'LIMIT', 0, ARGV[2])
-local ends = exact(now + ARGV[1])
+local ends = now + ARGV[1]
+ends = exact(ends + 1 - ends % 2)
 for i = 1, #found, 2 do
   redis.call('ZADD', near, ends, found[i])
 end

@@ -34,6 +34,6 @@ else
   if at <= now then
     at = now + math.max(SOON, math.floor((now - at) / 4))
   end
-  redis.call('ZADD', near, string.format('%.0f', at), customer)
+  redis.call('ZADD', near, string.format('%.0f', at - at % 2), customer)
 end
 return 1

@@ -7,18 +7,19 @@
      {journey: {key: started}}, looked, [armed]]
 
 `entered` counts from `started`, `wake` from `entered`, `last` from `first`: whole seconds, or
-microseconds in a list. Buckets are their numbers, below zero those of days.
+microseconds in a list. Buckets are three times their numbers, and 1 more for a day, 2 for a week.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from decision.core.clock import SECOND
 from decision.core.journeys.state import JourneyState, Partial, Run
 from decision.store.sections.packing import padded, trimmed
 
+_UNITS: Final = "hdw"
 _Numbers = Mapping[str, int | str]
 _Names = Mapping[int | str, str]
 
@@ -36,7 +37,7 @@ def journey_fields(state: JourneyState | None, number: Mapping[str, Any]) -> lis
         {number[name]: [_partial(one, number) for one in o] for name, o in state.partials.items()},
         started,
         state.looked,
-        [int(one[1:]) * (1 if one[0] == "h" else -1) for one in state.armed],
+        [int(one[1:]) * 3 + _UNITS.index(one[0]) for one in state.armed],
     ]
     return trimmed([field or None for field in fields]) or None
 
@@ -53,7 +54,7 @@ def read_journeys(fields: list[Any], name: _Names) -> JourneyState:
             for key, at in own.items()
         },
         looked or 0,
-        [f"h{one}" if one > 0 else f"d{-one}" for one in armed or ()],
+        [f"{_UNITS[one % 3]}{one // 3}" for one in armed or ()],
     )
 
 
