@@ -34,6 +34,7 @@ class Operation:
     answer: Schema | None
     answers_lines: bool
     repeatable: str
+    last_lines: list[str]
 
     @property
     def by_hand(self) -> bool:
@@ -113,6 +114,7 @@ def _operation(path: str, method: str, described: Mapping[str, Any]) -> Operatio
         answer=answered.get(_JSON, {}).get("schema"),
         answers_lines=LINES in answered,
         repeatable=described.get("x-repeatable", repeatable),
+        last_lines=described.get("x-last-lines", []),
     )
 
 

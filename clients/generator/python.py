@@ -131,6 +131,7 @@ def _method(one: Operation, prefix: str) -> str:
         *(["body=encoded(body)"] if one.body is not None else []),
         *([_repeatable(one)] if one.repeatable != "never" else []),
         "timeout=timeout",
+        *([f"last={tuple(one.last_lines)!r}"] if one.last_lines else []),
     ]
     return "\n".join(
         [

@@ -91,6 +91,8 @@ def _method(one: Operation) -> str:
         call.append("body: encoded(body)")
     if one.repeatable != "never":
         call.append(f"repeatable: {'hasIds(body)' if one.repeatable == 'with ids' else 'true'}")
+    if one.last_lines:
+        call.append(f"last: {json.dumps(one.last_lines)}")
     prefix, wait = "async ", "return await "
     if one.answers_lines:
         prefix, wait = "async *", "yield* "

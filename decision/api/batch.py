@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
-import msgspec
 from litestar.types import HTTPReceiveMessage, Receive, Scope, Send
 
 from decision.api.answers import encode_json
@@ -250,8 +249,7 @@ class Batch:
             return encode_json(decided.decision) + b"\n"
         except Exception as error:  # noqa: BLE001 - becomes an error line; the rest goes on
             problem = as_problem(error, self.request_id)
-            details = msgspec.to_builtins(problem.details(self.request_id))
-            return encode_json({"error": {**details, "line": number}}) + b"\n"
+            return encode_json({"error": problem.of_line(number, self.request_id)}) + b"\n"
 
     async def _send(self, send: Send) -> None:
         """Sends the answers in order, those that are ready together."""

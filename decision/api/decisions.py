@@ -193,7 +193,8 @@ _BATCH = Operation(
     summary="Decide many requests, one per line",
     description="Lines are decision requests; the answer has a line for each, in the same order, "
     'while they are still being sent. A bad line gives `{"error": {…, "line": 3}}`, and the '
-    "rest goes on. Empty lines are skipped.",
+    "rest goes on. Where a line is refused for now (`status` 429, 503), `retry_after` of the error "
+    "says after how many seconds to send it again; else it is null. Empty lines are skipped.",
     request=Body(type=str, content_type=NDJSON, example=EXAMPLES["batch"]),
     answers={200: ("One decision or error per line", Body(type=str, content_type=NDJSON))},
     problems=("too-large", "unsupported-media-type", "unavailable"),

@@ -115,6 +115,7 @@ _EXPORT = Operation(
         )
     },
     problems=("not-found", "unavailable"),
+    last_lines=("end", "error"),
 )
 _TIMELINE = Operation(
     id="showTimeline",

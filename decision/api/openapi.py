@@ -47,7 +47,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     `query` is parameter → (description, values it may have, or its schema). `method`
     is for routes that have none of their own. `repeatable` says of a POST whether it may be sent
     again where the answer is lost: `with ids`, where the request names what it does (`request_id`,
-    the events' `id`).
+    the events' `id`). `last_lines` are the kinds that the last line of an answer of lines may have:
+    without such a line the answer was cut.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     query: Mapping[str, tuple[str, tuple[str, ...] | dict[str, Any]]] = {}
     method: str = ""
     repeatable: Literal["never", "with ids", "always"] = "never"
+    last_lines: tuple[str, ...] = ()
 
     def __deepcopy__(self, memo: object) -> Operation:
         """Itself: a router copies its handlers, and types in there cannot be copied."""
@@ -130,6 +132,8 @@ def _operation(
         described["security"] = [{"key": []}, {}]
     if operation.repeatable != "never":
         described["x-repeatable"] = operation.repeatable
+    if operation.last_lines:
+        described["x-last-lines"] = list(operation.last_lines)
     if operation.parameters:
         described["parameters"] = [
             {

@@ -60,6 +60,17 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
     errors: list[FieldError] = []
 
 
+class LineProblem(ProblemDetails, frozen=True, kw_only=True):
+    """A problem of one line of a batch. Lines count from 1.
+
+    A line has no headers, so `retry_after` says here what `Retry-After` says elsewhere: the seconds
+    after which to send it again.
+    """
+
+    line: int
+    retry_after: int | None
+
+
 class CodedProblem(ProblemDetails, frozen=True, kw_only=True):
     """A problem for clients that read `code` and `message` of an error."""
 
@@ -106,6 +117,12 @@ class Problem(NextbestError):
             instance=f"urn:nextbest:request:{request_id}" if request_id else None,
             errors=self.errors,
         )
+
+    def of_line(self, line: int, request_id: str) -> LineProblem:
+        """What stands in the place of the answer to one line."""
+        after = self.headers.get("retry-after")
+        details = msgspec.structs.asdict(self.details(request_id))
+        return LineProblem(**details, line=line, retry_after=None if after is None else int(after))
 
     def coded(self, request_id: str | None = None) -> CodedProblem:
         """What goes into the body, with a code."""

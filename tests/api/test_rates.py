@@ -71,6 +71,7 @@ async def test_lines_and_events_count_one_by_one(rules: Path, tmp_path: Path) ->
         rows: list[Any] = [json.loads(line) for line in answer.text.splitlines()]
         found = [row["error"]["status"] if "error" in row else 200 for row in rows]
         assert found == [200] * 6 + [429] * 2
+        assert all(0 < row["error"]["retry_after"] <= 3600 for row in rows[6:])
         event = {"customer_id": "c-1", "type": "x"}
         for count, status in ((4, 202), (3, 429), (2, 202), (1, 429)):
             answer = await api.client.post(

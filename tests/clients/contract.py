@@ -122,6 +122,8 @@ def filled(value: Any, names: Mapping[str, Any]) -> Any:
 
 def failure(wanted: Any, outcome: Mapping[str, Any]) -> str | None:
     """What an error has otherwise than wanted."""
+    if isinstance(wanted, list):
+        return None if outcome["fails"] in wanted else f"is none of {wanted}"
     if isinstance(wanted, str):
         return None if outcome["fails"] == wanted else f"is not {wanted}"
     rows = dict(wanted["problem"])

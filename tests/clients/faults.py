@@ -1,6 +1,6 @@
 """A proxy that does damage: what the first segment of a path asks for, the first so many times.
 
-`/~lost~2~TOKEN/v1/decisions` is `/v1/decisions`, where the first two requests with this token lose
+`/~lost~2~pass~TOKEN/v1/decisions` is `/v1/decisions`, where the first two requests with this token lose
 their answers. So a client is told of a fault by its address, and may have a path in it.
 """
 
@@ -34,6 +34,11 @@ def _problem(status: int, kind: str, detail: str, **more: Any) -> bytes:
     ).encode()
 
 
+def _line(status: int, **more: Any) -> bytes:
+    """The answer to a batch of one line that was not decided."""
+    return b'{"error":' + _problem(status, "x", "not now", line=1, **more) + b"}\n"
+
+
 ANSWERS: dict[str, tuple[int, dict[str, str], bytes]] = {
     "busy": (429, {"retry-after": "0"}, _problem(429, "rate-limited", "slower, please")),
     "unavailable": (503, {"retry-after": "0"}, _problem(503, "unavailable", "no store")),
@@ -45,6 +50,28 @@ ANSWERS: dict[str, tuple[int, dict[str, str], bytes]] = {
     "page": (502, {"content-type": "text/html"}, b"<h1>Bad gateway</h1>"),
     "hello": (200, {"content-type": "text/html"}, b"<h1>Please log in</h1>"),
     "moved": (308, {"location": "/v1/policy"}, b""),
+    "empty": (200, {}, b""),
+    "null": (200, {}, b"null"),
+    "number": (200, {}, b"3\n"),
+    "list": (200, {}, b"[]\n"),
+    "nan": (200, {}, b"NaN"),
+    "deep": (200, {}, b"[" * 200_000),
+    "deep-problem": (400, {}, b'{"a":' * 200_000),
+    "no-gzip": (200, {"content-encoding": "gzip"}, b"this is not packed"),
+    "no-gzip-problem": (500, {"content-encoding": "gzip"}, b"this is not packed"),
+    "bad-error": (200, {}, b'{"error": 3}\n'),
+    "null-error": (200, {}, b'{"error": null}\n'),
+    "list-error": (200, {}, b'{"error": []}\n'),
+    "odd-problem": (
+        400,
+        {},
+        b'{"type": "urn:nextbest:problem:x", "title": 1, "detail": null, "errors": [null]}',
+    ),
+    "no-such-page": (404, {"content-type": "text/html"}, b"<h1>Not found</h1>"),
+    "busy-line": (200, {}, _line(429, retry_after=0)),
+    "long-busy-line": (200, {}, _line(429, retry_after=3600)),
+    "unavailable-line": (200, {}, _line(503, retry_after=0)),
+    "bad-line": (200, {}, _line(400, retry_after=None)),
 }
 
 
@@ -67,10 +94,10 @@ class FaultyProxy:
 
             def do(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
-                _, fault, times, rest = self.path.split("~", 3)
+                _, fault, times, then, rest = self.path.split("~", 4)
                 token, _, path = rest.partition("/")
                 proxy.seen[token] += 1
-                fault = fault if proxy.seen[token] <= int(times) else "pass"
+                fault = fault if proxy.seen[token] <= int(times) else then
                 if fault in ANSWERS:
                     self.answer(*ANSWERS[fault])
                 elif fault == "hang":
@@ -103,7 +130,10 @@ class FaultyProxy:
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
-                if status != 204:
+                if fault == "short":  # ended, as a connection does that nobody can see was cut
+                    body = b"".join(body.splitlines(keepends=True)[:-1])
+                    self.send_header("connection", "close")
+                elif status != 204:
                     self.send_header("content-length", str(len(body)))
                 self.end_headers()
                 broken = fault in ("cut", "stall")
@@ -119,11 +149,14 @@ class FaultyProxy:
         self._thread.start()
 
     def address(self, via: str, token: str) -> str:
-        """The address by which a client meets a fault: `lost 2`, or `pass`; `nobody` listens."""
+        """The address by which a client meets a fault: `lost 2`, or `pass`; `nobody` listens.
+
+        A second fault, as in `lost 2 page`, is for the requests after the first ones.
+        """
         if via == "nobody":
             return f"http://127.0.0.1:{free_port()}"
-        fault, _, times = via.partition(" ")
-        return f"{self.url}/~{fault}~{times or 1}~{token}"
+        fault, times, then = (*via.split(), *("1", "pass")[max(0, len(via.split()) - 1) :])
+        return f"{self.url}/~{fault}~{times}~{then}~{token}"
 
     def close(self) -> None:
         self._server.shutdown()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ import httpx
 from nextbest_client import AsyncClient, Client, NoAnswerError, ProblemError, TimedOutError
 from nextbest_client.calls import Call, LinesCall, Retries, address, authorization, has_ids
 from nextbest_client.errors import problem_of
-from nextbest_client.lines import Portions, Splitter
+from nextbest_client.lines import Portion, Portions, Request, Splitter
 from tests.clients.contract import Contract, broken_pieces
 
 
@@ -109,24 +110,28 @@ def _retry_after(header: str) -> float | None:
 
 
 def _wait(repeatable: bool, failure: int | str, after: float | None, made: int) -> float | None:
-    call: Call[None] = Call("POST", "/", repeatable=repeatable)
     if isinstance(failure, int):
         error: Any = ProblemError(failure, "", "", "", retry_after=after)
     else:
         error = NoAnswerError("", sent=failure == "lost")
-    return Retries(most=2, longest_wait=7).wait(call, error, made)
+    return Retries(most=2, longest_wait=7).wait(repeatable, error, made)
 
 
 def _lines(text: str, size: int) -> list[Any]:
-    lines, data = Splitter(httpx.Response(200)), text.encode()
+    lines, data = Splitter(), text.encode()
     pieces = [data[at : at + size] for at in range(0, len(data), size)]
-    return [*(line for piece in pieces for line in lines.add(piece)), *lines.end()]
+    found = [*(line for piece in pieces for line in lines.add(piece)), *lines.end()]
+    return [json.loads(line) for line in found]
+
+
+def numbers(portion: Portion) -> list[Any]:
+    return [place.number if isinstance(place, Request) else place for place in portion.places]
 
 
 def _portions(most: int, lines: list[Any]) -> list[Any]:
     portions = Portions(most, None)
     made = [ready for line in lines for ready in portions.add(line)]
-    return [[one.places, one.repeatable] for one in [*made, *portions.rest()]]
+    return [[numbers(one), one.repeatable] for one in [*made, *portions.rest()]]
 
 
 _PIECES: dict[str, Callable[..., Any]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 import tarfile
@@ -13,14 +14,23 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from nextbest_client import Client
-from nextbest_client.calls import encoded
-from nextbest_client.errors import NoAnswerError
-from nextbest_client.lines import Portions
+from nextbest_client.calls import Retries, decoded, encoded
+from nextbest_client.errors import NoAnswerError, ProblemError, problem_of
+from nextbest_client.lines import Exchange, Portion, Portions, Request
+from tests.clients.test_python_client import numbers
 from tests.docs.pages import ROOT
 
 FOLDER = ROOT / "clients" / "python"
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
 SOURCE = FOLDER / "src" / "nextbest_client"
 
 
@@ -84,7 +94,7 @@ def test_a_portion_is_full_by_its_lines_or_by_its_bytes() -> None:
     given = [long, long, "", *[{"placement": str(number)} for number in range(4)]]
     made = [ready for line in given for ready in portions.add(line)]
     made += portions.rest()
-    assert [one.places for one in made] == [[1], [2, 4, 5], [6, 7]]
+    assert [numbers(one) for one in made] == [[1], [2, 4, 5], [6, 7]]
 
 
 def test_what_is_no_json_has_an_error_in_its_place() -> None:
@@ -99,3 +109,60 @@ def test_what_is_no_json_has_an_error_in_its_place() -> None:
     assert "error" in second and second["error"]["line"] == 2
     with pytest.raises(NoAnswerError, match="fewer lines"):
         portion.result(httpx.Response(200, content=b'{"decision_id": "1"}\n'))
+
+
+@given(st.lists(st.booleans(), max_size=60), st.data())
+def test_lines_refused_for_now_are_sent_again_until_none_is_decided_any_more(
+    repeatable: list[bool], data: st.DataObject
+) -> None:
+    """Each has its last answer, in order; no line is sent that was decided."""
+    places: list[Any] = [Request(at, b"%d" % at, one) for at, one in enumerate(repeatable)]
+    exchange = Exchange(Portion.of(places, 5), Retries(most=2, longest_wait=7))
+    last: dict[int, Any] = {}
+    in_vain, wait = 0, 0.0 if places else None
+    while wait is not None:
+        sent = [place.number for place in exchange.portion.places if isinstance(place, Request)]
+        assert not any("decision_id" in last.get(number, ()) for number in sent)
+        found: list[Any] = [
+            {"error": {"line": number, "status": 429, "retry_after": 3}}
+            if data.draw(st.booleans())
+            else {"decision_id": str(number)}
+            for number in sent
+        ]
+        last |= zip(sent, found, strict=True)
+        in_vain = in_vain + 1 if all("error" in one for one in found) else 0
+        wait = exchange.take(found)
+        assert wait in (None, 3)
+        assert in_vain <= 3
+        left = any("error" in one for one in last.values())
+        assert (wait is None) == (not left or in_vain == 3)
+    assert exchange.answers() == [last[number] for number in range(len(places))]
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=255), max_size=60) | st.datetimes().map(str))
+@example("Fri, 31 Dec 9999 23:59:59 -2359")
+@example("Fri, 31 Dec 2026 23:59:59 +9999999999")
+@example("9" * 5000)
+def test_whatever_retry_after_says_is_seconds_or_nothing(header: str) -> None:
+    after = problem_of(503, {"retry-after": header}, b"").retry_after
+    assert after is None or after >= 0
+
+
+@given(st.binary(max_size=200) | st.recursive(st.none() | st.text(), st.lists).map(_json))
+@example(b"[" * 200_000)
+@example(b"9" * 5000)
+@example(b'{"type": "urn:nextbest:problem:x", "title": {}, "detail": "", "errors": []}')
+def test_whatever_a_body_is_it_is_an_object_or_a_problem(body: bytes) -> None:
+    assert isinstance(problem_of(400, {}, body).detail, str)
+    try:
+        assert isinstance(decoded(httpx.Response(200), body), dict)
+    except ProblemError as error:
+        assert error.kind == "" or b"urn:nextbest" in body
+
+
+def test_a_path_that_is_too_long_is_an_error_of_the_caller() -> None:
+    with Client("http://127.0.0.1:1") as client, pytest.raises(ValueError, match="path"):
+        client.get_customer("x" * 70_000)
+    for url in ("http://h/\x00", "http://a\x00b", "http://\u200b"):
+        with pytest.raises(ValueError, match="no http"):
+            Client(url)

@@ -1,8 +1,8 @@
 /** What the client is made of. */
 
 import { address, authorization, doneBefore, failureOf, waitOf, type Call, type Retries } from "./calls.js";
-import { NextbestError, problemOf, TimedOutError } from "./errors.js";
-import { answersOf, Portions, Splitter, type BadLine, type Line, type Portion } from "./lines.js";
+import { NextbestError, NoAnswerError, parsed, problemOf, TimedOutError } from "./errors.js";
+import { answersOf, Exchange, Portions, Splitter, type BadLine, type Line, type Portion } from "./lines.js";
 import type { Decision } from "./types.js";
 
 /** How a client is set up. */
@@ -59,9 +59,15 @@ export class Base {
     { portion = 200, timeout = 60_000, signal }: BatchOptions = {},
   ): AsyncGenerator<Decision | BadLine, void, undefined> {
     const portions = new Portions(portion);
+    const send = (ready: Portion) =>
+      this.#attempts(ready, { timeout, signal }, async (answer) =>
+        answersOf(ready, answer, await answer.text()),
+      );
     const decide = async (ready: Portion) => {
-      const { answer, body } = await this.#read(ready, { timeout, signal });
-      return answersOf(ready, body, (line) => parsed(answer, line));
+      const exchange = new Exchange(ready, this.#retries);
+      let wait: number | null;
+      while ((wait = exchange.take(await send(exchange.portion))) !== null) await pause(wait, signal);
+      return exchange.answers;
     };
     for await (const request of requests) {
       for (const ready of portions.add(request)) yield* await decide(ready);
@@ -71,14 +77,15 @@ export class Base {
 
   /** The JSON of an answer. */
   protected async json<T>(call: Call, options?: Options): Promise<T> {
-    const { answer, body } = await this.#read(call, options);
-    return parsed(answer, body) as T;
+    return await this.#attempts(call, options, async (answer) => parsed(answer, await answer.text()) as T);
   }
 
   /** The end of `Location`, where the answer has one. */
   protected async location(call: Call, options?: Options): Promise<string | null> {
-    const { answer } = await this.#read(call, options);
-    return answer.headers.get("location")?.replace(/^.*\//, "") ?? null;
+    return await this.#attempts(call, options, async (answer) => {
+      if (answer.status !== 204) throw problemOf(answer, await answer.text());
+      return answer.headers.get("location")?.replace(/^.*\//, "") ?? null;
+    });
   }
 
   /** The lines of an answer, as they come. */
@@ -88,25 +95,27 @@ export class Base {
     const signal = options.signal ? AbortSignal.any([options.signal, end.signal]) : end.signal;
     const answer = await this.#attempts(call, { timeout, signal }, async (answer) => answer);
     const splitter = new Splitter();
+    let ended = false;
     try {
       const reader = answer.body?.getReader();
       for (let done = reader === undefined; !done; ) {
         const late = () => end.abort(new TimedOutError(`nothing more within ${timeout} ms`, true));
         const timer = setTimeout(late, timeout);
-        const piece = await reader!.read().finally(() => clearTimeout(timer));
-        for (const line of splitter.add(piece.value ?? null)) yield parsed(answer, line);
+        const piece = await until(signal, reader!.read()).finally(() => clearTimeout(timer));
+        for (const line of splitter.add(piece.value ?? null)) {
+          const found = parsed(answer, line);
+          ended = call.last?.includes(found.kind) ?? true;
+          yield found;
+        }
         done = piece.done;
       }
+      if (!ended) throw new NoAnswerError("the answer ended before its last line", true);
     } catch (error) {
       signal.throwIfAborted();
       throw error instanceof NextbestError ? error : failureOf(error);
     } finally {
       end.abort();
     }
-  }
-
-  #read(call: Call, options?: Options): Promise<{ answer: Response; body: string }> {
-    return this.#attempts(call, options, async (answer) => ({ answer, body: await answer.text() }));
   }
 
   /** What `read` makes of the answer to a call, which is made again where that is right. */
@@ -119,7 +128,7 @@ export class Base {
       try {
         return await within(timeout, signal, (signal) => this.#attempt(call, made, signal, read));
       } catch (error) {
-        const wait = waitOf(this.#retries, call, error, made);
+        const wait = waitOf(this.#retries, call.repeatable ?? false, error, made);
         if (wait === null) throw error;
         await pause(wait, signal);
       }
@@ -146,15 +155,6 @@ export class Base {
   }
 }
 
-/** JSON of an answer; else it is not nextbest's. */
-function parsed(answer: Response, text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw problemOf(answer, text);
-  }
-}
-
 /** Work that is ended where it takes too long, or where the caller wants no more of it. */
 async function within<T>(
   timeout: number,
@@ -164,7 +164,8 @@ async function within<T>(
   const late = new AbortController();
   const timer = setTimeout(() => late.abort(), timeout);
   try {
-    return await work(given ? AbortSignal.any([given, late.signal]) : late.signal);
+    const signal = given ? AbortSignal.any([given, late.signal]) : late.signal;
+    return await until(signal, work(signal));
   } catch (error) {
     given?.throwIfAborted();
     if (late.signal.aborted) throw new TimedOutError(`no answer within ${timeout} ms`, true, error);
@@ -172,6 +173,16 @@ async function within<T>(
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** Work that ends with the signal: in Node 20, a body that cannot be unpacked does not end at all. */
+function until<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  return new Promise((give, fail) => {
+    const end = () => fail(signal.reason);
+    if (signal.aborted) end();
+    signal.addEventListener("abort", end, { once: true });
+    work.then(give, fail).finally(() => signal.removeEventListener("abort", end));
+  });
 }
 
 /** Waits, unless the caller wants no more of it. */

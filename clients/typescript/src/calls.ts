@@ -5,13 +5,17 @@ import { NoAnswerError, ProblemError } from "./errors.js";
 const AGAIN = [408, 429, 502, 503, 504];
 const UNSENT = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "UND_ERR_CONNECT_TIMEOUT"];
 
-/** A call. `repeatable`: made twice, it does no more than once. */
+/**
+ * A call. `repeatable`: made twice, it does no more than once. `last`: which `kind` the last line of
+ * its answer may have; without it any.
+ */
 export interface Call {
   method: string;
   target: string;
   body?: string;
   lines?: boolean;
   repeatable?: boolean;
+  last?: string[];
 }
 
 /** How often a call is made again, and the longest wait between, in milliseconds. */
@@ -97,30 +101,27 @@ export function encodedLines(lines: Iterable<unknown>): string {
 }
 
 /** Whether a request can be sent twice, because it names what it does or does nothing. */
-export function hasIds(body: object): boolean {
-  const { events, request_id, dry_run } = body as {
-    events?: { id?: unknown }[];
-    request_id?: unknown;
-    dry_run?: unknown;
-  };
-  if (events !== undefined) return events.every((event) => Boolean(event.id));
-  return Boolean(request_id) || Boolean(dry_run);
+export function hasIds(body: unknown): boolean {
+  if (typeof body !== "object" || body === null || Array.isArray(body)) return true; // it is no request
+  const { events, request_id, dry_run } = body as Record<string, unknown>;
+  if (events === undefined) return Boolean(request_id) || Boolean(dry_run);
+  // What is no event is rejected, and does nothing.
+  return !Array.isArray(events) || events.every((event) => typeof event !== "object" || !event || Boolean(event.id));
 }
 
 /** A failed connection, as an error of ours. */
 export function failureOf(error: unknown): NoAnswerError {
-  const cause = (error as { cause?: { code?: string; message?: string } }).cause;
-  const said = cause?.message || cause?.code || (error as Error).message;
+  const cause = (error as { cause?: { code?: string; message?: string } } | null)?.cause;
+  const said = cause?.message || cause?.code || (error instanceof Error ? error.message : String(error));
   return new NoAnswerError(`no answer: ${said}`, !UNSENT.includes(cause?.code ?? ""), error);
 }
 
 /**
- * Milliseconds until the call is made again; null: it is not. `made`: how often it was made.
+ * Milliseconds until a call is made again; null: it is not. `made`: how often it was made.
  *
  * Only what is repeatable is made again, and what the server has certainly not done.
  */
-export function waitOf(retries: Retries, call: Call, error: unknown, made: number): number | null {
-  const repeatable = call.repeatable ?? false;
+export function waitOf(retries: Retries, repeatable: boolean, error: unknown, made: number): number | null {
   let again = false;
   let after: number | null = null;
   if (error instanceof ProblemError) {
@@ -135,5 +136,5 @@ export function waitOf(retries: Retries, call: Call, error: unknown, made: numbe
 
 /** Whether this failure says that an earlier attempt, of which the answer was lost, did it. */
 export function doneBefore(call: Call, error: unknown, made: number): boolean {
-  return call.method === "DELETE" && made > 1 && error instanceof ProblemError && error.status === 404;
+  return call.method === "DELETE" && made > 1 && error instanceof ProblemError && error.kind === "not-found";
 }

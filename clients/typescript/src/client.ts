@@ -143,6 +143,7 @@ export class Client extends Base {
         method: "GET",
         target: target("/v1/customers/{customer_id}/export", { customer_id: customerId }),
         repeatable: true,
+        last: ["end", "error"],
       },
       options,
     );

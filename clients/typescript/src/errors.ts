@@ -29,7 +29,7 @@ export interface Problem {
   retryAfter: number | null;
 }
 
-/** The server answered, and it is no success (RFC 9457). */
+/** The server answered, and it is no success (RFC 9457), or not nextbest's answer. */
 export class ProblemError extends NextbestError implements Problem {
   override name = "ProblemError";
   readonly status: number;
@@ -74,11 +74,13 @@ export class TimedOutError extends NoAnswerError {
 export function problemOf(answer: Response, body: string): ProblemError {
   const rest = { status: answer.status, retryAfter: milliseconds(answer.headers.get("retry-after")) };
   try {
-    const { type, title, detail, errors, instance } = JSON.parse(body);
+    const found = object(JSON.parse(body));
+    const type = text(found.type);
     if (type.startsWith(TYPE)) {
-      const found = errors.map((one: FieldProblem) => ({ path: one.path, detail: one.detail }));
-      const kind = type.slice(TYPE.length);
-      return new ProblemError({ ...rest, kind, title, detail, errors: found, instance: instance ?? null });
+      const [kind, title, detail] = [type.slice(TYPE.length), text(found.title), text(found.detail)];
+      const errors = found.errors.map((one: FieldProblem) => ({ path: text(one.path), detail: text(one.detail) }));
+      const instance = (found.instance ?? null) === null ? null : text(found.instance);
+      return new ProblemError({ ...rest, kind, title, detail, errors, instance });
     }
   } catch {
     // It is not nextbest's answer.
@@ -86,6 +88,30 @@ export function problemOf(answer: Response, body: string): ProblemError {
   const detail = body.slice(0, 200).split(/\s+/).filter(Boolean).join(" ");
   const title = answer.statusText || "Unknown status";
   return new ProblemError({ ...rest, kind: "", title, detail, errors: [], instance: null });
+}
+
+/**
+ * The JSON object of an answer, or of one of its lines.
+ *
+ * @throws ProblemError it is none, so the answer is not nextbest's.
+ */
+export function parsed(answer: Response, body: string): any {
+  try {
+    return object(JSON.parse(body));
+  } catch {
+    throw problemOf(answer, body);
+  }
+}
+
+/** The value, which must be an object. */
+function object(value: any): any {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new TypeError("no object");
+  return value;
+}
+
+function text(value: unknown): string {
+  if (typeof value !== "string") throw new TypeError("no text");
+  return value;
 }
 
 /** `Retry-After`: seconds, or a date. */

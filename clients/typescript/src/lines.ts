@@ -1,45 +1,111 @@
 /** Many decisions, sent in portions: memory stays small, and a portion can be sent again. */
 
-import { encoded, hasIds, type Call } from "./calls.js";
-import { NoAnswerError } from "./errors.js";
+import { encoded, hasIds, waitOf, type Call, type Retries } from "./calls.js";
+import { NoAnswerError, parsed, ProblemError, problemOf } from "./errors.js";
 import type { Decision, DecisionRequest, ProblemDetails } from "./types.js";
 
 /** Characters of a portion, unless one line alone has more. */
 const LARGEST = 512 * 1024;
 
-/** What stands in the place of a decision where its line cannot be used; lines count from 1. */
+/**
+ * What stands in the place of a decision where its line cannot be used. Lines count from 1,
+ * `retry_after` is in seconds.
+ */
 export interface BadLine {
-  error: ProblemDetails & { line: number };
+  error: ProblemDetails & { line: number; retry_after?: number | null };
 }
 
 /** A request, or a line that has one as JSON. */
 export type Line = string | DecisionRequest;
 
-/** Lines that are sent together. `places`: their numbers, or what is wrong with one. */
+/** A line that is sent: its number, and whether it can be sent twice. */
+export interface Sent {
+  number: number;
+  text: string;
+  repeatable: boolean;
+}
+
+/** Lines that are sent together. `places`: each of them, or what is wrong with it. */
 export interface Portion extends Call {
-  places: (number | BadLine)[];
+  places: (Sent | BadLine)[];
+}
+
+function portionOf(places: (Sent | BadLine)[]): Portion {
+  const sent = places.filter((place) => "number" in place);
+  const body = sent.map((line) => line.text).join("\n");
+  const repeatable = sent.every((line) => line.repeatable);
+  return { method: "POST", target: "/v1/decisions/batch", body, lines: true, repeatable, places };
 }
 
 /** A decision or a bad line for each place of a portion. */
-export function answersOf(portion: Portion, body: string, parse: (line: string) => unknown): (Decision | BadLine)[] {
+export function answersOf(portion: Portion, answer: Response, body: string): (Decision | BadLine)[] {
   const lines = body.split("\n").filter(Boolean).values();
   return portion.places.map((place) => {
-    if (typeof place !== "number") return place;
+    if (!("number" in place)) return place;
     const line = lines.next();
     if (line.done) throw new NoAnswerError("the answer has fewer lines than the batch", true);
-    const found = parse(line.value) as Decision | BadLine;
-    if ("error" in found) found.error.line = place;
+    const found = parsed(answer, line.value);
+    if ("error" in found) {
+      if (found.error?.constructor !== Object) throw problemOf(answer, line.value);
+      found.error.line = place.number;
+    }
     return found;
   });
+}
+
+/**
+ * One portion, and what of it the server refuses for now: that is sent again.
+ *
+ * `portion` is what to send next. Each line that is decided is progress, after which those left
+ * have all their tries again: so a batch of any size goes on at the rate that its key has.
+ */
+export class Exchange {
+  /** The last answer to each line, in order. */
+  readonly answers: (Decision | BadLine)[] = [];
+  #open: number[];
+  #made = 0;
+
+  constructor(
+    public portion: Portion,
+    private readonly retries: Retries,
+  ) {
+    this.#open = portion.places.map((_, at) => at);
+  }
+
+  /** Notes the answers to `portion`; milliseconds until its next one is sent, null: there is none. */
+  take(answers: (Decision | BadLine)[]): number | null {
+    const decided = answers.some((answer) => !("error" in answer));
+    this.#made = decided ? 0 : this.#made + 1;
+    const again: number[] = [];
+    const places: (Sent | BadLine)[] = [];
+    let longest = 0;
+    for (const [index, answer] of answers.entries()) {
+      const [at, place] = [this.#open[index]!, this.portion.places[index]!];
+      this.answers[at] = answer;
+      const wait = "number" in place && "error" in answer ? this.#wait(place, answer) : null;
+      if (wait === null) continue;
+      again.push(at);
+      places.push(place);
+      longest = Math.max(longest, wait);
+    }
+    if (!again.length) return null;
+    this.portion = portionOf(places);
+    this.#open = again;
+    return longest;
+  }
+
+  #wait(line: Sent, { error }: BadLine): number | null {
+    const retryAfter = typeof error.retry_after === "number" ? Math.max(0, error.retry_after) * 1000 : null;
+    const problem = { status: error.status, kind: "", title: "", detail: "", errors: [], instance: null, retryAfter };
+    return waitOf(this.retries, line.repeatable, new ProblemError(problem), this.#made);
+  }
 }
 
 /** Collects lines. Blank ones are counted, and otherwise left out. */
 export class Portions {
   #number = 0;
-  #lines: string[] = [];
-  #places: (number | BadLine)[] = [];
+  #places: (Sent | BadLine)[] = [];
   #size = 0;
-  #repeatable = true;
 
   constructor(private readonly most: number) {
     if (!(most >= 1)) throw new TypeError(`a portion cannot have ${most} lines`);
@@ -51,11 +117,9 @@ export class Portions {
     try {
       const text = typeof line === "string" ? line.trim().replaceAll("\n", " ") : encoded(line);
       if (!text) return;
-      if (this.#lines.length && this.#size + text.length > LARGEST) yield* this.rest();
-      this.#lines.push(text);
-      this.#places.push(this.#number);
+      if (this.#size && this.#size + text.length > LARGEST) yield* this.rest();
+      this.#places.push({ number: this.#number, text, repeatable: canRepeat(line) });
       this.#size += text.length + 1;
-      this.#repeatable &&= canRepeat(line);
     } catch (error) {
       this.#places.push(bad(this.#number, error));
     }
@@ -64,23 +128,18 @@ export class Portions {
 
   /** What is left, as a portion. */
   *rest(): Generator<Portion> {
-    const body = this.#lines.join("\n");
-    const portion = { body, lines: true, places: this.#places, repeatable: this.#repeatable };
-    this.#lines = [];
+    const places = this.#places;
     this.#places = [];
     this.#size = 0;
-    this.#repeatable = true;
-    if (portion.places.length) yield { method: "POST", target: "/v1/decisions/batch", ...portion };
+    if (places.length) yield portionOf(places);
   }
 }
 
 function canRepeat(line: Line): boolean {
   try {
-    const request: unknown = typeof line === "string" ? JSON.parse(line) : line;
-    // What is no request does nothing.
-    return typeof request !== "object" || request === null || Array.isArray(request) || hasIds(request);
+    return hasIds(typeof line === "string" ? JSON.parse(line) : line);
   } catch {
-    return true;
+    return true; // it is no request, so nothing is done
   }
 }
 

@@ -3,7 +3,7 @@
 import { createInterface } from "node:readline";
 
 import { Client, NoAnswerError, ProblemError, TimedOutError } from "../src/index.js";
-import { address, authorization, hasIds, target, waitOf, type Call } from "../src/calls.js";
+import { address, authorization, hasIds, target, waitOf } from "../src/calls.js";
 import { problemOf } from "../src/errors.js";
 import { Portions, Splitter } from "../src/lines.js";
 
@@ -70,14 +70,13 @@ const pieces: Record<string, (...given: any[]) => unknown> = {
     return found.retryAfter === null ? null : found.retryAfter / 1000;
   },
   wait: (repeatable, failure, after, made) => {
-    const call: Call = { method: "POST", target: "/", repeatable };
     const retryAfter = after === null ? null : after * 1000;
     const rest = { kind: "", title: "", detail: "", errors: [], instance: null, retryAfter };
     const error =
       typeof failure === "number"
         ? new ProblemError({ ...rest, status: failure })
         : new NoAnswerError("", failure === "lost");
-    const found = waitOf({ most: 2, longestWait: 7000 }, call, error, made);
+    const found = waitOf({ most: 2, longestWait: 7000 }, repeatable, error, made);
     return found === null ? null : found / 1000;
   },
   kind: (status, body) => problemOf(new Response(body, { status }), body).kind,
@@ -91,7 +90,10 @@ const pieces: Record<string, (...given: any[]) => unknown> = {
   portions: (most, lines) => {
     const portions = new Portions(most);
     const made = lines.flatMap((line: any) => [...portions.add(line)]);
-    return [...made, ...portions.rest()].map((one) => [one.places, one.repeatable]);
+    return [...made, ...portions.rest()].map((one) => [
+      one.places.map((place: any) => ("number" in place ? place.number : place)),
+      one.repeatable,
+    ]);
   },
 };
 

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
 
-from nextbest_client.calls import Call, Retries, address, authorization, done_before, failure_of
+from nextbest_client.calls import (
+    Call,
+    LinesCall,
+    Retries,
+    address,
+    authorization,
+    done_before,
+    failure_of,
+)
 from nextbest_client.errors import NextbestError, problem_of
-from nextbest_client.lines import BadLine, Line, Portions, Splitter
+from nextbest_client.lines import BadLine, Exchange, Line, Portion, Portions, Streamed
 from nextbest_client.types import Decision
 
 T = TypeVar("T")
@@ -68,50 +76,65 @@ class AsyncBase:
         portions = Portions(portion, timeout)
         async for request in _each(requests):
             for ready in portions.add(request):
-                for one in await self._send(ready):
+                for one in await self._decided(ready):
                     yield one
         for ready in portions.rest():
-            for one in await self._send(ready):
+            for one in await self._decided(ready):
                 yield one
 
-    async def _send(self, call: Call[T]) -> T:
-        answer = await self._opened(call, stream=False)
-        return call.result(answer)
+    async def _decided(self, portion: Portion) -> list[Decision | BadLine]:
+        exchange = Exchange(portion, self._retries)
+        wait: float | None = 0.0
+        while wait is not None:
+            await asyncio.sleep(wait)
+            wait = exchange.take(await self._send(exchange.portion))
+        return exchange.answers()
 
-    async def _stream(self, call: Call[Any]) -> AsyncIterator[Any]:
-        answer = await self._opened(call, stream=True)
+    async def _send(self, call: Call[T]) -> T:
+        return await self._made(call, call.result, stream=False)
+
+    async def _stream(self, call: LinesCall) -> AsyncIterator[Any]:
+        answer = await self._made(call, lambda answer: answer, stream=True)
         try:
-            lines = Splitter(answer)
+            lines = Streamed(call, answer)
             async for part in answer.aiter_bytes():
                 for line in lines.add(part):
                     yield line
             for line in lines.end():
                 yield line
-        except httpx.TransportError as error:
+        except httpx.HTTPError as error:
             raise failure_of(error) from error
         finally:
             await answer.aclose()
 
-    async def _opened(self, call: Call[Any], *, stream: bool) -> httpx.Response:
-        request = self._http.build_request(
-            call.method,
-            self._url + call.target,
-            content=call.body,
-            headers={**self._headers, **call.headers},
-            timeout=self._timeout if call.timeout is None else call.timeout,
-        )
+    async def _made(
+        self, call: Call[Any], read: Callable[[httpx.Response], T], *, stream: bool
+    ) -> T:
+        """What `read` makes of the answer to a call, which is made again where that is right."""
+        try:
+            request = self._http.build_request(
+                call.method,
+                self._url + call.target,
+                content=call.body,
+                headers={**self._headers, **call.headers},
+                timeout=self._timeout if call.timeout is None else call.timeout,
+            )
+        except httpx.InvalidURL as error:  # longer than any address can be
+            raise ValueError(f"the path cannot be sent: {error}") from None
         failure: NextbestError
         for made in itertools.count(1):
             try:
                 answer = await self._http.send(request, stream=stream, follow_redirects=False)
                 if answer.is_success:
-                    return answer
+                    return read(answer)
                 failure = problem_of(answer.status_code, answer.headers, await answer.aread())
                 if done_before(call, failure, made):
-                    return answer
-            except httpx.TransportError as error:
+                    return read(httpx.Response(httpx.codes.NO_CONTENT))
+            except httpx.HTTPError as error:
                 failure = failure_of(error)
-            wait = self._retries.wait(call, failure, made)
+            except NextbestError as error:
+                failure = error
+            wait = self._retries.wait(call.repeatable, failure, made)
             if wait is None:
                 raise failure
             await asyncio.sleep(wait)

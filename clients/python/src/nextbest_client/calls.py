@@ -17,6 +17,7 @@ from nextbest_client.errors import (
     NoAnswerError,
     ProblemError,
     TimedOutError,
+    parsed,
     problem_of,
 )
 
@@ -35,7 +36,8 @@ def address(url: str) -> str:
     try:
         parts = urlsplit(url)
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # it would name the address, and so a password in it
+        httpx.URL(url)
+    except (ValueError, httpx.InvalidURL):  # it would name the address, and so a password in it
         raise wrong from None
     if not good:
         raise wrong
@@ -91,7 +93,13 @@ class Call(Generic[T]):
         return {"content-type": "application/x-ndjson" if self.lines else "application/json"}
 
     def result(self, answer: httpx.Response) -> T:
-        """What a successful answer means: the end of `Location`, where it has one."""
+        """What a successful answer means: the end of `Location`, where it has one.
+
+        Raises:
+            ProblemError: it has a body, so the answer is not nextbest's.
+        """
+        if answer.status_code != httpx.codes.NO_CONTENT:
+            raise problem_of(answer.status_code, answer.headers, answer.content)
         where = answer.headers.get("location")
         return cast(T, where and where.rpartition("/")[2])
 
@@ -104,18 +112,21 @@ class JsonCall(Call[T]):
         return cast(T, decoded(answer, answer.content))
 
 
+@dataclass(frozen=True)
 class LinesCall(Call[Any]):
-    """A call that is answered with lines of JSON."""
+    """A call that is answered with lines of JSON. `last`: which `kind` the last one may have."""
+
+    last: tuple[str, ...] = ()
 
 
-def decoded(answer: httpx.Response, data: bytes) -> Any:
-    """JSON of an answer.
+def decoded(answer: httpx.Response, data: bytes) -> dict[str, Any]:
+    """The JSON object of an answer, or of one of its lines.
 
     Raises:
-        ProblemError: it is no JSON, so the answer is not nextbest's.
+        ProblemError: it is none, so the answer is not nextbest's.
     """
     try:
-        return json.loads(data)
+        return parsed(data)
     except ValueError:
         raise problem_of(answer.status_code, answer.headers, data) from None
 
@@ -124,12 +135,15 @@ def encoded(body: Any) -> bytes:
     """A body as JSON; a time with an offset may be a `datetime`.
 
     Raises:
-        ValueError: a number is not finite, or a time has no offset.
+        ValueError: a number is not finite, a time has no offset, or it is nested too deeply.
         TypeError: something in it is nothing that JSON has.
     """
-    text = json.dumps(
-        body, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_time
-    )
+    try:
+        text = json.dumps(
+            body, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_time
+        )
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     return text.encode()
 
 
@@ -138,15 +152,20 @@ def encoded_lines(lines: Iterable[Any]) -> bytes:
     return b"".join(encoded(line) + b"\n" for line in lines)
 
 
-def has_ids(body: Mapping[str, Any]) -> bool:
+def has_ids(body: object) -> bool:
     """Whether a request can be sent twice, because it names what it does or does nothing."""
+    if not isinstance(body, Mapping):
+        return True  # it is no request, so nothing is done
     if "events" in body:
-        return all(event.get("id") for event in body["events"])
+        events = body["events"]
+        return not isinstance(events, list | tuple) or all(
+            bool(event.get("id")) for event in events if isinstance(event, Mapping)
+        )
     return bool(body.get("request_id") or body.get("dry_run"))
 
 
-def failure_of(error: httpx.TransportError) -> NextbestError:
-    """A failed connection, as an error of ours."""
+def failure_of(error: httpx.HTTPError) -> NextbestError:
+    """A failed connection, or an answer that cannot be unpacked, as an error of ours."""
     unsent = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
     kind = TimedOutError if isinstance(error, httpx.TimeoutException) else NoAnswerError
     said = str(error) or type(error).__name__
@@ -160,17 +179,17 @@ class Retries:
     most: int = 2
     longest_wait: float = 30.0
 
-    def wait(self, call: Call[Any], error: NextbestError, made: int) -> float | None:
-        """Seconds until the call is made again; None: it is not. `made`: how often it was made.
+    def wait(self, repeatable: bool, error: NextbestError, made: int) -> float | None:
+        """Seconds until a call is made again; None: it is not. `made`: how often it was made.
 
         Only what is repeatable is made again, and what the server has certainly not done.
         """
         after = None
         if isinstance(error, ProblemError):
-            again = error.status in _AGAIN and (call.repeatable or error.status == 429)
+            again = error.status in _AGAIN and (repeatable or error.status == 429)
             after = error.retry_after
         else:
-            again = isinstance(error, NoAnswerError) and (call.repeatable or not error.sent)
+            again = isinstance(error, NoAnswerError) and (repeatable or not error.sent)
         if after is None:
             after = min(0.2 * 2 ** (made - 1) * random.uniform(0.5, 1.5), self.longest_wait)
         return after if again and made <= self.most and after <= self.longest_wait else None
@@ -178,7 +197,8 @@ class Retries:
 
 def done_before(call: Call[Any], error: NextbestError, made: int) -> bool:
     """Whether this failure says that an earlier attempt, of which the answer was lost, did it."""
-    return call.method == "DELETE" and made > 1 and getattr(error, "status", 0) == 404
+    gone = isinstance(error, ProblemError) and error.kind == "not-found"
+    return call.method == "DELETE" and made > 1 and gone
 
 
 def _plain(value: Any) -> str:

@@ -130,6 +130,7 @@ class Client(Base):
                 path={"customer_id": customer_id},
                 repeatable=True,
                 timeout=timeout,
+                last=("end", "error"),
             )
         )
 
@@ -493,6 +494,7 @@ class AsyncClient(AsyncBase):
                 path={"customer_id": customer_id},
                 repeatable=True,
                 timeout=timeout,
+                last=("end", "error"),
             )
         )
 

@@ -1,7 +1,7 @@
 """What can go wrong with a call.
 
 NextbestError
-├── ProblemError      the server answered, and it is no success (RFC 9457)
+├── ProblemError      the server answered, and it is no success (RFC 9457), or not nextbest's answer
 └── NoAnswerError     the connection failed, or ended before the answer did
     └── TimedOutError the answer took longer than `timeout`
 """
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Never
 
 _TYPE = "urn:nextbest:problem:"
 
@@ -73,23 +73,51 @@ def problem_of(status: int, headers: Mapping[str, str], body: bytes) -> ProblemE
     """An answer that is no success, as an error."""
     retry_after = _seconds(headers.get("retry-after"))
     try:
-        found: Any = json.loads(body)
-        kind = found["type"]
+        found = parsed(body)
+        kind = _text(found["type"])
         if not kind.startswith(_TYPE):
             raise ValueError(kind)
+        instance = found.get("instance")
+        errors = [FieldProblem(_text(one["path"]), _text(one["detail"])) for one in found["errors"]]
         return ProblemError(
             status,
             kind.removeprefix(_TYPE),
-            found["title"],
-            found["detail"],
-            tuple(FieldProblem(one["path"], one["detail"]) for one in found["errors"]),
-            found.get("instance"),
+            _text(found["title"]),
+            _text(found["detail"]),
+            tuple(errors),
+            None if instance is None else _text(instance),
             retry_after,
         )
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError):
         title = HTTPStatus(status).phrase if status in list(HTTPStatus) else "Unknown status"
         detail = " ".join(body[:200].decode("utf-8", "replace").split())
         return ProblemError(status, "", title, detail, retry_after=retry_after)
+
+
+def parsed(data: bytes) -> dict[str, Any]:
+    """The JSON object that these bytes are. Every answer of nextbest is one, and every line.
+
+    Raises:
+        ValueError: they are none, or one that is nested too deeply to be read.
+    """
+    try:
+        found = json.loads(data, parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(found, dict):
+        raise ValueError("it is no JSON object")
+    return found
+
+
+def _no_number(name: str) -> Never:
+    """Python would take NaN and Infinity, which JSON does not have."""
+    raise ValueError(f"{name} is no JSON")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("it is no text")
+    return value
 
 
 def _seconds(given: str | None) -> float | None:
@@ -100,6 +128,6 @@ def _seconds(given: str | None) -> float | None:
         return float(given)
     try:
         at = parsedate_to_datetime(given)
-    except ValueError:
+        return max(0.0, (at - datetime.now(UTC)).total_seconds()) if at.tzinfo else None
+    except (ValueError, OverflowError):  # a date that is none, or that cannot be counted with
         return None
-    return max(0.0, (at - datetime.now(UTC)).total_seconds()) if at.tzinfo else None

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
 
-from nextbest_client.calls import Call, Retries, address, authorization, done_before, failure_of
+from nextbest_client.calls import (
+    Call,
+    LinesCall,
+    Retries,
+    address,
+    authorization,
+    done_before,
+    failure_of,
+)
 from nextbest_client.errors import NextbestError, problem_of
-from nextbest_client.lines import BadLine, Line, Portions, Splitter
+from nextbest_client.lines import BadLine, Exchange, Line, Portion, Portions, Streamed
 from nextbest_client.types import Decision
 
 T = TypeVar("T")
@@ -70,46 +78,59 @@ class Base:
         portions = Portions(portion, timeout)
         for request in requests:
             for ready in portions.add(request):
-                yield from self._send(ready)
+                yield from self._decided(ready)
         for ready in portions.rest():
-            yield from self._send(ready)
+            yield from self._decided(ready)
+
+    def _decided(self, portion: Portion) -> list[Decision | BadLine]:
+        exchange = Exchange(portion, self._retries)
+        wait: float | None = 0.0
+        while wait is not None:
+            time.sleep(wait)
+            wait = exchange.take(self._send(exchange.portion))
+        return exchange.answers()
 
     def _send(self, call: Call[T]) -> T:
-        answer = self._opened(call, stream=False)
-        return call.result(answer)
+        return self._made(call, call.result, stream=False)
 
-    def _stream(self, call: Call[Any]) -> Iterator[Any]:
-        answer = self._opened(call, stream=True)
+    def _stream(self, call: LinesCall) -> Iterator[Any]:
+        answer = self._made(call, lambda answer: answer, stream=True)
         try:
-            lines = Splitter(answer)
+            lines = Streamed(call, answer)
             for part in answer.iter_bytes():
                 yield from lines.add(part)
             yield from lines.end()
-        except httpx.TransportError as error:
+        except httpx.HTTPError as error:
             raise failure_of(error) from error
         finally:
             answer.close()
 
-    def _opened(self, call: Call[Any], *, stream: bool) -> httpx.Response:
-        request = self._http.build_request(
-            call.method,
-            self._url + call.target,
-            content=call.body,
-            headers={**self._headers, **call.headers},
-            timeout=self._timeout if call.timeout is None else call.timeout,
-        )
+    def _made(self, call: Call[Any], read: Callable[[httpx.Response], T], *, stream: bool) -> T:
+        """What `read` makes of the answer to a call, which is made again where that is right."""
+        try:
+            request = self._http.build_request(
+                call.method,
+                self._url + call.target,
+                content=call.body,
+                headers={**self._headers, **call.headers},
+                timeout=self._timeout if call.timeout is None else call.timeout,
+            )
+        except httpx.InvalidURL as error:  # longer than any address can be
+            raise ValueError(f"the path cannot be sent: {error}") from None
         failure: NextbestError
         for made in itertools.count(1):
             try:
                 answer = self._http.send(request, stream=stream, follow_redirects=False)
                 if answer.is_success:
-                    return answer
+                    return read(answer)
                 failure = problem_of(answer.status_code, answer.headers, answer.read())
                 if done_before(call, failure, made):
-                    return answer
-            except httpx.TransportError as error:
+                    return read(httpx.Response(httpx.codes.NO_CONTENT))
+            except httpx.HTTPError as error:
                 failure = failure_of(error)
-            wait = self._retries.wait(call, failure, made)
+            except NextbestError as error:
+                failure = error
+            wait = self._retries.wait(call.repeatable, failure, made)
             if wait is None:
                 raise failure
             time.sleep(wait)
