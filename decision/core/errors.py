@@ -59,6 +59,7 @@ NextbestError               everything below; any other exception is a defect
     UnknownSnapshot             a kind of Redis snapshot that is not understood
     Unreachable                 a certificate that a report needs cannot be fetched
     Unrenderable                a template of a gateway that does not fit a delivery
+    WentOn                      a run of a journey that does not ask any more
     WrongKey                    a pseudonym made with a key that is gone
 """
 

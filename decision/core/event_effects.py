@@ -29,6 +29,7 @@ from decision.core.document import (
 from decision.core.errors import InputError, NextbestError, meant, unknown
 from decision.core.events import Measure
 from decision.core.identifiers import contact_tag, decision_tag, rank_of
+from decision.core.journeys.definition import MOMENT
 from decision.core.machines import MACHINE, SEEN, by_machine
 from decision.core.policy import Policy
 
@@ -201,6 +202,12 @@ def _check_type(event_type: str, path: str) -> None:
             path,
             f"{_shown(event_type)} is no event about a message{hint}; names that begin with "
             "message. are kept for these",
+        )
+    if event_type.casefold().startswith(MOMENT):
+        raise InputError(
+            path,
+            f"{_shown(event_type)}: names that begin with {MOMENT} are kept for the moments of the "
+            "rule files, which happen by themselves; send the events that they are made of",
         )
 
 

@@ -24,6 +24,7 @@ from decision.core.event_effects import Occurrence
 from decision.core.policy import Policy
 from decision.core.ports import Commit, ReadResult
 from decision.engine.identity import clean_id, resolve
+from decision.engine.journeys.work import JourneyWork, begin
 from decision.engine.runtime import Runtime
 from decision.engine.transaction import commit_of, update
 
@@ -110,7 +111,9 @@ class Crediting:
             self._own_known = known.known_events
         self._counted = (senders, sent)
 
-    def count_own(self, sender: Document, known: frozenset[str]) -> list[str]:
+    def count_own(
+        self, sender: Document, known: frozenset[str], journeys: JourneyWork | None = None
+    ) -> list[str]:
         """Counts what names the sender in their document, after `count`.
 
         `known` are the ids that are known of this state. Gives the ids to be written with it.
@@ -122,6 +125,8 @@ class Crediting:
             event_effects.count(
                 sender, one.occurrence, snapshot.policy, snapshot.measures, self.now
             )
+            if journeys is not None:
+                journeys.applied(one.occurrence, derive=False)
         return _ids(new)
 
 
@@ -173,13 +178,18 @@ async def _count_for(
         known = document.exists or document.customer_id == sender
         if not known or not new:
             return None, None
+        journeys = begin(snapshot, document, now, found.known_events)
         for one in new:
             event_effects.count(document, one.occurrence, snapshot.policy, snapshot.measures, now)
+            if journeys is not None:
+                journeys.applied(one.occurrence, derive=False)
         write_id = runtime.new_id(document.customer_id)
         ids = _ids(new)
         lasts = runtime.settings.event_ids_last
         # Contacts as well: they say where a customer went who is merged meanwhile.
         commit = commit_of(found, write_id, ("contacts", "events"), (), ids, lasts)
+        if journeys is not None:
+            journeys.write(commit, lasts)
         return None, commit
 
     read = partial(resolve, runtime, event_ids=tuple(_ids(derived)))

@@ -20,6 +20,7 @@ from decision.engine.identity import (
     customer_id_of,
     resolve,
 )
+from decision.engine.journeys.work import begin
 from decision.engine.log_records import consent_record
 from decision.engine.runtime import Runtime
 from decision.engine.views import (
@@ -165,8 +166,13 @@ class Customers:
 
         async def apply(found: ReadResult) -> tuple[Document, Commit]:
             write_id = runtime.new_id(found.document.customer_id)
+            journeys = begin(runtime.snapshot, found.document, runtime.clock())
             log = change(found.document, write_id)
-            return found.document, transaction.commit_of(found, write_id, sections, log)
+            commit = transaction.commit_of(found, write_id, sections, log)
+            if journeys is not None:
+                journeys.changed()
+                journeys.write(commit, runtime.settings.event_ids_last)
+            return found.document, commit
 
         read = partial(resolve, runtime)
         with runtime.answers.of(customer_id):

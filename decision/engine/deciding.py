@@ -24,7 +24,7 @@ from decision.engine.following import Following
 from decision.engine.identity import alias_id, clean_id, customer_id_of, named_by, resolve
 from decision.engine.log_records import record_without_store
 from decision.engine.outbox import withdrawals
-from decision.engine.planning import DecisionQuery, plan
+from decision.engine.planning import AskingStep, DecisionQuery, plan
 from decision.engine.replay import Replay
 from decision.engine.reserving import BudgetSpent, TextTooLong, reserve
 from decision.engine.runtime import Runtime
@@ -84,9 +84,10 @@ class Deciding:
         following: Following,
         request: DecisionRequest,
         now: int | None,
+        step: AskingStep | None = None,
     ) -> None:
         now = runtime.clock() if now is None else now
-        self.query = DecisionQuery(request, runtime.snapshot, runtime.settings, now)
+        self.query = DecisionQuery(request, runtime.snapshot, runtime.settings, now, step)
         self.runtime = runtime
         self.replay = replay
         self.following = following
@@ -120,6 +121,20 @@ class Deciding:
             raise
         self.runtime.answers.served += 1
         return decided
+
+    async def answer_step(self) -> Decided:
+        """Decides for a step of a journey. Without the store nothing is decided.
+
+        Raises:
+            WentOn: the run does not ask any more; nothing was written.
+            StoreUnavailable: perhaps it is written; the run says so.
+        """
+        assert self.request.customer_id is not None  # as it is stored, and not as callers give ids
+        self.named = self.request.customer_id
+        try:
+            return await within(self.query.deadline, self._decide())
+        except TimeoutError:
+            raise StoreUnavailable("the deadline has passed", uncertain=True) from None
 
     def _failed(self, error: Exception) -> None:
         named = self.named if isinstance(self.named, str) else alias_id(self.named)
@@ -162,6 +177,8 @@ class Deciding:
             write = partial(transact, self._read, customer_id, self._attempt, attempts, turns)
             outcome = await self._crediting.before(write)
         if isinstance(outcome, GaveUp):
+            if self.query.step is not None:
+                raise too_many(customer_id)  # it stays due
             return await self._choose_nothing(outcome.state)
         decided, new = outcome.result, self.seen is not None and not self.seen.raw
         if isinstance(self.named, Alias) and new and decided.decision.outcome == "selected":
@@ -173,7 +190,7 @@ class Deciding:
         found = await resolve(
             self.runtime,
             customer_id,
-            request_id=None if request.dry_run else request.request_id,
+            request_id=None if request.dry_run or self.query.step else request.request_id,
             budgets=tuple(self.query.budget_limits),
             event_ids=(request.event.id,) if request.event and request.event.id else (),
             timeout=self.query.left(),
@@ -244,7 +261,7 @@ class Deciding:
             answer = with_placeholders(planned, answer)
             return Done(self._decided(answer, planned.verdict, written=False))
         if planned.event is not None and self._crediting is not None:
-            await self._crediting.count(state.document, [planned.event])
+            await self._crediting.count(state.document, planned.events)
             if planned.event.type == REDEEMED:
                 await redeem(
                     self.runtime, [planned.event], self.query.now, self._crediting.redeemed

@@ -13,6 +13,7 @@ from decision.engine.deciding import Decided, Deciding, ungiven
 from decision.engine.delivering import Delivering
 from decision.engine.events import Events
 from decision.engine.following import Following
+from decision.engine.journeys.stepping import Stepping
 from decision.engine.replay import Replay
 from decision.engine.runtime import EngineSettings, Observer, Runtime, wall_clock
 from decision.engine.snapshot import Snapshot
@@ -60,6 +61,7 @@ class Engine:
         self.replay = Replay(self.runtime)
         self.following = Following(self.runtime)
         self.delivering = Delivering(self.runtime)
+        self.stepping = Stepping(self.runtime, self.replay, self.following)
 
     @property
     def snapshot(self) -> Snapshot:

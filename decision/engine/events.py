@@ -49,6 +49,7 @@ from decision.engine.identity import (
     resolve,
     unite_if_claimed,
 )
+from decision.engine.journeys.work import begin
 from decision.engine.log_records import event_record, opt_out_records
 from decision.engine.runtime import Runtime
 from decision.engine.settling import check_redeemed, redeem, settle, takings_now
@@ -282,6 +283,7 @@ class Events:
         results: dict[int, Result] = {}
         sections: tuple[Section, ...] = ()
         applied: list[Occurrence] = []
+        journeys = begin(snapshot, document, now, known)
         for index, event in own:
             if event.id in known:
                 results[index] = "duplicate"
@@ -297,6 +299,8 @@ class Events:
                     )
                     sections = ("contacts", "events")
                     applied.append(occurrence)
+                    if journeys is not None:
+                        journeys.applied(occurrence)
                     await self._give_way(event)
             except (AmbiguousContact, InputError) as error:
                 results[index] = Rejected(index, str(error))
@@ -310,8 +314,9 @@ class Events:
             results[index] = "accepted"
         if not log:
             return (results, document), None
-        await crediting.count(document, applied)
-        new_ids += crediting.count_own(document, found.known_events)
+        moments = journeys.moments if journeys is not None else ()
+        await crediting.count(document, [*applied, *moments])
+        new_ids += crediting.count_own(document, found.known_events, journeys)
         await redeem(runtime, applied, now, crediting.redeemed)
         # Before the write, so that a reservation never ends after it was confirmed.
         newly = _units(own, document, ContactState.CONFIRMED, takings) - confirmed
@@ -320,6 +325,8 @@ class Events:
             settled.add(unit)
         write_id, lasts = runtime.new_id(document.customer_id), runtime.settings.event_ids_last
         commit = commit_of(found, write_id, sections, log, new_ids, lasts)
+        if journeys is not None:
+            journeys.write(commit, lasts)
         return (results, document), commit
 
     async def _is_late(self, occurrence: Occurrence, document: Document) -> bool:

@@ -35,6 +35,7 @@ from decision.engine.changes import statements
 from decision.engine.crediting import Crediting
 from decision.engine.events import PastEvent, add_told_contact, occurrence_of
 from decision.engine.identity import claimed_aliases, clean_id, resolve
+from decision.engine.journeys.work import begin
 from decision.engine.log_records import consent_record, event_record, opt_out_records
 from decision.engine.runtime import Runtime
 from decision.engine.settling import check_redeemed, redeem
@@ -184,6 +185,7 @@ class Loading:
         async def change(found: ReadResult) -> tuple[Loaded, Commit]:
             document, customer_id = found.document, found.document.customer_id
             bounced = document.unreachable
+            journeys = begin(snapshot, document, now, found.known_events)
             aliases = changes.apply_update(document, row, now)
             document.unreachable = self._bounced(bounced, row)
             removed[:] = [(kind, value, customer_id) for kind, value in aliases]
@@ -194,6 +196,8 @@ class Loading:
                 about = (runtime.new_id(customer_id), customer_id, now)
                 log.append(consent_record(*about, consents, self.source, outdated))
             sections: tuple[Section, ...] = ("profile", "contacts")
+            if journeys is not None:
+                journeys.changed()
             new = [one for one in occurrences if one.id not in found.known_events]
             if new:
                 sections = (*sections, "events")
@@ -202,17 +206,22 @@ class Loading:
                 heard = event_effects.apply(
                     document, occurrence, snapshot.policy, snapshot.measures, now
                 )
+                if journeys is not None:
+                    journeys.applied(occurrence)
                 kind = event_effects.kind_of(document, occurrence)
                 log.append(event_record(occurrence, customer_id, now, kind))
                 log += opt_out_records(occurrence, customer_id, now, heard)
             changes.check_size(document, row, runtime)
             new_ids = [occurrence.id for occurrence in new]
-            await crediting.count(document, new)
-            new_ids += crediting.count_own(document, found.known_events)
+            moments = journeys.moments if journeys is not None else ()
+            await crediting.count(document, [*new, *moments])
+            new_ids += crediting.count_own(document, found.known_events, journeys)
             await redeem(runtime, new, now, crediting.redeemed)
             write_id = runtime.new_id(customer_id)
             lasts = runtime.settings.event_ids_last if new else 0
             commit = transaction.commit_of(found, write_id, sections, log, new_ids, lasts)
+            if journeys is not None:
+                journeys.write(commit, runtime.settings.event_ids_last)
             return Loaded(len(new), len(occurrences) - len(new), left_out), commit
 
         ids = tuple(occurrence.id for occurrence in occurrences)

@@ -16,10 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from decision.core.document import Document
 from decision.core.errors import InputError, NotFound, StoreUnavailable
 from decision.core.ports import Commit, ReadResult, Section, UnlessErased
+from decision.core.timers import Wake
+from decision.engine.journeys.work import JourneyWork
 from decision.engine.log_records import change_record
 from decision.engine.runtime import Runtime
 from decision.engine.transaction import ErasedMeanwhile, commit_of, update
@@ -28,6 +31,9 @@ from decision.store.pseudonyms import pseudonyms
 from decision.store.uptime import uptime
 
 ALL_SECTIONS: tuple[Section, ...] = ("profile", "contacts", "events")
+Also = Callable[[Commit], None]
+"""Adds to a commit."""
+
 LONGEST_CHAIN = 64
 """How many merges in a row are followed from an old customer id to the one in use."""
 
@@ -75,7 +81,7 @@ async def complete(runtime: Runtime, moving: Document) -> None:
 
 async def _take_over(runtime: Runtime, moving: Document) -> None:
     """Unites a marked document with the customer that it leads to, then empties it."""
-    names = await pseudonyms(runtime.store)
+    names, at = await pseudonyms(runtime.store), runtime.clock()
     for _ in range(LONGEST_CHAIN):
         since = uptime()
         moving = (await runtime.store.read(moving.customer_id)).document
@@ -85,11 +91,20 @@ async def _take_over(runtime: Runtime, moving: Document) -> None:
         if target == moving.customer_id:
             return
 
-        def add(document: Document, moving: Document = moving) -> bool:
+        def add(document: Document, moving: Document = moving) -> Also | bool:
             if document.moved_to is not None or moving.customer_id in document.merged:
                 return False
-            unite(document, moving, runtime.snapshot.policy.scores.digests)
-            return True
+            policy = runtime.snapshot.policy
+            none = document.journeys is None and moving.journeys is None
+            journeys = None if none and policy.journeys is None else work_on(document)
+            unite(document, moving, policy.scores.digests)
+            if journeys is None:
+                return True
+            journeys.unite(moving)
+            return partial(journeys.write, event_ids_last=runtime.settings.event_ids_last)
+
+        def work_on(document: Document) -> JourneyWork:
+            return JourneyWork(runtime.snapshot, document, at)
 
         unless = UnlessErased(names.of(target), since)
         with suppress(ErasedMeanwhile):
@@ -105,11 +120,13 @@ async def _take_over(runtime: Runtime, moving: Document) -> None:
             await runtime.store.delete_alias(kind, value, moving.customer_id)
             await runtime.store.set_alias(kind, value, target)
 
-    def leave(document: Document) -> bool:
+    def leave(document: Document) -> Also | bool:
         if document.moved_to is None or (document.moved_to == target and is_empty(document)):
             return False
+        timed = document.journeys is not None
         empty_out(document)
-        return _point(document, target)
+        _point(document, target)
+        return _without_timer if timed else True
 
     await _change(runtime, moving.customer_id, leave, ALL_SECTIONS)
 
@@ -142,28 +159,36 @@ def _point(document: Document, target: str | None) -> bool:
     return True
 
 
+def _without_timer(commit: Commit) -> None:
+    commit.wake = Wake(at=None)
+
+
 async def _change(
     runtime: Runtime,
     customer_id: str,
-    change: Callable[[Document], bool],
+    change: Callable[[Document], Also | bool],
     sections: tuple[Section, ...],
     *,
     merged: str | None = None,
     unless: UnlessErased | None = None,
 ) -> Document:
-    """Changes the document of this very id; `change` says whether anything is to be written.
+    """Changes the document of this very id; `change` says whether anything is to be written, or
+    gives what adds to the commit.
 
     `merged` is the customer it takes over, for the log.
     """
     at = runtime.clock()
 
     async def apply(found: ReadResult) -> tuple[Document, Commit | None]:
-        if not change(found.document):
+        changed = change(found.document)
+        if not changed:
             return found.document, None
         write_id = runtime.new_id(customer_id)
         log = [change_record("merge", write_id, customer_id, at, {"from": merged})]
         commit = commit_of(found, write_id, sections, log if merged else ())
         commit.unless_erased = unless
+        if callable(changed):
+            changed(commit)
         return found.document, commit
 
     return await update(runtime, runtime.store.read, customer_id, apply, runtime.merges)

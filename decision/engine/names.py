@@ -8,10 +8,13 @@ from zoneinfo import available_timezones
 
 from decision.core.event_effects import CONTACT_EVENTS
 from decision.core.fields import measured_date
+from decision.core.journeys.again import AGAIN, STEP
+from decision.core.journeys.definition import MOMENT
 from decision.core.policy import Policy
 
 _COMMON: Final = frozenset(
     {*CONTACT_EVENTS, "*", "", "api", "load", "email", "phone", "device", "openid", "unionid"}
+    | {AGAIN, STEP}
 )
 """Types of events, sources of consents and types of aliases that no policy need name."""
 
@@ -22,6 +25,10 @@ def names_of(policy: Policy) -> frozenset[str]:
     found |= {message.category for message in policy.messages.values()}
     found |= {one.event for one in policy.definition.suppressions}
     found |= policy.scores.definitions.keys()
+    for journey in policy.definition.journeys:
+        found |= {journey.name, *(step.name for step in journey.steps)}
+    for moment in policy.definition.moments:
+        found |= {moment.name, f"{MOMENT}{moment.name}"}
     for event_type, measure in policy.measures().items():
         found |= {event_type, *measure.sums, *measure.last}
     for field in policy.fields.names():

@@ -6,6 +6,7 @@ import hashlib
 import random
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -13,11 +14,13 @@ from decision.core import calendar, consent, event_effects, records
 from decision.core.budgets import Spending
 from decision.core.coupons import WantedCode
 from decision.core.decide import Question, Verdict, choose_nothing, decide
+from decision.core.definition import Selector
 from decision.core.document import ConsentChange, Document
 from decision.core.event_effects import OPTING_OUT, Occurrence
 from decision.core.ports import ReadResult
 from decision.core.schema import DecisionRequest
 from decision.engine.events import occurrence_of
+from decision.engine.journeys.work import JourneyWork, begin
 from decision.engine.runtime import EngineSettings
 from decision.engine.snapshot import Snapshot
 
@@ -25,25 +28,54 @@ _AFTER_DEADLINE = 0.1
 """Seconds after the deadline at which a call to the store ends by itself."""
 
 
+class AskingStep(Protocol):
+    """A step of a journey that asks for a decision, which takes the run on in its own commit."""
+
+    @property
+    def of(self) -> Selector | msgspec.UnsetType:
+        """What it asks for; UNSET: everything."""
+
+    def resume(self, snapshot: Snapshot, document: Document, now: int) -> JourneyWork:
+        """Brings the run to the step, on the latest state.
+
+        Raises:
+            WentOn: it does not ask any more.
+        """
+
+    def holds(self, verdict: Verdict) -> bool:
+        """Whether it will ask again, since time alone is in the way: then no fallback is given."""
+
+    def go_on(self, plan: DecisionPlan) -> int:
+        """Takes the run on from the step, by what was decided; until when its timer is held."""
+
+
 class DecisionQuery:
     """What is asked: one request, put to one snapshot at one time.
 
-    `budget_limits` is counter → its limit now; `deadline` is the seconds that it may take.
+    `budget_limits` is counter → its limit now; `deadline` is the seconds that it may take. `step`
+    is what asks, where that is a step of a journey.
     """
 
     def __init__(
-        self, request: DecisionRequest, snapshot: Snapshot, settings: EngineSettings, now: int
+        self,
+        request: DecisionRequest,
+        snapshot: Snapshot,
+        settings: EngineSettings,
+        now: int,
+        step: AskingStep | None = None,
     ) -> None:
         self.request = request
         self.snapshot = snapshot
         self.settings = settings
         self.now = now
+        self.step = step
         self.question = Question(
             placement=request.placement,
             channels=tuple(request.channels) if request.channels is not None else None,
             event=request.event,
             context=request.context,
             limit=request.limit,
+            of=msgspec.UNSET if step is None else step.of,
         )
         self.budget_limits = snapshot.policy.budgets.at(now)
         self.deadline = request.deadline_ms / 1000 if request.deadline_ms else settings.timeout
@@ -70,7 +102,7 @@ class DecisionPlan(msgspec.Struct, frozen=True, kw_only=True):
     recorded; without the evidence of consents. `spent` is the mask
     of candidates whose budgets were spent, `draws` the numbers drawn. `selections`, with their
     features, and `shadow` are for the log, as scored before any contact is added; a dry run has
-    none.
+    none. `journeys` is what the decision's commit does to journeys, None where that is nothing.
     """
 
     query: DecisionQuery
@@ -85,6 +117,13 @@ class DecisionPlan(msgspec.Struct, frozen=True, kw_only=True):
     selections: list[records.LoggedSelection]
     shadow: records.LoggedShadow | None
     degraded: list[str]
+    journeys: JourneyWork | None = None
+
+    @property
+    def events(self) -> list[Occurrence]:
+        """The events that are applied with it: its own, if it has one, and moments."""
+        own = [] if self.event is None else [self.event]
+        return own if self.journeys is None else [*own, *self.journeys.moments]
 
     def budgets_to_take(self) -> tuple[dict[str, int], dict[str, int]]:
         """Of the units that the selections take of budgets, name → limit, and name → end.
@@ -146,8 +185,15 @@ def plan(
     snapshot, request, now = query.snapshot, query.request, query.now
     document, event, seen = state.document, _new_event(query, state), state.raw
     heard: Sequence[ConsentChange] = ()
+    journeys: JourneyWork | None = None
     if event is not None:
+        journeys = begin(snapshot, document, now, state.known_events)
         heard = event_effects.apply(document, event, snapshot.policy, snapshot.measures, now)
+        if journeys is not None:
+            journeys.applied(event)
+        seen = pack(document)
+    elif query.step is not None:
+        journeys = query.step.resume(snapshot, document, now)
         seen = pack(document)
     elif (told := request.event) is not None and told.id is None and told.type in OPTING_OUT:
         document = msgspec.structs.replace(document)  # it informs this decision alone
@@ -183,6 +229,8 @@ def plan(
     if contended:
         choose_nothing(snapshot.policy, verdict)
         degraded.append("contention")
+    if query.step is not None and verdict.outcome == "fallback" and query.step.holds(verdict):
+        verdict.outcome, verdict.fallback = "none", None
     return DecisionPlan(
         query=query,
         state=state,
@@ -196,6 +244,7 @@ def plan(
         selections=[] if request.dry_run else _selections(snapshot, verdict),
         shadow=None if request.dry_run else _shadow(snapshot, verdict),
         degraded=degraded,
+        journeys=journeys,
     )
 
 

@@ -92,9 +92,9 @@ async def reserve(
             await _give_back(store, plan, limits, pools)
     except (asyncio.CancelledError, StoreUnavailable) as error:
         sent = not isinstance(error, StoreUnavailable) or error.uncertain
-        delivered = _is_delivered(plan)
+        delivered = _is_delivered(plan) and plan.query.step is None
         reserved = sent and (bool(plan.verdict.chosen) or delivered)
-        if reserved or limits or pools:
+        if (reserved and plan.query.step is None) or limits or pools:
             ungiven = _ungiven(plan, limits, pools, reserved=reserved)
             if reserved and delivered:
                 ungiven = msgspec.structs.replace(ungiven, deliveries=withdrawals(answer))
@@ -150,6 +150,7 @@ def _ungiven(
         budgets=list(limits),
         pools=list(pools),
         reserved=reserved,
+        stands=plan.query.step is not None,
     )
 
 
@@ -173,7 +174,8 @@ def decision_commit(plan: DecisionPlan, answer: Decision) -> Commit:
     if plan.verdict.chosen:
         _add_contacts(plan)
         write = write or ("contacts",)
-    return Commit(
+    keeps = request.request_id is not None and query.step is None
+    commit = Commit(
         id=plan.decision_id,
         customer_id=document.customer_id,
         document=document,
@@ -183,13 +185,19 @@ def decision_commit(plan: DecisionPlan, answer: Decision) -> Commit:
         expect=write or (("profile",) if plan.state.raw else ()),
         write=write,
         records=log,
-        request_id=request.request_id,
-        answer=_encode_answer(answer) if request.request_id else None,
+        request_id=request.request_id if keeps else None,
+        answer=_encode_answer(answer) if keeps else None,
         answer_lasts=policy.settings.request_id_lasts,
         event_ids=[event.id] if event is not None else [],
         event_ids_last=query.settings.event_ids_last,
         deliveries=deliveries_of(plan, answer) if _is_delivered(plan) else (),
     )
+    if plan.journeys is not None:
+        held_until = None
+        if query.step is not None:
+            held_until = query.step.go_on(plan)
+        plan.journeys.write(commit, query.settings.event_ids_last, held_until)
+    return commit
 
 
 def _add_contacts(plan: DecisionPlan) -> None:

@@ -12,6 +12,7 @@ from decision.core.event_effects import later_state
 _PARTS = (
     *("attributes", "attribute_runs", "aliases", "timezone", "consents", "consent_trail"),
     *("reachable", "unreachable", "contacts", "earlier", "signals", "events", "scores", "merged"),
+    "journeys",
 )
 
 

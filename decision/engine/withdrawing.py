@@ -17,7 +17,7 @@ from decision.core.budgets import unit_named
 from decision.core.clock import MINUTE, SECOND
 from decision.core.delivery import SettledDelivery
 from decision.core.document import ContactState
-from decision.core.event_effects import FINAL_MARK, is_withheld, withhold
+from decision.core.event_effects import FINAL_MARK, contacts_of, is_withheld, withhold
 from decision.core.identifiers import decision_tag
 from decision.core.ports import Commit, Conflict, ReadResult
 from decision.core.records import NOT_GIVEN
@@ -44,6 +44,8 @@ class UngivenDecision(msgspec.Struct, frozen=True, kw_only=True):
     `budgets` and `pools` what it may have taken of, `deliveries` what it may have left to be sent.
     After `until` of the loop's time nobody can say
     any more whether the kept answer was given. `reserved` is false where no commit was sent.
+    `stands`: what was written stays, because nobody waits for the answer; only what was taken for a
+    decision that was not written is returned.
     """
 
     decision_id: str
@@ -55,6 +57,7 @@ class UngivenDecision(msgspec.Struct, frozen=True, kw_only=True):
     pools: Sequence[str] = ()
     deliveries: Sequence[SettledDelivery] = ()
     reserved: bool = True
+    stands: bool = False
 
 
 class _Outbox:
@@ -86,7 +89,10 @@ async def withdraw(runtime: Runtime, decision: UngivenDecision) -> str:
     released: list[str] = []
     given: list[str] = []
     takings = await takings_now(runtime)
-    if decision.reserved:
+    if decision.stands:
+        if decision.reserved and await _was_written(runtime, decision):
+            return "given"
+    elif decision.reserved:
         if decision.request_id is not None:
             if asyncio.get_running_loop().time() >= decision.until:
                 return "too_late"
@@ -107,6 +113,12 @@ async def withdraw(runtime: Runtime, decision: UngivenDecision) -> str:
     if released:
         return "released"
     return "given" if given else "not_written"
+
+
+async def _was_written(runtime: Runtime, decision: UngivenDecision) -> bool:
+    """Whether a decision that chose something was written: then its contacts are there."""
+    document = (await resolve(runtime, decision.customer_id)).document
+    return bool(contacts_of(document, decision.decision_id))
 
 
 async def _release(runtime: Runtime, decision: UngivenDecision) -> tuple[list[str], list[str]]:

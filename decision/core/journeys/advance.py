@@ -13,6 +13,7 @@ import msgspec
 from decision.core import attributes
 from decision.core.clock import MINUTE, SECOND
 from decision.core.document import Document
+from decision.core.journeys.again import AGAIN, HOLD, step_of
 from decision.core.journeys.compiled import CompiledJourney, Journeys
 from decision.core.journeys.definition import (
     AnyStep,
@@ -79,6 +80,8 @@ def advance(journeys: Journeys, document: Document, name: str, run: Run, now: in
     """
     if run.wake > now:
         return Advanced()
+    if name == AGAIN:
+        return _ask_again(document, run, now)
     journey = journeys.by_name.get(name)
     if journey is None:
         return Advanced(record=end(document, name, run, "journey_removed", now))
@@ -193,8 +196,28 @@ class _Walk:
         return self.record if self.record.steps or self.record.skipped else None
 
 
+def _ask_again(document: Document, run: Run, now: int) -> Advanced:
+    """What is asked for again, unless it is too late."""
+    if now <= run.entered + HOLD:
+        return Advanced(asks=Asks(AGAIN, run, step_of(run)))
+    record = end(document, AGAIN, run, "finished", now)
+    record.skipped = run.step
+    return Advanced(record=record)
+
+
 GOAL: Final[EndReason] = "goal"
 STOPPED: Final[EndReason] = "stopped"
+
+
+def asks_again(asked: Asks, outcome: Outcome, not_before: int | None, now: int) -> int | None:
+    """When a step asks again by itself: nothing but time was in the way (`none`, `fallback`), and
+    that is over within `hold` of when the step was entered. None: the run goes on.
+    """
+    until = asked.run.entered + asked.step.hold
+    if outcome == "selected" or not_before is None or now >= until:
+        return None
+    again = not_before if not_before > now else now + MINUTE
+    return again if again <= until else None
 
 
 def after_ask(
@@ -208,21 +231,18 @@ def after_ask(
 ) -> JourneyRecord:
     """What a run does after an answer: it asks again at `not_before`, or goes on.
 
-    It asks again where nothing but time was in the way (`none`, `fallback`), within `hold` of when
-    the step was entered. `record` is the one of `advance`, which is filled in and given back; the
+    See `asks_again`. `record` is the one of `advance`, which is filled in and given back; the
     caller adds the decision's id.
     """
     run, step = msgspec.structs.replace(asked.run, asks=asked.run.asks + 1), asked.step
     record = record or record_of(document, asked.journey, run, now)
     record.asked, record.outcome = step.name, outcome
-    until = run.entered + step.hold
-    if outcome in ("none", "fallback") and not_before is not None and now < until:
-        again = not_before if not_before > now else now + MINUTE
-        if again <= until:
-            run.wake, run.hurried, record.holds = again, 0, True
-            put(document, asked.journey, run)
-            return record
-    following = journeys.by_name[asked.journey].following[step.name]
+    if (again := asks_again(asked, outcome, not_before, now)) is not None:
+        run.wake, run.hurried, record.holds = again, 0, True
+        put(document, asked.journey, run)
+        return record
+    journey = journeys.by_name.get(asked.journey)
+    following = None if journey is None else journey.following[step.name]
     if following is None:
         record.ended = end(document, asked.journey, run, "finished", now).ended
         return record

@@ -1,0 +1,146 @@
+"""What is due for a customer by time: moments, starts, steps.
+
+A timer only says whom to look at; the customer's document says what is due. Everything is done in
+commits that expect the state which was read, and that set the next timer. Where one is lost, or two
+look at once, the document says how far it has come.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from decision.core.identifiers import PARTITIONS
+from decision.core.journeys.advance import Asks
+from decision.core.journeys.runs import due_runs
+from decision.core.journeys.waits import next_wake
+from decision.core.ports import Commit, ReadResult
+from decision.core.timers import ClaimedWake, Wake, set_wake
+from decision.engine.crediting import Crediting
+from decision.engine.deciding import Deciding
+from decision.engine.following import Following
+from decision.engine.identity import resolve
+from decision.engine.journeys.asking import Asking, WentOn
+from decision.engine.journeys.work import JourneyWork
+from decision.engine.replay import Replay
+from decision.engine.runtime import Runtime
+from decision.engine.transaction import commit_of, update
+
+MOST_ROUNDS: Final = 64
+"""How many commits one look makes. What is left is due when the lease ends."""
+
+
+class Looked(msgspec.Struct):
+    """What a look came to: how many decisions were asked for, and whether something is left due."""
+
+    asks: int = 0
+    left: bool = False
+
+
+class _Round(msgspec.Struct, frozen=True):
+    """What was done for a customer, or is to be done without a commit: `asks` is what asks now,
+    `wake` the timer that is to be set. `more`: something is left due."""
+
+    customer_id: str
+    asks: Asks | None = None
+    wake: Wake | None = None
+    more: bool = False
+
+
+class Stepping:
+    """Looks at customers whose timers somebody has claimed."""
+
+    def __init__(self, runtime: Runtime, replay: Replay, following: Following) -> None:
+        self.runtime = runtime
+        self.replay = replay
+        self.following = following
+
+    async def look(self, claimed: ClaimedWake, *, now: int | None = None) -> Looked:
+        """Does what is due for a customer, and sets the next timer. `now` in microseconds is the
+        present; left out, the clock is asked.
+
+        Raises:
+            StoreUnavailable: perhaps not all is done; once the lease ends, somebody looks again.
+        """
+        looked = Looked(left=True)
+        for _ in range(MOST_ROUNDS):
+            at = self.runtime.clock() if now is None else now
+            found = await self._round(claimed, at)
+            if found.asks is not None:
+                looked.left = await self._ask(looked, found, at, claimed.lease)
+            else:
+                looked.left = found.more
+            if not looked.left:
+                if found.customer_id != claimed.customer_id:
+                    await self.runtime.store.rearm(claimed, Wake(at=None))
+                elif found.wake is not None:
+                    await self.runtime.store.rearm(claimed, found.wake)
+                break
+        return looked
+
+    async def _round(self, claimed: ClaimedWake, now: int) -> _Round:
+        """Does in one commit what is due before something is asked."""
+        runtime, customer_id = self.runtime, claimed.customer_id
+        crediting = Crediting(runtime, now, own=True)
+        change = partial(self._change, claimed, crediting, now)
+        read = partial(resolve, runtime)
+        write = partial(update, runtime, read, customer_id, change)
+        return await crediting.before(write)
+
+    async def _change(
+        self, claimed: ClaimedWake, crediting: Crediting, now: int, found: ReadResult
+    ) -> tuple[_Round, Commit | None]:
+        runtime, snapshot, document = self.runtime, self.runtime.snapshot, found.document
+        customer_id = document.customer_id
+        if not document.exists:
+            return _Round(claimed.customer_id, wake=Wake(at=None)), None
+        work = JourneyWork(snapshot, document, now)
+        work.expire()
+        progress = work.proceed()
+        asks = progress.asks
+        if asks is not None and asks.step.placement not in snapshot.policy.placements:
+            work.end(asks, "step_removed")
+            asks = None
+        elif asks is not None and not work.moments:
+            return _Round(customer_id, asks), None
+        elif progress.asking is not None:
+            work.records.append(progress.asking)
+        await crediting.count(document, work.moments)
+        ids = crediting.count_own(document, found.known_events, work)
+        more = bool(due_runs(document, now))
+        if work.is_idle and not more:
+            at, kept = next_wake(work.journeys, document, now), msgspec.msgpack.encode
+            before = kept(document.journeys)
+            wake = set_wake(document, at, now)
+            if kept(document.journeys) == before:
+                return _Round(customer_id, wake=wake), None
+        lasts = runtime.settings.event_ids_last
+        commit = commit_of(found, runtime.new_id(customer_id), (), (), ids, lasts)
+        work.write(commit, lasts, claimed.lease)
+        return _Round(customer_id, more=more), commit
+
+    async def _ask(self, looked: Looked, found: _Round, now: int, held_until: int) -> bool:
+        """Asks, and says whether anything is left due."""
+        assert found.asks is not None
+        step = Asking(found.asks, held_until)
+        request = step.request(found.customer_id)
+        parts = (self.runtime, self.replay, self.following)
+        try:
+            await Deciding(*parts, request, now, step).answer_step()
+        except WentOn:
+            return True  # others have changed the customer meanwhile
+        looked.asks += 1
+        return step.more
+
+    async def run_due(self, *, lease_ms: int = 30_000) -> Looked:
+        """Looks at everybody whose timer is due by now, one after another, until none is.
+
+        For tests, and whoever lets time go by; a service claims with others.
+        """
+        total, partitions = Looked(), range(PARTITIONS)
+        while claimed := await self.runtime.store.claim_wakes(partitions, 100, lease_ms):
+            for one in claimed:
+                total.asks += (await self.look(one)).asks
+        return total

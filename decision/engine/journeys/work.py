@@ -1,0 +1,223 @@
+"""What one commit does to a customer's journeys and moments, beside its own work.
+
+It is begun before the customer is changed, told of every event and change that is applied, and made
+part of the commit at the end: state, records, counts and the next wake-up are written with what
+caused them, or not at all.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Iterator
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+
+from decision.core import event_effects
+from decision.core.definition import PolicyDefinition
+from decision.core.document import Document
+from decision.core.event_effects import Occurrence
+from decision.core.journeys.advance import Asks
+from decision.core.journeys.compiled import Journeys
+from decision.core.journeys.moments import Happened
+from decision.core.journeys.proceed import Progress, proceed
+from decision.core.journeys.react import look, react
+from decision.core.journeys.runs import end, standing, state_of, tally, tidy
+from decision.core.journeys.runs import unite as unite_runs
+from decision.core.journeys.waits import next_wake
+from decision.core.machines import by_machine
+from decision.core.narrowing import Reader, narrowed
+from decision.core.policy import Policy
+from decision.core.policy_builder import compile_policy
+from decision.core.ports import Commit, Section
+from decision.core.records import JourneyRecord
+from decision.core.timers import set_wake
+from decision.engine.log_records import event_record, journey_records
+from decision.engine.snapshot import Snapshot
+
+MOST_MOMENTS: Final = 100
+"""How many moments may happen by one event, one of the other."""
+
+_encode = msgspec.msgpack.encode
+
+
+class JourneyWork:
+    """The journeys and moments of one customer in one attempt to write.
+
+    `known` are ids of events that the customer has had. `moments` are those that happened: they are
+    applied, and still to be counted for others. `records` is what was done to runs.
+    """
+
+    def __init__(
+        self, snapshot: Snapshot, document: Document, now: int, known: Collection[str] = ()
+    ) -> None:
+        self.journeys: Final[Journeys] = journeys_of(snapshot.policy)
+        self.document = document
+        self.now = now
+        self.records: list[JourneyRecord] = []
+        self.moments: list[Occurrence] = []
+        self._snapshot = snapshot
+        self._known = set(known)
+        self._sets = False
+        self._standing: Counter[str] = standing(document)
+        self._state = _encode(document.journeys)
+        self._armed = next_wake(self.journeys, document, now) if self._is_armed() else None
+        self.look()
+
+    def _is_armed(self) -> bool:
+        """Whether what is to come has a timer: not before the customer was looked at once."""
+        if not self.journeys.timed:
+            return True
+        state = self.document.journeys
+        return state is not None and state.looked > 0
+
+    def look(self) -> None:
+        """Sees the customer as they are before the next change."""
+        self._before = look(self.journeys, self.document, self.now)
+
+    def applied(self, occurrence: Occurrence, *, derive: bool = True) -> None:
+        """Takes in an event that was applied since the last look, with the moments that happen by
+        it; without `derive`, nothing that is derived from it."""
+        if by_machine(occurrence.type, occurrence.properties):
+            return
+        kind = event_effects.kind_of(self.document, occurrence)
+        one = event_effects.logged(occurrence, kind)
+        waiting: deque[Occurrence] = deque()
+        for _ in range(MOST_MOMENTS):
+            waiting += self._as_events(self._observed(one, derive))
+            self._react(one, derive)
+            if not waiting:
+                break
+            one, derive = waiting.popleft(), True
+            self._apply(one)
+
+    def changed(self) -> None:
+        """Takes in that the customer was changed since the last look."""
+        self._react(None)
+
+    def expire(self) -> None:
+        """Has those moments happen that come about by time alone."""
+        state = self.document.journeys
+        if state is not None and state.partials:
+            happened = self.journeys.moments.expire(state.partials, self.now)
+            tidy(self.document)
+            for one in self._as_events(happened):
+                self._apply(one)
+                self.applied(one)
+
+    def proceed(self) -> Progress:
+        """Starts what dates and schedules start, and goes on with what is due, until a run asks.
+
+        The record of that run is not among the others yet.
+        """
+        progress = proceed(self.journeys, self.document, self.now)
+        self.records += progress.records
+        self._sets = self._sets or bool(progress.changed)
+        return progress
+
+    def proceed_after(self, record: JourneyRecord) -> Progress:
+        """Goes on after a run was answered, of which this is the record."""
+        self.records.append(record)
+        progress = self.proceed()
+        if progress.asking is not None:
+            self.records.append(progress.asking)
+        return progress
+
+    def end(self, asks: Asks, reason: str) -> None:
+        """Ends a run that was to ask."""
+        self.records.append(end(self.document, asks.journey, asks.run, reason, self.now))
+
+    def unite(self, other: Document) -> None:
+        """Takes over the runs of a customer whose other parts are united with this one already.
+
+        They stay counted where they were.
+        """
+        self._standing.update(standing(other))
+        self.records += unite_runs(self.document, other, self.now)
+        self._react(None)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing was done."""
+        done = self.records or self.moments or self._sets
+        return not done and _encode(self.document.journeys) == self._state
+
+    def write(self, commit: Commit, event_ids_last: int, held_until: int | None = None) -> None:
+        """Makes it part of a commit of this customer, where there is anything to write.
+
+        The contacts must be as they were read: they say where a customer went who is merged. With
+        `held_until` a timer is set in any case; what is due by now is due at that time.
+        """
+        at = next_wake(self.journeys, self.document, self.now)
+        again = held_until is not None or at != self._armed
+        if self.is_idle and not again:
+            return
+        if again:
+            if at is not None and held_until is not None and at <= self.now:
+                at = held_until
+            commit.wake = set_wake(self.document, at, self.now)
+        sections: tuple[Section, ...] = ("profile", "events") if self._sets else ("events",)
+        commit.write = tuple(dict.fromkeys((*commit.write, *sections)))
+        commit.expect = tuple(dict.fromkeys((*commit.expect, *sections, "contacts")))
+        commit.records = [
+            *commit.records,
+            *(event_record(one, commit.customer_id, self.now) for one in self.moments),
+            *journey_records(commit.id, self.records),
+        ]
+        if self.moments:
+            commit.event_ids = [*commit.event_ids, *(one.id for one in self.moments)]
+            commit.event_ids_last = event_ids_last
+        commit.tally = tally(self._standing, self.document, self.records)
+
+    def _observed(self, occurrence: Occurrence, derive: bool) -> Iterator[Happened]:
+        moments, own = self.journeys.moments, (occurrence,)
+        for one in self.journeys.counted(occurrence) if derive else own:
+            if moments.concerns(one.type):
+                partials = state_of(self.document).partials
+                seen = (one.type, one.id, one.measured, one.at, self.now)
+                yield from moments.observe(partials, *seen)
+                tidy(self.document)
+
+    def _as_events(self, happened: Iterable[Happened]) -> list[Occurrence]:
+        """The events that moments are; none for one that the customer has had."""
+        found = []
+        for one in happened:
+            own_id = one.id(self.document.customer_id)
+            if own_id not in self._known:
+                self._known.add(own_id)
+                event = Occurrence(id=own_id, type=one.type, at=one.at, properties=one.properties)
+                found.append(event)
+        return found
+
+    def _apply(self, moment: Occurrence) -> None:
+        self.look()
+        snapshot, now = self._snapshot, self.now
+        event_effects.apply(self.document, moment, snapshot.policy, snapshot.measures, now)
+        self.moments.append(moment)
+
+    def _react(self, occurrence: Occurrence | None, derive: bool = True) -> None:
+        document, now, before = self.document, self.now, self._before
+        reaction = react(self.journeys, document, occurrence, now, before, derive=derive)
+        self.records += reaction.records
+        self.look()
+
+
+def begin(
+    snapshot: Snapshot, document: Document, now: int, known: Collection[str] = ()
+) -> JourneyWork | None:
+    """The work on a customer who is about to be changed; None: the policy has no journeys."""
+    if snapshot.policy.journeys is None:
+        return None
+    return JourneyWork(snapshot, document, now, known)
+
+
+def journeys_of(policy: Policy) -> Journeys:
+    """The journeys of a policy; of one that has none, nothing, in which runs of before end."""
+    return policy.journeys or _none(policy)
+
+
+@lru_cache(maxsize=2)
+def _none(policy: Policy) -> Journeys:
+    definition = narrowed(policy.definition, ())
+    return Journeys(PolicyDefinition(version=""), Reader(compile_policy(definition)))
