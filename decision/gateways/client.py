@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import httpcore
 import msgspec
 
+from decision.gateways.failures import words_of
 from decision.gateways.problems import Problem
 from decision.gateways.protocol import Rejected, Retry, Unknown
 from decision.gateways.targets import PinnedBackend, TargetRefused, Targets, problem_of_host
@@ -145,7 +146,7 @@ class HttpClient:
     def _reason(self, error: Exception) -> str:
         if isinstance(error, TimeoutError | httpcore.TimeoutException):
             return f"no answer within {self._timeout:g} s"
-        return str(error) or type(error).__name__
+        return words_of(error)
 
     async def close(self) -> None:
         """Closes the connections."""

@@ -9,6 +9,7 @@ from typing import Final
 
 import aiosmtplib
 
+from decision.gateways.failures import words_of
 from decision.gateways.mail import address_of, compose, flat, message_id, sender_of
 from decision.gateways.metadata import rows_of
 from decision.gateways.problems import Problem
@@ -141,7 +142,7 @@ class _Attempt:
         except aiosmtplib.SMTPResponseException as error:
             return self._refused(error)
         except (OSError, aiosmtplib.SMTPException) as error:
-            said = self._clean(str(error) or type(error).__name__)
+            said = self._clean(words_of(error))
             if isinstance(error, TimeoutError):
                 said = f"no answer within {timeout:g} s"
             return Unknown(said) if self.handed_over else Retry(reason=said)

@@ -23,6 +23,7 @@ from typing import Any, Final, Literal
 import httpcore
 
 from decision.core.errors import NextbestError
+from decision.gateways.failures import no_connection
 from decision.gateways.problems import Problem
 
 Address = IPv4Address | IPv6Address
@@ -132,7 +133,10 @@ class Targets:
         """
         loop = asyncio.get_running_loop()
         # The system reads every spelling of an address: 0x7f.1 and 2130706433 are 127.0.0.1.
-        rows = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        try:
+            rows = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError:
+            raise OSError(f"{host} cannot be resolved") from None
         found = list(dict.fromkeys(ip_address(str(row[4][0]).partition("%")[0]) for row in rows))
         for address in found:
             if not self.allows(address):
@@ -169,7 +173,7 @@ class Targets:
                 raise
             else:
                 return connection
-        raise failed
+        raise OSError(no_connection(host, port, failed))
 
 
 class PinnedBackend(httpcore.AsyncNetworkBackend):
@@ -192,14 +196,16 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
         try:
             addresses = await self._targets.resolve(host, port)
         except OSError as error:
-            raise httpcore.ConnectError(f"{host} cannot be resolved") from error
+            raise httpcore.ConnectError(str(error)) from None
         for address in addresses:
             try:
                 return await self._inner.connect_tcp(
                     str(address), port, timeout, local_address, socket_options
                 )
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+            except httpcore.ConnectTimeout as error:
                 failed = error
+            except httpcore.ConnectError as error:
+                failed = httpcore.ConnectError(no_connection(host, port, error))
         raise failed
 
     async def sleep(self, seconds: float) -> None:
