@@ -41,7 +41,9 @@ from decision.gateways.settings import (
     load_unsubscribe,
 )
 from decision.gateways.unsubscribe import UnsubscribeLinks
-from decision.observability import configure_logging, correlate
+from decision.observability import configure_logging, correlate, get_logger
+from decision.rulebook.checking import RulesRefused
+from decision.rulebook.diagnostics import render_all
 from decision.server.admission import Admission, watch_loop
 from decision.server.audit import LastPseudonyms
 from decision.server.keys.entries import ApiKey
@@ -56,6 +58,8 @@ from decision.server.supply import PolicySupply
 from decision.server.tracing import TracedObserver, Tracing, tracing_of_environment
 from decision.server.upkeep import Upkeep
 from decision.server.workers import run
+
+_log = get_logger()
 
 
 def create_app(
@@ -124,7 +128,7 @@ def create_app(
         ],
         exception_handlers=HANDLERS,
         lifespan=[
-            upkeep.lifespan(),
+            _living(upkeep),
             _beside(lambda: watch_loop(admission, show)),
             _beside(names.learn),
             *_sending(upkeep, settings, metrics),
@@ -175,6 +179,17 @@ async def _beside(work: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterato
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def _living(upkeep: Upkeep) -> AsyncIterator[None]:
+    """The upkeep of a worker; the log has what keeps it from starting, as nobody sees its error."""
+    try:
+        async with upkeep.lifespan():
+            yield
+    except RulesRefused as error:
+        _log.error("rules_refused", problem=render_all(error.diagnostics))
+        raise
 
 
 def _sending(

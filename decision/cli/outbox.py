@@ -12,7 +12,7 @@ import rich_click as click
 
 from decision.cli.options import json_option, settings_from, settings_options
 from decision.cli.output import Fail, console, print_json
-from decision.core.clock import rough_duration
+from decision.core.clock import SECOND, rough_duration
 from decision.progress import count_of
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ T = TypeVar("T")
 
 STATES: Final = ("queued", "sending", "failed", "unknown")
 _PAGE: Final = 500
+
+_SORTED: Final = 1000
+"""Deliveries that are read, and put in order, even where fewer are shown."""
 
 _chosen = (
     click.argument("ids", nargs=-1, metavar="[ID]…"),
@@ -65,7 +68,10 @@ def list_(
     as_json: bool,
     **given: str | None,
 ) -> None:
-    """List deliveries, with what came of the latest attempt."""
+    """List deliveries, with what came of the latest attempt, the oldest decisions first.
+
+    Of more than --limit, and than 1,000, some are looked at. --json has the times, in UTC.
+    """
 
     async def work(
         store: Store,
@@ -73,9 +79,10 @@ def list_(
         found = []
         async for row in _listed(store, state, channel):
             found.append(row)
-            if len(found) == limit:
+            if len(found) == max(limit, _SORTED):
                 break
-        return found, await store.count_deliveries(), await store.paused_gateways()
+        found.sort(key=lambda row: (row.delivery.at, row.delivery.id))
+        return found[:limit], await store.count_deliveries(), await store.paused_gateways()
 
     rows, counts, paused = _run(work, settings_from(**given))
     if as_json:
@@ -94,13 +101,15 @@ def list_(
         )
         return
     _print(rows)
+    if len(rows) == limit:
+        click.echo(f"({limit:,} are shown; --limit shows more)")
     waiting = ", ".join(
         f"{number:,} on {name}{_since(counts, name)}"
         for name, number in sorted(counts.waiting.items())
     )
     click.echo(f"waiting: {waiting or 'none'}; failed or unknown: {counts.held:,}")
     for name, one in paused.items():
-        click.echo(f"gateway {name} is paused since {_time(one.at // 1000)}: {one.why}")
+        click.echo(f"gateway {name} is paused since {_shown(one.at // 1000)}: {one.why}")
 
 
 @outbox.command(epilog="Example: nextbest outbox retry --state failed --channel email")
@@ -277,6 +286,14 @@ def _time(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
 
 
+def _shown(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _until(micros: int) -> str:
+    return f"in {rough_duration(micros)}" if micros >= SECOND else "now"
+
+
 def _plain(row: ListedDelivery) -> dict[str, Any]:
     one, status = row.delivery, row.status
     return {
@@ -301,13 +318,17 @@ def _print(rows: list[ListedDelivery]) -> None:
     if not rows:
         return
     table = Table(box=None, pad_edge=False)
-    for name in ("id", "state", "channel", "customer", "attempts", "due", "reason"):
-        table.add_column(name, overflow="fold", justify="right" if name == "attempts" else "left")
+    for name in ("id", "age", "state", "channel", "customer", "attempts", "due", "reason"):
+        right = name in ("age", "attempts")
+        table.add_column(name, overflow="fold", justify="right" if right else "left")
+    now = int(time() * 1_000_000)
     for row in rows:
         plain = _plain(row)
         table.add_row(
-            *(str(plain[name]) for name in ("id", "state", "channel", "customer_id", "attempts")),
-            plain["due"] or "–",
+            plain["id"],
+            rough_duration(max(0, now - row.delivery.at)),
+            *(str(plain[name]) for name in ("state", "channel", "customer_id", "attempts")),
+            "–" if row.due is None else _until(row.due * 1000 - now),
             plain["reason"],
         )
     console().print(table)

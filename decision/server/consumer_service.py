@@ -37,7 +37,7 @@ async def consume_events(
         SettingsError: a setting of Segment's calls cannot be read.
         ConsumerError: a topic does not exist, or Kafka refuses what is asked of it.
         StoreUnavailable: the Redis URL is not one, or the embedded Redis cannot be started.
-        RulesRefused: the rules folder has errors.
+        StartRefused: the rules folder has errors.
         FileError: the address of the metrics is not available.
     """
     for name in ("aiokafka", *(f"aiokafka.{one}" for one in _CHATTY)):

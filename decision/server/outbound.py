@@ -32,7 +32,7 @@ async def send_deliveries(
 
     Raises:
         StoreUnavailable: the Redis URL is not one, or the embedded Redis cannot be started.
-        RulesRefused: the rules folder has errors.
+        StartRefused: the rules folder has errors.
         FileError: the address of the metrics is not available.
     """
     metrics = Metrics()

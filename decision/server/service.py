@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from decision.engine import Engine
 from decision.exposition import serve_registry
+from decision.rulebook.checking import RulesRefused
+from decision.rulebook.diagnostics import render_all
 from decision.server.keys.file import KeysFile
 from decision.server.metrics import Metrics
 from decision.server.opening import serving_engine
 from decision.server.settings import ServerSettings
 from decision.server.supply import PolicySupply
 from decision.server.upkeep import Upkeep
+from decision.server.workers import StartRefused
 
 
 @asynccontextmanager
@@ -30,7 +33,7 @@ async def engine_service(
 
     Raises:
         StoreUnavailable: the Redis URL is not one, or the embedded Redis cannot be started.
-        RulesRefused: the rules folder has errors.
+        StartRefused: the rules folder has errors; all of them are in the text.
         FileError: the address of the metrics is not available.
     """
     engine = serving_engine(settings)
@@ -41,5 +44,9 @@ async def engine_service(
         serve_registry(
             metrics_host, metrics_port, metrics.registry, lambda: problem(upkeep.health.reachable)
         )
-    async with upkeep.lifespan():
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(upkeep.lifespan())
+        except RulesRefused as error:
+            raise StartRefused(f"{error}:\n\n{render_all(error.diagnostics)}") from None
         yield engine

@@ -20,8 +20,8 @@ from decision.engine import Engine, Snapshot, build_snapshot
 from decision.engine.snapshot import PolicyRefused
 from decision.engine.worker import run_in_worker
 from decision.observability import get_logger
-from decision.rulebook.checking import RulesRefused, check_folder, read_checked
-from decision.rulebook.diagnostics import Diagnostic, render_all
+from decision.rulebook.checking import check_folder, read_checked
+from decision.rulebook.diagnostics import Diagnostic
 from decision.server.aside import Aside
 from decision.server.metrics import Metrics
 from decision.server.models import ModelSupply
@@ -92,11 +92,7 @@ class PolicySupply:
         gc.collect()
         gc.freeze()  # what was imported stays: no collection need look at it again
         if self._published is None and self.shared.in_force() is None:
-            try:
-                await asyncio.to_thread(check_first, self._rules, self.shared)
-            except RulesRefused as error:
-                _log.error("rules_refused", problem=render_all(error.diagnostics))
-                raise
+            await asyncio.to_thread(check_first, self._rules, self.shared)
         await self.models.refresh()
 
     async def start(self) -> None:

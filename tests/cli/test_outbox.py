@@ -118,6 +118,18 @@ def test_what_waits_is_listed(outbox: Callable[..., Result], act: Any) -> None:
     assert re.fullmatch(waits, outbox("list", "--state", "failed").stdout)
 
 
+def test_the_oldest_is_listed_first(outbox: Callable[..., Result], act: Any) -> None:
+    """Whatever their partitions, and whenever each is due; also where not all are shown."""
+    names = [act(lambda engine, n=n: decide(engine, f"c{n}")) for n in range(6)]
+    act(put_off)
+    assert [row["id"] for row in json.loads(outbox("list", "--json").stdout)["deliveries"]] == names
+    few = outbox("list", "--limit", "2").stdout
+    assert "(2 are shown; --limit shows more)" in few
+    shown = re.findall(r"01\w{24}\.a", few)
+    assert shown == names[:2]
+    assert len(re.findall(r" \d+s +queued .* in 1h ", few)) == 2  # their age, and until when
+
+
 def test_a_dead_letter_is_sent_again_when_asked(outbox: Callable[..., Result], act: Any) -> None:
     name = act(decide)
     act(refuse)
@@ -161,9 +173,7 @@ def test_a_paused_gateway_is_shown_and_resumed(outbox: Callable[..., Result], ac
         await engine.runtime.store.pause_gateway("file", GatewayPause("too many complaints", 0))
 
     act(pause)
-    assert "gateway file is paused since 1970-01-01T00:00:00+00:00: too many" in (
-        outbox("list").stdout
-    )
+    assert "gateway file is paused since 1970-01-01 00:00:00Z: too many" in (outbox("list").stdout)
     wrong = outbox("resume", "fil")
     assert wrong.exit_code == 1
     assert "file" in wrong.stderr

@@ -53,3 +53,12 @@ def test_a_page_starts_with_a_title_and_what_it_is_for(page: str) -> None:
     title, blank, first, *_ = text_of(page).split("\n")
     assert title.startswith("# ") and blank == ""
     assert first[:1].isalpha() or first.startswith("`")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_table_of_a_page_is_in_one_piece(page: str) -> None:
+    """A blank line within one would end it, and its other rows would be text."""
+    lines = text_of(page).splitlines()
+    for number, line in enumerate(lines):
+        if line.startswith("|") and not lines[number - 1].startswith("|"):
+            assert set(lines[number + 1]) <= set("|:- "), f"{page}:{number + 1}"
