@@ -11,7 +11,7 @@ it does not matter in which order statements come in.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -96,19 +96,63 @@ def _overrules(denial: Consent, grant: Consent) -> bool:
 
 
 def is_outdated(document: Document, said: Statement) -> bool:
-    """Whether a newer statement of the same is known, or the very same.
+    """Whether a newer statement of the same is known, or the very same; or a more general denial
+    that overrules this grant, and was taken back.
 
-    Of one that was taken back, as far as the trail goes back.
+    Of what is not kept any more, as far as the trail goes back.
     """
     found = document.consents.get(said.purpose, {}).get(said.channel)
     if found is not None:
-        return _rank(said.kept) <= _rank(found)
-    second = said.at - said.at % SECOND
-    return any(
-        (one.purpose, one.channel, one.granted) == (said.purpose, said.channel, None)
-        and (one.at - one.at % SECOND, bool(said.granted)) > (second, False)
+        return _rank(said.kept) <= _rank(found) or _is_closed(document, said)
+    second, cell = said.at // SECOND, (said.purpose, said.channel)
+    return _is_closed(document, said) or any(
+        (one.at // SECOND, one.granted is not True and bool(said.granted)) > (second, False)
         for one in document.consent_trail
+        if (one.purpose, one.channel) == cell
     )
+
+
+def comes_late(document: Document, said: Statement) -> bool:
+    """Whether an outdated statement matters still: it is a general denial that was taken back
+    before it was known, so that the grants which it overruled are taken back as well."""
+    change = _change(said)
+    return (
+        said.granted is False
+        and ANY in said[:2]
+        and change not in document.consent_trail
+        and any(_takes_back(one, change) for one in document.consent_trail)
+    )
+
+
+def _takes_back(one: ConsentChange, denial: ConsentChange) -> bool:
+    return (
+        one.granted is None and one[1:3] == denial[1:3] and one.at // SECOND >= denial.at // SECOND
+    )
+
+
+def _is_closed(document: Document, said: Statement) -> bool:
+    """Whether a grant is taken back: with a more general denial that overruled it."""
+    trail = document.consent_trail
+    return bool(said.granted) and any(
+        _covers_more(denial, said[:2])
+        and _overrules(_kept(denial), said.kept)
+        and any(_takes_back(one, denial) for one in trail)
+        for denial in trail
+        if denial.granted is False
+    )
+
+
+def _covers_more(denial: ConsentChange, cell: Sequence[str]) -> bool:
+    """Whether a denial is also about a more particular purpose or channel."""
+    return denial[1:3] != tuple(cell) and _covers(denial.purpose, denial.channel, cell)
+
+
+def _kept(change: ConsentChange) -> Consent:
+    return Consent(bool(change.granted), change.at - change.at % SECOND, change.source)
+
+
+def _change(said: Statement) -> ConsentChange:
+    return ConsentChange(said.at, said.purpose, said.channel, said.granted, said.source)
 
 
 def _rank(one: Consent) -> tuple[int, bool, str, str, int]:
@@ -137,30 +181,76 @@ def permits(purpose: Purpose, consents: Consents, channel: str) -> bool:
 
 
 def state(document: Document, said: Statement) -> None:
-    """Keeps a statement, whatever was said before, and a line in the trail."""
-    consents = {name: dict(channels) for name, channels in document.consents.items()}
-    channels = consents.setdefault(said.purpose, {})
+    """Keeps a statement, whatever was said before, and a line in the trail.
+
+    With a denial that is taken back go the grants that it overruled: forgetting it opens none.
+    """
+    consents = dict(document.consents)
+    channels = consents[said.purpose] = dict(consents.get(said.purpose, {}))
     if said.granted is None:
         before = channels.pop(said.channel, None)
         if before is not None and not before.granted:
-            _drop_overruled(document.consents, consents)
+            _close(consents, said, before)
     else:
         channels[said.channel] = said.kept
-    if not channels:
-        consents.pop(said.purpose, None)
     if said.evidence:
         _bound_evidence(consents)
-    document.consents = consents
-    change = ConsentChange(said.at, said.purpose, said.channel, said.granted, said.source)
-    document.consent_trail = [*document.consent_trail, change][-TRAIL_LENGTH:]
+    document.consents = {name: own for name, own in consents.items() if own}
+    _note(document, said)
 
 
 def hear(document: Document, said: Statement) -> bool:
-    """Keeps a statement unless it is outdated; returns whether it is kept."""
-    if is_outdated(document, said):
-        return False
-    state(document, said)
-    return True
+    """Keeps a statement unless it is outdated; returns whether it is kept.
+
+    What it would have changed had it come in time, it changes though it is outdated.
+    """
+    if not is_outdated(document, said):
+        state(document, said)
+        return True
+    general = ANY in said[:2] and not said.granted
+    closed = _is_closed(document, said)
+    if (general or closed) and _change(said) not in document.consent_trail:
+        own = document.consents.get(said.purpose, {})
+        if closed and (found := own.get(said.channel)) and _rank(found) < _rank(said.kept):
+            left = {name: one for name, one in own.items() if one is not found}
+            consents = {**document.consents, said.purpose: left}
+            document.consents = {name: own for name, own in consents.items() if own}
+        _note(document, said)
+    return False
+
+
+def _note(document: Document, said: Statement) -> None:
+    """Keeps a line in the trail, in order of time, and takes back the grants that go by it."""
+    change, trail = _change(said), [*document.consent_trail]
+    place = len(trail)
+    while place and trail[place - 1].at > change.at:
+        place -= 1
+    trail.insert(place, change)
+    document.consent_trail = trail[-TRAIL_LENGTH:]
+    if said.granted or ANY not in said[:2]:
+        return
+    consents = dict(document.consents)
+    for denial in document.consent_trail:
+        if (
+            denial.granted is False
+            and denial[1:3] == change[1:3]
+            and any(_takes_back(one, denial) for one in document.consent_trail)
+        ):
+            _close(consents, denial, _kept(denial))
+    document.consents = {name: own for name, own in consents.items() if own}
+
+
+def _close(consents: Consents, cell: Statement | ConsentChange, denial: Consent) -> None:
+    """Takes out the grants that a denial overruled."""
+    for purpose, own in consents.items():
+        consents[purpose] = {
+            channel: one
+            for channel, one in own.items()
+            if not one.granted
+            or (purpose, channel) == (cell.purpose, cell.channel)
+            or not _covers(cell.purpose, cell.channel, (purpose, channel))
+            or not _overrules(denial, one)
+        }
 
 
 def heard_since(document: Document, trail: list[ConsentChange]) -> list[ConsentChange]:
@@ -175,27 +265,51 @@ def as_of_now(document: Document, said: Statement) -> Statement:
     What was said in this second may have a time in the next one, by this.
     """
     at, second = said.at, said.at - said.at % SECOND
-    for purpose, channels in document.consents.items():
-        for channel, known in channels.items():
-            if max(known.at, known.spared) < second:
-                continue
-            if (purpose, channel) == (said.purpose, said.channel):
-                at = max(at, known.at)
-            elif not known.granted and said.granted and _covers(purpose, channel, said):
-                at = max(at, known.at + (0 if known.source == said.source else SECOND))
-            elif known.granted and not said.granted and _covers(*said[:2], (purpose, channel)):
-                at = max(at, known.at, known.spared + SECOND if known.spared else 0)
+    for purpose, channel, known in _concerned(document.consents, said):
+        if max(known.at, known.spared) < second:
+            continue
+        if (purpose, channel) == (said.purpose, said.channel):
+            at = max(at, known.at)
+        elif not known.granted and said.granted and _covers(purpose, channel, said):
+            at = max(at, known.at + (0 if known.source == said.source else SECOND))
+        elif known.granted and not said.granted and _covers(*said[:2], (purpose, channel)):
+            at = max(at, known.at, known.spared + SECOND if known.spared else 0)
     return said._replace(at=at)
+
+
+def _concerned(consents: Consents, said: Statement) -> Iterator[tuple[str, str, Consent]]:
+    """(purpose, channel, consent) of those that a statement may be about, or may be overruled by.
+
+    Of a statement by name these are few, however many are known.
+    """
+    if ANY in said[:2]:
+        for purpose, own in consents.items():
+            for channel, known in own.items():
+                yield purpose, channel, known
+        return
+    for purpose, channel in _covering(said):
+        found = consents.get(purpose, {}).get(channel)
+        if found is not None:
+            yield purpose, channel, found
+
+
+def _covering(said: Statement) -> list[tuple[str, str]]:
+    """The purposes and channels that a statement's own are among, each once."""
+    purpose, channel = said[:2]
+    cells = [(purpose, channel), (purpose, ANY), (ANY, channel), (ANY, ANY)]
+    return list(dict.fromkeys(cells))
 
 
 def of_one_call(said: Sequence[Statement]) -> list[Statement]:
     """Statements as they are meant together: what is denied in general leaves out what is granted
     by name."""
-    denied = [one for one in said if one.granted is False]
+    denied: dict[tuple[str, str], int] = {}
+    for one in said:
+        if one.granted is False:
+            cell = (one.purpose, one.channel)
+            denied[cell] = max(one.at, denied.get(cell, 0))
     return [
-        one._replace(
-            spared=max((other.at for other in denied if _covers(*other[:2], one)), default=0)
-        )
+        one._replace(spared=max(denied.get(cell, 0) for cell in _covering(one)))
         if one.granted
         else one
         for one in said
@@ -239,17 +353,6 @@ def has_evidence(consents: Consents) -> bool:
     return False
 
 
-def _drop_overruled(before: Consents, consents: Consents) -> None:
-    """Takes out the grants that something in `before` overruled: forgetting it opens none."""
-    alive = effective(before)
-    for purpose in list(consents):
-        for channel in list(consents[purpose]):
-            if channel not in alive.get(purpose, {}):
-                del consents[purpose][channel]
-        if not consents[purpose]:
-            del consents[purpose]
-
-
 def _bound_evidence(consents: Consents) -> None:
     """Leaves out the evidence of the oldest statements, where it is too much in all."""
     cells = [(purpose, channel) for purpose in consents for channel in consents[purpose]]
@@ -258,7 +361,8 @@ def _bound_evidence(consents: Consents) -> None:
         one = consents[purpose][channel]
         left -= len(one.evidence)
         if left < 0:
-            consents[purpose][channel] = msgspec.structs.replace(one, evidence="")
+            left_out = msgspec.structs.replace(one, evidence="")
+            consents[purpose] = {**consents[purpose], channel: left_out}
 
 
 def in_words(purpose: Purpose, consents: Consents, channel: str) -> str:
@@ -292,25 +396,21 @@ def merge(into: Consents, other: Consents) -> Consents:
             if said:
                 strictest = _strictest(said)
                 half = (purpose == ANY) != (channel == ANY)
-                if half and not strictest.granted and any(strictest is one for one in widest):
+                if half and not strictest.granted and strictest in widest:
                     continue  # what is more general denies it, here as well
                 united.setdefault(purpose, {})[channel] = strictest
     for purpose, own in united.items():
         for channel, one in own.items():
             if one.granted and statement(united, purpose, channel) is not one:
-                # A more general grant, which is not among the united, had kept it open.
-                own[channel] = max(
-                    _grants(into, purpose, channel) + _grants(other, purpose, channel),
-                    key=_rank,
+                # A more general denial of one of them leaves out what both, or it alone, granted.
+                cells = ((purpose, ANY), (ANY, channel), (ANY, ANY))
+                general = (united.get(name, {}).get(each) for name, each in cells)
+                denied = [found.at for found in general if found and not found.granted]
+                own[channel] = msgspec.structs.replace(
+                    one,
+                    spared=max(one.spared, *denied, SECOND),  # 0 is none
                 )
     return _without_repetition(united)
-
-
-def _grants(consents: Consents, purpose: str, channel: str) -> list[Consent]:
-    """Every grant of a purpose on a channel, by name or in general."""
-    cells = ((one, other) for one in (purpose, ANY) for other in (channel, ANY))
-    found = (consents.get(one, {}).get(other) for one, other in cells)
-    return [one for one in found if one is not None and one.granted]
 
 
 def _strictest(said: list[Consent]) -> Consent:

@@ -283,6 +283,8 @@ class Loading:
             said.source or self.source,
             said.evidence or "",
         )
+        if consent.comes_late(document, one):
+            return False
         before = document.consents.get(purpose, {}).get(channel)
         if before is not None and before.granted == one.granted:
             return one.at - one.at % SECOND <= before.at
