@@ -60,8 +60,8 @@ def next_local(
     >>> from_micros(monday - sunday).time()
     datetime.time(23, 30)
     """
-    try:
-        first = from_micros(after).astimezone(zone).date()
+    try:  # from the day before on: its last minutes may not exist, and so be of today
+        first = from_micros(after).astimezone(zone).date() - timedelta(days=1)
         for day in _days_from(first, weekdays, days):
             if not _exists(zone, day):
                 continue
@@ -100,7 +100,8 @@ def next_date(zone: tzinfo, after: int, day: date, minute: int, shift: int = 0) 
     """
     year = from_micros(after).year
     around = abs(shift) // (365 * DAY) + 1
-    for each in range(max(day.year, year - around), year + around + 2):
+    first = max(day.year, year - around)
+    for each in range(first, first + 2 * around + 2):
         if each > 9999:
             break
         at = on_date(zone, in_year(day, each), minute, shift)
@@ -184,6 +185,8 @@ def _numbers(what: str, text: str, low: int, high: int, names: Sequence[str] = (
             until = _number(what, last, low, high, names)
         elif star or step is not None:
             until = high - (what == "weekday")
+        if until < since and what == "weekday":
+            until += 7  # fri-mon
         if until < since or step == "0":
             raise ValueError(f"{part[:20]!r} is no {what}: it has nothing in it")
         found.update(range(since, until + 1, int(step or 1)))
@@ -201,7 +204,7 @@ def _number(what: str, text: str, low: int, high: int, names: Sequence[str]) -> 
 def next_cron(zone: tzinfo, after: int, cron: Cron) -> int | None:
     """The first time of a schedule after an instant; None where none comes in the next years."""
     try:
-        day = from_micros(after).astimezone(zone).date()
+        day = from_micros(after).astimezone(zone).date() - timedelta(days=1)
         for _ in range(9 * 366):
             if cron.falls_on(day) and _exists(zone, day):
                 for minute in cron.minutes:
