@@ -132,6 +132,9 @@ class Cron(msgspec.Struct, frozen=True):
 _MONTHS: Final = (
     *("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
 )
+_FARTHEST: Final = 41 * 366
+"""Days: a 29 February that is a Monday may be so far off, around a year like 2100."""
+
 _PART: Final = re.compile(r"(?:(\*)|([0-9]+|[a-z]{3})(?:-([0-9]+|[a-z]{3}))?)(?:/([0-9]+))?")
 
 
@@ -202,10 +205,10 @@ def _number(what: str, text: str, low: int, high: int, names: Sequence[str]) -> 
 
 
 def next_cron(zone: tzinfo, after: int, cron: Cron) -> int | None:
-    """The first time of a schedule after an instant; None where none comes in the next years."""
+    """The first time of a schedule after an instant; None where none comes any more."""
     try:
         day = from_micros(after).astimezone(zone).date() - timedelta(days=1)
-        for _ in range(9 * 366):
+        for _ in range(_FARTHEST):
             if cron.falls_on(day) and _exists(zone, day):
                 for minute in cron.minutes:
                     at = at_local(zone, day, minute)

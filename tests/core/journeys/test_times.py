@@ -6,7 +6,6 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -27,7 +26,7 @@ from decision.core.journeys.times import (
 ZONES = (
     *("UTC", "Asia/Tokyo", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca"),
     *("Pacific/Apia", "America/Sao_Paulo", "Africa/Cairo", "America/Havana", "Antarctica/Troll"),
-    *("Pacific/Kwajalein", "Asia/Kathmandu", "America/Scoresbysund", "Asia/Gaza"),
+    *("Pacific/Kwajalein", "Asia/Kathmandu", "America/Scoresbysund", "Asia/Beirut"),
 )
 YEARS = (to_micros(datetime(1990, 1, 1, tzinfo=UTC)), to_micros(datetime(2030, 1, 1, tzinfo=UTC)))
 
@@ -38,7 +37,7 @@ def instant(text: str) -> int:
 
 def local(at: int | None, name: str) -> str:
     assert at is not None
-    return f"{from_micros(at).astimezone(ZoneInfo(name)):%a %Y-%m-%d %H:%M %z}"
+    return f"{from_micros(at).astimezone(zone(name)):%a %Y-%m-%d %H:%M %z}"
 
 
 # ------------------------------------------------------------------------- the oracle
@@ -50,7 +49,7 @@ QUARTER = 15 * MINUTE
 @lru_cache(maxsize=8)
 def clock_of(name: str, first: int, last: int, step: int) -> list[tuple[int, datetime]]:
     """What a clock shows, minute by minute or by quarters of an hour, between two days."""
-    place = ZoneInfo(name)
+    place = zone(name)
     return [
         (at, from_micros(at).astimezone(place).replace(tzinfo=None))
         for at in range(first * DAY, last * DAY, step)
@@ -90,7 +89,7 @@ def test_a_local_minute_is_the_first_instant_at_which_a_clock_shows_it(
     moment: tuple[str, int], minute: int, days: int
 ) -> None:
     name, at = moment
-    day = from_micros(at).astimezone(ZoneInfo(name)).date() + timedelta(days=days)
+    day = from_micros(at).astimezone(zone(name)).date() + timedelta(days=days)
     since = (day - date(1970, 1, 1)).days
     shown = clock_of(name, since - 2, since + 4, MINUTE)
     assert at_local(zone(name), day, minute) == walked(shown, day, minute)
@@ -290,6 +289,7 @@ def test_the_next_anniversary_is_the_first_after_now_from_the_day_itself_on(
         ("0 9 29 2 *", ["Tue 02-29 09:00", "Sun 02-29 09:00"]),
         ("0 9 25 * thu", ["Wed 11-25 09:00", "Thu 11-26 09:00"]),
         ("0 9 */2 * thu", ["Thu 12-03 09:00", "Thu 12-17 09:00"]),
+        ("0 9 29 2 */7", ["Sun 02-29 09:00", "Sun 02-29 09:00"]),
         ("0 9 31 * *", ["Thu 12-31 09:00", "Sun 01-31 09:00"]),
     ],
 )
