@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from hashlib import sha256
-from typing import Any, Final, Literal
+from typing import Any, Final
 
+from decision.audiences.hashing import (
+    Platform,
+    hashed,
+    is_calling_code,
+    normal_email,
+    normal_phone,
+)
 from decision.core.audience import Audience
 from decision.core.document import Document
 from decision.core.errors import InputError, meant
@@ -18,21 +23,17 @@ CHANGE: Final = "change"
 """The column that says `joined` or `left`, in a run that tells differences."""
 
 HASHES: Final = ("email", "phone")
-Platform = Literal["google", "meta"]
-
 _ALIAS: Final = "alias."
-_GOOGLE_MAIL: Final = ("gmail.com", "googlemail.com")
-_E164: Final = range(7, 16)
 
 
 class Columns:
     """The columns of an audience, in order: the id, the change, what was asked for, hashes.
 
     `fields` are `timezone`, `alias.<type>` (the newest of that type), fields of conditions such as
-    `customer.state`, and names of attributes. `calling_code` is put before numbers without one.
+    `customer.state`, and names of attributes. `calling_code` is that of numbers without one.
 
     Raises:
-        InputError: something else is to be hashed.
+        InputError: something else is to be hashed, or no country has the calling code.
     """
 
     def __init__(
@@ -44,6 +45,9 @@ class Columns:
         *,
         changes: bool = False,
     ) -> None:
+        if calling_code and not is_calling_code(calling_code):
+            said = f"{calling_code} is the calling code of no country; it is 86 for China, for one"
+            raise InputError("--calling-code", said)
         self._fields = [name for name in dict.fromkeys(fields) if name != ID]
         for name in hashes:
             if name not in HASHES:
@@ -123,51 +127,3 @@ def address_of(document: Document, kind: str) -> str | None:
         if isinstance(value, str) and value.strip():
             return value
     return None
-
-
-def hashed(normal: str | None) -> str | None:
-    """SHA-256 of a normal form, in lower-case hexadecimal digits.
-
-    >>> hashed(normal_email(" John_Smith@gmail.com", "meta"))
-    '62a14e44f765419d10fea99367361a727c12365e2520f32218d505ed9aa0f62f'
-    """
-    return None if normal is None else sha256(normal.encode()).hexdigest()
-
-
-def normal_email(text: str, platform: Platform) -> str | None:
-    """An e-mail address as a platform hashes it; None where it is none.
-
-    Google leaves out the points before `@gmail.com` and `@googlemail.com`.
-
-    >>> normal_email(" Li.Mei@GMail.com ", "google"), normal_email("Li.Mei@GMail.com", "meta")
-    ('limei@gmail.com', 'li.mei@gmail.com')
-    """
-    name, at, host = text.strip().lower().rpartition("@")
-    if not name or not host or any(sign.isspace() for sign in name + host):
-        return None
-    if platform == "google" and host in _GOOGLE_MAIL:
-        name = name.replace(".", "")
-    return f"{name}{at}{host}"
-
-
-def normal_phone(text: str, platform: Platform, calling_code: str = "") -> str | None:
-    """A telephone number as a platform hashes it; None where it has no calling code, or is none.
-
-    Google takes E.164 with `+`, Meta its digits.
-
-    >>> normal_phone("(650) 555-1212", "google", "1"), normal_phone("+1 650-555-1212", "meta")
-    ('+16505551212', '16505551212')
-    >>> normal_phone("0650 555", "google") is None
-    True
-    """
-    kept = re.sub(r"[\s().\-/\u00a0\u2010-\u2015]", "", text).removeprefix("tel:")
-    if kept.startswith("00"):
-        kept = f"+{kept[2:]}"
-    if not kept.startswith("+"):
-        if not calling_code:
-            return None
-        kept = f"+{calling_code}{kept.lstrip('0')}"
-    digits = kept[1:]
-    if not (digits.isascii() and digits.isdigit() and len(digits) in _E164) or digits[0] == "0":
-        return None
-    return digits if platform == "meta" else kept

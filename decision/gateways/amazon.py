@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 from decision.core.errors import NextbestError
 from decision.gateways.report import (
@@ -49,6 +50,9 @@ _LONGEST_AGE: Final = 2 * 3600
 
 _AHEAD: Final = 5 * 60
 _MOST_CERTIFICATES: Final = 32
+_AT_ONCE: Final = 8
+"""Certificates fetched at once: forged messages name many that are not there."""
+
 _log = logging.getLogger(__name__)
 
 Fetch = Callable[[str], Awaitable[bytes]]
@@ -64,12 +68,16 @@ class Unreachable(NextbestError):
 
 
 class Sns:
-    """Reads messages of SNS; certificates are fetched once."""
+    """Reads messages of SNS; certificates are fetched once.
+
+    A message with a certificate that is known waits for no other one.
+    """
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
         self._certificates: dict[str, bytes] = {}
-        self._one_at_a_time = asyncio.Lock()
+        self._being_fetched: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def is_signed(self, message: Any, topics: Sequence[str], now: float) -> bool:
         """Whether SNS has sent a message, about one of the topics, and not long ago.
@@ -93,12 +101,17 @@ class Sns:
         return _fits(await self._certificate(url), signature, text, version, now)
 
     async def _certificate(self, url: str) -> bytes:
-        async with self._one_at_a_time:
-            if url not in self._certificates:
-                if len(self._certificates) >= _MOST_CERTIFICATES:
-                    self._certificates.clear()
-                self._certificates[url] = await self._fetch(url)
-        return self._certificates[url]
+        if (known := self._certificates.get(url)) is not None:
+            return known
+        one = self._being_fetched.setdefault(url, asyncio.Lock())
+        async with one, self._slots:
+            if (known := self._certificates.get(url)) is not None:
+                return known
+            found = await self._fetch(url)
+            if len(self._certificates) >= _MOST_CERTIFICATES:
+                self._certificates.clear()
+            self._certificates[url] = found
+            return found
 
     async def event_of(self, message: Any) -> Any:
         """What SES says in a signed message, or None; subscriptions are answered.

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from decision.audiences.columns import Columns, hashed, normal_email, normal_phone
+from decision.audiences.columns import Columns
+from decision.audiences.hashing import hashed, normal_email, normal_phone
 from decision.audiences.job import AudienceRefused
 from decision.core.audience import Audience
 from decision.core.conditions import ALWAYS
