@@ -160,9 +160,13 @@ class RunState:
 
         Raises:
             RunError: there is none, another process is at it, or the file is no run's.
+            OSError: it cannot be read and written.
         """
         if not path.is_file():
             raise RunError(f"{path}: there is no such run")
+        for one in (path, path.parent):  # SQLite writes files beside it
+            if not os.access(one, os.R_OK | os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(one))
         database = sqlite3.connect(path, timeout=_PATIENCE)
         try:
             _set_up(database)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import rich_click as click
 
+from decision.cli.audience_lock import alone, lock_of
 from decision.cli.audience_report import report
 from decision.cli.audience_runs import (
     ASKED,
@@ -24,14 +26,18 @@ from decision.cli.audience_runs import (
     like,
     names_in,
     path_of,
+    target_of,
     text_of,
+    told,
 )
 from decision.cli.options import json_option, settings_from, settings_options
 from decision.cli.output import TERMINAL, Fail, say
 from decision.installation import require
 
 if TYPE_CHECKING:
+    from decision.audiences.job import Prepared
     from decision.audiences.state import RunSettings, RunState
+    from decision.gateways.settings import GatewaySettings
     from decision.server.settings import ServerSettings
 
 
@@ -129,7 +135,8 @@ def audience(
     """
     asked = {name: given.pop(name) for name in ASKED}
     settings = settings_from(**given)
-    state = None if resume is None else earlier_run(asked, runs, resume)
+    with told(runs):
+        state = None if resume is None else earlier_run(asked, runs, resume)
     if state is None:
         wanted = _settings_of(asked, ignore_consent, overwrite)
     else:
@@ -149,15 +156,12 @@ def _perform(
     settings: ServerSettings,
 ) -> RunState:
     """Takes a run to its end: the one that was begun, or a new one."""
-    from decision.audiences.job import perform, prepare
-    from decision.audiences.sending import PortionRefused, check_gateway
+    from decision.audiences.job import prepare
+    from decision.audiences.sending import check_gateway
     from decision.audiences.state import RunState
     from decision.cli.policies import open_existing, read_rules_with_places
-    from decision.core.errors import NotFound, StoreUnavailable
-    from decision.engine.runtime import wall_clock
     from decision.gateways.settings import load_gateways
     from decision.rulebook.diagnostics import render_all
-    from decision.server.audit import audit_command
 
     definition, rules = read_rules_with_places(settings.rules)
     prepared = prepare(asked, rules, settings.models)
@@ -168,24 +172,50 @@ def _perform(
         gateways = load_gateways(settings.gateways)
         asyncio.run(check_gateway(gateways, asked.gateway))
     opened = open_existing(settings, "load customers first, with nextbest load")
-    if asked.since == LATEST_ALIKE:
-        asked = msgspec.structs.replace(asked, since=like(asked, runs))
-    since = None if asked.since is None else finished_run(runs, asked.since)
-    if state is None:
-        asked = msgspec.structs.replace(asked, policy=definition.version)
-        state = RunState.create(path_of(runs, asked.run), asked)
-    elif asked.policy != definition.version:
-        say(f"the rules have changed since run {asked.run} began; the rest goes by those of now")
-    again = f"nextbest audience --resume {asked.run}"
+    with told(runs):
+        if asked.since == LATEST_ALIKE:
+            asked = msgspec.structs.replace(asked, since=like(asked, runs))
+        since = None if asked.since is None else finished_run(runs, asked.since)
+    target = target_of(asked.out, asked.gateway)
+    with told(runs), alone(lock_of(runs, target, asked.segment, asked.condition), target):
+        if state is None:
+            asked = msgspec.structs.replace(asked, policy=definition.version)
+            state = RunState.create(path_of(runs, asked.run), asked)
+        elif asked.policy != definition.version:
+            say(
+                f"the rules have changed since run {asked.run} began; the rest goes by those of now"
+            )
+        _carry_out(state, prepared, opened, runs, gateways, rate, since)
+    return state
+
+
+def _carry_out(
+    state: RunState,
+    prepared: Prepared,
+    opened: AbstractAsyncContextManager[Any],
+    runs: Path,
+    gateways: GatewaySettings | None,
+    rate: float | None,
+    since: RunState | None,
+) -> None:
+    """Takes a run to its end, or says how it is continued."""
+    from decision.audiences.job import perform
+    from decision.audiences.sending import PortionRefused
+    from decision.core.errors import NotFound, StoreUnavailable
+    from decision.engine.runtime import wall_clock
+    from decision.server.audit import audit_command
+
+    run = state.settings.run
+    again = f"nextbest audience --resume {run}"
     if str(runs) != RUNS:
         again += f" --runs {runs}"
-    say(f"run {asked.run}; if it ends early, go on with: {again}")
+    say(f"run {run}; if it ends early, go on with: {again}")
 
     async def work() -> None:
         async with opened as store:
 
             async def about_to_tell() -> None:
-                await audit_command(store, "audience.give", target=asked.run)
+                await audit_command(store, "audience.give", target=run)
 
             await perform(
                 store,
@@ -210,7 +240,6 @@ def _perform(
         state.close()
         if since is not None:
             since.close()
-    return state
 
 
 def _what_went_wrong(error: Exception) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from decision.cli.audience_lock import busy, is_held, lock_of
 from decision.cli.output import Fail
 
 if TYPE_CHECKING:
@@ -53,6 +56,11 @@ def earlier_run(asked: dict[str, Any], runs: Path, name: str) -> RunState | None
         _check_same(asked, state.settings)
         return state
     target = (absolute(asked["out"]), asked["gateway"])
+    if asked["segment"] or asked["when"]:
+        condition = "" if asked["when"] is None else text_of(asked["when"])
+        where = target_of(*target)
+        if is_held(lock_of(runs, where, asked["segment"] or "", condition)):
+            raise busy(where)
     for path in runs_in(runs):
         try:
             state = RunState.open(path)
@@ -65,6 +73,25 @@ def earlier_run(asked: dict[str, Any], runs: Path, name: str) -> RunState | None
     if asked["when"] is None and asked["segment"] is None:
         raise Fail(f"there is no run in {runs} to go on with")
     return None
+
+
+@contextmanager
+def told(runs: Path) -> Iterator[None]:
+    """Says what the system says of the files of runs, and what to do.
+
+    Raises:
+        Fail: instead of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        said = f"{error.filename or runs}: {error.strerror or error}"
+        raise Fail(f"{said}; runs are kept in {runs}, --runs names another folder") from error
+
+
+def target_of(out: str | None, gateway: str | None) -> str | None:
+    """Where an audience goes, in words; None where customers are only counted."""
+    return out if gateway is None else f"gateway {gateway}"
 
 
 def finished_run(runs: Path, name: str) -> RunState:

@@ -6,6 +6,7 @@ import csv
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+
+from decision.cli.audience_lock import alone, is_held, lock_of
+from decision.cli.output import Fail
 
 CUSTOMERS = """\
 customer_id,country,segment.vip,alias.email,consent.marketing.email,reachable
@@ -290,3 +294,78 @@ def test_a_control_group_can_be_left_out(run, where, rules: Path) -> None:
     assert json.loads(result.stdout)["withheld"] == {"no_consent": 1}
     result = run("audience", "--segment", "vip", "--ignore-consent", "--without-holdouts", *where)
     assert "3 in a control group" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("modes", "options", "said"),
+    [
+        ({".nextbest/audiences": 0o555}, ["--out", "new.csv"], ".nextbest/audiences"),
+        ({".nextbest/audiences": 0o555}, [], ".nextbest/audiences"),
+        ({".nextbest/audiences": 0o555}, ["--out", "vip.csv", "--resume"], ".nextbest/audiences"),
+        ({".nextbest/audiences/*": 0o000}, ["--out", "vip.csv", "--resume"], ".sqlite: Permission"),
+        ({".nextbest/audiences/*": 0o444}, ["--out", "vip.csv", "--resume"], ".sqlite: Permission"),
+        (
+            {".nextbest/audiences/*": 0o444},
+            ["--out", "x.csv", "--since", "latest"],
+            ".sqlite: Perm",
+        ),
+    ],
+)
+def test_runs_that_cannot_be_read_or_written_are_named_with_the_fix(
+    run, where, tmp_path, modes, options, said
+) -> None:
+    given = ("audience", "--segment", "vip", *AGREED)
+    assert run(*given, "--out", "vip.csv", *where).exit_code == 0
+    changed = [path for name in modes for path in tmp_path.glob(name)]
+    for path in changed:
+        path.chmod(next(iter(modes.values())))
+    rights = "-dac_override,-dac_read_search"  # without these, root is as others are
+    before = [] if os.geteuid() else ["setpriv", "--bounding-set", rights, "--inh-caps", rights]
+    if before and shutil.which("setpriv") is None:
+        pytest.skip("setpriv is not installed")
+    command = [*before, sys.executable, "-m", "decision.cli", *given, *options, *where]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    for path in changed:
+        path.chmod(0o755)
+    assert result.returncode == 1 and said in result.stderr, result.stderr
+    assert "--runs names another folder" in result.stderr
+    assert "nextbest itself failed" not in result.stderr
+    assert not Path("new.csv").exists() and not Path("x.csv").exists()
+
+
+def test_one_process_at_a_time_gives_an_audience_to_a_target(run, where) -> None:
+    runs, out = Path(".nextbest/audiences"), str(Path("vip.csv").absolute())
+    given = ("audience", "--segment", "vip", *AGREED, "--out", "vip.csv")
+    with alone(lock_of(runs, out, "vip", ""), out):
+        for more in ([], ["--resume"]):
+            result = run(*given, *more, *where)
+            assert result.exit_code == 1
+            assert f"another process is giving this audience to {out}; wait" in result.stderr
+        other = ("audience", "--segment", "vip", *AGREED, "--out", "other.csv")
+        assert run(*other, *where).exit_code == 0
+        assert run("audience", "--segment", "vip", *AGREED, *where).exit_code == 0
+    assert run(*given, *where).exit_code == 0
+    assert [one for one in runs.iterdir() if one.suffix == ".lock"] == []
+
+
+def test_a_process_that_is_killed_keeps_no_lock(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    code = (
+        "import sys, time; from pathlib import Path; from decision.cli.audience_lock import alone\n"
+        f"with alone(Path({str(path)!r}), 'x'): print('held', flush=True); time.sleep(60)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+    assert is_held(path)
+    with pytest.raises(Fail, match="another process"), alone(path, "x"):
+        pass
+    holder.kill()
+    holder.wait()
+    assert not is_held(path)
+    with alone(path, "x"):
+        assert path.exists()
+    assert not path.exists()
