@@ -38,7 +38,7 @@ from decision.store.pipelined_connection import Argument, Command
 _AT_A_TIME: Final = 100
 """Deliveries that one script claims: Redis does nothing else meanwhile."""
 
-_SAMPLE: Final = 16
+_SAMPLE: Final = 8
 """Entries at each end of a list that are looked at for the oldest delivery."""
 
 _BEFORE: Final = 6
