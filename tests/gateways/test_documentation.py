@@ -14,11 +14,13 @@ import msgspec
 import pytest
 from ruamel.yaml import YAML
 
-from decision.gateways import Accepted, GatewayConfig, Rejected, parse_gateways
+from decision.gateways import Accepted, GatewayConfig, Rejected, Retry, parse_gateways
 from decision.gateways.http_replies import RETRIED
 from decision.gateways.json_schema import gateways_schema
 from decision.gateways.registry import gateway_types, load_type
+from decision.gateways.report_shapes import SHAPES
 from decision.gateways.webhook import Webhook, WebhookConfig
+from tests.api import signing
 from tests.docs.pages import blocks_of, table_after
 from tests.gateways.chaos import reply, serving
 from tests.gateways.outgoing import outgoing
@@ -31,6 +33,7 @@ TYPES = ("webhook", "smtp", "http", "wechat", "file")
 SCHEMA = jsonschema_rs.Draft7Validator(gateways_schema())
 KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 SECRETS = dict.fromkeys(re.findall(r"\$\{(\w+)\}", "".join(FILES.values())), KEY)
+SECRETS["SENDGRID_PUBLIC_KEY"] = signing.sendgrid_key()
 
 
 def keys_of(heading: str) -> list[str]:
@@ -135,3 +138,46 @@ def test_the_example_of_a_push_provider_works(tmp_path: Path) -> None:
         Accepted("projects/p/messages/7"),
         Rejected("the provider answered 404: not registered"),
     ]
+
+
+def test_the_example_of_a_mail_api_works_and_its_reports_find_the_delivery(tmp_path: Path) -> None:
+    content = {"subject": 'Tea "now"', "html": "<p>It is tea time</p>"}
+    request, found = provider(
+        "sendgrid.yaml", tmp_path / "unused", reply(202, b""), content=content
+    )
+    assert found == [Accepted()]
+    sent = json.loads(request.body)
+    assert sent["subject"] == 'Tea "now"' and sent["content"][0]["value"] == content["html"]
+    (person,) = sent["personalizations"]
+    assert person["to"] == [{"email": "ann@example.com"}]
+    event = {"event": "bounce", "sg_event_id": "e-1", "timestamp": 1_795_000_100}
+    (report,) = SHAPES["sendgrid"]([event | person["custom_args"]])
+    assert (report.delivery, report.customer) == (outgoing().id, "c-1024")
+
+
+def test_the_example_of_a_crm_works(tmp_path: Path) -> None:
+    request, found = provider(
+        "crm.yaml",
+        tmp_path / "unused",
+        reply(202, b""),
+        reply(400, b'{"errors": [{"detail": "no such profile"}]}'),
+        reply(429, b""),
+    )
+    assert request.line == "POST /api/events HTTP/1.1"
+    assert request.headers["revision"] == "2024-10-15"
+    told = json.loads(request.body)["data"]["attributes"]
+    assert told["unique_id"] == outgoing().id and told["properties"]["body"] == "It is tea time"
+    assert told["profile"]["data"]["attributes"] == {
+        "email": "ann@example.com",
+        "first_name": "Ann",
+    }
+    assert found[:2] == [Accepted(), Rejected("the provider answered 400: no such profile")]
+    assert isinstance(found[2], Retry)
+
+
+def test_the_example_of_a_crm_sends_nothing_about_whom_it_cannot_name(tmp_path: Path) -> None:
+    config = parse_gateways("crm.yaml", FILES["crm.yaml"], SECRETS)
+    found = asyncio.run(config.open("crm").send(outgoing(aliases={})))
+    assert found == Rejected(
+        "body.data.attributes.profile.data.attributes.email: the customer has no email"
+    )
