@@ -14,6 +14,10 @@ _MESSAGE = re.compile(r"(?s)(.*?)(?: - at (`key` in )?`\$(.*)`)?")
 _TOKEN = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 _TRIED_KEYS = 2000
 _EXAMPLE = "2026-11-21T10:00:00+08:00"
+_SHORT = 3
+_FREE = ("properties", "attributes", "context")
+"""Keys with an object of the caller's own names."""
+
 _SECONDS = range(10**9, 4 * 10**9)
 """Numbers that are seconds since 1970 of these decades."""
 
@@ -65,7 +69,7 @@ def explain(message: str, body: bytes, type: Any) -> tuple[str, str]:
     if reason.startswith("Object contains unknown field"):
         name = reason.split("`")[1]
         fields = [field.encode_name for field in _struct_fields(info)]
-        return _join(path, name), f"there is no such key{_near(name, fields)}"
+        return _join(path, name), f"there is no such key{_near(name, fields)}{_free(name, fields)}"
     if reason.startswith("Object missing required field"):
         return _join(path, reason.split("`")[1]), "is missing"
     if of_key:
@@ -149,10 +153,30 @@ def _struct_fields(info: inspect.Type) -> tuple[inspect.Field, ...]:
 
 
 def _near(name: str, known: list[str]) -> str:
-    near = get_close_matches(name[:200], known, 1)
-    if near:
-        return f'; did you mean "{near[0]}"?'
+    near = _meant(name, known)
+    if near is not None:
+        return f'; did you mean "{near}"?'
     return f"; there are {', '.join(known)}" if known else ""
+
+
+def _meant(name: str, known: list[str]) -> str | None:
+    """The key that was probably meant, if any.
+
+    Two letters of a short word are in many others, so a key such as `at` must nearly be the word.
+    """
+    folded = name[:200].casefold()
+    for near in get_close_matches(folded, known, 3):
+        if len(near) > _SHORT or sorted(near) == sorted(folded) or folded.startswith(near):
+            return near
+    return None
+
+
+def _free(name: str, known: list[str]) -> str:
+    """Where a key of the caller's own goes, which has no place here."""
+    place = next((one for one in known if one in _FREE), None)
+    if place is None or _meant(name, known) is not None:
+        return ""
+    return f"; a value of your own goes into {place}"
 
 
 def _join(path: str, name: str) -> str:

@@ -74,8 +74,8 @@ class Simulation:
                 back, latest = back + (now < latest), max(now, latest)
         if back:
             self.tally.cautions.append(
-                f"{back:,} lines are older than a line before them, so contacts made "
-                "later count in them; sort the file by time"
+                f"{back:,} {'line is' if back == 1 else 'lines are'} older than a line before, so "
+                "contacts made later count there; sort the file by time"
             )
 
     async def log(self, archive: Path) -> None:

@@ -266,7 +266,7 @@ def test_a_file_that_goes_back_in_time_is_a_caution(run, rules, requests) -> Non
     lines = requests.read_text().splitlines()
     requests.write_text("\n".join([*lines[1:], lines[0]]))
     text = run("simulate", "--rules", rules, "--requests", requests).stdout
-    assert "caution: 1 lines are older than a line before them" in text
+    assert "caution: 1 line is older than a line before, so" in text
 
 
 def test_without_the_readers_of_an_archive_it_says_what_to_install(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -314,3 +315,26 @@ def test_a_combination_of_variants_never_holds_exactly_if_one_seed_gives_it_to_n
     halves = [Experiment(name=n, seed="s", variants={"a": 0.5, "b": 0.5}) for n in ("x", "y")]
     both = All((Clause("experiment.x", "eq", "a"), Clause("experiment.y", "not_in", ("a",))))
     assert Solver(FieldDomains(experiments=halves)).never(both)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc"), st.booleans()), max_size=5)
+)
+@example([("a", "b", True), ("b", "a", True)])
+@example([("a", "b", False), ("b", "a", False)])
+@example([("a", "b", True), ("b", "c", False), ("c", "a", True)])
+@example([("a", "a", True)])
+def test_what_came_after_what_holds_exactly_where_some_order_of_events_fits(
+    said: list[tuple[str, str, bool]],
+) -> None:
+    """Of every order in which three types of events can have come last, or not at all."""
+    clauses = [Clause(f"events.{kind}.since.{other}", "eq", one) for kind, other, one in said]
+    fits = any(
+        all(
+            last[other] is not None and ((last[kind] or 0) > (last[other] or 0)) is one
+            for kind, other, one in said
+        )
+        for times in itertools.product([None, 1, 2, 3], repeat=3)
+        for last in [dict(zip("abc", times, strict=True))]
+    )
+    assert Solver(FieldDomains()).can_hold(All(tuple(clauses))) is fits

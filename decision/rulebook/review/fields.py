@@ -88,8 +88,8 @@ def _of_family(field: str) -> Domain:
         parsed = parse_field(field)
     except UnknownField:  # has an error already
         return ANYTHING
-    if parsed.beside is not None:  # none came after itself
-        return Domain(ABSENT | FALSE | (TRUE if parsed.beside != parsed.event_type else 0))
+    if parsed.beside is not None:
+        return Domain(ABSENT | FALSE | TRUE)
     if parsed.channel is not None:
         return Domain(numbers=_COUNTS, whole=True)
     if measure == "last_at":

@@ -17,6 +17,7 @@ from decision.rulebook.review.comparisons import compared
 from decision.rulebook.review.domains import Domain, domain_of, meet
 from decision.rulebook.review.fields import FieldDomains
 from decision.rulebook.review.intervals import values_of
+from decision.rulebook.review.order import has_an_order, since_of
 
 _STEPS: Final = 200
 _STEPS_PER_CLAUSE: Final = 20
@@ -117,7 +118,11 @@ class Solver:
         """Narrows a field of the box; whether anything is left."""
         box[field] = left = meet(self._left(box, field), allowed)
         together = self.fields.together.get(field)
-        return not left.is_empty and (together is None or _is_somebody_in(box, together))
+        return (
+            not left.is_empty
+            and (together is None or _is_somebody_in(box, together))
+            and (since_of(field) is None or has_an_order(box))
+        )
 
 
 def _is_somebody_in(box: Box, together: Mapping[str, Mapping[Value, int]]) -> bool:
