@@ -166,7 +166,7 @@ def _meant(name: str, known: list[str]) -> str | None:
     """
     folded = name[:200].casefold()
     for near in get_close_matches(folded, known, 3):
-        if len(near) > _SHORT or sorted(near) == sorted(folded) or folded.startswith(near):
+        if len(near) > _SHORT or folded.startswith(near):
             return near
     return None
 
