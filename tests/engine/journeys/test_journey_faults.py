@@ -1,0 +1,170 @@
+"""Whatever dies, and whoever looks at the same time: each step asks once, and none is lost, by id."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from decision.core.clock import DAY, HOUR, MINUTE
+from decision.core.errors import StoreUnavailable
+from decision.core.identifiers import PARTITIONS
+from decision.core.schema import DecisionRequest, TriggerEvent
+from decision.engine import Engine
+from decision.engine.names import names_of
+from decision.store import MemoryStore
+from tests.core.small import NOON
+from tests.engine.conftest import Clock
+from tests.engine.journeys.world import (
+    asked,
+    change,
+    check,
+    decisions,
+    definition,
+    engine_on,
+    steps,
+    tell,
+)
+from tests.engine.outbox_world import Dying
+from tests.engine.schedule import Alone, Gated, next_choices, run_order
+
+pytestmark = pytest.mark.anyio
+WHO = ("mei", "bo")
+
+
+@pytest.fixture
+async def first(clock: Clock) -> Engine:
+    """What has the policy, read and compiled once."""
+    return await engine_on(MemoryStore(lambda: clock.now / 1_000_000), clock, definition())
+
+
+async def fresh(first: Engine, clock: Clock) -> MemoryStore:
+    """An empty store that knows the policy's contacts."""
+    clock.now = NOON
+    store = MemoryStore(lambda: clock.now / 1_000_000)
+    store.allow_names(names_of(first.snapshot.policy))
+    await store.register_kinds([each.kind for each in first.snapshot.policy.candidates])
+    return store
+
+
+def process(first: Engine, store: Any) -> Engine:
+    """A process of its own on a store."""
+    made = Engine(store, first.runtime.settings, first.runtime.clock)
+    made.use(first.snapshot)
+    return made
+
+
+def story(engine: Engine) -> list[Any]:
+    """What happens, in order: each can be done again, as clients and timers do."""
+    event = TriggerEvent("follow", id="f-2", properties={"cart": "b"})
+    request = DecisionRequest(placement="home", customer_id="mei", event=event, request_id="r")
+    due = lambda: engine.stepping.run_due(lease_ms=0)  # noqa: E731
+    return [
+        (0, lambda: tell(engine, "follow", id="f-1", cart="a")),
+        (MINUTE, lambda: engine.decide(request)),
+        (0, due),
+        (MINUTE, lambda: tell(engine, "cart_add", id="c-1", sku="tea")),
+        (MINUTE, lambda: change(engine, "bo", **{"segment.welcomed": True})),
+        (HOUR, due),
+        (2 * HOUR, due),
+        (HOUR, lambda: engine.customers.merge("mei", "bo")),
+        (DAY + HOUR, due),
+        (3 * DAY, due),
+        (DAY, due),
+    ]
+
+
+async def live(first: Engine, clock: Clock, dying: Dying, *, dies: bool) -> None:
+    """Lives through the story; what fails is done again, by another process if the first died."""
+    store, engine = dying.store, process(first, dying)
+    for number, (span, _) in enumerate(story(engine)):
+        clock.now += span
+        for _ in range(3):
+            try:
+                found: Any = await story(engine)[number][1]()
+                await engine.drain(0.02)
+                degraded = getattr(found, "degraded", ())
+                if "store" not in degraded:
+                    break
+            except StoreUnavailable:
+                clock.now += 1_000  # leases end
+            if dies:
+                engine = process(first, store)
+    engine = process(first, store)
+    clock.now += MINUTE
+    await engine.stepping.run_due()
+    await check(engine, WHO)
+
+
+@pytest.mark.parametrize(("after", "dies"), [(False, True), (True, True), (True, False)])
+async def test_whichever_operation_fails_every_step_asks_once(
+    first: Engine, clock: Clock, after: bool, dies: bool
+) -> None:
+    wanted: Counter[str] | None = None
+    chosen: Counter[str] = Counter()
+    for fails_at in itertools.count():
+        dying = Dying(await fresh(first, clock), fails_at, after=after, dies=dies)
+        await live(first, clock, dying, dies=dies)
+        found = await asked(dying.store)
+        own = dict(found)
+        ends = Counter(one.ended for one in await steps(dying.store) if one.ended)
+        given = Counter(
+            one.message for row in await decisions(dying.store) for one in row.selections
+        )
+        if wanted is None:
+            wanted, chosen = Counter(own), ends
+            assert len(wanted) >= 6 and sum(ends.values()) >= 3, (wanted, ends, given)
+        assert own == wanted, (fails_at, own, wanted)
+        assert ends == chosen, (fails_at, ends, chosen)
+        if fails_at > dying.operations:
+            assert fails_at > 30
+            return
+
+
+@pytest.mark.parametrize("other", ["stepper", "event", "goal", "merge", "erase", "change"])
+async def test_two_at_once_in_every_order_ask_once(first: Engine, clock: Clock, other: str) -> None:
+    choices: list[int] | None = []
+    orders = 0
+    while choices is not None and orders < 400:
+        store = await fresh(first, clock)
+        gated = Gated(store, {"read", "commit", "erase", "rearm"})
+        engines = [process(first, gated) for _ in range(2)]
+        for one in engines:
+            one.runtime.turns = one.runtime.credits = one.runtime.merges = Alone()
+        await tell(process(first, store), "follow", id="f-1", cart="a")
+        await change(process(first, store), "bo", city="Wuhan")
+        claimed = await store.claim_wakes(range(PARTITIONS), 10, 30_000)
+        works = [beside(engines[0], "stepper", claimed), beside(engines[1], other, claimed)]
+        _, options = await run_order(gated, works, choices)
+        choices, orders = next_choices(choices, options), orders + 1
+        clock.now += MINUTE
+        engine = process(first, store)
+        await engine.stepping.run_due()
+        own = await asked(store)
+        erased = other == "erase"
+        if not erased:
+            await check(engine, WHO)
+        assert set(own.values()) <= {1}, (choices, own)
+        ended = [one.ended for one in await steps(store)]
+        assert own or "goal" in ended or erased, (choices, ended)
+        if other == "stepper":
+            assert len(own) == 1
+    assert orders > 1
+
+
+def beside(engine: Engine, other: str, claimed: Any) -> Any:
+    """What somebody else does at the same time."""
+    match other:
+        case "stepper":
+            return lambda: engine.stepping.look(claimed[0])
+        case "event":
+            return lambda: tell(engine, "follow", id="f-2", cart="a")
+        case "goal":
+            return lambda: tell(engine, "purchase", id="p-1")
+        case "merge":
+            return lambda: engine.customers.merge("bo", "mei")
+        case "erase":
+            return lambda: engine.customers.erase("mei")
+    return lambda: change(engine, "mei", city="Wuhan")
