@@ -45,6 +45,11 @@ _CODES: Final[dict[str, tuple[Severity, str]]] = {
     "boost-of-excluded": ("warning", "a boost of messages that another rule always removes"),
     "empty-selector": ("warning", "a rule that matches no message"),
     "neutral-boost": ("warning", "a boost by 1, which changes nothing"),
+    "endless-loop": ("error", "steps of a journey that go in a circle without a wait"),
+    "unreached-step": ("warning", "a step of a journey that no run can reach"),
+    "undelivered-ask": ("warning", "a journey that asks where nobody sends what is chosen"),
+    "unanswered-ask": ("warning", "a step of a journey that asks, and that no message can answer"),
+    "ends-at-once": ("warning", "a journey whose runs end when they start"),
     "set-cycle": ("warning", "rules that set fields for each other in a circle"),
     "unreached-state": (
         "warning",

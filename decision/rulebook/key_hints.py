@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from decision.rulebook.journeys.hints import KEY_HINTS, for_condition
 from decision.rulebook.readings import as_yaml
 
 _UNLESS: Final = "write when: {not: <value>}"
@@ -107,13 +108,16 @@ _HINTS: Final[dict[str, dict[str, str]]] = {
         **dict.fromkeys(("of", "events", "event"), 'did you mean "adds"? write adds: <value>'),
     },
     "state": {"unless": _UNLESS},
+    **KEY_HINTS,
 }
 """Kind of thing → key → hint."""
 
 
 _EXAMPLES: Final = {
     "adds": "{page_view: 1}",
+    "at": '"09:00"',
     "at_most": "3",
+    "audience": "{when: {customer.tier: gold}}",
     "by": "1.5",
     "consent": "opt_in",
     "dates": "[2027-05-01]",
@@ -125,12 +129,18 @@ _EXAMPLES: Final = {
     "of": "{channel: sms}",
     "of of derived event": "purchase",
     "opened_by": "wechat.message",
+    "pattern": "[{event: cart_add}, {not: purchase}]",
     "pause": "30d",
     "property": "amount",
     "seed": "summer-1",
     "share": "2%",
+    "start": "{event: sign_up}",
+    "steps": "{hello: {ask: outbound}}",
     "times": "2",
     "to": '"08:00"',
+    "until": '"09:00"',
+    "variants": "{a: 50%, b: 50%}",
+    "when": "{customer.tier: gold}",
     "within": "7d",
 }
 """Required key (of a kind of thing) → a value that it can have."""
@@ -164,6 +174,8 @@ def meant_key(what: str, key: str, value: Any = None) -> str:
         return f"a condition stands beside of: when: {{{key}: …}}"
     if kind == "of of budget" and key.startswith(_FIELDS):
         return "a budget counts what is given to all customers; ask for a field in when of messages"
+    if hint := for_condition(kind, key, value):
+        return hint
     if hint := _HINTS.get(kind, {}).get(key, ""):
         if kind == "score" and isinstance(value, str):
             hint = hint.replace("half_life: 14d", "half_life: <value>")

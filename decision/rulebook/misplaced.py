@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from decision.rulebook import readings
+from decision.rulebook.journeys.hints import for_text
 from decision.rulebook.namesakes import several_days
 from decision.rulebook.readings import as_yaml
 from decision.rulebook.yaml_source import Node
@@ -105,12 +106,18 @@ def from_scalar(value: Any, asked: Collection[str], names: Mapping[str, Any]) ->
     if "dates" in asked and days and all(days) and len(days) == len(listed):
         return f"write {{{as_yaml({'dates': days})}}}"
     number = isinstance(value, int | float) and not isinstance(value, bool)
+    if number and "running" in asked:
+        return f"write {{running: {value}}}"
+    if {"seed", "variants"} <= set(asked) and "share" not in asked:
+        return "write {seed: s-1, variants: {a: 50%, b: 50%}}"
     if number and "spend" in asked:
         return f"write {{of: {{channel: sms}}, spend: {value}, per: calendar month}}"
     if number and "total" in asked:
         return f"write {{total: {value}}}"
     if not isinstance(value, str):
         return ""
+    if hint := for_text(value, asked, names):
+        return hint
     for key, section in _NAMES.items():
         if key in asked and value in names.get(section, ()):
             return f"write {{{as_yaml({key: value})}}}"

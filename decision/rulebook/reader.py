@@ -21,6 +21,7 @@ from decision.rulebook.coupons import read_pool
 from decision.rulebook.diagnostics import WARNINGS, Diagnostic, Severity, hint_for
 from decision.rulebook.events import check_events, read_event, read_score
 from decision.rulebook.field_names import check_contacts
+from decision.rulebook.journeys.checks import check_journeys
 from decision.rulebook.journeys.journeys import read_journey
 from decision.rulebook.journeys.moments import read_moment
 from decision.rulebook.messages import check_messages, read_message
@@ -271,6 +272,7 @@ def _read_all(checker: Checker, sources: list[Source]) -> PolicyDefinition:
     check_events(checker, definition)
     check_contacts(checker)
     check_budgets(checker, definition)
+    check_journeys(checker, definition)
     return definition
 
 

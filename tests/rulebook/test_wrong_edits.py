@@ -1,7 +1,7 @@
 """What people write by mistake is answered in its line, with a fix that can be pasted.
 
 `wrong_edits/*.yaml` are tables, one for each kind of mistake. A row edits a file of the sample policy
-(of the starter, with `base: starter`): it writes `write` for the first `find`, or adds `add` at the
+(of the starter, with `base: starter`; of it and `journeys.yaml` here, with `base: journeys`): it writes `write` for the first `find`, or adds `add` at the
 end, where `§` marks where the answer must point. Then the checker must give an answer with that
 `code` there, whose hint contains `hint`. A row with `valid` says why nothing is wrong with it.
 """
@@ -34,6 +34,8 @@ def _files(root: Path) -> dict[str, str]:
 
 
 BASES = {name: _files(root) for name, root in _ROOTS.items()}
+_JOURNEYS = TABLES.with_name("journeys.yaml").read_text("utf-8")
+BASES["journeys"] = {**BASES["sample"], "journeys.yaml": _JOURNEYS}
 
 
 class Edit(NamedTuple):

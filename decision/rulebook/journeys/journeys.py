@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import cast
+import re
+from typing import Any, cast
 
 from decision.core.clock import DAY
 from decision.core.journeys.definition import AnyStep, Journey, Limits, Start
@@ -13,6 +14,7 @@ from decision.rulebook.journeys.starts import NOTHING, read_start
 from decision.rulebook.journeys.steps import StepReader
 from decision.rulebook.journeys.times import read_again, read_limits, read_skip_after
 from decision.rulebook.journeys.triggers import read_trigger
+from decision.rulebook.readings import as_yaml
 from decision.rulebook.yaml_source import Node
 
 
@@ -47,7 +49,7 @@ def _names(node: Node | None) -> list[str]:
 
 def _steps(checker: Checker, node: Node, what: str, journey: str) -> tuple[AnyStep, ...]:
     if not isinstance(node.value, dict) or not node.value:
-        hint = "write a name before each: hello: {ask: outbound}"
+        hint = _with_names(node.plain())
         checker.wrong_type(node, what, "a mapping of names and steps", hint)
         return ()
     reader = StepReader(checker, list(node.value))
@@ -58,11 +60,27 @@ def _steps(checker: Checker, node: Node, what: str, journey: str) -> tuple[AnySt
     return tuple(step for step in found if step is not None)
 
 
+def _with_names(value: Any) -> str:
+    """A hint for steps that were written as a list."""
+    named: dict[str, Any] = {}
+    for one in value if isinstance(value, list) else ():
+        if isinstance(one, dict) and isinstance(name := one.get("name", one.get("id")), str):
+            named[name] = {key: kept for key, kept in one.items() if key not in ("name", "id")}
+        elif isinstance(one, dict) and len(one) == 1 and isinstance(next(iter(one.values())), dict):
+            named |= one
+        elif isinstance(one, dict):
+            named[f"step-{len(named) + 1}"] = one
+    fix = as_yaml(named) if named else "hello: {ask: outbound}"
+    return f"write {{{fix}}}" if len(fix) <= 100 else "write a name before each: hello: {ask: …}"
+
+
 def _key(checker: Checker, node: Node, what: str) -> str | None:
     name = checker.text(node, what)
     if name is not None and (not name.startswith("event.") or name in ("event.", "event.type")):
         message = f'{what} cannot be "{name}": it is a property of the event that starts a run'
         hint = "write a property such as event.cart_id; left out, a customer has one run at a time"
+        if re.fullmatch(r"[A-Za-z][\w-]*", name):
+            hint = f"write event.{name}"
         checker.error("bad-value", node.at, message, hint)
         return None
     return name
@@ -79,7 +97,7 @@ def _moved(checker: Checker, node: Node, what: str, names: list[str]) -> dict[st
         if old in names:
             message = f'{what} moves runs from step "{old}", which is still there'
             checker.error("conflict", item.key, message, "delete the line, or the step")
-        elif new is not None and new not in names:
+        elif new is not None and new not in (*names, *node.value):
             checker.error(
                 "unknown-name", item.at, f'there is no step "{new}"', hint_for(new, names)
             )

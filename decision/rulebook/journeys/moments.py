@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from decision.core.conditions import ALWAYS, Condition
 from decision.core.events import LONGEST_WINDOW
 from decision.core.journeys.definition import Element, Moment
 from decision.rulebook.checker import Checker
 from decision.rulebook.conditions import read_when
 from decision.rulebook.journeys.triggers import event_of
+from decision.rulebook.readings import as_yaml
 from decision.rulebook.yaml_source import Node
 
 MOST_ELEMENTS = 16
 MOST_TIMES = 100
+_OFTEN: Final = re.compile(r"(at least|at most|>=|<=|≥|≤)?\s*([1-9][0-9]?)\s*(?:x|times|次|\+)?")
+_BOUNDS: Final = {
+    **dict.fromkeys(("at least", ">=", "≥"), "at_least"),
+    **dict.fromkeys(("at most", "<=", "≤"), "at_most"),
+}
 
 
 def read_moment(checker: Checker, name: str, node: Node) -> Moment:
@@ -42,6 +51,12 @@ def _element(checker: Checker, node: Node, what: str) -> Element | None:
     with checker.entry(node, what) as entry:
         absent = entry.get("not")
         if absent is not None:
+            if "when" in node.value and not isinstance(absent.value, dict):
+                both = as_yaml({"event": absent.plain(), "when": node.value["when"].plain()})
+                message = f'{what} cannot have "when" beside "not"'
+                hint = f"write {{not: {{{both}}}}}"
+                checker.error("unknown-key", node.value["when"].key, message, hint)
+                entry.get("when")
             return _absent(checker, absent, entry.label("not"))
         event = event_of(entry)
         least, most = entry.read("times", _times, (1, 1))
@@ -87,6 +102,10 @@ def _absent(checker: Checker, node: Node, what: str) -> Element | None:
 def _times(checker: Checker, node: Node, what: str) -> tuple[int, int | None] | None:
     """`3`, or `{at_least: 1, at_most: 5}`."""
     if not isinstance(node.value, dict):
+        if isinstance(node.value, str) and (found := _OFTEN.fullmatch(node.value)):
+            fix = found[2] if not found[1] else f"{{{_BOUNDS[found[1]]}: {found[2]}}}"
+            checker.wrong_type(node, what, "a number of times", f"write {fix}")
+            return None
         number = checker.whole(node, what, 1, MOST_TIMES)
         return None if number is None else (number, number)
     with checker.entry(node, what) as entry:

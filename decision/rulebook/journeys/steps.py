@@ -21,13 +21,16 @@ from decision.core.journeys.definition import (
     WaitUntil,
     WaitUntilDate,
 )
+from decision.rulebook import readings
 from decision.rulebook.checker import Checker
 from decision.rulebook.conditions import read_when
 from decision.rulebook.diagnostics import hint_for
+from decision.rulebook.journeys.hints import as_wait
 from decision.rulebook.journeys.times import read_date_field, read_shift, read_wait
 from decision.rulebook.journeys.triggers import trigger_of
 from decision.rulebook.mapping_reader import MappingReader
 from decision.rulebook.quiet_hours import read_calendar_name, read_weekdays
+from decision.rulebook.readings import as_yaml
 from decision.rulebook.rules import read_changes
 from decision.rulebook.sections import read_variants
 from decision.rulebook.selectors import read_filter
@@ -35,7 +38,6 @@ from decision.rulebook.yaml_source import Node
 
 KINDS: Final = ("ask", "wait", "wait_for", "branch", "split", "set", "end")
 _OTHER_KEYS: Final = ("of", "hold", "then", "else", "go")
-_CLOCK: Final = re.compile(r"[0-9]{1,2}:[0-9]{2}")
 _TAKEN: Final = frozenset(get_args(EndReason)) - {"finished"}
 """Reasons by which runs end without an `end` step."""
 
@@ -84,7 +86,7 @@ class StepReader:
     def ask(self, entry: MappingReader, base: dict[str, Any]) -> Ask:
         return Ask(
             **base,
-            placement=entry.read("ask", Checker.name, "", "placements"),
+            placement=entry.read("ask", _placement, ""),
             of=entry.read("of", read_filter, None),
             hold=entry.read("hold", read_wait, 0),
             go=self.go(entry),
@@ -93,6 +95,9 @@ class StepReader:
     def wait(self, entry: MappingReader, base: dict[str, Any]) -> AnyStep | None:
         node, what, go = entry.node.value["wait"], entry.label("wait"), self.go(entry)
         if not isinstance(node.value, dict):
+            if isinstance(node.value, str) and (meant := as_wait(node.value)):
+                self.checker.wrong_type(node, what, "a duration such as 2h", f"write {meant}")
+                return None
             lasts = read_wait(self.checker, node, what)
             return None if lasts is None else Wait(**base, lasts=lasts, go=go)
         with self.checker.entry(node, what) as inner:
@@ -100,7 +105,7 @@ class StepReader:
             if until is None:
                 return None
             label = inner.label("until")
-            if isinstance(until.value, str) and not _CLOCK.fullmatch(until.value):
+            if _is_date(until):
                 field = read_date_field(self.checker, until, label, "customer", "event")
                 minute = inner.read("at", Checker.clock, 0)
                 shift = read_shift(inner)
@@ -110,7 +115,7 @@ class StepReader:
             weekdays = inner.read("on", read_weekdays, ())
             return WaitUntil(
                 **base,
-                minute=self.checker.clock(until, label) or 0,
+                minute=_time_of_day(self.checker, until, label),
                 weekdays=weekdays if len(weekdays) < len(WEEKDAYS) else (),
                 calendar=inner.read("in", read_calendar_name, None),
                 go=go,
@@ -140,6 +145,8 @@ class StepReader:
     def _ways(self, checker: Checker, node: Node, what: str) -> tuple[tuple[Trigger, str], ...]:
         if not isinstance(node.value, list) or not node.value:
             hint = "write [{when: {customer.tier: gold}, go: vip}, {go: other}]"
+            if isinstance(node.value, dict) and node.value.keys() <= {"when", "go"}:
+                hint = f"write [{{{as_yaml(node.plain())}}}]"
             checker.wrong_type(node, what, "a list of conditions, each with go", hint)
             return ()
         found = []
@@ -155,6 +162,11 @@ class StepReader:
 
     def split(self, entry: MappingReader, base: dict[str, Any]) -> Split | None:
         node = entry.node.value["split"]
+        if shares := _shares(node):
+            hint = f"write {{seed: {base['name']}-1, variants: {{{as_yaml(shares)}}}}}"
+            self.checker.wrong_type(node, entry.label("split"), "a seed and variants", hint)
+            entry.get("go")
+            return None
         with self.checker.entry(node, entry.label("split")) as inner:
             seed = inner.require("seed", Checker.text, "")
             variants = inner.require("variants", read_variants, {})
@@ -191,7 +203,60 @@ class StepReader:
         return End(**base, reason=entry.read("end", _reason, "finished"), go=self.go(entry))
 
 
+def _time_of_day(checker: Checker, node: Node, what: str) -> int:
+    """Local minutes; what is no time gets a hint by what it is."""
+    value, hint = node.value, ""
+    if isinstance(value, str) and not readings.clock(value):
+        if readings.day(value):
+            hint = (
+                "a fixed day is one of a calendar, calendars: "
+                f'{{day: {{dates: {readings.day(value)}}}}}: write {{until: "09:00", in: day}}'
+            )
+        elif meant := as_wait(value):
+            hint = f"write {meant}"
+        elif value in checker.names["calendars"]:
+            hint = f'write {{until: "09:00", in: {value}}}'
+        elif re.fullmatch(r"[A-Za-z][\w-]*", value):
+            hint = f"write customer.{value}"
+    if hint:
+        message = f'{what}: "{value}" is neither a time of day nor a date of the customer'
+        checker.error("bad-value", node.at, message, hint)
+        return 0
+    return checker.clock(node, what) or 0
+
+
+def _shares(node: Node) -> dict[str, Any]:
+    """Variants that stand where `seed` and `variants` are needed."""
+    value = node.plain()
+    if not isinstance(value, dict) or value.keys() & {"seed", "variants"}:
+        return {}
+    return (
+        value if value and all(isinstance(one, str | int | float) for one in value.values()) else {}
+    )
+
+
+def _is_date(until: Node) -> bool:
+    """Whether a wait is for a date, and not for a time of day, even if it is written wrongly."""
+    value = until.value
+    return isinstance(value, str) and value.partition(".")[0] in ("customer", "event")
+
+
+def _placement(checker: Checker, node: Node, what: str) -> str | None:
+    name = node.value
+    if isinstance(name, str) and name not in checker.names["placements"]:
+        meant = ""
+        if name in checker.names["messages"]:
+            known = next(iter(checker.names["placements"]), "outbound")
+            meant = f"write ask: {known}, of: {{message: {name}}}"
+        checker.reference(name, "placements", node.at, meant)
+        return None
+    return checker.name(node, what, "placements")
+
+
 def _reason(checker: Checker, node: Node, what: str) -> str | None:
+    if node.value is None or isinstance(node.value, bool):
+        checker.wrong_type(node, what, "a reason, which is a word", "write finished")
+        return None
     name = checker.text(node, what)
     if name is None:
         return None

@@ -10,10 +10,14 @@ from decision.core.fields import measured_date
 from decision.core.journeys.definition import Limits
 from decision.core.journeys.times import parse_cron
 from decision.rulebook.checker import Checker
+from decision.rulebook.journeys.hints import as_cron, as_rate
 from decision.rulebook.mapping_reader import MappingReader
+from decision.rulebook.readings import in_quotes
 from decision.rulebook.yaml_source import Node
 
 LONGEST_WAIT: Final = 366 * DAY
+_ONCE: Final = (False, "once", "no", "不", "从不")
+_EACH_TIME: Final = (True, "yes", "each time", "every time", "ever", "总是", "每次")
 _RATE: Final = re.compile(r"([1-9][0-9]{0,8})\s+per\s+((?:[1-9][0-9]{0,3})?[smhd])")
 
 
@@ -41,7 +45,7 @@ def read_date_field(checker: Checker, node: Node, what: str, *families: str) -> 
     first, _, rest = name.partition(".")
     if measured := measured_date(name):
         message = f"{what} needs a date; {name} is a number of days"
-        checker.error("bad-value", node.at, message, f"write {measured[0]}")
+        checker.error("bad-value", node.at, message, f"write {first}.{measured[0]}")
         return None
     if first not in families or not rest or name == "customer.state":
         message = f'{what} cannot be "{name}"'
@@ -62,7 +66,9 @@ def read_schedule(checker: Checker, node: Node, what: str) -> str | None:
     except ValueError as error:
         reason, _, hint = str(error).replace("'", '"').partition("; ")
         hint = hint or 'write minute, hour, day, month and weekday, such as "0 9 * * mon"'
-        if "never comes" in reason:
+        if meant := as_cron(text):
+            hint = f"write {in_quotes(meant)}"
+        elif "never comes" in reason:
             hint = "change the day (the third) or the month (the fourth)"
         checker.error("bad-value", node.at, f"{what}: {reason}", hint)
         return None
@@ -75,6 +81,10 @@ def read_again(checker: Checker, node: Node, what: str) -> int | None:
         return None
     if node.value == "always":
         return 0
+    meant = "never" if node.value in _ONCE else "always" if node.value in _EACH_TIME else ""
+    if meant:
+        checker.wrong_type(node, what, "never, always or a duration", f"write {meant}")
+        return None
     return checker.duration(node, what, LONGEST_WAIT)
 
 
@@ -93,7 +103,7 @@ def read_limits(checker: Checker, node: Node, what: str) -> Limits:
 def _rate(checker: Checker, node: Node, what: str) -> tuple[int, int] | None:
     found = _RATE.fullmatch(node.value) if isinstance(node.value, str) else None
     if found is None:
-        hint = f"write {node.value} per s" if type(node.value) is int else "write 20 per s"
+        hint = f"write {as_rate(node.value)}"
         checker.wrong_type(node, what, "a number per time, such as 20 per s", hint)
         return None
     unit = found[2]

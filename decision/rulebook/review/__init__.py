@@ -23,6 +23,8 @@ from decision.rulebook.review.contact import (
 from decision.rulebook.review.context import ReviewContext
 from decision.rulebook.review.coupons import review_coupons
 from decision.rulebook.review.dates import review_dates
+from decision.rulebook.review.journey_ends import review_journey_ends
+from decision.rulebook.review.journeys import review_journeys
 from decision.rulebook.review.messages import review_fallbacks, review_messages
 from decision.rulebook.review.quiet_hours import review_quiet_hours
 from decision.rulebook.review.rules import review_rules
@@ -59,6 +61,8 @@ def review(report: DiagnosticCollector, definition: PolicyDefinition, places: So
     review_coupons(context)
     review_holdouts(context)
     review_seeds(context)
+    review_journeys(context)
+    review_journey_ends(context)
 
 
 def _flawed(report: DiagnosticCollector, places: SourceMap) -> set[tuple[str, str]]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from decision.core.conditions import ALWAYS, NEVER_HOLDS, Condition, clauses, fields_read
 from decision.core.definition import PolicyDefinition
+from decision.core.journeys.definition import Branch, Journey, ScheduleStart, Trigger, WaitFor
 from decision.rulebook.collector import DiagnosticCollector
 from decision.rulebook.review.candidates import Candidates
 from decision.rulebook.review.fields import FieldDomains
 from decision.rulebook.review.solver import Solver
 from decision.rulebook.source_map import SourceMap
+
+_SECTION: Final = "journeys"
 
 
 class ReviewContext:
@@ -59,6 +63,27 @@ def conditions_of(
         for hours in channel.quiet_hours:
             if hours.unless != NEVER_HOLDS:
                 yield "channels", channel.name, "unless in quiet_hours", hours.unless
+    for moment in definition.moments:
+        for element in moment.pattern:
+            yield "moments", moment.name, "when in pattern", element.when
+    for journey in definition.journeys:
+        yield from ((_SECTION, journey.name, key, one) for key, one in _of_journey(journey))
+
+
+def _of_journey(journey: Journey) -> Iterator[tuple[str, Condition]]:
+    """Each condition of a journey, and what it is called."""
+    if isinstance(journey.start, Trigger | ScheduleStart):
+        yield "when in start", journey.start.when
+    yield "when", journey.when
+    for key, trigger in (("goal", journey.goal), ("stop", journey.stop)):
+        if trigger is not None:
+            yield f"when in {key}", trigger.when
+    for step in journey.steps:
+        if isinstance(step, WaitFor):
+            yield f'when in step "{step.name}"', step.trigger.when
+        elif isinstance(step, Branch):
+            for way, _ in step.ways:
+                yield f'when in step "{step.name}"', way.when
 
 
 def size_of(condition: Condition) -> int:
