@@ -12,7 +12,7 @@ from __future__ import annotations
 import msgspec
 
 from decision.core import provider_ids
-from decision.core.clock import MILLISECOND, MINUTE
+from decision.core.clock import MILLISECOND, MINUTE, from_micros
 from decision.core.delivery import (
     Claimed,
     Delivery,
@@ -92,11 +92,17 @@ class Delivering:
         return Ready(found.document, own)
 
     async def sent(
-        self, claimed: Claimed, provider_id: str | None = None, gateway: str | None = None
+        self,
+        claimed: Claimed,
+        provider_id: str | None = None,
+        gateway: str | None = None,
+        began: int | None = None,
     ) -> None:
         """Records that it was sent, and removes it, whoever has it by now: it is true.
 
         With `gateway`, its name, a report that has nothing but the provider's id is matched by it.
+        `began`, in microseconds, is when the attempt was: a bounce may be reported before this is
+        recorded, and has come later all the same.
 
         Raises:
             StoreUnavailable: perhaps it is not recorded; telling it again is the same.
@@ -106,6 +112,8 @@ class Delivering:
         if gateway is not None and provider_id:
             await self._note(delivery, gateway, provider_id)
         event = _event(delivery, "message.sent", said)
+        if began is not None:
+            event = msgspec.structs.replace(event, at=from_micros(began))
         settled = SettledDelivery(id=delivery.id, channel=delivery.channel, only="always")
         if await self._recorded(delivery, event, settled) is None:
             await self._events.record_of(delivery.customer_id, event)

@@ -86,8 +86,8 @@ class Attempts:
         lease = int((limit + self.grace) * 1000) + _AFTER_ATTEMPT
         if not await self._store.begin_delivery(claimed, lease):
             return None
-        result = await self._send(claimed, lane, looked)
-        return await self._settle(_Attempt(claimed, lane, looked.document), result)
+        made = _Attempt(claimed, lane, looked.document, self._engine.runtime.clock())
+        return await self._settle(made, await self._send(claimed, lane, looked))
 
     async def _wait_for_slot(self, lane: Lane) -> int:
         assert lane.limit is not None
@@ -119,7 +119,8 @@ class Attempts:
             case Accepted(provider_id):
                 lane.answered()
                 reported = lane.name if names_needed(lane.config) else None
-                await self._surely(lambda: delivering.sent(claimed, provider_id, reported))
+                said = (provider_id, reported, made.began)
+                await self._surely(lambda: delivering.sent(claimed, *said))
                 await self._store.count_outcome(lane.channel, "sent")
                 return "sent"
             case Retry(after=after, reason=reason):
@@ -184,11 +185,12 @@ class Attempts:
 
 
 class _Attempt(NamedTuple):
-    """An attempt that was made, and the customer as known before it."""
+    """An attempt, the customer as known before it, and when it was begun, in microseconds."""
 
     claimed: Claimed
     lane: Lane
     document: Document
+    began: int
 
     def loggable(self, reason: str) -> str:
         return without_customer(reason, self.document)

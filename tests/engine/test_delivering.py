@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec import UNSET
 
-from decision.core.clock import DAY, HOUR, MINUTE, from_micros
+from decision.core.clock import DAY, HOUR, MINUTE, SECOND, from_micros
 from decision.core.delivery import Claimed, ListedDelivery
 from decision.core.identifiers import partition_of
 from decision.core.schema import Alias, CustomerUpdate, DecisionRequest, Event
@@ -489,3 +489,49 @@ async def test_a_look_back_finds_the_decision_and_changes_nothing(engine: Engine
     assert found is not None and found.outcome == "selected"
     assert len(await listed(engine)) == 1
     assert timedelta(0) == found.decided_at - decision.decided_at
+
+
+@pytest.mark.parametrize("gap", [0, 2])
+@pytest.mark.parametrize(
+    ("kind", "state"),
+    [
+        ("message.bounced", "released"),
+        ("message.complained", "confirmed"),
+        ("message.delivered", "confirmed"),
+        ("message.opened", "confirmed"),
+    ],
+)
+async def test_a_report_that_comes_before_we_have_recorded_what_was_sent_means_the_same(
+    engine: Engine, clock: Clock, kind: str, state: str, gap: int
+) -> None:
+    """A provider may answer us after it has told what came of the message."""
+    views = []
+    for number, early in enumerate((True, False)):
+        customer = f"early-{number}"
+        await engine.customers.set_consents(customer, {"*": {"*": "granted"}})
+        await ask(engine, customer)
+        claimed = await claim(engine)
+        began, one = clock.now, claimed.delivery
+        properties = {"channel": one.channel, "permanent": True}
+        clock.now += 2 * SECOND
+        report = Event(
+            type=kind,
+            customer_id=customer,
+            id="r-1",
+            decision_id=one.decision_id,
+            message=one.message,
+            at=from_micros(clock.now),
+            properties=properties if kind == "message.bounced" else {},
+        )
+        if early:
+            assert (await engine.events.record([report])).accepted == 1
+            clock.now += gap * SECOND
+        await engine.delivering.sent(claimed, "p-1", "hook", began)
+        if not early:
+            clock.now += gap * SECOND
+            assert (await engine.events.record([report])).accepted == 1
+        view = await engine.customers.get(customer)
+        views.append(([one.state for one in view.contacts], view.unreachable, [*view.consents]))
+        assert await listed(engine) == []
+    assert views[0] == views[1]
+    assert views[0][0] == [state]
