@@ -233,5 +233,5 @@ def test_no_timer_is_lost_and_none_claimed_by_two(machine: type[Machine]) -> Non
 
 @pytest.mark.soak
 def test_no_timer_is_lost_and_none_claimed_by_two_for_long(machine: type[Machine]) -> None:
-    own = settings(max_examples=3000, stateful_step_count=80, deadline=None)
+    own = settings(max_examples=600, stateful_step_count=60, deadline=None)
     run_state_machine_as_test(machine, settings=own)  # type: ignore[no-untyped-call]

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from decision.core.clock import SECOND
 from decision.core.identifiers import PARTITIONS, partition_of
@@ -24,11 +24,21 @@ from decision.store.keys import Keys
 from decision.store.pipelined_connection import Argument, Command
 from decision.store.timers import even, split_id
 
-_LISTS: Final = 16
-"""Lists of far timers of a partition that are brought near together."""
+_LISTS: Final = 17
+"""Lists of far timers of a partition that are brought near together, and the mark beside them."""
+
+_NEVER: Final = 1 << 62
 
 _ARMED: Final = 500
 """Timers that one script makes sure of: Redis does nothing else meanwhile."""
+
+
+class _First(NamedTuple):
+    """When the first near timer of a partition is due, and when its first bucket begins."""
+
+    partition: int
+    due: int
+    begins: int
 
 
 class RedisTimers(RedisBase):
@@ -38,39 +48,41 @@ class RedisTimers(RedisBase):
         self, partitions: Collection[int], most: int, lease_ms: int
     ) -> list[ClaimedWake]:
         now, firsts = await self._firsts(partitions)
+        until = now + NEAR
         calls = [
-            self._claim_of(number, lists, most, lease_ms)
-            for number, due, begins in firsts
-            if (lists := [one for one in begins if one[1] <= now + NEAR])
-            or (due is not None and due <= now)
+            self._claim_of(one.partition, until if one.begins <= until else None, most, lease_ms)
+            for one in firsts
+            if one.due <= now or one.begins <= until
         ]
         return [one for found in await asyncio.gather(*calls) for one in found]
 
-    async def _firsts(
-        self, partitions: Collection[int]
-    ) -> tuple[int, list[tuple[int, int | None, list[tuple[str, int]]]]]:
-        """The time; and by partition when the first near timer is due, and the first buckets."""
+    async def _firsts(self, partitions: Collection[int]) -> tuple[int, list[_First]]:
+        """The time, and what comes first in each partition."""
         commands: list[Command] = [("TIME",)]
         for number in partitions:
             near, buckets, _ = self.keys.timers(number)
             commands.append(("ZRANGE", near, 0, 0, "WITHSCORES"))
-            commands.append(("ZRANGE", buckets, 0, _LISTS, "WITHSCORES"))
+            commands.append(("ZRANGE", buckets, 0, 1, "WITHSCORES"))
         (seconds, micros), *replies = await self.connection.pipeline(commands, self._timeout)
-        firsts = []
-        for number, near, buckets in zip(partitions, replies[::2], replies[1::2], strict=True):
-            lists = [(member.decode(), at) for member, at in _pairs(buckets) if member]
-            firsts.append((number, next((at for _, at in _pairs(near)), None), lists))
+        firsts = [
+            _First(number, min((at for _, at in _pairs(near)), default=_NEVER), _begins(buckets))
+            for number, near, buckets in zip(partitions, replies[::2], replies[1::2], strict=True)
+        ]
         return int(seconds) * SECOND + int(micros), firsts
 
     async def _claim_of(
-        self, number: int, lists: Sequence[tuple[str, int]], most: int, lease_ms: int
+        self, number: int, until: int | None, most: int, lease_ms: int
     ) -> list[ClaimedWake]:
+        """Claims of one partition; brings buckets near that begin until a time, if there is one."""
         keys = [*self.keys.timers(number)]
         arguments: list[Argument] = [lease_ms * 1000, most, str(random.random())]
-        for member, begins in lists:
-            bucket, _, prefix = member.partition(":")
-            keys.append(self.keys.far(number, bucket, prefix))
-            arguments += [member, begins, prefix]
+        if until is not None:
+            command = ("ZRANGEBYSCORE", keys[1], "-inf", until, "WITHSCORES", "LIMIT", 0, _LISTS)
+            for name, begins in _pairs(await self._caller()(command)):
+                bucket, _, prefix = (member := name.decode()).partition(":")
+                if member:
+                    keys.append(self.keys.far(number, bucket, prefix))
+                    arguments += [member, begins, prefix]
         ends, *found = await self._run("claim_wakes", keys, arguments)
         lease = int(ends)
         return [ClaimedWake(customer.decode(), at, lease) for customer, at in _pairs(found)]
@@ -122,8 +134,8 @@ class RedisTimers(RedisBase):
 
     async def next_wake(self, partitions: Collection[int]) -> int | None:
         _, firsts = await self._firsts(partitions)
-        near = [due for _, due, _ in firsts if due is not None]
-        return min([*near, *(lists[0][1] - NEAR for *_, lists in firsts if lists)], default=None)
+        first = min((min(one.due, one.begins - NEAR) for one in firsts), default=_NEVER)
+        return None if first >= _NEVER - NEAR else first
 
     async def count_wakes(self) -> WakeCounts:
         commands: list[Command] = [("TIME",)]
@@ -169,6 +181,11 @@ def _change(keys: Keys, customer_id: str, wake: Wake) -> tuple[list[str], list[A
     key = keys.far(partition_of(customer_id), wake.bucket, prefix)
     begins = str(bucket_begins(wake.bucket))
     return [key], [at, begins, f"{wake.bucket}:{prefix}", "" if wake.stands else rest]
+
+
+def _begins(buckets: Sequence[bytes]) -> int:
+    """When the first bucket begins; among them is the mark, which has no name."""
+    return min((at for name, at in _pairs(buckets) if name), default=_NEVER)
 
 
 def _pairs(reply: Sequence[bytes]) -> Iterator[tuple[bytes, int]]:
