@@ -35,8 +35,9 @@ class TriggerEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class DecisionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Asks what to say next to one customer at one placement.
 
-    Exactly one of `customer_id` and `alias` is given. `at` is read offline only: it is the
-    clock of that request.
+    Exactly one of `customer_id` and `alias` is given. With `ask_again`, for placements with
+    `delivery: gateway`, what is answered `none` is asked again by itself, at `not_before` if that
+    is within a day. `at` is read offline only: it is the clock of that request.
     """
 
     placement: Name
@@ -49,6 +50,7 @@ class DecisionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     limit: Annotated[int, Meta(ge=1, le=100)] = 1
     explain: bool = False
     dry_run: bool = False
+    ask_again: bool = False
     deadline_ms: Annotated[int, Meta(ge=1, le=60_000)] | None = None
     at: Moment | None = None
 

@@ -15,6 +15,7 @@ from decision.core.coupons import REDEEMED
 from decision.core.decide import Verdict
 from decision.core.errors import StoreUnavailable, unknown
 from decision.core.explanation import explain
+from decision.core.journeys import again
 from decision.core.ports import ReadResult
 from decision.core.schema import Alias, Decision, DecisionRequest
 from decision.engine.answering import answer_of, answer_without_store, with_placeholders
@@ -166,6 +167,8 @@ class Deciding:
             check_redeemed(self.runtime, event.type, event.properties, "event.properties")
         if request.request_id is not None:
             clean_id("request_id", request.request_id)
+        if request.ask_again:
+            again.check(self.query.question, policy.placements[request.placement])
         self.named = named_by(self.runtime.settings, request.customer_id, request.alias)
 
     async def _decide(self) -> Decided:

@@ -186,8 +186,11 @@ def plan(
     document, event, seen = state.document, _new_event(query, state), state.raw
     heard: Sequence[ConsentChange] = ()
     journeys: JourneyWork | None = None
-    if event is not None:
+    if request.ask_again:
+        journeys = JourneyWork(snapshot, document, now, state.known_events)
+    elif event is not None:
         journeys = begin(snapshot, document, now, state.known_events)
+    if event is not None:
         heard = event_effects.apply(document, event, snapshot.policy, snapshot.measures, now)
         if journeys is not None:
             journeys.applied(event)

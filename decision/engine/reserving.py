@@ -196,6 +196,9 @@ def decision_commit(plan: DecisionPlan, answer: Decision) -> Commit:
         held_until = None
         if query.step is not None:
             held_until = query.step.go_on(plan)
+        elif request.ask_again and plan.verdict.outcome == "none":
+            about = (query.question, plan.decision_id, plan.verdict.not_before)
+            plan.journeys.ask_later(*about)
         plan.journeys.write(commit, query.settings.event_ids_last, held_until)
     return commit
 

@@ -164,8 +164,9 @@ export interface Decision {
 /**
  * Asks what to say next to one customer at one placement.
  *
- * Exactly one of `customer_id` and `alias` is given. `at` is read offline only: it is the clock of
- * that request.
+ * Exactly one of `customer_id` and `alias` is given. With `ask_again`, for placements with
+ * `delivery: gateway`, what is answered `none` is asked again by itself, at `not_before` if that
+ * is within a day. `at` is read offline only: it is the clock of that request.
  */
 export interface DecisionRequest {
   placement: string;
@@ -178,6 +179,7 @@ export interface DecisionRequest {
   limit?: number | undefined;
   explain?: boolean | undefined;
   dry_run?: boolean | undefined;
+  ask_again?: boolean | undefined;
   deadline_ms?: number | null | undefined;
 }
 

@@ -13,7 +13,9 @@ import msgspec
 
 from decision.core.clock import DAY
 from decision.core.decide import Question
+from decision.core.definition import Placement
 from decision.core.document import Document
+from decision.core.errors import InputError
 from decision.core.journeys.definition import Ask
 from decision.core.journeys.runs import end, put, record_of, runs_of, state_of
 from decision.core.journeys.state import MOST_KEPT, MOST_RUNS, Run
@@ -35,9 +37,25 @@ _decode = msgspec.json.Decoder(Question).decode
 _QUESTION: Final = "question"
 
 
-def is_too_large(question: Question) -> bool:
-    """Whether a question is too large to be kept until it is asked again."""
-    return len(msgspec.json.encode(question)) > MOST_KEPT
+def check(question: Question, placement: Placement) -> None:
+    """Refuses `ask_again` where nobody would get what is decided later, or too much is to be kept.
+
+    Raises:
+        InputError: it is so.
+    """
+    if placement.delivery != "gateway":
+        raise InputError(
+            "ask_again",
+            f"nobody would get what is decided later at placement {placement.name}: set "
+            f"placements.{placement.name}.delivery to gateway, or ask again at `not_before`",
+        )
+    size = len(msgspec.json.encode(question))
+    if size > MOST_KEPT:
+        raise InputError(
+            "ask_again",
+            f"event and context take {size} bytes, at most {MOST_KEPT} are kept until it is asked "
+            "again; send less, or ask again at `not_before`",
+        )
 
 
 def ask_later(

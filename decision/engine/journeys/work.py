@@ -15,10 +15,12 @@ from typing import Final
 import msgspec
 
 from decision.core import event_effects
+from decision.core.decide import Question
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Document
 from decision.core.event_effects import Occurrence
 from decision.core.journeys.advance import Asks
+from decision.core.journeys.again import ask_later
 from decision.core.journeys.compiled import Journeys
 from decision.core.journeys.moments import Happened
 from decision.core.journeys.proceed import Progress, proceed
@@ -127,6 +129,10 @@ class JourneyWork:
     def end(self, asks: Asks, reason: str) -> None:
         """Ends a run that was to ask."""
         self.records.append(end(self.document, asks.journey, asks.run, reason, self.now))
+
+    def ask_later(self, question: Question, decision_id: str, not_before: int | None) -> None:
+        """Has a question asked again that got nothing, where time alone is in the way."""
+        self.records += ask_later(self.document, question, decision_id, not_before, self.now)
 
     def unite(self, other: Document) -> None:
         """Takes over the runs of a customer whose other parts are united with this one already.

@@ -185,8 +185,9 @@ class Decision(TypedDict):
 class DecisionRequest(TypedDict):
     """Asks what to say next to one customer at one placement.
 
-    Exactly one of `customer_id` and `alias` is given. `at` is read offline only: it is the
-    clock of that request.
+    Exactly one of `customer_id` and `alias` is given. With `ask_again`, for placements with
+    `delivery: gateway`, what is answered `none` is asked again by itself, at `not_before` if
+    that is within a day. `at` is read offline only: it is the clock of that request.
     """
 
     placement: str
@@ -199,6 +200,7 @@ class DecisionRequest(TypedDict):
     limit: NotRequired[int]
     explain: NotRequired[bool]
     dry_run: NotRequired[bool]
+    ask_again: NotRequired[bool]
     deadline_ms: NotRequired[int | None]
 
 
