@@ -38,7 +38,8 @@ _COUNTED = (
 @click.option(
     "--against",
     metavar="FILE|URL",
-    help="Warn of fields, and of types, that no customer of this file or store (redis://…) has.",
+    help="Warn of fields and types that no customer of this file or store (redis://…) has, and of "
+    "runs of journeys in steps that are gone.",
 )
 @click.option(
     "--gateways",
@@ -104,6 +105,7 @@ class CheckResult:
         from decision.rulebook.reader import load_folder
         from decision.rulebook.review.observed import review_fields
         from decision.rulebook.review.past import review_past
+        from decision.rulebook.review.waiting_runs import review_runs
         from decision.rulebook.rule_trial import try_rules
 
         self.rules = rules
@@ -117,6 +119,7 @@ class CheckResult:
             found = [*self.diagnostics, *review_past(definition, result.places, today)]
             if known is not None:
                 found += review_fields(definition, result.places, known)
+                found += review_runs(definition, result.places, known.runs, paths.name)
             self.diagnostics = sorted(found, key=lambda one: (one.file, one.line, one.column))
         if gateways is not None:
             from decision.gateways.checking import check_gateways

@@ -10,6 +10,8 @@ from itertools import islice
 from time import time
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from decision.core.errors import FileError
 from decision.rulebook.review.observed_types import ObservedFields
 from decision.rulebook.review.observed_values import Tally, unread_in
@@ -133,6 +135,7 @@ async def _from_store(url: str, key_prefix: str) -> ObservedFields:
                 collector.customer(document.attributes)
                 collector.types.update(document.events)
             asked = await _from_log(store, collector)
+            runs = await store.tallies()
         finally:
             await store.close()
     except (StoreUnavailable, ValueError) as error:
@@ -140,7 +143,7 @@ async def _from_store(url: str, key_prefix: str) -> ObservedFields:
     if not collector.customers:
         raise FileError(f"{_without_password(url)}: there is no customer in this store")
     sample = f"the {collector.customers:,} customers looked at in the store"
-    return collector.known(sample, context=asked)
+    return msgspec.structs.replace(collector.known(sample, context=asked), runs=runs)
 
 
 def _without_password(url: str) -> str:

@@ -81,6 +81,7 @@ _CODES: Final[dict[str, tuple[Severity, str]]] = {
     "doubtful-comparison": ("warning", "a comparison that is probably not what was meant"),
     "doubtful-value": ("warning", "a value that is probably not what was meant"),
     "expired-message": ("warning", "a message whose time is over; check --strict allows it"),
+    "removed-step": ("warning", "runs of a journey that wait in a step which is gone"),
     "unseen-type": ("warning", "a comparison with a type that no value in the data has"),
     "mixed-types": (
         "warning",

@@ -13,11 +13,13 @@ import pytest
 from decision.core.definition import Channel, Message, Placement, PolicyDefinition, Purpose
 from decision.core.errors import FileError
 from decision.core.schema import DecisionRequest, Event, TriggerEvent
+from decision.core.timers import tally_of
 from decision.engine import Engine, build_snapshot
 from decision.engine.loading import CustomerRow, Loading
 from decision.intake.field_sample import known_fields
 from decision.store.redis_store import RedisStore
 from decision.store.sampling import sample_customers
+from tests.store.build import commit_of
 
 POLICY = PolicyDefinition(
     version="v",
@@ -96,6 +98,8 @@ def test_a_store_tells_of_attributes_events_and_context(redis_url: str, prefix: 
         store = RedisStore(redis_url, prefix=prefix)
         await store.start()
         await fill(store)
+        found = await store.read("c:1*")
+        await store.commit(commit_of(found, "events", tally={tally_of("welcome", "pause"): 2}))
         await store.close()
 
     with pytest.raises(FileError, match="no customer"):
@@ -106,3 +110,4 @@ def test_a_store_tells_of_attributes_events_and_context(redis_url: str, prefix: 
     assert known.event_types == {"purchase", "cart_add"}
     assert known.properties == {"purchase": {"amount"}, "cart_add": {"cart_value"}}
     assert known.context == {"device"}
+    assert known.runs == {"welcome\0pause": 2}

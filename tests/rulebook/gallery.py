@@ -6,7 +6,8 @@
 A folder of `golden/` has wrong rule files, `about.txt` (a title; then what is wrong, in a user's
 words) and `expected.txt`, which is exactly what `nextbest check` prints. Its files are checked
 together with `golden/shop.yaml`, a small shop without a mistake, unless it has no rule file.
-`customers.ndjson`, if it is there, is the sample of `check --against`, and `now.txt` its day.
+`customers.ndjson`, if it is there, is the sample of `check --against`, and `now.txt` its day;
+`runs.json` is how many runs of journeys wait in the store, by `journey/step`.
 What a repository cannot hold is made: `name.yaml.bytes` has the size of a large file,
 `name.yaml.link` the target of a link.
 """
@@ -20,16 +21,18 @@ from pathlib import Path
 
 import msgspec
 
+from decision.core.timers import tally_of
 from decision.intake.field_sample import known_fields
 from decision.rulebook.diagnostics import CODES, WARNINGS, Diagnostic, render_all
 from decision.rulebook.reader import load_folder
 from decision.rulebook.review.observed import review_fields
 from decision.rulebook.review.past import review_past
+from decision.rulebook.review.waiting_runs import review_runs
 
 GOLDEN = Path(__file__).parent / "golden"
 PAGE = Path(__file__).parents[2] / "docs" / "wrong-rules.md"
 SHOP = GOLDEN / "shop.yaml"
-_PLAIN = ("about.txt", "expected.txt", "now.txt")
+_PLAIN = ("about.txt", "expected.txt", "now.txt", "runs.json")
 
 _HEAD = """\
 # Mistakes in rules, and the answers of the checker
@@ -77,6 +80,10 @@ def check(folder: Path) -> list[Diagnostic]:
     if (folder / "now.txt").exists() and result.definition is not None:
         today = date.fromisoformat((folder / "now.txt").read_text("utf-8").strip())
         return [*result.diagnostics, *review_past(result.definition, result.places, today)]
+    if (folder / "runs.json").exists() and result.definition is not None:
+        runs = msgspec.json.decode((folder / "runs.json").read_bytes(), type=dict[str, int])
+        tallies = {tally_of(*name.split("/")): count for name, count in runs.items()}
+        return [*result.diagnostics, *review_runs(result.definition, result.places, tallies)]
     sample = folder / "customers.ndjson"
     if not sample.exists() or result.definition is None:
         return result.diagnostics

@@ -40,6 +40,7 @@ class ObservedFields(msgspec.Struct, frozen=True, kw_only=True):
     the event types for which it does. `types` is `customer.<path>`, `context.<path>` or
     `events.<type>.<path>` → what its values are: text, a number … `unread` has, for each of
     `observed_values.READERS`, the same paths → the values that it cannot read.
+    `runs` is how many runs of journeys wait in each step, by `core.timers.tally_of`.
     `sample` says what it is: `the 1,234 customers of a.csv`.
     """
 
@@ -51,6 +52,7 @@ class ObservedFields(msgspec.Struct, frozen=True, kw_only=True):
     context: frozenset[str] | None = None
     types: dict[str, frozenset[str]] = {}
     unread: dict[str, dict[str, Unread]] = {}
+    runs: dict[str, int] = {}
 
     @property
     def segments(self) -> frozenset[str]:
