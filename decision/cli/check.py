@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _COUNTED = (
     *("messages", "candidates", "channels", "placements", "purposes"),
     *("rules", "caps", "budgets", "coupons", "suppressions", "events", "scores", "states"),
-    *("calendars", "experiments"),
+    *("calendars", "experiments", "moments", "journeys"),
 )
 
 
