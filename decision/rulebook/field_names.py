@@ -56,6 +56,8 @@ def known_field(
         checker.reference(field.score, "scores", place, _elsewhere(checker, name))
     elif field.calendar is not None:
         checker.reference(field.calendar, "calendars", place, _elsewhere(checker, name))
+    elif field.journey is not None:
+        checker.reference(field.journey, "journeys", place, _elsewhere(checker, name))
     elif field.contacts_window:
         checker.contacts_named.append((name, field.channel or "", place))
     elif field.event_type is not None:

@@ -127,6 +127,15 @@ class Checks:
         self.events([at, "events"], customer.events, now)
         for name in customer.scores:
             self.name([at, "scores", name], name, policy.scores.definitions, "score", key=True)
+        journeys = {one.name: one for one in policy.definition.journeys}
+        for name, place in customer.journeys.items():
+            path = [at, "journeys", name]
+            self.name(path, name, journeys, "journey", key=True)
+            if name in journeys and place.step is not None:
+                steps = [step.name for step in journeys[name].steps]
+                self.name([*path, "step"], place.step, steps, "step")
+            if place.since is not None and place.since > now:
+                self.report([*path, "since"], "bad-value", "it cannot lie in the future")
         experiments = {item.name: item for item in policy.definition.experiments}
         for name, side in customer.experiments.items():
             path = [at, "experiments", name]

@@ -37,6 +37,7 @@ _SHORT_FAMILIES: Final = {
     "consents": "customer.consents",
     "experiment": "customer.experiments",
     "score": "customer.scores",
+    "journey": "customer.journeys",
     "attributes": "customer.attributes",
     "reasons": "expect.reasons",
     "content": "expect.content",
@@ -232,6 +233,9 @@ class Columns:
                 return *at, rest
             purpose, _, channel = rest.rpartition(".")
             return (*at, purpose, channel) if purpose and channel else (*at, rest)
+        if at == ("customer", "journeys"):
+            journey, _, key = rest.rpartition(".")
+            return (*at, journey, key) if journey else (*at, rest)
         key, _, inner = rest.partition(".")
         if at == ("ask", "event") and key in keys_of(TriggerEvent):
             return self._inside((*at, key), inner)
@@ -245,10 +249,7 @@ class Columns:
         policy = self.policy
         yield from ("expect", "now", *_SHORT, "ask", "customer", "name")
         yield from sorted(
-            field
-            for field in self.fields
-            if field.partition(".")[0]
-            in ("customer", "context", "event", "events", "experiment", "score", "contacts")
+            field for field in self.fields if field.partition(".")[0] not in ("placement", "time")
         )
         yield from ("time.hour", "time.weekday", "time.date")
         yield from (f"time.in.{name}" for name in self._calendars())

@@ -22,14 +22,14 @@ from decision.core.decide import Question, Verdict, decide
 from decision.core.document import Contact, ContactState, Document
 from decision.core.events import Measure
 from decision.core.explanation import explain
-from decision.core.fields import STATE_FIELD, measured_date
+from decision.core.fields import JOURNEY_MEASURES, STATE_FIELD, measured_date
 from decision.core.masks import indices, mask_where
 from decision.core.policy import Policy
 from decision.core.reasons import Reason
 from decision.core.schema import ExplanationRow, TriggerEvent
 from decision.rulebook.content import compile_contents
 from decision.scenarios.histories import events_of
-from decision.scenarios.schema import Ask, Customer, Expect, PastContact, Scenario, Spent
+from decision.scenarios.schema import Ask, Customer, Expect, InJourney, PastContact, Scenario, Spent
 from decision.scenarios.staging import GivenProbabilities, given_probabilities, side_of
 from decision.scenarios.trace import furthest
 from decision.scoring.scorers import bind
@@ -247,6 +247,7 @@ class _Recording:
             events=[one for one in events if one.type in measures or counted(one.type)],
             derive=not self.now.derivations.definitions,
             scores=self.scores(),
+            journeys=self.journeys(),
             experiments=self.sides() if self.unnamed else {},
         )
 
@@ -257,6 +258,18 @@ class _Recording:
             for name in self.then.scores.definitions
             if f"score.{name}" in self.read and name in self.now.scores.definitions
         }
+
+    def journeys(self) -> dict[str, InJourney]:
+        """Where the customer was in the journeys that are read."""
+        steps = {
+            one.name: {each.name for each in one.steps} for one in self.now.definition.journeys
+        }
+        state, found = self.document.journeys, {}
+        for name, (run, *_) in state.runs.items() if state else ():
+            read = any(f"journey.{name}.{one}" in self.read for one in JOURNEY_MEASURES)
+            if read and run.step in steps.get(name, ()):
+                found[name] = InJourney(step=run.step, since=self.moment(run.entered or run.wake))
+        return found
 
     def paths(self, family: str) -> list[str]:
         """What the policies read of a family of fields; of a date's measure also the date."""

@@ -33,6 +33,7 @@ from decision.scenarios.staging import (
     contact_of,
     document_of,
     given_probabilities,
+    journeys_of,
     kind_then,
     spent_before,
 )
@@ -161,6 +162,7 @@ class _Run:
         contacts = await self._register()
         now = to_micros(scenario.now)
         document = document_of(scenario.customer, customer_id, contacts)
+        document.journeys = journeys_of(self.policy, scenario.customer, now)
         found = await self.store.read(customer_id)
         found = msgspec.structs.replace(found, document=document)
         derive = scenario.customer.derive

@@ -91,6 +91,17 @@ class PastEvent(_Strict, frozen=True):
         return 0 if self.every == AT_ONCE else parse_duration(self.every)
 
 
+class InJourney(_Strict, frozen=True):
+    """Where the customer is in a journey. There they stay: nothing goes on by itself."""
+
+    step: Annotated[
+        Name | None, Meta(description="The step that they are in; left out, the first one.")
+    ] = None
+    since: Annotated[
+        Moment | None, Meta(description="Since when; left out, since `now` of the scenario.")
+    ] = None
+
+
 class Customer(_Strict, frozen=True):
     """The customer decided for.
 
@@ -122,6 +133,9 @@ class Customer(_Strict, frozen=True):
     ] = True
     scores: Annotated[
         dict[Name, float], Meta(description="Scores now, whatever the events have added.")
+    ] = {}
+    journeys: Annotated[
+        dict[Name, InJourney], Meta(description="The journeys that they are in, and where.")
     ] = {}
     experiments: Annotated[
         dict[Name, str | bool],

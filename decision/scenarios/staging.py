@@ -7,15 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from decision.core.clock import SECOND, to_micros
+from decision.core.clock import DAY, SECOND, to_micros
 from decision.core.definition import Experiment
 from decision.core.document import Consent, Contact, ContactKind, ContactState, Document
 from decision.core.errors import NextbestError
+from decision.core.journeys.state import JourneyState, Run
 from decision.core.policy import Policy, in_holdout, variant_of
 from decision.core.ports import Scorer
 from decision.core.values import Value
 from decision.scenarios.schema import Customer, PastContact, Scenario, Spent
 
+_LONG = 3_660 * DAY
 _MOST_CUSTOMERS = 100_000
 
 
@@ -120,6 +122,17 @@ def document_of(customer: Customer, customer_id: str, contacts: list[Contact]) -
         unreachable=customer.unreachable,
         contacts=contacts,
     )
+
+
+def journeys_of(policy: Policy, customer: Customer, now: int) -> JourneyState | None:
+    """The runs that a customer has, each of which waits for long."""
+    first = {one.name: one.steps[0].name for one in policy.definition.journeys}
+    runs = {}
+    for name, place in customer.journeys.items():
+        since = now if place.since is None else to_micros(place.since)
+        step = place.step or first[name]
+        runs[name] = [Run(f"scenario-{name}", "", since, step, since, since + _LONG, visit=1)]
+    return JourneyState(runs=runs) if runs else None
 
 
 def side_of(experiment: Experiment, customer_id: str) -> str | bool:

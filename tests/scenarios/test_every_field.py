@@ -98,6 +98,11 @@ FIELDS: Final = {
         f"customer: {{events: [{{type: message.opened, channel: push, {AGO}, times: 2}}]}}",
     ),
     "score.interest": ("31.5", "customer: {scores: {interest: 31.5}}"),
+    "journey.welcome.step": ("pause", "customer: {journeys: {welcome: {step: pause}}}"),
+    "journey.welcome.since": (
+        "2026-11-20T10:00:00+08:00",
+        "customer: {journeys: {welcome: {step: pause, since: 2026-11-20T10:00:00+08:00}}}",
+    ),
 }
 
 HEAD: Final = "- name: one\n  now: 2026-11-21T10:00:00+08:00\n"
@@ -124,6 +129,7 @@ states:
 events: {{line: {{of: buy, each: items}}}}
 scores: {{interest: {{adds: {{visit: 1}}, half_life: 30d}}}}
 experiments: {{test: {{seed: b, variants: {{red: 50%, blue: 50%}}}}}}
+journeys: {{welcome: {{start: {{event: visit}}, steps: {{pause: {{wait: 30d}}, end: {{end: done}}}}}}}}
 """
 
 

@@ -23,6 +23,7 @@ from decision.core.definition import PolicyDefinition
 from decision.core.document import Contact, ContactKind, ContactState, Document, EventHistory
 from decision.core.errors import FileError
 from decision.core.events import Measure
+from decision.core.journeys.state import JourneyState, Run
 from decision.core.policy import Policy
 from decision.core.policy_builder import compile_policy
 from decision.core.schema import CustomerUpdate, DecisionRequest, Event, TriggerEvent
@@ -33,6 +34,7 @@ from decision.scenarios import run_scenarios, scenarios_in
 from decision.scenarios.histories import events_of
 from decision.scenarios.recorded import Logged, best_verdict, record
 from decision.scenarios.recording import append, find_logged, run_recorded
+from decision.scenarios.schema import InJourney
 from decision.scenarios.writing import as_yaml, plain
 from decision.store.memory_store import MemoryStore
 
@@ -398,6 +400,24 @@ def test_the_date_and_the_operand_that_decided_are_kept() -> None:
     one.document.attributes = {"renewal": day, "notice": 7, "email": "mei@example.org"}
     scenario, _ = passes(policy, one)
     assert scenario.customer.attributes == {"renewal": day, "notice": 7}
+    assert scenario.expect.message == "a"
+
+
+def test_where_the_customer_was_in_a_journey_that_is_read_is_kept() -> None:
+    text = SMALL.replace("category: x}", "category: x, when: {journey.w.step: pause}}")
+    text += (
+        "journeys: {w: {start: {event: go}, steps: {hello: {ask: outbound}, pause: {wait: 9d}}}}"
+    )
+    definition = load_files({"all.yaml": text}).definition
+    assert definition is not None
+    policy = compile_policy(definition)
+    one = logged(policy, given=("a/push",))
+    run = Run("r-1", "", NOW - DAY, "pause", NOW - HOUR, NOW + DAY, 2)
+    one.document.journeys = JourneyState(runs={"w": [run], "gone": [run]})
+    scenario, _ = passes(policy, one)
+    assert scenario.customer.journeys == {
+        "w": InJourney(step="pause", since=from_micros(NOW - HOUR))
+    }
     assert scenario.expect.message == "a"
 
 

@@ -62,6 +62,7 @@ class Field(msgspec.Struct, frozen=True):
     contacts_window: int = 0
     score: str | None = None
     calendar: str | None = None
+    journey: str | None = None
 
 
 class UnknownField(NextbestError, ValueError):

@@ -16,6 +16,7 @@ from decision.core.events import Measure
 from decision.core.fields.contacts import contacts_field
 from decision.core.fields.customers import customer_field
 from decision.core.fields.histories import events_field
+from decision.core.fields.journeys import journey_field
 from decision.core.fields.requests import (
     context_field,
     event_field,
@@ -37,6 +38,7 @@ _FAMILIES: Final[dict[str, Callable[[str, str], Field]]] = {
     "contacts": contacts_field,
     "events": events_field,
     "score": score_field,
+    "journey": journey_field,
 }
 """The first part of a field's name → its field, from the name and what follows the first part."""
 
