@@ -46,7 +46,7 @@ def start(
     if any(run.key == key for run in state.runs.get(journey.name, ())):
         return None
     again, last = journey.definition.again, state.started.get(f"{journey.name}\0{key}")
-    if last is not None and (again is None or at - last < again):
+    if last is not None and (again is None or abs(at - last) < again):
         return None
     said = msgspec.json.encode([document.customer_id, journey.name, key, cause])
     run = Run(

@@ -119,6 +119,11 @@ class Life:
         return [run for runs in state.runs.values() for run in runs] if state else []
 
     @property
+    def asks(self) -> list[tuple[int, str, str]]:
+        """(time, journey, step) of every ask."""
+        return [(one.at, one.journey, one.asked) for one in self.log if one.asked is not None]
+
+    @property
     def ended(self) -> list[str]:
         """Why runs have ended."""
         return [one.ended for one in self.log if one.ended is not None]
