@@ -20,6 +20,7 @@ from decision.core.clock import to_micros
 from decision.core.definition import Settings
 from decision.core.document import Document, EventHistory
 from decision.core.fields import FieldTable, Situation
+from decision.core.journeys.definition import EndReason
 from decision.core.reasons import Reason
 from decision.core.schema import Alias, Decision, DecisionRequest, Event, Outcome
 from decision.core.texts import Rendering
@@ -50,6 +51,11 @@ def code(cell: str) -> list[str]:
 
 def block(page: str, language: str, number: int = 0) -> str:
     return [one.text for one in blocks_of(page) if one.language == language][number]
+
+
+def test_every_reason_for_which_runs_end_is_told() -> None:
+    told = [code(row[0])[0] for row in table_after("docs/journeys.md", "Why runs end")]
+    assert told == list(get_args(EndReason))
 
 
 # ------------------------------------------------------------------ the README
