@@ -44,11 +44,11 @@ async def test_scripts_of_the_outbox_and_of_timers_name_their_keys_in_one_slot(
     one = SettledDelivery(id=third.id, channel=third.channel, only="always")
     await store.commit(commit_of(await store.read(third.customer_id), "contacts", settled=[one]))
     begun, far = Wake(at=1, bucket="h1"), Wake(at=1, bucket="h5000000")
-    for name, wake in {"c-1": begun, "c-2": far, second.delivery.customer_id: far}.items():
+    for name, wake in {"d-1": begun, "d-2": far, second.delivery.customer_id: far}.items():
         await store.commit(commit_of(await store.read(name), "events", wake=wake, tally={"a": 1}))
     (waked,) = await store.claim_wakes(ALL, 9, LONG)
     assert await store.rearm(waked, far)
-    await store.arm({"c-1": NOW + 9 * DAY, "c-2": 1})
+    await store.arm({"d-1": NOW + 9 * DAY, "d-2": 1})
     await store.erase(second.delivery.customer_id, record("erasure"))
     # The register, what writes and erases, two that change the outbox, four that change timers.
     assert len(set(called)) == 9
