@@ -195,3 +195,20 @@ async def test_advance_log_counts_what_it_removes(run: Run) -> None:
     assert await run("advance_log", ["log"], "r", "9999999999999-0", "9999999999999-1", 0) == 0
     everything = ("9999999999999-0", "9999999999999-1", 9_999_999_999_999)
     assert await run("advance_log", ["log"], "r", *everything) == 2
+
+
+async def test_timers_are_claimed_under_a_lease_and_brought_near_once(run: Run) -> None:
+    own, soon = ["near", "buckets", "counts"], time.time_ns() // 1_000 + 3_600_000_000
+    far = [*own, "list"]
+    assert await run("arm_wakes", own, "c-1", 9, 0, 0, "", "1", "c-2", soon, 0, 0, "", "2") == 1
+    ends, *found = await run("claim_wakes", own, 60_000_000, 9, "0.5")
+    assert found == [b"c-1", b"8"]  # even; the end of a lease is odd
+    assert int(ends) % 2 == 1 and int(ends) > time.time_ns() // 1_000
+    assert await run("rearm_wake", own, "c-1", int(ends) + 1, "") == 0
+    assert await run("rearm_wake", far, "c-1", ends, soon, 5, "h0:c-", "1") == 1
+    assert (await run("claim_wakes", far, 0, 9, "0.5", "h0:c-", 5, "c-"))[1:] == [b"c-1", b"4"]
+    # What has begun is not filled again: the timer is near.
+    ends, *_ = await run("claim_wakes", own, 0, 9, "0.5")
+    assert await run("rearm_wake", far, "c-1", ends, soon, 5, "h0:c-", "1") == 1
+    assert await run("forget_timers", ["document", *far], "c-1", "1", "h0:c-") == 1
+    assert await run("forget_timers", ["document", *far], "c-1", "1", "h0:c-") == 0
