@@ -31,7 +31,6 @@ from tests.engine.outbox_world import Dying
 from tests.engine.schedule import Alone, Gated, next_choices, run_order
 
 pytestmark = pytest.mark.anyio
-WHO = ("mei", "bo")
 
 
 @pytest.fixture
@@ -95,7 +94,7 @@ async def live(first: Engine, clock: Clock, dying: Dying, *, dies: bool) -> None
     engine = process(first, store)
     clock.now += MINUTE
     await engine.stepping.run_due()
-    await check(engine, WHO)
+    await check(engine)
 
 
 @pytest.mark.parametrize(("after", "dies"), [(False, True), (True, True), (True, False)])
@@ -145,7 +144,7 @@ async def test_two_at_once_in_every_order_ask_once(first: Engine, clock: Clock, 
         own = await asked(store)
         erased = other == "erase"
         if not erased:
-            await check(engine, WHO)
+            await check(engine)
         assert set(own.values()) <= {1}, (choices, own)
         ended = [one.ended for one in await steps(store)]
         assert own or "goal" in ended or erased, (choices, ended)

@@ -11,7 +11,7 @@ from decision.core import records
 from decision.core.clock import DAY, HOUR, from_micros
 from decision.core.conditions import Clause
 from decision.core.definition import PolicyDefinition, Selector
-from decision.core.identifiers import PARTITIONS
+from decision.core.identifiers import partition_of
 from decision.core.journeys.definition import (
     Ask,
     Element,
@@ -31,6 +31,9 @@ from decision.core.schema import CustomerUpdate, Event
 from decision.engine import Engine, EngineSettings, build_snapshot
 from decision.engine.journeys.work import journeys_of
 from decision.rulebook.reader import load_files
+
+NAMES = ("mei", "bo", "li")
+"""The customers of these tests."""
 
 RULES = """
 settings: {timezone: UTC, currency: EUR, exploration: "off"}
@@ -135,7 +138,7 @@ async def change(engine: Engine, customer: str = "mei", **attributes: Any) -> No
 
 
 async def logged(store: Any, kind: str) -> list[Any]:
-    """Everything that the log has of a kind, by partition."""
+    """Everything that the log has of a kind, of the customers of these tests."""
     decode = {
         "decision": records.decode_decision,
         "journey": records.decode_journey,
@@ -143,7 +146,7 @@ async def logged(store: Any, kind: str) -> list[Any]:
     }[kind]
     return [
         decode(row.body)
-        for partition in range(PARTITIONS)
+        for partition in sorted({partition_of(name) for name in NAMES})
         for row in await store.log_records(partition)
         if row.kind == kind
     ]
@@ -169,9 +172,12 @@ def is_asked(record: DecisionRecord) -> bool:
     return (record.request_id or "").startswith("j.")
 
 
-async def check(engine: Engine, customers: Any = ("mei",)) -> None:
+async def check(engine: Engine, *, erased: bool = False) -> None:
     """What must hold at any time, of everybody: nothing is asked twice, records and decisions name
-    each other, counts are exact, and who has something to come has a timer in time."""
+    each other, counts are exact, and who has something to come has a timer in time.
+
+    Of somebody `erased` the log does not say any more how runs ended.
+    """
     store, now = engine.runtime.store, engine.runtime.clock()
     once = await asked(store)
     assert not once or max(once.values()) == 1, once
@@ -180,7 +186,7 @@ async def check(engine: Engine, customers: Any = ("mei",)) -> None:
     assert told >= made, (told, made)
     counted: Counter[str] = Counter()
     journeys = journeys_of(engine.snapshot.policy)
-    for customer in customers:
+    for customer in NAMES:
         document = (await store.read(customer)).document
         counted.update(standing(document))
         at = next_wake(journeys, document, now)
@@ -189,13 +195,14 @@ async def check(engine: Engine, customers: Any = ("mei",)) -> None:
             assert timer is not None and timer <= max(at, now), (customer, timer, at)
     tallies = await store.tallies()
     assert {k: v for k, v in tallies.items() if "!" not in k and v} == dict(counted), tallies
-    ends = Counter(
+    told_ends = Counter(
         f"{one.journey}\0!{why}"
         for one in await steps(store)
         for why in (one.ended, one.refused)
         if why
     )
-    assert {name: count for name, count in tallies.items() if "!" in name} == dict(ends)
+    ends = Counter({name: count for name, count in tallies.items() if "!" in name})
+    assert ends == told_ends or (erased and ends >= told_ends), (ends, told_ends)
 
 
 async def timer_of(store: Any, customer: str, document: Any) -> int | None:
