@@ -56,6 +56,10 @@ async def merge(runtime: Runtime, customer_id: str, other_id: str) -> Document:
                 f"{other_id[:60]!r} was merged into {end.customer_id[:60]!r} before; "
                 "merge that one",
             )
+        if end.exists and other_id not in end.merged:
+            # It was cut off right after the mark, of a customer who had nothing to be taken over.
+            await _take_over(runtime, other)
+            return await _destination(runtime, customer_id)
         return into
     into = await _destination(runtime, customer_id)
     target = into.customer_id
