@@ -162,19 +162,23 @@ class _Walk:
         return False
 
     def _until(self, step: AnyStep) -> int | None:
-        if isinstance(step, WaitFor):
-            cue = self.journey.awaited[step.name]
-            if cue.event is None and cue.test(self._values(started=False)):
-                return None
+        if isinstance(step, WaitFor) and self._holds_already(step):
+            return None
         passed = self.run.wake if self.run.visit > 1 else None
         return due(self.journeys, self.journey, self.document, self.run, step, self.now, passed)
+
+    def _holds_already(self, step: WaitFor) -> bool:
+        """Whether what is waited for is no event, and holds."""
+        cue = self.journey.awaited[step.name]
+        return cue.event is None and cue.test(self._values(started=False))
 
     def _after(self, step: AnyStep, woken: bool) -> str | None:
         """The step after one that is done; None: there is none."""
         following = self.journey.following[step.name]
         match step:
             case WaitFor(then=then, otherwise=otherwise):
-                return (otherwise if woken else then) or following
+                came = not woken or self._holds_already(step)
+                return (then if came else otherwise) or following
             case Branch():
                 values = self._values()
                 ways = self.journey.ways[step.name]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from decision.core.clock import DAY
 from decision.core.conditions import ALWAYS, Clause, Condition, Test, compile_condition, fields_read
 from decision.core.day_sets import DaySet
 from decision.core.definition import Experiment, PolicyDefinition
@@ -38,6 +39,10 @@ from decision.core.values import Value
 
 if TYPE_CHECKING:
     from decision.core.event_effects import Occurrence
+
+
+_ONE_DATE: Final = 3 * DAY
+"""More than a date lasts around the world."""
 
 
 class Cue(msgspec.Struct, frozen=True):
@@ -74,6 +79,13 @@ class CompiledJourney(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def first(self) -> str:
         """The step that runs begin with."""
         return self.definition.steps[0].name
+
+    @property
+    def again(self) -> int | None:
+        """How long it takes until the next run; a date is no second one in another time zone."""
+        again = self.definition.again
+        dated = isinstance(self.definition.start, DateStart)
+        return max(again, _ONE_DATE) if dated and again is not None else again
 
     @property
     def timed(self) -> bool:

@@ -90,6 +90,8 @@ class _Reacting:
 
     def runs_react(self, events: Sequence[Occurrence]) -> None:
         """Ends runs, or lets them go on, by events and by conditions."""
+        if not any(runs_of(self.document)):
+            return
         for name, journey in self.journeys.by_name.items():
             state = self.document.journeys
             for run in () if state is None else state.runs.get(name, ()):

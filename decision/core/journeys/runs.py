@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from decision.core.document import Document
-from decision.core.journeys.state import MOST_PARTIALS, MOST_RUNS, JourneyState, Run
+from decision.core.journeys.state import MOST_PARTIALS, MOST_RUNS, MOST_STARTED, JourneyState, Run
 from decision.core.records import JourneyRecord
 from decision.core.timers import tally_of
 
@@ -94,6 +94,14 @@ def tally(
     return {name: count for name, count in found.items() if count}
 
 
+def bounded(started: dict[str, int]) -> dict[str, int]:
+    """Without the oldest times of runs with a key, beyond `MOST_STARTED`."""
+    keyed = [name for name in started if not name.endswith("\0")]
+    forgotten = sorted(keyed, key=lambda name: (started[name], name))
+    forgotten = forgotten[: max(0, len(started) - MOST_STARTED)]
+    return {name: at for name, at in started.items() if name not in forgotten}
+
+
 def unite(document: Document, other: Document, now: int) -> list[JourneyRecord]:
     """Takes over the runs of a customer who is merged into this one.
 
@@ -121,6 +129,7 @@ def unite(document: Document, other: Document, now: int) -> list[JourneyRecord]:
         state.partials[name] = ordered[-MOST_PARTIALS:]
     for name, at in theirs.started.items():
         state.started[name] = max(at, state.started.get(name, at))
+    state.started = bounded(state.started)
     state.looked = max(state.looked, theirs.looked)
     document.journeys = state
     tidy(document)

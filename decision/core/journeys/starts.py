@@ -12,8 +12,8 @@ from decision.core.document import Document
 from decision.core.fields import local_date
 from decision.core.journeys.compiled import CompiledJourney, Journeys
 from decision.core.journeys.definition import DateStart
-from decision.core.journeys.runs import put, record_of, runs_of, state_of, tidy
-from decision.core.journeys.state import MOST_RUNS, MOST_STARTED, TOO_LATE, Run, kept
+from decision.core.journeys.runs import bounded, put, record_of, runs_of, state_of, tidy
+from decision.core.journeys.state import MOST_RUNS, TOO_LATE, Run, kept
 from decision.core.journeys.times import next_cron, next_date
 from decision.core.records import JourneyRecord
 from decision.core.schema import TriggerEvent
@@ -45,7 +45,7 @@ def start(
     state = state_of(document)
     if any(run.key == key for run in state.runs.get(journey.name, ())):
         return None
-    again, last = journey.definition.again, state.started.get(f"{journey.name}\0{key}")
+    again, last = journey.again, state.started.get(f"{journey.name}\0{key}")
     if last is not None and (again is None or abs(at - last) < again):
         return None
     said = msgspec.json.encode([document.customer_id, journey.name, key, cause])
@@ -64,19 +64,9 @@ def start(
         record.refused = "runs"
         return record
     if again != 0:
-        state.started = _bounded({**state.started, f"{journey.name}\0{key}": at})
+        state.started = bounded({**state.started, f"{journey.name}\0{key}": at})
     put(document, journey.name, run)
     return record
-
-
-def _bounded(started: dict[str, int]) -> dict[str, int]:
-    """Without the oldest times of runs with a key, beyond `MOST_STARTED`."""
-    while len(started) > MOST_STARTED:
-        keyed = [name for name in started if not name.endswith("\0")]
-        if not keyed:
-            break
-        del started[min(keyed, key=lambda name: (started[name], name))]
-    return started
 
 
 def key_text(value: Value) -> str:
@@ -91,14 +81,18 @@ def key_text(value: Value) -> str:
 
 def since(document: Document, now: int) -> int:
     """From when on (exclusive) starts by date and schedule are still to be made."""
+    return max(_looked(document, now), now - TOO_LATE)
+
+
+def _looked(document: Document, now: int) -> int:
+    """Up to when that is done; 0: never. A time far ahead was a wrong clock's."""
     looked = document.journeys.looked if document.journeys else 0
-    return max(looked, now - TOO_LATE)
+    return now if looked - now > TOO_LATE else looked
 
 
 def next_start(journeys: Journeys, document: Document, now: int) -> int | None:
     """When the next date or schedule comes that may start a journey; it may be past."""
-    looked = document.journeys is not None and document.journeys.looked > 0
-    after = since(document, now) if looked else now
+    after = since(document, now) if _looked(document, now) else now
     return min((at for _, at in _comings(journeys, document, after, now)), default=None)
 
 
@@ -117,7 +111,7 @@ def due_starts(journeys: Journeys, document: Document, now: int) -> list[Journey
         if journey.audience(values):
             records.append(start(journey, document, values, str(at), now, at=at))
     state = state_of(document)
-    state.looked = max(state.looked, now)
+    state.looked = max(_looked(document, now), now)
     tidy(document)
     return [record for record in records if record is not None]
 

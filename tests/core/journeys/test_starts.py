@@ -165,6 +165,33 @@ def test_a_birthday_on_29_february_is_kept_at_nine_local_time_every_year() -> No
     ]
 
 
+def test_a_birthday_is_one_also_for_who_flies_back_over_the_date_line() -> None:
+    life = Life(
+        journeys_of(BIRTHDAY),
+        at("2026-03-01T00:00:00+00:00"),
+        attributes={"birthday": "1990-03-02"},
+        timezone="Asia/Tokyo",
+    )
+    life.change()
+    life.until(at("2026-03-02T01:00:00+00:00"))
+    life.change(timezone="America/New_York")
+    life.pass_(3 * DAY)
+    assert len(life.asked) == 1
+    life.pass_(365 * DAY)
+    assert len(life.asked) == 2
+
+
+def test_a_clock_that_was_wrong_by_a_year_does_not_keep_starts_back_for_a_year() -> None:
+    start = ScheduleStart(name="", schedule="0 9 * * *")
+    life = Life(journeys_of(journey(ask("daily"), start=start, again=HOUR)))
+    life.now += 365 * DAY
+    life.change()
+    life.step()
+    life.now -= 365 * DAY
+    life.pass_(3 * DAY)
+    assert len(life.asked) == 3
+
+
 @pytest.mark.parametrize("birthday", [None, "soon", 7, "2000-02-30", True, ["2000-03-01"]])
 def test_a_birthday_that_cannot_be_read_starts_nothing_and_sets_no_timer(birthday: object) -> None:
     life = Life(journeys_of(BIRTHDAY), attributes={"birthday": birthday})

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from decision.core.clock import to_micros
+from decision.core.conditions import Clause
 from decision.core.day_sets import DayRange
 from decision.core.definition import Calendar, Settings
 from decision.core.journeys.definition import Trigger, Wait, WaitFor, WaitUntil, WaitUntilDate
@@ -175,6 +176,25 @@ def test_an_event_in_time_counts_where_it_comes_before_the_run_went_on(
     life.event("buy", MONDAY + happened)
     life.step()
     assert [name for _, name in life.asked] == [step]
+
+
+VIP = Trigger(name="", when=Clause("customer.vip", "eq", True))
+
+
+def test_a_condition_that_is_waited_for_may_hold_already_become_true_or_never() -> None:
+    steps = (WaitFor(name="vip", trigger=VIP, within=DAY, then="yes"), ask("no", go="end"))
+    one = journey(*steps, ask("yes"), Wait(name="end", lasts=DAY))
+    for vip, asked in ((True, (MONDAY, "yes")), (False, (MONDAY + DAY, "no"))):
+        life = Life(journeys_of(one), attributes={"vip": vip})
+        life.event("go")
+        life.pass_(2 * DAY)
+        assert life.asked == [asked]
+    life = Life(journeys_of(one))
+    life.event("go")
+    life.pass_(HOUR)
+    life.change(vip=True)
+    life.step()
+    assert life.asked == [(MONDAY + HOUR, "yes")]
 
 
 def test_an_event_that_comes_before_the_step_is_entered_is_what_it_waits_for() -> None:
