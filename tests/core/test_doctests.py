@@ -5,7 +5,7 @@ from __future__ import annotations
 import doctest
 from collections.abc import Callable
 from importlib import import_module
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 
 import pytest
 
@@ -15,7 +15,7 @@ from decision.core.contact_policy import ContactPolicy
 from decision.core.decide import decide
 from decision.core.policy_builder import compile_policy
 
-MODULES = [f"{core.__name__}.{module.name}" for module in iter_modules(core.__path__)]
+MODULES = [module.name for module in walk_packages(core.__path__, f"{core.__name__}.")]
 ENTRIES = [
     decide,
     compile_policy,

@@ -37,6 +37,19 @@ def proceed(journeys: Journeys, document: Document, now: int) -> Progress:
 
     The document is changed in place. Moments that time completes are not looked at here: they are
     events, which are applied first.
+
+    >>> from decision.core.definition import PolicyDefinition
+    >>> from decision.core.event_effects import Occurrence
+    >>> from decision.core.journeys.definition import Ask, Journey, Trigger
+    >>> from decision.core.policy_builder import compile_policy
+    >>> hello = Ask(name="hello", placement="crm")
+    >>> welcome = Journey(name="welcome", start=Trigger(name="", event="sign_up"), steps=(hello,))
+    >>> journeys = compile_policy(PolicyDefinition(version="1", journeys=(welcome,))).journeys
+    >>> mei, came = Document(customer_id="mei"), Occurrence(id="e-1", type="sign_up", at=5)
+    >>> reaction = react(journeys, mei, came, 5, look(journeys, mei, 5))
+    >>> asks = proceed(journeys, mei, now=5).asks
+    >>> asks.journey, asks.step.name, asks.run.started
+    ('welcome', 'hello', 5)
     """
     progress = Progress(records=due_starts(journeys, document, now))
     for _ in range(MOST_RUNS_A_TIME):

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from decision.core.conditions import Clause
+from decision.core.conditions import Clause, Not
 from decision.core.journeys.definition import (
+    Branch,
     End,
     Journey,
     SetAttributes,
+    Split,
     Trigger,
     Wait,
     WaitFor,
@@ -31,6 +33,7 @@ def on(day: int) -> int:
     return MONDAY + day * DAY
 
 
+VIP = Clause("customer.vip", "eq", True)
 ASKED = [(on(10), "more")]
 NOTHING: list[tuple[int, str]] = []
 
@@ -116,12 +119,12 @@ TABLE: dict[str, tuple[tuple[Journey, ...], list[tuple[int, str]], str]] = {
         "journey_removed",
     ),
     "another start, when, key and again: the run goes on": (
-        (edited(start=BUY, when=Clause("customer.vip", "eq", True), key=None, again=None),),
+        (edited(start=BUY, when=VIP, key=None, again=None),),
         ASKED,
         "finished",
     ),
     "a stop that holds already ends it at its next step": (
-        (edited(stop=Trigger(name="", when=Clause("customer.vip", "exists", False))),),
+        (edited(stop=Trigger(name="", when=Not(VIP))),),
         NOTHING,
         "stopped",
     ),
@@ -134,6 +137,32 @@ TABLE: dict[str, tuple[tuple[Journey, ...], list[tuple[int, str]], str]] = {
         (edited(HELLO, Wait(name="pause", lasts=1, go="end"), MORE, End(name="end", reason="e")),),
         NOTHING,
         "e",
+    ),
+    "a branch after it, whose conditions change": (
+        (
+            edited(
+                HELLO,
+                PAUSE,
+                Branch(name="which", ways=((Trigger(name="", when=VIP), "more"),), go="end"),
+                MORE,
+                End(name="end", reason="enough"),
+            ),
+        ),
+        NOTHING,
+        "enough",
+    ),
+    "a split after it, with other shares": (
+        (
+            edited(
+                HELLO,
+                PAUSE,
+                Split(name="s", seed="s", variants={"a": 0.0, "b": 1.0}, ways={"b": "more"}, go="e"),
+                End(name="e", reason="enough"),
+                MORE,
+            ),
+        ),
+        ASKED,
+        "finished",
     ),
     "a loop without a wait": (
         (
