@@ -28,7 +28,7 @@ COMMANDS = {
     "rollback": "Return to an earlier policy, or with --models to an earlier model.",
     "load": "Load customers from CSV, NDJSON or Parquet.",
     "consume": "Record events from topics of Kafka.",
-    "outbound": "Send what decisions have left to be sent.",
+    "outbound": "Send what decisions have left to be sent, and run journeys.",
     "outbox": "Look at deliveries, send some again, or drop them.",
     "audience": "Who matches a condition: as a file, or to a gateway in portions.",
     "coupons": "Load coupon codes into pools, and count them.",

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     *("shutdown_timeout_ms", "log_level", "log_format"),
 )
 def outbound(metrics_port: int | None, metrics_host: str, **given: str | bool | None) -> int:
-    """Send what decisions have left to be sent.
+    """Send what decisions have left to be sent, and run journeys.
 
-    Until it is stopped. Placements with `delivery: gateway` leave deliveries in the outbox; the
+    Until it is stopped. Runs of journeys go on when their time has come: what they ask for is
+    decided here. Placements with `delivery: gateway` leave deliveries in the outbox; the
     gateways file says what each channel is sent with. Just before each attempt it is looked at
     again whether the message may still go. Any number of these may run at once. Give it the rules,
     the Redis and the prefix of the server.

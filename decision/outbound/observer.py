@@ -1,4 +1,4 @@
-"""What is told of deliveries; metrics listen here."""
+"""What is told of deliveries and timers; metrics listen here."""
 
 from __future__ import annotations
 
@@ -25,8 +25,17 @@ class DeliveryObserver(Protocol):
         """The channels with deliveries for which the gateways file names no gateway."""
 
 
+class WakeObserver(Protocol):
+    """Is told of looks at customers whose timers were due."""
+
+    def looked(self, lag: float, asks: int) -> None:
+        """A look is done: seconds since its timer was due, and how many decisions it asked for."""
+
+
 class Unobserved:
     """An observer that does nothing."""
+
+    def looked(self, lag: float, asks: int) -> None: ...
 
     def delivered(self, channel: str, result: DeliveryResult, seconds: float) -> None: ...
 

@@ -1,12 +1,14 @@
-"""Sends deliveries: as a process of its own, or in a worker beside its requests."""
+"""Sends deliveries and runs journeys: a process of its own, or a worker beside its requests."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Final
 
+from decision.engine import Engine
 from decision.gateways.settings import GatewaySettings
 from decision.observability import get_logger
+from decision.outbound.runner import Runner
 from decision.outbound.worker import Outbound
 from decision.server.delivery_metrics import DeliveryMetrics
 from decision.server.metrics import Metrics
@@ -28,7 +30,7 @@ async def send_deliveries(
     metrics_host: str = "127.0.0.1",
     metrics_port: int | None = None,
 ) -> None:
-    """Sends until `stop` is set. Rules are followed as a server follows them.
+    """Sends, and runs journeys, until `stop` is set. Rules are followed as a server follows them.
 
     Raises:
         StoreUnavailable: the Redis URL is not one, or the embedded Redis cannot be started.
@@ -40,23 +42,37 @@ async def send_deliveries(
         settings, metrics, _problem, metrics_host=metrics_host, metrics_port=metrics_port
     ) as engine:
         _log.info("sending", gateways=sorted(gateways.gateways))
-        outbound = Outbound(engine, gateways, DeliveryMetrics(metrics.registry))
-        await outbound.run(stop, settings.shutdown_timeout_ms / 1000)
+        await _act(engine, settings, gateways, metrics, stop)
+
+
+async def _act(
+    engine: Engine,
+    settings: ServerSettings,
+    gateways: GatewaySettings,
+    metrics: Metrics,
+    stop: asyncio.Event,
+) -> None:
+    patience = settings.shutdown_timeout_ms / 1000
+    outbound = Outbound(engine, gateways, DeliveryMetrics(metrics.registry))
+    async with asyncio.TaskGroup() as both:
+        both.create_task(Runner(engine).run(stop, patience))
+        both.create_task(outbound.run(stop, patience))
 
 
 def _problem(reachable: bool) -> str | None:
-    return None if reachable else "the store does not answer; what is to be sent waits"
+    return (
+        None if reachable else "the store does not answer; what is to be sent, and journeys, wait"
+    )
 
 
 async def send_beside(
     upkeep: Upkeep, settings: ServerSettings, gateways: GatewaySettings, metrics: Metrics
 ) -> None:
-    """Sends in a worker, until it is cancelled; of a server's workers, one does."""
+    """Acts in a worker, until it is cancelled; of a server's workers, one does."""
     supply, stop = upkeep.supply, asyncio.Event()
     while not (supply.ready and supply.shared.lead()):  # noqa: ASYNC110 - other processes
         await asyncio.sleep(_ASKS_AGAIN)
-    outbound = Outbound(supply.engine, gateways, DeliveryMetrics(metrics.registry))
-    sending = asyncio.ensure_future(outbound.run(stop, settings.shutdown_timeout_ms / 1000))
+    sending = asyncio.ensure_future(_act(supply.engine, settings, gateways, metrics, stop))
     try:
         await asyncio.shield(sending)
     except asyncio.CancelledError:

@@ -1,0 +1,155 @@
+"""The runner: claims the timers that are due and has their customers looked at.
+
+Nothing tells it of a new timer, so partitions are asked in turn, a group at a time: at once again
+where more was due than there was room for, soon where something was, and less and less often
+where nothing is. Any number of processes may do so at once: leases keep them apart, and where one
+is lost, the customer's document says how far everything has come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from time import monotonic
+from typing import Final
+
+from decision.core.clock import MINUTE
+from decision.core.errors import NotReady, StoreUnavailable
+from decision.core.identifiers import PARTITIONS, partition_of
+from decision.core.timers import ClaimedWake, Wake
+from decision.engine import Engine
+from decision.observability import named
+from decision.outbound.observer import Unobserved, WakeObserver
+from decision.store.codec import UnreadableDocument
+from decision.store.damage import DamagedValue
+
+LEASE: Final = 15_000
+"""Milliseconds for which a timer is claimed. What whoever dies has claimed waits so long."""
+
+_TOGETHER: Final = 32
+_AT_ONCE: Final = 64
+"""Customers that are looked at, at most, at one time."""
+
+_SOON: Final = 0.05
+"""Seconds from a look at a group of partitions to the next one, where something was due."""
+
+_QUIET: Final = 0.5
+_ASLEEP: Final = 2.0
+"""The longest such time; the second where the policy has no journeys: then a timer is of a decision
+that is asked for again, or of a run that the policy before has left."""
+
+_FULL: Final = 0.005
+"""Seconds between two looks where as many are looked at as may be."""
+
+_UNAVAILABLE: Final = 1.0
+"""Seconds until the store is asked again after it did not answer."""
+
+_DEFECT_WAITS: Final = 10 * MINUTE
+"""How long a customer waits on whom a look failed for no reason that would go by itself."""
+
+_log = logging.getLogger(__name__)
+
+
+class _Group:
+    """Partitions that are asked together; `at` is when they are next, by `monotonic`."""
+
+    def __init__(self, partitions: Sequence[int], at: float) -> None:
+        self.partitions, self.at, self.pace = partitions, at, _SOON
+
+
+class Runner:
+    """Looks at customers whose timers are due, until it is told to stop."""
+
+    def __init__(self, engine: Engine, observer: WakeObserver | None = None) -> None:
+        self.engine = engine
+        self.observer = observer or Unobserved()
+        self.at_once = _AT_ONCE
+        self._store = engine.runtime.store
+        self._groups = [
+            _Group(range(first, first + _TOGETHER), monotonic())
+            for first in range(0, PARTITIONS, _TOGETHER)
+        ]
+        self._working: set[asyncio.Task[None]] = set()
+        self._unavailable = False
+
+    async def run(self, stop: asyncio.Event, patience: float = 30.0) -> None:
+        """Runs until `stop` is set; then waits up to `patience` seconds for what is under way."""
+        try:
+            while not stop.is_set():
+                wait = await self._round()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), wait)
+        finally:
+            await self._end(patience)
+
+    async def step_due(self) -> int:
+        """Looks at everybody whose timer is due now, until none is; how many looks that were."""
+        looks = 0
+        while found := sum([await self._claim(group) for group in self._groups]):
+            looks += found
+            await asyncio.gather(*self._working)
+        return looks
+
+    async def _round(self) -> float:
+        """Begins what is due in a group whose time has come; seconds to wait before the next."""
+        if len(self._working) >= self.at_once:
+            return _FULL
+        group = min(self._groups, key=lambda one: one.at)
+        if (early := group.at - monotonic()) > 0:
+            return early
+        try:
+            await self._claim(group)
+        except NotReady:
+            return _UNAVAILABLE
+        except StoreUnavailable as error:
+            if not self._unavailable:
+                _log.warning("timers wait: %s", error, extra=named("timers_unavailable"))
+            self._unavailable = True
+            return _UNAVAILABLE
+        if self._unavailable:
+            _log.info("timers go on: the store is back", extra=named("timers_back"))
+        self._unavailable = False
+        return 0
+
+    async def _claim(self, group: _Group) -> int:
+        """Claims what is due in a group, and begins to look at it; how many there were."""
+        journeys = self.engine.snapshot.policy.journeys
+        most = max(1, (self.at_once - len(self._working)) // len(group.partitions))
+        claimed = await self._store.claim_wakes(group.partitions, most, LEASE)
+        for one in claimed:
+            task = asyncio.create_task(self._look(one, monotonic()))
+            self._working.add(task)
+            task.add_done_callback(self._working.discard)
+        longest = _ASLEEP if journeys is None else _QUIET
+        group.pace = _SOON if claimed else min(2 * group.pace, longest)
+        each = Counter(partition_of(one.customer_id) for one in claimed)
+        more = max(each.values(), default=0) >= most
+        group.at = monotonic() + (0 if more else group.pace)
+        return len(claimed)
+
+    async def _look(self, claimed: ClaimedWake, began: float) -> None:
+        """Looks at a customer. Where the store does not answer, the lease ends."""
+        try:
+            looked = await self.engine.stepping.look(claimed)
+        except Exception as error:  # noqa: BLE001 - one customer does not hold up the others
+            damaged = isinstance(error, UnreadableDocument | DamagedValue)
+            if isinstance(error, StoreUnavailable) and not damaged:
+                return
+            _log.exception("a look failed; it is tried again later", extra=named("look_defect"))
+            with suppress(StoreUnavailable):
+                at = claimed.lease - LEASE * 1000 + _DEFECT_WAITS
+                await self._store.rearm(claimed, Wake(at=at))
+        else:
+            waited = (claimed.lease - LEASE * 1000 - claimed.due) / 1e6
+            self.observer.looked(max(0.0, waited) + monotonic() - began, looked.asks)
+
+    async def _end(self, patience: float) -> None:
+        """Waits for what is under way."""
+        if self._working:
+            _, late = await asyncio.wait(self._working, timeout=patience)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
