@@ -138,6 +138,12 @@ class TimerStore(Protocol):
     async def next_wake(self, partitions: Collection[int]) -> int | None:
         """When there is something for `claim_wakes` to do, by the store's clock."""
 
+    async def first_wakes(self, each: int) -> list[tuple[str, int]]:
+        """(customer id, when) of the near timers that come first, so many of each partition.
+
+        One that is claimed comes when its lease ends. Far ones are not among them.
+        """
+
     async def count_wakes(self) -> WakeCounts: ...
 
     async def tallies(self) -> dict[str, int]:

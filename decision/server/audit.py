@@ -142,7 +142,9 @@ async def entries(store: BlobStore, last: int | None = None) -> list[AuditEntry]
     return found if last is None else found[-last:]
 
 
-_LOOKS: Final = frozenset({"customer.find", "customer.timeline", "customer.export"})
+_LOOKS: Final = frozenset(
+    {"customer.find", "customer.timeline", "customer.export", "customer.runs"}
+)
 
 _LOGGED_ALONE: Final = frozenset({"customer.consents"})
 """Too many to be kept beside the others: they would push those out."""

@@ -100,6 +100,7 @@ CALLS: dict[str, tuple[Call, list[str]]] = {
     ),
     "arm": (lambda store: store.arm({"c-1": 1}), ["TIME", "arm_wakes"]),
     "next wake": (lambda store: store.next_wake([HOME]), ["TIME ZRANGE ZRANGE"]),
+    "first wakes": (lambda store: store.first_wakes(2), [" ".join(["ZRANGE"] * 256)]),
     "count wakes": (lambda store: store.count_wakes(), ["TIME" + " ZCARD HGET ZRANGE" * 256]),
     "tallies": (lambda store: store.tallies(), [" ".join(["HGETALL"] * 256)]),
     "append history": (lambda store: store.append_history("h", b"b", 3), ["append_history"]),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final, get_args
 
 from decision.core.fields import WEEKDAYS
+from decision.core.journeys.counts import REFUSALS
 from decision.core.journeys.definition import (
     AnyStep,
     Ask,
@@ -38,7 +39,7 @@ from decision.rulebook.yaml_source import Node
 
 KINDS: Final = ("ask", "wait", "wait_for", "branch", "split", "set", "end")
 _OTHER_KEYS: Final = ("of", "hold", "then", "else", "go")
-_TAKEN: Final = frozenset(get_args(EndReason)) - {"finished"}
+_TAKEN: Final = frozenset(get_args(EndReason)) - {"finished"} | REFUSALS
 """Reasons by which runs end without an `end` step."""
 
 

@@ -138,6 +138,15 @@ class MemoryTimers(MemoryBase):
         far = [bucket_begins(bucket) - NEAR for one in partitions for bucket in self._far[one]]
         return min([*near, *far], default=None)
 
+    async def first_wakes(self, each: int) -> list[tuple[str, int]]:
+        taken: Counter[int] = Counter()
+        found = []
+        for customer_id, at in sorted(self._near.items(), key=lambda one: one[::-1]):
+            taken[partition_of(customer_id)] += 1
+            if taken[partition_of(customer_id)] <= each:
+                found.append((customer_id, at))
+        return found
+
     async def count_wakes(self) -> WakeCounts:
         far = sum(len(entries) for own in self._far.values() for entries in own.values())
         now = self._micros()

@@ -137,6 +137,15 @@ class RedisTimers(RedisBase):
         first = min((min(one.due, one.begins - NEAR) for one in firsts), default=_NEVER)
         return None if first >= _NEVER - NEAR else first
 
+    async def first_wakes(self, each: int) -> list[tuple[str, int]]:
+        commands: list[Command] = [
+            ("ZRANGE", self.keys.timers(number)[0], 0, each - 1, "WITHSCORES")
+            for number in range(PARTITIONS)
+        ]
+        replies = await self.connection.pipeline(commands, self._timeout)
+        found = [(customer.decode(), at) for reply in replies for customer, at in _pairs(reply)]
+        return sorted(found, key=lambda one: one[::-1])
+
     async def count_wakes(self) -> WakeCounts:
         commands: list[Command] = [("TIME",)]
         for number in range(PARTITIONS):

@@ -211,6 +211,20 @@ async def test_of_a_near_timer_and_one_brought_near_the_earlier_stays(store: Sto
     assert await counts(store) == (1, 0)
 
 
+async def test_those_that_come_first_are_told_without_being_claimed(store: Store) -> None:
+    """In the order in which they come, so many of each partition; far ones are not among them."""
+    due = present() // 2 * 2
+    assert await store.first_wakes(5) == []
+    for number in range(9):
+        await write(store, f"c-{number}", due + 2 * number)
+    await write(store, "far", due + 3 * DAY)
+    everybody = [(f"c-{number}", due + 2 * number) for number in range(9)]
+    assert await store.first_wakes(9) == everybody
+    [first] = [one for one in await store.first_wakes(1) if one[0] == "c-0"]
+    assert first == everybody[0]
+    assert len(await names(store)) == 9
+
+
 async def test_counts_say_how_far_behind_the_earliest_is(store: Store) -> None:
     assert await store.count_wakes() == WakeCounts(0, 0, 0)
     await write(store, "c-1", present() - 5 * SECOND)

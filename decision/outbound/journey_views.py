@@ -1,0 +1,85 @@
+"""What is seen of journeys that are under way: whose runs come next, and where a customer's are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from decision.core.clock import from_micros
+from decision.core.document import Document
+from decision.core.journeys.runs import runs_of
+from decision.core.journeys.state import Run
+from decision.core.ports import Store
+from decision.core.schema import Moment
+
+_EACH: Final = 8
+"""Near timers of each partition that are looked at: about 2,000 in all."""
+
+_MOST_READ: Final = 500
+_AT_ONCE: Final = 50
+
+
+class RunView(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that is under way. It has been in `step` `since` then; None: it stands before it. `due`
+    is when it goes on by itself. `asks` is how often the step has asked in this stay.
+    """
+
+    customer_id: str
+    run: str
+    key: str
+    started: Moment
+    step: str
+    since: Moment | None
+    due: Moment
+    asks: int
+
+
+async def coming_runs(store: Store, journey: str, most: int) -> list[RunView]:
+    """The runs of a journey that go on next, within two hours, the earliest first.
+
+    The customers are looked at whose timers come first, 500 at most.
+    """
+    found: list[RunView] = []
+    timers = (await store.first_wakes(_EACH))[:_MOST_READ]
+    for first in range(0, len(timers), _AT_ONCE):
+        part = timers[first : first + _AT_ONCE]
+        documents = await asyncio.gather(*(_document(store, name) for name, _ in part))
+        found += (view for document in documents for view in _views(document, journey))
+        if len(found) >= most:
+            break
+    return sorted(found, key=lambda one: (one.due, one.run))[:most]
+
+
+async def runs_of_customer(store: Store, journey: str, customer_id: str) -> list[RunView]:
+    """The runs of a customer in a journey; of one who was merged, under the id merged into."""
+    seen = {customer_id}
+    document = await _document(store, customer_id)
+    while document.moved_to is not None and document.moved_to not in seen:
+        seen.add(document.moved_to)
+        document = await _document(store, document.moved_to)
+    return list(_views(document, journey))
+
+
+async def _document(store: Store, customer_id: str) -> Document:
+    return (await store.read(customer_id)).document
+
+
+def _views(document: Document, journey: str) -> Iterable[RunView]:
+    runs = runs_of(document) if document.moved_to is None else ()
+    return (_view(document, run) for name, run in runs if name == journey)
+
+
+def _view(document: Document, run: Run) -> RunView:
+    return RunView(
+        customer_id=document.customer_id,
+        run=run.id,
+        key=run.key,
+        started=from_micros(run.started),
+        step=run.step,
+        since=from_micros(run.entered) if run.entered else None,
+        due=from_micros(run.wake),
+        asks=run.asks,
+    )
