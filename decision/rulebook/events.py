@@ -11,6 +11,7 @@ from decision.core.conditions import ALWAYS, Condition, clauses, holds
 from decision.core.definition import DerivedEvent, PolicyDefinition, Score
 from decision.core.derived import MOST_STEPS
 from decision.core.fields import UnknownField, parse_field
+from decision.core.journeys.definition import MOMENT
 from decision.core.scores import LONGEST_HALF_LIFE, SHORTEST_HALF_LIFE
 from decision.rulebook import readings
 from decision.rulebook.checker import Checker
@@ -31,6 +32,9 @@ def read_event(checker: Checker, name: str, node: Node) -> DerivedEvent:
     if name.startswith("message."):
         text = f'a derived event cannot be called "{name}": message events come from nextbest'
         checker.error("bad-name", node.key, text, f"call it {name.removeprefix('message.')}")
+    if name.startswith(MOMENT):
+        text = f'a derived event cannot be called "{name}": such events are moments'
+        checker.error("bad-name", node.key, text, f"call it {name.removeprefix(MOMENT)}")
     with checker.entry(node, f'derived event "{name}"') as entry:
         found = DerivedEvent(
             name=name,

@@ -99,6 +99,9 @@ def _meant(checker: Checker, name: str, what: str, value: Any) -> str:
             "a condition is about the customer and the request; to choose messages, use "
             f"{_SELECTED[name]} under exclude, allow_only or boost of a rule"
         )
+    journey = name.removeprefix("journey.").rpartition(".")[0]
+    if name.startswith("journey.") and journey in checker.names["journeys"]:
+        return f"write journey.{journey}.step"
     if name == "time.in":
         several = value if isinstance(value, list) else [value]
         days = [{f"time.in.{one}": True} for one in several if isinstance(one, str)]

@@ -15,6 +15,7 @@ from decision.rulebook.collector import kind_of
 from decision.rulebook.comparisons import IN_WORDS
 from decision.rulebook.diagnostics import hint_for, one_of
 from decision.rulebook.doubtful import doubtful, is_of_version, meant
+from decision.rulebook.namesakes import steps_of
 from decision.rulebook.readings import as_yaml
 from decision.rulebook.sent_events import not_derived
 from decision.rulebook.yaml_source import Node
@@ -127,6 +128,11 @@ def _known_value(checker: Checker, name: str, node: Node) -> None:
                 message = f"of a date, {name} is never {in_words(value)}"
                 hint = f"{name} is a whole number{most}"
                 checker.warn(place, message, hint, "doubtful-comparison")
+        case _ if name.startswith("journey.") and name.endswith(".step"):
+            steps = steps_of(checker.names, name.removeprefix("journey.").removesuffix(".step"))
+            if steps and value not in steps:
+                message = f'{name} cannot be "{value}": there is no such step'
+                checker.error("unknown-name", place, message, hint_for(value, steps))
         case _ if name.startswith("experiment."):
             variants = checker.variants.get(name.removeprefix("experiment."))
             if variants and value not in variants:

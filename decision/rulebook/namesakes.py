@@ -37,6 +37,8 @@ def asked(name: str, names: Names) -> dict[str, Any]:
         ("events", {f"events.{name}.count_30d": {"gte": 1}}),
         ("experiments", {f"experiment.{name}": _first_variant(name, names)}),
         ("placements", {"placement": name}),
+        ("journeys", {f"journey.{name}.step": {"exists": True}}),
+        ("moments", {f"events.moment.{name}.count_7d": {"gte": 1}}),
     ):
         if name in names.get(section, ()):
             return condition
@@ -90,7 +92,7 @@ def as_condition(name: str, value: Any, names: Names) -> str:
         return as_yaml({field: value})
     if field.startswith("time.in.") and isinstance(value, bool):
         return as_yaml({field: value})
-    if field.startswith("experiment.") and isinstance(value, str):
+    if field.startswith(("experiment.", "journey.")) and isinstance(value, str):
         return as_yaml({field: value})
     return as_yaml(asked(name if asked(name, names) else name.partition(".")[2], names))
 
@@ -121,7 +123,8 @@ def namesake(name: str, names: Names) -> tuple[str, str] | None:
         return None
     field = field_meant(rest, names)
     start = field.partition(".")[0]
-    if start in ("", "placement", "customer"):  # who is in a state may well have its attribute
+    # Who is in a state may well have its attribute; a journey of birthdays starts by one.
+    if start in ("", "placement", "customer", "journey") or field.startswith("events.moment."):
         return None
     noun = {"time": "calendar", "events": "derived event"}.get(start, start)
     return f'{name} is an attribute of customers, not the {noun} "{rest}"', f"write {field}"
@@ -170,6 +173,12 @@ def in_list(
     if "when" in written and isinstance(when := written["when"].plain(), dict):
         line["when"] = {key.replace(f"event.{first}.", "event."): one for key, one in when.items()}
     return message, f"write {event}: {{{as_yaml(line)}}}"
+
+
+def steps_of(names: Names, journey: str) -> list[str]:
+    """The names of a journey's steps, as written."""
+    written = _keys(names.get("journeys", {}).get(journey)) or {}
+    return list(_keys(written.get("steps")) or ())
 
 
 def _goes_through(names: Names) -> set[Any]:

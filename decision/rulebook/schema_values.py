@@ -202,6 +202,8 @@ def _condition_definitions() -> dict[str, Schema]:
         (rf"events\.message\.[^.]+\.{count}\.{_SOMETHING}", "is_number", "events.<type>.<measure>"),
         (rf"score\.{_SOMETHING}", "is_number", "score.<name>"),
         (rf"time\.in\.{_SOMETHING}", "is_boolean", "time.in.<calendar>"),
+        (rf"journey\.{_SOMETHING}\.step", "is_text", "journey.<name>.step"),
+        (rf"journey\.{_SOMETHING}\.since", "is_time", "journey.<name>.since"),
     )
     helped = key_help()["condition"] | key_help()["field"]
     condition: Schema = {

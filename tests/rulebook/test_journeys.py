@@ -175,3 +175,25 @@ def test_every_kind_of_start_is_read() -> None:
     weekly = start('{schedule: "0 9 * * mon", audience: {when: {customer.tier: gold}}}')
     assert isinstance(weekly, ScheduleStart)
     assert (weekly.schedule, weekly.when) == ("0 9 * * mon", Clause("customer.tier", "eq", "gold"))
+
+
+def test_journeys_that_wait_for_each_other_are_refused() -> None:
+    asks = "steps: {hi: {ask: outbound}}"
+    text = f"""\
+journeys:
+  a: {{start: {{event: x}}, when: {{journey.b.step: hi}}, {asks}}}
+  b: {{start: {{when: {{journey.a.since: {{exists: true}}}}}}, {asks}}}
+  c: {{start: {{event: x}}, when: {{any: [{{journey.a.step: hi}}, {{customer.vip: true}}]}}, {asks}}}
+"""
+    (error,) = load_files({"a.yaml": SHOP + text}).errors
+    assert error.message.endswith("each waits for the next to be under way: a → b → a")
+    assert error.line == 16
+
+
+def test_a_wait_for_another_step_of_the_same_run_is_refused() -> None:
+    steps = "{hi: {ask: outbound}, ok: {wait_for: {when: {journey.a.step: hi}, within: 1d}}}"
+    text = f"journeys: {{a: {{start: {{event: x}}, steps: {steps}}}}}\n"
+    (error,) = load_files({"a.yaml": SHOP + text}).errors
+    assert 'step "ok" of journey "a" waits for itself' in error.message
+    several = text.replace("start:", "key: event.id, start:")
+    assert not load_files({"a.yaml": SHOP + several}).errors

@@ -88,6 +88,8 @@ messages:
       events.purchase.last_shop: north
       events.tea-line.count_30d: {lt: 9}
       score.interest: {gte: 20}
+      journey.welcome.step: {in: [hello, pause]}
+      journey.welcome.since: {gte: 2026-11-01}
       any: [{customer.a: 1}, {not: {customer.b: {exists: false}}}]
       all: [{}]
     budget: {total: 10, per_day: 2}

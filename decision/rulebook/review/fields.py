@@ -80,6 +80,8 @@ def _of_family(field: str) -> Domain:
     measure = rest.rpartition(".")[2]
     if family == "contacts":
         return Domain(numbers=_COUNTS, whole=True)
+    if family == "journey":
+        return Domain(ABSENT, texts=EVERYTHING)
     if field.startswith("time.in."):
         return Domain(TRUE | FALSE)
     if family != "events":  # also a measure of a date: an object may have a part of that name
