@@ -33,9 +33,11 @@ MOST_ROUNDS: Final = 64
 
 
 class Looked(msgspec.Struct):
-    """What a look came to: how many decisions were asked for, and whether something is left due."""
+    """What a look came to: how many decisions were asked for; how many were not, because the run
+    had gone on meanwhile; and whether something is left due."""
 
     asks: int = 0
+    doubles: int = 0
     left: bool = False
 
 
@@ -130,7 +132,8 @@ class Stepping:
         try:
             await Deciding(*parts, request, now, step).answer_step()
         except WentOn:
-            return True  # others have changed the customer meanwhile
+            looked.doubles += 1
+            return True
         looked.asks += 1
         return step.more
 
@@ -142,5 +145,7 @@ class Stepping:
         total, partitions = Looked(), range(PARTITIONS)
         while claimed := await self.runtime.store.claim_wakes(partitions, 100, lease_ms):
             for one in claimed:
-                total.asks += (await self.look(one)).asks
+                found = await self.look(one)
+                total.asks += found.asks
+                total.doubles += found.doubles
         return total
