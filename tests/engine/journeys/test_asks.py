@@ -7,6 +7,7 @@ from collections import Counter
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 import pytest
 
 from decision.core.clock import DAY, HOUR, MINUTE, SECOND
@@ -25,7 +26,6 @@ from tests.engine.journeys.world import (
     engine_on,
     logged,
     of,
-    steps,
     tell,
 )
 from tests.engine.outbox_world import Dying
@@ -89,17 +89,36 @@ async def test_a_fallback_is_given_if_it_is_asked_for_and_once_nothing_is_held_a
 
 
 async def test_while_a_step_holds_no_fallback_is_given_and_in_the_end_it_is(clock: Clock) -> None:
-    own = asks("gift", hold=2 * DAY)
-    engine = await made(clock, memory(clock), own)
-    for number in (1, 2):
-        await tell(engine, "won", n=number)
-        await engine.stepping.run_due()
-    assert await outcomes(engine) == ["selected", "none"]
-    assert len(await engine.runtime.store.deliveries_of("mei")) == 1
+    engine = await made(clock, memory(clock), asks(None))
+    rules = RULES.replace("value: 1", "value: 1, when: {customer.never: true}")
+    own = (asks(None, hold=2 * DAY), msgspec.structs.replace(asks(None, hold=HOUR), name="short"))
+    policy = definition(*own, rules=rules, moments=())
+    engine = await engine_on(engine.runtime.store, clock, policy)
+    await tell(engine, "won", n=1)
+    await engine.stepping.run_due()
+    given = [
+        (one.question.context["journey"], one.outcome)
+        for one in await decisions(engine.runtime.store)
+    ]
+    # The one that holds waits for the cap; the other one has no time to wait.
+    assert sorted(given) in (
+        [("gifts", "none"), ("short", "selected")],
+        [("gifts", "selected"), ("short", "fallback")],
+    )
+    await tell(engine, "won", n=2)
+    await engine.stepping.run_due()
+    outcomes_of = Counter(
+        (one.question.context["journey"], one.outcome)
+        for one in await decisions(engine.runtime.store)
+    )
+    assert outcomes_of["short", "fallback"] >= 1 and outcomes_of["gifts", "fallback"] == 0
+    assert outcomes_of["gifts", "none"] >= 1
+    assert (
+        len(await engine.runtime.store.deliveries_of("mei")) == 1 + outcomes_of["short", "fallback"]
+    )
     clock.now += DAY + MINUTE
     await engine.stepping.run_due()
-    assert await outcomes(engine) == ["selected", "none", "selected"]
-    assert [one.holds for one in await steps(engine.runtime.store)].count(True) == 1
+    assert [one.outcome for one in await decisions(engine.runtime.store)].count("selected") == 2
 
 
 async def test_an_ask_that_cannot_be_held_is_answered_by_the_fallback_that_it_asks_for(

@@ -178,3 +178,20 @@ async def test_runs_of_a_journey_that_is_gone_end_and_say_so(engine: Any, clock:
     assert [one.ended for one in await steps(engine.runtime.store) if one.ended] == [
         "journey_removed"
     ]
+
+
+async def test_a_merge_takes_runs_and_their_timer_along(engine: Any, clock: Clock) -> None:
+    store = engine.runtime.store
+    await tell(engine, "follow", "bo", cart="b", id="f-1")
+    await engine.stepping.run_due()
+    await change(engine, "mei", city="Wuhan")
+    await engine.customers.merge("mei", "bo")
+    await check(engine)
+    document = (await store.read("mei")).document
+    assert [run.step for _, run in runs_of(document)] == ["pause"]
+    assert set(store._near) == {"mei"}
+    clock.now += 2 * HOUR
+    await engine.stepping.run_due()
+    last = (await decisions(store))[-1]
+    assert sorted(await given(engine)) == ["hello", "nudge"] and last is not None
+    await check(engine)
