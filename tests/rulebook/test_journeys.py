@@ -177,6 +177,23 @@ def test_every_kind_of_start_is_read() -> None:
     assert (weekly.schedule, weekly.when) == ("0 9 * * mon", Clause("customer.tier", "eq", "gold"))
 
 
+def test_a_wait_for_a_weekday_that_its_calendar_does_not_have_gets_a_warning() -> None:
+    text = """\
+calendars: {feast: {dates: [2027-02-05]}}
+journeys:
+  a:
+    start: {event: x}
+    steps:
+      day: {wait: {until: "09:00", on: [mon], in: feast}}
+      hi: {ask: outbound}
+"""
+    messages = [one.message for one in load_files({"a.yaml": SHOP + text}).warnings]
+    assert any("feast has no such weekday" in one for one in messages)
+    friday = text.replace("mon", "fri")
+    messages = [one.message for one in load_files({"a.yaml": SHOP + friday}).warnings]
+    assert not any("such weekday" in one for one in messages)
+
+
 def test_journeys_that_wait_for_each_other_are_refused() -> None:
     asks = "steps: {hi: {ask: outbound}}"
     text = f"""\

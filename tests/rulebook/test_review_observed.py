@@ -261,3 +261,39 @@ def test_a_derived_event_that_is_already_sent_is_told() -> None:
     [one] = found(text)
     assert "refused from now on" in one.message
     assert (one.line, one.column) == (1, 10)
+
+
+def test_what_journeys_name_is_compared_with_the_sample() -> None:
+    text = """\
+purposes: {marketing: {consent: opt_in}}
+channels: {push: {}}
+placements: {crm: {channels: [push], delivery: gateway}}
+messages: {hello: {purpose: marketing, channels: [push], value: 1}}
+moments: {left: {pattern: [{event: cart_ad}, {not: purchase}], within: 2h}}
+journeys:
+  a: {start: {segment: vips}, goal: {event: purchase}, steps: {hi: {ask: crm}}}
+  b: {start: {date: customer.birthdy, at: "09:00"}, stop: {moment: left}, steps: {hi: {ask: crm}}}
+  c:
+    start: {event: purchas}
+    steps:
+      wait: {wait: {until: customer.renewl}}
+      mark: {set: {customer.segment.new: true}}
+      more: {branch: [{when: {customer.segment.new: true}, go: hi}]}
+      hi: {ask: crm}
+"""
+    result = load_files({"a.yaml": text})
+    assert result.definition is not None, result.diagnostics
+    known = ObservedFields(
+        sample="the 2 customers of a.csv",
+        customers=2,
+        attributes=frozenset({"birthday", "renewal", "segment.vip"}),
+        event_types=frozenset({"cart_add", "purchase"}),
+    )
+    found = review_fields(result.definition, result.places, known)
+    assert [(one.line, one.hint) for one in found] == [
+        (5, 'did you mean "cart_add"?'),
+        (7, 'did you mean "vip"?'),
+        (8, 'did you mean "birthday"?'),
+        (10, 'did you mean "purchase"?'),
+        (12, 'did you mean "renewal"?'),
+    ]

@@ -13,13 +13,14 @@ from decision.core.journeys.definition import (
     Branch,
     Journey,
     ScheduleStart,
+    SegmentStart,
     SetAttributes,
     Trigger,
     WaitFor,
 )
 from decision.rulebook.journeys.graph import circle
 from decision.rulebook.review.attributes import is_slip
-from decision.rulebook.review.context import ReviewContext, size_of
+from decision.rulebook.review.context import ReviewContext, conditions_of, fields_of, size_of
 
 _SECTION: Final = "journeys"
 
@@ -31,6 +32,7 @@ def review_journey_ends(context: ReviewContext) -> None:
         _review_own_step(context, journey)
     _review_each_other(context)
     _review_spelling(context)
+    _review_segments(context)
 
 
 def _review_ends(context: ReviewContext, journey: Journey) -> None:
@@ -152,7 +154,7 @@ def _review_spelling(context: ReviewContext) -> None:
     """Warns of event types that are named once, nearly like one that is named elsewhere."""
     found = Counter(_event_types(context.definition))
     for journey in context.definition.journeys:
-        for path, trigger in _triggers(journey):
+        for path, trigger in triggers_of(journey):
             event = trigger.event
             if event is None or found[event] > 1:
                 continue
@@ -167,7 +169,30 @@ def _review_spelling(context: ReviewContext) -> None:
                 context.report.warn(place, message, f"write event: {near[0]}", "doubtful-value")
 
 
-def _triggers(journey: Journey) -> Iterator[tuple[tuple[str, ...], Trigger]]:
+def _review_segments(context: ReviewContext) -> None:
+    """Warns of segments that start journeys, nearly like those that are set or asked for."""
+    definition = context.definition
+    known = {name for rule in definition.rules for name in rule.set}
+    for journey in definition.journeys:
+        for step in journey.steps:
+            if isinstance(step, SetAttributes):
+                known.update(f"customer.{name}" for name in step.values)
+    for _, _, _, condition in conditions_of(definition):
+        known.update(fields_of(condition))
+    for journey in definition.journeys:
+        start = journey.start
+        if not isinstance(start, SegmentStart):
+            continue
+        field = f"customer.segment.{start.segment}"
+        near = sorted(one for one in known if is_slip(field, one))
+        if near and field not in known:
+            segment = near[0].removeprefix("customer.segment.")
+            message = f'nothing sets {field} or asks for it, but "{segment}" is written like it'
+            place = context.places.value(_SECTION, journey.name, "start", "segment")
+            context.report.warn(place, message, f"write segment: {segment}", "doubtful-value")
+
+
+def triggers_of(journey: Journey) -> Iterator[tuple[tuple[str, ...], Trigger]]:
     """The triggers of a journey, with where each is written."""
     for key, trigger in (("start", journey.start), ("goal", journey.goal), ("stop", journey.stop)):
         if isinstance(trigger, Trigger):
@@ -194,4 +219,6 @@ def _event_types(definition: PolicyDefinition) -> Iterator[str]:
             if clause.field.startswith("events."):
                 yield clause.field.removeprefix("events.").rpartition(".")[0]
     for journey in definition.journeys:
-        yield from (trigger.event for _, trigger in _triggers(journey) if trigger.event is not None)
+        yield from (
+            trigger.event for _, trigger in triggers_of(journey) if trigger.event is not None
+        )

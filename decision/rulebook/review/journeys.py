@@ -33,6 +33,8 @@ def review_journeys(context: ReviewContext) -> None:
         for step in journey.steps:
             if isinstance(step, Ask):
                 _review_ask(context, journey, step)
+            elif isinstance(step, WaitUntil):
+                _review_days(context, journey, step)
 
 
 def _review_ways(context: ReviewContext, journey: Journey) -> None:
@@ -99,6 +101,22 @@ def _changes(journey: Journey, way: list[str]) -> bool:
         for clause in clauses(trigger.when)
     }
     return not given.isdisjoint(asked)
+
+
+def _review_days(context: ReviewContext, journey: Journey, step: WaitUntil) -> None:
+    """Warns of a wait for a day of the week that its calendar does not have."""
+    if step.calendar is None or not step.weekdays:
+        return
+    dates = next(one.dates for one in context.definition.calendars if one.name == step.calendar)
+    weekdays = {(day - 1) % 7 for low, high in dates for day in range(low, min(high, low + 6) + 1)}
+    if not weekdays.isdisjoint(step.weekdays):
+        return
+    place = context.places.key(_SECTION, journey.name, "steps", step.name, "wait", "on")
+    message = (
+        f'step "{step.name}" of journey "{journey.name}" waits for a day that never comes: '
+        f"{step.calendar} has no such weekday, so runs end there as no_time"
+    )
+    context.report.warn(place, message, 'delete "on", or "in", or correct the calendar')
 
 
 def _review_ask(context: ReviewContext, journey: Journey, step: Ask) -> None:

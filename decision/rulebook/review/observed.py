@@ -13,10 +13,12 @@ import msgspec
 from decision.core.conditions import Clause, clauses
 from decision.core.definition import FieldLimit, PolicyDefinition
 from decision.core.fields import STATE_FIELD, measured_date, parse_field
+from decision.core.journeys.definition import MOMENT
 from decision.rulebook.collector import DiagnosticCollector
 from decision.rulebook.content import needed_fields
 from decision.rulebook.diagnostics import Diagnostic, hint_for
 from decision.rulebook.review.context import conditions_of, listed
+from decision.rulebook.review.observed_journeys import events_named, fields_named, fields_set
 from decision.rulebook.review.observed_types import (
     SEGMENT,
     Finding,
@@ -72,6 +74,7 @@ def _findings(
 ) -> Iterator[tuple[Place, tuple[str, str], Finding]]:
     """(place, (section, name) of the definition, finding) for all that the sample lacks."""
     given = {field for rule in definition.rules for field in rule.set}
+    given |= fields_set(definition.journeys)
     for section, name, _, condition in conditions_of(definition):
         owner = (section, name)
         asked, unread = asked_types(condition, known), unread_by_condition(condition, known)
@@ -114,6 +117,10 @@ def _findings(
                     yield places.field(clause), ("events", event.name), found
         for key, found in unread_by_derived(event, known):
             yield places.value("events", event.name, key), ("events", event.name), found
+    for section, name, path, field in fields_named(definition):
+        lacking = None if field in given else _of_clause(Clause(field, "exists", True), known)
+        if lacking:
+            yield places.value(section, name, *path), (section, name), lacking
     events: list[tuple[str, str, tuple[str | int, ...], str]] = [
         *(("suppressions", one.name, ("event",), one.event) for one in definition.suppressions),
         *(
@@ -132,6 +139,7 @@ def _findings(
             for one in definition.scores
             for kind in one.adds
         ),
+        *events_named(definition),
     ]
     for section, name, path, kind in events:
         if found := _of_event(kind, kind, known):
@@ -197,8 +205,8 @@ def _of_measure(field: str, known: ObservedFields) -> Finding | None:
 
 
 def _of_event(kind: str, token: str, known: ObservedFields) -> Finding | None:
-    """Message events come from nextbest itself, and may not have happened yet."""
-    if known.event_types is None or not kind or kind.startswith("message."):
+    """Message events and moments come from nextbest itself, and may not have happened yet."""
+    if known.event_types is None or not kind or kind.startswith(("message.", MOMENT)):
         return None
     return _missing(token, kind, "event", "has the type", known.event_types, known)
 

@@ -1,0 +1,54 @@
+"""What journeys and moments name besides conditions: fields with dates, segments, event types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from decision.core.definition import PolicyDefinition
+from decision.core.journeys.definition import (
+    DateStart,
+    Journey,
+    SegmentStart,
+    SetAttributes,
+    WaitUntilDate,
+)
+from decision.rulebook.review.journey_ends import triggers_of
+
+Named = tuple[str, str, tuple[str | int, ...], str]
+"""(section, name, path of the value, what it names)."""
+
+
+def fields_named(definition: PolicyDefinition) -> Iterator[Named]:
+    """Fields of the customer that starts and waits name."""
+    for journey in definition.journeys:
+        section, name, start = "journeys", journey.name, journey.start
+        if isinstance(start, SegmentStart):
+            yield section, name, ("start", "segment"), f"customer.segment.{start.segment}"
+        if isinstance(start, DateStart):
+            yield section, name, ("start", "date"), start.field
+        for step in journey.steps:
+            if isinstance(step, WaitUntilDate) and step.field.startswith("customer."):
+                yield section, name, ("steps", step.name, "wait", "until"), step.field
+
+
+def events_named(definition: PolicyDefinition) -> Iterator[Named]:
+    """Types of events that patterns, starts, ends and waits name."""
+    for moment in definition.moments:
+        for place, element in enumerate(moment.pattern):
+            path = ("pattern", place, "not" if element.absent else "event")
+            yield "moments", moment.name, path, element.event
+    for journey in definition.journeys:
+        for where, trigger in triggers_of(journey):
+            if trigger.event is not None:
+                yield "journeys", journey.name, (*where, "event"), trigger.event
+
+
+def fields_set(journeys: tuple[Journey, ...]) -> set[str]:
+    """The attributes that steps set, as `customer.…`."""
+    return {
+        f"customer.{name}"
+        for journey in journeys
+        for step in journey.steps
+        if isinstance(step, SetAttributes)
+        for name in step.values
+    }
