@@ -122,6 +122,8 @@ class Crediting:
         new = [one for one in self._own if known.isdisjoint(one.ids)]
         snapshot = self.runtime.snapshot
         for one in new:
+            if journeys is not None:
+                journeys.look()
             event_effects.count(
                 sender, one.occurrence, snapshot.policy, snapshot.measures, self.now
             )
@@ -180,6 +182,8 @@ async def _count_for(
             return None, None
         journeys = begin(snapshot, document, now, found.known_events)
         for one in new:
+            if journeys is not None:
+                journeys.look()
             event_effects.count(document, one.occurrence, snapshot.policy, snapshot.measures, now)
             if journeys is not None:
                 journeys.applied(one.occurrence, derive=False)

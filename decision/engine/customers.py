@@ -166,7 +166,7 @@ class Customers:
 
         async def apply(found: ReadResult) -> tuple[Document, Commit]:
             write_id = runtime.new_id(found.document.customer_id)
-            journeys = begin(runtime.snapshot, found.document, runtime.clock())
+            journeys = begin(runtime.snapshot, found.document, runtime.clock(), profile=True)
             log = change(found.document, write_id)
             commit = transaction.commit_of(found, write_id, sections, log)
             if journeys is not None:

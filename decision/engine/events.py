@@ -293,6 +293,8 @@ class Events:
                 heard: list[ConsentChange] = []
                 late = await self._is_late(occurrence, document)
                 if not (late or by_machine(occurrence.type, occurrence.properties)):
+                    if journeys is not None:
+                        journeys.look()
                     await add_told_contact(runtime, document, occurrence)
                     heard = event_effects.apply(
                         document, occurrence, snapshot.policy, snapshot.measures, now

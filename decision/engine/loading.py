@@ -185,7 +185,7 @@ class Loading:
         async def change(found: ReadResult) -> tuple[Loaded, Commit]:
             document, customer_id = found.document, found.document.customer_id
             bounced = document.unreachable
-            journeys = begin(snapshot, document, now, found.known_events)
+            journeys = begin(snapshot, document, now, found.known_events, profile=True)
             aliases = changes.apply_update(document, row, now)
             document.unreachable = self._bounced(bounced, row)
             removed[:] = [(kind, value, customer_id) for kind, value in aliases]
@@ -202,6 +202,8 @@ class Loading:
             if new:
                 sections = (*sections, "events")
             for occurrence in new:
+                if journeys is not None:
+                    journeys.look()
                 await add_told_contact(runtime, document, occurrence)
                 heard = event_effects.apply(
                     document, occurrence, snapshot.policy, snapshot.measures, now

@@ -108,7 +108,9 @@ async def _take_over(runtime: Runtime, moving: Document) -> None:
             return partial(journeys.write, event_ids_last=runtime.settings.event_ids_last)
 
         def work_on(document: Document) -> JourneyWork:
-            return JourneyWork(runtime.snapshot, document, at)
+            journeys = JourneyWork(runtime.snapshot, document, at)
+            journeys.look(profile=True)
+            return journeys
 
         unless = UnlessErased(names.of(target), since)
         with suppress(ErasedMeanwhile):

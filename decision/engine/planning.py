@@ -188,6 +188,7 @@ def plan(
     journeys: JourneyWork | None = None
     if request.ask_again:
         journeys = JourneyWork(snapshot, document, now, state.known_events)
+        journeys.look()
     elif event is not None:
         journeys = begin(snapshot, document, now, state.known_events)
     if event is not None:

@@ -24,7 +24,7 @@ from decision.core.journeys.again import ask_later
 from decision.core.journeys.compiled import Journeys
 from decision.core.journeys.moments import Happened
 from decision.core.journeys.proceed import Progress, proceed
-from decision.core.journeys.react import look, react
+from decision.core.journeys.react import Before, look, react
 from decision.core.journeys.runs import end, standing, state_of, tally, tidy
 from decision.core.journeys.runs import unite as unite_runs
 from decision.core.journeys.waits import next_wake
@@ -45,7 +45,8 @@ _encode = msgspec.msgpack.encode
 
 
 class JourneyWork:
-    """The journeys and moments of one customer in one attempt to write.
+    """The journeys and moments of one customer in one attempt to write. Before each change they are
+    to `look`.
 
     `known` are ids of events that the customer has had. `moments` are those that happened: they are
     applied, and still to be counted for others. `records` is what was done to runs.
@@ -64,19 +65,18 @@ class JourneyWork:
         self._sets = False
         self._standing: Counter[str] = standing(document)
         self._state = _encode(document.journeys)
-        self._armed = next_wake(self.journeys, document, now) if self._is_armed() else None
-        self.look()
+        self._armed: int | None = None
+        self._profile = False
+        self._before: Before | None = None
 
-    def _is_armed(self) -> bool:
-        """Whether what is to come has a timer: not before the customer was looked at once."""
-        if not self.journeys.timed:
-            return True
-        state = self.document.journeys
-        return state is not None and state.looked > 0
-
-    def look(self) -> None:
-        """Sees the customer as they are before the next change."""
-        self._before = look(self.journeys, self.document, self.now)
+    def look(self, *, profile: bool = False) -> None:
+        """Sees the customer as they are before the next change; a change of the `profile` may set
+        another time for what has a date, and else only a change of runs does."""
+        if self._before is None:
+            self._before = look(self.journeys, self.document, self.now)
+        if profile:
+            self._profile = True
+            self._armed = next_wake(self.journeys, self.document, self.now)
 
     def applied(self, occurrence: Occurrence, *, derive: bool = True) -> None:
         """Takes in an event that was applied since the last look, with the moments that happen by
@@ -155,14 +155,14 @@ class JourneyWork:
         The contacts must be as they were read: they say where a customer went who is merged. With
         `held_until` a timer is set in any case; what is due by now is due at that time.
         """
-        at = next_wake(self.journeys, self.document, self.now)
-        again = held_until is not None or at != self._armed
-        if self.is_idle and not again:
+        if self.is_idle and held_until is None and not self._profile:
             return
-        if again:
-            if at is not None and held_until is not None and at <= self.now:
-                at = held_until
-            commit.wake = set_wake(self.document, at, self.now)
+        at = next_wake(self.journeys, self.document, self.now)
+        if self.is_idle and held_until is None and at == self._armed:
+            return
+        if at is not None and held_until is not None and at <= self.now:
+            at = held_until
+        commit.wake = set_wake(self.document, at, self.now)
         sections: tuple[Section, ...] = ("profile", "events") if self._sets else ("events",)
         commit.write = tuple(dict.fromkeys((*commit.write, *sections)))
         commit.expect = tuple(dict.fromkeys((*commit.expect, *sections, "contacts")))
@@ -203,19 +203,27 @@ class JourneyWork:
         self.moments.append(moment)
 
     def _react(self, occurrence: Occurrence | None, derive: bool = True) -> None:
-        document, now, before = self.document, self.now, self._before
+        document, now = self.document, self.now
+        before, self._before = self._before or look(self.journeys, document, now), None
         reaction = react(self.journeys, document, occurrence, now, before, derive=derive)
         self.records += reaction.records
-        self.look()
 
 
 def begin(
-    snapshot: Snapshot, document: Document, now: int, known: Collection[str] = ()
+    snapshot: Snapshot,
+    document: Document,
+    now: int,
+    known: Collection[str] = (),
+    *,
+    profile: bool = False,
 ) -> JourneyWork | None:
-    """The work on a customer who is about to be changed; None: the policy has no journeys."""
+    """The work on a customer who is about to be changed, perhaps with the `profile`; None: the
+    policy has no journeys."""
     if snapshot.policy.journeys is None:
         return None
-    return JourneyWork(snapshot, document, now, known)
+    work = JourneyWork(snapshot, document, now, known)
+    work.look(profile=profile)
+    return work
 
 
 def journeys_of(policy: Policy) -> Journeys:
