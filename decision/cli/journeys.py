@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,7 +11,7 @@ import rich_click as click
 
 from decision.cli.looking import alias_option
 from decision.cli.options import json_option, settings_from, settings_options
-from decision.cli.output import Fail, console, print_json
+from decision.cli.output import Fail, console, print_json, say
 
 if TYPE_CHECKING:
     from decision.core.definition import PolicyDefinition
@@ -78,6 +79,15 @@ def list_(as_json: bool, **given: str | None) -> None:
 @click.option(
     "--next", "most", type=click.IntRange(0), default=5, show_default=True, help="Runs to show."
 )
+@click.option("--mermaid", "as_mermaid", is_flag=True, help="Print a diagram, as Mermaid text.")
+@click.option(
+    "--svg",
+    "picture",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a diagram to this file.",
+)
+@click.option("--counts", is_flag=True, help="In a diagram, how many runs wait in each step.")
 @_store_options
 @settings_options("lowercase_emails")
 @json_option
@@ -86,6 +96,9 @@ def show(
     customer_id: str | None,
     alias: tuple[str, str] | None,
     most: int,
+    as_mermaid: bool,
+    picture: Path | None,
+    counts: bool,
     as_json: bool,
     **given: str | None,
 ) -> None:
@@ -93,8 +106,15 @@ def show(
 
     Those that go on next are looked for among the customers whose time comes within two hours. With
     --customer, the runs of one customer: the audit log has an entry of it.
+
+    A diagram needs no store, but for --counts, and for rules that are published.
     """
     settings = settings_from(**given)
+    if as_mermaid or picture is not None:
+        _draw(name, picture, counts, settings)
+        return
+    if counts:
+        raise click.UsageError("--counts is for --mermaid and --svg; without them they are shown")
     one = customer_id is not None or alias is not None
 
     async def work() -> tuple[Journey | None, JourneyCounts, list[RunView]]:
@@ -116,14 +136,43 @@ def show(
                 runs = await coming_runs(store, name, most)
             return journey, counts.get(name, JourneyCounts()), runs
 
-    journey, counts, runs = asyncio.run(work())
-    steps = _steps(journey, counts)
+    journey, own, runs = asyncio.run(work())
+    steps = _steps(journey, own)
     if as_json:
-        shown = _counted(name, journey is not None, {name: counts})
+        shown = _counted(name, journey is not None, {name: own})
         print_json({**shown, **_said(journey), "steps": steps, "runs": runs})
         return
-    _show(journey, name, steps, counts)
+    _show(journey, name, steps, own)
     _show_runs(runs, "runs of this customer" if one else "next")
+
+
+def _draw(name: str, picture: Path | None, counted: bool, settings: ServerSettings) -> None:
+    """Draws a journey: to the file, or else as text."""
+    from decision.cli.policies import open_existing, read_rules
+    from decision.core.journeys.counts import JourneyCounts, counts_by_journey
+    from decision.diagrams.chart import chart_of
+    from decision.diagrams.mermaid import mermaid
+    from decision.diagrams.svg import svg
+    from decision.files import replacing
+
+    async def look() -> tuple[PolicyDefinition, dict[str, JourneyCounts]]:
+        async with open_existing(settings) as store:
+            return await _in_force(store, settings), counts_by_journey(await store.tallies())
+
+    if counted or settings.follow == "published":
+        definition, counts = asyncio.run(look())
+    else:
+        definition, counts = read_rules(settings.rules), {}
+    journey = _journey(definition, name, {})
+    assert journey is not None
+    waiting = counts.get(name, JourneyCounts()).waiting if counted else None
+    chart = chart_of(journey, waiting)
+    if picture is None:
+        click.echo(mermaid(chart), nl=False)
+        return
+    with replacing(picture) as file:
+        file.write(svg(chart).encode())
+    say(f"wrote {picture}")
 
 
 async def _in_force(store: Store, settings: ServerSettings) -> PolicyDefinition:

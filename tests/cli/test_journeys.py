@@ -188,3 +188,18 @@ def test_the_journeys_are_those_of_what_is_published_where_servers_follow_that(
     (rules / "all.yaml").write_text(RULES.replace("  quiet:", "  silent:"), "utf-8")
     found = json.loads(seen("list", "--follow", "published", "--json").stdout)
     assert [row["journey"] for row in found] == ["welcome", "quiet"]
+
+
+def test_a_journey_is_drawn_from_the_rules_alone_and_with_counts_from_the_store(
+    seen: Seeing, act: Any, run: Any, rules: Path, tmp_path: Path
+) -> None:
+    drawn = run("journeys", "show", "welcome", "--mermaid", "--rules", rules)
+    assert drawn.exit_code == 0, drawn.output
+    assert drawn.stdout.startswith("flowchart TD")
+    assert "挽回" in drawn.stdout and "here" not in drawn.stdout
+    act(follow)
+    picture = tmp_path / "welcome.svg"
+    assert seen("show", "welcome", "--svg", str(picture), "--counts").exit_code == 0
+    assert "4 here" in picture.read_text("utf-8")
+    assert seen("show", "no", "--mermaid").exit_code == 1
+    assert seen("show", "welcome", "--counts").exit_code == 2

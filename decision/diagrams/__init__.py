@@ -1,0 +1,1 @@
+"""Diagrams of journeys: as Mermaid text, and as SVG without any program beside."""
