@@ -132,7 +132,7 @@ class _Walk:
                     return Advanced(record=self._said(), changed=self.changed)
             following = self._after(step, woken)
             if following is None:
-                return self._ended("finished")
+                return self._ended(self._over() or "finished")
             run.step, run.entered = following, 0
 
     def _enter(self, step: AnyStep) -> None:

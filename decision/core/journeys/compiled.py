@@ -115,6 +115,8 @@ class Journeys:
         compiled = [_compiled(one, reader, days) for one in definition.journeys]
         self.by_name: Final = {one.name: one for one in compiled}
         """Journey → its compiled form, in the order of the rule files."""
+        self.order: Final = {name: place for place, name in enumerate(self.by_name)}
+        """Journey → its place in the rule files."""
         self.timed: Final = tuple(one for one in compiled if one.timed)
         """Those that start by a date or a schedule."""
         self.noticing: Final = tuple(

@@ -53,7 +53,7 @@ def proceed(journeys: Journeys, document: Document, now: int) -> Progress:
     """
     progress = Progress(records=due_starts(journeys, document, now))
     for _ in range(MOST_RUNS_A_TIME):
-        due = due_runs(document, now)
+        due = due_runs(document, now, journeys.order)
         if not due:
             break
         before = look(journeys, document, now)

@@ -32,10 +32,17 @@ def runs_of(document: Document) -> Iterator[tuple[str, Run]]:
                 yield journey, run
 
 
-def due_runs(document: Document, now: int) -> list[tuple[str, Run]]:
-    """(journey, run) of those that go on now, the longest due first."""
+def due_runs(document: Document, now: int, order: Mapping[str, int] = {}) -> list[tuple[str, Run]]:
+    """(journey, run) of those that go on now: the longest due first, then the longest under way,
+    then by the `order` of journeys.
+    """
     found = [(journey, run) for journey, run in runs_of(document) if run.wake <= now]
-    return sorted(found, key=lambda each: (each[1].wake, each[1].started, each[1].id))
+
+    def place(each: tuple[str, Run]) -> tuple[int, int, int, str]:
+        journey, run = each
+        return run.wake, run.started, order.get(journey, -1), run.key
+
+    return sorted(found, key=place)
 
 
 def put(document: Document, journey: str, run: Run) -> None:

@@ -101,7 +101,10 @@ class World:
     def settle(self) -> None:
         """Whoever is due goes on, the longest due first."""
         while due := [one for one in self.walkers if one.until <= self.now]:
-            one = min(due, key=lambda one: (one.until, one.started))
+            names = [one.name for one in self.journeys]
+            one = min(
+                due, key=lambda o: (o.until, o.started, names.index(o.journey.name), str(o.key))
+            )
             try:
                 if one.waits is None:
                     one.waits = self.walk(one)

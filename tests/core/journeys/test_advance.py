@@ -97,6 +97,15 @@ def test_goal_and_stop_end_a_run_in_the_middle_of_a_long_wait() -> None:
     assert life.asked == []
 
 
+def test_what_the_last_step_sets_may_reach_the_goal() -> None:
+    steps = (SetAttributes(name="mark", values={"vip": True}),)
+    goal = Trigger(name="", when=Clause("customer.vip", "eq", True))
+    life = Life(journeys_of(journey(*steps, goal=goal)))
+    life.event("go")
+    life.step()
+    assert life.ended == ["goal"]
+
+
 def test_a_date_that_cannot_be_read_ends_the_run_and_never_falls_through() -> None:
     one = journey(WaitUntilDate(name="renewal", field="customer.renewal"), ask("now"))
     for value in ("tomorrow", 3, None, "2026-02-30"):
