@@ -114,6 +114,12 @@ def from_scalar(value: Any, asked: Collection[str], names: Mapping[str, Any]) ->
         return f"write {{of: {{channel: sms}}, spend: {value}, per: calendar month}}"
     if number and "total" in asked:
         return f"write {{total: {value}}}"
+    if isinstance(value, list) and value and not {"of", "each"} & set(asked):
+        for key, section in _NAMES.items():
+            if key in asked and all(
+                isinstance(one, str) and one in names.get(section, ()) for one in value
+            ):
+                return f"write {{{as_yaml({key: value})}}}"
     if not isinstance(value, str):
         return ""
     if hint := for_text(value, asked, names):

@@ -120,7 +120,10 @@ def _check_field(
         checker.error("unknown-field", place, message, _INSTEAD[family])
     elif family == "event" and not has_event:
         message = f'journey "{journey.name}" cannot use {field} here: there is no event'
-        checker.error("unknown-field", place, message, _INSTEAD[family])
+        hint = _INSTEAD[family]
+        if field == "event.type":
+            hint = "name the event beside when: event: sign_up"
+        checker.error("unknown-field", place, message, hint)
 
 
 def _needs_an_event(checker: Checker, journey: Journey) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
+from decision.core.journeys.times import parse_cron
 from decision.rulebook import readings
 from decision.rulebook.readings import as_yaml
 
@@ -50,6 +52,7 @@ KEY_HINTS: Final[dict[str, dict[str, str]]] = {
             'did you mean "again"? write again: <value>',
         ),
         **dict.fromkeys(("audience", "for", "who", "if", "segment_filter"), "write when: <value>"),
+        **dict.fromkeys(("max_runs", "max_entries", "once", "entries"), "write again: never"),
         **dict.fromkeys(("throttle", "rate", "max", "limit"), "write limits: {starts: 20 per s}"),
         **dict.fromkeys(
             ("flow", "actions", "stages", "path"), 'did you mean "steps"? write steps: <value>'
@@ -64,6 +67,8 @@ KEY_HINTS: Final[dict[str, dict[str, str]]] = {
         **dict.fromkeys(("on", "trigger", "type"), 'did you mean "event"? write event: <value>'),
         **dict.fromkeys(("cron", "every"), 'did you mean "schedule"? write schedule: <value>'),
         "time": 'did you mean "at"? write at: <value>',
+        "within": "delete it: an event starts a run when it arrives",
+        **dict.fromkeys(("delay", "wait"), "write a first step, such as pause: {wait: <value>}"),
         "days_before": "write before: <value>d",
         "days_after": "write after: <value>d",
         "audience": "write when: <value>",
@@ -88,6 +93,12 @@ KEY_HINTS: Final[dict[str, dict[str, str]]] = {
         ),
         **{key: f"it stands beside wait_for: {key}: <value>" for key in ("then", "else", "go")},
     },
+    "a way of branch of step": {
+        **dict.fromkeys(
+            ("then", "else", "otherwise", "default", "goto", "next", "to", "step"),
+            'did you mean "go"? write go: <value>',
+        ),
+    },
     "limits of journey": {
         **{
             key: f"write starts: <value> per {unit}"
@@ -105,7 +116,15 @@ KEY_HINTS: Final[dict[str, dict[str, str]]] = {
         ),
     },
     "step": {
-        **dict.fromkeys(_SAYS, _ASK),
+        **dict.fromkeys((*_SAYS, "message"), _ASK),
+        "placement": 'did you mean "ask"? write ask: <value>',
+        "type": "a step is named by what it does, such as {ask: outbound} or {wait: 2h}",
+        "then": 'did you mean "go"? write go: <value>',
+        **dict.fromkeys(
+            ("else", "otherwise", "default"), "write it as the last way of branch: {go: <value>}"
+        ),
+        "yes": 'did you mean "then"? write then: <value>',
+        "no": 'did you mean "else"? write else: <value>',
         **dict.fromkeys(
             ("delay", "sleep", "pause", "hold_for"), 'did you mean "wait"? write wait: <value>'
         ),
@@ -169,6 +188,10 @@ def for_text(value: str, asked: Collection[str], names: Mapping[str, Any]) -> st
         return f"write {{{as_yaml({'segment': value.removeprefix('customer.segment.')})}}}"
     if value.startswith(_FIELDS):
         return f"write {{{as_yaml({'when': {value: True}, **more})}}}"
+    if length := readings.duration(value):
+        return (
+            f"write what happens, such as {{event: purchase}}; a time is a step: {{wait: {length}}}"
+        )
     if schedule := as_cron(value):
         fix = {"schedule": schedule, "audience": {"when": {}}}
         return f"write {{{as_yaml(fix)}}}" if "schedule" in asked else ""
@@ -194,7 +217,10 @@ def as_cron(text: str) -> str:
     text = text.strip().lower()
     fields = text.split()
     if len(fields) == 6 and fields[0] == "0":
-        return " ".join(fields[1:])
+        fields = fields[1:]
+    with suppress(ValueError):
+        parse_cron(" ".join(fields))
+        return " ".join(fields)
     found = _EVERY.fullmatch(text)
     if found is None:
         return ""
@@ -218,7 +244,7 @@ def as_wait(text: str) -> str:
     >>> as_wait("9:00"), as_wait("monday 8:00"), as_wait("customer.renewal")
     ('{until: "09:00"}', '{until: "08:00", on: mon}', '{until: customer.renewal}')
     """
-    if readings.duration(text):
+    if readings.duration(text) or re.fullmatch(r"[0-9]+\s*[a-z]", text):
         return ""
     text = re.sub(r"^(?:until|till|to|next)\s+", "", text.strip())
     if re.fullmatch(r"customer\.[\w.-]+", text):
@@ -238,7 +264,7 @@ def as_rate(value: Any) -> str:
     ('20 per s', '1000 per h', '20 per s', '20 per s')
     """
     found = re.match(r"\s*([0-9]+)\D*?(?:/|per|a|每)\s*([a-z]+|\S)?", str(value))
-    if found is None:
+    if found is None or found[1].strip("0") == "":
         return f"{value} per s" if type(value) is int and value > 0 else "20 per s"
     length = readings.duration(f"1 {found[2] or 's'}")
     unit = {"1s": "s", "1m": "m", "60s": "m", "1h": "h", "60m": "h", "24h": "d", "1d": "d"}

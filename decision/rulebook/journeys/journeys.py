@@ -52,7 +52,7 @@ def _steps(checker: Checker, node: Node, what: str, journey: str) -> tuple[AnySt
         hint = _with_names(node.plain())
         checker.wrong_type(node, what, "a mapping of names and steps", hint)
         return ()
-    reader = StepReader(checker, list(node.value))
+    reader = StepReader(checker, node.value)
     found = []
     for name, item in node.value.items():
         checker.usable_name(name, item.key, "step")

@@ -20,6 +20,9 @@ NOTHING: Final[Start] = Trigger(name="", event="")
 
 def read_start(checker: Checker, node: Node, what: str) -> Start | None:
     """What starts a journey."""
+    if isinstance(node.value, list):
+        checker.wrong_type(node, what, "one start", "write a journey for each")
+        return None
     with checker.entry(node, what) as entry:
         given = node.value if isinstance(node.value, dict) else {}
         kinds = [kind for kind in _KINDS if kind in given]

@@ -38,20 +38,31 @@ from decision.rulebook.selectors import read_filter
 from decision.rulebook.yaml_source import Node
 
 KINDS: Final = ("ask", "wait", "wait_for", "branch", "split", "set", "end")
+_CALCULATED: Final = ("now", "today", "now()", "+1", "-1")
+_ENDS: Final = ("end", "exit", "stop", "finish", "finished", "done")
 _OTHER_KEYS: Final = ("of", "hold", "then", "else", "go")
 _TAKEN: Final = frozenset(get_args(EndReason)) - {"finished"} | REFUSALS
 """Reasons by which runs end without an `end` step."""
 
 
 class StepReader:
-    """Reads the steps of one journey; `names` are all of them."""
+    """Reads the steps of one journey, by name as `written`."""
 
-    def __init__(self, checker: Checker, names: list[str]) -> None:
+    def __init__(self, checker: Checker, written: dict[str, Node]) -> None:
         self.checker = checker
-        self.names = names
+        self.names = list(written)
+        self.ends = [
+            name
+            for name, node in written.items()
+            if isinstance(node.value, dict) and "end" in node.value
+        ]
 
     def step(self, name: str, node: Node, what: str) -> AnyStep | None:
         """One step."""
+        if node.value is None:
+            hint = "write what it does, such as {ask: outbound} or {wait: 2h}"
+            self.checker.wrong_type(node, what, "a mapping of keys and values", hint)
+            return None
         with self.checker.entry(node, what) as entry:
             given = node.value if isinstance(node.value, dict) else {}
             kinds = [kind for kind in KINDS if kind in given]
@@ -80,7 +91,12 @@ class StepReader:
         name = checker.text(node, what)
         if name is not None and name not in self.names:
             message = f'there is no step "{name}"'
-            checker.error("unknown-name", node.at, message, hint_for(name, self.names))
+            hint = hint_for(name, self.names)
+            if name in _ENDS and (end := next(iter(self.ends), None)):
+                hint = f"write {end}"
+            elif name in _ENDS:
+                hint = f"add a last step {name}: {{end: finished}}"
+            checker.error("unknown-name", node.at, message, hint)
             return None
         return name
 
@@ -104,6 +120,8 @@ class StepReader:
         with self.checker.entry(node, what) as inner:
             until = inner.need("until")
             if until is None:
+                for key in ("on", "in", "at", "before", "after"):
+                    inner.get(key)
                 return None
             label = inner.label("until")
             if _is_date(until):
@@ -197,6 +215,12 @@ class StepReader:
 
     def set(self, entry: MappingReader, base: dict[str, Any]) -> SetAttributes:
         changes = entry.read("set", read_changes, {})
+        for field, value in changes.items():
+            if value in _CALCULATED:
+                place = entry.node.value["set"].value[field].at
+                message = f'{entry.what} sets {field} to the text "{value}"'
+                hint = "nothing is calculated: write a value; when it was is journey.….since"
+                self.checker.warn(place, message, hint, "doubtful-value")
         values = {field.removeprefix("customer."): value for field, value in changes.items()}
         return SetAttributes(**base, values=values, go=self.go(entry))
 
@@ -219,6 +243,8 @@ def _time_of_day(checker: Checker, node: Node, what: str) -> int:
             hint = f'write {{until: "09:00", in: {value}}}'
         elif re.fullmatch(r"[A-Za-z][\w-]*", value):
             hint = f"write customer.{value}"
+        elif value.startswith(("events.", "context.", "journey.")):
+            hint = "write a date of the customer, such as customer.renewal"
     if hint:
         message = f'{what}: "{value}" is neither a time of day nor a date of the customer'
         checker.error("bad-value", node.at, message, hint)

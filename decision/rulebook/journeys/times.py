@@ -9,6 +9,7 @@ from decision.core.clock import DAY, parse_duration
 from decision.core.fields import measured_date
 from decision.core.journeys.definition import Limits
 from decision.core.journeys.times import parse_cron
+from decision.rulebook import readings
 from decision.rulebook.checker import Checker
 from decision.rulebook.journeys.hints import as_cron, as_rate
 from decision.rulebook.mapping_reader import MappingReader
@@ -81,7 +82,11 @@ def read_again(checker: Checker, node: Node, what: str) -> int | None:
         return None
     if node.value == "always":
         return 0
-    meant = "never" if node.value in _ONCE else "always" if node.value in _EACH_TIME else ""
+    meant, value = "", node.plain()
+    if isinstance(value, str | bool):
+        meant = "never" if value in _ONCE else "always" if value in _EACH_TIME else ""
+    elif isinstance(value, dict) and len(value) == 1:
+        meant = readings.duration(str(next(iter(value.values()))))
     if meant:
         checker.wrong_type(node, what, "never, always or a duration", f"write {meant}")
         return None
@@ -90,7 +95,13 @@ def read_again(checker: Checker, node: Node, what: str) -> int | None:
 
 def read_skip_after(checker: Checker, node: Node, what: str) -> int | None:
     """A duration, or `never` (None)."""
-    return None if node.value == "never" else checker.duration(node, what)
+    if node.value == "never":
+        return None
+    if node.value in ("always", "ever") or isinstance(node.value, bool):
+        hint = "write a duration such as 1d; never asks however late it is"
+        checker.wrong_type(node, what, "never or a duration", hint)
+        return None
+    return checker.duration(node, what)
 
 
 def read_limits(checker: Checker, node: Node, what: str) -> Limits:
