@@ -195,3 +195,9 @@ async def test_what_waited_beyond_its_deadline_is_a_fallback_and_costs_no_turn(
         assert (late["outcome"], late["degraded"]) == ("fallback", ["store", "deadline"])
         assert in_time["degraded"] == ["model"]
         assert admission.running == at_once - 2
+
+
+async def test_ask_again_is_refused_where_nobody_would_send_what_is_decided_later(api: Api) -> None:
+    answer = await api.decide(customer_id="c-1", ask_again=True)
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["path"] == "ask_again"
