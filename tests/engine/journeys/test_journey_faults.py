@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from decision.core.clock import DAY, HOUR, MINUTE
 from decision.core.errors import StoreUnavailable
 from decision.core.identifiers import PARTITIONS
 from decision.core.schema import CustomerUpdate, DecisionRequest, TriggerEvent
+from decision.core.timers import ClaimedWake
 from decision.engine import Engine
 from decision.engine.names import names_of
-from decision.store import MemoryStore
+from decision.store import MemoryStore, RedisStore
 from tests.core.small import NOON
 from tests.engine.conftest import Clock
 from tests.engine.journeys.world import (
@@ -25,6 +27,7 @@ from tests.engine.journeys.world import (
     decisions,
     definition,
     engine_on,
+    logged,
     steps,
     tell,
 )
@@ -56,11 +59,16 @@ def process(first: Engine, store: Any) -> Engine:
     return made
 
 
-def story(engine: Engine) -> list[Any]:
+async def all_due(engine: Engine) -> None:
+    """Looks at everybody whose timer is due."""
+    await engine.stepping.run_due(lease_ms=0)
+
+
+def story(engine: Engine, look: Any = all_due) -> list[Any]:
     """What happens, in order: each can be done again, as clients and timers do."""
     event = TriggerEvent("follow", id="f-2", properties={"cart": "b"})
     request = DecisionRequest(placement="home", customer_id="mei", event=event, request_id="r")
-    due = lambda: engine.stepping.run_due(lease_ms=0)  # noqa: E731
+    due = partial(look, engine)
     return [
         (0, lambda: tell(engine, "follow", id="f-1", cart="a")),
         (MINUTE, lambda: engine.decide(request)),
@@ -171,3 +179,26 @@ def beside(engine: Engine, other: str, claimed: Any) -> Any:
         case "erase":
             return lambda: engine.customers.erase("mei")
     return lambda: change(engine, "mei", city="Wuhan")
+
+
+async def test_both_stores_do_the_same(first: Engine, clock: Clock, redis_url: str) -> None:
+    found = []
+    for store in (MemoryStore(), RedisStore(redis_url, prefix="journeys-both:")):
+        clock.now = NOON
+        engine = await engine_on(store, clock, definition())
+        for span, work in story(engine, both):
+            clock.now += span
+            await work()
+        await engine.customers.erase("mei")
+        left = [one.ended or one.outcome for one in await steps(store)]
+        found.append((await store.tallies(), left))
+        told = Counter(one.type for one in await logged(store, "event"))
+        assert not await asked(store) and not told  # all was mei's
+        await store.close()
+    assert found[0] == found[1] and any("!merged" in name for name in found[0][0])
+
+
+async def both(engine: Engine) -> None:
+    """Looks at everybody, whatever the store's clock says."""
+    for name in ("mei", "bo"):
+        await engine.stepping.look(ClaimedWake(name, 0, engine.runtime.clock() + MINUTE))
