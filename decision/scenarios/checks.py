@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Final, get_args
 
 from msgspec import UNSET
 
@@ -12,20 +13,29 @@ from decision.core.budgets import TIMES
 from decision.core.coupons import check_redeemed
 from decision.core.errors import InputError
 from decision.core.fields import UnknownField, parse_field
+from decision.core.journeys.again import AGAIN
+from decision.core.journeys.definition import Ask as AskStep
+from decision.core.journeys.definition import End, EndReason
 from decision.core.policy import Policy
 from decision.core.reasons import Reason
 from decision.core.values import in_words
 from decision.rulebook.diagnostics import hint_for
 from decision.rulebook.yaml_source import Node, Place, Source
 from decision.scenarios.schema import (
+    Change,
     Customer,
     Expect,
+    ExpectedAsk,
+    NewEvent,
     PastContact,
-    PastEvent,
     Scenario,
     Spent,
     Step,
+    keys_of,
 )
+
+OF_ACTS: Final = ("asks", "journeys", "moments", "fields")
+"""What may be expected where nothing is asked."""
 
 _CODES = [reason.value for reason in Reason]
 
@@ -65,15 +75,52 @@ class Checks:
         now = scenario.now
         self.year(["now"], now)
         if not scenario.steps:
-            self.step([], scenario.in_steps(), now)
+            for step in scenario.in_steps():
+                self.step([], step, now)
         for index, step in enumerate(scenario.steps):
             path: list[str | int] = ["steps", index]
-            if step.now is not None:
-                if step.now < now:
-                    self.report([*path, "now"], "bad-value", "time goes backwards here")
-                now = step.now
-                self.year([*path, "now"], now)
-            self.step(path, [step], now)
+            now = self.time(path, step, now)
+            if step.ask is UNSET:
+                self.without_ask(path, step)
+            elif step.expect is UNSET:
+                self.report(path, "missing-key", "a step with ask has expect", "write expect: {}")
+            self.step(path, step, now)
+
+    def time(self, path: list[str | int], step: Step, before: datetime) -> datetime:
+        """The present of a step, after that of the step before."""
+        given = [key for key in ("now", "at", "wait") if getattr(step, key) is not None]
+        if len(given) > 1:
+            text = f"{given[0]} and {given[1]} both say when the step is"
+            self.report([*path, given[1]], "conflict", text, "keep one of the two", key=True)
+            return before
+        try:
+            now = step.ends(before)
+        except ValueError as error:
+            self.report([*path, "wait"], "bad-value", str(error))
+            return before
+        except OverflowError:
+            self.report([*path, "wait"], "bad-value", "it ends after the year 9998")
+            return before
+        if now < before:
+            self.report([*path, *given], "bad-value", "time goes backwards here")
+        if given:
+            self.year([*path, *given], now)
+        return now
+
+    def without_ask(self, path: list[str | int], step: Step) -> None:
+        """A step that asks nothing does something else, and expects nothing of an answer."""
+        if step == Step(expect=step.expect):
+            text = "the step does nothing"
+            hint = "write wait: 2h, events: [{type: purchase}], customer: {attributes: …} or ask: …"
+            self.report(path, "missing-key", text, hint)
+        nothing = Expect()
+        for key in keys_of(Expect):
+            name = "forbidden" if key == "not" else key
+            if key in OF_ACTS or getattr(step.expected, name) == getattr(nothing, name):
+                continue
+            text = f"the step asks nothing, so there is no {key} to expect"
+            hint = f"write ask: …; of what a journey asks: asks: [{{{key}: …}}]"
+            self.report([*path, "expect", key], "conflict", text, hint, key=True)
 
     def year(self, path: list[str | int], now: datetime) -> None:
         """A present whose days, weeks and months have a beginning and an end in every time zone."""
@@ -106,18 +153,8 @@ class Checks:
 
     def customer(self, customer: Customer, now: datetime) -> None:
         policy, at = self.policy, "customer"
-        if customer.timezone is not None:
-            try:
-                calendar.zone(customer.timezone)
-            except ValueError as error:
-                self.report([at, "timezone"], "bad-value", str(error))
-        for purpose, channels in customer.consents.items():
-            path: list[str | int] = [at, "consents", purpose]
-            self.name(path, purpose, [*policy.purposes, "*"], "purpose", key=True)
-            for channel in channels:
-                known = [*policy.channels, "*"]
-                self.name([*path, channel], channel, known, "channel", key=True)
-        self.names([at, "reachable"], customer.reachable, policy.channels, "channel")
+        self.lives([at], customer)
+        path: list[str | int]
         self.names([at, "unreachable"], customer.unreachable, policy.channels, "channel")
         for index, contact in enumerate(customer.contacts):
             path = [at, "contacts", index]
@@ -146,6 +183,22 @@ class Checks:
             elif found is not None and found.variants:
                 self.name(path, str(side), found.variants, "variant")
 
+    def lives(self, path: list[str | int], customer: Customer | Change) -> None:
+        """Where a customer lives, what they agree to, and where they can be reached."""
+        policy = self.policy
+        if isinstance(customer.timezone, str):
+            try:
+                calendar.zone(customer.timezone)
+            except ValueError as error:
+                self.report([*path, "timezone"], "bad-value", str(error))
+        for purpose, channels in customer.consents.items():
+            at = [*path, "consents", purpose]
+            self.name(at, purpose, [*policy.purposes, "*"], "purpose", key=True)
+            for channel in channels:
+                known = [*policy.channels, "*"]
+                self.name([*at, channel], channel, known, "channel", key=True)
+        self.names([*path, "reachable"], customer.reachable or None, policy.channels, "channel")
+
     def contact(self, path: list[str | int], contact: PastContact) -> None:
         """A message of now on one of its channels; or what it was, where that is said."""
         if contact.purpose is None:
@@ -157,29 +210,80 @@ class Checks:
             text = "it cannot lapse before it was made"
             self.report([*path, "counts_until"], "bad-value", text)
 
-    def step(self, path: list[str | int], steps: list[Step], now: datetime) -> None:
-        policy = self.policy
-        for step in steps:
-            self.events([*path, "events"], step.events, now, told=True)
-            ask, expect = step.ask, step.expect
+    def step(self, path: list[str | int], step: Step, now: datetime) -> None:
+        policy, ask, expect = self.policy, step.ask, step.expected
+        self.events([*path, "events"], step.events, now, told=True)
+        if step.customer is not UNSET:
+            self.lives([*path, "customer"], step.customer)
+        if ask is not UNSET:
             self.name([*path, "ask", "placement"], ask.placement, policy.placements, "placement")
             self.names([*path, "ask", "channels"], ask.channels, policy.channels, "channel")
-            here = [*path, "expect"]
-            self.about(here, expect)
-            self.names([*here, "messages"], expect.messages, policy.messages, "message")
-            for index, name in enumerate(expect.forbidden):
-                self.candidate([*here, "not", index], name)
-            for name, code in expect.reasons.items():
-                self.candidate([*here, "reasons", name], name, key=True)
-                if code is not None:
-                    self.name([*here, "reasons", name], code, _CODES, "reason code")
-            for name in expect.fields:
-                self.field([*here, "fields", name], name)
-            if isinstance(expect.reason, str):
-                self.name([*here, "reason"], expect.reason, _CODES, "reason code")
+        here = [*path, "expect"]
+        self.answer(here, expect)
+        self.names([*here, "messages"], expect.messages, policy.messages, "message")
+        for index, name in enumerate(expect.forbidden):
+            self.candidate([*here, "not", index], name)
+        for name in expect.fields:
+            self.field([*here, "fields", name], name)
+        for index, asked in enumerate(expect.asks or ()):
+            at = [*here, "asks", index]
+            self.answer(at, asked)
+            self.asked(at, asked)
+        moments = [one.name for one in policy.definition.moments]
+        self.names([*here, "moments"], expect.moments or None, moments, "moment")
+        self.standing([*here, "journeys"], expect.journeys)
+
+    def answer(self, path: list[str | int], expect: Expect | ExpectedAsk) -> None:
+        """What is expected of an answer."""
+        self.about(path, expect)
+        for name, code in expect.reasons.items():
+            self.candidate([*path, "reasons", name], name, key=True)
+            if code is not None:
+                self.name([*path, "reasons", name], code, _CODES, "reason code")
+        if isinstance(expect.reason, str):
+            self.name([*path, "reason"], expect.reason, _CODES, "reason code")
+
+    def asked(self, path: list[str | int], asked: ExpectedAsk) -> None:
+        """A journey, and a step of it that asks."""
+        journeys = {one.name: one for one in self.policy.definition.journeys}
+        if asked.journey is not None:
+            self.name([*path, "journey"], asked.journey, [*journeys, AGAIN], "journey")
+        if asked.step is None or asked.journey == AGAIN:
+            return
+        own = [journeys[asked.journey]] if asked.journey in journeys else journeys.values()
+        steps = {step.name: step for one in own for step in one.steps}
+        asking = [name for name, step in steps.items() if isinstance(step, AskStep)]
+        kind = f"step of {asked.journey}" if asked.journey in journeys else "step of a journey"
+        if asked.step in steps and asked.step not in asking:
+            text = f'step "{asked.step}" asks for nothing'
+            hint = f"those that ask: {', '.join(asking)}" if asking else ""
+            self.report([*path, "step"], "unknown-name", text, hint)
+        else:
+            self.name([*path, "step"], asked.step, asking, kind)
+
+    def standing(
+        self, path: list[str | int], journeys: Mapping[str, str | list[str] | None]
+    ) -> None:
+        """Where runs stand, or why they ended."""
+        known = {one.name: one for one in self.policy.definition.journeys}
+        for name, wanted in journeys.items():
+            self.name([*path, name], name, known, "journey", key=True)
+            if name not in known or wanted is None:
+                continue
+            steps = [step.name for step in known[name].steps]
+            if isinstance(wanted, list):
+                self.names([*path, name], wanted, steps, f"step of {name}")
+                continue
+            ends = [step.reason for step in known[name].steps if isinstance(step, End)]
+            names = [*steps, *ends, *get_args(EndReason)]
+            self.name([*path, name], wanted, names, f"step or end of {name}")
 
     def events(
-        self, path: list[str | int], events: list[PastEvent], now: datetime, told: bool = False
+        self,
+        path: list[str | int],
+        events: Sequence[NewEvent],
+        now: datetime,
+        told: bool = False,
     ) -> None:
         """`told`: an event may be about a message that an earlier step gave."""
         for index, event in enumerate(events):
@@ -188,7 +292,7 @@ class Checks:
                 event.every_micros()
             except ValueError as error:
                 self.report([*here, "every"], "bad-value", str(error))
-            if event.at > now:
+            if event.at is not None and event.at > now:
                 self.report([*here, "at"], "bad-value", "an event cannot lie in the future")
             self.about(here, event)
             known = event.channel is not None or (told and event.message is not None)
@@ -201,7 +305,7 @@ class Checks:
             except InputError as error:
                 self.report([*here, *error.path.split(".")], "bad-value", error.detail)
 
-    def about(self, path: list[str | int], one: PastEvent | Expect) -> None:
+    def about(self, path: list[str | int], one: NewEvent | Expect | ExpectedAsk) -> None:
         """The message and the channel of an event or an expectation, where it names them."""
         if one.message is not None:
             self.name([*path, "message"], one.message, self.policy.messages, "message")

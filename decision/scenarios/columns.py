@@ -86,7 +86,9 @@ class Columns:
         self.budgets = frozenset(one.name for one in policy.budgets.all if one.shared)
         contents = [message.content for message in policy.messages.values()]
         given = (name for content in contents for name in given_fields(content))
-        names = (*policy.fields.names(), *policy.printed.names(), *given, "customer.language")
+        acting = policy.journeys.reader.policy.fields.names() if policy.journeys else ()
+        read = (*policy.fields.names(), *policy.printed.names(), *acting)
+        names = (*read, *given, "customer.language")
         dates = (f"customer.{one[0]}" for name in names if (one := measured_date(name)))
         self.fields = frozenset((*names, *dates))
         derived = (one.of for one in policy.derivations.definitions.values())
@@ -117,7 +119,7 @@ class Columns:
         if not 1 <= int(number) <= steps:
             raise UnknownColumn(f'there is no step {number} for "{name}"', f"there are {steps}")
         at: Path = ("steps", int(number) - 1)
-        if inner in ("now", "events"):
+        if inner in ("now", "at", "wait", "events", "customer"):
             return Column((*at, inner))
         column = self._find(inner)
         if column.path[0] not in ("ask", "expect"):

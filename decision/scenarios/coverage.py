@@ -17,6 +17,7 @@ Everything that a policy can do is a *sight* to be seen at least once in some de
   reply window also `was open`, a window of quiet hours with `unless` also `was lifted`.
 - experiment: of a control group, `held something back` and `let through` what it would hold back;
   of a test, each variant, where a clause asked for it (anywhere, where none asks).
+- journey, step, moment: see `journey_sights`.
 - reason: each code that the policy can give.
 
 Percentages count sights.
@@ -25,7 +26,7 @@ Percentages count sights.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -38,14 +39,18 @@ from decision.core.decide import Verdict
 from decision.core.definition import DerivedEvent, PolicyDefinition
 from decision.core.derived import Derivations
 from decision.core.fields import Situation
+from decision.core.journeys.definition import Ask
 from decision.core.masks import indices
 from decision.core.policy import Policy, in_holdout
 from decision.core.policy_builder import compile_policy
 from decision.core.quiet_hours import QuietWindow, in_words
 from decision.core.reasons import Reason
+from decision.core.records import JourneyRecord
 from decision.core.schema import Decision
 from decision.core.values import MISSING, Value
 from decision.rulebook.content import compile_contents
+from decision.scenarios.journey_sights import journey_sights, moment_seen, runs_seen
+from decision.scenarios.sights import Sight
 from decision.scenarios.trace import offered
 from decision.scenarios.watching import (
     PlacedClause,
@@ -58,14 +63,6 @@ from decision.scenarios.watching import (
 HELD = "held something back"
 LIFTED = "was lifted"
 NO_FILE = "(whole policy)"
-
-
-class Sight(NamedTuple):
-    """Something to be seen: of what kind and name, and what of it."""
-
-    kind: str
-    name: str
-    what: str
 
 
 class Unseen(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +99,7 @@ class Coverage:
     def __init__(self, definition: PolicyDefinition) -> None:
         clauses = placed_clauses(definition)
         self.sights: dict[Sight, str] = dict(_sights(compile_policy(definition), clauses))
+        self.sights |= dict(journey_sights(definition))
         self.seen: set[Sight] = set()
         self._by_owner = {(one.section, one.owner, one.number): one for one in clauses}
         self._asked = {one.clause.field for one in clauses}
@@ -125,6 +123,13 @@ class Coverage:
         """Takes in an event from which others are derived, with its properties as measured."""
         for _ in self._derivations.of(event_type, properties):
             pass
+        for sight in moment_seen(event_type):
+            self._add(sight)
+
+    def went(self, done: Sequence[JourneyRecord]) -> None:
+        """Takes in all that was done to runs of journeys in one scenario."""
+        for sight in runs_seen(done):
+            self._add(sight)
 
     def report(self) -> Report:
         """What was seen so far, and what was not."""
@@ -362,6 +367,11 @@ def _possible(policy: Policy) -> Iterator[Reason]:
         Reason.INACTIVE: policy.active_periods,
         Reason.NOT_IN_PLACEMENT: any(
             mask != policy.everything for mask in policy.placement_masks.values()
+        )
+        or any(
+            isinstance(step, Ask) and step.of is not None
+            for journey in policy.definition.journeys
+            for step in journey.steps
         ),
         Reason.NOT_ELIGIBLE: any(one.when != ALWAYS for one in policy.definition.messages),
         Reason.NO_CONSENT: policy.consent_rules,

@@ -18,8 +18,10 @@ from decision.rulebook.yaml_text import read_file
 from decision.scenarios.checks import Checks, place_of
 from decision.scenarios.schema import (
     Ask,
+    Change,
     Customer,
     Expect,
+    ExpectedAsk,
     PastContact,
     PastEvent,
     Scenario,
@@ -149,6 +151,7 @@ _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "ask": Ask,
     "event": TriggerEvent,
     "expect": Expect,
+    "asks": ExpectedAsk,
     "steps": Step,
     "spent": Spent,
 }
@@ -156,4 +159,6 @@ _STRUCTS: dict[str, type[msgspec.Struct]] = {
 
 def _struct_at(path: list[str | int]) -> type[msgspec.Struct]:
     """What is written at a path, told by the last name on it that has a form of its own."""
+    if path[:1] == ["steps"] and path[-1:] == ["customer"]:
+        return Change
     return next((_STRUCTS[str(part)] for part in reversed(path) if part in _STRUCTS), Scenario)

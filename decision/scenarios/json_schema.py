@@ -10,7 +10,7 @@ import msgspec
 from decision.core.reasons import Reason
 from decision.rulebook.json_schema import DIALECT, for_editors
 from decision.rulebook.schema_values import DURATION, TIME, pattern
-from decision.scenarios.schema import AT_ONCE, Scenario
+from decision.scenarios.schema import AT_ONCE, Scenario, Step, keys_of
 
 _EVENT_HELP: Final = {
     "type": "The event's type, such as `purchase`.",
@@ -48,13 +48,25 @@ def _tighten(definitions: dict[str, Any]) -> None:
 
     Of a scenario with a table nothing is asked for: any of it may stand in the rows.
     """
-    definitions["PastEvent"]["properties"]["every"]["pattern"] = f"^({AT_ONCE}|{DURATION})$"
+    lasts = f"^({AT_ONCE}|{DURATION})$"
+    for event in ("NewEvent", "PastEvent"):
+        definitions[event]["properties"]["every"]["pattern"] = lasts
     codes: dict[str, Any] = {"enum": [*(reason.value for reason in Reason), None]}
-    expect = definitions["Expect"]["properties"]
-    expect["reason"] = {"description": expect["reason"]["description"], **codes}
-    expect["reasons"]["additionalProperties"] = codes
+    for form in ("Expect", "ExpectedAsk"):
+        expect = definitions[form]["properties"]
+        expect["reason"] = {"description": expect["reason"]["description"], **codes}
+        expect["reasons"]["additionalProperties"] = codes
     ask = {"required": definitions["Ask"].pop("required")}
-    step = {"required": definitions["Step"].pop("required"), "properties": {"ask": ask}}
+    wait = definitions["Step"]["properties"]["wait"]
+    definitions["Step"]["properties"]["wait"] = {
+        "description": wait["description"],
+        "anyOf": [{"type": "string", "pattern": lasts}, {"type": "null"}],
+    }
+    step = {
+        "properties": {"ask": ask},
+        "dependencies": {"ask": ["expect"]},
+        "anyOf": [{"required": [key]} for key in keys_of(Step) if key != "expect"],
+    }
     scenario = definitions["Scenario"]
     always = scenario.pop("required")
     scenario["properties"]["table"]["minItems"] = 1

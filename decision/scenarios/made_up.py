@@ -24,7 +24,8 @@ _CONTACTS: Final = ("customer", "contacts")
 class MadeUp:
     """Puts into a scenario what gives fields the values of `cells`; complains in its source.
 
-    The first decision is expected to see these values: what is made up may contradict itself.
+    The first decision is expected to see these values, unless time goes by before it: what is made
+    up may contradict itself.
     """
 
     def __init__(self, laid: Laid, columns: Columns, cells: Mapping[str, Node], steps: int) -> None:
@@ -37,8 +38,9 @@ class MadeUp:
 
     def put(self) -> None:
         """Puts all of it."""
-        for name, cell in self.cells.items():
-            self.laid.put((*self.first, "expect", "fields", name), cell)
+        if not self.first or self.laid.at((*self.first, "ask")) is not None:
+            for name, cell in self.cells.items():
+                self.laid.put((*self.first, "expect", "fields", name), cell)
         if STATE_FIELD in self.cells:
             self.put_state(self.cells.pop(STATE_FIELD))
         families: dict[str, dict[str, Node]] = {}

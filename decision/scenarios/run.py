@@ -5,27 +5,35 @@ the best candidate.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from datetime import datetime
+from typing import Any, Protocol, cast
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from decision.core import event_effects
-from decision.core.clock import to_micros
+from decision.core.clock import SECOND, from_micros, to_micros
 from decision.core.decide import Verdict
 from decision.core.definition import PolicyDefinition
-from decision.core.document import Contact, KeptScore
+from decision.core.document import Contact, Document
 from decision.core.event_effects import Occurrence
+from decision.core.journeys.definition import MOMENT
+from decision.core.narrowing import Reader
 from decision.core.policy import Policy
 from decision.core.ports import Conflict, ReadResult
-from decision.core.schema import Decision, DecisionRequest, Event
+from decision.core.records import JourneyRecord
+from decision.core.schema import ConsentUpdate, CustomerUpdate, Decision, DecisionRequest, Event
 from decision.engine import Engine, EngineSettings, InputError, Snapshot, build_snapshot
 from decision.engine.crediting import customer_named
+from decision.engine.journeys.elapsing import elapse
+from decision.engine.journeys.work import JourneyWork, begin
 from decision.engine.settling import redeem
 from decision.engine.takings import note_budgets
 from decision.engine.transaction import commit_of
-from decision.scenarios.compare import differences
+from decision.scenarios.acting import Asked, ScenarioStore, ask_differences, standing_of
+from decision.scenarios.compare import differences, differences_of_fields, differs
 from decision.scenarios.files import Placed
-from decision.scenarios.schema import PastEvent, Step
+from decision.scenarios.schema import Change, Expect, NewEvent, Step
 from decision.scenarios.staging import (
     GivenProbabilities,
     NoSuchCustomer,
@@ -89,6 +97,10 @@ class Watcher(Protocol):
         """An event was recorded, from which others may be derived."""
         ...
 
+    def went(self, done: Sequence[JourneyRecord]) -> None:
+        """All that was done to runs of journeys in one scenario."""
+        ...
+
 
 async def run_scenarios(
     definition: PolicyDefinition,
@@ -128,13 +140,13 @@ def _with_fields(snapshot: Snapshot, scenarios: Sequence[Placed]) -> Snapshot:
         name
         for placed in scenarios
         for step in placed.scenario.in_steps()
-        for name in step.expect.fields
+        for name in step.expected.fields
     )
     return msgspec.structs.replace(snapshot, policy=policy, measures=policy.measures())
 
 
 class _Run:
-    """One scenario: its store, its customer, its questions."""
+    """One scenario: its store, its clock, its customer, its questions."""
 
     def __init__(self, snapshot: Snapshot, placed: Placed, watcher: Watcher | None) -> None:
         given = dict(given_probabilities(snapshot.policy, placed.scenario.probabilities))
@@ -145,33 +157,48 @@ class _Run:
         self.watcher = watcher
         self.policy = snapshot.policy
         self.source, self.scenario = placed
-        self.store = MemoryStore(spent=spent_before(self.policy, placed.scenario))
+        self.now = to_micros(placed.scenario.now)
+        self.shown_in = placed.scenario.now.tzinfo
+        spent = spent_before(self.policy, placed.scenario)
+        self.store = ScenarioStore(lambda: self.now / SECOND, spent)
         self.store.make_up_codes(placed.scenario.coupons)
-        self.engine = Engine(self.store, EngineSettings(timeout=_PATIENCE, delivers=False))
+        settings = EngineSettings(timeout=_PATIENCE, delivers=False)
+        self.engine = Engine(self.store, settings, lambda: self.now)
+        self.engine.observe(self)
+        self.customer_id = ""
+        self.asked: list[Asked] = []
         self.written = 0
         self.happened = 0
-        self.decided: dict[str, str] = {}  # message → the latest decision that gave it
+        self.given: dict[str, str] = {}  # message → the latest decision that gave it
 
     async def run(self) -> Result:
+        """Runs it, and tells the watcher what came of it."""
+        result = await self._run()
+        if self.watcher is not None:
+            self.watcher.went(self.store.done)
+        return result
+
+    async def _run(self) -> Result:
         scenario = self.scenario
         try:
-            customer_id = choose_customer(self.policy, scenario.customer)
+            self.customer_id = choose_customer(self.policy, scenario.customer)
         except NoSuchCustomer as error:
             return self.result([str(error)])
         await self.store.start()
         contacts = await self._register()
-        now = to_micros(scenario.now)
-        document = document_of(scenario.customer, customer_id, contacts)
-        document.journeys = journeys_of(self.policy, scenario.customer, now)
-        found = await self.store.read(customer_id)
-        found = msgspec.structs.replace(found, document=document)
-        derive = scenario.customer.derive
+        document = document_of(scenario.customer, self.customer_id, contacts)
+        past = _in_order(scenario.customer.events, scenario.now)
+        await self._apply(document, past, derive=scenario.customer.derive)
         scores, given = self.policy.scores, scenario.customer.scores
-        kept = {name: scores.kept(name, value, now) for name, value in given.items()}
-        await self._record(found, scenario.customer.events, derive=derive, scores=kept)
+        kept = {name: scores.kept(name, value, self.now) for name, value in given.items()}
+        document.scores = {**document.scores, **kept}
+        document.journeys = journeys_of(self.policy, document, scenario.customer, self.now)
+        found = await self.store.read(self.customer_id)
+        await self._write(msgspec.structs.replace(found, document=document), changed=True)
+        now = scenario.now
         for number, step in enumerate(scenario.in_steps(), 1):
-            now = to_micros(step.now) if step.now else now
-            problems, trace = await self._step(step, customer_id, now)
+            now = step.ends(now)
+            problems, trace = await self._step(step, now)
             if problems:
                 before = f"step {number}: " if scenario.steps else ""
                 return self.result([before + problem for problem in problems], trace)
@@ -180,43 +207,121 @@ class _Run:
     def result(self, problems: list[str], trace: Trace | None = None) -> Result:
         return Result(name=self.scenario.name, source=self.source, problems=problems, trace=trace)
 
-    async def _step(self, step: Step, customer_id: str, now: int) -> tuple[list[str], Trace | None]:
-        if step.events:
-            try:
-                refused = await self._happen(step.events, customer_id, now)
-            except InputError as error:
-                refused = [str(error)]
-            if refused:
-                return [f"an event was refused: {refused[0]}"], None
-        ask = step.ask
+    async def _step(self, step: Step, now: datetime) -> tuple[list[str], Trace | None]:
+        self.asked.clear()
+        self.store.moments.clear()
+        try:
+            refused = await self._happen(step.events, now)
+        except InputError as error:
+            refused = [str(error)]
+        if refused:
+            return [f"an event was refused: {refused[0]}"], None
+        await self._elapse(to_micros(now))
+        try:
+            await self._change(step.customer)
+        except InputError as error:
+            return [f"the change of the customer was refused: customer.{error}"], None
+        problems, trace = await self._ask(step)
+        if problems:
+            return problems, trace
+        await self._elapse(to_micros(now))
+        return await self._acted(step.expected)
+
+    async def _elapse(self, until: int) -> None:
+        """Lets time go by; what is due is done at its time."""
+        await elapse(self.engine, self.store, until, self._set_clock)
+
+    def _set_clock(self, now: int) -> None:
+        self.now = now
+
+    async def _change(self, change: Change | UnsetType) -> None:
+        if change is UNSET:
+            return
+        update = CustomerUpdate(
+            attributes=change.attributes, timezone=change.timezone, reachable=change.reachable
+        )
+        if update != CustomerUpdate():
+            await self.engine.customers.update(self.customer_id, update)
+        if change.consents:
+            consents = cast(ConsentUpdate, change.consents)
+            await self.engine.customers.set_consents(self.customer_id, consents)
+
+    async def _ask(self, step: Step) -> tuple[list[str], Trace | None]:
+        """Asks, and compares the answer with what is expected of it."""
+        ask, expect = step.ask, step.expected
+        if ask is UNSET:
+            return await self._fields(expect.fields), None
         request = DecisionRequest(
             placement=ask.placement,
-            customer_id=customer_id,
+            customer_id=self.customer_id,
             channels=ask.channels,
             event=ask.event,
             context=ask.context,
             limit=ask.limit,
             dry_run=ask.dry_run,
             explain=True,
+            ask_again=ask.ask_again,
         )
         try:
-            decided = await self.engine.decide_with_verdict(request, now=now)
+            decided = await self.engine.decide_with_verdict(request, now=self.now)
         except InputError as error:
             return [f"the question was refused: ask.{error}"], None
         decision, verdict = decided.decision, decided.verdict
-        if decision.outcome == "selected" and not ask.dry_run:
-            for selection in decision.selections:
-                self.decided[selection.message] = decision.decision_id
         assert verdict is not None, "a store in memory always answers"
-        if self.watcher is not None:
-            self.watcher.see(self.policy, verdict, decision)
         if ask.event is not None and ask.event.id is not None:
             self._tell_of(ask.event.type, ask.event.properties)
         slot = self.policy.fields.slot
-        problems = differences(step.expect, decision, lambda name: verdict.values[slot(name)])
+        problems = differences(expect, decision, lambda name: verdict.values[slot(name)])
         if not problems:
             return [], None
-        return problems, trace_of(self.policy, verdict, decision, step.expect)
+        return problems, trace_of(self.policy, verdict, decision, expect)
+
+    async def _fields(self, wanted: Mapping[str, Any]) -> list[str]:
+        """What differs of the values of fields now, as the business rules leave them."""
+        if not wanted:
+            return []
+        document = (await self.store.read(self.customer_id)).document
+        values = Reader(self.policy).read(document, self.now)
+        slot = self.policy.fields.slot
+        return differences_of_fields(wanted, lambda name: values[slot(name)])
+
+    async def _acted(self, expect: Expect) -> tuple[list[str], Trace | None]:
+        """Compares what was done by itself with what is expected of it."""
+        for moment in self.store.moments:
+            self._tell_of(moment.type, moment.properties)
+        if expect.asks is not UNSET:
+            problems, trace = ask_differences(self.policy, expect.asks, self.asked, self.shown_in)
+            if problems:
+                return problems, trace
+        found = []
+        document = (await self.store.read(self.customer_id)).document
+        for name, wanted in expect.journeys.items():
+            came = standing_of(document, self.store.done, name)
+            if wanted != came:
+                found.append(differs(f"journey {name}", wanted, came))
+        moments = [one.type.removeprefix(MOMENT) for one in self.store.moments]
+        if expect.moments is not UNSET and expect.moments != moments:
+            found.append(differs("moments", expect.moments, moments))
+        return found, None
+
+    def decided(
+        self, decision: Decision, verdict: Verdict | None, steps: Mapping[str, float], written: bool
+    ) -> None:
+        """A decision was made, of a question of the scenario or of a journey."""
+        assert verdict is not None, "a store in memory always answers"
+        if decision.outcome == "selected" and written:
+            for selection in decision.selections:
+                self.given[selection.message] = decision.decision_id
+        if self.watcher is not None:
+            self.watcher.see(self.policy, verdict, decision)
+        if (decision.request_id or "").startswith("j."):
+            self.asked.append(Asked(decision, verdict))
+
+    def recorded(self, event_type: str, result: str) -> None:
+        """Needs no notice."""
+
+    def followed(self, result: str) -> None:
+        """Needs no notice."""
 
     def _tell_of(self, event_type: str, properties: Mapping[str, Any]) -> None:
         if self.watcher is not None:
@@ -235,71 +340,114 @@ class _Run:
         contacts = [contact_of(one, kind) for one, kind in zip(past, were, strict=True)]
         return sorted(contacts, key=lambda contact: contact.at)
 
-    async def _happen(self, past: Sequence[PastEvent], customer_id: str, now: int) -> list[str]:
-        """Writes what happened since the step before; returns why something was refused.
+    async def _happen(self, events: Sequence[NewEvent], now: datetime) -> list[str]:
+        """Writes what happened since the step before, the earliest first, each at its own time and
+        before what is due then; returns why something was refused.
 
         What is about a message of an earlier step goes the server's way: it also gives back, or
         keeps, what that message took of budgets.
         """
-        own = [one for one in past if one.message not in self.decided]
-        if own:
-            await self._record(await self.store.read(customer_id), own)
-        told = [
-            Event(
-                type=one.type,
-                customer_id=customer_id,
-                at=at,
-                properties={**one.properties, **({"channel": one.channel} if one.channel else {})},
+        own: list[_Timed] = []
+        acting = self.policy.journeys is not None
+        for at, event in _in_order(events, now):
+            if acting:
+                await self._elapse(at - 1)
+                self.now = max(at, self.now)
+            decision_id = self.given.get(event.message or "")
+            if decision_id is None:
+                own.append((at, event))
+                if not acting:  # written with those that follow
+                    continue
+            await self._record(own)
+            own.clear()
+            if decision_id is None:
+                continue
+            told = Event(
+                type=event.type,
+                customer_id=self.customer_id,
+                at=from_micros(at),
+                properties=_properties(event),
                 decision_id=decision_id,
-                message=one.message,
+                message=event.message,
             )
-            for one in past
-            if (decision_id := self.decided.get(one.message or ""))
-            for at in one.moments()
-        ]
-        for one in told:
-            self._tell_of(one.type, one.properties)
-        answer = await self.engine.events.record(told, now=now)
-        return [one.detail for one in answer.rejected]
+            self._tell_of(told.type, told.properties)
+            answer = await self.engine.events.record([told], now=to_micros(now))
+            if answer.rejected:
+                return [answer.rejected[0].detail]
+        await self._record(own)
+        return []
 
-    async def _record(
+    async def _record(self, events: Sequence[_Timed]) -> None:
+        """Writes more events of the customer."""
+        if events:
+            found = await self.store.read(self.customer_id)
+            work = begin(self.snapshot, found.document, self.now)
+            await self._apply(found.document, events, work=work)
+            await self._write(found, work)
+
+    async def _apply(
         self,
-        found: ReadResult,
-        past: Iterable[PastEvent],
+        document: Document,
+        events: Iterable[_Timed],
         *,
         derive: bool = True,
-        scores: Mapping[str, KeptScore] | None = None,
+        work: JourneyWork | None = None,
     ) -> None:
-        """Writes a customer with more events, applied as the server does, the earliest first.
+        """Applies events as the server does, in the order given.
 
-        Events of derived types count as if they had been derived. `scores` are set afterwards.
+        Events of derived types count as if they had been derived.
         """
-        document, policy, measures = found.document, self.policy, self.snapshot.measures
-        moments = [(to_micros(at), event) for event in past for at in event.moments()]
-        for at, event in sorted(moments, key=lambda moment: moment[0]):
+        policy, measures = self.policy, self.snapshot.measures
+        for at, event in events:
             self.happened += 1  # of events at one time the one that is written last is the latest
-            properties = dict(event.properties)
-            if event.channel is not None:
-                properties["channel"] = event.channel
             occurrence = Occurrence(
                 id=f"event-{self.happened}",
                 type=event.type,
                 at=at,
-                properties=properties,
+                properties=_properties(event),
                 message=event.message,
                 given_rank=self.happened,
             )
+            event_effects.apply(document, occurrence, policy, measures, at, derive=derive)
+            if work is not None:
+                work.applied(occurrence)
             if derive:
                 self._tell_of(occurrence.type, occurrence.measured)
-            event_effects.apply(document, occurrence, policy, measures, at, derive=derive)
-            for name, derived in (
-                event_effects.for_others(occurrence, policy, document.customer_id) if derive else ()
-            ):
-                if customer_named(name) == document.customer_id:
-                    event_effects.count(document, derived, policy, measures, at)
+                for one in (occurrence, *(work.moments if work is not None else ())):
+                    self._credit(document, one, work)
             await redeem(self.engine.runtime, [occurrence], at, set())
-        document.scores = {**document.scores, **(scores or {})}
+
+    def _credit(self, document: Document, one: Occurrence, work: JourneyWork | None) -> None:
+        """Counts what an event counts as for the customer whom it names, where that is this one."""
+        for name, derived in event_effects.for_others(one, self.policy, document.customer_id):
+            if customer_named(name) == document.customer_id:
+                measures = self.snapshot.measures
+                event_effects.count(document, derived, self.policy, measures, one.at)
+                if work is not None:
+                    work.applied(derived, derive=False)
+
+    async def _write(
+        self, found: ReadResult, work: JourneyWork | None = None, *, changed: bool = False
+    ) -> None:
+        """Writes the customer; where they have `changed`, with a timer for what is to come."""
         self.written += 1
         commit = commit_of(found, f"scenario-{self.written}", SECTIONS)
+        if changed and (work := begin(self.snapshot, found.document, self.now)) is not None:
+            work.changed()
+        if work is not None:
+            work.write(commit, self.engine.runtime.settings.event_ids_last, self.now)
         answer = await self.store.commit(commit)
         assert not isinstance(answer, Conflict), "nobody else writes to this store"
+
+
+_Timed = tuple[int, NewEvent]
+
+
+def _in_order(events: Iterable[NewEvent], now: datetime) -> list[_Timed]:
+    """Events with their times in microseconds, the earliest first."""
+    timed = [(to_micros(at), event) for event in events for at in event.moments(now)]
+    return sorted(timed, key=lambda each: each[0])
+
+
+def _properties(event: NewEvent) -> dict[str, Any]:
+    return {**event.properties, **({"channel": event.channel} if event.channel else {})}

@@ -58,15 +58,18 @@ class PastContact(_Strict, frozen=True):
     tags: Annotated[list[Name] | None, Meta(description="Its tags when it was made.")] = None
 
 
-class PastEvent(_Strict, frozen=True):
-    """An event of the past; with `times`, as many, each `every` earlier than the one before.
+class NewEvent(_Strict, frozen=True):
+    """An event of a step; with `times`, as many, each `every` earlier than the one before.
 
     Events about a contact (`message.dismissed` …) say which message and channel it was; after a
     step that gave the message they are about what that step gave, and confirm or release it.
     """
 
     type: Annotated[Name, Meta(description="The event's type, such as `purchase`.")]
-    at: Annotated[Moment, Meta(description="When it happened; with `times`, the latest of them.")]
+    at: Annotated[
+        Moment | None,
+        Meta(description="When it happened; with `times`, the latest. Left out, now."),
+    ] = None
     properties: Annotated[Properties, Meta(description="What the event says of itself.")] = {}
     message: Annotated[Name | None, Meta(description="The message that it is about.")] = None
     channel: Annotated[Name | None, Meta(description="The channel that it is about.")] = None
@@ -77,10 +80,11 @@ class PastEvent(_Strict, frozen=True):
         str, Meta(description="The time between two of them, such as `1d`; `0s` is all at once.")
     ] = "1d"
 
-    def moments(self) -> list[datetime]:
-        """When it happened, the earliest first."""
-        step = timedelta(microseconds=self.every_micros())
-        return [self.at - step * back for back in reversed(range(self.times))]
+    def moments(self, now: datetime | None = None) -> list[datetime]:
+        """When it happened, the earliest first; `now` is the present."""
+        step, at = timedelta(microseconds=self.every_micros()), self.at or now
+        assert at is not None
+        return [at - step * back for back in reversed(range(self.times))]
 
     def every_micros(self) -> int:
         """`every` in microseconds.
@@ -92,7 +96,8 @@ class PastEvent(_Strict, frozen=True):
 
 
 class InJourney(_Strict, frozen=True):
-    """Where the customer is in a journey. There they stay: nothing goes on by itself."""
+    """Where the customer is in a journey. A wait there has begun at `since`; where it would be over
+    by now, and in a step that does not wait, they stay."""
 
     step: Annotated[
         Name | None, Meta(description="The step that they are in; left out, the first one.")
@@ -100,6 +105,12 @@ class InJourney(_Strict, frozen=True):
     since: Annotated[
         Moment | None, Meta(description="Since when; left out, since `now` of the scenario.")
     ] = None
+
+
+class PastEvent(NewEvent, frozen=True):
+    """An event of the past, which starts no journey and is part of no moment."""
+
+    at: Annotated[Moment, Meta(description="When it happened; with `times`, the latest of them.")]
 
 
 class Customer(_Strict, frozen=True):
@@ -156,6 +167,46 @@ class Ask(_Strict, frozen=True):
         int, Meta(ge=1, le=100, description="How many different messages at most.")
     ] = 1
     dry_run: Annotated[bool, Meta(description="Reserve and count nothing.")] = False
+    ask_again: Annotated[
+        bool, Meta(description="Ask again by itself where time alone is in the way.")
+    ] = False
+
+
+class Change(_Strict, frozen=True):
+    """What changes of the customer; what is left out stays, a null deletes."""
+
+    attributes: Annotated[
+        dict[Name, Any], Meta(description="New values of attributes; null deletes.")
+    ] = {}
+    timezone: Annotated[
+        str | UnsetType | None, Meta(description="Where the customer lives from now on.")
+    ] = UNSET
+    consents: Annotated[
+        ConsentStates, Meta(description="Purpose, then channel or `*`: `granted` or `denied`.")
+    ] = {}
+    reachable: Annotated[
+        list[Name] | UnsetType | None,
+        Meta(description="The only channels to reach the customer on from now on."),
+    ] = UNSET
+
+
+class ExpectedAsk(_Strict, frozen=True):
+    """What a journey asked for, and what it got; what is left out may be anything."""
+
+    journey: Annotated[Name | None, Meta(description="The journey that asked.")] = None
+    step: Annotated[Name | None, Meta(description="The step of the journey.")] = None
+    at: Annotated[Moment | None, Meta(description="When it asked.")] = None
+    outcome: Annotated[Outcome | None, Meta(description="`selected`, `fallback` or `none`.")] = None
+    message: Annotated[Name | None, Meta(description="The message given.")] = None
+    channel: Annotated[Name | None, Meta(description="The channel it is given on.")] = None
+    reason: Annotated[
+        str | UnsetType | None, Meta(description="The reason code of the whole decision.")
+    ] = UNSET
+    reasons: Annotated[
+        dict[Name, str | None],
+        Meta(description="The reason code of message/channel, or of a message; null: chosen."),
+    ] = {}
+    content: Annotated[dict[Name, Any], Meta(description="A part of the message's content.")] = {}
 
 
 class Expect(_Strict, frozen=True):
@@ -188,19 +239,62 @@ class Expect(_Strict, frozen=True):
     not_before: Annotated[
         Moment | UnsetType | None, Meta(description="When a candidate could pass again.")
     ] = UNSET
+    asks: Annotated[
+        list[ExpectedAsk] | UnsetType,
+        Meta(description="All that journeys asked in this step, in order; `[]`: nothing."),
+    ] = UNSET
+    journeys: Annotated[
+        dict[Name, str | list[Name] | None],
+        Meta(
+            description="Where a journey's run stands: its step; else why the last one ended "
+            "(`goal`, `stopped`, …); null: none was started. Of several runs, a list of steps."
+        ),
+    ] = {}
+    moments: Annotated[
+        list[Name] | UnsetType,
+        Meta(description="All moments that happened in this step, in order; `[]`: none."),
+    ] = UNSET
 
 
 class Step(_Strict, frozen=True):
-    """One question in a row; what the steps before it gave has been given."""
+    """A step: time goes by, events come, the customer is changed, something is asked, in this
+    order. What the steps before it gave has been given. What is due by time is done at its time.
+    """
 
-    ask: Annotated[Ask, Meta(description="What is asked.")]
-    expect: Annotated[Expect, Meta(description="What must come out.")]
+    ask: Annotated[Ask | UnsetType, Meta(description="What is asked.")] = UNSET
+    expect: Annotated[Expect | UnsetType, Meta(description="What must come out.")] = UNSET
     now: Annotated[
         Moment | None, Meta(description="The present; left out, that of the step before.")
     ] = None
+    at: Annotated[Moment | None, Meta(description="The same as `now`: time goes by until it.")] = (
+        None
+    )
+    wait: Annotated[
+        str | None, Meta(description="How much time goes by since the step before, such as `2h`.")
+    ] = None
     events: Annotated[
-        list[PastEvent], Meta(description="What has happened since the step before.")
+        list[NewEvent], Meta(description="What has happened since the step before.")
     ] = []
+    customer: Annotated[Change | UnsetType, Meta(description="What changes of the customer.")] = (
+        UNSET
+    )
+
+    def ends(self, before: datetime) -> datetime:
+        """The present of this step, after that of the step before.
+
+        Raises:
+            ValueError: `wait` is no duration.
+            OverflowError: there is no such time.
+        """
+        if self.wait is not None:
+            wait = 0 if self.wait == AT_ONCE else parse_duration(self.wait)
+            return before + timedelta(microseconds=wait)
+        return self.at or self.now or before
+
+    @property
+    def expected(self) -> Expect:
+        """What must come out; anything, where nothing is said."""
+        return Expect() if self.expect is UNSET else self.expect
 
 
 class Spent(_Strict, frozen=True):

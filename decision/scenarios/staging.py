@@ -12,6 +12,7 @@ from decision.core.definition import Experiment
 from decision.core.document import Consent, Contact, ContactKind, ContactState, Document
 from decision.core.errors import NextbestError
 from decision.core.journeys.state import JourneyState, Run
+from decision.core.journeys.waits import due
 from decision.core.policy import Policy, in_holdout, variant_of
 from decision.core.ports import Scorer
 from decision.core.values import Value
@@ -124,14 +125,21 @@ def document_of(customer: Customer, customer_id: str, contacts: list[Contact]) -
     )
 
 
-def journeys_of(policy: Policy, customer: Customer, now: int) -> JourneyState | None:
-    """The runs that a customer has, each of which waits for long."""
-    first = {one.name: one.steps[0].name for one in policy.definition.journeys}
-    runs = {}
+def journeys_of(
+    policy: Policy, document: Document, customer: Customer, now: int
+) -> JourneyState | None:
+    """The runs that a customer has: each waits as its step says, or for long."""
+    journeys, runs = policy.journeys, {}
     for name, place in customer.journeys.items():
+        assert journeys is not None, "checked: the policy has this journey"
+        journey = journeys.by_name[name]
         since = now if place.since is None else to_micros(place.since)
-        step = place.step or first[name]
-        runs[name] = [Run(f"scenario-{name}", "", since, step, since, since + _LONG, visit=1)]
+        step = place.step or journey.first
+        run = Run(f"scenario-{name}", "", since, step, since, since + _LONG, visit=1)
+        until = due(journeys, journey, document, run, journey.steps[step], since)
+        if until is not None and until > now:
+            run.wake = until
+        runs[name] = [run]
     return JourneyState(runs=runs) if runs else None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -125,7 +125,7 @@ def trace_of(policy: Policy, verdict: Verdict, decision: Decision, expect: Expec
         caps=list(_caps(policy, verdict)),
         budgets=list(_budgets(policy, verdict)),
         pauses=[_pause(policy, *pause) for pause in verdict.pauses],
-        named=[_name(row) for row in rows if _is_named(row, expect)],
+        named=[_name(row) for row in rows if _is_named(row, expect, rows)],
         candidates=rows,
     )
 
@@ -135,15 +135,22 @@ def furthest(row: ExplanationRow) -> tuple[int, float]:
     return -_STAGES.get(row.reason, _CHOSEN), -(row.priority or 0.0)
 
 
-def _is_named(row: ExplanationRow, expect: Expect) -> bool:
-    """Whether something is expected of a candidate, or of its message where it was asked for."""
+def _is_named(row: ExplanationRow, expect: Expect, rows: Sequence[ExplanationRow]) -> bool:
+    """Whether something is expected of a candidate, or of its message: where that was asked for, or
+    else nowhere."""
     names = {*expect.reasons, *expect.forbidden, *(expect.messages or ())}
     if _name(row) in names:
         return True
     if row.message == expect.message and expect.channel is not None:
         return row.channel == expect.channel
-    asked = row.reason != Reason.NOT_IN_PLACEMENT
-    return asked and row.message in (*names, expect.message)
+    if row.message not in (*names, expect.message):
+        return False
+    asked = {one.channel for one in rows if one.message == row.message and _is_asked(one)}
+    return not asked or row.channel in asked
+
+
+def _is_asked(row: ExplanationRow) -> bool:
+    return row.reason != Reason.NOT_IN_PLACEMENT
 
 
 def _fired(policy: Policy, verdict: Verdict, index: int) -> FiredRule:

@@ -19,6 +19,7 @@ _EXPECTED: Final = re.compile(r"expected `([^`]+)`, got `([^`]+)`")
 _TIME: Final = "write 2026-11-21T10:00:00+08:00, with the offset from UTC"
 _EXAMPLES: Final = {
     "ask": "write ask: {placement: outbound}",
+    "asks": "write asks: [{journey: welcome, step: hello, message: news}]",
     "at": _TIME,
     "attributes": "write attributes: {city: Shanghai}",
     "consents": 'name the channel, or "*" for all, and granted or denied: '
@@ -29,13 +30,16 @@ _EXAMPLES: Final = {
     "events": "write events: [{type: purchase, at: 2026-11-20T10:00:00+08:00}]",
     "expect": "write expect: {outcome: none}, or expect: {message: news}; the short form is for "
     "tables",
+    "journeys": "write journeys: {welcome: pause}, the step, or {welcome: goal}, why it ended",
     "messages": "write a list: [news, offer]",
+    "moments": "write a list: [abandoned]",
     "not": "write a list: [news, offer]",
     "not_before": _TIME,
     "now": _TIME,
     "scores": "write scores: {interest: 50}",
     "spent": "write a number, or for a message's own budget {total: 3}",
-    "steps": "write a list, each with - ask: … and expect: …",
+    "steps": "write a list, each with - ask: … and expect: …, or - wait: 2h",
+    "wait": "write wait: 2h",
 }
 """Key → how its value is written."""
 
@@ -75,9 +79,9 @@ def home_of(path: list[str | int], key: str) -> str:
     >>> home_of(["customer"], "city"), home_of(["expect"], "score.interest")
     ('write attributes: {city: …}', 'write fields: {score.interest: …}')
     """
-    if path == ["customer"]:
+    if path[-1:] == ["customer"]:
         name = key.removeprefix("customer.")
-        if name.startswith("score."):
+        if name.startswith("score.") and path == ["customer"]:
             return f"write scores: {{{name[6:]}: …}}"
         return f"write attributes: {{{name}: …}}"
     if path[-1:] == ["expect"] and "." in key:

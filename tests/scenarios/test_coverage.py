@@ -211,3 +211,86 @@ def test_the_command_tells_what_is_untouched_and_fails_below_the_least(run, rule
     result = run("test", rules, "--min-coverage", answer["percent"] + 0.1)
     assert result.exit_code == 1
     assert "must be at least" in result.stdout
+
+
+JOURNEYS = """\
+purposes: {service: {consent: not_required}}
+channels: {app: {}}
+placements: {home: {channels: [app], delivery: gateway}}
+messages: {hello: {purpose: service, channels: [app], value: 1, content: {title: Hello}}}
+moments:
+  abandoned: {pattern: [{event: cart_add}, {not: purchase}], within: 2h}
+journeys:
+  welcome:
+    start: {event: follow}
+    goal: {event: purchase}
+    stop: {when: {customer.left: true}}
+    steps:
+      hello: {ask: home}
+      seen: {wait_for: {event: view, within: 1d}, else: parts}
+      which: {branch: [{when: {customer.gold: true}, go: parts}, {when: {customer.red: true}, go: bye}]}
+      pause: {wait: 1h}
+      parts: {split: {seed: s, variants: {a: 50%, b: 50%}}, go: {a: bye, b: last}}
+      bye: {end: finished}
+      last: {ask: home}
+  saved:
+    start: {moment: abandoned}
+    steps: {hello: {ask: home}}
+"""
+
+
+def journeys_report(folder: Path, steps: str) -> Report:
+    (folder / "all.yaml").write_text(JOURNEYS, "utf-8")
+    head = "- name: all\n  now: 2026-11-21T10:00:00Z\n  steps:\n"
+    (folder / "tests" / "all.yaml").write_text(head + steps, "utf-8")
+    definition = load_folder(folder).definition
+    assert definition is not None
+    scenarios, diagnostics = read_scenarios(folder, compile_policy(definition))
+    assert [one.render() for one in diagnostics] == []
+    coverage = Coverage(definition)
+    [result] = asyncio.run(run_scenarios(definition, scenarios, watcher=coverage))
+    assert result.passed, result.render()
+    return coverage.report()
+
+
+def test_journeys_their_steps_and_ways_and_moments_are_seen_or_never(rules: Path) -> None:
+    def never(steps: str) -> set[str]:
+        found = journeys_report(rules, steps).unseen
+        kinds = ("journey", "step", "moment")
+        return {f"{one.name} {one.never}" for one in found if one.kind in kinds}
+
+    everything = never("    - {wait: 1s}\n")
+    assert everything == {
+        *("welcome was started", "welcome reached its goal", "welcome was stopped"),
+        *("saved was started", "saved.hello was entered", "abandoned happened"),
+        *(f"welcome.{step} was entered" for step in ("hello", "seen", "which", "pause")),
+        *(f"welcome.{step} was entered" for step in ("parts", "bye", "last")),
+        *("welcome.seen led to which", "welcome.seen led to parts"),
+        *("welcome.which led to parts", "welcome.which led to bye", "welcome.which led to pause"),
+        *("welcome.parts led to bye", "welcome.parts led to last"),
+    }
+    follow = "    - {events: [{type: follow}]}\n"
+    assert everything - never(follow) == {
+        *("welcome was started", "welcome.hello was entered", "welcome.seen was entered")
+    }
+    left = never(follow + "    - {wait: 2d}\n")
+    assert everything - left >= {"welcome.seen led to parts", "welcome.parts was entered"}
+    assert "welcome.seen led to which" in left
+    gold = "    - {customer: {attributes: {gold: true}}}\n"
+    view = "    - {events: [{type: view}]}\n"
+    assert "welcome.which led to parts" not in never(follow + gold + view)
+    assert "welcome.which led to pause" not in never(follow + view)
+    assert "welcome reached its goal" not in never(follow + "    - {events: [{type: purchase}]}\n")
+    stop = "    - {customer: {attributes: {left: true}}}\n"
+    assert "welcome was stopped" not in never(follow + stop)
+    cart = "    - {events: [{type: cart_add}]}\n    - {wait: 2h}\n"
+    seen = everything - never(cart)
+    assert seen == {"abandoned happened", "saved was started", "saved.hello was entered"}
+
+
+def test_what_of_journeys_is_never_seen_is_told_with_its_line(rules: Path) -> None:
+    unseen = journeys_report(rules, "    - {wait: 1s}\n").unseen
+    lines = {f"{one.name} {one.never}": one.source for one in unseen}
+    assert lines["abandoned happened"] == "rules/all.yaml:6"
+    assert lines["welcome.seen led to which"] == "rules/all.yaml:14"
+    assert lines["welcome reached its goal"] == "rules/all.yaml:10"

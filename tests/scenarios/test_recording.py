@@ -183,6 +183,9 @@ class Seen:
     def happened(self, event_type: str, properties: dict[str, Any]) -> None:
         pass
 
+    def went(self, done: Any) -> None:
+        pass
+
 
 async def logged_life(definition: PolicyDefinition, seed: int) -> Logged:
     life = Life(definition, seed)
