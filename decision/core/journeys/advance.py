@@ -112,6 +112,9 @@ class _Walk:
                 run.step, run.entered = here, 0
             woken = run.entered != 0
             step = journey.steps[here]
+            if self.record.skipped and isinstance(step, Ask):  # a record says one that was left out
+                put(self.document, journey.name, run)
+                return Advanced(record=self.record, changed=self.changed)
             if not woken:
                 if run.hurried >= MOST_STEPS:
                     return self._ended("loop")

@@ -97,6 +97,17 @@ def test_goal_and_stop_end_a_run_in_the_middle_of_a_long_wait() -> None:
     assert life.asked == []
 
 
+def test_each_ask_that_is_left_out_is_said() -> None:
+    one = journey(Wait(name="pause", lasts=HOUR), ask("a"), ask("b"), ask("c"), skip_after=HOUR)
+    life = Life(journeys_of(one))
+    life.event("go")
+    life.step()
+    life.now += 3 * HOUR
+    life.step()
+    assert [one.skipped for one in life.log if one.skipped] == ["a", "b", "c"]
+    assert (life.asked, life.ended) == ([], ["finished"])
+
+
 def test_what_the_last_step_sets_may_reach_the_goal() -> None:
     steps = (SetAttributes(name="mark", values={"vip": True}),)
     goal = Trigger(name="", when=Clause("customer.vip", "eq", True))

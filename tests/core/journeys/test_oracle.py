@@ -200,7 +200,7 @@ def test_journeys_do_what_the_oracle_does(
 
 
 @pytest.mark.soak
-@settings(max_examples=3_000, deadline=None)
+@settings(max_examples=1_000, deadline=None)
 @given(some_journeys, st.lists(acts, min_size=10, max_size=40))
 def test_journeys_do_what_the_oracle_does_in_long_lives(
     journeys: tuple[Journey, ...], script: list[tuple[Any, ...]]
