@@ -32,7 +32,8 @@ _MOST_ARMED: Final = 8
 
 
 class Wake(msgspec.Struct, frozen=True, kw_only=True):
-    """A change of a customer's timer: due `at`, None for no timer any more.
+    """A change of a customer's timer: due `at`, None for no timer any more. `held`: whoever has
+    claimed it keeps it until then, when the lease ends.
 
     A far one goes to the `bucket` named, unless there `stands` an entry already. Where the store
     has brought that bucket near meanwhile, the timer is kept near.
@@ -41,6 +42,7 @@ class Wake(msgspec.Struct, frozen=True, kw_only=True):
     at: int | None
     bucket: str | None = None
     stands: bool = False
+    held: bool = False
 
 
 def set_wake(document: Document, at: int | None, now: int) -> Wake:
@@ -51,11 +53,11 @@ def set_wake(document: Document, at: int | None, now: int) -> Wake:
 
     >>> customer = Document(customer_id="c-1")
     >>> set_wake(customer, 3 * DAY, now=DAY)
-    Wake(at=259200000000, bucket='h72', stands=False)
+    Wake(at=259200000000, bucket='h72', stands=False, held=False)
     >>> set_wake(customer, 30 * DAY, now=DAY)
-    Wake(at=2592000000000, bucket='h72', stands=True)
+    Wake(at=2592000000000, bucket='h72', stands=True, held=False)
     >>> set_wake(customer, DAY + HOUR, now=DAY)
-    Wake(at=90000000000, bucket=None, stands=False)
+    Wake(at=90000000000, bucket=None, stands=False, held=False)
     """
     state = document.journeys or JourneyState()
     armed = [one for one in state.armed if bucket_begins(one) > now + NEAR]

@@ -24,13 +24,13 @@ def split_id(customer_id: str) -> tuple[str, str]:
     return (found[1], found[2]) if found else ("", customer_id)
 
 
-def even(at: int) -> int:
+def score_of(at: int, *, held: bool = False) -> int:
     """When a near timer is due: ends of leases are odd, which tells them apart.
 
-    >>> even(7), even(8)
-    (6, 8)
+    >>> score_of(7), score_of(8), score_of(7, held=True)
+    (6, 8, 7)
     """
-    return at & ~1
+    return at | 1 if held else at & ~1
 
 
 def tally_of_erasure(state: JourneyState | None) -> Counter[str]:

@@ -34,7 +34,7 @@ from decision.core.policy import Policy
 from decision.core.policy_builder import compile_policy
 from decision.core.ports import Commit, Section
 from decision.core.records import JourneyRecord
-from decision.core.timers import set_wake
+from decision.core.timers import Wake, set_wake
 from decision.engine.log_records import event_record, journey_records
 from decision.engine.snapshot import Snapshot
 
@@ -161,8 +161,9 @@ class JourneyWork:
         if self.is_idle and held_until is None and at == self._armed:
             return
         if at is not None and held_until is not None and at <= self.now:
-            at = held_until
-        commit.wake = set_wake(self.document, at, self.now)
+            commit.wake = Wake(at=held_until, held=True)
+        else:
+            commit.wake = set_wake(self.document, at, self.now)
         sections: tuple[Section, ...] = ("profile", "events") if self._sets else ("events",)
         commit.write = tuple(dict.fromkeys((*commit.write, *sections)))
         commit.expect = tuple(dict.fromkeys((*commit.expect, *sections, "contacts")))

@@ -19,7 +19,7 @@ from decision.core.timers import (
     bucket_of,
 )
 from decision.store.in_memory.base import Clock, MemoryBase
-from decision.store.timers import even, tally_of_erasure
+from decision.store.timers import score_of, tally_of_erasure
 
 _SOON = 20_000
 """Microseconds; as in `rearm_wake.lua`."""
@@ -56,12 +56,13 @@ class MemoryTimers(MemoryBase):
             if not wake.stands:
                 self._far[partition].setdefault(wake.bucket, []).append(customer_id)
         else:
-            self._put_near(customer_id, even(max(wake.at, soonest)))
+            self._put_near(customer_id, score_of(max(wake.at, soonest), held=wake.held))
 
     def _add_timer(self, customer_id: str, at: int) -> None:
         """Adds one to what there is: the earlier timer stays, and a lease, but for a moment."""
-        score = self._near.get(customer_id, even(at))
-        self._put_near(customer_id, score - 2 if score % 2 else min(score, even(at)))
+        at = score_of(at)
+        score = self._near.get(customer_id, at)
+        self._put_near(customer_id, score - 2 if score % 2 else min(score, at))
 
     def _write_timer(self, commit: Commit) -> None:
         """A part of a commit."""

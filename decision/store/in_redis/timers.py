@@ -22,7 +22,7 @@ from decision.core.timers import (
 from decision.store.in_redis.base import RedisBase
 from decision.store.keys import Keys
 from decision.store.pipelined_connection import Argument, Command
-from decision.store.timers import even, split_id
+from decision.store.timers import score_of, split_id
 
 _LISTS: Final = 17
 """Lists of far timers of a partition that are brought near together, and the mark beside them."""
@@ -183,7 +183,7 @@ def timer_arguments(keys: Keys, commit: Commit) -> tuple[list[str], list[Any]]:
 
 def _change(keys: Keys, customer_id: str, wake: Wake) -> tuple[list[str], list[Argument]]:
     """The list of a far timer; when one is due, and what is written to the list."""
-    at = "" if wake.at is None else str(even(wake.at))
+    at = "" if wake.at is None else str(score_of(wake.at, held=wake.held))
     if wake.at is None or wake.bucket is None:
         return [], [at]
     prefix, rest = split_id(customer_id)
