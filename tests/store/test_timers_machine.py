@@ -7,6 +7,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ CUSTOMERS = ("c-1", "c-2", "c-9", "顾客\u00a0{7}")
 TWIN = next(f"c-{n}" for n in range(99, 9999) if partition_of(f"c-{n}") == partition_of("c-1"))
 customers = st.sampled_from([*CUSTOMERS, TWIN])
 spans = st.sampled_from(
-    [0, 1, 30 * SECOND, HOUR, 2 * HOUR, 3 * HOUR, 5 * HOUR, 2 * DAY, 9 * DAY, 40 * DAY, 400 * DAY]
+    [0, 2, 30 * SECOND, HOUR, 2 * HOUR, 3 * HOUR, 5 * HOUR, 2 * DAY, 9 * DAY, 40 * DAY, 400 * DAY]
 )
 skews = st.sampled_from([0, 0, -5 * MINUTE, 5 * MINUTE, -4 * HOUR, 4 * HOUR, -2 * DAY])
 jumps = st.sampled_from([1, 60, 3600, 2 * 3600, 86_400, 9 * 86_400, -60, -3600, -86_400])
@@ -45,7 +46,7 @@ WELCOME = tally_of("w", "a")
 
 
 class Clock:
-    """The time of a store, in microseconds, whole seconds."""
+    """The time of a store, in microseconds, even."""
 
     now = START
 
@@ -128,7 +129,7 @@ class Machine(RuleBasedStateMachine):
     def commit(self, customer: str, span: int | None, skew: int) -> None:
         """An event arrives, or a step is made: the document says when it goes on."""
         row = self.table[customer]
-        at = None if span is None else self.clock.now + span + 7
+        at = None if span is None else self.clock.now + span + 6
         found = self.runner.run(self.store.read(customer))
         state = found.document.journeys = found.document.journeys or JourneyState()
         row.runs += 1
@@ -141,8 +142,9 @@ class Machine(RuleBasedStateMachine):
 
     @rule(lease_ms=st.sampled_from([0, 60_000, 60_000]), times=st.integers(1, 3))
     def claim(self, lease_ms: int, times: int) -> None:
-        now = self.clock.now
         for _ in range(times):
+            self.clock.now += 2  # no two claims at one time, to whichever the clock is set back
+            now = self.clock.now
             must = {
                 name
                 for name, row in self.table.items()
@@ -182,7 +184,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(names=st.lists(customers, unique=True, min_size=1), span=spans)
     def arm(self, names: list[str], span: int) -> None:
-        at = self.clock.now + span + 7
+        at = self.clock.now + span + 6
         self.runner.run(self.store.arm(dict.fromkeys(names, at)))
         for name in names:
             row = self.table[name]
@@ -220,7 +222,7 @@ def machine(request: pytest.FixtureRequest) -> Iterator[type[Machine]]:
         @staticmethod
         def make(clock: Clock) -> Store:
             if not url:
-                return MemoryStore(clock=lambda: clock.now / SECOND)
+                return MemoryStore(clock=lambda: Fraction(clock.now, SECOND))  # type: ignore[arg-type,return-value]
             return ClockedRedis(url, clock, prefix=f"tm{next(_numbers)}:", timeout=10.0)
 
     yield Own
