@@ -203,3 +203,25 @@ def test_a_journey_is_drawn_from_the_rules_alone_and_with_counts_from_the_store(
     assert "4 here" in picture.read_text("utf-8")
     assert seen("show", "no", "--mermaid").exit_code == 1
     assert seen("show", "welcome", "--counts").exit_code == 2
+
+
+def test_what_came_of_a_journey_is_reported_from_the_archive(
+    act: Any, run: Any, rules: Path, redis_url: str, prefix: str, tmp_path: Path
+) -> None:
+    act(follow)
+    out = tmp_path / "archive"
+    store = ("--redis-url", redis_url, "--key-prefix", prefix)
+    assert run("archive", "--out", out, *store).exit_code == 0
+    asked = ("report", "journey", "welcome", "--log", out, "--rules", rules)
+    found = json.loads(run(*asked, "--json").stdout)
+    assert (found["entered"], found["under_way"], found["ends"]) == (5, 4, {"goal": 1})
+    assert found["timezone"] == "Asia/Shanghai"
+    hello, pause, *rest = found["steps"]
+    assert (hello["asked"], hello["selected"], hello["conversion"]) == (5, 5, 0.2)
+    assert (pause["here"], pause["ended"]) == (4, {"goal": 1})
+    assert [one["step"] for one in rest] == ["挽回", "done"]
+    shown = run(*asked).stdout
+    assert "welcome: 5 runs started" in shown and "time to goal: half within" in shown
+    assert "not complete: some runs have not ended" in shown
+    wrong = run(*asked, "--timezone", "Mars/Base")
+    assert wrong.exit_code == 2 and "is not a time zone" in wrong.stderr
