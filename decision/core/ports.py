@@ -13,6 +13,7 @@ from decision.core.clock import HOUR
 from decision.core.coupons import CouponStore
 from decision.core.delivery import Delivery, OutboxStore, SettledDelivery
 from decision.core.document import ContactKind, Document
+from decision.core.journeys.holds import HoldStore
 from decision.core.looking import LookingStore
 from decision.core.masks import Indices
 from decision.core.provider_ids import ProviderIdStore
@@ -306,6 +307,12 @@ class CustomerStore(Protocol):
             StoreUnavailable: it does not answer, or was restarted meanwhile: begin again.
         """
 
+    async def walk(self, place: str) -> tuple[list[str], str | None]:
+        """A part of `customer_ids`, and where the next begins: any process may go on there.
+
+        It begins at "", and is over at None. After a restart of the store it begins anew by itself.
+        """
+
 
 class AliasStore(Protocol):
     """Aliases, such as an e-mail address, that lead to a customer."""
@@ -422,6 +429,7 @@ class Store(
     OutboxStore,
     SendingStore,
     TimerStore,
+    HoldStore,
     ProviderIdStore,
     LogStore,
     LookingStore,

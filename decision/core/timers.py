@@ -133,7 +133,8 @@ class TimerStore(Protocol):
     async def arm(self, wakes: Mapping[str, int]) -> None:
         """Makes sure of a timer at these times or before, by customer id.
 
-        For walks over customers whose documents need not be written. It never makes one later. Who
+        For walks over customers whose documents need not be written; what is past is due now. It
+        never makes one later. Who
         has claimed one near loses the lease, as what was read may know nothing of this.
         """
 

@@ -22,7 +22,10 @@ from decision.core.identifiers import PARTITIONS, partition_of
 from decision.core.timers import ClaimedWake, Wake
 from decision.engine import Engine
 from decision.observability import named
+from decision.outbound.failing import Failing
+from decision.outbound.holding import Holding
 from decision.outbound.observer import Unobserved, WakeObserver
+from decision.outbound.sweeping import Sweeping
 from decision.store.codec import UnreadableDocument
 from decision.store.damage import DamagedValue
 
@@ -40,6 +43,9 @@ _QUIET: Final = 0.5
 _ASLEEP: Final = 2.0
 """The longest such time; the second where the policy has no journeys: then a timer is of a decision
 that is asked for again, or of a run that the policy before has left."""
+
+_WATCH: Final = 1.0
+"""Seconds between two looks at what stands still."""
 
 _FULL: Final = 0.005
 """Seconds between two looks where as many are looked at as may be."""
@@ -73,6 +79,8 @@ class Runner:
             for first in range(0, PARTITIONS, _TOGETHER)
         ]
         self._working: set[asyncio.Task[None]] = set()
+        self._duties = (Holding(engine), Sweeping(engine), Failing(engine))
+        self._look_at = 0.0
         self._unavailable = False
 
     async def run(self, stop: asyncio.Event, patience: float = 30.0) -> None:
@@ -88,6 +96,7 @@ class Runner:
     async def step_due(self) -> int:
         """Looks at everybody whose timer is due now, until none is; how many looks that were."""
         looks = 0
+        await self._watch()
         while found := sum([await self._claim(group) for group in self._groups]):
             looks += found
             await asyncio.gather(*self._working)
@@ -101,6 +110,8 @@ class Runner:
         if (early := group.at - monotonic()) > 0:
             return early
         try:
+            if monotonic() >= self._look_at:
+                await self._watch()
             await self._claim(group)
         except NotReady:
             return _UNAVAILABLE
@@ -113,6 +124,12 @@ class Runner:
             _log.info("timers go on: the store is back", extra=named("timers_back"))
         self._unavailable = False
         return 0
+
+    async def _watch(self) -> None:
+        """Looks at what stands still, at walks that are to be done, at what fails."""
+        for duty in self._duties:
+            await duty.look()
+        self._look_at = monotonic() + _WATCH
 
     async def _claim(self, group: _Group) -> int:
         """Claims what is due in a group, and begins to look at it; how many there were."""

@@ -28,6 +28,11 @@ With the prefix `nb:` and a customer `c-1024`, of partition 114 (`identifiers.pa
     nb:{outbound}:slots:<channel>  hash    part of the time → deliveries counted against the limit
     nb:{outbound}:outcomes:<channel>  hash  <five minutes>:<sent, bounced, complained> → how many
     nb:{outbound}:fresh            hash    partition → a mark, another one once a delivery was added
+    nb:{outbound}:journeys         hash    journey → JSON: why it stands still (`JourneyHold`)
+    nb:{outbound}:parking          hash    journey → '', of all where somebody was ever parked
+    nb:{outbound}:parked:<journey>  zset   customers who are due and may not go on, by since when
+    nb:{outbound}:places:<journey>  zset   <customer id>, NUL, <run id> of runs that have a place,
+                                           by when somebody looked whether they are there (µs)
     nb:{outbound}:paused           hash    gateway → JSON: why it is paused, and since when
     nb:{p114}:log                  stream  the partition's log: k kind, id, b body, c commit
     nb:{p114}:copy                 stream  the log while it is rewritten without removed entries
@@ -115,6 +120,8 @@ class Keys:
         self.kinds = f"{prefix}{{register}}:kinds"
         self.fresh = f"{prefix}{{outbound}}:fresh"
         self.paused = f"{prefix}{{outbound}}:paused"
+        self.journeys = f"{prefix}{{outbound}}:journeys"
+        self.parking = f"{prefix}{{outbound}}:parking"
         self.pools = f"{prefix}{{coupons}}:pools"
         self.budget_ends = f"{prefix}{{budget}}:ends"
         self.budget_first_end = f"{prefix}{{budget}}:first"
@@ -184,6 +191,12 @@ class Keys:
 
     def slots(self, channel: str) -> str:
         return f"{self.prefix}{{outbound}}:slots:{channel}"
+
+    def parked(self, journey: str) -> str:
+        return f"{self.prefix}{{outbound}}:parked:{journey}"
+
+    def places(self, journey: str) -> str:
+        return f"{self.prefix}{{outbound}}:places:{journey}"
 
     def outcomes(self, channel: str) -> str:
         return f"{self.prefix}{{outbound}}:outcomes:{channel}"

@@ -92,6 +92,12 @@ class CompiledJourney(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """Whether it starts by a date or a schedule."""
         return self.entry is None
 
+    @property
+    def limited(self) -> bool:
+        """Whether a run may have to wait before its first step."""
+        limits = self.definition.limits
+        return limits.starts is not None or limits.running is not None
+
     def standing(self, step: str) -> str | None:
         """The step that a run in `step` stands in: it may have moved. None: it is gone."""
         for _ in range(len(self.definition.moved) + 1):

@@ -9,8 +9,9 @@ import msgspec
 from decision.core.document import Document
 from decision.core.journeys.advance import Asks, advance
 from decision.core.journeys.compiled import Journeys
+from decision.core.journeys.gate import OPEN, Gate
 from decision.core.journeys.react import look, react
-from decision.core.journeys.runs import due_runs
+from decision.core.journeys.runs import end
 from decision.core.journeys.starts import due_starts
 from decision.core.records import JourneyRecord
 from decision.core.values import Value
@@ -32,7 +33,7 @@ class Progress(msgspec.Struct, kw_only=True):
     asking: JourneyRecord | None = None
 
 
-def proceed(journeys: Journeys, document: Document, now: int) -> Progress:
+def proceed(journeys: Journeys, document: Document, now: int, gate: Gate = OPEN) -> Progress:
     """Starts what dates and schedules start, and goes on with each run that is due, until one asks.
 
     The document is changed in place. Moments that time completes are not looked at here: they are
@@ -51,9 +52,11 @@ def proceed(journeys: Journeys, document: Document, now: int) -> Progress:
     >>> asks.journey, asks.step.name, asks.run.started
     ('welcome', 'hello', 5)
     """
-    progress = Progress(records=due_starts(journeys, document, now))
+    progress = Progress(records=due_starts(journeys, document, now, gate.since))
+    for name, run in gate.cancelled(document):
+        progress.records.append(end(document, name, run, "cancelled", now))
     for _ in range(MOST_RUNS_A_TIME):
-        due = due_runs(document, now, journeys.order)
+        due = gate.due(journeys, document, now)
         if not due:
             break
         before = look(journeys, document, now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from decision.core.schema import TriggerEvent
 from decision.core.values import MISSING, Value
 
 _LONGEST_KEY: Final = 128
+_ALWAYS: Final[Mapping[str, int]] = {}
 
 
 def start(
@@ -96,15 +97,17 @@ def next_start(journeys: Journeys, document: Document, now: int) -> int | None:
     return min((at for _, at in _comings(journeys, document, after, now)), default=None)
 
 
-def due_starts(journeys: Journeys, document: Document, now: int) -> list[JourneyRecord]:
+def due_starts(
+    journeys: Journeys, document: Document, now: int, begun: Mapping[str, int] = _ALWAYS
+) -> list[JourneyRecord]:
     """Starts what dates and schedules have started since the customer was looked at for them.
 
-    What is later than `TOO_LATE` is left out.
+    What is later than `TOO_LATE` is left out, and what was before a journey has `begun` to do so.
     """
     if not journeys.timed or document.moved_to is not None:
         return []
     records = []
-    for journey, at in _comings(journeys, document, since(document, now), now):
+    for journey, at in _comings(journeys, document, since(document, now), now, begun):
         if at > now:
             continue
         values = journeys.values(document, now)
@@ -117,18 +120,23 @@ def due_starts(journeys: Journeys, document: Document, now: int) -> list[Journey
 
 
 def _comings(
-    journeys: Journeys, document: Document, after: int, now: int
+    journeys: Journeys,
+    document: Document,
+    after: int,
+    now: int,
+    begun: Mapping[str, int] = _ALWAYS,
 ) -> Iterator[tuple[CompiledJourney, int]]:
     """Each journey that starts by time, and when it next does after an instant."""
     zone = journeys.zone_of(document)
     values: list[Any] | None = None
     for journey in journeys.timed:
         at: int | None = None
+        own = max(after, begun.get(journey.name, 0))
         if journey.cron is not None:
-            at = next_cron(zone, after, journey.cron)
+            at = next_cron(zone, own, journey.cron)
         elif isinstance(start := journey.definition.start, DateStart):
             values = values or journeys.values(document, now)
             if (day := local_date(values[journey.dates[""]], zone)) is not None:
-                at = next_date(zone, after, day, start.minute, start.shift)
+                at = next_date(zone, own, day, start.minute, start.shift)
         if at is not None:
             yield journey, at

@@ -10,6 +10,7 @@ from decision.core.document import Document
 from decision.core.fields import parsed_date
 from decision.core.journeys.compiled import CompiledJourney, Journeys
 from decision.core.journeys.definition import AnyStep, Wait, WaitFor, WaitUntil, WaitUntilDate
+from decision.core.journeys.gate import OPEN, Gate
 from decision.core.journeys.runs import runs_of
 from decision.core.journeys.starts import next_start
 from decision.core.journeys.state import Run
@@ -54,14 +55,14 @@ def due(
     return None
 
 
-def next_wake(journeys: Journeys, document: Document, now: int) -> int | None:
+def next_wake(journeys: Journeys, document: Document, now: int, gate: Gate = OPEN) -> int | None:
     """When a customer has to be looked at next, in microseconds: it may be past. None: never.
 
     That is when a run goes on, a moment happens by time, or a date or schedule starts a journey.
     """
     if document.moved_to is not None:
         return None
-    wakes = [run.wake for _, run in runs_of(document)]
+    wakes = [gate.wake_of(journeys, name, run, now) for name, run in runs_of(document)]
     if document.journeys is not None and document.journeys.partials:
         end = journeys.moments.next_end(document.journeys.partials)
         wakes += [] if end is None else [end]

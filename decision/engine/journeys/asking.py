@@ -15,8 +15,8 @@ from decision.core.errors import NextbestError
 from decision.core.journeys.advance import Asks, after_ask, asks_again
 from decision.core.journeys.again import AGAIN, question_of
 from decision.core.journeys.compiled import start_event
+from decision.core.journeys.gate import Gate
 from decision.core.journeys.proceed import Progress
-from decision.core.journeys.runs import due_runs
 from decision.core.schema import DecisionRequest
 from decision.engine.journeys.work import JourneyWork
 from decision.engine.planning import DecisionPlan
@@ -31,13 +31,16 @@ class Asking:
     """One ask of one run (see `planning.AskingStep`).
 
     A timer that is due again at once is held until `held_until`, so that nobody else looks at the
-    customer meanwhile. `more` says, once it is answered, whether anything else is due.
+    customer meanwhile. Once it is answered, `more` says whether anything else is due, and `work` is
+    what was done.
     """
 
-    def __init__(self, asks: Asks, held_until: int) -> None:
+    def __init__(self, asks: Asks, held_until: int, gate: Gate) -> None:
         self._asks = asks
         self._held_until = held_until
+        self._gate = gate
         self._progress = Progress()
+        self.work: JourneyWork | None = None
         self.more = False
 
     @property
@@ -67,7 +70,7 @@ class Asking:
         Raises:
             WentOn: it does not ask this any more, or something comes before it.
         """
-        work = JourneyWork(snapshot, document, now)
+        work = self.work = JourneyWork(snapshot, document, now, gate=self._gate)
         work.expire()
         self._progress = work.proceed()
         if work.moments or _stay(self._progress.asks) != _stay(self._asks):
@@ -87,7 +90,7 @@ class Asking:
         record = after_ask(work.journeys, work.document, *answered)
         record.decision_id = plan.decision_id
         further = work.proceed_after(record)
-        self.more = further.asks is not None or bool(due_runs(work.document, work.now))
+        self.more = further.asks is not None or work.more
         return self._held_until
 
 

@@ -12,10 +12,10 @@ from typing import Final
 
 import msgspec
 
+from decision.core.errors import StoreUnavailable
 from decision.core.identifiers import PARTITIONS
 from decision.core.journeys.advance import Asks
-from decision.core.journeys.runs import due_runs
-from decision.core.journeys.waits import next_wake
+from decision.core.journeys.gate import Gate
 from decision.core.ports import Commit, ReadResult
 from decision.core.timers import ClaimedWake, Wake, set_wake
 from decision.engine.crediting import Crediting
@@ -23,6 +23,7 @@ from decision.engine.deciding import Deciding
 from decision.engine.following import Following
 from decision.engine.identity import resolve
 from decision.engine.journeys.asking import Asking, WentOn
+from decision.engine.journeys.gating import Gating
 from decision.engine.journeys.work import JourneyWork
 from decision.engine.replay import Replay
 from decision.engine.runtime import Runtime
@@ -43,12 +44,13 @@ class Looked(msgspec.Struct):
 
 class _Round(msgspec.Struct, frozen=True):
     """What was done for a customer, or is to be done without a commit: `asks` is what asks now,
-    `wake` the timer that is to be set. `more`: something is left due."""
+    `wake` the timer that is to be set. `more`: something is left due. `work` is what was done."""
 
     customer_id: str
     asks: Asks | None = None
     wake: Wake | None = None
     more: bool = False
+    work: JourneyWork | None = None
 
 
 class Stepping:
@@ -58,6 +60,7 @@ class Stepping:
         self.runtime = runtime
         self.replay = replay
         self.following = following
+        self.gating = Gating(runtime)
 
     async def look(self, claimed: ClaimedWake, *, now: int | None = None) -> Looked:
         """Does what is due for a customer, and sets the next timer. `now` in microseconds is the
@@ -66,14 +69,15 @@ class Stepping:
         Raises:
             StoreUnavailable: perhaps not all is done; once the lease ends, somebody looks again.
         """
-        looked = Looked(left=True)
+        looked, gate = Looked(left=True), self.gating.gate()
         for _ in range(MOST_ROUNDS):
             at = self.runtime.clock() if now is None else now
-            found = await self._round(claimed, at)
+            found = await self._round(claimed, at, gate)
             if found.asks is not None:
-                looked.left = await self._ask(looked, found, at, claimed.lease)
+                looked.left = await self._ask(looked, found, at, claimed.lease, gate)
             else:
                 looked.left = found.more
+                await self.gating.settle(found.work)
             if not looked.left:
                 if found.customer_id != claimed.customer_id:
                     await self.runtime.store.rearm(claimed, Wake(at=None))
@@ -82,25 +86,32 @@ class Stepping:
                 break
         return looked
 
-    async def _round(self, claimed: ClaimedWake, now: int) -> _Round:
+    async def _round(self, claimed: ClaimedWake, now: int, gate: Gate) -> _Round:
         """Does in one commit what is due before something is asked."""
         runtime, customer_id = self.runtime, claimed.customer_id
         crediting = Crediting(runtime, now, own=True)
-        change = partial(self._change, claimed, crediting, now)
+        change = partial(self._change, claimed, crediting, now, gate)
         read = partial(resolve, runtime)
         write = partial(update, runtime, read, customer_id, change)
         return await crediting.before(write)
 
     async def _change(
-        self, claimed: ClaimedWake, crediting: Crediting, now: int, found: ReadResult
+        self,
+        claimed: ClaimedWake,
+        crediting: Crediting,
+        now: int,
+        gate: Gate,
+        found: ReadResult,
     ) -> tuple[_Round, Commit | None]:
         runtime, snapshot, document = self.runtime, self.runtime.snapshot, found.document
         customer_id = document.customer_id
         if not document.exists:
             return _Round(claimed.customer_id, wake=Wake(at=None)), None
-        work = JourneyWork(snapshot, document, now)
+        work = JourneyWork(snapshot, document, now, gate=gate)
         work.expire()
         progress = work.proceed()
+        while progress.asks is None and await self.gating.admit(gate, work):
+            progress = work.proceed()
         asks = progress.asks
         if asks is not None and asks.step.placement not in snapshot.policy.placements:
             work.end(asks, "step_removed")
@@ -111,22 +122,24 @@ class Stepping:
             work.records.append(progress.asking)
         await crediting.count(document, work.moments)
         ids = crediting.count_own(document, found.known_events, work)
-        more = bool(due_runs(document, now))
+        more = work.more
         if work.is_idle and not more:
-            at, kept = next_wake(work.journeys, document, now), msgspec.msgpack.encode
+            at, kept = work.next_wake(), msgspec.msgpack.encode
             before = kept(document.journeys)
             wake = set_wake(document, at, now)
             if kept(document.journeys) == before:
-                return _Round(customer_id, wake=wake), None
+                return _Round(customer_id, wake=wake, work=work), None
         lasts = runtime.settings.event_ids_last
         commit = commit_of(found, runtime.new_id(customer_id), (), (), ids, lasts)
         work.write(commit, lasts, claimed.lease)
-        return _Round(customer_id, more=more), commit
+        return _Round(customer_id, more=more, work=work), commit
 
-    async def _ask(self, looked: Looked, found: _Round, now: int, held_until: int) -> bool:
+    async def _ask(
+        self, looked: Looked, found: _Round, now: int, held_until: int, gate: Gate
+    ) -> bool:
         """Asks, and says whether anything is left due."""
         assert found.asks is not None
-        step = Asking(found.asks, held_until)
+        step = Asking(found.asks, held_until, gate)
         request = step.request(found.customer_id)
         parts = (self.runtime, self.replay, self.following)
         try:
@@ -134,7 +147,14 @@ class Stepping:
         except WentOn:
             looked.doubles += 1
             return True
+        except StoreUnavailable:
+            raise
+        except Exception:
+            self.gating.failures[found.asks.journey] += 1
+            raise
+        self.gating.failures.pop(found.asks.journey, None)
         looked.asks += 1
+        await self.gating.settle(step.work)
         return step.more
 
     async def run_due(self, *, lease_ms: int = 30_000) -> Looked:

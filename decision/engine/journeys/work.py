@@ -22,12 +22,13 @@ from decision.core.event_effects import Occurrence
 from decision.core.journeys.advance import Asks
 from decision.core.journeys.again import ask_later
 from decision.core.journeys.compiled import Journeys
+from decision.core.journeys.gate import OPEN, Gate
 from decision.core.journeys.moments import Happened
 from decision.core.journeys.proceed import Progress, proceed
 from decision.core.journeys.react import Before, look, react
 from decision.core.journeys.runs import end, standing, state_of, tally, tidy
 from decision.core.journeys.runs import unite as unite_runs
-from decision.core.journeys.waits import next_wake
+from decision.core.journeys.waits import next_wake as wake_of
 from decision.core.machines import by_machine
 from decision.core.narrowing import Reader, narrowed
 from decision.core.policy import Policy
@@ -53,11 +54,17 @@ class JourneyWork:
     """
 
     def __init__(
-        self, snapshot: Snapshot, document: Document, now: int, known: Collection[str] = ()
+        self,
+        snapshot: Snapshot,
+        document: Document,
+        now: int,
+        known: Collection[str] = (),
+        gate: Gate = OPEN,
     ) -> None:
         self.journeys: Final[Journeys] = journeys_of(snapshot.policy)
         self.document = document
         self.now = now
+        self.gate = gate
         self.records: list[JourneyRecord] = []
         self.moments: list[Occurrence] = []
         self._snapshot = snapshot
@@ -76,7 +83,7 @@ class JourneyWork:
             self._before = look(self.journeys, self.document, self.now)
         if profile:
             self._profile = True
-            self._armed = next_wake(self.journeys, self.document, self.now)
+            self._armed = self.next_wake()
 
     def applied(self, occurrence: Occurrence, *, derive: bool = True) -> None:
         """Takes in an event that was applied since the last look, with the moments that happen by
@@ -113,7 +120,7 @@ class JourneyWork:
 
         The record of that run is not among the others yet.
         """
-        progress = proceed(self.journeys, self.document, self.now)
+        progress = proceed(self.journeys, self.document, self.now, self.gate)
         self.records += progress.records
         self._sets = self._sets or bool(progress.changed)
         return progress
@@ -143,6 +150,16 @@ class JourneyWork:
         self.records += unite_runs(self.document, other, self.now)
         self._react(None)
 
+    def next_wake(self) -> int | None:
+        """When the customer is to be looked at next, in microseconds."""
+        return wake_of(self.journeys, self.document, self.now, self.gate)
+
+    @property
+    def more(self) -> bool:
+        """Whether runs are due that may go on, or of which it is to be asked."""
+        asked = (self.journeys, self.document, self.now)
+        return bool(self.gate.due(*asked) or self.gate.waiting(*asked))
+
     @property
     def is_idle(self) -> bool:
         """Whether nothing was done."""
@@ -157,7 +174,7 @@ class JourneyWork:
         """
         if self.is_idle and held_until is None and not self._profile:
             return
-        at = next_wake(self.journeys, self.document, self.now)
+        at = self.next_wake()
         if self.is_idle and held_until is None and at == self._armed:
             return
         if at is not None and held_until is not None and at <= self.now:

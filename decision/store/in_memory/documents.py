@@ -15,6 +15,7 @@ from decision.store.in_memory.aliases import MemoryAliases
 from decision.store.in_memory.base import Clock, Expiring
 from decision.store.in_memory.budgets import MemoryBudgets
 from decision.store.in_memory.coupons import MemoryCoupons
+from decision.store.in_memory.holds import MemoryHolds
 from decision.store.in_memory.log import MemoryLog
 from decision.store.in_memory.provider_ids import MemoryProviderIds
 from decision.store.in_memory.timers import MemoryTimers
@@ -27,8 +28,17 @@ _NUL: Final = "\0"
 _FOR_GOOD: Final = "for good"
 
 
+_A_PART: Final = 250
+
+
 class MemoryDocuments(
-    MemoryAliases, MemoryBudgets, MemoryCoupons, MemoryLog, MemoryProviderIds, MemoryTimers
+    MemoryAliases,
+    MemoryBudgets,
+    MemoryCoupons,
+    MemoryLog,
+    MemoryProviderIds,
+    MemoryTimers,
+    MemoryHolds,
 ):
     """Implements `DocumentStore`, step by step as the Lua scripts do."""
 
@@ -67,6 +77,11 @@ class MemoryDocuments(
 
     async def customer_ids(self) -> AsyncIterator[list[str]]:
         yield list(self._documents)
+
+    async def walk(self, place: str) -> tuple[list[str], str | None]:
+        ids, first = sorted(self._documents), int(place or 0)
+        end = first + _A_PART
+        return ids[first:end], str(end) if end < len(ids) else None
 
     async def commit(self, commit: Commit, *, timeout: float | None = None) -> Committed | Conflict:
         encoded = encode_commit(commit, self._register)
@@ -204,6 +219,7 @@ class MemoryDocuments(
         deliveries = await self._forget_deliveries(customer_id)
         provider_ids = self._forget_provider_ids(customer_id)
         self._forget_timers(customer_id, document.journeys)
+        self._forget_parked(customer_id, document.journeys)
         if pseudonym is not None:
             now = self._clock()
             self._erased.forget_expired(now)

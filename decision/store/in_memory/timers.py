@@ -132,7 +132,7 @@ class MemoryTimers(MemoryBase):
             if bucket_begins(bucket) > max(now + NEAR, self._brought[partition]):
                 self._far[partition].setdefault(bucket, []).append(customer_id)
             else:
-                self._add_timer(customer_id, at)
+                self._add_timer(customer_id, max(at, now))
 
     async def next_wake(self, partitions: Collection[int]) -> int | None:
         near = [first[0] for one in partitions if (first := self._first(one)) is not None]

@@ -19,14 +19,9 @@ class RedisCustomers(RedisBase):
     """Implements `CustomerStore`."""
 
     async def customer_ids(self) -> AsyncIterator[list[str]]:
-        call, cursor, server = self._caller(), b"0", ""
-        pattern = escape_pattern(self.keys.prefix) + "{p*}:c:*"
-        # The pattern of Redis also fits other keys, such as an alias with `}:c:` in its value.
-        of_customer = re.compile(
-            re.escape(self.keys.prefix.encode()) + rb"\{p(\d+)\}:c:(.+)", re.DOTALL
-        )
+        cursor, server = "0", ""
         while True:
-            cursor, keys = await call(("SCAN", cursor, "MATCH", pattern, "COUNT", _AT_A_TIME))
+            cursor, names = await self._part(cursor)
             server = server or self._run_id
             if server != self._run_id:
                 # A cursor means nothing to another server, nor to this one after a restart.
@@ -34,10 +29,28 @@ class RedisCustomers(RedisBase):
                     "Redis was restarted, or replaced by another, while its customers were listed; "
                     "begin again"
                 )
-            names = (_customer_of(of_customer.fullmatch(key)) for key in keys)
-            yield [name for name in names if name is not None]
-            if int(cursor) == 0:
+            yield names
+            if cursor == "0":
                 return
+
+    async def walk(self, place: str) -> tuple[list[str], str | None]:
+        server, _, cursor = place.rpartition(" ")
+        cursor, names = await self._part(cursor or "0")
+        if server not in ("", self._run_id):
+            cursor, names = await self._part("0")
+        return names, None if cursor == "0" else f"{self._run_id} {cursor}"
+
+    async def _part(self, cursor: str) -> tuple[str, list[str]]:
+        """The next cursor, and the customers among some keys."""
+        pattern = escape_pattern(self.keys.prefix) + "{p*}:c:*"
+        command = ("SCAN", cursor, "MATCH", pattern, "COUNT", _AT_A_TIME)
+        following, keys = await self._caller()(command)
+        # The pattern of Redis also fits other keys, such as an alias with `}:c:` in its value.
+        of_customer = re.compile(
+            re.escape(self.keys.prefix.encode()) + rb"\{p(\d+)\}:c:(.+)", re.DOTALL
+        )
+        names = (_customer_of(of_customer.fullmatch(key)) for key in keys)
+        return following.decode(), [name for name in names if name is not None]
 
 
 def _customer_of(key: re.Match[bytes] | None) -> str | None:

@@ -31,6 +31,7 @@ from decision.store.damage import damaged, note, whole
 from decision.store.deliveries import member_of, pack
 from decision.store.in_redis.aliases import RedisAliases
 from decision.store.in_redis.coupons import read_pool
+from decision.store.in_redis.holds import RedisHolds
 from decision.store.in_redis.outbox import RedisOutbox, outbox_arguments
 from decision.store.in_redis.provider_ids import RedisProviderIds
 from decision.store.in_redis.timers import RedisTimers
@@ -57,7 +58,7 @@ _TRIES: Final = 3
 _log = logging.getLogger(__name__)
 
 
-class RedisDocuments(RedisAliases, RedisOutbox, RedisProviderIds, RedisTimers):
+class RedisDocuments(RedisAliases, RedisOutbox, RedisProviderIds, RedisTimers, RedisHolds):
     """Implements `DocumentStore`."""
 
     _clock_ahead: float | None = None
@@ -294,6 +295,7 @@ class RedisDocuments(RedisAliases, RedisOutbox, RedisProviderIds, RedisTimers):
             else:
                 names = await self._forget_provider_ids(customer_id)
                 await self._forget_timers(customer_id)
+                await self._forget_parked(customer_id, runs)
                 documents, answers, event_ids, deliveries = reply
                 return Removed(documents, aliases, answers, event_ids, deliveries, names)
         raise StoreUnavailable(

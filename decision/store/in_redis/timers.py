@@ -118,7 +118,7 @@ class RedisTimers(RedisBase):
                 if key not in keys:
                     keys.append(key)
                 place = keys.index(key) + 1
-            arguments += [customer_id, at, place, begins, f"{bucket}:{prefix}", rest]
+            arguments += [customer_id, max(at, now), place, begins, f"{bucket}:{prefix}", rest]
         await self._run("arm_wakes", keys, arguments)
 
     async def _forget_timers(self, customer_id: str) -> None:
