@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Final, Literal, Protocol
 
+from decision.engine.journeys.stepping import Looked
+
 DeliveryResult = Literal["sent", "retried", "failed", "unknown", "dropped"]
 RESULTS: Final = ("sent", "retried", "failed", "unknown", "dropped")
 
@@ -28,14 +30,24 @@ class DeliveryObserver(Protocol):
 class WakeObserver(Protocol):
     """Is told of looks at customers whose timers were due."""
 
-    def looked(self, lag: float, asks: int) -> None:
-        """A look is done: seconds since its timer was due, and how many decisions it asked for."""
+    def claimed(self, number: int) -> None:
+        """So many timers were claimed."""
+
+    def looked(self, lag: float, looked: Looked) -> None:
+        """A look is done: seconds since its timer was due, and what it came to."""
+
+    def failed(self) -> None:
+        """A look failed for a defect; it is tried again later."""
 
 
 class Unobserved:
     """An observer that does nothing."""
 
-    def looked(self, lag: float, asks: int) -> None: ...
+    def claimed(self, number: int) -> None: ...
+
+    def looked(self, lag: float, looked: Looked) -> None: ...
+
+    def failed(self) -> None: ...
 
     def delivered(self, channel: str, result: DeliveryResult, seconds: float) -> None: ...
 

@@ -136,6 +136,7 @@ class Runner:
         journeys = self.engine.snapshot.policy.journeys
         most = max(1, (self.at_once - len(self._working)) // len(group.partitions))
         claimed = await self._store.claim_wakes(group.partitions, most, LEASE)
+        self.observer.claimed(len(claimed))
         for one in claimed:
             task = asyncio.create_task(self._look(one, monotonic()))
             self._working.add(task)
@@ -156,12 +157,13 @@ class Runner:
             if isinstance(error, StoreUnavailable) and not damaged:
                 return
             _log.exception("a look failed; it is tried again later", extra=named("look_defect"))
+            self.observer.failed()
             with suppress(StoreUnavailable):
                 at = claimed.lease - LEASE * 1000 + _DEFECT_WAITS
                 await self._store.rearm(claimed, Wake(at=at))
         else:
             waited = (claimed.lease - LEASE * 1000 - claimed.due) / 1e6
-            self.observer.looked(max(0.0, waited) + monotonic() - began, looked.asks)
+            self.observer.looked(max(0.0, waited) + monotonic() - began, looked)
 
     async def _end(self, patience: float) -> None:
         """Waits for what is under way."""

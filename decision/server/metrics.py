@@ -30,6 +30,7 @@ from decision.server.connection_metrics import ConnectionMetrics
 from decision.server.coupon_metrics import CouponMetrics
 from decision.server.decision_metrics import DecisionMetrics
 from decision.server.health.metrics import StoreMetrics
+from decision.server.journey_metrics import JourneyMetrics
 from decision.server.keys.entries import ApiKey
 from decision.server.outbox_metrics import OutboxMetrics
 
@@ -119,6 +120,7 @@ class Metrics:
         self.admission = AdmissionMetrics(registry)
         self.budgets = BudgetMetrics(registry)
         self.outbox = OutboxMetrics(registry)
+        self.journeys = JourneyMetrics(registry)
         self.clients = ClientMetrics(registry)
         self.coupons = CouponMetrics(registry)
         gauge("workers", "Workers that serve.", "livesum").set(1)

@@ -11,6 +11,7 @@ from decision.observability import get_logger
 from decision.outbound.runner import Runner
 from decision.outbound.worker import Outbound
 from decision.server.delivery_metrics import DeliveryMetrics
+from decision.server.journey_metrics import WakeMetrics
 from decision.server.metrics import Metrics
 from decision.server.service import engine_service
 from decision.server.settings import ServerSettings
@@ -55,7 +56,7 @@ async def _act(
     patience = settings.shutdown_timeout_ms / 1000
     outbound = Outbound(engine, gateways, DeliveryMetrics(metrics.registry))
     async with asyncio.TaskGroup() as both:
-        both.create_task(Runner(engine).run(stop, patience))
+        both.create_task(Runner(engine, WakeMetrics(metrics.registry)).run(stop, patience))
         both.create_task(outbound.run(stop, patience))
 
 

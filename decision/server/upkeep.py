@@ -60,7 +60,7 @@ class Upkeep:
         self._shutdown = settings.shutdown_timeout_ms / 1000
         self._store = runtime.store
         self._embedded = memory is not None
-        self._started = self._delivered = False
+        self._started = self._delivered = self._stepped = False
         self._file_rewriting = FileRewriting(self._store, settings.erasure_rewrite_hours * HOUR)
         self._watch = StoreWatch(
             self._store,
@@ -156,7 +156,7 @@ class Upkeep:
         self._metrics.connection.show(getattr(connection, "counts", None))
 
     async def _show_budgets(self) -> None:
-        """Shows what is left of budgets and pools, and what waits to be sent; one worker looks."""
+        """Shows what is left of budgets and pools, what waits to be sent, how journeys stand."""
         supply = self.supply
         if self.health.reachable and supply.ready and supply.shared.lead():
             runtime = supply.engine.runtime
@@ -167,6 +167,10 @@ class Upkeep:
             if self._delivered or runtime.snapshot.policy.delivered_channels():
                 self._delivered = True
                 self._metrics.outbox.show(await self._store.count_deliveries())
+            if self._delivered or self._stepped or runtime.snapshot.policy.journeys is not None:
+                self._stepped = True
+                wakes, tallies = await self._store.count_wakes(), await self._store.tallies()
+                self._metrics.journeys.show(wakes, tallies)
 
     async def _rewrite_file(self) -> None:
         """Removes erased customers from Redis' append-only file; one worker of a server looks."""

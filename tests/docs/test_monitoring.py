@@ -18,6 +18,7 @@ from decision.archive.service_metrics import ArchiveMetrics
 from decision.server.consumer_metrics import ConsumerMetrics
 from decision.server.delivery_metrics import DeliveryMetrics
 from decision.server.health.metrics import StoreMetrics
+from decision.server.journey_metrics import JourneyMetrics, WakeMetrics
 from decision.server.metrics import Metrics
 from decision.store.in_redis.rights import RIGHTS, UNTRIED, acl_line
 from tests.docs.pages import ROOT, blocks_of
@@ -32,6 +33,7 @@ def metrics() -> dict[str, set[str]]:
     registry = CollectorRegistry()
     ArchiveMetrics(registry)
     DeliveryMetrics(registry)
+    WakeMetrics(registry)
     ConsumerMetrics(registry)
     found = dict(FROM_PROMETHEUS)
     for source in (Metrics().registry, registry):
@@ -85,10 +87,13 @@ def test_every_metric_of_the_store_is_in_the_dashboard_or_alerted_on() -> None:
 
 
 def test_what_comes_in_and_goes_out_is_in_the_dashboard() -> None:
-    """Every metric of Kafka and of deliveries has a panel, and so have the reports of providers."""
+    """Every metric of Kafka, of deliveries and of journeys has a panel, and so have the reports of
+    providers."""
     shown = " ".join(target["expr"] for one in panels() for target in one.get("targets", ()))
     registry = CollectorRegistry()
     DeliveryMetrics(registry)
+    JourneyMetrics(registry)
+    WakeMetrics(registry)
     ConsumerMetrics(registry)
     families = {family.name for family in registry.collect()} | {"nextbest_reports"}
     assert {name for name in families if name not in shown} == set()
@@ -199,6 +204,14 @@ SITUATIONS: dict[str, tuple[dict[str, str], set[str]]] = {
             'nextbest_deliveries_total{channel="sms",result="retried"}': "0+1x120",
             'nextbest_deliveries_total{channel="sms",result="sent"}': "0+90x120",
             'nextbest_deliveries_total{channel="sms",result="failed"}': "0+1x120",
+            "nextbest_timers_behind_seconds": "0.5x120",
+            "nextbest_timer_looks_failed_total": "0x120",
+            'nextbest_timer_lag_seconds_bucket{le="1.0"}': "0+60x120",
+            'nextbest_timer_lag_seconds_bucket{le="60.0"}': "0+60x120",
+            'nextbest_timer_lag_seconds_bucket{le="+Inf"}': "0+60x120",
+            'nextbest_journey_ended{journey="welcome",reason="goal"}': "0+60x120",
+            'nextbest_journey_ended{journey="welcome",reason="loop"}': "3x120",
+            'nextbest_journey_unexplained{journey="welcome"}': "0x120",
             "nextbest_log_entries": "5x120",
             "nextbest_redis_memory_max_bytes": "1000x120",
             "nextbest_redis_memory_used_bytes": "10x120",
@@ -284,6 +297,27 @@ SITUATIONS: dict[str, tuple[dict[str, str], set[str]]] = {
             'nextbest_channel_without_gateway{channel="push"}': "1x120",
         },
         {"NextbestGatewayPaused", "NextbestChannelWithoutGateway"},
+    ),
+    "journeys that nobody runs": (
+        {"nextbest_timers_behind_seconds": "0+60x120"},
+        {"NextbestTimersLate"},
+    ),
+    "journeys that go on late, fail, and end for mistakes": (
+        {
+            "nextbest_timers_behind_seconds": "2x120",
+            "nextbest_timer_looks_failed_total": "0+1x120",
+            'nextbest_timer_lag_seconds_bucket{le="1.0"}': "0x120",
+            'nextbest_timer_lag_seconds_bucket{le="60.0"}': "0+60x120",
+            'nextbest_timer_lag_seconds_bucket{le="+Inf"}': "0+60x120",
+            'nextbest_journey_ended{journey="welcome",reason="unreadable_date"}': "0+1x120",
+            'nextbest_journey_unexplained{journey="welcome"}': "1x120",
+        },
+        {
+            "NextbestTimersSlow",
+            "NextbestTimerLooksFail",
+            "NextbestJourneyGoesWrong",
+            "NextbestRunsWithoutReason",
+        },
     ),
     "events that wait in Kafka": (
         {

@@ -11,6 +11,7 @@ import pytest
 from decision.core.clock import HOUR, MINUTE
 from decision.core.errors import StoreUnavailable
 from decision.core.identifiers import partition_of
+from decision.engine.journeys.stepping import Looked
 from decision.outbound import runner as module
 from decision.outbound.runner import Runner
 from decision.store import RedisStore
@@ -25,11 +26,17 @@ class Seen:
 
     def __init__(self) -> None:
         self.lags: list[float] = []
-        self.asks = 0
+        self.asks = self.claims = self.failures = 0
 
-    def looked(self, lag: float, asks: int) -> None:
+    def claimed(self, number: int) -> None:
+        self.claims += number
+
+    def failed(self) -> None:
+        self.failures += 1
+
+    def looked(self, lag: float, looked: Looked) -> None:
         self.lags.append(lag)
-        self.asks += asks
+        self.asks += looked.asks
 
 
 @pytest.fixture
@@ -61,6 +68,7 @@ async def test_runs_are_stepped_until_it_is_told_to_stop(engine: Any) -> None:
     await until(all_asked)
     stop.set()
     await running
+    assert seen.claims >= 20 and seen.failures == 0
     assert seen.asks == 20 and min(seen.lags) >= 0
     assert {one.step for _, one in await runs(store)} == {"pause"}
     assert max((await asked(store)).values()) == 1

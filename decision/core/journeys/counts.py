@@ -14,12 +14,14 @@ REFUSALS: Final = frozenset({"runs"})
 class JourneyCounts(msgspec.Struct, kw_only=True):
     """`waiting` is step → runs that stand in it, `ended` reason → runs that ended so, ever.
 
-    `refused` is how many were not started, because something was in the way.
+    `refused` is how many were not started, because something was in the way; `unexplained` how many
+    ended without a reason, which is a defect.
     """
 
     waiting: dict[str, int] = {}
     ended: dict[str, int] = {}
     refused: int = 0
+    unexplained: int = 0
 
     @property
     def running(self) -> int:
@@ -31,7 +33,7 @@ def counts_by_journey(tallies: Mapping[str, int]) -> dict[str, JourneyCounts]:
     """Journey → its counts, by name, from `TimerStore.tallies`.
 
     >>> counts_by_journey({"welcome\\0pause": 2, "welcome\\0!goal": 3, "welcome\\0!runs": 1})
-    {'welcome': JourneyCounts(waiting={'pause': 2}, ended={'goal': 3}, refused=1)}
+    {'welcome': JourneyCounts(waiting={'pause': 2}, ended={'goal': 3}, refused=1, unexplained=0)}
     """
     found: dict[str, JourneyCounts] = {}
     for name, count in sorted(tallies.items()):
@@ -40,6 +42,8 @@ def counts_by_journey(tallies: Mapping[str, int]) -> dict[str, JourneyCounts]:
         reason = what.removeprefix("!")
         if reason == what:
             own.waiting[what] = count
+        elif not reason:
+            own.unexplained += count
         elif reason in REFUSALS:
             own.refused += count
         else:
