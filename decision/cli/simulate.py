@@ -11,6 +11,8 @@ import rich_click as click
 
 from decision.cli.options import json_option, settings_from
 from decision.cli.output import TERMINAL, Fail, print_json, say
+from decision.core import calendar
+from decision.core.clock import DAY, format_duration, parse_duration
 from decision.installation import require
 
 if TYPE_CHECKING:
@@ -18,6 +20,21 @@ if TYPE_CHECKING:
     from decision.simulation.run import Simulation
 
 _ALWAYS = ("customer.state", "placement")
+_LASTS = 30 * DAY
+_LONGEST = 3_660 * DAY
+
+
+def _duration(_: click.Context, __: click.Parameter, text: str | None) -> int | None:
+    """A duration in microseconds; 0s is none."""
+    if text is None:
+        return None
+    try:
+        lasts = 0 if text == "0s" else parse_duration(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if lasts > _LONGEST:
+        raise click.BadParameter(f"{text} is longer than {format_duration(_LONGEST)}")
+    return lasts
 
 
 @click.command(
@@ -38,7 +55,24 @@ _ALWAYS = ("customer.state", "placement")
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Instead of requests: the decisions that `nextbest archive --out` wrote.",
 )
-@click.option("--customers", metavar="FILE", help="With --requests: customers to start with.")
+@click.option(
+    "--customers", metavar="FILE", help="Customers to start with; with journeys also alone."
+)
+@click.option(
+    "--for",
+    "lasts",
+    metavar="DURATION",
+    callback=_duration,
+    help="How much time goes by afterwards, in which journeys go on; 30d if it is left out.",
+)
+@click.option(
+    "--first",
+    type=click.IntRange(0, 10_000),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="List the first asks of journeys: who would get what when.",
+)
 @click.option("--models", metavar="DIR", help="Folder of model versions; else a prior stands in.")
 @click.option(
     "--by",
@@ -61,6 +95,8 @@ def simulate(
     requests: str | None,
     archive: Path | None,
     customers: str | None,
+    lasts: int | None,
+    first: int,
     models: str | None,
     fields: tuple[str, ...],
     seed: str,
@@ -76,31 +112,64 @@ def simulate(
     What only one policy can decide, such as a new placement, is `refused` by the other. A request
     id that was answered before counts once. Fallback messages are not counted.
 
+    Journeys go on while time goes by, from line to line and for a while after the last (--for).
+    Printed is what they ask and give, which steps are entered and why runs end, and the first asks
+    with their times. With --customers alone, time begins now.
+
     With --log the customers are as logged at each decision, but for their contacts, which are
     taken over where a customer is first met; budgets start unspent; and what the policies would
-    have earned is also estimated from the logged probabilities.
+    have earned is also estimated from the logged probabilities. What journeys asked there is asked
+    again; nothing else acts by itself.
     """
-    if (requests is None) == (archive is None):
+    if requests is not None and archive is not None:
+        raise click.UsageError("give either --requests FILE or --log DIR")
+    if requests is None and archive is None and customers is None:
         raise click.UsageError("give either --requests FILE or --log DIR")
     if archive is not None and customers is not None:
         raise click.UsageError("--customers goes with --requests; the log has its own customers")
+    if archive is not None and lasts is not None:
+        raise click.UsageError("--for goes with --requests or --customers, not with --log")
     if archive is not None:
         require("nextbest simulate --log")
     new, old = _definitions(rules, against, archive)
+    acts = any(one and (one.journeys or one.moments) for one in (new, old))
+    if not acts and (lasts is not None or (requests is None and archive is None)):
+        what = "--for" if lasts is not None else "--customers alone"
+        raise click.UsageError(f"the rules have no journeys for {what}; give --requests FILE")
+    span = None if archive is not None or not acts else _LASTS if lasts is None else lasts
     simulation = asyncio.run(
-        _run(new, old, rules, against, requests, archive, customers, models, fields, seed)
+        _run(
+            new,
+            old,
+            rules,
+            against,
+            requests,
+            archive,
+            customers,
+            models,
+            fields,
+            seed,
+            span,
+            first,
+        )
     )
     tally, currency = simulation.tally, new.settings.currency
     if as_json:
         versions = {"new": new.version, "old": old and old.version}
         off_policy = simulation.off_policy and simulation.off_policy.as_dict()
         figures = {**tally.as_dict(), "off_policy": off_policy}
+        if span is not None:
+            figures["journeys"] = simulation.acting.as_dict(tally.compared)
         print_json({"currency": currency, "versions": versions, **figures})
     else:
-        from decision.simulation.report import lines_of
+        from decision.simulation.report import journey_lines, lines_of
 
         for line in lines_of(tally, currency, simulation.off_policy):
             click.echo(line)
+        if span is not None:
+            zone = calendar.zone(new.settings.timezone)
+            for line in journey_lines(simulation.acting, tally, currency, zone):
+                click.echo(line)
     if html is not None:  # last: a full disk does not take the figures with it
         from decision.files import write_whole
         from decision.simulation.page import page
@@ -147,6 +216,8 @@ async def _run(
     models: str | None,
     fields: tuple[str, ...],
     seed: str,
+    span: int | None,
+    first: int,
 ) -> Simulation:
     from decision.archive.policies import read_policy
     from decision.core.fields import UnknownField
@@ -174,7 +245,11 @@ async def _run(
             raise Fail(f"{name}: {error}") from None
         except UnknownField as error:
             raise click.BadParameter(str(error), param_hint="--by") from None
-    simulation = Simulation(sides[0][1], sides[1][1] if old is not None else None, TERMINAL)
+    before = sides[1][1] if old is not None else None
+    simulation = Simulation(sides[0][1], before, TERMINAL, first=first)
+    if span is not None:
+        await simulation.act(customers, requests, span)
+        return simulation
     if customers is not None:
         await simulation.load(customers)
     try:

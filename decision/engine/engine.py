@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from decision.core.definition import Selector
 from decision.core.ports import Store
 from decision.core.schema import Decision, DecisionRequest
 from decision.engine.customers import Customers
@@ -117,10 +118,20 @@ class Engine:
         return Deciding(self.runtime, self.replay, self.following, request, None).too_late()
 
     async def decide_with_verdict(
-        self, request: DecisionRequest, *, now: int | None = None
+        self,
+        request: DecisionRequest,
+        *,
+        now: int | None = None,
+        of: Selector | msgspec.UnsetType = msgspec.UNSET,
     ) -> Decided:
-        """Decides as `decide` does, and returns also the verdict that the decision comes from."""
-        return await Deciding(self.runtime, self.replay, self.following, request, now).run()
+        """Decides as `decide` does, and returns also the verdict that the decision comes from.
+
+        `of` is what a step of a journey asked for, where its question is put once more.
+        """
+        deciding = Deciding(self.runtime, self.replay, self.following, request, now)
+        if of is not msgspec.UNSET:
+            deciding.query.question = msgspec.structs.replace(deciding.query.question, of=of)
+        return await deciding.run()
 
     def ungiven(self, request: DecisionRequest, decided: Decided) -> UngivenDecision | None:
         """What to `withdraw` if the caller does not get the answer; None where that is nothing."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import tzinfo
+from typing import Final
 
 from rich.cells import cell_len, set_cell_size
 
 from decision.core.reasons import Reason
 from decision.progress import count_of
+from decision.simulation.acting import JourneyTally
 from decision.simulation.off_policy import OffPolicy
 from decision.simulation.tally import MOST_SHOWN, Causes, Line, Tally, by_count
 
@@ -36,6 +39,49 @@ def lines_of(tally: Tally, currency: str, off_policy: OffPolicy | None = None) -
         yield from _causes("no longer said, because under the new policy", tally.lost)
         yield from _causes("new messages, which the old policy did not send because", tally.gained)
         yield from _customers(tally, currency)
+
+
+_TITLES: Final = {
+    "moment": "moments",
+    "step": "runs that entered a step",
+    "ask": "asks of journeys",
+    "given": "given by journeys",
+    "end": "runs that ended",
+    "refused": "runs that were refused",
+    "under way": "runs under way in the end",
+}
+
+
+def journey_lines(acting: JourneyTally, tally: Tally, currency: str, zone: tzinfo) -> Iterator[str]:
+    """What journeys did, line by line, with times of a time zone."""
+    yield f"what journeys do until {acting.until.astimezone(zone):%Y-%m-%d %H:%M}"
+    yield ""
+    if not acting:
+        yield "nothing: no run was started, and no moment happened"
+    counts = ["old", "new", "change"] if tally.compared else ["count"]
+    for table, rows in acting.tables.items():
+        if rows:
+            heads = columns_of(tally.compared, currency) if table == "given" else counts
+            yield from _table(_TITLES[table], heads, rows.items(), tally)
+    first = acting.first()
+    if first:
+        yield f"the first {count_of(len(first), 'ask')}"
+        heads = ["time", "customer", "step", *(["old"] if tally.compared else []), "new"]
+        cells = [
+            [
+                row.at.astimezone(zone).isoformat(),
+                row.customer_id,
+                f"{row.journey}.{row.step}",
+                *([row.old or "-"] if tally.compared else []),
+                row.new or "-",
+            ]
+            for row in first
+        ]
+        widths = [max(map(cell_len, column)) for column in zip(heads, *cells, strict=True)]
+        for line in (heads, *cells):
+            padded = (set_cell_size(cell, width) for cell, width in zip(line, widths, strict=True))
+            yield "  ".join(padded).rstrip()
+        yield ""
 
 
 def head_of(tally: Tally) -> str:
@@ -81,7 +127,7 @@ def columns_of(compared: bool, currency: str) -> list[str]:
 def _table(
     title: str, columns: Sequence[str], rows: Iterable[tuple[str, Line]], tally: Tally
 ) -> Iterator[str]:
-    cells = [[name, *_cells(line, tally.compared)] for name, line in rows]
+    cells = [[name, *_cells(line, tally.compared)[: len(columns)]] for name, line in rows]
     hidden = len(cells) - _MOST_ROWS
     cells = cells[:_MOST_ROWS]
     head = [title, *columns]

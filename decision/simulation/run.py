@@ -8,13 +8,15 @@ import msgspec
 
 from decision.archive.journal import files
 from decision.archive.replays import ArchivedReplay, read_replays
-from decision.core.clock import from_micros
-from decision.core.definition import PolicyDefinition
+from decision.core.clock import from_micros, to_micros
+from decision.core.definition import PolicyDefinition, Selector
 from decision.core.policy_builder import compile_policy
 from decision.core.schema import DecisionRequest, Event
 from decision.engine import InputError
+from decision.intake.lines import lines_of, open_bytes
 from decision.progress import SILENT, Progress
 from decision.scoring.model import Model
+from decision.simulation.acting import JourneyTally
 from decision.simulation.off_policy import OffPolicy, off_policy
 from decision.simulation.side import Simulated, changed
 from decision.simulation.tally import Side, Tally
@@ -26,15 +28,50 @@ _MOST_SAID = 10
 class Simulation:
     """A new policy, an old one or none, and what came of it so far."""
 
-    def __init__(self, new: Simulated, old: Simulated | None, progress: Progress = SILENT) -> None:
+    def __init__(
+        self,
+        new: Simulated,
+        old: Simulated | None,
+        progress: Progress = SILENT,
+        *,
+        first: int = 0,
+    ) -> None:
         self.progress = progress
         self.new = new
         self.old = old
         self.tally = Tally(old is not None, new.groups)
+        self.acting = JourneyTally(first)
         self.off_policy: OffPolicy | None = None
         self.sides = [side for side in (old, new) if side is not None]
         for side in self.sides:  # what carries no time is decided by both at the same one
             side.world.now = new.world.now
+
+    @property
+    def acts(self) -> bool:
+        """Whether a policy has journeys or moments."""
+        return any(side.world.engine.snapshot.policy.journeys for side in self.sides)
+
+    async def act(self, customers: str | None, requests: str | None, lasts: int) -> None:
+        """Requests and events of a file, and then `lasts` microseconds, with journeys that go on.
+
+        Everything begins at the time of the first line.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        begins = None if requests is None else first_time(requests)
+        for side in self.sides:
+            side.act(self.acting, old=side is self.old)
+            side.world.now = begins or side.world.now
+        if customers is not None:
+            await self.load(customers)
+        if requests is not None:
+            await self.requests(requests)
+        until = max(side.world.now for side in self.sides) + lasts
+        self.acting.until = from_micros(until)
+        with self.progress.bar("Journeys"):
+            for side in self.sides:
+                await side.elapse(until)
 
     async def load(self, customers: str) -> None:
         """Loads customers into both worlds; the first rows that are refused are named, once."""
@@ -65,6 +102,8 @@ class Simulation:
                 try:
                     found = lines.read(line)
                     if isinstance(found, Event):
+                        if found.id is None and self.acts:  # what it starts draws by its id
+                            found = msgspec.structs.replace(found, id=f"line-{number}")
                         await self._tell(found)
                     else:
                         await self._ask(found, f"line {number}")
@@ -89,7 +128,7 @@ class Simulation:
                 for side in self.sides:
                     await side.become(replay.document)
                 try:
-                    await self._ask(request_of(replay), replay.decision_id)
+                    await self._ask(request_of(replay), replay.decision_id, replay.question.of)
                 except InputError as error:
                     self._refuse(f"decision {replay.decision_id}: {error}")
                 if number % 256 == 0:
@@ -133,12 +172,17 @@ class Simulation:
                 raise InputError("", answer.rejected[0].detail)
         self.tally.events += answers[-1].accepted
 
-    async def _ask(self, request: DecisionRequest, name: str) -> None:
+    async def _ask(
+        self,
+        request: DecisionRequest,
+        name: str,
+        of: Selector | msgspec.UnsetType = msgspec.UNSET,
+    ) -> None:
         sides: list[Side | None] = []
         refused: list[InputError] = []
         for side in self.sides:
             try:
-                sides.append(await side.ask(request, name))
+                sides.append(await side.ask(request, name, of))
             except InputError as error:
                 refused.append(error)
                 sides.append(side.refuse(request, str(error)))
@@ -161,6 +205,29 @@ class Simulation:
         self.tally.errors += 1
         if self.tally.errors <= _MOST_SAID:
             self.progress.say(problem)
+
+
+def first_time(path: str) -> int | None:
+    """The time of the first line of a file that has one, in microseconds; None without one, and of
+    a stream, which can be read but once.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if path == "-":
+        return None
+    lines = LineReader()
+    with open_bytes(path) as source:
+        for _, line in lines_of(source):
+            try:
+                found = lines.read(line)
+            except InputError:
+                continue
+            event = found if isinstance(found, Event) else found.event
+            at = found.at or (event.at if event is not None else None)
+            if at is not None:
+                return to_micros(at)
+    return None
 
 
 def request_of(replay: ArchivedReplay) -> DecisionRequest:

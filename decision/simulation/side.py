@@ -8,13 +8,15 @@ import msgspec
 
 from decision.core.clock import DAY
 from decision.core.decide import Verdict
-from decision.core.definition import PolicyDefinition, Reservation
+from decision.core.definition import PolicyDefinition, Reservation, Selector
 from decision.core.document import Document
 from decision.core.explanation import why
-from decision.core.schema import DecisionRequest, Event, EventsAnswer
+from decision.core.records import JourneyRecord
+from decision.core.schema import Decision, DecisionRequest, Event, EventsAnswer
 from decision.core.values import MISSING, Value, in_words
 from decision.engine.transaction import commit_of
 from decision.scoring.model import Model
+from decision.simulation.acting import Ask, JourneyTally
 from decision.simulation.tally import Cause, Choice, Side
 from decision.simulation.world import World
 from decision.store.codec import SECTIONS
@@ -55,6 +57,7 @@ class Simulated:
         self._refusal = ""
         self._slots: dict[str, int] = {}
         self._places: dict[tuple[str, str], int] = {}
+        self._acting, self._is_old = JourneyTally(), False
 
     async def prepare(self) -> None:
         """Compiles the policy.
@@ -73,22 +76,41 @@ class Simulated:
             for place, candidate in enumerate(policy.candidates)
         }
 
-    async def ask(self, request: DecisionRequest, name: str) -> Side | None:
-        """What this policy makes of a request; None where its id was answered before.
+    def act(self, tally: JourneyTally, *, old: bool) -> None:
+        """Lets journeys act while time goes by, and counts what they do."""
+        self._acting, self._is_old = tally, old
+        self.world.acts = self
 
-        `name` tells requests without an id apart.
+    async def elapse(self, until: int) -> None:
+        """Lets time go by until the end, a time in microseconds; counts the runs under way then."""
+        await self.world.elapse(until)
+        self._acting.under_way(await self.world.store.tallies(), old=self._is_old)
 
-        Raises:
-            InputError: it cannot be decided.
-        """
-        self._verdict, self._refusal = None, ""
-        decided = await self.world.decide(request, draw_name=name)
-        decision, verdict = decided.decision, decided.verdict
-        self._verdict = verdict
-        if verdict is None:
-            return None
+    def went(self, record: JourneyRecord) -> None:
+        """Something was done to a run of a journey."""
+        self._acting.went(record, old=self._is_old)
+
+    def moment(self, name: str) -> None:
+        """A moment happened."""
+        self._acting.happened(name, old=self._is_old)
+
+    def asked(self, decision: Decision, verdict: Verdict) -> None:
+        """A step of a journey asked."""
+        choices, context = self._choices(verdict), verdict.question.context
+        ask = Ask(
+            decision.decided_at,
+            decision.customer_id,
+            str(context["journey"]),
+            str(context["step"]),
+            decision.outcome,
+            decision.reason,
+            tuple(f"{one.message}/{one.channel}" for one in decision.selections),
+        )
+        self._acting.asked(ask, choices, old=self._is_old)
+
+    def _choices(self, verdict: Verdict) -> list[Choice]:
         policy = self.world.engine.snapshot.policy
-        choices = [
+        return [
             Choice(
                 policy.candidates[row.candidate].message,
                 policy.candidates[row.candidate].channel,
@@ -97,6 +119,27 @@ class Simulated:
             )
             for row in verdict.chosen
         ]
+
+    async def ask(
+        self,
+        request: DecisionRequest,
+        name: str,
+        of: Selector | msgspec.UnsetType = msgspec.UNSET,
+    ) -> Side | None:
+        """What this policy makes of a request; None where its id was answered before.
+
+        `name` tells requests without an id apart. `of` is what a step of a journey asked for.
+
+        Raises:
+            InputError: it cannot be decided.
+        """
+        self._verdict, self._refusal = None, ""
+        decided = await self.world.decide(request, draw_name=name, of=of)
+        decision, verdict = decided.decision, decided.verdict
+        self._verdict = verdict
+        if verdict is None:
+            return None
+        choices = self._choices(verdict)
         groups = {name: _shown(verdict.values[slot]) for name, slot in self._slots.items()}
         return Side(decision.customer_id, decision.outcome, decision.reason, choices, groups)
 

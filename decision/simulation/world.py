@@ -7,30 +7,48 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
+from decision.core import records
 from decision.core.clock import from_micros, to_micros
-from decision.core.definition import PolicyDefinition
+from decision.core.decide import Verdict
+from decision.core.definition import PolicyDefinition, Selector
 from decision.core.errors import InputError
+from decision.core.journeys.definition import MOMENT
 from decision.core.ports import Commit, Committed, Conflict, LogRecord
-from decision.core.schema import DecisionRequest, Event, EventsAnswer
+from decision.core.records import JourneyRecord
+from decision.core.schema import Decision, DecisionRequest, Event, EventsAnswer
 from decision.engine import Engine, EngineSettings, build_snapshot
 from decision.engine.deciding import Decided
+from decision.engine.journeys.elapsing import elapse
 from decision.engine.loading import Loading
 from decision.intake.ingest import ingest
 from decision.intake.lines import LineDecoder, lines_of, open_bytes
 from decision.intake.rows import RowOptions, format_of, read_rows
 from decision.progress import Progress
 from decision.scoring.model import Model
-from decision.store.memory_store import MemoryStore
+from decision.store.timed_store import TimedStore
 
 RECORDS_KEPT: Final = 4096
 """How many decisions can still be looked up, to explain one that is asked for again."""
 
 
-class WorldStore(MemoryStore):
+class Acts(Protocol):
+    """Is told of what acts by itself in a world."""
+
+    def went(self, record: JourneyRecord) -> None:
+        """Something was done to a run of a journey."""
+
+    def moment(self, name: str) -> None:
+        """A moment happened."""
+
+    def asked(self, decision: Decision, verdict: Verdict) -> None:
+        """A step of a journey asked."""
+
+
+class WorldStore(TimedStore):
     """A store in memory with a log that forgets: its size is bounded by the customers.
 
     Expired answers, event ids and budget tokens are removed, as Redis does for a server.
@@ -51,6 +69,8 @@ class WorldStore(MemoryStore):
             for record in commit.records:
                 if record.kind == "decision":
                     self._recent[record.id] = record
+                elif self._world.acts is not None:
+                    self._tell(record, self._world.acts)
             while len(self._recent) > RECORDS_KEPT:
                 self._recent.popitem(last=False)
         self._sweep_in -= 1
@@ -59,12 +79,23 @@ class WorldStore(MemoryStore):
             self._sweep_in = max(RECORDS_KEPT, self.forget_expired())
         return result
 
+    def _tell(self, record: LogRecord, acts: Acts) -> None:
+        if record.kind == "journey":
+            acts.went(records.decode_journey(record.body))
+        elif record.kind == "event":
+            name = records.decode_event(record.body).type
+            if name.startswith(MOMENT):
+                acts.moment(name.removeprefix(MOMENT))
+
     async def find_record(self, decision_id: str) -> LogRecord | None:
         return self._recent.get(decision_id)
 
 
 class World:
-    """One policy and one model, deciding what is put to it. `now` is microseconds."""
+    """One policy and one model, deciding what is put to it. `now` is microseconds.
+
+    Where `acts` is set, journeys go on while time goes by, and it is told of what they do.
+    """
 
     def __init__(
         self,
@@ -80,12 +111,14 @@ class World:
         self.explain = explain
         self.now = time.time_ns() // 1000
         self.draw_name: str | None = None
+        self.acts: Acts | None = None
         settings = EngineSettings(
             seed=seed, timeout=3600.0, lowercase_emails=lowercase_emails, delivers=False
         )
         self.store = WorldStore(self)
         self.store.make_up_codes({})
         self.engine = Engine(self.store, settings, clock=lambda: self.now)
+        self.engine.observe(self)
 
     async def prepare(self) -> None:
         """Compiles the policy.
@@ -113,11 +146,46 @@ class World:
         )
         return tally.bad_rows
 
-    async def decide(self, request: DecisionRequest, *, draw_name: str | None = None) -> Decided:
+    async def elapse(self, until: int) -> None:
+        """Lets time go by until a time in microseconds; what is due is done at its own time."""
+        self.draw_name = None
+        await elapse(self.engine, self.store, until, self._set_clock)
+
+    def _set_clock(self, now: int) -> None:
+        self.now = now
+
+    async def _arrive(self, at: int) -> None:
+        """Comes to a time; what happens then goes before what is due then."""
+        if self.acts is not None:
+            await self.elapse(at - 1)
+        self.now = at
+
+    def decided(
+        self, decision: Decision, verdict: Verdict | None, steps: dict[str, float], written: bool
+    ) -> None:
+        """A decision was made."""
+        asked = (decision.request_id or "").startswith("j.")
+        if asked and self.acts is not None and verdict is not None:
+            self.acts.asked(decision, verdict)
+
+    def recorded(self, event_type: str, result: str) -> None:
+        """Needs no notice."""
+
+    def followed(self, result: str) -> None:
+        """Needs no notice."""
+
+    async def decide(
+        self,
+        request: DecisionRequest,
+        *,
+        draw_name: str | None = None,
+        of: Selector | msgspec.UnsetType = msgspec.UNSET,
+    ) -> Decided:
         """Decides at the time of the request, else of its event, else of what was before.
 
         `draw_name` stands in for a missing request id where numbers are drawn, so that worlds
-        draw the same for the same request whatever came before; no answer is kept for it.
+        draw the same for the same request whatever came before; no answer is kept for it. `of` is
+        what a step of a journey asked for.
 
         Raises:
             InputError: the request cannot be decided.
@@ -125,7 +193,7 @@ class World:
         event = request.event
         at = request.at or (event.at if event is not None else None)
         if at is not None:
-            self.now = to_micros(at)
+            await self._arrive(to_micros(at))
         self.draw_name = draw_name if request.request_id is None else None
         request = msgspec.structs.replace(
             request,
@@ -133,12 +201,12 @@ class World:
             explain=request.explain or self.explain,
             deadline_ms=None,
         )
-        return await self.engine.decide_with_verdict(request, now=self.now)
+        return await self.engine.decide_with_verdict(request, now=self.now, of=of)
 
     async def record(self, event: Event) -> EventsAnswer:
         """Records an event at its own time."""
         if event.at is not None:
-            self.now = to_micros(event.at)
+            await self._arrive(to_micros(event.at))
         return await self.engine.events.record([event], now=self.now)
 
 
