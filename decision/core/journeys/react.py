@@ -95,23 +95,28 @@ class _Reacting:
         for name, journey in self.journeys.by_name.items():
             state = self.document.journeys
             for run in () if state is None else state.runs.get(name, ()):
-                if self._hit(journey.goal, events) is not None:
+                if self._hit(journey.goal, run, events) is not None:
                     self._done(end(self.document, name, run, "goal", self.now))
-                elif self._hit(journey.stop, events) is not None:
+                elif self._hit(journey.stop, run, events) is not None:
                     self._done(end(self.document, name, run, "stopped", self.now))
                 elif (cue := journey.awaited.get(run.step)) is not None:
-                    at = self._hit(cue, events)
+                    at = self._hit(cue, run, events)
                     if at is not None and (at <= run.wake or not run.entered):
                         self._came(journey, run)
 
-    def _hit(self, cue: Cue | None, events: Sequence[Occurrence]) -> int | None:
-        """When what a cue names happened; None where it did not."""
+    def _hit(self, cue: Cue | None, run: Run, events: Sequence[Occurrence]) -> int | None:
+        """When what a cue names happened to a run; None where it did not.
+
+        History that is loaded during a run is not of it. An event from shortly before may be: what
+        started the run, such as a moment, can itself be about what came before.
+        """
         if cue is None:
             return None
         if cue.event is None:
             return self.now if cue.test(self._seen(None)) else None
         for event in events:
-            if event.type == cue.event and cue.test(self._seen(event)):
+            recent = run.started - event.at <= TOO_LATE
+            if recent and event.type == cue.event and cue.test(self._seen(event)):
                 return event.at
         return None
 

@@ -24,8 +24,8 @@ MOST_KEPT: Final = 4_096
 more, in the order of the event, is left out."""
 
 TOO_LATE: Final = 24 * 3_600_000_000
-"""Microseconds: an event that is older when it arrives starts no run and no partial match. It still
-ends runs, and is still waited for."""
+"""Microseconds: an event that is older when it arrives starts no run and no partial match. One
+that is older than a run by so much is neither its goal nor what it waits for."""
 
 
 class Run(msgspec.Struct, array_like=True, omit_defaults=True):

@@ -63,10 +63,14 @@ class World:
         at = self.now if at is None else at
         for one in list(self.walkers):
             for trigger, reason in ((one.journey.goal, "goal"), (one.journey.stop, "stopped")):
-                named = trigger is not None and trigger.event in (None, kind)
+                recent = trigger is not None and at >= one.started - DAY
+                named = trigger is not None and (
+                    trigger.event is None or (trigger.event == kind and recent)
+                )
                 if trigger and named and one in self.walkers:
                     self.end_if(one, trigger, properties if trigger.event else {}, reason)
-            if one in self.walkers and one.event == kind and one.waits and at <= one.until:
+            waited = one.started - DAY <= at <= one.until
+            if one in self.walkers and one.event == kind and one.waits and waited:
                 one.woken_by = self.now
                 one.until, one.event = self.now, None
                 one.about["/came"] = True

@@ -62,12 +62,15 @@ def test_again_says_how_long_it_takes_until_the_next_run(
     assert len(life.asked) == started
 
 
-def test_an_event_a_year_late_starts_nothing_but_is_a_goal_and_is_counted() -> None:
+def test_an_event_a_year_late_starts_nothing_and_ends_nothing() -> None:
+    """Last year's purchases that are loaded during a run are not what it was for."""
     life = Life(journeys_of(journey(PAUSE, goal=Trigger(name="", event="buy"))))
     life.event("go", life.now - 365 * DAY)
     assert life.runs == []
     life.event("go")
     life.event("buy", life.now - 365 * DAY)
+    assert life.ended == []
+    life.event("buy", life.now - DAY // 2)
     assert life.ended == ["goal"]
 
 
