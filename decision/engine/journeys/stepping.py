@@ -17,7 +17,7 @@ from decision.core.identifiers import PARTITIONS
 from decision.core.journeys.advance import Asks
 from decision.core.journeys.gate import Gate
 from decision.core.ports import Commit, ReadResult
-from decision.core.timers import ClaimedWake, Wake, set_wake
+from decision.core.timers import ClaimedWake, Wake
 from decision.engine.crediting import Crediting
 from decision.engine.deciding import Deciding
 from decision.engine.following import Following
@@ -123,12 +123,8 @@ class Stepping:
         await crediting.count(document, work.moments)
         ids = crediting.count_own(document, found.known_events, work)
         more = work.more
-        if work.is_idle and not more:
-            at, kept = work.next_wake(), msgspec.msgpack.encode
-            before = kept(document.journeys)
-            wake = set_wake(document, at, now)
-            if kept(document.journeys) == before:
-                return _Round(customer_id, wake=wake, work=work), None
+        if work.is_idle and not more and (wake := work.timer()) is not None:
+            return _Round(customer_id, wake=wake, work=work), None
         lasts = runtime.settings.event_ids_last
         commit = commit_of(found, runtime.new_id(customer_id), (), (), ids, lasts)
         work.write(commit, lasts, claimed.lease)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator
+from copy import copy
 from functools import lru_cache
 from typing import Final
 
@@ -165,6 +166,15 @@ class JourneyWork:
         """Whether nothing was done."""
         done = self.records or self.moments or self._sets
         return not done and _encode(self.document.journeys) == self._state
+
+    def timer(self) -> Wake | None:
+        """The next timer, where it can be set without a commit: what is kept stays as it is.
+
+        It is tried on a copy: a bucket that is noted has an entry, and only a commit makes both.
+        """
+        tried = msgspec.structs.replace(self.document, journeys=copy(self.document.journeys))
+        wake = set_wake(tried, self.next_wake(), self.now)
+        return wake if _encode(tried.journeys) == _encode(self.document.journeys) else None
 
     def write(self, commit: Commit, event_ids_last: int, held_until: int | None = None) -> None:
         """Makes it part of a commit of this customer, where there is anything to write.

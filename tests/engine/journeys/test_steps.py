@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from decision.core.clock import DAY, HOUR, MINUTE
+from decision.core.journeys.definition import Ask, Journey, Trigger, Wait
 from decision.core.journeys.runs import runs_of
 from decision.core.schema import DecisionRequest, TriggerEvent
 from decision.store import MemoryStore
@@ -20,6 +21,7 @@ from tests.engine.journeys.world import (
     definition,
     engine_on,
     logged,
+    of,
     steps,
     tell,
 )
@@ -88,6 +90,27 @@ async def test_what_is_only_held_by_time_is_asked_again_and_goes_on_in_the_end(
     assert len(await asked(engine.runtime.store)) == 5
 
 
+@pytest.mark.parametrize("days", [1, 6, 9, 40, 60, 300])
+async def test_a_wait_ends_at_its_time_however_often_its_timer_comes_too_early(
+    days: int, clock: Clock
+) -> None:
+    slow = Journey(
+        name="slow",
+        start=Trigger(name="", event="follow"),
+        steps=(
+            Wait(name="pause", lasts=days * DAY),
+            Ask(name="hi", placement="outbound", of=of("hello")),
+        ),
+    )
+    store, begin = MemoryStore(lambda: clock.now / 1_000_000), clock.now
+    engine = await engine_on(store, clock, definition(slow))
+    await tell(engine, "follow")
+    await pass_(engine, clock, days * DAY - MINUTE)
+    assert await given(engine) == []
+    await pass_(engine, clock, 2 * MINUTE)
+    assert [one.decided_at - begin for one in await decisions(store)] == [days * DAY]
+
+
 async def test_a_goal_ends_a_run_as_it_comes_and_nothing_more_is_asked(
     engine: Any, clock: Clock
 ) -> None:
@@ -140,9 +163,6 @@ async def test_a_changed_attribute_starts_what_a_segment_starts(engine: Any, clo
 
 
 async def test_what_an_event_counts_as_for_others_starts_their_journeys(clock: Clock) -> None:
-    from decision.core.journeys.definition import Ask, Journey, Trigger
-    from tests.engine.journeys.world import of
-
     thanked = Journey(
         name="thanked",
         start=Trigger(name="", event="credited"),
