@@ -17,6 +17,7 @@ from decision.core.errors import StoreUnavailable
 from decision.core.explanation import within
 from decision.core.policy import Policy
 from decision.core.ports import BlobStore, Store
+from decision.engine.journey_cautions import journey_cautions
 from decision.progress import count_of
 from decision.store.damage import readable
 
@@ -55,9 +56,10 @@ async def passing_cautions(policy: Policy, store: Store, now: int) -> tuple[str,
 
 
 async def present_cautions(runtime: Runtime) -> tuple[str, ...]:
-    """Every warning about the policy in force, as it is now, and those of deliveries that wait.
+    """Every warning about the policy in force, as it is now, and those of deliveries and journeys
+    that wait.
 
-    The latter are not about the policy: whoever puts it in force may be the one that sends. Where
+    The latter are not about the policy: whoever puts it in force may be the one that acts. Where
     the store does not answer, those of when it was put in force.
     """
     snapshot, now = runtime.snapshot, runtime.clock()
@@ -65,6 +67,7 @@ async def present_cautions(runtime: Runtime) -> tuple[str, ...]:
         passing = (
             *await passing_cautions(snapshot.policy, runtime.store, now),
             *await _late_deliveries(snapshot.policy, runtime.store),
+            *await journey_cautions(snapshot.policy, runtime.store, now),
         )
     except StoreUnavailable:
         return snapshot.cautions

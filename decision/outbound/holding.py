@@ -16,10 +16,14 @@ from decision.core.journeys.definition import Limits
 from decision.core.journeys.holds import JourneyHold
 from decision.core.ports import Store
 from decision.engine import Engine
+from decision.engine.journey_cautions import RAN_BLOB
 from decision.observability import named
 
 _TURN: Final = SECOND // 2
 """How long one process lets go on who is parked, before another may."""
+
+_NOTE: Final = 30 * SECOND
+"""How often it is noted that somebody runs journeys."""
 
 _AT_A_TIME: Final = 500
 _MOST: Final = 5_000
@@ -67,10 +71,14 @@ class Holding:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._store = engine.runtime.store
+        self._noted = 0
 
     async def look(self) -> None:
         """Learns what stands still, and lets others go on; of all processes, one at a time does."""
-        gating = self._engine.stepping.gating
+        gating, now = self._engine.stepping.gating, self._engine.runtime.clock()
+        if not 0 <= now - self._noted < _NOTE:
+            await self._store.put_blob(RAN_BLOB, str(now).encode())
+            self._noted = now
         gating.holds = await self._store.held_journeys()
         if await self._store.take_turn("journeys-go-on", _TURN):
             await self.let_go_on()

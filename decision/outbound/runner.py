@@ -128,7 +128,12 @@ class Runner:
     async def _watch(self) -> None:
         """Looks at what stands still, at walks that are to be done, at what fails."""
         for duty in self._duties:
-            await duty.look()
+            try:
+                await duty.look()
+            except StoreUnavailable:
+                raise
+            except Exception:  # noqa: BLE001 - runs go on whatever is wrong with the rest
+                _log.exception("a look at all journeys failed", extra=named("journeys_defect"))
         self._look_at = monotonic() + _WATCH
 
     async def _claim(self, group: _Group) -> int:

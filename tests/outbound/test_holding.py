@@ -10,6 +10,7 @@ import pytest
 
 from decision.core.clock import DAY, HOUR, MINUTE, SECOND
 from decision.core.journeys.definition import Ask, Journey, Limits, Trigger, Wait, WaitUntilDate
+from decision.engine.cautions import present_cautions
 from decision.outbound import failing
 from decision.outbound.holding import pause, resume, stop
 from decision.outbound.runner import Runner
@@ -236,3 +237,30 @@ async def test_a_journey_whose_runs_go_wrong_is_paused(
     await world.pass_(MINUTE)
     assert await world.ended() == {"unreadable_date": failing.LEAST + 1}
     assert await world.store.held_journeys() == {}
+
+
+async def cautions(world: World) -> list[str]:
+    """What is said of journeys; nobody sends deliveries here."""
+    every = await present_cautions(world.engine.runtime)
+    return [one for one in every if not one.startswith("channel")]
+
+
+async def test_journeys_that_nobody_runs_or_that_stand_still_are_a_warning(clock: Clock) -> None:
+    """As are those that are late; a policy without journeys has no such warning."""
+    world = await World(clock, journey()).open()
+    [nobody] = await cautions(world)
+    assert nobody.startswith("nobody runs journeys")
+    await tell(world.engine, "follow", cart="1")
+    await world.pass_(MINUTE)
+    assert await cautions(world) == []
+    await pause(world.store, "welcome", clock.now, "looking into it")
+    clock.now += 2 * MINUTE
+    [paused] = await cautions(world)
+    assert paused.startswith("journey welcome is paused since 2m: looking into it;")
+    await resume(world.store, "welcome")
+    await tell(world.engine, "follow", "late", cart="1")
+    clock.now += 2 * MINUTE
+    [late] = await cautions(world)
+    assert late.startswith("journeys are 2m late;")
+    clock.now += DAY
+    assert len(await cautions(world)) == 1

@@ -1,0 +1,48 @@
+"""Warnings of journeys that nobody runs, that are late, or that stand still."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from decision.core.clock import MINUTE, rough_duration
+from decision.core.policy import Policy
+from decision.core.ports import Store
+
+RAN_BLOB: Final = "journeys-ran"
+"""When some process last ran journeys, in microseconds; written each half minute."""
+
+_SILENT: Final = 5 * MINUTE
+"""Microseconds without such a note, also by a clock that is a bit ahead, before it is a warning."""
+
+_BEHIND: Final = 60_000
+"""Milliseconds for which timers may be due before it is a warning."""
+
+
+async def journey_cautions(policy: Policy, store: Store, now: int) -> tuple[str, ...]:
+    """Warnings of what is so now, one sentence each; none where the policy has no journeys.
+
+    Raises:
+        StoreUnavailable: the store could not be reached.
+    """
+    if policy.journeys is None:
+        return ()
+    found = []
+    for name, hold in sorted((await store.held_journeys()).items()):
+        if name in policy.journeys.by_name:
+            what = "stopped" if hold.ends else "paused"
+            found.append(
+                f"journey {name} is {what} since {rough_duration(max(0, now - hold.at))}: "
+                f"{hold.why}; run nextbest journeys resume {name} to let it go on"
+            )
+    ran = await store.get_blob(RAN_BLOB)
+    if ran is None or now - int(ran) > _SILENT:
+        found.append(
+            "nobody runs journeys: their runs and moments wait; start nextbest outbound, or "
+            "serve --outbound"
+        )
+    elif (behind := (await store.count_wakes()).behind) >= _BEHIND:
+        found.append(
+            f"journeys are {rough_duration(behind * 1000)} late; start another nextbest outbound, "
+            "or look what its log says"
+        )
+    return tuple(found)
