@@ -60,6 +60,7 @@ class DeliveryMetrics:
     def failing(self, channels: Mapping[tuple[str, str], bool]) -> None:
         """Which gateways are left alone."""
         for (gateway, channel), failing in channels.items():
+            self._see(channel)
             self._failing.labels(gateway, channel).set(failing)
 
     def without_gateway(self, channels: Collection[str]) -> None:
@@ -68,7 +69,9 @@ class DeliveryMetrics:
             self._without.labels(channel).set(1)
 
     def _see(self, channel: str) -> None:
-        """Shows every result of a channel from the first delivery on, so that rates are right."""
+        """Shows every result of a channel from the start on: Prometheus takes the first value that
+        it sees for where a counter began, so the first of a kind would never be in an increase.
+        """
         if channel not in self._channels:
             self._channels.add(channel)
             for result in RESULTS:

@@ -282,7 +282,13 @@ SITUATIONS: dict[str, tuple[dict[str, str], set[str]]] = {
             'nextbest_deliveries_total{channel="email",result="sent"}': "900x120",
             'nextbest_deliveries_total{channel="email",result="retried"}': "0+1x120",
         },
-        {"NextbestGatewayFailing", "NextbestAttemptsFail", "NextbestDeliveriesOld"},
+        {
+            "NextbestGatewayFailing",
+            "NextbestAttemptsFail",
+            "NextbestDeliveriesOld",
+            "NextbestNothingSent",
+            "NextbestEveryAttemptFails",
+        },
     ),
     "one mail that its receiver does not take for now": (
         {
@@ -341,6 +347,58 @@ def test_alerts_fire_in_the_situations_they_are_for_and_in_no_other(
     tmp_path: Any, situation: str
 ) -> None:
     series, expected = SITUATIONS[situation]
+    check_alerts(tmp_path, series, expected, "2h")
+
+
+ONE_MAIL = {
+    'nextbest_deliveries_oldest_seconds{channel="email"}': "0x5 0+60x200",
+    'nextbest_deliveries_total{channel="email",result="retried"}': "0x5 2x4 3x29 4x200",
+    'nextbest_deliveries_total{channel="email",result="sent"}': "7x200",
+}
+"""Decided after five minutes, tried at once, after 5 s, 5 min and 35 min; all else was before."""
+
+GREYLISTED = {
+    'nextbest_deliveries_oldest_seconds{channel="email"}': "0x5 0+60x5 0x200",
+    'nextbest_deliveries_total{channel="email",result="retried"}': "0x5 2x200",
+    'nextbest_deliveries_total{channel="email",result="sent"}': "7x11 8x200",
+}
+"""As `ONE_MAIL`, but the third try succeeds."""
+
+SHORT_LIVED = {
+    'nextbest_deliveries_oldest_seconds{channel="sms"}': "300x200",
+    'nextbest_deliveries_total{channel="sms",result="retried"}': "0x5 0+1x200",
+    'nextbest_deliveries_total{channel="sms",result="sent"}': "7x200",
+}
+"""The provider is down, and what waits is dropped after five minutes, so nothing gets old."""
+
+BUSY = {
+    'nextbest_deliveries_oldest_seconds{channel="email"}': "0+20x200",
+    'nextbest_deliveries_total{channel="email",result="retried"}': "0+1x200",
+    'nextbest_deliveries_total{channel="email",result="sent"}': "0+9x200",
+}
+"""One receiver of many does not take its mail, or a limit holds back what waits."""
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+@pytest.mark.parametrize("minute", [6, 12, 18, 22, 30, 45])
+@pytest.mark.parametrize(
+    ("series", "fire"),
+    [
+        (ONE_MAIL, {"NextbestNothingSent"}),
+        (GREYLISTED, set()),
+        (SHORT_LIVED, {"NextbestEveryAttemptFails", "NextbestAttemptsFail"}),
+        (BUSY, set()),
+    ],
+    ids=["one mail that is stuck", "one mail that is greylisted", "short-lived", "busy"],
+)
+def test_a_small_shop_is_told_within_a_quarter_of_an_hour_that_nothing_is_sent(
+    tmp_path: Any, series: dict[str, str], fire: set[str], minute: int
+) -> None:
+    check_alerts(tmp_path, series, fire if minute > 20 else set(), f"{minute}m")
+
+
+def check_alerts(tmp_path: Any, series: dict[str, str], expected: set[str], time: str) -> None:
+    """Prometheus fires just the expected alerts at that time."""
     where = 'instance="a:8000", job="nextbest"'
     given = [
         {
@@ -351,7 +409,7 @@ def test_alerts_fire_in_the_situations_they_are_for_and_in_no_other(
     ]
     if "nextbest_archive_last_success_seconds" not in series:
         given.append({"series": "nextbest_archive_last_success_seconds", "values": "0+60x180"})
-    at = {"eval_time": "2h"}
+    at = {"eval_time": time}
     tests = [
         {**at, "alertname": rule["alert"], "exp_alerts": []}
         for rule in alerts()
