@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 import rich_click as click
@@ -15,8 +15,11 @@ from decision.cli.output import Fail, console, print_json
 from decision.core import calendar
 from decision.core.clock import time_in_zone, to_micros
 from decision.core.reasons import Reason
-from decision.core.schema import Decision, ExplanationRow
+from decision.core.schema import AskedBy, Decision, ExplanationRow
+from decision.progress import count_of
 from decision.redaction import redacted
+
+Sourced = TypeVar("Sourced", ExplanationRow, AskedBy)
 
 WIDE: Final = 120
 """Columns of a terminal from which on the source has a column of its own."""
@@ -71,17 +74,18 @@ def explain(
 def _with_sources_in(rules: str, decision: Decision) -> Decision:
     """The decision with the paths of its sources in the rules folder; without a folder where that
     is not there. What is kept of a policy does not say how its folder was called."""
-    rows = decision.explanation
-    if rows is None:
-        return decision
     start = f"{rules.rstrip('/')}/" if Path(rules).is_dir() else ""
-    rows = [
-        msgspec.structs.replace(
-            row, source=row.source and start + row.source.removeprefix("rules/")
-        )
-        for row in rows
-    ]
-    return msgspec.structs.replace(decision, explanation=rows)
+
+    def placed(one: Sourced) -> Sourced:
+        source = one.source and start + one.source.removeprefix("rules/")
+        return msgspec.structs.replace(one, source=source)
+
+    by, rows = decision.asked_by, decision.explanation
+    return msgspec.structs.replace(
+        decision,
+        explanation=None if rows is None else [placed(row) for row in rows],
+        asked_by=by if by is msgspec.UNSET else placed(by),
+    )
 
 
 def _look_up(decision_id: str, settings: ServerSettings) -> tuple[Decision, str | None]:
@@ -186,9 +190,20 @@ def show(decision: Decision, show_all: bool = False, timezone: str | None = None
         table.add_row(*_cells(row, wide), style="green" if row.reason is None else "")
     out.print()
     out.print(table)
-    left_out = len(decision.explanation) - len(rows)
-    if left_out:
-        out.print(f"\n{left_out} candidates of other placements are left out; --all shows them.")
+    hidden = [] if show_all else [row for row in decision.explanation if row not in rows]
+    by, others = decision.asked_by, len(hidden)
+    if by is not msgspec.UNSET and by.source is not None:
+        others = sum(row.source != by.source for row in hidden)
+        if unasked := len(hidden) - others:
+            what = f"{count_of(unasked, 'candidate')} that step {by.step} does not ask for"
+            out.print(f"\n{what} {_is(unasked)} left out ({by.source}); --all shows them.")
+    if others:
+        what = f"{count_of(others, 'candidate')} of other placements"
+        out.print(f"\n{what} {_is(others)} left out; --all shows them.")
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _facts(decision: Decision, zone: tzinfo) -> list[tuple[str, Any]]:
@@ -199,6 +214,9 @@ def _facts(decision: Decision, zone: tzinfo) -> list[tuple[str, Any]]:
         ("asked", f"{decision.placement}, {time_in_zone(to_micros(decision.decided_at), zone)}"),
         ("outcome", f"{decision.outcome}: {chosen}" if chosen else decision.outcome),
     ]
+    if (by := decision.asked_by) is not msgspec.UNSET:
+        where = f"  {by.source}" if by.source else ""
+        facts.insert(3, ("by", f"journey {by.journey}, step {by.step}{where}"))
     if decision.reason is not None:
         facts.append(("reason", decision.reason))
     if decision.not_before is not None:

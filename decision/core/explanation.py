@@ -15,7 +15,7 @@ from decision.core.condition_words import facts_of, failures, shown
 from decision.core.conditions import ALWAYS, Condition
 from decision.core.contact_policy import EVER
 from decision.core.decide import Verdict
-from decision.core.definition import Cap, FieldLimit
+from decision.core.definition import Cap, FieldLimit, PolicyDefinition
 from decision.core.fields import WEEKDAYS
 from decision.core.masks import indices
 from decision.core.policy import Policy, in_holdout
@@ -156,11 +156,9 @@ class _Explainer:
 
     def _not_asked_for(self, message: str) -> Detail:
         """What the journey's step asks for instead."""
-        question, source = self.verdict.question, None
+        question = self.verdict.question
         name, step = question.context.get("journey"), question.context.get("step")
-        for journey in self.policy.definition.journeys:
-            if journey.name == name:
-                source = next((one.source for one in journey.steps if one.name == step), None)
+        source = step_source(self.policy.definition, name, step)
         assert question.of is not msgspec.UNSET
         wanted = [
             f"{key} {' or '.join(values)}"
@@ -292,6 +290,14 @@ class _Explainer:
 
     def _tier(self, index: int) -> int:
         return self.policy.purposes[self.policy.candidates[index].purpose].tier
+
+
+def step_source(definition: PolicyDefinition, journey: object, step: object) -> str | None:
+    """The line of a journey's step; None where the policy has none such."""
+    for one in definition.journeys:
+        if one.name == journey:
+            return next((each.source for each in one.steps if each.name == step), None)
+    return None
 
 
 def within(cap: Cap) -> str:

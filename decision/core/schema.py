@@ -83,8 +83,17 @@ class ExplanationRow(msgspec.Struct, frozen=True, kw_only=True):
     selection_probability: float | None = None
 
 
+class AskedBy(msgspec.Struct, frozen=True, kw_only=True):
+    """The step of a journey that asked, and its line in the rule files."""
+
+    journey: str
+    step: str
+    source: str | None = None
+
+
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a decision request."""
+    """The answer to a decision request. `asked_by` is there where a journey asked, and the decision
+    is looked up."""
 
     decision_id: str
     customer_id: str
@@ -99,6 +108,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     degraded: list[str] = []
     model_version: str | None = None
     explanation: list[ExplanationRow] | None = None
+    asked_by: AskedBy | msgspec.UnsetType = msgspec.UNSET
 
 
 class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

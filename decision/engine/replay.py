@@ -7,7 +7,9 @@ rule engine remembers anything of it.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -19,13 +21,13 @@ from decision.core.decide import Verdict, choose_nothing, decide, fallback_of
 from decision.core.document import Document
 from decision.core.errors import InputError
 from decision.core.event_effects import contacts_of, is_withheld
-from decision.core.explanation import explain
+from decision.core.explanation import explain, step_source
 from decision.core.identifiers import parse_decision_id
 from decision.core.masks import Indices, mask_from_bytes
 from decision.core.policy import Policy
 from decision.core.reasons import Reason
 from decision.core.records import DecisionRecord
-from decision.core.schema import Decision, Selection
+from decision.core.schema import AskedBy, Decision, Selection
 from decision.core.values import Value
 from decision.engine.answering import fallback_without_store, selections_of
 from decision.engine.merging import LONGEST_CHAIN
@@ -109,6 +111,11 @@ class Replay:
         if snapshot is None:
             return answer
         verdict = self.verdict(record, snapshot, document)
+        if (by := answer.asked_by) is not msgspec.UNSET:
+            source = step_source(snapshot.policy.definition, by.journey, by.step)
+            answer = msgspec.structs.replace(
+                answer, asked_by=msgspec.structs.replace(by, source=source)
+            )
         return msgspec.structs.replace(
             answer,
             selections=selections_of(snapshot, verdict),
@@ -281,4 +288,20 @@ def _as_logged(record: DecisionRecord) -> Decision:
         degraded=record.degraded,
         policy_version=record.policy_version,
         model_version=record.model_version,
+        asked_by=_asked_by(record),
     )
+
+
+_OF_A_STEP: Final = re.compile(r"j\.[0-9a-f]{18}\.[0-9]+\.[0-9]+")
+"""The request id of a step's ask: its run, visit and how often it asked (see `Asking.request`)."""
+
+
+def _asked_by(record: DecisionRecord) -> AskedBy | msgspec.UnsetType:
+    """The step that asked. Callers may say `journey` and `step` in a context of their own."""
+    context = record.question.context
+    if not _OF_A_STEP.fullmatch(record.request_id or ""):
+        return msgspec.UNSET
+    journey, step = context.get("journey"), context.get("step")
+    if not (isinstance(journey, str) and isinstance(step, str)):
+        return msgspec.UNSET
+    return AskedBy(journey=journey, step=step)

@@ -178,8 +178,9 @@ export class Client extends Base {
    * From what was logged; where that is no longer there, from the archive, where one is
    * configured. It is decided again from what the decision saw, and contents are rendered again,
    * as they were then. Contents are empty, and `explanation` is null or without details, only
-   * where the document or the policy of that time is no longer kept. `not_given` in `degraded`:
-   * the decision was written too late for its answer, and was taken back.
+   * where the document or the policy of that time is no longer kept. `asked_by` names the journey
+   * and step that asked, with the line in the rule files. `not_given` in `degraded`: the decision
+   * was written too late for its answer, and was taken back.
    *
    * Scope: `decide`.
    */

@@ -21,6 +21,13 @@ export interface ArchiveRemoval {
   files: number | null;
 }
 
+/** The step of a journey that asked, and its line in the rule files. */
+export interface AskedBy {
+  journey: string;
+  step: string;
+  source: string | null;
+}
+
 /**
  * One budget in its present period; `name` is that of its message, or one of `budgets:`.
  *
@@ -144,7 +151,10 @@ export interface CustomerView {
   deliveries?: DeliveryView[];
 }
 
-/** The answer to a decision request. */
+/**
+ * The answer to a decision request. `asked_by` is there where a journey asked, and the decision is
+ * looked up.
+ */
 export interface Decision {
   decision_id: string;
   customer_id: string;
@@ -159,6 +169,7 @@ export interface Decision {
   degraded: string[];
   model_version: string | null;
   explanation: ExplanationRow[] | null;
+  asked_by?: AskedBy;
 }
 
 /**

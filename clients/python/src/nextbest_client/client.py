@@ -161,8 +161,9 @@ class Client(Base):
         is configured. It is decided again from what the decision saw, and contents are
         rendered again, as they were then. Contents are empty, and `explanation` is null
         or without details, only where the document or the policy of that time is no
-        longer kept. `not_given` in `degraded`: the decision was written too late for its
-        answer, and was taken back.
+        longer kept. `asked_by` names the journey and step that asked, with the line in
+        the rule files. `not_given` in `degraded`: the decision was written too late for
+        its answer, and was taken back.
 
         Scope: `decide`.
         """
@@ -525,8 +526,9 @@ class AsyncClient(AsyncBase):
         is configured. It is decided again from what the decision saw, and contents are
         rendered again, as they were then. Contents are empty, and `explanation` is null
         or without details, only where the document or the policy of that time is no
-        longer kept. `not_given` in `degraded`: the decision was written too late for its
-        answer, and was taken back.
+        longer kept. `asked_by` names the journey and step that asked, with the line in
+        the rule files. `not_given` in `degraded`: the decision was written too late for
+        its answer, and was taken back.
 
         Scope: `decide`.
         """

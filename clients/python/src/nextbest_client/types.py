@@ -30,6 +30,15 @@ class ArchiveRemoval(TypedDict):
 
 
 @final
+class AskedBy(TypedDict):
+    """The step of a journey that asked, and its line in the rule files."""
+
+    journey: str
+    step: str
+    source: str | None
+
+
+@final
 class BudgetView(TypedDict):
     """One budget in its present period; `name` is that of its message, or one of `budgets:`.
 
@@ -165,7 +174,9 @@ class CustomerView(TypedDict):
 
 @final
 class Decision(TypedDict):
-    """The answer to a decision request."""
+    """The answer to a decision request. `asked_by` is there where a journey asked, and the
+    decision is looked up.
+    """
 
     decision_id: str
     customer_id: str
@@ -180,6 +191,7 @@ class Decision(TypedDict):
     degraded: list[str]
     model_version: str | None
     explanation: list[ExplanationRow] | None
+    asked_by: NotRequired[AskedBy]
 
 
 class DecisionRequest(TypedDict):
