@@ -112,6 +112,7 @@ def consume(
     On SIGTERM what is being stored is stored first.
     """
     require("nextbest consume", "aiokafka", extra="kafka")
+    from decision.cli.policies import need_store
     from decision.observability import configure_logging
 
     settings = server_settings(**given)
@@ -122,6 +123,7 @@ def consume(
         wanted.connection()  # a file of certificates that cannot be read is told now
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
+    need_store(settings)
     configure_logging(settings.log_level, settings.log_format)
     asyncio.run(_consume(settings, wanted, metrics_host, metrics_port))
     return 0

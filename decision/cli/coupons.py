@@ -99,10 +99,12 @@ async def _load(
     from itertools import islice
     from time import time_ns
 
+    from decision.cli.policies import tell_of_new_store
     from decision.intake.coupons import BATCH, CodeLoading
     from decision.server.opening import open_store
 
     problems: list[dict[str, str]] = []
+    tell_of_new_store(settings)
     async with open_store(settings) as store:
         loading = CodeLoading(store, pool, refusals(problems, quiet))
         with progress("Codes") as move:

@@ -28,14 +28,16 @@ def outbound(metrics_port: int | None, metrics_host: str, **given: str | bool | 
     decided here. Placements with `delivery: gateway` leave deliveries in the outbox; the
     gateways file says what each channel is sent with. Just before each attempt it is looked at
     again whether the message may still go. Any number of these may run at once. Give it the rules,
-    the Redis and the prefix of the server.
+    the Redis and the prefix of the server; without --redis-url, run it where the server runs.
 
     On SIGTERM what is on its way is finished first. See also: nextbest outbox.
     """
+    from decision.cli.policies import need_store
     from decision.gateways.settings import load_gateways
     from decision.observability import configure_logging
 
     settings = server_settings(**given)
+    need_store(settings)
     gateways = load_gateways(settings.gateways)
     configure_logging(settings.log_level, settings.log_format)
     asyncio.run(_send(settings, gateways, metrics_host, metrics_port))

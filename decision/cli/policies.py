@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from decision.cli.output import Fail, say
@@ -46,6 +47,8 @@ def engine_of(
 ) -> AbstractAsyncContextManager[Engine]:
     """An engine for loading and upkeep, with the policy and model that the settings name.
 
+    A store that is created for it is told of.
+
     Raises:
         Fail: the rules cannot be used.
         ModelError: the model cannot be used.
@@ -54,7 +57,10 @@ def engine_of(
     from decision.server.opening import open_engine
 
     definition = read_rules(settings.rules)
-    return open_engine(settings, definition, read_model(settings.models), in_memory=in_memory)
+    model = read_model(settings.models)
+    if not in_memory:
+        tell_of_new_store(settings)
+    return open_engine(settings, definition, model, in_memory=in_memory)
 
 
 def need_store(settings: ServerSettings, otherwise: str = "run it where the server runs") -> None:
@@ -63,11 +69,29 @@ def need_store(settings: ServerSettings, otherwise: str = "run it where the serv
     Raises:
         Fail: there is none; `otherwise` says what else to do.
     """
+    if not _has_store(settings):
+        raise Fail(
+            f"there is no store in {_home()}; say where it is with --redis-url, or {otherwise}"
+        )
+
+
+def tell_of_new_store(settings: ServerSettings) -> None:
+    """Says that a store is created, for commands that may be the first to use it."""
+    if not _has_store(settings):
+        say(
+            f"there is no store in {_home()}, so a new one is created; if you mean another one, "
+            "say where it is with --redis-url, or run it where the server runs"
+        )
+
+
+def _has_store(settings: ServerSettings) -> bool:
+    return settings.redis_url is not None or (_home() / "redis").is_dir()
+
+
+def _home() -> Path:
     from decision.server.opening import HOME
 
-    if settings.redis_url is None and not (HOME / "redis").is_dir():
-        where = f"there is no store in {HOME.absolute()}; say where it is with --redis-url"
-        raise Fail(f"{where}, or {otherwise}")
+    return HOME.absolute()
 
 
 def open_existing(

@@ -32,7 +32,7 @@ def publish(rules: str, by: str | None, message: str, as_json: bool, **given: st
     server with [cyan]--follow published[/] takes it within seconds, between two decisions. Where
     anything is wrong, nothing changes. [cyan]nextbest rollback[/] returns to an earlier one.
     """
-    from decision.cli.policies import read_rules
+    from decision.cli.policies import read_rules, tell_of_new_store
     from decision.rulebook.rule_trial import try_rules
 
     with busy(f"Checking {rules}"):
@@ -41,6 +41,7 @@ def publish(rules: str, by: str | None, message: str, as_json: bool, **given: st
     if problem is not None:
         raise Fail(f"{rules} cannot be used: {problem}")
     settings = settings_from(**given)
+    tell_of_new_store(settings)
     entry, changed = asyncio.run(_publish(settings, definition, by or login_name(), message))
     if as_json:
         print_json({**msgspec.to_builtins(entry), "changed": changed})
