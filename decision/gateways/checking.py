@@ -7,11 +7,15 @@ from collections.abc import Mapping
 import msgspec
 
 from decision.core.definition import PolicyDefinition
+from decision.gateways.opting_out import PLACEHOLDER, needs_link
 from decision.gateways.settings import (
+    HOW_TO_HAVE_LINKS,
+    GatewaySettings,
     GatewaySettingsError,
     read_gateways,
     read_gateways_file,
 )
+from decision.rulebook.content import content_for
 from decision.rulebook.diagnostics import Diagnostic, hint_for
 
 
@@ -50,7 +54,50 @@ def check_gateways(
                 message = f"channels: {name} has no gateway; placement {placement.name} sends on it"
                 hint = f"add {name}: and the name of a gateway"
                 found.append(Diagnostic(code="missing-key", file=path, message=message, hint=hint))
+    if not reading.has_links:
+        found += [
+            Diagnostic(code="missing-key", file=path, message=text, hint=HOW_TO_HAVE_LINKS)
+            for text in dead_links(definition, settings)
+        ]
     return _in_order(found)
+
+
+def dead_links(definition: PolicyDefinition, settings: GatewaySettings) -> list[str]:
+    """Messages whose link to opt out would be none, a sentence for each; without `unsubscribe`."""
+    gateway_placements = [one for one in definition.placements if one.delivery == "gateway"]
+    found = []
+    for message in definition.messages:
+        sent_on = {
+            channel
+            for placement in gateway_placements
+            if message.placements is None
+            or placement.name in message.placements
+            or placement.fallback == message.name
+            for channel in placement.channels
+        }
+        dead = [
+            channel
+            for channel in message.channels
+            if channel in sent_on
+            and settings.gateway_of(channel) is not None
+            and needs_link(content_for(message, channel))
+        ]
+        if dead:
+            found.append(
+                f"{message.source}: message {message.name} has {PLACEHOLDER}, and the gateways "
+                f"file has no unsubscribe: it is not sent on {', '.join(dead)}, as its link would "
+                "do nothing"
+            )
+    return found
+
+
+def dead_links_of(path: str, definition: PolicyDefinition) -> list[str]:
+    """`dead_links` of a file; none where it cannot be read, which is said elsewhere."""
+    try:
+        reading, settings = read_gateways(path, read_gateways_file(path), None)
+    except GatewaySettingsError:
+        return []
+    return [] if reading.has_links else dead_links(definition, settings)
 
 
 def _in_order(found: list[Diagnostic]) -> list[Diagnostic]:

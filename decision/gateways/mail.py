@@ -9,14 +9,10 @@ from email import policy
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
-from html import escape
 from html.parser import HTMLParser
 from typing import Any, Final
 
 from decision.core.clock import from_micros
-
-PLACEHOLDER: Final = "%unsubscribe_url%"
-"""In the content of a mail: the link to opt out."""
 
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _ADDRESS: Final = re.compile(r"([\w!#$%&'*+/=?^`{|}~.-]{1,64})@([\w.-]{1,253})")
@@ -79,13 +75,11 @@ def compose(
     key: str,
     reply_to: Address | None = None,
     headers: Mapping[str, str] | None = None,
-    link: str | None = None,
 ) -> EmailMessage:
     """The mail that a content says: `subject` (or `title`), `html`, `text` (or `body`).
 
     Without a text, one is made of the HTML. `at` is in microseconds. `key` names the delivery: the
-    Message-ID is made of it, so that a second attempt is the same mail. `link` opts out with one
-    click.
+    Message-ID is made of it, so that a second attempt is the same mail.
 
     Raises:
         ValueError: there is nothing to say.
@@ -106,10 +100,9 @@ def compose(
         mail[name] = _CONTROL.sub(" ", value)
     if not text.strip():
         text = text_of(html)
-    mail.set_content(text.replace(PLACEHOLDER, link or ""), cte="quoted-printable")
+    mail.set_content(text, cte="quoted-printable")
     if html.strip():
-        shown = html.replace(PLACEHOLDER, escape(link or ""))
-        mail.add_alternative(shown, subtype="html", cte="quoted-printable")
+        mail.add_alternative(html, subtype="html", cte="quoted-printable")
     return mail
 
 

@@ -29,7 +29,8 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     `id` names the delivery, the same in every attempt: `<decision id>.<message>`. `content` is
     rendered. `attributes` and `aliases` (type → values, the newest last) are the customer's of now:
     where to deliver is found there. `refusable` is whether the customer can opt out of the purpose.
-    `at` is when it was decided, in microseconds; `attempt` counts from 1.
+    `at` is when it was decided, in microseconds; `attempt` counts from 1. `unsubscribe_url` opts
+    out with one click, and is in the content already; None where the file has no `unsubscribe`.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     at: int = 0
     attempt: int = 1
     refusable: bool = True
+    unsubscribe_url: str | None = None
 
     @property
     def key(self) -> str:
@@ -201,7 +203,10 @@ class Gateway(Protocol):
     is a defect, and counts as an unknown outcome.
     """
 
-    on_unknown_default: OnUnknown
+    @property
+    def on_unknown_default(self) -> OnUnknown:
+        """What to do where the answer was lost, unless the config says it."""
+        ...
 
     async def send(self, outgoing: Outgoing) -> Result:
         """Makes one attempt."""

@@ -35,12 +35,13 @@ class Reading:
     """Errors are collected, and reading goes on. `environ` has the values of `${NAME}`.
 
     `unset` are the errors of variables that have no value: the file itself may be right. All else
-    is checked with `_STAND_IN` in their place.
+    is checked with `_STAND_IN` in their place. `has_links` is whether the file has `unsubscribe`.
     """
 
     environ: Mapping[str, str]
     diagnostics: list[Diagnostic] = field(default_factory=list)
     unset: list[Diagnostic] = field(default_factory=list)
+    has_links: bool = False
     _filled_in: set[tuple[int, int]] = field(default_factory=set)
 
     @property

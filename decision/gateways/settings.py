@@ -24,6 +24,7 @@ from decision.files import access_hint
 from decision.gateways.file import TYPE as FILE_TYPE
 from decision.gateways.file import FileConfig
 from decision.gateways.limits import Limit, how_to_write, limit_of
+from decision.gateways.opting_out import PLACEHOLDER, with_links
 from decision.gateways.protocol import Gateway, GatewayConfig
 from decision.gateways.reading import Reading
 from decision.gateways.registry import (
@@ -34,6 +35,7 @@ from decision.gateways.registry import (
     load_type,
 )
 from decision.gateways.reports import ReportsConfig
+from decision.gateways.templating import UNSUBSCRIBE_URL, reads_link
 from decision.gateways.unsubscribe import UnsubscribeConfig, UnsubscribeLinks
 from decision.rulebook.diagnostics import Diagnostic, hint_for, render_all
 from decision.rulebook.yaml_source import INVALID, Node, read_yaml
@@ -43,6 +45,9 @@ DEFAULT_FOLDER: Final = ".nextbest/outbox/"
 """Where deliveries go without a gateways file."""
 
 _KEYS: Final = ("gateways", "channels", "limits", "unsubscribe")
+HOW_TO_HAVE_LINKS: Final = (
+    'add unsubscribe: {url: "https://messages.example.com", secret: "${UNSUBSCRIBE_SECRET}"}'
+)
 NAME: Final = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 """How the name of a gateway may be written, as a regular expression."""
 
@@ -100,7 +105,9 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     def open(self, name: str) -> Gateway:
         """The gateway of that name, made anew; it is closed by whoever opens it."""
         found = self.gateways[name]
-        return found.kind.make(found.config, Context(name=name, unsubscribe=self.unsubscribe))
+        made = found.kind.make(found.config, Context(name=name, unsubscribe=self.unsubscribe))
+        # What is written where nothing was set up is for trying: it reaches nobody.
+        return made if self.default == name else with_links(made, self.unsubscribe)
 
 
 def load_gateways(path: str | None, environ: Mapping[str, str] | None = None) -> GatewaySettings:
@@ -199,6 +206,7 @@ def read_gateways(
     if (node := sections.get("gateways")) is not None:
         known = reading.mapping(node, "gateways")
         for key, one in known.items():
+            _check_links(reading, key, one)
             if not re.fullmatch(NAME, key):
                 message = "the name of a gateway has letters, digits, - and _, and 64 at most"
                 reading.error("bad-name", one.key, message)
@@ -279,6 +287,7 @@ def _sections(
         if key not in _KEYS:
             message = f'the gateways file cannot have the key "{key[:60]}"'
             reading.error("unknown-key", node.key, message, hint_for(key, _KEYS))
+    reading.has_links = "unsubscribe" in sections
     return reading, sections
 
 
@@ -310,6 +319,21 @@ def _gateway(reading: Reading, name: str, node: Node) -> Configured | None:
     if reading.problems(node, loaded.check(config), what) or not reading.is_known(node):
         return None
     return Configured(name=name, type=kind, kind=loaded, config=config)
+
+
+def _check_links(reading: Reading, name: str, node: Node) -> None:
+    """Names texts of a gateway in which a link to opt out would be none."""
+    value = node.value
+    if isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            _check_links(reading, name, one)
+    elif isinstance(value, str) and PLACEHOLDER in value:
+        message = f"gateway {name}: {PLACEHOLDER} is replaced in contents of messages alone"
+        hint = f"write {{{{ delivery.{UNSUBSCRIBE_URL} }}}}"
+        reading.error("bad-value", node.at, message, hint)
+    elif isinstance(value, str) and not reading.has_links and reads_link(value):
+        message = f"gateway {name} sends the link to opt out, and there is no unsubscribe"
+        reading.error("missing-key", node.at, message, HOW_TO_HAVE_LINKS)
 
 
 def _unsubscribe(reading: Reading, sections: Mapping[str, Node]) -> UnsubscribeLinks | None:

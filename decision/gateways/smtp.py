@@ -37,7 +37,6 @@ from decision.gateways.templating import (
     problems_of_templates,
     text,
 )
-from decision.gateways.unsubscribe import OptOut
 
 _ABOUT_US: Final = frozenset({500, 502, 503, 530, 534, 535, 538})
 """Permanent answers that are about the login or the protocol, not about the mail."""
@@ -48,8 +47,6 @@ _BEFORE_THE_MAIL: Final = (
     aiosmtplib.SMTPAuthenticationError,
 )
 _LONGEST_REASON: Final = 200
-_LANGUAGE: Final = 35
-"""Characters of a customer's language in a link: any tag of RFC 5646 that is in use."""
 
 
 class Smtp:
@@ -61,7 +58,6 @@ class Smtp:
         self, config: SmtpConfig, context: Context, clock: Callable[[], float] = time.time
     ) -> None:
         self._config = config
-        self._links = context.unsubscribe if config.list_unsubscribe else None
         self._sender = sender_of(config.sender)
         self._reply_to = None if config.reply_to is None else sender_of(config.reply_to)
         self._to = text(config.to, what="to")
@@ -75,7 +71,8 @@ class Smtp:
 
     async def send(self, outgoing: Outgoing) -> Result:
         """One attempt."""
-        link = self._link(outgoing)
+        in_headers = self._config.list_unsubscribe and outgoing.refusable
+        link = outgoing.unsubscribe_url if in_headers else None
         names = names_of(outgoing)
         try:
             self._needs.check(names)
@@ -88,7 +85,6 @@ class Smtp:
                 key=outgoing.key,
                 reply_to=self._reply_to,
                 headers={name: render(names) for name, render in self._headers.items()},
-                link=link,
             )
             utf8 = not (to.addr_spec + self._sender.addr_spec).isascii()
             rows = rows_of(self._config.reports, outgoing)
@@ -99,20 +95,6 @@ class Smtp:
         attempt = _Attempt(self._connections, self._sender.addr_spec, to.addr_spec, data, utf8)
         found = await attempt.make(self._config.timeout)
         return Accepted(message_id(outgoing.key, self._sender)) if found is None else found
-
-    def _link(self, outgoing: Outgoing) -> str | None:
-        if self._links is None or not outgoing.refusable:
-            return None
-        return self._links.link(
-            OptOut(
-                customer_id=outgoing.customer_id,
-                decision_id=outgoing.decision_id,
-                message=outgoing.message,
-                channel=outgoing.channel,
-                purpose=outgoing.purpose,
-                language=None if outgoing.language is None else outgoing.language[:_LANGUAGE],
-            )
-        )
 
     async def close(self) -> None:
         """Ends the connections that are idle."""

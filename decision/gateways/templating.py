@@ -12,11 +12,18 @@ from decision.core.clock import time_text
 from decision.core.errors import NextbestError
 from decision.gateways.problems import Problem
 from decision.gateways.protocol import Outgoing, filled
-from decision.rulebook.printed import Printed, printed
+from decision.rulebook.diagnostics import hint_for
+from decision.rulebook.printed import Printed, names_in, printed
 from decision.rulebook.template_syntax import TemplateError, is_template
 from decision.rulebook.templates import compile_template
 
 SCOPE: Final = ("customer", "content", "delivery")
+UNSUBSCRIBE_URL: Final = "unsubscribe_url"
+DELIVERY: Final = (
+    *("id", "decision_id", "message", "channel", "placement", "purpose", "category", "at"),
+    UNSUBSCRIBE_URL,
+)
+"""What templates read of the delivery; of customer and content, others say what there is."""
 
 
 class Unrenderable(NextbestError):
@@ -48,6 +55,7 @@ def names_of(outgoing: Outgoing) -> dict[str, Any]:
         "purpose": outgoing.purpose,
         "category": outgoing.category,
         "at": time_text(outgoing.at),
+        UNSUBSCRIBE_URL: outgoing.unsubscribe_url,
     }
     return {"customer": customer, "content": outgoing.content, "delivery": delivery, "excess": []}
 
@@ -76,6 +84,10 @@ def text(template: str, *, what: str, url: bool = False, json: bool = False) -> 
         message = f"templates of gateways read {known} and {SCOPE[-1]}, not {found}"
         hint = "what else is needed can be printed in the message's content"
         raise TemplateError(message, 1, hint)
+    for name, line in names_in(template, "delivery"):
+        if name not in DELIVERY:
+            message = f"there is no delivery.{name}" if name else "delivery cannot be used alone"
+            raise TemplateError(message, line, hint_for(name, DELIVERY))
     return partial(_render, compiled.render, what)
 
 
@@ -149,6 +161,14 @@ def texts_in(data: Any, path: str = "") -> Iterator[tuple[str, str]]:
             yield from texts_in(one, f"{path}[{place}]")
     elif isinstance(data, str) and is_template(data):
         yield path, data
+
+
+def reads_link(template: str) -> bool:
+    """Whether a text is a template that reads the link to opt out."""
+    try:
+        return any(name == UNSUBSCRIBE_URL for name, _ in names_in(template, "delivery"))
+    except TemplateError:  # said where it is compiled
+        return False
 
 
 def problems_of_templates(

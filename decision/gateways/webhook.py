@@ -116,6 +116,8 @@ class Webhook:
             "language": outgoing.language,
             "content": outgoing.content,
         }
+        if outgoing.unsubscribe_url is not None:
+            data["unsubscribe_url"] = outgoing.unsubscribe_url
         if self._config.attributes:
             wanted = self._config.attributes
             data["attributes"] = {name: outgoing.attributes.get(name) for name in wanted}

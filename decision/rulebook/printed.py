@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from jinja2 import nodes
@@ -40,6 +40,20 @@ def printed(template: str, scope: Sequence[str]) -> list[Printed]:
                 names = tuple(dict.fromkeys(filter(None, map(_name, _outermost(node)))))
                 found.append(Printed(names, _text(node, scope), _may_be_nothing(node)))
     return found
+
+
+def names_in(template: str, family: str) -> Iterator[tuple[str, int]]:
+    """What a valid template reads of a family, each with its line; "" is the family alone.
+
+    >>> list(names_in("{% if delivery.id %}{{ delivery.at }}{% endif %}", "delivery"))
+    [('id', 1), ('at', 1)]
+    """
+    tree = parse(template)
+    items = {loop.target.name for loop in tree.find_all(nodes.For) if hasattr(loop.target, "name")}
+    for node in _outermost(tree):
+        first, _, rest = _name(node).partition(".")
+        if first == family and first not in items:
+            yield rest, node.lineno
 
 
 def _text(node: nodes.Expr, scope: Sequence[str]) -> Callable[[Namespaces], str]:

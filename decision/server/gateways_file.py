@@ -6,6 +6,7 @@ needs the file for links and reports alone. That nothing can be sent should be k
 
 from __future__ import annotations
 
+from decision.core.definition import PolicyDefinition
 from decision.observability import get_logger
 from decision.server.settings import ServerSettings
 
@@ -30,3 +31,13 @@ def tell_of_gateways(settings: ServerSettings) -> None:
         else:
             said = f"{said}. This server does not send, so it starts; nextbest outbound will not"
             _log.warning("gateways_file_wrong", place=one.place, problem=said)
+
+
+def delivery_cautions(path: str | None, definition: PolicyDefinition) -> list[str]:
+    """Warnings about what a policy has to say that the gateways file cannot deliver."""
+    if path is None:
+        return []
+    from decision.gateways.checking import dead_links_of
+    from decision.gateways.settings import HOW_TO_HAVE_LINKS
+
+    return [f"{one}; {HOW_TO_HAVE_LINKS}" for one in dead_links_of(path, definition)]

@@ -23,6 +23,7 @@ from decision.observability import get_logger
 from decision.rulebook.checking import check_folder, read_checked
 from decision.rulebook.diagnostics import Diagnostic
 from decision.server.aside import Aside
+from decision.server.gateways_file import delivery_cautions
 from decision.server.metrics import Metrics
 from decision.server.models import ModelSupply
 from decision.server.published import PublishedPolicies
@@ -40,13 +41,18 @@ _log = get_logger()
 
 
 class PolicySupply:
-    """Supplies one engine. `waits_for` says what the first policy waits for."""
+    """Supplies one engine. `waits_for` says what the first policy waits for.
+
+    `delivery_cautions` are warnings about what the gateways file cannot send of the policy.
+    """
 
     def __init__(self, engine: Engine, settings: ServerSettings, metrics: Metrics) -> None:
         self.engine = engine
         self.models = ModelSupply(settings.models, metrics)
         self.waits_for: str | None = None
+        self.delivery_cautions: list[str] = []
         self._rules = settings.rules
+        self._gateways = settings.gateways
         self._watches = settings.watch
         self._published = PublishedPolicies(self) if settings.follow == "published" else None
         self._metrics = metrics
@@ -181,6 +187,9 @@ class PolicySupply:
             features=models.features,
             in_thread=True,
         )
+        if self._definition is not definition:
+            look = partial(delivery_cautions, self._gateways, definition)
+            self.delivery_cautions = await asyncio.to_thread(look)
         self._definition, self._models_used = definition, models
         self.engine.use(snapshot)
         self.waits_for = None
@@ -192,7 +201,7 @@ class PolicySupply:
             shadow_version=None if snapshot.shadow is None else snapshot.shadow.version,
             candidates=len(snapshot.policy.candidates),
         )
-        for caution in snapshot.cautions:
+        for caution in (*snapshot.cautions, *self.delivery_cautions):
             _log.warning("policy_caution", caution=caution)
 
     # Following.

@@ -50,7 +50,7 @@ def echo(provider: str, mail: EmailMessage) -> Any:
 def mail_for(provider: str, customer: str = "c-1024", more: str = "") -> EmailMessage:
     proof = PROOF.get(provider, "secret: 'a-secret-of-enough-characters'")
     reports = f"encryption: none, reports: {{from: {provider}, {proof}}}{more}"
-    _, server = deliver(outgoing(content=HTML, customer_id=customer), more=reports, links="")
+    _, server = deliver(outgoing(content=HTML, customer_id=customer), more=reports)
     return server.mail()
 
 

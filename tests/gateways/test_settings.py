@@ -229,7 +229,7 @@ def test_a_type_whose_defaults_json_cannot_have_is_in_the_schema(
 def test_another_package_adds_a_type_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, "tests.gateways.test_settings:PIGEON")
     found = read("gateways: {p: {type: pigeon, loft: north}}\nchannels: {post: p}")
-    assert found.open("p") == ("p", "north")
+    assert found.open("p").gateway == ("p", "north")  # type: ignore[attr-defined]
     assert 'gateway p needs the key "loft"' in refused("gateways: {p: {type: pigeon}}")
 
 

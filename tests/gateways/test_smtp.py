@@ -13,6 +13,7 @@ from email.policy import SMTPUTF8
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -29,6 +30,7 @@ from decision.gateways import (
     smtp_connections,
 )
 from decision.gateways.mail import address_of, compose, flat, sender_of, text_of
+from decision.gateways.opting_out import linked
 from decision.gateways.protocol import Gateway
 from decision.gateways.registry import Context
 from decision.gateways.smtp import Smtp
@@ -111,13 +113,21 @@ def test_the_link_says_which_contact_it_is_about() -> None:
     [
         ({"refusable": False}, "encryption: none", LINKS),
         ({}, "encryption: none, list_unsubscribe: false", LINKS),
-        ({}, "encryption: none", ""),
+        ({"content": {"text": "no link"}}, "encryption: none", ""),
     ],
 )
-def test_a_mail_that_nobody_can_opt_out_of_has_no_link(changed: Any, more: str, links: str) -> None:
-    found, server = deliver(outgoing(content=HTML, **changed), more=more, links=links)
+def test_a_mail_without_a_button_of_mail_programs_has_no_dead_link(
+    changed: Any, more: str, links: str
+) -> None:
+    found, server = deliver(outgoing(**{"content": HTML, **changed}), more=more, links=links)
     assert isinstance(found, Accepted)
-    assert "list-unsubscribe" not in server.mail() and "%unsub" not in str(server.mail())
+    mail = str(server.mail())
+    assert (
+        "list-unsubscribe" not in server.mail() and "%unsub" not in mail and "href=''" not in mail
+    )
+    if links:
+        _, html = server.mail().iter_parts()
+        assert "https://m.example.com/v1/unsubscribe/" in html.get_content()
 
 
 def test_a_text_alone_is_a_plain_mail() -> None:
@@ -144,10 +154,10 @@ def test_no_id_or_name_makes_a_line_too_long_or_the_link_another(
         customer_id=customer, message=names[:128], channel=names[:128], purpose=names[:128],
         language=language, refusable=True,
     )  # fmt: skip
-    config = SmtpConfig(host="smtp.example.com", sender="Hi <hi@example.com>")
-    link = Smtp(config, Context(name="m", unsubscribe=links))._link(one)
+    with_link = linked(msgspec.structs.replace(one, content=HTML), links)
+    link = with_link.unsubscribe_url
     sender = address_of("hi@example.com")
-    mail = compose(HTML, sender=sender, to=sender, at=0, key=one.key, link=link)
+    mail = compose(with_link.content, sender=sender, to=sender, at=0, key=one.key)
     raw = flat(mail, utf8=False, link=link)
     assert max(map(len, raw.split(b"\r\n"))) <= 998
     found = message_from_bytes(raw)
