@@ -30,7 +30,7 @@ COMMANDS = {
     "consume": "Record events from topics of Kafka.",
     "outbound": "Send what decisions have left to be sent, and run journeys.",
     "outbox": "Look at deliveries, send some again, or drop them.",
-    "journeys": "Look at journeys: who waits where, and how runs ended.",
+    "journeys": "Look at journeys, pause and stop them.",
     "audience": "Who matches a condition: as a file, or to a gateway in portions.",
     "coupons": "Load coupon codes into pools, and count them.",
     "decide": "Decide a file of requests, without a server.",

@@ -1,32 +1,40 @@
-"""`nextbest journeys list|show`."""
+"""`nextbest journeys list|show|pause|resume|stop`."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import rich_click as click
 
 from decision.cli.looking import alias_option
 from decision.cli.options import json_option, settings_from, settings_options
-from decision.cli.output import Fail, console, print_json, say
+from decision.cli.output import Fail, print_json, say
 
 if TYPE_CHECKING:
     from decision.core.definition import PolicyDefinition
-    from decision.core.journeys.counts import JourneyCounts
     from decision.core.journeys.definition import Journey
     from decision.core.ports import Store
-    from decision.outbound.journey_views import RunView
+    from decision.outbound.journey_views import JourneyView, RunView
     from decision.server.settings import ServerSettings
 
+_LONGEST_WHY: Final = 200
+
 _store_options = settings_options("redis_url", "key_prefix", "rules", "follow")
+_why_option = click.option(
+    "--why", default="by hand", metavar="TEXT", help="Why: whoever lists journeys sees it."
+)
 
 
 @click.group(epilog="Example: nextbest journeys show welcome")
 def journeys() -> None:
-    """Look at journeys: who waits where, and how runs ended."""
+    """Look at journeys, pause and stop them.
+
+    list and show say how many runs wait where, and how runs ended.
+    """
 
 
 @journeys.command("list", epilog="Example: nextbest journeys list")
@@ -36,40 +44,26 @@ def list_(as_json: bool, **given: str | None) -> None:
     """List the journeys in force, with the runs under way and how runs ended.
 
     Those of the rules folder; with --follow published, of what is published. A journey that is in
-    the rules no more is listed while the store has counts of it.
+    the rules no more is listed while the store has counts of it. `held back` are customers whose
+    runs are due and do not go on: it is paused or stopped, or its limits allow no more.
     """
+    from decision.cli.journeys_shown import print_list
+
     settings = settings_from(**given)
 
-    async def work() -> tuple[list[str], dict[str, JourneyCounts]]:
-        from decision.cli.policies import open_existing
-        from decision.core.journeys.counts import counts_by_journey
+    async def work() -> list[JourneyView]:
+        from decision.cli.policies import open_existing, policy_in_force
+        from decision.outbound.journey_views import journey_views
 
         async with open_existing(settings) as store:
-            definition = await _in_force(store, settings)
-            names = [journey.name for journey in definition.journeys]
-            return names, counts_by_journey(await store.tallies())
+            views = await journey_views(store, await policy_in_force(store, settings))
+            return list(views.values())
 
-    names, counts = asyncio.run(work())
-    rows = [_counted(name, name in names, counts) for name in dict.fromkeys((*names, *counts))]
+    views = asyncio.run(work())
     if as_json:
-        print_json(rows)
-        return
-    from rich.markup import escape
-    from rich.table import Table
-
-    if not rows:
-        click.echo("there are no journeys")
-        return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("journey", "running", "waiting", "ended", "refused"):
-        right = column in ("running", "refused")
-        table.add_column(column, justify="right" if right else "left", overflow="fold")
-    for row in rows:
-        gone = "" if row["in_force"] else " (not in the rules)"
-        waiting, ended = _listed(row["waiting"]), _listed(row["ended"])
-        running, refused = f"{row['running']:,}", f"{row['refused']:,}"
-        table.add_row(escape(row["journey"]) + gone, running, waiting, ended, refused)
-    console().print(table)
+        print_json(views)
+    else:
+        print_list(views)
 
 
 @journeys.command(epilog="Example: nextbest journeys show welcome --customer c-1024")
@@ -109,6 +103,8 @@ def show(
 
     A diagram needs no store, but for --counts, and for rules that are published.
     """
+    from decision.cli.journeys_shown import print_journey, print_runs
+
     settings = settings_from(**given)
     if as_mermaid or picture is not None:
         _draw(name, picture, counts, settings)
@@ -117,56 +113,148 @@ def show(
         raise click.UsageError("--counts is for --mermaid and --svg; without them they are shown")
     one = customer_id is not None or alias is not None
 
-    async def work() -> tuple[Journey | None, JourneyCounts, list[RunView]]:
+    async def work() -> tuple[Journey | None, JourneyView, list[RunView]]:
         from decision.cli.looking import customer_named, engine_to_look
-        from decision.core.journeys.counts import JourneyCounts, counts_by_journey
-        from decision.outbound.journey_views import coming_runs, runs_of_customer
+        from decision.cli.policies import policy_in_force
+        from decision.outbound.journey_views import coming_runs, journey_views, runs_of_customer
         from decision.server.audit import audit_command
 
         async with engine_to_look(settings) as engine:
             store = engine.runtime.store
-            definition = await _in_force(store, settings)
-            counts = counts_by_journey(await store.tallies())
-            journey = _journey(definition, name, counts)
+            definition = await policy_in_force(store, settings)
+            view = _named(name, await journey_views(store, definition))
             if one:
                 customer = await customer_named(engine, customer_id, alias)
                 runs = await runs_of_customer(store, name, customer)
                 await audit_command(store, "customer.runs", customer=customer)
             else:
                 runs = await coming_runs(store, name, most)
-            return journey, counts.get(name, JourneyCounts()), runs
+            return _journey(definition, name), view, runs
 
-    journey, own, runs = asyncio.run(work())
-    steps = _steps(journey, own)
+    from decision.core.journeys.words import conditions_words
+    from decision.outbound.journey_views import step_views
+
+    journey, view, runs = asyncio.run(work())
+    said = {"source": journey.source, **conditions_words(journey)} if journey else {}
+    steps = step_views(journey, view.waiting)
     if as_json:
-        shown = _counted(name, journey is not None, {name: own})
-        print_json({**shown, **_said(journey), "steps": steps, "runs": runs})
+        print_json({**msgspec.structs.asdict(view), **said, "steps": steps, "runs": runs})
         return
-    _show(journey, name, steps, own)
-    _show_runs(runs, "runs of this customer" if one else "next")
+    print_journey(view, said, steps)
+    print_runs(runs, "runs of this customer" if one else "next")
+
+
+@journeys.command(epilog='Example: nextbest journeys pause welcome --why "wrong coupon"')
+@click.argument("name")
+@_why_option
+@_store_options
+@json_option
+def pause(name: str, why: str, as_json: bool, **given: str | None) -> None:
+    """Have a journey stand still: no run of it goes on, and nothing is asked.
+
+    Runs still end by its goal and its `stop`; new ones begin, and wait. It lasts until the journey
+    is resumed: what is later than `skip_after` then is left out.
+    """
+    from decision.outbound.holding import pause
+
+    async def work(store: Store, view: JourneyView) -> bool:
+        if view.paused is None:
+            await pause(store, name, _now(), why[:_LONGEST_WHY])
+        return view.paused is None
+
+    _change(name, work, "pause", as_json, given)
+
+
+@journeys.command(epilog="Example: nextbest journeys resume welcome")
+@click.argument("name")
+@_store_options
+@json_option
+def resume(name: str, as_json: bool, **given: str | None) -> None:
+    """Let a journey go on that was paused or stopped.
+
+    Runs that were to end, as it was stopped, and that nobody has reached yet, go on as well.
+    """
+    from decision.outbound.holding import resume
+
+    _change(name, lambda store, view: resume(store, name), "resume", as_json, given)
+
+
+@journeys.command(epilog='Example: nextbest journeys stop welcome --why "the campaign is over"')
+@click.argument("name")
+@_why_option
+@_store_options
+@json_option
+def stop(name: str, why: str, as_json: bool, **given: str | None) -> None:
+    """End all runs of a journey that are under way, as `cancelled`, one after another.
+
+    Runs that begin later wait until it is resumed. Take it out of the rules, and none begins.
+    """
+    from decision.outbound.holding import stop
+
+    async def work(store: Store, view: JourneyView) -> bool:
+        stopped = view.paused is not None and view.paused.stopped
+        if not stopped:
+            await stop(store, name, _now(), why[:_LONGEST_WHY])
+        return not stopped
+
+    _change(name, work, "stop", as_json, given)
+
+
+def _change(
+    name: str,
+    work: Callable[[Store, JourneyView], Awaitable[bool]],
+    action: str,
+    as_json: bool,
+    given: dict[str, str | None],
+) -> None:
+    """Changes a journey, and says how it stands now. What has changed is in the audit log."""
+    from decision.cli.journeys_shown import paused_words
+
+    settings = settings_from(**given)
+
+    async def run() -> tuple[bool, JourneyView]:
+        from decision.cli.policies import open_existing, policy_in_force
+        from decision.outbound.journey_views import journey_views
+        from decision.server.audit import audit_command
+
+        async with open_existing(settings) as store:
+            definition = await policy_in_force(store, settings)
+            changed = await work(store, _named(name, await journey_views(store, definition)))
+            if changed:
+                await audit_command(store, f"journey.{action}", target=name)
+            return changed, _named(name, await journey_views(store, definition))
+
+    changed, view = asyncio.run(run())
+    if as_json:
+        print_json({**msgspec.structs.asdict(view), "changed": changed})
+        return
+    note = "" if changed else "; nothing has changed"
+    click.echo(f"journey {name}: {paused_words(view) or 'it goes on'}{note}")
 
 
 def _draw(name: str, picture: Path | None, counted: bool, settings: ServerSettings) -> None:
     """Draws a journey: to the file, or else as text."""
-    from decision.cli.policies import open_existing, read_rules
-    from decision.core.journeys.counts import JourneyCounts, counts_by_journey
+    from decision.cli.policies import open_existing, policy_in_force, read_rules
     from decision.diagrams.chart import chart_of
     from decision.diagrams.mermaid import mermaid
     from decision.diagrams.svg import svg
     from decision.files import replacing
+    from decision.outbound.journey_views import JourneyView, journey_views
 
-    async def look() -> tuple[PolicyDefinition, dict[str, JourneyCounts]]:
+    async def look() -> tuple[PolicyDefinition, dict[str, JourneyView]]:
         async with open_existing(settings) as store:
-            return await _in_force(store, settings), counts_by_journey(await store.tallies())
+            definition = await policy_in_force(store, settings)
+            return definition, await journey_views(store, definition)
 
     if counted or settings.follow == "published":
-        definition, counts = asyncio.run(look())
+        definition, views = asyncio.run(look())
     else:
-        definition, counts = read_rules(settings.rules), {}
-    journey = _journey(definition, name, {})
-    assert journey is not None
-    waiting = counts.get(name, JourneyCounts()).waiting if counted else None
-    chart = chart_of(journey, waiting)
+        definition = read_rules(settings.rules)
+        views = {one.name: JourneyView(journey=one.name) for one in definition.journeys}
+    view, journey = _named(name, views), _journey(definition, name)
+    if journey is None:
+        raise Fail(f"journey {name} is not in the rules any more; only its counts are left")
+    chart = chart_of(journey, view.waiting if counted else None)
     if picture is None:
         click.echo(mermaid(chart), nl=False)
         return
@@ -175,112 +263,21 @@ def _draw(name: str, picture: Path | None, counted: bool, settings: ServerSettin
     say(f"wrote {picture}")
 
 
-async def _in_force(store: Store, settings: ServerSettings) -> PolicyDefinition:
-    """The policy that servers have: what is published, if they follow that, else the folder's."""
-    from decision.cli.policies import read_rules
-    from decision.releases.publishing import files_of, published
-    from decision.rulebook.reader import load_files
-
-    if settings.follow != "published":
-        return read_rules(settings.rules)
-    entry = await published(store)
-    files = None if entry is None else await files_of(store, entry.version)
-    definition = None if files is None else load_files(files).definition
-    if definition is None:
-        raise Fail("no policy is published that can be read: run nextbest publish RULES")
-    return definition
-
-
-def _journey(
-    definition: PolicyDefinition, name: str, counts: dict[str, JourneyCounts]
-) -> Journey | None:
+def _journey(definition: PolicyDefinition, name: str) -> Journey | None:
     """The journey of a name; None where the rules have it no more."""
+    return next((one for one in definition.journeys if one.name == name), None)
+
+
+def _named(name: str, views: dict[str, JourneyView]) -> JourneyView:
     from decision.rulebook.diagnostics import hint_for
 
-    known = {journey.name: journey for journey in definition.journeys}
-    if name not in known and name not in counts:
-        hint = hint_for(name, (*known, *counts)) or "the rules have none"
+    if name not in views:
+        hint = hint_for(name, views) or "the rules have none"
         raise Fail(f"there is no journey {name}; {hint}")
-    return known.get(name)
+    return views[name]
 
 
-def _counted(name: str, in_force: bool, counts: dict[str, JourneyCounts]) -> dict[str, Any]:
-    from decision.core.journeys.counts import JourneyCounts
+def _now() -> int:
+    from decision.engine.runtime import wall_clock
 
-    own = counts.get(name, JourneyCounts())
-    return {
-        "journey": name,
-        "in_force": in_force,
-        "running": own.running,
-        **msgspec.to_builtins(own),
-    }
-
-
-def _said(journey: Journey | None) -> dict[str, Any]:
-    """What the rules say of a journey beside its steps."""
-    from decision.core.journeys.words import conditions_words
-
-    return {} if journey is None else {"source": journey.source, **conditions_words(journey)}
-
-
-def _steps(journey: Journey | None, counts: JourneyCounts) -> list[dict[str, Any]]:
-    """Each step with the runs in it; last, those in steps that the rules have no more."""
-    from decision.core.journeys.words import step_words
-
-    does = {step.name: step_words(step) for step in journey.steps} if journey else {}
-    names = dict.fromkeys((*does, *counts.waiting))
-    return [
-        {"step": name, "does": does.get(name), "waiting": counts.waiting.get(name, 0)}
-        for name in names
-    ]
-
-
-def _show(
-    journey: Journey | None, name: str, steps: list[dict[str, Any]], counts: JourneyCounts
-) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    said = _said(journey)
-    source = said.pop("source", "not in the rules")
-    click.echo(f"{name} ({source})")
-    for word, text in said.items():
-        click.echo(f"  {word}: {text}")
-    table = Table(box=None, padding=(0, 0, 0, 2))
-    for column in ("step", "waiting", "what it does"):
-        table.add_column(column, justify="right" if column == "waiting" else "left")
-    for row in steps:
-        moved = bool(journey) and row["step"] in (journey.moved if journey else ())
-        gone = "goes on in " + journey.moved[row["step"]] if journey and moved else "is gone"
-        table.add_row(escape(row["step"]), f"{row['waiting']:,}", escape(row["does"] or gone))
-    console().print(table)
-    ended = _listed(counts.ended) or "none"
-    refused = f"; refused: {counts.refused:,}" if counts.refused else ""
-    click.echo(f"running: {counts.running:,}; ended: {ended}{refused}")
-
-
-def _show_runs(runs: list[RunView], what: str) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    if not runs:
-        click.echo(f"{what}: none")
-        return
-    click.echo(f"{what}:")
-    table = Table(box=None, padding=(0, 0, 0, 2))
-    for column in ("due", "customer", "step", "since", "key", "asks", "run"):
-        table.add_column(column, overflow="fold")
-    for run in runs:
-        since = "before it" if run.since is None else _time(run.since)
-        shown = [run.customer_id, run.step, since, run.key, str(run.asks), run.run]
-        table.add_row(_time(run.due), *map(escape, shown))
-    console().print(table)
-
-
-def _listed(counts: dict[str, int]) -> str:
-    most = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
-    return ", ".join(f"{name} {count:,}" for name, count in most)
-
-
-def _time(at: Any) -> str:
-    return str(at.strftime("%Y-%m-%d %H:%M:%SZ"))
+    return wall_clock()

@@ -108,6 +108,25 @@ def open_existing(
     return open_store(settings)
 
 
+async def policy_in_force(store: Store, settings: ServerSettings) -> PolicyDefinition:
+    """The policy that servers have: what is published, if they follow that, else the folder's.
+
+    Raises:
+        Fail: the folder has errors, or nothing is published.
+    """
+    from decision.releases.publishing import files_of, published
+    from decision.rulebook.reader import load_files
+
+    if settings.follow != "published":
+        return read_rules(settings.rules)
+    entry = await published(store)
+    files = None if entry is None else await files_of(store, entry.version)
+    definition = None if files is None else load_files(files).definition
+    if definition is None:
+        raise Fail("nothing is published that can be read: run nextbest publish RULES")
+    return definition
+
+
 def tally(diagnostics: list[Diagnostic]) -> str:
     """`2 errors, 1 warning`."""
     errors = sum(one.severity == "error" for one in diagnostics)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
 
 from decision.core.clock import from_micros
+from decision.core.definition import PolicyDefinition
 from decision.core.document import Document
+from decision.core.journeys.counts import JourneyCounts, counts_by_journey
+from decision.core.journeys.definition import Journey
+from decision.core.journeys.holds import JourneyHold
 from decision.core.journeys.runs import runs_of
 from decision.core.journeys.state import Run
+from decision.core.journeys.words import step_words
 from decision.core.ports import Store
 from decision.core.schema import Moment
 
@@ -20,6 +25,40 @@ _EACH: Final = 8
 
 _MOST_READ: Final = 500
 _AT_ONCE: Final = 50
+
+
+class PauseView(msgspec.Struct, frozen=True, kw_only=True):
+    """Since when a journey stands still, and why. `stopped`: its runs of before end."""
+
+    since: Moment
+    why: str
+    stopped: bool
+
+
+class JourneyView(msgspec.Struct, frozen=True, kw_only=True):
+    """How a journey stands. `in_force`: the rules have it; `running` are its runs under way.
+
+    `waiting` is step → runs that stand in it, `ended` reason → runs that ended so, ever, `refused`
+    how many were not started. `held_back` is how many customers have runs that are due and do not
+    go on, as it is paused or its limits allow no more.
+    """
+
+    journey: str
+    in_force: bool = True
+    running: int = 0
+    held_back: int = 0
+    waiting: dict[str, int] = {}
+    ended: dict[str, int] = {}
+    refused: int = 0
+    paused: PauseView | None = None
+
+
+class StepView(msgspec.Struct, frozen=True, kw_only=True):
+    """A step, what it does, and how many runs stand in it."""
+
+    step: str
+    does: str
+    waiting: int
 
 
 class RunView(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +74,45 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     since: Moment | None
     due: Moment
     asks: int
+
+
+async def journey_views(store: Store, definition: PolicyDefinition) -> dict[str, JourneyView]:
+    """Journey → how it stands: those of the rules in their order, then others that are counted."""
+    counts = counts_by_journey(await store.tallies())
+    holds, parked = await store.held_journeys(), await store.parked()
+    in_force = [journey.name for journey in definition.journeys]
+    found = {}
+    for name in dict.fromkeys((*in_force, *counts, *sorted(holds))):
+        own, hold = counts.get(name, JourneyCounts()), holds.get(name)
+        found[name] = JourneyView(
+            journey=name,
+            in_force=name in in_force,
+            running=own.running,
+            held_back=parked.get(name, 0),
+            waiting=own.waiting,
+            ended=own.ended,
+            refused=own.refused,
+            paused=None if hold is None else _pause(hold),
+        )
+    return found
+
+
+def _pause(hold: JourneyHold) -> PauseView:
+    return PauseView(since=from_micros(hold.at), why=hold.why, stopped=hold.ends)
+
+
+def step_views(journey: Journey | None, waiting: Mapping[str, int]) -> list[StepView]:
+    """The steps of a journey; last, those in which runs stand and which the rules have no more."""
+    does = {step.name: step_words(step) for step in journey.steps} if journey else {}
+    moved = {old: f"goes on in {new}" for old, new in journey.moved.items()} if journey else {}
+    return [
+        StepView(
+            step=name,
+            does=does.get(name) or moved.get(name, "is gone"),
+            waiting=waiting.get(name, 0),
+        )
+        for name in dict.fromkeys((*does, *waiting))
+    ]
 
 
 async def coming_runs(store: Store, journey: str, most: int) -> list[RunView]:

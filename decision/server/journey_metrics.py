@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from decision.core.journeys.counts import counts_by_journey
+from decision.core.ports import Store
 from decision.core.timers import WakeCounts
 from decision.engine.journeys.stepping import Looked
 
@@ -35,7 +36,26 @@ class JourneyMetrics:
         self._unexplained = gauge(
             "journey_unexplained", "Runs that ended without a reason.", "journey"
         )
+        self._paused = gauge("journey_paused", "1: it stands still until resumed.", "journey")
+        self._held_back = gauge(
+            "journey_held_back",
+            "Customers with runs that are due, of a journey that is paused or at its limits.",
+            "journey",
+        )
         self._steps: set[tuple[str, str]] = set()
+        self._still: set[str] = set()
+
+    async def look(self, store: Store) -> None:
+        """Counts, and shows it."""
+        self.show(await store.count_wakes(), await store.tallies())
+        self.show_held(await store.held_journeys(), await store.parked())
+
+    def show_held(self, paused: Collection[str], held_back: Mapping[str, int]) -> None:
+        """Shows which journeys stand still, and how many customers are held back."""
+        self._still.update(paused, held_back)
+        for journey in self._still:
+            self._paused.labels(journey).set(journey in paused)
+            self._held_back.labels(journey).set(held_back.get(journey, 0))
 
     def show(self, wakes: WakeCounts, tallies: Mapping[str, int]) -> None:
         """Shows timers, and the counts of runs, see `TimerStore`."""

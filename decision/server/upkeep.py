@@ -169,8 +169,7 @@ class Upkeep:
                 self._metrics.outbox.show(await self._store.count_deliveries())
             if self._delivered or self._stepped or runtime.snapshot.policy.journeys is not None:
                 self._stepped = True
-                wakes, tallies = await self._store.count_wakes(), await self._store.tallies()
-                self._metrics.journeys.show(wakes, tallies)
+                await self._metrics.journeys.look(self._store)
 
     async def _rewrite_file(self) -> None:
         """Removes erased customers from Redis' append-only file; one worker of a server looks."""

@@ -14,6 +14,7 @@ from click.testing import Result
 
 from decision.core.schema import Event
 from decision.engine import Engine, EngineSettings, build_snapshot
+from decision.outbound.runner import Runner
 from decision.rulebook.reader import load_folder
 from decision.store import RedisStore
 
@@ -101,7 +102,15 @@ async def record(engine: Engine, kind: str, customer: str, **properties: Any) ->
 
 
 def test_journeys_are_listed_with_what_is_under_way_and_what_ended(seen: Seeing, act: Any) -> None:
-    nothing = {"ended": {}, "in_force": True, "refused": 0, "running": 0, "waiting": {}}
+    nothing = {
+        "ended": {},
+        "in_force": True,
+        "refused": 0,
+        "running": 0,
+        "waiting": {},
+        "held_back": 0,
+        "paused": None,
+    }
     assert json.loads(seen("list", "--json").stdout) == [
         {"journey": "welcome", **nothing},
         {"journey": "quiet", **nothing},
@@ -188,6 +197,49 @@ def test_the_journeys_are_those_of_what_is_published_where_servers_follow_that(
     (rules / "all.yaml").write_text(RULES.replace("  quiet:", "  silent:"), "utf-8")
     found = json.loads(seen("list", "--follow", "published", "--json").stdout)
     assert [row["journey"] for row in found] == ["welcome", "quiet"]
+
+
+def test_a_journey_is_paused_and_goes_on_and_each_change_is_in_the_audit_log(
+    seen: Seeing, act: Any, run: Any, redis_url: str, prefix: str
+) -> None:
+    act(follow)
+    paused = seen("pause", "welcome", "--why", "错误的优惠券 [x]")
+    assert paused.exit_code == 0, paused.output
+    assert "journey welcome: paused since 20" in paused.stdout
+    again = json.loads(seen("pause", "welcome", "--json").stdout)
+    assert (again["changed"], again["paused"]["why"]) == (False, "错误的优惠券 [x]")
+    assert "nothing has changed" in seen("pause", "welcome").stdout
+    for args in (("list",), ("show", "welcome")):
+        assert "错误的优惠券 [x]" in seen(*args).stdout
+    assert seen("resume", "welcome").stdout == "journey welcome: it goes on\n"
+    assert seen("resume", "welcome").stdout == "journey welcome: it goes on; nothing has changed\n"
+    assert seen("pause", "welcom").exit_code == 1
+    entries = run("audit", "--redis-url", redis_url, "--key-prefix", prefix, "--json").stdout
+    assert [(entry["action"], entry["target"]) for entry in json.loads(entries)] == [
+        ("journey.pause", "welcome"),
+        ("journey.resume", "welcome"),
+    ]
+
+
+def test_a_journey_that_is_stopped_ends_its_runs_and_a_pause_does_not_take_its_place(
+    seen: Seeing, act: Any
+) -> None:
+    async def let_end(engine: Engine) -> None:
+        await Runner(engine).step_due()
+
+    act(follow)
+    stopped = json.loads(seen("stop", "welcome", "--json").stdout)
+    assert stopped["changed"] and stopped["paused"]["stopped"]
+    assert "stopped since" in seen("pause", "welcome").stdout
+    assert "nothing has changed" in seen("stop", "welcome").stdout
+    for _ in range(5):
+        act(let_end)
+        [welcome, _] = json.loads(seen("list", "--json").stdout)
+        if not welcome["running"]:
+            break
+    assert (welcome["running"], welcome["ended"]) == (0, {"cancelled": 4, "goal": 1})
+    assert seen("resume", "welcome").exit_code == 0
+    assert json.loads(seen("list", "--json").stdout)[0]["paused"] is None
 
 
 def test_a_journey_is_drawn_from_the_rules_alone_and_with_counts_from_the_store(

@@ -36,6 +36,18 @@ def test_a_step_in_which_nobody_is_any_more_is_shown_with_nobody() -> None:
     assert shown("journey_ended", journey="welcome", reason="goal") == 5
 
 
+def test_a_journey_that_goes_on_again_is_shown_so() -> None:
+    registry = CollectorRegistry()
+    metrics = JourneyMetrics(registry)
+    labels = {"journey": "welcome"}
+    metrics.show_held({"welcome"}, {"welcome": 7})
+    assert registry.get_sample_value("nextbest_journey_paused", labels) == 1
+    assert registry.get_sample_value("nextbest_journey_held_back", labels) == 7
+    metrics.show_held((), {})
+    assert registry.get_sample_value("nextbest_journey_paused", labels) == 0
+    assert registry.get_sample_value("nextbest_journey_held_back", labels) == 0
+
+
 def test_looks_are_counted_with_what_they_came_to_and_how_late_they_were() -> None:
     registry = CollectorRegistry()
     metrics = WakeMetrics(registry)

@@ -109,6 +109,23 @@ def bounded(started: dict[str, int]) -> dict[str, int]:
     return {name: at for name, at in started.items() if name not in forgotten}
 
 
+def unexplained(
+    began: Mapping[str, str], document: Document, records: Iterable[JourneyRecord]
+) -> Counter[str]:
+    """Counts, by `tally_of`, of runs that are gone though no record says why: there must be none.
+
+    `began` is run → journey of those that were there before.
+    """
+    found, ended = dict(began), set()
+    for record in records:
+        if record.refused is None:
+            found[record.run] = record.journey
+        if record.ended is not None:
+            ended.add(record.run)
+    gone = found.keys() - ended - {run.id for _, run in runs_of(document)}
+    return Counter(tally_of(found[run], "!") for run in gone)
+
+
 def unite(document: Document, other: Document, now: int) -> list[JourneyRecord]:
     """Takes over the runs of a customer who is merged into this one.
 

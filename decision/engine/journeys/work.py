@@ -27,7 +27,15 @@ from decision.core.journeys.gate import OPEN, Gate
 from decision.core.journeys.moments import Happened
 from decision.core.journeys.proceed import Progress, proceed
 from decision.core.journeys.react import Before, look, react
-from decision.core.journeys.runs import end, standing, state_of, tally, tidy
+from decision.core.journeys.runs import (
+    end,
+    runs_of,
+    standing,
+    state_of,
+    tally,
+    tidy,
+    unexplained,
+)
 from decision.core.journeys.runs import unite as unite_runs
 from decision.core.journeys.waits import next_wake as wake_of
 from decision.core.machines import by_machine
@@ -72,6 +80,7 @@ class JourneyWork:
         self._known = set(known)
         self._sets = False
         self._standing: Counter[str] = standing(document)
+        self._began = {run.id: name for name, run in runs_of(document)}
         self._state = _encode(document.journeys)
         self._armed: int | None = None
         self._profile = False
@@ -148,6 +157,7 @@ class JourneyWork:
         They stay counted where they were.
         """
         self._standing.update(standing(other))
+        self._began |= {run.id: name for name, run in runs_of(other)}
         self.records += unite_runs(self.document, other, self.now)
         self._react(None)
 
@@ -202,7 +212,10 @@ class JourneyWork:
         if self.moments:
             commit.event_ids = [*commit.event_ids, *(one.id for one in self.moments)]
             commit.event_ids_last = event_ids_last
-        commit.tally = tally(self._standing, self.document, self.records)
+        commit.tally = {
+            **tally(self._standing, self.document, self.records),
+            **unexplained(self._began, self.document, self.records),
+        }
 
     def _observed(self, occurrence: Occurrence, derive: bool) -> Iterator[Happened]:
         moments, own = self.journeys.moments, (occurrence,)
