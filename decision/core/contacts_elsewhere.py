@@ -75,6 +75,15 @@ def kind_told(
     return ContactKind(name or "", channel, purpose, category or "", tuple(tags or ()))
 
 
+def refers(properties: Mapping[str, Any]) -> bool:
+    """Whether an event names a contact by its reference: only the customer's document tells which.
+
+    >>> refers({"contact": "send-881", "permanent": True}), refers({"permanent": True})
+    (True, False)
+    """
+    return isinstance(properties.get("contact"), str)
+
+
 def kept_kind(kind: ContactKind, policy: Policy, kinds: int) -> ContactKind:
     """The kind as it is kept, where there are so many kinds already."""
     if kinds < KINDS_KEPT:

@@ -156,7 +156,8 @@ def check(
 ) -> None:
     """Refuses an event about a contact that could not do what its properties say.
 
-    `contact` is whether the event names the decision that it is about.
+    `contact` is whether the event names the decision or the contact that it is about, which tells
+    the channel when it is applied.
 
     Raises:
         InputError: a channel or purpose is not one of the policy's, a value has another type, or

@@ -11,6 +11,7 @@ import msgspec
 from decision.core import event_effects
 from decision.core.budgets import Spending
 from decision.core.clock import MINUTE, to_micros
+from decision.core.contacts_elsewhere import refers
 from decision.core.coupons import REDEEMED
 from decision.core.decide import Verdict
 from decision.core.errors import StoreUnavailable, unknown
@@ -163,7 +164,8 @@ class Deciding:
                 self.runtime.check_time("event.at", to_micros(event.at), self.query.now)
             if event.id is not None:
                 clean_id("event.id", event.id)
-            event_effects.check(event.type, event.properties, policy, path="event.properties")
+            path, named = "event.properties", refers(event.properties)
+            event_effects.check(event.type, event.properties, policy, path=path, contact=named)
             check_redeemed(self.runtime, event.type, event.properties, "event.properties")
         if request.request_id is not None:
             clean_id("request_id", request.request_id)

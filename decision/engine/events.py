@@ -188,7 +188,8 @@ class Events:
         if event.id is not None:
             clean_id("id", event.id)
         policy, told = self.runtime.snapshot.policy, event.decision_id is not None
-        event_effects.check(event.type, event.properties, policy, contact=told)
+        named = told or contacts_elsewhere.refers(event.properties)
+        event_effects.check(event.type, event.properties, policy, contact=named)
         if not told:
             contacts_elsewhere.kind_told(event.type, event.message, event.properties, policy)
         check_redeemed(self.runtime, event.type, event.properties)

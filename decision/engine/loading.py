@@ -17,7 +17,7 @@ import msgspec
 
 from decision.core import consent, event_effects
 from decision.core.clock import SECOND, from_micros, to_micros
-from decision.core.contacts_elsewhere import kind_told
+from decision.core.contacts_elsewhere import kind_told, refers
 from decision.core.document import Consent, Document
 from decision.core.errors import InputError
 from decision.core.event_effects import Occurrence
@@ -131,7 +131,10 @@ class Loading:
             if event.id is not None:
                 clean_id(f"events[{index}].id", event.id)
             properties = f"events[{index}].properties"
-            event_effects.check(event.type, event.properties, policy, path=properties)
+            named = refers(event.properties)
+            event_effects.check(
+                event.type, event.properties, policy, path=properties, contact=named
+            )
             kind_told(event.type, event.message, event.properties, policy, properties)
             check_redeemed(self.runtime, event.type, event.properties, properties)
         for index, contact in enumerate(row.contacts):
@@ -205,9 +208,12 @@ class Loading:
                 if journeys is not None:
                     journeys.look()
                 await add_told_contact(runtime, document, occurrence)
-                heard = event_effects.apply(
-                    document, occurrence, snapshot.policy, snapshot.measures, now
-                )
+                try:
+                    heard = event_effects.apply(
+                        document, occurrence, snapshot.policy, snapshot.measures, now
+                    )
+                except InputError as error:
+                    raise InputError(f"events.{error.path}", error.detail) from None
                 if journeys is not None:
                     journeys.applied(occurrence)
                 kind = event_effects.kind_of(document, occurrence)

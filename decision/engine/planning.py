@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import msgspec
@@ -16,6 +17,7 @@ from decision.core.coupons import WantedCode
 from decision.core.decide import Question, Verdict, choose_nothing, decide
 from decision.core.definition import Selector
 from decision.core.document import ConsentChange, Document
+from decision.core.errors import InputError
 from decision.core.event_effects import OPTING_OUT, Occurrence
 from decision.core.ports import ReadResult
 from decision.core.schema import DecisionRequest
@@ -167,6 +169,21 @@ class DecisionPlan(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
 
+@contextmanager
+def _about_the_event() -> Iterator[None]:
+    """What is wrong with the request's own event is wrong with the request.
+
+    Raises:
+        InputError: with the place in the request.
+    """
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"event.{error.path}", error.detail) from None
+    except event_effects.AmbiguousContact as error:
+        raise InputError("event.message", str(error)) from None
+
+
 def plan(
     query: DecisionQuery,
     state: ReadResult,
@@ -192,7 +209,8 @@ def plan(
     elif event is not None:
         journeys = begin(snapshot, document, now, state.known_events)
     if event is not None:
-        heard = event_effects.apply(document, event, snapshot.policy, snapshot.measures, now)
+        with _about_the_event():
+            heard = event_effects.apply(document, event, snapshot.policy, snapshot.measures, now)
         if journeys is not None:
             journeys.applied(event)
         seen = pack(document)
@@ -201,7 +219,10 @@ def plan(
         seen = pack(document)
     elif (told := request.event) is not None and told.id is None and told.type in OPTING_OUT:
         document = msgspec.structs.replace(document)  # it informs this decision alone
-        event_effects.opt_out(document, occurrence_of(told, "", now), None, snapshot.policy, now)
+        with _about_the_event():
+            occurrence = occurrence_of(told, "", now)
+            kind = event_effects.kind_of(document, occurrence)
+            event_effects.opt_out(document, occurrence, kind, snapshot.policy, now)
         seen = pack(document)
     if consent.has_evidence(document.consents):  # no decision needs it, and each would log it
         consents = consent.without_evidence(document.consents)

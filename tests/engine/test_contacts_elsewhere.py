@@ -11,8 +11,11 @@ import pytest
 from decision.core import contacts_elsewhere
 from decision.core.clock import DAY, MINUTE, from_micros
 from decision.core.document import ContactState, Document
-from decision.core.schema import DecisionRequest, Event
+from decision.core.errors import InputError
+from decision.core.event_effects import CONTACT_EVENTS
+from decision.core.schema import DecisionRequest, Event, TriggerEvent
 from decision.engine import Engine
+from decision.engine.events import PastEvent
 from decision.engine.loading import CustomerRow, Loading, PastContact
 from tests.core.small import NOON
 
@@ -188,3 +191,57 @@ async def test_past_contacts_are_loaded_once_and_count(make_engine: Make, store:
     loading = Loading(engine.runtime)
     assert [(await loading.put(row)).events for _ in range(2)] == [1, 0]
     assert await outcome(engine) == "none"
+
+
+HARD = {"contact": "send-881", "permanent": True}
+
+
+async def bounce(engine: Engine, door: str, properties: dict[str, Any]) -> None:
+    """Tells of a bounce by one of the ways in."""
+    if door == "events":
+        [*wrong] = await tell(engine, "message.bounced", properties, id="b-1")
+        if wrong:
+            raise InputError("properties.channel", wrong[0])
+    elif door == "load":
+        event = PastEvent(
+            type="message.bounced", at=from_micros(NOON), id="b", properties=properties
+        )
+        await Loading(engine.runtime).put(CustomerRow(customer_id="c-1", events=[event]))
+    else:
+        told = TriggerEvent(type="message.bounced", id=door or None, properties=properties)
+        asked = DecisionRequest(placement="outbound", customer_id="c-1", event=told)
+        assert (await engine.decide(asked)).outcome == "none"
+
+
+@pytest.mark.parametrize("door", ["events", "load", "own-event", ""])
+async def test_a_hard_bounce_finds_its_channel_by_the_reference_of_its_contact(
+    make_engine: Make, door: str
+) -> None:
+    engine = await make_engine(RULES.replace("channels: [push]}}\nm", "channels: [push, sms]}}\nm"))
+    assert await tell(engine, "message.sent", TOLD, id="send-881") == []
+    await bounce(engine, door, HARD)
+    if door:  # without an id it informs this decision alone
+        assert (await document_of(engine)).unreachable == ["sms"]
+
+
+@pytest.mark.parametrize("door", ["events", "load", "own-event", ""])
+@pytest.mark.parametrize("properties", [{**HARD, "contact": "send-9"}, {"permanent": True}])
+async def test_a_hard_bounce_of_an_unknown_contact_needs_the_channel(
+    make_engine: Make, door: str, properties: dict[str, Any]
+) -> None:
+    engine = await make_engine(RULES)
+    assert await tell(engine, "message.sent", TOLD, id="send-881") == []
+    with pytest.raises(InputError, match="is missing, and no contact is known") as refused:
+        await bounce(engine, door, properties)
+    assert refused.value.path.endswith("properties.channel")
+    assert (await document_of(engine)).unreachable == []
+
+
+@pytest.mark.parametrize("kind", sorted(CONTACT_EVENTS))
+async def test_a_reference_alone_is_enough_for_every_event_about_a_contact(
+    make_engine: Make, kind: str
+) -> None:
+    engine = await make_engine(RULES)
+    assert await tell(engine, "message.sent", TOLD, id="send-881") == []
+    assert await tell(engine, kind, {"contact": "send-881"}, id="later") == []
+    assert len((await document_of(engine)).contacts) == 1
