@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 
@@ -21,6 +22,16 @@ _numbers = itertools.count()
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def own_levels() -> Iterator[None]:
+    """What one test sets up of logging is not there for the next one."""
+    loggers = [logging.getLogger(name) for name in ("nextbest", "decision")]
+    before = [one.level for one in loggers]
+    yield
+    for one, level in zip(loggers, before, strict=True):
+        one.setLevel(level)
 
 
 @pytest.fixture(scope="session")
