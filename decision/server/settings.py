@@ -136,7 +136,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = None
     outbound: Annotated[
-        bool, _about("Also send what is to be delivered, as `nextbest outbound` does.")
+        bool,
+        _about("Also send what is to be delivered, and run journeys, as `nextbest outbound` does."),
     ] = False
     segment_traits: Annotated[
         str | None,
