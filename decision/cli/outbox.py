@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import rich_click as click
 
 from decision.cli.options import json_option, settings_from, settings_options
-from decision.cli.output import Fail, console, print_json
+from decision.cli.output import Fail, console, print_json, say
 from decision.core.clock import SECOND, rough_duration
 from decision.progress import count_of
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from decision.core.ports import Store
     from decision.core.sending import GatewayPause
     from decision.engine import Engine
+    from decision.engine.left_alone import LeftAlone
     from decision.server.settings import ServerSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -73,18 +74,27 @@ def list_(
     Of more than --limit, and than 1,000, some are looked at. --json has the times, in UTC.
     """
 
+    from decision.engine.left_alone import in_words, left_alone
+
     async def work(
         store: Store,
-    ) -> tuple[list[ListedDelivery], DeliveryCounts, Mapping[str, GatewayPause]]:
+    ) -> tuple[
+        list[ListedDelivery],
+        DeliveryCounts,
+        Mapping[str, GatewayPause],
+        Mapping[str, LeftAlone],
+    ]:
         found = []
         async for row in _listed(store, state, channel):
             found.append(row)
             if len(found) == max(limit, _SORTED):
                 break
         found.sort(key=lambda row: (row.delivery.at, row.delivery.id))
-        return found[:limit], await store.count_deliveries(), await store.paused_gateways()
+        counts = await store.count_deliveries()
+        alone = await left_alone(store, counts.waiting, int(time() * SECOND))
+        return found[:limit], counts, await store.paused_gateways(), alone
 
-    rows, counts, paused = _run(work, settings_from(**given))
+    rows, counts, paused, alone = _run(work, settings_from(**given))
     if as_json:
         print_json(
             {
@@ -96,6 +106,10 @@ def list_(
                 "paused": {
                     name: {"why": one.why, "at": _time(one.at // 1000)}
                     for name, one in paused.items()
+                },
+                "left_alone": {
+                    channel: {"gateway": one.gateway, "until": _time(one.until // 1000)}
+                    for channel, one in alone.items()
                 },
             }
         )
@@ -110,6 +124,10 @@ def list_(
     click.echo(f"waiting: {waiting or 'none'}; failed or unknown: {counts.held:,}")
     for name, one in paused.items():
         click.echo(f"gateway {name} is paused since {_shown(one.at // 1000)}: {one.why}")
+    for channel, failing in alone.items():
+        if failing.gateway not in paused:
+            said = in_words(failing, int(time() * SECOND))
+            click.echo(f"channel {channel}: gateway {failing.gateway} {said}")
 
 
 @outbox.command(epilog="Example: nextbest outbox retry --state failed --channel email")
@@ -160,28 +178,47 @@ def drop(
 def resume(gateway: str, as_json: bool, **given: str | None) -> int:
     """Let a gateway send again that was paused; complaints and bounces are counted anew.
 
-    What waits on its channels for another attempt is tried now, also where it was not paused.
+    What waits on its channels for another attempt is tried now, also where it was not paused, or
+    was left alone because it failed. Of the gateways file only names are read: no secrets needed.
     Exit code 1: it was not paused, and nothing waits.
     """
+    from uuid import uuid4
+
+    from decision.engine.left_alone import mark_resumed
     from decision.engine.resending import make_due
-    from decision.gateways.settings import load_gateways
+    from decision.gateways.names import load_names
     from decision.rulebook.diagnostics import hint_for
 
     settings = settings_from(**given)
-    known = load_gateways(settings.gateways)
-    channels = [name for name, one in known.channels.items() if one == gateway]
+    names = None if settings.gateways is None else load_names(settings.gateways)
+    known = ["file"] if names is None else names.gateways
 
     async def work(store: Store) -> tuple[bool, list[str], int]:
+        if names is not None:
+            channels = names.channels_of(gateway)
+        elif gateway == "file":
+            # Without a gateways file everything goes there.
+            channels = sorted((await store.count_deliveries()).waiting)
+        else:
+            channels = []
         paused = sorted(await store.paused_gateways())
         done = await store.resume_gateway(gateway, channels)
+        if done or gateway in known:
+            await mark_resumed(store, gateway, uuid4().hex)
         made = [await make_due(store, channel, int(time() * 1000)) for channel in channels]
         return done, paused, sum(made)
 
     done, paused, made = _run(work, settings)
     if not done and not made:
-        if gateway in known.gateways:
+        if gateway in known:
             raise Fail(f"gateway {gateway} is not paused, and nothing waits for another attempt")
-        hint = hint_for(gateway, sorted({*paused, *known.gateways}))
+        if names is None:
+            which = ", ".join(paused)
+            raise Fail(
+                f"gateway {gateway} is not paused ({f'paused: {which}' if paused else 'none is'}), "
+                "and no gateways file is named that says its channels; add --gateways FILE"
+            )
+        hint = hint_for(gateway, sorted({*paused, *known}))
         raise Fail(
             f"gateway {gateway} is not paused, nor in the gateways file; {hint}".rstrip("; ")
         )
@@ -189,6 +226,8 @@ def resume(gateway: str, as_json: bool, **given: str | None) -> int:
         print_json({"gateway": gateway, "resumed": done, "made_due": made})
         return 0
     click.echo(f"gateway {gateway} {'sends again' if done else 'was not paused'}")
+    if names is None and gateway != "file":
+        say("no gateways file is named: what waits is tried at its next attempt; see --gateways")
     if made:
         click.echo(
             f"{count_of(made, 'delivery that waited is', 'deliveries that waited are')} due now"

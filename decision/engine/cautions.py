@@ -18,6 +18,7 @@ from decision.core.explanation import within
 from decision.core.policy import Policy
 from decision.core.ports import BlobStore, Store
 from decision.engine.journey_cautions import journey_cautions
+from decision.engine.left_alone import in_words, noted
 from decision.progress import count_of
 from decision.store.damage import readable
 
@@ -66,7 +67,7 @@ async def present_cautions(runtime: Runtime) -> tuple[str, ...]:
     try:
         passing = (
             *await passing_cautions(snapshot.policy, runtime.store, now),
-            *await _late_deliveries(snapshot.policy, runtime.store),
+            *await _late_deliveries(snapshot.policy, runtime.store, now),
             *await journey_cautions(snapshot.policy, runtime.store, now),
         )
     except StoreUnavailable:
@@ -147,20 +148,25 @@ async def _empty_pools(policy: Policy, store: Store, now: int) -> tuple[str, ...
     )
 
 
-async def _late_deliveries(policy: Policy, store: Store) -> tuple[str, ...]:
+async def _late_deliveries(policy: Policy, store: Store, now: int) -> tuple[str, ...]:
     if not policy.delivered_channels():
         return ()
     counts, paused = await store.count_deliveries(), await store.paused_gateways()
-    stopped = f"paused: {', '.join(sorted(paused))}" if paused else "none is paused"
+    alone = await noted(store, counts.waiting, now)
+    names = f"paused: {', '.join(sorted(paused))}" if paused else "none is paused"
     found = []
     for channel, number in sorted(counts.waiting.items()):
         waits = max(counts.oldest[channel], counts.behind[channel])
         if counts.behind[channel] < _BEHIND and waits < _OLD:
             continue
+        stopped = f"gateways: {names}"
+        if (one := alone.get(channel)) is not None:
+            state = "is paused" if one.gateway in paused else in_words(one, now)
+            stopped = f"its gateway {one.gateway} {state}"
         waiting = count_of(number, "delivery waits", "deliveries wait")
         found.append(
             f"channel {channel}: {waiting}, the oldest for {rough_duration(waits * 1000)}; see "
             "that nextbest outbound runs, or serve --outbound, and what its attempts came to: "
-            f"nextbest outbox list --channel {channel} (gateways: {stopped})"
+            f"nextbest outbox list --channel {channel} ({stopped})"
         )
     return tuple(found)

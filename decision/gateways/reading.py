@@ -43,6 +43,7 @@ class Reading:
     unset: list[Diagnostic] = field(default_factory=list)
     has_links: bool = False
     _filled_in: set[tuple[int, int]] = field(default_factory=set)
+    _unset: dict[tuple[int, int], set[str]] = field(default_factory=dict)
 
     @property
     def everything(self) -> list[Diagnostic]:
@@ -109,6 +110,9 @@ class Reading:
             if not self.environ.get(name):
                 self._filled_in.add((node.line, node.column))
                 state = "is empty" if name in self.environ else "is not set"
+                if name in self._unset.setdefault((node.line, node.column), set()):
+                    return _STAND_IN  # read once more, and said before
+                self._unset[node.line, node.column].add(name)
                 message = f"the environment variable {name} {state}; {what} needs it"
                 hint = f"set {name} where nextbest is started"
                 self.unset.append(_without_line(node.at.diagnostic("bad-value", message, hint)))

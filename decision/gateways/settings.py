@@ -133,7 +133,7 @@ def load_unsubscribe(
     """
     if path is None:
         return None
-    reading, sections = _sections(path, read_gateways_file(path), environ)
+    reading, sections = sections_of(path, read_gateways_file(path), environ)
     found = _unsubscribe(reading, sections)
     _refuse(path, reading)
     return found
@@ -149,7 +149,7 @@ def load_reports(
     """
     if path is None:
         return {}
-    reading, sections = _sections(path, read_gateways_file(path), environ)
+    reading, sections = sections_of(path, read_gateways_file(path), environ)
     found: dict[str, ReportedGateway] = {}
     served: defaultdict[str, list[str]] = defaultdict(list)
     if (node := sections.get("channels")) is not None:
@@ -199,7 +199,7 @@ def read_gateways(
     Raises:
         GatewaySettingsError: it is no YAML, or empty.
     """
-    reading, sections = _sections(name, data, environ)
+    reading, sections = sections_of(name, data, environ)
     unsubscribe = _unsubscribe(reading, sections)
     gateways: dict[str, Configured] = {}
     known: dict[str, Node] = {}
@@ -266,7 +266,7 @@ def read_gateways_file(path: str) -> bytes:
         raise GatewaySettingsError(path, [found]) from None
 
 
-def _sections(
+def sections_of(
     name: str, data: bytes | str, environ: Mapping[str, str] | None
 ) -> tuple[Reading, dict[str, Node]]:
     """The sections of the file, each with its node; a file that is no YAML ends the reading."""

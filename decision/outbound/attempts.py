@@ -22,6 +22,7 @@ from decision.outbound.lanes import Lane
 from decision.outbound.logs import (
     log_closed,
     log_failed,
+    log_opened,
     log_retried,
     log_unknown,
     without_customer,
@@ -117,7 +118,7 @@ class Attempts:
         delivering, claimed, lane = self._engine.delivering, made.claimed, made.lane
         match result:
             case Accepted(provider_id):
-                lane.answered()
+                _answered(lane)
                 reported = lane.name if names_needed(lane.config) else None
                 said = (provider_id, reported, made.began)
                 await self._surely(lambda: delivering.sent(claimed, *said))
@@ -128,7 +129,7 @@ class Attempts:
                     log_closed(lane, made.loggable(reason))
                 return await self._try_again(made, after, reason)
             case Rejected(reason, disable):
-                lane.answered()
+                _answered(lane)
                 if not disable:
                     return await self._fail(made, reason)
                 # The receiver refuses all of them, not this one: it waits with the others.
@@ -172,7 +173,8 @@ class Attempts:
         self, claimed: Claimed, lane: Lane, reason: str, loggable: str | None = None
     ) -> DeliveryResult:
         await self._store.hold_delivery(claimed, "unknown", reason)
-        log_unknown(claimed, lane, reason if loggable is None else loggable)
+        made_here = loggable is not None
+        log_unknown(claimed, lane, reason if loggable is None else loggable, begun=made_here)
         return "unknown"
 
     async def _surely(self, record: Callable[[], Awaitable[None]]) -> None:
@@ -194,6 +196,11 @@ class _Attempt(NamedTuple):
 
     def loggable(self, reason: str) -> str:
         return without_customer(reason, self.document)
+
+
+def _answered(lane: Lane) -> None:
+    if lane.answered():
+        log_opened(lane)
 
 
 def outgoing_of(claimed: Claimed, document: Document, language: str, refusable: bool) -> Outgoing:

@@ -52,6 +52,11 @@ class Lane:
         return self.config.on_unknown or self.gateway.on_unknown_default
 
     @property
+    def failures(self) -> int:
+        """How many attempts have failed in a row."""
+        return self._failures
+
+    @property
     def failing(self) -> bool:
         """Whether so many attempts failed in a row that only one at a time tries again."""
         return self._failures >= _FAILURES
@@ -69,10 +74,20 @@ class Lane:
         """Notes that the channel's limit allows none for a while."""
         self._full_until = max(self._full_until, self._clock() + seconds)
 
-    def answered(self) -> None:
-        """Notes that the gateway works: whatever it said of a delivery, it answered."""
+    @property
+    def closed_for(self) -> float:
+        """Seconds until a lane that is failing tries again."""
+        return max(0.0, self._closed_until - self._clock())
+
+    def answered(self) -> bool:
+        """Notes that the gateway works: whatever it said of a delivery, it answered.
+
+        Whether that ends a row of failures for which it was left alone.
+        """
+        was_failing = self.failing
         self._failures = 0
-        self._closed_for = 0.0
+        self._closed_for = self._closed_until = 0.0
+        return was_failing
 
     def failed(self) -> bool:
         """Notes an attempt that the gateway could not make; whether that closes the lane.

@@ -45,14 +45,18 @@ def log_failed(claimed: Claimed, lane: Lane, reason: str) -> None:
     _say(logging.WARNING, "failed", claimed, lane, f"failed, and is not tried again: {reason}")
 
 
-def log_unknown(claimed: Claimed, lane: Lane, reason: str) -> None:
-    """Says that nobody knows whether a delivery arrived."""
-    _say(logging.WARNING, "unknown", claimed, lane, f"may have arrived, or not: {reason}")
+def log_unknown(claimed: Claimed, lane: Lane, reason: str, *, begun: bool = True) -> None:
+    """Says that nobody knows whether a delivery arrived; `begun`: this process made the attempt."""
+    said = f"may have arrived, or not: {reason}"
+    _say(logging.WARNING, "unknown", claimed, lane, said, begun=begun)
 
 
 def log_retried(claimed: Claimed, lane: Lane, reason: str, seconds: float) -> None:
     """Says that an attempt failed, and when the next one is."""
-    said = f"is tried again in {rough_duration(int(seconds * SECOND))}: {reason}"
+    again = f"in {rough_duration(int(seconds * SECOND))}"
+    if lane.paused:
+        again = "once its gateway is resumed"
+    said = f"is tried again {again}: {reason}"
     _say(logging.INFO, "retried", claimed, lane, said)
 
 
@@ -66,12 +70,20 @@ def log_closed(lane: Lane, reason: str) -> None:
     )
 
 
-def _say(level: int, event: str, claimed: Claimed, lane: Lane, said: str) -> None:
+def log_opened(lane: Lane, said: str = "works again") -> None:
+    """Says that a gateway is not left alone any more."""
+    extra = named("gateway_opened", gateway=lane.name, channel=lane.channel)
+    _log.warning("gateway %s %s", lane.name, said, extra=extra)
+
+
+def _say(
+    level: int, event: str, claimed: Claimed, lane: Lane, said: str, *, begun: bool = True
+) -> None:
     extra = named(
         f"delivery_{event}",
         delivery=claimed.delivery.id,
         gateway=lane.name,
         channel=lane.channel,
-        attempt=claimed.attempts + 1,
+        attempt=claimed.attempts + begun,
     )
     _log.log(level, "delivery %s %s", claimed.delivery.id, said, extra=extra)

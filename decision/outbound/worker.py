@@ -31,6 +31,7 @@ from decision.outbound.attempts import LEASE, Attempts
 from decision.outbound.lanes import Lane
 from decision.outbound.observer import DeliveryObserver, Unobserved
 from decision.outbound.pausing import PauseWatch
+from decision.outbound.reopening import LaneWatch
 
 _TOGETHER: Final = 32
 _GROUPS: Final = [range(at, at + _TOGETHER) for at in range(0, PARTITIONS, _TOGETHER)]
@@ -46,7 +47,7 @@ _FULL: Final = 0.01
 """Seconds between two looks where every lane is full."""
 
 _LOOK: Final = 1.0
-"""Seconds between two looks at pauses."""
+"""Seconds between two looks at pauses, and at who was resumed."""
 
 _UNAVAILABLE: Final = 1.0
 """Seconds until the store is asked again after it did not answer."""
@@ -73,6 +74,7 @@ class Outbound:
         self._owner = f"{socket.gethostname()}/{os.getpid()}"
         self._attempts = Attempts(engine, self.observer)
         self._pauses = PauseWatch(self._store)
+        self._reopening = LaneWatch(self._store)
         self._gateways: dict[str, Gateway] = {}
         self._lanes: dict[str, Lane] = {}
         self._policy: Policy | None = None
@@ -205,6 +207,7 @@ class Outbound:
         """Looks at pauses, and tells which gateways fail."""
         self._looked = monotonic()
         lanes = self._lanes.values()
+        await self._reopening.look(lanes, self.engine.runtime.clock())
         self.observer.failing({(one.name, one.channel): one.failing for one in lanes})
         self.observer.paused(await self._pauses.look(lanes, self.engine.runtime.clock()))
 

@@ -102,6 +102,7 @@ def test_what_waits_is_listed(outbox: Callable[..., Result], act: Any) -> None:
         "behind_seconds": {},
         "deliveries": [],
         "held": 0,
+        "left_alone": {},
         "oldest_seconds": {},
         "paused": {},
         "waiting": {},
@@ -241,6 +242,25 @@ def test_a_gateway_that_is_resumed_tries_at_once_what_waits_for_its_next_attempt
         "made_due": 1,
         "resumed": True,
     }
+
+
+def test_a_gateway_is_resumed_in_a_shell_without_its_secrets(
+    outbox: Callable[..., Result], act: Any, tmp_path: Path
+) -> None:
+    """Only names of channels are needed; without a gateways file that is said."""
+    gateways = tmp_path / "gateways.yaml"
+    gateways.write_text(
+        "gateways:\n  hook: {type: webhook, url: '${NO_URL}', secret: '${NO_SECRET}',\n"
+        "    reports: {provider: webhook, secret: '${NO_SECRET}'}}\nchannels: {email: hook}\n"
+    )
+    act(decide)
+    act(put_off)
+    without = outbox("resume", "hook")
+    assert without.exit_code == 1
+    assert "add --gateways FILE" in without.stderr
+    assert "use " not in without.stderr
+    done = outbox("resume", "hook", "--gateways", str(gateways))
+    assert (done.exit_code, due_now(outbox)) == (0, 1), done.output
 
 
 def test_the_sender_sends_what_is_decided_and_ends_when_it_is_told(
