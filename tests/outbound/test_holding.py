@@ -11,6 +11,7 @@ import pytest
 from decision.core.clock import DAY, HOUR, MINUTE, SECOND
 from decision.core.journeys.definition import Ask, Journey, Limits, Trigger, Wait, WaitUntilDate
 from decision.engine.cautions import present_cautions
+from decision.engine.deciding import Deciding
 from decision.outbound import failing
 from decision.outbound.holding import pause, resume, stop
 from decision.outbound.runner import Runner
@@ -264,3 +265,24 @@ async def test_journeys_that_nobody_runs_or_that_stand_still_are_a_warning(clock
     assert late.startswith("journeys are 2m late;")
     clock.now += DAY
     assert len(await cautions(world)) == 1
+
+
+async def test_a_journey_that_cannot_ask_is_paused(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a hundred asks in a row that failed; whoever was tried is tried again later."""
+    world = await World(clock, journey()).open()
+
+    async def failing_ask(self: Any) -> Any:
+        raise ValueError("a defect")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Deciding, "answer_step", failing_ask)
+        for number in range(failing.LEAST + 20):
+            await tell(world.engine, "follow", f"c-{number}", cart="1")
+        await world.pass_(20 * SECOND)
+    hold = (await world.store.held_journeys())["welcome"]
+    assert "120 decisions in a row" in hold.why and await asked(world.store) == {}
+    await resume(world.store, "welcome")
+    await world.pass_(11 * MINUTE, every=10 * SECOND)
+    assert len(await asked(world.store)) == 120
