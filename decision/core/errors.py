@@ -50,6 +50,7 @@ NextbestError               everything below; any other exception is a defect
     TargetRefused               an address that gateways may not connect to
     TemplateError               a content template
     TextTooLong                 a text, or its loops, beyond what texts may have
+    TooMuchDue                  journeys of a scenario that do not come to an end
     TornCommand                 an append-only file that ends within a command
     TrainingError               a model that cannot be trained
     UnknownColumn               a scenario table's column

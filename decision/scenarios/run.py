@@ -16,6 +16,7 @@ from decision.core.clock import SECOND, from_micros, to_micros
 from decision.core.decide import Verdict
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Contact, Document
+from decision.core.errors import NextbestError
 from decision.core.event_effects import Occurrence
 from decision.core.journeys.definition import MOMENT
 from decision.core.narrowing import Reader
@@ -51,6 +52,13 @@ from decision.store.memory_store import MemoryStore
 
 _PATIENCE = 60.0
 """Seconds that one decision may take: a busy machine must not make a scenario fail."""
+
+_MOST_DUE = 10_000
+"""How often journeys may go on before a scenario is given up: somebody waits for it."""
+
+
+class TooMuchDue(NextbestError):
+    """Journeys go on so often that a scenario does not come to an end."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,7 +206,10 @@ class _Run:
         now = scenario.now
         for number, step in enumerate(scenario.in_steps(), 1):
             now = step.ends(now)
-            problems, trace = await self._step(step, now)
+            try:
+                problems, trace = await self._step(step, now)
+            except TooMuchDue as error:
+                problems, trace = [str(error)], None
             if problems:
                 before = f"step {number}: " if scenario.steps else ""
                 return self.result([before + problem for problem in problems], trace)
@@ -228,8 +239,17 @@ class _Run:
         return await self._acted(step.expected)
 
     async def _elapse(self, until: int) -> None:
-        """Lets time go by; what is due is done at its time."""
-        await elapse(self.engine, self.store, until, self._set_clock)
+        """Lets time go by; what is due is done at its time.
+
+        Raises:
+            TooMuchDue: it never comes to an end.
+        """
+        if not await elapse(self.engine, self.store, until, self._set_clock, _MOST_DUE):
+            at = from_micros(self.now).astimezone(self.shown_in).isoformat()
+            raise TooMuchDue(
+                f"journeys went on more than {_MOST_DUE:,} times by {at}; let less time go by, or "
+                "let them wait longer"
+            )
 
     def _set_clock(self, now: int) -> None:
         self.now = now

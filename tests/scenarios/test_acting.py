@@ -299,3 +299,14 @@ def test_dates_and_schedules_start_journeys_while_time_goes_by(rules: Path) -> N
         customer=who,
     )
     assert found == []
+
+
+def test_a_scenario_of_journeys_that_never_come_to_an_end_is_given_up(
+    rules: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("decision.scenarios.run._MOST_DUE", 50)
+    more = "  round: {start: {event: go}, steps: {a: {wait: 1s}, b: {wait: 1s, go: a}}}\n"
+    (rules / "policy.yaml").write_text(POLICY + more, "utf-8")
+    [problem] = problems(rules, "{events: [{type: go}]}", "{wait: 900d, expect: {asks: []}}")
+    assert problem.startswith("step 2: journeys went on more than 50 times by 2026-11-21T10:00:")
+    assert "let less time go by" in problem

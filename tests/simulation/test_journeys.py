@@ -12,12 +12,16 @@ from typing import Any
 
 import pytest
 
+from decision.archive.replays import ArchivedReplay
 from decision.core.clock import MINUTE, to_micros
 from decision.core.schema import Event
 from decision.engine import Engine, EngineSettings, build_snapshot
 from decision.rulebook.reader import load_folder
+from decision.simulation.run import Simulation
+from decision.simulation.side import Simulated
 from decision.store import MemoryStore
 from tests.cli.conftest import elsewhere, run
+from tests.engine.journeys.world import decisions
 
 __all__ = ["elsewhere", "run"]
 
@@ -215,3 +219,46 @@ def test_time_is_for_journeys_alone(run: Any, rules: Path, tmp_path: Path, event
         result = run("simulate", "--rules", plain, *args)
         assert result.exit_code == 2
         assert "the rules have no journeys" in result.stderr
+
+
+def test_what_a_journey_asked_in_the_log_is_asked_again_as_it_was(
+    rules: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only of the messages that its step asks for; the old rules decide as they did then."""
+
+    async def compare() -> tuple[list[str], dict[str, int], int]:
+        now = to_micros(START) + 10 * 60 * MINUTE
+        store = MemoryStore(lambda: now / 1_000_000)
+        await store.start()
+        engine = Engine(store, EngineSettings(seed="simulate", delivers=False), lambda: now)
+        definition = load_folder(rules).definition
+        assert definition is not None
+        engine.use(await build_snapshot(definition, None, store, START, durable=False))
+        await engine.events.record([Event(type="follow", customer_id="c-1")])
+        await engine.stepping.run_due()
+        now += 5 * 60 * MINUTE
+        await engine.stepping.run_due()
+        logged = [
+            ArchivedReplay(
+                decision_id=one.decision_id,
+                decided_at=one.decided_at,
+                customer_id=one.customer_id,
+                question=one.question,
+                document=store.unpack(one.customer_id, one.document),
+                policy_version=one.policy_version,
+            )
+            for one in await decisions(store)
+        ]
+        monkeypatch.setattr("decision.simulation.run.read_replays", lambda _: logged)
+        both = [Simulated(definition, None, "simulate") for _ in range(2)]
+        for side in both:
+            await side.prepare()
+        simulation = Simulation(*both)
+        await simulation.log(rules)
+        given = {name: line.new for name, line in simulation.tally.tables["message"].items()}
+        live = [row.message for one in await decisions(store) for row in one.selections]
+        return live, given, simulation.tally.changes["same"]
+
+    live, given, same = asyncio.run(compare())
+    assert live == ["hello", "gift"]
+    assert (given, same) == ({"hello": 1, "gift": 1}, 2)
