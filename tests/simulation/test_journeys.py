@@ -234,7 +234,7 @@ def test_what_a_journey_asked_in_the_log_is_asked_again_as_it_was(
         definition = load_folder(rules).definition
         assert definition is not None
         engine.use(await build_snapshot(definition, None, store, START, durable=False))
-        await engine.events.record([Event(type="follow", customer_id="c-1")])
+        await engine.events.record([Event(type="follow", customer_id="mei")])
         await engine.stepping.run_due()
         now += 5 * 60 * MINUTE
         await engine.stepping.run_due()
