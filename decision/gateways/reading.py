@@ -27,6 +27,8 @@ _LONGEST: Final = 5 * MINUTE
 _STAND_IN: Final = "x"
 """Read in place of a variable without a value: it can be part of a host, a path or a port."""
 
+_GAP: Final = "\0"
+_HOST_KNOWN: Final = re.compile(r"\s*(?:[^:/?#]+://[^/?#]+[/?#]|(?!https?:)[^:/?#]+://)", re.I)
 _PERCENT: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%")
 
 
@@ -43,6 +45,9 @@ class Reading:
     unset: list[Diagnostic] = field(default_factory=list)
     has_links: bool = False
     _filled_in: set[tuple[int, int]] = field(default_factory=set)
+    _starts: dict[tuple[int, int], str] = field(default_factory=dict)
+    """What a text with variables without a value has before the first of them."""
+
     _unset: dict[tuple[int, int], set[str]] = field(default_factory=dict)
 
     @property
@@ -78,6 +83,10 @@ class Reading:
             return all(map(self.is_known, value.values() if isinstance(value, dict) else value))
         return (node.line, node.column) not in self._filled_in
 
+    def _has_known_host(self, node: Node) -> bool:
+        """Whether a URL's variables without a value come after its host, or its scheme is wrong."""
+        return bool(_HOST_KNOWN.match(self._starts.get((node.line, node.column), "")))
+
     def plain(self, node: Node, what: str) -> Any:
         """The value as plain data, with the environment's values; `INVALID` where it has errors.
 
@@ -111,16 +120,18 @@ class Reading:
                 self._filled_in.add((node.line, node.column))
                 state = "is empty" if name in self.environ else "is not set"
                 if name in self._unset.setdefault((node.line, node.column), set()):
-                    return _STAND_IN  # read once more, and said before
+                    return _GAP  # read once more, and said before
                 self._unset[node.line, node.column].add(name)
                 message = f"the environment variable {name} {state}; {what} needs it"
                 hint = f"set {name} where nextbest is started"
                 self.unset.append(_without_line(node.at.diagnostic("bad-value", message, hint)))
-                return _STAND_IN
+                return _GAP
             return self.environ[name]
 
         filled = _VARIABLE.sub(value, text)
-        return filled if complete else INVALID
+        if _GAP in filled:
+            self._starts[node.line, node.column] = filled.partition(_GAP)[0]
+        return filled.replace(_GAP, _STAND_IN) if complete else INVALID
 
     def struct(self, node: Node, kind: type[T], what: str, *, skip: str = "") -> T | None:
         """A mapping as a struct; None, with errors, where it cannot be one.
@@ -159,7 +170,7 @@ class Reading:
         any_found = False
         for path, message, hint in found:
             holder, _ = at_path(node, f".{path}")
-            if holder is node or self.is_known(holder):
+            if holder is node or self.is_known(holder) or self._has_known_host(holder):
                 any_found = True
                 place = node.key if holder is node else holder.at
                 label = f"{path} of {what}" if path else what
