@@ -29,6 +29,8 @@ def purchases(path: Path) -> list[tuple[datetime, str, float]]:
     found = []
     for line in path.read_text().splitlines():
         fields = line.split()
+        if fields[0] == "customer_id":
+            continue
         day = datetime.strptime(fields[-3], "%Y%m%d").replace(tzinfo=UTC)
         found.append((day + timedelta(hours=12), fields[0], float(fields[-1])))
     return sorted(found)

@@ -47,7 +47,8 @@ def _review_ends(context: ReviewContext, journey: Journey) -> None:
         if (
             isinstance(start, Trigger)
             and start.event == trigger.event is not None
-            and (start.when == trigger.when)
+            and start.when == trigger.when
+            and not (key == "goal" and journey.again == 0)  # each one begins the wait anew
         ):
             message = f"{what} is the event that starts it"
             hint = (
