@@ -89,6 +89,7 @@ class WakeMetrics:
         )
         self._claimed = counter("timers_claimed", "Timers that were claimed.")
         self._failed = counter("timer_looks_failed", "Looks at customers that failed for a defect.")
+        self._steps = counter("journey_steps", "Steps that runs have entered.")
         self._asks = counter("journey_asks", "Decisions that journeys asked for.")
         self._doubles = counter(
             "journey_doubles", "Asks left out, because somebody else had asked already."
@@ -101,6 +102,7 @@ class WakeMetrics:
     def looked(self, lag: float, looked: Looked) -> None:
         """Counts what a look came to."""
         self._lag.observe(lag)
+        self._steps.inc(looked.steps)
         self._asks.inc(looked.asks)
         self._doubles.inc(looked.doubles)
 

@@ -36,6 +36,7 @@ from decision.rulebook.templates import compile_template
 from decision.server.consumer_metrics import ConsumerMetrics
 from decision.server.decision_metrics import DEGRADED
 from decision.server.delivery_metrics import DeliveryMetrics
+from decision.server.journey_metrics import WakeMetrics
 from decision.server.keys.entries import SCOPES
 from decision.server.metrics import Metrics
 from decision.server.settings import SETTINGS
@@ -287,6 +288,7 @@ def test_every_metric_is_told() -> None:
     told = {re.split(r"[{]", word)[0] for row in rows for word in code(row[0])}
     sending = CollectorRegistry()
     DeliveryMetrics(sending)
+    WakeMetrics(sending)
     ConsumerMetrics(sending)
     shown = [*Metrics().registry.collect(), *sending.collect()]
     families = {family.name for family in shown}

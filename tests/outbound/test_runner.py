@@ -26,7 +26,7 @@ class Seen:
 
     def __init__(self) -> None:
         self.lags: list[float] = []
-        self.asks = self.claims = self.failures = 0
+        self.asks = self.steps = self.claims = self.failures = 0
 
     def claimed(self, number: int) -> None:
         self.claims += number
@@ -37,6 +37,7 @@ class Seen:
     def looked(self, lag: float, looked: Looked) -> None:
         self.lags.append(lag)
         self.asks += looked.asks
+        self.steps += looked.steps
 
 
 @pytest.fixture
@@ -68,6 +69,7 @@ async def test_runs_are_stepped_until_it_is_told_to_stop(engine: Any) -> None:
     await until(all_asked)
     stop.set()
     await running
+    assert seen.steps == 40  # a greeting and a wait for each
     assert seen.claims >= 20 and seen.failures == 0
     assert seen.asks == 20 and min(seen.lags) >= 0
     assert {one.step for _, one in await runs(store)} == {"pause"}

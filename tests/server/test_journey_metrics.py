@@ -52,11 +52,12 @@ def test_looks_are_counted_with_what_they_came_to_and_how_late_they_were() -> No
     registry = CollectorRegistry()
     metrics = WakeMetrics(registry)
     metrics.claimed(3)
-    metrics.looked(0.2, Looked(asks=2, doubles=1))
+    metrics.looked(0.2, Looked(steps=5, asks=2, doubles=1))
     metrics.looked(7.0, Looked())
     metrics.failed()
     shown = registry.get_sample_value
     assert shown("nextbest_timers_claimed_total") == 3
+    assert shown("nextbest_journey_steps_total") == 5
     assert shown("nextbest_journey_asks_total") == 2
     assert shown("nextbest_journey_doubles_total") == 1
     assert shown("nextbest_timer_looks_failed_total") == 1

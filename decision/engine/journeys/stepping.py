@@ -34,9 +34,10 @@ MOST_ROUNDS: Final = 64
 
 
 class Looked(msgspec.Struct):
-    """What a look came to: how many decisions were asked for; how many were not, because the run
-    had gone on meanwhile; and whether something is left due."""
+    """What a look came to: how many steps were entered; how many decisions were asked for; how many
+    were not, because the run had gone on meanwhile; and whether something is left due."""
 
+    steps: int = 0
     asks: int = 0
     doubles: int = 0
     left: bool = False
@@ -77,6 +78,7 @@ class Stepping:
                 looked.left = await self._ask(looked, found, at, claimed.lease, gate)
             else:
                 looked.left = found.more
+                looked.steps += found.work.steps if found.work else 0
                 await self.gating.settle(found.work)
             if not looked.left:
                 if found.customer_id != claimed.customer_id:
@@ -150,6 +152,7 @@ class Stepping:
             raise
         self.gating.failures.pop(found.asks.journey, None)
         looked.asks += 1
+        looked.steps += step.work.steps if step.work else 0
         await self.gating.settle(step.work)
         return step.more
 
@@ -162,6 +165,7 @@ class Stepping:
         while claimed := await self.runtime.store.claim_wakes(partitions, 100, lease_ms):
             for one in claimed:
                 found = await self.look(one)
+                total.steps += found.steps
                 total.asks += found.asks
                 total.doubles += found.doubles
         return total

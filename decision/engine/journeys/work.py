@@ -172,6 +172,11 @@ class JourneyWork:
         return bool(self.gate.due(*asked) or self.gate.waiting(*asked))
 
     @property
+    def steps(self) -> int:
+        """How many steps runs have entered."""
+        return sum(len(record.steps) for record in self.records)
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing was done."""
         done = self.records or self.moments or self._sets
