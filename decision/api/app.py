@@ -16,7 +16,7 @@ from decision.api.audit import audited
 from decision.api.auth import Authenticator, guard_of
 from decision.api.bodies import Bodies
 from decision.api.coupons import coupon_routes
-from decision.api.cross_origin import CrossOrigin, origins_of
+from decision.api.cross_origin import CrossOrigin
 from decision.api.customers import customer_routes
 from decision.api.decisions import decision_routes, lookup_routes
 from decision.api.errors import HANDLERS
@@ -35,12 +35,9 @@ from decision.core.errors import StoreUnavailable
 from decision.engine import Engine
 from decision.gateways.settings import (
     GatewaySettingsError,
-    ReportedGateway,
     load_gateways,
-    load_reports,
-    load_unsubscribe,
+    load_inward,
 )
-from decision.gateways.unsubscribe import UnsubscribeLinks
 from decision.observability import configure_logging, correlate, get_logger
 from decision.rulebook.checking import RulesRefused
 from decision.rulebook.diagnostics import render_all
@@ -51,6 +48,7 @@ from decision.server.keys.file import KeysFile
 from decision.server.keys.rates import Rates
 from decision.server.metrics import Metrics
 from decision.server.opening import serving_engine
+from decision.server.origins import origins_of
 from decision.server.outbound import send_beside
 from decision.server.settings import ServerSettings, SettingsError
 from decision.server.settings_reading import read_settings
@@ -103,6 +101,7 @@ def create_app(
     names = LastPseudonyms(engine.runtime.store)
     keys_file = KeysFile(settings.api_keys_file, use, metrics)
     upkeep = Upkeep(PolicySupply(engine, settings, metrics), settings, keys_file, metrics)
+    inward = load_inward(settings.gateways)
     guarded = Router(
         "/",
         route_handlers=[
@@ -113,8 +112,8 @@ def create_app(
             *customer_routes(engine, admission, bodies),
             *looking_routes(engine, settings, admission),
             *coupon_routes(engine, settings, admission),
-            *unsubscribe_routes(engine, settings, admission, _links(settings)),
-            *hook_routes(engine, metrics, admission, bodies, _reports(settings)),
+            *unsubscribe_routes(engine, settings, admission, inward),
+            *hook_routes(engine, metrics, admission, bodies, inward),
             *operation_routes(upkeep, metrics),
             *handlers,
         ],
@@ -136,7 +135,7 @@ def create_app(
         openapi_config=None,
         logging_config=None,
     )
-    if origins := _origins(settings):
+    if origins := origins_of(settings.segment_origins):
         app.asgi_handler = CrossOrigin(app.asgi_handler, origins, SEGMENT_PATHS)
     app.asgi_handler = RequestMiddleware(
         app.asgi_handler, log_requests=settings.log_level == "debug"
@@ -147,27 +146,6 @@ def create_app(
         app.asgi_handler = TracingMiddleware(app.asgi_handler, tracing)
         app.on_shutdown.append(tracing.close)
     return app
-
-
-def _links(settings: ServerSettings) -> UnsubscribeLinks | None:
-    try:
-        return load_unsubscribe(settings.gateways)
-    except GatewaySettingsError as error:
-        raise SettingsError(f"NEXTBEST_GATEWAYS: {error}") from None
-
-
-def _reports(settings: ServerSettings) -> dict[str, ReportedGateway]:
-    try:
-        return load_reports(settings.gateways)
-    except GatewaySettingsError as error:
-        raise SettingsError(f"NEXTBEST_GATEWAYS: {error}") from None
-
-
-def _origins(settings: ServerSettings) -> frozenset[str]:
-    try:
-        return origins_of(settings.segment_origins)
-    except ValueError as error:
-        raise SettingsError(f"NEXTBEST_SEGMENT_ORIGINS: {error}") from None
 
 
 @contextlib.asynccontextmanager

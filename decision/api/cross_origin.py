@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
@@ -10,33 +9,12 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from decision.api.middleware import send_problem
 from decision.api.problems import Problem
 
-_ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 _PREFLIGHT: Final = [
     (b"access-control-allow-methods", b"POST"),
     # What analytics.js and RudderStack's client for browsers send.
     (b"access-control-allow-headers", b"anonymousid, authorization, content-type, x-retry-count"),
     (b"access-control-max-age", b"7200"),
 ]
-
-
-def origins_of(text: str | None) -> frozenset[str]:
-    """The origins in a setting.
-
-    Raises:
-        ValueError: one of them is none.
-
-    >>> origins_of("https://shop.example, http://localhost:3000") == {
-    ...     "https://shop.example", "http://localhost:3000"}
-    True
-    """
-    found = {part.strip() for part in (text or "").split(",")} - {""}
-    for origin in sorted(found):
-        if not _ORIGIN.fullmatch(origin):
-            raise ValueError(
-                f'"{origin}" is no origin; write https:// and the host in lower case, with its '
-                "port if it has one, and no path"
-            )
-    return frozenset(found)
 
 
 class CrossOrigin:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -26,7 +25,7 @@ from decision.engine import Engine
 from decision.gateways.amazon import Sns, Unreachable
 from decision.gateways.fetching import fetch
 from decision.gateways.reports import BadSignature, Received, read_reports
-from decision.gateways.settings import ReportedGateway
+from decision.gateways.settings import Inward
 from decision.server.admission import Admission
 from decision.server.metrics import Metrics
 
@@ -61,9 +60,9 @@ def hook_routes(
     metrics: Metrics,
     admission: Admission,
     bodies: Bodies,
-    gateways: Mapping[str, ReportedGateway],
+    inward: Inward,
 ) -> list[ControllerRouterHandler]:
-    """The route of reports; `gateways` are those about which somebody reports."""
+    """The route of reports; `inward` says about which gateways somebody reports."""
 
     sns = Sns(fetch)
 
@@ -71,7 +70,10 @@ def hook_routes(
     async def take_reports(request: Request[Any, Any, Any]) -> Answer:
         name: str = request.path_params["gateway"]
         body = await bodies.read(request.scope, request.receive, types=_FORMS)
-        gateway = gateways.get(name)
+        if wrong := inward.why_not(name):
+            # Without the place: who asks need not know how files are named here.
+            raise unavailable(f"reports cannot be verified: {wrong[0].message}", 60)
+        gateway = inward.reports.get(name)
         if gateway is None:
             raise Problem("not-found", "no gateway with reports has this name")
         received = Received(

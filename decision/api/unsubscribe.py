@@ -25,11 +25,12 @@ from litestar.types import ControllerRouterHandler, Receive
 from decision.api.answers import Answer
 from decision.api.bodies import late, too_large
 from decision.api.openapi import Body, Operation
-from decision.api.problems import Problem
+from decision.api.problems import Problem, unavailable
 from decision.core.clock import MINUTE
 from decision.core.schema import Event
 from decision.engine import Engine
-from decision.gateways.unsubscribe import OptOut, UnsubscribeLinks
+from decision.gateways.settings import Inward
+from decision.gateways.unsubscribe import OptOut
 from decision.server.admission import Admission
 from decision.server.settings import ServerSettings
 
@@ -67,9 +68,9 @@ def unsubscribe_routes(
     engine: Engine,
     settings: ServerSettings,
     admission: Admission,
-    links: UnsubscribeLinks | None,
+    inward: Inward,
 ) -> list[ControllerRouterHandler]:
-    """The routes of the link. Without `links`, none is valid."""
+    """The routes of the link. Without links no link is valid; unusable ones are 503."""
     limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
     async def spend(item: RateLimitItemPerMinute, *names: str) -> None:
@@ -87,7 +88,9 @@ def unsubscribe_routes(
             Problem: 404 where it is not ours, 429 where it is used too often.
         """
         token: str = request.path_params["token"]
-        opt_out = None if links is None else links.read(token)
+        if inward.why_not(None):
+            raise unavailable("this server cannot read its links now; its log says why", 60)
+        opt_out = None if inward.links is None else inward.links.read(token)
         if opt_out is None:
             client = request.scope.get("client")
             await spend(_OF_WRONG_ONES, "wrong", client[0] if client else "")

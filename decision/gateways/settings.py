@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -150,6 +150,55 @@ def load_reports(
     if path is None:
         return {}
     reading, sections = sections_of(path, read_gateways_file(path), environ)
+    found = _all_reports(reading, sections)
+    _refuse(path, reading)
+    return found
+
+
+class Inward(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server needs of the file: the links it reads, and the reports it verifies.
+
+    `unusable` has what it cannot: gateway → what is wrong with its `reports`; under None, with
+    `unsubscribe`. `problems` is what keeps all of the file from being used.
+    """
+
+    links: UnsubscribeLinks | None = None
+    reports: Mapping[str, ReportedGateway] = {}
+    unusable: Mapping[str | None, list[Diagnostic]] = {}
+    problems: list[Diagnostic] = []
+
+    def why_not(self, gateway: str | None) -> list[Diagnostic]:
+        """What is wrong with the reports of a gateway, or the links; nothing where nothing is."""
+        return self.problems or self.unusable.get(gateway, [])
+
+
+def load_inward(path: str | None, environ: Mapping[str, str] | None = None) -> Inward:
+    """What a server that starts whatever the file says can use of it."""
+    if path is None:
+        return Inward()
+    try:
+        reading, sections = sections_of(path, read_gateways_file(path), environ)
+    except GatewaySettingsError as error:
+        return Inward(problems=error.diagnostics)
+    unusable: dict[str | None, list[Diagnostic]] = {}
+
+    def done(name: str | None) -> None:
+        if found := reading.everything:
+            unusable[name] = found
+        reading.diagnostics, reading.unset = [], []
+
+    done(None)  # keys that the file cannot have hinder nothing
+    unusable.clear()
+    links = _unsubscribe(reading, sections)
+    done(None)
+    reports = _all_reports(reading, sections, done)
+    return Inward(links=links, reports=reports, unusable=unusable)
+
+
+def _all_reports(
+    reading: Reading, sections: Mapping[str, Node], done: Callable[[str], None] = lambda name: None
+) -> dict[str, ReportedGateway]:
+    """Those that are right; `done` is called with the name of each gateway that was read."""
     found: dict[str, ReportedGateway] = {}
     served: defaultdict[str, list[str]] = defaultdict(list)
     if (node := sections.get("channels")) is not None:
@@ -157,13 +206,14 @@ def load_reports(
             served[str(one.value)].append(channel)
     if (node := sections.get("gateways")) is not None:
         for name, one in reading.mapping(node, "gateways").items():
+            unset = len(reading.unset)
             config = _reports(reading, name, one)
-            if config is not None:
+            if config is not None and len(reading.unset) == unset:
                 only = served[name][0] if len(served[name]) == 1 else None
                 kind = one.value.get("type")
                 carries = config.provider == "webhook" or (kind and kind.value == "smtp")
                 found[name] = ReportedGateway(config=config, channel=only, carries=bool(carries))
-    _refuse(path, reading)
+            done(name)
     return found
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from decision.core.definition import PolicyDefinition
 from decision.observability import get_logger
-from decision.server.settings import ServerSettings
+from decision.rulebook.diagnostics import Diagnostic
+from decision.server.settings import ServerSettings, SettingsError
 
 _log = get_logger()
 
@@ -22,9 +23,19 @@ def tell_of_gateways(settings: ServerSettings) -> None:
     if settings.gateways is None or settings.outbound:
         return
     from decision.gateways.checking import check_gateways
+    from decision.gateways.settings import load_inward
 
+    inward = load_inward(settings.gateways)
+    told = set()
+    for name, found in inward.unusable.items():
+        for one in found:
+            told.add((one.line, one.column, one.message))
+            said = f"{_said(one)}. The server starts, and {_route(name)} answers 503"
+            _log.warning("gateways_file_wrong", place=one.place, problem=said)
     for one in check_gateways(settings.gateways, None):
-        said = "; ".join(filter(None, (one.message, one.hint)))
+        said = _said(one)
+        if (one.line, one.column, one.message) in told:
+            continue
         if one.severity == "warning":
             said = f"{said}. This server does not send, so it starts; nextbest outbound needs it"
             _log.info("gateways_file_incomplete", place=one.place, problem=said)
@@ -33,11 +44,45 @@ def tell_of_gateways(settings: ServerSettings) -> None:
             _log.warning("gateways_file_wrong", place=one.place, problem=said)
 
 
+def refuse_gateways(settings: ServerSettings) -> None:
+    """Refuses the start of a server that sends, where the file cannot be sent with.
+
+    Raises:
+        SettingsError: what is wrong with the file.
+    """
+    if not settings.outbound:
+        return
+    from decision.gateways.settings import GatewaySettingsError, load_gateways
+
+    try:
+        load_gateways(settings.gateways)
+    except GatewaySettingsError as error:
+        raise SettingsError(f"NEXTBEST_GATEWAYS: {error}") from None
+
+
+def _said(one: Diagnostic) -> str:
+    return "; ".join(filter(None, (one.message, one.hint)))
+
+
+def _route(gateway: str | None) -> str:
+    return "/v1/unsubscribe" if gateway is None else f"/v1/hooks/{gateway}"
+
+
 def delivery_cautions(path: str | None, definition: PolicyDefinition) -> list[str]:
-    """Warnings about what a policy has to say that the gateways file cannot deliver."""
+    """Warnings about what a policy has to say that the gateways file cannot deliver, and about
+    what the server cannot use of the file."""
     if path is None:
         return []
     from decision.gateways.checking import dead_links_of
-    from decision.gateways.settings import HOW_TO_HAVE_LINKS
+    from decision.gateways.settings import HOW_TO_HAVE_LINKS, load_inward
 
-    return [f"{one}; {HOW_TO_HAVE_LINKS}" for one in dead_links_of(path, definition)]
+    inward = load_inward(path)
+    return [
+        *(f"{one.place}: {_said(one)}" for one in inward.problems),
+        *(
+            f"{one.place}: {_said(one)}; {_route(name)} answers 503"
+            for name, found in inward.unusable.items()
+            for one in found
+        ),
+        *(f"{one}; {HOW_TO_HAVE_LINKS}" for one in dead_links_of(path, definition)),
+    ]

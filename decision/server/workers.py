@@ -21,11 +21,12 @@ from decision.observability import configure_logging, get_logger
 from decision.rulebook.checking import RulesRefused
 from decision.rulebook.diagnostics import render_all
 from decision.server.archived import check_readable
-from decision.server.gateways_file import tell_of_gateways
+from decision.server.gateways_file import refuse_gateways, tell_of_gateways
 from decision.server.keys.entries import load_keys
 from decision.server.keys.mounts import MOUNT_THE_FOLDER, is_mounted_alone
 from decision.server.lifeline import end_with_lifeline
 from decision.server.metrics import MULTIPROCESS
+from decision.server.origins import origins_of
 from decision.server.settings import ServerSettings, is_loopback_host
 from decision.server.settings_reading import to_environ, unknown_variables
 from decision.server.shared_folder import SHARED_FOLDER, SharedFolder, check_first
@@ -101,7 +102,8 @@ def check(settings: ServerSettings) -> None:
 
     Raises:
         StartRefused: keys are missing.
-        SettingsError: the keys file or the archive cannot be used.
+        SettingsError: the keys file, the archive, the gateways file of one that sends, or the
+            origins cannot be used.
         StoreUnavailable: the Redis URL cannot be used.
     """
     if settings.api_keys_file is None and not is_loopback_host(settings.host):
@@ -111,6 +113,8 @@ def check(settings: ServerSettings) -> None:
         )
     if settings.api_keys_file is not None:
         load_keys(settings.api_keys_file)
+    refuse_gateways(settings)
+    origins_of(settings.segment_origins)
     if settings.archive is not None:
         check_readable()
     if settings.redis_url is not None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ from decision.api.app import create_app
 from decision.core.errors import StoreUnavailable
 from decision.engine import Engine
 from decision.gateways.unsubscribe import OptOut, UnsubscribeLinks, _mac
-from decision.server.settings import ServerSettings, SettingsError
+from decision.server.settings import ServerSettings
 from decision.store import MemoryStore
 from tests.api.conftest import Api, running
 
@@ -222,11 +223,19 @@ async def test_without_the_setting_no_link_is_valid(rules: Path) -> None:
         assert (await api.client.post(link())).status_code == 404
 
 
-def test_a_gateways_file_with_an_error_keeps_the_server_from_starting(tmp_path: Path) -> None:
+async def test_with_a_secret_that_is_not_set_the_server_starts_and_links_are_503(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "gateways.yaml"
     path.write_text(FILE % "'${UNSUBSCRIBE_SECRET_NOT_SET}'")
-    with pytest.raises(SettingsError, match="UNSUBSCRIBE_SECRET_NOT_SET is not set"):
-        create_app(Engine(MemoryStore()), ServerSettings(gateways=str(path)))
+    app = create_app(Engine(MemoryStore()), ServerSettings(gateways=str(path)))
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        for answer in (
+            await client.get("/v1/unsubscribe/x"),
+            await client.post("/v1/unsubscribe/x"),
+        ):
+            assert answer.status_code == 503 and answer.headers["retry-after"] == "60"
 
 
 TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=20)
