@@ -15,7 +15,7 @@ from decision.audiences.hashing import (
 from decision.core.audience import Audience
 from decision.core.document import Document
 from decision.core.errors import InputError, meant
-from decision.core.fields import FAMILIES
+from decision.core.fields import FAMILIES, at_path
 from decision.core.values import MISSING
 
 ID: Final = "customer_id"
@@ -48,7 +48,7 @@ class Columns:
         if calling_code and not is_calling_code(calling_code):
             said = f"{calling_code} is the calling code of no country; it is 86 for China, for one"
             raise InputError("--calling-code", said)
-        self._fields = [name for name in dict.fromkeys(fields) if name != ID]
+        self.fields = [name for name in dict.fromkeys(fields) if name != ID]
         for name in hashes:
             if name not in HASHES:
                 hint = meant(name, HASHES) or f"; it can be {' and '.join(HASHES)}"
@@ -57,14 +57,14 @@ class Columns:
         self._platform: Platform = platform
         self._calling_code = calling_code
         self._changes = changes
-        self.read = [_field_of(name) for name in self._fields if not _is_stored(name)]
+        self.read = [_field_of(name) for name in self.fields if not _is_stored(name)]
         """The fields that an `Audience` must read for it."""
 
     @property
     def names(self) -> list[str]:
         """The names of the columns."""
         changes = [CHANGE] if self._changes else []
-        return [ID, *changes, *self._fields, *(f"{name}_sha256" for name in self._hashes)]
+        return [ID, *changes, *self.fields, *(f"{name}_sha256" for name in self._hashes)]
 
     def row(
         self, audience: Audience, document: Document, now: int, change: str | None = None
@@ -76,7 +76,7 @@ class Columns:
             *([change] if self._changes else ()),
             *(
                 _stored(document, name) if _is_stored(name) else _told(next(read))
-                for name in self._fields
+                for name in self.fields
             ),
             *(self._hashed(document, name) for name in self._hashes),
         ]
@@ -90,6 +90,14 @@ class Columns:
     def is_unhashed(self, row: Sequence[Any]) -> bool:
         """Whether hashes were asked for, and a row has none."""
         return len(self._hashes) > 0 and len(self.unhashed(row)) == len(self._hashes)
+
+    def had(self, document: Document) -> list[str]:
+        """The columns of attributes and aliases that a customer has something for."""
+        return [name for name in self.fields if _has(document, name)]
+
+    def filled(self, row: Sequence[Any]) -> list[str]:
+        """The columns in which a row has something."""
+        return [name for name, cell in zip(self.names, row, strict=True) if cell is not None]
 
     def _hashed(self, document: Document, kind: str) -> str | None:
         value = address_of(document, kind)
@@ -115,6 +123,18 @@ def _stored(document: Document, name: str) -> str | None:
     if name == "timezone":
         return document.timezone
     return next(reversed(document.aliases.get(name.removeprefix(_ALIAS), ())), None)
+
+
+def _has(document: Document, name: str) -> bool:
+    if _is_stored(name):
+        return _stored(document, name) is not None
+    path = _field_of(name).removeprefix("customer.")
+    return at_path(document.attributes, path) is not MISSING
+
+
+def names_of(document: Document) -> list[str]:
+    """The columns that a customer could be told with: of attributes, and of aliases."""
+    return [*document.attributes, *(f"{_ALIAS}{kind}" for kind in document.aliases)]
 
 
 def _told(value: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from decision.audiences.columns import Columns
+from decision.audiences.columns import Columns, names_of
 from decision.audiences.reading import Reading, Sleep
 from decision.audiences.state import Output, RunState
 from decision.core.audience import Audience
@@ -129,6 +129,7 @@ class AudienceRun:
             return
         done.customers += 1
         self._note_segments(document)
+        self._note_names(document)
         if not self._audience.matches(document, self._at):
             return
         done.matched += 1
@@ -160,6 +161,15 @@ class AudienceRun:
         if len(known) < _MOST_SEGMENTS:
             names += named if isinstance(named, dict) else ()
             known.extend(one for one in names if one not in known)
+
+    def _note_names(self, document: Document) -> None:
+        """Notes which columns somebody has something for, and for a hint which there could be."""
+        done = self.state.progress
+        if all(name in done.had for name in self._columns.fields):
+            return
+        done.had += (one for one in self._columns.had(document) if one not in done.had)
+        if len(done.names) < _MOST_SEGMENTS:
+            done.names += (one for one in names_of(document) if one not in done.names)
 
     async def _find_left(self, since: RunState) -> None:
         """Notes who was a member in the earlier run, and is not any more."""
@@ -225,6 +235,7 @@ class AudienceRun:
         done.rows += len(portion.rows)
         for one, row in zip(portion.outputs, portion.rows, strict=True):
             done.left += one.change == "left"
+            done.had += (one for one in self._columns.filled(row) if one not in done.had)
             done.unhashed += self._columns.is_unhashed(row)
             for name in self._columns.unhashed(row):
                 done.without_hash[name] = done.without_hash.get(name, 0) + 1

@@ -80,6 +80,7 @@ class Progress(msgspec.Struct):
     are not told to others, `changed` how many were when their portion was due, and are not any
     more. `rows` went out, of which `left` say that somebody left, and `unhashed` have no hash at
     all; `without_hash` is column → how many rows have nothing there.
+    `had` are columns that somebody had something for, `names` those that there could be.
     Of a run by a segment: whether anybody has it, and names of segments that were seen.
     """
 
@@ -101,6 +102,8 @@ class Progress(msgspec.Struct):
     unreadable: int = 0
     segment_known: bool = False
     segments: list[str] = []
+    had: list[str] = []
+    names: list[str] = []
 
 
 class Output(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -23,6 +24,12 @@ def report(state: RunState, as_json: bool) -> int:
         print_json({"run": asked.run, "out": asked.out, "gateway": asked.gateway, **counts})
     else:
         _print(asked, done)
+    if done.rows:
+        for name in asked.fields:
+            if name not in done.had and name != "customer_id":
+                near = get_close_matches(name, done.names, 1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                say(f"{name}: no customer has it{hint}")
     empty = not done.rows and asked.since is None and not counts_only(asked)
     if empty:
         say("nobody is in the audience; nothing was given out")

@@ -369,3 +369,22 @@ def test_a_process_that_is_killed_keeps_no_lock(tmp_path: Path) -> None:
     with alone(path, "x"):
         assert path.exists()
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ("contry", "contry: no customer has it; did you mean country?"),
+        ("customer.contry", "customer.contry: no customer has it"),
+        ("alias.emial", "alias.emial: no customer has it; did you mean alias.email?"),
+        ("country", ""),
+        ("customer.country", ""),
+        ("alias.email", ""),
+    ],
+)
+def test_a_column_that_no_customer_has_is_said(run, where, field: str, said: str) -> None:
+    options = ("--segment", "vip", "--ignore-consent", "--fields", field, "--out", "x.csv")
+    result = run("audience", *options, *where)
+    assert result.exit_code == 0, result.output
+    assert said in result.stderr
+    assert bool(said) == ("no customer has it" in result.stderr)
