@@ -14,7 +14,10 @@ from typing import Any, Final
 
 import msgspec
 
-_PLACES: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|-?Infinity|NaN', re.DOTALL)
+STRING: Final = rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)'
+"""A text in JSON, or one that is cut off: else each quote in it would be looked at to the end."""
+
+_PLACES: Final = re.compile(STRING + rb"|-?Infinity|NaN", re.DOTALL)
 _ESCAPES: Final = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
     rb"|u([dD][89a-fA-F][0-9a-fA-F]{2})|.)",

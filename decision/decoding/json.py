@@ -10,7 +10,7 @@ import msgspec
 
 from decision.core.errors import InputError
 from decision.decoding.explaining import explain
-from decision.decoding.halves import leave_to_parts, misfit
+from decision.decoding.halves import STRING, leave_to_parts, misfit
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ DEEPEST: Final = 32
 MOST_VALUES: Final = 10_000
 """How many values a body may have: decoded, each takes many times the bytes that it was sent in."""
 
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRINGS = re.compile(STRING, re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _LEAST, _MOST = -(2**63), 2**64 - 1

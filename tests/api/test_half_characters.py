@@ -155,3 +155,16 @@ def test_whatever_parts_are_like_each_is_read_or_refused_alone(values: list[Any]
             assert misfit(text) is None
             assert json.loads(json.dumps(found)) == value
         decode_leniently(text)
+
+
+@pytest.mark.parametrize("inner", ['{"a": [{"sku": "s"}]} ' * 2_000, "\\" * 99_999, '"' * 99_999])
+@pytest.mark.parametrize("cut", [1, 2, 20, 21])
+def test_a_body_that_is_cut_off_within_a_long_text_is_read_through_once(
+    inner: str, cut: int
+) -> None:
+    """Were every quote in it looked at to the end, this would take minutes."""
+    body = json.dumps({"events": [{"type": "visit", "properties": {"raw": inner}}]}).encode()
+    with pytest.raises(InputError, match="it ends too early"):
+        JsonDecoder(dict[str, Any]).decode(body[: -cut - 4])
+    with pytest.raises(msgspec.DecodeError):
+        decode_leniently(body[: -cut - 4])
