@@ -18,6 +18,7 @@ from litestar.types import ControllerRouterHandler
 
 from decision.api.answers import Answer, json_answer
 from decision.api.bodies import Bodies
+from decision.api.lost_reports import LostReports
 from decision.api.openapi import BODY_PROBLEMS, Body, Operation
 from decision.api.problems import Problem, unavailable
 from decision.api.reported import Reported
@@ -65,6 +66,7 @@ def hook_routes(
     """The route of reports; `inward` says about which gateways somebody reports."""
 
     sns = Sns(fetch)
+    lost = LostReports(engine.runtime)
 
     @post("/v1/hooks/{gateway:str}", status_code=200, opt={"operation": _REPORT})
     async def take_reports(request: Request[Any, Any, Any]) -> Answer:
@@ -87,6 +89,7 @@ def hook_routes(
             reports, unreadable = await read_reports(gateway.config, received, sns)
         except BadSignature as error:
             metrics.reported("unsigned")
+            lost.tell(name, "unsigned", f"401: {error}; compare the key in reports")
             challenge = {"www-authenticate": 'Basic realm="nextbest reports"'}
             raise Problem("unauthorized", str(error), headers=challenge) from None
         except Unreachable as error:
@@ -94,13 +97,18 @@ def hook_routes(
             raise unavailable(str(error), 60) from None
         except (ValueError, msgspec.MsgspecError):
             counts["unreadable"] += 1
+            await lost.unreadable(name, 1, "a signed request has a form that is not known")
         else:
             counts["unreadable"] += unreadable
+            if unreadable:
+                problem = f"{unreadable} of a request have a form that is not known"
+                await lost.unreadable(name, unreadable, problem)
             reported = Reported(engine, name, gateway)
             for first in range(0, len(reports), _AT_A_TIME):
                 await asyncio.sleep(0)
                 async with admission.turn():
                     counts += await reported.record(reports[first : first + _AT_A_TIME])
+            await lost.rejected(name, reported.refused)
         for result, number in counts.items():
             metrics.reported(result, number)
         if counts.pop("later", 0):

@@ -62,6 +62,8 @@ class Reported:
         self._name = name
         self._gateway = gateway
         self._known: dict[str, bool] = {}
+        self.refused: list[tuple[Event, str]] = []
+        """What was rejected so far, each with the reason."""
 
     async def record(self, reports: Sequence[Report]) -> Counter[str]:
         """Records what the reports say; returns what became of them, by the fields of the answer.
@@ -99,9 +101,10 @@ class Reported:
             *(self._engine.events.record(own) for own in by_customer.values()),
             return_exceptions=True,
         )
-        for answer in answers:
+        for own, answer in zip(by_customer.values(), answers, strict=True):
             if isinstance(answer, BaseException):
                 raise answer
+            self.refused += [(own[row.index], row.detail) for row in answer.rejected]
             counts[accepted] += answer.accepted
             counts["duplicates"] += answer.duplicates
             counts["rejected"] += len(answer.rejected)

@@ -8,6 +8,7 @@ import hmac
 import json
 import time
 from collections.abc import AsyncIterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from decision.core.schema import DecisionRequest
 from decision.gateways.mail import address_of, message_id
 from decision.gateways.report_shapes import SHAPES
 from decision.gateways.settings import GatewaySettingsError, load_reports
+from decision.observability import configure_logging
+from decision.server.quarantine import quarantined
 from tests.api.conftest import Api, running
 
 pytestmark = pytest.mark.anyio
@@ -245,3 +248,24 @@ def test_wrong_settings_of_reports_are_errors_that_show_no_secret(
     with pytest.raises(GatewaySettingsError) as refused:
         load_reports(str(path), {})
     assert problem in str(refused.value) and SECRET not in str(refused.value)
+
+
+async def test_reports_that_do_not_count_are_in_the_log_and_the_quarantine(api: Api) -> None:
+    stream = StringIO()
+    configure_logging("info", stream=stream)
+    delivery = await sent(api)
+    await api.engine.runtime.store.forget(partition_of("c-1"), lambda record: True, "nothing")
+    along = {"nextbest": delivery, "nextbest-customer": "someone-else"}
+    event = {"event": "complained", "user-variables": along}
+    wrong = {**mailgun(event), "signature": {"timestamp": "1", "token": "t", "signature": "x"}}
+    for _ in range(3):
+        assert await post(api, "gun", wrong) == 401
+    assert await post(api, "gun", mailgun(event, token="t-9")) == {"rejected": 1}
+    broken = {**mailgun({}, token="t-8"), "event-data": 7}
+    assert await post(api, "gun", broken) == {"unreadable": 1}
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    told = [(one["gateway"], one["result"]) for one in lines if one["event"] == "reports_lost"]
+    assert told.count(("gun", "unsigned")) == 1 and len(told) == 3
+    kept = (await quarantined(api.engine.runtime.store)).rejected
+    assert {(one.source, one.place) for one in kept} == {("reports", "gun")}
+    assert len(kept) == 2 and not any("someone-else" in str(one) for one in kept)
