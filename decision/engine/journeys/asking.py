@@ -71,9 +71,9 @@ class Asking:
             WentOn: it does not ask this any more, or something comes before it.
         """
         work = self.work = JourneyWork(snapshot, document, now, gate=self._gate)
-        work.expire()
+        expired = work.expire()
         self._progress = work.proceed()
-        if work.moments or _stay(self._progress.asks) != _stay(self._asks):
+        if expired or _stay(self._progress.asks) != _stay(self._asks):
             raise WentOn
         return work
 

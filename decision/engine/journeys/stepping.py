@@ -109,8 +109,9 @@ class Stepping:
         customer_id = document.customer_id
         if not document.exists:
             return _Round(claimed.customer_id, wake=Wake(at=None)), None
-        work = JourneyWork(snapshot, document, now, gate=gate)
-        work.expire()
+        # Which moments the customer has had, a conflict says: no read can ask for what is due.
+        work = JourneyWork(snapshot, document, now, found.known_events, gate)
+        expired = work.expire()
         progress = work.proceed()
         while progress.asks is None and await self.gating.admit(gate, work):
             progress = work.proceed()
@@ -118,7 +119,7 @@ class Stepping:
         if asks is not None and asks.step.placement not in snapshot.policy.placements:
             work.end(asks, "step_removed")
             asks = None
-        elif asks is not None and not work.moments:
+        elif asks is not None and not expired:
             return _Round(customer_id, asks), None
         elif progress.asking is not None:
             work.records.append(progress.asking)

@@ -115,15 +115,18 @@ class JourneyWork:
         """Takes in that the customer was changed since the last look."""
         self._react(None)
 
-    def expire(self) -> None:
-        """Has those moments happen that come about by time alone."""
+    def expire(self) -> bool:
+        """Has those moments happen that come about by time alone; whether there are any, also such
+        as the customer has had."""
         state = self.document.journeys
-        if state is not None and state.partials:
-            happened = self.journeys.moments.expire(state.partials, self.now)
-            tidy(self.document)
-            for one in self._as_events(happened):
-                self._apply(one)
-                self.applied(one)
+        if state is None or not state.partials:
+            return False
+        happened = self.journeys.moments.expire(state.partials, self.now)
+        tidy(self.document)
+        for one in self._as_events(happened):
+            self._apply(one)
+            self.applied(one)
+        return bool(happened)
 
     def proceed(self) -> Progress:
         """Starts what dates and schedules start, and goes on with what is due, until a run asks.
