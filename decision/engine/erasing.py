@@ -10,6 +10,7 @@ read or given before it, and is written late, is then not written (`ports.Unless
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
@@ -18,6 +19,7 @@ from decision.core import records
 from decision.core.document import Document
 from decision.core.identifiers import partition_of
 from decision.core.schema import Alias
+from decision.engine import merging
 from decision.engine.identity import alias_id, clean_id, resolve
 from decision.engine.log_records import change_record
 from decision.engine.runtime import Runtime
@@ -49,6 +51,10 @@ async def erase(runtime: Runtime, customer_id: str) -> Erasure:
         document = (await resolve(runtime, customer_id)).document
     except UnreadableDocument:
         document = Document(customer_id=customer_id)
+    for merged in document.merged:
+        # What this customer took over in a merge that was cut off there is counted once.
+        with suppress(UnreadableDocument):
+            await merging.complete(runtime, (await runtime.store.read(merged)).document)
     codes = await _forget_codes(runtime, document)
     asked = dict.fromkeys([document.customer_id, customer_id, given])
     every = ids_of(document, *asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import random
 from collections import Counter
@@ -129,6 +130,26 @@ async def test_whichever_operation_fails_every_step_asks_once(
         if fails_at > dying.operations:
             assert fails_at > 30
             return
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("erased", ["mei", "bo"])
+async def test_counts_are_exact_after_a_merge_was_cut_off_and_who_is_merged_erased(
+    first: Engine, clock: Clock, erased: str, after: bool
+) -> None:
+    for fails_at in itertools.count(1):
+        store = await fresh(first, clock)
+        engine = process(first, store)
+        await tell(engine, "follow", "bo", id="f-1", cart="a")
+        await tell(engine, "follow", "mei", id="f-2", cart="b")
+        dying = Dying(store, fails_at, after=after, dies=True)
+        with contextlib.suppress(StoreUnavailable):
+            await process(first, dying).customers.merge("mei", "bo")
+        await engine.customers.erase(erased)
+        await check(engine, erased=True)
+        assert all(count >= 0 for count in (await store.tallies()).values())
+        if not dying.dead:
+            break
 
 
 @pytest.mark.parametrize("reachable", [True, False])
