@@ -71,6 +71,11 @@ class HttpConfig(GatewayConfig, frozen=True, kw_only=True):
     accepted: AcceptedWhen = AcceptedWhen()
     rejected: RejectedWhen | None = None
 
+    @property
+    def tells_of_deliveries(self) -> bool:
+        """Whether a template stands in it; without one, each request is like the last."""
+        return any(map(is_template, _texts([self.url, self.headers, self.body])))
+
 
 class Http:
     """Sends each delivery as one request."""
@@ -209,6 +214,15 @@ def _compiled(config: HttpConfig) -> Callable[[dict[str, Any]], bytes]:
     if format == "form":
         return lambda names: urlencode(_form(fill(names))).encode()
     return lambda names: msgspec.json.encode(fill(names))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in data, keys left out."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _texts(one)
 
 
 def _form(fields: Mapping[str, Any]) -> dict[str, str]:

@@ -189,6 +189,11 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     pause: Pause = field(default_factory=Pause)
     reports: ReportsConfig | None = None
 
+    @property
+    def tells_of_deliveries(self) -> bool:
+        """Whether what is sent says anything of the delivery that it is sent for."""
+        return True
+
     def __repr__(self) -> str:
         # Fields hold secrets, and what is printed gets into logs.
         return f"<{type(self).__name__}>"

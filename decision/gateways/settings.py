@@ -271,6 +271,11 @@ def read_gateways(
                 reading.error("unknown-name", one.at, message, hint_for(text, known))
             elif text is not None:
                 channels[channel] = text
+                told = gateways.get(text)
+                if told is not None and not told.config.tells_of_deliveries:
+                    message = f"{text} says nothing of what it is to send: each request is the same"
+                    hint = "give it a body with templates, or take another gateway"
+                    reading.error("no-content", one.at, message, hint)
     limits: dict[str, Limit] = {}
     if (node := sections.get("limits")) is not None:
         for channel, one in reading.mapping(node, "limits").items():

@@ -106,3 +106,25 @@ def test_a_type_says_all_that_is_wrong_with_its_config() -> None:
     kind = load_type(gateway_types()["webhook"])
     config = kind.config(url="http://10.0.0.1/", secret="x", headers={"host": "x"})  # type: ignore[call-arg]
     assert [path for path, _, _ in kind.check(config)] == ["url", "headers.host", "secret"]
+
+
+@pytest.mark.parametrize(
+    ("http", "fine"),
+    [
+        ("url: 'https://a.example/in'", False),
+        ("url: 'https://a.example/in', body: {to: all, n: [1, x]}", False),
+        ("url: 'https://a.example/in', headers: {X-A: b}, method: GET", False),
+        ("url: 'https://a.example/{{ customer.id }}'", True),
+        ("url: 'https://a.example/in', headers: {X-A: '{{ delivery.id }}'}", True),
+        ("url: 'https://a.example/in', body: {n: ['{{ content.text }}']}", True),
+    ],
+)
+def test_what_delivers_a_channel_says_something_of_the_message(http: str, fine: bool) -> None:
+    """One that is set up for audiences would send a channel's messages as empty requests."""
+    text = f"gateways:\n  a: {{type: http, {http}}}\nchannels:\n  push: a\n"
+    if fine:
+        parse_gateways("g.yaml", text, {})
+        return
+    with pytest.raises(GatewaySettingsError) as caught:
+        parse_gateways("g.yaml", text, {})
+    assert "g.yaml:4:9: error: a says nothing of what it is to send" in str(caught.value)
