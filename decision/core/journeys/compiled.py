@@ -152,15 +152,20 @@ class Journeys:
         """What the conditions of a run's own steps see: `event.…` is the event that started it."""
         return self.values(document, now, start_event(run))
 
-    def counted(self, occurrence: Occurrence) -> Iterator[Occurrence]:
-        """An event, and those that are derived from it for the same customer."""
+    def counted(self, occurrence: Occurrence, customer_id: str) -> Iterator[Occurrence]:
+        """An event of a customer, and those that are derived from it for the same one, each with an
+        id of its own."""
         yield occurrence
         derivations = self.reader.policy.derivations
         if derivations.concerns(occurrence.type):
             for one in derivations.of(occurrence.type, occurrence.measured):
                 if one.customer is None:
                     yield msgspec.structs.replace(
-                        occurrence, type=one.type, properties=one.properties, value=None
+                        occurrence,
+                        id=one.id(customer_id, occurrence.id),
+                        type=one.type,
+                        properties=one.properties,
+                        value=None,
                     )
 
 

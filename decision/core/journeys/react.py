@@ -66,7 +66,9 @@ def react(
     here = _Reacting(journeys, document, now)
     events: list[Occurrence] = []
     if occurrence is not None:
-        events = list(journeys.counted(occurrence)) if derive else [occurrence]
+        events = [occurrence]
+        if derive:
+            events = list(journeys.counted(occurrence, document.customer_id))
     here.runs_react(events)
     here.waits_change(before.due)
     for event in events:

@@ -227,7 +227,8 @@ class JourneyWork:
 
     def _observed(self, occurrence: Occurrence, derive: bool) -> Iterator[Happened]:
         moments, own = self.journeys.moments, (occurrence,)
-        for one in self.journeys.counted(occurrence) if derive else own:
+        counted = self.journeys.counted(occurrence, self.document.customer_id)
+        for one in counted if derive else own:
             if moments.concerns(one.type):
                 partials = state_of(self.document).partials
                 seen = (one.type, one.id, one.measured, one.at, self.now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from decision.core.clock import DAY, HOUR, MINUTE
@@ -65,4 +66,23 @@ async def test_a_moment_that_a_customer_has_had_before_a_merge_holds_up_nothing(
     assert document.journeys is None or not document.journeys.partials
     assert len(await asked(store)) == before + waits
     assert [one.type for one in await logged(store, "event")].count("moment.unpaid") == 1
+    await check(engine)
+
+
+async def test_each_entry_of_a_list_begins_a_moment_of_its_own(clock: Clock) -> None:
+    """Also where orders of the same id came from two customers who are one since."""
+    unpaid = (Element(event="line"), Element(event="purchase", absent=True))
+    moment = Moment(name="unpaid", pattern=unpaid, within=HOUR)
+    keyed = msgspec.structs.replace(REMIND, key="event.sku")
+    engine = await engine_on(store_of(clock), clock, definition(keyed, moments=(moment,)))
+    store = engine.runtime.store
+    await tell(engine, "order", "mei", id="o-1", items=[{"sku": "a"}, {"sku": "b"}])
+    clock.now += MINUTE
+    await tell(engine, "order", "bo", id="o-1", items=[{"sku": "c"}])
+    await engine.customers.merge("mei", "bo")
+    clock.now += 2 * HOUR
+    await engine.stepping.run_due(lease_ms=0)
+    events = [one for one in await logged(store, "event") if one.type == "moment.unpaid"]
+    assert sorted(one.properties["sku"] for one in events) == ["a", "b", "c"]
+    assert len(await asked(store)) == 3
     await check(engine)
