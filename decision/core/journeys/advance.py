@@ -51,6 +51,8 @@ _KINDS: Final[dict[type, str]] = {
     End: "end",
 }
 
+_WAITS: Final = (Wait, WaitUntil, WaitUntilDate, WaitFor)
+
 
 class Asks(msgspec.Struct, frozen=True):
     """A run stands at a step that asks now; `after_ask` goes on with what was answered."""
@@ -108,10 +110,11 @@ class _Walk:
             here = journey.standing(run.step)
             if here is None:
                 return self._ended("step_removed")
-            if here != run.step:
-                run.step, run.entered = here, 0
-            woken = run.entered != 0
             step = journey.steps[here]
+            if here != run.step:
+                waited = isinstance(step, _WAITS) and not run.asks  # under another name
+                run.step, run.entered = here, run.entered if waited else 0
+            woken = run.entered != 0
             if self.record.skipped and isinstance(step, Ask):  # a record says one that was left out
                 put(self.document, journey.name, run)
                 return Advanced(record=self.record, changed=self.changed)

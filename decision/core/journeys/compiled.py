@@ -106,6 +106,11 @@ class CompiledJourney(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             step = self.definition.moved.get(step, "")
         return None
 
+    def stands_at(self, step: str) -> AnyStep | None:
+        """The step that is `standing`."""
+        here = self.standing(step)
+        return None if here is None else self.steps[here]
+
 
 class Journeys:
     """The journeys and moments of a policy.

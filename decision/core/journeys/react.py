@@ -101,10 +101,10 @@ class _Reacting:
                     self._done(end(self.document, name, run, "goal", self.now))
                 elif self._hit(journey.stop, run, events) is not None:
                     self._done(end(self.document, name, run, "stopped", self.now))
-                elif (cue := journey.awaited.get(run.step)) is not None:
-                    at = self._hit(cue, run, events)
+                elif isinstance(step := journey.stands_at(run.step), WaitFor):
+                    at = self._hit(journey.awaited[step.name], run, events)
                     if at is not None and (at <= run.wake or not run.entered):
-                        self._came(journey, run)
+                        self._came(journey, run, step)
 
     def _hit(self, cue: Cue | None, run: Run, events: Sequence[Occurrence]) -> int | None:
         """When what a cue names happened to a run; None where it did not.
@@ -135,16 +135,15 @@ class _Reacting:
             self.found.records.append(record)
         self._values = {}  # conditions may name the steps of runs
 
-    def _came(self, journey: CompiledJourney, run: Run) -> None:
+    def _came(self, journey: CompiledJourney, run: Run, step: WaitFor) -> None:
         """What was waited for has come."""
-        run, step = msgspec.structs.replace(run, wake=self.now), journey.steps[run.step]
+        run = msgspec.structs.replace(run, wake=self.now)
         record = None
         if not run.entered:  # it came before the step was entered
             record = record_of(self.document, journey.name, run, self.now)
             record.steps.append(f"{step.name}:wait_for")
             run.visit, run.hurried = run.visit + 1, run.hurried + 1
-        following = step.then if isinstance(step, WaitFor) else None
-        following = following or journey.following[step.name]
+        following = step.then or journey.following[step.name]
         if following is None:
             record = record or record_of(self.document, journey.name, run, self.now)
             record.ended = end(self.document, journey.name, run, "finished", self.now).ended
@@ -205,7 +204,7 @@ def _waits(journeys: Journeys, document: Document, now: int) -> dict[str, int | 
     found: dict[str, int | None] = {}
     for name, run in runs_of(document):
         if run.entered and run.wake > now and (journey := journeys.by_name.get(name)):
-            step = journey.steps.get(run.step)
+            step = journey.stands_at(run.step)
             if isinstance(step, WaitUntil | WaitUntilDate):
                 found[run.id] = due(journeys, journey, document, run, step, now)
     return found

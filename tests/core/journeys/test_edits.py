@@ -17,6 +17,7 @@ from decision.core.journeys.definition import (
     Wait,
     WaitFor,
     WaitUntil,
+    WaitUntilDate,
 )
 from tests.core.journeys.small import DAY, HOUR, MONDAY, Life, ask, journey, journeys_of
 
@@ -99,6 +100,11 @@ TABLE: dict[str, tuple[tuple[Journey, ...], list[tuple[int, str]], str]] = {
     "the step of the run is removed": ((edited(HELLO, MORE),), NOTHING, "step_removed"),
     "the step of the run is removed and moved": (
         (edited(HELLO, MORE, moved={"pause": "more"}),),
+        ASKED,
+        "finished",
+    ),
+    "a wait gets another name: it goes on as it was": (
+        (edited(HELLO, Wait(name="rest", lasts=10 * DAY), MORE, moved={"pause": "rest"}),),
         ASKED,
         "finished",
     ),
@@ -211,6 +217,39 @@ def test_a_removed_step_does_not_wait_for_its_event_any_more() -> None:
     life.event("buy")
     life.pass_(2 * DAY)
     assert (life.asked, life.ended) == ([], ["step_removed"])
+
+
+@pytest.mark.parametrize("bought", [True, False])
+def test_a_wait_that_was_renamed_still_waits_for_its_event(bought: bool) -> None:
+    def waiting(name: str, **parts: Any) -> Journey:
+        wait = WaitFor(name=name, trigger=BUY, within=10 * DAY, then="more", otherwise="hello")
+        return journey(
+            wait, ask("hello", go="over"), MORE, End(name="over", reason="finished"), **parts
+        )
+
+    life = Life(journeys_of(waiting("bought")))
+    life.event("go")
+    life.step()
+    life.journeys = journeys_of(waiting("purchased", moved={"bought": "got", "got": "purchased"}))
+    life.pass_(DAY)
+    if bought:
+        life.event("buy")
+    life.pass_(60 * DAY)
+    assert life.asked == [(on(1), "more") if bought else (on(10), "hello")]
+
+
+def test_a_wait_that_was_renamed_follows_the_date_that_it_waits_for() -> None:
+    def dated(name: str, **parts: Any) -> Journey:
+        wait = WaitUntilDate(name=name, field="customer.due", minute=540)
+        return journey(wait, MORE, **parts)
+
+    life = Life(journeys_of(dated("due")), attributes={"due": "2026-12-20"})
+    life.event("go")
+    life.step()
+    life.journeys = journeys_of(dated("day", moved={"due": "day"}))
+    life.change(due="2026-12-01")
+    life.pass_(60 * DAY)
+    assert life.asked == [(on(8) + 9 * HOUR, "more")]
 
 
 def test_the_same_file_again_changes_no_schedule() -> None:
