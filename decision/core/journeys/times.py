@@ -8,8 +8,11 @@ left out is not a day; a date that falls on it is kept on the next one.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from calendar import monthrange
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time, timedelta, tzinfo
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -121,19 +124,26 @@ class Cron(msgspec.Struct, frozen=True):
     weekdays: frozenset[int]
     either: bool
 
-    def falls_on(self, day: date) -> bool:
-        """Whether it comes on a day."""
-        if day.month not in self.months:
-            return False
-        of_month, of_week = day.day in self.days, day.weekday() in self.weekdays
-        return (of_month or of_week) if self.either else (of_month and of_week)
+    def days_from(self, first: date) -> Iterator[date]:
+        """The days it falls on from one on, for as long as any schedule must come again."""
+        months, days = sorted(self.months), range(1, 32) if self.either else sorted(self.days)
+        for year in range(first.year, min(first.year + _FARTHEST, date.max.year) + 1):
+            for month in months:
+                if (year, month) < (first.year, first.month):
+                    continue
+                before, last = monthrange(year, month)
+                for day in days:
+                    of_week = (before + day - 1) % 7 in self.weekdays
+                    wanted = of_week or (self.either and day in self.days)
+                    if wanted and day <= last and (each := date(year, month, day)) >= first:
+                        yield each
 
 
 _MONTHS: Final = (
     *("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
 )
-_FARTHEST: Final = 41 * 366
-"""Days: a 29 February that is a Monday may be so far off, around a year like 2100."""
+_FARTHEST: Final = 41
+"""Years: a 29 February that is a Monday may be so far off, around a year like 2100."""
 
 _PART: Final = re.compile(r"(?:(\*)|([0-9]+|[a-z]{3})(?:-([0-9]+|[a-z]{3}))?)(?:/([0-9]+))?")
 
@@ -168,9 +178,7 @@ def parse_cron(text: str) -> Cron:
         frozenset((day - 1) % 7 for day in weekdays),
         not (fields[2].startswith("*") or fields[4].startswith("*")),
     )
-    if not any(found.falls_on(date(2024, 1, 1) + timedelta(days=n)) for n in range(366)) and (
-        next_cron(calendar.zone("UTC"), 0, found) is None
-    ):
+    if next(found.days_from(date(2024, 1, 1)), None) is None:
         raise ValueError(f"{text[:60]!r} never comes: no such month has that day")
     return found
 
@@ -207,14 +215,22 @@ def _number(what: str, text: str, low: int, high: int, names: Sequence[str]) -> 
 def next_cron(zone: tzinfo, after: int, cron: Cron) -> int | None:
     """The first time of a schedule after an instant; None where none comes any more."""
     try:
-        day = from_micros(after).astimezone(zone).date() - timedelta(days=1)
-        for _ in range(_FARTHEST):
-            if cron.falls_on(day) and _exists(zone, day):
-                for minute in cron.minutes:
-                    at = at_local(zone, day, minute)
-                    if at > after:
-                        return at
-            day += timedelta(days=1)
+        local = from_micros(after).astimezone(zone)
+        for day in cron.days_from(local.date()):
+            if not _exists(zone, day):
+                continue
+            today = day == local.date()
+            # what the clock shows, or has shown, has been; while it shows an hour again, more has
+            first = bisect_right(cron.minutes, local.hour * 60 + local.minute) if today else 0
+            if first == len(cron.minutes):
+                continue
+            at = at_local(zone, day, cron.minutes[first])
+            if at > after:
+                return at
+            key = partial(at_local, zone, day)
+            later = bisect_right(cron.minutes, after, first, key=key)
+            if later < len(cron.minutes):
+                return key(cron.minutes[later])
     except OverflowError:  # there is no time after the year 9999
         pass
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from itertools import pairwise
 
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from decision.core.calendar import changes, zone
 from decision.core.clock import DAY, HOUR, MINUTE, from_micros, to_micros
 from decision.core.day_sets import DaySet
+from decision.core.journeys import times
 from decision.core.journeys.times import (
     at_local,
     next_cron,
@@ -299,6 +300,35 @@ def test_schedules_are_those_of_cron(text: str, expected: list[str]) -> None:
         at = next_cron(zone("UTC"), at, parse_cron(text)) or 0
         found.append(f"{from_micros(at):%a %m-%d %H:%M}")
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["* * * * *", "*/5 * * * *", "0 9 29 2 *", "59 23 * * sun", "0 0 29 2 */7"]
+)
+@pytest.mark.parametrize("hour", [0, 5, 6, 7, 23])
+def test_the_clock_is_asked_a_few_times_for_any_schedule_and_hour(
+    monkeypatch: pytest.MonkeyPatch, text: str, hour: int
+) -> None:
+    """Also in the hour that is shown twice, 1 November 2026, from 5:00 to 7:00 UTC."""
+    asked: list[int] = []
+
+    def counting(at: tzinfo, day: date, minute: int) -> int:
+        asked.append(minute)
+        return at_local(at, day, minute)
+
+    monkeypatch.setattr(times, "at_local", counting)
+    after = instant("2026-11-01T00:59:00+00:00") + hour * HOUR
+    assert next_cron(zone("America/New_York"), after, parse_cron(text)) is not None
+    assert len(asked) <= 16
+
+
+def test_each_minute_of_an_hour_that_is_shown_twice_comes_once() -> None:
+    new_york, at = zone("America/New_York"), instant("2026-11-01T05:57:00+00:00")
+    found = []
+    for _ in range(4):
+        at = next_cron(new_york, at, parse_cron("* * * * *")) or 0
+        found.append(f"{from_micros(at):%H:%M}")
+    assert found == ["05:58", "05:59", "07:00", "07:01"]
 
 
 @pytest.mark.parametrize(
