@@ -201,7 +201,7 @@ class Moments:
                 first = min(complete, key=_start)
                 happened.append(Happened(pattern.name, at, first.first_id, first.about))
                 after = [one for one in after if _start(one) > (at, order)]
-            _put(partials, pattern.name, _distinct(after))
+            _put(partials, pattern.name, sorted(_distinct(after), key=_start))
         _bound(partials)
         return happened
 

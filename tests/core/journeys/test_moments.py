@@ -235,6 +235,15 @@ def test_what_a_customer_keeps_is_bounded() -> None:
     assert [one.first_at for one in partials["m"]] == list(range(1000 - MOST_PARTIALS, 1000))
 
 
+def test_the_oldest_is_forgotten_also_where_it_came_late() -> None:
+    moments, partials = Moments([moment_of("a !b", 10_000)]), {}
+    for number in range(10, 10 + MOST_PARTIALS - 1):
+        moments.observe(partials, "a", f"e{number}", {}, number, number)
+    for late in (5, 7, 8):
+        moments.observe(partials, "a", f"e{late}", {}, late, 100)
+    assert [one.first_at for one in partials["m"]] == [8, *range(10, 10 + MOST_PARTIALS - 1)]
+
+
 def test_a_pattern_that_was_edited_forgets_what_no_longer_fits() -> None:
     longer, shorter = Moments([moment_of("a b c d")]), Moments([moment_of("a b")])
     partials: dict[str, list[Partial]] = {}
