@@ -161,7 +161,8 @@ class _Walk:
     def _skips(self, step: Ask) -> bool:
         """Whether it is too late to ask."""
         run, skip_after = self.run, self.journey.definition.skip_after
-        late = skip_after is not None and self.now - run.wake > skip_after
+        started = self.journey.limited and run.visit == run.hurried  # its limits may have kept it
+        late = skip_after is not None and not started and self.now - run.wake > skip_after
         if late or (run.asks and self.now > run.entered + step.hold):
             self.record.skipped = step.name
             return True

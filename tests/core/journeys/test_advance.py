@@ -6,6 +6,7 @@ from decision.core.conditions import Clause
 from decision.core.journeys.definition import (
     Branch,
     End,
+    Limits,
     SetAttributes,
     Split,
     Trigger,
@@ -183,3 +184,18 @@ def test_an_ask_that_is_too_late_is_left_out_and_said() -> None:
     life.step()
     assert life.asked == []
     assert [one.skipped for one in life.log if one.skipped] == ["hello"]
+
+
+def test_who_waits_because_of_limits_is_asked_however_late_and_only_at_first() -> None:
+    """What a run has waited for since is late as ever."""
+    steps = (ask("hello"), Wait(name="pause", lasts=HOUR), ask("tip"))
+    limits = Limits(starts=1, per=HOUR)
+    life = Life(journeys_of(journey(*steps, skip_after=HOUR, limits=limits)))
+    life.event("go")
+    life.now += 2 * DAY
+    life.step()
+    assert [step for _, step in life.asked] == ["hello"]
+    life.now += 3 * HOUR
+    life.step()
+    assert [step for _, step in life.asked] == ["hello"]
+    assert [record.skipped for record in life.log if record.skipped] == ["tip"]
