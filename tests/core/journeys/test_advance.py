@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from decision.core.conditions import Clause
 from decision.core.journeys.definition import (
     Branch,
@@ -199,3 +201,22 @@ def test_who_waits_because_of_limits_is_asked_however_late_and_only_at_first() -
     life.step()
     assert [step for _, step in life.asked] == ["hello"]
     assert [record.skipped for record in life.log if record.skipped] == ["tip"]
+
+
+def test_journeys_that_start_each_other_without_a_wait_end_as_a_loop() -> None:
+    def toggle(name: str, wanted: bool) -> Any:
+        start = Trigger(name="", when=Clause("customer.on", "eq", not wanted))
+        return journey(SetAttributes(name="set", values={"on": wanted}), name=name, start=start)
+
+    life = Life(
+        journeys_of(
+            toggle("on", True),
+            toggle("off", False),
+            journey(SetAttributes(name="set", values={"on": True})),
+        )
+    )
+    life.event("go")
+    life.step()
+    assert life.ended.count("loop") == 1
+    assert len(life.ended) <= 102
+    assert life.document.journeys is None
