@@ -19,6 +19,7 @@ from decision.core.definition import Selector
 from decision.core.document import ConsentChange, Document
 from decision.core.errors import InputError
 from decision.core.event_effects import OPTING_OUT, Occurrence
+from decision.core.journeys.state import has_abouts, without_abouts
 from decision.core.ports import ReadResult
 from decision.core.schema import DecisionRequest
 from decision.engine.events import occurrence_of
@@ -169,6 +170,19 @@ class DecisionPlan(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
 
+def _logged(document: Document, seen: bytes, pack: Callable[[Document], bytes]) -> bytes:
+    """The customer as a decision logs it: without what no decision needs, and each would log."""
+    consents, journeys = document.consents, document.journeys
+    evident = consent.has_evidence(consents)
+    if evident:
+        consents = consent.without_evidence(consents)
+    if journeys is not None and has_abouts(journeys):
+        journeys = without_abouts(journeys)
+    elif not evident:
+        return seen
+    return pack(msgspec.structs.replace(document, consents=consents, journeys=journeys))
+
+
 @contextmanager
 def _about_the_event() -> Iterator[None]:
     """What is wrong with the request's own event is wrong with the request.
@@ -224,9 +238,7 @@ def plan(
             kind = event_effects.kind_of(document, occurrence)
             event_effects.opt_out(document, occurrence, kind, snapshot.policy, now)
         seen = pack(document)
-    if consent.has_evidence(document.consents):  # no decision needs it, and each would log it
-        consents = consent.without_evidence(document.consents)
-        seen = pack(msgspec.structs.replace(document, consents=consents))
+    seen = _logged(document, seen, pack)
     limits, spent, spending = query.budget_limits, 0, None
     if limits:
         spending = Spending(limits, state.budgets)

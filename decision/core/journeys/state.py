@@ -19,7 +19,7 @@ MOST_STARTED: Final = 256
 """Times of last starts that are kept of one customer. Beyond them the oldest of runs with a key are
 forgotten, so that the same key could start once more."""
 
-MOST_KEPT: Final = 4_096
+MOST_KEPT: Final = 2_048
 """Bytes of properties that a run or a partial match keeps of its first event. What does not fit any
 more, in the order of the event, is left out."""
 
@@ -100,3 +100,21 @@ def kept(properties: Mapping[str, Any]) -> dict[str, Value]:
             left -= size
             found[name] = value
     return found
+
+
+def has_abouts(state: JourneyState) -> bool:
+    """Whether runs or partial matches keep properties."""
+    runs = any(one.about for ones in state.runs.values() for one in ones)
+    return runs or any(one.about for ones in state.partials.values() for one in ones)
+
+
+def without_abouts(state: JourneyState) -> JourneyState:
+    """The same state without these properties: a decision needs none, and each would log them."""
+    bare = msgspec.structs.replace
+    return bare(
+        state,
+        runs={name: [bare(one, about={}) for one in ones] for name, ones in state.runs.items()},
+        partials={
+            name: [bare(one, about={}) for one in ones] for name, ones in state.partials.items()
+        },
+    )

@@ -123,7 +123,7 @@ async def test_nothing_waits_where_something_was_given_nobody_asked_or_the_answe
     ("more", "text"),
     [
         ({"placement": "home"}, "delivery to gateway"),
-        ({"context": {"long": "x" * 5000}}, "4096"),
+        ({"context": {"long": "x" * 5000}}, "2048"),
     ],
 )
 async def test_it_is_refused_where_nobody_would_get_it_or_too_much_is_to_be_kept(
