@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from decision.core.policy import Policy
 from decision.core.policy_builder import compile_policy
 from decision.core.quiet_hours import WHOLE_DAY
 from decision.core.reasons import Reason
+from decision.core.records import JourneyRecord
 from decision.core.schema import Decision
 from decision.core.texts import excess_of
 from decision.rulebook.content import ChannelContent
@@ -102,6 +103,9 @@ class Fired:
         assert fired == {name for n, name in enumerate(names) if verdict.fired >> n & 1}
 
     def happened(self, event_type: str, properties: dict[str, Any]) -> None:
+        pass
+
+    def went(self, done: Sequence[JourneyRecord]) -> None:
         pass
 
 

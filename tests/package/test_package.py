@@ -107,6 +107,7 @@ def test_the_wheel_has_the_code_the_sample_and_the_starter_and_nothing_else(buil
     assert {Path(name).suffix for name in names} <= {
         ".py",
         ".typed",
+        ".sql",
         ".lua",
         ".html",
         ".json",

@@ -63,8 +63,9 @@ CALLS: dict[str, tuple[Call, list[str]]] = {
     "register new kinds": (lambda store: store.register_kinds([PUSH, EMAIL]), ["append"]),
     "erase": (
         lambda store: store.erase("c-1", record("erasure")),
-        # Then what providers call the customer's deliveries, which is elsewhere, and timers.
-        ["GET", "delete_alias", "erase", "ZRANGE", "ZRANGE", "forget_timers"],
+        # Then what providers call the customer's deliveries, which is elsewhere, timers, and places
+        # of runs.
+        ["GET", "delete_alias", "erase", "ZRANGE", "ZRANGE", "forget_timers", "HGETALL"],
     ),
     "resolve": (lambda store: store.resolve_alias("email", "a"), ["GET"]),
     "set alias": (lambda store: store.set_alias("email", "b", "c-1"), ["set_alias"]),
