@@ -13,6 +13,7 @@ from decision.core.clock import HOUR
 from decision.core.coupons import CouponStore
 from decision.core.delivery import Delivery, OutboxStore, SettledDelivery
 from decision.core.document import ContactKind, Document
+from decision.core.drafting import DraftStore
 from decision.core.journeys.holds import HoldStore
 from decision.core.looking import LookingStore
 from decision.core.masks import Indices
@@ -434,6 +435,7 @@ class Store(
     LogStore,
     LookingStore,
     BlobStore,
+    DraftStore,
     Protocol,
 ):
     """Everything that the engine keeps. Whoever needs less takes the one Protocol it needs.

@@ -50,6 +50,10 @@ With the prefix `nb:` and a customer `c-1024`, of partition 114 (`identifiers.pa
     nb:{register}:kinds            list    contact kind by number, append-only
     nb:{blob}:<name>               string  a named value
     nb:{history}:<name>            list    a named history, oldest entry first
+    nb:{history}-drafts            hash    id of a draft of rule files → its record, msgpack
+                                           (`drafts.draft.Draft`); one slot with the histories, so
+                                           that a draft is published in one step
+    nb:{history}-draft:<id>        hash    name of a text of the draft → the text, zlib
     nb:{turn}:<name>               string  there while some process has the turn
     nb:{health}:mark               string  set once: another one tells that data was lost
     nb:{health}:beats              string  how often servers have noted that they can write, since
@@ -122,6 +126,7 @@ class Keys:
         self.paused = f"{prefix}{{outbound}}:paused"
         self.journeys = f"{prefix}{{outbound}}:journeys"
         self.parking = f"{prefix}{{outbound}}:parking"
+        self.drafts = f"{prefix}{{history}}-drafts"
         self.pools = f"{prefix}{{coupons}}:pools"
         self.budget_ends = f"{prefix}{{budget}}:ends"
         self.budget_first_end = f"{prefix}{{budget}}:first"
@@ -210,6 +215,9 @@ class Keys:
 
     def history(self, name: str) -> str:
         return f"{self.prefix}{{history}}:{name}"
+
+    def draft_texts(self, draft_id: str) -> str:
+        return f"{self.prefix}{{history}}-draft:{draft_id}"
 
     def turn(self, name: str) -> str:
         return f"{self.prefix}{{turn}}:{name}"

@@ -7,6 +7,7 @@ from decision.store.in_redis.budgets import RedisBudgets
 from decision.store.in_redis.coupons import RedisCoupons
 from decision.store.in_redis.customers import RedisCustomers
 from decision.store.in_redis.documents import RedisDocuments
+from decision.store.in_redis.drafts import RedisDrafts
 from decision.store.in_redis.file import RedisFile
 from decision.store.in_redis.health import RedisHealth
 from decision.store.in_redis.log import RedisLog
@@ -22,6 +23,7 @@ class RedisStore(
     RedisSending,
     RedisLog,
     RedisBlobs,
+    RedisDrafts,
     RedisLooking,
     RedisFile,
     RedisHealth,

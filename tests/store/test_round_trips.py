@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from decision.core.drafting import DraftWrite
 from decision.core.identifiers import partition_of
 from decision.core.ports import LogRecord
 from decision.core.timers import ClaimedWake, Wake
@@ -106,6 +107,13 @@ CALLS: dict[str, tuple[Call, list[str]]] = {
     "tallies": (lambda store: store.tallies(), [" ".join(["HGETALL"] * 256)]),
     "append history": (lambda store: store.append_history("h", b"b", 3), ["append_history"]),
     "history": (lambda store: store.history("h", 2), ["LRANGE"]),
+    "draft records": (lambda store: store.draft_records(), ["HGETALL"]),
+    "draft record": (lambda store: store.draft_record("d"), ["HGET"]),
+    "draft texts": (lambda store: store.draft_texts("d", ["a", "b"]), ["HGET HGET"]),
+    "write draft": (
+        lambda store: store.write_draft("d", DraftWrite(was=None, record=b"r")),
+        ["write_draft"],
+    ),
     "ping": (lambda store: store.ping(), ["LLEN", "LLEN"]),
 }
 
