@@ -153,8 +153,13 @@ class TimerStore(Protocol):
         """The counts of all partitions together, see `tally_of`."""
 
 
+HELD_BACK: Final = "~"
+"""What counts, instead of a step, customers whose runs are due and do not go on."""
+
+
 def tally_of(journey: str, what: str) -> str:
-    """The name of a count: of runs waiting in a step, or, with `!` before it, ended for a reason.
+    """The name of a count: of runs that wait in a step, with `!` that ended for a reason; of
+    customers that are `HELD_BACK`.
 
     >>> tally_of("welcome", "pause"), tally_of("welcome", "!goal")
     ('welcome\\x00pause', 'welcome\\x00!goal')

@@ -79,7 +79,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
 async def journey_views(store: Store, definition: PolicyDefinition) -> dict[str, JourneyView]:
     """Journey → how it stands: those of the rules in their order, then others that are counted."""
     counts = counts_by_journey(await store.tallies())
-    holds, parked = await store.held_journeys(), await store.parked()
+    holds = await store.held_journeys()
     in_force = [journey.name for journey in definition.journeys]
     found = {}
     for name in dict.fromkeys((*in_force, *counts, *sorted(holds))):
@@ -88,7 +88,7 @@ async def journey_views(store: Store, definition: PolicyDefinition) -> dict[str,
             journey=name,
             in_force=name in in_force,
             running=own.running,
-            held_back=parked.get(name, 0),
+            held_back=own.held_back,
             waiting=own.waiting,
             ended=own.ended,
             refused=own.refused,

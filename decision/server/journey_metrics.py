@@ -47,8 +47,10 @@ class JourneyMetrics:
 
     async def look(self, store: Store) -> None:
         """Counts, and shows it."""
-        self.show(await store.count_wakes(), await store.tallies())
-        self.show_held(await store.held_journeys(), await store.parked())
+        tallies = await store.tallies()
+        self.show(await store.count_wakes(), tallies)
+        counts = counts_by_journey(tallies).items()
+        self.show_held(await store.held_journeys(), {n: own.held_back for n, own in counts})
 
     def show_held(self, paused: Collection[str], held_back: Mapping[str, int]) -> None:
         """Shows which journeys stand still, and how many customers are held back."""

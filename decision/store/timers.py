@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from typing import Final
 
+from decision.core.journeys.runs import standing_of
 from decision.core.journeys.state import JourneyState
 from decision.core.timers import tally_of
 
@@ -36,8 +37,7 @@ def score_of(at: int, *, held: bool = False) -> int:
 def tally_of_erasure(state: JourneyState | None) -> Counter[str]:
     """What an erasure adds to counts: each run leaves its step, and ends as `erased`."""
     changes: Counter[str] = Counter()
+    changes.subtract(standing_of(state))
     for journey, runs in state.runs.items() if state else ():
-        for run in runs:
-            changes[tally_of(journey, run.step)] -= 1
-            changes[tally_of(journey, "!erased")] += 1
+        changes[tally_of(journey, "!erased")] += len(runs)
     return changes

@@ -111,6 +111,7 @@ journeys = st.builds(
     started=st.dictionaries(st.builds("{}\0{}".format, named, names), times, max_size=3),
     looked=st.just(0) | times,
     armed=st.lists(buckets, max_size=3),
+    held=st.lists(names, max_size=2),
 ).filter(lambda state: state != JourneyState())
 
 documents = st.builds(

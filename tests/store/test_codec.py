@@ -132,6 +132,9 @@ def test_journeys_are_these_exact_bytes() -> None:
         "81 04 91 95 01 02 05 02 a3 65 2d 31 "
         "81 00 81 a1 6b 09 04 93 cd f3 85 ce 00 16 cb f0 cd 22 d0"
     )
+    document.journeys = JourneyState(held=["w"])
+    _, _, parts = codec.split("c-1", stored(document, new_register()))
+    assert parts[2].hex(" ") == "98 c0 c0 c0 c0 c0 c0 c0 96 c0 c0 c0 c0 c0 91 00"
     document.journeys = JourneyState(looked=4)
     _, _, parts = codec.split("c-1", stored(document, new_register()))
     assert parts[2].hex(" ") == "98 c0 c0 c0 c0 c0 c0 c0 94 c0 c0 c0 04"

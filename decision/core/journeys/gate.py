@@ -57,10 +57,13 @@ class Gate(msgspec.Struct):
         ]
 
     def kept(self, journeys: Journeys, document: Document, now: int) -> dict[str, int]:
-        """Journey → since when runs of it are due that are kept."""
+        """Journey → since when runs of it are due that are kept. Out of a look, which alone knows
+        that, they are those that were kept by the last one, and still are due."""
+        before = document.journeys.held if document.journeys is not None else []
         found: dict[str, int] = {}
         for name, run in due_runs(document, now):
-            if self.keeps(journeys, name, run):
+            refused = name in self.refused and self.asks(journeys, name, run)
+            if name in self.holds or refused or (not self.limits and name in before):
                 found.setdefault(name, run.wake)
         return found
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from decision.core.document import Document
 from decision.core.journeys.state import MOST_PARTIALS, MOST_RUNS, MOST_STARTED, JourneyState, Run
 from decision.core.records import JourneyRecord
-from decision.core.timers import tally_of
+from decision.core.timers import HELD_BACK, tally_of
 
 
 def state_of(document: Document) -> JourneyState:
@@ -84,8 +84,23 @@ def end(document: Document, journey: str, run: Run, reason: str, now: int) -> Jo
 
 
 def standing(document: Document) -> Counter[str]:
-    """How many runs stand in each step, by `tally_of`."""
-    return Counter(tally_of(journey, run.step) for journey, run in runs_of(document))
+    """How many runs stand in each step, and which journeys are held back, by `tally_of`."""
+    return standing_of(document.journeys)
+
+
+def standing_of(state: JourneyState | None) -> Counter[str]:
+    """`standing`, of a state."""
+    if state is None:
+        return Counter()
+    steps = (tally_of(name, run.step) for name, runs in state.runs.items() for run in runs)
+    return Counter([*steps, *(tally_of(name, HELD_BACK) for name in state.held)])
+
+
+def hold_back(document: Document, names: Collection[str]) -> None:
+    """Notes of which journeys runs are due that do not go on."""
+    if names or document.journeys is not None:
+        state_of(document).held = sorted(names)
+        tidy(document)
 
 
 def tally(
@@ -155,6 +170,7 @@ def unite(document: Document, other: Document, now: int) -> list[JourneyRecord]:
         state.started[name] = max(at, state.started.get(name, at))
     state.started = bounded(state.started)
     state.looked = max(state.looked, theirs.looked)
+    state.held = sorted({*state.held, *theirs.held})
     document.journeys = state
     tidy(document)
     return records

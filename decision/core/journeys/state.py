@@ -76,7 +76,8 @@ class JourneyState(msgspec.Struct, omit_defaults=True):
     `started` is journey NUL key → when the last run started, as long as `again` asks for it.
     `looked` is up to when starts by date and schedule are done; 0: never looked at.
     `armed` are the far buckets of timers in which an entry of this customer may stand, see
-    `core.timers`. All empty: `Document.journeys` is None.
+    `core.timers`. `held` are journeys whose runs were found due and do not go on, see `Gate`. All
+    empty: `Document.journeys` is None.
     """
 
     runs: dict[str, list[Run]] = {}
@@ -84,6 +85,7 @@ class JourneyState(msgspec.Struct, omit_defaults=True):
     started: dict[str, int] = {}
     looked: int = 0
     armed: list[str] = []
+    held: list[str] = []
 
 
 def kept(properties: Mapping[str, Any]) -> dict[str, Value]:

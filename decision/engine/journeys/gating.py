@@ -70,9 +70,11 @@ class Gating:
             if record.ended is not None and limits is not None and limits.running is not None:
                 gone = [place_of(record.customer_id, record.run)]
                 await self._store.look_at_places(record.journey, (), gone)
-        kept = work.gate.kept(work.journeys, work.document, work.now)
+        kept, customer_id = work.kept(), work.document.customer_id
         for name, since in kept.items():
-            await self._store.park(name, work.document.customer_id, since)
+            await self._store.park(name, customer_id, since)
+        for name in work.held - kept.keys():
+            await self._store.unpark(name, [customer_id])
 
     async def _take_place(self, name: str, place: str, most: int, now: int) -> bool:
         if await self._store.take_place(name, place, most):

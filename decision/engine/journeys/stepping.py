@@ -126,6 +126,7 @@ class Stepping:
         await crediting.count(document, work.moments)
         ids = crediting.count_own(document, found.known_events, work)
         more = work.more
+        work.kept()
         if work.is_idle and not more and (wake := work.timer()) is not None:
             return _Round(customer_id, wake=wake, work=work), None
         lasts = runtime.settings.event_ids_last

@@ -29,6 +29,7 @@ from decision.core.journeys.proceed import Progress, proceed
 from decision.core.journeys.react import Before, look, react
 from decision.core.journeys.runs import (
     end,
+    hold_back,
     runs_of,
     standing,
     state_of,
@@ -79,6 +80,8 @@ class JourneyWork:
         self._snapshot = snapshot
         self._known = set(known)
         self._sets = False
+        self.held: Final = frozenset(document.journeys.held if document.journeys else ())
+        """Journeys whose runs were kept before."""
         self._standing: Counter[str] = standing(document)
         self._began = {run.id: name for name, run in runs_of(document)}
         self._state = _encode(document.journeys)
@@ -174,6 +177,12 @@ class JourneyWork:
         asked = (self.journeys, self.document, self.now)
         return bool(self.gate.due(*asked) or self.gate.waiting(*asked))
 
+    def kept(self) -> dict[str, int]:
+        """Journey → since when runs of it are due that do not go on, which the document notes."""
+        kept = self.gate.kept(self.journeys, self.document, self.now)
+        hold_back(self.document, kept)
+        return kept
+
     @property
     def steps(self) -> int:
         """How many steps runs have entered."""
@@ -200,6 +209,7 @@ class JourneyWork:
         The contacts must be as they were read: they say where a customer went who is merged. With
         `held_until` a timer is set in any case; what is due by now is due at that time.
         """
+        self.kept()
         if self.is_idle and held_until is None and not self._profile:
             return
         at = self.next_wake()

@@ -4,7 +4,7 @@
                 hurried], …]},
      {moment: [[element, times, first, last, id of the first, about, began,
                took], …]},
-     {journey: {key: started}}, looked, [armed]]
+     {journey: {key: started}}, looked, [armed], [journey that is held back]]
 
 `entered` counts from `started`, `wake` from `entered`, `last` from `first`: whole seconds, or
 microseconds in a list. Buckets are three times their numbers, and 1 more for a day, 2 for a week.
@@ -38,13 +38,14 @@ def journey_fields(state: JourneyState | None, number: Mapping[str, Any]) -> lis
         started,
         state.looked,
         [int(one[1:]) * 3 + _UNITS.index(one[0]) for one in state.armed],
+        [number[name] for name in state.held],
     ]
     return trimmed([field or None for field in fields]) or None
 
 
 def read_journeys(fields: list[Any], name: _Names) -> JourneyState:
     """The state that `journey_fields` gave."""
-    runs, partials, started, looked, armed = padded(fields, 5)
+    runs, partials, started, looked, armed, held = padded(fields, 6)
     return JourneyState(
         {name[key]: [_read_run(run, name) for run in own] for key, own in (runs or {}).items()},
         {name[key]: [_read_partial(o, name) for o in own] for key, own in (partials or {}).items()},
@@ -55,6 +56,7 @@ def read_journeys(fields: list[Any], name: _Names) -> JourneyState:
         },
         looked or 0,
         [f"{_UNITS[one % 3]}{one // 3}" for one in armed or ()],
+        [name[one] for one in held or ()],
     )
 
 
