@@ -104,6 +104,8 @@ class Runtime:
         self.unlogged: dict[str, LogRecord] = {}
         self.unclaim: Callable[[str, Sequence[tuple[str, str]]], None] | None = None
         self._snapshot: Snapshot | None = None
+        self.used_at = 0
+        """When the snapshot came in force here, in microseconds."""
         self.turns, self.merges = Turns(), Turns()
         self.takings = SharedReading(lambda: read_takings(store))
 
@@ -126,6 +128,7 @@ class Runtime:
     def use(self, snapshot: Snapshot) -> None:
         """Puts a snapshot in force, from the next decision on."""
         self._snapshot = snapshot
+        self.used_at = self.clock()
 
     def new_id(self, customer_id: str) -> str:
         """A fresh id in the customer's partition. It carries the machine's time."""

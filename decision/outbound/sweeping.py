@@ -2,6 +2,7 @@
 
 Dates and schedules start journeys also for customers whom nobody writes, and nobody looks at: so
 once a policy with such starts comes in force, also again, everybody gets a timer for the next one.
+Where a moment was edited, what has begun of it may happen earlier than its timer says.
 Where a journey was stopped, those who have runs of it are looked at. A walk goes on where the
 process before left it; a restart of Redis begins it anew.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from hashlib import blake2b
 from time import monotonic
 from typing import Final
 
@@ -18,10 +20,10 @@ import msgspec
 
 from decision.core.clock import SECOND
 from decision.core.document import Document
-from decision.core.journeys.definition import DateStart, ScheduleStart
+from decision.core.journeys.definition import Moment
 from decision.core.journeys.holds import JourneyHold
 from decision.core.journeys.runs import runs_of
-from decision.core.journeys.starts import next_start
+from decision.core.journeys.starts import next_start, starts_by_time
 from decision.core.policy import Policy
 from decision.engine import Engine
 from decision.observability import named
@@ -34,8 +36,6 @@ _PORTION: Final = 1.0
 """Seconds that one process walks before another may; its turn lasts longer."""
 
 _AT_ONCE: Final = 50
-_MOST_KNOWN: Final = 1_000
-"""Starts of journeys, also of policies of before, of which is kept since when they are in force."""
 
 _log = logging.getLogger(__name__)
 
@@ -43,8 +43,8 @@ _log = logging.getLogger(__name__)
 class Sweep(msgspec.Struct):
     """How far the walk is: `place` is where it goes on, "" the beginning, None the end.
 
-    It is for starts by time, `timed`, and journeys that were stopped, `stops`. `since` is start →
-    when it came in force first.
+    It is for starts by time and moments, `timed`, and journeys that were stopped, `stops`. `since`
+    is start → when it came in force: also again, for what was before is none of its times.
     """
 
     timed: list[str] = []
@@ -73,13 +73,9 @@ class Sweeping:
         known = await self._known()
         if policy is not self._policy:
             self._policy, self._new = policy, True
-            now = self._engine.runtime.clock()
-            for start in _starts(policy).values():
-                self._begun.setdefault(start, now)
-        gating.since = {
-            name: known.since.get(start, self._begun[start])
-            for name, start in _starts(policy).items()
-        }
+            now, starts = self._engine.runtime.used_at, starts_by_time(policy)
+            self._begun = {start: self._begun.get(start, now) for start in starts.values()}
+        gating.begun = {start: known.since.get(start, at) for start, at in self._begun.items()}
         timed, stops = _timed(policy), _stops(gating.holds)
         anew = self._anew(known, timed, stops)
         if anew is None:
@@ -99,9 +95,8 @@ class Sweeping:
     def _anew(self, known: Sweep, timed: list[str], stops: list[str]) -> Sweep | None:
         """The walk that begins: with a policy that is new here, or where a journey was stopped."""
         if self._new and known.timed != timed:
-            since = {**self._begun, **known.since}
-            since = dict(sorted(since.items(), key=lambda each: -each[1])[:_MOST_KNOWN])
-            place = "" if timed[1:] or stops else None
+            since = {start: known.since.get(start, at) for start, at in self._begun.items()}
+            place = "" if timed or stops else None
             return Sweep(timed=timed, stops=stops, place=place, since=since)
         if set(stops) - set(known.stops):
             return msgspec.structs.replace(known, stops=stops, place="")
@@ -136,7 +131,7 @@ class Sweeping:
             return None
         if any(holds[name].ends for name, _ in runs_of(document) if name in holds):
             return 0
-        return _next_start(self._engine, document)
+        return _next_by_time(self._engine, document)
 
     async def _known(self) -> Sweep:
         raw = await self._store.get_blob(SWEEP_BLOB)
@@ -146,28 +141,27 @@ class Sweeping:
         await self._store.put_blob(SWEEP_BLOB, msgspec.msgpack.encode(sweep))
 
 
-def _next_start(engine: Engine, document: Document) -> int | None:
-    journeys = engine.snapshot.policy.journeys
-    if journeys is None or not journeys.timed:
+def _next_by_time(engine: Engine, document: Document) -> int | None:
+    """When a start, or a moment, comes by time alone."""
+    journeys, state = engine.snapshot.policy.journeys, document.journeys
+    if journeys is None:
         return None
-    return next_start(journeys, document, engine.runtime.clock())
-
-
-def _starts(policy: Policy) -> dict[str, str]:
-    """Journey → what names its start by time: journeys that start otherwise have none."""
-    found = {}
-    for journey in policy.definition.journeys:
-        match journey.start:
-            case DateStart(field=field, minute=minute, shift=shift):
-                found[journey.name] = f"{journey.name} {field} {minute} {shift}"
-            case ScheduleStart(schedule=schedule):
-                found[journey.name] = f"{journey.name} {schedule}"
-    return found
+    end = journeys.moments.next_end(state.partials) if state is not None else None
+    start = next_start(journeys, document, engine.runtime.clock()) if journeys.timed else None
+    return min((at for at in (end, start) if at is not None), default=None)
 
 
 def _timed(policy: Policy) -> list[str]:
-    """What starts by time; first the time zone of those who have none."""
-    return [str(policy.settings.timezone), *sorted(_starts(policy).values())]
+    """What comes by time, by names that an edit changes."""
+    starts = starts_by_time(policy).values()
+    moments = (f"moment.{one.name} {_digest(one)}" for one in policy.definition.moments)
+    return [*sorted(starts), *moments]
+
+
+def _digest(moment: Moment) -> str:
+    """What tells a moment from what it is after an edit."""
+    pattern = [msgspec.structs.replace(o, source="", clause_sources=()) for o in moment.pattern]
+    return blake2b(msgspec.json.encode([moment.within, pattern]), digest_size=9).hexdigest()
 
 
 def _stops(holds: Mapping[str, JourneyHold]) -> list[str]:

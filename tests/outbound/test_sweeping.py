@@ -8,7 +8,15 @@ import msgspec
 import pytest
 
 from decision.core.clock import DAY, HOUR, MINUTE, SECOND
-from decision.core.journeys.definition import Ask, DateStart, Journey, ScheduleStart
+from decision.core.journeys.definition import (
+    Ask,
+    DateStart,
+    Element,
+    Journey,
+    Moment,
+    ScheduleStart,
+    Trigger,
+)
 from decision.core.schema import CustomerUpdate
 from decision.outbound import sweeping
 from decision.outbound.runner import Runner
@@ -16,7 +24,7 @@ from decision.outbound.sweeping import SWEEP_BLOB, Sweep, Sweeping
 from decision.store import RedisStore
 from tests.core.small import NOON
 from tests.engine.conftest import Clock
-from tests.engine.journeys.world import definition, of
+from tests.engine.journeys.world import definition, of, tell
 from tests.outbound.test_holding import World, journey
 from tests.outbound.world import engine_on, steps, use
 
@@ -147,3 +155,90 @@ async def test_a_walk_goes_on_where_another_process_left_it(
     await Runner(await engine_on(redis_store, policy=own)).step_due()
     after = await redis_store.count_wakes()
     assert (before.near + before.far) == (after.near + after.far)
+
+
+def gone(within: int, *, absent: str = "purchase", name: str = "abandoned") -> Any:
+    """The policy with a journey that a moment starts."""
+    pattern = [Element(event="cart_add"), *([Element(event=absent, absent=True)] if absent else [])]
+    moment = Moment(name=name, within=within, pattern=tuple(pattern))
+    saved = greets(Trigger(name="", event="moment.abandoned"), "saved")
+    return definition(saved, moments=(moment,))
+
+
+@pytest.mark.parametrize(
+    ("edited", "after"),
+    [
+        (gone(5 * HOUR), 4 * HOUR),  # an hour after the first event, it is edited
+        (gone(HOUR), 0),
+        (gone(2 * DAY, absent=""), 0),
+        (gone(3 * DAY), 3 * DAY - HOUR),
+        (gone(5 * HOUR, name="renamed"), None),
+    ],
+    ids=["shorter", "shorter, over", "no absent one", "longer", "renamed"],
+)
+async def test_a_moment_that_is_edited_happens_at_its_new_time(
+    edited: Any, after: int | None
+) -> None:
+    """Also for those of whom nothing comes any more."""
+    made = await World(Clock(), NONE).open()
+    await use(made.engine, gone(2 * DAY))
+    for number in range(30):
+        await tell(made.engine, "cart_add", f"c-{number}")
+    await made.pass_(HOUR, every=10 * MINUTE)
+    now = made.clock.now
+    await use(made.engine, edited)
+    await made.pass_(4 * DAY, every=30 * MINUTE)
+    times = [one.at for one in await steps(made.store) if one.asked]
+    if after is None:
+        assert times == []
+    else:
+        assert len(times) == 30
+        assert all(0 <= at - now - after <= 30 * MINUTE for at in times)
+
+
+BIRTHDAY = DateStart(name="", field="customer.birthday", minute=540, shift=DAY)
+
+ANEW = {
+    "put back": (policy(greets(at(9 * 60))), policy(NONE), policy(greets(at(9 * 60)))),
+    "changed": (policy(greets(at(20 * 60))), policy(greets(at(9 * 60)))),
+    "another time zone": (
+        policy(greets(at(18 * 60))),
+        policy(greets(at(18 * 60)), timezone="Asia/Tokyo"),
+    ),
+    "added": (policy(NONE), policy(NONE, greets(at(9 * 60)))),
+    "renamed": (policy(greets(at(20 * 60), "a")), policy(greets(at(9 * 60), "b"))),
+    "put back, a date": (
+        policy(greets(BIRTHDAY)),
+        policy(NONE),
+        policy(greets(BIRTHDAY)),
+    ),
+    "another shift": (
+        policy(greets(DateStart(name="", field="customer.birthday", minute=540))),
+        policy(greets(BIRTHDAY)),
+    ),
+}
+
+
+@pytest.mark.parametrize("edits", ANEW.values(), ids=ANEW)
+@pytest.mark.parametrize("looks", [True, False])
+async def test_a_start_by_time_is_only_for_times_after_the_edit(
+    world: World, edits: Any, looks: bool
+) -> None:
+    """At 10:00, 09:00 is past, whenever the customer was looked at, and also where somebody is
+    looked at before the process has noted the edit."""
+    await use(world.engine, edits[0])
+    await world.pass_(20 * HOUR, every=HOUR)  # it is 08:00
+    for one in edits[1:-1]:
+        await use(world.engine, one)
+    await world.pass_(2 * HOUR, every=HOUR if len(edits) > 2 else 2 * HOUR)
+    before, now = await begun(world), world.clock.now
+    await use(world.engine, edits[-1])
+    await world.store.arm({f"c-{number}": now for number in range(30)})
+    if not looks:
+        await world.engine.stepping.run_due()
+    await world.pass_(22 * HOUR, every=30 * MINUTE)
+    new = [one for one in await begun(world) if one not in before]
+    assert all(at > now for at, _ in new), [(at - now) / HOUR for at, _ in new]
+    await world.pass_(DAY, every=30 * MINUTE)
+    if not any("birthday" in str(one) for one in edits):
+        assert [one for one in await begun(world) if one not in before]

@@ -110,6 +110,19 @@ class Pattern:
         last = len(self.elements) - 1
         return partial.element == last and partial.times >= self.elements[last].at_least
 
+    def happens_at(self, partial: Partial) -> int | None:
+        """When a partial match happens if no event comes; None where it does not.
+
+        Where nothing may be absent at the end, only an edit leaves one that is complete: it waited
+        for what the pattern has no more. It has happened by its latest event.
+        """
+        if not self.is_complete(partial):
+            return None
+        end = partial.first_at + self.within
+        if self.ends_absent:
+            return end
+        return partial.last_at if partial.last_at < end else None
+
     def successors(
         self, partial: Partial, event_type: str, properties: Mapping[str, Any], at: int, order: int
     ) -> list[Partial]:
@@ -225,22 +238,23 @@ class Moments:
                 end = one.first_at + pattern.within
                 if one.element >= len(pattern.elements) or _start(one) <= past_last:
                     continue
-                if end > now:
-                    after.append(one)
-                elif pattern.ends_absent and pattern.is_complete(one):
-                    found.append((end, Happened(name, end, one.first_id, one.about)))
+                at = pattern.happens_at(one)
+                if at is not None and at <= now:
+                    found.append((at, Happened(name, at, one.first_id, one.about)))
                     past_last = (one.last_at, one.took)
+                elif end > now:
+                    after.append(one)
             _put(partials, name, [one for one in after if _start(one) > past_last])
         return [one for _, one in sorted(found, key=lambda pair: pair[0])]
 
     def next_end(self, partials: Mapping[str, list[Partial]]) -> int | None:
         """When the next moment happens if no event comes; None where none would."""
         ends = [
-            one.first_at + pattern.within
+            at
             for name, open_ones in partials.items()
-            if (pattern := self.patterns.get(name)) is not None and pattern.ends_absent
+            if (pattern := self.patterns.get(name)) is not None
             for one in open_ones
-            if pattern.is_complete(one)
+            if (at := pattern.happens_at(one)) is not None
         ]
         return min(ends, default=None)
 

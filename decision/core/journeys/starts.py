@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from decision.core.document import Document
 from decision.core.fields import local_date
 from decision.core.journeys.compiled import CompiledJourney, Journeys
-from decision.core.journeys.definition import DateStart
+from decision.core.journeys.definition import DateStart, ScheduleStart
 from decision.core.journeys.runs import bounded, put, record_of, runs_of, state_of, tidy
 from decision.core.journeys.state import MOST_RUNS, TOO_LATE, Run, kept
 from decision.core.journeys.times import next_cron, next_date
 from decision.core.records import JourneyRecord
 from decision.core.schema import TriggerEvent
 from decision.core.values import MISSING, Value
+
+if TYPE_CHECKING:
+    from decision.core.policy import Policy
 
 _LONGEST_KEY: Final = 128
 _ALWAYS: Final[Mapping[str, int]] = {}
@@ -89,6 +93,19 @@ def _looked(document: Document, now: int) -> int:
     """Up to when that is done; 0: never. A time far ahead was a wrong clock's."""
     looked = document.journeys.looked if document.journeys else 0
     return now if looked - now > TOO_LATE else looked
+
+
+@lru_cache(maxsize=4)
+def starts_by_time(policy: Policy) -> Mapping[str, str]:
+    """Journey → what names its start by date or schedule: another name is an edit of it."""
+    zone, found = policy.settings.timezone, {}
+    for journey in policy.definition.journeys:
+        match journey.start:
+            case DateStart(field=field, minute=minute, shift=shift):
+                found[journey.name] = f"{journey.name} {field} {minute} {shift} {zone}"
+            case ScheduleStart(schedule=schedule):
+                found[journey.name] = f"{journey.name} {schedule} {zone}"
+    return found
 
 
 def next_start(journeys: Journeys, document: Document, now: int) -> int | None:

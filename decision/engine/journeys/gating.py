@@ -10,6 +10,7 @@ from decision.core.clock import MILLISECOND, MINUTE, SECOND
 from decision.core.journeys.gate import Gate
 from decision.core.journeys.holds import JourneyHold, customer_of, place_of
 from decision.core.journeys.runs import runs_of
+from decision.core.journeys.starts import starts_by_time
 from decision.engine.identity import resolve
 from decision.engine.journeys.work import JourneyWork
 from decision.engine.runtime import Runtime
@@ -24,12 +25,14 @@ _AT_A_TIME: Final = 100
 class Gating:
     """Makes the gate of each look, and asks whether runs may start.
 
-    `holds` and `since` are kept up to date by whoever runs journeys, see `Gate`.
+    `holds` and `begun` are kept up to date by whoever runs journeys, see `Gate`: `begun` is since
+    when the starts by time are in force, by the names of `starts_by_time`. None: nobody knows, and
+    nothing was edited.
     """
 
     def __init__(self, runtime: Runtime) -> None:
         self.holds: Mapping[str, JourneyHold] = {}
-        self.since: Mapping[str, int] = {}
+        self.begun: Mapping[str, int] | None = None
         self.failures: Counter[str] = Counter()
         """Journey → how many asks in a row failed, for another reason than the store."""
         self._runtime = runtime
@@ -37,8 +40,13 @@ class Gating:
         self._looked: dict[str, int] = {}
 
     def gate(self) -> Gate:
-        """A gate for one look."""
-        return Gate(holds=self.holds, since=self.since, limits=True)
+        """A gate for one look. What has come in force since `begun` was told starts from then."""
+        since = {}
+        if self.begun is not None:
+            starts = starts_by_time(self._runtime.snapshot.policy)
+            begun, now = self.begun, self._runtime.used_at
+            since = {name: begun.get(start, now) for name, start in starts.items()}
+        return Gate(holds=self.holds, since=since, limits=True)
 
     async def admit(self, gate: Gate, work: JourneyWork) -> bool:
         """Asks whether runs that are due may start; whether one that might not, may now."""
