@@ -1,0 +1,1 @@
+"""Drafts of rule files: edited by several people, checked, tried, reviewed, published."""
