@@ -98,8 +98,12 @@ def replay_of(row: Mapping[str, Any], registers: Registers) -> ArchivedReplay:
     )
 
 
-def read_replays(archive: Path, *, rows_at_once: int = 4096) -> Iterator[ArchivedReplay]:
+def read_replays(
+    archive: Path, *, rows_at_once: int = 4096, newest: int | None = None
+) -> Iterator[ArchivedReplay]:
     """Every decision of an archive that somebody was given, day by day, in bounded memory.
+
+    With `newest` only the last ones, about so many.
 
     Raises:
         FileNotFoundError: the archive has no replays.
@@ -111,8 +115,9 @@ def read_replays(archive: Path, *, rows_at_once: int = 4096) -> Iterator[Archive
     registers = Registers(archive)
     with reading(archive):
         not_given = ids_not_given(archive)
+        paths, since = (paths, None) if newest is None else _newest(paths, newest)
         for path in paths:
-            for row in replay_rows(path, rows_at_once=rows_at_once):
+            for row in replay_rows(path, rows_at_once=rows_at_once, since=since):
                 if row["decision_id"] in not_given:
                     continue
                 try:
@@ -121,8 +126,35 @@ def read_replays(archive: Path, *, rows_at_once: int = 4096) -> Iterator[Archive
                     raise UnreadableFile(f"{path} cannot be read: {error}") from error
 
 
+def _newest(paths: Sequence[Path], newest: int) -> tuple[list[Path], int | None]:
+    """The files of the last days with so many decisions, and since when they are to be read."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    chosen: list[Path] = []
+    times: list[Any] = []
+    for day in sorted({path.parent for path in paths}, reverse=True):
+        own = [path for path in paths if path.parent == day]
+        chosen = own + chosen
+        for path in own:
+            try:
+                times.append(pq.read_table(path, columns=["decided_at"]).column(0).cast(pa.int64()))
+            except (pa.ArrowException, KeyError) as error:
+                raise UnreadableFile(f"{path} cannot be read: {error}") from error
+        if sum(map(len, times)) > newest:
+            known = pa.chunked_array([chunk for column in times for chunk in column.chunks])
+            place = pc.select_k_unstable(known, newest, [("", "descending")])[-1].as_py()
+            return chosen, known[place].as_py()
+    return chosen, None
+
+
 def replay_rows(
-    path: Path, *, rows_at_once: int = 4096, decision_id: str | None = None
+    path: Path,
+    *,
+    rows_at_once: int = 4096,
+    decision_id: str | None = None,
+    since: int | None = None,
 ) -> Iterator[dict[str, Any]]:
     """The rows of one file of the dataset, or of one decision in it; times in microseconds.
 
@@ -140,6 +172,8 @@ def replay_rows(
                     batch = batch.filter(pc.equal(batch.column("decision_id"), decision_id))
                 times = batch.schema.get_field_index("decided_at")
                 batch = batch.set_column(times, "decided_at", batch.column(times).cast(pa.int64()))
+                if since is not None:
+                    batch = batch.filter(pc.greater_equal(batch.column(times), since))
                 yield from batch.to_pylist()
     except (pa.ArrowException, KeyError) as error:
         raise UnreadableFile(f"{path} cannot be read: {error}") from error

@@ -5,24 +5,18 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from decision.cli.formats import REPORTERS, RulePaths, engine_problem
+from decision.cli.formats import REPORTERS, RulePaths
 from decision.cli.options import json_option, rules_argument
 from decision.cli.output import say
 from decision.rulebook.diagnostics import Diagnostic
 
 if TYPE_CHECKING:
     from decision.rulebook.review.observed_types import ObservedFields
-
-_COUNTED = (
-    *("messages", "candidates", "channels", "placements", "purposes"),
-    *("rules", "caps", "budgets", "coupons", "suppressions", "events", "scores", "states"),
-    *("calendars", "experiments", "moments", "journeys"),
-)
 
 
 @click.command(epilog="Example: nextbest check rules --strict --format github")
@@ -101,10 +95,9 @@ class CheckResult:
         strict: bool,
         gateways: str | None = None,
     ) -> None:
-        from decision.core import calendar
+        from decision.rulebook.full_check import engine_problem, with_past
         from decision.rulebook.reader import load_folder
         from decision.rulebook.review.observed import review_fields
-        from decision.rulebook.review.past import review_past
         from decision.rulebook.review.waiting_runs import review_runs
         from decision.rulebook.rule_trial import try_rules
 
@@ -113,13 +106,10 @@ class CheckResult:
         self.paths = paths
         result = load_folder(paths.folder)
         self.definition = definition = result.definition
-        self.diagnostics: list[Diagnostic] = result.diagnostics
-        if definition is not None:
-            today = datetime.now(calendar.zone(definition.settings.timezone)).date()
-            found = [*self.diagnostics, *review_past(definition, result.places, today)]
-            if known is not None:
-                found += review_fields(definition, result.places, known)
-                found += review_runs(definition, result.places, known.runs, paths.name)
+        self.diagnostics: list[Diagnostic] = with_past(result, datetime.now(UTC))
+        if definition is not None and known is not None:
+            found = [*self.diagnostics, *review_fields(definition, result.places, known)]
+            found += review_runs(definition, result.places, known.runs, paths.name)
             self.diagnostics = sorted(found, key=lambda one: (one.file, one.line, one.column))
         if gateways is not None:
             from decision.gateways.checking import check_gateways
@@ -149,14 +139,9 @@ class CheckResult:
 
     def counts(self) -> dict[str, int]:
         """How many of each thing the policy has; nothing where the rules have errors."""
-        found = self.definition
-        if found is None:
-            return {}
-        candidates = sum(len(message.channels) for message in found.messages)
-        return {
-            name: candidates if name == "candidates" else len(getattr(found, name))
-            for name in _COUNTED
-        }
+        from decision.rulebook.full_check import counts_of
+
+        return {} if self.definition is None else counts_of(self.definition)
 
 
 # --------------------------------------------------------------------- watch

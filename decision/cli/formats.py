@@ -16,13 +16,10 @@ import rich_click as click
 from decision import __version__
 from decision.cli.output import print_json, say
 from decision.progress import count_of
-from decision.rulebook.diagnostics import CODES, WARNINGS, Diagnostic
+from decision.rulebook.diagnostics import CODES, RULE_ENGINE, WARNINGS, Diagnostic
 
 if TYPE_CHECKING:
     from decision.cli.check import CheckResult
-
-RULE_ENGINE: Final = "rule-engine"
-"""The code of what the trial in the rule engine finds, which no file shows by itself."""
 
 _MEANINGS: Final = {**CODES, RULE_ENGINE: "rules that the rule engine cannot run"}
 _SARIF: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
@@ -84,15 +81,6 @@ def _join(root: str, rest: str) -> str:
     if not rest:
         return root
     return rest if root == "." else f"{root.rstrip('/')}/{rest}"
-
-
-def engine_problem(problem: str, folder: str) -> Diagnostic:
-    """A failed trial in the rule engine, at the place of the first rule that it names."""
-    found = re.search(r"\((\S+):(\d+)\)", problem)
-    file, line = (found[1], int(found[2])) if found else (folder, 0)
-    return Diagnostic(
-        code=RULE_ENGINE, file=file, line=line, column=1 if line else 0, message=problem
-    )
 
 
 # --------------------------------------------------------------------- text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -28,12 +29,14 @@ if TYPE_CHECKING:
 def publish(rules: str, by: str | None, message: str, as_json: bool, **given: str | None) -> None:
     """Put checked rules in force on all replicas.
 
-    The folder is checked and its business rules are tried; then it goes into the store, and every
-    server with [cyan]--follow published[/] takes it within seconds, between two decisions. Where
-    anything is wrong, nothing changes. [cyan]nextbest rollback[/] returns to an earlier one.
+    The folder is checked and its business rules are tried; then it goes into the store, with its
+    scenario tests, and every server with [cyan]--follow published[/] takes it within seconds,
+    between two decisions. Where anything is wrong, nothing changes. [cyan]nextbest rollback[/]
+    returns to an earlier one.
     """
     from decision.cli.policies import read_rules, tell_of_new_store
     from decision.rulebook.rule_trial import try_rules
+    from decision.scenarios.files import read_tests
 
     with busy(f"Checking {rules}"):
         definition = read_rules(rules)
@@ -42,7 +45,8 @@ def publish(rules: str, by: str | None, message: str, as_json: bool, **given: st
         raise Fail(f"{rules} cannot be used: {problem}")
     settings = settings_from(**given)
     tell_of_new_store(settings)
-    entry, changed = asyncio.run(_publish(settings, definition, by or login_name(), message))
+    tests = read_tests(Path(rules))
+    entry, changed = asyncio.run(_publish(settings, definition, tests, by or login_name(), message))
     if as_json:
         print_json({**msgspec.to_builtins(entry), "changed": changed})
     elif changed:
@@ -52,16 +56,21 @@ def publish(rules: str, by: str | None, message: str, as_json: bool, **given: st
 
 
 async def _publish(
-    settings: ServerSettings, definition: PolicyDefinition, by: str, message: str
+    settings: ServerSettings,
+    definition: PolicyDefinition,
+    tests: dict[str, str],
+    by: str,
+    message: str,
 ) -> tuple[Publication, bool]:
-    from decision.releases.publishing import publish, published
+    from decision.releases.publishing import publish, published, tests_name
     from decision.server.audit import audit_command
     from decision.server.opening import open_store
 
     async with open_store(settings) as store:
         now = await published(store)
-        if now is not None and now.version == definition.version:
+        there = (definition.version, tests_name(tests))
+        if now is not None and (now.version, now.tests) == there:
             return now, False
-        entry = await publish(store, definition, by, message, datetime.now(UTC))
+        entry = await publish(store, definition, by, message, datetime.now(UTC), tests)
         await audit_command(store, "policy.publish", target=entry.version)
         return entry, True

@@ -6,10 +6,13 @@ NextbestError               everything below; any other exception is a defect
     AudienceRefused             a condition or column with errors; has their diagnostics
     BadSignature                a provider's report that is not signed as it must be
     CannotArrange               a scenario table's row that no customer can have
+    CannotCompare               policies that cannot be compared over decisions
     CannotRollBack              no earlier policy or model to return to
     ConsumerError               Kafka refuses what is asked of it
     CountFirst                  what events count as for others is to be counted before them
     DamagedModel                a model file that LightGBM must not see
+    DraftChanged                a draft that is no longer as it was seen
+    DraftRefused                what cannot be done with a draft
     ErasedMeanwhile             the customer was erased while being changed
     EvaluationError             a log that a policy cannot be judged by
     FileError                   a file or folder that cannot be used as a whole
@@ -35,6 +38,7 @@ NextbestError               everything below; any other exception is a defect
     PortionRefused              a part of an audience that a gateway does not take
     Problem                     an HTTP answer (RFC 9457)
     RateExceeded                an API key that calls more often than it may
+    RehearsalFailed             files of a draft that could not be checked, tested or compared
     RuleEngineError             durable-rules does not work as it must
     SampleUnusable              the sample's customers do not fit its rules
     ScalarError                 a YAML value that is not what it looks like

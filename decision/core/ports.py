@@ -395,6 +395,9 @@ class LogStore(Protocol):
     async def log_records(self, partition: int) -> list[LogRecord]:
         """Every record still in one partition's log, oldest first."""
 
+    async def newest_records(self, partitions: Sequence[int], most: int) -> list[LogRecord]:
+        """Up to `most` records of each of these partitions' logs: the last ones, oldest first."""
+
     async def forget(
         self, partition: int, belongs: Callable[[LogRecord], bool], before: str | None = None
     ) -> int:

@@ -7,7 +7,7 @@ that were made with them are explained from them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -17,6 +17,7 @@ from decision.core.history import standing
 from decision.core.ports import BlobStore
 from decision.core.schema import Moment
 from decision.engine.snapshot import policy_blob
+from decision.rulebook.reader import policy_version
 from decision.store.damage import decoded
 
 HISTORY: Final = "published"
@@ -27,13 +28,19 @@ KEPT: Final = 1000
 
 
 class Publication(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry: which policy was put in force, when, by whom and why."""
+    """One entry: which policy was put in force, when, by whom and why.
+
+    `tests` names its scenario tests, where they were published with it (`put_tests`); `draft` is
+    the id of the draft that was published.
+    """
 
     version: str
     at: Moment
     by: str
     message: str = ""
     kind: Literal["publish", "rollback"] = "publish"
+    tests: str = ""
+    draft: str = ""
 
 
 _publication = msgspec.msgpack.Decoder(Publication).decode
@@ -41,18 +48,30 @@ _files = msgspec.msgpack.Decoder(dict[str, str]).decode
 
 
 async def publish(
-    store: BlobStore, definition: PolicyDefinition, by: str, message: str, at: Moment
+    store: BlobStore,
+    definition: PolicyDefinition,
+    by: str,
+    message: str,
+    at: Moment,
+    tests: Mapping[str, str] = {},
 ) -> Publication:
     """Puts a checked policy in force on every server that follows what is published.
+
+    `tests` are the files of its scenario tests, by names such as `tests/cart.yaml`.
 
     Raises:
         StoreUnavailable: the store does not answer; nothing is published, or, where that is
             uncertain, trying again does no harm.
     """
-    files = msgspec.msgpack.encode(dict(definition.files))
-    await store.put_blob(policy_blob(definition.version), files)
-    entry = Publication(version=definition.version, at=at, by=by, message=message)
-    await _append(store, entry)
+    await put_files(store, definition.version, definition.files)
+    entry = Publication(
+        version=definition.version,
+        at=at,
+        by=by,
+        message=message,
+        tests=await put_tests(store, tests),
+    )
+    await store.append_history(HISTORY, encode_publication(entry), KEPT)
     return entry
 
 
@@ -66,8 +85,16 @@ async def roll_back(
     """
     if await files_of(store, version) is None:
         return None
-    entry = Publication(version=version, at=at, by=by, message=message, kind="rollback")
-    await _append(store, entry)
+    before = [entry.tests for entry in await history(store) if entry.version == version]
+    entry = Publication(
+        version=version,
+        at=at,
+        by=by,
+        message=message,
+        kind="rollback",
+        tests=before[-1] if before else "",
+    )
+    await store.append_history(HISTORY, encode_publication(entry), KEPT)
     return entry
 
 
@@ -87,7 +114,7 @@ async def history(store: BlobStore, last: int | None = None) -> list[Publication
         StoreUnavailable: the store does not answer.
     """
     entries = await store.history(HISTORY, last)
-    return [decoded(f"the history {HISTORY}", entry, _publication) for entry in entries]
+    return [decode_publication(entry) for entry in entries]
 
 
 async def files_of(store: BlobStore, version: str) -> dict[str, str] | None:
@@ -100,10 +127,53 @@ async def files_of(store: BlobStore, version: str) -> dict[str, str] | None:
     return None if data is None else decoded(f"the policy {version}", data, _files)
 
 
+async def tests_of(store: BlobStore, tests: str) -> dict[str, str]:
+    """The scenario tests that `Publication.tests` names; none where it names none.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
+    data = await store.get_blob(_tests_blob(tests)) if tests else None
+    return {} if data is None else decoded(f"the tests {tests}", data, _files)
+
+
+async def put_files(store: BlobStore, version: str, files: Mapping[str, str]) -> None:
+    """Keeps the files of a policy, for good."""
+    await store.put_blob(policy_blob(version), msgspec.msgpack.encode(dict(files)))
+
+
+async def put_tests(store: BlobStore, files: Mapping[str, str]) -> str:
+    """Keeps the files of scenario tests, for good; their name, "" where there are none."""
+    if not files:
+        return ""
+    name = tests_name(files)
+    await store.put_blob(_tests_blob(name), msgspec.msgpack.encode(dict(sorted(files.items()))))
+    return name
+
+
+def tests_name(files: Mapping[str, str]) -> str:
+    """What `put_tests` names these files."""
+    return policy_version({name: text.encode() for name, text in files.items()}) if files else ""
+
+
+def encode_publication(entry: Publication) -> bytes:
+    """An entry as the history keeps it."""
+    return msgspec.msgpack.encode(entry)
+
+
+def decode_publication(data: bytes) -> Publication:
+    """An entry of the history.
+
+    Raises:
+        DamagedValue: nextbest did not write it.
+    """
+    return decoded(f"the history {HISTORY}", data, _publication)
+
+
 def versions_standing(entries: Sequence[Publication]) -> list[str]:
     """What a rollback returns to, oldest first; the version in force is last."""
     return standing((entry.version, entry.kind == "rollback") for entry in entries)
 
 
-async def _append(store: BlobStore, entry: Publication) -> None:
-    await store.append_history(HISTORY, msgspec.msgpack.encode(entry), KEPT)
+def _tests_blob(name: str) -> str:
+    return f"tests:{name}"

@@ -100,6 +100,9 @@ CODES: Final = {code: meaning for code, (_, meaning) in _CODES.items()}
 WARNINGS: Final = frozenset(code for code, (kind, _) in _CODES.items() if kind == "warning")
 """The codes of warnings. All others are errors: a policy with an error is not used."""
 
+RULE_ENGINE: Final = "rule-engine"
+"""The code of what the trial in the rule engine finds, which no file shows by itself."""
+
 _LISTED = 12
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,18 +48,50 @@ def read_scenarios(folder: Path, policy: Policy) -> tuple[list[Placed], list[Dia
 
     Never raises for what is written in the files. A folder without tests holds no scenarios.
     """
+    files: dict[str, bytes | OSError] = {}
+    root = folder.absolute()
+    for path in sorted((root / FOLDER).rglob("*.yaml")):
+        try:
+            data: bytes | OSError = read_file(path)
+        except OSError as error:
+            data = error
+        files[f"{root.name}/{path.relative_to(root).as_posix()}"] = data
+    return _in_files(files, policy)
+
+
+def scenarios_of(
+    files: Mapping[str, str], policy: Policy, folder: str = "rules"
+) -> tuple[list[Placed], list[Diagnostic]]:
+    """`read_scenarios` from memory: of files by their names in the folder, those below tests."""
+    tests = [name for name in files if name.startswith(f"{FOLDER}/") and name.endswith(".yaml")]
+    in_order = sorted(tests, key=lambda name: name.split("/"))
+    return _in_files({f"{folder}/{name}": files[name].encode() for name in in_order}, policy)
+
+
+def read_tests(folder: Path) -> dict[str, str]:
+    """The files of scenario tests of a rules folder, by their names in it.
+
+    Left out is what cannot be read, or is not UTF-8.
+    """
+    found = {}
+    for path in sorted((folder / FOLDER).rglob("*.yaml")):
+        with suppress(OSError, UnicodeDecodeError):
+            found[path.relative_to(folder).as_posix()] = read_file(path).decode()
+    return found
+
+
+def _in_files(
+    files: Mapping[str, bytes | OSError], policy: Policy
+) -> tuple[list[Placed], list[Diagnostic]]:
     found: list[Placed] = []
     diagnostics: list[Diagnostic] = []
     names: dict[str, str] = {}
-    root = folder.absolute()
-    for path in sorted((root / FOLDER).rglob("*.yaml")):
-        name = f"{root.name}/{path.relative_to(root).as_posix()}"
-        try:
-            source = read_yaml(name, read_file(path))
-        except OSError as error:
-            message = f"cannot be read: {error.strerror or error}"
+    for name, data in files.items():
+        if isinstance(data, OSError):
+            message = f"cannot be read: {data.strerror or data}"
             diagnostics.append(Diagnostic(code="unreadable-file", file=name, message=message))
             continue
+        source = read_yaml(name, data)
         found.extend(_scenarios(source, policy, names))
         diagnostics.extend(source.diagnostics)
     return found, diagnostics

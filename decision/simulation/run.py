@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -124,15 +125,23 @@ class Simulation:
             OSError, ValueError: it cannot be read.
         """
         with self.progress.bar("Decisions") as move:
-            for number, replay in enumerate(read_replays(archive), 1):
-                for side in self.sides:
-                    await side.become(replay.document)
-                try:
-                    await self._ask(request_of(replay), replay.decision_id, replay.question.of)
-                except InputError as error:
-                    self._refuse(f"decision {replay.decision_id}: {error}")
-                if number % 256 == 0:
-                    move(number)
+            await self.replay(read_replays(archive), move)
+
+    async def replay(
+        self,
+        decisions: Iterable[ArchivedReplay],
+        move: Callable[[float], None] = lambda done: None,
+    ) -> None:
+        """`log` for decisions from anywhere, those of one customer in the order of their times."""
+        for number, replay in enumerate(decisions, 1):
+            for side in self.sides:
+                await side.become(replay.document)
+            try:
+                await self._ask(request_of(replay), replay.decision_id, replay.question.of)
+            except InputError as error:
+                self._refuse(f"decision {replay.decision_id}: {error}")
+            if number % 256 == 0:
+                move(number)
 
     def doubt(self, logged: PolicyDefinition | None) -> None:
         """Says which event histories the logged customers lack, because no rule asked for them."""

@@ -51,6 +51,9 @@ class MemoryLog(MemoryBase):
     async def log_records(self, partition: int) -> list[LogRecord]:
         return [record for _, record in self._logs[partition]]
 
+    async def newest_records(self, partitions: Sequence[int], most: int) -> list[LogRecord]:
+        return [entry.record for each in partitions for entry in self._logs[each][-most:]]
+
     async def forget(
         self, partition: int, belongs: Callable[[LogRecord], bool], before: str | None = None
     ) -> int:

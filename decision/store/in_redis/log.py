@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -54,6 +54,15 @@ class RedisLog(RedisBase):
 
     async def log_records(self, partition: int) -> list[LogRecord]:
         return [entry.record async for page in self._pages(partition) for entry in page]
+
+    async def newest_records(self, partitions: Sequence[int], most: int) -> list[LogRecord]:
+        commands: list[Command] = [
+            ("XREVRANGE", self.keys.log(n), "+", "-", "COUNT", most) for n in partitions
+        ]
+        pages = await self.connection.pipeline(commands, self._timeout)
+        if any(pages):
+            await self._refresh()  # for documents that records may hold
+        return [parse_entry(entry).record for page in pages for entry in reversed(page)]
 
     async def forget(
         self, partition: int, belongs: Callable[[LogRecord], bool], before: str | None = None

@@ -1,0 +1,36 @@
+"""What a child is asked to do with files of rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from decision.core.errors import NextbestError
+
+Tell = Callable[[int, int], None]
+
+
+class Request(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What is to be done with `files`.
+
+    For a what-if, `old` are the files to compare with, `archive` is a folder or `replays` a file
+    of decisions, of which the last `newest` are decided again within `seconds`.
+    """
+
+    work: Literal["check", "test", "what_if"]
+    files: dict[str, str]
+    only: str = ""
+    coverage: bool = True
+    old: dict[str, str] = {}
+    archive: str | None = None
+    replays: str | None = None
+    newest: int = 0
+    seconds: float = 0.0
+    models: str | None = None
+    lowercase_emails: bool = False
+
+
+class CannotCompare(NextbestError):
+    """Policies that cannot be compared over decisions; the text is the child's answer."""
