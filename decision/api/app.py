@@ -84,7 +84,7 @@ def create_app(
     settings = settings or ServerSettings()
     admission = admission or Admission(settings.timeout_ms / 1000)
     authenticator = Authenticator(hosts=settings.host_names)
-    metrics = Metrics()
+    metrics = Metrics(engine.runtime.clock)
     engine.observe(metrics if tracing is None else TracedObserver(tracing, metrics))
     rates = Rates()
     bodies = Bodies(settings)

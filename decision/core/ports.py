@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decision.core.clock import HOUR
+from decision.core.counts import CountStore
 from decision.core.coupons import CouponStore
 from decision.core.delivery import Delivery, OutboxStore, SettledDelivery
 from decision.core.document import ContactKind, Document
@@ -439,6 +440,7 @@ class Store(
     LookingStore,
     BlobStore,
     DraftStore,
+    CountStore,
     Protocol,
 ):
     """Everything that the engine keeps. Whoever needs less takes the one Protocol it needs.

@@ -12,6 +12,7 @@ from decision.core.errors import NotFound
 from decision.core.ports import Commit, LogRecord, ReadResult, Section
 from decision.core.schema import Alias, ConsentUpdate, CustomerUpdate
 from decision.engine import changes, erasing, merging, transaction
+from decision.engine.balances import Balances, balances
 from decision.engine.erasing import Erasure
 from decision.engine.identity import (
     claimed_aliases,
@@ -55,6 +56,17 @@ class Customers:
         if rows:
             view = msgspec.structs.replace(view, deliveries=[delivery_view(row) for row in rows])
         return view
+
+    async def balances(self, customer_id: str, at: int | None = None) -> Balances:
+        """What the contact policy leaves of a customer, now or at a time (µs); of one of whom
+        nothing is known as well.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
+        document = (await resolve(self.runtime, clean_id("customer_id", customer_id))).document
+        now = self.runtime.clock() if at is None else at
+        return balances(self.runtime.snapshot.policy, document, now)
 
     async def find(self, alias: Alias) -> str:
         """The id of the customer whom an alias leads to: whom a decision with it would be for.

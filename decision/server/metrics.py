@@ -22,7 +22,9 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 from decision.core.decide import Verdict
 from decision.core.ports import RuleMatcher
 from decision.core.schema import Decision
+from decision.engine.runtime import wall_clock
 from decision.engine.snapshot import Snapshot
+from decision.server.activity import Activity
 from decision.server.admission_metrics import AdmissionMetrics
 from decision.server.budget_metrics import BudgetMetrics
 from decision.server.client_metrics import ClientMetrics
@@ -51,9 +53,9 @@ _Mode = Literal["livemin", "livemax", "livesum"]
 
 
 class Metrics:
-    """The engine's observer, and what `/metrics` shows. One a process."""
+    """The engine's observer, and what `/metrics` shows. One a process; `clock` is the engine's."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], int] = wall_clock) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = CollectorRegistry()
 
@@ -69,6 +71,7 @@ class Metrics:
             return gauge(name, f"{text} 1 for the version in force.", "livemax", "version")
 
         self.decisions = DecisionMetrics(registry)
+        self.activity = Activity(clock)
         events = counter("events", "Events received, by result.", "result")
         followed = counter(
             "followed",
@@ -138,12 +141,16 @@ class Metrics:
         """Counts a decision."""
         exemplar = None if self.exemplar is None else self.exemplar()
         self.decisions.count(decision, verdict, steps, written, exemplar)
+        if written or verdict is None:
+            self.activity.decided(decision, verdict)
 
     def recorded(self, event_type: str, result: str) -> None:
         """Counts an event; its type is no label, as callers choose it."""
         found = self._events.get(result)
         if found is not None:
             found.inc()
+        if result == "accepted":
+            self.activity.recorded(event_type)
 
     def reported(self, result: str, number: int = 1) -> None:
         """Counts delivery reports."""

@@ -37,6 +37,9 @@ CHECK_SECONDS: Final = 1.0
 BUDGET_SECONDS: Final = 10.0
 """Seconds between two looks at budgets, at coupon codes that are left, and at the outbox."""
 
+ACTIVITY_SECONDS: Final = 5.0
+"""Seconds between two times at which counts of what was said are added to the store."""
+
 FOLLOW_SECONDS: Final = 0.25
 """Seconds between two looks at what this server's workers share, the rules, and the published."""
 
@@ -96,6 +99,7 @@ class Upkeep:
                 (FOLLOW_SECONDS, self._follow_changes),
                 (CHECK_SECONDS, self._show_counts),
                 (BUDGET_SECONDS, self._show_budgets),
+                (ACTIVITY_SECONDS, self._add_activity),
                 (LOOK_SECONDS, self._rewrite_file),
                 (CHECK_SECONDS, self.keys.look),
             )
@@ -107,6 +111,8 @@ class Upkeep:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
                 await self.supply.engine.drain(min(DRAIN_SECONDS, self._shutdown))
+                with contextlib.suppress(StoreUnavailable):
+                    await self._add_activity()
                 await self._store.close()
                 self._metrics.close()
 
@@ -170,6 +176,10 @@ class Upkeep:
             if self._delivered or self._stepped or runtime.snapshot.policy.journeys is not None:
                 self._stepped = True
                 await self._metrics.journeys.look(self._store)
+
+    async def _add_activity(self) -> None:
+        if self.health.problem is None and self._started:
+            await self._metrics.activity.flush(self._store)
 
     async def _rewrite_file(self) -> None:
         """Removes erased customers from Redis' append-only file; one worker of a server looks."""

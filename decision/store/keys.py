@@ -54,6 +54,8 @@ With the prefix `nb:` and a customer `c-1024`, of partition 114 (`identifiers.pa
                                            (`drafts.draft.Draft`); one slot with the histories, so
                                            that a draft is published in one step
     nb:{history}-draft:<id>        hash    name of a text of the draft → the text, zlib
+    nb:{counts}:<name>             hash    field → count, such as of decisions in an hour
+                                           (`server.activity`); goes by itself
     nb:{turn}:<name>               string  there while some process has the turn
     nb:{health}:mark               string  set once: another one tells that data was lost
     nb:{health}:beats              string  how often servers have noted that they can write, since
@@ -218,6 +220,9 @@ class Keys:
 
     def draft_texts(self, draft_id: str) -> str:
         return f"{self.prefix}{{history}}-draft:{draft_id}"
+
+    def counts(self, name: str) -> str:
+        return f"{self.prefix}{{counts}}:{name}"
 
     def turn(self, name: str) -> str:
         return f"{self.prefix}{{turn}}:{name}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decision.store.in_redis.blobs import RedisBlobs
 from decision.store.in_redis.budgets import RedisBudgets
+from decision.store.in_redis.counts import RedisCounts
 from decision.store.in_redis.coupons import RedisCoupons
 from decision.store.in_redis.customers import RedisCustomers
 from decision.store.in_redis.documents import RedisDocuments
@@ -25,6 +26,7 @@ class RedisStore(
     RedisBlobs,
     RedisDrafts,
     RedisLooking,
+    RedisCounts,
     RedisFile,
     RedisHealth,
 ):

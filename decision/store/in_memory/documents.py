@@ -14,6 +14,7 @@ from decision.store.commits import EncodedCommit, encode_commit
 from decision.store.in_memory.aliases import MemoryAliases
 from decision.store.in_memory.base import Clock, Expiring
 from decision.store.in_memory.budgets import MemoryBudgets
+from decision.store.in_memory.counts import MemoryCounts
 from decision.store.in_memory.coupons import MemoryCoupons
 from decision.store.in_memory.holds import MemoryHolds
 from decision.store.in_memory.log import MemoryLog
@@ -39,6 +40,7 @@ class MemoryDocuments(
     MemoryProviderIds,
     MemoryTimers,
     MemoryHolds,
+    MemoryCounts,
 ):
     """Implements `DocumentStore`, step by step as the Lua scripts do."""
 

@@ -1,0 +1,96 @@
+"""What an operator should look at: one list of all that some part of the server knows to be wrong.
+
+Nothing is found out here but when a budget will be spent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, Literal
+
+import msgspec
+
+from decision.core.clock import from_micros
+from decision.core.errors import StoreUnavailable
+from decision.engine.budget_views import BudgetView, budget_views
+from decision.engine.cautions import present_cautions
+from decision.server.upkeep import Upkeep
+
+Severity = Literal["error", "warning", "note"]
+Subject = Literal["store", "rules", "models", "keys", "policy", "budgets", "deliveries", "other"]
+
+_SOON: Final = 0.05
+"""The part of a period that must be over before what is left of a budget is projected."""
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to look at, in a sentence that names the fix where there is one.
+
+    `error`: something does not work; `warning`: it will not, or works less well; `note`: good to
+    know. `subject` is what it is about.
+    """
+
+    severity: Severity
+    subject: Subject
+    text: str
+
+
+async def notices(upkeep: Upkeep) -> list[Notice]:
+    """Everything that is to be looked at now, the worst first; empty where all is well."""
+    supply, health = upkeep.supply, upkeep.health
+    found = [
+        Notice(severity="error" if what == "store" else "warning", subject="store", text=text)
+        for what, text in health.degraded.items()
+    ]
+    found += [Notice(severity="note", subject="store", text=one) for one in health.notices.values()]
+    if (problem := supply.models.current.problem) is not None:
+        found.append(Notice(severity="warning", subject="models", text=problem))
+    if (problem := upkeep.keys.problem) is not None:
+        found.append(Notice(severity="warning", subject="keys", text=problem))
+    if not supply.ready:
+        text = supply.waits_for or "policy and model are being loaded"
+        found.append(Notice(severity="error", subject="rules", text=text))
+        return _worst_first(found)
+    if (refusal := supply.shared.refusal()) is not None:
+        text = f"newer rules are refused since {refusal.since:%Y-%m-%d %H:%M %Z}: {refusal.detail}"
+        found.append(Notice(severity="error", subject="rules", text=text))
+    runtime = supply.engine.runtime
+    for text in (*await present_cautions(runtime), *supply.delivery_cautions):
+        found.append(Notice(severity="warning", subject="policy", text=text))
+    try:
+        held = (await runtime.store.count_deliveries()).held
+    except StoreUnavailable:
+        held = 0
+    if held:
+        text = f"{held} deliveries failed or are unknown, and nobody tries them again by itself"
+        found.append(Notice(severity="warning", subject="deliveries", text=text))
+    found += running_out(await budget_views(runtime) or (), from_micros(runtime.clock()))
+    return _worst_first(found)
+
+
+def running_out(budgets: Sequence[BudgetView], now: datetime) -> list[Notice]:
+    """Budgets that are spent, or will be before their period ends if it goes on as until now."""
+    found = []
+    for one in budgets:
+        if one.spent >= one.limit:
+            until = f" until {one.until:%Y-%m-%d %H:%M %Z}" if one.until else ""
+            text = f"budget {one.name} is spent{until}: {one.spent:g} of {one.limit:g} {one.unit}"
+            found.append(Notice(severity="warning", subject="budgets", text=text))
+        elif one.since and one.until and one.spent > 0:
+            passed = (now - one.since) / (one.until - one.since)
+            if passed < _SOON or one.spent / passed <= one.limit:
+                continue
+            ends = one.since + (now - one.since) * (one.limit / one.spent)
+            text = (
+                f"budget {one.name} will be spent about {ends:%Y-%m-%d %H:%M %Z} at the present "
+                f"rate: {one.spent:g} of {one.limit:g} {one.unit} until "
+                f"{one.until:%Y-%m-%d %H:%M %Z}"
+            )
+            found.append(Notice(severity="note", subject="budgets", text=text))
+    return found
+
+
+def _worst_first(found: list[Notice]) -> list[Notice]:
+    order: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
+    return sorted(found, key=lambda one: order[one.severity])
