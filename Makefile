@@ -19,7 +19,7 @@ endif
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test dask docs check bench instructions soak package clients typescript format lock clean
+.PHONY: help demo test dask docs check bench instructions soak package clients typescript console console-check format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -49,6 +49,7 @@ check: $(VENV)/.stamp-dev ## format, lint, types, architecture, tests: what CI r
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
 	@$(MAKE) typescript
+	@$(MAKE) console-check
 	@$(BIN)/lint-imports --no-logo >$(VENV)/lint-imports.txt 2>&1 || { cat $(VENV)/lint-imports.txt >&2; exit 1; }
 	@$(MAKE) test
 
@@ -74,6 +75,20 @@ typescript: ## check the types of the TypeScript client
 		npm run --silent --prefix clients/typescript check; \
 	else echo "There is no npm: the TypeScript client is not checked."; fi
 
+# What is built is committed, so that neither an installation nor a test needs Node.
+FRONTEND := decision/console/frontend
+console: $(FRONTEND)/node_modules/.stamp ## build the console's scripts and styles
+	@npm run --silent --prefix $(FRONTEND) check
+	@npm run --silent --prefix $(FRONTEND) build
+
+console-check:
+	@if command -v npm >/dev/null; then $(MAKE) -s $(FRONTEND)/node_modules/.stamp && \
+		npm run --silent --prefix $(FRONTEND) check && \
+		npm run --silent --prefix $(FRONTEND) build -- "$(CURDIR)/build/console" && \
+		diff -r build/console decision/console/static || { \
+		echo "decision/console/static is not what its sources build: run 'make console'." >&2; exit 1; }; \
+	else echo "There is no npm: whether the console's assets match their sources is not checked."; fi
+
 format: $(VENV)/.stamp-dev ## format the code and fix what ruff can
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format --quiet .
@@ -98,7 +113,7 @@ lock: $(VENV)/bin/python ## resolve pyproject.toml into the six requirements*.lo
 		$(COMPILE) -c requirements-dev.lock - -o requirements-docs.lock
 
 clean: ## remove the virtual environment, caches and builds
-	rm -rf $(VENV) build dist clients/*/dist clients/typescript/node_modules .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist clients/*/dist clients/typescript/node_modules $(FRONTEND)/node_modules .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -not -path './.*' -prune -exec rm -rf {} +
 
 # ---- the virtual environment: made once, updated when a lock is newer than its stamp
@@ -118,6 +133,10 @@ $(VENV)/bin/python:
 
 clients/typescript/node_modules/.stamp: clients/typescript/package.json
 	@npm install --silent --ignore-scripts --prefix clients/typescript
+	@touch $@
+
+$(FRONTEND)/node_modules/.stamp: $(FRONTEND)/package-lock.json
+	@npm ci --silent --ignore-scripts --prefix $(FRONTEND)
 	@touch $@
 
 $(VENV)/.stamp-build: requirements-build.lock | $(VENV)/bin/python

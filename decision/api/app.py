@@ -15,6 +15,7 @@ from litestar.types import ControllerRouterHandler
 from decision.api.audit import audited
 from decision.api.auth import Authenticator, guard_of
 from decision.api.bodies import Bodies
+from decision.api.console_door import ConsoleDoor
 from decision.api.coupons import coupon_routes
 from decision.api.cross_origin import CrossOrigin
 from decision.api.customers import customer_routes
@@ -31,6 +32,8 @@ from decision.api.protocol import BoundedProtocol
 from decision.api.segment import SEGMENT_PATHS, segment_routes
 from decision.api.tracing import TracingMiddleware
 from decision.api.unsubscribe import unsubscribe_routes
+from decision.console import Console, console_handlers, console_router
+from decision.console.sessions import Sessions
 from decision.core.errors import StoreUnavailable
 from decision.engine import Engine
 from decision.gateways.settings import (
@@ -72,8 +75,8 @@ def create_app(
     """The application around an engine.
 
     An engine that has a snapshot keeps it; else rules and model are read at the start. The
-    store is started and closed with the application. `handlers` are further routes, such as
-    the console's; a route's `opt["scope"]` names the key scope that it needs. `admission` is
+    store is started and closed with the application. `handlers` are further routes; a
+    route's `opt["scope"]` names the key scope that it needs. `admission` is
     shared with what reads HTTP, which refuses requests as well, and so are `connections`, which the
     metrics show. `tracing` makes spans; it is closed with the application.
 
@@ -120,12 +123,24 @@ def create_app(
         guards=[guard_of(authenticator, rates)],
         middleware=[audited(engine.runtime.store, names)],
     )
+    console = None
+    if settings.console:
+        console = Console(
+            engine=engine,
+            settings=settings,
+            upkeep=upkeep,
+            metrics=metrics,
+            door=ConsoleDoor(authenticator, bodies),
+            names=names,
+            sessions=Sessions(engine.runtime),
+        )
     app = Litestar(
         route_handlers=[
             *decision_routes(engine, settings, authenticator, admission, rates, bodies),
             guarded,
+            *([] if console is None else console_router(console)),
         ],
-        exception_handlers=HANDLERS,
+        exception_handlers=HANDLERS if console is None else console_handlers(console, HANDLERS),
         lifespan=[
             _living(upkeep),
             _beside(lambda: watch_loop(admission, show)),

@@ -83,11 +83,9 @@ class Authenticator:
             Problem: 401 without a valid key, 403 where the key lacks the scope, or where the
                 request is for a host that we are not.
         """
+        self.admit(scope)
         if self._keys is None:
-            self._check_local(scope)
             return True
-        if self._hosts is not None and not self.is_ours(scope):
-            raise Problem("forbidden", "the Host of the request is not in NEXTBEST_ALLOWED_HOSTS")
         caller = self._caller(_given_key(scope, basic) if given is None else given, self._keys)
         scope["state"]["key"] = caller.name
         if needed in caller.scopes:
@@ -100,6 +98,24 @@ class Authenticator:
             f"the API key lacks the scope {needed}",
             headers={"www-authenticate": challenge},
         )
+
+    def admit(self, scope: Scope) -> None:
+        """Refuses a request for a host that we are not, and without keys one from elsewhere.
+
+        Raises:
+            Problem: 403.
+        """
+        if self._keys is None:
+            self._check_local(scope)
+        elif self._hosts is not None and not self.is_ours(scope):
+            raise Problem("forbidden", "the Host of the request is not in NEXTBEST_ALLOWED_HOSTS")
+
+    def holder(self, sha256: str) -> tuple[str, frozenset[str]] | None:
+        """Name and scopes of the key with this hash; None where none is in force."""
+        caller = (self._keys or {}).get(sha256)
+        if caller is None or (caller.expires is not None and time.time() >= caller.expires):
+            return None
+        return caller.name, caller.scopes
 
     def is_ours(self, scope: Scope) -> bool:
         """Whether the request names a host that it may: one of `hosts`, or of this machine.

@@ -33,6 +33,7 @@ NextbestError               everything below; any other exception is a defect
     NothingFound                an archive without the events that were asked for
     Overloaded                  more to do than can be done in time; try again later
     PackagesMissing             packages of an extra that are not installed
+    PageError                   an answer of the console that is an error page
     PolicyRefused               rules that cannot be put in force
         RulesRefused                rules with errors; has their diagnostics
     PortionRefused              a part of an audience that a gateway does not take
@@ -43,6 +44,7 @@ NextbestError               everything below; any other exception is a defect
     SampleUnusable              the sample's customers do not fit its rules
     ScalarError                 a YAML value that is not what it looks like
     SettingsError               a setting
+    SignInNeeded                nobody has signed in to the console
     SpecError                   a model spec; has its diagnostics
     StartRefused                a server that does not start
     StoreUnavailable            the store did not answer; try again

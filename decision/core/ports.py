@@ -16,6 +16,7 @@ from decision.core.delivery import Delivery, OutboxStore, SettledDelivery
 from decision.core.document import ContactKind, Document
 from decision.core.drafting import DraftStore
 from decision.core.journeys.holds import HoldStore
+from decision.core.kept_sessions import SessionStore
 from decision.core.looking import LookingStore
 from decision.core.masks import Indices
 from decision.core.provider_ids import ProviderIdStore
@@ -441,6 +442,7 @@ class Store(
     BlobStore,
     DraftStore,
     CountStore,
+    SessionStore,
     Protocol,
 ):
     """Everything that the engine keeps. Whoever needs less takes the one Protocol it needs.

@@ -42,7 +42,8 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `by` is the name of an API key, `local` without keys, or the login name of who ran a command
     (`command` is true then). `target` is a customer's pseudonym, or a version; `source` the
-    pseudonym of the customer who was merged into it.
+    pseudonym of the customer who was merged into it. `reason` is why, as somebody wrote it: it
+    is kept, and not logged.
     """
 
     at: Moment
@@ -51,6 +52,7 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     result: Result
     target: str | None = None
     source: str | None = None
+    reason: str | None = None
     request_id: str | None = None
     command: bool = False
 
@@ -108,7 +110,8 @@ async def audit(
     with suppress(StoreUnavailable):
         if entry.result == "done" and entry.action not in _LOGGED_ALONE:
             await _keep(store, entry)
-    log_audit(**{name: value for name, value in msgspec.to_builtins(entry).items() if name != "at"})
+    fields = msgspec.to_builtins(entry).items()
+    log_audit(**{name: value for name, value in fields if name not in ("at", "reason")})
 
 
 async def audit_command(

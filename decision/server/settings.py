@@ -124,6 +124,9 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
         int, _about("How long requests in hand may take when the server stops.", ge=0)
     ] = 20_000
     watch: Annotated[bool, _about("Reload the rules when a file of theirs changes.")] = False
+    console: Annotated[
+        bool, _about("Serve the console, pages for people in a browser, at /console.")
+    ] = True
     archive: Annotated[
         str | None,
         _about("Folder that `nextbest archive` writes: older decisions are found there."),

@@ -57,6 +57,8 @@ With the prefix `nb:` and a customer `c-1024`, of partition 114 (`identifiers.pa
     nb:{counts}:<name>             hash    field → count, such as of decisions in an hour
                                            (`server.activity`); goes by itself
     nb:{turn}:<name>               string  there while some process has the turn
+    nb:{session}:<sha256>          string  a session of the console, under the hash of its cookie:
+                                           MessagePack with the hash of the key and when it began
     nb:{health}:mark               string  set once: another one tells that data was lost
     nb:{health}:beats              string  how often servers have noted that they can write, since
                                            one last missed what it had written
@@ -223,6 +225,9 @@ class Keys:
 
     def counts(self, name: str) -> str:
         return f"{self.prefix}{{counts}}:{name}"
+
+    def session(self, name: str) -> str:
+        return f"{self.prefix}{{session}}:{name}"
 
     def turn(self, name: str) -> str:
         return f"{self.prefix}{{turn}}:{name}"

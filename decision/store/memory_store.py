@@ -8,11 +8,12 @@ from typing import Any
 
 from decision.store.in_memory.base import Clock, Expiring
 from decision.store.in_memory.drafts import MemoryDrafts
+from decision.store.in_memory.kept_sessions import MemorySessions
 from decision.store.in_memory.looking import MemoryLooking
 from decision.store.in_memory.sending import MemorySending
 
 
-class MemoryStore(MemoryLooking, MemoryDrafts, MemorySending):
+class MemoryStore(MemoryLooking, MemoryDrafts, MemorySessions, MemorySending):
     """Implements `decision.core.ports.Store`; empty at first, gone with the process.
 
     For offline decisions, scenario tests and property tests. It keeps what Redis would keep, in

@@ -11,6 +11,7 @@ from decision.store.in_redis.documents import RedisDocuments
 from decision.store.in_redis.drafts import RedisDrafts
 from decision.store.in_redis.file import RedisFile
 from decision.store.in_redis.health import RedisHealth
+from decision.store.in_redis.kept_sessions import RedisSessions
 from decision.store.in_redis.log import RedisLog
 from decision.store.in_redis.looking import RedisLooking
 from decision.store.in_redis.sending import RedisSending
@@ -25,6 +26,7 @@ class RedisStore(
     RedisLog,
     RedisBlobs,
     RedisDrafts,
+    RedisSessions,
     RedisLooking,
     RedisCounts,
     RedisFile,

@@ -45,6 +45,7 @@ def test_the_other_keys_are_these_exact_strings() -> None:
     assert keys.history("published") == "shop:{history}:published"
     assert keys.drafts == "shop:{history}-drafts"
     assert keys.draft_texts("d-1") == "shop:{history}-draft:d-1"
+    assert keys.session("ab12") == "shop:{session}:ab12"
 
 
 def test_an_event_id_is_remembered_by_these_exact_bytes() -> None:

@@ -20,7 +20,9 @@ from msgspec import Meta
 from decision.files import access_hint, read_regular
 from decision.server.settings import SettingsError
 
-KeyScope = Literal["decide", "events", "customers", "admin", "customers.read"]
+KeyScope = Literal[
+    "decide", "events", "customers", "admin", "customers.read", "view", "edit", "publish", "operate"
+]
 SCOPES: Final[tuple[KeyScope, ...]] = get_args(KeyScope)
 
 LARGEST_FILE: Final = 8 * 1024 * 1024

@@ -1,0 +1,109 @@
+"""The console over the memory store, with a small policy; keys where a test asks for them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from decision.core.ports import Store
+from decision.observability import configure_logging
+from decision.server.keys.entries import ApiKey, make_key
+from tests.api.conftest import RULES, Api, running
+
+_TOKEN = re.compile(r'name="csrf" value="([^"]+)"')
+ORIGIN = {"origin": "http://localhost"}
+
+
+@pytest.fixture(autouse=True)
+def _logging() -> None:
+    configure_logging("error")
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    """A folder with a small policy."""
+    folder = tmp_path / "rules"
+    folder.mkdir()
+    (folder / "rules.yaml").write_text(RULES)
+    return folder
+
+
+class Browser:
+    """What a browser does with pages, in a few words; without script."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        self.client = api.client
+        self.client.headers["accept"] = "text/html"
+
+    async def get(self, path: str, **headers: str) -> httpx.Response:
+        return await self.client.get(path, headers=headers)
+
+    async def token(self, path: str = "/console/sign-in") -> str:
+        """The token of the forms of a page."""
+        page = await self.client.get(path, follow_redirects=True)
+        found = _TOKEN.search(page.text)
+        assert found, page.text
+        return unescape(found[1])
+
+    async def post(
+        self, path: str, headers: dict[str, str] | None = None, **fields: str
+    ) -> httpx.Response:
+        """A form of our own page."""
+        if "csrf" not in fields:
+            fields["csrf"] = await self.token()
+        return await self.client.post(path, data=fields, headers={**ORIGIN, **(headers or {})})
+
+    async def sign_in(self, key: str, **fields: str) -> httpx.Response:
+        return await self.post("/console/sign-in", key=key, **fields)
+
+
+class KeysInFile:
+    """A keys file, and the secrets of its keys by name."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.secrets: dict[str, str] = {}
+        self.entries: dict[str, ApiKey] = {}
+
+    def add(self, name: str, scopes: Sequence[str], **fields: Any) -> str:
+        secret, entry = make_key(name, scopes, **fields)
+        self.secrets[name], self.entries[name] = secret, entry
+        self.write()
+        return secret
+
+    def revoke(self, name: str) -> None:
+        del self.entries[name]
+        self.write()
+
+    def write(self) -> None:
+        self.path.write_text(json.dumps(msgspec.to_builtins(list(self.entries.values()))))
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> KeysInFile:
+    """A keys file with a key of each scope of the console, and one without any."""
+    found = KeysInFile(tmp_path / "keys.yaml")
+    for scope in ("view", "edit", "publish", "operate", "admin", "decide"):
+        found.add(f"{scope}-key", [scope])
+    return found
+
+
+@asynccontextmanager
+async def browsing(
+    rules: Path, keys: KeysInFile | None = None, store: Store | None = None, **settings: Any
+) -> AsyncIterator[Browser]:
+    """A browser at a server."""
+    if keys is not None:
+        settings["api_keys_file"] = str(keys.path)
+    async with running(rules, store, **settings) as api:
+        yield Browser(api)
