@@ -37,7 +37,8 @@ from decision.core.schema import Outcome
 from decision.core.values import Value
 
 MOST_STEPS: Final = 100
-"""How many steps a run takes without a wait; then it ends as `loop`."""
+"""How many steps a run takes without a wait, with those of the runs by which it started or went on;
+then it ends as `loop`."""
 
 _KINDS: Final[dict[type, str]] = {
     Ask: "ask",
@@ -66,12 +67,13 @@ class Advanced(msgspec.Struct, kw_only=True):
     """How far a run went. `record` says what was done, None where nothing was: it waits.
 
     `asks` is set where it asks now; the run is kept as it stands. `changed` are the attributes that
-    steps have set, in the document already.
+    steps have set, in the document already, `hurried` steps after it last waited.
     """
 
     record: JourneyRecord | None = None
     asks: Asks | None = None
     changed: dict[str, Value] = {}
+    hurried: int = 0
 
 
 def advance(journeys: Journeys, document: Document, name: str, run: Run, now: int) -> Advanced:
@@ -100,9 +102,15 @@ class _Walk:
         self.run = msgspec.structs.replace(run)
         self.record = record_of(document, journey.name, run, now)
         self.changed: dict[str, Value] = {}
+        self.hurried = 0
 
     def go(self) -> Advanced:
         """Goes through steps."""
+        advanced = self._go()
+        advanced.changed, advanced.hurried = self.changed, self.hurried
+        return advanced
+
+    def _go(self) -> Advanced:
         run, journey = self.run, self.journey
         while True:
             if (reason := self._over()) is not None:
@@ -117,7 +125,7 @@ class _Walk:
             woken = run.entered != 0
             if self.record.skipped and isinstance(step, Ask):  # a record says one that was left out
                 put(self.document, journey.name, run)
-                return Advanced(record=self.record, changed=self.changed)
+                return Advanced(record=self.record)
             if not woken:
                 if run.hurried >= MOST_STEPS:
                     return self._ended("loop")
@@ -125,7 +133,7 @@ class _Walk:
             if isinstance(step, Ask) and not self._skips(step):
                 put(self.document, journey.name, run)
                 asks = Asks(journey.name, run, step)
-                return Advanced(record=self._said(), asks=asks, changed=self.changed)
+                return Advanced(record=self._said(), asks=asks)
             if isinstance(step, End):
                 return self._ended(step.reason)
             if not woken or isinstance(step, WaitUntilDate):
@@ -135,7 +143,7 @@ class _Walk:
                 if until is not None and not woken and until > self.now:
                     run.wake, run.hurried = until, 0
                     put(self.document, journey.name, run)
-                    return Advanced(record=self._said(), changed=self.changed)
+                    return Advanced(record=self._said())
             following = self._after(step, woken)
             if following is None:
                 return self._ended(self._over() or "finished")
@@ -161,7 +169,7 @@ class _Walk:
     def _skips(self, step: Ask) -> bool:
         """Whether it is too late to ask."""
         run, skip_after = self.run, self.journey.definition.skip_after
-        started = self.journey.limited and run.visit == run.hurried  # its limits may have kept it
+        started = self.journey.limited and run.wake == run.started  # its limits may have kept it
         late = skip_after is not None and not started and self.now - run.wake > skip_after
         if late or (run.asks and self.now > run.entered + step.hold):
             self.record.skipped = step.name
@@ -196,12 +204,13 @@ class _Walk:
             case SetAttributes(values=changes):
                 attributes.change(self.document, changes, self.now // SECOND)
                 self.changed |= changes
+                self.hurried = self.run.hurried
         return following
 
     def _ended(self, reason: str) -> Advanced:
         ended = end(self.document, self.journey.name, self.run, reason, self.now)
         self.record.ended = ended.ended
-        return Advanced(record=self.record, changed=self.changed)
+        return Advanced(record=self.record)
 
     def _said(self) -> JourneyRecord | None:
         return self.record if self.record.steps or self.record.skipped else None

@@ -7,11 +7,11 @@ from typing import Final
 import msgspec
 
 from decision.core.document import Document
-from decision.core.journeys.advance import MOST_STEPS, Asks, advance
+from decision.core.journeys.advance import Asks, advance
 from decision.core.journeys.compiled import Journeys
 from decision.core.journeys.gate import OPEN, Gate
 from decision.core.journeys.react import look, react
-from decision.core.journeys.runs import end, runs_of
+from decision.core.journeys.runs import end
 from decision.core.journeys.starts import due_starts
 from decision.core.records import JourneyRecord
 from decision.core.values import Value
@@ -55,17 +55,11 @@ def proceed(journeys: Journeys, document: Document, now: int, gate: Gate = OPEN)
     progress = Progress(records=due_starts(journeys, document, now, gate.since))
     for name, run in gate.cancelled(document):
         progress.records.append(end(document, name, run, "cancelled", now))
-    begin = MOST_STEPS + sum(1 for _ in runs_of(document))  # more start each other without end
     for _ in range(MOST_RUNS_A_TIME):
         due = gate.due(journeys, document, now)
         if not due:
             break
         name, run = due[0]
-        if not run.visit:
-            if not begin:
-                progress.records.append(end(document, name, run, "loop", now))
-                continue
-            begin -= 1
         before = look(journeys, document, now)
         advanced = advance(journeys, document, name, run, now)
         progress.changed |= advanced.changed
@@ -74,7 +68,9 @@ def proceed(journeys: Journeys, document: Document, now: int, gate: Gate = OPEN)
         elif advanced.record is not None:
             progress.records.append(advanced.record)
         if advanced.changed:
-            progress.records += react(journeys, document, None, now, before).records
+            hurried = advanced.hurried
+            reaction = react(journeys, document, None, now, before, hurried=hurried)
+            progress.records += reaction.records
         if progress.asks is not None:
             break
     return progress

@@ -56,14 +56,17 @@ def react(
     before: Before,
     *,
     derive: bool = True,
+    hurried: int = 0,
 ) -> Reaction:
     """Does what an event that was applied, or a change of the customer (None), does to journeys.
 
-    With `derive`, also what is derived from the event counts. `before` is the `look` before it.
+    With `derive`, also what is derived from the event counts. `before` is the `look` before it. Of
+    a change that a run made, `hurried` is how many steps it had entered since it last waited: they
+    count for those that start, or go on, by it.
     First runs end, or go on, in the order of the rule file; then others start. An event that is
     older than `TOO_LATE` starts nothing.
     """
-    here = _Reacting(journeys, document, now)
+    here = _Reacting(journeys, document, now, hurried)
     events: list[Occurrence] = []
     if occurrence is not None:
         events = [occurrence]
@@ -85,8 +88,8 @@ def react(
 class _Reacting:
     """One event, or change, and one customer."""
 
-    def __init__(self, journeys: Journeys, document: Document, now: int) -> None:
-        self.journeys, self.document, self.now = journeys, document, now
+    def __init__(self, journeys: Journeys, document: Document, now: int, hurried: int) -> None:
+        self.journeys, self.document, self.now, self.hurried = journeys, document, now, hurried
         self.found = Reaction()
         self._values: dict[int, list[Value]] = {}
 
@@ -137,7 +140,7 @@ class _Reacting:
 
     def _came(self, journey: CompiledJourney, run: Run, step: WaitFor) -> None:
         """What was waited for has come."""
-        run = msgspec.structs.replace(run, wake=self.now)
+        run = msgspec.structs.replace(run, wake=self.now, hurried=max(run.hurried, self.hurried))
         record = None
         if not run.entered:  # it came before the step was entered
             record = record_of(self.document, journey.name, run, self.now)
@@ -179,7 +182,8 @@ class _Reacting:
 
     def _start(self, journey: CompiledJourney, cause: str, event: Occurrence | None) -> None:
         values, came = self._seen(event), _trigger(event)
-        record = start(journey, self.document, values, cause, self.now, event=came)
+        about = (journey, self.document, values, cause, self.now)
+        record = start(*about, event=came, hurried=self.hurried)
         if record is not None:
             self._done(record)
 

@@ -34,13 +34,14 @@ def runs_of(document: Document) -> Iterator[tuple[str, Run]]:
 
 def due_runs(document: Document, now: int, order: Mapping[str, int] = {}) -> list[tuple[str, Run]]:
     """(journey, run) of those that go on now: the longest due first, then the longest under way,
-    then by the `order` of journeys.
+    then those that others have started last, then by the `order` of journeys.
     """
     found = [(journey, run) for journey, run in runs_of(document) if run.wake <= now]
 
-    def place(each: tuple[str, Run]) -> tuple[int, int, int, str]:
+    def place(each: tuple[str, Run]) -> tuple[int, int, int, int, str]:
         journey, run = each
-        return run.wake, run.started, order.get(journey, -1), run.key
+        chain = 0 if run.visit else run.hurried  # the longest last, or they start each other more
+        return run.wake, run.started, chain, order.get(journey, -1), run.key
 
     return sorted(found, key=place)
 

@@ -36,12 +36,14 @@ def start(
     *,
     at: int | None = None,
     event: TriggerEvent | None = None,
+    hurried: int = 0,
 ) -> JourneyRecord | None:
     """Starts a run, if the journey's `when` holds and nothing is in the way. It is due at once, or
     has been since `at`.
 
-    `cause` names what started it, so that the same never starts two. Where the customer has
-    `MOST_RUNS`, the record says that it was refused. None: it is not to start.
+    `cause` names what started it, so that the same never starts two; it took `hurried` steps where
+    that is a run. Where the customer has `MOST_RUNS`, the record says that it was refused. None: it
+    is not to start.
     """
     if not journey.when(values):
         return None
@@ -63,6 +65,7 @@ def start(
         wake=at,
         event=event.type if event else "",
         about=kept(event.properties) if event else {},
+        hurried=hurried,
     )
     record = record_of(document, journey.name, run, now)
     if sum(1 for _ in runs_of(document)) >= MOST_RUNS:

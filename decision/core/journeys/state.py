@@ -34,7 +34,8 @@ class Run(msgspec.Struct, array_like=True, omit_defaults=True):
     `id` is the same whoever starts it: a digest of customer, journey, key and what started it.
     `visit` counts the steps entered, so it names the stay in `step`, which began at `entered`.
     Where that is 0, it stands before `step`, and enters it when it is looked at next. `hurried`
-    counts the steps entered since it last waited. `wake` is when it goes on by itself, or was to.
+    counts the steps entered since it last waited, with those of the runs by which it started or
+    went on. `wake` is when it goes on by itself, or was to.
     `asks` is how often the step has asked in this stay.
     `event` and `about` are the type and properties of the event that started it.
     """

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from decision.core.conditions import ALWAYS
 from decision.core.journeys.definition import AnyStep, Branch, End, Journey, Split, WaitFor
+
+T = TypeVar("T")
 
 Graph = dict[str, tuple[str, ...]]
 """Step → the steps that may follow it."""
@@ -13,9 +16,10 @@ Graph = dict[str, tuple[str, ...]]
 
 def graph_of(journey: Journey) -> Graph:
     """The steps that may follow each step."""
-    following = [step.name for step in journey.steps[1:]]
-    pairs = zip(journey.steps, [*following, None], strict=True)
-    return {step.name: tuple(dict.fromkeys(_after(step, step.go or then))) for step, then in pairs}
+    then = following(journey)
+    return {
+        step.name: tuple(dict.fromkeys(_after(step, then[step.name]))) for step in journey.steps
+    }
 
 
 def _after(step: AnyStep, following: str | None) -> Iterable[str]:
@@ -42,9 +46,16 @@ def first_always(branch: Branch) -> int:
     return next(places, len(branch.ways))
 
 
-def reached(graph: Mapping[str, Iterable[str]], starts: Iterable[str]) -> set[str]:
+def following(journey: Journey) -> dict[str, str | None]:
+    """Step → the one that comes after it, if nothing leads elsewhere."""
+    names = [step.name for step in journey.steps]
+    after = zip(journey.steps, [*names[1:], None], strict=True)
+    return {step.name: step.go or then for step, then in after}
+
+
+def reached(graph: Mapping[T, Iterable[T]], starts: Iterable[T]) -> set[T]:
     """The steps that can be reached, with those that it starts from."""
-    found, todo = set[str](), list(starts)
+    found, todo = set[T](), list(starts)
     while todo:
         step = todo.pop()
         if step not in found:

@@ -23,6 +23,7 @@ from decision.rulebook.review.contact import (
 from decision.rulebook.review.context import ReviewContext
 from decision.rulebook.review.coupons import review_coupons
 from decision.rulebook.review.dates import review_dates
+from decision.rulebook.review.endless import review_endless
 from decision.rulebook.review.journey_ends import review_journey_ends
 from decision.rulebook.review.journeys import review_journeys
 from decision.rulebook.review.messages import review_fallbacks, review_messages
@@ -62,6 +63,7 @@ def review(report: DiagnosticCollector, definition: PolicyDefinition, places: So
     review_holdouts(context)
     review_seeds(context)
     review_journeys(context)
+    review_endless(context)
     review_journey_ends(context)
 
 

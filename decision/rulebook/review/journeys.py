@@ -1,4 +1,4 @@
-"""Steps of journeys that no run reaches, circles without a wait, asks that nothing answers."""
+"""Steps of journeys that no run reaches, waits that never end, asks that nothing answers."""
 
 from __future__ import annotations
 
@@ -11,15 +11,11 @@ from decision.core.journeys.definition import (
     Branch,
     End,
     Journey,
-    SetAttributes,
     Trigger,
-    Wait,
-    WaitFor,
     WaitUntil,
-    WaitUntilDate,
 )
 from decision.core.masks import positions
-from decision.rulebook.journeys.graph import circle, first_always, graph_of, reached
+from decision.rulebook.journeys.graph import first_always, graph_of, reached
 from decision.rulebook.review.context import ReviewContext, listed, size_of
 
 _SECTION: Final = "journeys"
@@ -29,7 +25,6 @@ def review_journeys(context: ReviewContext) -> None:
     """Reviews the steps of journeys."""
     for journey in context.definition.journeys:
         _review_ways(context, journey)
-        _review_circle(context, journey)
         for step in journey.steps:
             if isinstance(step, Ask):
                 _review_ask(context, journey, step)
@@ -62,45 +57,6 @@ def _review_ways(context: ReviewContext, journey: Journey) -> None:
             place = places.value(_SECTION, journey.name, "steps", step.name, "branch", last)
             message = f'no run takes this way of step "{step.name}": the one above has no condition'
             report.warn(place, message, "put the way without a condition last")
-
-
-def _review_circle(context: ReviewContext, journey: Journey) -> None:
-    """Refuses steps that lead back to themselves without time passing."""
-    quick = [step.name for step in journey.steps if not _waits(step)]
-    way = circle(graph_of(journey), quick)
-    steps = {step.name: step for step in journey.steps}
-    if not way or _changes(journey, way):
-        return
-    shown = " → ".join([*way, way[0]])
-    message = f'journey "{journey.name}" goes in a circle without a wait: {shown}'
-    hint = "put a wait between them, such as pause: {wait: 1d}"
-    if any(isinstance(steps[name], WaitUntilDate) for name in way):
-        hint += "; a date that is past is no wait"
-    place = context.places.key(_SECTION, journey.name, "steps", way[-1], "go")
-    context.report.error("endless-loop", place, message, hint)
-
-
-def _waits(step: object) -> bool:
-    """Whether time passes in a step each time: a date may be past, a condition may hold already."""
-    return isinstance(step, Wait | WaitUntil) or (
-        isinstance(step, WaitFor) and step.trigger.event is not None
-    )
-
-
-def _changes(journey: Journey, way: list[str]) -> bool:
-    """Whether a branch of the circle reads what a step of it sets."""
-    steps = [step for step in journey.steps if step.name in way]
-    given = {
-        f"customer.{name}" for one in steps if isinstance(one, SetAttributes) for name in one.values
-    }
-    asked = {
-        clause.field
-        for one in steps
-        if isinstance(one, Branch)
-        for trigger, _ in one.ways
-        for clause in clauses(trigger.when)
-    }
-    return not given.isdisjoint(asked)
 
 
 def _review_days(context: ReviewContext, journey: Journey, step: WaitUntil) -> None:

@@ -220,3 +220,76 @@ def test_journeys_that_start_each_other_without_a_wait_end_as_a_loop() -> None:
     assert life.ended.count("loop") == 1
     assert len(life.ended) <= 102
     assert life.document.journeys is None
+
+
+def in_a_circle(*between: Any) -> Life:
+    """A life in which two journeys start each other, with steps between."""
+
+    def toggle(name: str, wanted: bool) -> Any:
+        start = Trigger(name="", when=Clause("customer.on", "eq", not wanted))
+        steps = (*between, SetAttributes(name="set", values={"on": wanted}))
+        return journey(*steps, name=name, start=start)
+
+    first = journey(SetAttributes(name="set", values={"on": True}))
+    life = Life(journeys_of(toggle("on", True), toggle("off", False), first))
+    life.event("go")
+    return life
+
+
+def test_journeys_that_start_each_other_with_asks_between_end_as_a_loop_for_good() -> None:
+    """Each ask is a commit of its own: what counts is how far a customer has come without a wait."""
+    life = in_a_circle(ask("tip"))
+    life.pass_(DAY)
+    assert life.ended.count("loop") == 1
+    assert len(life.asked) <= 50
+    assert life.document.journeys is None
+
+
+def test_journeys_that_start_each_other_with_a_wait_between_go_on() -> None:
+    life = in_a_circle(Wait(name="pause", lasts=HOUR), ask("tip"))
+    life.pass_(7 * DAY)
+    assert len(life.asked) == 7 * 24
+    assert "loop" not in life.ended
+
+
+def test_journeys_that_let_each_other_go_on_end_as_a_loop() -> None:
+    def waiting(name: str, other: str) -> Any:
+        trigger = Trigger(name="", when=Clause(f"customer.{name}", "eq", True))
+        wait = WaitFor(name="turn", trigger=trigger, within=9 * DAY, then="mine", otherwise="over")
+        return journey(
+            wait,
+            SetAttributes(name="mine", values={name: False}),
+            ask("tip"),
+            SetAttributes(name="next", values={other: True}, go="turn"),
+            End(name="over", reason="over"),
+            name=name,
+        )
+
+    life = Life(journeys_of(waiting("a", "b"), waiting("b", "a")))
+    life.event("go")
+    life.step()
+    life.change(a=True)
+    life.step()
+    assert life.ended == ["loop"]
+    assert len(life.asked) <= 34
+    life.pass_(9 * DAY)
+    assert life.ended == ["loop", "over"]
+
+
+def test_many_journeys_that_start_each_other_are_not_more_than_each_of_them_a_hundred_times() -> (
+    None
+):
+    """Each sets all the others off."""
+    names = "abcdef"
+
+    def one(name: str) -> Any:
+        off = SetAttributes(name="off", values={name: False})
+        on = SetAttributes(name="on", values={other: True for other in names if other != name})
+        start = Trigger(name="", when=Clause(f"customer.{name}", "eq", True))
+        return journey(off, ask("tip"), on, name=name, start=start)
+
+    life = Life(journeys_of(*map(one, names)))
+    life.change(a=True)
+    life.step()
+    assert len(life.ended) <= 100 * len(names)
+    assert life.document.journeys is None
