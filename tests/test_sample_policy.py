@@ -12,10 +12,21 @@ import msgspec
 import pytest
 
 from decision.core.budgets import MILLION
-from decision.core.clock import DAY, SECOND
+from decision.core.clock import DAY, MINUTE, SECOND
 from decision.core.conditions import ALWAYS, OPERATORS, clauses
 from decision.core.decide import Verdict
 from decision.core.definition import USUAL_TIER, Channel, FieldLimit, PolicyDefinition, QuietHours
+from decision.core.journeys.definition import (
+    Ask,
+    DateStart,
+    Journey,
+    ScheduleStart,
+    SetAttributes,
+    Split,
+    Wait,
+    WaitFor,
+    WaitUntil,
+)
 from decision.core.policy import Policy
 from decision.core.policy_builder import compile_policy
 from decision.core.quiet_hours import WHOLE_DAY
@@ -122,6 +133,7 @@ def expectations() -> Iterator[tuple[Any, Any]]:
 def test_every_message_is_chosen_by_some_scenario() -> None:
     chosen = {expect.message for _, expect in expectations()}
     chosen |= {name for _, expect in expectations() for name in expect.messages or ()}
+    chosen |= {ask.message for _, expect in expectations() for ask in expect.asks or ()}
     assert {message.name for message in definition().messages} - chosen == set()
 
 
@@ -129,7 +141,13 @@ def test_every_reason_code_and_placement_is_met_by_some_scenario() -> None:
     reasons = {code for _, expect in expectations() for code in expect.reasons.values()}
     reasons |= {expect.reason for _, expect in expectations()}
     assert set(Reason) - reasons == set()
-    placements = {ask.placement for ask, _ in expectations()}
+    placements = {ask.placement for ask, _ in expectations() if ask}
+    placements |= {
+        step.placement
+        for one in definition().journeys
+        for step in one.steps
+        if isinstance(step, Ask)
+    }
     assert placements == {placement.name for placement in definition().placements}
 
 
@@ -201,6 +219,17 @@ def mutations() -> Iterator[tuple[str, str, PolicyDefinition]]:
         if placement.threshold:
             low = changed("placements", placement.name, threshold=0.0)
             yield placement.name, "no threshold", low
+    for moment in here.moments:
+        longer = changed("moments", moment.name, within=moment.within + MINUTE)
+        yield moment.name, "a minute more", longer
+        for index, element in enumerate(moment.pattern):
+            if element.absent:
+                pattern = (*moment.pattern[:index], *moment.pattern[index + 1 :])
+                yield moment.name, f"no {index}", changed("moments", moment.name, pattern=pattern)
+    for journey in here.journeys:
+        yield journey.name, "taken out", without("journeys", journey.name)
+        for what, fields in journey_mutations(journey):
+            yield journey.name, what, changed("journeys", journey.name, **fields)
 
 
 def limits_near(limit: int | FieldLimit) -> Iterator[tuple[str, int | FieldLimit]]:
@@ -236,6 +265,53 @@ def channel_mutations(channel: Channel) -> Iterator[tuple[str, dict[str, Any]]]:
             windows = list(channel.reply_windows)
             windows[index] = msgspec.structs.replace(window, **change)
             yield f"{window.opened_by} {change}", {"reply_windows": tuple(windows)}
+
+
+def journey_mutations(journey: Journey) -> Iterator[tuple[str, dict[str, Any]]]:
+    replace = msgspec.structs.replace
+    for key, nothing in (("when", ALWAYS), ("goal", None), ("stop", None), ("key", None)):
+        if getattr(journey, key) != nothing:
+            yield f"no {key}", {key: nothing}
+    for again in (None, 0, DAY):
+        if journey.again != again:
+            yield f"again {again}", {"again": again}
+    match journey.start:
+        case DateStart() as start:
+            yield "a minute later", {"start": replace(start, minute=start.minute + 1)}
+        case ScheduleStart() as start:
+            yield "for all", {"start": replace(start, when=ALWAYS)}
+            yield "each Wednesday", {"start": replace(start, schedule="0 10 * * wed")}
+    for index, step in enumerate(journey.steps):
+        for what, change in step_mutations(step):
+            steps = (*journey.steps[:index], replace(step, **change), *journey.steps[index + 1 :])
+            yield f"{step.name}: {what}", {"steps": steps}
+
+
+def step_mutations(step: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    match step:
+        case Ask(of=of, hold=hold):
+            if of is not None:
+                yield "of all", {"of": None}
+            if hold:
+                yield "not held", {"hold": 0}
+        case Wait(lasts=lasts):
+            yield "longer", {"lasts": lasts + DAY}
+        case WaitUntil(minute=minute, weekdays=weekdays):
+            yield "later", {"minute": minute + 1}
+            if weekdays:
+                yield "any day", {"weekdays": ()}
+        case WaitFor(within=within, then=then, otherwise=otherwise):
+            yield "longer", {"within": within + SECOND}
+            if then != otherwise:
+                yield "the other way", {"then": otherwise, "otherwise": then}
+        case Split(variants=variants):
+            yield "all one way", {"variants": {name: float(name == "nothing") for name in variants}}
+            yield (
+                "all the other",
+                {"variants": {name: float(name != "nothing") for name in variants}},
+            )
+        case SetAttributes():
+            yield "sets nothing", {"values": {}}
 
 
 @pytest.mark.slow
@@ -283,10 +359,16 @@ KINDS = {
         "boost.tags", "boost.category", "boost.channel", "by",
     },
     "experiments": {"share", "seed", "keeps", "variants"},
+    "moments": {"pattern", "pattern.event", "pattern.not", "within"},
+    "journeys": {
+        "start", "start.event", "start.moment", "start.date", "start.at", "start.schedule",
+        "start.audience", "start.audience.when", "start.when", "when", "key", "again", "goal", "goal.event",
+        "goal.when", "stop", "stop.event", "limits", "limits.starts", "steps",
+    },
 }  # fmt: skip
 """Every kind of key that a rule file may have, by section."""
 
-OPEN = ("when", "unless", "set", "content", "variants", "max_length", "adds")
+OPEN = ("when", "unless", "set", "content", "variants", "max_length", "adds", "steps")
 """Below these keys stand names that the author chooses."""
 
 
@@ -323,7 +405,7 @@ def test_every_choice_of_a_key_is_used() -> None:
     assert any(isinstance(one.within, int) for one in here.caps)
     assert {one.per for one in here.caps} == {None, "message", "category", "channel"}
     assert {one.per for one in here.suppressions} >= {"message", "category", "channel"}
-    assert any(len(one.reply_windows) == 2 for one in here.channels)
+    assert any(len(one.reply_windows) > 1 for one in here.channels)
     assert {one.name for one in here.states} == {"power", "core", "casual", "low"}
     assert {one.share is None for one in here.experiments} == {True, False}
 
