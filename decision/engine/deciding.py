@@ -266,7 +266,7 @@ class Deciding:
             answer = with_placeholders(planned, answer)
             return Done(self._decided(answer, planned.verdict, written=False))
         if planned.event is not None and self._crediting is not None:
-            await self._crediting.count(state.document, planned.events)
+            await self._crediting.count_all(state.document, planned.events)
             if planned.event.type == REDEEMED:
                 await redeem(
                     self.runtime, [planned.event], self.query.now, self._crediting.redeemed

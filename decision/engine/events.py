@@ -318,8 +318,8 @@ class Events:
         if not log:
             return (results, document), None
         moments = journeys.moments if journeys is not None else ()
-        await crediting.count(document, [*applied, *moments])
-        new_ids += crediting.count_own(document, found.known_events, journeys)
+        happened = [*applied, *moments]
+        new_ids += await crediting.count_all(document, happened, found.known_events, journeys)
         await redeem(runtime, applied, now, crediting.redeemed)
         # Before the write, so that a reservation never ends after it was confirmed.
         newly = _units(own, document, ContactState.CONFIRMED, takings) - confirmed

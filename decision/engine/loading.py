@@ -222,8 +222,8 @@ class Loading:
             changes.check_size(document, row, runtime)
             new_ids = [occurrence.id for occurrence in new]
             moments = journeys.moments if journeys is not None else ()
-            await crediting.count(document, [*new, *moments])
-            new_ids += crediting.count_own(document, found.known_events, journeys)
+            happened = [*new, *moments]
+            new_ids += await crediting.count_all(document, happened, found.known_events, journeys)
             await redeem(runtime, new, now, crediting.redeemed)
             write_id = runtime.new_id(customer_id)
             lasts = runtime.settings.event_ids_last if new else 0

@@ -123,8 +123,8 @@ class Stepping:
             return _Round(customer_id, asks), None
         elif progress.asking is not None:
             work.records.append(progress.asking)
-        await crediting.count(document, work.moments)
-        ids = crediting.count_own(document, found.known_events, work)
+        happened = list(work.moments)
+        ids = await crediting.count_all(document, happened, found.known_events, work)
         more = work.more
         work.kept()
         if work.is_idle and not more and (wake := work.timer()) is not None:
