@@ -54,7 +54,8 @@ class Console:
     names: LastPseudonyms
     sessions: Sessions
     linked: set[str] = field(default_factory=set)
-    _aside: Aside = field(default_factory=lambda: Aside("the console", AT_ONCE))
+    _work: Aside = field(default_factory=lambda: Aside("the console", AT_ONCE))
+    _rendering: Aside = field(default_factory=lambda: Aside("a page of the console", AT_ONCE))
 
     async def page(
         self,
@@ -76,7 +77,8 @@ class Console:
             PageError: 503, it takes too long.
         """
         known = self._known(request, zone)
-        text = await self.work(partial(render, template, {**known, **values}, block))
+        make = partial(render, template, {**known, **values}, block)
+        text = await _within(self._rendering, make, WITHIN)
         return Answer(text.encode(), status, headers=headers)
 
     def page_now(self, request: _Request, template: str, *, status: int, **values: Any) -> Answer:
@@ -92,11 +94,7 @@ class Console:
         Raises:
             PageError: 503, it takes longer than `seconds`; it goes on, and nobody waits for it.
         """
-        try:
-            with giving_way():
-                return await self._aside.run(do, seconds)
-        except Unanswered:
-            raise PageError(503, _TOO_LONG, seconds=round(seconds)) from None
+        return await _within(self._work, do, seconds)
 
     async def audit(
         self,
@@ -156,6 +154,14 @@ class Console:
             "time": partial(language.time, zone=shown),
             "ago": partial(language.ago, now=self.now()),
         }
+
+
+async def _within(aside: Aside, do: Callable[[], T], seconds: float) -> T:
+    try:
+        with giving_way():
+            return await aside.run(do, seconds)
+    except Unanswered:
+        raise PageError(503, _TOO_LONG, seconds=round(seconds)) from None
 
 
 def on(request: _Request) -> bool:

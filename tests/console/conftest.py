@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from html import unescape
 from pathlib import Path
@@ -13,11 +13,14 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from playwright.sync_api import Page
 
 from decision.core.ports import Store
 from decision.observability import configure_logging
 from decision.server.keys.entries import ApiKey, make_key
 from tests.api.conftest import RULES, Api, running
+from tests.console.site import Site
+from tests.console.watching import CHROMIUM, Watched
 
 _TOKEN = re.compile(r'name="csrf" value="([^"]+)"')
 ORIGIN = {"origin": "http://localhost"}
@@ -107,3 +110,54 @@ async def browsing(
         settings["api_keys_file"] = str(keys.path)
     async with running(rules, store, **settings) as api:
         yield Browser(api)
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    """The Chromium of this machine: none is downloaded."""
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    return {**browser_type_launch_args, "executable_path": CHROMIUM, "args": arguments}
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server without keys, for the session."""
+    folder = tmp_path_factory.mktemp("site") / "rules"
+    folder.mkdir()
+    (folder / "rules.yaml").write_text(RULES)
+    with Site(folder) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def keyed_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, KeysInFile]]:
+    """A server with keys, for the session."""
+    folder = tmp_path_factory.mktemp("keyed") / "rules"
+    folder.mkdir()
+    (folder / "rules.yaml").write_text(RULES)
+    keys = KeysInFile(folder.parent / "keys.yaml")
+    for scope in ("view", "edit", "admin"):
+        keys.add(f"{scope}-key", [scope])
+    with Site(folder, keys.path) as found:
+        yield found, keys
+
+
+@pytest.fixture
+def watched(page: Page, site: Site) -> Iterator[Watched]:
+    """A page at the server without keys; at its end nothing may have gone wrong."""
+    found = Watched(page, site.url)
+    yield found
+    found.check()
+
+
+@pytest.fixture
+def keyed(page: Page, keyed_site: tuple[Site, KeysInFile]) -> Iterator[Watched]:
+    """A page at the server with keys."""
+    found = Watched(page, keyed_site[0].url)
+    yield found
+    found.check()
+
+
+@pytest.fixture(scope="session")
+def base_url() -> None:
+    """Tests name addresses in full."""
