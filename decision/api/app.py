@@ -198,6 +198,24 @@ def _sending(
     return [_beside(lambda: send_beside(upkeep, settings, gateways, metrics))]
 
 
+def served_app(engine: Engine, settings: ServerSettings) -> Litestar:
+    """The application around an engine, for `BoundedProtocol`, whose limits are those of settings.
+
+    Raises:
+        SettingsError: as `create_app`.
+    """
+    admission = Admission(settings.timeout_ms / 1000)
+    BoundedProtocol.limits = HttpLimits.of(settings)
+    BoundedProtocol.admission = admission
+    return create_app(
+        engine,
+        settings,
+        admission=admission,
+        connections=BoundedProtocol.open,
+        tracing=tracing_of_environment(),
+    )
+
+
 def application() -> Litestar:
     """The application as `NEXTBEST_*` variables set it up, for uvicorn's workers.
 
@@ -206,16 +224,7 @@ def application() -> Litestar:
     try:
         settings = read_settings()
         configure_logging(settings.log_level, settings.log_format)
-        admission = Admission(settings.timeout_ms / 1000)
-        BoundedProtocol.limits = HttpLimits.of(settings)
-        BoundedProtocol.admission = admission
-        return create_app(
-            serving_engine(settings),
-            settings,
-            admission=admission,
-            connections=BoundedProtocol.open,
-            tracing=tracing_of_environment(),
-        )
+        return served_app(serving_engine(settings), settings)
     except (SettingsError, StoreUnavailable) as error:
         print(f"nextbest: {error}", file=sys.stderr)
         sys.exit(1)

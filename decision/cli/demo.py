@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import rich_click as click
 
+from decision.cli.demo_story import speed_option, tell_story
 from decision.cli.output import TERMINAL, Fail, console, say
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 HOST: Final = "127.0.0.1"
 OUTBOX: Final = ".nextbest/outbox"
 SENT: Final = "It was sent: without a gateways file, to a line of a file."
+FOLLOWS: Final = "A journey: somebody follows the shop on WeChat, and is greeted."
 SENT_WITHIN: Final = 30.0
 """Seconds in which what was decided must have been sent."""
 READY_WITHIN: Final = 180.0
@@ -39,17 +41,29 @@ READY_WITHIN: Final = 180.0
 )
 @click.option(
     "--customers",
-    default=10_000,
-    show_default=True,
     type=click.IntRange(1, 1_000_000),
+    show_default="10,000; 500 with --speed",
     help="Simulated customers to load, the first time.",
 )
+@click.option(
+    "--speed",
+    default=1.0,
+    show_default=True,
+    metavar="NUMBER",
+    type=float,
+    callback=speed_option,
+    help="Let a shop live whose time goes by so many times as fast, and tell what happens there.",
+)
 @click.option("--check", is_flag=True, help="Make the calls, on a free port, print them, and end.")
-def demo(port: int, customers: int, check: bool) -> int:
+def demo(port: int, customers: int | None, speed: float, check: bool) -> int:
     """Start the sample on this machine, with calls to try.
 
     A shop with rules, a model, and simulated customers, in an embedded Redis; everything is kept
     in ./.nextbest/, so the second start is quick. Delete that folder to start over.
+
+    With --speed 1000 the customers visit, fill baskets, buy and follow, journeys go by, and a line
+    says what happens to a few of them: a day takes a minute and a half. This shop has a store of
+    its own, in ./.nextbest/hurried/, and begins anew each time.
     """
     from decision.cli.policies import read_rules
     from decision.cli.serve import ended_by_sigterm
@@ -62,13 +76,19 @@ def demo(port: int, customers: int, check: bool) -> int:
         port = _free_port()
     else:
         _check_free(port)
+    if speed != 1:
+        return tell_story(HOME, HOST, port, customers or 500, speed, check=check)
     with ended_by_sigterm(), lifeline() as (descriptor, variables):
         rules = sample("rules")
-        prepared = asyncio.run(prepare(customers, HOME, rules, read_rules(str(rules)), TERMINAL))
+        prepared = asyncio.run(
+            prepare(customers or 10_000, HOME, rules, read_rules(str(rules)), TERMINAL)
+        )
         url = f"http://{HOST}:{port}"
+        # What was made ready is in the embedded Redis, whichever other one a terminal is set up for.
+        environment = {key: os.environ[key] for key in os.environ if key != "NEXTBEST_REDIS_URL"}
         server = subprocess.Popen(
             [sys.executable, "-m", "decision.cli", "serve", *prepared.flags(HOST, port)],
-            env={**os.environ, **variables},
+            env=environment | variables,
             pass_fds=[descriptor],
         )
         try:
@@ -149,7 +169,7 @@ def show(url: str, calls: Calls) -> None:
 
 
 def make_calls(url: str, calls: Calls) -> bool:
-    """Makes the three calls, prints what is answered and sent; whether all is as it should be."""
+    """Makes the calls, prints what is answered and sent; whether all is as it should be."""
     import json
 
     from decision.cli.explain import ask_server
@@ -172,19 +192,28 @@ def make_calls(url: str, calls: Calls) -> bool:
     told = ask_server(url, decision_id, None)
     show_decision(told)
     explained = any(row.reason is None for row in told.explanation or ())
-    checks = {"decide": selected, "event": recorded, "why": explained, "deliver": bool(sent)}
+    ask(FOLLOWS, "/v1/events", {"events": [calls.follow]})
+    greeted = _wait_until_sent(str(calls.follow["customer_id"]))
+    click.echo(f"# {SENT} ({OUTBOX}/*.ndjson)\n{greeted or 'nothing'}\n")
+    checks = {
+        "decide": selected,
+        "event": recorded,
+        "why": explained,
+        "deliver": bool(sent),
+        "journey": bool(greeted),
+    }
     for what, fine in checks.items():
         say(f"{what}: {'fine' if fine else 'WRONG'}")
     return all(checks.values())
 
 
-def _wait_until_sent(decision_id: str) -> str:
-    """The line that was written for a decision; nothing where none comes in time."""
+def _wait_until_sent(named: str) -> str:
+    """The line that names a decision, or a customer; nothing where none comes in time."""
     deadline = time.monotonic() + SENT_WITHIN
     while time.monotonic() < deadline:
         for path in sorted(Path(OUTBOX).glob("*.ndjson")):
             for line in reversed(path.read_text().splitlines()):
-                if decision_id in line:
+                if named in line:
                     return line
         time.sleep(0.05)
     return ""

@@ -8,9 +8,9 @@ import os
 import signal
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import uvicorn
@@ -64,11 +64,16 @@ class StartRefused(NextbestError):
     """The server does not start; the text says why and how to fix it."""
 
 
-def run(settings: ServerSettings, application: str, protocol: type[asyncio.Protocol]) -> int:
+def run(
+    settings: ServerSettings,
+    application: str | Callable[[], Any],
+    protocol: type[asyncio.Protocol],
+) -> int:
     """Serves until it is told to stop; returns the exit code.
 
     `application` is the import path, `module:function`, of what makes the application in each
-    worker from the `NEXTBEST_*` variables; `protocol` reads HTTP from a connection.
+    worker from the `NEXTBEST_*` variables, or for one worker that function; `protocol` reads HTTP
+    from a connection.
 
     Raises:
         NextbestError: it does not start; the text says why and how to fix it.
@@ -140,7 +145,7 @@ def _check_rules(settings: ServerSettings, shared: SharedFolder) -> None:
 def _serve(
     settings: ServerSettings,
     listening: socket.socket,
-    application: str,
+    application: str | Callable[[], Any],
     protocol: type[asyncio.Protocol],
 ) -> int:
     config = uvicorn.Config(

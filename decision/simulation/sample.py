@@ -40,10 +40,14 @@ class SampleUnusable(NextbestError):
 
 
 class Calls(NamedTuple):
-    """The three calls to try: decide, tell what happened, ask why."""
+    """The three calls to try: decide, tell what happened, ask why.
+
+    `follow` is an event that begins a journey, which greets a new customer at once.
+    """
 
     request: dict[str, Any]
     click: dict[str, Any]
+    follow: dict[str, Any]
     titles: tuple[str, str, str] = (
         "Decide: they put something in the basket. What now?",
         "Tell: they clicked.",
@@ -109,18 +113,33 @@ async def prepare(
         await store.start()
         try:
             engine = Engine(store, EngineSettings(timeout=PATIENCE))
-            now = from_micros(engine.runtime.clock())
-            engine.use(await build_snapshot(definition, None, store, now, durable=False))
             models = home / "models"
-            _train(engine, models, progress)
-            await _load(engine, store, customers, progress)
-            await _load_codes(store, definition)
+            await make_ready(engine, models, customers, definition, progress)
             calls = await choose_calls(engine)
         finally:
             await store.close()
     finally:
         embedded.stop()
     return Prepared(rules, models, calls)
+
+
+async def make_ready(
+    engine: Engine,
+    models: Path,
+    customers: int,
+    definition: PolicyDefinition,
+    progress: Progress = SILENT,
+) -> None:
+    """Gives an engine's store a model, customers and coupon codes, as far as it has none yet.
+
+    Raises:
+        SampleUnusable: the sample's customers do not fit its rules.
+    """
+    store, now = engine.runtime.store, from_micros(engine.runtime.clock())
+    engine.use(await build_snapshot(definition, None, store, now, durable=False))
+    _train(engine, models, progress)
+    await _load(engine, store, customers, progress)
+    await _load_codes(store, definition)
 
 
 def _train(engine: Engine, models: Path, progress: Progress) -> None:
@@ -209,6 +228,7 @@ async def choose_calls(engine: Engine) -> Calls:
             "context": asked.context,
         },
         click={"id": f"click-{stamp}", "customer_id": customer_id, "type": "message.clicked"},
+        follow={"customer_id": f"follower-{stamp}", "type": "wechat.follow"},
     )
 
 

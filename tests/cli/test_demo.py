@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from decision.cli.demo import demo as command
+from decision.cli.demo_story import alone
+from decision.cli.output import Fail
 from decision.simulation.sample import Calls
+from decision.store import EmbeddedRedis
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-FINE = "decide: fine\nevent: fine\nwhy: fine\ndeliver: fine\n"
+FINE = "decide: fine\nevent: fine\nwhy: fine\ndeliver: fine\njourney: fine\n"
 
 
 def demo(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
@@ -44,13 +52,67 @@ def test_the_demo_runs_from_nothing_and_again(tmp_path):
     assert json.loads(answers[1][4:])["accepted"] == 1
     assert "selected" in first.stdout.partition("Why this message")[2]
     (file,) = (tmp_path / ".nextbest" / "outbox").glob("*.ndjson")
-    sent = json.loads(file.read_text("utf-8"))
-    assert sent["decision_id"] == decision["decision_id"]
+    delivered = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    (sent,) = (one for one in delivered if one["decision_id"] == decision["decision_id"])
     assert sent["content"] == decision["selections"][0]["content"]
+    assert [one for one in delivered if one["customer_id"].startswith("follower-")]
 
     again = demo(tmp_path, "--check", "--customers", "300")
     assert again.returncode == 0, again.stdout + again.stderr
     assert again.stderr == FINE
+
+
+@pytest.mark.slow
+def test_a_shop_in_a_hurry_tells_its_story_until_it_is_interrupted(tmp_path):
+    """A basket is left, spoken of, and bought; Ctrl-C then ends everything, its Redis too."""
+    started = [sys.executable, "-m", "decision.cli", "demo", "--speed", "10000"]
+    with subprocess.Popen(
+        [*started, "--port", str(free_port()), "--customers", "30"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        late = threading.Timer(200, process.kill)
+        late.start()
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if "journey basket ends: goal" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+        late.cancel()
+    assert "step remind → push" in "".join(lines), "".join(lines) + rest
+    assert rest.endswith("Stopping.\n")
+    assert process.returncode == 130
+    hurried = tmp_path / ".nextbest" / "hurried"
+    assert list((hurried / "outbox").glob("*.ndjson"))
+    assert not EmbeddedRedis(hurried / "redis").lives()
+    assert not (tmp_path / ".nextbest" / "redis").exists()
+
+
+@pytest.mark.parametrize("speed", ["0", "-3", "nan", "inf", "0.5", "1e9", "10001"])
+def test_a_speed_that_no_shop_can_have_is_refused_with_the_limit_and_why(speed):
+    """Nothing is begun, and the answer says from where to where, and what the limit is about."""
+    result = CliRunner().invoke(command, [f"--speed={speed}"])
+    assert result.exit_code == 2
+    said = " ".join(result.output.replace("│", " ").split())
+    assert "is not from 1 to 10,000" in said and "a day takes nine seconds" in said
+
+
+def test_two_shops_in_a_hurry_do_not_share_a_folder(tmp_path):
+    """The second is told of the first, and removes nothing of it."""
+    kept = tmp_path / "outbox" / "deliveries-2026-11-30.ndjson"
+    with alone(tmp_path):
+        kept.parent.mkdir()
+        kept.touch()
+        with pytest.raises(Fail, match="another demo with --speed runs"), alone(tmp_path):
+            pass
+        assert kept.exists()
+    with alone(tmp_path):
+        assert not kept.exists()
 
 
 def test_a_port_in_use_is_named_before_anything_is_made(tmp_path):
@@ -70,6 +132,7 @@ def test_the_printed_calls_are_what_a_shell_understands(tmp_path):
     calls = Calls(
         request={"customer_id": "c-1", "event": {"properties": {"说": 'it\'s "so" $HOME'}}},
         click={"id": "click-1", "customer_id": "c-1", "type": "message.clicked"},
+        follow={},
     )
     curl = tmp_path / "curl"
     curl.write_text('#!/bin/sh\nfor last; do :; done\nprintf "%s" "$last"\n', "utf-8")

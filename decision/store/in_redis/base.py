@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from functools import partial
+from time import time
 from typing import Any
 
 from decision.core.document import ContactKind
@@ -25,6 +26,9 @@ _log = logging.getLogger(__name__)
 
 class RedisBase(PacksDocuments):
     """Implements `Lifecycle` and `KindRegister`. `timeout` is in seconds."""
+
+    _time = staticmethod(time)
+    """The present in seconds since 1970, about as Redis' clock has it."""
 
     def __init__(self, url: str, *, prefix: str = "nb:", timeout: float = 2.0) -> None:
         self.keys = Keys(prefix)

@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from struct import Struct
-from time import time
 from typing import Any, Final
 
 from decision.core.clock import SECOND
@@ -103,7 +102,7 @@ class RedisDocuments(RedisAliases, RedisOutbox, RedisProviderIds, RedisTimers, R
             result.budgets_end = None if end is None else self._first_end(end)
             for pool in reversed(pools):
                 read_pool(result, pool, replies.pop())
-        now = time() * 1000
+        now = self._time() * 1000
         if event_ids:
             scores = zip(event_ids, replies.pop(), strict=True)
             result.known_events = frozenset(
@@ -185,7 +184,7 @@ class RedisDocuments(RedisAliases, RedisOutbox, RedisProviderIds, RedisTimers, R
             tail += told
         encoded: list[Argument] = []
         if self._clock_ahead is None:
-            self._clock_ahead = (time() - now()) * 1000
+            self._clock_ahead = (self._time() - now()) * 1000
         lost, sent = False, commit.repeated
         while True:
             call = self._caller(deadline - now(), write=True, through_outage=lost)

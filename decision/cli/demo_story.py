@@ -1,0 +1,244 @@
+"""`nextbest demo --speed`: the server, and a shop whose time goes by faster, in one process.
+
+The shop's clock is handed to an engine and a store that are made here. No setting and no variable
+leads to it, so `nextbest serve` cannot have it. It has a folder of its own, and begins anew each
+time: what was written in times to come would confuse a server that lives in the present.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import math
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from datetime import tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import rich_click as click
+
+from decision.cli.output import TERMINAL, Fail, console, say
+
+if TYPE_CHECKING:
+    from litestar import Litestar
+
+    from decision.core.definition import PolicyDefinition
+    from decision.simulation.story import ShopClock, Story
+
+FASTEST: Final = 10_000
+_OPENS: Final = 9 * 60
+"""The story begins on a Monday, at this minute of the shop's day."""
+
+_ENDS_WITHIN: Final = 30.0
+
+_WITHIN: Final = 240.0
+"""Seconds of the machine in which `--check` must have seen a journey go by."""
+
+
+def speed_option(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    """A callback: how many times as fast the shop's time goes by.
+
+    Raises:
+        BadParameter: it cannot go by so fast.
+    """
+    if not math.isfinite(value) or not 1 <= value <= FASTEST:
+        raise click.BadParameter(
+            f"{value:g} is not from 1 to {FASTEST:,}: 1 is the time of the clock on the wall, and "
+            f"at {FASTEST:,} a day takes nine seconds, which is about what a machine keeps up with",
+            ctx,
+            param,
+        )
+    return value
+
+
+def tell_story(
+    home: Path, host: str, port: int, customers: int, speed: float, *, check: bool
+) -> int:
+    """Serves the sample, and lets its shop live; returns the exit code.
+
+    Raises:
+        NextbestError: it does not start; the text says why and how to fix it.
+    """
+    from decision.api.protocol import BoundedProtocol
+    from decision.cli.policies import read_rules
+    from decision.core import calendar
+    from decision.installation import sample
+    from decision.server.settings import ServerSettings
+    from decision.server.workers import run
+    from decision.simulation.story import ShopClock
+    from decision.store import EmbeddedRedis, WatchedRedis
+
+    rules, models, folder = sample("rules"), home / "models", home / "hurried"
+    definition = read_rules(str(rules))
+    clock = ShopClock(_opening(definition))
+    with alone(folder), WatchedRedis(EmbeddedRedis(folder / "redis")) as redis:
+        asyncio.run(_prepare(redis, clock, models, customers, definition))
+        settings = ServerSettings(
+            redis_url=redis,
+            rules=str(rules),
+            models=str(models),
+            host=host,
+            port=port,
+            log_level="warning",
+            log_format="console",
+        )
+        zone = calendar.zone(definition.settings.timezone)
+        told = _Told(folder / "outbox", customers, speed, zone, check)
+        code = run(settings, lambda: told.application(settings, clock), BoundedProtocol)
+    if check or told.failed:
+        return 0 if told.seen else 1
+    say("\nStopping.")
+    return code or 130
+
+
+class _Told:
+    """The application whose shop is told of on stdout."""
+
+    def __init__(
+        self, outbox: Path, customers: int, speed: float, zone: tzinfo, check: bool
+    ) -> None:
+        self._outbox, self._customers, self._speed = outbox, customers, speed
+        self._zone, self._check = zone, check
+        self.seen = self.failed = False
+
+    def application(self, settings: Any, clock: ShopClock) -> Litestar:
+        """It is served, and the shop lives, from its start to its end."""
+        from decision.api.app import served_app
+        from decision.engine import Engine, EngineSettings
+        from decision.simulation.hurried_store import HurriedStore
+        from decision.simulation.life import Life
+        from decision.simulation.sample import SEED
+        from decision.simulation.story import Story
+        from decision.simulation.telling import Telling
+
+        life = Life(SEED, self._customers, clock.now)
+        cast = {own: person.name for own, person in life.cast.items()}
+        telling = Telling(cast, self._zone, click.echo)
+        store = HurriedStore(settings.redis_url, clock, lambda commit: story.wrote(commit))  # noqa: PLW0108 - it is made below
+        engine = Engine(store, EngineSettings(), clock=clock)
+        story = Story(engine, clock, life, telling, self._outbox, self._speed)
+        app = served_app(engine, settings)
+        living: list[asyncio.Task[None]] = []
+
+        async def begin() -> None:
+            self._show(settings)
+            living.append(asyncio.create_task(self._live(story)))
+
+        async def end() -> None:
+            for task in living:
+                task.cancel()
+            await asyncio.gather(*living, return_exceptions=True)
+
+        app.on_startup.append(begin)
+        app.on_shutdown.append(end)
+        return app
+
+    async def _live(self, story: Story) -> None:
+        """Tells the story; ends the server where it fails, or has been told."""
+        try:
+            if not self._check:
+                await story.run()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_WITHIN):
+                    await story.run(lambda: bool(story.telling.went_by))
+            self.seen = bool(story.telling.went_by)
+            say(f"journey: {'fine' if self.seen else 'WRONG'}")
+        except Exception as error:
+            self.failed = True
+            say(f"the shop stands still: {error!r}")
+            raise
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+
+    def _show(self, settings: Any) -> None:
+        out = console()
+        out.print(
+            f"\n[bold green]The demo runs on http://{settings.host}:{settings.port}[/]  ", end=""
+        )
+        out.print(
+            f"(Ctrl-C ends it)\n\n{_pace(self._speed)} In another terminal, in this folder:\n"
+        )
+        for line in (
+            f"export NEXTBEST_REDIS_URL={settings.redis_url}",
+            "nextbest journeys list                # how many are where",
+            "nextbest journeys show basket         # the steps, and whose turn is next",
+            f"tail -n 3 {self._outbox}/*.ndjson     # what was sent",
+            f"nextbest explain DECISION_ID --url http://{settings.host}:{settings.port}",
+        ):
+            out.print(f"  {line}", markup=False, soft_wrap=True)
+        out.print()
+
+
+def _pace(speed: float) -> str:
+    """How fast it goes.
+
+    >>> _pace(1000)
+    'Its time goes by 1,000 times as fast: an hour in 3.6 s, a day in 86 s.'
+    """
+    return (
+        f"Its time goes by {speed:,g} times as fast: an hour in {3600 / speed:.3g} s, "
+        f"a day in {86_400 / speed:.3g} s."
+    )
+
+
+def _opening(definition: PolicyDefinition) -> int:
+    """When the story begins: the coming Monday, in the morning where the shop is."""
+    from decision.core import calendar
+    from decision.core.journeys.times import next_local
+    from decision.engine.runtime import wall_clock
+
+    zone = calendar.zone(definition.settings.timezone)
+    monday = next_local(zone, wall_clock(), _OPENS, [0])
+    assert monday is not None
+    return monday
+
+
+async def _prepare(
+    redis: str, clock: ShopClock, models: Path, customers: int, definition: PolicyDefinition
+) -> None:
+    """Loads the shop as of its first morning."""
+    from decision.engine import PATIENCE, Engine, EngineSettings
+    from decision.engine.loading import Loading
+    from decision.simulation.hurried_store import HurriedStore
+    from decision.simulation.life import cast_of
+    from decision.simulation.sample import make_ready
+
+    store = HurriedStore(redis, clock)
+    await store.start()
+    try:
+        engine = Engine(store, EngineSettings(timeout=PATIENCE), clock=clock)
+        await make_ready(engine, models, customers, definition, TERMINAL)
+        loading = Loading(engine.runtime)
+        for person in cast_of(clock.now):
+            await loading.put(person.row)
+    finally:
+        await store.close()
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Holds the folder, and removes what a shop of before has left in it.
+
+    Raises:
+        Fail: another demo has it.
+    """
+    from decision.store import EmbeddedRedis
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Fail(
+                f"another demo with --speed runs in {folder}; end it, or start this one elsewhere"
+            ) from None
+        redis, until = EmbeddedRedis(folder / "redis"), time.monotonic() + _ENDS_WITHIN
+        while redis.folder.exists() and redis.lives() and time.monotonic() < until:
+            time.sleep(0.05)  # that of a demo that was killed ends by itself
+        for left in (redis.folder, folder / "outbox"):
+            shutil.rmtree(left, ignore_errors=True)
+        yield
