@@ -84,7 +84,7 @@ def demo(port: int, customers: int | None, speed: float, check: bool) -> int:
             prepare(customers or 10_000, HOME, rules, read_rules(str(rules)), TERMINAL)
         )
         url = f"http://{HOST}:{port}"
-        # What was made ready is in the embedded Redis, whichever other one a terminal is set up for.
+        # What was made ready is in the embedded Redis, whatever other one a terminal is set up for.
         environment = {key: os.environ[key] for key in os.environ if key != "NEXTBEST_REDIS_URL"}
         server = subprocess.Popen(
             [sys.executable, "-m", "decision.cli", "serve", *prepared.flags(HOST, port)],
