@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from datetime import tzinfo
 from heapq import heappop, heappush
 from random import Random
 from typing import Any, Final, NamedTuple
@@ -59,6 +60,8 @@ class Life:
         for number in range(customers):
             who = draw_customer(seed, number, begins)
             self._begin(_crowd(who, begins, Random(f"{seed}/life/{number}").random))
+        if customers:
+            self._begin(_newcomers(begins, customers, Random(f"{seed}/newcomers").random))
         for person in self.cast.values():
             self._begin(person.does(begins))
 
@@ -107,17 +110,17 @@ def _crowd(who: ShopCustomer, begins: int, draw: Callable[[], float]) -> Living:
     device = who.attributes["device"]
     at, baskets = begins, 0
     while True:
-        at += int(-math.log(1 - draw()) * 28 * DAY / visits)
-        hour = from_micros(at).astimezone(zone).hour
-        if not _FIRST_OF_THE_DAY <= hour < _LAST_OF_THE_DAY:
-            at += int(((_FIRST_OF_THE_DAY - hour) % 24 + 6 * draw()) * HOUR)
+        at = _next(at, 28 * DAY / visits, zone, draw)
         yield at, _event(own, "app_open", device=device)
         yield at, DecisionRequest(placement="app_home", customer_id=own, context={"device": device})
         category = who.attributes["favourite_category"] if draw() < 0.7 else "home"
         if draw() < 0.6:
             yield at + MINUTE, _event(own, "page_view", category=category)
-        if "wechat_openid" in who.aliases and draw() < 0.04:
-            yield at + 2 * MINUTE, _event(own, "wechat.message", text="有新茶吗？")
+        if "wechat_openid" in who.aliases and draw() < 0.08:
+            kind = "wechat.follow" if draw() < 0.5 else "wechat.message"
+            yield at + 2 * MINUTE, _event(own, kind, text="有新茶吗？")
+        if draw() < 0.01:
+            yield at + 3 * MINUTE, _event(own, "catalogue")
         if draw() < 0.3:
             baskets += 1
             basket = f"{own}-{baskets}"
@@ -129,6 +132,26 @@ def _crowd(who: ShopCustomer, begins: int, draw: Callable[[], float]) -> Living:
                 at += int((3 + 50 * draw()) * MINUTE)
                 yield at, _purchase(own, item, category, value)
         at += 6 * MINUTE
+
+
+def _newcomers(begins: int, customers: int, draw: Callable[[], float]) -> Living:
+    """One in a hundred more each day; half of them follow the shop."""
+    at, number, zone = begins, 0, calendar.zone("Asia/Shanghai")
+    while True:
+        at, number = _next(at, 100 * DAY / customers, zone, draw), number + 1
+        yield at, _event(f"n-{number}", "sign_up", source="qr")
+        if draw() < 0.5:
+            at += MINUTE
+            yield at, _event(f"n-{number}", "wechat.follow")
+
+
+def _next(at: int, mean: float, zone: tzinfo, draw: Callable[[], float]) -> int:
+    """The next time after one, so long after it on average, when it is day there."""
+    at += int(-math.log(1 - draw()) * mean)
+    hour = from_micros(at).astimezone(zone).hour
+    if not _FIRST_OF_THE_DAY <= hour < _LAST_OF_THE_DAY:
+        at += int(((_FIRST_OF_THE_DAY - hour) % 24 + 6 * draw()) * HOUR)
+    return at
 
 
 def _answer(own: str, decision_id: str, message: str, at: int, buys: bool) -> Living:

@@ -15,6 +15,7 @@ from decision.core.records import DecisionRecord, EventRecord, JourneyRecord
 _MOMENT: Final = "moment."
 _COUNTED: Final = {
     "app_open": "visits",
+    "sign_up": "sign-ups",
     "cart_add": "baskets filled",
     "purchase": "purchases",
     "message.sent": "messages sent",
