@@ -79,11 +79,13 @@ class Life:
     def received(self, customer_id: str, decision_id: str, message: str, now: int) -> None:
         """A message has reached a customer, who may answer it."""
         person = self.cast.get(customer_id)
-        clicks = self._draw() < _CLICKS if person is None else person.buys
+        if person is not None:
+            clicks, buys, after = person.buys, True, 30 * MINUTE
+        else:
+            clicks, buys = self._draw() < _CLICKS, self._draw() < _BUYS_AFTER
+            after = int((5 + 35 * self._draw()) * MINUTE)
         if clicks:
-            buys = person is not None or self._draw() < _BUYS_AFTER
-            after = now + int((5 + 35 * self._draw()) * MINUTE)
-            self._begin(_answer(customer_id, decision_id, message, after, buys))
+            self._begin(_answer(customer_id, decision_id, message, now + after, buys))
 
     def saw(self, customer_id: str, decision_id: str, message: str, now: int) -> None:
         """A customer was shown a message in the app, and may touch it."""
