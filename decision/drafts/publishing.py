@@ -21,7 +21,8 @@ from decision.drafts.drafts import Drafts
 from decision.drafts.files import FileConflict, merge_files, overlay
 from decision.drafts.published import InForce, in_force
 from decision.drafts.records import ATTEMPTS, too_often
-from decision.drafts.results import Checked, ScenarioReport
+from decision.drafts.results import Checked
+from decision.drafts.scenario_report import ScenarioReport
 from decision.drafts.texts import beside
 from decision.progress import count_of
 from decision.releases.publishing import (

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -21,10 +21,13 @@ from decision.children import end_with_parent
 from decision.core.definition import PolicyDefinition
 from decision.core.errors import NextbestError
 from decision.drafts.request import CannotCompare, Request, Tell
-from decision.drafts.results import Checked, FailedScenario, Progressed, ScenarioReport, WhatIf
+from decision.drafts.results import Checked, Progressed, WhatIf
 from decision.rulebook.full_check import counts_of, engine_problem, with_past
 from decision.rulebook.reader import LoadResult, load_files
 from decision.rulebook.rule_trial import try_rules
+
+if TYPE_CHECKING:
+    from decision.drafts.scenario_report import ScenarioReport
 
 FOLDER: Final = "rules"
 """What places begin with."""
@@ -50,6 +53,7 @@ def check(files: Mapping[str, str], now: datetime) -> tuple[Checked, LoadResult]
 def test(files: Mapping[str, str], only: str, coverage: bool, tell: Tell) -> ScenarioReport:
     """What `nextbest test` says of the files. Blocks."""
     from decision.core.policy_builder import compile_policy
+    from decision.drafts.scenario_report import FailedScenario, ScenarioReport
     from decision.scenarios import Result, run_scenarios
     from decision.scenarios.coverage import Coverage
     from decision.scenarios.files import scenarios_of

@@ -21,7 +21,8 @@ from decision.core.errors import NextbestError, Overloaded
 from decision.core.ports import Store
 from decision.drafts.logged import write_replays
 from decision.drafts.request import Request
-from decision.drafts.results import Checked, Progressed, ScenarioReport, WhatIf
+from decision.drafts.results import Checked, Progressed, WhatIf
+from decision.drafts.scenario_report import ScenarioReport
 from decision.environment import without_secrets
 
 COMMAND: Final = (sys.executable, "-P", "-m", "decision.drafts.rehearsal")

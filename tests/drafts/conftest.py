@@ -13,6 +13,8 @@ from decision.releases.publishing import publish
 from decision.rulebook.reader import load_files
 
 SETUP = """\
+settings: {exploration: off}
+
 purposes:
   marketing: {consent: opt_in}
 

@@ -18,7 +18,8 @@ from decision.drafts.editing import Rebased, Saved
 from decision.drafts.published import diff_publications, in_force
 from decision.drafts.publishing import NotPublished, Published, publish_draft
 from decision.drafts.rehearsal import check
-from decision.drafts.results import Checked, FailedScenario, ScenarioReport
+from decision.drafts.results import Checked
+from decision.drafts.scenario_report import FailedScenario, ScenarioReport
 from decision.releases import publishing
 from decision.releases.publishing import files_of, history, roll_back
 from decision.scenarios import run_scenarios
