@@ -54,8 +54,7 @@ class Happened(msgspec.Struct, frozen=True):
         >>> Happened("abandoned", 0, "e-1", {}).id("c-1")
         'moment-f0b7bda7089cf95d2e87f0eb'
         """
-        said = msgspec.json.encode([customer_id, self.moment, self.first_id])
-        return f"moment-{blake2b(said, digest_size=12).hexdigest()}"
+        return _digest("moment", [customer_id, self.moment, self.first_id])
 
 
 Compile = Callable[[Element, Callable[[str], int]], Test]
@@ -257,6 +256,33 @@ class Moments:
             if (at := pattern.happens_at(one)) is not None
         ]
         return min(ends, default=None)
+
+
+def unite_partials(partials: Partials, others: Partials, customer_id: str) -> None:
+    """Takes over those of a customer who is merged into another one.
+
+    Ids of events are unique for each customer only, so theirs get other ones. Of events of one time
+    the own came first.
+    """
+    for name, theirs in others.items():
+        own = partials.get(name, [])
+        after = max((one.took for one in own), default=-1) + 1
+        moved = [
+            msgspec.structs.replace(
+                one,
+                first_id=_digest("merged", [customer_id, one.first_id]),
+                began=one.began + after,
+                took=one.took + after,
+            )
+            for one in theirs
+        ]
+        partials[name] = sorted(_distinct([*own, *moved]), key=_start)
+    _bound(partials)
+
+
+def _digest(what: str, parts: list[str]) -> str:
+    said = blake2b(msgspec.json.encode(parts), digest_size=12)
+    return f"{what}-{said.hexdigest()}"
 
 
 def _start(partial: Partial) -> tuple[int, int]:

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from decision.core.document import Document
-from decision.core.journeys.state import MOST_PARTIALS, MOST_RUNS, MOST_STARTED, JourneyState, Run
+from decision.core.journeys.moments import unite_partials
+from decision.core.journeys.state import MOST_RUNS, MOST_STARTED, JourneyState, Run
 from decision.core.records import JourneyRecord
 from decision.core.timers import HELD_BACK, tally_of
 
@@ -162,11 +163,7 @@ def unite(document: Document, other: Document, now: int) -> list[JourneyRecord]:
     latest = sorted(runs_of(document), key=lambda each: (each[1].started, each[1].id))
     for journey, run in latest[MOST_RUNS:]:
         records.append(end(document, journey, run, "merged", now))
-    for name, partials in theirs.partials.items():
-        every = (*state.partials.get(name, ()), *partials)
-        both = {(one.first_id, one.element, one.times): one for one in every}
-        ordered = sorted(both.values(), key=lambda one: (one.first_at, one.began))
-        state.partials[name] = ordered[-MOST_PARTIALS:]
+    unite_partials(state.partials, theirs.partials, other.customer_id)
     for name, at in theirs.started.items():
         state.started[name] = max(at, state.started.get(name, at))
     state.started = bounded(state.started)
