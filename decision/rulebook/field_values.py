@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from decision.core.conditions import Clause
 from decision.core.fields import WEEKDAYS, Field, measured_date
+from decision.core.journeys.again import AGAIN, STEP
 from decision.core.values import in_words
 from decision.rulebook import readings
 from decision.rulebook.checker import Checker
@@ -147,6 +148,26 @@ def warn_of_doubts(checker: Checker, name: str, operator: str, node: Node) -> No
             checker.warn(item.at, *doubt, "doubtful-comparison")
         if doubt := doubtful(operator, item.value, item.quoted, name):
             checker.warn(item.at, *doubt, "doubtful-comparison")
+        if operator in _EXACT and (doubt := _no_asker(checker, name, item.value)):
+            checker.warn(item.at, *doubt, "doubtful-comparison")
+
+
+def _no_asker(checker: Checker, name: str, value: Any) -> tuple[str, str] | None:
+    """What is doubtful about a journey or a step that is to ask and is not there, and a hint. Where
+    there are no journeys, the caller may say it."""
+    journeys = checker.names["journeys"]
+    if not journeys or name not in ("context.journey", "context.step"):
+        return None
+    what, known = name.removeprefix("context."), [*journeys, AGAIN]
+    if what == "step":
+        known = [STEP, *(step for one in journeys for step in steps_of(checker.names, one))]
+    if value in known:
+        return None
+    said = f"{name} is never {in_words(value)}: no journey has that name"
+    if what == "step":
+        said = f"{name} is never {in_words(value)}: no journey has a step of that name"
+    names = dict.fromkeys(one for one in known if one not in (AGAIN, STEP))
+    return said, hint_for(str(value), names)
 
 
 def _version_as_number(name: str, operator: str, node: Node) -> tuple[str, str] | None:

@@ -6,14 +6,14 @@ import re
 from typing import Final
 
 from decision.core.clock import DAY, parse_duration
-from decision.core.fields import measured_date
+from decision.core.fields import WEEKDAYS, measured_date
 from decision.core.journeys.definition import Limits
 from decision.core.journeys.times import parse_cron
 from decision.rulebook import readings
 from decision.rulebook.checker import Checker
 from decision.rulebook.journeys.hints import as_cron, as_rate
 from decision.rulebook.mapping_reader import MappingReader
-from decision.rulebook.readings import in_quotes
+from decision.rulebook.readings import as_yaml, in_quotes
 from decision.rulebook.yaml_source import Node
 
 LONGEST_WAIT: Final = 366 * DAY
@@ -63,7 +63,7 @@ def read_schedule(checker: Checker, node: Node, what: str) -> str | None:
     if text is None:
         return None
     try:
-        parse_cron(text)
+        cron = parse_cron(text)
     except ValueError as error:
         reason, _, hint = str(error).replace("'", '"').partition("; ")
         hint = hint or 'write minute, hour, day, month and weekday, such as "0 9 * * mon"'
@@ -73,6 +73,19 @@ def read_schedule(checker: Checker, node: Node, what: str) -> str | None:
             hint = "change the day (the third) or the month (the fourth)"
         checker.error("bad-value", node.at, f"{what}: {reason}", hint)
         return None
+    if cron.either:
+        minute, hour, day, month, weekday = text.split()
+        names = [WEEKDAYS[one] for one in sorted(cron.weekdays)]
+        both = as_yaml({"when": {"time.weekday": names[0] if len(names) == 1 else {"in": names}}})
+        message = (
+            f"{what}: as in cron, {in_quotes(text)} comes on day {day} of the month, and on every "
+            f"{weekday} as well"
+        )
+        hint = (
+            f"for days that are both, write {in_quotes(f'{minute} {hour} {day} {month} *')} with "
+            f"audience: {{{both}}}; where either is meant, leave it"
+        )
+        checker.warn(node.at, message, hint, "doubtful-value")
     return text
 
 
