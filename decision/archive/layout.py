@@ -135,7 +135,7 @@ _COLUMNS: Final = {
     "model_version",
     "changes": "change_id customer_id kind at:time detail",
     "journeys": "record_id customer_id at:time journey run key started:time steps:texts asked "
-    "decision_id outcome holds:flag skipped ended refused",
+    "decision_id outcome holds:flag skipped ended refused started_by event_id step",
 }
 """Dataset → its columns, in order: `name:type`; without a type it is a text."""
 

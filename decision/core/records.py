@@ -109,6 +109,9 @@ class JourneyRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     `steps` are those that were entered, in order, with their kinds. `asked` is the step that asked,
     with the decision's id, its outcome, and whether it will ask again. `ended` is why the run
     ended. `refused` is why none was started (`runs`: too many of one customer).
+
+    `started_by` is what has just started it, such as `event sign_up`, with the event's id. `step`
+    is that before which it was started, or in which it ended.
     """
 
     customer_id: str
@@ -125,6 +128,9 @@ class JourneyRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     skipped: str | None = None
     ended: str | None = None
     refused: str | None = None
+    started_by: str | None = None
+    event_id: str | None = None
+    step: str | None = None
 
 
 NOT_GIVEN: Final = "not_given"

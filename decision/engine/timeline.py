@@ -18,6 +18,11 @@ from decision.engine.changes import statements
 Kind = Literal["decision", "contact", "event", "consent", "delivery", "journey"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
+_OF_JOURNEYS: Final = (
+    *("run", "started_by", "event_id", "step", "steps", "asked", "decision_id", "outcome"),
+    *("skipped", "ended", "refused"),
+)
+
 _Left = msgspec.UnsetType
 _LEFT: Final = msgspec.UNSET
 
@@ -38,7 +43,9 @@ class TimelineRow(msgspec.Struct, frozen=True, kw_only=True):
     `delivery` have the `state` that they have now, a `consent` the one stated, null where it was
     taken back; `outdated`: something newer was known already. A `journey` is what was done to a
     `run` at once: the `steps` that it entered, the one that `asked` and the decision's `outcome`,
-    why it `ended`, or why none was started (`refused`).
+    why it `ended`, and in which `step`, or why none was started (`refused`). Of a run that has just
+    started, it says what it was `started_by`, such as `event sign_up` with the `event_id`, and the
+    `step` that comes first.
     """
 
     kind: Kind
@@ -67,6 +74,9 @@ class TimelineRow(msgspec.Struct, frozen=True, kw_only=True):
     skipped: str | _Left = _LEFT
     ended: str | _Left = _LEFT
     refused: str | _Left = _LEFT
+    started_by: str | _Left = _LEFT
+    event_id: str | _Left = _LEFT
+    step: str | _Left = _LEFT
 
     @property
     def place(self) -> Place:
@@ -122,8 +132,7 @@ def event_row(row: Mapping[str, Any], at: int, properties: dict[str, Any]) -> Ti
 
 def journey_row(row: Mapping[str, Any], record_id: str, at: int) -> TimelineRow:
     """What was done to a run of a journey."""
-    said = ("run", "steps", "asked", "decision_id", "outcome", "skipped", "ended", "refused")
-    given = {name: row[name] for name in said if row[name]}
+    given = {name: row[name] for name in _OF_JOURNEYS if row.get(name)}  # files of before lack some
     return TimelineRow(
         kind="journey", at=from_micros(at), id=record_id, journey=row["journey"], **given
     )

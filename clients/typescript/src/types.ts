@@ -504,7 +504,9 @@ export interface Timeline {
  * `delivery` have the `state` that they have now, a `consent` the one stated, null where it was
  * taken back; `outdated`: something newer was known already. A `journey` is what was done to a
  * `run` at once: the `steps` that it entered, the one that `asked` and the decision's `outcome`,
- * why it `ended`, or why none was started (`refused`).
+ * why it `ended`, and in which `step`, or why none was started (`refused`). Of a run that has just
+ * started, it says what it was `started_by`, such as `event sign_up` with the `event_id`, and the
+ * `step` that comes first.
  */
 export interface TimelineRow {
   kind: "consent" | "contact" | "decision" | "delivery" | "event" | "journey";
@@ -533,6 +535,9 @@ export interface TimelineRow {
   skipped?: string;
   ended?: string;
   refused?: string;
+  started_by?: string;
+  event_id?: string;
+  step?: string;
 }
 
 /** The event that asks for a decision. With an `id` it is also recorded. */

@@ -92,6 +92,7 @@ def ask_later(
         put(document, AGAIN, run)
         record.steps, record.asked, record.holds = [f"{STEP}:ask"], STEP, True
         record.decision_id, record.outcome = decision_id, "none"
+        record.started_by = "ask_again"
     return [*records, record]
 
 

@@ -81,7 +81,7 @@ def end(document: Document, journey: str, run: Run, reason: str, now: int) -> Jo
     remove(document, journey, run)
     tidy(document)
     record = record_of(document, journey, run, now)
-    record.ended = reason
+    record.ended, record.step = reason, run.step
     return record
 
 

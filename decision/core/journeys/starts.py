@@ -12,7 +12,13 @@ import msgspec
 from decision.core.document import Document
 from decision.core.fields import local_date
 from decision.core.journeys.compiled import CompiledJourney, Journeys
-from decision.core.journeys.definition import DateStart, ScheduleStart
+from decision.core.journeys.definition import (
+    MOMENT,
+    DateStart,
+    ScheduleStart,
+    SegmentStart,
+    Start,
+)
 from decision.core.journeys.runs import bounded, put, record_of, runs_of, state_of, tidy
 from decision.core.journeys.state import MOST_RUNS, TOO_LATE, Run, kept
 from decision.core.journeys.times import next_cron, next_date
@@ -68,6 +74,8 @@ def start(
         hurried=hurried,
     )
     record = record_of(document, journey.name, run, now)
+    record.started_by, record.step = start_words(journey.definition.start, run.event), run.step
+    record.event_id = cause if event else None
     if sum(1 for _ in runs_of(document)) >= MOST_RUNS:
         record.refused = "runs"
         return record
@@ -75,6 +83,24 @@ def start(
         state.started = bounded({**state.started, f"{journey.name}\0{key}": at})
     put(document, journey.name, run)
     return record
+
+
+def start_words(start: Start, event: str = "") -> str:
+    """What started a run, in words; `event` is the type of the event that did.
+
+    >>> start_words(ScheduleStart(name="", schedule="0 9 * * mon"))
+    'schedule 0 9 * * mon'
+    """
+    match start:
+        case DateStart(field=field):
+            return f"date {field}"
+        case ScheduleStart(schedule=schedule):
+            return f"schedule {schedule}"
+        case SegmentStart(segment=segment):
+            return f"segment {segment}"
+    if event.startswith(MOMENT):
+        return f"moment {event.removeprefix(MOMENT)}"
+    return f"event {event}" if event else "condition"
 
 
 def key_text(value: Value) -> str:

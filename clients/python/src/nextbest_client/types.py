@@ -567,7 +567,9 @@ class TimelineRow(TypedDict):
     and a `delivery` have the `state` that they have now, a `consent` the one stated, null
     where it was taken back; `outdated`: something newer was known already. A `journey` is
     what was done to a `run` at once: the `steps` that it entered, the one that `asked` and
-    the decision's `outcome`, why it `ended`, or why none was started (`refused`).
+    the decision's `outcome`, why it `ended`, and in which `step`, or why none was started
+    (`refused`). Of a run that has just started, it says what it was `started_by`, such as
+    `event sign_up` with the `event_id`, and the `step` that comes first.
     """
 
     kind: Literal["consent", "contact", "decision", "delivery", "event", "journey"]
@@ -596,6 +598,9 @@ class TimelineRow(TypedDict):
     skipped: NotRequired[str]
     ended: NotRequired[str]
     refused: NotRequired[str]
+    started_by: NotRequired[str]
+    event_id: NotRequired[str]
+    step: NotRequired[str]
 
 
 class TriggerEvent(TypedDict):
