@@ -35,7 +35,10 @@ def _files(root: Path) -> dict[str, str]:
 
 BASES = {name: _files(root) for name, root in _ROOTS.items()}
 _JOURNEYS = TABLES.with_name("journeys.yaml").read_text("utf-8")
-BASES["journeys"] = {**BASES["sample"], "journeys.yaml": _JOURNEYS}
+_OF_SAMPLE = re.compile(r"    when: \{context\.journey: \S+\}\n|, \{context\.journey: \S+\}")
+"""Conditions of the sample's messages that name its journeys, which are others here."""
+BASES["journeys"] = {name: _OF_SAMPLE.sub("", text) for name, text in BASES["sample"].items()}
+BASES["journeys"]["journeys.yaml"] = _JOURNEYS
 
 
 class Edit(NamedTuple):
