@@ -1,34 +1,158 @@
-"""Home: what is in force, and what needs a look."""
+"""Home: what was said lately, what is in force, and what needs a look."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
 
 from litestar import Request, get
 from litestar.types import ControllerRouterHandler
 
 from decision.console.answers import Answer
+from decision.console.charts import Series
 from decision.console.console import Console
-from decision.core.errors import NotReady
+from decision.console.forms import query_of
+from decision.console.language import N_, zone_of
+from decision.console.visitors import visitor_of
+from decision.console.words import OUTCOMES, REASONS
+from decision.core.clock import to_micros
+from decision.core.errors import NotReady, StoreUnavailable
+from decision.server.activity import Glance, glances
+from decision.server.notices import notices
+
+K = TypeVar("K")
+
+RANGES: Final = {
+    "today": N_("today"),
+    "day": N_("24 hours"),
+    "week": N_("7 days"),
+    "month": N_("30 days"),
+}
+_DAYS: Final = {"day": 1, "week": 7, "month": 30}
+_BY_HOUR: Final = ("today", "day")
+_ROWS: Final = 12
+
+PAGES_OF: Final = {
+    "store": "/console/operations",
+    "deliveries": "/console/operations",
+    "keys": "/console/operations",
+    "rules": "/console/rules",
+    "policy": "/console/rules",
+    "models": "/console/models",
+    "journeys": "/console/journeys",
+    "budgets": "/console/operations",
+}
+"""What a notice is about → where more of it is."""
 
 
 def routes(console: Console) -> list[ControllerRouterHandler]:
-    """The page at `/console`."""
+    """The page at `/console`; the range that it shows is in its address."""
 
     @get("/")
     async def home(request: Request[Any, Any, Any]) -> Answer:
+        chosen = query_of(request).text("range")
+        chosen = chosen if chosen in RANGES else "today"
         try:
             snapshot = console.engine.snapshot
         except NotReady:
             snapshot = None
-        health = console.upkeep.health
-        others = {
-            "model": console.upkeep.supply.models.current.problem if snapshot else None,
-            "keys": console.upkeep.keys.problem,
-        }
-        problems = {**health.degraded, **{name: text for name, text in others.items() if text}}
+        now, zone = console.now().astimezone(zone_of(console.zone())), console.zone()
+        since = begin(chosen, now)
+        try:
+            store = console.engine.runtime.store
+            found = await glances(store, to_micros(since), to_micros(now), by="hour")
+        except StoreUnavailable:  # what needs a look says so
+            found = []
+        steps = found if chosen in _BY_HOUR else by_day(found, zone)
+        gettext = visitor_of(request).language.gettext
         return await console.page(
-            request, "home.html", snapshot=snapshot, problems=problems, hints=health.notices
+            request,
+            "home.html",
+            snapshot=snapshot,
+            notices=await notices(console.upkeep),
+            pages_of={about: path for about, path in PAGES_OF.items() if path in console.linked},
+            ranges=[(gettext(text), f"/console?range={name}") for name, text in RANGES.items()],
+            range=f"/console?range={chosen}",
+            since=since,
+            totals=totals(found),
+            times=[one.at for one in steps],
+            step=timedelta(hours=1) if chosen in _BY_HOUR else timedelta(days=1),
+            outcomes=outcomes(steps, gettext),
+            silent=largest(silences(found), gettext),
+            fallen=largest(added(one.fallen for one in found), gettext),
+            said=added(one.selections for one in found).most_common(_ROWS),
+            events=added(one.events for one in found).most_common(_ROWS),
         )
 
     return [home]
+
+
+def begin(chosen: str, now: datetime) -> datetime:
+    """When a range begins: a local midnight, but for the last 24 hours."""
+    if chosen == "day":
+        return now - timedelta(days=1)
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight - timedelta(days=_DAYS.get(chosen, 1) - 1)
+
+
+def by_day(found: Sequence[Glance], zone: str) -> list[Glance]:
+    """Hours put together to local days; the time is when the day's first hour began."""
+    days: dict[str, list[Glance]] = {}
+    for one in found:
+        days.setdefault(one.at.astimezone(zone_of(zone)).date().isoformat(), []).append(one)
+    return [
+        Glance(at=day[0].at, decisions=dict(added(one.decisions for one in day)))
+        for day in days.values()
+    ]
+
+
+def added(counts: Iterable[dict[K, int]]) -> Counter[K]:
+    """All counts together."""
+    whole: Counter[K] = Counter()
+    for one in counts:
+        whole.update(one)
+    return whole
+
+
+def outcomes(steps: Sequence[Glance], gettext: Callable[[str], str]) -> list[Series]:
+    """Outcome → how many decisions came to it in each step."""
+    by_step = [Counter[str]() for _ in steps]
+    for counts, one in zip(by_step, steps, strict=True):
+        for (_, outcome, _), count in one.decisions.items():
+            counts[outcome] += count
+    return [
+        Series(gettext(text), [counts[name] for counts in by_step])
+        for name, text in OUTCOMES.items()
+    ]
+
+
+def totals(found: Sequence[Glance]) -> dict[str, int]:
+    """How many decisions, messages, silences, events, and decisions without something."""
+    decisions = added(one.decisions for one in found)
+    return {
+        "decisions": decisions.total(),
+        "messages": added(one.selections for one in found).total(),
+        "silent": sum(count for (_, outcome, _), count in decisions.items() if outcome == "none"),
+        "events": added(one.events for one in found).total(),
+        "degraded": added(one.degraded for one in found).total(),
+    }
+
+
+def silences(found: Sequence[Glance]) -> Counter[str]:
+    """Reason → how many decisions were silent because of it."""
+    counts: Counter[str] = Counter()
+    for one in found:
+        for (_, outcome, reason), count in one.decisions.items():
+            if outcome == "none":
+                counts[reason] += count
+    return counts
+
+
+def largest(counts: Counter[str], gettext: Callable[[str], str]) -> list[tuple[str, int]]:
+    """The most frequent reasons in words, with their counts."""
+    return [
+        (gettext(REASONS[code]) if code in REASONS else code or gettext(N_("not said")), count)
+        for code, count in counts.most_common(_ROWS)
+    ]
