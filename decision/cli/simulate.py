@@ -114,7 +114,7 @@ def simulate(
 
     Journeys go on while time goes by, from line to line and for a while after the last (--for).
     Printed is what they ask and give, which steps are entered and why runs end, and the first asks
-    with their times. With --customers alone, time begins now.
+    with their times; --html has it as well. With --customers alone, time begins now.
 
     With --log the customers are as logged at each decision, but for their contacts, which are
     taken over where a customer is first met; budgets start unspent; and what the policies would
@@ -154,6 +154,7 @@ def simulate(
         )
     )
     tally, currency = simulation.tally, new.settings.currency
+    zone = calendar.zone(new.settings.timezone)
     if as_json:
         versions = {"new": new.version, "old": old and old.version}
         off_policy = simulation.off_policy and simulation.off_policy.as_dict()
@@ -167,7 +168,6 @@ def simulate(
         for line in lines_of(tally, currency, simulation.off_policy):
             click.echo(line)
         if span is not None:
-            zone = calendar.zone(new.settings.timezone)
             for line in journey_lines(simulation.acting, tally, currency, zone):
                 click.echo(line)
     if html is not None:  # last: a full disk does not take the figures with it
@@ -176,7 +176,8 @@ def simulate(
 
         other = against or (f"policy {old.version}" if old is not None else None)
         title = f"What if: {rules}" + (f" against {other}" if other else "")
-        write_whole(html, page(tally, title, currency, simulation.off_policy).encode())
+        acting = None if span is None else (simulation.acting, zone)
+        write_whole(html, page(tally, title, currency, simulation.off_policy, acting).encode())
         say(f"wrote {html}")
     return 1 if tally.errors or tally.bad_customers else 0
 

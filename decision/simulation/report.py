@@ -41,7 +41,8 @@ def lines_of(tally: Tally, currency: str, off_policy: OffPolicy | None = None) -
         yield from _customers(tally, currency)
 
 
-_TITLES: Final = {
+NOTHING_HAPPENED: Final = "nothing: no run was started, and no moment happened"
+TITLES: Final = {
     "moment": "moments",
     "step": "runs that entered a step",
     "ask": "asks of journeys",
@@ -50,38 +51,50 @@ _TITLES: Final = {
     "refused": "runs that were refused",
     "under way": "runs under way in the end",
 }
+"""Of the tables of what journeys do."""
 
 
 def journey_lines(acting: JourneyTally, tally: Tally, currency: str, zone: tzinfo) -> Iterator[str]:
     """What journeys did, line by line, with times of a time zone."""
-    yield f"what journeys do until {acting.until.astimezone(zone):%Y-%m-%d %H:%M}"
+    yield journeys_head(acting, zone)
     yield ""
     if not acting:
-        yield "nothing: no run was started, and no moment happened"
+        yield NOTHING_HAPPENED
     counts = ["old", "new", "change"] if tally.compared else ["count"]
     for table, rows in acting.tables.items():
         if rows:
             heads = columns_of(tally.compared, currency) if table == "given" else counts
-            yield from _table(_TITLES[table], heads, rows.items(), tally)
-    first = acting.first()
-    if first:
-        yield f"the first {count_of(len(first), 'ask')}"
-        heads = ["time", "customer", "step", *(["old"] if tally.compared else []), "new"]
-        cells = [
-            [
-                row.at.astimezone(zone).isoformat(),
-                row.customer_id,
-                f"{row.journey}.{row.step}",
-                *([row.old or "-"] if tally.compared else []),
-                row.new or "-",
-            ]
-            for row in first
-        ]
+            yield from _table(TITLES[table], heads, rows.items(), tally)
+    heads, *cells = first_asks(acting, tally.compared, zone)
+    if cells:
+        yield f"the first {count_of(len(cells), 'ask')}"
         widths = [max(map(cell_len, column)) for column in zip(heads, *cells, strict=True)]
         for line in (heads, *cells):
             padded = (set_cell_size(cell, width) for cell, width in zip(line, widths, strict=True))
             yield "  ".join(padded).rstrip()
         yield ""
+
+
+def journeys_head(acting: JourneyTally, zone: tzinfo) -> str:
+    """Until when journeys act, by the clock of a time zone."""
+    return f"what journeys do until {acting.until.astimezone(zone):%Y-%m-%d %H:%M}"
+
+
+def first_asks(acting: JourneyTally, compared: bool, zone: tzinfo) -> list[list[str]]:
+    """The first asks of journeys as a table, its heads first: who would get what when."""
+    return [
+        ["time", "customer", "step", *(["old"] if compared else []), "new"],
+        *(
+            [
+                row.at.astimezone(zone).isoformat(),
+                row.customer_id,
+                f"{row.journey}.{row.step}",
+                *([row.old or "-"] if compared else []),
+                row.new or "-",
+            ]
+            for row in acting.first()
+        ),
+    ]
 
 
 def head_of(tally: Tally) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -189,12 +190,29 @@ def test_the_report_says_who_would_get_what_when(run: Any, rules: Path, events: 
     )
 
 
+@pytest.mark.parametrize("compared", [False, True], ids=["one policy", "two policies"])
+def test_the_page_says_what_the_report_says_of_journeys(
+    run: Any, rules: Path, events: Path, tmp_path: Path, compared: bool
+) -> None:
+    args = ["--rules", rules, "--requests", events, "--first", 5, "--html", tmp_path / "page.html"]
+    told = run("simulate", *args, *(["--against", rules] if compared else [])).stdout
+    page = (tmp_path / "page.html").read_text("utf-8")
+    shown = " ".join(re.sub("<[^>]*>", " ", page).split()).lower()
+    told = told[told.index("what journeys do") :]
+    told = told[: told.index("customers are affected")] if "affected" in told else told
+    for line in told.splitlines():
+        for cell in re.split(r"\s{2,}", line):
+            assert cell.removesuffix(" EUR").lower() in shown or cell in ("count", "change"), cell
+
+
 def test_nothing_acts_is_said(run: Any, rules: Path, tmp_path: Path) -> None:
     path = tmp_path / "one.ndjson"
     at = START.isoformat()
     path.write_text(json.dumps({"type": "page_view", "customer_id": "a", "at": at}) + "\n")
-    result = run("simulate", "--rules", rules, "--requests", path, "--for", "0s")
+    page = tmp_path / "page.html"
+    result = run("simulate", "--rules", rules, "--requests", path, "--for", "0s", "--html", page)
     assert "nothing: no run was started" in result.stdout
+    assert "Nothing: no run was started" in page.read_text("utf-8")
 
 
 @pytest.mark.parametrize(
