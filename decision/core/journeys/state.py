@@ -107,6 +107,8 @@ def kept(properties: Mapping[str, Any]) -> dict[str, Value]:
 
 def has_abouts(state: JourneyState) -> bool:
     """Whether runs or partial matches keep properties."""
+    if not (state.runs or state.partials):
+        return False
     runs = any(one.about for ones in state.runs.values() for one in ones)
     return runs or any(one.about for ones in state.partials.values() for one in ones)
 

@@ -46,6 +46,9 @@ def journey_fields(state: JourneyState | None, number: Mapping[str, Any]) -> lis
 def read_journeys(fields: list[Any], name: _Names) -> JourneyState:
     """The state that `journey_fields` gave."""
     runs, partials, started, looked, armed, held = padded(fields, 6)
+    timer = [f"{_UNITS[one % 3]}{one // 3}" for one in armed or ()]
+    if not (runs or partials or started or held):  # most customers, where dates start journeys
+        return JourneyState(looked=looked or 0, armed=timer)
     return JourneyState(
         {name[key]: [_read_run(run, name) for run in own] for key, own in (runs or {}).items()},
         {name[key]: [_read_partial(o, name) for o in own] for key, own in (partials or {}).items()},
@@ -55,7 +58,7 @@ def read_journeys(fields: list[Any], name: _Names) -> JourneyState:
             for key, at in own.items()
         },
         looked or 0,
-        [f"{_UNITS[one % 3]}{one // 3}" for one in armed or ()],
+        timer,
         [name[one] for one in held or ()],
     )
 
