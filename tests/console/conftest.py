@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import msgspec
+import playwright.sync_api
 import pytest
 from playwright.sync_api import Page
 
@@ -112,11 +113,26 @@ async def browsing(
         yield Browser(api)
 
 
-@pytest.fixture(scope="session")
-def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
-    """The Chromium of this machine: none is downloaded."""
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[playwright.sync_api.Browser]:
+    """The Chromium of this machine: none is downloaded.
+
+    For a module, in which no test is asynchronous, and no longer: while it lives, no other event
+    loop can run in this thread.
+    """
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    return {**browser_type_launch_args, "executable_path": CHROMIUM, "args": arguments}
+    with playwright.sync_api.sync_playwright() as started:
+        found = started.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page(chromium: playwright.sync_api.Browser) -> Iterator[Page]:
+    """An empty page of a browser without cookies."""
+    context = chromium.new_context()
+    yield context.new_page()
+    context.close()
 
 
 @pytest.fixture(scope="session")
@@ -156,8 +172,3 @@ def keyed(page: Page, keyed_site: tuple[Site, KeysInFile]) -> Iterator[Watched]:
     found = Watched(page, keyed_site[0].url)
     yield found
     found.check()
-
-
-@pytest.fixture(scope="session")
-def base_url() -> None:
-    """Tests name addresses in full."""

@@ -100,8 +100,8 @@ def test_the_language_and_the_theme_stay(watched: Watched) -> None:
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
 
 
-def test_a_page_without_script_can_be_used(browser: Browser, site: Site) -> None:
-    with browser.new_context(java_script_enabled=False) as context:
+def test_a_page_without_script_can_be_used(chromium: Browser, site: Site) -> None:
+    with chromium.new_context(java_script_enabled=False) as context:
         page = context.new_page()
         page.goto(site.url + "/console")
         page.get_by_role("button", name="中文").click()
