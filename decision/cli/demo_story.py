@@ -155,19 +155,16 @@ class _Told:
             signal.raise_signal(signal.SIGTERM)
 
     def _show(self, settings: Any) -> None:
-        out = console()
-        out.print(
-            f"\n[bold green]The demo runs on http://{settings.host}:{settings.port}[/]  ", end=""
-        )
-        out.print(
-            f"(Ctrl-C ends it)\n\n{_pace(self._speed)} In another terminal, in this folder:\n"
-        )
+        out, url = console(), f"http://{settings.host}:{settings.port}"
+        out.print(f"\n[bold green]The demo runs on {url}[/]  (Ctrl-C ends it)\n")
+        out.print(_pace(self._speed))
+        out.print(f"Look at it: {url}/console, or in another terminal, in this folder:\n")
         for line in (
             f"export NEXTBEST_REDIS_URL={settings.redis_url}",
             "nextbest journeys list                # how many are where",
             "nextbest journeys show basket         # the steps, and whose turn is next",
             f"tail -n 3 {self._outbox}/*.ndjson     # what was sent",
-            f"nextbest explain DECISION_ID --url http://{settings.host}:{settings.port}",
+            f"nextbest explain DECISION_ID --url {url}",
         ):
             out.print(f"  {line}", markup=False, soft_wrap=True)
         out.print()
