@@ -25,6 +25,7 @@ COMMANDS = {
     "simulate": "Show what a change of rules would do, before it is live.",
     "schema": "Write the JSON Schema of rule files, for editors.",
     "publish": "Put checked rules in force on all replicas.",
+    "drafts": "Look at drafts of rules, and take files out of them.",
     "rollback": "Return to an earlier policy, or with --models to an earlier model.",
     "load": "Load customers from CSV, NDJSON or Parquet.",
     "consume": "Record events from topics of Kafka.",
@@ -53,7 +54,10 @@ COMMANDS = {
 
 _PANELS = [
     {"name": "Try it", "commands": ["demo", "init"]},
-    {"name": "Rules", "commands": ["check", "test", "simulate", "schema", "publish", "rollback"]},
+    {
+        "name": "Rules",
+        "commands": ["check", "test", "simulate", "schema", "publish", "drafts", "rollback"],
+    },
     {
         "name": "Run",
         "commands": [

@@ -49,6 +49,13 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
             "has put into the store, for all servers at once."
         ),
     ] = "folder"
+    review: Annotated[
+        Literal["off", "required"],
+        _about(
+            "Whether somebody who has not written in a draft of rules must approve it before it "
+            "is published from the console. required needs NEXTBEST_API_KEYS_FILE."
+        ),
+    ] = "off"
     models: Annotated[
         str | None,
         _about("Folder of published model versions. Where it has none, a prior stands in."),

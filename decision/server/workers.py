@@ -118,6 +118,12 @@ def check(settings: ServerSettings) -> None:
         )
     if settings.api_keys_file is not None:
         load_keys(settings.api_keys_file)
+    elif settings.review == "required":
+        raise StartRefused(
+            "NEXTBEST_REVIEW is required, and there are no API keys: without them, who writes and "
+            "who approves cannot be told apart; set NEXTBEST_API_KEYS_FILE (`nextbest key create` "
+            "makes keys), or NEXTBEST_REVIEW=off"
+        )
     refuse_gateways(settings)
     origins_of(settings.segment_origins)
     if settings.archive is not None:
