@@ -40,6 +40,14 @@ class Form:
         """A field's text; the last, where it was sent more than once."""
         return next((value for key, value in reversed(self.fields) if key == name), otherwise)
 
+    def long_text(self, name: str) -> str:
+        """A text of several lines, with a plain line feed at their ends, which forms do not have.
+
+        >>> Form([("text", "a\\r\\nb")]).long_text("text")
+        'a\\nb'
+        """
+        return self.text(name).replace("\r\n", "\n")
+
     def all(self, name: str) -> list[str]:
         """All that were sent under a name."""
         return [value for key, value in self.fields if key == name]

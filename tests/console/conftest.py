@@ -18,6 +18,7 @@ from playwright.sync_api import Page
 
 from decision.core.ports import Store
 from decision.observability import configure_logging
+from decision.server.audit import LastPseudonyms, audit, entry_of
 from decision.server.keys.entries import ApiKey, make_key
 from tests.api.conftest import RULES, Api, running
 from tests.console.site import Site
@@ -142,7 +143,17 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder.mkdir()
     (folder / "rules.yaml").write_text(RULES)
     with Site(folder) as found:
+        found.run(_filled(found))
         yield found
+
+
+async def _filled(site: Site) -> None:
+    """Entries of the audit as long as they can be."""
+    store = site.engine.runtime.store
+    names = LastPseudonyms(store)
+    for by in ("ann", "周" * 200, "x" * 200, "<b>li</b>"):
+        entry = entry_of("rules.publish", by, target="v-" + "0f" * 40, reason=by * 2, command=True)
+        await audit(store, names, entry)
 
 
 @pytest.fixture(scope="session")

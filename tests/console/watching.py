@@ -39,7 +39,7 @@ class Watched:
 
     def check(self) -> None:
         """Nothing went wrong."""
-        assert self.wrong == []
+        assert not self.wrong, "\n".join(self.wrong)
 
     def check_access(self, about: str = "") -> None:
         """axe finds nothing serious or critical on what is shown now."""

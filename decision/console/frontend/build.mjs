@@ -1,14 +1,14 @@
 // Builds the console's scripts and styles into a folder (../static, or the one named), with a hash
 // in each name, and a manifest of plain name → name. The same sources give the same bytes.
 
-import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, extname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const target = resolve(process.argv[2] ?? join(here, "../static"));
-const entries = ["console.ts", "console.css", "icon.svg"];
+const entries = ["console.ts", "editor.ts", "grid.ts", "console.css", "icon.svg"];
 
 const { outputFiles, metafile } = await build({
   absWorkingDir: here,
@@ -36,5 +36,21 @@ for (const [path, output] of Object.entries(metafile.outputs)) {
   if (source) manifest[basename(source, ".ts") + (extname(source) === ".ts" ? ".js" : "")] = basename(path);
 }
 for (const file of outputFiles) await writeFile(join(target, basename(file.path)), file.contents);
+// The licences of what is built in go with it.
+const packages = new Set();
+for (const output of Object.values(metafile.outputs)) {
+  for (const [path, { bytesInOutput }] of Object.entries(output.inputs)) {
+    const found = /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path);
+    if (found && bytesInOutput > 0) packages.add(found[1]);
+  }
+}
+let licenses = "";
+for (const name of [...packages].sort()) {
+  const folder = join(here, "node_modules", name);
+  const { version } = JSON.parse(await readFile(join(folder, "package.json"), "utf8"));
+  licenses += `${name} ${version}\n\n${(await readFile(join(folder, "LICENSE"), "utf8")).trim()}\n\n\n`;
+}
+await writeFile(join(target, "licenses.txt"), `${licenses.trim()}\n`);
+
 const sorted = Object.fromEntries(Object.entries(manifest).sort());
 await writeFile(join(target, "manifest.json"), `${JSON.stringify(sorted, null, 2)}\n`);
