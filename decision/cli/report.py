@@ -1,4 +1,4 @@
-"""`nextbest report journey`."""
+"""`nextbest report journey`, and the group of all reports."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from decision.cli.candidates import candidates, sensitivity, win_loss
 from decision.cli.options import json_option, log_option, settings_from, settings_options
 from decision.cli.output import busy, console, print_json
 from decision.core.clock import SECOND, rough_duration
@@ -22,7 +23,11 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 
 @click.group(epilog="Example: nextbest report journey welcome --log archive")
 def report() -> None:
-    """Report on journeys, from the archive."""
+    """Report on journeys, and on what became of candidates."""
+
+
+for _command in (candidates, win_loss, sensitivity):
+    report.add_command(_command)
 
 
 @report.command(epilog="Example: nextbest report journey welcome --log archive --from 2026-11-01")

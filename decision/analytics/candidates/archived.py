@@ -1,0 +1,266 @@
+"""Counts of an archive: made once per file, kept in memory and in the folder `_summaries`.
+
+A file of the archive never changes: compaction and erasure put other files in its place, of which
+the counts are made again, and those of the earlier file are dropped. Where the folder cannot be
+written, counts are kept in memory alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import OrderedDict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Lock
+from typing import Any, Final, NamedTuple
+
+from decision.analytics.candidates.counting import Segment, batches_of, count, rows_named
+from decision.analytics.candidates.facts import Facts, facts_of
+from decision.analytics.candidates.segment import seen_on, segment_field, slice_of, value_of
+from decision.analytics.candidates.source import THREADS, Counted, CountsDatabase
+from decision.archive.damage import naming_damage
+from decision.archive.journal import files, reading
+from decision.archive.policies import policy_path, read_policy
+from decision.core.clock import from_micros
+from decision.core.identifiers import parse_decision_id
+from decision.core.records import NOT_GIVEN
+from decision.files import write_whole
+
+SUMMARIES: Final = "_summaries"
+_FORMAT: Final = 1
+_TRIES: Final = 3
+_KEPT: Final = 4
+"""Time zones and segments that are kept in memory at once."""
+
+
+class FileKey(NamedTuple):
+    """A file as it is now; one that was replaced under its name has another key."""
+
+    path: Path
+    size: int
+    changed: int
+
+    @classmethod
+    def of(cls, path: Path) -> FileKey:
+        about = path.stat()
+        return cls(path, about.st_size, about.st_mtime_ns)
+
+    @property
+    def date(self) -> str:
+        """The date in UTC of its decisions."""
+        return self.path.parent.name.removeprefix("date=")
+
+    @property
+    def name(self) -> str:
+        """A name for what is known of the file."""
+        digest = _digest(f"{self.size} {self.changed}")
+        return f"{self.path.parent.name}-{self.path.name.partition('.parquet')[0]}-{digest}"
+
+
+class _Changes(NamedTuple):
+    """What one file of changes says: decisions that nobody was given, and erasures."""
+
+    not_given: frozenset[str]
+    erasures: int
+
+
+class _Loaded:
+    """The counts for one time zone and segment: which files are in, and what of them is left out.
+
+    `missing` are the policies that a file's counts were made without, `withheld` the decisions that
+    were looked for in it because nobody was given them.
+    """
+
+    def __init__(self, scratch: Path) -> None:
+        self.database = CountsDatabase(scratch)
+        self.files: dict[str, FileKey] = {}
+        self.missing: dict[str, frozenset[str]] = {}
+        self.withheld: dict[str, frozenset[str]] = {}
+
+
+class ArchivedCandidates:
+    """The candidates of all decisions of an archive. It can be used from several threads.
+
+    `folder` is where counts are kept: `_summaries` in the archive where nothing else is said.
+
+    >>> from tempfile import mkdtemp
+    >>> with ArchivedCandidates(Path(mkdtemp())).counts("Asia/Shanghai") as found:
+    ...     found.database.value("SELECT count(*) FROM totals")
+    0
+    """
+
+    def __init__(self, archive: Path, folder: Path | None = None) -> None:
+        self._archive = archive
+        self._folder = archive / SUMMARIES if folder is None else folder
+        self._scratch = TemporaryDirectory(prefix="nextbest-")
+        self._lock = Lock()
+        self._views: OrderedDict[tuple[str, str | None], _Loaded] = OrderedDict()
+        self._policies: dict[tuple[str, bool], Facts | None] = {}
+        self._changes: dict[str, _Changes] = {}
+
+    @contextmanager
+    def counts(self, timezone: str, segment: str | None = None) -> Iterator[Counted]:
+        """See `CandidateSource`; files that are new since the last call are counted first."""
+        if segment is not None:
+            segment_field(segment)  # refused before anything is read
+        with self._lock, naming_damage(self._archive):
+            loaded = self._view(timezone, segment)
+            erased = self._refreshed(loaded, timezone, segment)
+            view = loaded.database.reading()
+            database = view.__enter__()
+        try:
+            yield Counted(database, "archive", timezone, erased=erased)
+        finally:
+            view.__exit__(None, None, None)
+
+    def _view(self, timezone: str, segment: str | None) -> _Loaded:
+        key = timezone, segment
+        if key not in self._views:
+            self._views[key] = _Loaded(Path(self._scratch.name))
+        self._views.move_to_end(key)
+        while len(self._views) > _KEPT:
+            self._views.popitem(last=False)[1].database.close()
+        return self._views[key]
+
+    def _refreshed(self, loaded: _Loaded, timezone: str, segment: str | None) -> int:
+        """Takes in what changed in the archive; returns how many customers were erased."""
+        folder = self._folder / _digest(f"{_FORMAT} {timezone} {segment}")
+        with reading(self._archive):
+            keys = {key.name: key for key in self._keys("decisions")}
+            changes = self._said()
+            gone = [name for name in loaded.files if name not in keys]
+            again = [
+                name
+                for name, versions in loaded.missing.items()
+                if any(self._facts(version) is not None for version in versions)
+            ]
+            new = [name for name in keys if name not in loaded.files or name in again]
+
+            def made(name: str) -> Any:
+                return self._summary(folder, keys[name], timezone, segment)
+
+            with loaded.database.changing(), ThreadPoolExecutor(THREADS) as pool:
+                for name in (*gone, *again):
+                    loaded.database.remove(name)
+                    loaded.files.pop(name, None)
+                    loaded.missing.pop(name, None)
+                    loaded.withheld.pop(name, None)
+                for name, counts in zip(new, pool.map(made, new), strict=True):
+                    loaded.database.add(name, counts)
+                    loaded.files[name] = keys[name]
+                    loaded.missing[name] = _missing(counts)
+                self._withhold(loaded, changes, timezone, segment)
+            if gone or new:
+                _tidy(folder, keys)
+        return sum(one.erasures for one in changes)
+
+    def _keys(self, dataset: str) -> list[FileKey]:
+        for _ in range(_TRIES - 1):
+            with suppress(FileNotFoundError):  # an erasure put another file in its place
+                return [FileKey.of(path) for path in files(self._archive, dataset)]
+        return [FileKey.of(path) for path in files(self._archive, dataset)]
+
+    def _said(self) -> list[_Changes]:
+        keys = {key.name: key for key in self._keys("changes")}
+        for name, key in keys.items():
+            if name not in self._changes:
+                self._changes[name] = _changes_in(key.path)
+        self._changes = {name: self._changes[name] for name in keys}
+        return list(self._changes.values())
+
+    def _facts(self, version: str) -> Facts | None:
+        key = version, policy_path(self._archive, version).exists()
+        if key not in self._policies:
+            definition = read_policy(self._archive, version) if key[1] else None
+            self._policies[key] = None if definition is None else facts_of(definition)
+        return self._policies[key]
+
+    def _summary(self, folder: Path, key: FileKey, timezone: str, segment: str | None) -> Any:
+        """The counts of one file, as they are kept or made now."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = folder / f"{key.name}.counts"
+        with suppress(OSError, pa.ArrowException):
+            kept = pq.read_table(io.BytesIO(path.read_bytes()))
+            if not any(self._facts(version) is not None for version in _missing(kept)):
+                return kept
+        segments = self._segments(key, segment)
+        found = count(batches_of(key.path), timezone, self._facts, segments)
+        buffer = io.BytesIO()
+        pq.write_table(found, buffer, compression="zstd")
+        with suppress(OSError):
+            write_whole(path, buffer.getvalue())
+        return found
+
+    def _segments(self, key: FileKey, segment: str | None) -> dict[str, Segment]:
+        """What gives decisions of a file their values of a segment."""
+        if segment is None:
+            return {}
+        seen = seen_on(self._archive, key.date)
+        return {slice_of(segment): value_of(segment_field(segment), seen)}
+
+    def _withhold(
+        self, loaded: _Loaded, changes: list[_Changes], timezone: str, segment: str | None
+    ) -> None:
+        """Counts down decisions that nobody was given, also those that this is said of later."""
+        by_day: dict[str, set[str]] = {}
+        for decision_id in frozenset[str]().union(*(one.not_given for one in changes)):
+            for day in _days_near(decision_id):
+                by_day.setdefault(day, set()).add(decision_id)
+        for name, key in loaded.files.items():
+            known = loaded.withheld.get(name, frozenset())
+            if new := by_day.get(key.date, set()) - known:
+                rows = list(rows_named(key.path, new))
+                segments = self._segments(key, segment if rows else None)
+                counts = count(rows, timezone, self._facts, segments, not_given=True)
+                loaded.database.add(name, counts)
+                loaded.withheld[name] = known | new
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _days_near(decision_id: str) -> list[str]:
+    """The dates under which a decision may be, by the time in its id."""
+    try:
+        day = from_micros(parse_decision_id(decision_id)[0] * 1000).date()
+    except ValueError:
+        return []
+    return [(day + timedelta(days=days)).isoformat() for days in (-1, 0, 1)]
+
+
+def _changes_in(path: Path) -> _Changes:
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        own = [name for name in ("change_id", "kind") if name in file.schema_arrow.names]
+        table = file.read(own)
+    if len(own) < 2:
+        return _Changes(frozenset(), 0)
+    kinds = table.column("kind")
+    ids = table.column("change_id").filter(pc.equal(kinds, NOT_GIVEN))
+    return _Changes(frozenset(ids.to_pylist()), pc.sum(pc.equal(kinds, "erasure")).as_py() or 0)
+
+
+def _missing(counts: Any) -> frozenset[str]:
+    """The policies that counts were made without."""
+    import pyarrow.compute as pc
+
+    own = counts.filter(pc.equal(counts.column("kind"), "policy_missing"))
+    return frozenset(own.column("name").to_pylist())
+
+
+def _tidy(folder: Path, keys: dict[str, FileKey]) -> None:
+    """Removes the counts of files that are no longer in the archive."""
+    with suppress(OSError):
+        for path in folder.glob("*.counts"):
+            if path.stem not in keys:
+                path.unlink(missing_ok=True)
