@@ -19,7 +19,7 @@ import msgspec
 
 from decision.core.errors import NextbestError, Overloaded
 from decision.core.ports import Store
-from decision.drafts.logged import write_replays
+from decision.drafts.logged import newest_replays
 from decision.drafts.request import Request
 from decision.drafts.results import Checked, Progressed, WhatIf
 from decision.drafts.scenario_report import ScenarioReport
@@ -31,6 +31,10 @@ NEWEST: Final = 2_000
 """Decisions that a what-if decides again, where nothing else is said."""
 
 MOST_NEWEST: Final = 50_000
+"""Of an archive."""
+
+MOST_OF_LOG: Final = 10_000
+"""Of the store's log: some 3 KB each pass through this process."""
 
 _RETRY_AFTER: Final = 10
 
@@ -102,11 +106,10 @@ class Rehearsals:
         )
         if isinstance(decisions, Path):
             request.archive = str(decisions)
-            return await self._run(request, WhatIf, tell, seconds)
-        with tempfile.TemporaryDirectory(prefix="nextbest-what-if-") as folder:
-            request.replays = str(Path(folder, "replays.ndjson"))
-            await write_replays(decisions, Path(request.replays), request.newest)
-            return await self._run(request, WhatIf, tell, seconds)
+        else:
+            request.newest = min(request.newest, MOST_OF_LOG)
+            request.replays = await newest_replays(decisions, request.newest)
+        return await self._run(request, WhatIf, tell, seconds)
 
     async def _run(
         self,

@@ -15,7 +15,7 @@ Tell = Callable[[int, int], None]
 class Request(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What is to be done with `files`.
 
-    For a what-if, `old` are the files to compare with, `archive` is a folder or `replays` a file
+    For a what-if, `old` are the files to compare with, `archive` is a folder or `replays` are lines
     of decisions, of which the last `newest` are decided again within `seconds`.
     """
 
@@ -25,7 +25,7 @@ class Request(msgspec.Struct, kw_only=True, omit_defaults=True):
     coverage: bool = True
     old: dict[str, str] = {}
     archive: str | None = None
-    replays: str | None = None
+    replays: bytes = b""
     newest: int = 0
     seconds: float = 0.0
     models: str | None = None

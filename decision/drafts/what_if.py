@@ -88,8 +88,8 @@ async def compare(
 def _read(request: Request) -> Generator[ArchivedReplay]:
     if request.archive is not None:
         yield from read_archived(Path(request.archive), newest=request.newest)
-    elif request.replays is not None:
-        yield from read_replays(Path(request.replays))
+    else:
+        yield from read_replays(request.replays)
 
 
 def _told(decisions: _Decisions, newest: int, tell: Tell) -> Iterator[ArchivedReplay]:

@@ -189,3 +189,18 @@ def test_a_folder_of_models_that_is_not_there_is_named(run: Run, tmp_path: Path)
     result = run("rollback", "--models", tmp_path / "none")
     assert result.exit_code == 1
     assert "none is not a folder of models" in result.output
+
+
+def test_scenario_tests_are_published_with_the_rules_and_alone(
+    run: Run, rules: Path, redis: str, published: list[str]
+) -> None:
+    before = in_force(run, redis)
+    tests = rules / "tests" / "all.yaml"
+    tests.write_text(tests.read_text() + "# more\n")
+    result = run("publish", rules, "--redis-url", redis)
+    assert f"Policy {published[-1]} is published" in result.stdout
+    after = in_force(run, redis)
+    assert after["version"] == before["version"] and after["tests"] != before["tests"]
+    assert "nothing has changed" in run("publish", rules, "--redis-url", redis).stdout
+    result = run("rollback", "--redis-url", redis)  # to the policy before, not to other tests
+    assert published[-2] in result.stdout

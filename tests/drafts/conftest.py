@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from decision.core.errors import StoreUnavailable
 from decision.core.ports import Store
 from decision.drafts.drafts import Drafts
 from decision.releases.publishing import publish
@@ -70,3 +72,26 @@ async def put_in_force(store: Store, files: dict[str, str], by: str = "operator"
     at = datetime.now(UTC)
     tests = {"tests/coupon.yaml": TESTS}
     return (await publish(store, definition, by, "", at, tests)).version
+
+
+class Faulty:
+    """A store whose n-th call is lost, before it is done or after."""
+
+    def __init__(self, store: Store, fails: int, *, after: bool) -> None:
+        self._store, self._fails, self._after = store, fails, after
+        self.calls = 0
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+
+        async def called(*given: Any, **more: Any) -> Any:
+            self.calls += 1
+            fails = self.calls == self._fails
+            if fails and not self._after:
+                raise StoreUnavailable("lost before")
+            result = await method(*given, **more)
+            if fails:
+                raise StoreUnavailable("lost after", uncertain=True)
+            return result
+
+        return called

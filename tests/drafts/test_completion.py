@@ -250,3 +250,10 @@ def test_names_are_found_in_files_with_errors_and_in_one_line() -> None:
     assert found.of("purposes") == {"a": "a.yaml:1", "b": "a.yaml:1"}
     assert found.of("messages") == {"tea": "a.yaml:3", "x y": "a.yaml:4"}
     assert list(found.of("tags")) == ["z"]
+
+
+def test_attributes_of_customers_are_offered_beside_those_that_rules_read() -> None:
+    names = names_in(FILES, ["shoe_size"])
+    text = "messages:\n  tea:\n    when: {shoe"
+    found = complete("a.yaml", text, 3, 16, names)
+    assert [one.insert for one in found.candidates] == ["customer.shoe_size: "]

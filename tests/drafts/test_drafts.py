@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
 
 import msgspec
 import pytest
 
-from decision.core.errors import InputError, NotFound
+from decision.core.errors import InputError, NotFound, StoreUnavailable
 from decision.core.ports import Store
 from decision.drafts import draft as bounds
-from decision.drafts.draft import Draft, DraftChanged, DraftRefused, checked_file
+from decision.drafts.draft import Draft, DraftChanged, DraftRefused, checked_file, text_name
 from decision.drafts.drafts import Drafts
-from decision.drafts.editing import RebaseConflict, Rebased, SaveConflict, Saved
+from decision.drafts.editing import DraftFile, RebaseConflict, Rebased, SaveConflict, Saved
 from decision.drafts.line_diff import lines_of
-from tests.drafts.conftest import ALL, FILES, MESSAGES, TESTS, put_in_force
+from tests.drafts.conftest import ALL, FILES, MESSAGES, SETUP, TESTS, Faulty, put_in_force
 
 pytestmark = pytest.mark.anyio
 
@@ -412,3 +416,57 @@ async def test_the_record_of_a_draft_stays_readable(drafts: Drafts) -> None:
         *("id", "title", "created", "created_by", "changed", "changed_by", "base", "base_tests"),
         *("authors", "files", "steps", "texts", "revision"),
     }
+
+
+# The store does not answer.
+
+Call = Callable[[Drafts, Draft, DraftFile], Awaitable[object]]
+CALLS: dict[str, Call] = {
+    "save": lambda drafts, draft, file: drafts.save(
+        draft.id, FILE, DEARER, seen=file.seen, by="wang"
+    ),
+    "conflict": lambda drafts, draft, file: drafts.save(
+        draft.id, FILE, MESSAGES.replace("value: 1", "value: 7"), seen=file.seen, by="wang"
+    ),
+    "remove": lambda drafts, draft, _: drafts.save(
+        draft.id, "setup.yaml", None, seen=text_name(FILES["setup.yaml"]), by="wang"
+    ),
+    "rebase": lambda drafts, draft, _: drafts.rebase(draft.id, "wang"),
+    "approve": lambda drafts, draft, _: drafts.approve(draft.id, "zhou", of=draft.fingerprint),
+    "discard": lambda drafts, draft, _: drafts.discard(draft.id, "wang"),
+}
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("name", CALLS)
+async def test_a_call_that_was_lost_does_no_harm_when_it_comes_again(
+    drafts: Drafts, store: Store, now: Iterator[datetime], name: str, after: bool
+) -> None:
+    """Oracle: the same call on another draft, where nothing is lost."""
+
+    async def prepared() -> tuple[Draft, DraftFile]:
+        draft = await begun(drafts)
+        file = await drafts.file(draft, FILE)  # what somebody began with, before the next change
+        await saved(drafts, draft, WITH_TIPS)
+        return await drafts.ask_review(draft.id, "li"), file
+
+    def outcome(draft: Draft) -> tuple[object, ...]:
+        files = {file: change.text for file, change in draft.files.items()}
+        rejected = [(one.file, one.text) for one in draft.rejected]
+        steps = [(step.what, step.by, step.file) for step in draft.steps]
+        return draft.state, draft.base, files, rejected, draft.authors, steps, set(draft.texts)
+
+    right, made = await prepared(), [await prepared() for _ in range(12)]
+    await put_in_force(store, {**FILES, "setup.yaml": SETUP + "# more\n"})
+    await CALLS[name](drafts, *right)
+    wanted = outcome(await drafts.get(right[0].id))
+    for number, (draft, file) in enumerate(made, 1):
+        faulty: Any = Faulty(store, number, after=after)
+        lossy = Drafts(faulty, lambda: next(now))
+        with suppress(StoreUnavailable):
+            await CALLS[name](lossy, draft, file)
+        await CALLS[name](drafts, draft, file)
+        assert outcome(await drafts.get(draft.id)) == wanted
+        if faulty.calls < number:
+            return
+    raise AssertionError("no call came through")

@@ -24,7 +24,7 @@ from decision.releases import publishing
 from decision.releases.publishing import files_of, history, roll_back
 from decision.scenarios import run_scenarios
 from decision.scenarios.files import scenarios_of
-from tests.drafts.conftest import FILES, MESSAGES, TESTS, put_in_force
+from tests.drafts.conftest import FILES, MESSAGES, TESTS, Faulty, put_in_force
 
 pytestmark = pytest.mark.anyio
 
@@ -234,29 +234,6 @@ async def test_what_a_command_publishes_meanwhile_is_not_lost(
     assert isinstance(found, Published) and found.merged
     assert len(rehearse.seen) == 2  # what is published was checked as it is
     assert (await in_force(store)).files == rehearse.seen[-1]
-
-
-class Faulty:
-    """A store whose n-th call is lost, before it is done or after."""
-
-    def __init__(self, store: Store, fails: int, *, after: bool) -> None:
-        self._store, self._fails, self._after = store, fails, after
-        self.calls = 0
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._store, name)
-
-        async def called(*given: Any, **more: Any) -> Any:
-            self.calls += 1
-            fails = self.calls == self._fails
-            if fails and not self._after:
-                raise StoreUnavailable("lost before")
-            result = await method(*given, **more)
-            if fails:
-                raise StoreUnavailable("lost after", uncertain=True)
-            return result
-
-        return called
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
