@@ -61,7 +61,9 @@ def files_below(*folders: str) -> set[str]:
     return {
         name.as_posix()
         for name in names
-        if not any(part == "__pycache__" or part.startswith(".") for part in name.parts)
+        if not any(
+            part in ("__pycache__", "node_modules") or part.startswith(".") for part in name.parts
+        )
     }
 
 
@@ -102,7 +104,10 @@ def test_the_wheel_has_the_code_the_sample_and_the_starter_and_nothing_else(buil
         names = set(wheel.namelist()) - metadata
     sample = {f"decision/_sample/{name}" for name in files_below("rules")}
     sample |= {f"decision/_sample/models/{path.name}" for path in (ROOT / "models").glob("*.yaml")}
-    assert names == files_below("decision") | sample
+    sources = files_below("decision/console/frontend")  # what they build is in static/
+    assert sources
+    assert names == files_below("decision") - sources | sample
+    assert "decision/console/static/manifest.json" in names
     assert {name for name in names if name.startswith("decision/_starter/")}
     assert {Path(name).suffix for name in names} <= {
         ".py",
@@ -112,6 +117,7 @@ def test_the_wheel_has_the_code_the_sample_and_the_starter_and_nothing_else(buil
         ".html",
         ".json",
         ".yaml",
+        *(".css", ".js", ".svg", ".txt", ".po"),  # the console
     }
     assert {name.rpartition("/")[2] for name in metadata} == {
         *("METADATA", "WHEEL", "RECORD", "entry_points.txt", "LICENSE")
