@@ -153,7 +153,7 @@ class TimerStore(Protocol):
         """The counts of all partitions together, see `tally_of`."""
 
 
-HELD_BACK: Final = "~"
+HELD_BACK: Final = "!~"
 """What counts, instead of a step, customers whose runs are due and do not go on."""
 
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from decision.core.clock import HOUR, SECOND
 from decision.core.journeys.definition import EndReason
+from decision.core.timers import HELD_BACK
 from decision.engine import Engine
 from decision.outbound.holding import pause
 
@@ -72,7 +73,7 @@ def _ends(tallies: Mapping[str, int]) -> dict[str, tuple[int, int]]:
     errors: Counter[str] = Counter()
     for counted, number in tallies.items():
         name, _, what = counted.partition("\0")
-        if what.startswith("!") and what != "!runs":
+        if what.startswith("!") and what not in ("!runs", HELD_BACK):
             ends[name] += number
             errors[name] += number if what[1:] in ERRORS else 0
     return {name: (number, errors[name]) for name, number in ends.items()}

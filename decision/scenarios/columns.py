@@ -17,7 +17,7 @@ from decision.core.schema import TriggerEvent
 from decision.rulebook.content import given_fields
 from decision.rulebook.diagnostics import hint_for
 from decision.scenarios.arrange_contacts import part_named
-from decision.scenarios.schema import Ask, Customer, Expect, Spent, Step, keys_of
+from decision.scenarios.schema import Ask, Change, Customer, Expect, Spent, Step, keys_of
 
 Path = tuple[str | int, ...]
 
@@ -122,7 +122,8 @@ class Columns:
         if inner in ("now", "at", "wait", "events", "customer"):
             return Column((*at, inner))
         column = self._find(inner)
-        if column.path[0] not in ("ask", "expect"):
+        changes = column.path[0] == "customer" and column.path[1] in keys_of(Change)
+        if column.path[0] not in ("ask", "expect") and (column.measure or not changes):
             raise UnknownColumn(
                 f'"{inner}" does not belong to a step', hint_for(inner, keys_of(Step))
             )

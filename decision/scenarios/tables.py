@@ -146,7 +146,7 @@ def _paths(column: Column, cell: Node) -> list[Path]:
             return [(*path, key) for key in _OUTCOME]
         if path[-2:] == ("ask", "event"):
             return [(*path, "type")]
-        if path[:2] == ("customer", "consents") and len(path) == 3:
+        if path[-3:-1] == ("customer", "consents"):
             return [(*path, "*")]
     return [path]
 

@@ -22,6 +22,7 @@ from decision.rulebook.reader import load_files
 from decision.scenarios import scenarios_in
 from decision.scenarios.arrange import Arrangement, CannotArrange
 from decision.scenarios.arrange_time import date_for
+from decision.scenarios.columns import Columns, UnknownColumn
 from decision.scenarios.schema import PastEvent
 from tests.scenarios.conftest import folder_of
 from tests.scenarios.test_scenarios import errors_of, run
@@ -412,3 +413,42 @@ def measured(past: list, measure: str, second: int, zone_name: str) -> object:
         del document.events["buy"]
     [value] = table.read(Situation(document, "home", second * 1_000_000, zone))
     return value
+
+
+@pytest.mark.parametrize("column", ["customer.attributes.vip", "attributes.vip"])
+def test_a_column_says_what_changes_of_the_customer_in_a_step(tmp_path: Path, column: str) -> None:
+    """Below `customer` of that step: an attribute, the time zone, a consent, what can be reached."""
+    policy = """
+settings: {timezone: UTC, currency: CNY}
+purposes: {marketing: {consent: opt_in}}
+channels: {push: {}}
+placements: {home: {channels: [push]}}
+messages:
+  offer: {purpose: marketing, channels: [push], value: 5, when: {customer.vip: true}}
+"""
+    scenarios = f"""
+- name: steps
+  now: 2026-11-21T10:00:00Z
+  customer: {{consents: {{marketing: {{push: granted}}}}}}
+  steps:
+    - {{}}
+    - {{ask: {{placement: home}}, expect: {{outcome: none}}}}
+  table:
+    - {{steps.1.{column}: true, steps.2.expect: offer}}
+    - {{steps.1.{column}: false, steps.2.expect: none}}
+    - {{steps.1.{column}: true, steps.1.customer.consents.marketing.push: denied, steps.2.expect: none}}
+    - {{steps.1.{column}: true, steps.1.consents.marketing: denied, steps.2.expect: none}}
+    - {{steps.1.{column}: true, steps.1.timezone: Asia/Tokyo, steps.2.expect: offer}}
+    - {{steps.1.{column}: true, steps.1.customer.reachable: [], steps.2.expect: none}}
+"""
+    results = run(folder_of(tmp_path, policy), scenarios)
+    assert [one.problems for one in results] == [[]] * 6
+
+
+@pytest.mark.parametrize(
+    "column", ["customer.contacts", "customer.scores.interest", "customer.unreachable"]
+)
+def test_a_column_for_what_a_step_cannot_change_is_refused(column: str) -> None:
+    columns = Columns(compile_policy(load_files({"rules.yaml": POLICY}).definition))  # type: ignore[arg-type]
+    with pytest.raises(UnknownColumn):
+        columns.find(f"steps.1.{column}", 1)

@@ -6,6 +6,9 @@ from decision.core.document import Document
 from decision.core.journeys.counts import counts_by_journey
 from decision.core.journeys.runs import end, put, record_of, unexplained
 from decision.core.journeys.state import Run
+from decision.core.timers import HELD_BACK, tally_of
+from decision.outbound.failing import _ends as ends
+from decision.simulation.acting import JourneyTally
 
 
 def run(name: str) -> Run:
@@ -28,3 +31,13 @@ def test_only_what_is_gone_without_a_record_of_its_end_is_unexplained() -> None:
     assert found == {"welcome\0!": 1, "later\0!": 1}
     counts = counts_by_journey({**found, "welcome\0!goal": 1})
     assert (counts["welcome"].unexplained, counts["welcome"].ended) == (1, {"goal": 1})
+
+
+def test_who_is_held_back_is_counted_neither_as_a_step_nor_as_an_end() -> None:
+    """Whoever reads the counts by their names sees steps without `!`, and ends that are names."""
+    counts = counts_by_journey({tally_of("welcome", HELD_BACK): 3, "welcome\0pause": 4})["welcome"]
+    assert (counts.held_back, counts.waiting, counts.ended) == (3, {"pause": 4}, {})
+    tally = JourneyTally()
+    tally.under_way({tally_of("welcome", HELD_BACK): 3, "welcome\0pause": 4}, old=False)
+    assert list(tally.tables["under way"]) == ["welcome.pause"]
+    assert ends({tally_of("welcome", HELD_BACK): 300}) == {}
