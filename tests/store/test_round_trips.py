@@ -77,6 +77,10 @@ CALLS: dict[str, tuple[Call, list[str]]] = {
     "return budgets": (lambda store: store.return_budgets(["a", "b"], "t"), ["return_budgets"]),
     "find nothing": (lambda store: store.find_record(new_id()), ["find_record"] * 4),
     "find no id": (lambda store: store.find_record("no id"), []),
+    "newest records": (
+        lambda store: store.newest_records([1, 2], 3),
+        ["XREVRANGE XREVRANGE"],
+    ),
     "log records": (lambda store: store.log_records(HOME), ["XRANGE", *REFRESH, "XRANGE"]),
     "read logs": (
         lambda store: store.read_logs({HOME: "", HOME + 1: ""}),

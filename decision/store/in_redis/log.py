@@ -59,7 +59,7 @@ class RedisLog(RedisBase):
         commands: list[Command] = [
             ("XREVRANGE", self.keys.log(n), "+", "-", "COUNT", most) for n in partitions
         ]
-        pages = await self.connection.pipeline(commands, self._timeout)
+        pages = await self.connection.pipeline(commands, self._timeout) if commands else []
         if any(pages):
             await self._refresh()  # for documents that records may hold
         return [parse_entry(entry).record for page in pages for entry in reversed(page)]

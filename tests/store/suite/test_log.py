@@ -31,6 +31,18 @@ async def test_records_of_a_partition_come_in_the_order_of_their_commits(store: 
     assert await store.log_records((partition_of("c-1") + 1) % 256) == []
 
 
+async def test_the_newest_records_of_several_partitions_come_oldest_first(store: Store) -> None:
+    written = {name: [record(body=b"%d" % n) for n in range(4)] for name in ("c-1", "c-2")}
+    for name, records in written.items():
+        await store.commit(commit_of(await store.read(name), records=records))
+    one, other = map(partition_of, written)
+    assert await store.newest_records([one], 2) == written["c-1"][2:]
+    both = await store.newest_records([other, one], 9)
+    assert both == written["c-2"] + written["c-1"]
+    assert await store.newest_records([], 2) == []
+    assert await store.newest_records([(one + 1) % 256], 2) == []
+
+
 async def test_the_log_is_read_in_pages_and_trimmed_up_to_a_position(
     store: MemoryStore | RedisStore,
 ) -> None:
