@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
+import pytest
+
 from decision.core.clock import DAY, HOUR
 from decision.core.conditions import Clause
 from decision.core.definition import PolicyDefinition, Selector
+from decision.core.journeys.counts import REFUSALS
 from decision.core.journeys.definition import (
     Ask,
     Branch,
     DateStart,
     Element,
     End,
+    EndReason,
     Limits,
     ScheduleStart,
     SegmentStart,
@@ -214,3 +220,10 @@ def test_a_wait_for_another_step_of_the_same_run_is_refused() -> None:
     assert 'step "ok" of journey "a" waits for itself' in error.message
     several = text.replace("start:", "key: event.id, start:")
     assert not load_files({"a.yaml": SHOP + several}).errors
+
+
+@pytest.mark.parametrize("reason", sorted((set(get_args(EndReason)) | REFUSALS) - {"finished"}))
+def test_no_end_can_have_the_name_of_what_ends_or_refuses_runs(reason: str) -> None:
+    text = WELCOME.replace("{end: finished}", f"{{end: {reason}}}")
+    found = [one.code for one in load_files({"a.yaml": SHOP + text}).diagnostics]
+    assert "bad-name" in found

@@ -17,8 +17,8 @@ from decision.core.definition import Placement
 from decision.core.document import Document
 from decision.core.errors import InputError
 from decision.core.journeys.definition import Ask
-from decision.core.journeys.runs import end, put, record_of, runs_of, state_of
-from decision.core.journeys.state import MOST_KEPT, MOST_RUNS, Run
+from decision.core.journeys.runs import end, put, record_of, refusal, state_of
+from decision.core.journeys.state import MOST_KEPT, Run
 from decision.core.records import JourneyRecord
 from decision.core.schema import TriggerEvent
 
@@ -86,9 +86,8 @@ def ask_later(
         if one.key == key
     ]
     record = record_of(document, AGAIN, run, now)
-    if sum(1 for _ in runs_of(document)) >= MOST_RUNS:
-        record.refused = "runs"
-    else:
+    record.refused = refusal(document, run)
+    if record.refused is None:
         put(document, AGAIN, run)
         record.steps, record.asked, record.holds = [f"{STEP}:ask"], STEP, True
         record.decision_id, record.outcome = decision_id, "none"

@@ -9,7 +9,7 @@ import msgspec
 
 from decision.core.timers import HELD_BACK
 
-REFUSALS: Final = frozenset({"runs"})
+REFUSALS: Final = frozenset({"runs", "size"})
 """Why a run is not started, see `JourneyRecord.refused`: no run ends for one of these reasons."""
 
 

@@ -26,7 +26,15 @@ from decision.core.conditions import Test, compile_condition, fields_read
 from decision.core.document import Document
 from decision.core.fields import FieldTable, Situation
 from decision.core.journeys.definition import MOMENT, Element, Moment
-from decision.core.journeys.state import MOST_PARTIALS, TOO_LATE, Partial, kept
+from decision.core.journeys.state import (
+    MOST_KEPT,
+    MOST_KEPT_IN_ALL,
+    MOST_PARTIALS,
+    TOO_LATE,
+    Partial,
+    kept,
+    size_kept,
+)
 from decision.core.schema import TriggerEvent
 
 _NOBODY = Document(customer_id="")
@@ -305,9 +313,12 @@ def _put(partials: Partials, name: str, open_ones: list[Partial]) -> None:
 
 
 def _bound(partials: Partials) -> None:
-    """Forgets the oldest beyond `MOST_PARTIALS`."""
+    """Forgets the oldest beyond `MOST_PARTIALS`, and beyond what their properties may take."""
     count = sum(map(len, partials.values()))
-    while count > MOST_PARTIALS:
+    while count > MOST_PARTIALS or (
+        count * MOST_KEPT > MOST_KEPT_IN_ALL
+        and size_kept(one for ones in partials.values() for one in ones) > MOST_KEPT_IN_ALL
+    ):
         oldest = min(partials, key=lambda name: partials[name][0].first_at)
         _put(partials, oldest, partials[oldest][1:])
         count -= 1

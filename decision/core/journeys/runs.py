@@ -7,7 +7,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from decision.core.document import Document
 from decision.core.journeys.moments import unite_partials
-from decision.core.journeys.state import MOST_RUNS, MOST_STARTED, JourneyState, Run
+from decision.core.journeys.state import (
+    MOST_KEPT_IN_ALL,
+    MOST_RUNS,
+    MOST_STARTED,
+    JourneyState,
+    Run,
+    size_kept,
+)
 from decision.core.records import JourneyRecord
 from decision.core.timers import HELD_BACK, tally_of
 
@@ -45,6 +52,15 @@ def due_runs(document: Document, now: int, order: Mapping[str, int] = {}) -> lis
         return run.wake, run.started, chain, order.get(journey, -1), run.key
 
     return sorted(found, key=place)
+
+
+def refusal(document: Document, run: Run) -> str | None:
+    """Why a run cannot be kept beside those of a customer: see `REFUSALS`."""
+    runs = [one for _, one in runs_of(document)]
+    if len(runs) >= MOST_RUNS:
+        return "runs"
+    full = run.about and size_kept([*runs, run]) > MOST_KEPT_IN_ALL
+    return "size" if full else None
 
 
 def put(document: Document, journey: str, run: Run) -> None:

@@ -19,8 +19,15 @@ from decision.core.journeys.definition import (
     SegmentStart,
     Start,
 )
-from decision.core.journeys.runs import bounded, put, record_of, runs_of, state_of, tidy
-from decision.core.journeys.state import MOST_RUNS, TOO_LATE, Run, kept
+from decision.core.journeys.runs import (
+    bounded,
+    put,
+    record_of,
+    refusal,
+    state_of,
+    tidy,
+)
+from decision.core.journeys.state import TOO_LATE, Run, kept
 from decision.core.journeys.times import next_cron, next_date
 from decision.core.records import JourneyRecord
 from decision.core.schema import TriggerEvent
@@ -48,8 +55,8 @@ def start(
     has been since `at`.
 
     `cause` names what started it, so that the same never starts two; it took `hurried` steps where
-    that is a run. Where the customer has `MOST_RUNS`, the record says that it was refused. None: it
-    is not to start.
+    that is a run. Where the customer has too many, the record says that it was refused. None: it is
+    not to start.
     """
     if not journey.when(values):
         return None
@@ -76,8 +83,8 @@ def start(
     record = record_of(document, journey.name, run, now)
     record.started_by, record.step = start_words(journey.definition.start, run.event), run.step
     record.event_id = cause if event else None
-    if sum(1 for _ in runs_of(document)) >= MOST_RUNS:
-        record.refused = "runs"
+    record.refused = refusal(document, run)
+    if record.refused is not None:
         return record
     if again != 0:
         state.started = bounded({**state.started, f"{journey.name}\0{key}": at})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +22,11 @@ forgotten, so that the same key could start once more."""
 MOST_KEPT: Final = 2_048
 """Bytes of properties that a run or a partial match keeps of its first event. What does not fit any
 more, in the order of the event, is left out."""
+
+MOST_KEPT_IN_ALL: Final = 32_768
+"""Bytes of such properties of one customer, of all runs, and as many of all partial matches. Beyond
+them no run starts that has any: it is refused, logged and counted. The oldest partial matches are
+forgotten."""
 
 TOO_LATE: Final = 24 * 3_600_000_000
 """Microseconds: an event that is older when it arrives starts no run and no partial match. One
@@ -103,6 +108,11 @@ def kept(properties: Mapping[str, Any]) -> dict[str, Value]:
             left -= size
             found[name] = value
     return found
+
+
+def size_kept(ones: Iterable[Run | Partial]) -> int:
+    """Bytes of the properties that some keep."""
+    return sum(len(msgspec.msgpack.encode(one.about)) for one in ones if one.about)
 
 
 def has_abouts(state: JourneyState) -> bool:

@@ -12,10 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from decision.core.clock import DAY
 from decision.core.conditions import Clause
 from decision.core.journeys.definition import Element, Moment
 from decision.core.journeys.moments import Happened, Moments
-from decision.core.journeys.state import MOST_PARTIALS, TOO_LATE, Partial
+from decision.core.journeys.state import (
+    MOST_KEPT_IN_ALL,
+    MOST_PARTIALS,
+    TOO_LATE,
+    Partial,
+    size_kept,
+)
 
 FLINK: dict[str, dict[str, Any]] = {
     f"{suite}.{name}": case
@@ -255,3 +262,13 @@ def test_a_pattern_that_was_edited_forgets_what_no_longer_fits() -> None:
     longer.observe(partials, "a", "e10", {}, 10, 10)
     Moments([]).expire(partials, 11)
     assert not partials
+
+
+def test_all_that_partial_matches_keep_of_events_is_bounded_and_the_oldest_go_first() -> None:
+    pattern = (Element(event="a"), Element(event="b", absent=True))
+    moments = Moments([Moment(name="m", pattern=pattern, within=DAY)])
+    partials: dict[str, list[Partial]] = {}
+    for number in range(60):
+        moments.observe(partials, "a", f"e-{number}", {"note": "x" * 1_900}, number, number)
+    assert size_kept(partials["m"]) <= MOST_KEPT_IN_ALL < size_kept(partials["m"]) + 2_000
+    assert partials["m"][-1].first_id == "e-59"

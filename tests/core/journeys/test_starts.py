@@ -19,7 +19,13 @@ from decision.core.journeys.definition import (
 )
 from decision.core.journeys.runs import standing, tally
 from decision.core.journeys.starts import due_starts
-from decision.core.journeys.state import MOST_KEPT, MOST_RUNS, MOST_STARTED
+from decision.core.journeys.state import (
+    MOST_KEPT,
+    MOST_KEPT_IN_ALL,
+    MOST_RUNS,
+    MOST_STARTED,
+    size_kept,
+)
 from decision.core.journeys.waits import next_wake
 from tests.core.journeys.small import DAY, HOUR, MINUTE, MONDAY, Life, ask, journey, journeys_of
 
@@ -260,3 +266,15 @@ def test_nobody_is_looked_at_who_is_merged_away() -> None:
     life = Life(journeys_of(BIRTHDAY), attributes={"birthday": "2000-02-28"})
     life.document.moved_to = "anna"
     assert next_wake(life.journeys, life.document, life.now) is None
+
+
+def test_all_that_runs_keep_of_events_is_bounded_and_what_is_beyond_is_said() -> None:
+    life = Life(journeys_of(journey(Wait(name="pause", lasts=DAY), key="event.cart")))
+    for number in range(30):
+        life.event("go", cart=str(number), note="x" * 1_900)
+    assert size_kept(life.runs) <= MOST_KEPT_IN_ALL < size_kept(life.runs) + 2_000
+    refused = [one.refused for one in life.log if one.refused]
+    assert refused == ["size"] * (30 - len(life.runs))
+    life.pass_(DAY)
+    life.event("go", cart="later", note="x")
+    assert [run.key for run in life.runs] == ["later"]

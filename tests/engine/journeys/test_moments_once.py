@@ -10,10 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decision.core.clock import DAY, HOUR, MINUTE
+from decision.core.clock import DAY, HOUR, MINUTE, from_micros
 from decision.core.errors import InputError, NotFound
 from decision.core.journeys.definition import Ask, Element, Journey, Moment, Trigger
+from decision.core.schema import DecisionRequest, Event, TriggerEvent
 from decision.engine import Engine
+from decision.engine.events import PastEvent
+from decision.engine.loading import CustomerRow, Loading
 from decision.store import MemoryStore
 from tests.core.small import NOON
 from tests.engine.conftest import Clock
@@ -123,6 +126,20 @@ async def test_a_moment_that_a_customer_has_had_does_not_happen_again(clock: Clo
     events = [one.type for one in await logged(store, "event")]
     assert (events.count("cart_add"), events.count("moment.paid")) == (2, 1)
     await check(engine)
+
+
+@pytest.mark.parametrize("name", ["moment.paid", "Moment.paid", "moment.none", "moment."])
+async def test_nobody_can_send_a_moment(clock: Clock, name: str) -> None:
+    """Not as an event, not with a decision, and not with a history that is loaded."""
+    engine = await engine_on(store_of(clock), clock, definition(DAILY, moments=(PAID,)))
+    answer = await engine.events.record([Event(type=name, customer_id="mei", id="e-1")])
+    assert "kept for the moments" in answer.rejected[0].detail
+    event = TriggerEvent(type=name, id="e-2")
+    with pytest.raises(InputError, match="kept for the moments"):
+        await engine.decide(DecisionRequest(placement="home", customer_id="mei", event=event))
+    past = PastEvent(type=name, at=from_micros(clock.now))
+    with pytest.raises(InputError, match="kept for the moments"):
+        await Loading(engine.runtime).put(CustomerRow(customer_id="mei", events=[past]))
 
 
 class Group:
