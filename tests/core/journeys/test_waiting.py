@@ -11,7 +11,7 @@ from decision.core.clock import to_micros
 from decision.core.conditions import Clause
 from decision.core.day_sets import DayRange
 from decision.core.definition import Calendar, Settings
-from decision.core.journeys.definition import Trigger, Wait, WaitFor, WaitUntil, WaitUntilDate
+from decision.core.journeys.definition import End, Trigger, Wait, WaitFor, WaitUntil, WaitUntilDate
 from tests.core.journeys.small import DAY, HOUR, MINUTE, MONDAY, Life, ask, journey, journeys_of
 
 NINE = WaitUntil(name="nine", minute=9 * 60)
@@ -203,3 +203,16 @@ def test_an_event_that_comes_before_the_step_is_entered_is_what_it_waits_for() -
     life.event("buy")
     life.step()
     assert [name for _, name in life.asked] == ["yes"]
+
+
+def test_an_event_of_a_clock_that_is_ahead_counts_from_when_it_arrives() -> None:
+    """It comes in time, though it says that it happened when the wait was over."""
+    wait = WaitFor(name="w", trigger=Trigger(name="", event="buy"), within=HOUR, then="yes")
+    one = journey(wait, End(name="no", reason="no"), End(name="yes", reason="yes"))
+    life = Life(journeys_of(one))
+    life.event("go", at=life.now + 5 * MINUTE)
+    assert [run.started for run in life.runs] == [life.now]
+    life.pass_(57 * MINUTE)
+    life.event("buy", at=life.now + 5 * MINUTE)
+    life.step()
+    assert life.ended == ["yes"]
