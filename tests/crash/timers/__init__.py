@@ -1,0 +1,1 @@
+"""Timers of journeys, while runners, servers and Redis are killed."""
