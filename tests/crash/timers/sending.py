@@ -15,8 +15,10 @@ import msgspec
 from tests.crash.harness import Server
 from tests.crash.timers.story import EARLY, event, kind_of, start_of
 
-_TOGETHER: Final = 500
-_AT_ONCE: Final = 4
+_TOGETHER: Final = 100
+_AT_ONCE: Final = 24
+"""Requests: a server writes the customers of one request one after another, each to the disk."""
+
 _JSON: Final = {"Content-Type": "application/json"}
 
 
@@ -49,8 +51,9 @@ class Sending:
 
     async def ends(self) -> None:
         """Has those buy who have a far timer."""
-        for first in range(0, self._customers, 20 * _TOGETHER):
-            last = min(first + 20 * _TOGETHER, self._customers)
+        step = 20 * _TOGETHER * _AT_ONCE
+        for first in range(0, self._customers, step):
+            last = min(first + step, self._customers)
             await self._send(_early(range(first, last), "far"))
 
     async def _send(self, events: Sequence[dict[str, Any]]) -> None:
