@@ -32,6 +32,8 @@ def outbound(metrics_port: int | None, metrics_host: str, **given: str | bool | 
 
     On SIGTERM what is on its way is finished first. See also: nextbest outbox.
     """
+    import uvloop
+
     from decision.cli.policies import need_store
     from decision.gateways.settings import load_gateways
     from decision.observability import configure_logging
@@ -40,7 +42,7 @@ def outbound(metrics_port: int | None, metrics_host: str, **given: str | bool | 
     need_store(settings)
     gateways = load_gateways(settings.gateways)
     configure_logging(settings.log_level, settings.log_format)
-    asyncio.run(_send(settings, gateways, metrics_host, metrics_port))
+    uvloop.run(_send(settings, gateways, metrics_host, metrics_port))
     return 0
 
 
