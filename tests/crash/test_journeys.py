@@ -29,7 +29,7 @@ from tests.crash.timers.story import rules
 pytestmark = [pytest.mark.anyio, pytest.mark.soak]
 
 TIMERS = int(os.environ.get("SOAK_TIMERS", "2000"))
-WAIT = max(5, TIMERS // 2_000)
+WAIT = max(5, TIMERS // 4_000)
 """Seconds that everybody waits: so that many wait at one time."""
 
 _SLOWEST = 100

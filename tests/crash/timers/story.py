@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from decision.core.clock import SECOND
 from decision.core.records import DecisionRecord, EventRecord, JourneyRecord
 
 KINDS: Final = (
@@ -64,7 +65,7 @@ journeys:
     MOVED
     steps:
       first: {wait: WAITs}
-      SECOND: {wait: WAITs}
+      SECOND: {wait: 60s}
       done: {end: finished}
 """
 
@@ -94,9 +95,13 @@ def event(number: int, kind: str) -> dict[str, Any]:
 
 
 class Told(msgspec.Struct):
-    """What the log has of one customer, in order: ids of events, `+step`, `?step`, `!reason`."""
+    """What the log has of one customer, in order: ids of events, `+step`, `?step`, `!reason`.
+
+    `times` says of each when it was, in microseconds, by the clock of whoever did it.
+    """
 
     said: list[str] = []
+    times: dict[str, int] = {}
     runs: set[str] = msgspec.field(default_factory=set)
     requests: Counter[str | None] = msgspec.field(default_factory=Counter)
     made: list[str] = []
@@ -104,7 +109,7 @@ class Told(msgspec.Struct):
 
     def event(self, one: EventRecord) -> None:
         """Takes in an event."""
-        self.said.append(one.event_id)
+        self._say(one.event_id, one.at)
 
     def decision(self, one: DecisionRecord) -> None:
         """Takes in a decision."""
@@ -116,11 +121,16 @@ class Told(msgspec.Struct):
         """Takes in what was done to a run."""
         self.runs.add(one.run)
         if one.asked is not None:
-            self.said.append(f"?{one.asked}")
+            self._say(f"?{one.asked}", one.at)
             self.told.append(one.decision_id)
-        self.said += [f"+{step.partition(':')[0]}" for step in one.steps]
+        for step in one.steps:
+            self._say(f"+{step.partition(':')[0]}", one.at)
         if one.ended is not None:
-            self.said.append(f"!{one.ended}")
+            self._say(f"!{one.ended}", one.at)
+
+    def _say(self, what: str, at: int) -> None:
+        self.said.append(what)
+        self.times[what] = at
 
 
 def wrong(number: int, told: Told) -> Iterator[str]:
@@ -138,20 +148,22 @@ def wrong(number: int, told: Told) -> Iterator[str]:
     steps = [one for one in said if one[0] in "+?!"]
     if steps not in _WAYS[kind]:
         yield f"went {' '.join(steps)}"
-    elif (early := EARLY.get(kind)) and not _in_order(said, said.index(f"{early}-{number}")):
-        yield f"in this order: {' '.join(said)}"
+    elif (early := EARLY.get(kind)) and not _in_time(told, f"{early}-{number}"):
+        yield f"in this order: {told.times}"
 
 
-def _in_order(said: list[str], came: int) -> bool:
+def _in_time(told: Told, came: str) -> bool:
     """Whether a run ended by an event exactly where the event came in time."""
-    end = next(place for place, one in enumerate(said) if one[0] == "!")
-    match said[end]:
+    said, order = told.said, told.said.index
+    end = next(one for one in said if one[0] == "!")
+    match end:
         case "!goal" | "!came":
-            return came < end
+            return order(came) < order(end)
         case "!missed":
-            return not said.index("+listen") < came < said.index("+missed")
+            late = told.times[came] > told.times["+listen"] + LISTENS * SECOND
+            return late or not order("+listen") < order(came) < order("+missed")
         case _:
-            return came > end
+            return order(came) > order(end)
 
 
 _GOAL = [["!goal"], ["+pause", "!goal"], ["+pause", "+choose", "+done", "!finished"]]
@@ -163,7 +175,10 @@ _WAYS: Final[Mapping[str, list[list[str]]]] = {
         ["+pause", "+choose", "+listen", "+came", "!came"],
         ["+pause", "+choose", "+listen", "+missed", "!missed"],
     ],
-    "far": [["!goal"], ["+pause", "!goal"], ["+pause", "+choose", "+far", "!goal"]],
+    "far": [
+        *(["!goal"], ["+pause", "!goal"], ["+pause", "+choose", "+far", "!goal"]),
+        ["+pause", "+choose", "+far", "+late", "!finished"],
+    ],
     "calm": [["+pause", "+done", "!finished"]],
     "edit": [["+first", f"+{name}", "+done", "!finished"] for name in ("second", "third")],
 }
