@@ -120,11 +120,11 @@ class Told(msgspec.Struct):
     def journey(self, one: JourneyRecord) -> None:
         """Takes in what was done to a run."""
         self.runs.add(one.run)
+        for step in one.steps:
+            self._say(f"+{step.partition(':')[0]}", one.at)
         if one.asked is not None:
             self._say(f"?{one.asked}", one.at)
             self.told.append(one.decision_id)
-        for step in one.steps:
-            self._say(f"+{step.partition(':')[0]}", one.at)
         if one.ended is not None:
             self._say(f"!{one.ended}", one.at)
 
