@@ -7,11 +7,11 @@ from typing import Any
 
 from decision.core import records as log
 from decision.core.identifiers import PARTITIONS
-from decision.store import RedisStore
+from decision.core.ports import Store
 from tests.crash.timers.story import Told, wrong
 
 
-async def check(store: RedisStore, customers: int) -> dict[str, Any]:
+async def check(store: Store, customers: int) -> dict[str, Any]:
     """Each run has started once, went its way once, and ended once; what is found, in numbers.
 
     Raises:
@@ -37,7 +37,7 @@ async def check(store: RedisStore, customers: int) -> dict[str, Any]:
     return {"events": events, "asks": asks, "ends": dict(ends)}
 
 
-async def _told(store: RedisStore, partition: int) -> dict[str, Told]:
+async def _told(store: Store, partition: int) -> dict[str, Told]:
     """Customer → what the log of a partition has of them."""
     found: defaultdict[str, Told] = defaultdict(Told)
     for row in await store.log_records(partition):
