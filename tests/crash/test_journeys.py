@@ -53,12 +53,12 @@ class Killing:
     async def run(self) -> None:
         """Kills after a random time, once something was done since; or, where all just wait, after
         a while. The more there is, the longer Redis takes to come back, and the rarer it all is."""
-        chance, scale = random.Random(14), max(1.0, TIMERS / 50_000)
+        chance, scale = random.Random(14), max(1.0, TIMERS / 200_000)
         victims = ("runner", "runner", "server", "redis")
         while not self.stopped:
-            before, late = self.done, time.monotonic() + 20 * scale
+            before, late = self.done, time.monotonic() + 20
             await asyncio.sleep(chance.uniform(0.5, 4.0) * scale)
-            enough = before + TIMERS // 100
+            enough = before + TIMERS // 400
             while self.done < enough and time.monotonic() < late and not self.stopped:
                 await asyncio.sleep(chance.uniform(0.1, 0.5))
             victim = chance.choice(victims)
