@@ -61,12 +61,14 @@ from decision.console.answers import Answer, redirect
 from decision.console.assets import asset_routes
 from decision.console.console import Console
 from decision.console.failing import handlers_of
+from decision.console.rules import routes as rules_routes
 
 __all__ = ["Console", "console_handlers", "console_router"]
 
 PAGES: Final[Sequence[Callable[[Console], list[ControllerRouterHandler]]]] = (
     home.routes,
     journeys.routes,
+    rules_routes,
     audit_page.routes,
     signing_in.routes,
 )

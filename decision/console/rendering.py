@@ -14,6 +14,8 @@ from markupsafe import Markup
 
 from decision.console import charts
 from decision.console.assets import asset
+from decision.core.clock import to_micros
+from decision.releases.publishing import Publication
 
 FOLDER: Final = Path(__file__).with_name("templates")
 
@@ -37,7 +39,12 @@ def environment() -> Environment:
         "stacked": charts.stacked,
         "band": charts.band,
     }
-    made.filters |= {"path": path_part, "data": as_data}
+    made.filters |= {
+        "path": path_part,
+        "data": as_data,
+        "file_path": file_path,
+        "moment": moment,
+    }
     return made
 
 
@@ -65,6 +72,20 @@ def link(path: str, **query: object) -> str:
 def path_part(text: str) -> str:
     """A text as one part of a path: `a/b` becomes `a%2Fb`."""
     return quote(text, safe="")
+
+
+def file_path(file: str) -> str:
+    """The name of a file as the end of a path.
+
+    >>> file_path("messages/a b.yaml")
+    'messages/a%20b.yaml'
+    """
+    return quote(file, safe="/")
+
+
+def moment(entry: Publication) -> str:
+    """What names a publication in an address: its microseconds since 1970."""
+    return str(to_micros(entry.at))
 
 
 def as_data(value: object) -> Markup:
