@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from litestar import Request, get, post
 from litestar.types import ControllerRouterHandler
+from markupsafe import escape
 from playwright.sync_api import Browser, Page, expect
 
 from decision.console import PAGES as PAGE_MODULES
@@ -19,6 +20,7 @@ from decision.console.forms import form_of
 from decision.console.rendering import environment
 from decision.rulebook.reader import load_files
 from tests.api.conftest import RULES
+from tests.console.conftest import KeysInFile
 from tests.console.site import Site
 from tests.console.watching import CHROMIUM, Watched
 
@@ -198,3 +200,91 @@ def test_an_editor_s_page_weighs_little(there: Watched) -> None:
     there.go("/console/probe/editor")
     there.page.wait_for_load_state("networkidle")
     assert sum(sizes) < 250_000
+
+
+FORM = """{% extends "base.html" %}{% import "ui.html" as ui with context %}
+{% block title %}{{ _("Rules") }}{% endblock %}
+{% block main %}<h1>{{ _("Rules") }}</h1><form method="post" action="/console/probe/part"
+hx-post="/console/probe/part" hx-target="#found">{{ ui.area("text", "Text") }}<button>{{ _("Show") }}</button></form>
+<div id="found"></div>{% endblock %}"""
+
+
+def forms(console: Console) -> list[ControllerRouterHandler]:
+    """A page with a form that htmx sends; its token is in a header alone."""
+
+    @get("/probe/form")
+    async def form(request: Request[Any, Any, Any]) -> Answer:
+        known = console._known(request, None)
+        return Answer(environment().from_string(FORM).render(known).encode())
+
+    @post("/probe/part", status_code=200, opt={"scope": "edit"})
+    async def part(request: Request[Any, Any, Any]) -> Answer:
+        text = escape(form_of(request).long_text("text"))
+        return Answer(f"<output>{text}</output>".encode())
+
+    return [form, part]
+
+
+@pytest.fixture(scope="module")
+def keyed_probe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, KeysInFile]]:
+    folder = tmp_path_factory.mktemp("keyed-probe") / "rules"
+    folder.mkdir()
+    (folder / "rules.yaml").write_text(RULES)
+    keys = KeysInFile(folder.parent / "keys.yaml")
+    keys.add("editor", ["edit"])
+    keys.add("viewer", ["view"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("decision.console.PAGES", (*PAGE_MODULES, forms))
+        with Site(folder, keys.path) as found:
+            yield found, keys
+
+
+def sign_in(watched: Watched, key: str) -> None:
+    watched.go("/console/sign-in")
+    watched.page.get_by_label("API key").fill(key)
+    watched.page.keyboard.press("Enter")
+    expect(watched.page).to_have_url(watched.url + "/console")
+
+
+def test_a_form_that_htmx_sends_after_its_session_has_ended_is_not_lost(
+    page: Page, keyed_probe: tuple[Site, KeysInFile]
+) -> None:
+    site, keys = keyed_probe
+    there = Watched(page, site.url)
+    sign_in(there, keys.secrets["editor"])
+    there.go("/console/probe/form")
+    page.get_by_label("Text").fill("周末 <b>")
+    page.context.clear_cookies(name="nextbest_session")
+    page.get_by_role("button", name="Show").click()
+    notice = page.locator("#notices")
+    expect(notice.get_by_role("heading")).to_have_text("You are signed out")
+    there.check_access()
+    with page.expect_popup() as opened:
+        notice.get_by_role("link", name="Sign in").click()
+    other = Watched(opened.value, site.url)
+    other.page.get_by_label("API key").fill(keys.secrets["editor"])
+    other.page.keyboard.press("Enter")
+    expect(other.page).to_have_url(site.url + "/console")
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator("#found output")).to_have_text("周末 <b>")
+    expect(notice).to_be_empty()
+    page.route("**/probe/part", lambda route: route.abort())
+    page.get_by_role("button", name="Show").click()
+    expect(notice).to_contain_text("The server does not answer.")
+    expect(page.get_by_label("Text")).to_have_value("周末 <b>")
+    there.check()
+    other.check()
+
+
+def test_what_a_key_may_not_do_is_told_where_the_page_tells_things(
+    page: Page, keyed_probe: tuple[Site, KeysInFile]
+) -> None:
+    site, keys = keyed_probe
+    there = Watched(page, site.url)
+    sign_in(there, keys.secrets["viewer"])
+    there.go("/console/probe/form")
+    page.get_by_label("Text").fill("a")
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator("#notices")).to_contain_text("Your key viewer lacks the scope edit.")
+    expect(page.get_by_label("Text")).to_have_value("a")
+    there.check()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.console.addresses import every_page
 from tests.console.conftest import KeysInFile
 from tests.console.site import Site
 from tests.console.watching import CHROMIUM, Watched
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="there is no Chromium (set CHROMIUM): no page is opened in a browser"
 )
 
-PAGES = ["/console", "/console/operations/audit", "/console/nothing"]
+PAGES = every_page()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

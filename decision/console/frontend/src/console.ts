@@ -2,5 +2,7 @@
 
 import "htmx.org/dist/htmx.esm.js";
 import { watchKeys } from "./keys";
+import { watchRequests } from "./notices";
 
 watchKeys();
+watchRequests();

@@ -68,7 +68,7 @@ const colours = HighlightStyle.define([
 
 const look = EditorView.theme({
   "&": { backgroundColor: "var(--paper)", color: "var(--ink)", fontSize: "13.5px" },
-  "&.cm-focused": { outline: "3px solid var(--accent)", outlineOffset: "-1px" },
+  "&.cm-focused": { outline: "none" }, // the element around it has one
   ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "1.5", maxHeight: "var(--editor-height, 70vh)", minHeight: "12rem" },
   ".cm-content": { caretColor: "var(--ink)", minHeight: "12rem" },
   ".cm-cursor, .cm-dropCursor": { borderLeftColor: "var(--ink)" },
@@ -94,6 +94,7 @@ const look = EditorView.theme({
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(`
   :host { display: block; border: 1px solid var(--strong-line); border-radius: var(--radius); overflow: hidden; }
+  :host(:focus-within) { outline: 3px solid var(--accent); outline-offset: 1px; }
   .status { margin: 0; padding: 0.3rem 0.7rem; min-height: 1.5em; border-top: 1px solid var(--line);
     background: var(--raised); color: var(--quiet-ink); font-size: 0.8125rem; white-space: pre-wrap; }
   .status.error { color: var(--bad); }
@@ -199,7 +200,7 @@ class Editor extends HTMLElement {
       ]),
     ];
     if (lint) found.push(lintGutter(), linter((view) => this.#lint(view, lint), { delay: LINT_AFTER_MS }));
-    if (complete) found.push(autocompletion({ override: [(context) => this.#complete(context, complete)] }));
+    if (complete) found.push(autocompletion({ icons: false, override: [(context) => this.#complete(context, complete)] }));
     if (hover) found.push(hoverTooltip((view, at) => this.#hover(view, at, hover)));
     return found;
   }

@@ -1,0 +1,35 @@
+"""The addresses of all pages, so that what must hold on every page is tried on every page."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from litestar.routes import HTTPRoute
+
+from decision.api.app import create_app
+from decision.engine import Engine
+from decision.store import MemoryStore
+
+EXAMPLES: Final[dict[str, str]] = {
+    "/console/{rest}": "/console/nothing",
+}
+"""Route with parameters → an address of it. A new such page needs one here."""
+
+NO_PAGES: Final = {"/console/assets/{name}"}
+"""Routes that answer something else than a page."""
+
+
+def every_page() -> list[str]:
+    """An address of each page that can be opened.
+
+    Raises:
+        KeyError: a page has parameters, and no example.
+    """
+    found = []
+    for route in create_app(Engine(MemoryStore())).routes:
+        path = route.path_format
+        if not isinstance(route, HTTPRoute) or "GET" not in route.methods:
+            continue
+        if path.startswith("/console") and path not in NO_PAGES:
+            found.append(EXAMPLES[path] if "{" in path else path)
+    return sorted(found)
