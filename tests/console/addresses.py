@@ -12,8 +12,10 @@ from decision.store import MemoryStore
 
 EXAMPLES: Final[dict[str, str]] = {
     "/console/{rest}": "/console/nothing",
+    "/console/journeys/{name}": "/console/journeys/welcome",
+    "/console/journeys/{name}/report": "/console/journeys/welcome/report",
 }
-"""Route with parameters → an address of it. A new such page needs one here."""
+"""Route with parameters → an address of it, with the sample. A new such page needs one here."""
 
 NO_PAGES: Final = {"/console/assets/{name}"}
 """Routes that answer something else than a page."""

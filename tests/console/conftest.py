@@ -137,12 +137,9 @@ def page(chromium: playwright.sync_api.Browser) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A server without keys, for the session."""
-    folder = tmp_path_factory.mktemp("site") / "rules"
-    folder.mkdir()
-    (folder / "rules.yaml").write_text(RULES)
-    with Site(folder) as found:
+def site() -> Iterator[Site]:
+    """A server without keys, with the sample's rules, for the session."""
+    with Site(Path(__file__).parents[2] / "rules") as found:
         found.run(_filled(found))
         yield found
 
