@@ -13,6 +13,7 @@ from decision.store import MemoryStore
 EXAMPLES: Final[dict[str, str]] = {
     "/console/{rest}": "/console/nothing",
     "/console/journeys/{name}": "/console/journeys/welcome",
+    "/console/rules/files/{file}": "/console/rules/files/journeys.yaml",
     "/console/journeys/{name}/report": "/console/journeys/welcome/report",
 }
 """Route with parameters → an address of it, with the sample. A new such page needs one here."""
