@@ -19,7 +19,7 @@ from decision.console.forms import (
     SMALL,
     check_origin,
     check_token,
-    parsed,
+    read_form,
 )
 from decision.console.language import N_
 from decision.console.visitors import (
@@ -39,6 +39,7 @@ def guard_of(console: Console) -> Guard:
 
     A route's `opt["scope"]` is the scope that it needs, `view` where it names none. With
     `opt["public"]` it is for everybody, with `opt["asset"]` it is the same for everybody.
+    `opt["largest"]` is how many bytes its form may have, where that is not `LARGEST`.
     """
 
     async def guard(
@@ -53,8 +54,9 @@ def guard_of(console: Console) -> Guard:
         assert isinstance(connection, Request)  # all routes are of HTTP
         if connection.scope["method"] not in SAFE:
             check_origin(scope)
-            data = await console.door.read(scope, connection.receive, SMALL if public else LARGEST)
-            form = parsed(data)
+            largest = SMALL if public else handler.opt.get("largest", LARGEST)
+            data = await console.door.read(scope, connection.receive, largest)
+            form = await read_form(data)
             check_token(scope, visitor, form)
             scope["state"]["form"] = form
         elif from_elsewhere(scope):

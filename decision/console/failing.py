@@ -10,7 +10,7 @@ from litestar.types import ExceptionHandlersMap
 from decision.console.answers import Answer, redirect
 from decision.console.console import Console, on
 from decision.console.errors import SignInNeeded, texts_of
-from decision.console.forms import SAFE, local_path
+from decision.console.forms import SAFE, Form, local_path
 from decision.console.rendering import link
 from decision.console.visitors import from_elsewhere, visitor_of
 
@@ -51,6 +51,7 @@ def page_of(console: Console, request: _Request, error: Exception) -> Answer:
         status=status,
         texts=texts,
         again=safe and status in (408, 429, 503),
+        fields=[] if safe or status != 503 or on(request) else _fields(request),
         request_id=request.scope["state"].get("request_id", ""),
     )
     answer.headers |= {
@@ -77,5 +78,11 @@ def _sign_in(console: Console, request: _Request) -> Answer:
         return console.page_now(request, "lead_on.html", status=200, next=local_path(here))
     if scope["method"] in SAFE:
         return redirect(link("/console/sign-in", next=here))
-    fields = [pair for pair in scope["state"]["form"].fields if pair[0] != "csrf"]
+    fields = _fields(request)
     return console.page_now(request, "signed_out.html", status=401, fields=fields, action=here)
+
+
+def _fields(request: _Request) -> list[tuple[str, str]]:
+    """What was sent, to be sent again."""
+    form: Form | None = request.scope["state"].get("form")
+    return [] if form is None else [pair for pair in form.fields if pair[0] != "csrf"]

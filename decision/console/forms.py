@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -12,12 +13,16 @@ from litestar.types import Scope
 from decision.console.errors import PageError
 from decision.console.language import N_
 from decision.console.visitors import BROWSER_COOKIE, Visitor, cookies_given, host_of
+from decision.engine.worker import run_in_worker
 
 LARGEST: Final = 4 * 1024 * 1024
 """Bytes of a form."""
 
 SMALL: Final = 16 * 1024
 """Bytes of a form that anybody may send."""
+
+LARGEST_AT_ONCE: Final = 100_000
+"""Bytes of a form up to which reading it delays nobody."""
 
 MOST_FIELDS: Final = 10_000
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "-"})
@@ -69,6 +74,13 @@ def form_of(request: _Request) -> Form:
     """The form of a request, which was read when it was let in."""
     found: Form = request.scope["state"]["form"]
     return found
+
+
+async def read_form(data: bytes) -> Form:
+    """The fields of an encoded form; a long one is read beside the event loop."""
+    if len(data) > LARGEST_AT_ONCE:
+        return await run_in_worker(partial(parsed, data))
+    return parsed(data)
 
 
 def parsed(data: bytes) -> Form:

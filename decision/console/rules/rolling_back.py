@@ -8,23 +8,23 @@ from litestar import Request, get, post
 from litestar.types import ControllerRouterHandler
 
 from decision.console.answers import Answer
-from decision.console.console import Console, go
+from decision.console.console import go
 from decision.console.errors import PageError
 from decision.console.forms import form_of, query_of
 from decision.console.language import N_
+from decision.console.rules.desk import Desk
 from decision.console.visitors import visitor_of
 from decision.drafts.draft import LONGEST_COMMENT, checked_text
 from decision.drafts.published import diff_publications
 from decision.releases.publishing import history
 from decision.releases.rollback import CannotRollBack, roll_back_policy
-from decision.server.drafting import why_read_only
 
 _PUBLISH: Final = {"scope": "publish"}
 
 
-def routes(console: Console) -> list[ControllerRouterHandler]:
+def routes(desk: Desk) -> list[ControllerRouterHandler]:
     """`/console/rules/roll-back`: what it would change, and doing it."""
-    store = console.engine.runtime.store
+    console, store = desk.console, desk.store
 
     @get("/rules/roll-back", opt=_PUBLISH)
     async def asked(request: Request[Any, Any, Any]) -> Answer:
@@ -42,7 +42,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
 
     @post("/rules/roll-back", status_code=200, opt=_PUBLISH)
     async def done(request: Request[Any, Any, Any]) -> Answer:
-        require_published(console)
+        desk.require_published()
         form, visitor = form_of(request), visitor_of(request)
         why = form.text("why").strip()
         if not why:
@@ -61,14 +61,3 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         return go(request, "/console/rules")
 
     return [asked, done]
-
-
-def require_published(console: Console) -> None:
-    """Refuses a change where the server follows a folder.
-
-    Raises:
-        PageError: 409.
-    """
-    why = why_read_only(console.settings)
-    if why is not None:
-        raise PageError(409, N_("Rules can only be looked at here. %(why)s"), why=why)

@@ -228,7 +228,10 @@ class Editor extends HTMLElement {
   }
 
   #send(area: HTMLTextAreaElement): boolean {
-    area.form?.requestSubmit();
+    // As Enter in a field does, so that a script that listens to the button hears it.
+    const button = area.form?.querySelector<HTMLButtonElement>("button:not([type]), button[type=submit]");
+    if (button) button.click();
+    else area.form?.requestSubmit();
     return area.form !== null;
   }
 
