@@ -7,8 +7,9 @@ from typing import Final
 
 import msgspec
 
-from decision.core.clock import MINUTE
+from decision.core.clock import MINUTE, SECOND
 from decision.core.document import Document
+from decision.core.journeys.again import AGAIN
 from decision.core.journeys.compiled import Journeys
 from decision.core.journeys.holds import JourneyHold
 from decision.core.journeys.runs import due_runs, runs_of
@@ -18,12 +19,19 @@ LOOK_AGAIN: Final = 30 * MINUTE
 """When a customer is looked at again whose runs are kept, though nobody was told to."""
 
 
+NEWER_RULES: Final = MINUTE
+"""For how long a run is kept whose journey or step the rules do not have: another process may have
+newer ones already, and will go on with it, or this one gets them."""
+
+_ASK_NEWER: Final = 2 * SECOND
+
+
 class Gate(msgspec.Struct):
     """What keeps the runs of one customer, for one look.
 
     `holds` are journeys that stand still; `since` is journey → from when on its dates and schedules
     start runs. With `limits`, those of journeys count: `admitted` are ids of runs that may start,
-    `refused` journeys that may start none now.
+    `refused` journeys that may start none now; and what is not in the rules is kept, for a while.
     """
 
     holds: Mapping[str, JourneyHold] = {}
@@ -32,9 +40,17 @@ class Gate(msgspec.Struct):
     admitted: set[str] = msgspec.field(default_factory=set)
     refused: set[str] = msgspec.field(default_factory=set)
 
-    def keeps(self, journeys: Journeys, name: str, run: Run) -> bool:
+    def keeps(self, journeys: Journeys, name: str, run: Run, now: int) -> bool:
         """Whether a run is not to go on."""
-        return name in self.holds or self.asks(journeys, name, run)
+        unknown = self._is_unknown(journeys, name, run, now)
+        return name in self.holds or unknown or self.asks(journeys, name, run)
+
+    def _is_unknown(self, journeys: Journeys, name: str, run: Run, now: int) -> bool:
+        """Whether a run is of what the rules do not have, and others' perhaps do."""
+        if not self.limits or name == AGAIN or now >= run.wake + NEWER_RULES:
+            return False
+        journey = journeys.by_name.get(name)
+        return journey is None or journey.standing(run.step) is None
 
     def asks(self, journeys: Journeys, name: str, run: Run) -> bool:
         """Whether it must be asked first if a run may start."""
@@ -46,7 +62,7 @@ class Gate(msgspec.Struct):
     def due(self, journeys: Journeys, document: Document, now: int) -> list[tuple[str, Run]]:
         """(journey, run) of those that go on now, the longest due first."""
         due = due_runs(document, now, journeys.order)
-        return [each for each in due if not self.keeps(journeys, *each)]
+        return [each for each in due if not self.keeps(journeys, *each, now)]
 
     def waiting(self, journeys: Journeys, document: Document, now: int) -> list[tuple[str, Run]]:
         """(journey, run) of those that are due, and of which is to be asked if they may start."""
@@ -76,8 +92,10 @@ class Gate(msgspec.Struct):
 
     def wake_of(self, journeys: Journeys, name: str, run: Run, now: int) -> int:
         """When a run has to be looked at next."""
-        kept = run.wake <= now and self.keeps(journeys, name, run)
-        return now + LOOK_AGAIN if kept else run.wake
+        if run.wake > now or not self.keeps(journeys, name, run, now):
+            return run.wake
+        unknown = name not in self.holds and self._is_unknown(journeys, name, run, now)
+        return now + (_ASK_NEWER if unknown else LOOK_AGAIN)
 
 
 OPEN: Final = Gate()
