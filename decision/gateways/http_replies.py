@@ -17,6 +17,9 @@ from decision.gateways.protocol import Accepted, Rejected, Result, Retry, Unknow
 RETRIED: Final = frozenset({401, 403, 407, 408, 409, 421, 423, 425, 429})
 """Refusals that are about the account or the moment, not about the delivery."""
 
+LOGIN_REFUSED: Final = frozenset({401, 403, 407})
+"""Of these, those by which a provider refuses who asks."""
+
 _LOST: Final = 504
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
 _LONGEST_REASON: Final = 200
@@ -88,7 +91,8 @@ class Judge:
             return Unknown("the provider's own server did not answer in time (504)")
         if 400 <= reply.status < 500 and reply.status not in RETRIED:
             return Rejected(self._said(reply, content))
-        return Retry(after=reply.retry_after(), reason=self._said(reply, content))
+        after, refused = reply.retry_after(), reply.status in LOGIN_REFUSED
+        return Retry(after=after, reason=self._said(reply, content), refused=refused)
 
     @property
     def _reads(self) -> bool:

@@ -86,10 +86,14 @@ class Accepted(msgspec.Struct, frozen=True):
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
-    """It was not delivered, and may be later; `after` is in seconds, where the provider says it."""
+    """It was not delivered, and may be later; `after` is in seconds, where the provider says it.
+
+    `refused`: it is the login that the provider refuses, so somebody has to do something.
+    """
 
     after: float | None = None
     reason: str = ""
+    refused: bool = False
 
 
 class Rejected(msgspec.Struct, frozen=True):

@@ -41,6 +41,9 @@ from decision.gateways.templating import (
 _ABOUT_US: Final = frozenset({500, 502, 503, 530, 534, 535, 538})
 """Permanent answers that are about the login or the protocol, not about the mail."""
 
+_LOGIN_REFUSED: Final = frozenset({530, 534, 535, 538})
+"""Of these, those about the login."""
+
 _BEFORE_THE_MAIL: Final = (
     aiosmtplib.SMTPConnectResponseError,
     aiosmtplib.SMTPHeloError,
@@ -174,7 +177,7 @@ class _Attempt:
         said = f"the mail server answered {error.code} {self._clean(error.message)}"
         before = isinstance(error, _BEFORE_THE_MAIL)
         if before or error.code < 500 or error.code in _ABOUT_US:
-            return Retry(reason=said)
+            return Retry(reason=said, refused=error.code in _LOGIN_REFUSED)
         return Rejected(said)
 
     def _clean(self, said: str) -> str:

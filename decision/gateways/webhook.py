@@ -19,6 +19,7 @@ import msgspec
 
 from decision.core.clock import time_text
 from decision.gateways.client import HttpClient, Reply, problem_of_url, problems_of_headers
+from decision.gateways.http_replies import LOGIN_REFUSED
 from decision.gateways.problems import Problem
 from decision.gateways.protocol import (
     Accepted,
@@ -98,7 +99,8 @@ class Webhook:
             reason = f"the receiver answered {reply.status}"
             if 300 <= reply.status < 400:
                 reason += ", and redirects are not followed"
-            return Retry(after=reply.retry_after(), reason=reason)
+            refused = reply.status in LOGIN_REFUSED
+            return Retry(after=reply.retry_after(), reason=reason, refused=refused)
         if reply.end == "lost":
             return Unknown("the connection ended in the middle of the answer")
         return Accepted()

@@ -23,6 +23,7 @@ from decision.outbound.logs import (
     log_closed,
     log_failed,
     log_opened,
+    log_refused,
     log_retried,
     log_unknown,
     without_customer,
@@ -124,7 +125,9 @@ class Attempts:
                 await self._surely(lambda: delivering.sent(claimed, *said))
                 await self._store.count_outcome(lane.channel, "sent")
                 return "sent"
-            case Retry(after=after, reason=reason):
+            case Retry(after=after, reason=reason, refused=refused):
+                if refused and not lane.failures:
+                    log_refused(lane, made.loggable(reason))
                 if lane.failed():
                     log_closed(lane, made.loggable(reason))
                 return await self._try_again(made, after, reason)

@@ -70,6 +70,17 @@ def log_closed(lane: Lane, reason: str) -> None:
     )
 
 
+def log_refused(lane: Lane, reason: str) -> None:
+    """Says that a provider refuses the login of a gateway: no later attempt helps by itself."""
+    _log.error(
+        "gateway %s is refused by its provider: %s. Correct its login in the gateways file; what "
+        "is to be sent waits, and is tried again",
+        lane.name,
+        reason,
+        extra=named("gateway_refused", gateway=lane.name, channel=lane.channel),
+    )
+
+
 def log_opened(lane: Lane, said: str = "works again") -> None:
     """Says that a gateway is not left alone any more."""
     extra = named("gateway_opened", gateway=lane.name, channel=lane.channel)

@@ -111,7 +111,7 @@ def test_one_token_is_asked_for_however_many_wait_and_a_refused_one_is_renewed(
         assert found == [Accepted("m/1")] * 20
         assert len(google.tokens) == 1
         google.revoked.add("Bearer T1")
-        assert await once(gateway) == Retry(reason="the provider answered 401")
+        assert await once(gateway) == Retry(reason="the provider answered 401", refused=True)
         assert await once(gateway) == Accepted("m/1")
         assert google.messages[-1] == "Bearer T2"
 

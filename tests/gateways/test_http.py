@@ -209,7 +209,11 @@ TWILIO = (
         (400, {"code": "21211"}, Rejected("the provider answered 400")),
         (503, {"code": 21610}, Rejected("the provider answered 503")),
         (200, {"sid": "SM1", "status": "queued"}, Retry(reason="the provider answered 200")),
-        (401, {"code": 20003, "message": "no"}, Retry(reason="the provider answered 401: no")),
+        (
+            401,
+            {"code": 20003, "message": "no"},
+            Retry(reason="the provider answered 401: no", refused=True),
+        ),
         (404, {}, Rejected("the provider answered 404")),
         (500, {}, Retry(reason="the provider answered 500")),
         (502, {}, Retry(reason="the provider answered 502")),

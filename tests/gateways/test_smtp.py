@@ -413,6 +413,7 @@ def test_a_wrong_password_is_tried_again_and_not_shown(
     trusting(monkeypatch, tls)
     found, server = deliver(more="encryption: starttls, user: ann, password: wr0ngpass", tls=tls)
     assert isinstance(found, Retry) and "535" in found.reason and "wr0ngpass" not in found.reason
+    assert found.refused
     assert not server.envelopes
 
 

@@ -93,3 +93,20 @@ async def test_what_a_gateway_does_not_want_waits_for_it_to_be_resumed(
     await Outbound(engine, settings_for(gateway)).send_due()
     assert "is tried again once its gateway is resumed" in caplog.text
     assert "tried again in" not in caplog.text
+
+
+async def test_a_refused_login_is_an_error_at_the_first_attempt_and_said_once(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it failed of before, or fails of next, is told as ever; what was to be sent waits."""
+    caplog.set_level(logging.INFO)
+    for number in range(3):
+        await ask(engine, f"c{number}")
+    refused = Retry(reason="the mail server answered 535 wrong password", refused=True)
+    await Outbound(engine, settings_for(Scripted(*[refused] * 3))).send_due()
+    errors = [one.getMessage() for one in caplog.records if one.levelno == logging.ERROR]
+    assert (
+        len(errors) == 1 and "is refused by its provider: the mail server answered 535" in errors[0]
+    )
+    waiting = (await engine.runtime.store.count_deliveries()).waiting
+    assert waiting == {"email": 3}
