@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from litestar.types import Receive, Scope, Send
+from litestar.types.asgi_types import HTTPResponseStartEvent
 
 CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -41,12 +42,16 @@ class Answer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends it."""
+        await send(self.start(scope, len(self.content)))
+        await send({"type": "http.response.body", "body": self.content, "more_body": False})
+
+    def start(self, scope: Scope, length: int | None = None) -> HTTPResponseStartEvent:
+        """Status and headers; without a length where that is not known yet."""
         rows = [(name.encode(), value.encode("latin-1")) for name, value in self.headers.items()]
         cookies = [(b"set-cookie", one.encode("latin-1")) for one in cookies_of(scope)]
-        length = (b"content-length", str(len(self.content)).encode())
-        headers = [*_ALWAYS, *rows, *cookies, length]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": self.content, "more_body": False})
+        sized = [] if length is None else [(b"content-length", str(length).encode())]
+        headers = [*_ALWAYS, *rows, *cookies, *sized]
+        return {"type": "http.response.start", "status": self.status, "headers": headers}
 
     def to_asgi_response(self, **_: Any) -> Answer:
         """Itself: Litestar asks this of what an exception handler returns."""

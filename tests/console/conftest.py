@@ -123,6 +123,7 @@ def chromium() -> Iterator[playwright.sync_api.Browser]:
     """
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     with playwright.sync_api.sync_playwright() as started:
+        playwright.sync_api.expect.set_options(timeout=30_000)  # machines may be busy
         found = started.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield found
         found.close()
