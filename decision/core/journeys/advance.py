@@ -144,6 +144,8 @@ class _Walk:
                     run.wake, run.hurried = until, 0
                     put(self.document, journey.name, run)
                     return Advanced(record=self._said())
+            if isinstance(step, WaitUntil):
+                run.passed = run.wake if woken else self.now
             following = self._after(step, woken)
             if following is None:
                 return self._ended(self._over() or "finished")
@@ -179,8 +181,7 @@ class _Walk:
     def _until(self, step: AnyStep) -> int | None:
         if isinstance(step, WaitFor) and self._holds_already(step):
             return None
-        passed = self.run.wake if self.run.visit > 1 else None
-        return due(self.journeys, self.journey, self.document, self.run, step, self.now, passed)
+        return due(self.journeys, self.journey, self.document, self.run, step, self.now)
 
     def _holds_already(self, step: WaitFor) -> bool:
         """Whether what is waited for is no event, and holds."""

@@ -40,7 +40,8 @@ class Run(msgspec.Struct, array_like=True, omit_defaults=True):
     `visit` counts the steps entered, so it names the stay in `step`, which began at `entered`.
     Where that is 0, it stands before `step`, and enters it when it is looked at next. `hurried`
     counts the steps entered since it last waited, with those of the runs by which it started or
-    went on. `wake` is when it goes on by itself, or was to.
+    went on. `wake` is when it goes on by itself, or was to. `passed` is when the latest wait until
+    a local time was over.
     `asks` is how often the step has asked in this stay.
     `event` and `about` are the type and properties of the event that started it.
     """
@@ -56,6 +57,7 @@ class Run(msgspec.Struct, array_like=True, omit_defaults=True):
     event: str = ""
     about: dict[str, Value] = {}
     hurried: int = 0
+    passed: int = 0
 
 
 class Partial(msgspec.Struct, array_like=True, omit_defaults=True):

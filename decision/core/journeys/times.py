@@ -55,7 +55,7 @@ def next_local(
 ) -> int | None:
     """When a local minute comes on one of some weekdays and days; `after` itself within it.
 
-    `passed` is one that has been waited for already: the next one counts. None: never.
+    In the minute of `passed` it has been waited for already: the next one counts. None: never.
 
     >>> from zoneinfo import ZoneInfo
     >>> sunday = to_micros(datetime.fromisoformat("2026-11-22T23:30:00+00:00"))
@@ -69,7 +69,7 @@ def next_local(
             if not _exists(zone, day):
                 continue
             at = at_local(zone, day, minute)
-            if at == passed or at + MINUTE <= after:
+            if at + MINUTE <= after or (passed is not None and at <= passed < at + MINUTE):
                 continue
             return max(at, after)
     except OverflowError:  # there is no time after the year 9999

@@ -27,12 +27,11 @@ def due(
     run: Run,
     step: AnyStep,
     now: int,
-    passed: int | None = None,
 ) -> int | None:
     """Until when a step that is entered now waits; None: it does not.
 
-    UNREADABLE where it waits for a date that cannot be read, NEVER where the time never comes.
-    `passed` is a local time that the run has waited for before: it waits for the next one.
+    UNREADABLE where it waits for a date that cannot be read, NEVER where the time never comes. The
+    local time that the run has waited for before does not count again: it waits for the next one.
     """
     match step:
         case Wait(lasts=lasts):
@@ -41,7 +40,7 @@ def due(
             return now + within
         case WaitUntil(minute=minute, weekdays=weekdays):
             zone, days = journeys.zone_of(document), journey.days.get(step.name)
-            at = next_local(zone, now, minute, weekdays, days, passed)
+            at = next_local(zone, now, minute, weekdays, days, run.passed or None)
             return NEVER if at is None else at
         case WaitUntilDate(minute=minute, shift=shift):
             value = journeys.values_in(document, run, now)[journey.dates[step.name]]

@@ -126,7 +126,7 @@ class World:
 
     def walk(self, one: Walker) -> Generator[Wait, bool, str]:
         names = [step.name for step in one.journey.steps]
-        at, hurried, visits = 0, 0, 0
+        at, hurried, passed = 0, 0, -MINUTE
         while True:
             stop, goal = one.journey.stop, one.journey.goal
             if goal and goal.event is None and self.holds(goal.when, {}):
@@ -139,7 +139,7 @@ class World:
                 return "loop"
             step: Any = one.journey.steps[at]
             go: str | None = step.go
-            hurried, visits = hurried + 1, visits + 1
+            hurried += 1
             entered = self.now
             waits: int | None = None
             match step:
@@ -171,9 +171,9 @@ class World:
                     due = [
                         t for t in due if not step.weekdays or (t // DAY + 3) % 7 in step.weekdays
                     ]
-                    if visits > 1:
-                        due = [t for t in due if t != one.woken_by]
+                    due = [t for t in due if not t <= passed < t + MINUTE]
                     waits = next(t for t in due if t + MINUTE > self.now)
+                    passed = max(waits, self.now)
                     if waits > self.now:
                         hurried = 0
                         yield waits, None

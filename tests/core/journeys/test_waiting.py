@@ -216,3 +216,19 @@ def test_an_event_of_a_clock_that_is_ahead_counts_from_when_it_arrives() -> None
     life.event("buy", at=life.now + 5 * MINUTE)
     life.step()
     assert life.ended == ["yes"]
+
+
+def test_a_wait_that_ends_on_the_dot_is_no_wait_for_that_time() -> None:
+    """Thirty days after nine it is nine again: who waits until nine then goes on at once."""
+    month = Wait(name="month", lasts=30 * DAY)
+    life = waiting(NINE, month, WaitUntil(name="again", minute=9 * 60))
+    life.pass_(60 * DAY)
+    assert life.asked == [(at("2026-12-23T09:00:00+00:00"), "tip")]
+
+
+def test_a_time_that_has_come_is_asked_at_once_a_day_also_where_nobody_waited_for_it() -> None:
+    nine_again = WaitUntil(name="again", minute=9 * 60)
+    for now in ("2026-11-23T09:00:00+00:00", "2026-11-23T09:00:59.999999+00:00"):
+        life = waiting(NINE, ask("first"), nine_again, now=now)
+        life.pass_(3 * DAY)
+        assert life.asked == [(at(now), "first"), (at("2026-11-24T09:00:00+00:00"), "tip")]
