@@ -59,6 +59,7 @@ from decision.console import audit_page, home, journeys, signing_in
 from decision.console.access import guard_of
 from decision.console.answers import Answer, redirect
 from decision.console.assets import asset_routes
+from decision.console.candidates import routes as candidates_routes
 from decision.console.console import Console
 from decision.console.failing import handlers_of
 from decision.console.rules import routes as rules_routes
@@ -69,6 +70,7 @@ PAGES: Final[Sequence[Callable[[Console], list[ControllerRouterHandler]]]] = (
     home.routes,
     journeys.routes,
     rules_routes,
+    candidates_routes,
     audit_page.routes,
     signing_in.routes,
 )

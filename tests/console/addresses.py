@@ -18,7 +18,7 @@ EXAMPLES: Final[dict[str, str]] = {
 }
 """Route with parameters → an address of it, with the sample. A new such page needs one here."""
 
-NO_PAGES: Final = {"/console/assets/{name}"}
+NO_PAGES: Final = {"/console/assets/{name}", "/console/candidates/data"}
 """Routes that answer something else than a page."""
 
 

@@ -1,0 +1,59 @@
+"""Where the counts come from: the archive, else the newest decisions of the store's log."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+from decision.installation import require
+
+if TYPE_CHECKING:
+    from decision.analytics.candidates.recent import RecentCandidates, RecentLog
+    from decision.analytics.candidates.source import CandidateSource
+    from decision.console.console import Console
+
+MOST: Final = 5_000
+"""How many of the log's decisions are counted, where there is no archive."""
+_FRESH: Final = 15.0
+"""Seconds for which these are not read again."""
+
+
+class Sources:
+    """The source of one worker's pages: an archive's counts stay in it, the log's a few seconds."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._lock = asyncio.Lock()
+        self._archived: CandidateSource | None = None
+        self._recent: tuple[float, RecentCandidates] | None = None
+
+    def archive(self) -> Path | None:
+        """The archive's folder, where one is set."""
+        folder = self._console.settings.archive
+        return None if folder is None else Path(folder)
+
+    async def get(self) -> CandidateSource:
+        """The source.
+
+        Raises:
+            PackagesMissing: what reads archives is not installed.
+            StoreUnavailable: the store does not answer, and there is no archive.
+        """
+        require("this page")
+        archive = self.archive()
+        async with self._lock:
+            if archive is not None and await self._console.work(archive.is_dir):
+                if self._archived is None:
+                    from decision.analytics.candidates.archived import ArchivedCandidates
+
+                    self._archived = ArchivedCandidates(archive)
+                return self._archived
+            now = time.monotonic()
+            if self._recent is None or now - self._recent[0] > _FRESH:
+                from decision.analytics.candidates.recent import read_recent
+
+                log = cast("RecentLog", self._console.engine.runtime.store)  # every store is one
+                self._recent = now, await read_recent(log, MOST)
+            return self._recent[1]
