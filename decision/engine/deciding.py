@@ -96,6 +96,7 @@ class Deciding:
         self.request = request
         self.named: str | Alias = ""
         self.seen: ReadResult | None = None
+        self._read_before: ReadResult | None = None
         self.overlong = 0
         self.contended = False
         self.steps: dict[str, float] = {}
@@ -124,8 +125,10 @@ class Deciding:
         self.runtime.answers.served += 1
         return decided
 
-    async def answer_step(self) -> Decided:
-        """Decides for a step of a journey. Without the store nothing is decided.
+    async def answer_step(self, read: ReadResult | None) -> Decided:
+        """Decides for a step of a journey; without the store nothing is decided.
+
+        What was `read` of the customer just now is not read again, unless budgets are to be.
 
         Raises:
             WentOn: the run does not ask any more; nothing was written.
@@ -133,6 +136,7 @@ class Deciding:
         """
         assert self.request.customer_id is not None  # as it is stored, and not as callers give ids
         self.named = self.request.customer_id
+        self._read_before = None if self.query.budget_limits else read
         try:
             return await within(self.query.deadline, self._decide())
         except TimeoutError:
@@ -192,6 +196,10 @@ class Deciding:
 
     async def _read(self, customer_id: str) -> ReadResult:
         request = self.request
+        if (before := self._read_before) is not None:
+            self._read_before = None
+            self.seen = self._anew(before, {})
+            return self.seen
         found = await resolve(
             self.runtime,
             customer_id,

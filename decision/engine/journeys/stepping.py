@@ -44,11 +44,13 @@ class Looked(msgspec.Struct):
 
 
 class _Round(msgspec.Struct, frozen=True):
-    """What was done for a customer, or is to be done without a commit: `asks` is what asks now,
-    `wake` the timer that is to be set. `more`: something is left due. `work` is what was done."""
+    """What was done for a customer, or is to be done without a commit: `asks` is what asks now, on
+    what was `read`, `wake` the timer that is to be set. `more`: something is left due. `work` is
+    what was done."""
 
     customer_id: str
     asks: Asks | None = None
+    read: ReadResult | None = None
     wake: Wake | None = None
     more: bool = False
     work: JourneyWork | None = None
@@ -120,7 +122,7 @@ class Stepping:
             work.end(asks, "step_removed")
             asks = None
         elif asks is not None and not expired:
-            return _Round(customer_id, asks), None
+            return _Round(customer_id, asks, found), None
         elif progress.asking is not None:
             work.records.append(progress.asking)
         happened = list(work.moments)
@@ -143,7 +145,7 @@ class Stepping:
         request = step.request(found.customer_id)
         parts = (self.runtime, self.replay, self.following)
         try:
-            await Deciding(*parts, request, now, step).answer_step()
+            await Deciding(*parts, request, now, step).answer_step(found.read)
         except WentOn:
             looked.doubles += 1
             return True
