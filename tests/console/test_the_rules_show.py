@@ -15,9 +15,11 @@ from decision.cli.app import cli
 from decision.store import MemoryStore
 from tests.console.conftest import KeysInFile
 from tests.console.site import Site
+from tests.console.test_releasing import drafted
 from tests.console.test_rules import put
 from tests.console.watching import CHROMIUM, Watched
-from tests.drafts.conftest import ALL, MESSAGES
+from tests.drafts.conftest import ALL, MESSAGES, TESTS
+from tests.drafts.test_rehearsals import children
 from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(
@@ -165,3 +167,18 @@ def test_rules_are_changed_tried_published_and_rolled_back_by_keyboard_alone(
     assert decide(shop, "new-2") == "coupon"
     watched.check_access("rolled back")
     watched.check()
+
+
+def test_a_run_of_tests_ends_when_its_page_is_left(tmp_path: Path) -> None:
+    store = MemoryStore()
+    with Site(tmp_path, store=store, follow="published") as site:
+        site.run(put(store))
+        many = "".join(TESTS.replace("worth more", f"worth more {n}") for n in range(2_000))
+        path = site.run(drafted(store, many, "tests/many.yaml"))
+        with httpx.stream("GET", f"{site.url}{path}/tests", timeout=60) as answer:
+            assert answer.status_code == 200
+            until(children)
+        until(lambda: not children())
+        with httpx.stream("GET", f"{site.url}{path}/tests?only=more+7", timeout=60) as answer:
+            told = answer.read().decode()
+        assert "scenarios passed" in told

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from decision.console.language import Language
+from decision.console.language import N_, Language
 from decision.drafts.results import Row
 
 
@@ -30,7 +30,16 @@ def compared(title: str, rows: Sequence[tuple[str, Row]], language: Language) ->
         )
         for name, row in rows
     )
+    sides = ((N_("In force"), "s8"), (N_("Draft"), "s1"))
+    head = Markup("").join(
+        Markup(
+            '<th scope="col" class="number"><svg viewBox="0 0 10 10" aria-hidden="true">'
+            '<rect class="{}" width="10" height="10"/></svg>{}</th>'
+        ).format(colour, language.gettext(text))
+        for text, colour in sides
+    )
     return Markup(
         '<figure class="chart"><figcaption>{}</figcaption><table class="compared">'
-        '<caption class="quiet">{}</caption><tbody>{}</tbody></table></figure>'
-    ).format(title, title, body)
+        '<caption class="quiet">{}</caption><thead><tr><td></td>{}<td></td></tr></thead>'
+        "<tbody>{}</tbody></table></figure>"
+    ).format(title, title, head, body)
