@@ -77,6 +77,8 @@ class Deciding:
     `named` is the customer's id or alias, once the request is checked; `seen` is what was read of
     the customer. `overlong` is the mask of candidates that turned out to have a text longer than
     any may be; `contended` is set when too many attempts were overtaken; `steps` is step → seconds.
+    `expires` is whether reservations that have ended by its time are given back: not where that
+    time is to come.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Deciding:
         self._read_before: ReadResult | None = None
         self.overlong = 0
         self.contended = False
+        self.expires = True
         self.steps: dict[str, float] = {}
         self._step_began = self.query.began
         self._crediting = None if request.event is None else Crediting(runtime, now)
@@ -209,9 +212,9 @@ class Deciding:
             timeout=self.query.left(),
         )
         self.seen = found
-        if found.budgets_end is not None:
+        if self.expires and found.budgets_end is not None:
             await self._expire_budgets(found, found.budgets_end)
-        if found.pools_end:
+        if self.expires and found.pools_end:
             await self._expire_codes(found)
         self._step("read")
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -19,6 +20,13 @@ from decision.engine.replay import Replay
 from decision.engine.runtime import EngineSettings, Observer, Runtime, wall_clock
 from decision.engine.snapshot import Snapshot
 from decision.engine.withdrawing import UngivenDecision
+
+
+class Preview(NamedTuple):
+    """What a decision would give, and the policy and model by which it would."""
+
+    decided: Decided
+    snapshot: Snapshot
 
 
 class Engine:
@@ -103,10 +111,22 @@ class Engine:
             InputError: as `decide` does.
             NotReady: no policy is in force yet.
         """
+        return (await self.preview_with_verdict(request)).decided.decision
+
+    async def preview_with_verdict(
+        self, request: DecisionRequest, *, at: int | None = None
+    ) -> Preview:
+        """What `preview` gives, now or at a time to come (microseconds), by what is stored now.
+
+        Raises:
+            InputError: as `decide` does.
+            NotReady: no policy is in force yet.
+        """
         request = msgspec.structs.replace(request, dry_run=True, request_id=None)
-        deciding = Deciding(self.runtime, self.replay, self.following, request, None)
+        deciding = Deciding(self.runtime, self.replay, self.following, request, at)
+        deciding.expires = at is None
         deciding.query.settings = msgspec.structs.replace(self.runtime.settings, seed="preview")
-        return (await deciding.run()).decision
+        return Preview(await deciding.run(), deciding.query.snapshot)
 
     def decide_too_late(self, request: DecisionRequest) -> Decided:
         """The answer to a request that has waited beyond its deadline; it costs next to nothing.

@@ -14,7 +14,7 @@ import msgspec
 from decision.core.errors import InputError, StoreUnavailable
 from decision.core.ports import DocumentStore, ReadResult
 from decision.core.schema import Alias, CustomerUpdate, RefusedAlias
-from decision.engine import merging
+from decision.engine import alias_types, merging
 from decision.engine.runtime import EngineSettings, Runtime
 
 LONGEST_ID = 256
@@ -195,6 +195,7 @@ async def claimed_aliases(
     for alias in claimed:
         # Again, because a release of an earlier claim may have come between it and the write.
         await runtime.store.set_alias(alias.type, alias.value, customer_id)
+        await alias_types.note(runtime, (alias.type,))
         await unite_alone(runtime, customer_id, alias)
 
 

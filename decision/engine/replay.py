@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -27,9 +28,10 @@ from decision.core.masks import Indices, mask_from_bytes
 from decision.core.policy import Policy
 from decision.core.reasons import Reason
 from decision.core.records import DecisionRecord
-from decision.core.schema import AskedBy, Decision, Selection
+from decision.core.schema import AskedBy, Decision, ExplanationRow, Selection
 from decision.core.values import Value
 from decision.engine.answering import fallback_without_store, selections_of
+from decision.engine.as_of_now import decided_by
 from decision.engine.merging import LONGEST_CHAIN
 from decision.engine.runtime import Runtime
 from decision.engine.snapshot import Snapshot, compile_snapshot, policy_blob
@@ -39,6 +41,11 @@ from decision.store.damage import decoded
 
 _KEPT = 8
 """How many earlier policies stay compiled for looking back: those that were used last."""
+
+_MANY = 500
+"""Candidates; explaining so many takes some ten milliseconds."""
+
+T = TypeVar("T")
 
 _files = msgspec.msgpack.Decoder(dict[str, str]).decode
 
@@ -63,6 +70,19 @@ class _LoggedScores:
         return {}
 
 
+class LookBack(NamedTuple):
+    """A decision as it was, with its explanation, and what it was made from.
+
+    `document` is what it saw of the customer, `files` its policy's; None where they are not kept,
+    or, of files, where the store is to be asked.
+    """
+
+    decision: Decision
+    record: DecisionRecord
+    document: Document | None
+    files: Mapping[str, str] | None = None
+
+
 class Replay:
     """Looks back at decisions."""
 
@@ -78,13 +98,38 @@ class Replay:
         Raises:
             InputError: the text is no decision id.
         """
+        found = await self.look(decision_id)
+        return None if found is None else found.decision
+
+    async def look(self, decision_id: str) -> LookBack | None:
+        """As `find`, with what the decision was made from."""
         record = await self.record(decision_id)
         if record is None:
             return None
         document = self.runtime.store.unpack(record.customer_id, record.document)
         if record.selections and await self._is_withheld(record):
             record.degraded = [*record.degraded, records.NOT_GIVEN]
-        return await self.explained(record, document)
+        return LookBack(await self.explained(record, document), record, document)
+
+    async def as_of_now(self, found: LookBack) -> Decision | None:
+        """What a decision would be by the rules in force now, asked at its time about what it saw.
+
+        None where that cannot be told: its customer as it was seen, or its policy, is not kept, or
+        nothing was decided, as the store did not answer.
+
+        Raises:
+            NotReady: no policy is in force yet.
+        """
+        record, document = found.record, found.document
+        if document is None or records.made_without_store(record):
+            return None
+        before, now = (
+            await self._snapshot(record.policy_version, found.files),
+            self.runtime.snapshot,
+        )
+        if before is None:
+            return None
+        return await _in_proportion(now, partial(decided_by, now, before, record, document))
 
     async def explained(
         self,
@@ -110,17 +155,21 @@ class Replay:
         snapshot = await self._snapshot(record.policy_version, files)
         if snapshot is None:
             return answer
-        verdict = self.verdict(record, snapshot, document)
+        selections, rows = await _in_proportion(
+            snapshot, partial(self._explained, record, snapshot, document)
+        )
         if (by := answer.asked_by) is not msgspec.UNSET:
             source = step_source(snapshot.policy.definition, by.journey, by.step)
             answer = msgspec.structs.replace(
                 answer, asked_by=msgspec.structs.replace(by, source=source)
             )
-        return msgspec.structs.replace(
-            answer,
-            selections=selections_of(snapshot, verdict),
-            explanation=explain(snapshot.policy, verdict),
-        )
+        return msgspec.structs.replace(answer, selections=selections, explanation=rows)
+
+    def _explained(
+        self, record: DecisionRecord, snapshot: Snapshot, document: Document
+    ) -> tuple[list[Selection], list[ExplanationRow]]:
+        verdict = self.verdict(record, snapshot, document)
+        return selections_of(snapshot, verdict), explain(snapshot.policy, verdict)
 
     async def timezone_of(self, policy_version: str) -> str | None:
         """`settings.timezone` of a policy; None where its files are no longer kept."""
@@ -250,6 +299,13 @@ class Replay:
             return found
         finally:
             del self._under_way[version]
+
+
+async def _in_proportion(snapshot: Snapshot, work: Callable[[], T]) -> T:
+    """The result of work over all candidates: beside the event loop, where these are many."""
+    if len(snapshot.policy.candidates) > _MANY:
+        return await run_in_worker(work)
+    return work()
 
 
 def _fallback_that_fits(policy: Policy, verdict: Verdict) -> int | None:

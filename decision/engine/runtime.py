@@ -88,7 +88,8 @@ class Runtime:
     `answers` counts what is answered with the store and without.
     `unlogged` has the answers given without the store that are not in the log yet, by decision id.
     `unclaim`, if set, sees to it that aliases (type, value) claimed for a customer who was perhaps
-    not written are released as soon as the store answers again.
+    not written are released as soon as the store answers again. `alias_types` are those that this
+    process has noted.
     `takings` has what decisions of any process may have taken of; see `settling.takings_now`.
     `turns` are those of customers' writes, `merges` those of merges that these meet.
     """
@@ -103,6 +104,7 @@ class Runtime:
         self.answers = AnswerCount()
         self.unlogged: dict[str, LogRecord] = {}
         self.unclaim: Callable[[str, Sequence[tuple[str, str]]], None] | None = None
+        self.alias_types: set[str] = set()
         self._snapshot: Snapshot | None = None
         self.used_at = 0
         """When the snapshot came in force here, in microseconds."""

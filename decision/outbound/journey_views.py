@@ -133,12 +133,22 @@ async def coming_runs(store: Store, journey: str, most: int) -> list[RunView]:
 
 async def runs_of_customer(store: Store, journey: str, customer_id: str) -> list[RunView]:
     """The runs of a customer in a journey; of one who was merged, under the id merged into."""
+    return list(_views(await _followed(store, customer_id), journey))
+
+
+async def all_runs_of_customer(store: Store, customer_id: str) -> list[tuple[str, RunView]]:
+    """(journey, run) of a customer; of one who was merged, of whom they were merged into."""
+    document = await _followed(store, customer_id)
+    return [(name, _view(document, run)) for name, run in runs_of(document)]
+
+
+async def _followed(store: Store, customer_id: str) -> Document:
     seen = {customer_id}
     document = await _document(store, customer_id)
     while document.moved_to is not None and document.moved_to not in seen:
         seen.add(document.moved_to)
         document = await _document(store, document.moved_to)
-    return list(_views(document, journey))
+    return document
 
 
 async def _document(store: Store, customer_id: str) -> Document:

@@ -16,7 +16,7 @@ from decision.archive.journal import UnreadableFile
 from decision.archive.lookup import ArchivedDecision, look_up
 from decision.core.errors import NextbestError
 from decision.core.schema import Decision
-from decision.engine.replay import Replay
+from decision.engine.replay import LookBack, Replay
 from decision.installation import PackagesMissing, require
 from decision.server.aside import Aside
 from decision.server.settings import SettingsError
@@ -57,6 +57,16 @@ class ArchivedDecisions:
     async def find(self, decision_id: str) -> Decision | None:
         """The decision with its full explanation, as from the log; None if it is not there.
 
+        Raises:
+            Unanswered: the archive cannot be read in time.
+            ArchiveError: it is damaged, or not there.
+        """
+        found = await self.look(decision_id)
+        return None if found is None else found.decision
+
+    async def look(self, decision_id: str) -> LookBack | None:
+        """As `find`, with what the decision was made from.
+
         Where what it saw is not kept, the explanation has what the archive says of its
         candidates, and contents stay empty.
 
@@ -67,12 +77,13 @@ class ArchivedDecisions:
         found = await self.read(partial(self._look_up, decision_id))
         if found is None:
             return None
-        if found.document is not None:
-            decision = await self._replay.explained(found.record, found.document, found.rule_files)
+        record, document, files = found.record, found.document, found.rule_files
+        if document is not None:
+            decision = await self._replay.explained(record, document, files)
             if decision.explanation is not None:
-                return decision
-        decision = await self._replay.explained(found.record, None, None)
-        return msgspec.structs.replace(decision, explanation=found.rows)
+                return LookBack(decision, record, document, files)
+        decision = await self._replay.explained(record, None, None)
+        return LookBack(msgspec.structs.replace(decision, explanation=found.rows), record, None)
 
     async def read(self, work: Callable[[], T]) -> T:
         """What a look into the archive gives, beside the event loop.

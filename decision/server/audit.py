@@ -146,7 +146,15 @@ async def entries(store: BlobStore, last: int | None = None) -> list[AuditEntry]
 
 
 _LOOKS: Final = frozenset(
-    {"customer.find", "customer.timeline", "customer.export", "customer.runs"}
+    {
+        "customer.find",
+        "customer.timeline",
+        "customer.export",
+        "customer.runs",
+        "customer.view",
+        "customer.preview",
+        "customer.decision",
+    }
 )
 
 _LOGGED_ALONE: Final = frozenset({"customer.consents"})
