@@ -44,6 +44,7 @@ def environment() -> Environment:
         "data": as_data,
         "file_path": file_path,
         "moment": moment,
+        "twice": lambda text: (text, text),
     }
     return made
 
