@@ -12,6 +12,8 @@ from decision.store import MemoryStore
 
 EXAMPLES: Final[dict[str, str]] = {
     "/console/{rest}": "/console/nothing",
+    "/console/customers/{customer_id}": "/console/customers/li?placement=outbound&g.reason=all",
+    "/console/customers/{customer_id}/timeline": "/console/customers/li/timeline",
     "/console/journeys/{name}": "/console/journeys/welcome",
     "/console/rules/files/{file}": "/console/rules/files/journeys.yaml",
     "/console/journeys/{name}/report": "/console/journeys/welcome/report",

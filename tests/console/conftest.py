@@ -17,6 +17,13 @@ import pytest
 from playwright.sync_api import Page
 
 from decision.core.ports import Store
+from decision.core.schema import (
+    ConsentStatement,
+    ConsentUpdate,
+    CustomerUpdate,
+    DecisionRequest,
+    Event,
+)
 from decision.observability import configure_logging
 from decision.server.audit import LastPseudonyms, audit, entry_of
 from decision.server.keys.entries import ApiKey, make_key
@@ -152,6 +159,23 @@ async def _filled(site: Site) -> None:
     for by in ("ann", "周" * 200, "x" * 200, "<b>li</b>"):
         entry = entry_of("rules.publish", by, target="v-" + "0f" * 40, reason=by * 2, command=True)
         await audit(store, names, entry)
+    await _met(site)
+
+
+async def _met(site: Site) -> None:
+    """A customer of whom much is known, with names as long as they can be."""
+    engine = site.engine
+    attributes = {"first_name": "<b>li</b>", "last_name": "周" * 200, "tags": ["tea", "x" * 200]}
+    aliases = {"email": "li@example.com", "phone": "+8613800000000"}
+    await engine.customers.update("li", CustomerUpdate(attributes=attributes, aliases=aliases))
+    said: ConsentUpdate = {
+        name: {"*": ConsentStatement(state="granted", source="shop", evidence="x" * 300)}
+        for name in engine.snapshot.policy.purposes
+    }
+    await engine.customers.set_consents("li", said)
+    await engine.events.record([Event(type="purchase", customer_id="li", value=3)])
+    for placement in ("outbound", "app_home"):
+        await engine.decide(DecisionRequest(placement=placement, customer_id="li"))
 
 
 @pytest.fixture(scope="session")

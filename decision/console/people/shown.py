@@ -9,7 +9,7 @@ import msgspec
 from decision.console.language import N_
 from decision.console.people.grid import place_of
 from decision.console.rules.sources import source_link
-from decision.console.words import REASONS
+from decision.console.words import OUTCOMES, REASONS
 from decision.core.reasons import Reason
 from decision.engine.timeline import TimelineRow
 
@@ -58,6 +58,7 @@ NAMES: Final[dict[str, Any]] = {
     "place_of": place_of,
     "stages_in_all": len(Reason),
     "reasons": REASONS,
+    "outcomes": OUTCOMES,
     "source_link": source_link,
     "kind_words": KINDS,
     "contact_words": CONTACTS,
