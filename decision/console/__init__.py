@@ -62,6 +62,7 @@ from decision.console.assets import asset_routes
 from decision.console.candidates import routes as candidates_routes
 from decision.console.console import Console
 from decision.console.failing import handlers_of
+from decision.console.models import routes as models_routes
 from decision.console.rules import routes as rules_routes
 
 __all__ = ["Console", "console_handlers", "console_router"]
@@ -72,6 +73,7 @@ PAGES: Final[Sequence[Callable[[Console], list[ControllerRouterHandler]]]] = (
     journeys.routes,
     rules_routes,
     candidates_routes,
+    models_routes,
     audit_page.routes,
     signing_in.routes,
 )

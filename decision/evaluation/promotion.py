@@ -233,13 +233,31 @@ def promote_if_passed(
         ModelError: it is not a version below the models folder.
         OSError: nothing can be written there.
     """
-    figures = judge_gate(evidence, progress)
+    return put_in_force(models, evidence, judge_gate(evidence, progress), force=force)
+
+
+def put_in_force(
+    models: Path,
+    evidence: GateEvidence,
+    figures: list[GateFigure],
+    *,
+    force: str | None = None,
+    by: str | None = None,
+) -> Promoted:
+    """Puts a version in force if its figures pass, or, with a reason (`force`), if they do not.
+
+    `by` is who does it; the login name, where it is left out.
+
+    Raises:
+        ModelError: it is not a version below the models folder.
+        OSError: nothing can be written there.
+    """
     passed = all(figure.passed for figure in figures)
     if not passed and force is None:
         return Promoted(outcome="refused", figures=figures)
     champion = evidence.champion
     if champion is None or champion.resolve() != evidence.folder.resolve():
-        promote(models, evidence.folder, figures, reason=None if passed else force)
+        promote(models, evidence.folder, figures, reason=None if passed else force, by=by)
     return Promoted(outcome="current" if passed else "forced", figures=figures)
 
 
@@ -271,7 +289,12 @@ def evidence_for(
 
 
 def promote(
-    models: Path, version: Path, figures: Sequence[GateFigure], *, reason: str | None = None
+    models: Path,
+    version: Path,
+    figures: Sequence[GateFigure],
+    *,
+    reason: str | None = None,
+    by: str | None = None,
 ) -> None:
     """Puts a version in force and records it; if it was the challenger, there is none afterwards.
 
@@ -284,7 +307,7 @@ def promote(
         if challenger is not None and challenger.resolve() == version.resolve():
             clear_shadow(models)
     point_to(models, version)
-    _note(models, version, CURRENT, figures, reason)
+    _note(models, version, CURRENT, figures, reason, by)
 
 
 def challenge(models: Path, version: Path) -> None:
@@ -310,12 +333,17 @@ def clear_shadow(models: Path) -> bool:
 
 
 def _note(
-    models: Path, version: Path, pointer: str, figures: Sequence[GateFigure], reason: str | None
+    models: Path,
+    version: Path,
+    pointer: str,
+    figures: Sequence[GateFigure],
+    reason: str | None,
+    by: str | None = None,
 ) -> None:
     line = msgspec.json.encode(
         {
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "by": login_name(),
+            "by": by or login_name(),
             "pointer": pointer,
             "version": version.resolve().relative_to(models.resolve()).as_posix(),
             "forced": reason is not None,

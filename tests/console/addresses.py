@@ -20,7 +20,7 @@ EXAMPLES: Final[dict[str, str]] = {
 }
 """Route with parameters → an address of it, with the sample. A new such page needs one here."""
 
-NO_PAGES: Final = {"/console/assets/{name}", "/console/candidates/data"}
+NO_PAGES: Final = {"/console/assets/{name}", "/console/candidates/data", "/console/models/file"}
 """Routes that answer something else than a page."""
 
 

@@ -31,10 +31,9 @@ class Site:
         self.engine = Engine(store or MemoryStore())
         given = ServerSettings(
             rules=str(rules),
-            models=None,
             port=self.port,
             api_keys_file=None if keys is None else str(keys),
-            **settings,
+            **{"models": None, **settings},
         )
         app = create_app(self.engine, given)
         config = uvicorn.Config(app, port=self.port, log_level="error", loop="asyncio", ws="none")

@@ -1,0 +1,159 @@
+"""What a models folder has, for people who look: versions, what is in force, promotions, drift."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from decision.evaluation.promotion import PROMOTIONS, GateFigure
+from decision.files import read_regular
+from decision.learning.drift import drift_between, read_profile
+from decision.scoring.manifest import MANIFEST, Manifest, ModelError
+from decision.scoring.versions import (
+    HistoryEntry,
+    current_version,
+    history,
+    shadow_version,
+    versions,
+)
+
+MOST: Final = 100
+_REPORT: Final = "report"
+_decode: Final = msgspec.json.Decoder(Manifest).decode
+
+
+class Promotion(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the promotions of a folder: `pointer` is `current` or `shadow`."""
+
+    at: str
+    by: str = ""
+    pointer: str = ""
+    version: str
+    forced: bool = False
+    reason: str | None = None
+    figures: list[GateFigure] = []
+
+
+class ModelView(msgspec.Struct, frozen=True, kw_only=True):
+    """One version, by its path below the folder. `problem` says why its manifest cannot be read."""
+
+    path: str
+    manifest: Manifest | None
+    problem: str = ""
+    current: bool = False
+    shadow: bool = False
+    pictures: tuple[str, ...] = ()
+    report: bool = False
+
+
+class ModelsView(msgspec.Struct, frozen=True, kw_only=True):
+    """A folder: its versions, made last first, `MOST` at most of `count`; changes, newest first.
+
+    `problem` says why a pointer cannot be followed, `writable` whether one can be changed.
+    """
+
+    folder: str
+    there: bool
+    writable: bool
+    count: int = 0
+    versions: list[ModelView] = []
+    history: list[HistoryEntry] = []
+    promotions: list[Promotion] = []
+    problem: str = ""
+
+
+def models_view(models: Path) -> ModelsView:
+    """A folder of models. It reads manifests and small files, and checks no digests."""
+    if not models.is_dir():
+        return ModelsView(folder=str(models), there=False, writable=False)
+    problems = []
+    in_force: dict[str, Path | None] = {}
+    for name, place in (("current", current_version), ("shadow", shadow_version)):
+        try:
+            found = place(models)
+            in_force[name] = None if found is None else found.resolve()
+        except ModelError as error:
+            problems.append(str(error))
+    places = versions(models)
+    shown = [_view(models, place, in_force) for place in places]
+    shown.sort(key=lambda one: (one.current, _made(one)), reverse=True)
+    return ModelsView(
+        folder=str(models),
+        there=True,
+        writable=os.access(models, os.W_OK),
+        count=len(places),
+        versions=shown[:MOST],
+        history=history(models)[::-1][:MOST],
+        promotions=promotions(models)[::-1][:MOST],
+        problem="; ".join(problems),
+    )
+
+
+def promotions(models: Path) -> list[Promotion]:
+    """The promotions of a folder, oldest first; lines that cannot be read are left out."""
+    try:
+        lines = read_regular(models / PROMOTIONS).splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        with suppress(msgspec.MsgspecError):
+            found.append(msgspec.json.decode(line, type=Promotion))
+    return found
+
+
+def drift_of(models: Path, version: Path) -> tuple[str, dict[str, float]]:
+    """How far the rows of a version are from those of the one in force: its path, and the indexes.
+
+    Both are empty where there is none, it is this one, or one of the two has no profile.
+    """
+    with suppress(ModelError, ValueError):
+        champion = current_version(models)
+        if champion is not None and champion.resolve() != version.resolve():
+            old, new = read_profile(champion), read_profile(version)
+            if old is not None and new is not None:
+                return _path(models, champion), drift_between(old, new)
+    return "", {}
+
+
+def report_file(version: Path, name: str) -> bytes | None:
+    """A file of a version's report, or None: there is none of that name."""
+    if name not in _report_files(version):
+        return None
+    return read_regular(version / _REPORT / name)
+
+
+def _report_files(version: Path) -> list[str]:
+    with suppress(OSError):
+        return sorted(one.name for one in (version / _REPORT).iterdir() if one.is_file())
+    return []
+
+
+def _view(models: Path, place: Path, in_force: dict[str, Path | None]) -> ModelView:
+    manifest, problem = None, ""
+    try:
+        manifest = _decode(read_regular(place / MANIFEST))
+    except (OSError, msgspec.MsgspecError, RecursionError) as error:
+        problem = f"{place / MANIFEST}: {error}"
+    files, own = _report_files(place), place.resolve()
+    return ModelView(
+        path=_path(models, place),
+        manifest=manifest,
+        problem=problem,
+        current=in_force.get("current") == own,
+        shadow=in_force.get("shadow") == own,
+        pictures=tuple(one for one in files if one.endswith(".png")),
+        report="index.html" in files,
+    )
+
+
+def _made(view: ModelView) -> str:
+    return "" if view.manifest is None else view.manifest.created_at
+
+
+def _path(models: Path, place: Path) -> str:
+    return place.resolve().relative_to(models.resolve()).as_posix()

@@ -1,0 +1,171 @@
+"""Pages of models: what each version is, its gate, and putting one in force or back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from decision.evaluation.promotion import PROMOTIONS
+from decision.scoring.versions import current_version, point_to
+from decision.store import MemoryStore
+from tests.console.conftest import KeysInFile, browsing
+from tests.learning.logs import SPEC, World, train_model
+
+pytestmark = pytest.mark.anyio
+pytest.importorskip("lightgbm")
+
+PATH = "/console/models"
+GATE = "promotion: {calibration_error_at_most: %s}\n"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    world = World(300)
+    train_model(world, folder, seed=3)
+    train_model(world, folder, seed=4)
+    return folder
+
+
+@pytest.fixture
+def models(trained: Path, tmp_path: Path) -> Path:
+    """A folder with two versions, the first of them in force, and a gate that passes."""
+    folder = tmp_path / "models"
+    shutil.copytree(trained, folder)
+    (folder / "tea.yaml").write_text(SPEC + GATE % 1)
+    point_to(folder, next(iter(sorted((folder / "tea").iterdir()))))
+    return folder
+
+
+def names(models: Path) -> list[str]:
+    return [f"tea/{one.name}" for one in sorted((models / "tea").iterdir())]
+
+
+async def test_versions_are_listed_and_each_has_a_page(rules: Path, models: Path) -> None:
+    first, second = names(models)
+    report = models / second / "report"
+    report.mkdir()
+    (report / "index.html").write_text("<p style='x'>report")
+    (report / "gain.png").write_bytes(b"\x89PNG")
+    async with browsing(rules, models=str(models)) as browser:
+        page = await browser.get(PATH)
+        assert first in page.text and second in page.text and "in force" in page.text
+        page = await browser.get(f"{PATH}/version?version={second}")
+        for words in ("Trained", "AUC", "Drift against " + first, "gain.png", "style="):
+            assert (words in page.text) is (words != "style="), words
+        file = await browser.get(f"{PATH}/file?version={second}&name=index.html")
+        assert "attachment" in file.headers["content-disposition"]
+        picture = await browser.get(f"{PATH}/file?version={second}&name=gain.png")
+        assert picture.headers["content-type"] == "image/png"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "version?version=tea/none",
+        "version?version=../../etc",
+        "version",
+        "judged?version=%00",
+        "file?version={}&name=../manifest.json",
+        "file?version={}&name=manifest.json",
+        "file?version={}",
+    ],
+)
+async def test_nothing_but_versions_and_their_reports_is_read(
+    rules: Path, models: Path, asked: str
+) -> None:
+    async with browsing(rules, models=str(models)) as browser:
+        answer = await browser.get(f"{PATH}/{asked.format(quote(names(models)[0]))}")
+        assert answer.status_code == 404
+
+
+async def test_a_version_is_promoted_with_a_reason_and_rolled_back(
+    rules: Path, models: Path
+) -> None:
+    first, second = names(models)
+    async with browsing(rules, store=MemoryStore(), models=str(models)) as browser:
+        refused = await browser.post(f"{PATH}/promote", version=second, why=" ")
+        assert refused.status_code == 400
+        done = await browser.post(f"{PATH}/promote", version=second, why="better <b>")
+        assert (done.status_code, done.headers["location"]) == (303, PATH)
+        assert current_version(models) == models / second
+        line = json.loads((models / PROMOTIONS).read_text().splitlines()[-1])
+        assert line["version"] == second and not line["forced"] and line["by"] != ""
+        page = await browser.get(PATH)
+        assert "model.promote" in page.text and "better &lt;b&gt;" in page.text
+        assert "calibration error" in (await browser.get(f"{PATH}/version?version={second}")).text
+        back = await browser.post(f"{PATH}/roll-back", why="worse")
+        assert back.status_code == 303
+        assert current_version(models) == models / first
+        assert "model.rollback" in (await browser.get("/console/operations/audit")).text
+        again = await browser.post(f"{PATH}/roll-back", why="once more")
+        assert again.status_code == 409 and "no earlier model" in again.text
+
+
+async def test_the_gate_says_why_it_refuses_and_is_overridden_by_a_reason_alone(
+    rules: Path, models: Path
+) -> None:
+    first, second = names(models)
+    (models / "tea.yaml").write_text(SPEC + GATE % 0.0)
+    async with browsing(rules, store=MemoryStore(), models=str(models)) as browser:
+        path = f"{PATH}/judged?version={second}&part=gate"
+        part = await browser.get(path, **{"hx-request": "true"})
+        assert "The gate refuses this version" in part.text and "too much" in part.text
+        assert "<html" not in part.text
+        refused = await browser.post(f"{PATH}/promote", version=second, why="now")
+        assert refused.status_code == 409 and "too much" in refused.text
+        assert current_version(models) == models / first
+        await browser.post(f"{PATH}/promote", version=second, why="I know better", force="yes")
+        assert current_version(models) == models / second
+        page = await browser.get(f"{PATH}/version?version={second}")
+        assert "although the gate refused it" in page.text and "I know better" in page.text
+        assert "model.force" in (await browser.get("/console/operations/audit")).text
+
+
+async def test_a_spec_that_is_missing_is_said(rules: Path, models: Path) -> None:
+    (models / "tea.yaml").unlink()
+    async with browsing(rules, models=str(models)) as browser:
+        page = await browser.get(f"{PATH}/judged?version={names(models)[1]}")
+        assert page.status_code == 200 and "has no spec named tea" in page.text
+
+
+async def test_a_damaged_version_and_a_damaged_pointer_are_said(rules: Path, models: Path) -> None:
+    second = names(models)[1]
+    (models / second / "manifest.json").write_text("{<script>")
+    (models / "current").write_text("tea/<script>")
+    async with browsing(rules, models=str(models)) as browser:
+        page = await browser.get(PATH)
+        assert page.status_code == 200 and "damaged" in page.text
+        assert "is not a model version" in page.text and "<script>" not in page.text[2000:]
+        assert (await browser.get(f"{PATH}/version?version={second}")).status_code == 200
+
+
+async def test_who_may_only_look_cannot_change_what_is_in_force(
+    rules: Path, models: Path, keys: KeysInFile
+) -> None:
+    first, second = names(models)
+    async with browsing(rules, keys, models=str(models)) as browser:
+        await browser.sign_in(keys.secrets["edit-key"])
+        page = await browser.get(f"{PATH}/version?version={second}")
+        assert page.status_code == 200 and "/promote" not in page.text
+        token = await browser.token(PATH)
+        for what in ("promote", "roll-back"):
+            answer = await browser.post(f"{PATH}/{what}", csrf=token, version=second, why="x")
+            assert answer.status_code == 403
+        assert current_version(models) == models / first
+
+
+@pytest.mark.parametrize("folder", [None, "none", "empty"])
+async def test_where_there_is_no_version_the_page_says_what_to_do(
+    rules: Path, tmp_path: Path, folder: str | None
+) -> None:
+    (tmp_path / "empty").mkdir()
+    settings: dict[str, Any] = {"models": None if folder is None else str(tmp_path / folder)}
+    async with browsing(rules, **settings) as browser:
+        text = (await browser.get(PATH)).text
+        assert ("--models DIR" if folder is None else "nextbest train") in text
