@@ -55,7 +55,7 @@ from litestar import Request, Router, get
 from litestar.exceptions import NotFoundException
 from litestar.types import ControllerRouterHandler, ExceptionHandlersMap
 
-from decision.console import audit_page, home, journeys, people, signing_in
+from decision.console import audit_page, home, journeys, messages, people, signing_in
 from decision.console.access import guard_of
 from decision.console.answers import Answer, redirect
 from decision.console.assets import asset_routes
@@ -71,6 +71,7 @@ PAGES: Final[Sequence[Callable[[Console], list[ControllerRouterHandler]]]] = (
     home.routes,
     people.routes,
     journeys.routes,
+    messages.routes,
     rules_routes,
     candidates_routes,
     models_routes,

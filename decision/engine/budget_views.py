@@ -31,11 +31,18 @@ class BudgetView(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime | None = None
 
 
-async def budget_views(runtime: Runtime) -> list[BudgetView] | None:
-    """Every budget of the policy in force, pools left out; None where the store does not answer."""
+async def budget_views(runtime: Runtime, among: int | None = None) -> list[BudgetView] | None:
+    """Every budget of the policy in force, pools left out; None where the store does not answer.
+
+    With `among`, those that one of these candidates takes from.
+    """
     now, store = runtime.clock(), runtime.store
     every = runtime.snapshot.policy.budgets.at(now)
-    limits = {counter: one for counter, one in every.items() if not one.budget.pool}
+    limits = {
+        counter: one
+        for counter, one in every.items()
+        if not one.budget.pool and (among is None or one.mask & among)
+    }
     if not limits:
         return []
     try:
