@@ -46,10 +46,15 @@ class DraftFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Saved(msgspec.Struct, frozen=True, kw_only=True):
-    """The file as it is now. `merged`: with what somebody else has written meanwhile."""
+    """The file as it is now. `merged`: with what somebody else has written meanwhile.
+
+    `sent` names the text that was sent, which is kept: who goes on writing in that one says it as
+    `seen` the next time.
+    """
 
     draft: Draft
     file: DraftFile
+    sent: str
     merged: bool = False
 
 
@@ -142,9 +147,14 @@ class Editing(DraftRecords):
                 what: What = "merged" if merged else "removed" if found is None else "saved"
                 after = with_step(after, what, by, self.now(), file=file)
             after = _settled(after, settles)
-            kept = [] if found == base else [found]
+            kept = [text for text in dict.fromkeys((mine, found)) if text != base]
             if (written := await self.write(raw, draft, after, kept)) is not None:
-                return Saved(draft=written, file=_file(file, found, base), merged=merged)
+                return Saved(
+                    draft=written,
+                    file=_file(file, found, base),
+                    sent=text_name(mine),
+                    merged=merged,
+                )
         raise too_often(draft_id)
 
     async def settle(self, draft_id: str, rejected: str, by: str) -> Draft:

@@ -177,6 +177,26 @@ async def test_saving_by_htmx_changes_a_part_of_the_page(tmp_path: Path) -> None
         assert SEEN.search(part.text) and SEEN.search(part.text)[1] != seen  # type: ignore[index]
 
 
+async def test_what_is_typed_while_others_save_is_still_in_the_editor(tmp_path: Path) -> None:
+    """The editor keeps mine, and the file has both, save after save."""
+    store = MemoryStore()
+    await put(store)
+    async with following(tmp_path, store) as browser:
+        edit = f"{await begun(browser)}/edit/messages.yaml"
+        seen = await seen_of(browser, edit)
+        await browser.post(edit, text=MESSAGES.replace("value: 3", "value: 7"), seen=seen)
+        mine = MESSAGES + "# mine\n"
+        for _ in range(2):
+            part = await browser.post(edit, {"hx-request": "true"}, text=mine, seen=seen)
+            assert "Load the file with both" in part.text
+            seen = SEEN.search(part.text)[1]  # type: ignore[index]
+            drafts, draft = await the_draft(store)
+            both = (await drafts.files(draft))["messages.yaml"]
+            assert "value: 7" in both and both.endswith("# mine\n") and not draft.rejected
+            assert both.count("# mine") == mine.count("# mine")
+            mine += "# more\n# mine\n"
+
+
 @pytest.mark.parametrize(
     ("file", "text"),
     [

@@ -88,7 +88,7 @@ def test_rules_are_changed_tried_published_and_rolled_back_by_keyboard_alone(
     enter(page, page.get_by_role("link", name="messages.yaml", exact=True))
 
     # Wrongly: the editor says what `nextbest check` says, at the same line and column.
-    content = page.get_by_role("textbox", name="Text")
+    content = page.locator(".cm-content")
     expect(content).to_contain_text("purpose")
     tab_to(page, page.locator("nb-editor"))
     page.keyboard.press("Control+Home")
@@ -129,7 +129,7 @@ def test_rules_are_changed_tried_published_and_rolled_back_by_keyboard_alone(
     expect(page.get_by_text("1 scenario failed")).to_be_visible()
     watched.check_access("tests")
     enter(page, page.get_by_role("link", name="rules/tests/coupon.yaml:1"))
-    expect(page.get_by_role("textbox", name="Text")).to_be_focused()
+    expect(page.locator(".cm-content")).to_be_focused()
     page.keyboard.press("Control+End")
     page.keyboard.press("ArrowUp")
     page.keyboard.press("End")

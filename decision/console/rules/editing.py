@@ -67,6 +67,7 @@ def routes(desk: Desk) -> list[ControllerRouterHandler]:
             checked=rules <= CHECKED_WHILE_TYPING,
             saved=query_of(request).text("saved"),
             may_write=desk.may_write(request, draft),
+            part=False,
             at=console.now(),
         )
 
@@ -110,20 +111,27 @@ def routes(desk: Desk) -> list[ControllerRouterHandler]:
             if renamed and seen and not isinstance(saved, SaveConflict):
                 found = await drafts.save(draft.id, old, None, seen=seen, by=by)
                 saved = found if isinstance(found, SaveConflict) else saved
-        await console.audit(request, "draft.save", target=f"{draft.id} {new}")
+        await console.audit(
+            request,
+            "draft.save",
+            target=f"{draft.id} {new}",
+            result="refused" if isinstance(saved, SaveConflict) else "done",
+        )
         if isinstance(saved, SaveConflict):
             return go(request, draft_path(draft.id, f"/rejected/{saved.rejected}"))
-        if renamed or saved.merged or form.text("settles") or not on(request):
-            said = "merged" if saved.merged else "saved"
+        said = "merged" if saved.merged else "saved"
+        if renamed or form.text("settles") or not on(request):
             path = draft_path(draft.id, f"/edit/{file_path(new)}")
             return go(request, link(path, saved=said))
+        # The editor still has what was sent, and what is typed just now is made from that.
         return await console.page(
             request,
             "rules_edit.html",
             block="saved",
             draft=saved.draft,
-            file=saved.file,
-            saved="saved",
+            file=msgspec.structs.replace(saved.file, seen=saved.sent),
+            saved=said,
+            part=True,
             at=console.now(),
         )
 
