@@ -78,10 +78,18 @@ def check(
 def _observed(against: str | None) -> ObservedFields | None:
     if against is None:
         return None
+    import msgspec
+
     from decision.intake.field_sample import known_fields
+    from decision.releases.earlier import earlier_journeys
     from decision.server.settings_reading import read_settings
 
-    return known_fields(against, key_prefix=read_settings().key_prefix)
+    prefix = read_settings().key_prefix
+    known = known_fields(against, key_prefix=prefix)
+    if not known.runs:
+        return known
+    before = earlier_journeys(against, known.versions, prefix)
+    return msgspec.structs.replace(known, journeys=tuple(before))
 
 
 class CheckResult:
@@ -109,7 +117,7 @@ class CheckResult:
         self.diagnostics: list[Diagnostic] = with_past(result, datetime.now(UTC))
         if definition is not None and known is not None:
             found = [*self.diagnostics, *review_fields(definition, result.places, known)]
-            found += review_runs(definition, result.places, known.runs, paths.name)
+            found += review_runs(definition, result.places, known.runs, paths.name, known.journeys)
             self.diagnostics = sorted(found, key=lambda one: (one.file, one.line, one.column))
         if gateways is not None:
             from decision.gateways.checking import check_gateways

@@ -57,6 +57,7 @@ class _Collector:
         self.types: set[str] = set()
         self.properties: defaultdict[str, set[str]] = defaultdict(set)
         self.context: set[str] = set()
+        self.versions: dict[str, int] = {}
         self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
 
     def paths(self, found: dict[str, Any], prefix: str) -> Iterator[str]:
@@ -86,6 +87,7 @@ class _Collector:
             context=frozenset(self.context) if context else None,
             types={path: frozenset(tally.types) for path, tally in self.tallies.items()},
             unread=unread_in(self.tallies),
+            versions=tuple(sorted(self.versions, key=self.versions.__getitem__, reverse=True)),
         )
 
 
@@ -167,8 +169,10 @@ async def _from_log(store: RedisStore, collector: _Collector) -> bool:
                     event = records.decode_event(entry.record.body)
                     collector.event(event.type, event.properties)
                 elif entry.record.kind == "decision":
-                    question = records.decode_decision(entry.record.body).question
-                    asked = True
+                    record = records.decode_decision(entry.record.body)
+                    question, asked = record.question, True
+                    latest = collector.versions.get(record.policy_version, record.decided_at)
+                    collector.versions[record.policy_version] = max(latest, record.decided_at)
                     collector.context.update(collector.paths(question.context, "context."))
                     if question.event is not None:
                         collector.event(question.event.type, question.event.properties)

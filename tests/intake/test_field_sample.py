@@ -111,3 +111,4 @@ def test_a_store_tells_of_attributes_events_and_context(redis_url: str, prefix: 
     assert known.properties == {"purchase": {"amount"}, "cart_add": {"cart_value"}}
     assert known.context == {"device"}
     assert known.runs == {"welcome\0pause": 2}
+    assert known.versions == ("v",)

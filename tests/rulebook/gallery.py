@@ -7,7 +7,8 @@ A folder of `golden/` has wrong rule files, `about.txt` (a title; then what is w
 words) and `expected.txt`, which is exactly what `nextbest check` prints. Its files are checked
 together with `golden/shop.yaml`, a small shop without a mistake, unless it has no rule file.
 `customers.ndjson`, if it is there, is the sample of `check --against`, and `now.txt` its day;
-`runs.json` is how many runs of journeys wait in the store, by `journey/step`.
+`runs.json` is how many runs of journeys wait in the store, by `journey/step`,
+and `before.txt` the rules it was used with.
 What a repository cannot hold is made: `name.yaml.bytes` has the size of a large file,
 `name.yaml.link` the target of a link.
 """
@@ -24,7 +25,7 @@ import msgspec
 from decision.core.timers import tally_of
 from decision.intake.field_sample import known_fields
 from decision.rulebook.diagnostics import CODES, WARNINGS, Diagnostic, render_all
-from decision.rulebook.reader import load_folder
+from decision.rulebook.reader import load_files, load_folder
 from decision.rulebook.review.observed import review_fields
 from decision.rulebook.review.past import review_past
 from decision.rulebook.review.waiting_runs import review_runs
@@ -32,7 +33,7 @@ from decision.rulebook.review.waiting_runs import review_runs
 GOLDEN = Path(__file__).parent / "golden"
 PAGE = Path(__file__).parents[2] / "docs" / "wrong-rules.md"
 SHOP = GOLDEN / "shop.yaml"
-_PLAIN = ("about.txt", "expected.txt", "now.txt", "runs.json")
+_PLAIN = ("about.txt", "expected.txt", "now.txt", "runs.json", "before.txt")
 
 _HEAD = """\
 # Mistakes in rules, and the answers of the checker
@@ -83,7 +84,10 @@ def check(folder: Path) -> list[Diagnostic]:
     if (folder / "runs.json").exists() and result.definition is not None:
         runs = msgspec.json.decode((folder / "runs.json").read_bytes(), type=dict[str, int])
         tallies = {tally_of(*name.split("/")): count for name, count in runs.items()}
-        return [*result.diagnostics, *review_runs(result.definition, result.places, tallies)]
+        before = load_files({SHOP.name: SHOP.read_text("utf-8"), "before.yaml": _before(folder)})
+        journeys = () if before.definition is None else before.definition.journeys
+        found = review_runs(result.definition, result.places, tallies, before=journeys)
+        return [*result.diagnostics, *found]
     sample = folder / "customers.ndjson"
     if not sample.exists() or result.definition is None:
         return result.diagnostics
@@ -92,6 +96,11 @@ def check(folder: Path) -> list[Diagnostic]:
         known, sample=f"the {known.customers} customers of {sample.name}"
     )
     return [*result.diagnostics, *review_fields(result.definition, result.places, known)]
+
+
+def _before(folder: Path) -> str:
+    file = folder / "before.txt"
+    return file.read_text("utf-8") if file.exists() else "{}"
 
 
 def page() -> str:

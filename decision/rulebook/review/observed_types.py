@@ -10,6 +10,7 @@ import msgspec
 from decision.core.conditions import VERSION_OPERATORS, Clause, Condition, clauses
 from decision.core.definition import FieldLimit
 from decision.core.fields import parse_field
+from decision.core.journeys.definition import Journey
 from decision.core.values import Value, in_words
 from decision.rulebook.readings import as_yaml
 from decision.rulebook.review.context import listed
@@ -40,7 +41,8 @@ class ObservedFields(msgspec.Struct, frozen=True, kw_only=True):
     the event types for which it does. `types` is `customer.<path>`, `context.<path>` or
     `events.<type>.<path>` → what its values are: text, a number … `unread` has, for each of
     `observed_values.READERS`, the same paths → the values that it cannot read.
-    `runs` is how many runs of journeys wait in each step, by `core.timers.tally_of`.
+    `runs` is how many runs of journeys wait in each step, by `core.timers.tally_of`,
+    `versions` are policies that decided, and `journeys` those of rules that were used with it.
     `sample` says what it is: `the 1,234 customers of a.csv`.
     """
 
@@ -53,6 +55,8 @@ class ObservedFields(msgspec.Struct, frozen=True, kw_only=True):
     types: dict[str, frozenset[str]] = {}
     unread: dict[str, dict[str, Unread]] = {}
     runs: dict[str, int] = {}
+    versions: tuple[str, ...] = ()
+    journeys: tuple[Journey, ...] = ()
 
     @property
     def segments(self) -> frozenset[str]:

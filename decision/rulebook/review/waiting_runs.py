@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 
 from decision.core.definition import PolicyDefinition
 from decision.core.journeys.definition import Journey
 from decision.rulebook.collector import DiagnosticCollector
-from decision.rulebook.diagnostics import Diagnostic, nearest
+from decision.rulebook.diagnostics import Diagnostic, nearest, one_of
+from decision.rulebook.review.taking_over import taking_over
 from decision.rulebook.source_map import SourceMap
 
 _CODE = "removed-step"
@@ -19,15 +20,18 @@ def review_runs(
     places: SourceMap,
     tallies: Mapping[str, int],
     folder: str = "rules",
+    before: Iterable[Journey] = (),
 ) -> list[Diagnostic]:
     """Warns of each step that is gone, and of each journey, in which runs wait.
 
-    `tallies` are those of a store, by `core.timers.tally_of`.
+    `tallies` are those of a store, by `core.timers.tally_of`; `before` are the journeys of the
+    rules it was used with, the latest first: by these it says where runs go on.
     """
     report = DiagnosticCollector()
     found: list[Diagnostic] = []
     journeys = {one.name: one for one in definition.journeys}
     gone: Counter[str] = Counter()
+    steps: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for name, count in sorted(tallies.items()):
         journey, _, step = name.partition("\0")
         if not step or step.startswith("!") or count <= 0:
@@ -35,7 +39,10 @@ def review_runs(
         if journey not in journeys:
             gone[journey] += count
         elif not _stands(journeys[journey], step):
-            _step(report, journeys[journey], step, count, places)
+            steps[journey][step] = count
+    before = list(before)
+    for journey, counts in steps.items():
+        _review_steps(report, journeys[journey], counts, before, places)
     for journey, count in gone.items():
         near = nearest(journey, journeys)
         message = f'{_runs(count)} in journey "{journey}", which the rules no longer have'
@@ -58,14 +65,42 @@ def _stands(journey: Journey, step: str) -> bool:
     return False
 
 
-def _step(
-    report: DiagnosticCollector, journey: Journey, step: str, count: int, places: SourceMap
+def _moves(
+    journey: Journey, gone: Mapping[str, int], before: Iterable[Journey]
+) -> Mapping[str, str]:
+    """Where runs of the steps that are gone go on, as far as it is known."""
+    earlier = [one for one in before if one.name == journey.name]
+    found: dict[str, str] = {}
+    for step in gone:
+        takes = (taking_over(one, journey, step) for one in earlier if step in _names(one))
+        if (name := next(takes, None)) is not None:
+            found[step] = name
+    return found
+
+
+def _review_steps(
+    report: DiagnosticCollector,
+    journey: Journey,
+    gone: Mapping[str, int],
+    before: Iterable[Journey],
+    places: SourceMap,
 ) -> None:
-    names = [one.name for one in journey.steps]
-    message = f'{_runs(count)} in step "{step}" of journey "{journey.name}", which is gone'
-    moved = f"{{{step}: {nearest(step, names) or names[-1]}}}"
-    hint = f"they would end as step_removed; to let them go on, add moved: {moved}"
-    report.warn(places.key("journeys", journey.name, "steps"), message, hint, _CODE)
+    moves = _moves(journey, gone, before)
+    lines = ", ".join(f"{old}: {new}" for old, new in moves.items())
+    for step, count in gone.items():
+        message = f'{_runs(count)} in step "{step}" of journey "{journey.name}", which is gone'
+        if step not in moves:
+            fix = f"moved: {{{step}: …}}, with {one_of(_names(journey))}"
+        elif journey.moved:
+            fix = f"{step}: {moves[step]} to moved"
+        else:
+            fix = f"moved: {{{lines}}}"
+        hint = f"they would end as step_removed; to let them go on, add {fix}"
+        report.warn(places.key("journeys", journey.name, "steps"), message, hint, _CODE)
+
+
+def _names(journey: Journey) -> list[str]:
+    return [step.name for step in journey.steps]
 
 
 def _runs(count: int) -> str:
