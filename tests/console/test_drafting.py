@@ -164,6 +164,17 @@ async def test_a_file_that_one_removes_and_one_changes_is_kept_for_both(tmp_path
         assert "One has removed the file" in page.text and "# mine" in page.text
         await browser.post(f"{path}/do/settle", rejected=rejected.rpartition("/")[2])
         assert not (await the_draft(store))[1].rejected
+        await browser.post(f"{path}/do/undo", old="messages.yaml")
+        await browser.post(edit, text=MESSAGES + "# theirs\n", seen=seen)
+        gone = await browser.post(f"{path}/do/remove", old="messages.yaml", seen=seen)
+        page = await browser.get(gone.headers["location"])
+        assert "One has removed the file" in page.text and "# theirs" in page.text
+        rejected = gone.headers["location"].rpartition("/")[2]
+        seen = await seen_of(browser, gone.headers["location"])
+        form = {"old": "messages.yaml", "seen": seen, "settles": rejected}
+        await browser.post(f"{path}/do/remove", **form)
+        _, draft = await the_draft(store)
+        assert draft.files["messages.yaml"].text is None and not draft.rejected
 
 
 async def test_saving_by_htmx_changes_a_part_of_the_page(tmp_path: Path) -> None:

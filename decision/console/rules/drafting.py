@@ -17,10 +17,11 @@ from decision.console.language import N_
 from decision.console.rules.desk import LARGEST_FORM, Desk, draft_path, refusals
 from decision.console.visitors import visitor_of
 from decision.drafts.draft import Draft
-from decision.drafts.editing import Rebased
+from decision.drafts.editing import Rebased, SaveConflict, Saved
 from decision.drafts.line_diff import FileDiff, diff_files
 from decision.drafts.published import in_force
 from decision.drafts.texts import beside
+from decision.server.audit import Result
 from decision.server.drafting import needs_review, why_read_only
 
 STEPS: Final = {
@@ -47,7 +48,7 @@ _EDIT: Final = {"scope": "edit"}
 _LONG: Final = {"scope": "edit", "largest": LARGEST_FORM}
 _REVIEWING: Final = ("comment", "approve", "return")
 
-Do = Callable[[str, str, Form], Awaitable[Draft]]
+Do = Callable[[str, str, Form], Awaitable[Draft | Saved | SaveConflict]]
 
 
 def routes(desk: Desk) -> list[ControllerRouterHandler]:
@@ -142,15 +143,14 @@ def routes(desk: Desk) -> list[ControllerRouterHandler]:
             return go(request, draft_path(draft_id))
         return await console.page(request, "rules_rebase.html", status=409, found=found)
 
-    async def remove(draft_id: str, by: str, form: Form) -> Draft:
-        saved = await drafts.save(draft_id, form.text("old"), None, seen=form.text("seen"), by=by)
-        return saved.draft
+    async def remove(draft_id: str, by: str, form: Form) -> Saved | SaveConflict:
+        file, seen, settles = form.text("old"), form.text("seen"), form.text("settles")
+        return await drafts.save(draft_id, file, None, seen=seen, by=by, settles=settles)
 
-    async def undo(draft_id: str, by: str, form: Form) -> Draft:
+    async def undo(draft_id: str, by: str, form: Form) -> Saved | SaveConflict:
         draft, file = await drafts.get(draft_id), form.text("old")
         base = (await drafts.base_of(draft)).get(file)
-        saved = await drafts.save(draft_id, file, base, seen=form.text("seen"), by=by)
-        return saved.draft
+        return await drafts.save(draft_id, file, base, seen=form.text("seen"), by=by)
 
     actions: dict[str, Do] = {
         "describe": lambda id, by, form: drafts.describe(
@@ -184,11 +184,14 @@ def routes(desk: Desk) -> list[ControllerRouterHandler]:
                 scope="edit",
             )
         with refusals():
-            await actions[action](draft_id, visitor.name, form)
+            found = await actions[action](draft_id, visitor.name, form)
+        conflict = found if isinstance(found, SaveConflict) else None
         target = " ".join(filter(None, (draft_id, form.text("old"))))
         reason = form.text("comment") or form.text("why")
-        await console.audit(request, f"draft.{action}", target=target, reason=reason)
-        return go(request, draft_path(draft_id))
+        result: Result = "refused" if conflict else "done"
+        await console.audit(request, f"draft.{action}", target=target, reason=reason, result=result)
+        rest = f"/rejected/{conflict.rejected}" if conflict else ""
+        return go(request, draft_path(draft_id, rest))
 
     return [listed, new, create, shown, diff, check, rebase, do]
 
