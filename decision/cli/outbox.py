@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from decision.core.sending import GatewayPause
     from decision.engine import Engine
     from decision.engine.left_alone import LeftAlone
+    from decision.outbound.resuming import Resumed
     from decision.server.settings import ServerSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -182,33 +183,18 @@ def resume(gateway: str, as_json: bool, **given: str | None) -> int:
     was left alone because it failed. Of the gateways file only names are read: no secrets needed.
     Exit code 1: it was not paused, and nothing waits.
     """
-    from uuid import uuid4
-
-    from decision.engine.left_alone import mark_resumed
-    from decision.engine.resending import make_due
     from decision.gateways.names import load_names
+    from decision.outbound.resuming import resume_gateway
     from decision.rulebook.diagnostics import hint_for
 
     settings = settings_from(**given)
     names = None if settings.gateways is None else load_names(settings.gateways)
     known = ["file"] if names is None else names.gateways
 
-    async def work(store: Store) -> tuple[bool, list[str], int]:
-        if names is not None:
-            channels = names.channels_of(gateway)
-        elif gateway == "file":
-            # Without a gateways file everything goes there.
-            channels = sorted((await store.count_deliveries()).waiting)
-        else:
-            channels = []
-        paused = sorted(await store.paused_gateways())
-        done = await store.resume_gateway(gateway, channels)
-        if done or gateway in known:
-            await mark_resumed(store, gateway, uuid4().hex)
-        made = [await make_due(store, channel, int(time() * 1000)) for channel in channels]
-        return done, paused, sum(made)
+    async def work(store: Store) -> tuple[list[str], Resumed]:
+        return sorted(await store.paused_gateways()), await resume_gateway(store, gateway, names)
 
-    done, paused, made = _run(work, settings)
+    paused, (done, made) = _run(work, settings)
     if not done and not made:
         if gateway in known:
             raise Fail(f"gateway {gateway} is not paused, and nothing waits for another attempt")

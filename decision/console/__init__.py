@@ -55,7 +55,16 @@ from litestar import Request, Router, get
 from litestar.exceptions import NotFoundException
 from litestar.types import ControllerRouterHandler, ExceptionHandlersMap
 
-from decision.console import audit_page, home, journeys, messages, people, signing_in
+from decision.console import (
+    audit_page,
+    deliveries,
+    home,
+    journeys,
+    messages,
+    operations,
+    people,
+    signing_in,
+)
 from decision.console.access import guard_of
 from decision.console.answers import Answer, redirect
 from decision.console.assets import asset_routes
@@ -75,6 +84,8 @@ PAGES: Final[Sequence[Callable[[Console], list[ControllerRouterHandler]]]] = (
     rules_routes,
     candidates_routes,
     models_routes,
+    operations.routes,
+    deliveries.routes,
     audit_page.routes,
     signing_in.routes,
 )

@@ -7,9 +7,10 @@ from typing import Any, Final
 from litestar import Request, get
 from litestar.types import ControllerRouterHandler
 
-from decision.console.answers import Answer, redirect
+from decision.console.answers import Answer
 from decision.console.console import Console
 from decision.console.forms import query_of
+from decision.console.operations import tabs
 from decision.server.audit import entries
 
 _ROWS: Final = 50
@@ -17,10 +18,6 @@ _ROWS: Final = 50
 
 def routes(console: Console) -> list[ControllerRouterHandler]:
     """The list at `/console/operations/audit`; its filters and page are in its address."""
-
-    @get("/operations")
-    async def operations() -> Answer:
-        return redirect("/console/operations/audit")
 
     @get("/operations/audit")
     async def audit_list(request: Request[Any, Any, Any]) -> Answer:
@@ -38,6 +35,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         return await console.page(
             request,
             "audit.html",
+            tabs=tabs(request),
             rows=rows[(page - 1) * _ROWS : page * _ROWS],
             total=len(rows),
             anything=bool(found),
@@ -49,4 +47,4 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             actions=[(one, one) for one in sorted({row.action for row in found})],
         )
 
-    return [operations, audit_list]
+    return [audit_list]

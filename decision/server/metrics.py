@@ -17,6 +17,7 @@ from prometheus_client import (
     generate_latest,
     multiprocess,
 )
+from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics_latest
 
 from decision.core.decide import Verdict
@@ -216,14 +217,23 @@ class Metrics:
 
         `openmetrics`: in that format, which has exemplars; those of several workers are left out.
         """
+        registry = self._everywhere()
+        write = openmetrics_latest if openmetrics else generate_latest
+        return write(registry)
+
+    def families(self) -> list[Metric]:
+        """What `render` shows, as it is collected."""
+        return list(self._everywhere().collect())
+
+    def _everywhere(self) -> CollectorRegistry:
+        """The metrics of all processes of this server together."""
         self.decisions.show()
         registry = self.registry
         if MULTIPROCESS in os.environ:
             registry = CollectorRegistry()
             forget_dead(Path(os.environ[MULTIPROCESS]))
             multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        write = openmetrics_latest if openmetrics else generate_latest
-        return write(registry)
+        return registry
 
     def close(self) -> None:
         """Takes this process's gauges out of the shared ones."""

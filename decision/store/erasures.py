@@ -182,7 +182,24 @@ async def certificate(
     Raises:
         StoreUnavailable: the store does not answer.
     """
+    return _certificate(await notes(blobs), await rewrites(blobs), state, erasure_id)
+
+
+async def latest(blobs: BlobStore, state: FileState, most: int) -> list[ErasureCertificate]:
+    """The certificates of the last erasures that are known, the newest first.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
     steps, rewriting = await notes(blobs), await rewrites(blobs)
+    ids = list(dict.fromkeys(step.erasure for step in steps if step.archive is None))
+    made = (_certificate(steps, rewriting, state, one) for one in reversed(ids[-most:]))
+    return [one for one in made if one is not None]
+
+
+def _certificate(
+    steps: Sequence[Note], rewriting: Sequence[Rewrite], state: FileState, erasure_id: str
+) -> ErasureCertificate | None:
     own = [(place, step) for place, step in enumerate(steps, 1) if step.erasure == erasure_id]
     if not own:
         return None

@@ -77,6 +77,11 @@ class KeysFile:
         """What is wrong, for everybody."""
         return None if self.trouble is None else self.trouble.public
 
+    @property
+    def keys(self) -> list[ApiKey]:
+        """The keys in force, expired ones included."""
+        return list(self._keys)
+
     def _start(self, path: str) -> None:
         """The first look, before anything is served: it waits for no second one."""
         try:
