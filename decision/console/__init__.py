@@ -58,11 +58,13 @@ from litestar.types import ControllerRouterHandler, ExceptionHandlersMap
 from decision.console import (
     audit_page,
     deliveries,
+    experiments,
     home,
     journeys,
     messages,
     operations,
     people,
+    reports,
     signing_in,
 )
 from decision.console.access import guard_of
@@ -83,6 +85,8 @@ PAGES: Final[Sequence[Callable[[Console], list[ControllerRouterHandler]]]] = (
     messages.routes,
     rules_routes,
     candidates_routes,
+    experiments.routes,
+    reports.routes,
     models_routes,
     operations.routes,
     deliveries.routes,

@@ -22,7 +22,12 @@ EXAMPLES: Final[dict[str, str]] = {
 }
 """Route with parameters → an address of it, with the sample. A new such page needs one here."""
 
-NO_PAGES: Final = {"/console/assets/{name}", "/console/candidates/data", "/console/models/file"}
+NO_PAGES: Final = {
+    "/console/assets/{name}",
+    "/console/candidates/data",
+    "/console/models/file",
+    "/console/reports/data",
+}
 """Routes that answer something else than a page."""
 
 
