@@ -14,6 +14,7 @@ EXAMPLES: Final[dict[str, str]] = {
     "/console/{rest}": "/console/nothing",
     "/console/customers/{customer_id}": "/console/customers/li?placement=outbound&g.reason=all",
     "/console/customers/{customer_id}/timeline": "/console/customers/li/timeline",
+    "/console/decisions/{decision_id}": "/console/decisions/01KAJS4VQ5H0Z3NCP9A0GX2M7R",
     "/console/journeys/{name}": "/console/journeys/welcome",
     "/console/rules/files/{file}": "/console/rules/files/journeys.yaml",
     "/console/messages/{name}": "/console/messages/cart-reminder?sample=first_name%3DLi",
