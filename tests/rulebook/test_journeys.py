@@ -183,6 +183,28 @@ def test_every_kind_of_start_is_read() -> None:
     assert (weekly.schedule, weekly.when) == ("0 9 * * mon", Clause("customer.tier", "eq", "gold"))
 
 
+@pytest.mark.parametrize(
+    ("start", "again"),
+    [
+        ('{date: customer.birthday, at: "09:00", before: 7d}', 0),
+        ('{schedule: "0 9 * * mon", audience: {when: {customer.tier: gold}}}', 0),
+        ("{event: sign_up}", None),
+        ("{moment: abandoned}", None),
+        ("{segment: vip}", None),
+        ("{when: {customer.tier: gold}}", None),
+    ],
+)
+def test_a_date_and_a_schedule_start_each_time_and_anything_else_once(
+    start: str, again: int | None
+) -> None:
+    """Unless `again` says otherwise."""
+    text = f"journeys: {{j: {{start: {start}, %ssteps: {{a: {{ask: outbound}}}}}}}}"
+    assert loaded(text % "").journeys[0].again == again
+    assert loaded(text % "again: never, ").journeys[0].again is None
+    assert loaded(text % "again: always, ").journeys[0].again == 0
+    assert loaded(text % "again: 30d, ").journeys[0].again == 30 * DAY
+
+
 def test_a_wait_for_a_weekday_that_its_calendar_does_not_have_gets_a_warning() -> None:
     text = """\
 calendars: {feast: {dates: [2027-02-05]}}

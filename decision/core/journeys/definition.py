@@ -112,7 +112,8 @@ class WaitUntil(Step, frozen=True, kw_only=True):
 class WaitUntilDate(Step, frozen=True, kw_only=True):
     """Waits until a date or time that a field has, `customer.…` or `event.…`; `shift` µs earlier
     (negative) or later. A date without a time is at `minute` of the local day. One in the past goes
-    on at once; one that cannot be read ends the run as `unreadable_date`.
+    on at once; one that cannot be read ends the run as `unreadable_date`. Of the date by which the
+    journey starts every year, it is the one of the year in which the run started.
     """
 
     field: str

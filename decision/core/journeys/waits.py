@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime, tzinfo
 from typing import Final
 
-from decision.core.clock import to_micros
+from decision.core.clock import DAY, from_micros, to_micros
 from decision.core.document import Document
 from decision.core.fields import parsed_date
 from decision.core.journeys.compiled import CompiledJourney, Journeys
-from decision.core.journeys.definition import AnyStep, Wait, WaitFor, WaitUntil, WaitUntilDate
+from decision.core.journeys.definition import (
+    AnyStep,
+    DateStart,
+    Wait,
+    WaitFor,
+    WaitUntil,
+    WaitUntilDate,
+)
 from decision.core.journeys.gate import OPEN, Gate
 from decision.core.journeys.runs import runs_of
 from decision.core.journeys.starts import next_start
 from decision.core.journeys.state import Run
-from decision.core.journeys.times import next_local, on_date
+from decision.core.journeys.times import next_date, next_local, on_date
 
 UNREADABLE: Final = -1
 NEVER: Final = -2
+_HALF_A_YEAR: Final = 183 * DAY
 
 
 def due(
@@ -47,11 +55,32 @@ def due(
             found = parsed_date(value)
             if found is None:
                 return UNREADABLE
+            zone = journeys.zone_of(document)
             if isinstance(found, datetime):
-                return to_micros(found) + shift
-            at = on_date(journeys.zone_of(document), found, minute, shift)
+                own = _of_the_run(journey, run, step, found.astimezone(zone).date(), zone)
+                if own is None:
+                    return to_micros(found) + shift
+                local = found.astimezone(zone)
+                at = on_date(zone, own, 60 * local.hour + local.minute, shift)
+            else:
+                own = _of_the_run(journey, run, step, found, zone)
+                at = on_date(zone, own or found, minute, shift)
             return UNREADABLE if at is None else at
     return None
+
+
+def _of_the_run(
+    journey: CompiledJourney, run: Run, step: WaitUntilDate, day: date, zone: tzinfo
+) -> date | None:
+    """The anniversary of a day that started the run; None where it has started it by none, or by
+    the day itself.
+    """
+    start = journey.definition.start
+    if not isinstance(start, DateStart) or start.field != step.field:
+        return None
+    at = next_date(zone, run.started - start.shift - _HALF_A_YEAR, day, 0)
+    found = None if at is None else from_micros(at).astimezone(zone).date()
+    return None if found == day else found
 
 
 def next_wake(journeys: Journeys, document: Document, now: int, gate: Gate = OPEN) -> int | None:

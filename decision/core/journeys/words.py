@@ -15,6 +15,7 @@ from decision.core.journeys.definition import (
     DateStart,
     End,
     Journey,
+    ScheduleStart,
     SegmentStart,
     SetAttributes,
     Split,
@@ -146,10 +147,13 @@ def conditions_words(journey: Journey) -> dict[str, str]:
         "start": start_words(journey.start),
         "when": condition_words(journey.when),
         "key": journey.key or "",
-        "again": "" if again is None else "always" if again == 0 else format_duration(again),
+        "again": "never" if again is None else "always" if again == 0 else format_duration(again),
         "goal": trigger_words(journey.goal) if journey.goal else "",
         "stop": trigger_words(journey.stop) if journey.stop else "",
     }
+    recurring = isinstance(journey.start, DateStart | ScheduleStart)
+    if found["again"] == ("always" if recurring else "never"):
+        del found["again"]
     return {name: text for name, text in found.items() if text}
 
 

@@ -6,7 +6,14 @@ import re
 from typing import Any, cast
 
 from decision.core.clock import DAY
-from decision.core.journeys.definition import AnyStep, Journey, Limits, Start
+from decision.core.journeys.definition import (
+    AnyStep,
+    DateStart,
+    Journey,
+    Limits,
+    ScheduleStart,
+    Start,
+)
 from decision.rulebook.checker import Checker
 from decision.rulebook.conditions import read_when
 from decision.rulebook.diagnostics import hint_for
@@ -26,14 +33,18 @@ def read_journey(checker: Checker, name: str, node: Node) -> Journey:
         if written is not None:
             skip_after = read_skip_after(checker, written, entry.label("skip_after"))
         names = _names(entry.need("steps"))
+        start = cast(Start, entry.require("start", read_start, NOTHING))
+        again = entry.read("again", read_again, None)
+        if entry.get("again") is None and isinstance(start, DateStart | ScheduleStart):
+            again = 0  # each time it comes
         return Journey(
             name=name,
             source=node.key.label,
-            start=cast(Start, entry.require("start", read_start, NOTHING)),
+            start=start,
             when=(when := read_when(entry)),
             clause_sources=checker.places.clause_sources(when),
             key=entry.read("key", _key, None),
-            again=entry.read("again", read_again, None),
+            again=again,
             goal=entry.read("goal", read_trigger, None),
             stop=entry.read("stop", read_trigger, None),
             skip_after=skip_after,

@@ -16,6 +16,7 @@ from decision.core.journeys.definition import (
     SetAttributes,
     Trigger,
     Wait,
+    WaitUntilDate,
 )
 from decision.core.journeys.runs import standing, tally
 from decision.core.journeys.starts import due_starts
@@ -172,6 +173,52 @@ def test_a_birthday_on_29_february_is_kept_at_nine_local_time_every_year() -> No
         datetime(2027, 2, 28, tzinfo=UTC),
         datetime(2028, 2, 29, tzinfo=UTC),
     ]
+
+
+@pytest.mark.parametrize("birthday", ["1990-03-02", "1990-03-02T07:30:00Z"])
+def test_a_wait_for_the_birthday_that_started_the_run_is_for_the_one_of_that_year(
+    birthday: str,
+) -> None:
+    """Not for the day of birth, which is past."""
+    wish = WaitUntilDate(name="wish", field="customer.birthday", minute=450)
+    gift = WaitUntilDate(name="gift", field="customer.birthday", minute=450, shift=2 * DAY)
+    start = DateStart(name="", field="customer.birthday", minute=540, shift=-7 * DAY)
+    one = journey(ask("early"), wish, ask("greet"), gift, ask("late"), start=start)
+    life = Life(
+        journeys_of(one), at("2026-01-01T00:00:00+00:00"), attributes={"birthday": birthday}
+    )
+    life.change()
+    life.until(at("2027-12-31T00:00:00+00:00"))
+    assert [(f"{from_micros(when):%Y-%m-%d %H:%M}", step) for when, step in life.asked] == [
+        (f"{year}-{day}", step)
+        for year in (2026, 2027)
+        for day, step in (
+            ("02-23 09:00", "early"), ("03-02 07:30", "greet"), ("03-04 07:30", "late"),
+        )
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("renewal", "moved", "asked"),
+    [
+        ("2026-03-02", None, "2026-03-02"),  # the date itself
+        ("2026-03-02", "2027-03-02", "2027-03-02"),  # renewed meanwhile
+        ("2025-12-30", None, "2025-12-30"),  # across the turn of the year
+    ],
+)
+def test_a_date_of_this_year_or_a_later_one_is_waited_for_as_it_is(
+    renewal: str, moved: str | None, asked: str
+) -> None:
+    due = WaitUntilDate(name="due", field="customer.renewal", minute=540)
+    start = DateStart(name="", field="customer.renewal", minute=540, shift=-7 * DAY)
+    one = journey(due, ask("call"), start=start, again=None)
+    life = Life(journeys_of(one), at("2025-12-01T00:00:00+00:00"), attributes={"renewal": renewal})
+    life.change()
+    life.until(at(f"{renewal}T00:00:00+00:00"))
+    if moved is not None:
+        life.change(renewal=moved)
+    life.until(at("2027-06-01T00:00:00+00:00"))
+    assert [f"{from_micros(when):%Y-%m-%d}" for when, _ in life.asked] == [asked]
 
 
 def test_a_birthday_is_one_also_for_who_flies_back_over_the_date_line() -> None:
