@@ -16,7 +16,7 @@ from decision.core.document import (
     KeptScore,
     Signal,
 )
-from decision.core.journeys.state import JourneyState, Partial, Run
+from decision.core.journeys.state import Chain, JourneyState, Partial, Run
 
 KINDS = 300
 MICROS = st.integers(-(1 << 62), 1 << 62)
@@ -90,6 +90,7 @@ runs = st.builds(
     event=st.just("") | names,
     about=abouts,
     hurried=st.integers(0, 200),
+    chain=st.integers(0, (1 << 32) - 1),
 )
 partials = st.builds(
     Partial,
@@ -112,6 +113,10 @@ journeys = st.builds(
     looked=st.just(0) | times,
     armed=st.lists(buckets, max_size=3),
     held=st.lists(names, max_size=2),
+    chains=st.lists(
+        st.builds(Chain, times, st.lists(st.integers(0, (1 << 32) - 1), min_size=1, max_size=3)),
+        max_size=2,
+    ),
 ).filter(lambda state: state != JourneyState())
 
 documents = st.builds(

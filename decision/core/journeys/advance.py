@@ -29,16 +29,12 @@ from decision.core.journeys.definition import (
     WaitUntilDate,
 )
 from decision.core.journeys.runs import end, put, record_of
-from decision.core.journeys.state import Run
+from decision.core.journeys.state import MOST_STEPS, Run
 from decision.core.journeys.waits import NEVER, UNREADABLE, due
 from decision.core.policy import variant_of
 from decision.core.records import JourneyRecord
 from decision.core.schema import Outcome
 from decision.core.values import Value
-
-MOST_STEPS: Final = 100
-"""How many steps a run takes without a wait, with those of the runs by which it started or went on;
-then it ends as `loop`."""
 
 _KINDS: Final[dict[type, str]] = {
     Ask: "ask",

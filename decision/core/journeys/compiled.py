@@ -18,6 +18,8 @@ from decision.core.day_sets import DaySet
 from decision.core.definition import Experiment, PolicyDefinition
 from decision.core.document import Document
 from decision.core.journeys.definition import (
+    MESSAGE,
+    MOMENT,
     AnyStep,
     Branch,
     DateStart,
@@ -134,6 +136,8 @@ class Journeys:
             one for one in compiled if one.entry is not None and one.entry.event is None
         )
         """Those that start when a condition becomes true."""
+        self.reported: Final = _reported(definition)
+        """Types of events that reports on messages make, where these may move a run; else none."""
         self._starting: Final[dict[str, list[CompiledJourney]]] = {}
         for one in compiled:
             if one.entry is not None and one.entry.event is not None:
@@ -172,6 +176,30 @@ class Journeys:
                         properties=one.properties,
                         value=None,
                     )
+
+
+def _reported(definition: PolicyDefinition) -> frozenset[str]:
+    found: set[str] = set()
+
+    def is_report(event: str) -> bool:
+        return event.startswith(MESSAGE) or event in found
+
+    while True:
+        new = {one.name for one in definition.events if is_report(one.of)}
+        for moment in definition.moments:
+            if any(is_report(element.event) for element in moment.pattern if not element.absent):
+                new.add(f"{MOMENT}{moment.name}")
+        if new <= found:
+            break
+        found |= new
+    for journey in definition.journeys:
+        cues = [step.trigger for step in journey.steps if isinstance(step, WaitFor)]
+        if isinstance(journey.start, Trigger):
+            cues.append(journey.start)
+        moved = any(cue.event is None or is_report(cue.event) for cue in cues)
+        if moved or isinstance(journey.start, SegmentStart):
+            return frozenset({*found, MESSAGE})
+    return frozenset()
 
 
 def start_event(run: Run) -> TriggerEvent | None:

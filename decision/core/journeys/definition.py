@@ -16,6 +16,9 @@ from decision.core.conditions import ALWAYS, Condition
 from decision.core.definition import Conditional, Definition, Selector
 from decision.core.values import Value
 
+MESSAGE: Final = "message."
+"""Begins the types of events that are reported of messages."""
+
 MOMENT: Final = "moment."
 """A moment happens as an event of the type `moment.<name>`."""
 

@@ -8,6 +8,7 @@ import msgspec
 
 from decision.core.document import Document
 from decision.core.journeys.advance import Asks, advance
+from decision.core.journeys.chains import live
 from decision.core.journeys.compiled import Journeys
 from decision.core.journeys.gate import OPEN, Gate
 from decision.core.journeys.react import look, react
@@ -69,7 +70,9 @@ def proceed(journeys: Journeys, document: Document, now: int, gate: Gate = OPEN)
             progress.records.append(advanced.record)
         if advanced.changed:
             hurried = advanced.hurried
-            reaction = react(journeys, document, None, now, before, hurried=hurried)
+            own = (one for one in live(document, now) if run.chain and one.name == run.chain)
+            chain = next(own, None)
+            reaction = react(journeys, document, None, now, before, hurried=hurried, chain=chain)
             progress.records += reaction.records
         if progress.asks is not None:
             break

@@ -13,11 +13,12 @@ import msgspec
 
 from decision.core.document import Document
 from decision.core.event_effects import Occurrence
+from decision.core.journeys.chains import MOST_ASKS, forget
 from decision.core.journeys.compiled import CompiledJourney, Cue, Journeys
 from decision.core.journeys.definition import WaitFor, WaitUntil, WaitUntilDate
 from decision.core.journeys.runs import end, put, record_of, runs_of, state_of, tidy
 from decision.core.journeys.starts import start
-from decision.core.journeys.state import TOO_LATE, Run
+from decision.core.journeys.state import MOST_STEPS, TOO_LATE, Chain, Run
 from decision.core.journeys.waits import NEVER, due
 from decision.core.records import JourneyRecord
 from decision.core.schema import TriggerEvent
@@ -57,16 +58,18 @@ def react(
     *,
     derive: bool = True,
     hurried: int = 0,
+    chain: Chain | None = None,
 ) -> Reaction:
     """Does what an event that was applied, or a change of the customer (None), does to journeys.
 
     With `derive`, also what is derived from the event counts. `before` is the `look` before it. Of
     a change that a run made, `hurried` is how many steps it had entered since it last waited: they
-    count for those that start, or go on, by it.
+    count for those that start, or go on, by it; `chain` is the one by which the event, or change,
+    came. Where that has given too many messages, these runs end as `loop`.
     First runs end, or go on, in the order of the rule file; then others start. An event that is
     older than `TOO_LATE` starts nothing.
     """
-    here = _Reacting(journeys, document, now, hurried)
+    here = _Reacting(journeys, document, now, hurried, chain)
     events: list[Occurrence] = []
     if occurrence is not None:
         events = [occurrence]
@@ -81,6 +84,7 @@ def react(
     if journeys.timed and document.moved_to is None and (state is None or not state.looked):
         state_of(document).looked = now
         here.found.changed = True
+    forget(document, now)
     tidy(document)
     return here.found
 
@@ -88,8 +92,18 @@ def react(
 class _Reacting:
     """One event, or change, and one customer."""
 
-    def __init__(self, journeys: Journeys, document: Document, now: int, hurried: int) -> None:
-        self.journeys, self.document, self.now, self.hurried = journeys, document, now, hurried
+    def __init__(
+        self,
+        journeys: Journeys,
+        document: Document,
+        now: int,
+        hurried: int,
+        chain: Chain | None,
+    ) -> None:
+        self.journeys, self.document, self.now = journeys, document, now
+        full = chain is not None and len(chain.decisions) >= MOST_ASKS
+        self.hurried = MOST_STEPS if full else hurried
+        self.chain = 0 if chain is None else chain.name
         self.found = Reaction()
         self._values: dict[int, list[Value]] = {}
 
@@ -140,7 +154,8 @@ class _Reacting:
 
     def _came(self, journey: CompiledJourney, run: Run, step: WaitFor) -> None:
         """What was waited for has come."""
-        run = msgspec.structs.replace(run, wake=self.now, hurried=max(run.hurried, self.hurried))
+        hurried, chain = max(run.hurried, self.hurried), self.chain or run.chain
+        run = msgspec.structs.replace(run, wake=self.now, hurried=hurried, chain=chain)
         record = None
         if not run.entered:  # it came before the step was entered
             record = record_of(self.document, journey.name, run, self.now)
@@ -183,7 +198,7 @@ class _Reacting:
     def _start(self, journey: CompiledJourney, cause: str, event: Occurrence | None) -> None:
         values, came = self._seen(event), _trigger(event)
         about = (journey, self.document, values, cause, self.now)
-        record = start(*about, event=came, hurried=self.hurried)
+        record = start(*about, event=came, hurried=self.hurried, chain=self.chain)
         if record is not None:
             self._done(record)
 

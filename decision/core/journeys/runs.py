@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from decision.core.document import Document
 from decision.core.journeys.moments import unite_partials
 from decision.core.journeys.state import (
+    MOST_CHAINS,
     MOST_KEPT_IN_ALL,
     MOST_RUNS,
     MOST_STARTED,
@@ -185,6 +186,8 @@ def unite(document: Document, other: Document, now: int) -> list[JourneyRecord]:
     state.started = bounded(state.started)
     state.looked = max(state.looked, theirs.looked)
     state.held = sorted({*state.held, *theirs.held})
+    chains = sorted([*state.chains, *theirs.chains], key=lambda one: (one.last, one.decisions))
+    state.chains = chains[-MOST_CHAINS:]
     document.journeys = state
     tidy(document)
     return records

@@ -50,13 +50,14 @@ def start(
     at: int | None = None,
     event: TriggerEvent | None = None,
     hurried: int = 0,
+    chain: int = 0,
 ) -> JourneyRecord | None:
     """Starts a run, if the journey's `when` holds and nothing is in the way. It is due at once, or
     has been since `at`.
 
     `cause` names what started it, so that the same never starts two; it took `hurried` steps where
-    that is a run. Where the customer has too many, the record says that it was refused. None: it is
-    not to start.
+    that is a run, and `chain` names the chain that it is of. Where the customer has too many, the
+    record says that it was refused. None: it is not to start.
     """
     if not journey.when(values):
         return None
@@ -79,6 +80,7 @@ def start(
         event=event.type if event else "",
         about=kept(event.properties) if event else {},
         hurried=hurried,
+        chain=chain,
     )
     record = record_of(document, journey.name, run, now)
     record.started_by, record.step = start_words(journey.definition.start, run.event), run.step

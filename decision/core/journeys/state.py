@@ -28,6 +28,13 @@ MOST_KEPT_IN_ALL: Final = 32_768
 them no run starts that has any: it is refused, logged and counted. The oldest partial matches are
 forgotten."""
 
+MOST_STEPS: Final = 100
+"""How many steps a run takes without a wait, with those of the runs by which it started or went on;
+then it ends as `loop`."""
+
+MOST_CHAINS: Final = 64
+"""Chains of asks that are kept of one customer, see `core.journeys.chains`; the latest."""
+
 TOO_LATE: Final = 24 * 3_600_000_000
 """Microseconds: an event that is older when it arrives starts no run and no partial match. One
 that is older than a run by so much is neither its goal nor what it waits for."""
@@ -43,7 +50,8 @@ class Run(msgspec.Struct, array_like=True, omit_defaults=True):
     went on. `wake` is when it goes on by itself, or was to. `passed` is when the latest wait until
     a local time was over.
     `asks` is how often the step has asked in this stay.
-    `event` and `about` are the type and properties of the event that started it.
+    `event` and `about` are the type and properties of the event that started it. `chain` is the
+    name of the `Chain` by which it started or went on; 0: none.
     """
 
     id: str
@@ -58,6 +66,7 @@ class Run(msgspec.Struct, array_like=True, omit_defaults=True):
     about: dict[str, Value] = {}
     hurried: int = 0
     passed: int = 0
+    chain: int = 0
 
 
 class Partial(msgspec.Struct, array_like=True, omit_defaults=True):
@@ -78,14 +87,28 @@ class Partial(msgspec.Struct, array_like=True, omit_defaults=True):
     took: int = 0
 
 
+class Chain(msgspec.Struct, array_like=True, frozen=True):
+    """Asks that follow from each other: `decisions` are the tags of those that gave a message, the
+    `last` one at that time in microseconds."""
+
+    last: int
+    decisions: list[int]
+
+    @property
+    def name(self) -> int:
+        """What names it: its first decision."""
+        return self.decisions[0]
+
+
 class JourneyState(msgspec.Struct, omit_defaults=True):
     """`runs` is journey → those under way, by start; `partials` moment → those open, by start.
 
     `started` is journey NUL key → when the last run started, as long as `again` asks for it.
     `looked` is up to when starts by date and schedule are done; 0: never looked at.
     `armed` are the far buckets of timers in which an entry of this customer may stand, see
-    `core.timers`. `held` are journeys whose runs were found due and do not go on, see `Gate`. All
-    empty: `Document.journeys` is None.
+    `core.timers`. `held` are journeys whose runs were found due and do not go on, see `Gate`.
+    `chains` are kept where reports on messages may start runs. All empty: `Document.journeys` is
+    None.
     """
 
     runs: dict[str, list[Run]] = {}
@@ -94,6 +117,7 @@ class JourneyState(msgspec.Struct, omit_defaults=True):
     looked: int = 0
     armed: list[str] = []
     held: list[str] = []
+    chains: list[Chain] = []
 
 
 def kept(properties: Mapping[str, Any]) -> dict[str, Value]:
@@ -118,7 +142,9 @@ def size_kept(ones: Iterable[Run | Partial]) -> int:
 
 
 def has_abouts(state: JourneyState) -> bool:
-    """Whether runs or partial matches keep properties."""
+    """Whether runs or partial matches keep properties, or there are chains."""
+    if state.chains:
+        return True
     if not (state.runs or state.partials):
         return False
     runs = any(one.about for ones in state.runs.values() for one in ones)
@@ -126,7 +152,7 @@ def has_abouts(state: JourneyState) -> bool:
 
 
 def without_abouts(state: JourneyState) -> JourneyState:
-    """The same state without these properties: a decision needs none, and each would log them."""
+    """The same state without these: a decision needs none, and each would log them."""
     bare = msgspec.structs.replace
     return bare(
         state,
@@ -134,4 +160,5 @@ def without_abouts(state: JourneyState) -> JourneyState:
         partials={
             name: [bare(one, about={}) for one in ones] for name, ones in state.partials.items()
         },
+        chains=[],
     )

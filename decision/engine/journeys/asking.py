@@ -14,6 +14,7 @@ from decision.core.document import Document
 from decision.core.errors import NextbestError
 from decision.core.journeys.advance import Asks, after_ask, asks_again
 from decision.core.journeys.again import AGAIN, question_of
+from decision.core.journeys.chains import note
 from decision.core.journeys.compiled import start_event
 from decision.core.journeys.gate import Gate
 from decision.core.journeys.proceed import Progress
@@ -86,6 +87,8 @@ class Asking:
         """Takes the run on, until it waits or asks again; until when the timer is held."""
         work, verdict, progress = plan.journeys, plan.verdict, self._progress
         assert work is not None and progress.asks is not None
+        if work.journeys.reported and verdict.outcome != "none":
+            note(work.document, progress.asks.run, plan.decision_id, work.now)
         answered = (progress.asks, verdict.outcome, verdict.not_before, work.now, progress.asking)
         record = after_ask(work.journeys, work.document, *answered)
         record.decision_id = plan.decision_id

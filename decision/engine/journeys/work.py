@@ -22,6 +22,7 @@ from decision.core.document import Document
 from decision.core.event_effects import Occurrence
 from decision.core.journeys.advance import Asks
 from decision.core.journeys.again import ask_later
+from decision.core.journeys.chains import chain_of
 from decision.core.journeys.compiled import Journeys
 from decision.core.journeys.gate import OPEN, Gate
 from decision.core.journeys.moments import Happened
@@ -38,6 +39,7 @@ from decision.core.journeys.runs import (
     unexplained,
 )
 from decision.core.journeys.runs import unite as unite_runs
+from decision.core.journeys.state import Chain
 from decision.core.journeys.waits import next_wake as wake_of
 from decision.core.machines import by_machine
 from decision.core.narrowing import Reader, narrowed
@@ -106,9 +108,10 @@ class JourneyWork:
         kind = event_effects.kind_of(self.document, occurrence)
         one = event_effects.logged(occurrence, kind)
         waiting: deque[Occurrence] = deque()
+        chain = chain_of(self.journeys, self.document, occurrence, self.now)
         for _ in range(MOST_MOMENTS):
             waiting += self._as_events(self._observed(one, derive))
-            self._react(one, derive)
+            self._react(one, derive, chain)
             if not waiting:
                 break
             one, derive = waiting.popleft(), True
@@ -262,10 +265,13 @@ class JourneyWork:
         event_effects.apply(self.document, moment, snapshot.policy, snapshot.measures, now)
         self.moments.append(moment)
 
-    def _react(self, occurrence: Occurrence | None, derive: bool = True) -> None:
+    def _react(
+        self, occurrence: Occurrence | None, derive: bool = True, chain: Chain | None = None
+    ) -> None:
         document, now = self.document, self.now
         before, self._before = self._before or look(self.journeys, document, now), None
-        reaction = react(self.journeys, document, occurrence, now, before, derive=derive)
+        parts = (self.journeys, document, occurrence, now, before)
+        reaction = react(*parts, derive=derive, chain=chain)
         self.records += reaction.records
 
 

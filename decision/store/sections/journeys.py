@@ -1,10 +1,11 @@
 """What a document keeps of journeys and moments, within the section of events.
 
     [{journey: [[id, key, started, step, entered, wake, visit, asks, event, about,
-                hurried], …]},
+                hurried, chain], …]},
      {moment: [[element, times, first, last, id of the first, about, began,
                took], …]},
-     {journey: {key: started}}, looked, [armed], [journey that is held back]]
+     {journey: {key: started}}, looked, [armed], [journey that is held back],
+     [[last, [decision]], …]]
 
 `entered` counts from `started`, `wake` from `entered`, `last` from `first`: whole seconds, or
 microseconds in a list. Buckets are three times their numbers, and 1 more for a day, 2 for a week.
@@ -16,7 +17,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from decision.core.clock import SECOND
-from decision.core.journeys.state import JourneyState, Partial, Run
+from decision.core.journeys.state import Chain, JourneyState, Partial, Run
 from decision.store.sections.packing import padded, trimmed
 
 _UNITS: Final = "hdw"
@@ -39,15 +40,17 @@ def journey_fields(state: JourneyState | None, number: Mapping[str, Any]) -> lis
         state.looked,
         [int(one[1:]) * 3 + _UNITS.index(one[0]) for one in state.armed],
         [number[name] for name in state.held],
+        [[one.last, one.decisions] for one in state.chains],
     ]
     return trimmed([field or None for field in fields]) or None
 
 
 def read_journeys(fields: list[Any], name: _Names) -> JourneyState:
     """The state that `journey_fields` gave."""
-    runs, partials, started, looked, armed, held = padded(fields, 6)
+    runs, partials, started, looked, armed, held, chains = padded(fields, 7)
     timer = [f"{_UNITS[one % 3]}{one // 3}" for one in armed or ()]
-    if not (runs or partials or started or held):  # most customers, where dates start journeys
+    if not (runs or partials or started or held or chains):
+        # Most customers, where dates start journeys.
         return JourneyState(looked=looked or 0, armed=timer)
     return JourneyState(
         {name[key]: [_read_run(run, name) for run in own] for key, own in (runs or {}).items()},
@@ -60,6 +63,7 @@ def read_journeys(fields: list[Any], name: _Names) -> JourneyState:
         looked or 0,
         timer,
         [name[one] for one in held or ()],
+        [Chain(last, decisions) for last, decisions in chains or ()],
     )
 
 
@@ -77,18 +81,20 @@ def _run(run: Run, number: _Numbers) -> list[Any]:
             number[run.event] if run.event else None,
             {number[field]: value for field, value in run.about.items()} or None,
             run.hurried or None,
+            run.chain or None,
         ]
     )
 
 
 def _read_run(fields: list[Any], name: _Names) -> Run:
-    key, own, started, step, entered, wake, visit, asks, event, about, hurried = padded(fields, 11)
+    key, own, started, step, entered, wake, visit, asks, event, about, *rest = padded(fields, 12)
     entered = started + _micros(entered)
     return Run(
         *(key, own, started, name[step], entered, entered + _micros(wake), visit, asks or 0),
         "" if event is None else name[event],
         {name[field]: value for field, value in (about or {}).items()},
-        hurried or 0,
+        hurried=rest[0] or 0,
+        chain=rest[1] or 0,
     )
 
 
