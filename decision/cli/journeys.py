@@ -141,7 +141,7 @@ def show(
         print_json({**msgspec.structs.asdict(view), **said, "steps": steps, "runs": runs})
         return
     print_journey(view, said, steps)
-    print_runs(runs, "runs of this customer" if one else "next")
+    print_runs(runs, "runs of this customer" if one else "next, within two hours")
 
 
 @journeys.command(epilog='Example: nextbest journeys pause welcome --why "wrong coupon"')

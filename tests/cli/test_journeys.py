@@ -142,7 +142,7 @@ def test_the_steps_of_a_journey_are_shown_with_who_goes_on_next(seen: Seeing, ac
     assert "waits for purchase, up to 3d" in shown
     assert "running: 4; ended: goal 1" in shown
     assert "c-4" in shown
-    assert "next: none" in seen("show", "quiet").stdout
+    assert "next, within two hours: none" in seen("show", "quiet").stdout
 
 
 def test_the_runs_of_one_customer_are_shown_and_the_look_is_in_the_audit_log(

@@ -249,3 +249,21 @@ def test_no_end_can_have_the_name_of_what_ends_or_refuses_runs(reason: str) -> N
     text = WELCOME.replace("{end: finished}", f"{{end: {reason}}}")
     found = [one.code for one in load_files({"a.yaml": SHOP + text}).diagnostics]
     assert "bad-name" in found
+
+
+def test_a_placement_that_nobody_delivers_gets_one_warning_however_many_steps_ask_there() -> None:
+    steps = ", ".join(f"s{number}: {{ask: outbound}}" for number in range(5))
+    text = "".join(f"  {name}: {{start: {{event: x}}, steps: {{{steps}}}}}\n" for name in "ab")
+    shop = SHOP.replace(", delivery: gateway", "")
+    found = load_files({"a.yaml": f"{shop}journeys:\n{text}"}).warnings
+    assert [one.code for one in found].count("undelivered-ask") == 1
+
+
+def test_for_a_goal_of_two_events_no_condition_is_offered_that_ends_runs_at_once() -> None:
+    text = (
+        "journeys: {j: {start: {event: x}, %s: [{event: a}, {event: b}], steps: {a: {wait: 1h}}}}"
+    )
+    for key, offered in (("goal", True), ("stop", False)):
+        (error,) = load_files({"a.yaml": SHOP + text % key}).errors
+        assert error.hint.startswith("name one event") and "days_since" not in error.hint
+        assert ("stop: {event: …}" in error.hint) == offered

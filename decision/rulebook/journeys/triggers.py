@@ -12,7 +12,9 @@ from decision.rulebook.yaml_source import Node
 def read_trigger(checker: Checker, node: Node, what: str) -> Trigger | None:
     """`{event: purchase, when: {…}}`, `{moment: abandoned}`, or `{when: {…}}`."""
     if isinstance(node.value, list):
-        hint = "name one event; for several: when: {any: [{events.purchase.days_since: 0}, …]}"
+        hint = "name one event"
+        if what.startswith("goal"):
+            hint += "; another one can be stop, which ends a run as well: stop: {event: …}"
         checker.wrong_type(node, what, "one event or condition", hint)
         return None
     with checker.entry(node, what) as entry:

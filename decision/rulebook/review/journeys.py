@@ -23,11 +23,12 @@ _SECTION: Final = "journeys"
 
 def review_journeys(context: ReviewContext) -> None:
     """Reviews the steps of journeys."""
+    undelivered: set[str] = set()
     for journey in context.definition.journeys:
         _review_ways(context, journey)
         for step in journey.steps:
             if isinstance(step, Ask):
-                _review_ask(context, journey, step)
+                _review_ask(context, journey, step, undelivered)
             elif isinstance(step, WaitUntil):
                 _review_days(context, journey, step)
 
@@ -75,12 +76,13 @@ def _review_days(context: ReviewContext, journey: Journey, step: WaitUntil) -> N
     context.report.warn(place, message, 'delete "on", or "in", or correct the calendar')
 
 
-def _review_ask(context: ReviewContext, journey: Journey, step: Ask) -> None:
-    """Warns of an ask that nobody delivers, or that no message can answer."""
+def _review_ask(context: ReviewContext, journey: Journey, step: Ask, undelivered: set[str]) -> None:
+    """Warns of asks that nobody delivers, once for a placement, or that no message can answer."""
     definition, where = context.definition, f'step "{step.name}" of journey "{journey.name}"'
     place = context.places.value(_SECTION, journey.name, "steps", step.name, "ask")
     placement = next(one for one in definition.placements if one.name == step.placement)
-    if placement.delivery == "caller":
+    if placement.delivery == "caller" and placement.name not in undelivered:
+        undelivered.add(placement.name)
         message = (
             f'{where} asks at "{placement.name}", where the system that asks sends what is chosen; '
             "nobody asks here, so nobody sends it"
