@@ -29,6 +29,7 @@ from decision.rulebook.review.journeys import review_journeys
 from decision.rulebook.review.messages import review_fallbacks, review_messages
 from decision.rulebook.review.quiet_hours import review_quiet_hours
 from decision.rulebook.review.rules import review_rules
+from decision.rulebook.review.short_circles import review_short_circles
 from decision.rulebook.review.values import review_values
 from decision.rulebook.source_map import SourceMap
 
@@ -64,6 +65,7 @@ def review(report: DiagnosticCollector, definition: PolicyDefinition, places: So
     review_seeds(context)
     review_journeys(context)
     review_endless(context)
+    review_short_circles(context)
     review_journey_ends(context)
 
 

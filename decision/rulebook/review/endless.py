@@ -28,6 +28,10 @@ _MOST_WAYS: Final = 8
 """Of those that wait when a circle begins: which step each journey waits in."""
 
 
+_MOST_OTHERS: Final = 10
+"""Steps of other circles of a connected group that a hint names."""
+
+
 class _Round(NamedTuple):
     """The steps of a circle; whether it is `sure` that some customers go through it without end."""
 
@@ -46,7 +50,7 @@ def review_endless(context: ReviewContext) -> None:
         circle = [one for one in after if spot in reached(graph.after, graph.after[one])]
         seen.update(circle)
         if spot in after and (found := _search(context, graph, sorted(circle, key=graph.place))):
-            _say(context, graph, found)
+            _say(context, graph, found, [one for one in graph.steps if one in circle])
 
 
 class _Graph:
@@ -214,7 +218,7 @@ def _rounds(walk: Walk, begin: Flow, most: int) -> tuple[_Round | None, int]:
     return doubtful, most
 
 
-def _say(context: ReviewContext, graph: _Graph, found: _Round) -> None:
+def _say(context: ReviewContext, graph: _Graph, found: _Round, group: list[Spot]) -> None:
     way = list(dict.fromkeys(found.way))
     first = min(way, key=graph.place)
     way = way[way.index(first) :] + way[: way.index(first)]
@@ -235,6 +239,10 @@ def _say(context: ReviewContext, graph: _Graph, found: _Round) -> None:
         place = context.places.key(_SECTION, first[0], "start")
     if any(isinstance(graph.steps[spot], WaitUntilDate) for spot in way):
         hint += "; a date that is past is no wait"
+    if others := [spot for spot in group if spot not in way and spot[0] not in names]:
+        told = [f"{name}.{step} ({graph.steps[name, step].source})" for name, step in others]
+        more = f" and {len(told) - _MOST_OTHERS} more" if len(told) > _MOST_OTHERS else ""
+        hint += f"; other circles with these go through {', '.join(told[:_MOST_OTHERS])}{more}"
     message = f"{what} {verb} in a circle without a wait: {shown}"
     if found.sure:
         context.report.error("endless-loop", place, message, hint)
