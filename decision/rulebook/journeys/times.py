@@ -17,6 +17,11 @@ from decision.rulebook.readings import as_yaml, in_quotes
 from decision.rulebook.yaml_source import Node
 
 LONGEST_WAIT: Final = 366 * DAY
+_NTH: Final = re.compile(
+    rf"([\d*/,-]+ [\d*/,-]+) \* (\S+) ({'|'.join(WEEKDAYS)})#([1-5])", re.ASCII
+)
+"""The nth weekday of a month, as some schedulers write it."""
+
 _ONCE: Final = (False, "once", "no", "不", "从不")
 _EACH_TIME: Final = (True, "yes", "each time", "every time", "ever", "总是", "每次")
 _RATE: Final = re.compile(r"([1-9][0-9]{0,8})\s+per\s+((?:[1-9][0-9]{0,3})?[smhd])")
@@ -67,7 +72,12 @@ def read_schedule(checker: Checker, node: Node, what: str) -> str | None:
     except ValueError as error:
         reason, _, hint = str(error).replace("'", '"').partition("; ")
         hint = hint or 'write minute, hour, day, month and weekday, such as "0 9 * * mon"'
-        if meant := as_cron(text):
+        if nth := _NTH.fullmatch(text.strip().lower()):
+            first = 7 * int(nth[4]) - 6
+            days = f"{first}-{min(first + 6, 31)}"
+            fix = in_quotes(f"{nth[1]} {days} {nth[2]} *")
+            hint = f"write {fix} with audience: {{when: {{time.weekday: {nth[3]}}}}}"
+        elif meant := as_cron(text):
             hint = f"write {in_quotes(meant)}"
         elif "never comes" in reason:
             hint = "change the day (the third) or the month (the fourth)"
