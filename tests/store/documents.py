@@ -90,6 +90,7 @@ runs = st.builds(
     event=st.just("") | names,
     about=abouts,
     hurried=st.integers(0, 200),
+    passed=st.just(0) | times.map(lambda at: at + 1),
     chain=st.integers(0, (1 << 32) - 1),
 )
 partials = st.builds(

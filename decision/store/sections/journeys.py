@@ -1,14 +1,15 @@
 """What a document keeps of journeys and moments, within the section of events.
 
     [{journey: [[id, key, started, step, entered, wake, visit, asks, event, about,
-                hurried, chain], …]},
+                hurried, chain, passed], …]},
      {moment: [[element, times, first, last, id of the first, about, began,
                took], …]},
      {journey: {key: started}}, looked, [armed], [journey that is held back],
      [[last, [decision]], …]]
 
-`entered` counts from `started`, `wake` from `entered`, `last` from `first`: whole seconds, or
-microseconds in a list. Buckets are three times their numbers, and 1 more for a day, 2 for a week.
+`entered` and `passed` count from `started`, `wake` from `entered`, `last` from `first`: whole
+seconds, or microseconds in a list. Buckets are three times their numbers, and 1 more for a day, 2
+for a week.
 """
 
 from __future__ import annotations
@@ -82,12 +83,13 @@ def _run(run: Run, number: _Numbers) -> list[Any]:
             {number[field]: value for field, value in run.about.items()} or None,
             run.hurried or None,
             run.chain or None,
+            _since(run.passed - run.started) if run.passed else None,
         ]
     )
 
 
 def _read_run(fields: list[Any], name: _Names) -> Run:
-    key, own, started, step, entered, wake, visit, asks, event, about, *rest = padded(fields, 12)
+    key, own, started, step, entered, wake, visit, asks, event, about, *rest = padded(fields, 13)
     entered = started + _micros(entered)
     return Run(
         *(key, own, started, name[step], entered, entered + _micros(wake), visit, asks or 0),
@@ -95,6 +97,7 @@ def _read_run(fields: list[Any], name: _Names) -> Run:
         {name[field]: value for field, value in (about or {}).items()},
         hurried=rest[0] or 0,
         chain=rest[1] or 0,
+        passed=0 if rest[2] is None else started + _micros(rest[2]),
     )
 
 

@@ -11,7 +11,9 @@ from decision.core.clock import DAY, HOUR, MINUTE
 from decision.core.journeys.definition import Ask, Journey, Trigger, Wait
 from decision.core.journeys.runs import runs_of
 from decision.core.schema import DecisionRequest, TriggerEvent
+from decision.rulebook.reader import load_files
 from decision.store import MemoryStore
+from tests.core.small import NOON
 from tests.engine.conftest import Clock
 from tests.engine.journeys.world import (
     asked,
@@ -215,3 +217,31 @@ async def test_a_merge_takes_runs_and_their_timer_along(engine: Any, clock: Cloc
     last = (await decisions(store))[-1]
     assert sorted(await given(engine)) == ["hello", "nudge"] and last is not None
     await check(engine)
+
+
+DAILY = """
+settings: {timezone: UTC, exploration: "off"}
+purposes: {service: {consent: not_required}}
+channels: {push: {}}
+placements: {crm: {channels: [push], delivery: gateway}}
+messages: {tip: {purpose: service, channels: [push], value: 1, content: {title: Tip}}}
+journeys:
+  daily:
+    start: {event: follow}
+    steps:
+      nine: {wait: {until: "12:00"}}
+      tip: {ask: crm, go: nine}
+"""
+
+
+async def test_a_local_time_that_was_waited_for_is_kept_with_the_run(clock: Clock) -> None:
+    """So a wait until noon and an ask, again and again, are one ask a day, also at noon itself."""
+    store = MemoryStore(lambda: clock.now / 1_000_000)
+    engine = await engine_on(store, clock, load_files({"rules.yaml": DAILY}).definition)
+    clock.now = NOON + 10_000_000
+    await tell(engine, "follow")
+    await pass_(engine, clock, 3 * DAY)
+    assert [one.decided_at for one in await decisions(store)] == [
+        NOON + 10_000_000,
+        *(NOON + n * DAY for n in (1, 2, 3)),
+    ]
