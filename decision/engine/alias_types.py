@@ -1,10 +1,13 @@
 """The types that aliases have, so that somebody can be looked for without naming one.
 
-The store keeps no list of aliases by type: each process notes the types that it meets.
+The store keeps no list of aliases by type: each process notes the types that it meets. Only plain
+names are noted: in a type with digits or an address in it, somebody may be named, and an erasure
+does not look here.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from contextlib import suppress
 from typing import Final
@@ -19,6 +22,7 @@ USUAL: Final = ("email", "phone", "user_id", "anonymous_id", "device_id", "openi
 MOST: Final = 64
 """How many types are noted; others are found by `type:value`."""
 
+_PLAIN: Final = re.compile(r"[a-z][a-z _.-]{0,31}", re.IGNORECASE)
 _NAME: Final = "alias_types"
 _LASTS: Final = 3650 * 24 * 3600 * 1000
 _KIND: Final = "t\0"
@@ -29,7 +33,7 @@ async def note(runtime: Runtime, types: Collection[str]) -> None:
 
     What cannot be noted now is noted another time.
     """
-    new = set(types) - runtime.alias_types
+    new = {one for one in types if _PLAIN.fullmatch(one)} - runtime.alias_types
     if new and len(runtime.alias_types) < MOST:
         with suppress(StoreUnavailable):
             fields = {_KIND + one: 1 for one in sorted(new)}

@@ -7,6 +7,7 @@ decision, these counts are for a glance. Where the store does not answer, they w
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -29,6 +30,7 @@ _KEPT: Final = {"h": (500, HOURS_KEPT), "e": (100, HOURS_KEPT), "m": (50, MINUTE
 _MOST_WAITING: Final = 1_000
 """How many names of counts wait while the store does not answer; the oldest are dropped."""
 
+_PLAIN: Final = re.compile(r"[a-z][a-z_.-]{0,47}", re.IGNORECASE)
 _NUL: Final = "\0"
 _Key = tuple[str, ...]
 
@@ -72,8 +74,12 @@ class Activity:
                     own["f", reason.value] += mask.bit_count()
 
     def recorded(self, event_type: str) -> None:
-        """Counts an accepted event."""
-        self._now()["e", event_type] += 1
+        """Counts an accepted event; one whose type is no plain name, without it.
+
+        Callers choose the types: one with digits or an address in it may name somebody, and an
+        erasure does not look here.
+        """
+        self._now()["e", event_type if _PLAIN.fullmatch(event_type) else ""] += 1
 
     async def flush(self, store: CountStore) -> None:
         """Adds what was counted to the store.

@@ -112,3 +112,12 @@ async def test_decisions_are_counted_when_the_server_ends_and_previews_are_not(
     counted = [hour, *rest]
     assert sum(sum(one.decisions.values()) for one in counted) == 1
     assert sum(one.selections.get(("hello", "in_app"), 0) for one in counted) == 1
+
+
+async def test_a_type_in_which_somebody_may_be_named_is_counted_without_its_name() -> None:
+    store, activity = MemoryStore(), Activity(Clock())
+    for name in ("cart_add", "message.sent", "seen-by-c1024", "li@mail.cn", "x" * 60):
+        activity.recorded(name)
+    await activity.flush(store)
+    (hour,) = await glances(store, NOON, NOON + 1, by="hour")
+    assert hour.events == {"cart_add": 1, "message.sent": 1, "": 3}
