@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -122,14 +123,17 @@ async def browsing(
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[playwright.sync_api.Browser]:
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[playwright.sync_api.Browser]:
     """The Chromium of this machine: none is downloaded.
 
     For a module, in which no test is asynchronous, and no longer: while it lives, no other event
-    loop can run in this thread.
+    loop can run in this thread. Of tests that run side by side one has it at a time: several took
+    the time from those beside them that need their answers within a second.
     """
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with playwright.sync_api.sync_playwright() as started:
+    lock = tmp_path_factory.getbasetemp().parent / "chromium.lock"
+    with lock.open("w") as held, playwright.sync_api.sync_playwright() as started:
+        fcntl.flock(held, fcntl.LOCK_EX)
         playwright.sync_api.expect.set_options(timeout=30_000)  # machines may be busy
         found = started.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield found
