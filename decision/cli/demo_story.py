@@ -198,7 +198,7 @@ async def _prepare(
     redis: str, clock: ShopClock, models: Path, customers: int, definition: PolicyDefinition
 ) -> None:
     """Loads the shop as of its first morning."""
-    from decision.engine import PATIENCE, Engine, EngineSettings
+    from decision.engine import Engine, EngineSettings
     from decision.engine.loading import Loading
     from decision.simulation.hurried_store import HurriedStore
     from decision.simulation.life import cast_of
@@ -207,7 +207,7 @@ async def _prepare(
     store = HurriedStore(redis, clock)
     await store.start()
     try:
-        engine = Engine(store, EngineSettings(timeout=PATIENCE), clock=clock)
+        engine = Engine(store, EngineSettings(), clock=clock)
         await make_ready(engine, models, customers, definition, TERMINAL)
         loading = Loading(engine.runtime)
         for person in cast_of(clock.now):

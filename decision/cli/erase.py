@@ -79,13 +79,13 @@ async def _erase(
     from decision.archive.erasure_notes import ArchiveNote, note_archive
     from decision.archive.journal import read_manifest
     from decision.cli.policies import open_existing
-    from decision.engine import PATIENCE, Engine, EngineSettings
+    from decision.engine import Engine
     from decision.engine.identity import clean_id
     from decision.engine.runtime import wall_clock
     from decision.server.audit import audit_command
 
     async with open_existing(settings) as store:
-        customers = Engine(store, EngineSettings(timeout=PATIENCE)).customers
+        customers = Engine(store).customers
         erasure = await customers.erase_with_id(customer_id)
         await audit_command(store, "customer.erase", customer=customer_id)
         found = None

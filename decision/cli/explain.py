@@ -117,11 +117,11 @@ _Found = tuple[Decision, str | None] | None
 
 async def _in_log(decision_id: str, settings: ServerSettings) -> _Found:
     from decision.cli.policies import open_existing
-    from decision.engine import PATIENCE, Engine, EngineSettings
+    from decision.engine import Engine
 
     otherwise = "where the archive is with --archive, or ask a server with --url"
     async with open_existing(settings, otherwise) as store:
-        replay = Engine(store, EngineSettings(timeout=PATIENCE)).replay
+        replay = Engine(store).replay
         return await _with_zone(replay, await replay.find(decision_id))
 
 

@@ -33,10 +33,10 @@ async def engine_to_look(settings: ServerSettings) -> AsyncIterator[Engine]:
         Fail: there is no store.
     """
     from decision.cli.policies import open_existing
-    from decision.engine import PATIENCE, Engine, EngineSettings
+    from decision.engine import Engine, EngineSettings
 
     async with open_existing(settings) as store:
-        own = EngineSettings(timeout=PATIENCE, lowercase_emails=settings.lowercase_emails)
+        own = EngineSettings(lowercase_emails=settings.lowercase_emails)
         yield Engine(store, own)
 
 

@@ -22,12 +22,13 @@ from decision.store.health import AnswerCount
 from decision.store.shared_reading import SharedReading
 
 PATIENCE: Final = 10.0
-"""Seconds that a command waits for an answer of the store (`EngineSettings.timeout`), since no
-customer waits for it."""
+"""Seconds that a decision may take where no customer waits for it: of a command, or in a test."""
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of the engine. Times are microseconds, `timeout` is seconds.
+
+    `timeout` is a decision's deadline where the request names none; a server sets its own.
 
     `attempts` is how often a write is tried before it counts as contention. For `records_kept`
     the log holds a decision unless it was trimmed: an event about a younger one that is not there
@@ -42,7 +43,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     seed: str | None = None
-    timeout: float = 1.0
+    timeout: float = PATIENCE
     attempts: int = 64
     clock_skew: int = 5 * MINUTE
     event_ids_last: int = 7 * DAY

@@ -63,7 +63,7 @@ async def open_engine(
     """
 
     async def with_policy(store: Store) -> Engine:
-        own = EngineSettings(timeout=PATIENCE, lowercase_emails=settings.lowercase_emails)
+        own = EngineSettings(lowercase_emails=settings.lowercase_emails)
         engine = Engine(store, own)
         now = datetime.now(UTC)
         # No decision is made here: the rule engine can stay out of it.

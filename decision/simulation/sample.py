@@ -18,7 +18,7 @@ from decision.core.definition import PolicyDefinition
 from decision.core.errors import NextbestError
 from decision.core.ports import BlobStore
 from decision.core.schema import DecisionRequest, TriggerEvent
-from decision.engine import PATIENCE, Engine, EngineSettings, build_snapshot
+from decision.engine import PATIENCE, Engine, build_snapshot
 from decision.engine.loading import CustomerRow, Loading
 from decision.progress import SILENT, Progress
 from decision.scoring.manifest import ModelError
@@ -112,7 +112,7 @@ async def prepare(
         store = RedisStore(url, timeout=PATIENCE)
         await store.start()
         try:
-            engine = Engine(store, EngineSettings(timeout=PATIENCE))
+            engine = Engine(store)
             models = home / "models"
             await make_ready(engine, models, customers, definition, progress)
             calls = await choose_calls(engine)

@@ -41,7 +41,7 @@ from decision.core.identifiers import partition_of
 from decision.core.masks import mask_from_bytes
 from decision.core.ports import Commit, LogRecord, Version
 from decision.core.schema import CustomerUpdate, DecisionRequest, Event
-from decision.engine import Engine, EngineSettings, build_snapshot
+from decision.engine import Engine, build_snapshot
 from decision.engine.runtime import wall_clock
 from decision.rulebook.reader import load_files
 from decision.store import MemoryStore, RedisStore
@@ -56,7 +56,7 @@ Store = MemoryStore | RedisStore
 async def engine(store: Store) -> Engine:
     definition = load_files({"rules.yaml": RULES}).definition
     assert definition is not None
-    made = Engine(store, EngineSettings(timeout=20))
+    made = Engine(store)
     now = from_micros(wall_clock())
     made.use(await build_snapshot(definition, None, store, now, durable=False))
     return made

@@ -13,7 +13,7 @@ import pytest
 from click.testing import Result
 
 from decision.core.schema import DecisionRequest
-from decision.engine import Engine, EngineSettings, build_snapshot
+from decision.engine import Engine, build_snapshot
 from decision.rulebook.reader import load_files
 from decision.store import RedisStore
 from tests.analytics.candidates.made import FILES, archive
@@ -78,7 +78,7 @@ def test_without_an_archive_the_newest_decisions_of_the_log_are_reported(
         store = RedisStore(redis_url, prefix=prefix)
         await store.start()
         try:
-            engine = Engine(store, EngineSettings(timeout=20))
+            engine = Engine(store)
             definition = load_files(FILES).definition
             assert definition is not None
             engine.use(await build_snapshot(definition, None, store, datetime.now(UTC)))

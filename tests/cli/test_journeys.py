@@ -13,7 +13,7 @@ import pytest
 from click.testing import Result
 
 from decision.core.schema import Event
-from decision.engine import Engine, EngineSettings, build_snapshot
+from decision.engine import Engine, build_snapshot
 from decision.outbound.runner import Runner
 from decision.rulebook.reader import load_folder
 from decision.store import RedisStore
@@ -53,7 +53,7 @@ def act(redis_url: str, prefix: str, rules: Path) -> Callable[[Work], Any]:
             store = RedisStore(redis_url, prefix=prefix)
             await store.start()
             try:
-                engine = Engine(store, EngineSettings(timeout=20))
+                engine = Engine(store)
                 definition = load_folder(rules).definition
                 assert definition is not None
                 now = datetime.now(UTC)

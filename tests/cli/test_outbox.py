@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 from decision.cli.app import cli
 from decision.core.schema import DecisionRequest
 from decision.core.sending import GatewayPause
-from decision.engine import Engine, EngineSettings, build_snapshot
+from decision.engine import Engine, build_snapshot
 from decision.rulebook.reader import load_folder
 from decision.store import RedisStore
 from tests.waiting import until
@@ -55,7 +55,7 @@ def act(redis_url: str, prefix: str, rules: Path) -> Callable[[Act], Any]:
             store = RedisStore(redis_url, prefix=prefix)
             await store.start()
             try:
-                engine = Engine(store, EngineSettings(timeout=20))
+                engine = Engine(store)
                 definition = load_folder(rules).definition
                 assert definition is not None
                 now = datetime.now(UTC)

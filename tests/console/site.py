@@ -33,7 +33,7 @@ class Site:
             rules=str(rules),
             port=self.port,
             api_keys_file=None if keys is None else str(keys),
-            **{"models": None, **settings},
+            **{"models": None, "timeout_ms": 20_000, **settings},
         )
         app = create_app(self.engine, given)
         config = uvicorn.Config(app, port=self.port, log_level="error", loop="asyncio", ws="none")

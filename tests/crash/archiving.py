@@ -20,7 +20,7 @@ from decision.archive.compaction import compact
 from decision.archive.journal import Journal, files
 from decision.core.clock import from_micros
 from decision.core.schema import DecisionRequest, Event
-from decision.engine import Engine, EngineSettings, build_snapshot
+from decision.engine import Engine, build_snapshot
 from decision.engine.runtime import wall_clock
 from decision.rulebook.reader import load_files
 from decision.store import RedisStore
@@ -34,7 +34,7 @@ IDS["replays"] = "decision_id"
 async def engine_on(store: RedisStore) -> Engine:
     definition = load_files({"rules.yaml": RULES}).definition
     assert definition is not None
-    engine = Engine(store, EngineSettings(timeout=20))
+    engine = Engine(store)
     now = from_micros(wall_clock())
     engine.use(await build_snapshot(definition, None, store, now, durable=False))
     return engine

@@ -62,7 +62,7 @@ async def test_whatever_operation_fails_a_code_is_with_one_customer_or_free(
     async with Proxy(redis_url) as proxy:
         store = RedisStore(proxy.url, prefix=prefix)
         await store.start()
-        engine = Engine(store, EngineSettings(timeout=10), lambda: NOON)
+        engine = Engine(store, EngineSettings(), lambda: NOON)
         engine.use(await build_snapshot(definition, None, store, from_micros(NOON), durable=False))
 
         async def decide(customer: str) -> Any:

@@ -27,7 +27,7 @@ from decision.core.schema import (
     DecisionRequest,
     Event,
 )
-from decision.engine import Engine, EngineSettings, build_snapshot
+from decision.engine import Engine, build_snapshot
 from decision.engine.runtime import wall_clock
 from decision.rulebook.reader import load_files
 from decision.server.file_rewriting import FileRewriting
@@ -47,7 +47,7 @@ def marked() -> Iterator[str]:
 async def engine_on(store: Store) -> Engine:
     definition = load_files({"rules.yaml": RULES}).definition
     assert definition is not None
-    engine = Engine(store, EngineSettings(timeout=20))
+    engine = Engine(store)
     now = from_micros(wall_clock())
     engine.use(await build_snapshot(definition, None, store, now, durable=False))
     return engine

@@ -39,7 +39,7 @@ async def engine_on(store: RedisStore) -> Engine:
     definition = load_files({"rules.yaml": GIVING}).definition
     assert definition is not None
     await store.start()
-    engine = Engine(store, EngineSettings(timeout=10, seed="x"), lambda: NOON)
+    engine = Engine(store, EngineSettings(seed="x"), lambda: NOON)
     engine.use(await build_snapshot(definition, None, store, from_micros(NOON), durable=False))
     return engine
 

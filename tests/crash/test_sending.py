@@ -22,7 +22,7 @@ from decision.core import records as log
 from decision.core.delivery import ListedDelivery
 from decision.core.identifiers import PARTITIONS
 from decision.core.schema import CustomerUpdate, DecisionRequest
-from decision.engine import Engine, EngineSettings, build_snapshot
+from decision.engine import Engine, build_snapshot
 from decision.rulebook.reader import load_files
 from decision.store import RedisStore
 from tests.gateways.mail_server import Handler, mail_server
@@ -133,7 +133,7 @@ async def test_senders_killed_at_random_lose_nothing(
         reached.append(writer.get_extra_info("peername"))
         writer.close()
 
-    engine = Engine(redis_store, EngineSettings(timeout=20))
+    engine = Engine(redis_store)
     definition = load_files({"policy.yaml": RULES}).definition
     assert definition is not None
     now = datetime.now(UTC)

@@ -172,7 +172,7 @@ class ContactMachine(RuleBasedStateMachine):
             else RedisStore(self.url, prefix=f"machine{next(_prefixes)}:")
         )
         self.run(self.store.start())
-        self.engine = Engine(self.store, EngineSettings(timeout=20), lambda: self.now)
+        self.engine = Engine(self.store, EngineSettings(), lambda: self.now)
         self.engine.use(
             self.run(build_snapshot(definition, None, self.store, from_micros(NOON), durable=False))
         )

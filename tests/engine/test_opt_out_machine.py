@@ -80,7 +80,7 @@ class OptOutMachine(RuleBasedStateMachine):
         )
         store = MemoryStore()
         self.run(store.start())
-        self.engine = Engine(store, EngineSettings(timeout=20), lambda: self.now)
+        self.engine = Engine(store, EngineSettings(), lambda: self.now)
         self.engine.use(
             self.run(build_snapshot(definition, None, store, from_micros(NOON), durable=False))
         )

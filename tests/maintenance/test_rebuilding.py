@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from decision.core.clock import DAY, HOUR, SECOND, from_micros
 from decision.core.document import EventHistory
 from decision.core.schema import CustomerUpdate, Event
-from decision.engine import Engine, EngineSettings, build_snapshot
+from decision.engine import Engine, build_snapshot
 from decision.engine.runtime import wall_clock
 from decision.maintenance.rebuilding import Rebuilding, Rebuilt
 from decision.rulebook.reader import load_files
@@ -46,7 +46,7 @@ async def use(engine: Engine, text: str) -> None:
 
 
 async def engine_on(store: Store, text: str) -> Engine:
-    engine = Engine(store, EngineSettings(timeout=20))
+    engine = Engine(store)
     await use(engine, text)
     return engine
 

@@ -14,7 +14,7 @@ from decision.core.delivery import ListedDelivery
 from decision.core.identifiers import decision_id, partition_of
 from decision.core.schema import CustomerUpdate, DecisionRequest, Event
 from decision.core.sending import GatewayPause
-from decision.engine import Engine, EngineSettings, build_snapshot, resending
+from decision.engine import Engine, build_snapshot, resending
 from decision.engine.cautions import present_cautions
 from decision.gateways.protocol import (
     Accepted,
@@ -108,7 +108,7 @@ def settings_for(gateway: Scripted, limit: Limit | None = None, **config: Any) -
 async def engine(store: Any) -> Engine:
     definition = load_files({"rules.yaml": RULES}).definition
     assert definition is not None
-    made = Engine(store, EngineSettings(timeout=20))
+    made = Engine(store)
     made.use(await build_snapshot(definition, None, store, datetime.now(UTC), durable=False))
     return made
 

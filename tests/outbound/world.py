@@ -23,7 +23,7 @@ def present() -> int:
 
 async def engine_on(store: Any, clock: Callable[[], int] = present, policy: Any = None) -> Engine:
     """An engine on a store that is started."""
-    made = Engine(store, EngineSettings(timeout=20), clock)
+    made = Engine(store, EngineSettings(), clock)
     await use(made, definition() if policy is None else policy)
     return made
 

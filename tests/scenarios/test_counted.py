@@ -228,7 +228,7 @@ def test_a_recorded_decision_has_its_derived_events_and_scores_again() -> None:
     policy = compile_policy(definition)
 
     async def lived() -> str:
-        engine = Engine(store, EngineSettings(timeout=60), lambda: NOON)
+        engine = Engine(store, EngineSettings(), lambda: NOON)
         at = from_micros(NOON)
         engine.use(await build_snapshot(definition, None, store, at, durable=False))
         await engine.customers.update("mei", CustomerUpdate(attributes={"a": 1}))

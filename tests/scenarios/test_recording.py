@@ -65,7 +65,7 @@ class Life:
         self.start = self.now - self.random.choice([3 * HOUR, 3 * DAY, 40 * DAY, 120 * DAY])
         self.clock = self.start
         self.store = MemoryStore()
-        self.engine = Engine(self.store, EngineSettings(timeout=60), lambda: self.clock)
+        self.engine = Engine(self.store, EngineSettings(), lambda: self.clock)
         self.given: list[tuple[str, str]] = []
         self.types = [*self.policy.measures(), "message.dismissed", "message.bounced"] * 4
         self.types += ["message.unsubscribed", "message.complained"]

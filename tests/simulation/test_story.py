@@ -99,7 +99,7 @@ async def engine_on(store: Any, clock: ShopClock, rules: Path | None = None) -> 
     read = load_folder(rules) if rules else load_files({"rules.yaml": POLICY})
     definition = read.definition
     assert definition is not None
-    engine = Engine(store, EngineSettings(timeout=20), clock)
+    engine = Engine(store, EngineSettings(), clock)
     now = from_micros(clock.now)
     engine.use(await build_snapshot(definition, None, store, now, durable=False))
     return engine
