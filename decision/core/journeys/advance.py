@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from decision.core import attributes
-from decision.core.clock import MINUTE, SECOND
+from decision.core.clock import DAY, MINUTE, SECOND
 from decision.core.document import Document
 from decision.core.journeys.again import AGAIN, HOLD, step_of
 from decision.core.journeys.compiled import CompiledJourney, Journeys
@@ -96,6 +96,7 @@ class _Walk:
     ) -> None:
         self.journeys, self.journey, self.document, self.now = journeys, journey, document, now
         self.run = msgspec.structs.replace(run)
+        self.came = _came_at(journey, run, now)
         self.record = record_of(document, journey.name, run, now)
         self.changed: dict[str, Value] = {}
         self.hurried = 0
@@ -140,8 +141,10 @@ class _Walk:
                     run.wake, run.hurried = until, 0
                     put(self.document, journey.name, run)
                     return Advanced(record=self._said())
+                if isinstance(step, WaitUntil) and until is not None and not woken:
+                    run.wake = self.came = until  # over already: what comes next is late by so much
             if isinstance(step, WaitUntil):
-                run.passed = run.wake if woken else self.now
+                run.passed = run.wake
             following = self._after(step, woken)
             if following is None:
                 return self._ended(self._over() or "finished")
@@ -177,7 +180,8 @@ class _Walk:
     def _until(self, step: AnyStep) -> int | None:
         if isinstance(step, WaitFor) and self._holds_already(step):
             return None
-        return due(self.journeys, self.journey, self.document, self.run, step, self.now)
+        now = self.came if isinstance(step, WaitUntil) else self.now
+        return due(self.journeys, self.journey, self.document, self.run, step, now)
 
     def _holds_already(self, step: WaitFor) -> bool:
         """Whether what is waited for is no event, and holds."""
@@ -211,6 +215,14 @@ class _Walk:
 
     def _said(self) -> JourneyRecord | None:
         return self.record if self.record.steps or self.record.skipped else None
+
+
+def _came_at(journey: CompiledJourney, run: Run, now: int) -> int:
+    """When a run that goes on now was to: a local time that has passed since then is not waited for
+    once more, a day later. Now, where that was long ago, or limits may have kept it.
+    """
+    kept = journey.limited and run.wake == run.started
+    return now if kept or now - run.wake > DAY else run.wake
 
 
 def _ask_again(document: Document, run: Run, now: int) -> Advanced:
@@ -263,6 +275,6 @@ def after_ask(
     if following is None:
         record.ended = end(document, asked.journey, run, "finished", now).ended
         return record
-    run.step, run.entered = following, 0
+    run.step, run.entered, run.wake = following, 0, now
     put(document, asked.journey, run)
     return record

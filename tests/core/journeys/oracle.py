@@ -154,10 +154,10 @@ class World:
                             break
                         self.asks.append((self.now, one.journey.name, step.name))
                         again = self.not_before
-                        if again is None or self.now >= entered + step.hold:
-                            break
-                        again = again if again > self.now else self.now + MINUTE
-                        if again > entered + step.hold:
+                        if again is not None and self.now < entered + step.hold:
+                            again = again if again > self.now else self.now + MINUTE
+                        if again is None or not self.now < again <= entered + step.hold:
+                            yield self.now, None
                             break
                         hurried, waits = 0, again
                         yield again, None
@@ -166,22 +166,24 @@ class World:
                     hurried = 0
                     yield waits, None
                 case d.WaitUntil():
-                    day = self.now // DAY * DAY
+                    came = self.now if self.now - one.woken_by > DAY else one.woken_by
+                    day = came // DAY * DAY
                     due = [day + n * DAY + step.minute * MINUTE for n in range(9)]
                     due = [
                         t for t in due if not step.weekdays or (t // DAY + 3) % 7 in step.weekdays
                     ]
                     due = [t for t in due if not t <= passed < t + MINUTE]
-                    waits = next(t for t in due if t + MINUTE > self.now)
-                    passed = max(waits, self.now)
+                    waits = max(came, next(t for t in due if t + MINUTE > came))
+                    passed = waits
                     if waits > self.now:
                         hurried = 0
                         yield waits, None
+                    one.woken_by = waits
                 case d.WaitFor():
                     hurried = 0
                     one.last = not (step.then or go) and at + 1 == len(names)
-                    came = yield self.now + step.within, step.trigger.event
-                    go = (step.then if came else step.otherwise) or go
+                    happened = yield self.now + step.within, step.trigger.event
+                    go = (step.then if happened else step.otherwise) or go
                 case d.Branch():
                     ways = [to for test, to in step.ways if self.holds(test.when, one.about)]
                     go = ways[0] if ways else go

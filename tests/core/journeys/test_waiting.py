@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from decision.core.clock import to_micros
+from decision.core.clock import SECOND, to_micros
 from decision.core.conditions import Clause
 from decision.core.day_sets import DayRange
 from decision.core.definition import Calendar, Settings
@@ -89,6 +89,36 @@ def test_a_daily_tip_comes_once_a_day_however_it_is_written() -> None:
     life.event("go")
     life.pass_(5 * DAY)
     assert [when for when, _ in life.asked] == [MONDAY + n * DAY + 9 * HOUR for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("pause", "away", "expected"),
+    [
+        (8 * HOUR, 9 * HOUR + 5 * MINUTE, [9 * HOUR + 5 * MINUTE, DAY + 9 * HOUR]),
+        (8 * HOUR, DAY + 6 * HOUR, [DAY + 6 * HOUR, DAY + 9 * HOUR]),
+        (8 * HOUR, DAY + 10 * HOUR, [2 * DAY + 9 * HOUR, 3 * DAY + 9 * HOUR]),  # long away
+        (10 * HOUR, DAY + 10 * HOUR - 1, [DAY + 10 * HOUR - 1, 2 * DAY + 9 * HOUR]),
+        (10 * HOUR, 12 * HOUR, [DAY + 9 * HOUR, 2 * DAY + 9 * HOUR]),
+    ],
+)
+def test_a_local_time_that_passed_while_nothing_ran_is_late_and_not_a_day_away(
+    pause: int, away: int, expected: list[int]
+) -> None:
+    steps = (Wait(name="p", lasts=pause), NINE, ask("tip"), WaitUntil(name="w", minute=540))
+    life = Life(journeys_of(journey(*steps, ask("more"))))
+    life.event("go")
+    life.step()
+    life.now += away  # nobody looks meanwhile
+    life.pass_(5 * DAY)
+    assert [when - MONDAY for when, _ in life.asked] == expected
+
+
+def test_a_run_that_begins_late_comes_to_a_local_time_when_it_was_to() -> None:
+    life = Life(journeys_of(journey(NINE, ask("tip"))), MONDAY + 9 * HOUR - SECOND)
+    life.event("go")
+    life.now += 10 * MINUTE
+    life.pass_(DAY)
+    assert [when - MONDAY for when, _ in life.asked] == [9 * HOUR + 10 * MINUTE - SECOND]
 
 
 RENEWAL = WaitUntilDate(name="renewal", field="customer.renewal", minute=9 * 60, shift=-3 * DAY)
