@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import logging
 import os
@@ -32,6 +33,13 @@ def own_levels() -> Iterator[None]:
     yield
     for one, level in zip(loggers, before, strict=True):
         one.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays() -> Iterator[None]:
+    """A server that starts has the collector leave alone what there is: not beyond its test."""
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
