@@ -243,10 +243,11 @@ def put_in_force(
     *,
     force: str | None = None,
     by: str | None = None,
+    why: str | None = None,
 ) -> Promoted:
     """Puts a version in force if its figures pass, or, with a reason (`force`), if they do not.
 
-    `by` is who does it; the login name, where it is left out.
+    `by` is who does it; the login name, where it is left out. `why` is noted where they pass.
 
     Raises:
         ModelError: it is not a version below the models folder.
@@ -257,7 +258,14 @@ def put_in_force(
         return Promoted(outcome="refused", figures=figures)
     champion = evidence.champion
     if champion is None or champion.resolve() != evidence.folder.resolve():
-        promote(models, evidence.folder, figures, reason=None if passed else force, by=by)
+        promote(
+            models,
+            evidence.folder,
+            figures,
+            reason=why if passed else force,
+            forced=not passed,
+            by=by,
+        )
     return Promoted(outcome="current" if passed else "forced", figures=figures)
 
 
@@ -294,9 +302,12 @@ def promote(
     figures: Sequence[GateFigure],
     *,
     reason: str | None = None,
+    forced: bool | None = None,
     by: str | None = None,
 ) -> None:
     """Puts a version in force and records it; if it was the challenger, there is none afterwards.
+
+    `forced`: although figures did not pass; where it is left out, so it is with a reason.
 
     Raises:
         ModelError: it is not a version below the models folder.
@@ -307,7 +318,8 @@ def promote(
         if challenger is not None and challenger.resolve() == version.resolve():
             clear_shadow(models)
     point_to(models, version)
-    _note(models, version, CURRENT, figures, reason, by)
+    forced = reason is not None if forced is None else forced
+    _note(models, version, CURRENT, figures, reason, by, forced=forced)
 
 
 def challenge(models: Path, version: Path) -> None:
@@ -339,6 +351,8 @@ def _note(
     figures: Sequence[GateFigure],
     reason: str | None,
     by: str | None = None,
+    *,
+    forced: bool = False,
 ) -> None:
     line = msgspec.json.encode(
         {
@@ -346,7 +360,7 @@ def _note(
             "by": by or login_name(),
             "pointer": pointer,
             "version": version.resolve().relative_to(models.resolve()).as_posix(),
-            "forced": reason is not None,
+            "forced": forced,
             "reason": reason,
             "figures": figures,
         }

@@ -171,7 +171,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             judging.evidence, folder(), place, console.settings.archive, _rules(console)
         )
         by = visitor_of(request).name
-        put = partial(put_in_force, folder(), force=why if force else None, by=by)
+        put = partial(put_in_force, folder(), force=why if force else None, by=by, why=why)
         try:
             evidence, figures = await console.work(judge, _WITHIN)
             done = await console.work(partial(put, evidence, figures))
