@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Dialog, Page, expect
 
 from decision.drafts.drafts import Drafts
 from decision.releases.publishing import history
@@ -122,3 +122,29 @@ def test_a_file_is_edited_by_keyboard_and_saved_where_one_is(there: Watched) -> 
     page.get_by_role("link", name="Check all files").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_text("the rules cannot be used")).to_be_visible()
+
+
+def test_who_leaves_with_unsaved_text_is_asked(there: Watched) -> None:
+    page = there.go("/console/rules/drafts/new").page
+    asked: list[str] = []
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", stay)
+    page.get_by_label("Title").fill("coffee")
+    page.get_by_role("link", name="Home", exact=True).click(no_wait_after=True)
+    expect(page.get_by_label("Title")).to_have_value("coffee")
+    page.get_by_role("button", name="Begin").click()  # sending it is no leaving
+    page.get_by_role("link", name="messages.yaml", exact=True).click()
+    content = page.locator(".cm-content")
+    content.press("Control+End")
+    page.keyboard.type("# two\n")
+    page.get_by_role("link", name="Home", exact=True).click(no_wait_after=True)
+    expect(content).to_contain_text("# two")
+    content.press("Control+s")
+    expect(page.get_by_text("Saved at")).to_be_visible()
+    page.get_by_role("link", name="Home", exact=True).click()
+    expect(page).to_have_url(there.url + "/console")
+    assert set(asked) == {"beforeunload"} and len(asked) == 2
